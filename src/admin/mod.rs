@@ -1,0 +1,5 @@
+//! The admin API.
+
+mod settings;
+
+pub use settings::AdminSettings;

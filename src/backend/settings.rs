@@ -1,0 +1,33 @@
+//! What an operator may say about one endpoint.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{credentials::Login, tls::EndpointTls, topology::Endpoint};
+
+/// One endpoint: where it is, how it is trusted, how it is logged in to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Its name, role, cluster and address.
+    pub endpoint: Arc<Endpoint>,
+    /// TLS towards it.
+    pub tls: EndpointTls,
+    /// Login to it.
+    pub login: Login,
+    /// Plaintext to an address that is not loopback was asked for in so many words.
+    pub insecure_plaintext: bool,
+    /// Name resolution, TCP, TLS and login together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Logins under way at one time. Default 32.
+    pub connect_concurrency: usize,
+    /// The user and database the probe logs in with; without them a probe stops after TLS.
+    pub probe_login: Option<ProbeLogin>,
+}
+
+/// Whom the probe logs in as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeLogin {
+    /// The database user.
+    pub user: crate::names::UserName,
+    /// The database; `postgres` by default.
+    pub database: crate::names::DatabaseName,
+}

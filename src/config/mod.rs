@@ -1,0 +1,30 @@
+//! The configuration: a TOML file, the environment, or both, checked whole.
+//!
+//! Promises: every mistake is reported at once, with its place and what to write instead; what it returns needs no
+//! further checking. Refuses to know: what the settings are for.
+
+use crate::{
+    admin::AdminSettings, app::RuntimeSettings, audit::AuditSettings, backend::EndpointSettings,
+    frontend::ListenerSettings, probe::ProbeSettings, telemetry::LogSettings, topology::Cluster,
+};
+
+/// A whole configuration in which every reference resolves and every combination is allowed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The clusters.
+    pub clusters: Vec<Cluster>,
+    /// The endpoints of all clusters, names unique.
+    pub endpoints: Vec<EndpointSettings>,
+    /// The listeners, names and addresses unique.
+    pub listeners: Vec<ListenerSettings>,
+    /// The admin API; `None` when turned off.
+    pub admin: Option<AdminSettings>,
+    /// The audit log; `None` when turned off.
+    pub audit: Option<AuditSettings>,
+    /// The program's own log.
+    pub log: LogSettings,
+    /// The probe.
+    pub probe: ProbeSettings,
+    /// Workers, drain and deadlines.
+    pub runtime: RuntimeSettings,
+}

@@ -1,0 +1,64 @@
+//! What an operator may say about logging in to an endpoint.
+
+use std::time::Duration;
+
+use super::Secret;
+use crate::names::UserName;
+
+/// How Gatekeeper logs in to an endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// The client's own dialog with the server is relayed.
+    Passthrough,
+    /// With a short-lived token as the password.
+    Token(TokenLoginSettings),
+    /// With a password of ours.
+    Password(PasswordLogin),
+}
+
+/// A login with a minted token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenLoginSettings {
+    /// What mints it.
+    pub command: TokenCommand,
+    /// How long a token is kept; zero mints one for each login. Default 5 min.
+    pub ttl: Duration,
+    /// How long the command may run. Default 10 s.
+    pub timeout: Duration,
+    /// The database users that may be logged in this way; all others are refused before a token is spent.
+    pub users: Vec<UserName>,
+    /// Sends the token over connections that were not verified.
+    pub insecure_without_verification: bool,
+}
+
+/// A command that prints a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenCommand {
+    /// Run by `sh -c`.
+    Shell(String),
+    /// Run without a shell; never empty.
+    Words(Vec<String>),
+}
+
+/// A login with a configured password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordLogin {
+    /// The database user; the client's own when absent.
+    pub user: Option<UserName>,
+    /// The password.
+    pub password: Secret,
+}
+
+// === impl Login ===
+
+impl Login {
+    /// The word used in logs and the admin API.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passthrough => "passthrough",
+            Self::Token(_) => "token",
+            Self::Password(_) => "password",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What an operator may say about a listener.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{names::ListenerName, route::RoutePolicy, tls::ListenerTls};
+
+/// One client-facing socket and the route it serves.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// The name in logs, metrics and audit.
+    pub name: ListenerName,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Where its statements go.
+    pub route: RoutePolicy,
+    /// TLS towards its clients; plaintext only when absent.
+    pub tls: Option<ListenerTls>,
+    /// How its clients prove who they are.
+    pub auth: Auth,
+    /// What it puts up with.
+    pub limits: ListenerLimits,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix-domain socket at this path.
+    Unix(PathBuf),
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// By their own dialog with the server, which is relayed.
+    Passthrough,
+    /// Not at all: loopback and Unix-domain sockets only, unless somebody insisted.
+    Trust,
+    /// SCRAM-SHA-256 against the verifiers of this file.
+    Scram {
+        /// TOML: a `[users]` table of names and verifiers.
+        users_file: PathBuf,
+    },
+}
+
+/// What a listener puts up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Clients at one time. Default 10 000.
+    pub max_clients: usize,
+    /// Clients at one time from one source address; 0 is no limit. Default 0.
+    pub max_clients_per_address: usize,
+    /// From accept to authenticated. Default 10 s.
+    pub login_timeout: Duration,
+}
+
+impl Bind {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self { max_clients: 10_000, max_clients_per_address: 0, login_timeout: Duration::from_secs(10) }
+    }
+}

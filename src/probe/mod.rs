@@ -1,0 +1,5 @@
+//! Looks at every endpoint and keeps the topology snapshot: its only writer.
+
+mod settings;
+
+pub use settings::ProbeSettings;

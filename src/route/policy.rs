@@ -1,0 +1,42 @@
+//! Where a listener's statements may go.
+
+use std::fmt;
+
+use crate::names::EndpointName;
+
+/// Where a listener's statements may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePolicy {
+    /// The endpoint that is the writer now.
+    Primary,
+    /// The read pools.
+    ReadPool {
+        /// What to do when no read pool can serve.
+        when_no_reader: WhenNoReader,
+    },
+    /// The secondary cluster's endpoints.
+    Secondary,
+    /// That one endpoint.
+    Endpoint(EndpointName),
+}
+
+/// What a read-pool route does when no read pool can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenNoReader {
+    /// The primary serves instead.
+    #[default]
+    Primary,
+    /// The client is refused.
+    Refuse,
+}
+
+impl fmt::Display for RoutePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primary => f.write_str("primary"),
+            Self::ReadPool { .. } => f.write_str("read-pool"),
+            Self::Secondary => f.write_str("secondary"),
+            Self::Endpoint(name) => write!(f, "endpoint:{name}"),
+        }
+    }
+}

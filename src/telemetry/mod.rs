@@ -1,0 +1,5 @@
+//! Metrics and the program's own log.
+
+mod settings;
+
+pub use settings::{LogFormat, LogSettings};
