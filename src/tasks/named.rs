@@ -1,0 +1,48 @@
+//! A future with a name, whose panic is caught and logged.
+//!
+//! It adds one `&'static str` to the future: an `async` block around it would hold the future twice.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+pin_project_lite::pin_project! {
+    pub(super) struct Named<F> {
+        name: &'static str,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Named<F> {
+    pub(super) fn new(name: &'static str, future: F) -> Self {
+        Self { name, future }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Named<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let future = this.future;
+        // Unwind safety: a future that panicked is never polled again, and is dropped as tokio itself would drop it.
+        catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|payload| {
+            tracing::error!(task = this.name, panic = words(&*payload), "a task panicked and was ended");
+            Poll::Ready(())
+        })
+    }
+}
+
+/// What a panic said.
+fn words(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}
