@@ -3,8 +3,20 @@
 //! Promises: a [`Snapshot`] is one consistent picture; every value in it comes from configuration or from an
 //! observation that says when it was made. Refuses to know: sockets, clocks, how an observation was obtained.
 
+mod change;
+mod election;
 mod endpoint;
+mod fold;
+mod node;
+mod observation;
 mod snapshot;
+mod status;
 
+pub use change::Change;
+pub use election::{Election, elect};
 pub use endpoint::{Address, AddressError, Cluster, DeclaredRole, Endpoint};
-pub use snapshot::{EndpointStatus, Health, ObservedRole, Position, Snapshot};
+pub use fold::{FoldRules, fold};
+pub use node::{NodeId, NodeStatus};
+pub use observation::{Answer, Observation, Outcome};
+pub use snapshot::Snapshot;
+pub use status::{EndpointStatus, Health, ObservedRole, Position};

@@ -1,0 +1,145 @@
+//! An observation in, the next snapshot and what changed out.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Answer, Change, DeclaredRole, EndpointStatus, Health, NodeStatus, Observation, Outcome, Position,
+    Snapshot, elect,
+};
+
+/// How much it takes to believe something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoldRules {
+    /// Failed looks in a row before an endpoint counts as down; 0 counts as 1.
+    pub failures: u32,
+    /// How long a node behind a read pool's address is remembered without being seen again.
+    pub forget_nodes_after: Duration,
+}
+
+/// The snapshot after `observation`, and what became different. An endpoint that is not in the snapshot (any more)
+/// changes nothing.
+#[must_use]
+pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -> (Snapshot, Vec<Change>) {
+    let mut next = snapshot.clone();
+    let mut changes = Vec::new();
+    let Some(status) = next.endpoints.iter_mut().find(|it| it.endpoint.name == observation.endpoint) else {
+        return (next, changes);
+    };
+    let before = status.clone();
+    match &observation.outcome {
+        Outcome::Answered(answer) => answered(status, answer, observation, rules),
+        Outcome::Alive => alive(status, observation),
+        Outcome::Failed(reason) => failed(status, reason, observation, rules),
+    }
+    compare(&before, status, &mut changes);
+    conclude(snapshot, &mut next, &mut changes);
+    (next, changes)
+}
+
+fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observation, rules: &FoldRules) {
+    alive(status, observation);
+    let position = answer.lsn.map(|lsn| Position { lsn, asked_at: observation.asked_at });
+    status.observed = Some(answer.role);
+    status.read_only = Some(answer.read_only);
+    status.position = position;
+    status.timeline = answer.timeline;
+    let Some(id) = answer.node else { return };
+    status.node = Some(id);
+    let hides_several = status.endpoint.role == DeclaredRole::ReadPool;
+    let seen = NodeStatus {
+        id,
+        role: answer.role,
+        position,
+        timeline: answer.timeline,
+        last_seen: observation.ended_at,
+    };
+    match status.nodes.iter_mut().find(|node| node.id == id) {
+        Some(node) => *node = seen,
+        None => status.nodes.push(seen),
+    }
+    // Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
+    status.nodes.retain(|node| {
+        node.id == id
+            || (hides_several
+                && observation.ended_at.saturating_duration_since(node.last_seen) < rules.forget_nodes_after)
+    });
+}
+
+fn alive(status: &mut EndpointStatus, observation: &Observation) {
+    status.failures = 0;
+    status.last_error = None;
+    status.last_success = Some(observation.ended_at);
+    set_health(status, Health::Up, observation);
+}
+
+fn failed(status: &mut EndpointStatus, reason: &Arc<str>, observation: &Observation, rules: &FoldRules) {
+    status.failures = status.failures.saturating_add(1);
+    status.last_error = Some(Arc::clone(reason));
+    if status.failures >= rules.failures {
+        set_health(status, Health::Down, observation);
+    }
+}
+
+fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observation) {
+    if status.health != health {
+        status.health = health;
+        status.since = Some(observation.ended_at);
+    }
+}
+
+/// What became different about one endpoint.
+fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Change>) {
+    let endpoint = &after.endpoint.name;
+    if before.health != after.health {
+        changes.push(Change::Health {
+            endpoint: endpoint.clone(),
+            from: before.health,
+            to: after.health,
+            reason: after.last_error.clone(),
+        });
+    }
+    if let (Some(from), Some(to)) = (before.node, after.node)
+        && from != to
+        && after.endpoint.role != DeclaredRole::ReadPool
+    {
+        changes.push(Change::Node { endpoint: endpoint.clone(), from, to });
+    }
+    let Some(observed) = after.observed else { return };
+    if before.observed != after.observed {
+        changes.push(Change::Role { endpoint: endpoint.clone(), from: before.observed, to: observed });
+    }
+    match (before.mismatch(), after.mismatch()) {
+        (false, true) => changes.push(Change::Mismatch {
+            endpoint: endpoint.clone(),
+            declared: after.endpoint.role,
+            observed,
+        }),
+        (true, false) => changes.push(Change::MismatchEnded { endpoint: endpoint.clone() }),
+        _ => {}
+    }
+}
+
+/// What became different about the whole.
+fn conclude(before: &Snapshot, next: &mut Snapshot, changes: &mut Vec<Change>) {
+    let election = elect(&next.endpoints, before.writer.as_ref());
+    if election.writer != before.writer {
+        changes.push(Change::Writer { from: before.writer.clone(), to: election.writer.clone() });
+    }
+    match (before.two_writers, election.two_writers) {
+        (false, true) => changes.push(Change::TwoWriters {
+            endpoints: next
+                .endpoints
+                .iter()
+                .filter(|status| status.says_writable())
+                .map(|status| status.endpoint.name.clone())
+                .collect(),
+        }),
+        (true, false) => changes.push(Change::TwoWritersEnded),
+        _ => {}
+    }
+    next.writer = election.writer;
+    next.two_writers = election.two_writers;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! One server behind an endpoint's address, recognised in-band.
+
+use std::{fmt, net::IpAddr, time::Instant};
+
+use super::{ObservedRole, Position};
+
+/// What tells one server process from another behind the same address.
+///
+/// A restart makes a new node: nothing that was known of the old one (its position, its replication) holds for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId {
+    /// `pg_postmaster_start_time()` in microseconds since 1970.
+    pub started_us: i64,
+    /// `inet_server_addr()`; absent over a Unix-domain socket.
+    pub address: Option<IpAddr>,
+    /// `inet_server_port()`; absent over a Unix-domain socket.
+    pub port: Option<u16>,
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Which one.
+    pub id: NodeId,
+    /// What it last said it is.
+    pub role: ObservedRole,
+    /// The WAL position it last reported.
+    pub position: Option<Position>,
+    /// The timeline it last reported.
+    pub timeline: Option<u32>,
+    /// When it last answered.
+    pub last_seen: Instant,
+}
+
+// === impl NodeId ===
+
+impl NodeId {
+    /// Whether both can be incarnations of one server: they listen at the same place.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        (self.address, self.port) == (other.address, other.port)
+    }
+}
+
+impl fmt::Display for NodeId {
+    /// `address:port@start`, for logs and the admin API.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.port) {
+            (Some(IpAddr::V6(address)), Some(port)) => write!(f, "[{address}]:{port}")?,
+            (Some(address), Some(port)) => write!(f, "{address}:{port}")?,
+            (Some(address), None) => write!(f, "{address}")?,
+            (None, _) => f.write_str("local")?,
+        }
+        write!(f, "@{}", self.started_us)
+    }
+}

@@ -1,0 +1,45 @@
+//! What one look at an endpoint brought back.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{NodeId, ObservedRole};
+use crate::names::EndpointName;
+
+/// One look at one endpoint.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Whom it is about.
+    pub endpoint: EndpointName,
+    /// Our clock, taken before the server was asked.
+    pub asked_at: Instant,
+    /// Our clock, when the look was over.
+    pub ended_at: Instant,
+    /// What came back.
+    pub outcome: Outcome,
+}
+
+/// What came back from a look.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The server answered questions on a connection that was logged in.
+    Answered(Answer),
+    /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
+    Alive,
+    /// It could not be reached or logged in to. The reason holds no secret.
+    Failed(Arc<str>),
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// `pg_is_in_recovery()`.
+    pub role: ObservedRole,
+    /// `transaction_read_only`, as it is for a new transaction.
+    pub read_only: bool,
+    /// WAL insert position of a primary, replay position of a standby, in octets; absent when the server will not say.
+    pub lsn: Option<u64>,
+    /// The timeline a primary writes.
+    pub timeline: Option<u32>,
+    /// Who answered; absent when the server will not say.
+    pub node: Option<NodeId>,
+}

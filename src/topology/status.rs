@@ -1,0 +1,144 @@
+//! What is known of one endpoint.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{DeclaredRole, Endpoint, NodeId, NodeStatus};
+
+/// What is known of one endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointStatus {
+    /// What the configuration says.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether a login works.
+    pub health: Health,
+    /// What the server last said it is. It outlives the server's silence: [`Health`] says whether it still answers.
+    pub observed: Option<ObservedRole>,
+    /// Whether the server's transactions are read-only by default, as it last said.
+    pub read_only: Option<bool>,
+    /// WAL position the server last reported, and when it was asked.
+    pub position: Option<Position>,
+    /// The timeline the server last reported; only a primary is asked.
+    pub timeline: Option<u32>,
+    /// The node that answered last.
+    pub node: Option<NodeId>,
+    /// Every node seen lately behind the address, in the order of their first appearance.
+    pub nodes: Vec<NodeStatus>,
+    /// When a probe last succeeded.
+    pub last_success: Option<Instant>,
+    /// When `health` last changed.
+    pub since: Option<Instant>,
+    /// Why the last probe failed; `None` after a success. Never holds a secret; may hold an address.
+    pub last_error: Option<Arc<str>>,
+    /// Failed looks since the last success.
+    pub failures: u32,
+}
+
+/// Whether an endpoint can be logged in to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Not yet probed.
+    Unknown,
+    /// The last probes logged in.
+    Up,
+    /// The last probes failed.
+    Down,
+}
+
+/// What a server says it is (`pg_is_in_recovery()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObservedRole {
+    /// Not in recovery: it takes writes.
+    Primary,
+    /// In recovery: a standby, of a read pool or of a secondary cluster.
+    Standby,
+}
+
+/// A write-ahead-log position of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Insert position of a primary, replay position of a standby, in octets of WAL.
+    pub lsn: u64,
+    /// Our clock, taken before the server was asked.
+    pub asked_at: Instant,
+}
+
+// === impl EndpointStatus ===
+
+impl EndpointStatus {
+    /// An endpoint of which only the configuration is known.
+    #[must_use]
+    pub fn unknown(endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            health: Health::Unknown,
+            observed: None,
+            read_only: None,
+            position: None,
+            timeline: None,
+            node: None,
+            nodes: Vec::new(),
+            last_success: None,
+            since: None,
+            last_error: None,
+            failures: 0,
+        }
+    }
+
+    /// Whether the server says it is something else than the configuration declares.
+    #[must_use]
+    pub fn mismatch(&self) -> bool {
+        self.observed.is_some_and(|observed| observed != self.endpoint.role.expects())
+    }
+
+    /// Whether it answers and says that it takes writes, whatever it was declared to be.
+    #[must_use]
+    pub fn says_writable(&self) -> bool {
+        self.health == Health::Up && self.observed == Some(ObservedRole::Primary)
+    }
+}
+
+// === impl DeclaredRole ===
+
+impl DeclaredRole {
+    /// What a server of this role says it is while all is well.
+    #[must_use]
+    pub const fn expects(self) -> ObservedRole {
+        match self {
+            Self::Primary => ObservedRole::Primary,
+            Self::Replica | Self::ReadPool | Self::Secondary => ObservedRole::Standby,
+        }
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::Up, Self::Down];
+
+    /// The word used in metrics, logs and the admin API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+// === impl ObservedRole ===
+
+impl ObservedRole {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; 2] = [Self::Primary, Self::Standby];
+
+    /// The word used in metrics, logs and the admin API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+        }
+    }
+}
