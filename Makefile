@@ -1,0 +1,58 @@
+# `make demo` and `make test` are all a newcomer needs; each does the set-up that it lacks (Debian and Ubuntu as root or
+# through sudo; elsewhere it names what is missing and stops).
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test ci fmt lint doc policy bench conformance setup
+
+help: ## these lines
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour)
+	@.ci/setup test
+	$(CARGO) run --locked -- demo $(DEMO)
+
+# Without nextest (it could not be installed) the same tests run under Cargo's own runner.
+test: ## all tests, against real PostgreSQL servers on loopback
+	@.ci/setup test
+	@if command -v cargo-nextest >/dev/null; then \
+		set -x; $(CARGO) nextest run --locked $(TESTS); \
+	else \
+		set -x; $(CARGO) test --locked --lib --bins --tests -- $(TESTS); \
+	fi
+	$(CARGO) test --locked --doc
+
+ci: ## what has to pass before a change lands
+	@.ci/setup test policy
+	$(CARGO) fmt --check
+	$(MAKE) policy lint doc test
+
+fmt: ## format
+	$(CARGO) fmt
+
+lint: ## clippy, warnings denied
+	@.ci/setup build
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: ## the crate's documentation, broken links denied
+	@.ci/setup build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+
+# Advisories need their database, which is fetched from a Git host: `cargo deny check advisories` where that is reachable.
+policy: ## licences, banned crates and sources of all dependencies
+	@.ci/setup policy
+	$(CARGO) fetch --locked
+	$(CARGO) deny --offline --locked --log-level warn check --hide-inclusion-graph bans licenses sources
+
+bench: ## processor time per transaction, memory per session, logins per second (BENCH='cpu --quick' for a part)
+	@.ci/setup python
+	bench/run $(BENCH)
+
+conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gatekeeper (SUITES='regress isolation' for a part)
+	@.ci/setup python
+	$(CARGO) build --locked
+	tests/conformance/run $(SUITES)
+
+setup: ## installs all that the other targets need
+	@.ci/setup
