@@ -13,8 +13,8 @@ use crate::{
 /// `load` tells how many sessions an endpoint carries for us; `draw` is any random number; `tried` are the endpoints
 /// that failed this very session and are left out.
 ///
-/// A server that was seen in recovery is never the answer for a writer, whatever the configuration calls it. An endpoint
-/// that has not been probed yet is given the benefit of the doubt: its login will tell.
+/// A server that was seen in recovery is never the answer for a writer, whatever the configuration calls it: the
+/// snapshot's election sees to that. An endpoint that has not been probed yet is given the benefit of the doubt.
 ///
 /// # Errors
 /// [`NoEndpoint`] when none is left that may serve.
@@ -66,22 +66,15 @@ fn answer(status: &EndpointStatus, reason: Reason) -> RouteDecision {
     RouteDecision { endpoint: Arc::clone(&status.endpoint), reason }
 }
 
-/// The writer of the snapshot; before it is known, the one endpoint declared primary that was not seen in recovery.
+/// The elected writer. A second candidate is never tried: two servers that took one session's writes would be worse
+/// than none.
 fn writer(
     snapshot: &Snapshot,
     open: impl Fn(&&EndpointStatus) -> bool,
     reason: Reason,
 ) -> Result<RouteDecision, NoEndpoint> {
-    if let Some(status) = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(&open) {
-        return Ok(answer(status, reason));
-    }
-    let mut believed = snapshot.endpoints.iter().filter(|status| {
-        status.endpoint.role == DeclaredRole::Primary && status.observed != Some(ObservedRole::Standby)
-    });
-    match (believed.next(), believed.next()) {
-        (Some(only), None) if snapshot.writer.is_none() && open(&only) => Ok(answer(only, reason)),
-        _ => Err(NoEndpoint::NoWriter),
-    }
+    let elected = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(open);
+    elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::NoWriter)
 }
 
 /// The best of the healthiest: of two drawn at random, the one with fewer sessions.
@@ -119,7 +112,10 @@ fn rank(status: &EndpointStatus) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{names::ClusterName, topology::Endpoint};
+    use crate::{
+        names::ClusterName,
+        topology::{Endpoint, elect},
+    };
 
     /// One endpoint a line: name, declared role, health, observed role.
     fn snapshot(lines: &str) -> Snapshot {
@@ -128,21 +124,22 @@ mod tests {
             .filter(|line| !line.trim().is_empty())
             .map(|line| {
                 let words: Vec<_> = line.split_whitespace().collect();
+                let endpoint = Arc::new(Endpoint {
+                    name: EndpointName::new(words[0]).unwrap(),
+                    cluster: ClusterName::new("c").unwrap(),
+                    region: None,
+                    role: words[1].parse().unwrap(),
+                    address: "127.0.0.1".parse().unwrap(),
+                });
                 EndpointStatus {
-                    endpoint: Arc::new(Endpoint {
-                        name: EndpointName::new(words[0]).unwrap(),
-                        cluster: ClusterName::new("c").unwrap(),
-                        region: None,
-                        role: words[1].parse().unwrap(),
-                        address: "127.0.0.1".parse().unwrap(),
-                    }),
                     health: Health::ALL.into_iter().find(|health| health.as_str() == words[2]).unwrap(),
                     observed: ObservedRole::ALL.into_iter().find(|role| role.as_str() == words[3]),
-                    ..EndpointStatus::unprobed_for_tests()
+                    ..EndpointStatus::unknown(endpoint)
                 }
             })
-            .collect();
-        Snapshot { endpoints, ..Snapshot::default() }
+            .collect::<Vec<_>>();
+        let writer = elect(&endpoints, None).writer;
+        Snapshot { endpoints, writer, two_writers: false }
     }
 
     fn choose(policy: &RoutePolicy, snapshot: &Snapshot, tried: &[&str]) -> String {
@@ -171,19 +168,33 @@ mod tests {
     #[test]
     fn the_elected_writer_wins_over_the_declared_one() {
         let mut world = snapshot("p primary up primary\nq primary up primary");
-        assert_eq!(choose(&RoutePolicy::Primary, &world, &[]), "no-writer", "two that could be, none elected");
+        assert_eq!(
+            choose(&RoutePolicy::Primary, &world, &[]),
+            "no-writer",
+            "two that could be, none elected"
+        );
         world.writer = Some(EndpointName::new("q").unwrap());
         assert_eq!(choose(&RoutePolicy::Primary, &world, &[]), "q:writer");
-        assert_eq!(choose(&RoutePolicy::Primary, &world, &["q"]), "no-writer", "never a second writer by itself");
+        assert_eq!(
+            choose(&RoutePolicy::Primary, &world, &["q"]),
+            "no-writer",
+            "never a second writer by itself"
+        );
     }
 
     #[test]
     fn reads_leave_out_what_fails_and_fall_back_when_allowed() {
-        let world = snapshot("p primary up primary\na read-pool up standby\nb replica up standby\nc read-pool down -");
+        let world = snapshot(
+            "p primary up primary\na read-pool up standby\nb replica up standby\nc read-pool down -",
+        );
         assert_eq!(choose(&READ_POOL, &world, &[]), "a:read-pool b:read-pool");
         assert_eq!(choose(&READ_POOL, &world, &["a"]), "b:read-pool");
         assert_eq!(choose(&READ_POOL, &world, &["a", "b"]), "p:no-reader");
-        assert_eq!(choose(&READ_POOL_ONLY, &world, &["a", "b"]), "c:read-pool", "never leave out the last one");
+        assert_eq!(
+            choose(&READ_POOL_ONLY, &world, &["a", "b"]),
+            "c:read-pool",
+            "never leave out the last one"
+        );
         assert_eq!(choose(&READ_POOL_ONLY, &world, &["a", "b", "c"]), "no-reader");
     }
 
