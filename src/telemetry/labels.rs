@@ -1,0 +1,299 @@
+//! The closed sets that label values come from.
+//!
+//! Whatever is not here and not a configured name never becomes a label: no SQL text, no address, no user name.
+
+use crate::{
+    blame::Blame,
+    topology::{Health, ObservedRole},
+};
+
+/// A closed set of words, each a label value.
+pub trait Word: Copy + 'static {
+    /// Every value, in the order of their declaration.
+    const ALL: &'static [Self];
+
+    /// The label's value.
+    fn as_str(self) -> &'static str;
+
+    /// Its place in [`Word::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl Word for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+words! {
+    /// How something ended.
+    Outcome {
+        /// As it should.
+        Ok = "ok",
+        /// Otherwise.
+        Error = "error",
+    }
+}
+
+words! {
+    /// Where octets go.
+    Direction {
+        /// From the client to the endpoint.
+        ToEndpoint = "to_endpoint",
+        /// From the endpoint to the client.
+        ToClient = "to_client",
+    }
+}
+
+words! {
+    /// What a client is doing.
+    ClientState {
+        /// Connected, not yet through its login.
+        Login = "login",
+        /// Logged in, between transactions.
+        Idle = "idle",
+        /// In a statement or transaction.
+        Active = "active",
+    }
+}
+
+words! {
+    /// Why a client was turned away before its session began, other than by authentication.
+    RefusalReason {
+        /// The listener holds as many clients as it may.
+        MaxClients = "max_clients",
+        /// The listener holds as many clients from that address as it may.
+        MaxClientsPerAddress = "max_clients_per_address",
+        /// The process is out of descriptors.
+        NoDescriptors = "no_descriptors",
+        /// The process is draining.
+        Draining = "draining",
+        /// The client's TLS handshake failed.
+        Tls = "tls",
+        /// The client would not use TLS where the listener requires it.
+        TlsRequired = "tls_required",
+        /// What the client sent is no PostgreSQL startup.
+        Protocol = "protocol",
+        /// The login took too long.
+        LoginTimeout = "login_timeout",
+        /// The client left before its login was finished.
+        ClientGone = "client_gone",
+        /// No endpoint of the route could serve.
+        NoEndpoint = "no_endpoint",
+    }
+}
+
+words! {
+    /// Why a client did not get past authentication.
+    AuthFailure {
+        /// The password, or the proof of it, is wrong.
+        WrongPassword = "wrong_password",
+        /// Nobody of that name. (The client cannot tell it from a wrong password.)
+        UnknownUser = "unknown_user",
+        /// The database user is not among those that a token may be spent for.
+        UserNotListed = "user_not_listed",
+        /// The endpoint refused the client's own dialog.
+        Endpoint = "endpoint",
+        /// The dialog broke its own rules.
+        Protocol = "protocol",
+    }
+}
+
+words! {
+    /// The parts of reaching an endpoint.
+    ConnectPhase {
+        /// Name resolution.
+        Resolve = "resolve",
+        /// The TCP or Unix-domain connection.
+        Tcp = "tcp",
+        /// The TLS handshake.
+        Tls = "tls",
+        /// Getting a token.
+        Token = "token",
+        /// The PostgreSQL startup dialog.
+        Login = "login",
+    }
+}
+
+words! {
+    /// The certificates of an endpoint whose end matters.
+    Certificate {
+        /// The earliest end among the trusted CA certificates.
+        Ca = "ca",
+        /// What the server last presented.
+        Server = "server",
+        /// What we present.
+        Client = "client",
+    }
+}
+
+words! {
+    /// What changed in the topology.
+    ChangeKind {
+        /// An endpoint came up.
+        Up = "up",
+        /// An endpoint went down.
+        Down = "down",
+        /// A server's observed role changed.
+        Role = "role",
+        /// Another endpoint is the writer.
+        Writer = "writer",
+        /// Two endpoints say that they are writable.
+        TwoWriters = "two_writers",
+        /// Declared and observed role began to differ.
+        Mismatch = "mismatch",
+    }
+}
+
+words! {
+    /// What a server says it is, or that it is not known.
+    RoleState {
+        /// Not known.
+        Unknown = "unknown",
+        /// Not in recovery.
+        Primary = "primary",
+        /// In recovery.
+        Standby = "standby",
+    }
+}
+
+words! {
+    /// How a session ended: well, or by whose fault (the words of [`crate::blame::Blame`]).
+    SessionOutcome {
+        /// The client said goodbye, or the process was drained in order.
+        Ok = "ok",
+        /// The client broke the protocol or vanished.
+        Client = "client",
+        /// The endpoint or the way to it failed.
+        Endpoint = "endpoint",
+        /// A written rule ended it.
+        Policy = "policy",
+        /// Our token or certificate was refused.
+        Credentials = "credentials",
+        /// Gatekeeper failed.
+        Us = "us",
+    }
+}
+
+words! {
+    /// The [SQLSTATE classes](https://www.postgresql.org/docs/current/errcodes-appendix.html) that operators act on; the rest is `other`.
+    SqlstateClass {
+        /// Connection exception.
+        C08 = "08",
+        /// Data exception.
+        C22 = "22",
+        /// Integrity constraint violation.
+        C23 = "23",
+        /// Invalid transaction state.
+        C25 = "25",
+        /// Invalid authorization specification.
+        C28 = "28",
+        /// Transaction rollback: serialization failures, deadlocks, recovery conflicts.
+        C40 = "40",
+        /// Syntax error or access rule violation.
+        C42 = "42",
+        /// Insufficient resources.
+        C53 = "53",
+        /// Program limit exceeded.
+        C54 = "54",
+        /// Object not in prerequisite state: lock timeouts.
+        C55 = "55",
+        /// Operator intervention: cancels, shutdowns.
+        C57 = "57",
+        /// System error.
+        C58 = "58",
+        /// Errors raised by procedures.
+        P0 = "P0",
+        /// Internal error.
+        XX = "XX",
+        /// Any other.
+        Other = "other",
+    }
+}
+
+impl SqlstateClass {
+    /// The class of a SQLSTATE, by its first two characters.
+    #[must_use]
+    pub fn of(sqlstate: &str) -> Self {
+        let known = sqlstate.get(..2).and_then(|two| Self::ALL.iter().find(|class| class.as_str() == two));
+        known.copied().unwrap_or(Self::Other)
+    }
+}
+
+impl Word for Health {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl From<Option<ObservedRole>> for RoleState {
+    fn from(observed: Option<ObservedRole>) -> Self {
+        match observed {
+            None => Self::Unknown,
+            Some(ObservedRole::Primary) => Self::Primary,
+            Some(ObservedRole::Standby) => Self::Standby,
+        }
+    }
+}
+
+impl From<Blame> for SessionOutcome {
+    fn from(blame: Blame) -> Self {
+        match blame {
+            Blame::Client => Self::Client,
+            Blame::Endpoint => Self::Endpoint,
+            Blame::Policy => Self::Policy,
+            Blame::Credentials => Self::Credentials,
+            Blame::Us => Self::Us,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlstate_belongs_to_one_class_of_a_closed_set() {
+        for (sqlstate, class) in [
+            ("40001", "40"),
+            ("42P01", "42"),
+            ("P0001", "P0"),
+            ("0A000", "other"),
+            ("5", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(SqlstateClass::of(sqlstate).as_str(), class);
+        }
+    }
+
+    #[test]
+    fn a_failed_session_is_counted_under_the_word_of_its_blame() {
+        for blame in Blame::ALL {
+            assert_eq!(SessionOutcome::from(blame).as_str(), blame.as_str());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The program's own log: lines on standard error, for people or for Cloud Logging.
+
+use std::{fmt, io};
+
+use serde::ser::{SerializeMap, Serializer};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+use super::{LogFormat, LogSettings};
+
+/// Why the log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is no filter.
+    #[error(
+        "`{filter}` is no log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
+    )]
+    Filter {
+        /// What was written.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The process has a log already.
+    #[error("the log was started before")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// The filter is wrong, or there is a log already.
+pub fn start_log(settings: &LogSettings) -> Result<(), LogError> {
+    subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
+}
+
+fn subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|source| LogError::Filter { filter: settings.filter.clone(), source })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(to).with_ansi(false);
+    let lines: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match settings.format {
+        LogFormat::Text => Box::new(lines),
+        LogFormat::Json => Box::new(lines.event_format(CloudLogging)),
+    };
+    Ok(tracing_subscriber::registry().with(filter).with(lines))
+}
+
+/// One JSON object a line with the
+/// [names that Cloud Logging reads](https://cloud.google.com/logging/docs/structured-logging): `severity`, `time`,
+/// `message`; our own fields stand beside them.
+struct CloudLogging;
+
+impl<S, N> FormatEvent<S, N> for CloudLogging
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Vec::with_capacity(256);
+        write_event(&mut line, event).map_err(|_| fmt::Error)?;
+        line.push(b'\n');
+        to.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn write_event(line: &mut Vec<u8>, event: &Event<'_>) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Serializer::new(line);
+    let mut map = json.serialize_map(None)?;
+    map.serialize_entry("severity", severity(*event.metadata().level()))?;
+    map.serialize_entry("time", &jiff::Timestamp::now().to_string())?;
+    let mut fields = Fields { map: &mut map, result: Ok(()) };
+    event.record(&mut fields);
+    fields.result?;
+    map.serialize_entry("target", event.metadata().target())?;
+    map.end()
+}
+
+const fn severity(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
+/// Writes an event's fields as entries of the line's object, `message` among them.
+struct Fields<'a, M: SerializeMap> {
+    map: &'a mut M,
+    result: Result<(), M::Error>,
+}
+
+impl<M: SerializeMap> Fields<'_, M> {
+    fn entry(&mut self, field: &Field, value: impl serde::Serialize) {
+        if self.result.is_ok() {
+            self.result = self.map.serialize_entry(field.name(), &value);
+        }
+    }
+}
+
+impl<M: SerializeMap> Visit for Fields<'_, M> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.entry(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.entry(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.entry(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.entry(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.entry(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.entry(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(settings: &LogSettings, what: impl FnOnce()) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        tracing::subscriber::with_default(subscriber(settings, move || writer.clone()).unwrap(), what);
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_the_names_that_cloud_logging_reads() {
+        let settings = LogSettings { filter: "info".into(), format: LogFormat::Json };
+        let page = logged(&settings, || {
+            tracing::warn!(endpoint = %"reads", attempts = 3, ok = false, "login \"failed\"");
+            tracing::debug!("hidden by the filter");
+        });
+        let line: serde_json::Value = serde_json::from_str(&page).unwrap();
+        assert_eq!(line["severity"], "WARNING");
+        assert_eq!(line["message"], "login \"failed\"");
+        assert_eq!(line["endpoint"], "reads");
+        assert_eq!(line["attempts"], 3);
+        assert_eq!(line["ok"], false);
+        assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        assert_eq!(page.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_text_line_is_for_people() {
+        let page = logged(&LogSettings::default(), || tracing::info!(listener = %"app", "listening"));
+        assert!(page.contains("INFO") && page.ends_with("listening listener=app\n"), "{page}");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_refused_with_a_hint() {
+        let settings = LogSettings { filter: "gatekeeper=loud=er".into(), format: LogFormat::Text };
+        let error = subscriber(&settings, io::sink).err().unwrap();
+        assert!(error.to_string().contains("`gatekeeper=loud=er` is no log filter"), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The process itself, as the system sees it: a reader of `/proc`, called when the page is asked for.
+//!
+//! The names are those that every Prometheus client library uses.
+
+use std::fs;
+
+use super::{
+    catalog,
+    registry::{Gauge, Registry},
+};
+
+pub(super) struct ProcessMetrics {
+    cpu: Gauge,
+    memory: Gauge,
+    fds: Gauge,
+    max_fds: Gauge,
+    threads: Gauge,
+    start: Gauge,
+}
+
+impl ProcessMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let gauge = |metric| registry.gauge(metric, Vec::new(), f64::NAN);
+        Self {
+            cpu: gauge(&catalog::PROCESS_CPU),
+            memory: gauge(&catalog::PROCESS_MEMORY),
+            fds: gauge(&catalog::PROCESS_FDS),
+            max_fds: gauge(&catalog::PROCESS_MAX_FDS),
+            threads: gauge(&catalog::PROCESS_THREADS),
+            start: gauge(&catalog::PROCESS_START),
+        }
+    }
+
+    /// Reads it all. What cannot be read keeps its last value.
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+    pub(super) fn sample(&self) {
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        if let Ok(text) = fs::read_to_string("/proc/self/stat")
+            && let Some(stat) = Stat::parse(&text)
+        {
+            self.cpu.set(stat.cpu_ticks as f64 / ticks);
+            self.memory.set(stat.pages as f64 * rustix::param::page_size() as f64);
+            self.threads.set(stat.threads as f64);
+            if let Some(boot) = boot_time() {
+                self.start.set(boot as f64 + stat.start_ticks as f64 / ticks);
+            }
+        }
+        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+            // One of them is the directory being read.
+            self.fds.set(entries.count().saturating_sub(1) as f64);
+        }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        self.max_fds.set(limit.map_or(f64::INFINITY, |limit| limit as f64));
+    }
+}
+
+/// What we read of `/proc/self/stat`; see [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    cpu_ticks: u64,
+    threads: u64,
+    start_ticks: u64,
+    pages: u64,
+}
+
+impl Stat {
+    fn parse(text: &str) -> Option<Self> {
+        // The second field is the program's name in parentheses, and may hold anything.
+        let rest = &text[text.rfind(')')? + 1..];
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // The page counts fields from 1; the first of `rest` is the third.
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Self {
+            cpu_ticks: field(14)? + field(15)?,
+            threads: field(20)?,
+            start_ticks: field(22)?,
+            pages: field(24)?,
+        })
+    }
+}
+
+/// When the machine started, in seconds since 1970.
+fn boot_time() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
+        let text = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 0 0 20 0 9 0 12345 1000000 321 18446744073709551615";
+        let stat = Stat { cpu_ticks: 12, threads: 9, start_ticks: 12345, pages: 321 };
+        assert_eq!(Stat::parse(text), Some(stat));
+        assert_eq!(Stat::parse("garbage"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! An endpoint: its connections, its credentials, and what is known of it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Each, Scope, timestamp};
+use crate::{
+    telemetry::{
+        catalog::{self, Label},
+        labels::{Certificate, ConnectPhase, Outcome, RoleState},
+        registry::{Counter, Gauge, Histogram, Level},
+    },
+    topology::{Endpoint, Health, ObservedRole},
+};
+
+/// The handles of one endpoint.
+pub struct EndpointMetrics {
+    connects: Each<Outcome, Counter>,
+    connect_failures: Each<ConnectPhase, Counter>,
+    connect_duration: Each<ConnectPhase, Histogram>,
+    backends: Level,
+    cancels: Each<Outcome, Counter>,
+    mints: Each<Outcome, Counter>,
+    mint_duration: Histogram,
+    token_expiry: Gauge,
+    certificates: Each<Certificate, Gauge>,
+    health: Each<Health, Gauge>,
+    role: Each<RoleState, Gauge>,
+    mismatch: Gauge,
+    probes: Each<Outcome, Counter>,
+    probe_duration: Histogram,
+    probe_success: Gauge,
+    position: Gauge,
+    lag_bytes: Gauge,
+    lag: Gauge,
+}
+
+/// A backend that is counted for as long as this lives.
+pub struct BackendPresence {
+    metrics: Arc<EndpointMetrics>,
+}
+
+// === impl EndpointMetrics ===
+
+impl EndpointMetrics {
+    pub(super) fn new(scope: &Scope<'_>, endpoint: &Endpoint) -> Self {
+        let info = scope
+            .and(Label::Cluster, endpoint.cluster.as_str())
+            .and(Label::Region, endpoint.region.as_deref().unwrap_or_default());
+        info.gauge(&catalog::ENDPOINT_INFO).set(1.0);
+        Self {
+            connects: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONNECTS)),
+            connect_failures: scope.each(Label::Phase, |scope| scope.counter(&catalog::CONNECT_FAILURES)),
+            connect_duration: scope.each(Label::Phase, |scope| scope.histogram(&catalog::CONNECT_DURATION)),
+            backends: scope.level(&catalog::BACKENDS),
+            cancels: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CANCELS)),
+            mints: scope.each(Label::Outcome, |scope| scope.counter(&catalog::TOKEN_MINTS)),
+            mint_duration: scope.histogram(&catalog::TOKEN_MINT_DURATION),
+            token_expiry: scope.unknown(&catalog::TOKEN_EXPIRY),
+            certificates: scope.each(Label::Certificate, |scope| scope.unknown(&catalog::CERTIFICATE_EXPIRY)),
+            health: scope.each(Label::State, |scope| scope.gauge(&catalog::ENDPOINT_HEALTH)),
+            role: scope.each(Label::Role, |scope| scope.gauge(&catalog::ENDPOINT_ROLE)),
+            mismatch: scope.gauge(&catalog::ENDPOINT_ROLE_MISMATCH),
+            probes: scope.each(Label::Outcome, |scope| scope.counter(&catalog::PROBES)),
+            probe_duration: scope.histogram(&catalog::PROBE_DURATION),
+            probe_success: scope.unknown(&catalog::PROBE_SUCCESS),
+            position: scope.unknown(&catalog::REPLICATION_POSITION),
+            lag_bytes: scope.unknown(&catalog::REPLICATION_LAG_BYTES),
+            lag: scope.unknown(&catalog::REPLICATION_LAG),
+        }
+    }
+
+    /// A phase of reaching the endpoint took `duration`.
+    pub fn phase(&self, phase: ConnectPhase, duration: Duration) {
+        self.connect_duration.of(phase).record(duration);
+    }
+
+    /// An attempt to open a backend failed in `phase`.
+    pub fn connect_failed(&self, phase: ConnectPhase) {
+        self.connects.of(Outcome::Error).increment();
+        self.connect_failures.of(phase).increment();
+    }
+
+    /// A backend was opened; it is counted as open until the returned value is dropped.
+    #[must_use]
+    pub fn connected(self: &Arc<Self>) -> BackendPresence {
+        self.connects.of(Outcome::Ok).increment();
+        self.backends.increment();
+        BackendPresence { metrics: Arc::clone(self) }
+    }
+
+    /// A cancel request was delivered, or could not be.
+    pub fn cancel(&self, outcome: Outcome) {
+        self.cancels.of(outcome).increment();
+    }
+
+    /// A token was minted in `duration`; it is used until `expiry`.
+    pub fn token_minted(&self, duration: Duration, expiry: SystemTime) {
+        self.mints.of(Outcome::Ok).increment();
+        self.mint_duration.record(duration);
+        self.token_expiry.set(timestamp(expiry));
+    }
+
+    /// A token could not be minted.
+    pub fn token_failed(&self, duration: Duration) {
+        self.mints.of(Outcome::Error).increment();
+        self.mint_duration.record(duration);
+    }
+
+    /// A certificate ends then; `None`: there is none.
+    pub fn certificate_ends(&self, certificate: Certificate, moment: Option<SystemTime>) {
+        self.certificates.of(certificate).set(moment.map_or(f64::NAN, timestamp));
+    }
+
+    /// The endpoint was looked at.
+    pub fn probed(&self, outcome: Outcome, duration: Duration, now: SystemTime) {
+        self.probes.of(outcome).increment();
+        self.probe_duration.record(duration);
+        if outcome == Outcome::Ok {
+            self.probe_success.set(timestamp(now));
+        }
+    }
+
+    /// What the snapshot says of the endpoint now; `mismatch`: observed and declared role contradict each other.
+    pub fn state(&self, health: Health, observed: Option<ObservedRole>, mismatch: bool) {
+        self.health.enter(health);
+        self.role.enter(observed.into());
+        self.mismatch.set(if mismatch { 1.0 } else { 0.0 });
+    }
+
+    /// The server's WAL position in octets, how many octets it is behind the writer, and for how long it has been;
+    /// `None` where not known.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 octets of WAL are eight pebibytes")]
+    pub fn replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
+        self.position.set(position.map_or(f64::NAN, |octets| octets as f64));
+        self.lag_bytes.set(behind.map_or(f64::NAN, |octets| octets as f64));
+        self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
+    }
+}
+
+// === impl BackendPresence ===
+
+impl Drop for BackendPresence {
+    fn drop(&mut self) {
+        self.metrics.backends.decrement();
+    }
+}

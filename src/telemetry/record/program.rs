@@ -1,0 +1,138 @@
+//! What belongs to no endpoint and no listener: the topology as a whole, reloads, panics, the audit log.
+
+use std::time::SystemTime;
+
+use super::{Each, Scope, timestamp};
+use crate::telemetry::{
+    catalog::{self, Label},
+    labels::{ChangeKind, Outcome},
+    registry::{Counter, Gauge, Level},
+};
+
+/// The handles of the topology as a whole.
+pub struct TopologyMetrics {
+    writable: Gauge,
+    refresh: Gauge,
+    changes: Each<ChangeKind, Counter>,
+}
+
+/// The handles of the program itself.
+pub struct ProgramMetrics {
+    reloads: Each<Outcome, Counter>,
+    reload_success: Gauge,
+    files: Each<Outcome, Counter>,
+    panics: Counter,
+}
+
+/// The handles of the audit log.
+#[derive(Clone)]
+pub struct AuditMetrics {
+    /// Records written.
+    pub written: Counter,
+    /// Records dropped.
+    pub dropped: Counter,
+    /// Failed writes.
+    pub errors: Counter,
+    /// Records waiting.
+    pub queued: Level,
+    limit: Gauge,
+    success: Gauge,
+}
+
+// === impl TopologyMetrics ===
+
+impl TopologyMetrics {
+    pub(super) fn new(scope: &Scope<'_>) -> Self {
+        Self {
+            writable: scope.gauge(&catalog::WRITABLE_ENDPOINTS),
+            refresh: scope.unknown(&catalog::TOPOLOGY_REFRESH),
+            changes: scope.each(Label::Kind, |scope| scope.counter(&catalog::TOPOLOGY_CHANGES)),
+        }
+    }
+
+    /// The picture was refreshed, and shows so many endpoints that call themselves writable.
+    #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
+    pub fn refreshed(&self, writable: usize, now: SystemTime) {
+        self.writable.set(writable as f64);
+        self.refresh.set(timestamp(now));
+    }
+
+    /// Something changed.
+    pub fn changed(&self, kind: ChangeKind) {
+        self.changes.of(kind).increment();
+    }
+}
+
+// === impl ProgramMetrics ===
+
+impl ProgramMetrics {
+    pub(super) fn new(scope: &Scope<'_>) -> Self {
+        scope.and(Label::Version, env!("CARGO_PKG_VERSION")).gauge(&catalog::BUILD_INFO).set(1.0);
+        Self {
+            reloads: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONFIG_RELOADS)),
+            reload_success: scope.unknown(&catalog::CONFIG_RELOAD_SUCCESS),
+            files: scope.each(Label::Outcome, |scope| scope.counter(&catalog::FILE_RELOADS)),
+            panics: scope.counter(&catalog::PANICS),
+        }
+    }
+
+    /// The configuration was read, at the start.
+    pub fn loaded(&self, now: SystemTime) {
+        self.reload_success.set(timestamp(now));
+    }
+
+    /// The configuration was read again, or the attempt changed nothing.
+    pub fn reloaded(&self, outcome: Outcome, now: SystemTime) {
+        self.reloads.of(outcome).increment();
+        if outcome == Outcome::Ok {
+            self.reload_success.set(timestamp(now));
+        }
+    }
+
+    /// A changed file was read again, or was wrong and the old one kept.
+    pub fn file_reloaded(&self, outcome: Outcome) {
+        self.files.of(outcome).increment();
+    }
+
+    /// From now on panics, wherever they happen, are counted, and logged with their place.
+    pub fn watch_panics(&self) {
+        let panics = self.panics.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            panics.increment();
+            let thread = std::thread::current();
+            tracing::error!(
+                thread = thread.name().unwrap_or_default(),
+                at = panic.location().map(tracing::field::display),
+                panic = panic.payload_as_str().unwrap_or("(no message)"),
+                "panic: this is a bug in Gatekeeper"
+            );
+        }));
+    }
+}
+
+// === impl AuditMetrics ===
+
+impl AuditMetrics {
+    pub(super) fn new(scope: &Scope<'_>) -> Self {
+        Self {
+            written: scope.counter(&catalog::AUDIT_RECORDS),
+            dropped: scope.counter(&catalog::AUDIT_DROPPED),
+            errors: scope.counter(&catalog::AUDIT_WRITE_ERRORS),
+            queued: scope.level(&catalog::AUDIT_QUEUE),
+            limit: scope.gauge(&catalog::AUDIT_QUEUE_LIMIT),
+            success: scope.unknown(&catalog::AUDIT_WRITE_SUCCESS),
+        }
+    }
+
+    /// So many records may wait.
+    #[expect(clippy::cast_precision_loss, reason = "a count of records")]
+    pub fn limit(&self, records: usize) {
+        self.limit.set(records as f64);
+    }
+
+    /// Records were written.
+    pub fn wrote(&self, records: u64, now: SystemTime) {
+        self.written.add(records);
+        self.success.set(timestamp(now));
+    }
+}

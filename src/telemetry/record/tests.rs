@@ -1,0 +1,149 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+use crate::{
+    names::ClusterName,
+    telemetry::{
+        catalog::{CATALOG, Kind},
+        labels::{Certificate, ClientState, ConnectPhase, Outcome},
+    },
+    topology::{DeclaredRole, Health},
+};
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        name: EndpointName::new("reads").unwrap(),
+        cluster: ClusterName::new("orders").unwrap(),
+        region: None,
+        role: DeclaredRole::ReadPool,
+        address: "10.0.0.1".parse().unwrap(),
+    }
+}
+
+fn listener() -> ListenerName {
+    ListenerName::new("app").unwrap()
+}
+
+#[test]
+fn what_is_shown_is_what_the_catalogue_lists() {
+    let metrics = Metrics::new();
+    let _handles = (
+        metrics.path(&listener(), &endpoint()),
+        metrics.listener(&listener()),
+        metrics.endpoint(&endpoint()),
+        metrics.topology(),
+        metrics.program(),
+        metrics.audit(),
+    );
+    let page = metrics.render();
+    let shown: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    let listed: BTreeSet<&str> = CATALOG.iter().map(|metric| metric.name).collect();
+    assert_eq!(shown, listed);
+    assert_eq!(listed.len(), CATALOG.len(), "a name is listed twice");
+}
+
+#[test]
+fn every_series_is_there_before_its_first_event() {
+    let metrics = Metrics::new();
+    let path = metrics.path(&listener(), &endpoint());
+    let before: BTreeSet<String> = series(&metrics.render());
+    path.statement(Outcome::Error, Duration::from_millis(3));
+    path.error("40P01");
+    path.error("0A000");
+    assert_eq!(series(&metrics.render()), before, "an event made a new series");
+    let page = metrics.render();
+    assert!(page.contains(
+        "gatekeeper_statement_errors_total{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\",sqlstate_class=\"40\"} 1\n"
+    ));
+    assert!(page.contains("outcome=\"ok\"} 0\n"));
+}
+
+fn series(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+        .collect()
+}
+
+#[test]
+fn names_say_kind_and_unit() {
+    for metric in CATALOG {
+        let name = metric.name;
+        assert!(name.starts_with("gatekeeper_") || name.starts_with("process_"), "{name}");
+        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+        if let Kind::Histogram(buckets) = metric.kind {
+            assert!(name.ends_with("_seconds"), "{name}");
+            assert!(buckets.bounds().is_sorted(), "{name}");
+        }
+        assert!(
+            metric.help.ends_with('.') || metric.help.contains(';') || metric.help.contains(':'),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_client_is_counted_in_exactly_one_state_and_in_none_when_gone() {
+    let metrics = Metrics::new();
+    let listener = metrics.worker(0).listener(&listener());
+    let shown = |state: &str| {
+        let head = format!("gatekeeper_clients{{listener=\"app\",state=\"{state}\"}} ");
+        let page = metrics.render();
+        let line = page.lines().find_map(|line| line.strip_prefix(&head)).map(str::to_owned);
+        line.expect("the series exists")
+    };
+    let mut client = listener.accepted();
+    assert_eq!((shown("login"), shown("active")), ("1".into(), "0".into()));
+    client.enter(ClientState::Active);
+    client.enter(ClientState::Active);
+    assert_eq!((shown("login"), shown("active")), ("0".into(), "1".into()));
+    drop(client);
+    assert_eq!((shown("login"), shown("active")), ("0".into(), "0".into()));
+}
+
+#[test]
+fn an_endpoint_has_one_health_and_one_role_at_a_time() {
+    let metrics = Metrics::new();
+    let endpoint = metrics.endpoint(&endpoint());
+    endpoint.state(Health::Down, None, false);
+    endpoint.state(Health::Up, Some(crate::topology::ObservedRole::Standby), true);
+    let _backend = endpoint.connected();
+    endpoint.connect_failed(ConnectPhase::Tls);
+    endpoint.certificate_ends(Certificate::Ca, Some(UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
+    let page = metrics.render();
+    let labels = "endpoint=\"reads\",backend_role=\"read-pool\"";
+    for line in [
+        format!("gatekeeper_endpoint_health{{{labels},state=\"up\"}} 1\n"),
+        format!("gatekeeper_endpoint_health{{{labels},state=\"down\"}} 0\n"),
+        format!("gatekeeper_endpoint_role{{{labels},role=\"standby\"}} 1\n"),
+        format!("gatekeeper_endpoint_role{{{labels},role=\"unknown\"}} 0\n"),
+        format!("gatekeeper_endpoint_role_mismatch{{{labels}}} 1\n"),
+        format!("gatekeeper_backends{{{labels}}} 1\n"),
+        format!("gatekeeper_connects_total{{{labels},outcome=\"error\"}} 1\n"),
+        format!("gatekeeper_connect_failures_total{{{labels},phase=\"tls\"}} 1\n"),
+        format!(
+            "gatekeeper_certificate_expiry_timestamp_seconds{{{labels},certificate=\"ca\"}} 2000000000\n"
+        ),
+        format!("gatekeeper_certificate_expiry_timestamp_seconds{{{labels},certificate=\"client\"}} NaN\n"),
+    ] {
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
+}
+
+#[test]
+fn the_process_shows_itself() {
+    let page = Metrics::new().render();
+    let value = |name: &str| {
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.expect("the series exists").parse::<f64>().expect("a number")
+    };
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_open_fds") >= 3.0);
+    assert!(value("process_threads") >= 1.0);
+    assert!(value("process_start_time_seconds") > 1.7e9);
+}
