@@ -1,0 +1,207 @@
+//! Views of the messages that a server sends, and writers for those that we say as a server.
+//!
+//! Authentication requests are in [`super::authentication`], errors and notices in [`super::fault`].
+
+use super::{
+    authentication::Request,
+    cancel_key::BackendKey,
+    fault::Fault,
+    frame::Frame,
+    reader::{DecodeError, Reader},
+    startup::ProtocolVersion,
+    tag::backend as tag,
+    transaction::TransactionStatus,
+    writer,
+};
+
+/// A server's message, as far as anybody but the client needs to understand it.
+#[derive(Clone)]
+pub enum Message<'a> {
+    /// An authentication request or AuthenticationOk.
+    Authentication(Request<'a>),
+    /// BackendKeyData.
+    BackendKeyData(BackendKey),
+    /// ParameterStatus.
+    ParameterStatus(ParameterStatus<'a>),
+    /// ReadyForQuery.
+    ReadyForQuery(TransactionStatus),
+    /// CommandComplete.
+    CommandComplete(CommandTag<'a>),
+    /// EmptyQueryResponse.
+    EmptyQueryResponse,
+    /// ErrorResponse.
+    ErrorResponse(Fault<'a>),
+    /// NoticeResponse.
+    NoticeResponse(Fault<'a>),
+    /// NotificationResponse.
+    NotificationResponse {
+        /// The process that notified.
+        pid: i32,
+        /// The channel's name.
+        channel: &'a [u8],
+        /// What it said.
+        payload: &'a [u8],
+    },
+    /// NegotiateProtocolVersion.
+    NegotiateProtocolVersion {
+        /// The version spoken from now on.
+        version: ProtocolVersion,
+        /// How many protocol options the server did not know.
+        unknown: u32,
+    },
+    /// CopyInResponse: the client sends data now.
+    CopyInResponse,
+    /// CopyOutResponse: the server sends data now.
+    CopyOutResponse,
+    /// CopyBothResponse: both send data now (replication).
+    CopyBothResponse,
+    /// CopyData.
+    CopyData(&'a [u8]),
+    /// CopyDone.
+    CopyDone,
+    /// DataRow.
+    DataRow,
+    /// RowDescription.
+    RowDescription,
+    /// ParameterDescription.
+    ParameterDescription,
+    /// NoData.
+    NoData,
+    /// ParseComplete.
+    ParseComplete,
+    /// BindComplete.
+    BindComplete,
+    /// CloseComplete.
+    CloseComplete,
+    /// PortalSuspended.
+    PortalSuspended,
+    /// FunctionCallResponse.
+    FunctionCallResponse,
+    /// A tag that came after this was written: for the client to understand.
+    Unknown(u8),
+}
+
+/// A setting that the server reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParameterStatus<'a> {
+    /// The setting's name.
+    pub name: &'a [u8],
+    /// Its value now.
+    pub value: &'a [u8],
+}
+
+/// What was done: a command and mostly a number of rows, like `INSERT 0 5`, `SELECT 1` or `BEGIN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandTag<'a>(&'a [u8]);
+
+// === impl Message ===
+
+impl<'a> Message<'a> {
+    /// Decodes a server's frame. Allocates only for a [`BackendKey`].
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the body does not fit the tag.
+    #[inline]
+    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+        let body = frame.body();
+        let mut reader = Reader::new(body);
+        let message = match frame.tag() {
+            tag::DATA_ROW => return Ok(Self::DataRow),
+            tag::COPY_DATA => return Ok(Self::CopyData(body)),
+            tag::READY_FOR_QUERY => Self::ReadyForQuery(
+                TransactionStatus::from_octet(reader.u8()?)
+                    .ok_or(DecodeError::Invalid("transaction status"))?,
+            ),
+            tag::COMMAND_COMPLETE => Self::CommandComplete(CommandTag(reader.string()?)),
+            tag::AUTHENTICATION => return Request::decode(body).map(Self::Authentication),
+            tag::BACKEND_KEY_DATA => return BackendKey::read(body).map(Self::BackendKeyData),
+            tag::PARAMETER_STATUS => return ParameterStatus::decode(body).map(Self::ParameterStatus),
+            tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(Fault::new(body))),
+            tag::NOTICE_RESPONSE => return Ok(Self::NoticeResponse(Fault::new(body))),
+            tag::NOTIFICATION_RESPONSE => {
+                let (pid, channel) = (reader.i32()?, reader.string()?);
+                Self::NotificationResponse { pid, channel, payload: reader.string()? }
+            }
+            tag::NEGOTIATE_PROTOCOL_VERSION => return Self::negotiation(reader),
+            tag::COPY_IN_RESPONSE => return Ok(Self::CopyInResponse),
+            tag::COPY_OUT_RESPONSE => return Ok(Self::CopyOutResponse),
+            tag::COPY_BOTH_RESPONSE => return Ok(Self::CopyBothResponse),
+            tag::ROW_DESCRIPTION => return Ok(Self::RowDescription),
+            tag::PARAMETER_DESCRIPTION => return Ok(Self::ParameterDescription),
+            tag::FUNCTION_CALL_RESPONSE => return Ok(Self::FunctionCallResponse),
+            tag::COPY_DONE => Self::CopyDone,
+            tag::EMPTY_QUERY_RESPONSE => Self::EmptyQueryResponse,
+            tag::NO_DATA => Self::NoData,
+            tag::PARSE_COMPLETE => Self::ParseComplete,
+            tag::BIND_COMPLETE => Self::BindComplete,
+            tag::CLOSE_COMPLETE => Self::CloseComplete,
+            tag::PORTAL_SUSPENDED => Self::PortalSuspended,
+            unknown => return Ok(Self::Unknown(unknown)),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+
+    fn negotiation(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+        let version = ProtocolVersion::from_negotiation(reader.u32()?);
+        let unknown = reader.u32()?;
+        // The count is a claim: what is really there ends the loop.
+        for _ in 0..unknown {
+            reader.string()?;
+        }
+        reader.finish()?;
+        Ok(Self::NegotiateProtocolVersion { version, unknown })
+    }
+}
+
+/// Appends ReadyForQuery.
+pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
+    writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.octet()));
+}
+
+// === impl ParameterStatus ===
+
+impl<'a> ParameterStatus<'a> {
+    /// Decodes the body of a ParameterStatus.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is none.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let (name, value) = (reader.string()?, reader.string()?);
+        reader.finish()?;
+        Ok(Self { name, value })
+    }
+
+    /// Appends the message.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        writer::frame(out, tag::PARAMETER_STATUS, |body| {
+            writer::string(body, self.name);
+            writer::string(body, self.value);
+        });
+    }
+}
+
+// === impl CommandTag ===
+
+impl<'a> CommandTag<'a> {
+    /// The whole tag.
+    #[must_use]
+    pub const fn text(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// How many rows were read or written, for commands that say so.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        let count = self
+            .0
+            .rsplit(|&octet| octet == b' ')
+            .next()
+            .filter(|word| !word.is_empty() && word.len() < self.0.len())?;
+        count.iter().try_fold(0_u64, |sum, digit| {
+            let digit = char::from(*digit).to_digit(10)?;
+            sum.checked_mul(10)?.checked_add(digit.into())
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! The walk over a buffer of octets, frame by frame.
+//!
+//! Promises: no copy, no allocation; a frame may be larger than any buffer; each octet is walked over once.
+//! Refuses to know: where the octets are kept, and what the frames mean.
+//!
+//! The buffer belongs to the caller. At each step the walker is shown what was not walked over yet and says what it
+//! begins with; the caller decides, and says so with [`Walker::pass`], which answers how far to go on:
+//!
+//! ```
+//! # use gatekeeper::wire::{FrameError, Piece, Speaker, Walker, tag};
+//! /// How many octets of `unread` may be forwarded now; the rest waits for more octets.
+//! fn forward(walker: &mut Walker, unread: &[u8], buffer: usize) -> Result<usize, FrameError> {
+//!     let mut at = 0;
+//!     while let Some(piece) = walker.next(&unread[at..])? {
+//!         match piece {
+//!             // All of it is here: understand it, or let it go.
+//!             Piece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
+//!             Piece::Whole(_) => {}
+//!             // Only its beginning is here. If it must be understood, wait: not passing it means "show it to me
+//!             // again when there is more". If not, or if it will never fit, it passes in parts.
+//!             Piece::Part(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
+//!             Piece::Part(_) => {}
+//!             // More of a frame whose beginning was passed.
+//!             Piece::Rest(_) => {}
+//!         }
+//!         at += walker.pass(&piece);
+//!     }
+//!     Ok(at)
+//! }
+//! # let (mut walker, ready) = (Walker::new(Speaker::Server), b"Z\0\0\0\x05I");
+//! # assert_eq!(forward(&mut walker, b"D\0\0\0\x0aabc", 8), Ok(8));
+//! # assert!(!walker.at_boundary());
+//! # assert_eq!(forward(&mut walker, b"defZ\0\0\0\x05IZ\0", 8), Ok(9));
+//! # assert_eq!(forward(&mut walker, b"E\0\0\0\x06a", 8), Ok(0));
+//! # assert!(walker.at_boundary());
+//! ```
+
+use super::{
+    frame::{Frame, FrameError, Header},
+    tag::frontend as f,
+};
+
+/// Whose octets are walked over, and when: it decides which tags and lengths can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// A client that has not proved who it is: nothing but answers to authentication requests.
+    StrangeClient,
+    /// A client after its login.
+    Client,
+    /// A server.
+    Server,
+}
+
+/// Finds the frames in one direction of a connection.
+#[derive(Debug)]
+pub struct Walker {
+    speaker: Speaker,
+    /// Octets still to come of a frame whose beginning was passed.
+    rest: usize,
+}
+
+/// What the unread octets begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A frame, all of it.
+    Whole(Frame<'a>),
+    /// The beginning of a frame, its header at least.
+    Part(Part),
+    /// This many octets (at least one) of a frame whose beginning was passed.
+    Rest(usize),
+}
+
+/// The beginning of a frame whose end was not read yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    header: Header,
+    here: usize,
+}
+
+// === impl Walker ===
+
+impl Walker {
+    /// A walker at the boundary of a frame.
+    #[must_use]
+    pub const fn new(speaker: Speaker) -> Self {
+        Self { speaker, rest: 0 }
+    }
+
+    /// What `unread` begins with; `None` while not even a header is there.
+    ///
+    /// `unread` begins where the last [`Walker::pass`] ended. Without a `pass` in between the same piece comes again,
+    /// larger if more octets came.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the sender is out of step or malicious, and the connection is over.
+    #[inline]
+    pub fn next<'a>(&self, unread: &'a [u8]) -> Result<Option<Piece<'a>>, FrameError> {
+        if self.rest > 0 {
+            let here = self.rest.min(unread.len());
+            return Ok((here > 0).then_some(Piece::Rest(here)));
+        }
+        let Some(header) = Header::read(self.speaker, unread)? else { return Ok(None) };
+        Ok(Some(match Frame::behind(header, unread) {
+            Some(frame) => Piece::Whole(frame),
+            None => Piece::Part(Part { header, here: unread.len() }),
+        }))
+    }
+
+    /// Goes past `piece`, the last one that [`Walker::next`] gave; answers how many octets that is.
+    #[inline]
+    pub fn pass(&mut self, piece: &Piece<'_>) -> usize {
+        match piece {
+            Piece::Whole(frame) => frame.octets().len(),
+            Piece::Part(part) => {
+                self.rest = part.missing();
+                part.here
+            }
+            Piece::Rest(here) => {
+                self.rest = self.rest.saturating_sub(*here);
+                *here
+            }
+        }
+    }
+
+    /// Whether what was passed ends with the end of a frame, so that a message of ours may follow it.
+    #[inline]
+    #[must_use]
+    pub const fn at_boundary(&self) -> bool {
+        self.rest == 0
+    }
+
+    /// Octets that must still come before the frame that is passing ends.
+    #[inline]
+    #[must_use]
+    pub const fn rest(&self) -> usize {
+        self.rest
+    }
+
+    /// Goes `octets` further into the rest of a frame that was moved without being shown here (spliced, say).
+    #[inline]
+    pub fn skip(&mut self, octets: usize) {
+        self.rest = self.rest.saturating_sub(octets);
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// The tag; [`super::tag`] names them.
+    #[inline]
+    #[must_use]
+    pub const fn tag(&self) -> u8 {
+        self.header.tag()
+    }
+
+    /// Octets of the whole frame, its header included.
+    #[inline]
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.header.total()
+    }
+
+    /// Octets of it that are here.
+    #[inline]
+    #[must_use]
+    pub const fn here(&self) -> usize {
+        self.here
+    }
+
+    /// Octets of it that are still to come: at least one.
+    #[inline]
+    #[must_use]
+    pub const fn missing(&self) -> usize {
+        self.header.total() - self.here
+    }
+}
+
+// === impl Speaker ===
+
+impl Speaker {
+    /// The greatest length that a message with this tag may claim; `None` if there is no such message.
+    ///
+    /// The limits are PostgreSQL's own (`SocketBackend` in `src/backend/tcop/postgres.c`). A server's tags are not
+    /// checked: a newer server may say what we do not know, and a client of its time may understand it.
+    #[inline]
+    pub(super) const fn limit(self, tag: u8) -> Option<u32> {
+        match self {
+            Self::Server => Some(i32::MAX.cast_unsigned()),
+            Self::Client => match tag {
+                f::QUERY | f::PARSE | f::BIND | f::FUNCTION_CALL | f::COPY_DATA => Some(LARGE),
+                f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH => Some(SMALL),
+                f::COPY_DONE | f::COPY_FAIL | f::TERMINATE => Some(SMALL),
+                _ => None,
+            },
+            Self::StrangeClient => match tag {
+                f::PASSWORD => Some(AUTHENTICATION),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// `PQ_LARGE_MESSAGE_LIMIT`.
+const LARGE: u32 = 0x3fff_ffff - 1;
+/// `PQ_SMALL_MESSAGE_LIMIT`.
+const SMALL: u32 = 10_000;
+/// `PG_MAX_AUTH_TOKEN_LENGTH`: Kerberos tickets and access tokens fit.
+const AUTHENTICATION: u32 = 65_535;

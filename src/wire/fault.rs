@@ -1,0 +1,281 @@
+//! ErrorResponse and NoticeResponse: a list of texts, each with a letter that says what it is.
+//!
+//! A server's faults are forwarded as they came; [`Fault`] only looks into them. [`Report`] is for those said in our
+//! own name.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-error-fields.html>
+
+use std::borrow::Cow;
+
+use super::{reader::Reader, tag, writer};
+
+/// A view of an ErrorResponse or NoticeResponse. Nothing in it is trusted to be there, to be sane or to be UTF-8.
+#[derive(Clone, Copy)]
+pub struct Fault<'a> {
+    body: &'a [u8],
+}
+
+/// The five characters that say what kind of fault it is.
+///
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SqlState([u8; 5]);
+
+/// How bad it is, in the untranslated words of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// The statement failed.
+    Error,
+    /// The connection ends.
+    Fatal,
+    /// The server as a whole is in trouble, and the connection ends.
+    Panic,
+    /// Something to look at.
+    Warning,
+    /// Something to know.
+    Notice,
+    /// Debugging output, of whatever level.
+    Debug,
+    /// Asked for by the client.
+    Info,
+    /// Mostly for the server's log.
+    Log,
+}
+
+/// A fault said in our own name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// How bad it is. What is not an error goes out as a NoticeResponse.
+    pub severity: Severity,
+    /// What kind it is.
+    pub sqlstate: SqlState,
+    /// What happened, in one sentence.
+    pub message: Cow<'a, str>,
+    /// More about what happened.
+    pub detail: Option<Cow<'a, str>>,
+    /// What to do about it.
+    pub hint: Option<Cow<'a, str>>,
+}
+
+// === impl Fault ===
+
+impl<'a> Fault<'a> {
+    /// Looks into the body of a frame.
+    #[must_use]
+    pub const fn new(body: &'a [u8]) -> Self {
+        Self { body }
+    }
+
+    /// All fields in order: what they are, and their text in the client's encoding. Ends early where the body is broken.
+    pub fn fields(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        let mut reader = Reader::new(self.body);
+        std::iter::from_fn(move || match reader.u8() {
+            Ok(0) | Err(_) => None,
+            Ok(kind) => reader.string().ok().map(|text| (kind, text)),
+        })
+    }
+
+    /// The text of the first field of this kind.
+    #[must_use]
+    pub fn field(&self, kind: u8) -> Option<&'a [u8]> {
+        self.fields().find(|&(known, _)| known == kind).map(|(_, text)| text)
+    }
+
+    /// How bad it is: by the field that is never translated, or by the other one if it is in English.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        Severity::parse(self.field(b'V').or_else(|| self.field(b'S'))?)
+    }
+
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.field(b'C').and_then(|text| text.try_into().ok()).and_then(SqlState::checked)
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn message(&self) -> Cow<'a, str> {
+        self.field(b'M').map(String::from_utf8_lossy).unwrap_or_default()
+    }
+
+    /// More about what happened.
+    #[must_use]
+    pub fn detail(&self) -> Option<Cow<'a, str>> {
+        self.field(b'D').map(String::from_utf8_lossy)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<Cow<'a, str>> {
+        self.field(b'H').map(String::from_utf8_lossy)
+    }
+
+    /// Whether the connection ends with it.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.severity(), Some(Severity::Fatal | Severity::Panic))
+    }
+}
+
+impl std::fmt::Debug for Fault<'_> {
+    /// The kind alone: messages may quote what a user typed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fault({:?}, {:?})", self.severity(), self.sqlstate())
+    }
+}
+
+// === impl SqlState ===
+
+impl SqlState {
+    /// `08P01`: a message out of place or malformed.
+    pub const PROTOCOL_VIOLATION: Self = Self(*b"08P01");
+    /// `08006`: a connection that broke.
+    pub const CONNECTION_FAILURE: Self = Self(*b"08006");
+    /// `08001`: a connection that could not be made.
+    pub const CANNOT_CONNECT: Self = Self(*b"08001");
+    /// `0A000`: something not done here.
+    pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
+    /// `25006`: a write where only reads are allowed.
+    pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
+    /// `28000`: this user may not come in like this.
+    pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
+    /// `28P01`: wrong password.
+    pub const INVALID_PASSWORD: Self = Self(*b"28P01");
+    /// `53300`: too many connections.
+    pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
+    /// `57P01`: ended by an administrator.
+    pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
+    /// `57P03`: not now; try again.
+    pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
+    /// `57014`: cancelled.
+    pub const QUERY_CANCELED: Self = Self(*b"57014");
+    /// `XX000`: our own mistake.
+    pub const INTERNAL_ERROR: Self = Self(*b"XX000");
+    /// `00000`: no fault at all, as in notices.
+    pub const SUCCESSFUL_COMPLETION: Self = Self(*b"00000");
+
+    /// A state written in the source.
+    ///
+    /// # Panics
+    /// When these are not digits and upper-case letters: use it in constants, where that is found when compiling.
+    #[must_use]
+    pub const fn new(code: [u8; 5]) -> Self {
+        match Self::checked(code) {
+            Some(state) => state,
+            None => panic!("an SQLSTATE has five digits or upper-case letters"),
+        }
+    }
+
+    /// A state that came from elsewhere; `None` unless it is five digits and upper-case letters.
+    #[must_use]
+    pub const fn checked(code: [u8; 5]) -> Option<Self> {
+        let mut at = &code as &[u8];
+        while let [octet, behind @ ..] = at {
+            if !(octet.is_ascii_digit() || octet.is_ascii_uppercase()) {
+                return None;
+            }
+            at = behind;
+        }
+        Some(Self(code))
+    }
+
+    /// The five characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("checked to be ASCII")
+    }
+
+    /// The first two characters: the class.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        self.as_str().get(..2).expect("checked to be ASCII")
+    }
+}
+
+impl std::fmt::Display for SqlState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Severity ===
+
+impl Severity {
+    /// The word in the protocol.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+            Self::Panic => "PANIC",
+            Self::Warning => "WARNING",
+            Self::Notice => "NOTICE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Log => "LOG",
+        }
+    }
+
+    fn parse(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"ERROR" => Self::Error,
+            b"FATAL" => Self::Fatal,
+            b"PANIC" => Self::Panic,
+            b"WARNING" => Self::Warning,
+            b"NOTICE" => Self::Notice,
+            b"DEBUG" => Self::Debug,
+            b"INFO" => Self::Info,
+            b"LOG" => Self::Log,
+            _ => return None,
+        })
+    }
+
+    /// Whether it travels in an ErrorResponse.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        matches!(self, Self::Error | Self::Fatal | Self::Panic)
+    }
+}
+
+// === impl Report ===
+
+impl<'a> Report<'a> {
+    /// A report without detail and hint.
+    #[must_use]
+    pub fn new(severity: Severity, sqlstate: SqlState, message: impl Into<Cow<'a, str>>) -> Self {
+        Self { severity, sqlstate, message: message.into(), detail: None, hint: None }
+    }
+
+    /// Appends the ErrorResponse, or the NoticeResponse if it is no error.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let tag = match self.severity.is_error() {
+            true => tag::backend::ERROR_RESPONSE,
+            false => tag::backend::NOTICE_RESPONSE,
+        };
+        let severity = self.severity.as_str();
+        writer::frame(out, tag, |body| {
+            let fields = [
+                (b'S', Some(severity)),
+                (b'V', Some(severity)),
+                (b'C', Some(self.sqlstate.as_str())),
+                (b'M', Some(self.message.as_ref())),
+                (b'D', self.detail.as_deref()),
+                (b'H', self.hint.as_deref()),
+            ];
+            for (kind, text) in fields {
+                if let Some(text) = text {
+                    body.push(kind);
+                    writer::string(body, text.as_bytes());
+                }
+            }
+            body.push(0);
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! Views of the messages that a client sends after its login, and writers for those that we send as a client.
+
+use super::{
+    frame::Frame,
+    reader::{DecodeError, Reader},
+    tag::frontend as tag,
+    writer,
+};
+
+/// A client's message. Texts are in the client's encoding; `rest` is what a session need not understand.
+///
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Query: one text, any number of statements.
+    Query {
+        /// The statements.
+        text: &'a [u8],
+    },
+    /// Parse.
+    Parse {
+        /// The prepared statement to make; empty for the unnamed one.
+        name: &'a [u8],
+        /// The statement.
+        text: &'a [u8],
+        /// The types of its parameters.
+        rest: &'a [u8],
+    },
+    /// Bind.
+    Bind {
+        /// The portal to make; empty for the unnamed one.
+        portal: &'a [u8],
+        /// The prepared statement it is made from.
+        statement: &'a [u8],
+        /// Parameters and formats.
+        rest: &'a [u8],
+    },
+    /// Describe.
+    Describe(Object<'a>),
+    /// Execute.
+    Execute {
+        /// The portal.
+        portal: &'a [u8],
+        /// How many rows at most; 0 for all.
+        rows: i32,
+    },
+    /// Close.
+    Close(Object<'a>),
+    /// Sync: the end of a pipeline.
+    Sync,
+    /// Flush: what is ready shall be sent.
+    Flush,
+    /// FunctionCall.
+    FunctionCall {
+        /// The function's OID.
+        function: u32,
+        /// Arguments and formats.
+        rest: &'a [u8],
+    },
+    /// CopyData.
+    CopyData(&'a [u8]),
+    /// CopyDone.
+    CopyDone,
+    /// CopyFail.
+    CopyFail {
+        /// Why the client gives up.
+        reason: &'a [u8],
+    },
+    /// Terminate.
+    Terminate,
+}
+
+/// What Describe and Close speak of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// A prepared statement, by name.
+    Statement(&'a [u8]),
+    /// A portal, by name.
+    Portal(&'a [u8]),
+}
+
+// === impl Message ===
+
+impl<'a> Message<'a> {
+    /// Decodes a client's frame.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the body does not fit the tag. PostgreSQL answers that with an ERROR of SQLSTATE 08P01 and
+    /// goes on, so a session that only needs a hint may as well forward such a frame and let the server say it.
+    pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(frame.body());
+        let message = match frame.tag() {
+            tag::QUERY => Self::Query { text: reader.string()? },
+            tag::PARSE => {
+                let (name, text) = (reader.string()?, reader.string()?);
+                return Ok(Self::Parse { name, text, rest: reader.rest() });
+            }
+            tag::BIND => {
+                let (portal, statement) = (reader.string()?, reader.string()?);
+                return Ok(Self::Bind { portal, statement, rest: reader.rest() });
+            }
+            tag::DESCRIBE => Self::Describe(Object::read(&mut reader)?),
+            tag::EXECUTE => Self::Execute { portal: reader.string()?, rows: reader.i32()? },
+            tag::CLOSE => Self::Close(Object::read(&mut reader)?),
+            tag::SYNC => Self::Sync,
+            tag::FLUSH => Self::Flush,
+            tag::FUNCTION_CALL => {
+                let function = reader.u32()?;
+                return Ok(Self::FunctionCall { function, rest: reader.rest() });
+            }
+            tag::COPY_DATA => return Ok(Self::CopyData(reader.rest())),
+            tag::COPY_DONE => Self::CopyDone,
+            tag::COPY_FAIL => Self::CopyFail { reason: reader.string()? },
+            // PostgreSQL does not look into it either.
+            tag::TERMINATE => return Ok(Self::Terminate),
+            _ => return Err(DecodeError::Invalid("type")),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+impl<'a> Object<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            b'S' => reader.string().map(Self::Statement),
+            b'P' => reader.string().map(Self::Portal),
+            _ => Err(DecodeError::Invalid("kind of object")),
+        }
+    }
+}
+
+/// Appends a Query.
+pub fn write_query(out: &mut Vec<u8>, text: &str) {
+    writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_bytes()));
+}
+
+/// Appends a Terminate.
+pub fn write_terminate(out: &mut Vec<u8>) {
+    writer::frame(out, tag::TERMINATE, |_| {});
+}
+
+/// Appends a Sync.
+pub fn write_sync(out: &mut Vec<u8>) {
+    writer::frame(out, tag::SYNC, |_| {});
+}
+
+/// Appends a CopyFail.
+pub fn write_copy_fail(out: &mut Vec<u8>, reason: &str) {
+    writer::frame(out, tag::COPY_FAIL, |body| writer::string(body, reason.as_bytes()));
+}

@@ -1,0 +1,122 @@
+//! The only place that follows positions in what a peer sent.
+
+/// Takes values off the front of a message's body. Every step is checked.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    left: &'a [u8],
+}
+
+/// Why a body is not the message that its tag claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends in the middle of a value.
+    #[error("the message ends early")]
+    Short,
+    /// A text without its terminator.
+    #[error("a string in the message is not terminated")]
+    Unterminated,
+    /// Octets behind the last value.
+    #[error("the message has {0} octets too many")]
+    Trailing(usize),
+    /// A value that the protocol does not know there; carries the name of the field.
+    #[error("the message has an invalid {0}")]
+    Invalid(&'static str),
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `body`.
+    #[inline]
+    #[must_use]
+    pub const fn new(body: &'a [u8]) -> Self {
+        Self { left: body }
+    }
+
+    /// The next `N` octets.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`] when fewer are left; so for all of these.
+    #[inline]
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, left) = self.left.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
+        self.left = left;
+        Ok(*taken)
+    }
+
+    /// One octet.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`].
+    #[inline]
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|[octet]| octet)
+    }
+
+    /// `Int16`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`].
+    #[inline]
+    pub fn i16(&mut self) -> Result<i16, DecodeError> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    /// `Int32`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`].
+    #[inline]
+    pub fn i32(&mut self) -> Result<i32, DecodeError> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    /// `Int32`, where a negative number makes no sense.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`].
+    #[inline]
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// The next `count` octets.
+    ///
+    /// # Errors
+    /// [`DecodeError::Short`].
+    #[inline]
+    pub fn octets(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, left) = self.left.split_at_checked(count).ok_or(DecodeError::Short)?;
+        self.left = left;
+        Ok(taken)
+    }
+
+    /// `String`: the octets up to a NUL, which is taken too. In whatever encoding the client asked for.
+    ///
+    /// # Errors
+    /// [`DecodeError::Unterminated`].
+    #[inline]
+    pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
+        let end = memchr::memchr(0, self.left).ok_or(DecodeError::Unterminated)?;
+        let text = self.octets(end)?;
+        self.u8()?;
+        Ok(text)
+    }
+
+    /// All that is left.
+    #[inline]
+    #[must_use]
+    pub const fn rest(self) -> &'a [u8] {
+        self.left
+    }
+
+    /// Makes sure that nothing is left.
+    ///
+    /// # Errors
+    /// [`DecodeError::Trailing`].
+    #[inline]
+    pub const fn finish(self) -> Result<(), DecodeError> {
+        match self.left.len() {
+            0 => Ok(()),
+            more => Err(DecodeError::Trailing(more)),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Messages of our own, appended to a buffer.
+
+/// Appends a frame: `tag`, then a length that fits what `body` appends.
+///
+/// What we say ourselves is short; a body beyond `i32::MAX` octets would be cut off by the protocol's length field, and
+/// no caller can build one.
+pub fn frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    out.push(tag);
+    packet(out, body);
+}
+
+/// Appends a packet without a tag, as the first ones of a connection are: a length, then what `body` appends.
+pub fn packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    body(out);
+    let length = i32::try_from(out.len() - start).expect("our own messages are short");
+    if let Some(field) = out.get_mut(start..).and_then(|from| from.first_chunk_mut()) {
+        *field = length.to_be_bytes();
+    }
+}
+
+/// Appends a `String`. A NUL would end it early and shift what follows, so NULs are left out.
+pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().filter(|&&octet| octet != 0));
+    out.push(0);
+}
