@@ -10,7 +10,7 @@
 //! first ReadyForQuery), [`sql`] (statement text), [`topology`] (what exists and what is known of it), [`route`] (which
 //! endpoint, and why), [`session`] (one client's conversation, without sockets).
 //!
-//! **Effects**: [`live`], [`tasks`], [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections),
+//! **Effects**: [`live`], [`files`] (read again when they change), [`tasks`], [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections),
 //! [`probe`] (the only writer of the topology), [`frontend`] (client connections).
 //!
 //! **Assembly**: [`config`], [`admin`], [`sandbox`] (a throwaway cluster for the demo and the tests), [`app`], [`cli`].
@@ -23,6 +23,7 @@ pub mod blame;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod files;
 pub mod frontend;
 pub mod handshake;
 pub mod live;

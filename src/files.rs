@@ -1,0 +1,296 @@
+//! Files that are read again when they change: CAs, certificates, keys, users files.
+//!
+//! Promises: a change is noticed however it is made (written in place, renamed over, the symlink of a Kubernetes volume
+//! swapped), within about two seconds; a file is read once it has been still for a moment; what cannot be used is
+//! reported and changes nothing. Refuses to know: what is in the files.
+
+use std::{
+    error::Error,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+/// How often files are looked at. A file counts as still when two looks in a row find it the same.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something that was read from files and can be read again.
+pub trait Reloadable: Send + Sync {
+    /// What it is, for logs and answers: `TLS towards endpoint reads`.
+    fn describe(&self) -> String;
+
+    /// The files it is read from.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Reads the files again, checks them, and swaps them in.
+    ///
+    /// # Errors
+    /// What is wrong with them; then nothing has changed.
+    fn reload(&self) -> Result<Reload, ReloadError>;
+}
+
+/// Why files cannot be used.
+pub type ReloadError = Box<dyn Error + Send + Sync>;
+
+/// What came of reading files again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// They say what they said before.
+    Unchanged,
+    /// Their new content is in use.
+    Swapped,
+}
+
+/// A reading that changed something or went wrong.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// What was read: [`Reloadable::describe`].
+    pub what: String,
+    /// What came of it.
+    pub result: Result<Reload, ReloadError>,
+}
+
+/// All that is read from files in this process. A cheap handle; what is registered is forgotten when it is dropped.
+#[derive(Clone, Default)]
+pub struct Files {
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
+
+struct Entry {
+    what: Weak<dyn Reloadable>,
+    /// What the last look found.
+    seen: Vec<Look>,
+    /// What the files looked like when they were last read.
+    read: Vec<Look>,
+}
+
+/// How a file looks from outside. Renames and symlink swaps change the inode, writing changes the times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Look(Option<[i64; 7]>);
+
+// === impl Files ===
+
+impl Files {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks after `what` from now on, for as long as it lives. It is read again once soon, since its files may have
+    /// changed since it was made.
+    pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
+        let weak: Weak<R> = Arc::downgrade(what);
+        self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
+    }
+
+    /// Reads everything again now, changed or not, and says what changed or went wrong.
+    #[must_use]
+    pub fn reload(&self) -> Vec<Reloaded> {
+        self.read_if(|entry, now| {
+            entry.seen.clone_from(&now);
+            entry.read = now;
+            true
+        })
+    }
+
+    /// Looks at the files each second until dropped, and reports what changed or went wrong.
+    ///
+    /// It reads small files without leaving its thread: run it where nobody waits for microseconds. Cancel safe.
+    pub async fn run(self, mut report: impl FnMut(Reloaded)) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick().into_iter().for_each(&mut report);
+        }
+    }
+
+    /// One look: reads what has changed since it was last read and has been still since the last look.
+    fn tick(&self) -> Vec<Reloaded> {
+        self.read_if(|entry, now| {
+            let still = entry.seen == now;
+            let due = still && entry.read != now;
+            if due {
+                entry.read.clone_from(&now);
+            }
+            entry.seen = now;
+            due
+        })
+    }
+
+    fn read_if(&self, due: impl Fn(&mut Entry, Vec<Look>) -> bool) -> Vec<Reloaded> {
+        let mut entries = self.lock();
+        let mut reports = Vec::new();
+        entries.retain_mut(|entry| {
+            let Some(what) = entry.what.upgrade() else { return false };
+            let now = what.files().iter().map(|path| Look::at(path)).collect();
+            if due(entry, now) {
+                let result = what.reload();
+                if !matches!(result, Ok(Reload::Unchanged)) {
+                    reports.push(Reloaded { what: what.describe(), result });
+                }
+            }
+            true
+        });
+        reports
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Look ===
+
+impl Look {
+    fn at(path: &Path) -> Self {
+        Self(fs::metadata(path).ok().map(|found| {
+            [
+                found.dev().cast_signed(),
+                found.ino().cast_signed(),
+                found.size().cast_signed(),
+                found.mtime(),
+                found.mtime_nsec(),
+                found.ctime(),
+                found.ctime_nsec(),
+            ]
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds the text of one file; refuses a text that is empty.
+    struct Held {
+        path: PathBuf,
+        text: Mutex<String>,
+    }
+
+    impl Reloadable for Held {
+        fn describe(&self) -> String {
+            "held".into()
+        }
+
+        fn files(&self) -> Vec<PathBuf> {
+            vec![self.path.clone()]
+        }
+
+        fn reload(&self) -> Result<Reload, ReloadError> {
+            let now = fs::read_to_string(&self.path)?;
+            if now.is_empty() {
+                return Err("empty".into());
+            }
+            let mut text = self.text.lock().unwrap();
+            if *text == now {
+                return Ok(Reload::Unchanged);
+            }
+            *text = now;
+            Ok(Reload::Swapped)
+        }
+    }
+
+    fn held(path: PathBuf) -> (Files, Arc<Held>) {
+        let text = fs::read_to_string(&path).unwrap();
+        let files = Files::new();
+        let held = Arc::new(Held { path, text: Mutex::new(text) });
+        files.watch(&held);
+        settle(&files);
+        (files, held)
+    }
+
+    /// Looks until nothing is due any more; returns what was reported.
+    fn settle(files: &Files) -> Vec<String> {
+        (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
+    }
+
+    #[test]
+    fn a_file_written_in_place_is_read_once_it_is_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, "one").unwrap();
+        let (files, held) = held(path.clone());
+        fs::write(&path, "half").unwrap();
+        assert!(files.tick().is_empty(), "the file has only just changed");
+        fs::write(&path, "whole text").unwrap();
+        assert!(files.tick().is_empty(), "the file is still being written");
+        assert_eq!(files.tick().len(), 1);
+        assert_eq!(*held.text.lock().unwrap(), "whole text");
+        assert!(files.tick().is_empty(), "nothing is read twice");
+    }
+
+    #[test]
+    fn a_rename_over_the_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("ca.pem"), folder.path().join("next"));
+        fs::write(&path, "one").unwrap();
+        let (files, held) = held(path.clone());
+        fs::write(&next, "two").unwrap();
+        fs::rename(&next, &path).unwrap();
+        assert_eq!(settle(&files), ["Ok(Swapped)"]);
+        assert_eq!(*held.text.lock().unwrap(), "two");
+    }
+
+    #[test]
+    fn a_kubernetes_volume_swaps_a_folder_behind_a_symlink() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (version, text) in [("..v1", "one"), ("..v2", "two")] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("ca.pem"), text).unwrap();
+        }
+        std::os::unix::fs::symlink("..v1", at("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/ca.pem", at("ca.pem")).unwrap();
+        let (files, held) = held(at("ca.pem"));
+        std::os::unix::fs::symlink("..v2", at("..next")).unwrap();
+        fs::rename(at("..next"), at("..data")).unwrap();
+        assert_eq!(settle(&files), ["Ok(Swapped)"]);
+        assert_eq!(*held.text.lock().unwrap(), "two");
+    }
+
+    #[test]
+    fn a_bad_or_missing_file_is_reported_once_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, "one").unwrap();
+        let (files, held) = held(path.clone());
+        fs::write(&path, "").unwrap();
+        assert_eq!(settle(&files), ["Err(\"empty\")"]);
+        fs::remove_file(&path).unwrap();
+        let reports = settle(&files);
+        assert_eq!(reports.len(), 1);
+        assert!(reports[0].contains("NotFound"), "{reports:?}");
+        assert_eq!(*held.text.lock().unwrap(), "one");
+        fs::write(&path, "two").unwrap();
+        assert_eq!(settle(&files), ["Ok(Swapped)"]);
+    }
+
+    #[test]
+    fn a_reload_on_demand_reads_at_once_and_what_was_dropped_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, "one").unwrap();
+        let (files, held) = held(path.clone());
+        fs::write(&path, "two").unwrap();
+        assert_eq!(files.reload().len(), 1);
+        assert_eq!(files.reload().len(), 0, "unchanged files are not reported");
+        drop(held);
+        files.tick();
+        assert!(files.entries.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_change_before_the_first_look_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, "new").unwrap();
+        let files = Files::new();
+        let held = Arc::new(Held { path, text: Mutex::new("old".into()) });
+        files.watch(&held);
+        assert_eq!(settle(&files), ["Ok(Swapped)"]);
+    }
+}
