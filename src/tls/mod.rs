@@ -3,6 +3,25 @@
 //! Promises: a [`VerifiedTls`] exists only for a server whose chain was verified; a bad new file keeps the old one.
 //! Refuses to know: PostgreSQL's messages (who asks for TLS, and when, is the business of `backend` and `frontend`).
 
+mod certificate;
+mod client;
+mod error;
+mod lenient;
+mod pem;
+mod provider;
+mod server;
 mod settings;
+mod stream;
+mod verifier;
 
+pub use certificate::{CertificateFacts, CertificateUse};
+pub use client::{ClientTls, VerifiedTls};
+pub use error::{TlsError, TlsFileError};
+pub use server::ServerTls;
 pub use settings::{ClientCertificates, EndpointTls, IdentityFiles, ListenerTls, Negotiation, TlsMode};
+pub use stream::{ServerSide, Stream, TlsFacts};
+
+/// PostgreSQL's name in ALPN.
+///
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
+const PROTOCOL: &[u8] = b"postgresql";

@@ -1,0 +1,155 @@
+//! What certificates say: names, dates, and the hash that channel binding needs.
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::GeneralName,
+    oid_registry::{self as oid, Oid},
+    prelude::FromDer,
+    signature_algorithm::RsaSsaPssParams,
+    x509::AlgorithmIdentifier,
+};
+
+/// One certificate in use, for metrics, the admin API and the doctor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// What we use it for.
+    pub usage: CertificateUse,
+    /// Whom it is for, as a distinguished name.
+    pub subject: String,
+    /// Who signed it, as a distinguished name.
+    pub issuer: String,
+    /// The names and addresses it is good for.
+    pub names: Vec<String>,
+    /// From when it is in force.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+/// What a certificate is used for: a label of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateUse {
+    /// We trust what it signs.
+    Ca,
+    /// We show it.
+    Identity,
+    /// The server showed it at the last handshake.
+    Peer,
+}
+
+// === impl CertificateUse ===
+
+impl CertificateUse {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; 3] = [Self::Ca, Self::Identity, Self::Peer];
+
+    /// The word used in metrics, logs and the admin API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ca => "ca",
+            Self::Identity => "identity",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+// === impl CertificateFacts ===
+
+impl CertificateFacts {
+    /// What `der` says, unless it is no certificate.
+    pub(super) fn read(usage: CertificateUse, der: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = parse(der)?;
+        let validity = certificate.validity();
+        Some(Self {
+            usage,
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            names: names(&certificate),
+            not_before: at(validity.not_before.timestamp()),
+            not_after: at(validity.not_after.timestamp()),
+        })
+    }
+}
+
+/// Reads a certificate; `None` if it is none, or if something follows it.
+pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Some(certificate),
+        _ => None,
+    }
+}
+
+/// The alternative names; without any of the kinds that are checked, the common name, which libpq then checks too.
+pub(super) fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = alternative_names(certificate);
+    if names.is_empty() { common_name(certificate).map(str::to_owned).into_iter().collect() } else { names }
+}
+
+/// The DNS names and IP addresses among the alternative names.
+pub(super) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(octets) => match **octets {
+                [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+                _ => <[u8; 16]>::try_from(*octets).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
+            },
+            _ => None,
+        })
+        .collect()
+}
+
+/// The first common name of the subject.
+pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
+    certificate.subject().iter_common_name().next()?.as_str().ok()
+}
+
+/// `tls-server-end-point`: the certificate hashed with the hash of its own signature, MD5 and SHA-1 replaced by
+/// SHA-256; `None` where that is not defined.
+///
+/// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
+pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let certificate = parse(der)?;
+    let hash = signature_hash(&certificate.signature_algorithm)?;
+    Some(digest::digest(hash, der).as_ref().to_vec())
+}
+
+fn signature_hash(signature: &AlgorithmIdentifier<'_>) -> Option<&'static digest::Algorithm> {
+    if signature.algorithm == oid::OID_PKCS1_RSASSAPSS {
+        let parameters = RsaSsaPssParams::try_from(signature.parameters.as_ref()?).ok()?;
+        return known_hash(parameters.hash_algorithm_oid());
+    }
+    known_hash(&signature.algorithm)
+}
+
+fn known_hash(oid: &Oid<'_>) -> Option<&'static digest::Algorithm> {
+    HASHES.iter().find(|(known, _)| known == oid).map(|(_, hash)| *hash)
+}
+
+/// Signature algorithms, and hashes as RSASSA-PSS names them, to the hash of the binding.
+static HASHES: [(Oid<'static>, &digest::Algorithm); 12] = [
+    (oid::OID_PKCS1_MD5WITHRSAENC, &digest::SHA256),
+    (oid::OID_PKCS1_SHA1WITHRSA, &digest::SHA256),
+    (oid::OID_HASH_SHA1, &digest::SHA256),
+    (oid::OID_PKCS1_SHA256WITHRSA, &digest::SHA256),
+    (oid::OID_SIG_ECDSA_WITH_SHA256, &digest::SHA256),
+    (oid::OID_NIST_HASH_SHA256, &digest::SHA256),
+    (oid::OID_PKCS1_SHA384WITHRSA, &digest::SHA384),
+    (oid::OID_SIG_ECDSA_WITH_SHA384, &digest::SHA384),
+    (oid::OID_NIST_HASH_SHA384, &digest::SHA384),
+    (oid::OID_PKCS1_SHA512WITHRSA, &digest::SHA512),
+    (oid::OID_SIG_ECDSA_WITH_SHA512, &digest::SHA512),
+    (oid::OID_NIST_HASH_SHA512, &digest::SHA512),
+];
+
+pub(super) fn at(unix_seconds: i64) -> Timestamp {
+    Timestamp::from_second(unix_seconds).unwrap_or(Timestamp::MAX)
+}

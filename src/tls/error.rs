@@ -1,0 +1,266 @@
+//! What can go wrong with TLS: in a handshake, and in the files it needs.
+
+use std::{fmt, io, path::PathBuf};
+
+use jiff::Timestamp;
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use super::verifier::Rejection;
+use crate::blame::Blame;
+
+/// Why a handshake failed. On the endpoints' leg the certificate spoken of is the server's, on the clients' leg the
+/// client's.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The chain does not end at a trusted CA.
+    #[error("the certificate is signed by {issuer}, which is not among the trusted CAs")]
+    UnknownCa {
+        /// The issuer named in the certificate.
+        issuer: String,
+    },
+    /// The chain is trusted, but the certificate is for somebody else.
+    #[error(
+        "the certificate's chain is trusted, but it is for {}, not for {expected}: set `tls.server_name` to a name \
+         of the certificate, or `tls.mode = \"verify-ca\"` to check the chain alone",
+        Names(presented)
+    )]
+    NameMismatch {
+        /// The name or address that was checked.
+        expected: String,
+        /// The names and addresses of the certificate.
+        presented: Vec<String>,
+    },
+    /// The certificate, or one above it, is out of date.
+    #[error("the certificate expired at {not_after}")]
+    Expired {
+        /// When.
+        not_after: Timestamp,
+    },
+    /// The certificate, or one above it, is not in force yet; a wrong clock looks the same.
+    #[error("the certificate is not valid before {not_before}")]
+    NotYetValid {
+        /// From when it is.
+        not_before: Timestamp,
+    },
+    /// The certificate cannot be used for another reason.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(String),
+    /// The peer ended the handshake and said why.
+    #[error("the peer refused the handshake: {}", alert_words(*.0))]
+    Refused(AlertDescription),
+    /// Direct TLS needs ALPN `postgresql`, and the peer did not agree to it.
+    #[error("the peer did not agree to ALPN `postgresql`, which direct TLS needs")]
+    NoAlpn,
+    /// The peer does not speak TLS here.
+    #[error("the peer answered with something that is not TLS")]
+    NotTls,
+    /// The peer closed the connection in the middle of the handshake.
+    #[error("the peer closed the connection during the handshake")]
+    Closed,
+    /// No version or cipher suite in common, a broken record, a bad signature.
+    #[error("the handshake failed")]
+    Protocol(#[source] rustls::Error),
+    /// The connection broke.
+    #[error("the connection broke during the handshake")]
+    Io(#[source] io::Error),
+}
+
+/// Why certificates, keys or names cannot be used. What was loaded before stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFileError {
+    /// The file could not be read.
+    #[error("reading `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no PEM.
+    #[error("`{}` is not PEM: {reason}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file has no certificate in it.
+    #[error("`{}` holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    /// A certificate of the file cannot be used.
+    #[error("a certificate in `{}` cannot be used: {reason}", path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file has no private key in it.
+    #[error("`{}` holds no private key (PKCS#8, PKCS#1 or SEC1)", .0.display())]
+    NoKey(PathBuf),
+    /// The private key is encrypted.
+    #[error("the private key in `{}` is encrypted: store it without a passphrase", .0.display())]
+    EncryptedKey(PathBuf),
+    /// The private key cannot be used.
+    #[error("the private key in `{}` cannot be used: {reason}", path.display())]
+    BadKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key do not belong together.
+    #[error("the key in `{}` does not belong to the certificate in `{}`", key.display(), cert.display())]
+    KeyMismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// No CA file was given and the system has no roots.
+    #[error("no CA file is set and the system's own roots cannot be read: set `tls.ca_file`")]
+    NoSystemRoots,
+    /// Clients' certificates are asked for, but no CA to check them by is set.
+    #[error("clients' certificates cannot be checked without `client_ca_file`")]
+    NoClientCa,
+    /// There is no name to check: the address is not fit for one, and none was set.
+    #[error("`{0}` is no name that a certificate could carry: set `tls.server_name`")]
+    ServerName(String),
+    /// The TLS library refused the settings.
+    #[error("the TLS settings cannot be used")]
+    Settings(#[source] rustls::Error),
+}
+
+/// Names in a sentence.
+struct Names<'a>(&'a [String]);
+
+// === impl TlsError ===
+
+impl TlsError {
+    /// Explains an error of a read or write behind the handshake, if TLS is what failed: with TLS 1.3 a server's
+    /// verdict on our certificate arrives with the first read.
+    #[must_use]
+    pub fn explain(error: &io::Error) -> Option<Self> {
+        let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        Some(Self::from_rustls(tls.clone()))
+    }
+
+    /// Whose fault it is, seen from the endpoints' leg; on the clients' leg it is the client's.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Refused(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied,
+            ) => Blame::Credentials,
+            Self::UnknownCa { .. } | Self::NameMismatch { .. } => Blame::Policy,
+            _ => Blame::Endpoint,
+        }
+    }
+
+    /// What an operator can do about it, where that is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::UnknownCa { .. } => {
+                "put the CA that signed the server's certificate into `ca_file`; both CAs during a rotation"
+            }
+            Self::NameMismatch { .. } => {
+                "set `tls.server_name` to a name of the certificate, or `tls.mode = \"verify-ca\"`"
+            }
+            Self::Expired { .. } => "renew the server's certificate, or check this machine's clock",
+            Self::NotYetValid { .. } => "check this machine's clock",
+            Self::Refused(AlertDescription::CertificateRequired) => {
+                "the server asks for a client certificate: set `tls.cert` and `tls.key`"
+            }
+            Self::Refused(_) if self.blame() == Blame::Credentials => {
+                "the server does not accept our certificate: check `tls.cert`"
+            }
+            Self::NoAlpn | Self::NotTls => {
+                "the server may be older than PostgreSQL 17 or no PostgreSQL at all: try `negotiation = \"postgres\"`"
+            }
+            _ => return None,
+        })
+    }
+
+    pub(super) fn from_io(error: io::Error) -> Self {
+        match Self::explain(&error) {
+            Some(explained) => explained,
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            None => Self::Io(error),
+        }
+    }
+
+    fn from_rustls(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+            | rustls::Error::NoApplicationProtocol => Self::NoAlpn,
+            rustls::Error::AlertReceived(alert) => Self::Refused(alert),
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NotTls,
+            rustls::Error::InvalidCertificate(certificate) => Self::from_certificate(certificate),
+            rustls::Error::NoCertificatesPresented => Self::Certificate("none was presented".into()),
+            other => Self::Protocol(other),
+        }
+    }
+
+    fn from_certificate(error: CertificateError) -> Self {
+        match error {
+            CertificateError::ExpiredContext { not_after, .. } => Self::Expired { not_after: at(not_after) },
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                Self::NotYetValid { not_before: at(not_before) }
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                Self::NameMismatch { expected: expected.to_str().into_owned(), presented }
+            }
+            CertificateError::UnknownIssuer => Self::UnknownCa { issuer: "an unknown CA".into() },
+            CertificateError::Other(other) => match other.0.downcast_ref::<Rejection>() {
+                Some(Rejection::UnknownCa { issuer }) => Self::UnknownCa { issuer: issuer.clone() },
+                None => Self::Certificate(other.0.to_string()),
+            },
+            other => Self::Certificate(other.to_string()),
+        }
+    }
+}
+
+/// The words OpenSSL and the RFC use for the alerts that operators meet.
+fn alert_words(alert: AlertDescription) -> String {
+    let words = match alert {
+        AlertDescription::CertificateRequired => "certificate required",
+        AlertDescription::BadCertificate => "bad certificate",
+        AlertDescription::CertificateExpired => "certificate expired",
+        AlertDescription::CertificateUnknown => "certificate unknown",
+        AlertDescription::CertificateRevoked => "certificate revoked",
+        AlertDescription::UnknownCA => "unknown CA",
+        AlertDescription::AccessDenied => "access denied",
+        AlertDescription::HandshakeFailure => "handshake failure (no cipher suite in common)",
+        AlertDescription::ProtocolVersion => "protocol version (TLS 1.2 or 1.3 is needed)",
+        AlertDescription::InternalError => "internal error",
+        AlertDescription::UnrecognisedName => "unrecognized name",
+        other => return format!("{other:?}"),
+    };
+    words.to_owned()
+}
+
+fn at(time: rustls_pki_types::UnixTime) -> Timestamp {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|secs| Timestamp::from_second(secs).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+// === impl Names ===
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("no name at all"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}

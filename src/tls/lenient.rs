@@ -1,0 +1,182 @@
+//! Checks of certificates that webpki will not look at: leaves that say `CA:TRUE`, and leaves of version 1.
+//!
+//! Everything is checked that webpki would check of a leaf: dates, purpose, unknown critical extensions, the signature
+//! of the CA. Chains are not built: the CA must be a trusted one.
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, RootCertStore, client::danger::HandshakeSignatureValid,
+    crypto::WebPkiSupportedAlgorithms,
+};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use x509_parser::{certificate::X509Certificate, extensions::ParsedExtension, x509::X509Version};
+
+use super::certificate;
+
+/// Whether `leaf` is of version 1, which webpki cannot even read.
+pub(super) fn is_version_1(leaf: &CertificateDer<'_>) -> bool {
+    certificate::parse(leaf).is_some_and(|facts| facts.version() == X509Version::V1)
+}
+
+/// Checks the dates.
+pub(super) fn check_validity(facts: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let (from, until) = (facts.validity().not_before.timestamp(), facts.validity().not_after.timestamp());
+    if seconds < from {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before: unix_time(from) }.into());
+    }
+    if seconds > until {
+        return Err(CertificateError::ExpiredContext { time: now, not_after: unix_time(until) }.into());
+    }
+    Ok(())
+}
+
+/// Checks that one of `roots` signed `leaf` itself, and that it is in force and meant for servers.
+pub(super) fn check_signed_directly(
+    leaf: &CertificateDer<'_>,
+    facts: &X509Certificate<'_>,
+    roots: &RootCertStore,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+    now: UnixTime,
+) -> Result<(), Error> {
+    check_validity(facts, now)?;
+    check_extensions(facts)?;
+    let signed = Signed::read(leaf).ok_or(CertificateError::BadEncoding)?;
+    let issuer = content(facts.issuer().as_raw()).ok_or(CertificateError::BadEncoding)?;
+    let mut verdict = CertificateError::UnknownIssuer;
+    for anchor in &roots.roots {
+        if *anchor.subject != *issuer {
+            continue;
+        }
+        // What such a CA may sign for is webpki's to judge.
+        if anchor.name_constraints.is_some() {
+            continue;
+        }
+        let key =
+            PublicKey::read_content(&anchor.subject_public_key_info).ok_or(CertificateError::BadEncoding)?;
+        if algorithms.iter().any(|algorithm| {
+            *algorithm.signature_alg_id() == *signed.algorithm && key.verifies(*algorithm, &signed)
+        }) {
+            return Ok(());
+        }
+        verdict = CertificateError::BadSignature;
+    }
+    Err(verdict.into())
+}
+
+/// Checks the signature of a handshake by the key of `leaf`, without webpki.
+pub(super) fn check_handshake(
+    message: &[u8],
+    leaf: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+    let key = content(facts.public_key().raw)
+        .and_then(PublicKey::read_content)
+        .ok_or(CertificateError::BadEncoding)?;
+    let signed_message = Signed { message, algorithm: &[], signature: signed.signature() };
+    let good = algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == signed.scheme)
+        .flat_map(|(_, candidates)| *candidates)
+        .any(|algorithm| key.verifies(*algorithm, &signed_message));
+    if good { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+}
+
+/// Refuses a certificate that is meant for something else, or has critical extensions nobody here understands.
+fn check_extensions(facts: &X509Certificate<'_>) -> Result<(), Error> {
+    for extension in facts.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::ExtendedKeyUsage(usage) if !usage.server_auth && !usage.any => {
+                return Err(CertificateError::InvalidPurpose.into());
+            }
+            ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::ExtendedKeyUsage(_)
+            | ParsedExtension::SubjectAlternativeName(_) => {}
+            _ if extension.critical => return Err(CertificateError::UnhandledCriticalExtension.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unix_time(seconds: i64) -> UnixTime {
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// A signed text: of a certificate, all that its signature covers.
+struct Signed<'a> {
+    message: &'a [u8],
+    /// The content of the AlgorithmIdentifier.
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+/// A SubjectPublicKeyInfo, taken apart.
+struct PublicKey<'a> {
+    /// The content of the AlgorithmIdentifier.
+    algorithm: &'a [u8],
+    bits: &'a [u8],
+}
+
+// === impl Signed ===
+
+impl<'a> Signed<'a> {
+    /// `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue BIT STRING }`
+    fn read(certificate: &'a CertificateDer<'_>) -> Option<Self> {
+        let rest = content(certificate)?;
+        let (message, rest) = element(rest)?;
+        let (algorithm, rest) = element(rest)?;
+        let (signature, _) = element(rest)?;
+        Some(Self { message, algorithm: content(algorithm)?, signature: bits(signature)? })
+    }
+}
+
+// === impl PublicKey ===
+
+impl<'a> PublicKey<'a> {
+    /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `octets` is the content.
+    fn read_content(octets: &'a [u8]) -> Option<Self> {
+        let (algorithm, rest) = element(octets)?;
+        let (key, _) = element(rest)?;
+        Some(Self { algorithm: content(algorithm)?, bits: bits(key)? })
+    }
+
+    fn verifies(&self, algorithm: &dyn SignatureVerificationAlgorithm, signed: &Signed<'_>) -> bool {
+        *algorithm.public_key_alg_id() == *self.algorithm
+            && algorithm.verify_signature(self.bits, signed.message, signed.signature).is_ok()
+    }
+}
+
+/// Cuts the first DER element off: with its head, and what follows it.
+fn element(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, length) = head(octets)?;
+    octets.split_at_checked(head.checked_add(length)?)
+}
+
+/// What is inside a DER element that fills `octets`.
+fn content(octets: &[u8]) -> Option<&[u8]> {
+    let (head, length) = head(octets)?;
+    let inside = octets.get(head..)?;
+    (inside.len() == length).then_some(inside)
+}
+
+/// What is inside a BIT STRING of whole octets.
+fn bits(octets: &[u8]) -> Option<&[u8]> {
+    content(octets)?.strip_prefix(&[0])
+}
+
+/// The octets of a head (tag and length) and the length it announces, for tags below 31.
+fn head(octets: &[u8]) -> Option<(usize, usize)> {
+    match *octets.get(1)? {
+        short @ 0..=0x7f => Some((2, usize::from(short))),
+        long @ 0x81..=0x84 => {
+            let count = usize::from(long & 0x7f);
+            let length = octets.get(2..2 + count)?;
+            Some((2 + count, length.iter().fold(0, |length, octet| length << 8 | usize::from(*octet))))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! PEM files: certificate bundles, chains and keys.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::digest;
+use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
+use zeroize::Zeroizing;
+
+use super::{TlsFileError, settings::IdentityFiles};
+
+/// Files as they were read together: what is compared to know whether anything changed, and what is then used, so that
+/// both are the same octets.
+pub(super) struct PemFiles {
+    files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
+}
+
+/// Octets that a certificate or key file may hold; the system's own bundle has about 200 kB.
+const LIMIT: u64 = 4 << 20;
+
+// === impl PemFiles ===
+
+impl PemFiles {
+    /// Reads all of `paths`.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, TlsFileError> {
+        let files = paths
+            .iter()
+            .map(|path| {
+                let octets =
+                    read(path).map_err(|source| TlsFileError::Read { path: path.clone(), source })?;
+                Ok((path.clone(), octets))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { files })
+    }
+
+    /// A digest of all of them.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for (path, octets) in &self.files {
+            context.update(path.as_os_str().as_encoded_bytes());
+            context.update(&(octets.len() as u64).to_be_bytes());
+            context.update(octets);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        digest
+    }
+
+    /// The certificates of one of the files, at least one.
+    pub(super) fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+        let certificates = CertificateDer::pem_slice_iter(self.octets(path))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| not_pem(path, &error))?;
+        if certificates.is_empty() {
+            return Err(TlsFileError::NoCertificate(path.to_owned()));
+        }
+        Ok(certificates)
+    }
+
+    /// A chain and its key, which belong together.
+    pub(super) fn identity(
+        &self,
+        files: &IdentityFiles,
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsFileError> {
+        let chain = self.certificates(&files.cert)?;
+        let key = self.key(&files.key)?;
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsFileError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() }
+            }
+            rustls::Error::InvalidCertificate(reason) => {
+                TlsFileError::BadCertificate { path: files.cert.clone(), reason: reason.to_string() }
+            }
+            other => TlsFileError::BadKey { path: files.key.clone(), reason: other.to_string() },
+        })
+    }
+
+    fn key(&self, path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+        let octets = self.octets(path);
+        PrivateKeyDer::from_pem_slice(octets).map_err(|error| match error {
+            pem::Error::NoItemsFound if is_encrypted(octets) => TlsFileError::EncryptedKey(path.to_owned()),
+            pem::Error::NoItemsFound => TlsFileError::NoKey(path.to_owned()),
+            error => not_pem(path, &error),
+        })
+    }
+
+    fn octets(&self, path: &Path) -> &[u8] {
+        self.files.iter().find(|(read, _)| read == path).map_or(&[], |(_, octets)| octets)
+    }
+}
+
+/// Trust in each certificate of a bundle.
+pub(super) fn roots(bundle: &[CertificateDer<'static>], path: &Path) -> Result<RootCertStore, TlsFileError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in bundle {
+        roots.add(certificate.clone()).map_err(|error| TlsFileError::BadCertificate {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    use std::io::Read as _;
+    let mut octets = Zeroizing::new(Vec::new());
+    fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > LIMIT {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
+    }
+    Ok(octets)
+}
+
+fn is_encrypted(octets: &[u8]) -> bool {
+    memchr::memmem::find(octets, b"ENCRYPTED").is_some()
+}
+
+/// Says what is wrong without showing what is in the file: it may be a key.
+fn not_pem(path: &Path, error: &pem::Error) -> TlsFileError {
+    let reason = match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end: is the file only half written?",
+        pem::Error::IllegalSectionStart { .. } => "a section does not begin as it should",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        _ => "it cannot be read",
+    };
+    TlsFileError::Pem { path: path.to_owned(), reason: reason.to_owned() }
+}

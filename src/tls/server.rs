@@ -1,0 +1,179 @@
+//! TLS towards the clients of one listener.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs::Ticketer,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    CertificateFacts, CertificateUse, ClientCertificates, ListenerTls, Negotiation, PROTOCOL, Stream,
+    TlsError, TlsFileError,
+    certificate::end_point,
+    pem::{self, PemFiles},
+    provider,
+    stream::ServerSide,
+};
+use crate::{
+    files::{Files, Reload, ReloadError, Reloadable},
+    live::{Live, Publisher, live},
+};
+
+/// TLS towards the clients of one listener: our identity, and which clients' certificates we accept. Cheap to clone; all
+/// clones see a reload.
+#[derive(Clone)]
+pub struct ServerTls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: ListenerTls,
+    loaded: Live<Loaded>,
+    publisher: Mutex<Publisher<Loaded>>,
+}
+
+/// What was read together and is swapped together.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    digest: [u8; 32],
+    end_point: Option<Vec<u8>>,
+    certificates: Vec<CertificateFacts>,
+}
+
+// === impl ServerTls ===
+
+impl ServerTls {
+    /// Reads the files of `settings`.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn new(settings: &ListenerTls) -> Result<Self, TlsFileError> {
+        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files(settings))?)?);
+        let shared = Shared { settings: settings.clone(), loaded, publisher: Mutex::new(publisher) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether a client that stays in plaintext is refused.
+    #[must_use]
+    pub fn required(&self) -> bool {
+        self.shared.settings.required
+    }
+
+    /// The TLS handshake, on a connection whose next octet is the client's ClientHello: after our `S`, or at once with
+    /// direct TLS (which is recognised by peeking, not by reading). There is no time limit here.
+    ///
+    /// Cancel safe in that the connection is closed.
+    ///
+    /// # Errors
+    /// [`TlsError`]; with direct TLS also when the client did not offer ALPN `postgresql`, as PostgreSQL has it.
+    pub async fn accept(&self, tcp: TcpStream, negotiation: Negotiation) -> Result<Stream, TlsError> {
+        let loaded = self.shared.loaded.load();
+        let acceptor = TlsAcceptor::from(Arc::clone(&loaded.config));
+        let tls = acceptor.accept(tcp).await.map_err(TlsError::from_io)?;
+        if negotiation == Negotiation::Direct && tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
+            return Err(TlsError::NoAlpn);
+        }
+        Ok(Stream::Server(Box::new(ServerSide { tls, end_point: loaded.end_point.clone() })))
+    }
+
+    /// Reads the files again, and swaps them in for new handshakes if they are good.
+    ///
+    /// # Errors
+    /// What is wrong with them; then the old ones stay in use.
+    pub fn reload(&self) -> Result<Reload, TlsFileError> {
+        self.shared.reload_files()
+    }
+
+    /// Has `files` look after the files of this listener.
+    pub fn watch(&self, files: &Files) {
+        files.watch(&self.shared);
+    }
+
+    /// The certificates in use: CAs of clients, and the first of our own chain.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateFacts> {
+        self.shared.loaded.load().certificates.clone()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn reload_files(&self) -> Result<Reload, TlsFileError> {
+        let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = PemFiles::read(&files(&self.settings))?;
+        if files.digest() == self.loaded.load().digest {
+            return Ok(Reload::Unchanged);
+        }
+        publisher.publish(Loaded::read(&self.settings, &files)?);
+        Ok(Reload::Swapped)
+    }
+}
+
+impl Reloadable for Shared {
+    fn describe(&self) -> String {
+        format!("TLS towards clients from `{}`", self.settings.identity.cert.display())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        files(&self.settings)
+    }
+
+    fn reload(&self) -> Result<Reload, ReloadError> {
+        Ok(self.reload_files()?)
+    }
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    fn read(settings: &ListenerTls, files: &PemFiles) -> Result<Self, TlsFileError> {
+        let provider = provider::towards_clients();
+        let identity = files.identity(&settings.identity, &provider)?;
+        let leaf = identity.cert.first().cloned();
+        let mut certificates: Vec<_> =
+            leaf.iter().filter_map(|der| CertificateFacts::read(CertificateUse::Identity, der)).collect();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsFileError::Settings)?;
+        let builder = if settings.client_certificates == ClientCertificates::None {
+            builder.with_no_client_auth()
+        } else {
+            let path = settings.client_ca_file.as_ref().ok_or(TlsFileError::NoClientCa)?;
+            let bundle = files.certificates(path)?;
+            certificates
+                .extend(bundle.iter().filter_map(|der| CertificateFacts::read(CertificateUse::Ca, der)));
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(pem::roots(&bundle, path)?.into(), provider);
+            let verifier = match settings.client_certificates {
+                ClientCertificates::Optional => verifier.allow_unauthenticated(),
+                _ => verifier,
+            };
+            let verifier: Arc<dyn ClientCertVerifier> = verifier.build().map_err(|error| {
+                TlsFileError::BadCertificate { path: path.clone(), reason: error.to_string() }
+            })?;
+            builder.with_client_cert_verifier(verifier)
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        // Tickets keep resumption free of memory here; libpq does not resume, other drivers do, one session at a time.
+        config.ticketer = Ticketer::new().map_err(TlsFileError::Settings)?;
+        config.send_tls13_tickets = 1;
+        let end_point = leaf.as_ref().and_then(end_point);
+        Ok(Self { config: Arc::new(config), digest: files.digest(), end_point, certificates })
+    }
+}
+
+fn files(settings: &ListenerTls) -> Vec<PathBuf> {
+    let ca =
+        settings.client_ca_file.iter().filter(|_| settings.client_certificates != ClientCertificates::None);
+    [&settings.identity.cert, &settings.identity.key].into_iter().chain(ca).cloned().collect()
+}

@@ -1,0 +1,197 @@
+//! One connection, whichever leg it is on and however it is carried.
+
+use std::{
+    io::{self, IoSlice},
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use super::{PROTOCOL, certificate::end_point};
+
+/// A connection to an endpoint or from a client. Small: what TLS needs is boxed.
+///
+/// With TLS, octets that were accepted by a write may still wait inside: flush before waiting for an answer. A
+/// readiness of the socket says nothing about octets that are already decrypted: ask by reading.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plaintext over TCP.
+    Tcp(TcpStream),
+    /// A Unix-domain socket.
+    Unix(UnixStream),
+    /// TLS in which we are the client: towards an endpoint.
+    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS in which we are the server: towards a client.
+    Server(Box<ServerSide>),
+}
+
+/// TLS in which we are the server.
+#[derive(Debug)]
+pub struct ServerSide {
+    pub(super) tls: tokio_rustls::server::TlsStream<TcpStream>,
+    /// The hash of the certificate we showed, when it has one.
+    pub(super) end_point: Option<Vec<u8>>,
+}
+
+/// What was agreed upon in a handshake, for logs and the admin API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite, in IANA's words.
+    pub cipher: &'static str,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Whether ALPN `postgresql` was agreed upon.
+    pub alpn: bool,
+    /// The server name a client asked for; `None` where we are the client.
+    pub server_name: Option<String>,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Whether it is encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Server(_))
+    }
+
+    /// What was agreed upon in the handshake; `None` in plaintext.
+    #[must_use]
+    pub fn facts(&self) -> Option<TlsFacts> {
+        let server_name = match self {
+            Self::Server(side) => side.tls.get_ref().1.server_name().map(str::to_owned),
+            _ => None,
+        };
+        let state = self.state()?;
+        Some(TlsFacts {
+            version: match state.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?"),
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            alpn: state.alpn_protocol() == Some(PROTOCOL),
+            server_name,
+        })
+    }
+
+    /// The certificate the other side showed.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.state()?.peer_certificates()?.first()
+    }
+
+    /// The channel binding data `tls-server-end-point` of this connection: the hash of the server's certificate,
+    /// whichever side we are. `None` in plaintext, and for signatures the RFC has no hash for (Ed25519).
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
+    #[must_use]
+    pub fn server_end_point(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Client(_) => end_point(self.peer_certificate()?),
+            Self::Server(side) => side.end_point.clone(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// The TCP socket underneath; `None` for a Unix-domain socket.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Unix(_) => None,
+            Self::Client(tls) => Some(tls.get_ref().0),
+            Self::Server(side) => Some(side.tls.get_ref().0),
+        }
+    }
+
+    fn state(&self) -> Option<&CommonState> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Client(tls) => Some(tls.get_ref().1),
+            Self::Server(side) => Some(side.tls.get_ref().1),
+        }
+    }
+}
+
+/// The same call on whichever stream is inside.
+macro_rules! inner {
+    ($this:expr, $stream:ident => $call:expr) => {
+        match $this.get_mut() {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+            Stream::Client(tls) => {
+                let $stream = tls.as_mut();
+                $call
+            }
+            Stream::Server(side) => {
+                let $stream = &mut side.tls;
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => Pin::new(stream).poll_read(cx, into))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write(cx, octets))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(tcp) => tcp.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
+            Self::Client(tls) => tls.get_ref().0.as_fd(),
+            Self::Server(side) => side.tls.get_ref().0.as_fd(),
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(unix: UnixStream) -> Self {
+        Self::Unix(unix)
+    }
+}
