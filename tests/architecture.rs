@@ -43,7 +43,9 @@ const LAYERS: &[Layer] = &[
     Layer("tasks", Effects, &[]),
     Layer("telemetry", Effects, &[]),
     Layer("audit", Effects, &["telemetry"]),
-    Layer("tls", Effects, &[]),
+    Layer("files", Effects, &[]),
+    // The name to check is the address's, and a token command is told its endpoint.
+    Layer("tls", Effects, &["files", "topology"]),
     Layer("credentials", Effects, &["tls"]),
     // An endpoint's settings carry the `topology::Endpoint` that they describe.
     Layer("backend", Effects, &["handshake", "tls", "credentials", "telemetry", "topology"]),
