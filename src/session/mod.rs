@@ -1,1 +1,20 @@
-//! Placeholder.
+//! One client's conversation, without sockets.
+//!
+//! Promises: octets of both sides are walked over once and forwarded as they are; what the server owes is known from its
+//! own answers. Refuses to know: sockets, clocks, TLS, which endpoint serves.
+//!
+//! In session mode a backend belongs to its session for life, so everything is forwarded and nothing held back; the
+//! machine watches for what others must know: statements that end (metrics, audit), whether the session is idle (drain),
+//! whether a statement was under way when somebody vanished (cancel).
+
+mod ledger;
+mod machine;
+mod refusal;
+mod report;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+pub use machine::{Session, SessionOptions};
+pub use refusal::{Cause, Refusal};
+pub use report::{Report, StatementKind};

@@ -1,0 +1,308 @@
+//! The machine: octets of both sides in, how many may be forwarded out.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use super::{
+    ledger::{Ledger, Owed},
+    report::{Report, StatementKind},
+    texts::Texts,
+};
+use crate::wire::{
+    self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend, tag,
+};
+
+/// One client's conversation with one backend, from the first ReadyForQuery on.
+pub struct Session {
+    client: Walker,
+    server: Walker,
+    ledger: Ledger,
+    status: TransactionStatus,
+    /// Statements begun so far.
+    begun: u64,
+    /// Transactions ended so far.
+    transactions: u64,
+    /// The client said Terminate.
+    farewell: bool,
+    /// The server said that it ends the session.
+    fatal: Option<SqlState>,
+    reports: VecDeque<Report>,
+    keeper: Option<Box<Keeper>>,
+}
+
+/// What a session is to keep beside its state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Octets of each statement's text to keep for reports; `None` keeps none.
+    pub text_limit: Option<usize>,
+}
+
+/// Texts, when they are wanted.
+struct Keeper {
+    limit: usize,
+    texts: Texts,
+}
+
+impl Session {
+    /// A session whose backend has just said ReadyForQuery with `status`.
+    #[must_use]
+    pub fn new(status: TransactionStatus, options: SessionOptions) -> Self {
+        Self {
+            client: Walker::new(Speaker::Client),
+            server: Walker::new(Speaker::Server),
+            ledger: Ledger::default(),
+            status,
+            begun: 0,
+            transactions: 0,
+            farewell: false,
+            fatal: None,
+            reports: VecDeque::new(),
+            keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+        }
+    }
+
+    /// The client's next octets, read at `now`. Answers how many of them, from the start, go to the backend now; the
+    /// rest is to be shown again with more behind it. `full` says that the buffer cannot take more.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
+    pub fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<usize, FrameError> {
+        let mut at = 0;
+        loop {
+            if self.client.at_boundary() {
+                at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).octets;
+            }
+            let Some(piece) = self.client.next(&unread[at..])? else { return Ok(at) };
+            match &piece {
+                Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body()),
+                Piece::Part(part) => {
+                    if self.wants_whole(part.tag()) && !(full && at == 0) {
+                        return Ok(at);
+                    }
+                    let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
+                    self.on_request(now, part.tag(), body);
+                }
+                Piece::Rest(_) => {}
+            }
+            at += self.client.pass(&piece);
+        }
+    }
+
+    /// The backend's next octets, read at `now`. Answers how many of them, from the start, go to the client now; the
+    /// rest is to be shown again with more behind it. `full` says that the buffer cannot take more.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the server is out of step, and the session is over.
+    pub fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<usize, FrameError> {
+        let mut at = 0;
+        loop {
+            if self.server.at_boundary() {
+                at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).octets;
+                at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).octets;
+            }
+            let Some(piece) = self.server.next(&unread[at..])? else { return Ok(at) };
+            match &piece {
+                Piece::Whole(frame) => self.on_answer(now, frame),
+                // What is understood is waited for. Of these only an error can be larger than a buffer, and it begins with
+                // all that is looked at; other long ones are rows and notices, which pass in parts.
+                Piece::Part(part) if understood(part.tag()) => {
+                    if !(full && at == 0) {
+                        return Ok(at);
+                    }
+                    if part.tag() == tag::backend::ERROR_RESPONSE {
+                        self.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
+                    }
+                }
+                Piece::Part(_) | Piece::Rest(_) => {}
+            }
+            at += self.server.pass(&piece);
+        }
+    }
+
+    /// The conversation breaks off at `now`: the statement under way, if any, is reported as cut short.
+    pub fn on_break(&mut self, now: Instant) {
+        let report = self.ledger.cut_short(now, texts(self.keeper.as_deref()));
+        self.reports.extend(report);
+    }
+
+    /// The next statement that is over.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// Whether nothing is under way: no transaction, no answer owed, no frame half-way in either direction.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.status == TransactionStatus::Idle && self.is_settled() && self.client.at_boundary()
+    }
+
+    /// Whether the server owes no answer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ledger.is_settled()
+    }
+
+    /// Whether a message of ours may follow what the client was sent so far.
+    #[must_use]
+    pub fn may_speak_to_client(&self) -> bool {
+        self.server.at_boundary()
+    }
+
+    /// Whether a message of ours may follow what the backend was sent so far.
+    #[must_use]
+    pub fn may_speak_to_backend(&self) -> bool {
+        self.client.at_boundary()
+    }
+
+    /// The transaction status that the server said last.
+    #[must_use]
+    pub const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Statements begun so far: with [`Self::is_settled`] it tells one statement from the next.
+    #[must_use]
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Transactions ended so far.
+    #[must_use]
+    pub const fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    /// Whether the client said Terminate.
+    #[must_use]
+    pub const fn said_farewell(&self) -> bool {
+        self.farewell
+    }
+
+    /// The SQLSTATE with which the server ended the session, if it said so.
+    #[must_use]
+    pub const fn fatal(&self) -> Option<SqlState> {
+        self.fatal
+    }
+
+    /// Whether a message of the client is understood, and so waited for, rather than let go in parts.
+    fn wants_whole(&self, tag: u8) -> bool {
+        use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY};
+        self.keeper.is_some() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+    }
+
+    fn on_request(&mut self, now: Instant, tag: u8, body: &[u8]) {
+        use tag::frontend as f;
+        let request = match tag {
+            f::QUERY | f::FUNCTION_CALL => {
+                self.begun += 1;
+                let kind = if tag == f::QUERY { StatementKind::Query } else { StatementKind::FunctionCall };
+                let text = match &self.keeper {
+                    Some(keeper) if tag == f::QUERY => Some(cut(until_nul(body).0, keeper.limit)),
+                    _ => None,
+                };
+                Owed::Whole { kind, started: now, text, rows: 0, error: None }
+            }
+            f::EXECUTE => {
+                self.begun += 1;
+                let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
+                Owed::Execute { started: now, portal }
+            }
+            f::SYNC => Owed::Sync { started: now },
+            f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,
+            f::TERMINATE => {
+                self.farewell = true;
+                return;
+            }
+            f::PARSE | f::BIND | f::CLOSE => {
+                match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit)) {
+                    Some(step) => step,
+                    None => return,
+                }
+            }
+            _ => return,
+        };
+        self.ledger.owe(request);
+    }
+
+    fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
+        use tag::backend as b;
+        match frame.tag() {
+            b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
+            b::COMMAND_COMPLETE => {
+                let rows = match backend::Message::decode(frame) {
+                    Ok(backend::Message::CommandComplete(tag)) => tag.rows().unwrap_or(0),
+                    _ => 0,
+                };
+                self.on_statement_complete(now, rows);
+            }
+            b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0),
+            b::ERROR_RESPONSE => self.on_error(now, frame.body()),
+            b::COPY_IN_RESPONSE => self.ledger.on_copy_in(),
+            b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE => {
+                if let Some(keeper) = &mut self.keeper {
+                    self.ledger.on_step_complete(&mut keeper.texts);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_ready(&mut self, now: Instant, body: &[u8]) {
+        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_octet) {
+            self.status = status;
+        }
+        if self.status == TransactionStatus::Idle {
+            self.transactions += 1;
+        }
+        self.reports.extend(self.ledger.on_ready(now));
+    }
+
+    fn on_statement_complete(&mut self, now: Instant, rows: u64) {
+        let report = self.ledger.on_statement_complete(now, rows, texts(self.keeper.as_deref()));
+        self.reports.extend(report);
+    }
+
+    fn on_error(&mut self, now: Instant, body: &[u8]) {
+        let fault = Fault::new(body);
+        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        if fault.is_fatal() {
+            self.fatal = Some(state);
+        }
+        self.reports.extend(self.ledger.on_error(now, state, texts(self.keeper.as_deref())));
+    }
+}
+
+/// Whether a message of the server that has a body means something here.
+const fn understood(tag: u8) -> bool {
+    use tag::backend::{COMMAND_COMPLETE, COPY_IN_RESPONSE, ERROR_RESPONSE, READY_FOR_QUERY};
+    matches!(tag, COMMAND_COMPLETE | COPY_IN_RESPONSE | ERROR_RESPONSE | READY_FOR_QUERY)
+}
+
+/// The texts kept, or none.
+fn texts(keeper: Option<&Keeper>) -> Option<&Texts> {
+    keeper.map(|keeper| &keeper.texts)
+}
+
+/// What a Parse, Bind or Close is going to change about the texts, once the server agrees.
+fn step(tag: u8, body: &[u8], limit: usize) -> Option<Owed> {
+    let (first, rest) = until_nul(body);
+    Some(match tag {
+        tag::frontend::PARSE => Owed::Parse { statement: first.into(), text: cut(until_nul(rest).0, limit) },
+        tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
+        _ => {
+            let (&which, name) = body.split_first()?;
+            Owed::Close { portal: which == b'P', name: until_nul(name).0.into() }
+        }
+    })
+}
+
+/// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
+fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(0, octets) {
+        Some(at) => (&octets[..at], &octets[at + 1..]),
+        None => (octets, &[]),
+    }
+}
+
+fn cut(text: &[u8], limit: usize) -> Arc<[u8]> {
+    text[..text.len().min(limit)].into()
+}

@@ -1,0 +1,257 @@
+//! What clients hear in our own name: a SQLSTATE, what happened, what to do. Nothing else can speak.
+//!
+//! Never an address, a path, a token or another user's name: whoever connects may be anybody.
+
+use std::borrow::Cow;
+
+use crate::{
+    blame::Blame,
+    wire::{
+        SqlState,
+        fault::{self, Severity},
+    },
+};
+
+/// An error said in our own name. Every one of them ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind it is.
+    pub sqlstate: SqlState,
+    /// What happened.
+    pub message: Cow<'static, str>,
+    /// What to do.
+    pub hint: Option<Cow<'static, str>>,
+    /// Whose fault it is; not said to the client.
+    pub blame: Blame,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why: a closed set, since it is a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The client's octets make no sense.
+    Protocol,
+    /// The login took too long.
+    LoginTimeout,
+    /// The listener has as many clients as it takes.
+    MaxClients,
+    /// The client's address has as many connections as one address may have.
+    MaxClientsPerAddress,
+    /// The listener wants TLS.
+    TlsRequired,
+    /// The proof of identity did not hold.
+    Authentication,
+    /// The user may not be logged in with a token.
+    UserNotListed,
+    /// No endpoint of the route can serve.
+    NoEndpoint,
+    /// The endpoint could not be logged in to.
+    Endpoint,
+    /// The server went away without a word.
+    BackendLost,
+    /// The program is ending.
+    Shutdown,
+    /// An operator ended the session.
+    Killed,
+    /// What must be audited cannot be.
+    Audit,
+    /// Our own mistake.
+    Internal,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The client's octets make no sense.
+    #[must_use]
+    pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::PROTOCOL_VIOLATION, Blame::Client, Cause::Protocol, message)
+    }
+
+    /// The client took too long to log in.
+    #[must_use]
+    pub fn login_timeout() -> Self {
+        Self::new(
+            SqlState::new(*b"57014"),
+            Blame::Client,
+            Cause::LoginTimeout,
+            "canceling authentication due to timeout",
+        )
+    }
+
+    /// The listener has as many clients as it takes.
+    #[must_use]
+    pub fn too_many_clients() -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            Cause::MaxClients,
+            "sorry, too many clients already on this listener",
+        )
+        .hint("Close idle connections, or raise the listener's max_clients.")
+    }
+
+    /// The client's address has as many connections as one address may have.
+    #[must_use]
+    pub fn too_many_clients_of_address() -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            Cause::MaxClientsPerAddress,
+            "too many connections from your address",
+        )
+        .hint("Close idle connections, or raise the listener's max_clients_per_address.")
+    }
+
+    /// The listener wants TLS.
+    #[must_use]
+    pub fn tls_required() -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Client,
+            Cause::TlsRequired,
+            "this listener accepts TLS connections only",
+        )
+        .hint("Connect with sslmode=require or stronger.")
+    }
+
+    /// The proof of identity did not hold; nothing tells an unknown user from a wrong password.
+    #[must_use]
+    pub fn authentication(user: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_PASSWORD,
+            Blame::Client,
+            Cause::Authentication,
+            format!("password authentication failed for user \"{user}\""),
+        )
+    }
+
+    /// The user is not on the endpoint's list of token users.
+    #[must_use]
+    pub fn user_not_listed(user: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Policy,
+            Cause::UserNotListed,
+            format!("user \"{user}\" may not be logged in with a token here"),
+        )
+        .hint("Add the user to the endpoint's list of token users, or connect as one that is listed.")
+    }
+
+    /// No endpoint of the route can serve.
+    #[must_use]
+    pub fn no_endpoint(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::CANNOT_CONNECT_NOW, Blame::Endpoint, Cause::NoEndpoint, message)
+            .hint("Try again shortly.")
+    }
+
+    /// An endpoint could not be logged in to; `blame` says whose fault that is.
+    #[must_use]
+    pub fn endpoint(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::CANNOT_CONNECT, blame, Cause::Endpoint, message)
+    }
+
+    /// The server went away without a word.
+    #[must_use]
+    pub fn backend_lost(mid_statement: bool) -> Self {
+        let refusal = Self::new(
+            SqlState::CONNECTION_FAILURE,
+            Blame::Endpoint,
+            Cause::BackendLost,
+            "the connection to the server was lost",
+        );
+        if mid_statement {
+            refusal.hint("Whether the statement under way took effect is unknown: look before repeating it.")
+        } else {
+            refusal.hint("Connect again.")
+        }
+    }
+
+    /// The program is ending.
+    #[must_use]
+    pub fn shutdown() -> Self {
+        Self::new(
+            SqlState::ADMIN_SHUTDOWN,
+            Blame::Policy,
+            Cause::Shutdown,
+            "terminating connection due to administrator command",
+        )
+        .hint("The proxy is shutting down. Connect again.")
+    }
+
+    /// An operator ended this session.
+    #[must_use]
+    pub fn killed() -> Self {
+        Self::new(
+            SqlState::ADMIN_SHUTDOWN,
+            Blame::Policy,
+            Cause::Killed,
+            "terminating connection due to administrator command",
+        )
+    }
+
+    /// The audit log cannot take what must be audited.
+    #[must_use]
+    pub fn audit() -> Self {
+        Self::new(
+            SqlState::new(*b"53400"),
+            Blame::Us,
+            Cause::Audit,
+            "the audit log cannot be written, and statements must be audited",
+        )
+        .hint("Ask the operator of the proxy to look at its audit log.")
+    }
+
+    /// Our own mistake.
+    #[must_use]
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::INTERNAL_ERROR, Blame::Us, Cause::Internal, message)
+    }
+
+    fn new(sqlstate: SqlState, blame: Blame, cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { sqlstate, message: message.into(), hint: None, blame, cause }
+    }
+
+    fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Appends the ErrorResponse, with severity FATAL.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        fault::Report {
+            severity: Severity::Fatal,
+            sqlstate: self.sqlstate,
+            message: Cow::Borrowed(&self.message),
+            detail: None,
+            hint: self.hint.as_deref().map(Cow::Borrowed),
+        }
+        .write(out);
+    }
+}
+
+// === impl Cause ===
+
+impl Cause {
+    /// The word used in logs and the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol",
+            Self::LoginTimeout => "login_timeout",
+            Self::MaxClients => "max_clients",
+            Self::MaxClientsPerAddress => "max_clients_per_address",
+            Self::TlsRequired => "tls_required",
+            Self::Authentication => "authentication",
+            Self::UserNotListed => "user_not_listed",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Endpoint => "endpoint",
+            Self::BackendLost => "backend_lost",
+            Self::Shutdown => "shutdown",
+            Self::Killed => "killed",
+            Self::Audit => "audit",
+            Self::Internal => "internal",
+        }
+    }
+}

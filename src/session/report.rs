@@ -1,0 +1,48 @@
+//! What is told of a statement once it is over: for the metrics and the audit log.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::wire::SqlState;
+
+/// A statement that is over.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How it was asked for.
+    pub kind: StatementKind,
+    /// When its request was read from the client.
+    pub started: Instant,
+    /// When the end of its answer was read from the server.
+    pub ended: Instant,
+    /// Rows returned or touched, as the server's CommandComplete says; summed over a Query of several statements.
+    pub rows: u64,
+    /// Its error; the first one of a Query.
+    pub error: Option<SqlState>,
+    /// Its text, cut at the limit given, when texts are kept.
+    pub text: Option<Arc<[u8]>>,
+}
+
+/// How a statement was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    /// A Query message, possibly of several statements.
+    Query,
+    /// An Execute message.
+    Execute,
+    /// A Parse, Bind or Describe that failed: those that succeed are not statements of their own.
+    Prepare,
+    /// A FunctionCall message.
+    FunctionCall,
+}
+
+impl StatementKind {
+    /// The word used in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Execute => "execute",
+            Self::Prepare => "prepare",
+            Self::FunctionCall => "function-call",
+        }
+    }
+}

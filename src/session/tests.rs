@@ -1,0 +1,229 @@
+//! Conversations as scripts: what each side says, what is forwarded, what is reported.
+
+use std::time::{Duration, Instant};
+
+use super::{Report, Session, SessionOptions};
+use crate::wire::TransactionStatus;
+
+fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut octets = vec![tag];
+    octets.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+    octets.extend(body);
+    octets
+}
+
+enum Side {
+    Client,
+    Server,
+}
+use Side::{Client, Server};
+
+fn client(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+    (Client, frame(tag, body))
+}
+
+fn server(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+    (Server, frame(tag, body))
+}
+
+/// Plays a script, showing at most `step` further octets at a time; everything must be forwarded as it came.
+fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
+    let start = Instant::now();
+    let options = SessionOptions { text_limit: texts.then_some(40) };
+    let mut session = Session::new(TransactionStatus::Idle, options);
+    let mut told = Vec::new();
+    for (turn, (side, octets)) in (0u32..).zip(script) {
+        let now = start + Duration::from_millis(u64::from(turn));
+        let (mut forwarded, mut shown) = (0, 0);
+        while shown < octets.len() {
+            shown = (shown + step).min(octets.len());
+            let unread = &octets[forwarded..shown];
+            let count = match side {
+                Client => session.on_client(now, unread, false),
+                Server => session.on_backend(now, unread, false),
+            };
+            forwarded += count.expect("the script is sound");
+        }
+        assert_eq!(forwarded, octets.len(), "turn {turn} was held back");
+        told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
+    }
+    (session, told)
+}
+
+fn line(report: &Report, start: Instant) -> String {
+    let at = |moment: Instant| (moment - start).as_millis();
+    let text = report.text.as_deref().map(String::from_utf8_lossy).unwrap_or("-".into());
+    let error = report.error.map_or("ok".to_owned(), |state| state.to_string());
+    let kind = report.kind.as_str();
+    format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
+}
+
+fn told(script: &[(Side, Vec<u8>)], texts: bool) -> Vec<String> {
+    let (session, whole) = play(script, usize::MAX >> 1, texts);
+    for step in 1..40 {
+        let (again, parts) = play(script, step, texts);
+        assert_eq!(parts, whole, "shown {step} octets at a time");
+        assert_eq!((again.is_idle(), again.begun()), (session.is_idle(), session.begun()));
+    }
+    whole
+}
+
+#[test]
+fn a_query_lasts_from_its_request_to_ready_for_query() {
+    let script = [
+        client(b'Q', b"SELECT 1; SELECT 2\0"),
+        server(b'T', b"\0\0"),
+        server(b'D', b"\0\0"),
+        server(b'C', b"SELECT 1\0"),
+        server(b'C', b"SELECT 2\0"),
+        server(b'Z', b"I"),
+    ];
+    assert_eq!(told(&script, true), ["query 0..5 ok rows=3 SELECT 1; SELECT 2"]);
+    assert_eq!(told(&script, false), ["query 0..5 ok rows=3 -"]);
+}
+
+#[test]
+fn executes_of_a_pipeline_are_told_apart_and_named_by_their_statements() {
+    let script = [
+        client(b'P', b"s\0INSERT INTO t VALUES ($1)\0\0\0"),
+        client(b'B', b"\0s\0\0\0\0\0\0\0"),
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'B', b"p\0s\0\0\0\0\0\0\0"),
+        client(b'E', b"p\0\0\0\0\0"),
+        client(b'S', b""),
+        server(b'1', b""),
+        server(b'2', b""),
+        server(b'C', b"INSERT 0 1\0"),
+        server(b'2', b""),
+        server(b'C', b"INSERT 0 5\0"),
+        server(b'Z', b"I"),
+    ];
+    let expected = [
+        "execute 2..8 ok rows=1 INSERT INTO t VALUES ($1)",
+        "execute 4..10 ok rows=5 INSERT INTO t VALUES ($1)",
+    ];
+    assert_eq!(told(&script, true), expected);
+}
+
+#[test]
+fn after_an_error_the_rest_of_the_pipeline_was_never_run() {
+    let script = [
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'S', b""),
+        client(b'Q', b"SELECT 1\0"),
+        server(b'E', b"SERROR\0VERROR\0C23505\0Mduplicate\0\0"),
+        server(b'Z', b"I"),
+        server(b'C', b"SELECT 1\0"),
+        server(b'Z', b"I"),
+    ];
+    let (session, _) = play(&script, 1000, false);
+    assert!(session.is_idle());
+    assert_eq!(told(&script, false), ["execute 0..4 23505 rows=0 -", "query 3..7 ok rows=1 -"]);
+}
+
+#[test]
+fn a_parse_that_fails_is_told_and_leaves_no_text_behind() {
+    let script = [
+        client(b'P', b"s\0SELEC 1\0\0\0"),
+        client(b'S', b""),
+        server(b'E', b"SERROR\0VERROR\0C42601\0Msyntax\0\0"),
+        server(b'Z', b"I"),
+        client(b'B', b"\0s\0\0\0\0\0\0\0"),
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'S', b""),
+        server(b'E', b"SERROR\0VERROR\0C26000\0Mno such statement\0\0"),
+        server(b'Z', b"I"),
+    ];
+    assert_eq!(told(&script, true), ["prepare 2..2 42601 rows=0 SELEC 1", "prepare 7..7 26000 rows=0 -"],);
+}
+
+#[test]
+fn a_sync_sent_ahead_of_copy_data_is_ignored_as_the_server_does() {
+    let script = [
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'S', b""),
+        server(b'G', b"\0\0\0"),
+        client(b'd', b"1\n"),
+        client(b'S', b""),
+        client(b'd', b"2\n"),
+        client(b'c', b""),
+        client(b'S', b""),
+        server(b'C', b"COPY 2\0"),
+        server(b'Z', b"I"),
+    ];
+    let (session, _) = play(&script, 1000, false);
+    assert!(session.is_idle(), "one ReadyForQuery settles all");
+    assert_eq!(told(&script, false), ["execute 0..8 ok rows=2 -"]);
+}
+
+#[test]
+fn a_stray_copy_done_owes_nothing() {
+    let script = [client(b'c', b""), client(b'Q', b"\0"), server(b'I', b""), server(b'Z', b"I")];
+    let (session, reports) = play(&script, 1000, false);
+    assert!(session.is_idle());
+    assert_eq!(reports, ["query 1..3 ok rows=0 -"]);
+}
+
+#[test]
+fn an_open_transaction_is_not_idle_and_a_settled_one_owes_nothing() {
+    let mut script = vec![client(b'Q', b"BEGIN\0")];
+    assert!(!play(&script, 1000, false).0.is_settled());
+    script.extend([server(b'C', b"BEGIN\0"), server(b'Z', b"T")]);
+    let (session, _) = play(&script, 1000, false);
+    assert!(session.is_settled() && !session.is_idle());
+    assert_eq!((session.status(), session.transactions()), (TransactionStatus::Open, 0));
+    script.extend([client(b'Q', b"COMMIT\0"), server(b'C', b"COMMIT\0"), server(b'Z', b"I")]);
+    let (session, _) = play(&script, 1000, false);
+    assert!(session.is_idle());
+    assert_eq!(session.transactions(), 1);
+}
+
+#[test]
+fn what_breaks_off_is_told_as_cut_short() {
+    let script = [client(b'Q', b"SELECT pg_sleep(9)\0"), server(b'D', b"\0\0")];
+    let (mut session, reports) = play(&script, 1000, true);
+    assert!(reports.is_empty());
+    session.on_break(Instant::now());
+    assert_eq!(session.poll_report().expect("a report").error.expect("an error").as_str(), "08006");
+    assert!(session.is_settled());
+}
+
+#[test]
+fn frames_beyond_any_buffer_pass_in_parts() {
+    let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(10) });
+    let now = Instant::now();
+    let query = frame(b'Q', format!("SELECT '{}'\0", "x".repeat(5000)).as_bytes());
+    assert_eq!(session.on_client(now, &query[..1000], false), Ok(0), "waited for while there is room");
+    assert_eq!(
+        session.on_client(now, &query[..1000], true),
+        Ok(1000),
+        "then let go with its beginning known"
+    );
+    assert!(!session.may_speak_to_backend());
+    assert_eq!(session.on_client(now, &query[1000..], false), Ok(query.len() - 1000));
+    assert!(session.may_speak_to_backend());
+    let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
+    assert_eq!(session.on_backend(now, &answer, false), Ok(answer.len()));
+    assert_eq!(session.poll_report().unwrap().text.as_deref(), Some(&b"SELECT 'xx"[..]));
+}
+
+#[test]
+fn a_fatal_error_is_remembered_as_the_servers_last_word() {
+    let (session, _) = play(&[server(b'E', b"SFATAL\0VFATAL\0C57P01\0Mbye\0\0")], 1000, false);
+    assert_eq!(session.fatal().expect("said").as_str(), "57P01");
+}
+
+#[test]
+fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
+    proptest::proptest!(|(octets: Vec<u8>, full: bool)| {
+        let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
+        let now = Instant::now();
+        if let Ok(count) = session.on_client(now, &octets, full) {
+            proptest::prop_assert!(count <= octets.len());
+        }
+        if let Ok(count) = session.on_backend(now, &octets, full) {
+            proptest::prop_assert!(count <= octets.len());
+        }
+    });
+}
