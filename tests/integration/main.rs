@@ -1,1 +1,12 @@
-fn main() {}
+//! The program as a process, against real PostgreSQL servers: a file per capability.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends by panicking and talks to whoever runs it"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod sandbox;

@@ -1,0 +1,343 @@
+//! One PostgreSQL server of a sandbox, and what can be done to it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    Certificate, Installation, SandboxError,
+    authority::Authority,
+    run::{run, until},
+};
+
+/// One PostgreSQL server. Its methods may be called in any order; they act on the real server and report its answer.
+pub struct Node {
+    name: String,
+    folder: PathBuf,
+    address: SocketAddr,
+    installation: Arc<Installation>,
+    identity: Option<NodeIdentity>,
+    process: Mutex<Option<Child>>,
+}
+
+/// Whose name a node's certificate carries, and who signs it.
+pub(super) struct NodeIdentity {
+    pub(super) authority: Arc<Authority>,
+    pub(super) dns_name: String,
+    /// The address clients dial, which need not be the node's own.
+    pub(super) dialed: std::net::IpAddr,
+}
+
+/// How a server is asked to stop; see the signals of `postgres` in the server's manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// When the last client has gone (SIGTERM).
+    Smart,
+    /// Now, with a checkpoint; sessions are ended and standbys get the last WAL (SIGINT).
+    Fast,
+    /// Now, as in a crash, but every session is told (SIGQUIT).
+    Immediate,
+}
+
+/// How long a server may take to start or stop, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The line of `postmaster.pid` that tells the server's state, counted from 0.
+const STATE_LINE: usize = 7;
+
+impl Node {
+    /// A server that is yet to be started, in `folder`, whose data directory is already there.
+    pub(super) fn new(
+        name: &str,
+        folder: PathBuf,
+        address: SocketAddr,
+        installation: Arc<Installation>,
+        identity: Option<NodeIdentity>,
+    ) -> Result<Self, SandboxError> {
+        let node = Self {
+            name: name.to_owned(),
+            folder,
+            address,
+            installation,
+            identity,
+            process: Mutex::default(),
+        };
+        node.issue(Certificate::Named)?;
+        Ok(node)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own TCP address, with nothing in between.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder of its Unix-domain socket, on which superuser `postgres` needs no password.
+    #[must_use]
+    pub fn socket_dir(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.folder.join("log"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The process id of its postmaster while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let mut process = self.process();
+        let child = process.as_mut()?;
+        // Asking also takes note of its end.
+        matches!(child.try_wait(), Ok(None)).then(|| child.id())
+    }
+
+    /// Starts it and waits until it accepts connections. Starting a running server does nothing.
+    ///
+    /// Cancel safety: the server may be left running.
+    ///
+    /// # Errors
+    /// [`SandboxError::Ended`] with the end of its log.
+    pub async fn start(&self) -> Result<(), SandboxError> {
+        self.launch()?;
+        self.ready().await
+    }
+
+    /// Starts it without waiting.
+    pub(super) fn launch(&self) -> Result<(), SandboxError> {
+        if self.pid().is_some() {
+            return Ok(());
+        }
+        let what = || format!("starting server `{}`", self.name);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .map_err(SandboxError::io(what()))?;
+        let mut postgres = self.installation.command("postgres");
+        postgres.arg("-D").arg(self.data_dir()).process_group(0);
+        postgres.stdout(Stdio::null()).stderr(log);
+        *self.process() = Some(postgres.spawn().map_err(SandboxError::io(what()))?);
+        Ok(())
+    }
+
+    /// Waits until it accepts connections.
+    pub(super) async fn ready(&self) -> Result<(), SandboxError> {
+        until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
+            let Some(pid) = self.pid() else {
+                return Err(SandboxError::Ended { node: self.name.clone(), log: tail(&self.log()) });
+            };
+            let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
+            let lines: Vec<_> = lock.lines().map(str::trim).collect();
+            // A server that crashed leaves its file behind, with its own number in it.
+            let ours = lines.first().is_some_and(|first| *first == pid.to_string());
+            let state = lines.get(STATE_LINE).filter(|_| ours).copied().unwrap_or("starting");
+            Ok(if state == "ready" { Ok(()) } else { Err(state.to_owned()) })
+        })
+        .await
+    }
+
+    /// Stops it and waits for its end. Stopping a stopped server does nothing.
+    ///
+    /// Cancel safety: the server may still be stopping.
+    ///
+    /// # Errors
+    /// [`SandboxError::Timeout`] when it does not end.
+    pub async fn stop(&self, how: Stop) -> Result<(), SandboxError> {
+        let signal = match how {
+            Stop::Smart => Signal::TERM,
+            Stop::Fast => Signal::INT,
+            Stop::Immediate => Signal::QUIT,
+        };
+        self.send(signal);
+        self.ended().await
+    }
+
+    /// Kills it and all its processes as a failing machine would: nobody is told.
+    ///
+    /// # Errors
+    /// [`SandboxError::Timeout`] when it does not end.
+    pub async fn crash(&self) -> Result<(), SandboxError> {
+        self.send_to_all(Signal::KILL);
+        self.ended().await
+    }
+
+    /// Stops all its processes (SIGSTOP): connections stay open, new ones are accepted by the kernel, nothing answers.
+    pub fn freeze(&self) {
+        self.send_to_all(Signal::STOP);
+    }
+
+    /// Lets a frozen server run on.
+    pub fn thaw(&self) {
+        self.send_to_all(Signal::CONT);
+    }
+
+    /// Makes it read its configuration and certificates again.
+    pub fn reload(&self) {
+        self.send(Signal::HUP);
+    }
+
+    /// Runs `sql` in `database` as superuser over the control socket; rows come back as `psql -At` prints them, without
+    /// the last line break.
+    ///
+    /// Cancel safety: the statement may still run to its end.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] with the server's message.
+    pub async fn sql(&self, database: &str, sql: &str) -> Result<String, SandboxError> {
+        let mut psql = self.installation.control(&self.folder, self.address.port(), database);
+        psql.args(["-c", sql]);
+        let rows = run(&format!("`{sql}` on `{}`", self.name), psql).await?;
+        Ok(rows.trim_end_matches('\n').to_owned())
+    }
+
+    /// Changes one setting of the server and reloads it. Standbys can do this too.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] with the server's message.
+    pub async fn set(&self, setting: &str, value: &str) -> Result<(), SandboxError> {
+        // Two commands: ALTER SYSTEM refuses to be part of a transaction, and `-c` makes one of several statements.
+        self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{}'", value.replace('\'', "''")))
+            .await?;
+        self.sql("postgres", "SELECT pg_reload_conf()").await.map(drop)
+    }
+
+    /// Whether it is a standby now.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] when it does not answer.
+    pub async fn is_standby(&self) -> Result<bool, SandboxError> {
+        Ok(self.sql("postgres", "SELECT pg_is_in_recovery()").await? == "t")
+    }
+
+    /// Ends its life as a standby. Whom it followed is not told: there may be two writers afterwards.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] when it is no standby.
+    pub async fn promote(&self) -> Result<(), SandboxError> {
+        self.sql("postgres", "SELECT pg_promote()").await.map(drop)
+    }
+
+    /// A standby replays each commit no earlier than `delay` after it was made; zero ends the lag.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] with the server's message.
+    pub async fn lag(&self, delay: Duration) -> Result<(), SandboxError> {
+        self.set("recovery_min_apply_delay", &format!("{}ms", delay.as_millis())).await
+    }
+
+    /// A standby receives WAL, and replays none of it.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] when it is no standby.
+    pub async fn pause_replay(&self) -> Result<(), SandboxError> {
+        self.sql("postgres", "SELECT pg_wal_replay_pause()").await.map(drop)
+    }
+
+    /// A standby replays again.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] when it is no standby.
+    pub async fn resume_replay(&self) -> Result<(), SandboxError> {
+        self.sql("postgres", "SELECT pg_wal_replay_resume()").await.map(drop)
+    }
+
+    /// Waits until it has replayed everything that `writer` has written by now.
+    ///
+    /// # Errors
+    /// [`SandboxError::Timeout`] when it does not catch up.
+    pub async fn catch_up(&self, writer: &Self) -> Result<(), SandboxError> {
+        let goal = writer.sql("postgres", "SELECT pg_current_wal_lsn()").await?;
+        let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{goal}', pg_last_wal_replay_lsn()");
+        until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
+            let seen = self.sql("postgres", &sql).await?;
+            Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
+        })
+        .await
+    }
+
+    /// Gives it another certificate, effective for new connections. The server is reloaded.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn present(&self, kind: Certificate) -> Result<(), SandboxError> {
+        self.issue(kind)?;
+        self.reload();
+        Ok(())
+    }
+
+    fn issue(&self, kind: Certificate) -> Result<(), SandboxError> {
+        let Some(NodeIdentity { authority, dns_name, dialed }) = &self.identity else { return Ok(()) };
+        authority
+            .issue(kind, dns_name, *dialed)?
+            .install(&self.folder, self.installation.account())
+            .map_err(SandboxError::io(format!("installing the certificate of `{}`", self.name)))
+    }
+
+    async fn ended(&self) -> Result<(), SandboxError> {
+        until(&format!("server `{}` ending", self.name), PATIENCE, async || {
+            Ok(match self.pid() {
+                None => Ok(()),
+                Some(pid) => Err(format!("process {pid} running")),
+            })
+        })
+        .await
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(pid) = self.postmaster() {
+            // It may have ended by now, which is no news to whoever asked.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// To the postmaster first, so that it starts no more children, then to these. They have process groups of their own.
+    fn send_to_all(&self, signal: Signal) {
+        let Some(postmaster) = self.postmaster() else { return };
+        let id = postmaster.as_raw_pid();
+        let children = || fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        // A killed postmaster has no children any more: they are looked up before and, for a frozen one, again after.
+        let mut all = children();
+        let _ = kill_process(postmaster, signal);
+        all += &children();
+        for child in all.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Pid::from_raw) {
+            let _ = kill_process(child, signal);
+        }
+    }
+
+    fn postmaster(&self) -> Option<Pid> {
+        self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last lines of a log, for an error message.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

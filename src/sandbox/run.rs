@@ -1,0 +1,44 @@
+//! Running a command to its end, and waiting for something to come true.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::SandboxError;
+
+/// Runs `command` to its end and returns its standard output.
+///
+/// Cancel safety: a dropped future kills the command.
+pub(super) async fn run(what: &str, mut command: Command) -> Result<String, SandboxError> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = tokio::process::Command::from(command);
+    let output = command.kill_on_drop(true).output().await.map_err(SandboxError::io(what))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let output = if said.is_empty() { output.status.to_string() } else { said };
+    Err(SandboxError::Command { what: what.to_owned(), output })
+}
+
+/// Between two looks at something another process does.
+pub(super) const LOOK: Duration = Duration::from_millis(5);
+
+/// Looks until `look` answers `Ok`, for at most `limit`; `Err` carries what was seen instead.
+pub(super) async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<Result<T, String>, SandboxError>,
+) -> Result<T, SandboxError> {
+    let end = Instant::now() + limit;
+    loop {
+        match look().await? {
+            Ok(value) => return Ok(value),
+            Err(seen) if Instant::now() >= end => {
+                return Err(SandboxError::Timeout { what: what.to_owned(), limit, seen });
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}

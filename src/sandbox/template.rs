@@ -1,0 +1,114 @@
+//! The template of all data directories: `initdb` and the schema once per machine and version, then copies.
+
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{Seek as _, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Installation, SandboxError,
+    run::{run, until},
+};
+
+/// The roles and databases that every server starts with.
+const CLUSTER_SQL: &str = include_str!("sql/cluster.sql");
+/// What is in database `app`.
+const APP_SQL: &str = include_str!("sql/app.sql");
+/// Counts up when the steps below change, so that templates made by an older build are left alone.
+const STEPS: u32 = 1;
+/// How long `initdb` and the schema may take, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder in memory where templates and running sandboxes live, made if need be.
+///
+/// # Errors
+/// When it cannot be made, or belongs to somebody else.
+pub(super) fn ground() -> Result<PathBuf, SandboxError> {
+    let user = rustix::process::geteuid().as_raw();
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let ground = parent.join(format!("gatekeeper-sandbox-{user}"));
+    let what = || format!("making {}", ground.display());
+    match fs::create_dir(&ground) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(SandboxError::io(what())(error));
+        }
+        _ => {}
+    }
+    // The name can be foreseen: what somebody else put there is not used.
+    let owner = fs::symlink_metadata(&ground).map_err(SandboxError::io(what()))?;
+    if !owner.is_dir() || owner.uid() != user {
+        let error = std::io::Error::other("it belongs to another user");
+        return Err(SandboxError::io(what())(error));
+    }
+    // The servers' account passes through, and lists nothing.
+    fs::set_permissions(&ground, fs::Permissions::from_mode(0o711)).map_err(SandboxError::io(what()))?;
+    Ok(ground)
+}
+
+/// A data directory, cleanly shut down, that every server of this version may start from: they share its system
+/// identifier, so any of them can follow any other.
+///
+/// Cancel safety: a dropped future leaves an unfinished folder that the next caller removes.
+pub(super) async fn template(ground: &Path, installation: &Installation) -> Result<PathBuf, SandboxError> {
+    let mut recipe = DefaultHasher::new();
+    (CLUSTER_SQL, APP_SQL, STEPS, installation.version(), installation.bin_dir()).hash(&mut recipe);
+    let name = format!("template-{}-{:016x}", installation.major(), recipe.finish());
+    let (done, unfinished) = (ground.join(&name), ground.join(format!("{name}.unfinished")));
+    if done.is_dir() {
+        return Ok(done.join("data"));
+    }
+    let lock = ground.join(format!("{name}.lock"));
+    let lock = File::create(&lock).map_err(SandboxError::io(format!("creating {}", lock.display())))?;
+    until("another sandbox finishing the template", PATIENCE, async || {
+        Ok(lock.try_lock().map_err(|busy| busy.to_string()))
+    })
+    .await?;
+    if !done.is_dir() {
+        let what = "making the template of data directories";
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(SandboxError::io(what))?;
+        }
+        fs::create_dir(&unfinished).map_err(SandboxError::io(what))?;
+        installation.account().give(&unfinished).map_err(SandboxError::io(what))?;
+        make(&unfinished, installation).await?;
+        fs::rename(&unfinished, &done).map_err(SandboxError::io(what))?;
+    }
+    Ok(done.join("data"))
+}
+
+async fn make(folder: &Path, installation: &Installation) -> Result<(), SandboxError> {
+    let data = folder.join("data");
+    let mut initdb = installation.command("initdb");
+    // Segments of 1 MiB keep a fresh server at 28 MiB.
+    initdb.args([
+        "--no-sync",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--wal-segsize=1",
+        "-U",
+        "postgres",
+    ]);
+    initdb.arg("-D").arg(&data);
+    run("initdb", initdb).await?;
+    // Single-user mode: no socket, and it ends by itself should we be killed.
+    for (database, sql) in [("postgres", CLUSTER_SQL), ("app", APP_SQL)] {
+        let mut server = installation.command("postgres");
+        server.args(["--single", "-j", "-F", "-c", "exit_on_error=on", "-D"]).arg(&data).arg(database);
+        server.stdin(script(sql).map_err(SandboxError::io("writing the template's SQL"))?);
+        run("filling the template", server).await?;
+    }
+    Ok(())
+}
+
+fn script(sql: &str) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(sql.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}

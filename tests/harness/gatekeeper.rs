@@ -1,0 +1,177 @@
+//! The program as a process.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::until;
+
+/// How long the program may take to serve, or to end, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running Gatekeeper; killed when dropped.
+pub struct Gatekeeper {
+    child: Child,
+    admin: SocketAddr,
+    config: PathBuf,
+    stderr: Arc<Mutex<String>>,
+}
+
+/// An answer of the admin API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Gatekeeper {
+    /// Writes `config` to `folder` and starts the program with it; waits until its admin API at `admin` says that it lives.
+    /// The addresses in `config` have to be free: take them from an `AddressBlock`.
+    ///
+    /// # Panics
+    /// When it ends instead, with what it said.
+    pub async fn start(folder: &Path, config: &str, admin: SocketAddr) -> Self {
+        let mut gatekeeper = Self::launch(folder, config, admin, &[]);
+        until(PATIENCE, async || {
+            if let Some(status) = gatekeeper.child.try_wait().unwrap() {
+                panic!("gatekeeper ended with {status}:\n{}", gatekeeper.stderr());
+            }
+            match gatekeeper.get("/livez").await {
+                Ok(Answer { status: 200, .. }) => Ok(()),
+                other => Err((other, gatekeeper.stderr())),
+            }
+        })
+        .await;
+        gatekeeper
+    }
+
+    /// Starts it without waiting, with more environment variables.
+    pub fn launch(folder: &Path, config: &str, admin: SocketAddr, environment: &[(&str, &str)]) -> Self {
+        let file = folder.join("gatekeeper.toml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+        // Variables with the program's prefix configure it: none of ours may reach it.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GATEKEEPER_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["run", "--config"]).arg(&file).envs(environment.iter().copied());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&stderr));
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                let mut said = to.lock().unwrap_or_else(PoisonError::into_inner);
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Self { child, admin, config: file, stderr }
+    }
+
+    /// All it has said on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has said `words` on standard error.
+    pub async fn says(&self, words: &str) {
+        until(PATIENCE, async || {
+            let said = self.stderr();
+            if said.contains(words) { Ok(()) } else { Err(format!("no `{words}` in:\n{said}")) }
+        })
+        .await;
+    }
+
+    /// The file it read. Rewrite it and send SIGHUP, or `POST /v1/reload`.
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let Self { child, stderr, .. } = self;
+        until(PATIENCE, async || child.try_wait().unwrap().ok_or_else(|| stderr.lock().unwrap().clone()))
+            .await
+    }
+
+    /// `GET path` at its admin API.
+    pub async fn get(&self, path: &str) -> std::io::Result<Answer> {
+        self.ask("GET", path, "", "").await
+    }
+
+    /// A request to its admin API; `headers` are whole lines, each with its line break.
+    pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<Answer> {
+        let mut stream = TcpStream::connect(self.admin).await?;
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
+            self.admin
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (head, body) =
+            answer.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other(answer.clone()))?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other(head.to_owned()))?;
+        let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            dechunk(body)
+        } else {
+            body.to_owned()
+        };
+        Ok(Answer { status, body })
+    }
+
+    /// The value of one series of `/metrics`, written as it is there: `name{label="value"}`; `None` if it is not there.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.get("/metrics").await.unwrap().body;
+        metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+impl Drop for Gatekeeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- gatekeeper said:\n{}---", self.stderr());
+        }
+    }
+}
+
+fn dechunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
+        let Some(chunk) = after.get(..size) else { break };
+        body += chunk;
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    body
+}

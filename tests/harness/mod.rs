@@ -1,0 +1,18 @@
+//! What integration tests share: the program as a process, clients, and waiting for something to come true.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each capability uses its own part of the harness"
+)]
+
+mod client;
+mod gatekeeper;
+mod tls;
+mod until;
+
+pub use client::{Psql, connect, connect_tls, psql};
+pub use gatekeeper::Gatekeeper;
+pub use tls::client_tls;
+pub use until::until;

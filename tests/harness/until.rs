@@ -1,0 +1,31 @@
+//! Waiting for something to come true.
+
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
+
+/// Looks until `look` answers `Ok` and returns what is in it; `Err` carries what was seen instead. Never sleeps for luck:
+/// it looks at once, then every few milliseconds.
+///
+/// # Panics
+/// After `limit`, with what was seen last.
+#[track_caller]
+pub fn until<T, S: Debug>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, S>,
+) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let end = Instant::now() + limit;
+        loop {
+            match look().await {
+                Ok(value) => return value,
+                Err(seen) if Instant::now() >= end => {
+                    panic!("{caller}: not within {limit:?}; last seen: {seen:#?}")
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The sandbox itself: what other tests and the demo rely on.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use gatekeeper::sandbox::{
+    ALICE, APP, APP_MD5, DATABASE, NativeUser, SERVICE_ACCOUNT, SandboxOptions, ServerTls, Single,
+};
+
+use crate::harness::{Psql, connect, connect_tls, psql, until};
+
+fn target(single: &Single, user: &str, password: &str, rest: &str) -> String {
+    let (address, ca) = (single.address(), single.authority().ca_file().display().to_string());
+    format!(
+        "host={} hostaddr={} port={} dbname={DATABASE} user={user} password={password} sslrootcert={ca} {rest}",
+        single.dns_name(),
+        address.ip(),
+        address.port()
+    )
+}
+
+const WHO: &str = "SELECT current_user, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+
+#[tokio::test]
+async fn native_users_log_in_with_scram_and_md5_over_verified_tls_only() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    for NativeUser { name, password } in [APP, APP_MD5] {
+        let answer = psql(&target(&single, name, password, "sslmode=verify-full"), WHO).await;
+        assert_eq!(answer.rows, format!("{name}|t"), "{}", answer.said);
+    }
+    let plain = psql(&target(&single, APP.name, APP.password, "sslmode=disable"), WHO).await;
+    assert!(plain.said.contains("no pg_hba.conf entry"), "{plain:?}");
+
+    let parameters =
+        format!("user={} password={} dbname={DATABASE} channel_binding=require", APP.name, APP.password);
+    let ca = single.authority().ca_file();
+    let client = connect_tls(single.address(), &parameters, ca, single.dns_name()).await.unwrap();
+    let orders: i64 = client.query_one("SELECT count(*) FROM orders", &[]).await.unwrap().get(0);
+    assert_eq!(orders, 1000);
+}
+
+#[tokio::test]
+async fn the_certificate_carries_the_name_and_not_the_address() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let raw = |mode: &str| {
+        let named = target(&single, APP.name, APP.password, &format!("sslmode={mode}"));
+        named.replace(&format!("host={}", single.dns_name()), &format!("host={}", single.address().ip()))
+    };
+    assert!(psql(&raw("verify-ca"), WHO).await.success);
+    let refused = psql(&raw("verify-full"), WHO).await;
+    assert!(refused.said.contains("does not match host name"), "{refused:?}");
+    let foreign = single.authority().foreign_ca_file().display().to_string();
+    let wrong_ca = raw("verify-ca").replace(&single.authority().ca_file().display().to_string(), &foreign);
+    let refused = psql(&wrong_ca, WHO).await;
+    assert!(refused.said.contains("certificate verify failed"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_token_opens_its_own_user_until_it_expires() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let tokens = single.tokens();
+    let token = tokens.mint(ALICE).await.unwrap();
+    assert!((900..=2000).contains(&token.len()), "{}", token.len());
+    let login = async |user: &str| psql(&target(&single, user, &token, "sslmode=verify-full"), WHO).await;
+    let answer = login(ALICE).await;
+    assert_eq!(answer.rows, format!("{ALICE}|t"), "{}\n{}", answer.said, single.node().log());
+    assert!(!login(SERVICE_ACCOUNT).await.success);
+
+    tokens.expire_all(single.node()).await.unwrap();
+    let Psql { success, said, .. } = login(ALICE).await;
+    assert!(!success && said.contains("authentication failed"), "{said}");
+
+    tokens.fail("no such account").unwrap();
+    assert!(tokens.mint(ALICE).await.unwrap_err().to_string().contains("no such account"));
+    assert_eq!(tokens.mint_count(), 2);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_can_be_had() {
+    let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
+    let single = Single::start(options).await.unwrap();
+    let parameters = format!("user={} password={} dbname={DATABASE}", APP.name, APP.password);
+    let client = connect(single.address(), &parameters).await.unwrap();
+    let ssl: String = client.query_one("SHOW ssl", &[]).await.unwrap().get(0);
+    assert_eq!(ssl, "off");
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[tokio::test]
+#[ignore = "run by servers_and_files_vanish_when_their_owner_is_killed"]
+async fn owner() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    println!("\nowner: {} {}", single.node().pid().unwrap(), single.folder().display());
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn servers_and_files_vanish_when_their_owner_is_killed() {
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sandbox::owner", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find_map(|line| line.strip_prefix("owner: ").map(str::to_owned)).unwrap();
+    let (pid, folder) = line.split_once(' ').unwrap();
+    let (process, folder) = (PathBuf::from("/proc").join(pid), PathBuf::from(folder));
+    assert!(process.is_dir() && folder.is_dir());
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    until(Duration::from_secs(20), async || {
+        // The server's parent is gone; whoever inherits it may leave a zombie.
+        let state = fs::read_to_string(process.join("stat")).ok().filter(|stat| !stat.contains(") Z "));
+        if state.is_none() && !folder.exists() { Ok(()) } else { Err((state, folder.exists())) }
+    })
+    .await;
+}
