@@ -291,7 +291,7 @@ fn a_run_ends_before_the_first_other_or_incomplete_frame() {
 fn a_startup_message_keeps_order_and_unknown_options() {
     let mut octets = Vec::new();
     packet(&mut octets, |body| {
-        body.extend_from_slice(b"\0\x03\0\x02user\0alice\0_pq_.x\01\0database\0db\0user\0bob\0\0");
+        body.extend_from_slice(b"\0\x03\0\x02user\0alice\0_pq_.x\x001\0database\0db\0user\0bob\0\0");
     });
     octets.extend_from_slice(b"behind");
     let taken = octets.len() - 6;

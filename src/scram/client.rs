@@ -1,0 +1,105 @@
+//! The client's side: proving a password to a server, and having the server prove that it knows it too.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use subtle::ConstantTimeEq;
+
+use super::{
+    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    channel_binding::ChannelBinding,
+    error::ScramError,
+    keys::{Keys, OCTETS, hash, mac, xor},
+    message::{ServerFirst, parse_server_final},
+};
+
+/// The first message was said; the server's is awaited.
+pub struct AwaitServerFirst {
+    binding: ChannelBinding,
+    nonce: String,
+}
+
+/// The proof was given; the server's is awaited.
+pub struct AwaitServerFinal {
+    signature: [u8; OCTETS],
+}
+
+// === impl AwaitServerFirst ===
+
+impl AwaitServerFirst {
+    /// Begins an exchange.
+    #[must_use]
+    pub fn new(binding: ChannelBinding, nonce: [u8; NONCE_OCTETS]) -> Self {
+        Self::with_nonce(binding, BASE64.encode(nonce))
+    }
+
+    /// Begins an exchange with a nonce that is text already.
+    pub(super) const fn with_nonce(binding: ChannelBinding, nonce: String) -> Self {
+        Self { binding, nonce }
+    }
+
+    /// The mechanism that goes with the binding.
+    #[must_use]
+    pub const fn mechanism(&self) -> &'static str {
+        match self.binding {
+            ChannelBinding::EndPoint(_) => SCRAM_SHA_256_PLUS,
+            ChannelBinding::Unavailable | ChannelBinding::NotOffered => SCRAM_SHA_256,
+        }
+    }
+
+    /// What to say first. The user's name is left empty: PostgreSQL goes by the StartupMessage.
+    #[must_use]
+    pub fn first_message(&self) -> String {
+        format!("{}{}", self.binding.flag().header(), self.first_bare())
+    }
+
+    fn first_bare(&self) -> String {
+        format!("n=,r={}", self.nonce)
+    }
+
+    /// Takes the server's first message; gives what to say next, and the keys used, to keep for the next login.
+    ///
+    /// `kept` are keys of this password from an earlier login: they are used if salt and iterations are still the same, else
+    /// new ones are derived, which takes its time.
+    ///
+    /// # Errors
+    /// [`ScramError`] when the message is malformed or asks for too much.
+    pub fn on_server_first<'k>(
+        self,
+        message: &[u8],
+        password: &[u8],
+        kept: Option<&'k Keys>,
+    ) -> Result<(String, AwaitServerFinal, Cow<'k, Keys>), ScramError> {
+        let first = ServerFirst::parse(message)?;
+        if first.nonce.len() <= self.nonce.len() || !first.nonce.starts_with(&self.nonce) {
+            return Err(ScramError::Nonce);
+        }
+        let keys = match kept.filter(|keys| keys.fit(&first.salt, first.iterations)) {
+            Some(keys) => Cow::Borrowed(keys),
+            None => Cow::Owned(Keys::derive(password, &first.salt, first.iterations)?),
+        };
+        let binding = self.binding.flag().input(self.binding.data());
+        let without_proof = format!("c={binding},r={}", first.nonce);
+        let bare = self.first_bare();
+        let dialog: [&[u8]; 5] = [bare.as_bytes(), b",", message, b",", without_proof.as_bytes()];
+        let proof = xor(keys.client(), &mac(&hash(keys.client()), &dialog));
+        let signature = mac(keys.server(), &dialog);
+        Ok((format!("{without_proof},p={}", BASE64.encode(proof)), AwaitServerFinal { signature }, keys))
+    }
+}
+
+// === impl AwaitServerFinal ===
+
+impl AwaitServerFinal {
+    /// Takes the server's last message: its proof.
+    ///
+    /// # Errors
+    /// [`ScramError::WrongServer`] when it does not know the password, [`ScramError::Server`] when it says why not,
+    /// [`ScramError::Malformed`].
+    pub fn on_server_final(self, message: &[u8]) -> Result<(), ScramError> {
+        match parse_server_final(message)?.ct_eq(&self.signature).into() {
+            true => Ok(()),
+            false => Err(ScramError::WrongServer),
+        }
+    }
+}

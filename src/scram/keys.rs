@@ -1,0 +1,89 @@
+//! The keys that a password becomes.
+
+use std::num::NonZeroU32;
+
+use aws_lc_rs::{digest, hmac, pbkdf2};
+use zeroize::Zeroizing;
+
+use super::{error::ScramError, password::prepare};
+
+/// Octets of SHA-256, and so of all keys and signatures.
+pub(super) const OCTETS: usize = 32;
+/// PostgreSQL's default number of iterations, `scram_iterations`.
+pub const ITERATIONS: u32 = 4096;
+/// The most iterations computed for anybody: about an eighth of a second.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
+
+/// What a client needs of a password to log in where its salt and iterations are the same.
+///
+/// As good as the password itself there: no `Debug`, wiped when dropped.
+#[derive(Clone)]
+pub struct Keys {
+    salt: Vec<u8>,
+    iterations: u32,
+    client: Zeroizing<[u8; OCTETS]>,
+    server: Zeroizing<[u8; OCTETS]>,
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// Derives the keys. Takes about 0.13 ms for each thousand `iterations`.
+    ///
+    /// # Errors
+    /// [`ScramError::Iterations`] when there are none or more than [`ITERATIONS_MAX`].
+    pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
+        let rounds = NonZeroU32::new(iterations)
+            .filter(|rounds| rounds.get() <= ITERATIONS_MAX)
+            .ok_or(ScramError::Iterations(iterations.into()))?;
+        let mut salted = Zeroizing::new([0; OCTETS]);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &prepare(password), &mut *salted);
+        Ok(Self {
+            salt: salt.to_vec(),
+            iterations,
+            client: Zeroizing::new(mac(&*salted, &[b"Client Key"])),
+            server: Zeroizing::new(mac(&*salted, &[b"Server Key"])),
+        })
+    }
+
+    /// Whether they were derived with this salt and these iterations.
+    #[must_use]
+    pub fn fit(&self, salt: &[u8], iterations: u32) -> bool {
+        self.salt == salt && self.iterations == iterations
+    }
+
+    pub(super) fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+
+    pub(super) const fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
+    pub(super) fn client(&self) -> &[u8; OCTETS] {
+        &self.client
+    }
+
+    pub(super) fn server(&self) -> &[u8; OCTETS] {
+        &self.server
+    }
+}
+
+/// HMAC-SHA-256 over `parts`, one behind the other.
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; OCTETS] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    parts.iter().for_each(|part| context.update(part));
+    context.sign().as_ref().try_into().expect("SHA-256 has 32 octets")
+}
+
+/// SHA-256.
+pub(super) fn hash(octets: &[u8]) -> [u8; OCTETS] {
+    digest::digest(&digest::SHA256, octets).as_ref().try_into().expect("SHA-256 has 32 octets")
+}
+
+/// Octet by octet.
+pub(super) fn xor(a: &[u8; OCTETS], b: &[u8; OCTETS]) -> [u8; OCTETS] {
+    let mut out = *a;
+    out.iter_mut().zip(b).for_each(|(out, b)| *out ^= b);
+    out
+}

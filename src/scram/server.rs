@@ -1,0 +1,111 @@
+//! The server's side: having a client prove its password, and proving that we have its verifier.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use subtle::ConstantTimeEq;
+
+use super::{
+    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    channel_binding::Flag,
+    error::ScramError,
+    keys::{OCTETS, hash, mac, xor},
+    message::{ClientFinal, ClientFirst},
+    verifier::Verifier,
+};
+
+/// The mechanisms were offered; the client's first message is awaited.
+pub struct AwaitClientFirst {
+    verifier: Verifier,
+    nonce: String,
+    /// The hash of our certificate, if the client came by TLS.
+    end_point: Option<Vec<u8>>,
+}
+
+/// The salt was given; the client's proof is awaited.
+pub struct AwaitClientFinal {
+    stored_key: [u8; OCTETS],
+    server_key: [u8; OCTETS],
+    nonce: String,
+    binding: String,
+    /// Both first messages and a comma, as the proofs cover them.
+    dialog: String,
+}
+
+// === impl AwaitClientFirst ===
+
+impl AwaitClientFirst {
+    /// Begins an exchange with a client that must know the password behind `verifier`.
+    #[must_use]
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+        Self::with_nonce(verifier, BASE64.encode(nonce), end_point)
+    }
+
+    /// Begins an exchange with a nonce that is text already.
+    pub(super) const fn with_nonce(verifier: Verifier, nonce: String, end_point: Option<Vec<u8>>) -> Self {
+        Self { verifier, nonce, end_point }
+    }
+
+    /// What to offer, the better one first.
+    #[must_use]
+    pub const fn mechanisms(&self) -> &'static [&'static str] {
+        match self.end_point {
+            Some(_) => &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256],
+            None => &[SCRAM_SHA_256],
+        }
+    }
+
+    /// Takes the client's choice and first message; gives what to say next.
+    ///
+    /// # Errors
+    /// [`ScramError`] when the message is malformed, or the binding does not go with the mechanism.
+    pub fn on_client_first(
+        self,
+        mechanism: &[u8],
+        message: &[u8],
+    ) -> Result<(String, AwaitClientFinal), ScramError> {
+        let offered = self.mechanisms().iter().find(|offered| offered.as_bytes() == mechanism);
+        let &mechanism = offered.ok_or(ScramError::Unsupported("mechanism"))?;
+        let first = ClientFirst::parse(message)?;
+        let data = match (mechanism, first.flag, &self.end_point) {
+            (SCRAM_SHA_256_PLUS, Flag::EndPoint, Some(hash)) => hash.as_slice(),
+            (SCRAM_SHA_256, Flag::Unavailable, _) | (SCRAM_SHA_256, Flag::NotOffered, None) => &[],
+            (SCRAM_SHA_256, Flag::NotOffered, Some(_)) => return Err(ScramError::Downgrade),
+            _ => return Err(ScramError::Malformed("channel binding flag")),
+        };
+        let Verifier { iterations, salt, stored_key, server_key } = &self.verifier;
+        let nonce = format!("{}{}", first.nonce, self.nonce);
+        let answer = format!("r={nonce},s={},i={iterations}", BASE64.encode(salt));
+        let next = AwaitClientFinal {
+            stored_key: *stored_key,
+            server_key: *server_key,
+            binding: first.flag.input(data),
+            dialog: format!("{},{answer},", first.bare),
+            nonce,
+        };
+        Ok((answer, next))
+    }
+}
+
+// === impl AwaitClientFinal ===
+
+impl AwaitClientFinal {
+    /// Takes the client's proof; gives ours, with which the exchange is a success.
+    ///
+    /// # Errors
+    /// [`ScramError::WrongProof`] when the client does not know the password, [`ScramError::Binding`] when it is
+    /// connected to somebody else, [`ScramError::Nonce`], [`ScramError::Malformed`].
+    pub fn on_client_final(self, message: &[u8]) -> Result<String, ScramError> {
+        let last = ClientFinal::parse(message)?;
+        if last.nonce != self.nonce {
+            return Err(ScramError::Nonce);
+        }
+        if last.binding != self.binding {
+            return Err(ScramError::Binding);
+        }
+        let dialog = [self.dialog.as_bytes(), last.without_proof.as_bytes()];
+        let client_key = xor(&last.proof, &mac(&self.stored_key, &dialog));
+        match hash(&client_key).ct_eq(&self.stored_key).into() {
+            true => Ok(format!("v={}", BASE64.encode(mac(&self.server_key, &dialog)))),
+            false => Err(ScramError::WrongProof),
+        }
+    }
+}
