@@ -1,0 +1,274 @@
+//! Which tokens are kept, who waits for one, and what is minted next: a machine without clock and processes.
+//!
+//! Promises: one mint at a time, however many logins wait; logins for one user that wait together share one result; a
+//! token is renewed ahead of time while it is used; a failed renewal keeps a token that is still good and is tried again
+//! later and later; with a time to live of zero every login has a mint of its own.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Secret, Token, TokenError};
+use crate::names::UserName;
+
+/// Why a token is minted: a label of metrics and a field of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MintCause {
+    /// A login needs one and none is kept.
+    Login,
+    /// The kept one is near its end.
+    Renewal,
+    /// The server refused the kept one.
+    Refusal,
+}
+
+/// A moment, on the clock that measures and on the one that is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) shown: Timestamp,
+}
+
+/// A token that later logins may use.
+pub(super) struct Kept {
+    secret: Arc<Secret>,
+    id: u64,
+    pub(super) minted: Now,
+    pub(super) expires: Now,
+    /// Minted because its forerunner was refused.
+    after_refusal: bool,
+    /// Given to a login since it was minted: otherwise nobody needs a renewal.
+    used: AtomicBool,
+}
+
+/// The machine. `W` is whoever waits for a token.
+pub(super) struct Cached<W> {
+    ttl: Duration,
+    kept: HashMap<UserName, Entry>,
+    /// Mints to come, in the order in which they were asked for.
+    queue: VecDeque<Job<W>>,
+    minting: Option<Job<W>>,
+    minted: u64,
+    /// Whether `kept` has changed since it was last asked for.
+    changed: bool,
+}
+
+struct Entry {
+    kept: Arc<Kept>,
+    /// When to see whether a renewal is wanted; at the latest when the token expires.
+    look_at: Instant,
+    /// Renewals that failed in a row.
+    failures: u32,
+}
+
+struct Job<W> {
+    user: UserName,
+    cause: MintCause,
+    waiting: Vec<W>,
+    started: Option<Now>,
+}
+
+/// What a login is answered at once.
+pub(super) enum Answer<W> {
+    /// This token is kept.
+    Token(W, Token),
+    /// The refused token is the freshest that makes sense: it was minted moments ago, because of a refusal.
+    TooSoon(W),
+    /// It waits.
+    Later,
+}
+
+/// A mint that ended.
+pub(super) struct Done<W> {
+    pub(super) user: UserName,
+    pub(super) cause: MintCause,
+    pub(super) took: Duration,
+    pub(super) result: Result<Token, TokenError>,
+    /// Who gets the result.
+    pub(super) waiting: Vec<W>,
+}
+
+/// A user whose every token is refused costs one mint in this time, not one for each login.
+const CALM: Duration = Duration::from_secs(5);
+/// Before the second attempt of a renewal; doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Before any attempt of a renewal.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+// === impl MintCause ===
+
+impl MintCause {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; 3] = [Self::Login, Self::Renewal, Self::Refusal];
+
+    /// The word used in metrics, logs and the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Renewal => "renewal",
+            Self::Refusal => "refusal",
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Hands the token out, if it is still good and is not the one that was `refused`.
+    pub(super) fn hand_out(&self, now: Instant, refused: Option<&Token>) -> Option<Token> {
+        if now >= self.expires.instant || refused.is_some_and(|refused| refused.id == self.id) {
+            return None;
+        }
+        self.used.store(true, Ordering::Relaxed);
+        Some(Token { secret: Arc::clone(&self.secret), id: self.id, kept: true })
+    }
+}
+
+// === impl Cached ===
+
+impl<W> Cached<W> {
+    /// Nothing kept; tokens live for `ttl`.
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { ttl, kept: HashMap::new(), queue: VecDeque::new(), minting: None, minted: 0, changed: false }
+    }
+
+    /// A login needs a token for `user`; `refused` is the one the server did not take, if this is the second attempt.
+    pub(super) fn on_login(
+        &mut self,
+        now: Now,
+        user: UserName,
+        refused: Option<&Token>,
+        who: W,
+    ) -> Answer<W> {
+        if let Some(entry) = self.kept.get(&user) {
+            let kept = &entry.kept;
+            if let Some(token) = kept.hand_out(now.instant, refused) {
+                return Answer::Token(who, token);
+            }
+            if refused.is_some() && kept.after_refusal && now.instant < kept.minted.instant + CALM {
+                return Answer::TooSoon(who);
+            }
+            self.kept.remove(&user);
+            self.changed = true;
+        }
+        let cause = if refused.is_some() { MintCause::Refusal } else { MintCause::Login };
+        let shared = !self.ttl.is_zero();
+        // A mint that is under way is newer than any refused token.
+        let under_way = self.minting.iter_mut().chain(&mut self.queue).find(|job| shared && job.user == user);
+        match under_way {
+            Some(job) => job.waiting.push(who),
+            None => self.queue.push_back(Job { user, cause, waiting: vec![who], started: None }),
+        }
+        Answer::Later
+    }
+
+    /// The running mint has ended. `random` is in 0..1.
+    pub(super) fn on_minted(
+        &mut self,
+        now: Now,
+        random: f64,
+        result: Result<Secret, TokenError>,
+    ) -> Option<Done<W>> {
+        let Job { user, cause, waiting, started } = self.minting.take()?;
+        let started = started.unwrap_or(now);
+        let result = match result {
+            Ok(secret) => {
+                self.minted += 1;
+                let token = Token { secret: Arc::new(secret), id: self.minted, kept: false };
+                self.keep(&user, cause, &token, started, !waiting.is_empty(), random);
+                Ok(token)
+            }
+            Err(error) => {
+                if let Some(entry) = self.kept.get_mut(&user) {
+                    entry.failures += 1;
+                    entry.look_at = now.instant + pause(entry.failures, random);
+                }
+                Err(error)
+            }
+        };
+        Some(Done { user, cause, took: now.instant - started.instant, result, waiting })
+    }
+
+    /// The user to mint for now, if there is one and no mint is running. Jobs for which everybody who waited is `gone`
+    /// are dropped.
+    pub(super) fn poll_mint(&mut self, now: Now, gone: impl Fn(&W) -> bool) -> Option<UserName> {
+        self.expire_and_renew(now.instant);
+        if self.minting.is_some() {
+            return None;
+        }
+        loop {
+            let mut job = self.queue.pop_front()?;
+            if job.cause != MintCause::Renewal && job.waiting.iter().all(&gone) {
+                continue;
+            }
+            job.started = Some(now);
+            let user = job.user.clone();
+            self.minting = Some(job);
+            return Some(user);
+        }
+    }
+
+    /// When to poll again, if nothing else happens.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.kept.values().map(|entry| entry.look_at.min(entry.kept.expires.instant)).min()
+    }
+
+    /// The tokens kept now, if they are not those of the last call.
+    pub(super) fn poll_kept(&mut self) -> Option<HashMap<UserName, Arc<Kept>>> {
+        std::mem::take(&mut self.changed)
+            .then(|| self.kept.iter().map(|(user, entry)| (user.clone(), Arc::clone(&entry.kept))).collect())
+    }
+
+    fn keep(&mut self, user: &UserName, cause: MintCause, token: &Token, from: Now, used: bool, random: f64) {
+        if self.ttl.is_zero() {
+            return;
+        }
+        let kept = Arc::new(Kept {
+            secret: Arc::clone(&token.secret),
+            id: token.id,
+            minted: from,
+            expires: Now {
+                instant: from.instant + self.ttl,
+                shown: from.shown.checked_add(self.ttl).unwrap_or(Timestamp::MAX),
+            },
+            after_refusal: cause == MintCause::Refusal,
+            used: AtomicBool::new(used),
+        });
+        // A fifth to three tenths of its life before its end.
+        let look_at = from.instant + self.ttl.mul_f64(0.8 - 0.1 * random);
+        self.changed = true;
+        self.kept.insert(user.clone(), Entry { kept, look_at, failures: 0 });
+    }
+
+    /// Forgets what has expired and queues renewals of what is near its end and in use.
+    fn expire_and_renew(&mut self, now: Instant) {
+        let before = self.kept.len();
+        self.kept.retain(|_, entry| now < entry.kept.expires.instant);
+        self.changed |= self.kept.len() < before;
+        let Self { ttl, kept, queue, minting, .. } = self;
+        for (user, entry) in kept.iter_mut().filter(|(_, entry)| entry.look_at <= now) {
+            // Looked at again in a while: it may be used by then, or its mint may have been dropped.
+            entry.look_at = now + ttl.mul_f64(0.05).max(Duration::from_millis(1));
+            let busy = minting.iter().chain(&*queue).any(|job| job.user == *user);
+            if !busy && entry.kept.used.load(Ordering::Relaxed) {
+                let user = user.clone();
+                queue.push_back(Job { user, cause: MintCause::Renewal, waiting: Vec::new(), started: None });
+            }
+        }
+    }
+}
+
+/// Between half of the doubled pause and the whole of it.
+fn pause(failures: u32, random: f64) -> Duration {
+    let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
+    whole.mul_f64(0.5 + 0.5 * random)
+}

@@ -1,0 +1,250 @@
+//! Runs the command that prints a token.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, ChildStderr, ChildStdout, Command},
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+use super::{Secret, TokenCommand, TokenError, TokenLoginSettings, redact};
+use crate::{
+    names::UserName,
+    topology::{Address, Endpoint},
+};
+
+/// Octets that a token may have.
+const OUTPUT: usize = 64 << 10;
+/// Octets kept of standard error; what follows is read and thrown away, so that nobody blocks on it.
+const STDERR: usize = 4 << 10;
+/// What a shell answers when it does not find a command.
+const STATUS_NOT_FOUND: i32 = 127;
+
+/// Mints tokens for one endpoint by running a command.
+pub(super) struct Minter {
+    command: TokenCommand,
+    limit: Duration,
+    endpoint: String,
+    host: String,
+}
+
+/// A process group that is killed when dropped, unless its leader has been waited for.
+struct Group(Option<Pid>);
+
+/// What a command has printed so far.
+struct Printed {
+    stdout: Zeroizing<Vec<u8>>,
+    stderr: Vec<u8>,
+}
+
+// === impl Minter ===
+
+impl Minter {
+    pub(super) fn new(settings: &TokenLoginSettings, endpoint: &Endpoint) -> Self {
+        let host = match &endpoint.address {
+            Address::Tcp { host, .. } => host.clone(),
+            Address::Unix(path) => path.display().to_string(),
+        };
+        Self {
+            command: settings.command.clone(),
+            limit: settings.timeout,
+            endpoint: endpoint.name.to_string(),
+            host,
+        }
+    }
+
+    /// Runs the command once for `user`.
+    ///
+    /// Cancel safe: the command and all it has started are killed.
+    pub(super) async fn mint(&self, user: &UserName) -> Result<Secret, TokenError> {
+        let (mut child, mut group) = self.start(user)?;
+        let mut printed = Printed::new();
+        let finished = timeout(self.limit, printed.read_until_exit(&mut child)).await;
+        let status = finished
+            .map_err(|_| TokenError::TimedOut { limit: self.limit, stderr: printed.said() })?
+            .map_err(|error| match error {
+                Interrupted::TooLong => TokenError::TooLong,
+                Interrupted::Io(error) => TokenError::Run(Arc::new(error)),
+            })?;
+        // The leader was waited for: its number may be somebody else's by now.
+        group.disarm();
+        printed.token(status)
+    }
+
+    fn start(&self, user: &UserName) -> Result<(Child, Group), TokenError> {
+        let mut command = match &self.command {
+            TokenCommand::Shell(line) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(line);
+                shell
+            }
+            TokenCommand::Words(words) => {
+                let (program, arguments) = words.split_first().ok_or(TokenError::NotFound(String::new()))?;
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+        };
+        command
+            .env("GATEKEEPER_ENDPOINT", &self.endpoint)
+            .env("GATEKEEPER_BACKEND_HOST", &self.host)
+            .env("GATEKEEPER_BACKEND_USER", user.as_str())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(|error| match (error.kind(), &self.command) {
+            (io::ErrorKind::NotFound, TokenCommand::Words(words)) => {
+                TokenError::NotFound(words.first().cloned().unwrap_or_default())
+            }
+            _ => TokenError::Run(Arc::new(error)),
+        })?;
+        let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok((child, Group(leader)))
+    }
+}
+
+/// Why a command was not read to its end.
+enum Interrupted {
+    TooLong,
+    Io(io::Error),
+}
+
+// === impl Printed ===
+
+impl Printed {
+    fn new() -> Self {
+        // With its full size from the start: growing would leave copies of a token behind.
+        Self { stdout: Zeroizing::new(Vec::with_capacity(OUTPUT)), stderr: Vec::new() }
+    }
+
+    /// Reads until the command itself has ended. A process it left behind may hold the pipes open for longer, and is not
+    /// waited for.
+    async fn read_until_exit(&mut self, child: &mut Child) -> Result<ExitStatus, Interrupted> {
+        let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+        let mut from_stdout = Zeroizing::new([0; 4096]);
+        let mut from_stderr = [0; 1024];
+        loop {
+            tokio::select! {
+                read = read_some(&mut stdout, &mut *from_stdout), if stdout.is_some() => {
+                    match read.map_err(Interrupted::Io)? {
+                        0 => stdout = None,
+                        count => self.on_stdout(&from_stdout[..count])?,
+                    }
+                }
+                read = read_some(&mut stderr, &mut from_stderr), if stderr.is_some() => {
+                    match read.map_err(Interrupted::Io)? {
+                        0 => stderr = None,
+                        count => self.on_stderr(&from_stderr[..count]),
+                    }
+                }
+                status = child.wait() => {
+                    let status = status.map_err(Interrupted::Io)?;
+                    self.drain(stdout.as_ref(), stderr.as_ref())?;
+                    return Ok(status);
+                }
+            }
+        }
+    }
+
+    /// Reads what an ended command has left in its pipes, without waiting for more.
+    fn drain(
+        &mut self,
+        stdout: Option<&ChildStdout>,
+        stderr: Option<&ChildStderr>,
+    ) -> Result<(), Interrupted> {
+        let mut chunk = Zeroizing::new([0; 4096]);
+        if let Some(pipe) = stdout {
+            while let Some(count) = read_now(pipe, &mut *chunk) {
+                self.on_stdout(&chunk[..count])?;
+            }
+        }
+        if let Some(pipe) = stderr {
+            while self.stderr.len() < STDERR
+                && let Some(count) = read_now(pipe, &mut *chunk)
+            {
+                self.on_stderr(&chunk[..count]);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_stdout(&mut self, octets: &[u8]) -> Result<(), Interrupted> {
+        if octets.len() > OUTPUT - self.stdout.len() {
+            return Err(Interrupted::TooLong);
+        }
+        self.stdout.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn on_stderr(&mut self, octets: &[u8]) {
+        let room = STDERR - self.stderr.len();
+        self.stderr.extend_from_slice(&octets[..octets.len().min(room)]);
+    }
+
+    fn said(&self) -> String {
+        redact::first_line(&self.stderr, &self.stdout)
+    }
+
+    fn token(&self, status: ExitStatus) -> Result<Secret, TokenError> {
+        if let Some(signal) = status.signal() {
+            return Err(TokenError::Killed { signal, stderr: self.said() });
+        }
+        match status.code() {
+            Some(0) => {}
+            Some(STATUS_NOT_FOUND) => return Err(TokenError::NotFound(self.said())),
+            code => return Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
+        }
+        let text = str::from_utf8(&self.stdout).map_err(|_| TokenError::NoText)?.trim_end();
+        if text.contains('\0') {
+            return Err(TokenError::NoText);
+        }
+        if text.is_empty() {
+            return Err(TokenError::Empty(self.said()));
+        }
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
+/// Reads from a pipe that is still open.
+async fn read_some<R: tokio::io::AsyncRead + Unpin>(
+    pipe: &mut Option<R>,
+    into: &mut [u8],
+) -> io::Result<usize> {
+    match pipe {
+        Some(pipe) => pipe.read(into).await,
+        None => Ok(0),
+    }
+}
+
+/// Reads what is there, if anything is.
+fn read_now(pipe: impl AsFd, into: &mut [u8]) -> Option<usize> {
+    rustix::io::read(pipe, into).ok().filter(|count| *count > 0)
+}
+
+// === impl Group ===
+
+impl Group {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It fails when the whole group is gone already, which is what was wanted.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}

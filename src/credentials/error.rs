@@ -1,0 +1,93 @@
+//! Why there is no token.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::blame::Blame;
+
+/// Why there is no token. Cloned for every login that waited. Holds what the command said on standard error, redacted,
+/// and never what it printed as a token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TokenError {
+    /// There is no such command.
+    #[error("command not found: {0}")]
+    NotFound(String),
+    /// The command could not be started or waited for.
+    #[error("the command could not be run")]
+    Run(#[source] Arc<std::io::Error>),
+    /// The command said that it failed.
+    #[error("exited with status {status}{}", said(stderr))]
+    Failed {
+        /// Its exit status.
+        status: i32,
+        /// The first line of its standard error, redacted; may be empty.
+        stderr: String,
+    },
+    /// The command was killed, not by us.
+    #[error("killed by signal {signal}{}", said(stderr))]
+    Killed {
+        /// The signal's number.
+        signal: i32,
+        /// The first line of its standard error, redacted; may be empty.
+        stderr: String,
+    },
+    /// The command ran for too long and was killed with all it had started.
+    #[error("not finished within {}{}", seconds(*.limit), said(stderr))]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+        /// The first line of its standard error so far, redacted; may be empty.
+        stderr: String,
+    },
+    /// The command printed more than a token can have, and was killed.
+    #[error("printed more than 64 KiB")]
+    TooLong,
+    /// The command succeeded and printed nothing.
+    #[error("printed nothing{}", said(.0))]
+    Empty(String),
+    /// The command printed something that cannot be a password: no UTF-8, or with a NUL in it.
+    #[error("printed something that is no text")]
+    NoText,
+    /// The keeper of the tokens has ended: the process is going down, or the endpoint was taken out.
+    #[error("no tokens are minted any more")]
+    Stopped,
+}
+
+// === impl TokenError ===
+
+impl TokenError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Stopped => Blame::Us,
+            _ => Blame::Credentials,
+        }
+    }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "install the command, or write its full path in `token_command`",
+            Self::Run(_) => "check that the command may be executed and that processes can be started",
+            Self::Failed { .. } | Self::Killed { .. } => {
+                "run the command by hand, as the user and with the environment Gatekeeper has"
+            }
+            Self::TimedOut { .. } => {
+                "run the command by hand; raise `token_timeout` if it is only slow, give it a longer `token_ttl`"
+            }
+            Self::TooLong | Self::Empty(_) | Self::NoText => {
+                "the command must print the token, and nothing else, on standard output"
+            }
+            Self::Stopped => "connect again",
+        }
+    }
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
+}
+
+fn seconds(limit: Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}

@@ -1,0 +1,284 @@
+//! Where logins get their tokens from, and the task that has them minted.
+
+use std::{
+    collections::HashMap,
+    future::{Future, pending},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Secret, Token, TokenError, TokenLoginSettings,
+    cached::{Answer, Cached, Done, Kept, MintCause, Now},
+    command::Minter,
+};
+use crate::{
+    live::{Live, Publisher, live},
+    names::UserName,
+    topology::Endpoint,
+};
+
+/// The tokens of one endpoint. Cheap to clone. [`TokenKeeper::run`] must run for it to mint.
+#[derive(Clone)]
+pub struct TokenSource {
+    kept: Live<HashMap<UserName, Arc<Kept>>>,
+    asks: mpsc::Sender<Ask>,
+    counts: Arc<Counts>,
+}
+
+/// Mints the tokens of one endpoint, for as long as there is a [`TokenSource`] of it.
+pub struct TokenKeeper {
+    minter: Arc<Minter>,
+    cached: Cached<oneshot::Sender<Reply>>,
+    published: Publisher<HashMap<UserName, Arc<Kept>>>,
+    asks: mpsc::Receiver<Ask>,
+    counts: Arc<Counts>,
+}
+
+/// A mint that ended: for metrics, logs and the audit log.
+#[derive(Debug)]
+pub struct Mint {
+    /// For whom.
+    pub user: UserName,
+    /// Why.
+    pub cause: MintCause,
+    /// How long the command ran.
+    pub took: Duration,
+    /// Whether there is a token now.
+    pub result: Result<(), TokenError>,
+}
+
+/// What is known of a source, for metrics and the admin API.
+#[derive(Debug, Clone)]
+pub struct TokenStatus {
+    /// Mints that succeeded.
+    pub mints: u64,
+    /// Mints that failed.
+    pub failures: u64,
+    /// The last failure, until a mint succeeds.
+    pub failing: Option<TokenError>,
+    /// The tokens kept now, by user.
+    pub kept: Vec<KeptToken>,
+}
+
+/// A token that is kept, without its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptToken {
+    /// Whose.
+    pub user: UserName,
+    /// When its mint began.
+    pub minted_at: Timestamp,
+    /// Until when it is given to logins.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Default)]
+struct Counts {
+    mints: AtomicU64,
+    failures: AtomicU64,
+    failing: Mutex<Option<TokenError>>,
+}
+
+/// A login that found no token it could use.
+struct Ask {
+    user: UserName,
+    refused: Option<Token>,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// `None`: the refused token was minted moments ago.
+type Reply = Result<Option<Token>, TokenError>;
+
+type Minting = Pin<Box<dyn Future<Output = Result<Secret, TokenError>> + Send>>;
+
+/// Logins that may stand at the keeper's door; more wait for their turn to ask.
+const ASKS: usize = 1024;
+
+// === impl TokenSource ===
+
+impl TokenSource {
+    /// The source of `endpoint`, and the keeper that has to be run for it.
+    #[must_use]
+    pub fn new(settings: &TokenLoginSettings, endpoint: &Endpoint) -> (Self, TokenKeeper) {
+        let (published, kept) = live(HashMap::new());
+        let (sender, asks) = mpsc::channel(ASKS);
+        let counts = Arc::<Counts>::default();
+        let keeper = TokenKeeper {
+            minter: Arc::new(Minter::new(settings, endpoint)),
+            cached: Cached::new(settings.ttl),
+            published,
+            asks,
+            counts: Arc::clone(&counts),
+        };
+        (Self { kept, asks: sender, counts }, keeper)
+    }
+
+    /// A token for `user`: a kept one, or the result of a mint that may be shared with other logins.
+    ///
+    /// Cancel safe: a mint that others wait for, or that will be kept, goes on.
+    ///
+    /// # Errors
+    /// [`TokenError`] of the mint that was waited for.
+    pub async fn token(&self, user: &UserName) -> Result<Token, TokenError> {
+        if let Some(token) = self.hand_out(user, None) {
+            return Ok(token);
+        }
+        // Without a refused token there is always an answer, unless the keeper has ended.
+        self.ask(user, None).await?.ok_or(TokenError::Stopped)
+    }
+
+    /// A token for `user` that is newer than the `refused` one: one that another login has had minted since, or a mint
+    /// of now. `None` when a newer one would be no better: the refused one was minted for that very login, or moments
+    /// ago because of another refusal.
+    ///
+    /// Cancel safe, as [`TokenSource::token`] is.
+    ///
+    /// # Errors
+    /// [`TokenError`] of the mint that was waited for.
+    pub async fn fresh(&self, user: &UserName, refused: &Token) -> Result<Option<Token>, TokenError> {
+        if !refused.is_kept() {
+            return Ok(None);
+        }
+        if let Some(token) = self.hand_out(user, Some(refused)) {
+            return Ok(Some(token));
+        }
+        self.ask(user, Some(refused.clone())).await
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn status(&self) -> TokenStatus {
+        let now = Instant::now();
+        let mut kept: Vec<_> = self
+            .kept
+            .load()
+            .iter()
+            .filter(|(_, kept)| now < kept.expires.instant)
+            .map(|(user, kept)| KeptToken {
+                user: user.clone(),
+                minted_at: kept.minted.shown,
+                expires_at: kept.expires.shown,
+            })
+            .collect();
+        kept.sort_by(|a, b| a.user.cmp(&b.user));
+        TokenStatus {
+            mints: self.counts.mints.load(Ordering::Relaxed),
+            failures: self.counts.failures.load(Ordering::Relaxed),
+            failing: self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            kept,
+        }
+    }
+
+    fn hand_out(&self, user: &UserName, refused: Option<&Token>) -> Option<Token> {
+        self.kept.load().get(user)?.hand_out(Instant::now(), refused)
+    }
+
+    async fn ask(&self, user: &UserName, refused: Option<Token>) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask { user: user.clone(), refused, reply };
+        self.asks.send(ask).await.map_err(|_| TokenError::Stopped)?;
+        answer.await.map_err(|_| TokenError::Stopped)?
+    }
+}
+
+// === impl TokenKeeper ===
+
+impl TokenKeeper {
+    /// Mints when logins ask and ahead of time, until every [`TokenSource`] is gone. Each mint is reported when it ended.
+    ///
+    /// Cancel safe: a running command is killed, and who waited is told.
+    pub async fn run(mut self, mut report: impl FnMut(Mint) + Send) {
+        let mut minting: Option<Minting> = None;
+        loop {
+            if let Some(user) = self.cached.poll_mint(now(), oneshot::Sender::is_closed) {
+                let minter = Arc::clone(&self.minter);
+                minting = Some(Box::pin(async move { minter.mint(&user).await }));
+            }
+            self.publish();
+            tokio::select! {
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.on_ask(ask),
+                    None => return,
+                },
+                result = running(&mut minting) => {
+                    minting = None;
+                    self.on_minted(result, &mut report);
+                }
+                () = until(self.cached.poll_timeout()) => {}
+            }
+        }
+    }
+
+    fn on_ask(&mut self, Ask { user, refused, reply }: Ask) {
+        // Whoever has gone away in the meantime needs no answer.
+        match self.cached.on_login(now(), user, refused.as_ref(), reply) {
+            Answer::Token(reply, token) => _ = reply.send(Ok(Some(token))),
+            Answer::TooSoon(reply) => _ = reply.send(Ok(None)),
+            Answer::Later => {}
+        }
+        self.publish();
+    }
+
+    fn on_minted(&mut self, result: Result<Secret, TokenError>, report: &mut impl FnMut(Mint)) {
+        let Some(done) = self.cached.on_minted(now(), random(), result) else { return };
+        self.publish();
+        let Done { user, cause, took, result, waiting } = done;
+        let failing = match &result {
+            Ok(_) => {
+                self.counts.mints.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(error) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                Some(error.clone())
+            }
+        };
+        *self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+        report(Mint { user, cause, took, result: result.as_ref().map(|_| ()).map_err(Clone::clone) });
+        for reply in waiting {
+            _ = reply.send(result.clone().map(Some));
+        }
+    }
+
+    fn publish(&mut self) {
+        if let Some(kept) = self.cached.poll_kept() {
+            self.published.publish(kept);
+        }
+    }
+}
+
+async fn running(minting: &mut Option<Minting>) -> Result<Secret, TokenError> {
+    match minting {
+        Some(minting) => minting.await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), shown: Timestamp::now() }
+}
+
+/// In 0..1.
+fn random() -> f64 {
+    let mut octets = [0; 4];
+    // Jitter may do without randomness; nothing else hangs on it.
+    _ = aws_lc_rs::rand::fill(&mut octets);
+    f64::from(u32::from_le_bytes(octets)) / (f64::from(u32::MAX) + 1.0)
+}
