@@ -25,15 +25,15 @@ test: ## all tests, against real PostgreSQL servers on loopback
 
 ci: ## what has to pass before a change lands
 	@.ci/setup test policy
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(MAKE) policy lint doc test
 
 fmt: ## format
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 lint: ## clippy, warnings denied
 	@.ci/setup build
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 doc: ## the crate's documentation, broken links denied
 	@.ci/setup build
