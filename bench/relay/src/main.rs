@@ -76,7 +76,10 @@ fn main() -> Result<(), Error> {
 }
 
 /// One worker: takes connections out of its inbox and relays each on a task of its own.
-#[expect(clippy::disallowed_methods, reason = "the rule is Gatekeeper's, and this knows nothing of Gatekeeper")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is Gatekeeper's, and this knows nothing of Gatekeeper"
+)]
 fn work(mut inbox: UnboundedReceiver<std::net::TcpStream>, legs: &Arc<Legs>) {
     let runtime = Builder::new_current_thread().enable_io().build().expect("the system has an epoll to give");
     LocalSet::new().block_on(&runtime, async move {
