@@ -38,10 +38,8 @@ fn mask_runs(line: &str) -> String {
             continue;
         }
         let (run, after) = rest.split_at(end);
-        let (run, tail) = run.split_at(run.trim_end_matches('=').len());
         let secret = looks_secret(run) || (announced && run.len() >= 8 && run.contains(is_digit));
         masked.push_str(if secret { MASK } else { run });
-        masked.push_str(tail);
         announced = KEYS.iter().any(|key| ends_with(run, key));
         rest = after;
     }
@@ -49,7 +47,7 @@ fn mask_runs(line: &str) -> String {
 }
 
 fn is_token_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '/' | '=')
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '/')
 }
 
 fn is_digit(c: char) -> bool {
