@@ -2,6 +2,8 @@
 //!
 //! Metrics, logs and the audit log carry it, so that the person on call knows whom to wake.
 
+use std::{error::Error, fmt};
+
 /// Who has to act for a failure to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
@@ -17,6 +19,26 @@ pub enum Blame {
     Us,
 }
 
+/// Shows an error and all its causes in one line: what failed, then why, then why that. For the place where an error
+/// ends, mostly a line of the log; everywhere else an error speaks of its own level only.
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+// === impl Chain ===
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+// === impl Blame ===
+
 impl Blame {
     /// Every value, in the order of their declaration: label values exist from the start.
     pub const ALL: [Self; 5] = [Self::Client, Self::Endpoint, Self::Policy, Self::Credentials, Self::Us];
@@ -31,5 +53,20 @@ impl Blame {
             Self::Credentials => "credentials",
             Self::Us => "us",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading the CA of endpoint `reads`")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_chain_tells_the_causes_in_order() {
+        let error = Outer(std::io::Error::other("no such file"));
+        assert_eq!(Chain(&error).to_string(), "reading the CA of endpoint `reads`: no such file");
     }
 }
