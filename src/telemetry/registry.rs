@@ -93,9 +93,14 @@ impl Level {
         self.0.0.fetch_add(1, Relaxed);
     }
 
-    /// One less. It wraps within its shard, and the sum over the shards is right.
+    /// One less.
     pub fn decrement(&self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.lower(1);
+    }
+
+    /// `count` less. It wraps within its shard, and the sum over the shards is right.
+    pub fn lower(&self, count: u64) {
+        self.0.0.fetch_sub(count, Relaxed);
     }
 }
 

@@ -1,0 +1,221 @@
+//! What everybody else holds of the audit log.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    AuditLevel, AuditOutput, AuditSettings, OnFull, queue::Queue, record::Record, text::QueryText,
+    writer::Writer,
+};
+use crate::{tasks::Thread, telemetry::AuditMetrics};
+
+/// The audit log, or the absence of one. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit {
+    log: Option<Arc<Log>>,
+}
+
+struct Log {
+    settings: AuditSettings,
+    queue: Arc<Queue>,
+    metrics: AuditMetrics,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    thread: Thread,
+    ended: oneshot::Receiver<()>,
+}
+
+/// A record being submitted. It is ready at once, unless the queue is full and clients are to wait.
+///
+/// Cancel safety: dropping it while it waits loses the record, which is counted and said in the log.
+#[must_use = "a record may have to wait for room"]
+pub struct Submit {
+    waiting: Option<Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>>>,
+}
+
+/// The audit log takes no records, and nothing may happen that it does not record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log takes no records")]
+pub struct AuditUnavailable;
+
+/// Why the audit log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The output cannot be opened or written.
+    #[error("opening the audit log {}", describe(.output))]
+    Open {
+        /// Which output.
+        output: AuditOutput,
+        /// The system's word.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no thread to write it.
+    #[error("starting the writer of the audit log")]
+    Thread(#[source] io::Error),
+}
+
+fn describe(output: &AuditOutput) -> String {
+    match output {
+        AuditOutput::File(path) => format!("`{}`", path.display()),
+        AuditOutput::Stdout => "on standard output".to_owned(),
+    }
+}
+
+// === impl Audit ===
+
+impl Audit {
+    /// No audit log: every record is taken and forgotten.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { log: None }
+    }
+
+    /// Opens the log, writes `audit.started`, and starts its writer.
+    ///
+    /// # Errors
+    /// The output cannot be opened or written, or there is no thread to be had.
+    pub fn open(settings: AuditSettings, metrics: AuditMetrics) -> Result<Self, AuditError> {
+        let queue = Arc::new(Queue::new(settings.queue));
+        metrics.limit(settings.queue);
+        let writer = Writer::open(&settings, Arc::clone(&queue), metrics.clone())?;
+        let (ending, ended) = oneshot::channel::<()>();
+        let thread = Thread::start("audit", move || {
+            let _ending = ending;
+            writer.run();
+        })
+        .map_err(AuditError::Thread)?;
+        let running = Mutex::new(Some(Running { thread, ended }));
+        Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, running })) })
+    }
+
+    /// Which records are written; `None` when there is no log.
+    #[must_use]
+    pub fn level(&self) -> Option<AuditLevel> {
+        self.log.as_ref().map(|log| log.settings.level)
+    }
+
+    /// Whether records of statements are written: if not, nobody need make them.
+    #[must_use]
+    pub fn wants_statements(&self) -> bool {
+        self.level() == Some(AuditLevel::Statements)
+    }
+
+    /// What a record needs of a statement's text; `None` when it needs nothing. Copies at most 32 KiB (or `max_text`).
+    #[must_use]
+    pub fn text(&self, statement: &[u8]) -> Option<QueryText> {
+        let log = self.log.as_ref().filter(|log| log.settings.level == AuditLevel::Statements)?;
+        QueryText::capture(&log.settings, statement)
+    }
+
+    /// Submits a record. With `on_full = "shed"`, or while there is room, the result is ready at once. Otherwise it waits
+    /// for room, at most `block_timeout`.
+    ///
+    /// # Errors
+    /// [`AuditUnavailable`] when there was no room in time: what comes next must be refused.
+    pub fn submit(&self, record: Record) -> Submit {
+        let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else {
+            return Submit { waiting: None };
+        };
+        log.metrics.queued.increment();
+        let waiting = log.queue.try_push(record).err().and_then(|record| match log.settings.on_full {
+            OnFull::Shed => {
+                log.lose();
+                None
+            }
+            OnFull::Block => Some(Box::pin(Arc::clone(log).wait(record)) as _),
+        });
+        Submit { waiting }
+    }
+
+    /// Submits a record where nobody can wait, as in a destructor: without room it is lost, whatever `on_full` says.
+    pub fn submit_now(&self, record: Record) {
+        let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else { return };
+        log.metrics.queued.increment();
+        if log.queue.try_push(record).is_err() {
+            log.lose();
+        }
+    }
+
+    /// Opens the file by its name again, after somebody moved it; what was submitted before may land in either file.
+    ///
+    /// # Errors
+    /// The system's; the old file goes on.
+    ///
+    /// Cancel safety: when dropped, the file is opened again all the same.
+    pub async fn reopen(&self) -> io::Result<()> {
+        match &self.log {
+            None => Ok(()),
+            Some(log) => log.queue.reopen().await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Takes no more records, writes what is queued and `audit.stopped`, and waits for it. If the disk takes nothing,
+    /// it gives up after a second.
+    ///
+    /// Cancel safety: when dropped half-way, the writer ends all the same; nobody has waited for it.
+    pub async fn close(&self) {
+        let Some(log) = &self.log else { return };
+        log.queue.close();
+        let running = log.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { thread, ended }) = running {
+            // The sender is dropped as the thread's last act, so the join below does not block for long.
+            ended.await.ok();
+            thread.join();
+        }
+    }
+}
+
+// === impl Log ===
+
+impl Log {
+    fn wants(&self, record: &Record) -> bool {
+        !record.is_statement() || self.settings.level == AuditLevel::Statements
+    }
+
+    fn lose(&self) {
+        self.metrics.queued.lower(1);
+        self.metrics.dropped.increment();
+        self.queue.lose();
+    }
+
+    async fn wait(self: Arc<Self>, record: Record) -> Result<(), AuditUnavailable> {
+        /// Counts the record as lost unless it found room: nobody may give up in silence.
+        struct Pending(Option<Arc<Log>>);
+        impl Drop for Pending {
+            fn drop(&mut self) {
+                if let Some(log) = &self.0 {
+                    log.lose();
+                }
+            }
+        }
+        let mut pending = Pending(Some(Arc::clone(&self)));
+        match tokio::time::timeout(self.settings.block_timeout, self.queue.push(record)).await {
+            Ok(Ok(())) => {
+                pending.0 = None;
+                Ok(())
+            }
+            _ => Err(AuditUnavailable),
+        }
+    }
+}
+
+impl Future for Submit {
+    type Output = Result<(), AuditUnavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.waiting {
+            None => Poll::Ready(Ok(())),
+            Some(waiting) => waiting.as_mut().poll(context),
+        }
+    }
+}

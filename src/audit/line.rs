@@ -1,0 +1,244 @@
+//! A record as one line of JSON: an object with flat, dotted keys, so that a line can be read and searched as it is.
+//!
+//! The keys are those of `schema.json`: OpenTelemetry's stable `db.*` names, ECS' `event.*`, and our own.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
+    text::Shower,
+};
+use crate::topology::Endpoint;
+
+/// The version of `schema.json`; a change that a reader may trip over increases it.
+pub(super) const SCHEMA_VERSION: u64 = 1;
+
+/// A line being written.
+pub(super) struct Line<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+/// How serious a record is, in Cloud Logging's words.
+#[derive(Clone, Copy)]
+pub(super) enum Severity {
+    Info,
+    Warning,
+    Error,
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line with what every record has.
+    pub(super) fn begin(
+        out: &'a mut Vec<u8>,
+        seq: u64,
+        time: Timestamp,
+        boot_id: &str,
+        action: &str,
+        severity: Severity,
+    ) -> Self {
+        out.extend_from_slice(b"{\"schema_version\":");
+        let mut line = Self { out };
+        line.value(SCHEMA_VERSION);
+        line.put("seq", seq);
+        line.put("time", format_args!("{time:.6}"));
+        line.put("boot_id", boot_id);
+        line.put("severity", severity.as_str());
+        line.put("event.action", action);
+        line
+    }
+
+    /// Adds a key and its value.
+    pub(super) fn put(&mut self, key: &'static str, value: impl serde::Serialize) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.value(value);
+    }
+
+    fn put_some(&mut self, key: &'static str, value: Option<impl serde::Serialize>) {
+        if let Some(value) = value {
+            self.put(key, value);
+        }
+    }
+
+    fn value(&mut self, value: impl serde::Serialize) {
+        serde_json::to_writer(&mut *self.out, &value).expect("plain values can be written to memory");
+    }
+
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"}\n");
+    }
+
+    /// Adds all that `record` says.
+    pub(super) fn record(&mut self, record: &Record, shower: &mut Shower) {
+        match record {
+            Record::SessionOpened(session) | Record::SessionAuthenticated(session) => {
+                self.outcome(true);
+                self.session(session);
+            }
+            Record::SessionRejected(rejected) => {
+                self.outcome(false);
+                self.put("event.reason", rejected.reason);
+                self.sqlstate(rejected.sqlstate);
+                self.session(&rejected.session);
+            }
+            Record::SessionClosed(closed) => {
+                self.outcome(closed.reason.is_none());
+                self.put_some("event.reason", closed.reason);
+                self.session(&closed.session);
+                self.duration(closed.duration);
+                self.put("session.statements", closed.statements);
+                self.put("session.bytes_to_endpoint", closed.traffic.0);
+                self.put("session.bytes_to_client", closed.traffic.1);
+            }
+            Record::StatementExecuted(statement) => self.statement(statement, shower),
+            Record::StatementCancelled(cancelled) => self.cancelled(cancelled),
+            Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.backend(backend),
+            Record::TopologyChanged(change) => {
+                self.put("change.what", change.what);
+                self.put_some("change.from", change.from.as_deref());
+                self.put_some("change.to", change.to.as_deref());
+                if let Some(endpoint) = &change.endpoint {
+                    self.endpoint(endpoint);
+                }
+            }
+            Record::TokenMinted(mint) | Record::TokenFailed(mint) => self.mint(mint),
+            Record::ConfigReloaded(reload) => {
+                self.outcome(reload.error.is_none());
+                self.put("config.trigger", reload.trigger);
+                self.put_some("event.reason", reload.error.as_deref());
+            }
+            Record::AdminRequest(request) => self.admin(request),
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement, shower: &mut Shower) {
+        self.outcome(statement.sqlstate.is_none());
+        self.session(&statement.session);
+        self.server(&statement.server);
+        if let Some(Route { decision, reason }) = statement.route {
+            self.put("route.decision", decision);
+            self.put("route.reason", reason);
+        }
+        self.put_some("db.operation.name", statement.operation.as_deref());
+        if let Some(text) = &statement.text {
+            let shown = shower.show(text);
+            self.put_some("db.query.text", shown.text.as_deref());
+            self.put_some("db.query.fingerprint", shown.fingerprint.as_deref());
+            self.put_some("db.query.truncated", shown.truncated.then_some(true));
+            self.put_some("db.query.redacted", shown.redacted.then_some(true));
+            self.put_some("db.query.withheld", shown.withheld.map(super::text::Withheld::as_str));
+        }
+        self.duration(statement.duration);
+        self.sqlstate(statement.sqlstate);
+        self.put_some("db.response.rows", statement.rows);
+    }
+
+    fn cancelled(&mut self, cancelled: &Cancelled) {
+        self.outcome(cancelled.delivered);
+        self.session(&cancelled.session);
+        if let Some(server) = &cancelled.server {
+            self.server(server);
+        }
+        self.put_some("cancel.address", cancelled.client.map(|client| client.ip()));
+    }
+
+    fn backend(&mut self, backend: &Backend) {
+        self.put_some("event.reason", backend.reason);
+        match &backend.session {
+            Some(session) => self.session(session),
+            None => self.put("user.effective.name", backend.user.as_str()),
+        }
+        self.server(&backend.server);
+        self.duration(backend.duration);
+    }
+
+    fn mint(&mut self, mint: &Mint) {
+        self.outcome(mint.error.is_none());
+        self.put_some("event.reason", mint.error.as_deref());
+        self.endpoint(&mint.endpoint);
+        self.put_some("user.effective.name", mint.user.as_ref().map(|user| user.as_str()));
+        self.duration(mint.duration);
+    }
+
+    fn admin(&mut self, request: &AdminRequest) {
+        self.outcome(request.status < 400);
+        self.client(request.client);
+        self.put("admin.authenticated", request.authenticated);
+        self.put("http.request.method", &request.method);
+        self.put("url.path", &request.path);
+        self.put("http.response.status_code", request.status);
+    }
+
+    fn session(&mut self, session: &Session) {
+        self.put("session.id", format_args!("{}", session.id));
+        self.put("listener", session.listener.as_str());
+        self.client(session.client);
+        self.put_some("client.tls", session.tls);
+        self.put_some("client.application_name", session.application.as_deref());
+        self.put_some("user.name", session.user.as_ref().map(|user| user.as_str()));
+        self.put_some("user.effective.name", session.database_user.as_ref().map(|user| user.as_str()));
+        self.put_some("user.method", session.method);
+        if let Some(database) = &session.database {
+            self.put("db.system.name", "postgresql");
+            self.put("db.namespace", database.as_str());
+        }
+    }
+
+    /// A client without an address came through a Unix-domain socket.
+    fn client(&mut self, client: Option<SocketAddr>) {
+        match client {
+            Some(client) => {
+                self.put("client.address", client.ip());
+                self.put("client.port", client.port());
+            }
+            None => self.put("client.address", "local"),
+        }
+    }
+
+    fn server(&mut self, server: &Server) {
+        self.endpoint(&server.endpoint);
+        self.put_some("server.backend_pid", server.backend_pid);
+    }
+
+    fn endpoint(&mut self, endpoint: &Arc<Endpoint>) {
+        self.put("server.endpoint", endpoint.name.as_str());
+        self.put("server.backend_role", endpoint.role.as_str());
+    }
+
+    fn outcome(&mut self, success: bool) {
+        self.put("event.outcome", if success { "success" } else { "failure" });
+    }
+
+    /// Milliseconds, to the microsecond.
+    fn duration(&mut self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+        self.put("duration_ms", micros as f64 / 1e3);
+    }
+
+    fn sqlstate(&mut self, sqlstate: Option<Sqlstate>) {
+        self.put_some("db.response.status_code", sqlstate.as_ref().map(Sqlstate::as_str));
+    }
+}
+
+impl Severity {
+    /// A record's severity: warnings are what somebody may want to look at.
+    pub(super) const fn of(record: &Record) -> Self {
+        match record {
+            Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,
+            Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
+            _ => Self::Info,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
