@@ -272,3 +272,6 @@ fn pause(failures: u32, random: f64) -> Duration {
     let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
     whole.mul_f64(0.5 + 0.5 * random)
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,3 +248,6 @@ impl Drop for Group {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

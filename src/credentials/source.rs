@@ -282,3 +282,6 @@ fn random() -> f64 {
     _ = aws_lc_rs::rand::fill(&mut octets);
     f64::from(u32::from_le_bytes(octets)) / (f64::from(u32::MAX) + 1.0)
 }
+
+#[cfg(test)]
+mod tests;
