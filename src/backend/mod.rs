@@ -5,4 +5,4 @@
 
 mod settings;
 
-pub use settings::EndpointSettings;
+pub use settings::{EndpointSettings, ProbeLogin};
