@@ -3,6 +3,28 @@
 //! Promises: every mistake is reported at once, with its place and what to write instead; what it returns needs no
 //! further checking. Refuses to know: what the settings are for.
 
+mod catalog;
+mod cluster;
+mod environment;
+mod files;
+mod listener;
+mod login;
+mod observe;
+mod overlay;
+mod problem;
+mod reader;
+mod secret;
+mod source;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{KEYS, Key, Scope, variables};
+pub use problem::{Origin, Problem, Problems, Setting};
+pub use source::{ConfigSource, Loaded};
+
 use crate::{
     admin::AdminSettings, app::RuntimeSettings, audit::AuditSettings, backend::EndpointSettings,
     frontend::ListenerSettings, probe::ProbeSettings, telemetry::LogSettings, topology::Cluster,

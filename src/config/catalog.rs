@@ -1,0 +1,212 @@
+//! Every key that can be set, and the environment variables that set it.
+//!
+//! It is the one list: what is not here is unknown, in the file and in the environment, and the contract tests want
+//! each row in `config/example.toml` and each variable in `config/compose.env`.
+
+/// One key of the file.
+pub struct Key {
+    /// The table it stands in, as in `cluster.endpoint.tls`; empty for the top of the file.
+    pub table: &'static str,
+    /// Its name in that table.
+    pub name: &'static str,
+    /// The variables that set it, without `GATEKEEPER_` (see [`Scope`]); an address takes two of them.
+    pub variables: &'static [&'static str],
+}
+
+/// What a variable describes, and so whether a name may stand in front of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The process: no name.
+    Process,
+    /// An endpoint: `GATEKEEPER_<NAME>_…` for one, `GATEKEEPER_…` for all.
+    Endpoint,
+    /// A listener: `GATEKEEPER_<NAME>_…` for one, `GATEKEEPER_…` for all.
+    Listener,
+}
+
+/// What every variable of ours begins with, but for [`ADMIN_API_KEY`].
+pub(super) const PREFIX: &str = "GATEKEEPER_";
+/// The bearer key of the admin API: its whole name.
+pub(super) const ADMIN_API_KEY: &str = "ADMIN_API_KEY";
+/// The names of the endpoints that the environment describes, separated by commas.
+pub(super) const ENDPOINTS: &str = "ENDPOINTS";
+/// The file, when the command line names none.
+pub(super) const CONFIG: &str = "CONFIG";
+/// The cluster of an endpoint that the environment describes; in a file the endpoint stands in its cluster.
+pub(super) const BACKEND_CLUSTER: &str = "BACKEND_CLUSTER";
+/// The region of an endpoint's cluster.
+pub(super) const BACKEND_REGION: &str = "BACKEND_REGION";
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key("cluster", "name", &[BACKEND_CLUSTER]),
+    key("cluster", "region", &[BACKEND_REGION]),
+    key("cluster", "replica_of", &[]),
+    key("cluster", "ca_file", &[]),
+    key("cluster", "login", &[]),
+    key("cluster.tls", "mode", &[]),
+    key("cluster.tls", "negotiation", &[]),
+    key("cluster.tls", "cert", &[]),
+    key("cluster.tls", "key", &[]),
+    key("cluster.endpoint", "name", &[]),
+    key("cluster.endpoint", "role", &["BACKEND_ROLE"]),
+    key("cluster.endpoint", "address", &["BACKEND_HOST", "BACKEND_PORT"]),
+    key("cluster.endpoint", "connect_timeout", &["BACKEND_CONNECT_TIMEOUT"]),
+    key("cluster.endpoint", "connect_concurrency", &["BACKEND_CONNECT_CONCURRENCY"]),
+    key("cluster.endpoint", "insecure_plaintext", &["BACKEND_INSECURE_PLAINTEXT"]),
+    key(
+        "cluster.endpoint",
+        "insecure_token_without_verification",
+        &["BACKEND_INSECURE_TOKEN_WITHOUT_VERIFICATION"],
+    ),
+    key("cluster.endpoint.tls", "mode", &["BACKEND_TLS_MODE"]),
+    key("cluster.endpoint.tls", "ca_file", &["BACKEND_TLS_CA_FILE"]),
+    key("cluster.endpoint.tls", "server_name", &["BACKEND_TLS_SERVER_NAME"]),
+    key("cluster.endpoint.tls", "negotiation", &["BACKEND_TLS_NEGOTIATION"]),
+    key("cluster.endpoint.tls", "cert", &["BACKEND_TLS_CERT"]),
+    key("cluster.endpoint.tls", "key", &["BACKEND_TLS_KEY"]),
+    key("cluster.endpoint.login", "token_command", &["BACKEND_TOKEN_CMD"]),
+    key("cluster.endpoint.login", "token_ttl", &["BACKEND_TOKEN_TTL"]),
+    key("cluster.endpoint.login", "token_timeout", &["BACKEND_TOKEN_TIMEOUT"]),
+    key("cluster.endpoint.login", "users", &["BACKEND_TOKEN_USERS"]),
+    key("cluster.endpoint.login", "user", &["BACKEND_USER"]),
+    key("cluster.endpoint.login", "password", &["BACKEND_PASSWORD", "BACKEND_PASSWORD_FILE"]),
+    key("cluster.endpoint.probe", "user", &["BACKEND_PROBE_USER"]),
+    key("cluster.endpoint.probe", "database", &["BACKEND_PROBE_DATABASE"]),
+    key("listener", "name", &[]),
+    key("listener", "bind", &["LISTEN_HOST", "LISTEN_PORT"]),
+    key("listener", "route", &["LISTEN_ROUTE"]),
+    key("listener", "when_no_reader", &["LISTEN_WHEN_NO_READER"]),
+    key("listener", "insecure_trust", &["LISTEN_INSECURE_TRUST"]),
+    key("listener", "max_clients", &["LISTEN_MAX_CLIENTS"]),
+    key("listener", "max_clients_per_address", &["LISTEN_MAX_CLIENTS_PER_ADDRESS"]),
+    key("listener", "login_timeout", &["LISTEN_LOGIN_TIMEOUT"]),
+    key("listener.auth", "method", &["LISTEN_AUTH"]),
+    key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
+    key("listener.tls", "cert", &["PROXY_TLS_CERT"]),
+    key("listener.tls", "key", &["PROXY_TLS_KEY"]),
+    key("listener.tls", "required", &["PROXY_TLS_REQUIRED"]),
+    key("listener.tls", "client_certificates", &["PROXY_TLS_CLIENT_CERTIFICATES"]),
+    key("listener.tls", "client_ca_file", &["PROXY_TLS_CLIENT_CA_FILE"]),
+    key("listener.pool", "mode", &["POOL_MODE"]),
+    key("admin", "enabled", &["API_ENABLED"]),
+    key("admin", "bind", &["API_HOST", "API_PORT"]),
+    key("admin", "api_key", &[ADMIN_API_KEY]),
+    key("admin.tls", "cert", &["API_TLS_CERT"]),
+    key("admin.tls", "key", &["API_TLS_KEY"]),
+    key("audit", "file", &["AUDIT_FILE"]),
+    key("audit", "level", &["AUDIT_LEVEL"]),
+    key("audit", "statements", &["AUDIT_STATEMENTS"]),
+    key("audit", "on_full", &["AUDIT_ON_FULL"]),
+    key("audit", "queue", &["AUDIT_QUEUE"]),
+    key("audit", "block_timeout", &["AUDIT_BLOCK_TIMEOUT"]),
+    key("audit", "rotate_size", &["AUDIT_ROTATE_SIZE"]),
+    key("audit", "max_text", &["AUDIT_MAX_TEXT"]),
+    key("log", "level", &["LOG_LEVEL"]),
+    key("log", "format", &["LOG_FORMAT"]),
+    key("probe", "interval", &["PROBE_INTERVAL"]),
+    key("probe", "timeout", &["PROBE_TIMEOUT"]),
+    key("probe", "failures", &["PROBE_FAILURES"]),
+    key("runtime", "workers", &["WORKERS"]),
+    key("runtime", "drain_delay", &["DRAIN_DELAY"]),
+    key("runtime", "drain_timeout", &["DRAIN_TIMEOUT"]),
+];
+
+const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> Key {
+    Key { table, name, variables }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// What its variables describe.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self.table.split('.').next() {
+            Some("cluster") => Scope::Endpoint,
+            Some("listener") => Scope::Listener,
+            _ => Scope::Process,
+        }
+    }
+
+    /// The whole names of its variables, as they are without a name in front.
+    pub fn full_variables(&self) -> impl Iterator<Item = String> {
+        self.variables.iter().map(|variable| full_variable(variable))
+    }
+}
+
+/// Every variable that is known, as it is without a name in front.
+pub fn variables() -> impl Iterator<Item = String> {
+    [ENDPOINTS, CONFIG].into_iter().map(full_variable).chain(KEYS.iter().flat_map(Key::full_variables))
+}
+
+/// The keys and tables that may stand in `table`.
+pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    KEYS.iter().filter_map(move |key| {
+        let name = if key.table == table {
+            key.name
+        } else {
+            let below = match table {
+                "" => key.table,
+                _ => key.table.strip_prefix(table)?.strip_prefix('.')?,
+            };
+            below.split('.').next()?
+        };
+        (std::mem::replace(&mut last, name) != name).then_some(name)
+    })
+}
+
+/// How a key is called in a remedy: its name, and the variables that set it (for the endpoint or listener `owner`).
+pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
+    let variables: Vec<String> = KEYS
+        .iter()
+        .filter(|key| key.table == table && key.name == name)
+        .flat_map(|key| key.variables)
+        .map(|variable| match owner {
+            Some(owner) => own_variable(owner, variable),
+            None => full_variable(variable),
+        })
+        .collect();
+    match variables.as_slice() {
+        [] => format!("`{name}`"),
+        some => format!("`{name}` (environment: {})", some.join(", ")),
+    }
+}
+
+/// The whole name of a variable for one endpoint or listener: the name upper-cased, `-` as `_`.
+pub(super) fn own_variable(name: &str, variable: &str) -> String {
+    format!("{PREFIX}{}_{variable}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The whole name of a variable.
+pub(super) fn full_variable(variable: &str) -> String {
+    match variable {
+        ADMIN_API_KEY => variable.to_owned(),
+        _ => format!("{PREFIX}{variable}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_sets_one_key_and_no_name_in_front_can_turn_it_into_another() {
+        let all: Vec<&str> = KEYS.iter().flat_map(|key| key.variables).copied().collect();
+        for (at, one) in all.iter().enumerate() {
+            for (other_at, other) in all.iter().enumerate() {
+                assert!(at == other_at || one != other, "{one} stands twice");
+                assert!(!other.ends_with(&format!("_{one}")), "{other} could be {one} of an endpoint");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_knows_its_keys_and_the_tables_in_it() {
+        assert_eq!(names_in("runtime").collect::<Vec<_>>(), ["workers", "drain_delay", "drain_timeout"]);
+        let top: Vec<_> = names_in("").collect();
+        assert_eq!(top, ["cluster", "listener", "admin", "audit", "log", "probe", "runtime"]);
+        assert!(names_in("cluster").any(|name| name == "tls"));
+    }
+}

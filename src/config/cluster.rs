@@ -1,0 +1,431 @@
+//! Clusters and their endpoints.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    files::{self, Named},
+    login,
+    problem::Origin,
+    reader::{Context, Section, Spot},
+    tree::{Item, Table},
+};
+use crate::{
+    backend::{EndpointSettings, ProbeLogin},
+    credentials::Login,
+    names::{ClusterName, DatabaseName, EndpointName, UserName},
+    tls::{EndpointTls, IdentityFiles, Negotiation, TlsMode},
+    topology::{Address, Cluster, DeclaredRole, Endpoint},
+};
+
+/// Name resolution, TCP, TLS and login together.
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Logins under way at one time.
+const CONNECT_CONCURRENCY: usize = 32;
+/// The database of the probe.
+const PROBE_DATABASE: &str = "postgres";
+
+const ROLES: [(&str, DeclaredRole); 4] = [
+    ("primary", DeclaredRole::Primary),
+    ("replica", DeclaredRole::Replica),
+    ("read-pool", DeclaredRole::ReadPool),
+    ("secondary", DeclaredRole::Secondary),
+];
+const TLS_MODES: [(&str, TlsMode); 5] = [
+    ("disable", TlsMode::Disable),
+    ("prefer", TlsMode::Prefer),
+    ("require", TlsMode::Require),
+    ("verify-ca", TlsMode::VerifyCa),
+    ("verify-full", TlsMode::VerifyFull),
+];
+const NEGOTIATIONS: [(&str, Negotiation); 2] =
+    [("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
+
+/// The clusters and all endpoints, each with the place where it was described.
+pub(super) struct Clusters {
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) endpoints: Vec<Spot<EndpointSettings>>,
+    /// Every endpoint named, those with mistakes too: a route to one of them is no further mistake.
+    pub(super) named: Vec<String>,
+}
+
+/// Reads every `[[cluster]]`.
+pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
+    let mut all = Clusters { clusters: Vec::new(), endpoints: Vec::new(), named: Vec::new() };
+    let mut replicas = Vec::new();
+    for section in root.tables("cluster", "cluster", |table| titled("cluster", table)) {
+        let name = section.parsed(
+            "name",
+            |text| ClusterName::new(text).map_err(|error| error.to_string()),
+            "write a name as in \"orders\"",
+        );
+        if name.is_none() && !section.has("name") {
+            section.missing("name", "name = \"orders\"");
+        }
+        let region = section.text("region").map(|spot| spot.value);
+        let replica_of = section.parsed(
+            "replica_of",
+            |text| ClusterName::new(text).map_err(|error| error.to_string()),
+            "write the name of a cluster",
+        );
+        let ca_file = section.path("ca_file");
+        let shared = Shared {
+            name: name.as_ref().map(|spot| spot.value.clone()),
+            region: region.clone(),
+            ca_file: ca_file.map(|spot| spot.value),
+            section: &section,
+            tls: section.table_or_empty("tls", "cluster.tls"),
+            login: section.raw("login"),
+        };
+        let endpoints = section.tables("endpoint", "cluster.endpoint", |table| titled("endpoint", table));
+        if endpoints.is_empty() && !section.has("endpoint") {
+            section.context.report.problem(
+                &section.origin,
+                section.title.clone(),
+                "has no endpoint",
+                "write [[cluster.endpoint]] below it",
+            );
+        }
+        for endpoint in &endpoints {
+            read_endpoint(context, endpoint, &shared, &mut all);
+        }
+        if let Some(name) = name {
+            if all.clusters.iter().any(|other| other.name == name.value) {
+                section.problem(
+                    "name",
+                    "another cluster has this name",
+                    "give each cluster a name of its own",
+                );
+            }
+            if let Some(of) = &replica_of {
+                replicas.push((name.value.clone(), of.clone(), section.named("replica_of")));
+            }
+            all.clusters.push(Cluster {
+                name: name.value,
+                region,
+                replica_of: replica_of.map(|spot| spot.value),
+            });
+        }
+    }
+    for (name, of, subject) in replicas {
+        let names = all.clusters.iter().map(|cluster| cluster.name.as_str());
+        if of.value == name {
+            context.report.problem(
+                &of.origin,
+                subject,
+                "a cluster cannot replicate from itself",
+                "name the primary cluster",
+            );
+        } else if !all.clusters.iter().any(|cluster| cluster.name == of.value) {
+            let what = format!("no cluster is called `{}`", of.value);
+            let remedy = format!("name one of: {}", names.collect::<Vec<_>>().join(", "));
+            context.report.problem(&of.origin, subject, what, remedy);
+        }
+    }
+    all
+}
+
+/// What a cluster says for its endpoints.
+struct Shared<'c> {
+    name: Option<ClusterName>,
+    region: Option<String>,
+    ca_file: Option<PathBuf>,
+    section: &'c Section<'c>,
+    tls: Section<'c>,
+    login: Option<&'c Item>,
+}
+
+/// How problems call a table of a list.
+pub(super) fn titled(kind: &str, table: &Table) -> String {
+    format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
+}
+
+fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, all: &mut Clusters) {
+    let name = section.parsed(
+        "name",
+        |text| EndpointName::new(text).map_err(|error| error.to_string()),
+        "write a name as in \"primary\"",
+    );
+    match &name {
+        None if !section.has("name") => section.missing("name", "name = \"primary\""),
+        Some(name) if all.named.iter().any(|other| other == name.value.as_str()) => {
+            section.problem("name", "another endpoint has this name", "give each endpoint a name of its own");
+        }
+        _ => {}
+    }
+    all.named.extend(name.as_ref().map(|spot| spot.value.to_string()));
+    let role = section.word("role", &ROLES);
+    if role.is_none() && !section.has("role") {
+        section.missing("role", "role = \"primary\"");
+    }
+    let form = "write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket";
+    let address =
+        section.parsed("address", |text| text.parse::<Address>().map_err(|error| error.to_string()), form);
+    if address.is_none() && !section.has("address") {
+        section.missing("address", "address = \"10.20.30.40:5432\"");
+    }
+    let tls = read_tls(section, shared);
+    let insecure_plaintext = section.flag("insecure_plaintext");
+    let insecure_token = section.flag("insecure_token_without_verification");
+    let item = section.raw("login").or(shared.login);
+    let login = login::read(context, item, &section.title, &section.origin, insecure_token.value);
+    let connect_timeout = section.positive_duration("connect_timeout", CONNECT_TIMEOUT);
+    let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
+    let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
+    if let Some(address) = &address {
+        check_transport(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
+        check_files(&tls, shared, &address.value);
+    }
+    let (Some(name), Some(role), Some(address), Some(login), Some(cluster)) =
+        (name, role, address, login, shared.name.clone())
+    else {
+        return;
+    };
+    let twin = all.endpoints.iter().find(|other| other.value.endpoint.address == address.value);
+    if let Some(twin) = twin {
+        let what = format!("endpoint `{}` has the same address", twin.value.endpoint.name);
+        section.warning("address", what, "make sure that this is meant");
+    }
+    let endpoint = Endpoint {
+        name: name.value,
+        cluster,
+        region: shared.region.clone(),
+        role: role.value,
+        address: address.value,
+    };
+    all.endpoints.push(Spot {
+        value: EndpointSettings {
+            endpoint: Arc::new(endpoint),
+            tls: tls.settings,
+            login: login.value,
+            insecure_plaintext: insecure_plaintext.value,
+            connect_timeout,
+            connect_concurrency,
+            probe_login,
+        },
+        origin: section.origin.clone(),
+    });
+}
+
+/// TLS towards an endpoint, and where its mode was said.
+struct Tls<'c> {
+    settings: EndpointTls,
+    section: Section<'c>,
+    mode: Origin,
+}
+
+fn read_tls<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
+    let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
+    // What the endpoint does not say, its cluster may.
+    let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
+    let inherited = |key: &str, shown: &str| {
+        if !own.has(key) && shared.tls.has(key) {
+            own.record(key, shown, &shared.tls.place(key));
+        }
+    };
+    let mode = match of("mode").word("mode", &TLS_MODES) {
+        Some(mode) => mode,
+        None => {
+            own.record("mode", TlsMode::Prefer.as_str(), &Origin::Default);
+            Spot { value: TlsMode::Prefer, origin: Origin::Default }
+        }
+    };
+    inherited("mode", mode.value.as_str());
+    let negotiation = of("negotiation").word("negotiation", &NEGOTIATIONS);
+    let direct = negotiation.as_ref().is_some_and(|spot| spot.value == Negotiation::Direct);
+    if direct && matches!(mode.value, TlsMode::Disable | TlsMode::Prefer) {
+        let what = format!("\"direct\" needs TLS, and the mode is \"{}\"", mode.value.as_str());
+        of("negotiation").problem("negotiation", what, "write the mode \"verify-ca\" or \"verify-full\"");
+    }
+    let ca_file = own.path("ca_file");
+    let ca_file = ca_file.map(|spot| spot.value).or_else(|| shared.ca_file.clone());
+    let server_name = own.text("server_name");
+    if let Some(name) = &server_name
+        && rustls_pki_types::ServerName::try_from(name.value.as_str()).is_err()
+    {
+        own.problem(
+            "server_name",
+            format!("\"{}\" is no DNS name or address", name.value),
+            "write a name as in the server's certificate",
+        );
+    }
+    let identity_of = if own.has("cert") || own.has("key") { &own } else { &shared.tls };
+    let identity = read_identity(identity_of);
+    if ca_file.is_some() && !mode.value.verifies() {
+        let what = format!(
+            "a CA file is given, but the mode \"{}\" does not verify the server",
+            mode.value.as_str()
+        );
+        own.warning(
+            "mode",
+            what,
+            format!("write \"verify-ca\" or \"verify-full\" in {}", own.spoken("mode")),
+        );
+    }
+    let settings = EndpointTls {
+        mode: mode.value,
+        negotiation: negotiation.map(|spot| spot.value).unwrap_or_default(),
+        ca_file,
+        server_name: server_name.map(|spot| spot.value),
+        identity,
+    };
+    Tls { settings, section: own, mode: mode.origin }
+}
+
+/// A certificate and its key: both or neither.
+pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
+    let cert = section.path("cert");
+    let key = section.path("key");
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some(IdentityFiles { cert: cert.value, key: key.value }),
+        (Some(_), None) if !section.has("key") => {
+            section.problem(
+                "cert",
+                "a certificate needs its key",
+                format!("write {}", section.spoken("key")),
+            );
+            None
+        }
+        (None, Some(_)) if !section.has("cert") => {
+            section.problem(
+                "key",
+                "a key needs its certificate",
+                format!("write {}", section.spoken("cert")),
+            );
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Loads the files once, as a connection will.
+fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: &Address) {
+    let settings = &tls.settings;
+    let (own, cluster) = (&tls.section, &shared.tls);
+    let ca_of = if own.has("ca_file") { own } else { shared.section };
+    let identity_of = if own.has("cert") || own.has("key") { own } else { cluster };
+    let identity = settings.identity.as_ref();
+    files::endpoint_tls(
+        own,
+        settings,
+        address,
+        &[
+            Named::new(ca_of, "ca_file", settings.ca_file.as_deref()),
+            Named::new(identity_of, "cert", identity.map(|files| files.cert.as_path())),
+            Named::new(identity_of, "key", identity.map(|files| files.key.as_path())),
+        ],
+    );
+}
+
+/// The rules about plaintext, verification and what is sent over it.
+fn check_transport(
+    endpoint: &Section<'_>,
+    address: &Address,
+    tls: &Tls<'_>,
+    login: Option<&Spot<Login>>,
+    insecure_plaintext: bool,
+) {
+    let report = &endpoint.context.report;
+    let mode = tls.settings.mode;
+    let subject = tls.section.named("mode");
+    let place = if tls.mode == Origin::Default { &endpoint.origin } else { &tls.mode };
+    let spoken = tls.section.spoken("mode");
+    if matches!(address, Address::Unix(_)) && !matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
+        let what = format!("there is no TLS on a Unix-domain socket, and the mode is \"{}\"", mode.as_str());
+        report.problem(place, subject.clone(), what, format!("write \"disable\" in {spoken}"));
+    }
+    let token = matches!(login, Some(Spot { value: Login::Token(_), .. }));
+    let password = matches!(login, Some(Spot { value: Login::Password(_), .. }));
+    let insecure_token =
+        matches!(login, Some(Spot { value: Login::Token(token), .. }) if token.insecure_without_verification);
+    if mode == TlsMode::Disable && !address.is_loopback() {
+        let flag = endpoint.spoken("insecure_plaintext");
+        if insecure_plaintext {
+            let what = format!("everything sent to {address} is plaintext");
+            report.warning(place, subject.clone(), what, "write \"verify-ca\" as soon as the server has TLS");
+        } else {
+            let what = format!("plaintext to {address}, which is not on this machine");
+            let remedy = format!("write \"verify-ca\" in {spoken}, or insist with {flag} = true");
+            report.problem(place, subject.clone(), what, remedy);
+        }
+    }
+    if token && !mode.verifies() {
+        let flag = endpoint.spoken("insecure_token_without_verification");
+        if insecure_token {
+            let what =
+                format!("tokens are sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+            report.warning(
+                place,
+                subject.clone(),
+                what,
+                format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
+            );
+        } else {
+            let what = format!(
+                "a token would be sent over a connection that is not verified (mode \"{}\")",
+                mode.as_str()
+            );
+            let remedy =
+                format!("write \"verify-ca\" or \"verify-full\" in {spoken}, or insist with {flag} = true");
+            report.problem(place, subject.clone(), what, remedy);
+        }
+    } else if mode == TlsMode::Prefer && !address.is_loopback() {
+        let what = "\"prefer\" falls back to plaintext and verifies nobody";
+        report.warning(
+            place,
+            subject.clone(),
+            what,
+            format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
+        );
+    }
+    if password && !mode.verifies() && !address.is_loopback() {
+        let what =
+            format!("a password is sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+        report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
+    }
+}
+
+/// Whom the probe logs in as: as said, else the user of a password login, else the first user of a token login.
+fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
+    let section = endpoint.table_or_empty("probe", "cluster.endpoint.probe");
+    let said = section.parsed(
+        "user",
+        |text| UserName::new(text).map_err(|error| error.to_string()),
+        "write a database user",
+    );
+    let database = section
+        .parsed(
+            "database",
+            |text| DatabaseName::new(text).map_err(|error| error.to_string()),
+            "write a database",
+        )
+        .map(|spot| spot.value)
+        .or_else(|| DatabaseName::new(PROBE_DATABASE).ok());
+    let default = match login {
+        Login::Passthrough => {
+            if let Some(key) = ["user", "database"].into_iter().find(|key| section.has(key)) {
+                let remedy = "give the endpoint a token command or a password, or remove it";
+                section.problem(
+                    key,
+                    "a probe cannot log in to an endpoint with login = \"passthrough\"",
+                    remedy,
+                );
+            }
+            return None;
+        }
+        Login::Token(token) => token.users.first().cloned(),
+        Login::Password(password) => password.user.clone(),
+    };
+    let user = match said {
+        Some(spot) => spot.value,
+        None => {
+            let user = default?;
+            section.record("user", user.to_string(), &Origin::Default);
+            user
+        }
+    };
+    let database = database?;
+    if !section.has("database") {
+        section.record("database", database.to_string(), &Origin::Default);
+    }
+    Some(ProbeLogin { user, database })
+}

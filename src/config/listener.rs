@@ -1,0 +1,394 @@
+//! Listeners: where they listen, where they lead, and who may come in.
+
+use std::net::SocketAddr;
+
+use super::{
+    cluster::{Clusters, read_identity, titled},
+    files::{self, Named},
+    problem::{Origin, nearest},
+    reader::{Section, Spot},
+    tree::Item,
+};
+use crate::{
+    backend::EndpointSettings,
+    credentials::Login,
+    frontend::{Auth, Bind, ListenerLimits, ListenerSettings},
+    names::{EndpointName, ListenerName},
+    route::{RoutePolicy, WhenNoReader},
+    tls::{ClientCertificates, ListenerTls},
+    topology::DeclaredRole,
+};
+
+const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
+    [("primary", WhenNoReader::Primary), ("refuse", WhenNoReader::Refuse)];
+const CLIENT_CERTIFICATES: [(&str, ClientCertificates); 3] = [
+    ("none", ClientCertificates::None),
+    ("optional", ClientCertificates::Optional),
+    ("required", ClientCertificates::Required),
+];
+const METHODS: [(&str, Method); 3] =
+    [("passthrough", Method::Passthrough), ("scram", Method::Scram), ("trust", Method::Trust)];
+/// What to write for a bind address.
+const BIND_FORM: &str =
+    "write an IP address and a port, as in \"127.0.0.1:15432\" or \"[::]:15432\", or the path of a socket";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    Passthrough,
+    Scram,
+    Trust,
+}
+
+/// Reads every `[[listener]]`.
+pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
+    let mut all: Vec<Spot<ListenerSettings>> = Vec::new();
+    for section in root.tables("listener", "listener", |table| titled("listener", table)) {
+        let name = section.parsed(
+            "name",
+            |text| ListenerName::new(text).map_err(|error| error.to_string()),
+            "write a name as in \"app\"",
+        );
+        match &name {
+            None if !section.has("name") => section.missing("name", "name = \"app\""),
+            Some(name) if all.iter().any(|other| other.value.name == name.value) => {
+                section.problem(
+                    "name",
+                    "another listener has this name",
+                    "give each listener a name of its own",
+                );
+            }
+            _ => {}
+        }
+        let bind = section.parsed("bind", parse_bind, BIND_FORM);
+        match &bind {
+            None if !section.has("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
+            Some(bind) => {
+                if let Some(other) = all.iter().find(|other| collide(&bind.value, &other.value.bind)) {
+                    let what =
+                        format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
+                    let remedy = format!("write another port in {}", section.spoken("bind"));
+                    section.problem("bind", what, remedy);
+                }
+            }
+            None => {}
+        }
+        let route = read_route(&section, clusters);
+        let reached =
+            route.as_ref().map(|route| reached(&route.value, &clusters.endpoints)).unwrap_or_default();
+        if let Some(route) = &route {
+            check_route(&section, &route.value, &reached, clusters);
+        }
+        let tls = read_tls(&section);
+        let auth = read_auth(&section, bind.as_ref().map(|spot| &spot.value), &reached);
+        let limits = read_limits(&section);
+        read_pool(&section);
+        if let Some(bind) = &bind
+            && !bind.value.is_local()
+            && tls.is_none()
+            && !section.has("tls")
+        {
+            let what = format!("clients may come from other machines ({}) and speak plaintext", bind.value);
+            let remedy = "give the listener a certificate: tls = { cert = …, key = … } (environment: GATEKEEPER_PROXY_TLS_CERT, GATEKEEPER_PROXY_TLS_KEY)";
+            section.warning("bind", what, remedy);
+        }
+        if let (Some(name), Some(bind), Some(route), Some(auth)) = (name, bind, route, auth) {
+            let settings = ListenerSettings {
+                name: name.value,
+                bind: bind.value,
+                route: route.value,
+                tls,
+                auth,
+                limits,
+            };
+            all.push(Spot { value: settings, origin: section.origin.clone() });
+        }
+    }
+    all
+}
+
+// === bind ===
+
+pub(super) fn parse_socket(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| {
+        let port = text.strip_prefix("localhost:")?;
+        Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?)))
+    })
+}
+
+fn parse_bind(text: &str) -> Result<Bind, String> {
+    if text.starts_with('/') {
+        return Ok(Bind::Unix(text.into()));
+    }
+    parse_socket(text).map(Bind::Tcp).ok_or_else(|| format!("cannot listen on \"{text}\""))
+}
+
+/// Whether two sockets cannot be open at one time; port 0 is a new port each time.
+pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Tcp(one), Bind::Tcp(other)) => {
+            let (a, b) = (one.ip(), other.ip());
+            let same = a == b || a.is_unspecified() || b.is_unspecified();
+            one.port() == other.port() && one.port() != 0 && same
+        }
+        (one, other) => one == other,
+    }
+}
+
+// === route ===
+
+fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePolicy>> {
+    const FORM: &str = "write one of \"primary\", \"read-pool\", \"secondary\", \"endpoint:NAME\"";
+    let when_no_reader = match section.has("when_no_reader") {
+        true => section.word("when_no_reader", &WHEN_NO_READER),
+        false => None,
+    };
+    if !section.has("route") {
+        section.missing("route", "route = \"primary\"");
+        return None;
+    }
+    let route = section.parsed(
+        "route",
+        |text| match text {
+            "primary" => Ok(RoutePolicy::Primary),
+            "read-pool" => Ok(RoutePolicy::ReadPool {
+                when_no_reader: when_no_reader.as_ref().map(|spot| spot.value).unwrap_or_default(),
+            }),
+            "secondary" => Ok(RoutePolicy::Secondary),
+            "split" => Err("\"split\" comes in a later version".to_owned()),
+            _ => match text.strip_prefix("endpoint:") {
+                Some(name) => EndpointName::new(name)
+                    .map(RoutePolicy::Endpoint)
+                    .map_err(|error| format!("\"{name}\": {error}")),
+                None => Err(format!("cannot be \"{text}\"")),
+            },
+        },
+        FORM,
+    )?;
+    match &route.value {
+        RoutePolicy::Endpoint(name) if !clusters.named.iter().any(|known| known == name.as_str()) => {
+            let known = clusters.named.iter().map(String::as_str);
+            let remedy = match nearest(name.as_str(), known) {
+                Some(near) => format!("did you mean \"endpoint:{near}\"?"),
+                None => format!("name one of: {}", clusters.named.join(", ")),
+            };
+            section.problem("route", format!("no endpoint is called `{name}`"), remedy);
+            return None;
+        }
+        RoutePolicy::ReadPool { .. } if when_no_reader.is_none() => {
+            section.record("when_no_reader", "primary", &Origin::Default);
+        }
+        RoutePolicy::ReadPool { .. } => {}
+        _ if when_no_reader.is_some() => {
+            section.problem("when_no_reader", "goes with route = \"read-pool\" only", "remove it");
+        }
+        _ => {}
+    }
+    Some(route)
+}
+
+/// The endpoints that a route may lead to.
+fn reached<'e>(route: &RoutePolicy, endpoints: &'e [Spot<EndpointSettings>]) -> Vec<&'e EndpointSettings> {
+    let leads_to = |endpoint: &&EndpointSettings| {
+        let role = endpoint.endpoint.role;
+        match route {
+            RoutePolicy::Primary => role == DeclaredRole::Primary,
+            RoutePolicy::ReadPool { when_no_reader } => {
+                role.serves_reads()
+                    || (*when_no_reader == WhenNoReader::Primary && role == DeclaredRole::Primary)
+            }
+            RoutePolicy::Secondary => role == DeclaredRole::Secondary,
+            RoutePolicy::Endpoint(name) => endpoint.endpoint.name == *name,
+        }
+    };
+    endpoints.iter().map(|spot| &spot.value).filter(leads_to).collect()
+}
+
+fn check_route(
+    section: &Section<'_>,
+    route: &RoutePolicy,
+    reached: &[&EndpointSettings],
+    clusters: &Clusters,
+) {
+    // An endpoint with mistakes of its own may be the one that is missing here.
+    let all_read = clusters.named.len() == clusters.endpoints.len();
+    let (served, role) = match route {
+        RoutePolicy::Primary => (!reached.is_empty(), "\"primary\""),
+        RoutePolicy::ReadPool { .. } => (
+            reached.iter().any(|endpoint| endpoint.endpoint.role.serves_reads()),
+            "\"read-pool\" or \"replica\"",
+        ),
+        RoutePolicy::Secondary => (!reached.is_empty(), "\"secondary\""),
+        RoutePolicy::Endpoint(_) => return,
+    };
+    if !served && all_read {
+        let what = format!("leads nowhere: no endpoint has the role {role}");
+        section.problem("route", what, "add such an endpoint, or write \"endpoint:NAME\"");
+    }
+    let primaries: Vec<&str> = reached
+        .iter()
+        .filter(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary)
+        .map(|endpoint| endpoint.endpoint.name.as_str())
+        .collect();
+    if primaries.len() > 1 {
+        let what = format!("leads to several endpoints with the role \"primary\": {}", primaries.join(", "));
+        section.problem("route", what, "leave that role to one of them, or write \"endpoint:NAME\"");
+    }
+}
+
+// === TLS, authentication, limits ===
+
+fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
+    let section = section.table("tls", "listener.tls")?;
+    let identity = read_identity(&section);
+    let required = section.flag("required").value;
+    let client_certificates =
+        section.word_or("client_certificates", &CLIENT_CERTIFICATES, ClientCertificates::None).value;
+    let client_ca_file = section.path("client_ca_file");
+    let asked = client_certificates != ClientCertificates::None;
+    if asked && !section.has("client_ca_file") {
+        let remedy = format!("write the CA that signs them in {}", section.spoken("client_ca_file"));
+        section.problem(
+            "client_certificates",
+            "clients' certificates cannot be verified without a CA",
+            remedy,
+        );
+    }
+    if !asked && client_ca_file.is_some() {
+        let remedy =
+            format!("write \"optional\" or \"required\" in {}", section.spoken("client_certificates"));
+        section.problem("client_ca_file", "clients are not asked for certificates", remedy);
+    }
+    if identity.is_none() && !section.has("cert") && !section.has("key") {
+        section.missing("cert", "tls = { cert = \"tls.crt\", key = \"tls.key\" }");
+    }
+    let tls = ListenerTls {
+        identity: identity?,
+        required,
+        client_certificates,
+        client_ca_file: client_ca_file.map(|spot| spot.value),
+    };
+    if !asked || tls.client_ca_file.is_some() {
+        check_files(&section, &tls);
+    }
+    Some(tls)
+}
+
+/// Loads the files of a listener or of the admin API once, as its start will.
+pub(super) fn check_files(section: &Section<'_>, tls: &ListenerTls) {
+    let named = [
+        Named::new(section, "cert", Some(&tls.identity.cert)),
+        Named::new(section, "key", Some(&tls.identity.key)),
+        Named::new(section, "client_ca_file", tls.client_ca_file.as_deref()),
+    ];
+    files::listener_tls(section, tls, &named);
+}
+
+fn read_auth(section: &Section<'_>, bind: Option<&Bind>, reached: &[&EndpointSettings]) -> Option<Auth> {
+    let insecure_trust = section.flag("insecure_trust").value;
+    let auth = section.table_or_empty("auth", "listener.auth");
+    let (injecting, passing): (Vec<&EndpointSettings>, Vec<_>) =
+        reached.iter().copied().partition(|endpoint| !matches!(endpoint.login, Login::Passthrough));
+    let names = |endpoints: &[&EndpointSettings]| {
+        endpoints
+            .iter()
+            .map(|endpoint| format!("`{}`", endpoint.endpoint.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let offer = "\"scram\" with users_file, or \"trust\" on a loopback address or a Unix-domain socket";
+    let item = auth.raw("method").and_then(Item::as_text);
+    let method = match item {
+        Some(later @ ("certificate" | "password")) => {
+            auth.problem("method", format!("\"{later}\" comes in a later version"), format!("write {offer}"));
+            return None;
+        }
+        _ if auth.has("method") => auth.word("method", &METHODS)?.value,
+        _ if injecting.is_empty() => {
+            auth.record("method", "passthrough", &Origin::Default);
+            Method::Passthrough
+        }
+        _ => {
+            let what = format!(
+                "clients have to prove who they are: Gatekeeper logs in to {} in their place",
+                names(&injecting)
+            );
+            auth.problem("method", what, format!("write {} = {offer}", auth.spoken("method")));
+            return None;
+        }
+    };
+    if method == Method::Passthrough && !injecting.is_empty() {
+        let what = format!(
+            "\"passthrough\" relays the client's login, but the login of {} is its own",
+            names(&injecting)
+        );
+        auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
+    }
+    if method != Method::Passthrough && !passing.is_empty() {
+        let what = format!(
+            "Gatekeeper would verify clients itself and then could not log in to {}",
+            names(&passing)
+        );
+        auth.problem(
+            "method",
+            what,
+            "write \"passthrough\", or give the endpoint a token command or a password",
+        );
+    }
+    if method == Method::Trust && bind.is_some_and(|bind| !bind.is_local()) {
+        let flag = section.spoken("insecure_trust");
+        if insecure_trust {
+            auth.warning(
+                "method",
+                "anybody who reaches this listener may log in as anybody",
+                "write \"scram\"",
+            );
+        } else {
+            let what = "\"trust\" is for listeners that only this machine can reach";
+            let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");
+            auth.problem("method", what, remedy);
+        }
+    }
+    match method {
+        Method::Scram => {
+            let Some(file) = auth.path("users_file") else {
+                if !auth.has("users_file") {
+                    auth.missing("users_file", "users_file = \"users.toml\"");
+                }
+                return None;
+            };
+            Some(Auth::Scram { users_file: file.value })
+        }
+        _ => {
+            if auth.has("users_file") {
+                auth.problem(
+                    "users_file",
+                    "goes with method = \"scram\" only",
+                    "remove it, or write \"scram\"",
+                );
+            }
+            Some(if method == Method::Trust { Auth::Trust } else { Auth::Passthrough })
+        }
+    }
+}
+
+fn read_limits(section: &Section<'_>) -> ListenerLimits {
+    let default = ListenerLimits::default();
+    ListenerLimits {
+        max_clients: section.count("max_clients", 1, default.max_clients),
+        max_clients_per_address: section.count("max_clients_per_address", 0, default.max_clients_per_address),
+        login_timeout: section.positive_duration("login_timeout", default.login_timeout),
+    }
+}
+
+/// Pools come later; `session` is what every listener does now.
+fn read_pool(section: &Section<'_>) {
+    let pool = section.table_or_empty("pool", "listener.pool");
+    match pool.raw("mode").and_then(Item::as_text) {
+        Some("transaction") => {
+            pool.problem("mode", "\"transaction\" comes in a later version", "write \"session\"");
+        }
+        _ => {
+            pool.word_or("mode", &[("session", ())], ());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What is watched and written down, and the process itself: admin API, audit log, log, probe, runtime.
+
+use super::{
+    cluster::read_identity,
+    listener::{check_files, collide, parse_socket},
+    problem::Origin,
+    reader::{Section, Spot},
+    secret,
+    tree::Item,
+    units,
+};
+use crate::{
+    admin::AdminSettings,
+    app::RuntimeSettings,
+    audit::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText},
+    frontend::{Bind, ListenerSettings},
+    probe::ProbeSettings,
+    telemetry::{LogFormat, LogSettings},
+    tls::{ClientCertificates, ListenerTls},
+};
+
+/// Where the admin API listens.
+const ADMIN_BIND: &str = "127.0.0.1:8080";
+/// Audit records that may wait.
+const AUDIT_QUEUE: usize = 65_536;
+/// How long a client waits for room in the audit log's queue.
+const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
+/// Octets of statement text kept in an audit record.
+const AUDIT_TEXT: u64 = 8 << 10;
+
+const LEVELS: [(&str, AuditLevel); 2] =
+    [("sessions", AuditLevel::Sessions), ("statements", AuditLevel::Statements)];
+const STATEMENTS: [(&str, StatementText); 4] = [
+    ("none", StatementText::None),
+    ("fingerprint", StatementText::Fingerprint),
+    ("normalized", StatementText::Normalized),
+    ("full", StatementText::Full),
+];
+const ON_FULL: [(&str, OnFull); 2] = [("block", OnFull::Block), ("shed", OnFull::Shed)];
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Reads `[admin]`; `None` when it is turned off.
+pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
+    let section = root.table_or_empty("admin", "admin");
+    let enabled = section.flag_or("enabled", true).value;
+    let form = "write an IP address and a port, as in \"127.0.0.1:8080\"";
+    let read = |text: &str| parse_socket(text).ok_or_else(|| format!("cannot listen on \"{text}\""));
+    let bind = match section.has("bind") {
+        true => section.parsed("bind", read, form).map(|spot| spot.value),
+        false => {
+            section.record("bind", ADMIN_BIND, &Origin::Default);
+            ADMIN_BIND.parse().ok()
+        }
+    };
+    let api_key = secret::read(&section, "api_key");
+    let tls = section.table("tls", "admin.tls").and_then(|section| {
+        let identity = read_identity(&section)?;
+        let tls = ListenerTls {
+            identity,
+            required: true,
+            client_certificates: ClientCertificates::None,
+            client_ca_file: None,
+        };
+        check_files(&section, &tls);
+        Some(tls)
+    });
+    let bind = bind?;
+    if !enabled {
+        return None;
+    }
+    if !bind.ip().is_loopback() {
+        if !section.has("api_key") {
+            let what = format!("other machines can reach {bind}, so the admin API needs a key");
+            let remedy =
+                format!("write {}, as in api_key = {{ env = \"ADMIN_API_KEY\" }}", section.spoken("api_key"));
+            section.context.report.problem(&section.place("bind"), section.named("api_key"), what, remedy);
+        }
+        if !section.has("tls") {
+            let what = format!("the admin API's key travels in plaintext to {bind}");
+            section.warning("bind", what, "give it a certificate: tls = { cert = …, key = … }");
+        }
+    }
+    if let Some(other) = listeners.iter().find(|other| collide(&Bind::Tcp(bind), &other.value.bind)) {
+        let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
+        section.problem("bind", what, format!("write another port in {}", section.spoken("bind")));
+    }
+    Some(AdminSettings { bind, api_key, tls })
+}
+
+/// Reads `[audit]`; without it there is no audit log.
+pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
+    let section = root.table("audit", "audit")?;
+    let output = match section.raw("file").and_then(Item::as_text) {
+        Some("-") => {
+            section.record("file", "-", &section.place("file"));
+            Some(AuditOutput::Stdout)
+        }
+        _ => section.path("file").map(|spot| AuditOutput::File(spot.value)),
+    };
+    if output.is_none() && !section.has("file") {
+        section.missing("file", "file = \"/var/log/gatekeeper/audit.jsonl\", or \"-\" for standard output");
+    }
+    let level = section.word_or("level", &LEVELS, AuditLevel::default()).value;
+    let statements = section.word_or("statements", &STATEMENTS, StatementText::default()).value;
+    let on_full = section.word_or("on_full", &ON_FULL, OnFull::default()).value;
+    let queue = section.count("queue", 1, AUDIT_QUEUE);
+    let block_timeout = section.positive_duration("block_timeout", AUDIT_BLOCK);
+    let rotate_bytes = section.size("rotate_size");
+    if rotate_bytes.as_ref().is_some_and(|spot| spot.value < 1 << 16) {
+        section.problem("rotate_size", "is too small to be useful", "write at least \"64KiB\"");
+    }
+    if rotate_bytes.is_some() && output == Some(AuditOutput::Stdout) {
+        section.problem("rotate_size", "standard output cannot be rotated", "remove it, or write to a file");
+    }
+    let max_text = section.size("max_text").map_or_else(
+        || {
+            section.record("max_text", units::show_size(AUDIT_TEXT), &Origin::Default);
+            AUDIT_TEXT
+        },
+        |spot| spot.value,
+    );
+    Some(AuditSettings {
+        output: output?,
+        level,
+        statements,
+        on_full,
+        queue,
+        block_timeout,
+        rotate_bytes: rotate_bytes.map(|spot| spot.value),
+        max_text: usize::try_from(max_text).unwrap_or(usize::MAX),
+    })
+}
+
+/// Reads `[log]`.
+pub(super) fn log(root: &Section<'_>) -> LogSettings {
+    let section = root.table_or_empty("log", "log");
+    let default = LogSettings::default();
+    let form =
+        "write a level (error, warn, info, debug, trace) or a filter as in \"info,gatekeeper::tls=debug\"";
+    let read = |text: &str| match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("\"{text}\" is no filter: {error}")),
+    };
+    let filter = match section.parsed("level", read, form) {
+        Some(spot) => spot.value,
+        None => {
+            section.record("level", default.filter.clone(), &Origin::Default);
+            default.filter
+        }
+    };
+    LogSettings { filter, format: section.word_or("format", &FORMATS, default.format).value }
+}
+
+/// Reads `[probe]`.
+pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
+    let section = root.table_or_empty("probe", "probe");
+    let default = ProbeSettings::default();
+    ProbeSettings {
+        interval: section.positive_duration("interval", default.interval),
+        timeout: section.positive_duration("timeout", default.timeout),
+        failures: u32::try_from(section.count("failures", 1, default.failures as usize)).unwrap_or(u32::MAX),
+    }
+}
+
+/// Reads `[runtime]`.
+pub(super) fn runtime(root: &Section<'_>) -> RuntimeSettings {
+    let section = root.table_or_empty("runtime", "runtime");
+    let default = RuntimeSettings::default();
+    let workers = section.number("workers", 1..=1024);
+    if workers.is_none() {
+        section.record("workers", "the number of cores", &Origin::Default);
+    }
+    RuntimeSettings {
+        workers: workers.and_then(|spot| usize::try_from(spot.value).ok()),
+        drain_delay: section.duration("drain_delay", default.drain_delay).value,
+        drain_timeout: section.duration("drain_timeout", default.drain_timeout).value,
+    }
+}

@@ -1,0 +1,257 @@
+//! Lays the environment over what the file said.
+//!
+//! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, `GATEKEEPER_X` for all that have no variable of their
+//! own, and both win over the file. An endpoint that only the environment knows gets a listener of its own name that
+//! leads to it; so does every endpoint when nobody describes a listener.
+
+use std::net::Ipv6Addr;
+
+use super::{
+    catalog::{self, KEYS, Key, Scope, own_variable},
+    environment::Environment,
+    problem::{Origin, Report},
+    tree::{Item, Table},
+};
+use crate::{
+    names::EndpointName,
+    topology::{Address, DeclaredRole},
+};
+
+/// The first listener's port, where nobody says otherwise.
+const FIRST_PORT: u16 = 15432;
+/// The cluster of endpoints that only the environment describes, where nobody says otherwise.
+const DEFAULT_CLUSTER: &str = "default";
+
+/// Lays `environment` over `root`.
+pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Report) {
+    environment.shared(catalog::CONFIG);
+    for variable in KEYS.iter().flat_map(|key| key.variables) {
+        environment.shared(variable);
+    }
+    let described = root.tables("listener").next().is_some();
+    let added = add_endpoints(root, environment, report);
+    let implied = if described { added } else { endpoint_names(root) };
+    add_listeners(root, environment, &implied, report);
+
+    for cluster in root.tables_mut("cluster") {
+        set_region(cluster, environment);
+        for endpoint in cluster.tables_mut("endpoint") {
+            let name = name_of(endpoint);
+            for key in KEYS.iter().filter(|key| key.table.starts_with("cluster.endpoint")) {
+                set(endpoint, "cluster.endpoint", key, |variable| environment.own_or_shared(&name, variable));
+            }
+        }
+    }
+    for listener in root.tables_mut("listener") {
+        let name = name_of(listener);
+        let implied = implied.contains(&name);
+        for key in KEYS.iter().filter(|key| key.scope() == Scope::Listener) {
+            set(listener, "listener", key, |variable| match variable {
+                // The shared port is where the implied listeners begin to count.
+                "LISTEN_PORT" if implied => environment.own(&name, variable),
+                _ => environment.own_or_shared(&name, variable),
+            });
+        }
+    }
+    for key in KEYS.iter().filter(|key| key.scope() == Scope::Process) {
+        set(root, "", key, |variable| environment.shared(variable));
+    }
+}
+
+/// The names of all endpoints, in the order they were written.
+pub(super) fn endpoint_names(root: &Table) -> Vec<String> {
+    root.tables("cluster").flat_map(|cluster| cluster.tables("endpoint").map(name_of)).collect()
+}
+
+/// The names of all listeners, in the order they were written.
+pub(super) fn listener_names(root: &Table) -> Vec<String> {
+    root.tables("listener").map(name_of).collect()
+}
+
+fn name_of(table: &Table) -> String {
+    table.get("name").and_then(Item::as_text).unwrap_or_default().to_owned()
+}
+
+// === endpoints ===
+
+/// Adds the endpoints that the file does not know, and says which they are.
+fn add_endpoints(root: &mut Table, environment: &Environment, report: &Report) -> Vec<String> {
+    let known = endpoint_names(root);
+    let mut added = Vec::new();
+    for (name, origin) in wanted_endpoints(&known, environment, report) {
+        if known.contains(&name) || added.contains(&name) {
+            continue;
+        }
+        let twin =
+            known.iter().chain(&added).find(|other| own_variable(other, "") == own_variable(&name, ""));
+        if let Some(twin) = twin {
+            let what = format!("`{name}` and `{twin}` would be described by the same variables");
+            report.problem(&origin, "", what, "rename one of them");
+            continue;
+        }
+        let mut endpoint = Table::new();
+        endpoint.set("name", Item::text(&name, &origin));
+        endpoint.set("role", Item::text(DeclaredRole::Primary.as_str(), &Origin::Default));
+        if let Some(cluster) = cluster_for(root, environment, &name, &origin) {
+            cluster.push_table("endpoint", endpoint, &origin);
+            added.push(name);
+        }
+    }
+    added
+}
+
+/// The endpoints that the environment names, each with the variable that does.
+fn wanted_endpoints(known: &[String], environment: &Environment, report: &Report) -> Vec<(String, Origin)> {
+    let role = environment.shared("BACKEND_ROLE");
+    let host = environment.shared("BACKEND_HOST");
+    let Some((list, origin)) = environment.shared(catalog::ENDPOINTS) else {
+        // One endpoint without a name of its own is called by its role.
+        let Some((_, origin)) = host.filter(|_| known.is_empty()) else { return Vec::new() };
+        let role = role.and_then(|(role, _)| role.parse().ok()).unwrap_or(DeclaredRole::Primary);
+        return vec![(role.as_str().to_owned(), origin)];
+    };
+    let mut wanted: Vec<(String, Origin)> = Vec::new();
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if let Err(error) = EndpointName::new(name) {
+            report.problem(&origin, "", format!("\"{name}\": {error}"), "write names as in primary,reads,dr");
+        } else if wanted.iter().any(|(other, _)| other == name) {
+            report.problem(&origin, "", format!("`{name}` stands twice"), "name each endpoint once");
+        } else {
+            wanted.push((name.to_owned(), origin.clone()));
+        }
+    }
+    if wanted.is_empty() {
+        report.problem(&origin, "", "names no endpoint", "write names as in primary,reads,dr");
+    }
+    wanted
+}
+
+/// The cluster that a new endpoint belongs to: as its variable says, else the only one there is, else the default one.
+fn cluster_for<'r>(
+    root: &'r mut Table,
+    environment: &Environment,
+    name: &str,
+    origin: &Origin,
+) -> Option<&'r mut Table> {
+    let clusters: Vec<String> = root.tables("cluster").map(name_of).collect();
+    let (cluster, place) = environment.own_or_shared(name, catalog::BACKEND_CLUSTER).unwrap_or_else(|| {
+        let only = if let [only] = clusters.as_slice() { only.as_str() } else { DEFAULT_CLUSTER };
+        (only.to_owned(), Origin::Default)
+    });
+    if !clusters.contains(&cluster) {
+        let mut table = Table::new();
+        table.set("name", Item::text(&cluster, &place));
+        root.push_table("cluster", table, origin);
+    }
+    root.tables_mut("cluster").find(|table| name_of(table) == cluster)
+}
+
+/// Sets a cluster's region from the first of its endpoints that has one.
+fn set_region(cluster: &mut Table, environment: &Environment) {
+    let names: Vec<String> = cluster.tables("endpoint").map(name_of).collect();
+    let regions: Vec<_> =
+        names.iter().map(|name| environment.own_or_shared(name, catalog::BACKEND_REGION)).collect();
+    if let Some((text, origin)) = regions.into_iter().flatten().next() {
+        cluster.set("region", Item::text(text, &origin));
+    }
+}
+
+// === listeners ===
+
+/// Adds a listener for each of `endpoints`: the same name, a route to it, and ports that count up.
+fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &Report) {
+    let base = environment.shared("LISTEN_PORT");
+    let first =
+        base.as_ref().map_or(Some(FIRST_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));
+    if let (None, Some((text, origin))) = (first, &base) {
+        report.problem(origin, "", format!("\"{text}\" is no port"), "write a number from 1 to 65535");
+    }
+    let origin = base.map_or(Origin::Default, |(_, origin)| origin);
+    for name in endpoints {
+        let listeners = listener_names(root);
+        if listeners.contains(name) {
+            continue;
+        }
+        let port = usize::from(first.unwrap_or(FIRST_PORT)) + listeners.len();
+        let mut listener = Table::new();
+        listener.set("name", Item::text(name, &Origin::Default));
+        listener.set("route", Item::text(format!("endpoint:{name}"), &Origin::Default));
+        listener.set("bind", Item::text(format!("127.0.0.1:{port}"), &origin));
+        root.push_table("listener", listener, &Origin::Default);
+    }
+}
+
+// === keys ===
+
+/// Sets `key` below `table`, which stands at `path`, from what `look_up` finds.
+fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
+    let found: Vec<_> = key.variables.iter().map(|variable| look_up(variable)).collect();
+    let Some((_, place)) = found.iter().flatten().next() else { return };
+    let below = key.table.strip_prefix(path).unwrap_or_default().trim_start_matches('.');
+    let mut target = table;
+    for part in below.split('.').filter(|part| !part.is_empty()) {
+        target = target.table_mut(part, place);
+    }
+    let item = match (key.name, found.as_slice()) {
+        ("address" | "bind", [host, port]) => {
+            let default = match key.table {
+                "admin" => Some("127.0.0.1:8080"),
+                "listener" => Some("127.0.0.1:15432"),
+                _ => None,
+            };
+            let old = target.get(key.name).and_then(Item::as_text).or(default);
+            match joined(old, host.as_ref(), port.as_ref()) {
+                Some(item) => item,
+                None => return,
+            }
+        }
+        ("password", [_, Some((path, origin))]) => {
+            let mut file = Table::new();
+            file.set("file", Item::text(path, origin));
+            Item::table(file, origin)
+        }
+        _ => {
+            let Some((text, origin)) = found.iter().flatten().next() else { return };
+            Item::text(text, origin)
+        }
+    };
+    // A login of the environment replaces one of another kind that the file describes.
+    let others: &[&str] = match (key.table, key.name) {
+        ("cluster.endpoint.login", "token_command") => &["user", "password"],
+        ("cluster.endpoint.login", "password") => &["token_command", "token_ttl", "token_timeout", "users"],
+        _ => &[],
+    };
+    for other in others {
+        if target.get(other).is_some_and(|item| matches!(item.origin, Origin::File { .. })) {
+            target.remove(other);
+        }
+    }
+    target.set(key.name, item);
+}
+
+/// An address with the host, the port or both replaced; `None` without any host.
+fn joined(
+    old: Option<&str>,
+    host: Option<&(String, Origin)>,
+    port: Option<&(String, Origin)>,
+) -> Option<Item> {
+    let (_, origin) = host.or(port)?;
+    let (old_host, old_port) = match old.and_then(|text| text.parse().ok()) {
+        Some(Address::Tcp { host, port }) => (Some(host), Some(port.to_string())),
+        Some(Address::Unix(path)) => (Some(path.display().to_string()), None),
+        None => (None, None),
+    };
+    let host = host.map(|(text, _)| text.clone()).or(old_host)?;
+    let port = port.map(|(text, _)| text.clone()).or(old_port);
+    let text = match port {
+        _ if host.contains("/.s.PGSQL.") => host,
+        // As libpq does: a directory and a port make the path of a socket.
+        port if host.starts_with('/') => {
+            format!("{}/.s.PGSQL.{}", host.trim_end_matches('/'), port.as_deref().unwrap_or("5432"))
+        }
+        Some(port) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    };
+    Some(Item::text(text, origin))
+}

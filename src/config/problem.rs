@@ -1,0 +1,204 @@
+//! Mistakes and warnings: each says where it is, what is wrong, and what to write instead.
+
+use std::{cell::RefCell, fmt, sync::Arc};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A place in the file; line and column count from 1, the column in characters.
+    File {
+        /// The file's name, as it was given.
+        file: Arc<str>,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+    },
+    /// An environment variable, by its whole name.
+    Variable(Arc<str>),
+    /// Nobody said anything.
+    Default,
+}
+
+/// One mistake, or one warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is.
+    pub origin: Origin,
+    /// The setting it is about, as in `endpoint.reads.tls.mode`; empty for the configuration as a whole.
+    pub subject: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+/// Every mistake of one configuration; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+/// One effective setting: what `gatekeeper check` prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// As in `endpoint.reads.tls.mode`.
+    pub name: String,
+    /// As it would be written; secrets are not shown.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// What is collected while a configuration is read.
+#[derive(Default)]
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    settings: RefCell<Vec<Setting>>,
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// Where it stands in a list: first the file from above, then the rest.
+    fn rank(&self) -> (u8, usize, usize) {
+        match self {
+            Self::File { line, column, .. } => (0, *line, *column),
+            Self::Variable(_) => (1, 0, 0),
+            Self::Default => (2, 0, 0),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+// === impl Problem ===
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Default => f.write_str("configuration: ")?,
+            origin => write!(f, "{origin}: ")?,
+        }
+        if !self.subject.is_empty() {
+            write!(f, "{}: ", self.subject)?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+// === impl Problems ===
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn problem(
+        &self,
+        origin: &Origin,
+        subject: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let problem = Problem::new(origin, subject, what, remedy);
+        let mut problems = self.problems.borrow_mut();
+        if !problems.iter().any(|other| other.same_mistake(&problem)) {
+            problems.push(problem);
+        }
+    }
+
+    pub(super) fn warning(
+        &self,
+        origin: &Origin,
+        subject: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let warning = Problem::new(origin, subject, what, remedy);
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.iter().any(|other| other.same_mistake(&warning)) {
+            warnings.push(warning);
+        }
+    }
+
+    pub(super) fn setting(&self, name: String, value: String, origin: &Origin) {
+        self.settings.borrow_mut().push(Setting { name, value, origin: origin.clone() });
+    }
+
+    /// The mistakes, the warnings, the effective settings.
+    ///
+    /// Mistakes and warnings come in the order of the file, then those of the environment.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Vec<Setting>) {
+        let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
+        problems.sort_by_key(|problem| problem.origin.rank());
+        warnings.sort_by_key(|warning| warning.origin.rank());
+        (problems, warnings, self.settings.into_inner())
+    }
+
+    /// Whether there is a mistake so far.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+}
+
+impl Problem {
+    /// Whether it is the same words at the same place: what a cluster says is read for each of its endpoints.
+    fn same_mistake(&self, other: &Self) -> bool {
+        let key = |problem: &Self| problem.subject.rsplit('.').next().map(str::to_owned);
+        matches!(self.origin, Origin::File { .. })
+            && self.origin == other.origin
+            && self.what == other.what
+            && key(self) == key(other)
+    }
+
+    fn new(
+        origin: &Origin,
+        subject: impl Into<String>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { origin: origin.clone(), subject: subject.into(), what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_named_only_when_it_is_near() {
+        assert_eq!(nearest("adress", ["name", "address"]), Some("address"));
+        assert_eq!(nearest("moed", ["mode", "cert"]), Some("mode"));
+        assert_eq!(nearest("zebra", ["name", "address"]), None);
+    }
+}
