@@ -1,1 +1,120 @@
-//! Placeholder.
+//! The command line.
+//!
+//! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
+//! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    app,
+    config::{ConfigSource, Loaded, Setting},
+};
+
+/// One process in front of a whole AlloyDB cluster.
+#[derive(Parser)]
+#[command(
+    name = "gatekeeper",
+    version,
+    arg_required_else_help = false,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Configured,
+}
+
+/// What can be asked of it.
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients until told to end (the default command).
+    Run(Configured),
+    /// Read the configuration, print every mistake, or every effective setting and where it came from.
+    Check(Configured),
+    /// Print the version.
+    Version,
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct Configured {
+    /// The configuration file; the environment (`GATEKEEPER_…`) is laid over it and can stand alone.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Reads the arguments of the process and obeys them.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let done = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
+        Command::Run(configured) => return run(configured),
+        Command::Check(configured) => check(configured),
+        Command::Version => {
+            writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    // A reader that went away has seen enough.
+    done.unwrap_or(ExitCode::FAILURE)
+}
+
+fn run(configured: Configured) -> ExitCode {
+    let source = ConfigSource::of_process(configured.config);
+    match load(&source) {
+        Some(loaded) => app::run(loaded.config, source),
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn check(configured: Configured) -> io::Result<ExitCode> {
+    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    print_settings(&mut io::stdout().lock(), &loaded.settings)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration; mistakes and warnings go to standard error.
+fn load(source: &ConfigSource) -> Option<Loaded> {
+    let mut out = io::stderr().lock();
+    // Nothing can be done when standard error is closed; the exit code still says it.
+    match source.load() {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let _ = writeln!(out, "warning: {warning}");
+            }
+            Some(loaded)
+        }
+        Err(problems) => {
+            for problem in &problems.0 {
+                let _ = writeln!(out, "error: {problem}");
+            }
+            None
+        }
+    }
+}
+
+/// Three columns: the setting, its value, where it came from.
+fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
+    let width = |text: fn(&Setting) -> &str| {
+        settings.iter().map(|setting| text(setting).chars().count().min(COLUMN)).max().unwrap_or(0)
+    };
+    let (name, value) = (width(|setting| &setting.name), width(|setting| &setting.value));
+    for setting in settings {
+        writeln!(out, "{:name$}  {:value$}  {}", setting.name, setting.value, setting.origin)?;
+    }
+    Ok(())
+}
+
+/// A column grows no wider than this for the sake of one long value.
+const COLUMN: usize = 56;
