@@ -278,6 +278,19 @@ impl Node {
         .await
     }
 
+    /// Waits until it receives WAL from whom it follows.
+    ///
+    /// # Errors
+    /// [`SandboxError::Timeout`] when it does not.
+    pub async fn streaming(&self) -> Result<(), SandboxError> {
+        let sql = "SELECT coalesce(max(status), 'not connected') FROM pg_stat_wal_receiver";
+        until(&format!("`{}` streaming", self.name), PATIENCE, async || {
+            let seen = self.sql("postgres", sql).await?;
+            Ok(if seen == "streaming" { Ok(()) } else { Err(seen) })
+        })
+        .await
+    }
+
     /// Gives it another certificate, effective for new connections. The server is reloaded.
     ///
     /// # Errors
@@ -286,6 +299,23 @@ impl Node {
         self.issue(kind)?;
         self.reload();
         Ok(())
+    }
+
+    /// Where a server that was shut down cleanly wrote its last record.
+    pub(super) async fn last_checkpoint(&self) -> Result<String, SandboxError> {
+        let mut controldata = self.installation.command("pg_controldata");
+        controldata.arg("-D").arg(self.data_dir());
+        let said = run("pg_controldata", controldata).await?;
+        let position = said.lines().find_map(|line| line.strip_prefix("Latest checkpoint location:"));
+        Ok(position.unwrap_or_default().trim().to_owned())
+    }
+
+    /// The next start is that of a standby.
+    pub(super) fn become_standby(&self) -> Result<(), SandboxError> {
+        let signal = self.data_dir().join("standby.signal");
+        fs::write(&signal, "")
+            .and_then(|()| self.installation.account().give(&signal))
+            .map_err(SandboxError::io(format!("making `{}` a standby", self.name)))
     }
 
     fn issue(&self, kind: Certificate) -> Result<(), SandboxError> {

@@ -9,8 +9,11 @@ use std::{
 };
 
 use gatekeeper::sandbox::{
-    ALICE, APP, APP_MD5, DATABASE, NativeUser, SERVICE_ACCOUNT, SandboxOptions, ServerTls, Single,
+    ALICE, APP, APP_MD5, DATABASE, NativeUser, Passage, SERVICE_ACCOUNT, Sandbox, SandboxCluster,
+    SandboxEndpoint, SandboxOptions, ServerTls, Single,
 };
+
+use tokio::net::TcpStream;
 
 use crate::harness::{Psql, connect, connect_tls, psql, until};
 
@@ -88,6 +91,141 @@ async fn a_server_without_tls_can_be_had() {
     let client = connect(single.address(), &parameters).await.unwrap();
     let ssl: String = client.query_one("SHOW ssl", &[]).await.unwrap().get(0);
     assert_eq!(ssl, "off");
+}
+
+fn dial(cluster: &SandboxCluster, endpoint: &SandboxEndpoint, password: &str) -> String {
+    let (address, ca) = (endpoint.address(), cluster.authority().ca_file().display());
+    format!(
+        "host={} hostaddr={} port={} dbname={DATABASE} user={ALICE} password={password} sslmode=verify-full \
+         sslrootcert={ca} connect_timeout=5",
+        endpoint.dns_name(),
+        address.ip(),
+        address.port()
+    )
+}
+
+#[tokio::test]
+async fn every_endpoint_takes_the_same_token_and_serves_its_role() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let token = sandbox.tokens().mint(ALICE).await.unwrap();
+    let mut seen = Vec::new();
+    for cluster in sandbox.clusters() {
+        for endpoint in cluster.endpoints() {
+            for _ in endpoint.nodes() {
+                let sql = "SELECT current_setting('cluster_name'), pg_is_in_recovery()";
+                let answer = psql(&dial(cluster, endpoint, &token), sql).await;
+                assert!(answer.success, "{}: {}", endpoint.name(), answer.said);
+                seen.push(format!("{}: {}", endpoint.name(), answer.rows));
+            }
+        }
+    }
+    seen.sort();
+    let roles =
+        ["dr-reads: dr-reads-1|t", "dr: dr|t", "primary: primary|f", "reads: reads-1|t", "reads: reads-2|t"];
+    assert_eq!(seen, roles, "a read pool spreads its connections over its nodes");
+
+    // What the primary writes reaches the far end of the other cluster.
+    let primary = sandbox.node("primary");
+    primary.sql(DATABASE, "INSERT INTO customers (name, country) VALUES ('far', 'NZ')").await.unwrap();
+    let far = sandbox.node("dr-reads-1");
+    far.catch_up(primary).await.unwrap();
+    assert_eq!(far.sql(DATABASE, "SELECT count(*) FROM customers WHERE name = 'far'").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn clusters_exchange_roles_and_exchange_them_back() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let (primary, dr) = (sandbox.node("primary"), sandbox.node("dr"));
+    sandbox.switchover().await.unwrap();
+    dr.sql(DATABASE, "INSERT INTO customers (name, country) VALUES ('switched', 'NZ')").await.unwrap();
+    let far = sandbox.node("reads-2");
+    far.catch_up(dr).await.unwrap();
+    assert_eq!(
+        far.sql(DATABASE, "SELECT count(*) FROM customers WHERE name = 'switched'").await.unwrap(),
+        "1"
+    );
+    assert!(primary.is_standby().await.unwrap());
+
+    sandbox.switchover().await.unwrap();
+    assert!(dr.is_standby().await.unwrap());
+    sandbox.node("dr-reads-1").catch_up(primary).await.unwrap();
+}
+
+#[tokio::test]
+async fn faults_happen_to_real_servers_and_connections() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let (primary, reads) = (sandbox.node("primary"), sandbox.node("reads-1"));
+    let endpoint = sandbox.endpoint("reads");
+    let token = sandbox.tokens().mint(ALICE).await.unwrap();
+    let target = dial(sandbox.primary_cluster(), endpoint, &token);
+    let ask = async || psql(&target, "SELECT current_setting('cluster_name')").await;
+
+    // A dead node is skipped.
+    sandbox.node("reads-2").crash().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(ask().await.rows, "reads-1");
+    }
+    sandbox.node("reads-2").start().await.unwrap();
+
+    // A standby that does not replay lags, and catches up.
+    reads.pause_replay().await.unwrap();
+    primary.sql(DATABASE, "INSERT INTO customers (name, country) VALUES ('late', 'NZ')").await.unwrap();
+    sandbox.node("reads-2").catch_up(primary).await.unwrap();
+    assert_eq!(reads.sql(DATABASE, "SELECT count(*) FROM customers WHERE name = 'late'").await.unwrap(), "0");
+    reads.resume_replay().await.unwrap();
+    reads.catch_up(primary).await.unwrap();
+
+    // Nobody there, nobody answering, and both over again.
+    endpoint.middleman().set(Passage::Cut);
+    until(Duration::from_secs(5), async || {
+        let answer = ask().await;
+        if answer.said.contains("Connection refused") { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    endpoint.middleman().set(Passage::BlackHole);
+    let unanswered =
+        until(Duration::from_secs(5), async || TcpStream::connect(endpoint.address()).await).await;
+    endpoint.middleman().set(Passage::Open);
+    drop(unanswered);
+    assert!(ask().await.success);
+
+    // A frozen server keeps its connections and answers again once thawed.
+    primary.freeze();
+    let stat = format!("/proc/{}/stat", primary.pid().unwrap());
+    until(Duration::from_secs(5), async || {
+        let stat = fs::read_to_string(&stat).unwrap();
+        if stat.contains(") T ") { Ok(()) } else { Err(stat) }
+    })
+    .await;
+    primary.thaw();
+    primary.sql(DATABASE, "SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ca_is_replaced_with_an_overlap() {
+    let single = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let cluster = single.primary_cluster();
+    let token = single.tokens().mint(ALICE).await.unwrap();
+    let login = async |ca: &str| {
+        let file = cluster.authority().ca_file().display().to_string();
+        psql(&dial(cluster, single.endpoint("primary"), &token).replace(&file, ca), "SELECT 1").await.success
+    };
+    let published = cluster.authority().ca_file();
+    let old = single.folder().join("old.pem");
+    fs::copy(published, &old).unwrap();
+    let (published, old) = (published.display().to_string(), old.display().to_string());
+
+    cluster.begin_ca_rotation().unwrap();
+    assert!(login(&published).await && login(&old).await, "servers still show the old CA's certificates");
+    cluster.renew_certificates().unwrap();
+    until(
+        Duration::from_secs(5),
+        async || if login(&old).await { Err("the old certificate") } else { Ok(()) },
+    )
+    .await;
+    assert!(login(&published).await);
+    cluster.finish_ca_rotation().unwrap();
+    assert!(login(&published).await);
 }
 
 /// Not a test of its own: the process that the next one kills.

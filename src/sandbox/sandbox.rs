@@ -1,0 +1,292 @@
+//! The whole sandbox: two clusters, five servers, four endpoints.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use super::{
+    AddressBlock, Authority, Installation, Middleman, Node, REPLICATOR, SandboxCluster, SandboxEndpoint,
+    SandboxError, SandboxOptions, ServerTls, Stop, Tokens,
+    run::until,
+    site::{NodePlan, Site},
+};
+use crate::tasks::Workers;
+
+/// A cluster with a primary and a read pool of two nodes, and a secondary cluster that replicates from it, with a leader
+/// and a read pool of one node. Dropping it stops everything and removes its files.
+pub struct Sandbox {
+    /// First, so that it goes first: the guard in it ends the servers.
+    site: Site,
+    primary: SandboxCluster,
+    secondary: SandboxCluster,
+    /// What the secondary cluster's WAL comes through: the way from one region to the other.
+    link: Middleman,
+    _workers: Workers,
+}
+
+/// How an endpoint is made.
+struct EndpointPlan {
+    name: &'static str,
+    role: &'static str,
+    dns_name: &'static str,
+    /// The host part of its address; its nodes have addresses of their own.
+    host: u8,
+    nodes: &'static [(&'static str, u8)],
+    /// Whose WAL its nodes replay: through the link, or from this node of their cluster.
+    follows: Option<&'static str>,
+}
+
+const PRIMARY: [EndpointPlan; 2] = [
+    EndpointPlan {
+        name: "primary",
+        role: "primary",
+        dns_name: "primary.orders.example",
+        host: 1,
+        nodes: &[("primary", 11)],
+        follows: None,
+    },
+    EndpointPlan {
+        name: "reads",
+        role: "read-pool",
+        dns_name: "reads.orders.example",
+        host: 2,
+        nodes: &[("reads-1", 12), ("reads-2", 13)],
+        follows: Some("primary"),
+    },
+];
+const SECONDARY: [EndpointPlan; 2] = [
+    EndpointPlan {
+        name: "dr",
+        role: "secondary",
+        dns_name: "dr.orders-dr.example",
+        host: 3,
+        nodes: &[("dr", 14)],
+        follows: None,
+    },
+    EndpointPlan {
+        name: "dr-reads",
+        role: "secondary",
+        dns_name: "reads.orders-dr.example",
+        host: 4,
+        nodes: &[("dr-reads-1", 15)],
+        follows: Some("dr"),
+    },
+];
+/// The host part of the link's address.
+const LINK: u8 = 9;
+/// How long a new writer may take to replay what the old one wrote.
+const SWITCHOVER_LIMIT: Duration = Duration::from_secs(10);
+
+impl Sandbox {
+    /// Starts it, and returns when every server accepts connections and every standby receives WAL.
+    ///
+    /// Cancel safety: what was started is stopped.
+    ///
+    /// # Errors
+    /// [`SandboxError`] says what is missing on this machine.
+    pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
+        let tls = options.tls != ServerTls::Off;
+        let site = Site::open(options).await?;
+        let workers = Workers::start(1).map_err(SandboxError::io("starting the middlemen"))?;
+        let link_address = site.block().address(LINK);
+        let upstream = format!(
+            "host={} port={} user={} password={} sslmode={}",
+            link_address.ip(),
+            link_address.port(),
+            REPLICATOR.name,
+            REPLICATOR.password,
+            if tls { "require" } else { "disable" }
+        );
+        let primary = Maker { site: &site, workers: &workers, link: &upstream, standby: false };
+        let secondary = Maker { standby: true, ..primary };
+        let (primary, secondary) = (
+            primary.cluster("orders", "us-central1", None, &PRIMARY).await?,
+            secondary.cluster("orders-dr", "us-east1", Some("orders"), &SECONDARY).await?,
+        );
+        let link = Middleman::start(&workers, link_address, &[primary.leader().address()])
+            .map_err(SandboxError::io("opening the link between the clusters"))?;
+        site.tokens().follow(primary.leader())?;
+        let sandbox = Self { site, primary, secondary, link, _workers: workers };
+        for node in sandbox.nodes() {
+            node.launch()?;
+        }
+        for node in sandbox.nodes() {
+            node.ready().await?;
+        }
+        for standby in sandbox.nodes().skip(1) {
+            standby.streaming().await?;
+        }
+        Ok(sandbox)
+    }
+
+    /// The cluster that writes at first: endpoints `primary` and `reads`.
+    #[must_use]
+    pub const fn primary_cluster(&self) -> &SandboxCluster {
+        &self.primary
+    }
+
+    /// The cluster that replicates from it: endpoints `dr` and `dr-reads`.
+    #[must_use]
+    pub const fn secondary_cluster(&self) -> &SandboxCluster {
+        &self.secondary
+    }
+
+    /// Both clusters.
+    #[must_use]
+    pub const fn clusters(&self) -> [&SandboxCluster; 2] {
+        [&self.primary, &self.secondary]
+    }
+
+    /// The endpoint called `name`: `primary`, `reads`, `dr` or `dr-reads`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> &SandboxEndpoint {
+        let mut endpoints = self.clusters().into_iter().flat_map(SandboxCluster::endpoints);
+        endpoints.find(|endpoint| endpoint.name == name).expect("one of the four names")
+    }
+
+    /// The node called `name`: `primary`, `reads-1`, `reads-2`, `dr` or `dr-reads-1`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> &Node {
+        self.nodes().find(|node| node.name() == name).expect("one of the five names")
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.clusters().into_iter().flat_map(SandboxCluster::endpoints).flat_map(SandboxEndpoint::nodes)
+    }
+
+    /// What the secondary cluster's WAL comes through: cut it and the regions are apart.
+    #[must_use]
+    pub const fn link(&self) -> &Middleman {
+        &self.link
+    }
+
+    /// The tokens of IAM users.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        self.site.tokens()
+    }
+
+    /// A folder for the caller's own files, removed with the sandbox.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.site.folder()
+    }
+
+    /// Its block of addresses: host parts from 100 up are the caller's.
+    #[must_use]
+    pub const fn block(&self) -> &AddressBlock {
+        self.site.block()
+    }
+
+    /// The PostgreSQL it runs.
+    #[must_use]
+    pub fn installation(&self) -> &Installation {
+        self.site.installation()
+    }
+
+    /// Makes the secondary cluster write too, as AlloyDB's `promote` does: afterwards there are two writers.
+    ///
+    /// # Errors
+    /// [`SandboxError::Command`] when it writes already.
+    pub async fn promote_secondary(&self) -> Result<(), SandboxError> {
+        self.secondary.leader().promote().await
+    }
+
+    /// Exchanges the clusters' roles without losing a transaction, as AlloyDB's `switchover` does. Addresses stay: it is
+    /// the node behind `dr` that writes afterwards, and the one behind `primary` that replicates. A second call
+    /// exchanges them back.
+    ///
+    /// Cancel safety: none; the clusters are left wherever it was dropped.
+    ///
+    /// # Errors
+    /// [`SandboxError::Diverged`] when the new writer lacks a transaction; the old one is stopped by then.
+    pub async fn switchover(&self) -> Result<(), SandboxError> {
+        let (old, new) = if self.primary.leader().is_standby().await? {
+            (self.secondary.leader(), self.primary.leader())
+        } else {
+            (self.primary.leader(), self.secondary.leader())
+        };
+        // A server that shuts down waits for the standbys that are connected, and for no others.
+        new.streaming().await?;
+        old.stop(Stop::Fast).await?;
+        let last = old.last_checkpoint().await?;
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() > '{last}', pg_last_wal_replay_lsn()");
+        let caught_up = until("the new writer replaying", SWITCHOVER_LIMIT, async || {
+            let seen = new.sql("postgres", &replayed).await?;
+            Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
+        });
+        caught_up.await.map_err(|error| match error {
+            SandboxError::Timeout { seen, .. } => SandboxError::Diverged { old: last, new: seen },
+            other => other,
+        })?;
+        new.promote().await?;
+        self.link.lead_to(&[new.address()]);
+        self.site.tokens().follow(new)?;
+        old.become_standby()?;
+        old.start().await?;
+        old.streaming().await
+    }
+}
+
+/// Makes the files and endpoints of a cluster.
+#[derive(Clone, Copy)]
+struct Maker<'a> {
+    site: &'a Site,
+    workers: &'a Workers,
+    /// How a leader reaches the other cluster.
+    link: &'a str,
+    /// Whether the leader starts as a standby.
+    standby: bool,
+}
+
+impl Maker<'_> {
+    async fn cluster(
+        &self,
+        name: &'static str,
+        region: &'static str,
+        replica_of: Option<&'static str>,
+        plans: &'static [EndpointPlan],
+    ) -> Result<SandboxCluster, SandboxError> {
+        let authority = Arc::new(Authority::new(name, self.site.folder())?);
+        let mut endpoints = Vec::with_capacity(plans.len());
+        for plan in plans {
+            endpoints.push(self.endpoint(plan, &authority).await?);
+        }
+        Ok(SandboxCluster { name, region, replica_of, authority, endpoints })
+    }
+
+    async fn endpoint(
+        &self,
+        plan: &EndpointPlan,
+        authority: &Arc<Authority>,
+    ) -> Result<SandboxEndpoint, SandboxError> {
+        let address = self.site.block().address(plan.host);
+        let upstream = plan.follows.map(|leader| {
+            // Within a cluster the WAL takes the short way.
+            let folder = self.site.node_folder(leader);
+            format!("host={} port={} user=postgres", folder.display(), address.port())
+        });
+        let mut nodes = Vec::with_capacity(plan.nodes.len());
+        for &(name, host) in plan.nodes {
+            let node = NodePlan {
+                name,
+                address: self.site.block().address(host),
+                authority,
+                dns_name: plan.dns_name,
+                dialed: address.ip(),
+                upstream: Some(upstream.as_deref().unwrap_or(self.link)),
+                standby: self.standby || plan.follows.is_some(),
+            };
+            nodes.push(self.site.node(node).await?);
+        }
+        let upstreams: Vec<SocketAddr> = nodes.iter().map(Node::address).collect();
+        let middleman = Middleman::start(self.workers, address, &upstreams)
+            .map_err(SandboxError::io(format!("opening endpoint `{}`", plan.name)))?;
+        Ok(SandboxEndpoint { name: plan.name, role: plan.role, dns_name: plan.dns_name, middleman, nodes })
+    }
+}
