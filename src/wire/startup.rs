@@ -55,6 +55,9 @@ pub(super) const CANCEL_REQUEST: u32 = code(1234, 5678);
 const SSL_REQUEST: u32 = code(1234, 5679);
 const GSSENC_REQUEST: u32 = code(1234, 5680);
 
+/// What the names of protocol options begin with.
+const PROTOCOL_OPTION: &[u8] = b"_pq_.";
+
 const fn code(high: u16, low: u16) -> u32 {
     (high as u32) << 16 | low as u32
 }
@@ -225,7 +228,12 @@ impl StartupMessage {
 
     /// The names of protocol options: `_pq_.` and what follows. Nobody knows any yet.
     pub fn protocol_options(&self) -> impl Iterator<Item = &[u8]> {
-        self.parameters().map(|(name, _)| name).filter(|name| name.starts_with(b"_pq_."))
+        self.parameters().map(|(name, _)| name).filter(|name| name.starts_with(PROTOCOL_OPTION))
+    }
+
+    /// Takes all protocol options out.
+    pub fn remove_protocol_options(&mut self) {
+        self.parameters.retain(|(name, _)| !name.starts_with(PROTOCOL_OPTION));
     }
 
     /// Appends the packet.

@@ -1,0 +1,96 @@
+//! We are the server, and have the client prove its password by SCRAM.
+
+use super::{Taken, error::Violation, frame_within};
+use crate::{
+    scram::{AwaitClientFinal, AwaitClientFirst, NONCE_OCTETS, ScramError, Verifier},
+    wire::{Speaker, SqlState, authentication},
+};
+
+/// Verifies one client.
+///
+/// Who does not exist is challenged all the same, against [`Verifier::mock`]: it looks, lasts and fails like a wrong password.
+/// AuthenticationOk is not said here: that is for whoever lets the client in.
+pub struct Challenge {
+    phase: Phase,
+    output: Vec<u8>,
+}
+
+enum Phase {
+    First(AwaitClientFirst),
+    Final(AwaitClientFinal),
+    Over,
+}
+
+/// Why a client did not prove itself. It is told the same for all of them but the state: no more than that it failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChallengeError {
+    /// The exchange failed.
+    #[error("{0}")]
+    Scram(ScramError),
+    /// The client does not keep to the protocol.
+    #[error("{0}")]
+    Violation(Violation),
+}
+
+// === impl Challenge ===
+
+impl Challenge {
+    /// Offers the mechanisms: `end_point` is the hash of our certificate if the client came by TLS, and then
+    /// SCRAM-SHA-256-PLUS is on offer too.
+    #[must_use]
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+        let first = AwaitClientFirst::new(verifier, nonce, end_point);
+        let mut output = Vec::new();
+        authentication::write_sasl(&mut output, first.mechanisms().iter().map(|name| name.as_bytes()));
+        Self { phase: Phase::First(first), output }
+    }
+
+    /// Takes what was read; the outcome is that the client knows the password.
+    ///
+    /// # Errors
+    /// [`ChallengeError`]: it does not, or cannot say so.
+    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<()>, ChallengeError> {
+        let frame = frame_within(Speaker::StrangeClient, unread).map_err(ChallengeError::Violation)?;
+        let Some(frame) = frame else { return Ok(Taken { octets: 0, outcome: None }) };
+        let mut outcome = None;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::First(first) => {
+                let response = authentication::SaslInitialResponse::decode(frame.body())
+                    .map_err(|error| ChallengeError::Violation(Violation::Body(error)))?;
+                let (answer, last) = first
+                    .on_client_first(response.mechanism, response.data.unwrap_or_default())
+                    .map_err(ChallengeError::Scram)?;
+                authentication::write_sasl_continue(&mut self.output, answer.as_bytes());
+                Phase::Final(last)
+            }
+            Phase::Final(last) => {
+                let answer = last.on_client_final(frame.body()).map_err(ChallengeError::Scram)?;
+                authentication::write_sasl_final(&mut self.output, answer.as_bytes());
+                outcome = Some(());
+                Phase::Over
+            }
+            Phase::Over => return Err(ChallengeError::Violation(Violation::OutOfTurn("nothing more"))),
+        };
+        Ok(Taken { octets: frame.octets().len(), outcome })
+    }
+
+    /// What to send now.
+    pub fn poll_output(&mut self) -> Option<Vec<u8>> {
+        (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
+    }
+}
+
+// === impl ChallengeError ===
+
+impl ChallengeError {
+    /// The state to tell the client, as PostgreSQL has it.
+    #[must_use]
+    pub const fn sqlstate(&self) -> SqlState {
+        match self {
+            Self::Scram(ScramError::WrongProof) => SqlState::INVALID_PASSWORD,
+            Self::Scram(ScramError::Downgrade | ScramError::Binding) => SqlState::INVALID_AUTHORIZATION,
+            Self::Scram(ScramError::Unsupported(_)) => SqlState::FEATURE_NOT_SUPPORTED,
+            Self::Scram(_) | Self::Violation(_) => SqlState::PROTOCOL_VIOLATION,
+        }
+    }
+}

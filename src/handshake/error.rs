@@ -1,0 +1,93 @@
+//! Why a handshake with an endpoint fails.
+
+use super::method::Method;
+use crate::{
+    scram::ScramError,
+    wire::{DecodeError, Fault, Frame, FrameError, ProtocolVersion},
+};
+
+/// A peer that does not keep to the protocol. The connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Octets that are no frame.
+    #[error("{0}")]
+    Frame(FrameError),
+    /// A body that does not fit its tag.
+    #[error("{0}")]
+    Body(DecodeError),
+    /// More than a handshake needs: one message too long, or too many.
+    #[error("the handshake is too long")]
+    TooMuch,
+    /// A message that cannot come now; carries what was awaited.
+    #[error("an unexpected message while {0} was awaited")]
+    OutOfTurn(&'static str),
+    /// A version that nobody asked for.
+    #[error("the server chose protocol version {0}, which was not asked for")]
+    Version(ProtocolVersion),
+}
+
+/// A server's own refusal, as it came.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Refused {
+    octets: Vec<u8>,
+    method: Option<Method>,
+}
+
+/// Why there is no login.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// The server says no.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The server asks for something that no password or token can answer.
+    #[error("the server asks for {0}, which is not supported here")]
+    Unanswerable(Method),
+    /// The server asks for a password, and there is none.
+    #[error("the server asks for a password ({0}), and none is configured")]
+    NoCredential(Method),
+    /// The SCRAM exchange failed on our side: it was malformed, or the server did not prove itself.
+    #[error("{0}")]
+    Scram(ScramError),
+    /// The server does not keep to the protocol.
+    #[error("{0}")]
+    Violation(Violation),
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub(super) fn new(frame: &Frame<'_>, method: Option<Method>) -> Self {
+        Self { octets: frame.octets().to_vec(), method }
+    }
+
+    /// The whole ErrorResponse, to be told to a client as it is.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// A view of it.
+    #[must_use]
+    pub fn fault(&self) -> Fault<'_> {
+        Fault::new(self.octets.get(5..).unwrap_or_default())
+    }
+
+    /// The method that the server had asked for by then, if it had; it helps to explain why.
+    #[must_use]
+    pub const fn method(&self) -> Option<Method> {
+        self.method
+    }
+}
+
+impl std::fmt::Display for Refused {
+    /// The server's own words.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.fault().message())
+    }
+}
+
+impl std::fmt::Debug for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Refused({:?}, {:?})", self.fault(), self.method)
+    }
+}

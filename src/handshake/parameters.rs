@@ -1,0 +1,38 @@
+//! What a server reported of its settings while it let a client in.
+
+use crate::wire::{Frame, Speaker, backend::ParameterStatus};
+
+/// ParameterStatus messages as they came, to be looked into and to be forwarded.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    octets: Vec<u8>,
+}
+
+impl Parameters {
+    /// Appends a ParameterStatus.
+    pub(super) fn push(&mut self, frame: &Frame<'_>) {
+        self.octets.extend_from_slice(frame.octets());
+    }
+
+    /// All messages, one behind the other: to be sent to a client as they are.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// All settings, in the order they were reported.
+    pub fn iter(&self) -> impl Iterator<Item = ParameterStatus<'_>> {
+        let mut left = self.octets.as_slice();
+        std::iter::from_fn(move || {
+            let frame = Frame::read(Speaker::Server, left).ok()??;
+            left = left.get(frame.octets().len()..)?;
+            ParameterStatus::decode(frame.body()).ok()
+        })
+    }
+
+    /// The value of the setting `name`, as reported last.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().filter(|status| status.name == name.as_bytes()).last().map(|status| status.value)
+    }
+}
