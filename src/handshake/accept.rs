@@ -42,7 +42,7 @@ pub enum Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// Not the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Startup(StartupError),
     /// TLS at once, where none is offered.
     #[error("the client speaks TLS, which this listener does not offer")]

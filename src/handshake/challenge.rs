@@ -25,10 +25,10 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
     /// The exchange failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Scram(ScramError),
     /// The client does not keep to the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Violation(Violation),
 }
 

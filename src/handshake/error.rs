@@ -3,17 +3,17 @@
 use super::method::Method;
 use crate::{
     scram::ScramError,
-    wire::{DecodeError, Fault, Frame, FrameError, ProtocolVersion},
+    wire::{DecodeError, Fault, Frame, FrameError, Header, ProtocolVersion},
 };
 
 /// A peer that does not keep to the protocol. The connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// Octets that are no frame.
-    #[error("{0}")]
+    #[error(transparent)]
     Frame(FrameError),
     /// A body that does not fit its tag.
-    #[error("{0}")]
+    #[error(transparent)]
     Body(DecodeError),
     /// More than a handshake needs: one message too long, or too many.
     #[error("the handshake is too long")]
@@ -46,10 +46,10 @@ pub enum LoginError {
     #[error("the server asks for a password ({0}), and none is configured")]
     NoCredential(Method),
     /// The SCRAM exchange failed on our side: it was malformed, or the server did not prove itself.
-    #[error("{0}")]
+    #[error(transparent)]
     Scram(ScramError),
     /// The server does not keep to the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Violation(Violation),
 }
 
@@ -69,7 +69,7 @@ impl Refused {
     /// A view of it.
     #[must_use]
     pub fn fault(&self) -> Fault<'_> {
-        Fault::new(self.octets.get(5..).unwrap_or_default())
+        Fault::new(self.octets.get(Header::OCTETS..).unwrap_or_default())
     }
 
     /// The method that the server had asked for by then, if it had; it helps to explain why.

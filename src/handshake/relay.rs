@@ -79,10 +79,10 @@ pub enum Relayed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
     /// The server does not keep to the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Server(Violation),
     /// The client does not keep to the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Client(Violation),
     /// The server offers nothing but mechanisms that bind to the TLS channel, which cannot be relayed.
     #[error("the server offers only authentication bound to the TLS channel, which cannot be relayed")]
