@@ -39,8 +39,10 @@ struct Running {
 /// Cancel safety: dropping it while it waits loses the record, which is counted and said in the log.
 #[must_use = "a record may have to wait for room"]
 pub struct Submit {
-    waiting: Option<Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>>>,
+    waiting: Option<Waiting>,
 }
+
+type Waiting = Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>>;
 
 /// The audit log takes no records, and nothing may happen that it does not record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The audit log: who did what, where it ran, and why there.
 //!
-//! JSON Lines, one object a line. Promises: `seq` has no gap within a
+//! JSON Lines, one object a line, described by `schema.json` beside this file. Promises: `seq` has no gap within a
 //! `boot_id`; what could not be written is said in a line of its own; a file holds whole lines; no password reaches it,
 //! and without `statements = "full"` no literal does. Refuses to know: how a statement was routed, what a client is told
 //! when the log is full.
@@ -18,3 +18,9 @@ pub use handle::{Audit, AuditError, AuditUnavailable, Submit};
 pub use record::Record;
 pub use settings::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText};
 pub use text::QueryText;
+
+/// The JSON Schema of a line.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+#[cfg(test)]
+mod tests;
