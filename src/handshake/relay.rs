@@ -48,9 +48,8 @@ enum Phase {
     Over,
 }
 
-/// Our own cancel key, whose secret is as long as the client's version wants it.
+/// What our own cancel key is made of: its secret is as long as the client's version wants it.
 struct OurKey {
-    pid: i32,
     entropy: [u8; 32],
 }
 
@@ -99,9 +98,9 @@ pub enum RelayError {
 
 impl Relay {
     /// Begins: `startup` (settled by `negotiation`, as [`super::Accept`] gives both) is the first output to the server. The client will
-    /// be given the cancel key of `pid` and a secret from `entropy`, 4 or all 32 octets of it.
+    /// be given the server's process id and a secret from `entropy`, 4 or all 32 octets of it.
     #[must_use]
-    pub fn new(startup: &StartupMessage, negotiation: Negotiation, pid: i32, entropy: [u8; 32]) -> Self {
+    pub fn new(startup: &StartupMessage, negotiation: Negotiation, entropy: [u8; 32]) -> Self {
         let mut to_server = Vec::new();
         startup.write(&mut to_server);
         Self {
@@ -111,7 +110,7 @@ impl Relay {
             method: None,
             parameters: Parameters::default(),
             server_key: None,
-            our_key: OurKey { pid, entropy },
+            our_key: OurKey { entropy },
             to_client: Vec::new(),
             to_server,
         }
@@ -199,8 +198,8 @@ impl Relay {
                 self.forward(frame);
             }
             (Message::BackendKeyData(key), Phase::Settling) => {
+                self.our_key.instead_of(&key, self.version).write_key_data(&mut self.to_client);
                 self.server_key = Some(key);
-                self.our_key.get(self.version).write_key_data(&mut self.to_client);
             }
             (Message::ReadyForQuery(status), Phase::Settling) => {
                 self.forward(frame);
@@ -259,7 +258,7 @@ impl Relay {
             version: self.version,
             method: self.method.unwrap_or(Method::Trust),
             parameters: std::mem::take(&mut self.parameters),
-            client_key: self.server_key.as_ref().map(|_| self.our_key.get(self.version)),
+            client_key: self.server_key.as_ref().map(|key| self.our_key.instead_of(key, self.version)),
             server_key: self.server_key.take(),
             status,
         }
@@ -281,8 +280,9 @@ fn check_binding(frame: &Frame<'_>) -> Result<(), RelayError> {
 // === impl OurKey ===
 
 impl OurKey {
-    fn get(&self, version: ProtocolVersion) -> BackendKey {
+    /// In place of the server's: the same process id, another secret.
+    fn instead_of(&self, server: &BackendKey, version: ProtocolVersion) -> BackendKey {
         let secret = self.entropy.get(..version.secret_octets()).unwrap_or(&self.entropy);
-        BackendKey::new(self.pid, secret).expect("4 and 32 octets are lengths of secrets")
+        BackendKey::new(server.pid(), secret).expect("4 and 32 octets are lengths of secrets")
     }
 }

@@ -26,7 +26,7 @@ fn fuzz_machines(octets: &[u8]) {
         let packet = super::octets(|out| startup.write(out));
         let accepted = Accept::new(false).on_octets(&packet).unwrap().outcome;
         let Some(Accepted::Startup(startup, negotiation)) = accepted else { panic!() };
-        let mut relay = Relay::new(&startup, negotiation, 1, [0; 32]);
+        let mut relay = Relay::new(&startup, negotiation, [0; 32]);
         if relay.on_server(&prefix).is_ok() {
             let _ = relay.on_client(octets).map(|taken| assert!(taken <= octets.len()));
             let _ = relay.on_server(octets).map(|taken| assert!(taken.octets <= octets.len()));

@@ -18,7 +18,7 @@ impl Legs {
         let accepted = Accept::new(false).on_octets(&packet).unwrap().outcome.unwrap();
         let Accepted::Startup(startup, negotiation) = accepted else { panic!() };
         Self {
-            relay: Relay::new(&startup, negotiation, 99, [6; 32]),
+            relay: Relay::new(&startup, negotiation, [6; 32]),
             client: Inbox::default(),
             server: Inbox::default(),
             to_client: Vec::new(),
@@ -99,7 +99,7 @@ fn scram_without_channel_binding_goes_through() {
         assert_eq!(status, TransactionStatus::Idle);
         assert_eq!(parameters.octets(), end.parameters.octets());
         assert_eq!(key, Some(server_key()));
-        assert_eq!(client_key, Some(BackendKey::new(99, &[6; 4]).unwrap()));
+        assert_eq!(client_key, Some(BackendKey::new(4711, &[6; 4]).unwrap()));
         assert_eq!(end.key, client_key, "the client got ours");
     }
 }
