@@ -12,6 +12,8 @@ mod provider;
 mod server;
 mod settings;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use certificate::{CertificateFacts, CertificateUse};

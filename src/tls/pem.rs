@@ -13,7 +13,7 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
-use super::{TlsFileError, settings::IdentityFiles};
+use super::{TlsFileError, certificate, settings::IdentityFiles};
 
 /// Files as they were read together: what is compared to know whether anything changed, and what is then used, so that
 /// both are the same octets.
@@ -71,16 +71,21 @@ impl PemFiles {
         provider: &CryptoProvider,
     ) -> Result<CertifiedKey, TlsFileError> {
         let chain = self.certificates(&files.cert)?;
-        let key = self.key(&files.key)?;
-        CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsFileError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() }
-            }
-            rustls::Error::InvalidCertificate(reason) => {
-                TlsFileError::BadCertificate { path: files.cert.clone(), reason: reason.to_string() }
-            }
-            other => TlsFileError::BadKey { path: files.key.clone(), reason: other.to_string() },
-        })
+        let key = provider
+            .key_provider
+            .load_private_key(self.key(&files.key)?)
+            .map_err(|error| TlsFileError::BadKey { path: files.key.clone(), reason: error.to_string() })?;
+        // Compared here and not by rustls, which cannot read a leaf of version 1.
+        let leaf =
+            chain.first().and_then(certificate::parse).ok_or_else(|| TlsFileError::BadCertificate {
+                path: files.cert.clone(),
+                reason: "the first one is malformed".to_owned(),
+            })?;
+        if key.public_key().is_some_and(|public| *public != *leaf.public_key().raw) {
+            return Err(TlsFileError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() });
+        }
+        drop(leaf);
+        Ok(CertifiedKey::new(chain, key))
     }
 
     fn key(&self, path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
