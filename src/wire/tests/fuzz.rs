@@ -1,0 +1,76 @@
+//! Peers that send anything at all.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// Everything in `wire` that looks at a peer's octets. Nothing to assert: it must come back.
+fn fuzz_decoders(octets: &[u8]) {
+    for speaker in [Speaker::StrangeClient, Speaker::Client, Speaker::Server] {
+        let mut walker = Walker::new(speaker);
+        let mut at = 0;
+        while let Ok(Some(piece)) = walker.next(&octets[at..]) {
+            if let Piece::Whole(frame) = &piece {
+                let _ = frontend::Message::decode(frame);
+                let _ = backend::Message::decode(frame);
+                let _ = format!("{frame:?}");
+            }
+            let passed = walker.pass(&piece);
+            assert!(passed > 0, "a walk always gets on");
+            at += passed;
+        }
+        for tag in [tag::backend::DATA_ROW, tag::backend::COPY_DATA] {
+            assert!(run(speaker, tag, octets).octets <= octets.len());
+        }
+    }
+    let fault = Fault::new(octets);
+    let _ = (fault.message(), fault.detail(), fault.hint(), fault.sqlstate(), fault.severity());
+    assert!(fault.fields().count() <= octets.len());
+    if let Ok(Request::Sasl(mechanisms)) = Request::decode(octets) {
+        assert!(mechanisms.iter().count() <= octets.len());
+    }
+    let _ = (SaslInitialResponse::decode(octets).is_ok(), decode_password(octets).is_ok());
+    if let Ok(Some((packet, taken))) = FirstPacket::read(octets) {
+        assert!(taken <= octets.len());
+        let mut again = Vec::new();
+        packet.write(&mut again);
+        if !matches!(&packet, FirstPacket::Startup(startup) if startup.version().major != 3) {
+            assert_eq!(again, &octets[..taken], "a first packet is written as it was read");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_octets_from_a_peer_panic(octets in vec(any::<u8>(), 0..200)) {
+        fuzz_decoders(&octets);
+    }
+
+    #[test]
+    fn no_body_under_a_true_header_panics(tag in any::<u8>(), body in vec(prop_oneof![Just(0_u8), any::<u8>()], 0..60)) {
+        let mut octets = Vec::new();
+        frame(&mut octets, tag, |to| to.extend_from_slice(&body));
+        fuzz_decoders(&octets);
+        fuzz_decoders(&body);
+    }
+
+    #[test]
+    fn no_startup_packet_panics(code in prop_oneof![
+            Just(196_608_u32), Just(196_610), Just(80_877_102), Just(80_877_103), Just(80_877_104), any::<u32>()],
+        body in vec(prop_oneof![Just(0_u8), any::<u8>()], 0..60),
+    ) {
+        let mut octets = Vec::new();
+        packet(&mut octets, |to| { to.extend(code.to_be_bytes()); to.extend_from_slice(&body); });
+        fuzz_decoders(&octets);
+    }
+
+    #[test]
+    fn a_changed_octet_in_a_good_stream_never_panics(
+        at in any::<prop::sample::Index>(), octet in any::<u8>(),
+    ) {
+        let mut stream = everything_a_server_says();
+        let at = at.index(stream.len());
+        stream[at] = octet;
+        fuzz_decoders(&stream);
+    }
+}
