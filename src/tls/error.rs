@@ -119,7 +119,7 @@ pub enum TlsFileError {
         key: PathBuf,
     },
     /// No CA file was given and the system has no roots.
-    #[error("no CA file is set and the system's own roots cannot be read: set `tls.ca_file`")]
+    #[error("no CA file is set and the system's own roots cannot be read: set `ca_file`")]
     NoSystemRoots,
     /// Clients' certificates are asked for, but no CA to check them by is set.
     #[error("clients' certificates cannot be checked without `client_ca_file`")]

@@ -19,7 +19,8 @@ use super::{PROTOCOL, certificate::end_point};
 /// A connection to an endpoint or from a client. Small: what TLS needs is boxed.
 ///
 /// With TLS, octets that were accepted by a write may still wait inside: flush before waiting for an answer. A
-/// readiness of the socket says nothing about octets that are already decrypted: ask by reading.
+/// readiness of the socket says nothing about octets that are already decrypted: ask by reading. A peer that closes
+/// without TLS's own goodbye (a crash, a cut) is an error of kind `UnexpectedEof`, where plaintext has an end of stream.
 #[derive(Debug)]
 pub enum Stream {
     /// Plaintext over TCP.
