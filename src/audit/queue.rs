@@ -25,6 +25,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     entries: VecDeque<Entry>,
+    /// The room that `entries` take.
+    taken: usize,
     lost: Option<Lost>,
     reopen: Vec<Reopen>,
     closing: bool,
@@ -133,19 +135,30 @@ impl Queue {
     }
 
     fn append(&self, record: Record, room: u32) {
+        let room = room as usize;
         let mut state = self.lock();
         // Taken under the lock: the order of the lines is the order of their times.
-        state.entries.push_back(Entry { time: Timestamp::now(), record, room: room as usize });
+        state.entries.push_back(Entry { time: Timestamp::now(), record, room });
+        let was_pressing = self.presses(&state);
+        state.taken += room;
+        if !was_pressing && self.presses(&state) {
+            self.work.notify_one();
+        }
         self.wake(state);
     }
 
+    /// Wakes the writer if it would not look by itself. To wake it costs a system call, so the usual record does not.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let pressing = state.entries.len() == self.capacity.div_ceil(2);
         let idle = std::mem::take(&mut state.idle);
         drop(state);
-        if idle || pressing {
+        if idle {
             self.work.notify_one();
         }
+    }
+
+    /// Half the room is taken: the writer must not wait for more.
+    fn presses(&self, state: &State) -> bool {
+        state.taken >= self.capacity.div_ceil(2)
     }
 
     fn room_for(&self, record: &Record) -> u32 {
@@ -171,6 +184,7 @@ impl Queue {
         state.idle = false;
         let count = state.entries.len().min(most);
         let entries: Vec<_> = state.entries.drain(..count).collect();
+        state.taken -= Room::of(&entries).0;
         let all = state.entries.is_empty();
         Work {
             entries,
@@ -184,9 +198,7 @@ impl Queue {
     /// Lets entries gather, unless there are many or somebody waits for the writer: fewer writes, fewer wake-ups.
     pub(super) fn gather(&self, time: Duration) {
         let state = self.lock();
-        let quiet = |state: &mut State| {
-            state.entries.len() < self.capacity.div_ceil(2) && state.reopen.is_empty() && !state.closing
-        };
+        let quiet = |state: &mut State| !self.presses(state) && state.reopen.is_empty() && !state.closing;
         drop(self.work.wait_timeout_while(state, time, quiet));
     }
 

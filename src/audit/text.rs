@@ -1,6 +1,6 @@
 //! How much of a statement's text is written: nothing, a fingerprint, the text without its literals, or all of it.
 //!
-//! Promises: without `full`, no literal, number, comment or function body reaches the log, whatever the statement is and
+//! Promises: without `full`, no literal (a function's quoted body is one) and no comment reaches the log, whatever the statement is and
 //! whether or not it parses; passwords never do, not even with `full`; where that cannot be promised (the text cannot be
 //! scanned, its quoting is ambiguous, it is too long) a word says so and nothing is written.
 //!

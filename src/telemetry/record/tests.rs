@@ -79,10 +79,7 @@ fn names_say_kind_and_unit() {
             assert!(name.ends_with("_seconds"), "{name}");
             assert!(buckets.bounds().is_sorted(), "{name}");
         }
-        assert!(
-            metric.help.ends_with('.') || metric.help.contains(';') || metric.help.contains(':'),
-            "{name}"
-        );
+        assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}");
     }
 }
 
@@ -132,6 +129,18 @@ fn an_endpoint_has_one_health_and_one_role_at_a_time() {
     ] {
         assert!(page.contains(&line), "{line} is not in\n{page}");
     }
+}
+
+#[test]
+fn a_panic_anywhere_is_counted() {
+    let metrics = Metrics::new();
+    metrics.program().watch_panics();
+    assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+    let page = metrics.render();
+    assert!(
+        page.contains("gatekeeper_panics_total ") && !page.contains("gatekeeper_panics_total 0\n"),
+        "{page}"
+    );
 }
 
 #[test]
