@@ -103,7 +103,8 @@ const TWO_PRIMARIES: &[(&str, DeclaredRole)] = &[("a", DeclaredRole::Primary), (
 
 #[test]
 fn the_writer_is_who_may_be_it_and_says_so() {
-    let cases: &[(&[(&str, DeclaredRole)], &[&str], Option<&str>)] = &[
+    type Case = (&'static [(&'static str, DeclaredRole)], &'static [&'static str], Option<&'static str>);
+    let cases: &[Case] = &[
         // The only one declared is believed until it is asked, and while nobody may ask it.
         (PAIR, &[], Some("a")),
         (PAIR, &["a alive"], Some("a")),
