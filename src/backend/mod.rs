@@ -1,8 +1,31 @@
 //! Server connections: dialing, TLS, login, cancelling.
 //!
-//! Promises: a [`Backend`] has finished its startup; a token travels only over verified TLS. Refuses to know: clients,
-//! routes, pools.
+//! Promises: a [`Backend`] has finished its startup; a token travels only over verified TLS, and for listed users; a
+//! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
 
+mod cancel;
+mod connection;
+mod connector;
+mod dial;
+mod endpoint;
+mod error;
+mod login;
+mod phase;
+mod refusal_before_tls;
+mod refused;
 mod settings;
+mod socket;
+mod way;
 
+pub use connection::Backend;
+pub use connector::ConnectRequest;
+pub use dial::Dialed;
+pub use endpoint::EndpointHandle;
+pub use error::{ConnectError, ConnectFailure};
+pub use phase::Durations;
+pub(crate) use refused::words as fault_words;
+pub use refused::{Refused, Shown};
 pub use settings::{EndpointSettings, ProbeLogin};
+
+#[cfg(test)]
+mod tests;

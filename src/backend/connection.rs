@@ -1,0 +1,39 @@
+//! A server connection that finished its startup.
+
+use std::net::SocketAddr;
+
+use super::phase::Durations;
+use crate::{handshake::LoggedIn, telemetry::BackendPresence, tls::Stream, topology::ObservedRole};
+
+/// A server connection that finished its startup: it has said ReadyForQuery and nothing was asked of it since.
+pub struct Backend {
+    /// The connection.
+    pub stream: Stream,
+    /// What the server said until it was ready.
+    pub logged_in: LoggedIn,
+    /// What the server said behind its first ReadyForQuery, to be read before the connection is: mostly nothing.
+    pub unread: Vec<u8>,
+    /// The address that answered; `None` for a Unix-domain socket. Cancel requests go there and nowhere else.
+    pub peer: Option<SocketAddr>,
+    /// How long each stage of the connect took.
+    pub durations: Durations,
+    /// Counts the connection as open for as long as this is kept beside it.
+    pub presence: Option<BackendPresence>,
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// What the server says it is, by `in_hot_standby`, which servers report since PostgreSQL 14; `None` from those that
+    /// do not.
+    ///
+    /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+    #[must_use]
+    pub fn observed_role(&self) -> Option<ObservedRole> {
+        match self.logged_in.parameters.get("in_hot_standby")? {
+            b"on" => Some(ObservedRole::Standby),
+            b"off" => Some(ObservedRole::Primary),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The stack that every login to an endpoint goes through, sessions and probes alike: from outside in, observe → retry
+//! once with a fresh token → limit the time → limit how many at one time → dial and log in.
+
+mod deadline;
+mod dialer;
+mod fresh_token;
+mod observe;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
+
+use super::{Backend, ConnectError, EndpointSettings, phase::Progress};
+use crate::{
+    credentials::{Token, TokenSource},
+    names::UserName,
+    telemetry::EndpointMetrics,
+    topology::Endpoint,
+    wire::StartupMessage,
+};
+
+use deadline::Deadline;
+pub(super) use dialer::Dialer;
+use fresh_token::FreshToken;
+use observe::Observe;
+
+/// A login that somebody wants.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    /// The database user; it takes the place of the one in `startup`.
+    pub user: UserName,
+    /// What is sent: protocol version and parameters as the client gave them.
+    pub startup: StartupMessage,
+}
+
+/// One try at it.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    endpoint: Arc<Endpoint>,
+    request: ConnectRequest,
+    /// The token to show, when a kept one was refused already.
+    token: Option<Token>,
+    deadline: Instant,
+    progress: Progress,
+}
+
+/// The whole stack.
+pub(super) type Connector = BoxCloneSyncService<ConnectRequest, Backend, ConnectError>;
+
+/// Builds the stack over `dialer`.
+pub(super) fn stack<D>(
+    settings: &EndpointSettings,
+    metrics: Arc<EndpointMetrics>,
+    tokens: Option<TokenSource>,
+    dialer: D,
+) -> Connector
+where
+    D: Service<Attempt, Response = Backend, Error = ConnectError> + Clone + Send + Sync + 'static,
+    D::Future: Send,
+{
+    let endpoint = Arc::clone(&settings.endpoint);
+    let limit = settings.connect_timeout;
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            .layer_fn(move |inner| Observe::new(inner, Arc::clone(&metrics)))
+            .map_request(move |request| Attempt::new(Arc::clone(&endpoint), request))
+            .layer_fn(move |inner| FreshToken::new(inner, tokens.clone()))
+            .layer_fn(move |inner| Deadline::new(inner, limit))
+            .concurrency_limit(settings.connect_concurrency.max(1))
+            .service(dialer),
+    )
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    fn new(endpoint: Arc<Endpoint>, request: ConnectRequest) -> Self {
+        Self { endpoint, request, token: None, deadline: Instant::now(), progress: Progress::default() }
+    }
+}

@@ -1,0 +1,170 @@
+//! From an address to a connection, encrypted as the settings want it.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    ConnectFailure, EndpointSettings,
+    phase::{Durations, Stages},
+    refusal_before_tls::read_refusal,
+    socket,
+};
+use crate::{
+    telemetry::{BackendPresence, labels::ConnectPhase},
+    tls::{ClientTls, Negotiation, Stream, TlsMode, VerifiedTls},
+    topology::Address,
+    wire::FirstPacket,
+};
+
+/// A connection to an endpoint on which no StartupMessage was sent yet.
+pub struct Dialed {
+    /// The connection.
+    pub stream: Stream,
+    /// Evidence that the server's chain was verified, if it was.
+    pub verified: Option<VerifiedTls>,
+    /// The address that answered; `None` for a Unix-domain socket.
+    pub peer: Option<SocketAddr>,
+    /// How long each stage took.
+    pub durations: Durations,
+    /// Counts the connection as an open backend for as long as this is kept beside it.
+    pub presence: Option<BackendPresence>,
+}
+
+/// What dialing brought about.
+pub(super) struct Connected {
+    pub(super) stream: Stream,
+    pub(super) verified: Option<VerifiedTls>,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+/// Where to dial.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whereto {
+    /// The endpoint's address, its name resolved now.
+    Endpoint,
+    /// The very address that a connection has: a name may stand for several servers.
+    Exactly(SocketAddr),
+}
+
+/// Dials and negotiates TLS before `deadline`.
+///
+/// Each address a name stands for is tried in turn, with an equal share of the time that is left: one that swallows
+/// packets does not keep the others from being tried.
+///
+/// Cancel safety: dropping it closes what was opened.
+pub(super) async fn dial(
+    settings: &EndpointSettings,
+    tls: &ClientTls,
+    whereto: Whereto,
+    deadline: Instant,
+    stages: &mut Stages,
+) -> Result<Connected, ConnectFailure> {
+    let (host, port) = match &settings.endpoint.address {
+        Address::Unix(path) => {
+            stages.enter(ConnectPhase::Tcp);
+            let unix = UnixStream::connect(path).await.map_err(ConnectFailure::Unix)?;
+            return Ok(Connected { stream: unix.into(), verified: None, peer: None });
+        }
+        Address::Tcp { host, port } => (host.as_str(), *port),
+    };
+    let addresses = match whereto {
+        Whereto::Exactly(address) => vec![address],
+        Whereto::Endpoint => resolve(host, port).await?,
+    };
+    stages.enter(ConnectPhase::Tcp);
+    let (tcp, peer) = connect_any(&addresses, deadline).await?;
+    stages.enter(ConnectPhase::Tls);
+    let (stream, verified) = negotiate(tcp, settings, tls).await?;
+    Ok(Connected { stream, verified, peer: Some(peer) })
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+    let failed = |source| ConnectFailure::Resolve { host: host.to_owned(), source };
+    let mut distinct = Vec::new();
+    for address in lookup_host((host, port)).await.map_err(failed)? {
+        if !distinct.contains(&address) {
+            distinct.push(address);
+        }
+    }
+    match distinct.is_empty() {
+        true => Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"))),
+        false => Ok(distinct),
+    }
+}
+
+pub(super) async fn connect_any(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), ConnectFailure> {
+    let mut tried = Vec::new();
+    for (at, &address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = share(left, addresses.len() - at);
+        let connected = async {
+            let tcp = TcpStream::connect(address).await?;
+            socket::prepare(&tcp)?;
+            io::Result::Ok(tcp)
+        };
+        match timeout_at(Instant::now() + share, connected).await {
+            Ok(Ok(tcp)) => return Ok((tcp, address)),
+            Ok(Err(error)) => tried.push((address, error)),
+            Err(_elapsed) => tried.push((address, io::ErrorKind::TimedOut.into())),
+        }
+    }
+    Err(ConnectFailure::Unreachable { tried })
+}
+
+/// The time for the next of `addresses` addresses.
+fn share(left: Duration, addresses: usize) -> Duration {
+    left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
+}
+
+/// Asks for TLS in the way and to the degree that the settings say.
+async fn negotiate(
+    mut tcp: TcpStream,
+    settings: &EndpointSettings,
+    tls: &ClientTls,
+) -> Result<(Stream, Option<VerifiedTls>), ConnectFailure> {
+    let wanted = &settings.tls;
+    if wanted.mode == TlsMode::Disable {
+        return Ok((tcp.into(), None));
+    }
+    if wanted.negotiation == Negotiation::Postgres && !ask_for_tls(&mut tcp).await? {
+        return match wanted.mode {
+            TlsMode::Prefer => Ok((tcp.into(), None)),
+            _ => Err(ConnectFailure::TlsRefused),
+        };
+    }
+    tls.handshake(tcp).await.map_err(ConnectFailure::Tls)
+}
+
+/// Sends an SSLRequest; whether the server is willing.
+///
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
+async fn ask_for_tls(tcp: &mut TcpStream) -> Result<bool, ConnectFailure> {
+    let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Tls, source };
+    let mut request = Vec::new();
+    FirstPacket::SslRequest.write(&mut request);
+    tcp.write_all(&request).await.map_err(broken)?;
+    match tcp.read_u8().await.map_err(broken)? {
+        b'S' => {
+            // The server now waits for our ClientHello. Whatever is here already was put in by somebody in between, to
+            // be taken for what the server says under TLS (CVE-2021-23222).
+            let mut octet = [0];
+            match tcp.try_read(&mut octet) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+                Ok(0) => Err(broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => Err(ConnectFailure::Injected),
+                Err(error) => Err(broken(error)),
+            }
+        }
+        b'N' => Ok(false),
+        b'E' => Err(ConnectFailure::RefusedBeforeTls { words: read_refusal(tcp).await }),
+        octet => Err(ConnectFailure::NotPostgres { octet }),
+    }
+}

@@ -1,0 +1,183 @@
+//! The way to one endpoint.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
+
+use super::{
+    Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings, cancel,
+    connector::{self, Connector, Dialer},
+    dial::{self, Whereto},
+    phase::{Progress, Stages},
+    way::Way,
+};
+use crate::{
+    credentials::{TokenKeeper, TokenSource},
+    names::EndpointName,
+    telemetry::{EndpointMetrics, labels::Outcome},
+    tls::{ClientTls, TlsFileError},
+    topology::Endpoint,
+    wire::BackendKey,
+};
+
+/// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
+#[derive(Clone)]
+pub struct EndpointHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Arc<EndpointSettings>,
+    tls: ClientTls,
+    way: Arc<Way>,
+    metrics: Arc<EndpointMetrics>,
+    connector: Connector,
+}
+
+// === impl EndpointHandle ===
+
+impl EndpointHandle {
+    /// The way to the endpoint of `settings`. With a token login the keeper of its tokens comes along: it must be run for
+    /// as long as the handle is in use, or logins wait in vain.
+    ///
+    /// # Errors
+    /// [`TlsFileError`]: a certificate or key file that cannot be used.
+    pub fn new(
+        settings: EndpointSettings,
+        metrics: Arc<EndpointMetrics>,
+    ) -> Result<(Self, Option<TokenKeeper>), TlsFileError> {
+        let tls = ClientTls::new(&settings.tls, &settings.endpoint.address)?;
+        let (way, keeper) = Way::new(&settings.login, &settings.endpoint);
+        let (settings, way) = (Arc::new(settings), Arc::new(way));
+        let connector = connector::stack(
+            &settings,
+            Arc::clone(&metrics),
+            way.tokens().cloned(),
+            Dialer::new(Arc::clone(&settings), tls.clone(), Arc::clone(&way)),
+        );
+        Ok((Self { shared: Arc::new(Shared { settings, tls, way, metrics, connector }) }, keeper))
+    }
+
+    /// The endpoint itself: name, role, cluster, address.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.shared.settings.endpoint
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &EndpointName {
+        &self.endpoint().name
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &EndpointSettings {
+        &self.shared.settings
+    }
+
+    /// TLS towards it.
+    #[must_use]
+    pub fn tls(&self) -> &ClientTls {
+        &self.shared.tls
+    }
+
+    /// The source of its tokens, if it is logged in to with tokens.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenSource> {
+        self.shared.way.tokens()
+    }
+
+    /// Its metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<EndpointMetrics> {
+        &self.shared.metrics
+    }
+
+    /// Logs in. The connection belongs to the runtime that this is called on.
+    ///
+    /// Cancel safety: dropping it closes the connection that was being made.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says where and why.
+    pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
+        self.shared.connector.clone().oneshot(request).await
+    }
+
+    /// Dials and negotiates TLS, nothing more: for dialogs that are the client's own.
+    ///
+    /// Cancel safety: as [`EndpointHandle::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] says where and why.
+    pub async fn dial(&self) -> Result<Dialed, ConnectError> {
+        let metrics = &self.shared.metrics;
+        match self.dial_to(Whereto::Endpoint).await {
+            Ok(mut dialed) => {
+                for (phase, took) in dialed.durations.iter() {
+                    metrics.phase(phase, took);
+                }
+                dialed.presence = Some(metrics.connected());
+                Ok(dialed)
+            }
+            Err(error) => {
+                metrics.connect_failed(error.phase());
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`EndpointHandle::dial`], without being counted as a session's connection: the probe counts its looks itself.
+    pub(crate) async fn dial_for_probe(&self) -> Result<Dialed, ConnectError> {
+        self.dial_to(Whereto::Endpoint).await
+    }
+
+    /// Whether both are the same way, not just ways to the same endpoint.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Has the statement cancelled that runs on the backend with this key, and waits until the server has acted on it.
+    ///
+    /// `peer` is the address that the backend was reached at: a name may stand for several servers. Behind a balancer
+    /// the request can still end up at another node than the backend; then nothing is cancelled, and nobody can tell.
+    ///
+    /// Cancel safety: dropping it may or may not have cancelled the statement.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the request could not be delivered.
+    pub async fn cancel(&self, key: &BackendKey, peer: Option<SocketAddr>) -> Result<(), ConnectError> {
+        let sent = async {
+            let dialed = self.dial_to(peer.map_or(Whereto::Endpoint, Whereto::Exactly)).await?;
+            cancel::send(dialed.stream, key).await.map_err(|failure| self.error(failure))
+        };
+        let sent = sent.await;
+        self.shared.metrics.cancel(if sent.is_ok() { Outcome::Ok } else { Outcome::Error });
+        sent
+    }
+
+    async fn dial_to(&self, whereto: Whereto) -> Result<Dialed, ConnectError> {
+        let Shared { settings, tls, .. } = &*self.shared;
+        let limit = settings.connect_timeout;
+        let deadline = Instant::now() + limit;
+        let progress = Progress::default();
+        let mut stages = Stages::start(&progress);
+        match timeout_at(deadline, dial::dial(settings, tls, whereto, deadline, &mut stages)).await {
+            Ok(Ok(connected)) => Ok(Dialed {
+                stream: connected.stream,
+                verified: connected.verified,
+                peer: connected.peer,
+                durations: stages.end(),
+                presence: None,
+            }),
+            Ok(Err(failure)) => Err(self.error(failure)),
+            Err(_elapsed) => Err(self.error(ConnectFailure::Timeout { phase: progress.phase(), limit })),
+        }
+    }
+
+    fn error(&self, failure: ConnectFailure) -> ConnectError {
+        ConnectError::new(Arc::clone(self.endpoint()), failure)
+    }
+}

@@ -1,0 +1,279 @@
+//! Why there is no connection to an endpoint, in the words that operators search for.
+
+use std::{borrow::Cow, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::Refused;
+use crate::{
+    blame::Blame,
+    credentials::{Token, TokenError},
+    handshake::LoginError,
+    names::UserName,
+    telemetry::labels::{ConnectPhase, Word},
+    tls::TlsError,
+    topology::{Address, Endpoint},
+};
+
+/// No connection to an endpoint.
+///
+/// `Display` and the chain of sources are for the log: they hold addresses and names, but no secret. A client is told
+/// what [`ConnectError::refused`] says, word for word, or something in our own name.
+#[derive(Debug)]
+pub struct ConnectError {
+    endpoint: Arc<Endpoint>,
+    failure: ConnectFailure,
+}
+
+/// What went wrong, as far as somebody can act on it.
+#[derive(Debug)]
+pub enum ConnectFailure {
+    /// The database user is not among those that a token may be spent for.
+    UnlistedUser {
+        /// Who.
+        user: UserName,
+    },
+    /// A token would have travelled over a connection that was not verified.
+    Unverified,
+    /// The name has no address.
+    Resolve {
+        /// The name.
+        host: String,
+        /// The resolver's words.
+        source: io::Error,
+    },
+    /// No address took the connection.
+    Unreachable {
+        /// All that were tried, and why not; never empty.
+        tried: Vec<(SocketAddr, io::Error)>,
+    },
+    /// The Unix-domain socket did not take the connection.
+    Unix(io::Error),
+    /// The server does not offer TLS, and the settings demand it.
+    TlsRefused,
+    /// The server answered the SSLRequest with an error. It was not authenticated: its words are for the log alone.
+    RefusedBeforeTls {
+        /// Its words, cut and without control characters.
+        words: String,
+    },
+    /// There were octets between the server's consent to TLS and the handshake: somebody in between put them there.
+    Injected,
+    /// The answer to the SSLRequest is none that the protocol knows.
+    NotPostgres {
+        /// Its first octet.
+        octet: u8,
+    },
+    /// The TLS handshake failed.
+    Tls(TlsError),
+    /// There is no token.
+    Token(TokenError),
+    /// The server refused the login.
+    Refused(Box<Refused>),
+    /// The dialog of the login failed otherwise.
+    Login(LoginError),
+    /// The connection broke.
+    Broken {
+        /// In which stage.
+        phase: ConnectPhase,
+        /// How.
+        source: io::Error,
+    },
+    /// It took too long.
+    Timeout {
+        /// In which stage the time ran out; `None` while it waited for its turn behind other logins.
+        phase: Option<ConnectPhase>,
+        /// The time allowed.
+        limit: Duration,
+    },
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    pub(super) const fn new(endpoint: Arc<Endpoint>, failure: ConnectFailure) -> Self {
+        Self { endpoint, failure }
+    }
+
+    /// The endpoint that was meant.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn failure(&self) -> &ConnectFailure {
+        &self.failure
+    }
+
+    /// The server's own refusal, which a client is told word for word.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Refused> {
+        match &self.failure {
+            ConnectFailure::Refused(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// The token that the server refused because of who it stands for (SQLSTATE class 28).
+    pub(super) fn refused_token(&self) -> Option<&Token> {
+        self.refused().filter(|refused| refused.is_authorization())?.token.as_ref()
+    }
+
+    /// The stage that failed.
+    #[must_use]
+    pub const fn phase(&self) -> ConnectPhase {
+        match &self.failure {
+            ConnectFailure::Resolve { .. } => ConnectPhase::Resolve,
+            ConnectFailure::Unreachable { .. } | ConnectFailure::Unix(_) => ConnectPhase::Tcp,
+            ConnectFailure::TlsRefused
+            | ConnectFailure::RefusedBeforeTls { .. }
+            | ConnectFailure::Injected
+            | ConnectFailure::NotPostgres { .. }
+            | ConnectFailure::Tls(_) => ConnectPhase::Tls,
+            ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified | ConnectFailure::Token(_) => {
+                ConnectPhase::Token
+            }
+            ConnectFailure::Refused(_) | ConnectFailure::Login(_) => ConnectPhase::Login,
+            ConnectFailure::Broken { phase, .. } | ConnectFailure::Timeout { phase: Some(phase), .. } => {
+                *phase
+            }
+            ConnectFailure::Timeout { phase: None, .. } => ConnectPhase::Login,
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match &self.failure {
+            ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified => Blame::Policy,
+            ConnectFailure::Tls(error) => error.blame(),
+            ConnectFailure::Token(error) => error.blame(),
+            ConnectFailure::Timeout { phase: Some(ConnectPhase::Token), .. } => Blame::Credentials,
+            ConnectFailure::Refused(refused) => refused.blame(),
+            _ => Blame::Endpoint,
+        }
+    }
+
+    /// What an operator can do about it, where that is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Cow<'static, str>> {
+        let port = match &self.endpoint.address {
+            Address::Tcp { port, .. } => *port,
+            Address::Unix(_) => 0,
+        };
+        Some(match &self.failure {
+            ConnectFailure::UnlistedUser { user } => {
+                format!("add `{user}` to the endpoint's `users` if it may be logged in with a token").into()
+            }
+            ConnectFailure::Unverified => {
+                "set the endpoint's `tls.mode` to `verify-ca` or `verify-full`, and its `ca_file`".into()
+            }
+            ConnectFailure::Resolve { .. } => "check the name and this machine's resolver; a Private Service Connect \
+                 name needs a DNS record in this network"
+                .into(),
+            ConnectFailure::Unreachable { tried } if tried.iter().all(|(_, error)| refuses(error)) => {
+                format!("the host answers, but nothing listens on port {port}: is the instance up, is it the right port?")
+                    .into()
+            }
+            ConnectFailure::Unreachable { .. } | ConnectFailure::Timeout { phase: Some(ConnectPhase::Tcp), .. } => {
+                format!("no answer on the way: check the route and the firewalls for port {port} from this machine")
+                    .into()
+            }
+            ConnectFailure::Unix(_) => "check the path and its permissions, and that the server runs".into(),
+            ConnectFailure::TlsRefused => "turn TLS on at the server, or set the endpoint's `tls.mode`".into(),
+            ConnectFailure::Injected => "somebody between this machine and the server tampers with the connection".into(),
+            ConnectFailure::NotPostgres { .. } => {
+                "check that the address and port are those of a PostgreSQL server".into()
+            }
+            ConnectFailure::Tls(error) => error.remedy()?.into(),
+            ConnectFailure::Refused(refused) => refused.remedy()?,
+            ConnectFailure::Timeout { phase: None, .. } => {
+                "the endpoint is slow to log in, and others wait in front: look at what holds it up, or raise \
+                 `connect_concurrency`"
+                    .into()
+            }
+            ConnectFailure::Token(error) => error.remedy().into(),
+            ConnectFailure::RefusedBeforeTls { .. }
+            | ConnectFailure::Login(_)
+            | ConnectFailure::Broken { .. }
+            | ConnectFailure::Timeout { .. } => return None,
+        })
+    }
+}
+
+fn refuses(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.phase() {
+            ConnectPhase::Resolve | ConnectPhase::Tcp => "backend dial failed",
+            ConnectPhase::Tls => "backend TLS negotiation failed",
+            ConnectPhase::Token if matches!(self.failure, ConnectFailure::Token(_)) => {
+                "backend token command failed"
+            }
+            ConnectPhase::Token | ConnectPhase::Login => "backend login failed",
+        })?;
+        write!(f, ": endpoint `{}` at {}", self.endpoint.name, self.endpoint.address)?;
+        match &self.failure {
+            ConnectFailure::UnlistedUser { user } => {
+                write!(f, ": user `{user}` is not among those that may be logged in with a token")
+            }
+            ConnectFailure::Unverified => {
+                f.write_str(": a token is only sent over a connection whose certificate was verified")
+            }
+            ConnectFailure::Resolve { host, .. } => write!(f, ": `{host}` does not resolve"),
+            // The last address's error is the source; a single address was named already.
+            ConnectFailure::Unreachable { tried } => match tried.split_last() {
+                Some(((last, _), others)) if !others.is_empty() => {
+                    for (address, error) in others {
+                        write!(f, ": {address}: {error}")?;
+                    }
+                    write!(f, ": {last}")
+                }
+                _ => Ok(()),
+            },
+            ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
+            ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
+            ConnectFailure::Injected => f.write_str(": unencrypted octets after the server's consent to TLS"),
+            ConnectFailure::NotPostgres { octet } => {
+                write!(f, ": the server answered `{}` to the SSLRequest", octet.escape_ascii())
+            }
+            ConnectFailure::Refused(refused) => write!(f, ": {refused}"),
+            ConnectFailure::Broken { phase, .. } => write!(f, ": the connection broke ({})", phase.as_str()),
+            ConnectFailure::Timeout { phase, limit } => {
+                write!(
+                    f,
+                    ": not done within {limit:?} ({})",
+                    phase.map_or("waiting for its turn", |phase| phase.as_str())
+                )
+            }
+            ConnectFailure::Unix(_)
+            | ConnectFailure::Tls(_)
+            | ConnectFailure::Token(_)
+            | ConnectFailure::Login(_) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.failure {
+            ConnectFailure::Resolve { source, .. }
+            | ConnectFailure::Unix(source)
+            | ConnectFailure::Broken { source, .. } => Some(source),
+            ConnectFailure::Unreachable { tried } => tried.last().map(|(_, error)| error as _),
+            ConnectFailure::Tls(error) => Some(error),
+            ConnectFailure::Token(error) => Some(error),
+            ConnectFailure::Login(error) => Some(error),
+            ConnectFailure::UnlistedUser { .. }
+            | ConnectFailure::Unverified
+            | ConnectFailure::TlsRefused
+            | ConnectFailure::RefusedBeforeTls { .. }
+            | ConnectFailure::Injected
+            | ConnectFailure::NotPostgres { .. }
+            | ConnectFailure::Refused(_)
+            | ConnectFailure::Timeout { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Drives the login machine over a connection.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{ConnectFailure, Refused, refused::Shown, way::PasswordWay};
+use crate::{
+    credentials::TokenLogin,
+    handshake::{Credential, LoggedIn, Login, LoginError},
+    scram::NONCE_OCTETS,
+    telemetry::labels::ConnectPhase,
+    tls::Stream,
+    wire::StartupMessage,
+};
+
+/// What is shown to the server.
+pub(super) enum Proof<'a> {
+    Nothing,
+    Password(&'a PasswordWay),
+    Token(TokenLogin),
+}
+
+/// Octets that a server says at once while it lets somebody in: about 500.
+const EXPECTED: usize = 2048;
+
+/// Logs in; what the server said beyond its first ReadyForQuery comes along.
+///
+/// Cancel safety: the connection is of no further use.
+pub(super) async fn log_in(
+    stream: &mut Stream,
+    startup: &StartupMessage,
+    proof: &Proof<'_>,
+) -> Result<(LoggedIn, Vec<u8>), ConnectFailure> {
+    let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+    let kept = proof.keys();
+    let mut login = Login::new(startup, proof.credential(), stream.server_end_point(), nonce());
+    if let Some(keys) = &kept {
+        login = login.with_keys(keys);
+    }
+    let mut unread = Vec::with_capacity(EXPECTED);
+    loop {
+        if let Some(output) = login.poll_output() {
+            let output = zeroize::Zeroizing::new(output);
+            stream.write_all(&output).await.map_err(broken)?;
+            stream.flush().await.map_err(broken)?;
+        }
+        if stream.read_buf(&mut unread).await.map_err(broken)? == 0 {
+            return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let taken = login.on_octets(&unread).map_err(|error| proof.failure(error))?;
+        unread.drain(..taken.octets);
+        if let Some(mut logged_in) = taken.outcome {
+            if let (Proof::Password(way), Some(keys)) = (proof, logged_in.keys.take()) {
+                way.keep(keys);
+            }
+            return Ok((logged_in, unread));
+        }
+    }
+}
+
+fn nonce() -> [u8; NONCE_OCTETS] {
+    let mut nonce = [0; NONCE_OCTETS];
+    aws_lc_rs::rand::fill(&mut nonce).expect("the system's random generator does not fail");
+    nonce
+}
+
+// === impl Proof ===
+
+impl Proof<'_> {
+    fn credential(&self) -> Credential<'_> {
+        match self {
+            Self::Nothing => Credential::None,
+            Self::Password(way) => Credential::Password(way.password()),
+            Self::Token(login) => Credential::Token(login.reveal()),
+        }
+    }
+
+    fn keys(&self) -> Option<std::sync::Arc<crate::scram::Keys>> {
+        match self {
+            Self::Password(way) => way.keys(),
+            Self::Nothing | Self::Token(_) => None,
+        }
+    }
+
+    fn failure(&self, error: LoginError) -> ConnectFailure {
+        let LoginError::Refused(said) = error else { return ConnectFailure::Login(error) };
+        let (shown, token) = match self {
+            Self::Nothing => (Shown::Nothing, None),
+            Self::Password(_) => (Shown::Password, None),
+            Self::Token(login) => (Shown::Token, Some(login.token().clone())),
+        };
+        ConnectFailure::Refused(Box::new(Refused { said, shown, token }))
+    }
+}

@@ -1,0 +1,87 @@
+//! How long the stages of a connect took, and which one is under way.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::telemetry::labels::{ConnectPhase, Word};
+
+/// How long each stage took; zero for a stage that was not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durations([Duration; ConnectPhase::ALL.len()]);
+
+/// Where a connect stands: written by what connects, read by what waits for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU8>);
+
+/// A stopwatch over the stages of one connect.
+pub(super) struct Stages {
+    progress: Progress,
+    durations: Durations,
+    current: ConnectPhase,
+    since: Instant,
+}
+
+// === impl Durations ===
+
+impl Durations {
+    /// How long `phase` took.
+    #[must_use]
+    pub fn of(&self, phase: ConnectPhase) -> Duration {
+        self.0.get(phase.index()).copied().unwrap_or_default()
+    }
+
+    /// The stages that took any time.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnectPhase, Duration)> + '_ {
+        ConnectPhase::ALL.iter().copied().zip(self.0).filter(|(_, took)| !took.is_zero())
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// The stage under way; `None` while the connect waits for its turn.
+    pub(super) fn phase(&self) -> Option<ConnectPhase> {
+        let index = usize::from(self.0.load(Ordering::Relaxed)).checked_sub(1)?;
+        ConnectPhase::ALL.get(index).copied()
+    }
+
+    fn enter(&self, phase: ConnectPhase) {
+        self.0.store(u8::try_from(phase.index() + 1).unwrap_or(u8::MAX), Ordering::Relaxed);
+    }
+}
+
+// === impl Stages ===
+
+impl Stages {
+    pub(super) fn start(progress: &Progress) -> Self {
+        let current = ConnectPhase::Resolve;
+        progress.enter(current);
+        Self { progress: progress.clone(), durations: Durations::default(), current, since: Instant::now() }
+    }
+
+    /// Ends the current stage and begins `phase`.
+    pub(super) fn enter(&mut self, phase: ConnectPhase) {
+        self.stop();
+        self.current = phase;
+        self.progress.enter(phase);
+    }
+
+    /// Ends the last stage.
+    pub(super) fn end(mut self) -> Durations {
+        self.stop();
+        self.durations
+    }
+
+    fn stop(&mut self) {
+        let now = Instant::now();
+        if let Some(duration) = self.durations.0.get_mut(self.current.index()) {
+            *duration += now - self.since;
+        }
+        self.since = now;
+    }
+}

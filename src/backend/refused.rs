@@ -1,0 +1,128 @@
+//! A server's own refusal of a login.
+
+use std::{borrow::Cow, fmt};
+
+use crate::{
+    blame::Blame,
+    credentials::Token,
+    handshake::{self, Method},
+    wire::{Fault, SqlState},
+};
+
+/// An ErrorResponse instead of a login, and what was tried.
+pub struct Refused {
+    /// The ErrorResponse as it came, which is forwarded as it is, and the method that was asked for before.
+    pub said: handshake::Refused,
+    /// What was shown.
+    pub shown: Shown,
+    /// The token that was shown.
+    pub(super) token: Option<Token>,
+}
+
+/// What was shown to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// A minted token.
+    Token,
+    /// A configured password.
+    Password,
+    /// Nothing.
+    Nothing,
+}
+
+/// Octets of a server's message that go into our own log.
+const WORDS_MAX: usize = 500;
+
+// === impl Refused ===
+
+impl Refused {
+    /// Its SQLSTATE.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.said.fault().sqlstate()
+    }
+
+    /// Whether it is about who we are (class 28), not about the database or the server's state.
+    #[must_use]
+    pub fn is_authorization(&self) -> bool {
+        self.is_class("28")
+    }
+
+    fn is_class(&self, class: &str) -> bool {
+        self.sqlstate().is_some_and(|state| state.class() == class)
+    }
+
+    /// A server has to see a token in the clear to check it: SCRAM is asked of users for whom it has a password stored.
+    fn token_cannot_answer(&self) -> bool {
+        self.shown == Shown::Token
+            && matches!(self.said.method(), Some(Method::ScramSha256 | Method::ScramSha256Plus))
+    }
+
+    /// Whose fault it is.
+    pub(super) fn blame(&self) -> Blame {
+        if self.is_authorization() {
+            return Blame::Credentials;
+        }
+        match self.sqlstate().map(|state| state.class().to_owned()).as_deref() {
+            // No such database, no privilege, a start-up option that the server does not take.
+            Some("3D" | "42" | "22") => Blame::Client,
+            _ => Blame::Endpoint,
+        }
+    }
+
+    /// What an operator can do about it.
+    pub(super) fn remedy(&self) -> Option<Cow<'static, str>> {
+        if self.token_cannot_answer() {
+            return Some(
+                "the server checks a stored password for this user, not a token: create the user as an IAM user, and set \
+                 `alloydb.iam_authentication=on` on this instance (each instance has its own)"
+                    .into(),
+            );
+        }
+        if self.is_authorization() {
+            return Some(match self.shown {
+                Shown::Token => "the token may be expired, of too small a scope (`alloydb.login` or `cloud-platform`), or \
+                     another principal's than this database user; its principal needs `alloydb.users.login`"
+                    .into(),
+                Shown::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
+                Shown::Nothing => "the server wants a password: set the endpoint's `login`".into(),
+            });
+        }
+        Some(match self.sqlstate()?.as_str() {
+            "53300" => "the server's `max_connections` is used up".into(),
+            "57P03" => "the server is starting up, shutting down or recovering: wait".into(),
+            "3D000" => "the client asked for a database that does not exist on this endpoint".into(),
+            "42501" => "grant this user the privilege to connect to the database".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&words(&self.said.fault()))?;
+        match self.said.method() {
+            Some(method) if self.token_cannot_answer() => {
+                write!(f, "; the server asked for {method}, which a token cannot answer")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.said)
+    }
+}
+
+/// A server's message and SQLSTATE, fit for a line of our log.
+pub(crate) fn words(fault: &Fault<'_>) -> String {
+    let message = fault.message();
+    let mut words: String =
+        message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
+    if let Some(state) = fault.sqlstate() {
+        words.push_str(&format!(" (SQLSTATE {state})"));
+    }
+    words
+}

@@ -1,0 +1,6 @@
+//! Dialing and logging in against scripted servers on loopback.
+
+mod dial;
+mod login;
+mod script;
+mod stack;
