@@ -1,5 +1,97 @@
 //! Looks at every endpoint and keeps the topology snapshot: its only writer.
+//!
+//! One task for each endpoint logs in through the same connector as sessions do, so that "up" means "a login works", and
+//! asks on a connection of its own what the server is and how far its WAL has come. Where no login is configured it
+//! knocks: a server that answers a StartupMessage, be it with a refusal, is up. One more task, the keeper, folds what is
+//! seen into the next [`Snapshot`].
+//!
+//! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself. Refuses to
+//! know: routes and sessions, and what others do about a [`Change`].
 
+mod check;
+mod evidence;
+mod keeper;
+mod knock;
+mod prober;
+mod questions;
 mod settings;
 
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    backend::EndpointHandle,
+    live::{Live, live},
+    tasks::Tasks,
+    telemetry::TopologyMetrics,
+    topology::{Change, Snapshot, WriterTrail},
+};
+
+pub use evidence::{Evidence, EvidenceSink};
+use keeper::{Keeper, Message};
 pub use settings::ProbeSettings;
+
+/// The probe at work. It ends when this and every [`EvidenceSink`] is gone.
+pub struct Probe {
+    snapshot: Live<Snapshot>,
+    inbox: mpsc::Sender<Message>,
+}
+
+/// Observations and evidence that may wait for the keeper; it folds a hundred thousand in a second.
+const INBOX: usize = 1024;
+
+// === impl Probe ===
+
+impl Probe {
+    /// Starts to look at `endpoints`, on the current runtime, as tasks of `tasks`. Every change is logged, counted and
+    /// given to `report` together with the snapshot that shows it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(
+        endpoints: &[EndpointHandle],
+        settings: ProbeSettings,
+        metrics: TopologyMetrics,
+        tasks: &Tasks,
+        report: impl FnMut(&Change, &Snapshot) + Send + 'static,
+    ) -> Self {
+        let (inbox, told) = mpsc::channel(INBOX);
+        let first = Snapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+        let (publisher, snapshot) = live(first.clone());
+        let mut keeper = Keeper {
+            publisher,
+            snapshot: first,
+            settings: settings.clone(),
+            metrics,
+            report,
+            inbox: inbox.downgrade(),
+            probers: HashMap::new(),
+            started: 0,
+            trail: WriterTrail::default(),
+        };
+        keeper.configure(endpoints, settings);
+        tasks.spawn("topology keeper", keeper.run(told));
+        Self { snapshot, inbox }
+    }
+
+    /// The picture, always the newest.
+    #[must_use]
+    pub fn snapshot(&self) -> Live<Snapshot> {
+        self.snapshot.clone()
+    }
+
+    /// Where traffic hands in what it notices.
+    #[must_use]
+    pub fn evidence(&self) -> EvidenceSink {
+        EvidenceSink { inbox: self.inbox.clone() }
+    }
+
+    /// Looks at `endpoints` from now on. What is known of an endpoint whose declaration is the same is kept, and one whose
+    /// handle is the same is not even disturbed.
+    ///
+    /// Cancel safety: when dropped half-way, nothing has changed.
+    pub async fn reconfigure(&self, endpoints: Vec<EndpointHandle>, settings: ProbeSettings) {
+        self.inbox.send(Message::Configure { endpoints, settings }).await.ok();
+    }
+}

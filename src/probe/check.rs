@@ -1,0 +1,98 @@
+//! One question and its answer, on a connection that is logged in.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::questions::Questions;
+use crate::{
+    backend::fault_words,
+    topology::Answer,
+    wire::{self, DecodeError, Frame, FrameError, Speaker, SqlState, backend::Message, tag},
+};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckError {
+    /// The server would not answer; the connection is as good as before.
+    #[error("the probe's query was refused: {words}")]
+    Refused {
+        /// The server's SQLSTATE.
+        sqlstate: Option<SqlState>,
+        /// Its words.
+        words: String,
+    },
+    /// The connection broke.
+    #[error("the probe's connection broke")]
+    Broken(#[source] io::Error),
+    /// The server sent no frame.
+    #[error("the answer to the probe's query is not PostgreSQL's protocol")]
+    Frame(#[source] FrameError),
+    /// The server sent something else than was asked for.
+    #[error("the answer to the probe's query cannot be read")]
+    Answer(#[source] DecodeError),
+    /// The server had nothing to say.
+    #[error("the probe's query was not answered")]
+    Nothing,
+}
+
+/// Octets of an answer at most: it is one short row.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Asks, and reads up to ReadyForQuery.
+///
+/// Cancel safety: a connection on which it was dropped is of no further use.
+pub(super) async fn ask(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    questions: Questions,
+) -> Result<Answer, CheckError> {
+    let mut query = Vec::new();
+    wire::frame(&mut query, tag::frontend::QUERY, |body| {
+        body.extend_from_slice(questions.sql().as_bytes());
+        body.push(0);
+    });
+    connection.write_all(&query).await.map_err(CheckError::Broken)?;
+    connection.flush().await.map_err(CheckError::Broken)?;
+
+    let mut unread = Vec::with_capacity(1024);
+    let mut result = Err(CheckError::Nothing);
+    let mut read = 0;
+    loop {
+        let mut taken = 0;
+        while let Some(frame) = Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default())
+            .map_err(CheckError::Frame)?
+        {
+            taken += frame.octets().len();
+            match Message::decode(&frame).map_err(CheckError::Answer)? {
+                Message::DataRow => result = questions.read(frame.body()).map_err(CheckError::Answer),
+                Message::ErrorResponse(fault) => {
+                    result =
+                        Err(CheckError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
+                }
+                Message::ReadyForQuery(_) => return result,
+                _ => {}
+            }
+        }
+        unread.drain(..taken);
+        match connection.read_buf(&mut unread).await.map_err(CheckError::Broken)? {
+            // A server that ends says why first: that is worth more than the end.
+            0 if matches!(result, Err(CheckError::Refused { .. })) => return result,
+            0 => return Err(CheckError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            octets => read += octets,
+        }
+        if read > ANSWER_MAX {
+            return Err(CheckError::Answer(DecodeError::Trailing(read - ANSWER_MAX)));
+        }
+    }
+}
+
+// === impl CheckError ===
+
+impl CheckError {
+    /// Whether the server took offence at a function or setting, so that a smaller question may do.
+    pub(super) fn is_about_the_question(&self) -> bool {
+        let Self::Refused { sqlstate: Some(state), .. } = self else { return false };
+        // Access rule or missing function, not supported, object not in the state for it.
+        matches!(state.class(), "42" | "0A" | "55")
+    }
+}

@@ -1,0 +1,64 @@
+//! A look at a server that we have no login for: does it speak PostgreSQL?
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::{
+    backend::fault_words,
+    wire::{Fault, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
+};
+
+/// Why nobody is at home.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KnockError {
+    /// The server says that it cannot serve.
+    #[error("the server says: {0}")]
+    CannotServe(String),
+    /// The connection broke.
+    #[error("the connection broke before the server said anything")]
+    Broken(#[source] io::Error),
+    /// Something else than a PostgreSQL server answered.
+    #[error("the answer is not PostgreSQL's protocol")]
+    Frame(#[source] FrameError),
+    /// A message that no server begins with.
+    #[error("the server began with message `{}`", .0.escape_ascii())]
+    Odd(u8),
+}
+
+/// Whom the server is asked to let in. Nobody needs to have made that user: being refused is an answer.
+const USER: &str = "gatekeeper";
+
+/// Octets of the first message at most.
+const MESSAGE_MAX: usize = 64 << 10;
+
+/// Says who is there, and listens to the first word of the answer.
+pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), KnockError> {
+    let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
+    startup.set("user", USER);
+    startup.set("database", "postgres");
+    let mut packet = Vec::new();
+    startup.write(&mut packet);
+    connection.write_all(&packet).await.map_err(KnockError::Broken)?;
+    connection.flush().await.map_err(KnockError::Broken)?;
+    let mut unread = Vec::with_capacity(1024);
+    loop {
+        if let Some(frame) = Frame::read(Speaker::Server, &unread).map_err(KnockError::Frame)? {
+            return match frame.tag() {
+                tag::backend::AUTHENTICATION | tag::backend::NEGOTIATE_PROTOCOL_VERSION => Ok(()),
+                tag::backend::ERROR_RESPONSE => judge(&Fault::new(frame.body())),
+                other => Err(KnockError::Odd(other)),
+            };
+        }
+        let octets = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
+        if octets == 0 || unread.len() > MESSAGE_MAX {
+            return Err(KnockError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// A server that refuses this user, or has no more room, is alive; one that starts up or shuts down cannot serve.
+fn judge(fault: &Fault<'_>) -> Result<(), KnockError> {
+    let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
+    if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }
+}

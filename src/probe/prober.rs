@@ -1,0 +1,221 @@
+//! Looks at one endpoint, again and again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+
+use super::{
+    ProbeSettings,
+    check::{CheckError, ask},
+    keeper::Message,
+    knock::knock,
+    questions::Questions,
+};
+use crate::{
+    backend::{Backend, ConnectError, ConnectRequest, EndpointHandle, ProbeLogin},
+    blame::Chain,
+    telemetry::labels::Outcome as Counted,
+    topology::{Observation, Outcome},
+    wire::{self, ProtocolVersion, StartupMessage, tag},
+};
+
+/// Looks at one endpoint.
+pub(super) struct Prober {
+    id: u64,
+    endpoint: EndpointHandle,
+    settings: ProbeSettings,
+    inbox: mpsc::WeakSender<Message>,
+    wake: Arc<Notify>,
+    kept: Option<Kept>,
+    questions: Questions,
+    failures: u32,
+}
+
+/// A connection that is asked again.
+struct Kept {
+    backend: Backend,
+    since: Instant,
+}
+
+/// How long a connection is asked again: then a login has to prove that logins work, and a balancer may show another
+/// node.
+const RELOGIN: Duration = Duration::from_secs(30);
+
+/// Between two looks at an endpoint without a login of ours: each is a new connection, and a line in the server's log.
+const KNOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Between two looks at least, however much evidence comes in.
+const GAP: Duration = Duration::from_millis(200);
+
+/// How much longer than usual it is waited while looks fail, at most.
+const BACKOFF: u32 = 5;
+
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+// === impl Prober ===
+
+impl Prober {
+    pub(super) const fn new(
+        id: u64,
+        endpoint: EndpointHandle,
+        settings: ProbeSettings,
+        inbox: mpsc::WeakSender<Message>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self { id, endpoint, settings, inbox, wake, kept: None, questions: Questions::All, failures: 0 }
+    }
+
+    /// Looks until nobody wants to know any more.
+    pub(super) async fn run(mut self) {
+        loop {
+            let began = Instant::now();
+            let (asked_at, outcome) = match timeout(self.settings.timeout, self.look()).await {
+                Ok(seen) => seen,
+                Err(_elapsed) => {
+                    // Whatever it was waiting for is of no further use.
+                    self.kept = None;
+                    let limit = self.settings.timeout;
+                    (began, Outcome::Failed(format!("no answer to the probe within {limit:?}").into()))
+                }
+            };
+            let ended_at = Instant::now();
+            let failed = matches!(outcome, Outcome::Failed(_));
+            self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+            let counted = if failed { Counted::Error } else { Counted::Ok };
+            self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
+            let endpoint = self.endpoint.name().clone();
+            let observation = Observation { endpoint, asked_at, ended_at, outcome };
+            let Some(inbox) = self.inbox.upgrade() else { return };
+            if inbox.send(Message::Observed { prober: self.id, observation }).await.is_err() {
+                return;
+            }
+            drop(inbox);
+            self.pause().await;
+        }
+    }
+
+    /// Waits for the next look: its time, or evidence.
+    async fn pause(&self) {
+        sleep(GAP).await;
+        let usual = match (&self.endpoint.settings().probe_login, self.failures) {
+            (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
+            _ => self.settings.interval,
+        };
+        // Until it counts as down, a failing endpoint is looked at as often as ever.
+        let backoff = self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(BACKOFF);
+        let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random()).saturating_sub(GAP);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.wake.notified() => {}
+        }
+    }
+
+    /// One look: what came of it, and when the server was asked.
+    async fn look(&mut self) -> (Instant, Outcome) {
+        let endpoint = self.endpoint.clone();
+        match &endpoint.settings().probe_login {
+            Some(login) => self.question(login).await,
+            None => (Instant::now(), self.knock().await),
+        }
+    }
+
+    async fn question(&mut self, login: &ProbeLogin) -> (Instant, Outcome) {
+        if let Some(mut kept) = self.kept.take_if(|kept| kept.since.elapsed() < RELOGIN) {
+            let asked_at = Instant::now();
+            // A connection that broke says little (its server may have been restarted long ago): a new one will tell.
+            if let Ok(answer) = self.ask(&mut kept.backend).await {
+                self.kept = Some(kept);
+                return (asked_at, Outcome::Answered(answer));
+            }
+        }
+        let connecting = self.endpoint.connect(request(login)).await;
+        let asked_at = Instant::now();
+        let mut backend = match connecting {
+            Ok(backend) => backend,
+            Err(error) if is_saturation(&error) => return (asked_at, Outcome::Alive),
+            Err(error) => return (asked_at, failed(&error)),
+        };
+        if let Some(old) = self.kept.take() {
+            farewell(old.backend).await;
+        }
+        match self.ask(&mut backend).await {
+            Ok(answer) => {
+                self.kept = Some(Kept { backend, since: asked_at });
+                (asked_at, Outcome::Answered(answer))
+            }
+            Err(error) => (asked_at, failed(&error)),
+        }
+    }
+
+    /// Asks, and asks for less from then on when the server takes offence.
+    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, CheckError> {
+        match ask(&mut backend.stream, self.questions).await {
+            Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
+                tracing::info!(
+                    endpoint = %self.endpoint.name(), error = %error,
+                    "the probe asks this server for its role alone: positions stay unknown"
+                );
+                self.questions = Questions::Role;
+                ask(&mut backend.stream, self.questions).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn knock(&self) -> Outcome {
+        let mut dialed = match self.endpoint.dial_for_probe().await {
+            Ok(dialed) => dialed,
+            Err(error) => return failed(&error),
+        };
+        match knock(&mut dialed.stream).await {
+            Ok(()) => Outcome::Alive,
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn request(login: &ProbeLogin) -> ConnectRequest {
+    let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
+    startup.set("user", login.user.as_str());
+    startup.set("database", login.database.as_str());
+    startup.set("application_name", "gatekeeper probe");
+    startup.set("client_encoding", "UTF8");
+    ConnectRequest { user: login.user.clone(), startup }
+}
+
+/// A server that has no room for one more connection is busy, not ill.
+fn is_saturation(error: &ConnectError) -> bool {
+    let sqlstate = error.refused().and_then(|refused| refused.sqlstate());
+    sqlstate.is_some_and(|state| state.class() == "53")
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
+    Outcome::Failed(Chain(error).to_string().into())
+}
+
+/// Takes leave, so that the server's log does not speak of a lost connection.
+async fn farewell(mut backend: Backend) {
+    let mut terminate = Vec::new();
+    wire::frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
+    let leave = async {
+        backend.stream.write_all(&terminate).await?;
+        backend.stream.shutdown().await
+    };
+    timeout(FAREWELL, leave).await.ok();
+}
+
+/// In 0..1.
+fn random() -> f64 {
+    let mut octets = [0; 4];
+    // Jitter may do without randomness; nothing else hangs on it.
+    _ = aws_lc_rs::rand::fill(&mut octets);
+    f64::from(u32::from_le_bytes(octets)) / (f64::from(u32::MAX) + 1.0)
+}

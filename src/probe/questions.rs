@@ -1,0 +1,164 @@
+//! What a server is asked about itself, and how its answer is read.
+
+use std::net::IpAddr;
+
+use crate::{
+    topology::{Answer, NodeId, ObservedRole},
+    wire::{DecodeError, Reader},
+};
+
+/// How much a server is asked. Every ordinary user may ask all of it of PostgreSQL; where a service took a function
+/// away, the rest has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Questions {
+    /// Role, read-only state, WAL position, timeline, node.
+    All,
+    /// Role and read-only state.
+    Role,
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// The query: one row, one round trip.
+    ///
+    /// A function that is refused on the wrong side of a promotion stands behind CASE. The timeline is asked of a
+    /// primary alone: on a standby it takes privileges to learn it.
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::All => {
+                "SELECT pg_is_in_recovery(), \
+                 current_setting('transaction_read_only'), \
+                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
+                 CASE WHEN pg_is_in_recovery() THEN NULL \
+                 ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, \
+                 (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, \
+                 host(inet_server_addr()), \
+                 inet_server_port()"
+            }
+            Self::Role => "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')",
+        }
+    }
+
+    /// Reads the DataRow that answers it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is another row than was asked for.
+    pub(super) fn read(self, row: &[u8]) -> Result<Answer, DecodeError> {
+        let mut columns = Columns::of(row)?;
+        let role = match columns.next()? {
+            Some("t") => ObservedRole::Standby,
+            Some("f") => ObservedRole::Primary,
+            _ => return Err(DecodeError::Invalid("answer to pg_is_in_recovery()")),
+        };
+        let read_only = columns.next()? == Some("on");
+        let mut answer = Answer { role, read_only, lsn: None, timeline: None, node: None };
+        if self == Self::All {
+            answer.lsn = columns.next()?.and_then(lsn);
+            answer.timeline = columns.next()?.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+            let started = columns.next()?.and_then(|micros| micros.parse().ok());
+            let address = columns.next()?.and_then(|text| text.parse::<IpAddr>().ok());
+            let port = columns.next()?.and_then(|text| text.parse().ok());
+            answer.node = started.map(|started_us| NodeId { started_us, address, port });
+        }
+        Ok(answer)
+    }
+}
+
+/// `16/B374D848` as a number of octets.
+fn lsn(text: &str) -> Option<u64> {
+    let (high, low) = text.split_once('/')?;
+    let part = |hex| u32::from_str_radix(hex, 16).ok().map(u64::from);
+    Some(part(high)? << 32 | part(low)?)
+}
+
+/// The columns of a DataRow in text format.
+struct Columns<'a> {
+    reader: Reader<'a>,
+    left: i16,
+}
+
+// === impl Columns ===
+
+impl<'a> Columns<'a> {
+    fn of(row: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(row);
+        let left = reader.i16()?;
+        Ok(Self { reader, left })
+    }
+
+    /// The next column; `None` is NULL.
+    fn next(&mut self) -> Result<Option<&'a str>, DecodeError> {
+        if self.left <= 0 {
+            return Err(DecodeError::Short);
+        }
+        self.left -= 1;
+        match usize::try_from(self.reader.i32()?) {
+            Err(_negative) => Ok(None),
+            Ok(octets) => std::str::from_utf8(self.reader.octets(octets)?)
+                .map(Some)
+                .map_err(|_| DecodeError::Invalid("text")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(columns: &[Option<&str>]) -> Vec<u8> {
+        let mut row = i16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
+        for column in columns {
+            match column {
+                None => row.extend((-1_i32).to_be_bytes()),
+                Some(text) => {
+                    row.extend(i32::try_from(text.len()).unwrap().to_be_bytes());
+                    row.extend(text.as_bytes());
+                }
+            }
+        }
+        row
+    }
+
+    #[test]
+    fn a_primary_and_a_standby_are_read_in_full() {
+        let primary = row(&[
+            Some("f"),
+            Some("off"),
+            Some("16/B374D848"),
+            Some("00000002"),
+            Some("1700000000123456"),
+            Some("10.0.0.1"),
+            Some("5432"),
+        ]);
+        let answer = Questions::All.read(&primary).unwrap();
+        assert_eq!(
+            answer,
+            Answer {
+                role: ObservedRole::Primary,
+                read_only: false,
+                lsn: Some(0x16_B374_D848),
+                timeline: Some(2),
+                node: Some(NodeId {
+                    started_us: 1_700_000_000_123_456,
+                    address: Some("10.0.0.1".parse().unwrap()),
+                    port: Some(5432),
+                }),
+            }
+        );
+        let standby = row(&[Some("t"), Some("on"), None, None, Some("7"), None, None]);
+        let answer = Questions::All.read(&standby).unwrap();
+        assert_eq!((answer.role, answer.read_only, answer.lsn), (ObservedRole::Standby, true, None));
+        assert_eq!(answer.node, Some(NodeId { started_us: 7, address: None, port: None }));
+    }
+
+    #[test]
+    fn a_row_that_was_not_asked_for_is_an_error() {
+        for broken in [vec![], row(&[]), row(&[None, Some("on")]), row(&[Some("t")])] {
+            assert!(Questions::Role.read(&broken).is_err(), "{broken:?}");
+        }
+        let mut cut = row(&[Some("t"), Some("on")]);
+        cut.pop();
+        assert!(Questions::Role.read(&cut).is_err());
+    }
+}
