@@ -1,0 +1,100 @@
+"""What became of a suite on both sides, and the comparison."""
+
+import difflib
+import shutil
+from pathlib import Path
+
+
+class Problem(Exception):
+    """A suite that could not be run at all: nothing was compared."""
+
+
+class Outcome:
+    """The results of one suite: for each test what the direct run and the other one said."""
+
+    def __init__(self, direct: dict[str, str], through: dict[str, str], noun: str):
+        if not direct:
+            raise Problem("the direct run had no result")
+        self.direct, self.through, self.noun = direct, through, noun
+        names = sorted(direct.keys() | through.keys())
+        self.differing = [name for name in names if direct.get(name) != through.get(name)]
+        self.excused: dict[str, str] = {}
+        self.unsteady: list[str] = []
+
+    def settle(self, again, limit: int = 10):
+        """Runs each test that differs again, on both sides: `again(test)` returns both verdicts.
+
+        A test is alike once each side has given every verdict of the other: then the verdict is a matter of luck, direct
+        as well. One that fails through the proxy alone, or cannot succeed there, still differs after `limit` turns.
+        """
+        if len(self.differing) > 20:
+            return
+        for name in list(self.differing):
+            direct, through = {self.direct.get(name, "")}, {self.through.get(name, "")}
+            for _ in range(limit):
+                for seen, verdict in zip((direct, through), again(name)):
+                    seen.add(verdict)
+                if direct == through:
+                    self.differing.remove(name)
+                    self.unsteady.append(name)
+                    break
+
+    def excuse(self, known: dict[str, str]):
+        """Takes out the differences that are known to be unavoidable."""
+        self.excused = {name: known[name] for name in self.differing if name in known}
+        self.differing = [name for name in self.differing if name not in known]
+
+    @property
+    def alike(self) -> bool:
+        return not self.differing
+
+    def summary(self) -> str:
+        words = f"{len(self.direct)} {self.noun}: "
+        words += "all alike" if self.alike else f"{len(self.differing)} DIFFER"
+        counts = self.counts()
+        words += f" ({counts})" if counts else ""
+        words += f", {len(self.unsteady)} unsteady on both sides" if self.unsteady else ""
+        return words + (f", {len(self.excused)} excused" if self.excused else "")
+
+    def counts(self) -> str:
+        """How the direct run ended, where results are verdicts and not texts."""
+        verdicts = sorted(set(self.direct.values()))
+        if any("\n" in verdict or len(verdict) > 20 for verdict in verdicts):
+            return ""
+        return ", ".join(f"{list(self.direct.values()).count(verdict)} {verdict}" for verdict in verdicts)
+
+    def details(self) -> list[str]:
+        lines = [f"{name}: {reason}" for name, reason in self.excused.items()]
+        lines += [f"{name}: unsteady, direct as well" for name in self.unsteady]
+        for name in self.differing[:20]:
+            lines += self._detail(name)
+        if len(self.differing) > 20:
+            lines.append(f"… and {len(self.differing) - 20} more")
+        return lines
+
+    def keep(self, folder: Path):
+        """Writes both sides of what differs below `folder`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        for side, results in (("direct", self.direct), ("through", self.through)):
+            for name in self.differing:
+                path = folder / side / name.replace("/", "_")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(results.get(name, "(no result)\n"))
+
+    def _detail(self, name: str) -> list[str]:
+        direct, through = self.direct.get(name, "(no result)"), self.through.get(name, "(no result)")
+        if "\n" not in direct + through:
+            return [f"{name}: direct {direct}, through {through}"]
+        diff = difflib.unified_diff(direct.splitlines(), through.splitlines(), "direct", "through", "", "", 1, "")
+        return [f"{name}:"] + [f"  {line[:160]}" for line, _ in zip(diff, range(12))]
+
+
+def known_differences(file: Path) -> dict[str, dict[str, str]]:
+    """Reads `suite test: reason` lines."""
+    known: dict[str, dict[str, str]] = {}
+    for line in file.read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            place, reason = line.split(": ", 1)
+            suite, test = place.split(" ", 1)
+            known.setdefault(suite, {})[test] = reason
+    return known

@@ -1,0 +1,132 @@
+"""What stands between a client and the server: nothing, Gatekeeper, the bare relay, or a relay that garbles."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .tls import Tls
+from .workspace import ROOT, Workspace, free_port, listens, stop, until
+
+GARBLER = Path(__file__).with_name("garbler.py")
+
+
+def binary(name: str, profile: str) -> Path:
+    """Builds a program of this repository and tells where it is."""
+    package = "gatekeeper" if name == "gatekeeper" else "bare-relay"
+    command = ["cargo", "build", "--locked", "--quiet", "--package", package, "--bin", name, "--profile", profile]
+    subprocess.run(command, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / ("debug" if profile == "dev" else profile) / name
+
+
+class Middle:
+    """One process in the middle; `port` is where clients go. Each leg is plain unless it is given a certificate."""
+
+    def __init__(
+        self, workspace: Workspace, server_port: int, *, client_tls: Tls | None = None, server_tls: Tls | None = None
+    ):
+        self.workspace = workspace
+        self.server_port = server_port
+        self.client_tls = client_tls
+        self.server_tls = server_tls
+        self.port = free_port()
+        self.process = None
+
+    def words(self) -> list:
+        raise NotImplementedError
+
+    def environment(self) -> dict:
+        return dict(os.environ)
+
+    def start(self, wrapper=(), extra=None):
+        """Starts it, under `wrapper` when there is one, and waits until it accepts connections."""
+        log = self.workspace.path / f"{type(self).__name__.lower()}.log"
+        environment = self.environment() | (extra or {})
+        self.process = self.workspace.start([*wrapper, *self.words()], log=log, env=environment)
+
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise SystemExit(f"{self.words()[0]} ended at once:\n{log.read_text()[-4000:]}")
+            return listens(self.port)
+
+        until(30, ready, f"{type(self).__name__} accepts connections ({log})")
+
+    def stop(self):
+        if self.process:
+            stop(self.process)
+            self.process = None
+
+
+class Relay(Middle):
+    """The bare relay of the benches."""
+
+    def __init__(self, *args, profile="dev", workers: int | None = None, **options):
+        super().__init__(*args, **options)
+        self.program = binary("bare-relay", profile)
+        self.workers = workers
+
+    def words(self):
+        words = [self.program, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.server_port}"]
+        if self.workers:
+            words += ["--workers", self.workers]
+        if self.client_tls:
+            words += ["--cert", self.client_tls.cert, "--key", self.client_tls.key]
+        if self.server_tls:
+            words += ["--ca", self.server_tls.ca]
+        return words
+
+
+class Garbler(Middle):
+    """A relay that changes a word on its way: the suites must see it."""
+
+    def words(self):
+        return [sys.executable, GARBLER, self.port, self.server_port]
+
+
+class Gatekeeper(Middle):
+    """The program itself: one listener in session mode, one endpoint; what is not said is as shipped."""
+
+    def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, **options):
+        super().__init__(*args, **options)
+        self.program = binary("gatekeeper", profile)
+        self.admin_port = free_port()
+        self.workers = workers
+        self.login = login or '"passthrough"'
+        self.auth = auth or '{ method = "passthrough" }'
+
+    def words(self):
+        file = self.workspace.path / "gatekeeper.toml"
+        file.write_text(self.configuration())
+        return [self.program, "run", "--config", file]
+
+    def environment(self):
+        return {name: value for name, value in os.environ.items() if not name.startswith("GATEKEEPER_")}
+
+    def configuration(self) -> str:
+        client, server = self.client_tls, self.server_tls
+        mode = '{ mode = "verify-full", server_name = "localhost" }' if server else '{ mode = "disable" }'
+        lines = [
+            "[[cluster]]",
+            'name = "lab"',
+            f'ca_file = "{server.ca}"' if server else "",
+            "[[cluster.endpoint]]",
+            'name = "primary"',
+            'role = "primary"',
+            f'address = "127.0.0.1:{self.server_port}"',
+            f"tls = {mode}",
+            f"login = {self.login}",
+            "[[listener]]",
+            'name = "app"',
+            f'bind = "127.0.0.1:{self.port}"',
+            'route = "primary"',
+            f"auth = {self.auth}",
+            f'tls = {{ cert = "{client.cert}", key = "{client.key}" }}' if client else "",
+            "[admin]",
+            f'bind = "127.0.0.1:{self.admin_port}"',
+            f"[runtime]\nworkers = {self.workers}" if self.workers else "",
+        ]
+        return "\n".join(line for line in lines if line) + "\n"
+
+
+MIDDLES = {"gatekeeper": Gatekeeper, "relay": Relay, "garbler": Garbler}
