@@ -1,0 +1,49 @@
+"""Allocations per transaction in the steady state."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+from .common import Bench, pgbench, progress, table
+
+TITLE = "Allocations per transaction"
+SOURCE = Path(__file__).resolve().parents[1] / "tools/allocations.c"
+FEW, MANY = 2_000, 12_000
+
+
+def measure(bench: Bench) -> str:
+    counter = bench.workspace.path / "allocations.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", counter, SOURCE], check=True)
+    rows = []
+    for tls in (False, True):
+        server = bench.server(tls=tls)
+        proxies = bench.proxies(server.port, client_tls=tls, server_tls=tls)
+        for mode in ("simple", "extended", "prepared"):
+            cells = {name: _per_transaction(bench, counter, proxy, mode, tls) for name, proxy in proxies.items()}
+            rows.append([f"{'TLS' if tls else 'plain'}, {mode}", cells.get("relay", "–"), cells.get("gatekeeper", "–")])
+            progress(rows[-1])
+        server.stop()
+    return (
+        f"{table(['session mode, 1 client', 'relay', 'Gatekeeper'], rows)}\n\n"
+        f"Calls of malloc, calloc, realloc and their like by the whole process, counted by a preloaded library: a run of "
+        f"{MANY:,} transactions less one of {FEW:,}, so that logins cancel out, over the transactions between them. Work in "
+        "the background (probes, timers) is in it. Target: none.\n"
+    )
+
+
+def _per_transaction(bench: Bench, counter: Path, proxy, mode: str, tls: bool) -> str:
+    count = bench.workspace.path / "allocations"
+    count.write_bytes(bytes(8))
+    proxy.start(extra={"LD_PRELOAD": str(counter), "ALLOCATIONS_FILE": str(count)})
+
+    def spent(transactions: int) -> int:
+        before = struct.unpack("=Q", count.read_bytes())[0]
+        pgbench(proxy.port, "-n", "-S", "-M", mode, "-c", 1, "-t", transactions, tls=tls)
+        return struct.unpack("=Q", count.read_bytes())[0] - before
+
+    spent(FEW)
+    few, many = spent(FEW), spent(MANY)
+    proxy.stop()
+    if few == 0:
+        raise SystemExit("no allocation was counted: the preloaded library does not work here")
+    return f"{(many - few) / (MANY - FEW):.4f}"

@@ -1,0 +1,75 @@
+"""Resident memory per idle session."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lab.workspace import free_port, listens, until
+
+from .common import Bench, progress, resident_kib, table
+
+TITLE = "Resident memory per idle session"
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+SESSIONS = (1000, 5000)
+# Code that runs for the first time is read in, and pools fill: that is not a session's share.
+WARM = 100
+
+
+def measure(bench: Bench) -> str:
+    rows = []
+    for label, client_tls, server_tls in (
+        ("plain", False, False), ("TLS from clients", True, False), ("TLS on both legs", True, True),
+    ):
+        port = free_port()
+        words = [sys.executable, TOOLS / "quiet_server.py", port]
+        words += [bench.tls.cert, bench.tls.key] if server_tls else []
+        server = bench.workspace.start(words, log=bench.workspace.path / "quiet_server.log")
+        until(10, lambda: listens(port), "the quiet server listens")
+        cells = {}
+        for name, proxy in bench.proxies(port, client_tls=client_tls, server_tls=server_tls).items():
+            proxy.start()
+            cells[name] = _per_session(proxy, "tls" if client_tls else "plain")
+            proxy.stop()
+        server.kill()
+        server.wait()
+        rows.append([label] + [cell for name in ("relay", "gatekeeper") for cell in cells.get(name, ["–"] * 2)])
+        progress(rows[-1])
+    head = ["KiB", *(f"{name}, {count:,}" for name in ("relay", "Gatekeeper") for count in SESSIONS)]
+    return (
+        f"{table(head, rows)}\n\n"
+        f"Growth of `VmRSS` from {WARM} sessions to the number given, over the sessions in between: the client's share and "
+        "its backend's together. Each session has logged in and run one statement, and is idle. The server is a stand-in "
+        "that answers logins and statements and uses no memory of the proxy's (5,000 backends of PostgreSQL do not fit "
+        "the machine). Sockets are the kernel's memory and not in these numbers. Target: 6 KiB plain, 24 KiB with TLS "
+        "from clients, beside the backend's share.\n"
+    )
+
+
+def _per_session(proxy, kind: str) -> list[str]:
+    command = [sys.executable, str(TOOLS / "idle_clients.py"), str(proxy.port), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+
+        def at(count: int) -> int:
+            clients.stdin.write(f"{count}\n")
+            clients.stdin.flush()
+            if clients.stdout.readline().strip() != "idle":
+                raise SystemExit(f"{count} idle sessions could not be opened")
+            return _settled(proxy.process.pid)
+
+        base = at(WARM)
+        cells = [f"{(at(count) - base) / (count - WARM):.1f}" for count in SESSIONS]
+        clients.stdin.close()
+    return cells
+
+
+def _settled(pid: int) -> int:
+    """Its memory, once that has stopped changing."""
+    last = -1
+    for _ in range(40):
+        time.sleep(0.5)
+        now = resident_kib(pid)
+        if now == last:
+            break
+        last = now
+    return now
