@@ -1,8 +1,8 @@
 //! How much of a statement's text is written: nothing, a fingerprint, the text without its literals, or all of it.
 //!
-//! Promises: without `full`, no literal (a function's quoted body is one) and no comment reaches the log, whatever the statement is and
-//! whether or not it parses; passwords never do, not even with `full`; where that cannot be promised (the text cannot be
-//! scanned, its quoting is ambiguous, it is too long) a word says so and nothing is written.
+//! Promises: without `full`, no literal (a function's quoted body is one) and no comment reaches the log, whatever the
+//! statement is and whether or not it parses; passwords never do, not even with `full`; where that cannot be promised
+//! (the text cannot be scanned, its quoting is ambiguous, it is too long) a word says so and nothing is written.
 //!
 //! Literals are found by the server's own scanner. `pg_query::normalize` is not enough: it leaves the literals of
 //! utility statements (`EXECUTE p(4111…)`, `COPY … FROM PROGRAM '…'`, `COMMENT … IS '…'`, defaults) and all comments,
