@@ -4,10 +4,10 @@
 //! Sync; while it takes COPY data it ignores Sync and Flush. Both are in
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
-    report::{Report, StatementKind},
+    report::{Report, StatementKind, Text},
     texts::Texts,
 };
 use crate::wire::SqlState;
@@ -23,17 +23,11 @@ pub(super) struct Ledger {
 /// One request.
 pub(super) enum Owed {
     /// A Query or FunctionCall: ends with ReadyForQuery.
-    Whole {
-        kind: StatementKind,
-        started: Instant,
-        text: Option<Arc<[u8]>>,
-        rows: u64,
-        error: Option<SqlState>,
-    },
+    Whole { kind: StatementKind, started: Instant, text: Option<Text>, rows: u64, error: Option<SqlState> },
     /// An Execute of the portal: ends with its own answer.
     Execute { started: Instant, portal: Box<[u8]> },
     /// A Parse, kept only when texts are: the statement exists once the server says so.
-    Parse { statement: Box<[u8]>, text: Arc<[u8]> },
+    Parse { statement: Box<[u8]>, text: Text },
     /// A Bind, kept only when texts are.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// A Close, kept only when texts are.
@@ -112,7 +106,7 @@ impl Ledger {
             Owed::Execute { started, portal } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
-            Owed::Parse { text, .. } => (StatementKind::Prepare, now, Some(Arc::clone(text))),
+            Owed::Parse { text, .. } => (StatementKind::Prepare, now, Some(text.clone())),
             Owed::Bind { statement, .. } => {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }

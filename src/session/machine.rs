@@ -1,10 +1,10 @@
 //! The machine: octets of both sides in, how many may be forwarded out.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
     ledger::{Ledger, Owed},
-    report::{Report, StatementKind},
+    report::{Report, StatementKind, Text},
     texts::Texts,
 };
 use crate::wire::{
@@ -73,13 +73,13 @@ impl Session {
             }
             let Some(piece) = self.client.next(&unread[at..])? else { return Ok(at) };
             match &piece {
-                Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body()),
+                Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 Piece::Part(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
                         return Ok(at);
                     }
                     let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
-                    self.on_request(now, part.tag(), body);
+                    self.on_request(now, part.tag(), body, true);
                 }
                 Piece::Rest(_) => {}
             }
@@ -189,14 +189,14 @@ impl Session {
         self.keeper.is_some() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
     }
 
-    fn on_request(&mut self, now: Instant, tag: u8, body: &[u8]) {
+    fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
         use tag::frontend as f;
         let request = match tag {
             f::QUERY | f::FUNCTION_CALL => {
                 self.begun += 1;
                 let kind = if tag == f::QUERY { StatementKind::Query } else { StatementKind::FunctionCall };
                 let text = match &self.keeper {
-                    Some(keeper) if tag == f::QUERY => Some(cut(until_nul(body).0, keeper.limit)),
+                    Some(keeper) if tag == f::QUERY => Some(text(until_nul(body).0, keeper.limit, partial)),
                     _ => None,
                 };
                 Owed::Whole { kind, started: now, text, rows: 0, error: None }
@@ -213,7 +213,7 @@ impl Session {
                 return;
             }
             f::PARSE | f::BIND | f::CLOSE => {
-                match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit)) {
+                match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit, partial)) {
                     Some(step) => step,
                     None => return,
                 }
@@ -283,10 +283,12 @@ fn texts(keeper: Option<&Keeper>) -> Option<&Texts> {
 }
 
 /// What a Parse, Bind or Close is going to change about the texts, once the server agrees.
-fn step(tag: u8, body: &[u8], limit: usize) -> Option<Owed> {
+fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
     let (first, rest) = until_nul(body);
     Some(match tag {
-        tag::frontend::PARSE => Owed::Parse { statement: first.into(), text: cut(until_nul(rest).0, limit) },
+        tag::frontend::PARSE => {
+            Owed::Parse { statement: first.into(), text: text(until_nul(rest).0, limit, partial) }
+        }
         tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
         _ => {
             let (&which, name) = body.split_first()?;
@@ -303,6 +305,7 @@ fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn cut(text: &[u8], limit: usize) -> Arc<[u8]> {
-    text[..text.len().min(limit)].into()
+fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
+    let kept = &octets[..octets.len().min(limit)];
+    Text { octets: kept.into(), cut: partial || kept.len() < octets.len() }
 }

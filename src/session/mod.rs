@@ -17,4 +17,4 @@ mod texts;
 
 pub use machine::{Session, SessionOptions};
 pub use refusal::{Cause, Refusal};
-pub use report::{Report, StatementKind};
+pub use report::{Report, StatementKind, Text};

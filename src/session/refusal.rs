@@ -139,6 +139,14 @@ impl Refusal {
         .hint("Add the user to the endpoint's list of token users, or connect as one that is listed.")
     }
 
+    /// The client's proof is bound to one TLS channel, and a relayed login has two.
+    #[must_use]
+    pub fn channel_binding(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::INVALID_AUTHORIZATION, Blame::Policy, Cause::Authentication, message).hint(
+            "Connect with channel_binding=disable, or have the listener authenticate its clients itself.",
+        )
+    }
+
     /// No endpoint of the route can serve.
     #[must_use]
     pub fn no_endpoint(message: impl Into<Cow<'static, str>>) -> Self {

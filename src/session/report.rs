@@ -17,8 +17,17 @@ pub struct Report {
     pub rows: u64,
     /// Its error; the first one of a Query.
     pub error: Option<SqlState>,
-    /// Its text, cut at the limit given, when texts are kept.
-    pub text: Option<Arc<[u8]>>,
+    /// Its text, when texts are kept.
+    pub text: Option<Text>,
+}
+
+/// A statement's text, in the client's encoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The text, from its start.
+    pub octets: Arc<[u8]>,
+    /// There was more: beyond the limit, or beyond what was read at one time.
+    pub cut: bool,
 }
 
 /// How a statement was asked for.

@@ -1,6 +1,8 @@
 //! The texts behind prepared statements and portals, for the audit log; empty unless somebody wants them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
+
+use super::report::Text;
 
 /// Statements and portals remembered at the most; a client with more finds its oldest ones without a text.
 const REMEMBERED_MAX: usize = 4096;
@@ -8,12 +10,12 @@ const REMEMBERED_MAX: usize = 4096;
 /// Text by statement name and by portal name. Names are the client's octets, in whatever encoding it uses.
 #[derive(Default)]
 pub(super) struct Texts {
-    statements: HashMap<Box<[u8]>, Arc<[u8]>>,
-    portals: HashMap<Box<[u8]>, Arc<[u8]>>,
+    statements: HashMap<Box<[u8]>, Text>,
+    portals: HashMap<Box<[u8]>, Text>,
 }
 
 impl Texts {
-    pub(super) fn parsed(&mut self, statement: Box<[u8]>, text: Arc<[u8]>) {
+    pub(super) fn parsed(&mut self, statement: Box<[u8]>, text: Text) {
         remember(&mut self.statements, statement, text);
     }
 
@@ -30,16 +32,16 @@ impl Texts {
         if portal { &mut self.portals } else { &mut self.statements }.remove(name);
     }
 
-    pub(super) fn of_statement(&self, statement: &[u8]) -> Option<Arc<[u8]>> {
+    pub(super) fn of_statement(&self, statement: &[u8]) -> Option<Text> {
         self.statements.get(statement).cloned()
     }
 
-    pub(super) fn of_portal(&self, portal: &[u8]) -> Option<Arc<[u8]>> {
+    pub(super) fn of_portal(&self, portal: &[u8]) -> Option<Text> {
         self.portals.get(portal).cloned()
     }
 }
 
-fn remember(texts: &mut HashMap<Box<[u8]>, Arc<[u8]>>, name: Box<[u8]>, text: Arc<[u8]>) {
+fn remember(texts: &mut HashMap<Box<[u8]>, Text>, name: Box<[u8]>, text: Text) {
     if texts.len() >= REMEMBERED_MAX && !texts.contains_key(&name) {
         texts.clear();
     }
