@@ -112,11 +112,18 @@ impl Audit {
         self.level() == Some(AuditLevel::Statements)
     }
 
-    /// What a record needs of a statement's text; `None` when it needs nothing. Copies at most 32 KiB (or `max_text`).
+    /// Octets of a statement's text that are worth keeping for [`Audit::text`].
     #[must_use]
-    pub fn text(&self, statement: &[u8]) -> Option<QueryText> {
+    pub fn text_limit(&self) -> usize {
+        self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::PARSER_LIMIT))
+    }
+
+    /// What a record needs of a statement's text; `None` when it needs nothing. Copies at most 32 KiB (or
+    /// `max_text`). `cut` says that `statement` is only the beginning of it.
+    #[must_use]
+    pub fn text(&self, statement: &[u8], cut: bool) -> Option<QueryText> {
         let log = self.log.as_ref().filter(|log| log.settings.level == AuditLevel::Statements)?;
-        QueryText::capture(&log.settings, statement)
+        QueryText::capture(&log.settings, statement, cut)
     }
 
     /// Submits a record. With `on_full = "shed"`, or while there is room, the result is ready at once. Otherwise it waits
@@ -208,6 +215,14 @@ impl Log {
             }
             _ => Err(AuditUnavailable),
         }
+    }
+}
+
+impl Submit {
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn taken_at_once(&self) -> bool {
+        self.waiting.is_none()
     }
 }
 

@@ -146,7 +146,7 @@ fn statement(audit: &Audit, text: &str, sqlstate: Option<&str>) -> Record {
         session: session(),
         server: server(),
         route: Some(Route { decision: "read-pool", reason: "listener" }),
-        text: audit.text(text.as_bytes()),
+        text: audit.text(text.as_bytes(), false),
         operation: Some("SELECT".into()),
         duration: Duration::from_nanos(1_234_567),
         sqlstate: sqlstate.and_then(Sqlstate::new),
@@ -305,7 +305,7 @@ async fn level_sessions_leaves_statements_out_and_nothing_else() {
     let mut scene = Scene::new();
     scene.settings.level = AuditLevel::Sessions;
     let audit = scene.open();
-    assert!(!audit.wants_statements() && audit.text(b"SELECT 1").is_none());
+    assert!(!audit.wants_statements() && audit.text(b"SELECT 1", false).is_none());
     for record in one_of_each(&audit) {
         audit.submit(record).await.unwrap();
     }

@@ -50,7 +50,7 @@ pub(super) enum Withheld {
 }
 
 /// Longest text that is given to the parser or scanner, in octets.
-const PARSER_LIMIT: usize = 32 << 10;
+pub(super) const PARSER_LIMIT: usize = 32 << 10;
 /// Words that announce a secret: statements with them are redacted even where literals are shown.
 const SECRET_WORDS: [&str; 6] = ["passw", "passphrase", "secret", "credential", "token", "scram-sha-256$"];
 /// What stands for a hidden rest.
@@ -65,16 +65,16 @@ const REMEMBERED_LENGTH: usize = 4 << 10;
 impl QueryText {
     /// Copies what `settings` may need of `text`, and never more than that: at most 32 KiB, or `max_text` if that is
     /// more and the text is written in full.
-    pub(super) fn capture(settings: &AuditSettings, text: &[u8]) -> Option<Self> {
+    pub(super) fn capture(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
         let limit = match settings.statements {
             StatementText::None => return None,
             // What is too long to be parsed is not written at all: nothing of it is needed.
-            StatementText::Fingerprint | StatementText::Normalized if text.len() > PARSER_LIMIT => 0,
+            StatementText::Fingerprint | StatementText::Normalized if cut || text.len() > PARSER_LIMIT => 0,
             StatementText::Fingerprint | StatementText::Normalized => PARSER_LIMIT,
             StatementText::Full => PARSER_LIMIT.max(settings.max_text),
         };
         let kept = &text[..text.len().min(limit)];
-        Some(Self { octets: kept.into(), cut: kept.len() < text.len() })
+        Some(Self { octets: kept.into(), cut: cut || kept.len() < text.len() })
     }
 
     /// Octets of memory it holds.
