@@ -98,6 +98,8 @@ words! {
         ClientGone = "client_gone",
         /// No endpoint of the route could serve.
         NoEndpoint = "no_endpoint",
+        /// A mistake of ours, or an audit log that takes nothing.
+        Internal = "internal",
     }
 }
 
