@@ -81,6 +81,7 @@ pub const KEYS: &[Key] = &[
     key("listener", "max_clients", &["LISTEN_MAX_CLIENTS"]),
     key("listener", "max_clients_per_address", &["LISTEN_MAX_CLIENTS_PER_ADDRESS"]),
     key("listener", "login_timeout", &["LISTEN_LOGIN_TIMEOUT"]),
+    key("listener", "hold", &["LISTEN_HOLD"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.tls", "cert", &["PROXY_TLS_CERT"]),

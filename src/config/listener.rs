@@ -377,6 +377,7 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         max_clients: section.count("max_clients", 1, default.max_clients),
         max_clients_per_address: section.count("max_clients_per_address", 0, default.max_clients_per_address),
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
+        hold: section.duration("hold", default.hold).value,
     }
 }
 

@@ -51,8 +51,10 @@ pub struct ListenerLimits {
     pub max_clients: usize,
     /// Clients at one time from one source address; 0 is no limit. Default 0.
     pub max_clients_per_address: usize,
-    /// From accept to authenticated. Default 10 s.
+    /// From accept to authenticated; a relayed login counts whole. Default 10 s.
     pub login_timeout: Duration,
+    /// How long a new session waits for a writer that was there before and is away, as in a failover. Default 30 s.
+    pub hold: Duration,
 }
 
 impl Bind {
@@ -77,6 +79,11 @@ impl fmt::Display for Bind {
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self { max_clients: 10_000, max_clients_per_address: 0, login_timeout: Duration::from_secs(10) }
+        Self {
+            max_clients: 10_000,
+            max_clients_per_address: 0,
+            login_timeout: Duration::from_secs(10),
+            hold: Duration::from_secs(30),
+        }
     }
 }
