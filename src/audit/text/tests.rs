@@ -18,7 +18,7 @@ fn settings(statements: StatementText) -> AuditSettings {
 
 fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> Shown {
     let settings = settings(statements);
-    let text = QueryText::capture(&settings, sent.as_ref()).expect("these settings want text");
+    let text = QueryText::capture(&settings, sent.as_ref(), false).expect("these settings want text");
     (*Shower::new(&settings).show(&text)).clone()
 }
 
@@ -187,8 +187,9 @@ fn a_fingerprint_is_the_same_for_statements_that_differ_in_literals_only() {
 fn text_is_cut_between_characters_and_says_so() {
     let mut settings = settings(StatementText::Full);
     settings.max_text = 10;
-    let show =
-        |sent: &str| Shower::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes()).unwrap());
+    let show = |sent: &str| {
+        Shower::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
+    };
     let shown = show("SELECT aéb");
     assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two octets");
     let shown = show("SELECT abc");
@@ -198,10 +199,10 @@ fn text_is_cut_between_characters_and_says_so() {
 #[test]
 fn no_more_is_kept_of_a_long_statement_than_may_be_written() {
     for (statements, kept) in [(StatementText::Normalized, 0), (StatementText::Full, PARSER_LIMIT)] {
-        let text = QueryText::capture(&settings(statements), &vec![b'x'; 10 << 20]).unwrap();
+        let text = QueryText::capture(&settings(statements), &vec![b'x'; 10 << 20], false).unwrap();
         assert_eq!((text.weight(), text.cut), (kept, true));
     }
-    assert!(QueryText::capture(&settings(StatementText::None), b"SELECT 1").is_none());
+    assert!(QueryText::capture(&settings(StatementText::None), b"SELECT 1", false).is_none());
 }
 
 #[test]
