@@ -13,7 +13,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     app,
+    blame::Chain,
     config::{ConfigSource, Loaded, Setting},
+    sandbox,
 };
 
 /// One process in front of a whole AlloyDB cluster.
@@ -38,6 +40,12 @@ enum Command {
     Run(Configured),
     /// Read the configuration, print every mistake, or every effective setting and where it came from.
     Check(Configured),
+    /// Start a throwaway cluster of PostgreSQL servers with Gatekeeper in front, and take a tour of it.
+    Demo {
+        /// End after the tour instead of at Ctrl-C.
+        #[arg(long)]
+        once: bool,
+    },
     /// Print the version.
     Version,
 }
@@ -60,6 +68,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(configured) => return run(configured),
         Command::Check(configured) => check(configured),
+        Command::Demo { once } => demo(once),
         Command::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }
@@ -82,6 +91,12 @@ fn check(configured: Configured) -> io::Result<ExitCode> {
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn demo(once: bool) -> io::Result<ExitCode> {
+    let Err(error) = sandbox::demo(once, &mut io::stdout().lock()) else { return Ok(ExitCode::SUCCESS) };
+    writeln!(io::stderr(), "error: {}", Chain(&error))?;
+    Ok(ExitCode::FAILURE)
 }
 
 /// Reads the configuration; mistakes and warnings go to standard error.

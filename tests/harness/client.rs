@@ -58,7 +58,8 @@ pub struct Psql {
 /// Runs `sql` with the `psql` on the path; `connection` as in libpq: `host=… sslmode=verify-full sslrootcert=…`.
 pub async fn psql(connection: &str, sql: &str) -> Psql {
     let mut command = Command::new("psql");
-    // Settings of whoever runs the tests stay out.
+    // Settings, passwords and certificates of whoever runs the tests stay out.
+    command.env("HOME", "/nonexistent");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);
     }

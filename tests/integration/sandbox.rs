@@ -10,7 +10,7 @@ use std::{
 
 use gatekeeper::sandbox::{
     ALICE, APP, APP_MD5, DATABASE, NativeUser, Passage, SERVICE_ACCOUNT, Sandbox, SandboxCluster,
-    SandboxEndpoint, SandboxOptions, ServerTls, Single,
+    SandboxEndpoint, SandboxOptions, ServerTls, Single, TokenCheck,
 };
 
 use tokio::net::TcpStream;
@@ -65,7 +65,16 @@ async fn the_certificate_carries_the_name_and_not_the_address() {
 
 #[tokio::test]
 async fn a_token_opens_its_own_user_until_it_expires() {
-    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    token_life(TokenCheck::Best).await;
+}
+
+#[tokio::test]
+async fn tokens_work_without_pam_too() {
+    token_life(TokenCheck::RolePassword).await;
+}
+
+async fn token_life(token_check: TokenCheck) {
+    let single = Single::start(SandboxOptions { token_check, ..SandboxOptions::default() }).await.unwrap();
     let tokens = single.tokens();
     let token = tokens.mint(ALICE).await.unwrap();
     assert!((900..=2000).contains(&token.len()), "{}", token.len());
@@ -80,7 +89,9 @@ async fn a_token_opens_its_own_user_until_it_expires() {
 
     tokens.fail("no such account").unwrap();
     assert!(tokens.mint(ALICE).await.unwrap_err().to_string().contains("no such account"));
-    assert_eq!(tokens.mint_count(), 2);
+    tokens.heal().unwrap();
+    tokens.mint(ALICE).await.unwrap();
+    assert_eq!(tokens.mint_count(), 3);
 }
 
 #[tokio::test]
@@ -226,6 +237,17 @@ async fn a_ca_is_replaced_with_an_overlap() {
     assert!(login(&published).await);
     cluster.finish_ca_rotation().unwrap();
     assert!(login(&published).await);
+}
+
+#[tokio::test]
+async fn the_configuration_in_front_has_no_mistake() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let file = sandbox.folder().join("gatekeeper.toml");
+    fs::write(&file, sandbox.config_toml().unwrap()).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+    let checked = check.env_clear().args(["check", "--config"]).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&checked.stderr), "");
+    assert!(checked.status.success());
 }
 
 /// Not a test of its own: the process that the next one kills.

@@ -10,6 +10,9 @@ signal() {
     kill "-$1" "$pid" ${3:+$(cat "/proc/$pid/task/$pid/children")} 2>/dev/null
 }
 
+# The demo's Gatekeeper works in the sandbox's folder.
+front=$(cat "$1/gatekeeper.pid" 2>/dev/null) && [ "/proc/$front/cwd" -ef "$1" ] && kill -KILL "$front"
+
 servers=''
 for lock in "$1"/*/data/postmaster.pid; do
     [ -f "$lock" ] || continue

@@ -1,0 +1,103 @@
+//! Gatekeeper as a process of its own.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    super::{Sandbox, run::LOOK},
+    DemoError, PATIENCE, expect,
+};
+
+/// A running Gatekeeper with the sandbox's configuration, killed when dropped.
+pub(super) struct Process<'a> {
+    sandbox: &'a Sandbox,
+    child: Child,
+    pub(super) log: PathBuf,
+}
+
+impl<'a> Process<'a> {
+    pub(super) fn start(sandbox: &'a Sandbox) -> Result<Self, DemoError> {
+        let io = |source| DemoError::Io { what: "starting gatekeeper", source };
+        let folder = sandbox.folder();
+        let (config, log) = (folder.join("gatekeeper.toml"), folder.join("gatekeeper.log"));
+        fs::write(&config, sandbox.config_toml()?).map_err(io)?;
+        let mut gatekeeper = Command::new(std::env::current_exe().map_err(io)?);
+        gatekeeper.args(["run", "--config"]).arg(&config);
+        // The guard knows it by its working folder and its number, and a Ctrl-C is for us alone.
+        gatekeeper.current_dir(folder).process_group(0);
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GATEKEEPER_"))
+        {
+            gatekeeper.env_remove(name);
+        }
+        gatekeeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).map_err(io)?);
+        let child = gatekeeper.spawn().map_err(io)?;
+        let process = Self { sandbox, child, log };
+        fs::write(folder.join("gatekeeper.pid"), process.child.id().to_string()).map_err(io)?;
+        Ok(process)
+    }
+
+    /// Waits until every listener's route can serve.
+    pub(super) async fn ready(&mut self) -> Result<(), DemoError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.check()?;
+            let seen = match self.request("/readyz").await {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200") => return Ok(()),
+                Ok(answer) => answer,
+                Err(error) => error.to_string(),
+            };
+            expect(Instant::now() < end, "every listener ready", || seen)?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for its end, which is nothing to wish for.
+    pub(super) async fn ended(&mut self) -> Result<(), DemoError> {
+        loop {
+            self.check()?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn check(&mut self) -> Result<(), DemoError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            _ => Err(DemoError::Ended(fs::read_to_string(&self.log).unwrap_or_default())),
+        }
+    }
+
+    /// The body of an answer of its admin API.
+    pub(super) async fn get(&self, path: &str) -> Result<String, DemoError> {
+        self.request(path).await.map_err(|source| DemoError::Io { what: "asking the admin API", source })
+    }
+
+    async fn request(&self, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.sandbox.admin_address()).await?;
+        // HTTP/1.0: the answer ends with the connection, and is not cut in chunks.
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+impl Drop for Process<'_> {
+    fn drop(&mut self) {
+        // No drain: its clients are the tour's, and the servers behind it are about to go.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
