@@ -32,6 +32,8 @@ pub(super) const ADMIN_API_KEY: &str = "ADMIN_API_KEY";
 pub(super) const ENDPOINTS: &str = "ENDPOINTS";
 /// The file, when the command line names none.
 pub(super) const CONFIG: &str = "CONFIG";
+/// Where the sandbox finds its servers: no setting, and no mistake in the environment of somebody who runs both.
+pub(super) const PG_BIN: &str = "PG_BIN";
 /// The cluster of an endpoint that the environment describes; in a file the endpoint stands in its cluster.
 pub(super) const BACKEND_CLUSTER: &str = "BACKEND_CLUSTER";
 /// The region of an endpoint's cluster.

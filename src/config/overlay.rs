@@ -24,7 +24,9 @@ const DEFAULT_CLUSTER: &str = "default";
 
 /// Lays `environment` over `root`.
 pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Report) {
-    environment.shared(catalog::CONFIG);
+    for known in [catalog::CONFIG, catalog::PG_BIN] {
+        environment.shared(known);
+    }
     for variable in KEYS.iter().flat_map(|key| key.variables) {
         environment.shared(variable);
     }
