@@ -8,7 +8,7 @@ use crate::{
     handshake::{Credential, LoggedIn, Login, LoginError},
     scram::NONCE_OCTETS,
     telemetry::labels::ConnectPhase,
-    tls::Stream,
+    tls::{Stream, TlsError},
     wire::StartupMessage,
 };
 
@@ -30,7 +30,11 @@ pub(super) async fn log_in(
     startup: &StartupMessage,
     proof: &Proof<'_>,
 ) -> Result<(LoggedIn, Vec<u8>), ConnectFailure> {
-    let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+    // With TLS 1.3 the server's verdict on our certificate arrives with the first octets it says.
+    let broken = |source| match TlsError::explain(&source) {
+        Some(error) => ConnectFailure::Tls(error),
+        None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },
+    };
     let kept = proof.keys();
     let mut login = Login::new(startup, proof.credential(), stream.server_end_point(), nonce());
     if let Some(keys) = &kept {
