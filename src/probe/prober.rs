@@ -102,8 +102,8 @@ impl Prober {
         }
     }
 
-    /// Waits for the next look: its time, or evidence.
-    async fn pause(&self) {
+    /// Waits for the next look: its time, or evidence. Evidence asks for more than a connection that works: a login.
+    async fn pause(&mut self) {
         sleep(GAP).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
             (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
@@ -114,7 +114,11 @@ impl Prober {
         let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random()).saturating_sub(GAP);
         tokio::select! {
             () = sleep(pause) => {}
-            () = self.wake.notified() => {}
+            () = self.wake.notified() => {
+                if let Some(old) = self.kept.take() {
+                    farewell(old.backend).await;
+                }
+            }
         }
     }
 
