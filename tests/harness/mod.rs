@@ -8,6 +8,7 @@
 )]
 
 mod client;
+pub mod endpoint;
 mod gatekeeper;
 mod tls;
 mod until;

@@ -9,4 +9,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod endpoints;
+mod probe;
 mod sandbox;

@@ -1,0 +1,203 @@
+//! What the probe sees of a cluster, and of what happens to it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gatekeeper::{
+    backend::{EndpointHandle, EndpointSettings, ProbeLogin},
+    live::Live,
+    names::{DatabaseName, EndpointName, UserName},
+    probe::{Evidence, Probe, ProbeSettings},
+    sandbox::{ALICE, APP, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
+    tasks::Tasks,
+    telemetry::Metrics,
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
+};
+
+use crate::harness::{
+    endpoint::{handle, iam, native, settings},
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+const OFTEN: ProbeSettings =
+    ProbeSettings { interval: Duration::from_millis(300), timeout: Duration::from_secs(2), failures: 2 };
+
+struct Watched {
+    probe: Probe,
+    snapshot: Live<Snapshot>,
+    changes: Arc<Mutex<Vec<String>>>,
+    _tasks: Tasks,
+}
+
+fn watch(endpoints: Vec<EndpointSettings>) -> Watched {
+    let (tasks, changes) = (Tasks::new(), Arc::new(Mutex::new(Vec::new())));
+    let handles: Vec<EndpointHandle> =
+        endpoints.into_iter().map(|settings| handle(settings, &tasks)).collect();
+    let seen = Arc::clone(&changes);
+    let probe = Probe::start(&handles, OFTEN, Metrics::new().topology(), &tasks, move |change, _| {
+        seen.lock().unwrap().push(change.to_string());
+    });
+    Watched { snapshot: probe.snapshot(), probe, changes, _tasks: tasks }
+}
+
+fn as_user(user: &str) -> Option<ProbeLogin> {
+    Some(ProbeLogin { user: UserName::new(user).unwrap(), database: DatabaseName::new("postgres").unwrap() })
+}
+
+fn cluster(sandbox: &Sandbox) -> Vec<EndpointSettings> {
+    let mut all = Vec::new();
+    for cluster in sandbox.clusters() {
+        for endpoint in cluster.endpoints() {
+            let role: DeclaredRole = endpoint.role().parse().unwrap();
+            let ca = cluster.authority().ca_file();
+            let settings = settings(endpoint.name(), role, endpoint.address(), ca);
+            let login = iam(sandbox.tokens(), &[ALICE]);
+            all.push(EndpointSettings { login, probe_login: as_user(ALICE), ..settings });
+        }
+    }
+    all
+}
+
+impl Watched {
+    fn status(&self, name: &str) -> EndpointStatus {
+        self.snapshot.load().get(&EndpointName::new(name).unwrap()).unwrap().clone()
+    }
+
+    async fn until(&self, name: &str, wanted: impl Fn(&EndpointStatus) -> bool) {
+        until(LIMIT, async || {
+            let status = self.status(name);
+            if wanted(&status) { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+
+    fn writer(&self) -> Option<String> {
+        self.snapshot.load().writer.as_ref().map(ToString::to_string)
+    }
+
+    fn heard(&self, words: &str) -> bool {
+        self.changes.lock().unwrap().iter().any(|change| change.contains(words))
+    }
+}
+
+#[tokio::test]
+async fn a_whole_cluster_is_seen_with_roles_positions_and_nodes() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    for (name, role) in [
+        ("primary", ObservedRole::Primary),
+        ("reads", ObservedRole::Standby),
+        ("dr", ObservedRole::Standby),
+        ("dr-reads", ObservedRole::Standby),
+    ] {
+        watched.until(name, |status| status.health == Health::Up && status.observed == Some(role)).await;
+        let status = watched.status(name);
+        assert!(status.position.is_some() && status.node.is_some() && !status.mismatch(), "{status:?}");
+        assert_eq!(status.read_only, Some(role == ObservedRole::Standby));
+    }
+    assert_eq!(watched.status("primary").timeline, Some(1));
+    assert_eq!(watched.writer().as_deref(), Some("primary"));
+
+    // A look that evidence asks for is a login of its own: a balancer shows another node.
+    let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
+    watched
+        .until("reads", |status| {
+            evidence.submit(&reads, Evidence::ConnectionLost);
+            status.nodes.len() == 2
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    watched.until("dr", |status| status.observed == Some(ObservedRole::Standby)).await;
+    watched.until("primary", |status| status.observed == Some(ObservedRole::Primary)).await;
+    sandbox.promote_secondary().await.unwrap();
+    watched.until("dr", EndpointStatus::mismatch).await;
+    let snapshot = watched.snapshot.load();
+    assert!(snapshot.two_writers);
+    assert_eq!(watched.writer().as_deref(), Some("primary"));
+    assert!(watched.heard("several servers say that they take writes: `primary` `dr`"));
+    assert!(watched.heard("endpoint `dr` is declared secondary, but says it is a primary"));
+}
+
+#[tokio::test]
+async fn after_a_switchover_a_primary_that_became_a_standby_is_not_the_writer() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    watched.until("primary", |status| status.observed == Some(ObservedRole::Primary)).await;
+    sandbox.switchover().await.unwrap();
+    watched.until("primary", |status| status.observed == Some(ObservedRole::Standby)).await;
+    assert_eq!(watched.writer(), None);
+    assert!(watched.heard("the writer is none, was `primary`"));
+}
+
+#[tokio::test]
+async fn an_endpoint_goes_down_and_comes_up_with_its_server() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    watched.until("primary", |status| status.health == Health::Up).await;
+    let primary = sandbox.node("primary");
+    primary.stop(Stop::Fast).await.unwrap();
+    watched.until("primary", |status| status.health == Health::Down).await;
+    assert!(watched.status("primary").last_error.is_some());
+    assert_eq!(watched.writer().as_deref(), Some("primary"), "silence says nothing about roles");
+    primary.start().await.unwrap();
+    watched.until("primary", |status| status.health == Health::Up).await;
+    assert!(watched.heard("another server answers for endpoint `primary`"));
+
+    sandbox.endpoint("primary").middleman().set(Passage::BlackHole);
+    watched.until("primary", |status| status.health == Health::Down).await;
+    let error = watched.status("primary").last_error.unwrap();
+    assert!(error.contains("within"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_a_login_of_ours_is_known_to_be_alive_and_nothing_more() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let ca = single.authority().ca_file();
+    let watched = watch(vec![settings("primary", DeclaredRole::Primary, single.address(), ca)]);
+    watched.until("primary", |status| status.health == Health::Up).await;
+    assert_eq!(watched.status("primary").observed, None);
+    assert_eq!(watched.writer().as_deref(), Some("primary"), "the only one declared is believed");
+    single.node().stop(Stop::Fast).await.unwrap();
+    watched.probe.evidence().submit(&EndpointName::new("primary").unwrap(), Evidence::LoginFailed);
+    watched.until("primary", |status| status.health == Health::Down).await;
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_a_reason_to_be_down() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let ca = single.authority().ca_file();
+    let login = native(NativeUser { password: "wrong", ..APP });
+    let settings = settings("primary", DeclaredRole::Primary, single.address(), ca);
+    let watched = watch(vec![EndpointSettings { login, probe_login: as_user(APP.name), ..settings }]);
+    watched.until("primary", |status| status.health == Health::Down).await;
+    let error = watched.status("primary").last_error.unwrap();
+    assert!(error.contains("password authentication failed for user \"app\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_what_it_did_not_change() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let all = cluster(&sandbox);
+    let watched = watch(all.clone());
+    watched.until("primary", |status| status.health == Health::Up).await;
+    let tasks = Tasks::new();
+    let fewer: Vec<_> = all.into_iter().take(2).map(|settings| handle(settings, &tasks)).collect();
+    watched.probe.reconfigure(fewer, OFTEN).await;
+    until(LIMIT, async || {
+        let names = watched.snapshot.load().endpoints.len();
+        if names == 2 { Ok(()) } else { Err(names) }
+    })
+    .await;
+    let seen = watched.status("primary").last_success;
+    assert!(seen.is_some(), "known before, known now");
+    watched.until("primary", |status| status.last_success > seen).await;
+}
