@@ -1,0 +1,271 @@
+//! Users files: who may come in, and the verifier of each.
+//!
+//! TOML, a `[users]` table of names and SCRAM verifiers; PgBouncer's `userlist.txt` is read too. A verifier is enough to
+//! check a client and not enough to log in anywhere, so a file with passwords or MD5 hashes is refused rather than
+//! tolerated. Refuses to know: how a client proves that it fits a verifier.
+//!
+//! <https://www.pgbouncer.org/config.html#authentication-file-format>
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::{
+    files::{Reload, ReloadError, Reloadable},
+    live::{Live, Publisher, live},
+    names::UserName,
+    scram::{ITERATIONS, Verifier},
+};
+
+/// The users of one file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UsersFile {
+    verifiers: HashMap<Box<str>, Verifier>,
+}
+
+/// The users of one file, read again when it changes; a bad new file changes nothing.
+pub struct Users {
+    path: PathBuf,
+    publisher: Mutex<Publisher<UsersFile>>,
+    current: Live<UsersFile>,
+}
+
+/// Why a users file cannot be used. None of its texts holds what stands behind a name.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersFileError {
+    /// The file could not be read.
+    #[error("reading `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Some lines cannot be used.
+    #[error("`{}`, line {}", path.display(), first(mistakes))]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; never empty.
+        mistakes: Vec<UsersFileMistake>,
+    },
+    /// Nobody could come in: more likely a file that is only half written.
+    #[error("`{}` names no user", .0.display())]
+    Empty(PathBuf),
+}
+
+/// One line of a users file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersFileMistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+// === impl UsersFile ===
+
+impl UsersFile {
+    /// Reads the file at `path`. Blocks.
+    ///
+    /// # Errors
+    /// [`UsersFileError`], with every line that is wrong.
+    pub fn load(path: &Path) -> Result<Self, UsersFileError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| UsersFileError::Read { path: path.to_owned(), source })?;
+        let mut reading = Reading::default();
+        let mut lines = text.lines().map(str::trim_start);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        if first.is_some_and(|line| line.starts_with(['"', ';'])) {
+            reading.list(&text)
+        } else {
+            reading.toml(&text)
+        }
+        if !reading.mistakes.is_empty() {
+            reading.mistakes.sort_by_key(|mistake| mistake.line);
+            return Err(UsersFileError::Mistakes { path: path.to_owned(), mistakes: reading.mistakes });
+        }
+        if reading.verifiers.is_empty() {
+            return Err(UsersFileError::Empty(path.to_owned()));
+        }
+        Ok(Self { verifiers: reading.verifiers })
+    }
+
+    /// The verifier of `user`.
+    #[must_use]
+    pub fn verifier(&self, user: &str) -> Option<&Verifier> {
+        self.verifiers.get(user)
+    }
+
+    /// The iterations that most users have: what a stranger is told too.
+    #[must_use]
+    pub fn usual_iterations(&self) -> u32 {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for verifier in self.verifiers.values() {
+            *counts.entry(verifier.iterations()).or_default() += 1;
+        }
+        let usual = counts.into_iter().max_by_key(|(iterations, count)| (*count, *iterations));
+        usual.map_or(ITERATIONS, |(iterations, _)| iterations)
+    }
+}
+
+// === impl Users ===
+
+impl Users {
+    /// Reads the file at `path`. Blocks.
+    ///
+    /// # Errors
+    /// [`UsersFileError`], with every line that is wrong.
+    pub fn open(path: &Path) -> Result<Self, UsersFileError> {
+        let (publisher, current) = live(UsersFile::load(path)?);
+        Ok(Self { path: path.to_owned(), publisher: Mutex::new(publisher), current })
+    }
+
+    /// The users now.
+    #[must_use]
+    pub fn load(&self) -> Arc<UsersFile> {
+        self.current.load()
+    }
+}
+
+impl Reloadable for Users {
+    fn describe(&self) -> String {
+        format!("the users file {}", self.path.display())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn reload(&self) -> Result<Reload, ReloadError> {
+        let new = UsersFile::load(&self.path)?;
+        let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.current.load() == new {
+            return Ok(Reload::Unchanged);
+        }
+        publisher.publish(new);
+        Ok(Reload::Swapped)
+    }
+}
+
+// === reading ===
+
+/// What was understood of a file so far.
+#[derive(Default)]
+struct Reading {
+    verifiers: HashMap<Box<str>, Verifier>,
+    mistakes: Vec<UsersFileMistake>,
+}
+
+impl Reading {
+    fn mistake(&mut self, line: usize, what: impl Into<String>) {
+        self.mistakes.push(UsersFileMistake { line, what: what.into() });
+    }
+
+    fn entry(&mut self, line: usize, user: &str, secret: &str) {
+        if let Err(error) = UserName::new(user) {
+            return self.mistake(line, error.to_string());
+        }
+        if self.verifiers.contains_key(user) {
+            return self.mistake(line, format!("\"{user}\" stands twice"));
+        }
+        match secret.parse() {
+            Ok(verifier) => {
+                self.verifiers.insert(user.into(), verifier);
+            }
+            Err(_) => {
+                let is_md5 = secret.strip_prefix("md5").is_some_and(|hash| {
+                    hash.len() == 32 && hash.bytes().all(|digit| digit.is_ascii_hexdigit())
+                });
+                let kind = match secret {
+                    _ if is_md5 => "an MD5 hash",
+                    _ if secret.starts_with("SCRAM-SHA-256$") => "a damaged verifier",
+                    _ => "a password",
+                };
+                self.mistake(line, format!("\"{user}\" has {kind} where a SCRAM verifier belongs"));
+            }
+        }
+    }
+
+    fn toml(&mut self, text: &str) {
+        let line_of = |offset: usize| text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            // The message of the parser names what it wanted, not what it found.
+            let line = line_of(error.span().map_or(0, |span| span.start));
+            self.mistake(line, error.message().replace('\n', ", "));
+        }
+        if !errors.is_empty() {
+            return;
+        }
+        for (key, value) in document.get_ref() {
+            let line = line_of(key.span().start);
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("users", DeValue::Table(users)) => {
+                    let mut users: Vec<_> = users.iter().collect();
+                    users.sort_by_key(|(user, _)| user.span().start);
+                    for (user, secret) in users {
+                        let line = line_of(user.span().start);
+                        match secret.get_ref().as_str() {
+                            Some(secret) => self.entry(line, user.get_ref(), secret),
+                            // A name with a dot and no quotes is a table to TOML.
+                            None => self.mistake(
+                                line,
+                                format!("\"{}\" has to be a name in quotes and a text", user.get_ref()),
+                            ),
+                        }
+                    }
+                }
+                (other, _) => self.mistake(line, format!("`{other}` is unknown: write a table [users]")),
+            }
+        }
+    }
+
+    /// `"user" "secret"`, a quote in either doubled; what follows is ignored, `;` begins a comment.
+    fn list(&mut self, text: &str) {
+        for (at, line) in text.lines().enumerate() {
+            let line_number = at + 1;
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(';') {
+                continue;
+            }
+            match quoted(line).and_then(|(user, rest)| Some((user, quoted(rest.trim_start())?.0))) {
+                Some((user, secret)) => self.entry(line_number, &user, &secret),
+                None => self.mistake(line_number, "is not of the form \"user\" \"verifier\""),
+            }
+        }
+    }
+}
+
+/// The text in quotes that `text` begins with, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut rest = text.strip_prefix('"')?;
+    let mut inside = String::new();
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        inside.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                inside.push('"');
+                rest = more;
+            }
+            None => return Some((inside, after)),
+        }
+    }
+}
+
+fn first(mistakes: &[UsersFileMistake]) -> String {
+    match mistakes {
+        [] => String::new(),
+        [only] => format!("{}: {}", only.line, only.what),
+        [first, more @ ..] => format!("{}: {} (and {} more)", first.line, first.what, more.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
