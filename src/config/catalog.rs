@@ -160,7 +160,8 @@ pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// How a key is called in a remedy: its name, and the variables that set it (for the endpoint or listener `owner`).
+/// How a remedy calls a key of the environment: by the variables that set it, for the endpoint or listener `owner` if it
+/// takes a name to tell them apart; a key that no variable sets is called by its name.
 pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
     let variables: Vec<String> = KEYS
         .iter()
@@ -173,7 +174,7 @@ pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
         .collect();
     match variables.as_slice() {
         [] => format!("`{name}`"),
-        some => format!("`{name}` (environment: {})", some.join(", ")),
+        some => some.join(", "),
     }
 }
 

@@ -145,12 +145,13 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
         |text| EndpointName::new(text).map_err(|error| error.to_string()),
         "write a name as in \"primary\"",
     );
-    match &name {
-        None if !section.has("name") => section.missing("name", "name = \"primary\""),
-        Some(name) if all.named.iter().any(|other| other == name.value.as_str()) => {
-            section.problem("name", "another endpoint has this name", "give each endpoint a name of its own");
-        }
-        _ => {}
+    if name.is_none() && !section.has("name") {
+        section.missing("name", "name = \"primary\"");
+    }
+    let repeated =
+        name.as_ref().is_some_and(|name| all.named.iter().any(|other| other == name.value.as_str()));
+    if repeated {
+        section.problem("name", "another endpoint has this name", "give each endpoint a name of its own");
     }
     all.named.extend(name.as_ref().map(|spot| spot.value.to_string()));
     let role = section.word("role", &ROLES);
@@ -180,6 +181,9 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     else {
         return;
     };
+    if repeated {
+        return;
+    }
     let twin = all.endpoints.iter().find(|other| other.value.endpoint.address == address.value);
     if let Some(twin) = twin {
         let what = format!("endpoint `{}` has the same address", twin.value.endpoint.name);

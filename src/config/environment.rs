@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     catalog::{self, PREFIX, Scope},
-    problem::{Origin, Report, nearest},
+    problem::{Origin, Report, closest, nearest},
 };
 
 /// The variables of the process.
@@ -56,9 +56,11 @@ impl Environment {
         for variable in unread {
             let word = &variable[PREFIX.len()..];
             let remedy = named_remedy(word, endpoints, listeners).unwrap_or_else(|| {
-                match nearest(word, asked.iter().filter_map(|name| name.strip_prefix(PREFIX))) {
-                    Some(known) => format!("did you mean {PREFIX}{known}?"),
-                    None => "unset it (config/compose.env lists the known ones)".to_owned(),
+                let known = || asked.iter().filter_map(|name| name.strip_prefix(PREFIX));
+                match (nearest(word, known()), closest(word, known())) {
+                    (Some(near), _) => format!("did you mean {PREFIX}{near}?"),
+                    (None, Some(close)) => format!("unset it (the nearest known one is {PREFIX}{close})"),
+                    (None, None) => "unset it".to_owned(),
                 }
             });
             report.problem(&Origin::Variable(Arc::from(variable.as_str())), "", "unknown variable", remedy);

@@ -1,12 +1,16 @@
 //! Looks into the files that a configuration mentions, so that a wrong one is found before a connection needs it.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, path::Path, sync::Arc};
 
 use super::{problem::Origin, reader::Section};
 use crate::{
-    tls::{ClientTls, EndpointTls, ListenerTls, ServerTls, TlsFileError},
+    frontend::{UsersFile, UsersFileError},
+    tls::{ClientTls, EndpointTls, ListenerTls, ServerTls, TlsFileError, TlsMode},
     topology::Address,
 };
+
+/// What to do about a file that cannot be read.
+const READABLE: &str = "name a file that this process may read";
 
 /// Where a file was named: the origin of its path, and the setting.
 pub(super) struct Named<'n> {
@@ -17,8 +21,11 @@ pub(super) struct Named<'n> {
 
 /// Loads what TLS towards an endpoint needs; `named` are its files.
 pub(super) fn endpoint_tls(section: &Section<'_>, tls: &EndpointTls, address: &Address, named: &[Named<'_>]) {
-    if section.context.follow
+    if tls.mode != TlsMode::Disable
+        && can_be_opened(section, named)
         && let Err(error) = ClientTls::new(tls, address)
+        // A name that was written is checked where it was written.
+        && !matches!(error, TlsFileError::ServerName(_) if tls.server_name.is_some())
     {
         report(section, &error, named);
     }
@@ -26,16 +33,56 @@ pub(super) fn endpoint_tls(section: &Section<'_>, tls: &EndpointTls, address: &A
 
 /// Loads what TLS towards clients needs; `named` are its files.
 pub(super) fn listener_tls(section: &Section<'_>, tls: &ListenerTls, named: &[Named<'_>]) {
-    if section.context.follow
+    if can_be_opened(section, named)
         && let Err(error) = ServerTls::new(tls)
     {
         report(section, &error, named);
     }
 }
 
+/// Whether files are looked into and all of `named` can be opened; each that cannot is reported.
+fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
+    if !section.context.follow {
+        return false;
+    }
+    let mut all = true;
+    for named in named {
+        if let Some(path) = named.path
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let what = format!("cannot read {}: {error}", path.display());
+            section.context.report.problem(&named.origin, named.subject.clone(), what, READABLE);
+            all = false;
+        }
+    }
+    all
+}
+
+/// Reads a users file; each of its lines that cannot be used is a mistake with its own place.
+pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
+    if !section.context.follow {
+        return;
+    }
+    let verifier = "`gatekeeper verifier USER` prints the line to write";
+    match UsersFile::load(file) {
+        Ok(_) => {}
+        Err(UsersFileError::Mistakes { path, mistakes }) => {
+            let file: Arc<str> = path.display().to_string().into();
+            for mistake in mistakes {
+                let origin = Origin::File { file: Arc::clone(&file), line: mistake.line, column: 1 };
+                section.context.report.problem(&origin, section.named(key), mistake.what, verifier);
+            }
+        }
+        Err(UsersFileError::Read { path, source }) => {
+            section.problem(key, format!("cannot read {}: {source}", path.display()), READABLE);
+        }
+        Err(error @ UsersFileError::Empty(_)) => section.problem(key, error.to_string(), verifier),
+    }
+}
+
 fn report(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
     let (path, remedy) = match error {
-        TlsFileError::Read { path, .. } => (Some(path), "name a file that this process may read"),
+        TlsFileError::Read { path, .. } => (Some(path), READABLE),
         TlsFileError::Pem { path, .. } | TlsFileError::BadCertificate { path, .. } => {
             (Some(path), "write certificates or a key in PEM")
         }

@@ -88,7 +88,10 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             && !section.has("tls")
         {
             let what = format!("clients may come from other machines ({}) and speak plaintext", bind.value);
-            let remedy = "give the listener a certificate: tls = { cert = …, key = … } (environment: GATEKEEPER_PROXY_TLS_CERT, GATEKEEPER_PROXY_TLS_KEY)";
+            let remedy = match section.origin {
+                Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
+                _ => "give it a certificate: GATEKEEPER_PROXY_TLS_CERT, GATEKEEPER_PROXY_TLS_KEY",
+            };
             section.warning("bind", what, remedy);
         }
         if let (Some(name), Some(bind), Some(route), Some(auth)) = (name, bind, route, auth) {
@@ -295,7 +298,12 @@ fn read_auth(section: &Section<'_>, bind: Option<&Bind>, reached: &[&EndpointSet
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let offer = "\"scram\" with users_file, or \"trust\" on a loopback address or a Unix-domain socket";
+    let offer = match section.origin {
+        Origin::File { .. } => {
+            "auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\"".to_owned()
+        }
+        _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
+    } + " on a loopback address or a Unix-domain socket";
     let item = auth.raw("method").and_then(Item::as_text);
     let method = match item {
         Some(later @ ("certificate" | "password")) => {
@@ -312,7 +320,7 @@ fn read_auth(section: &Section<'_>, bind: Option<&Bind>, reached: &[&EndpointSet
                 "clients have to prove who they are: Gatekeeper logs in to {} in their place",
                 names(&injecting)
             );
-            auth.problem("method", what, format!("write {} = {offer}", auth.spoken("method")));
+            auth.problem("method", what, format!("write {offer}"));
             return None;
         }
     };
@@ -356,6 +364,7 @@ fn read_auth(section: &Section<'_>, bind: Option<&Bind>, reached: &[&EndpointSet
                 }
                 return None;
             };
+            files::users(&auth, "users_file", &file.value);
             Some(Auth::Scram { users_file: file.value })
         }
         _ => {

@@ -101,7 +101,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
 
 /// A token login; what is wrong with it is reported, and the rest of it read.
 fn token(section: &Section<'_>, insecure_without_verification: bool) -> TokenLoginSettings {
-    let expected = "a command line for sh, or a list of words to run without a shell";
+    let expected = "a command line for sh, or a list of words that begins with a program";
     let command = section.value("token_command", expected, |item| match &item.value {
         Value::Text(text) => (!text.trim().is_empty()).then(|| TokenCommand::Shell(text.clone())),
         Value::List(words) => {
@@ -112,12 +112,12 @@ fn token(section: &Section<'_>, insecure_without_verification: bool) -> TokenLog
         _ => None,
     });
     if let Some(spot) = &command {
-        // A command line may hold a secret; that it is there, and its first word, is enough.
-        let shown = match &spot.value {
-            TokenCommand::Shell(text) => text.split_whitespace().next().unwrap_or_default(),
-            TokenCommand::Words(words) => words.first().map_or("", String::as_str),
+        // A command line may hold a secret: its program is enough.
+        let program = match &spot.value {
+            TokenCommand::Shell(text) => text.split_whitespace().find(|word| !word.contains('=')),
+            TokenCommand::Words(words) => words.first().map(String::as_str),
         };
-        section.record("token_command", format!("{shown} …"), &spot.origin);
+        section.record("token_command", format!("{} …", program.unwrap_or_default()), &spot.origin);
     }
     let ttl = section.duration("token_ttl", TOKEN_TTL).value;
     let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);

@@ -71,13 +71,19 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
     if !bind.ip().is_loopback() {
         if !section.has("api_key") {
             let what = format!("other machines can reach {bind}, so the admin API needs a key");
-            let remedy =
-                format!("write {}, as in api_key = {{ env = \"ADMIN_API_KEY\" }}", section.spoken("api_key"));
+            let remedy = match section.origin {
+                Origin::File { .. } => "write api_key = { env = \"ADMIN_API_KEY\" } and set that variable",
+                _ => "set ADMIN_API_KEY",
+            };
             section.context.report.problem(&section.place("bind"), section.named("api_key"), what, remedy);
         }
         if !section.has("tls") {
             let what = format!("the admin API's key travels in plaintext to {bind}");
-            section.warning("bind", what, "give it a certificate: tls = { cert = …, key = … }");
+            let remedy = match section.origin {
+                Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
+                _ => "give it a certificate: GATEKEEPER_API_TLS_CERT, GATEKEEPER_API_TLS_KEY",
+            };
+            section.warning("bind", what, remedy);
         }
     }
     if let Some(other) = listeners.iter().find(|other| collide(&Bind::Tcp(bind), &other.value.bind)) {

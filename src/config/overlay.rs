@@ -237,7 +237,8 @@ fn joined(
     host: Option<&(String, Origin)>,
     port: Option<&(String, Origin)>,
 ) -> Option<Item> {
-    let (_, origin) = host.or(port)?;
+    let wrong_port = port.filter(|(text, _)| text.parse::<u16>().is_err());
+    let (_, origin) = wrong_port.or(host).or(port)?;
     let (old_host, old_port) = match old.and_then(|text| text.parse().ok()) {
         Some(Address::Tcp { host, port }) => (Some(host), Some(port.to_string())),
         Some(Address::Unix(path)) => (Some(path.display().to_string()), None),

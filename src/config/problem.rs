@@ -183,12 +183,13 @@ impl Problem {
 
 /// The one of `known` that `word` was probably meant to be.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    closest(word, known)
+        .filter(|found| strsim::damerau_levenshtein(word, found) <= found.len().max(word.len()).div_ceil(3))
+}
+
+/// The one of `known` that is most like `word`, however far.
+pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
 }
 
 #[cfg(test)]

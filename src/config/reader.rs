@@ -79,8 +79,15 @@ impl<'c> Section<'c> {
         if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) }
     }
 
-    /// How a remedy calls a key of this table.
+    /// How a remedy calls a key of this table: as this table was written, in the file or in the environment.
     pub(super) fn spoken(&self, key: &str) -> String {
+        if let Origin::File { .. } = self.origin {
+            // Below its cluster, endpoint or listener a key is called by its path from there.
+            let named =
+                ["cluster.", "endpoint.", "listener."].iter().any(|list| self.title.starts_with(list));
+            let below = self.title.splitn(3, '.').nth(if named { 2 } else { 0 }).unwrap_or_default();
+            return if below.is_empty() { format!("`{key}`") } else { format!("`{below}.{key}`") };
+        }
         let named = self.path.starts_with("cluster.endpoint") || self.path.starts_with("listener");
         let owner = self.title.split('.').nth(1).filter(|_| named && self.context.several);
         catalog::spoken(self.path, key, owner)
@@ -107,9 +114,12 @@ impl<'c> Section<'c> {
         self.context.report.warning(&self.place(key), self.named(key), what, remedy);
     }
 
-    /// Reports that `key` has to be said.
+    /// Reports that `key` has to be said, as in `example`.
     pub(super) fn missing(&self, key: &str, example: &str) {
-        let remedy = format!("write {}, as in {example}", self.spoken(key));
+        let remedy = match self.origin {
+            Origin::File { .. } => format!("write {example}"),
+            _ => format!("set {}", self.spoken(key)),
+        };
         self.context.report.problem(&self.origin, self.named(key), "is missing", remedy);
     }
 
@@ -134,6 +144,7 @@ impl<'c> Section<'c> {
                 let what = match (item.as_text(), &item.value) {
                     (Some(text), _) => format!("cannot be \"{text}\""),
                     (_, Value::Integer(number)) => format!("cannot be {number}"),
+                    (_, Value::List(_)) => "cannot be this list".to_owned(),
                     _ => format!("cannot be {}", item.kind()),
                 };
                 self.problem(key, what, format!("write {expected}"));

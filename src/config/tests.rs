@@ -2,9 +2,13 @@
 
 use super::{Config, ConfigSource, Loaded};
 
+mod combinations;
+mod environment;
+mod files;
+mod mistakes;
+
 /// A file without a mistake, to be spoiled.
-const GOOD: &str = r#"
-[[cluster]]
+const GOOD: &str = r#"[[cluster]]
 name = "orders"
 
 [[cluster.endpoint]]
@@ -22,6 +26,10 @@ fn file(text: &str) -> ConfigSource {
     ConfigSource::text("g.toml", text)
 }
 
+fn variables(pairs: &[(&str, &str)]) -> ConfigSource {
+    ConfigSource::variables(pairs.iter().copied())
+}
+
 fn loaded(source: &ConfigSource) -> Loaded {
     match source.load() {
         Ok(loaded) => loaded,
@@ -33,6 +41,43 @@ fn config(source: &ConfigSource) -> Config {
     loaded(source).config
 }
 
+fn mistakes(source: &ConfigSource) -> Vec<String> {
+    match source.load() {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn warnings(source: &ConfigSource) -> Vec<String> {
+    loaded(source).warnings.iter().map(ToString::to_string).collect()
+}
+
+/// `GOOD` with each `from` replaced by its `to`.
+fn spoiled(changes: &[(&str, &str)]) -> ConfigSource {
+    let mut text = GOOD.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    file(&text)
+}
+
+/// Rows of what is changed in `GOOD` (or which variables are set), and every line that is said about it.
+type Cases<'c> = &'c [(&'c [(&'c str, &'c str)], &'c [&'c str])];
+
+/// Runs a table: what is changed in `GOOD`, and every line that is said about it.
+#[track_caller]
+fn check(say: fn(&ConfigSource) -> Vec<String>, table: Cases<'_>) {
+    let mut wrong = Vec::new();
+    for (changes, expected) in table {
+        let said = say(&spoiled(changes));
+        if said != *expected {
+            wrong.push(format!("{changes:?}\n  said:     {said:#?}\n  expected: {expected:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_small_file_is_enough() {
     let config = config(&file(GOOD));
@@ -41,12 +86,4 @@ fn a_small_file_is_enough() {
     assert_eq!(config.listeners[0].route.to_string(), "primary");
     assert_eq!(config.admin.unwrap().bind.to_string(), "127.0.0.1:8080");
     assert!(config.audit.is_none());
-}
-
-#[test]
-fn one_variable_is_enough() {
-    let config = config(&ConfigSource::variables([("GATEKEEPER_BACKEND_HOST", "127.0.0.1")]));
-    assert_eq!(config.endpoints[0].endpoint.name.as_str(), "primary");
-    assert_eq!(config.listeners[0].bind.to_string(), "127.0.0.1:15432");
-    assert_eq!(config.listeners[0].route.to_string(), "endpoint:primary");
 }
