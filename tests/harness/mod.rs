@@ -10,10 +10,12 @@
 mod client;
 pub mod endpoint;
 mod gatekeeper;
+pub mod stand;
 mod tls;
 mod until;
 
 pub use client::{Psql, connect, connect_tls, psql};
-pub use gatekeeper::Gatekeeper;
+pub use gatekeeper::{Answer, Gatekeeper};
+pub use stand::Stand;
 pub use tls::client_tls;
 pub use until::until;

@@ -1,0 +1,77 @@
+//! Gatekeeper in front of one server: what most tests of the program need.
+
+use std::net::SocketAddr;
+
+use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
+use tokio_postgres::{Client, Error};
+
+use super::{Gatekeeper, connect};
+
+/// One server and Gatekeeper in front of it, with the endpoint `primary` and the listener `app`.
+pub struct Stand {
+    // First, so that it ends before its server.
+    pub gatekeeper: Gatekeeper,
+    pub server: Single,
+    pub listener: SocketAddr,
+}
+
+impl Stand {
+    /// Clients show their own passwords to the server.
+    pub async fn passthrough() -> Self {
+        let server = Single::start(SandboxOptions::default()).await.unwrap();
+        let config = config(&server, "login = \"passthrough\"", "auth = { method = \"passthrough\" }", "");
+        Self::start(server, &config).await
+    }
+
+    /// Clients are let in as whom they say, and Gatekeeper shows tokens to the server.
+    pub async fn tokens() -> Self {
+        let server = Single::start(SandboxOptions::default()).await.unwrap();
+        let config = config(&server, &token_login(&server), "auth = { method = \"trust\" }", "");
+        Self::start(server, &config).await
+    }
+
+    /// With a configuration of the test's own, made by [`config`] or not; the addresses have to be those of [`listener`]
+    /// and [`admin`].
+    pub async fn start(server: Single, config: &str) -> Self {
+        let gatekeeper = Gatekeeper::start(server.folder(), config, admin(&server)).await;
+        let listener = listener(&server);
+        Self { gatekeeper, server, listener }
+    }
+
+    /// Connects to the listener in the clear; `parameters` as in libpq.
+    pub async fn connect(&self, parameters: &str) -> Result<Client, Error> {
+        connect(self.listener, parameters).await
+    }
+}
+
+/// Where the listener `app` is.
+pub fn listener(server: &Single) -> SocketAddr {
+    (server.block().ip(100), 15432).into()
+}
+
+/// Where the admin API is.
+pub fn admin(server: &Single) -> SocketAddr {
+    (server.block().ip(100), 8080).into()
+}
+
+/// The keys of an endpoint whose logins are tokens for the two IAM users.
+pub fn token_login(server: &Single) -> String {
+    let command = server.tokens().command_words();
+    format!("login = {{ token_command = {command:?}, users = [\"{ALICE}\", \"{SERVICE_ACCOUNT}\"] }}")
+}
+
+/// A configuration with the endpoint `primary`, verified by name, and the listener `app`. `endpoint` and `listener_keys` are
+/// more keys of theirs, `rest` is more tables.
+pub fn config(server: &Single, endpoint: &str, listener_keys: &str, rest: &str) -> String {
+    let (ca, name) = (server.authority().ca_file().display(), server.dns_name());
+    format!(
+        "[[cluster]]\nname = \"orders\"\nca_file = \"{ca}\"\n\n\
+         [[cluster.endpoint]]\nname = \"primary\"\nrole = \"primary\"\naddress = \"{}\"\n\
+         tls = {{ mode = \"verify-full\", server_name = \"{name}\" }}\n{endpoint}\n\n\
+         [[listener]]\nname = \"app\"\nbind = \"{}\"\nroute = \"primary\"\n{listener_keys}\n\n\
+         [admin]\nbind = \"{}\"\n\n{rest}\n",
+        server.address(),
+        listener(server),
+        admin(server),
+    )
+}
