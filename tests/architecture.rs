@@ -41,7 +41,8 @@ const LAYERS: &[Layer] = &[
     Layer("session", Pure, &["wire", "sql", "route"]),
     Layer("live", Effects, &[]),
     Layer("tasks", Effects, &[]),
-    Layer("telemetry", Effects, &[]),
+    // The label `backend_role` is a `topology::DeclaredRole`.
+    Layer("telemetry", Effects, &["topology"]),
     Layer("audit", Effects, &["telemetry"]),
     Layer("files", Effects, &[]),
     // The name to check is the address's, and a token command is told its endpoint.
