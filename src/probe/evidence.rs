@@ -14,7 +14,8 @@ pub enum Evidence {
     ConnectionLost,
     /// A login failed through the endpoint's fault.
     LoginFailed,
-    /// A server reported what it is (`in_hot_standby`), at login or in the middle of a session.
+    /// A server reported what it is (`in_hot_standby`), at login or in the middle of a session. It is only looked into
+    /// when it is news, so that every login may be handed in.
     RoleReported(ObservedRole),
 }
 

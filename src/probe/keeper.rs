@@ -15,7 +15,7 @@ use crate::{
     names::EndpointName,
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
-    topology::{Change, FoldRules, Health, Observation, Snapshot, WriterTrail, fold},
+    topology::{Change, FoldRules, Health, Observation, Snapshot, WriterTrail, fold, reconfigure},
 };
 
 /// What the keeper is told.
@@ -112,6 +112,10 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
     }
 
     fn evidence(&self, endpoint: &EndpointName, evidence: Evidence) {
+        let known = self.snapshot.get(endpoint).and_then(|status| status.observed);
+        if matches!(evidence, Evidence::RoleReported(role) if Some(role) == known) {
+            return;
+        }
         if let Some(running) = self.probers.get(endpoint) {
             tracing::debug!(endpoint = %endpoint, ?evidence, "traffic noticed something: looking");
             running.wake.notify_one();
@@ -131,10 +135,18 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
                 self.probers.insert(endpoint.name().clone(), running);
             }
         }
-        self.snapshot = self.snapshot.reconfigured(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+        let (next, changes) =
+            reconfigure(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+        if next.writer != self.snapshot.writer {
+            self.trail.clear();
+        }
+        self.snapshot = next;
         self.publisher.publish(self.snapshot.clone());
         for endpoint in endpoints {
             self.count(endpoint.name());
+        }
+        for change in &changes {
+            self.tell(change);
         }
     }
 

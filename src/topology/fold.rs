@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Answer, Change, DeclaredRole, EndpointStatus, Health, NodeStatus, Observation, Outcome, Position,
-    Snapshot, elect,
+    Answer, Change, DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, Outcome,
+    Position, Snapshot, elect,
 };
 
 /// How much it takes to believe something.
@@ -32,6 +32,23 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
         Outcome::Failed(reason) => failed(status, reason, observation, rules),
     }
     compare(&before, status, &mut changes);
+    conclude(snapshot, &mut next, &mut changes);
+    (next, changes)
+}
+
+/// The snapshot for a changed configuration, and what became different. An endpoint whose declaration did not change keeps
+/// what is known of it.
+#[must_use]
+pub fn reconfigure(
+    snapshot: &Snapshot,
+    endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
+) -> (Snapshot, Vec<Change>) {
+    let kept = |endpoint: Arc<Endpoint>| match snapshot.get(&endpoint.name) {
+        Some(status) if status.endpoint == endpoint => status.clone(),
+        _ => EndpointStatus::unknown(endpoint),
+    };
+    let mut next = Snapshot { endpoints: endpoints.into_iter().map(kept).collect(), ..Snapshot::default() };
+    let mut changes = Vec::new();
     conclude(snapshot, &mut next, &mut changes);
     (next, changes)
 }

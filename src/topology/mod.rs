@@ -16,7 +16,7 @@ mod status;
 pub use change::Change;
 pub use election::{Election, elect};
 pub use endpoint::{Address, AddressError, Cluster, DeclaredRole, Endpoint};
-pub use fold::{FoldRules, fold};
+pub use fold::{FoldRules, fold, reconfigure};
 pub use freshness::WriterTrail;
 pub use node::{NodeId, NodeStatus};
 pub use observation::{Answer, Observation, Outcome};

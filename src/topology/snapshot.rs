@@ -27,20 +27,6 @@ impl Snapshot {
         Self { endpoints, writer: election.writer, two_writers: false }
     }
 
-    /// The picture for a changed configuration: endpoints that did not change keep what is known of them.
-    #[must_use]
-    pub fn reconfigured(&self, endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
-        let endpoints: Vec<_> = endpoints
-            .into_iter()
-            .map(|endpoint| match self.get(&endpoint.name) {
-                Some(status) if status.endpoint == endpoint => status.clone(),
-                _ => EndpointStatus::unknown(endpoint),
-            })
-            .collect();
-        let election = elect(&endpoints, self.writer.as_ref());
-        Self { endpoints, writer: election.writer, two_writers: election.two_writers }
-    }
-
     /// The status of the endpoint called `name`.
     #[must_use]
     pub fn get(&self, name: &EndpointName) -> Option<&EndpointStatus> {

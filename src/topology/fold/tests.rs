@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
-    topology::{Endpoint, NodeId, ObservedRole},
+    topology::{NodeId, ObservedRole},
 };
 
 const RULES: FoldRules = FoldRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
@@ -228,10 +228,20 @@ fn an_unknown_endpoint_changes_nothing() {
 #[test]
 fn a_changed_configuration_keeps_what_is_known_of_the_rest() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
-    let next = story
-        .snapshot
-        .reconfigured([endpoint("a", DeclaredRole::Primary), endpoint("r", DeclaredRole::Replica)]);
+    let (next, changes) = reconfigure(
+        &story.snapshot,
+        [endpoint("a", DeclaredRole::Primary), endpoint("r", DeclaredRole::Replica)],
+    );
+    assert!(changes.is_empty());
     assert_eq!(next.get(&name("a")).unwrap().health, Health::Up);
     assert_eq!(next.get(&name("r")).unwrap().health, Health::Unknown, "its declaration is another one");
     assert_eq!(next.writer, Some(name("a")));
+}
+
+#[test]
+fn a_writer_that_is_taken_out_of_the_configuration_is_missed() {
+    let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
+    let (next, changes) = reconfigure(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
+    assert_eq!(next.writer, None);
+    assert_eq!(changes, [Change::Writer { from: Some(name("a")), to: None }]);
 }
