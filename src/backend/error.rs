@@ -147,6 +147,7 @@ impl ConnectError {
             ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified => Blame::Policy,
             ConnectFailure::Tls(error) => error.blame(),
             ConnectFailure::Token(error) => error.blame(),
+            ConnectFailure::Login(LoginError::NoCredential(_) | LoginError::Scram(_)) => Blame::Credentials,
             ConnectFailure::Timeout { phase: Some(ConnectPhase::Token), .. } => Blame::Credentials,
             ConnectFailure::Refused(refused) => refused.blame(),
             _ => Blame::Endpoint,
@@ -192,6 +193,13 @@ impl ConnectError {
                     .into()
             }
             ConnectFailure::Token(error) => error.remedy().into(),
+            ConnectFailure::Login(LoginError::NoCredential(_)) => {
+                "the server wants a password: set the endpoint's `login`".into()
+            }
+            ConnectFailure::Login(LoginError::Unanswerable(method)) => format!(
+                "have the server ask this user for a password instead of {method}: see its `pg_hba.conf`"
+            )
+            .into(),
             ConnectFailure::RefusedBeforeTls { .. }
             | ConnectFailure::Login(_)
             | ConnectFailure::Broken { .. }
