@@ -62,3 +62,53 @@ fn judge(fault: &Fault<'_>) -> Result<(), KnockError> {
     let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
     if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::wire::{FirstPacket, Report, Severity, SqlState};
+
+    async fn knock_at_one_that_says(words: &[u8]) -> Result<(), KnockError> {
+        let (mut ours, mut theirs) = duplex(1024);
+        let server = async {
+            let mut unread = Vec::new();
+            while FirstPacket::read(&unread).unwrap().is_none() {
+                theirs.read_buf(&mut unread).await.unwrap();
+            }
+            theirs.write_all(words).await.unwrap();
+            drop(theirs);
+        };
+        tokio::join!(knock(&mut ours), server).0
+    }
+
+    fn refusal(sqlstate: &[u8; 5]) -> Vec<u8> {
+        let mut words = Vec::new();
+        Report::new(Severity::Fatal, SqlState::new(*sqlstate), "no").write(&mut words);
+        words
+    }
+
+    #[tokio::test]
+    async fn being_refused_is_a_sign_of_life() {
+        for sqlstate in [b"28000", b"28P01", b"3D000", b"53300"] {
+            assert!(knock_at_one_that_says(&refusal(sqlstate)).await.is_ok(), "{sqlstate:?}");
+        }
+        assert!(knock_at_one_that_says(b"R\0\0\0\x08\0\0\0\x03").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_serve_is_not_up() {
+        for sqlstate in [b"57P03", b"57P01", b"58000"] {
+            let knocked = knock_at_one_that_says(&refusal(sqlstate)).await;
+            assert!(matches!(knocked, Err(KnockError::CannotServe(_))), "{sqlstate:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_and_other_protocols_are_not_up() {
+        assert!(matches!(knock_at_one_that_says(b"").await, Err(KnockError::Broken(_))));
+        assert!(matches!(knock_at_one_that_says(b"R\0\0").await, Err(KnockError::Broken(_))));
+        assert!(knock_at_one_that_says(b"HTTP/1.1 400 Bad Request\r\n").await.is_err());
+    }
+}

@@ -10,14 +10,14 @@ use gatekeeper::{
     live::Live,
     names::{DatabaseName, EndpointName, UserName},
     probe::{Evidence, Probe, ProbeSettings},
-    sandbox::{ALICE, APP, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
+    sandbox::{ALICE, APP, DATABASE, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
     tasks::Tasks,
     telemetry::Metrics,
     topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
 };
 
 use crate::harness::{
-    endpoint::{handle, iam, native, settings},
+    endpoint::{handle, iam, native, request, settings},
     until,
 };
 
@@ -200,4 +200,35 @@ async fn a_changed_configuration_keeps_what_it_did_not_change() {
     let seen = watched.status("primary").last_success;
     assert!(seen.is_some(), "known before, known now");
     watched.until("primary", |status| status.last_success > seen).await;
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_a_function_to_itself_is_asked_for_its_role_alone() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let revoke = "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time() FROM PUBLIC";
+    single.node().sql("postgres", revoke).await.unwrap();
+    let ca = single.authority().ca_file();
+    let settings = settings("primary", DeclaredRole::Primary, single.address(), ca);
+    let watched =
+        watch(vec![EndpointSettings { login: native(APP), probe_login: as_user(APP.name), ..settings }]);
+    watched.until("primary", |status| status.observed == Some(ObservedRole::Primary)).await;
+    assert_eq!(watched.status("primary").position, None);
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_the_probe_is_busy_and_not_down() {
+    let options = SandboxOptions { max_connections: 5, ..SandboxOptions::default() };
+    let single = Single::start(options).await.unwrap();
+    let ca = single.authority().ca_file();
+    let settings = settings("primary", DeclaredRole::Primary, single.address(), ca);
+    let tasks = Tasks::new();
+    let settings = EndpointSettings { login: native(APP), probe_login: as_user(APP.name), ..settings };
+    let crowd = handle(settings.clone(), &tasks);
+    let mut guests = Vec::new();
+    while let Ok(guest) = crowd.connect(request(APP.name, DATABASE)).await {
+        guests.push(guest);
+    }
+    let watched = watch(vec![settings]);
+    watched.until("primary", |status| status.health == Health::Up).await;
+    assert_eq!(watched.status("primary").observed, None);
 }
