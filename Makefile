@@ -16,12 +16,12 @@ demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=
 # Without nextest (it could not be installed) the same tests run under Cargo's own runner.
 test: ## all tests, against real PostgreSQL servers on loopback
 	@.ci/setup test
-	@if command -v cargo-nextest >/dev/null; then \
+	$(CARGO) test --locked --doc
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) nextest run --locked $(TESTS); \
 	else \
 		set -x; $(CARGO) test --locked --lib --bins --tests -- $(TESTS); \
 	fi
-	$(CARGO) test --locked --doc
 
 ci: ## what has to pass before a change lands
 	@.ci/setup test policy
