@@ -25,15 +25,16 @@ def measure(bench: Bench) -> str:
         for mode in ("simple", "prepared"):
             for name, proxy in proxies.items():
                 proxy.start()
-                rows.append([f"{'TLS' if tls else 'plain'}, {mode}, {name}", *_per_transaction(bench, proxy, mode, tls)])
+                label = f"{'TLS' if tls else 'plain'}, {mode}, {name}"
+                rows.append([label, *_per_transaction(bench, proxy, mode, tls)])
                 progress(rows[-1])
                 proxy.stop()
         server.stop()
     return (
         f"{table(['session mode, 1 client', 'calls', 'which'], rows)}\n\n"
-        f"Counted by `strace -c` in a run of {MANY:,} transactions less one of {FEW:,}, over the transactions between them; "
-        "calls of less than 0.01 a transaction are left out of the list. Being traced slows the process and so changes how "
-        "often it finds nothing to do.\n"
+        f"Counted by `strace -c` in a run of {MANY:,} transactions less one of {FEW:,}, over the transactions between "
+        "them; calls of less than 0.01 a transaction are left out of the list. Being traced slows the process and so "
+        "changes how often it finds nothing to do.\n"
     )
 
 

@@ -24,8 +24,8 @@ def measure(bench: Bench) -> str:
     head = ["session mode", "relay µs", "Gatekeeper µs", "ratio", "spread", "direct tps", "relay tps", "Gatekeeper tps"]
     return (
         f"{table(head, rows)}\n\n"
-        "User and system time of the proxy's process (`/proc/PID/stat`) over pgbench's count of transactions (`-S`, one "
-        "SELECT each), less what the logins cost: these are measured by a run of one transaction for each client. "
+        "User and system time of the proxy's process (`/proc/PID/stat`) over pgbench's count of transactions (`-S`, "
+        "one SELECT each), less what the logins cost: that is measured by a run of one transaction for each client. "
         f"Direct, relay and Gatekeeper take turns of {seconds} s, {rounds} rounds in a rotating order; the numbers are "
         "medians, the ratio is the median of each round's, the spread its lowest and highest. TLS is on both legs. "
         f"Target: a ratio of at most {TARGET}.\n"

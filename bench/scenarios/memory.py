@@ -38,11 +38,11 @@ def measure(bench: Bench) -> str:
     head = ["KiB", *(f"{name}, {count:,}" for name in ("relay", "Gatekeeper") for count in SESSIONS)]
     return (
         f"{table(head, rows)}\n\n"
-        f"Growth of `VmRSS` from {WARM} sessions to the number given, over the sessions in between: the client's share and "
-        "its backend's together. Each session has logged in and run one statement, and is idle. The server is a stand-in "
-        "that answers logins and statements and uses no memory of the proxy's (5,000 backends of PostgreSQL do not fit "
-        "the machine). Sockets are the kernel's memory and not in these numbers. Target: 6 KiB plain, 24 KiB with TLS "
-        "from clients, beside the backend's share.\n"
+        f"Growth of `VmRSS` from {WARM} sessions to the number given, over the sessions in between: the client's share "
+        "and its backend's together. Each session has logged in and run one statement, and is idle. The server is a "
+        "stand-in that answers logins and statements (5,000 backends of PostgreSQL would not fit the machine). Sockets "
+        "are the kernel's memory and not in these numbers. Target: 6 KiB plain, 24 KiB with TLS from clients, beside "
+        "the backend's share.\n"
     )
 
 

@@ -41,8 +41,8 @@ def source() -> Path:
     unpacked = KEPT / "unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        wanted = [member for member in tar if "/src/test/regress/" in member.name or "/src/test/isolation/" in member.name]
-        tar.extractall(unpacked, members=wanted, filter="data")
+        suites = re.compile(r"/src/test/(regress|isolation)/")
+        tar.extractall(unpacked, members=[file for file in tar if suites.search(file.name)], filter="data")
     next(unpacked.iterdir()).rename(kept)
     shutil.rmtree(unpacked)
     return kept

@@ -24,8 +24,8 @@ class Outcome:
     def settle(self, again, limit: int = 10):
         """Runs each test that differs again, on both sides: `again(test)` returns both verdicts.
 
-        A test is alike once each side has given every verdict of the other: then the verdict is a matter of luck, direct
-        as well. One that fails through the proxy alone, or cannot succeed there, still differs after `limit` turns.
+        A test is alike once each side has given every verdict of the other: then the verdict is a matter of luck,
+        direct as well. One that fails through the proxy alone, or cannot succeed there, still differs after `limit` turns.
         """
         if len(self.differing) > 20:
             return
