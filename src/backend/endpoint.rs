@@ -9,7 +9,7 @@ use super::{
     Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings, cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
-    phase::{Progress, Stages},
+    phase::{Durations, Progress, Stages},
     way::Way,
 };
 use crate::{
@@ -48,13 +48,13 @@ impl EndpointHandle {
         metrics: Arc<EndpointMetrics>,
     ) -> Result<(Self, Option<TokenKeeper>), TlsFileError> {
         let tls = ClientTls::new(&settings.tls, &settings.endpoint.address)?;
-        let (way, keeper) = Way::new(&settings.login, &settings.endpoint);
+        let (way, keeper) = Way::new(&settings);
         let (settings, way) = (Arc::new(settings), Arc::new(way));
         let connector = connector::stack(
             &settings,
             Arc::clone(&metrics),
-            way.tokens().cloned(),
-            Dialer::new(Arc::clone(&settings), tls.clone(), Arc::clone(&way)),
+            Arc::clone(&way),
+            Dialer::new(Arc::clone(&settings), tls.clone()),
         );
         Ok((Self { shared: Arc::new(Shared { settings, tls, way, metrics, connector }) }, keeper))
     }
@@ -96,6 +96,8 @@ impl EndpointHandle {
     }
 
     /// Logs in. The connection belongs to the runtime that this is called on.
+    ///
+    /// It takes `connect_timeout` at most once there is a token, or twice that when a kept token had to be replaced.
     ///
     /// Cancel safety: dropping it closes the connection that was being made.
     ///
@@ -163,7 +165,7 @@ impl EndpointHandle {
         let limit = settings.connect_timeout;
         let deadline = Instant::now() + limit;
         let progress = Progress::default();
-        let mut stages = Stages::start(&progress);
+        let mut stages = Stages::start(&progress, Durations::default());
         match timeout_at(deadline, dial::dial(settings, tls, whereto, deadline, &mut stages)).await {
             Ok(Ok(connected)) => Ok(Dialed {
                 stream: connected.stream,

@@ -148,7 +148,6 @@ impl ConnectError {
             ConnectFailure::Tls(error) => error.blame(),
             ConnectFailure::Token(error) => error.blame(),
             ConnectFailure::Login(LoginError::NoCredential(_) | LoginError::Scram(_)) => Blame::Credentials,
-            ConnectFailure::Timeout { phase: Some(ConnectPhase::Token), .. } => Blame::Credentials,
             ConnectFailure::Refused(refused) => refused.blame(),
             _ => Blame::Endpoint,
         }

@@ -35,6 +35,12 @@ impl Durations {
         self.0.get(phase.index()).copied().unwrap_or_default()
     }
 
+    pub(super) fn add(&mut self, phase: ConnectPhase, took: Duration) {
+        if let Some(duration) = self.0.get_mut(phase.index()) {
+            *duration += took;
+        }
+    }
+
     /// The stages that took any time.
     pub fn iter(&self) -> impl Iterator<Item = (ConnectPhase, Duration)> + '_ {
         ConnectPhase::ALL.iter().copied().zip(self.0).filter(|(_, took)| !took.is_zero())
@@ -58,10 +64,11 @@ impl Progress {
 // === impl Stages ===
 
 impl Stages {
-    pub(super) fn start(progress: &Progress) -> Self {
+    /// Begins, with what was measured so far.
+    pub(super) fn start(progress: &Progress, durations: Durations) -> Self {
         let current = ConnectPhase::Resolve;
         progress.enter(current);
-        Self { progress: progress.clone(), durations: Durations::default(), current, since: Instant::now() }
+        Self { progress: progress.clone(), durations, current, since: Instant::now() }
     }
 
     /// Ends the current stage and begins `phase`.
@@ -79,9 +86,7 @@ impl Stages {
 
     fn stop(&mut self) {
         let now = Instant::now();
-        if let Some(duration) = self.durations.0.get_mut(self.current.index()) {
-            *duration += now - self.since;
-        }
+        self.durations.add(self.current, now - self.since);
         self.since = now;
     }
 }

@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{ConnectFailure, login::Proof};
+use super::{ConnectFailure, EndpointSettings};
 use crate::{
-    credentials::{Login, PasswordLogin, Token, TokenKeeper, TokenLogin, TokenSource},
+    credentials::{Login, PasswordLogin, TokenKeeper, TokenSource},
     names::UserName,
     scram::Keys,
-    tls::VerifiedTls,
-    topology::Endpoint,
     wire::StartupMessage,
 };
 
@@ -17,7 +15,7 @@ pub(super) enum Way {
     /// With nothing of ours: a server that asks for a proof refuses.
     Passthrough,
     /// With a configured password.
-    Password(PasswordWay),
+    Password(Arc<PasswordWay>),
     /// With tokens.
     Token(TokenWay),
 }
@@ -33,45 +31,40 @@ pub(super) struct PasswordWay {
 pub(super) struct TokenWay {
     pub(super) source: TokenSource,
     users: Vec<UserName>,
-    insecure_without_verification: bool,
+    verifies: bool,
+    pub(super) insecure_without_verification: bool,
 }
 
 // === impl Way ===
 
 impl Way {
-    /// The way that `login` describes, and the keeper of its tokens, which has to be run.
-    pub(super) fn new(login: &Login, endpoint: &Endpoint) -> (Self, Option<TokenKeeper>) {
-        match login {
+    /// The way that the settings describe, and the keeper of its tokens, which has to be run.
+    pub(super) fn new(settings: &EndpointSettings) -> (Self, Option<TokenKeeper>) {
+        match &settings.login {
             Login::Passthrough => (Self::Passthrough, None),
             Login::Password(login) => {
-                (Self::Password(PasswordWay { login: login.clone(), keys: Mutex::default() }), None)
+                let way = PasswordWay { login: login.clone(), keys: Mutex::default() };
+                (Self::Password(Arc::new(way)), None)
             }
-            Login::Token(settings) => {
-                let (source, keeper) = TokenSource::new(settings, endpoint);
+            Login::Token(login) => {
+                let (source, keeper) = TokenSource::new(login, &settings.endpoint);
                 let way = TokenWay {
                     source,
-                    users: settings.users.clone(),
-                    insecure_without_verification: settings.insecure_without_verification,
+                    users: login.users.clone(),
+                    verifies: settings.tls.mode.verifies(),
+                    insecure_without_verification: login.insecure_without_verification,
                 };
                 (Self::Token(way), Some(keeper))
             }
         }
     }
 
-    /// Tokens are spent for listed users alone: nobody whom a listener lets in may become just any principal.
-    pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
-        match self {
-            Self::Token(way) if !way.users.contains(user) => {
-                Err(ConnectFailure::UnlistedUser { user: user.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The client's message, for the user who is logged in.
     pub(super) fn startup(&self, mut startup: StartupMessage, user: &UserName) -> StartupMessage {
         let mut shown = user;
-        if let Self::Password(PasswordWay { login: PasswordLogin { user: Some(ours), .. }, .. }) = self {
+        if let Self::Password(way) = self
+            && let Some(ours) = &way.login.user
+        {
             // Without a database the client means the one of its own name, not of ours.
             if startup.get("database").is_none_or(<[u8]>::is_empty) {
                 startup.set("database", user.as_str());
@@ -109,23 +102,15 @@ impl PasswordWay {
 // === impl TokenWay ===
 
 impl TokenWay {
-    /// What proves `user` to a server that was or was not verified: `token`, or one from the source.
-    pub(super) async fn proof(
-        &self,
-        user: &UserName,
-        token: Option<Token>,
-        verified: Option<&VerifiedTls>,
-    ) -> Result<Proof<'static>, ConnectFailure> {
-        if verified.is_none() && !self.insecure_without_verification {
+    /// Tokens are spent for listed users alone: nobody whom a listener lets in may become just any principal. And none is
+    /// spent when it could not be sent.
+    pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
+        if !self.users.contains(user) {
+            return Err(ConnectFailure::UnlistedUser { user: user.clone() });
+        }
+        if !(self.verifies || self.insecure_without_verification) {
             return Err(ConnectFailure::Unverified);
         }
-        let token = match token {
-            Some(token) => token,
-            None => self.source.token(user).await.map_err(ConnectFailure::Token)?,
-        };
-        Ok(Proof::Token(match verified {
-            Some(evidence) => TokenLogin::new(token, evidence),
-            None => TokenLogin::without_verification(token),
-        }))
+        Ok(())
     }
 }

@@ -90,7 +90,7 @@ mod tests {
 
     /// Dials for ever.
     async fn dial_for_ever(attempt: Attempt) -> Result<(), ConnectError> {
-        let mut stages = Stages::start(&attempt.progress);
+        let mut stages = Stages::start(&attempt.progress, attempt.durations);
         stages.enter(ConnectPhase::Tcp);
         pending().await
     }

@@ -1,4 +1,4 @@
-//! The innermost service: dials, gets hold of a token, logs in.
+//! The innermost service: dials and logs in.
 
 use std::{
     future::Future,
@@ -9,17 +9,17 @@ use std::{
 
 use tower::Service;
 
-use super::Attempt;
+use super::{Attempt, Means};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, EndpointSettings,
         dial::{Connected, Whereto, dial},
         login::{Proof, log_in},
         phase::Stages,
-        way::Way,
     },
+    credentials::TokenLogin,
     telemetry::labels::ConnectPhase,
-    tls::ClientTls,
+    tls::{ClientTls, VerifiedTls},
 };
 
 /// Dials and logs in.
@@ -27,37 +27,23 @@ use crate::{
 pub(in crate::backend) struct Dialer {
     settings: Arc<EndpointSettings>,
     tls: ClientTls,
-    way: Arc<Way>,
 }
 
 // === impl Dialer ===
 
 impl Dialer {
-    pub(in crate::backend) const fn new(
-        settings: Arc<EndpointSettings>,
-        tls: ClientTls,
-        way: Arc<Way>,
-    ) -> Self {
-        Self { settings, tls, way }
+    pub(in crate::backend) const fn new(settings: Arc<EndpointSettings>, tls: ClientTls) -> Self {
+        Self { settings, tls }
     }
 
     async fn open(self, attempt: Attempt) -> Result<Backend, ConnectFailure> {
-        let Attempt { request, token, deadline, progress, .. } = attempt;
-        let mut stages = Stages::start(&progress);
-        self.way.permit(&request.user)?;
+        let Attempt { request, means, deadline, progress, durations, .. } = attempt;
+        let mut stages = Stages::start(&progress, durations);
         let Connected { mut stream, verified, peer } =
             dial(&self.settings, &self.tls, Whereto::Endpoint, deadline, &mut stages).await?;
-        let proof = match &*self.way {
-            Way::Passthrough => Proof::Nothing,
-            Way::Password(way) => Proof::Password(way),
-            Way::Token(way) => {
-                stages.enter(ConnectPhase::Token);
-                way.proof(&request.user, token, verified.as_ref()).await?
-            }
-        };
+        let proof = proof(&means, verified.as_ref())?;
         stages.enter(ConnectPhase::Login);
-        let startup = self.way.startup(request.startup, &request.user);
-        let (logged_in, unread) = log_in(&mut stream, &startup, &proof).await?;
+        let (logged_in, unread) = log_in(&mut stream, &request.startup, &proof).await?;
         Ok(Backend { stream, logged_in, unread, peer, durations: stages.end(), presence: None })
     }
 }
@@ -76,4 +62,17 @@ impl Service<Attempt> for Dialer {
         let opening = self.clone().open(attempt);
         Box::pin(async move { opening.await.map_err(|failure| ConnectError::new(endpoint, failure)) })
     }
+}
+
+/// Turns the means into what may be shown to a server that was or was not verified.
+fn proof<'a>(means: &'a Means, verified: Option<&VerifiedTls>) -> Result<Proof<'a>, ConnectFailure> {
+    Ok(match means {
+        Means::Nothing => Proof::Nothing,
+        Means::Password(way) => Proof::Password(way),
+        Means::Token { token, insecure_without_verification } => Proof::Token(match verified {
+            Some(evidence) => TokenLogin::new(token.clone(), evidence),
+            None if *insecure_without_verification => TokenLogin::without_verification(token.clone()),
+            None => return Err(ConnectFailure::Unverified),
+        }),
+    })
 }

@@ -1,29 +1,30 @@
-//! The stack that every login to an endpoint goes through, sessions and probes alike: from outside in, observe → retry
-//! once with a fresh token → limit the time → limit how many at one time → dial and log in.
+//! The stack that every login to an endpoint goes through, sessions and probes alike: from outside in, observe → get hold
+//! of a token, and of a fresh one when a kept one was refused → limit the time → limit how many at one time → dial and log
+//! in.
 
 mod deadline;
 mod dialer;
-mod fresh_token;
 mod observe;
+mod prove;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
-use super::{Backend, ConnectError, EndpointSettings, phase::Progress};
+use super::{
+    Backend, ConnectError, EndpointSettings,
+    phase::{Durations, Progress},
+    way::{PasswordWay, Way},
+};
 use crate::{
-    credentials::{Token, TokenSource},
-    names::UserName,
-    telemetry::EndpointMetrics,
-    topology::Endpoint,
-    wire::StartupMessage,
+    credentials::Token, names::UserName, telemetry::EndpointMetrics, topology::Endpoint, wire::StartupMessage,
 };
 
 use deadline::Deadline;
 pub(super) use dialer::Dialer;
-use fresh_token::FreshToken;
 use observe::Observe;
+use prove::Prove;
 
 /// A login that somebody wants.
 #[derive(Debug, Clone)]
@@ -39,10 +40,26 @@ pub struct ConnectRequest {
 pub(super) struct Attempt {
     endpoint: Arc<Endpoint>,
     request: ConnectRequest,
-    /// The token to show, when a kept one was refused already.
-    token: Option<Token>,
+    means: Means,
     deadline: Instant,
     progress: Progress,
+    /// How long it took to get so far.
+    durations: Durations,
+}
+
+/// What can be shown to the server.
+#[derive(Clone)]
+enum Means {
+    /// Nothing.
+    Nothing,
+    /// A configured password.
+    Password(Arc<PasswordWay>),
+    /// A token, to a server that was verified.
+    Token {
+        token: Token,
+        /// Or to any.
+        insecure_without_verification: bool,
+    },
 }
 
 /// The whole stack.
@@ -52,7 +69,7 @@ pub(super) type Connector = BoxCloneSyncService<ConnectRequest, Backend, Connect
 pub(super) fn stack<D>(
     settings: &EndpointSettings,
     metrics: Arc<EndpointMetrics>,
-    tokens: Option<TokenSource>,
+    way: Arc<Way>,
     dialer: D,
 ) -> Connector
 where
@@ -65,7 +82,7 @@ where
         ServiceBuilder::new()
             .layer_fn(move |inner| Observe::new(inner, Arc::clone(&metrics)))
             .map_request(move |request| Attempt::new(Arc::clone(&endpoint), request))
-            .layer_fn(move |inner| FreshToken::new(inner, tokens.clone()))
+            .layer_fn(move |inner| Prove::new(inner, Arc::clone(&way)))
             .layer_fn(move |inner| Deadline::new(inner, limit))
             .concurrency_limit(settings.connect_concurrency.max(1))
             .service(dialer),
@@ -76,6 +93,13 @@ where
 
 impl Attempt {
     fn new(endpoint: Arc<Endpoint>, request: ConnectRequest) -> Self {
-        Self { endpoint, request, token: None, deadline: Instant::now(), progress: Progress::default() }
+        Self {
+            endpoint,
+            request,
+            means: Means::Nothing,
+            deadline: Instant::now(),
+            progress: Progress::default(),
+            durations: Durations::default(),
+        }
     }
 }

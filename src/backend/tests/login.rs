@@ -212,6 +212,22 @@ async fn a_failing_token_command_is_told_with_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_hanging_token_command_is_told_as_that_and_holds_no_connection() {
+    let server = Server::start(|guest| guest.wait_for_the_end()).await;
+    let mut login = with_token("echo 'waiting for the metadata server' >&2; sleep 600");
+    let Login::Token(settings) = &mut login else { unreachable!() };
+    settings.timeout = std::time::Duration::from_millis(200);
+    let mut settings = logging_in(login, server.settings());
+    // Shorter than the command's own limit: they do not count against each other.
+    settings.connect_timeout = std::time::Duration::from_millis(50);
+    let error = handle(settings, &server.tasks).connect(request("alice")).await.err().unwrap();
+    let words = crate::blame::Chain(&error).to_string();
+    assert!(words.starts_with("backend token command failed: "), "{words}");
+    assert!(words.ends_with("not finished within 0.2 s: waiting for the metadata server"), "{words}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn scram_asked_of_a_token_user_is_answered_and_explained() {
     let server = Server::start(|mut guest| async move {
         guest.startup().await;

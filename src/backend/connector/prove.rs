@@ -1,0 +1,115 @@
+//! What is shown to the server: the settings' choice, a token when they want one, and a fresh one when a kept one was
+//! refused.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tower::{Service, ServiceExt};
+
+use super::{Attempt, Means};
+use crate::{
+    backend::{
+        ConnectError, ConnectFailure,
+        way::{TokenWay, Way},
+    },
+    credentials::Token,
+    telemetry::labels::ConnectPhase,
+};
+
+/// Finds the means of proof before anything is dialed: whoever waits for a mint holds no connection and takes no turn, and
+/// the mint has a time limit of its own.
+///
+/// A token may have been revoked, or its grants changed, while it was kept: a login refused with one is tried once more
+/// with a fresh one. `tower::retry` decides by the outcome alone; here the source of the tokens has a say as well, since it
+/// knows whether there is any token that would be better.
+#[derive(Clone)]
+pub(super) struct Prove<S> {
+    inner: S,
+    way: Arc<Way>,
+}
+
+// === impl Prove ===
+
+impl<S> Prove<S> {
+    pub(super) const fn new(inner: S, way: Arc<Way>) -> Self {
+        Self { inner, way }
+    }
+}
+
+impl<S> Prove<S>
+where
+    S: Service<Attempt, Error = ConnectError> + Clone,
+{
+    async fn connect(self, mut attempt: Attempt) -> Result<S::Response, ConnectError> {
+        attempt.request.startup = self.way.startup(attempt.request.startup, &attempt.request.user);
+        match &*self.way {
+            Way::Passthrough => self.inner.oneshot(attempt).await,
+            Way::Password(way) => {
+                attempt.means = Means::Password(Arc::clone(way));
+                self.inner.oneshot(attempt).await
+            }
+            Way::Token(way) => connect_with_token(self.inner, way, attempt).await,
+        }
+    }
+}
+
+async fn connect_with_token<S>(
+    inner: S,
+    way: &TokenWay,
+    mut attempt: Attempt,
+) -> Result<S::Response, ConnectError>
+where
+    S: Service<Attempt, Error = ConnectError> + Clone,
+{
+    let endpoint = Arc::clone(&attempt.endpoint);
+    let fail = |failure| ConnectError::new(Arc::clone(&endpoint), failure);
+    let user = attempt.request.user.clone();
+    way.permit(&user).map_err(fail)?;
+    let began = Instant::now();
+    let token = way.source.token(&user).await.map_err(|error| fail(ConnectFailure::Token(error)))?;
+    attempt.durations.add(ConnectPhase::Token, began.elapsed());
+    attempt.means = way.means(token);
+    let refusal = match inner.clone().oneshot(attempt.clone()).await {
+        Ok(backend) => return Ok(backend),
+        Err(refusal) => refusal,
+    };
+    let Some(refused) = refusal.refused_token().filter(|token| token.is_kept()) else { return Err(refusal) };
+    match way.source.fresh(&user, refused).await {
+        Ok(Some(fresh)) => {
+            attempt.means = way.means(fresh);
+            inner.oneshot(attempt).await
+        }
+        Ok(None) => Err(refusal),
+        Err(error) => Err(fail(ConnectFailure::Token(error))),
+    }
+}
+
+impl TokenWay {
+    fn means(&self, token: Token) -> Means {
+        Means::Token { token, insecure_without_verification: self.insecure_without_verification }
+    }
+}
+
+impl<S> Service<Attempt> for Prove<S>
+where
+    S: Service<Attempt, Error = ConnectError> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Response: Send,
+{
+    type Response = S::Response;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        Box::pin(self.clone().connect(attempt))
+    }
+}
