@@ -116,7 +116,7 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         section.problem("rotate_size", "is too small to be useful", "write at least \"64KiB\"");
     }
     if rotate_bytes.is_some() && output == Some(AuditOutput::Stdout) {
-        section.problem("rotate_size", "standard output cannot be rotated", "remove it, or write to a file");
+        section.problem("rotate_size", "only a file can be rotated", "remove it, or write to a file");
     }
     let max_text = section.size("max_text").map_or_else(
         || {

@@ -173,7 +173,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("[[listener]]", "[audit]\nfile = \"-\"\nrotate_size = \"1MiB\"\n[[listener]]")],
                 &[
-                    "g.toml:11:15: audit.rotate_size: standard output cannot be rotated; remove it, or write to a file",
+                    "g.toml:11:15: audit.rotate_size: only a file can be rotated; remove it, or write to a file",
                 ],
             ),
             (
