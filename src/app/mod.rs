@@ -1,15 +1,58 @@
 //! Builds the program from a configuration, reloads it, ends it.
+//!
+//! The one place that knows everything. Threads: one or two for control (probes, tokens, files, the admin API, accepting
+//! clients), one for each worker, on which clients live, and one that writes the audit log.
 
+mod build;
+mod control;
+mod program;
+mod reload;
+mod report;
 mod settings;
+mod shutdown;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
+use tokio::runtime::Builder;
+
+pub use control::{Control, ReloadReport};
+pub use program::StartError;
+use program::Program;
 pub use settings::RuntimeSettings;
 
-use crate::config::{Config, ConfigSource};
+use crate::{
+    blame::Chain,
+    config::{Config, ConfigSource},
+    telemetry::start_log,
+};
 
 /// Runs until the process is told to end; `source` is read again on reload.
+#[must_use]
 pub fn run(config: Config, source: ConfigSource) -> ExitCode {
-    let _ = (config, source);
-    ExitCode::FAILURE
+    match start_and_serve(config, source) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "gatekeeper cannot run");
+            // The log may not be there yet, or may be filtered.
+            let _ = writeln!(std::io::stderr(), "error: {}", Chain(&error));
+            ExitCode::FAILURE
+        }
+    }
 }
+
+fn start_and_serve(config: Config, source: ConfigSource) -> Result<(), StartError> {
+    start_log(&config.log).map_err(StartError::Log)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+    runtime.block_on(async { Program::start(config, source).await?.serve().await })
+}
+
+/// A slow answer of the admin API must not hold up the probe.
+const CONTROL_THREADS: usize = 2;
+/// Room for the SQL parser, as on the workers.
+const STACK: usize = 4 << 20;

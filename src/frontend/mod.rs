@@ -1,7 +1,31 @@
 //! Client connections: listeners, greeting, authentication, and the relay that drives a session.
+//!
+//! Promises: a client is refused in words or served like by PostgreSQL; an idle client costs about its task and its
+//! socket; a slow one slows nobody else. Refuses to know: what a message means (that is `session`), which endpoint serves
+//! (that is `route`).
 
+mod admission;
+mod assign;
+mod authenticate;
+mod buffer;
+mod cancel;
+mod client;
+mod conclude;
+mod context;
+mod end;
+mod greet;
+mod guest;
+mod listener;
+mod login;
+mod recorder;
+mod relay;
+mod sessions;
 mod settings;
+mod side;
 mod users;
 
+pub use context::{Endpoints, ListenerContext, World};
+pub use listener::Listener;
+pub use sessions::{Activity, NewSession, Order, Registered, SessionEntry, Sessions};
 pub use settings::{Auth, Bind, ListenerLimits, ListenerSettings};
 pub use users::{Users, UsersFile, UsersFileError, UsersFileMistake};

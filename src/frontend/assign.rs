@@ -1,0 +1,132 @@
+//! Finds a session its backend: decide, connect, and decide again when that fails.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::context::World;
+use crate::{
+    backend::{ConnectError, EndpointHandle},
+    blame::Blame,
+    names::EndpointName,
+    probe::Evidence,
+    route::{NoEndpoint, Reason, RoutePolicy, decide},
+    session::Refusal,
+    telemetry::labels::ConnectPhase,
+    topology::{DeclaredRole, Snapshot},
+};
+
+/// A backend, and how it was found.
+pub(super) struct Assigned<B> {
+    pub(super) backend: B,
+    pub(super) endpoint: EndpointHandle,
+    pub(super) reason: Reason,
+}
+
+/// Why there is none.
+pub(super) enum Unassigned {
+    /// No endpoint may serve now.
+    None(NoEndpoint),
+    /// The last endpoint that was tried failed like this.
+    Failed(EndpointHandle, ConnectError),
+}
+
+/// Decides and connects until one endpoint takes the session.
+///
+/// A failing endpoint is left for another one of the same route if there is one. While the writer is away that was there
+/// before, as in a failover, the session waits up to `hold` for it.
+///
+/// Cancel safety: dropped half-way, the connection being made is closed.
+///
+/// # Errors
+/// [`Unassigned`] with the last failure.
+pub(super) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
+    world: &World,
+    policy: &RoutePolicy,
+    hold: Duration,
+    connect: impl Fn(EndpointHandle) -> F,
+) -> Result<Assigned<B>, Unassigned> {
+    let deadline = Instant::now() + hold;
+    let mut tried: Vec<EndpointName> = Vec::new();
+    let mut failure = None;
+    loop {
+        // Before the decision, so that no change between the two is missed.
+        let mut changes = world.topology.changes();
+        let snapshot = world.topology.load();
+        let load = |name: &EndpointName| world.sessions.on_endpoint(name);
+        let none = match decide(policy, &snapshot, load, random(), &tried) {
+            Ok(decision) => {
+                let Some(endpoint) = world.endpoints.load().get(&decision.endpoint.name).cloned() else {
+                    tried.push(decision.endpoint.name.clone());
+                    continue;
+                };
+                match connect(endpoint.clone()).await {
+                    Ok(backend) => return Ok(Assigned { backend, endpoint, reason: decision.reason }),
+                    Err(error) if elsewhere_may_do(&error) => {
+                        world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                        tried.push(decision.endpoint.name.clone());
+                        failure = Some((endpoint, error));
+                        continue;
+                    }
+                    Err(error) => return Err(Unassigned::Failed(endpoint, error)),
+                }
+            }
+            Err(none) => none,
+        };
+        if !matches!(policy, RoutePolicy::Primary)
+            || !writer_was_there(&snapshot)
+            || Instant::now() >= deadline
+        {
+            return Err(failure
+                .map_or(Unassigned::None(none), |(endpoint, error)| Unassigned::Failed(endpoint, error)));
+        }
+        let again = deadline.min(Instant::now() + RETRY);
+        timeout_at(again, changes.changed()).await.ok();
+        tried.clear();
+    }
+}
+
+/// Between two tries to reach a writer that is away, unless the topology changes first.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Whether an endpoint declared primary has worked in this process's life: otherwise its absence is a mistake to be told
+/// at once, not a failover to be waited out.
+fn writer_was_there(snapshot: &Snapshot) -> bool {
+    snapshot
+        .endpoints
+        .iter()
+        .any(|status| status.endpoint.role == DeclaredRole::Primary && status.last_success.is_some())
+}
+
+/// Whether another endpoint, or the same a little later, may do better: the network failed, or the server said that it
+/// is starting, stopping or full. Wrong passwords and missing databases are wrong everywhere.
+fn elsewhere_may_do(error: &ConnectError) -> bool {
+    match error.refused() {
+        Some(refused) => refused.sqlstate().is_some_and(|state| matches!(state.class(), "53" | "57")),
+        None => error.blame() == Blame::Endpoint,
+    }
+}
+
+/// What the client is told when no backend was found, and who is to blame.
+pub(super) fn refusal(why: &Unassigned) -> Refusal {
+    match why {
+        Unassigned::None(none) => Refusal::no_endpoint(none.to_string()),
+        Unassigned::Failed(endpoint, error) => {
+            let what = match error.phase() {
+                ConnectPhase::Resolve | ConnectPhase::Tcp => "cannot be reached",
+                ConnectPhase::Tls => "could not be verified",
+                ConnectPhase::Token => "could not be logged in to: no token",
+                ConnectPhase::Login => "refused the login",
+            };
+            Refusal::endpoint(error.blame(), format!("endpoint \"{}\" {what}", endpoint.name()))
+        }
+    }
+}
+
+/// Any number, for choosing between equals.
+fn random() -> u64 {
+    let mut octets = [0; 8];
+    // Without entropy the choice is only less even.
+    aws_lc_rs::rand::fill(&mut octets).ok();
+    u64::from_ne_bytes(octets)
+}

@@ -1,0 +1,99 @@
+//! Has a client prove who it is, where that is ours to check.
+
+use super::{
+    Auth,
+    context::{ListenerContext, World},
+    greet::Unwelcome,
+    guest::Guest,
+};
+use crate::{
+    handshake::{Challenge, ChallengeError},
+    scram::{NONCE_OCTETS, Verifier},
+    session::Refusal,
+    telemetry::labels::AuthFailure,
+};
+
+/// A client that may come in. AuthenticationOk was not said yet.
+pub(super) struct Proved {
+    /// What is still to be said before AuthenticationOk.
+    pub(super) output: Vec<u8>,
+}
+
+/// Why it may not.
+pub(super) enum Unproved {
+    /// The connection ended first.
+    Unwelcome(Unwelcome),
+    /// The proof did not hold.
+    Failed(AuthFailure, Refusal),
+}
+
+/// Runs the listener's method for the user called `name`. `first` is said along with the first request.
+///
+/// Cancel safety: dropped half-way, the dialog is broken; close the connection.
+///
+/// # Errors
+/// [`Unproved`]
+pub(super) async fn authenticate(
+    guest: &mut Guest,
+    context: &ListenerContext,
+    world: &World,
+    name: &str,
+    first: Vec<u8>,
+) -> Result<Proved, Unproved> {
+    match (&context.settings.auth, &context.users) {
+        (Auth::Scram { .. }, Some(users)) => {
+            let users = users.load();
+            let known = users.verifier(name).cloned();
+            let unknown = known.is_none();
+            let stranger = || Verifier::mock(&world.mock_secret, name.as_bytes(), users.usual_iterations());
+            let verifier = known.unwrap_or_else(stranger);
+            let mut nonce = [0; NONCE_OCTETS];
+            aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
+                Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("no random numbers to be had")))
+            })?;
+            let end_point = guest.stream.server_end_point();
+            scram(guest, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
+                match failure {
+                    ScramFailure::Gone(error) => Unproved::Unwelcome(Unwelcome::Gone(error)),
+                    ScramFailure::Challenge(error) => {
+                        let label = match (unknown, &error) {
+                            (true, _) => AuthFailure::UnknownUser,
+                            (false, ChallengeError::Violation(_)) => AuthFailure::Protocol,
+                            (false, ChallengeError::Scram(_)) => AuthFailure::WrongPassword,
+                        };
+                        let refusal = Refusal { sqlstate: error.sqlstate(), ..Refusal::authentication(name) };
+                        Unproved::Failed(label, refusal)
+                    }
+                }
+            })
+        }
+        // The configuration allows it only where that is safe, or where somebody insisted.
+        (Auth::Trust, _) => Ok(Proved { output: first }),
+        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
+            Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("this listener has nobody to ask"))))
+        }
+    }
+}
+
+enum ScramFailure {
+    Gone(std::io::Error),
+    Challenge(ChallengeError),
+}
+
+async fn scram(guest: &mut Guest, mut challenge: Challenge, first: Vec<u8>) -> Result<Proved, ScramFailure> {
+    let mut output = first;
+    output.extend(challenge.poll_output().unwrap_or_default());
+    loop {
+        guest.say(&output).await.map_err(ScramFailure::Gone)?;
+        output = loop {
+            let taken = challenge.on_octets(guest.unread()).map_err(ScramFailure::Challenge)?;
+            guest.take(taken.octets);
+            let said = challenge.poll_output();
+            match (taken.outcome, said) {
+                (Some(()), said) => return Ok(Proved { output: said.unwrap_or_default() }),
+                (None, Some(said)) => break said,
+                (None, None) => guest.read_more().await.map_err(ScramFailure::Gone)?,
+            }
+        };
+    }
+}

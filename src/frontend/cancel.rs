@@ -1,0 +1,74 @@
+//! Cancel requests: found by our own key, forwarded to the server that runs the statement.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::sleep;
+
+use super::context::{ListenerContext, World};
+use crate::{
+    audit::{Record, record},
+    telemetry::labels::Outcome,
+    topology::DeclaredRole,
+    wire::BackendKey,
+};
+
+/// Behind a read pool's address stand several nodes, and each new connection may reach another one than the backend's:
+/// so many tries, as long as the same statement runs.
+const TRIES: u32 = 10;
+/// Between two tries: a node that was reached has acted by then.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Forwards a cancel request. There is no answer to the client, which only waits for its connection to close.
+///
+/// Cancel safety: dropped half-way, the statement may or may not have been cancelled.
+pub(super) async fn forward(
+    key: &BackendKey,
+    client: Option<SocketAddr>,
+    context: &ListenerContext,
+    world: &World,
+) {
+    let found = world.sessions.find(key);
+    context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
+    let Some(entry) = found else {
+        // As PostgreSQL: whoever guesses keys learns nothing.
+        tracing::debug!(listener = %context.settings.name, "a cancel request with an unknown key");
+        return;
+    };
+    let Some(server_key) = &entry.server_key else { return };
+    let asked = entry.activity();
+    let tries = match entry.endpoint.endpoint().role {
+        DeclaredRole::ReadPool => TRIES,
+        DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
+    };
+    let mut delivered = false;
+    for attempt in 0..tries {
+        // The first request is forwarded whatever we believe: the server knows better.
+        if attempt > 0 {
+            sleep(PAUSE).await;
+            let now = entry.activity();
+            if !(now.busy && now.begun == asked.begun) {
+                break;
+            }
+        }
+        match entry.endpoint.cancel(server_key, entry.peer).await {
+            Ok(()) => delivered = true,
+            Err(error) => {
+                tracing::warn!(
+                    session = entry.id,
+                    endpoint = %entry.endpoint.name(),
+                    error = %crate::blame::Chain(&error),
+                    "a cancel request could not be delivered"
+                );
+                break;
+            }
+        }
+    }
+    world.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
+        session: entry.facts.clone(),
+        server: Some(entry.server()),
+        delivered,
+        client,
+    })));
+}

@@ -1,0 +1,114 @@
+//! What a session may know of the process it lives in.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{ListenerSettings, Users, admission::Admission, sessions::Sessions};
+use crate::{
+    audit::Audit,
+    backend::EndpointHandle,
+    live::Live,
+    names::EndpointName,
+    probe::EvidenceSink,
+    telemetry::{ListenerMetrics, Metrics, PathMetrics},
+    tls::ServerTls,
+    topology::Snapshot,
+};
+
+/// What all sessions of the process share.
+pub struct World {
+    /// The sessions that are logged in.
+    pub sessions: Arc<Sessions>,
+    /// What is known of the endpoints.
+    pub topology: Live<Snapshot>,
+    /// The ways to the endpoints.
+    pub endpoints: Live<Endpoints>,
+    /// The audit log.
+    pub audit: Audit,
+    /// Where sessions tell what they notice about endpoints.
+    pub evidence: EvidenceSink,
+    /// The makers of metrics.
+    pub metrics: Metrics,
+    /// What users who do not exist are challenged with; drawn at the start and never shown.
+    pub mock_secret: [u8; 32],
+}
+
+/// The ways to the endpoints, swapped whole by a reload.
+#[derive(Default)]
+pub struct Endpoints {
+    by_name: HashMap<EndpointName, EndpointHandle>,
+}
+
+/// One listener as it is configured now; a reload makes a new one, and sessions keep theirs.
+pub struct ListenerContext {
+    /// What the operator said.
+    pub settings: ListenerSettings,
+    /// TLS towards clients.
+    pub tls: Option<ServerTls>,
+    /// Who may log in, where we check it ourselves.
+    pub users: Option<Arc<Users>>,
+    /// The listener's numbers.
+    pub metrics: Arc<ListenerMetrics>,
+    /// The numbers of what its sessions do, by worker and endpoint.
+    pub paths: Vec<HashMap<EndpointName, Arc<PathMetrics>>>,
+    /// Its clients, counted across reloads.
+    pub(super) admission: Arc<Admission>,
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// From the handles of all endpoints.
+    #[must_use]
+    pub fn new(handles: impl IntoIterator<Item = EndpointHandle>) -> Self {
+        Self { by_name: handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect() }
+    }
+
+    /// The way to the endpoint called `name`.
+    #[must_use]
+    pub fn get(&self, name: &EndpointName) -> Option<&EndpointHandle> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &EndpointHandle> {
+        self.by_name.values()
+    }
+}
+
+// === impl ListenerContext ===
+
+impl ListenerContext {
+    /// A listener that sends its sessions to `endpoints`, served by `workers` workers. `before` is the same listener
+    /// before a reload: its clients count on.
+    #[must_use]
+    pub fn new(
+        settings: ListenerSettings,
+        tls: Option<ServerTls>,
+        users: Option<Arc<Users>>,
+        metrics: &Metrics,
+        workers: usize,
+        endpoints: &Endpoints,
+        before: Option<&Self>,
+    ) -> Self {
+        let paths = (0..workers)
+            .map(|worker| {
+                let maker = metrics.worker(worker);
+                let path = |handle: &EndpointHandle| maker.path(&settings.name, handle.endpoint());
+                endpoints.iter().map(|handle| (handle.name().clone(), path(handle))).collect()
+            })
+            .collect();
+        let own = metrics.listener(&settings.name);
+        own.limit(settings.limits.max_clients);
+        let admission = before.map_or_else(Arc::default, |before| Arc::clone(&before.admission));
+        Self { settings, tls, users, metrics: own, paths, admission }
+    }
+
+    /// The numbers that worker `worker` writes for its sessions on `endpoint`.
+    pub(super) fn path(&self, world: &World, worker: usize, endpoint: &EndpointHandle) -> Arc<PathMetrics> {
+        match self.paths.get(worker).and_then(|paths| paths.get(endpoint.name())) {
+            Some(path) => Arc::clone(path),
+            // An endpoint that a reload brought after this listener was made.
+            None => world.metrics.worker(worker).path(&self.settings.name, endpoint.endpoint()),
+        }
+    }
+}

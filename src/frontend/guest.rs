@@ -1,0 +1,58 @@
+//! A client that is not logged in: its socket, and what was read from it ahead of what was understood.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{handshake::FRAME_MAX, tls::Stream};
+
+/// A client before its session.
+pub(super) struct Guest {
+    pub(super) stream: Stream,
+    unread: Vec<u8>,
+}
+
+/// What is read at a time: a login is a few short messages.
+const CHUNK: usize = 4096;
+
+impl Guest {
+    pub(super) const fn new(stream: Stream) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// What was read and not yet taken.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Drops the first `count` octets of it.
+    pub(super) fn take(&mut self, count: usize) {
+        self.unread.drain(..count.min(self.unread.len()));
+    }
+
+    /// Reads more.
+    ///
+    /// Cancel safe: what was read is kept.
+    ///
+    /// # Errors
+    /// The system's; `UnexpectedEof` when the client has closed, `InvalidData` when it sends more than any login needs.
+    pub(super) async fn read_more(&mut self) -> io::Result<()> {
+        if self.unread.len() > FRAME_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.unread.reserve(CHUNK);
+        match self.stream.read_buf(&mut self.unread).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes `octets`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.stream.write_all(octets).await?;
+        self.stream.flush().await
+    }
+}

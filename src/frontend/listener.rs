@@ -1,0 +1,194 @@
+//! One client-facing socket: accepts clients and hands each to the worker with the fewest.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::{io::Errno, net::SocketFlags};
+use tokio::{io::unix::AsyncFd, time::sleep};
+
+use super::{
+    Bind,
+    admission::Admitted,
+    client::{self, Arrival},
+    context::{ListenerContext, World},
+};
+use crate::{live::Live, tasks::Workers, telemetry::labels::RefusalReason};
+
+/// A bound socket that accepts clients.
+pub struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    bind: Bind,
+}
+
+/// Connections the kernel may complete ahead of us: a storm of them must not be turned away by the kernel.
+const BACKLOG: i32 = 4096;
+/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// How often a dead client is looked for, as towards endpoints.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+impl Listener {
+    /// Binds and listens. A socket file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// The system's: the address is in use or not ours, the path cannot be written.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(bind: &Bind) -> io::Result<Self> {
+        let socket = match bind {
+            Bind::Tcp(address) => tcp(*address)?,
+            Bind::Unix(path) => unix(path)?,
+        };
+        Ok(Self { socket: watch(socket)?, bind: bind.clone() })
+    }
+
+    /// Takes over a socket that listens already (socket activation).
+    ///
+    /// # Errors
+    /// The system's, when it is no socket.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket: watch(socket)?, bind })
+    }
+
+    /// The address it listens on; with port 0 in the settings, the one the system chose.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_address(&self) -> io::Result<Bind> {
+        match &self.bind {
+            Bind::Unix(path) => Ok(Bind::Unix(path.clone())),
+            Bind::Tcp(_) => {
+                let address = rustix::net::getsockname(self.socket.get_ref().as_fd())?;
+                SocketAddr::try_from(address).map(Bind::Tcp).map_err(Into::into)
+            }
+        }
+    }
+
+    /// Accepts for ever. A failing `accept()` backs off and never ends it.
+    ///
+    /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
+    pub async fn run(self, context: Live<ListenerContext>, world: Arc<World>, workers: Workers) {
+        loop {
+            let accepted = self.accept().await;
+            let context = context.load();
+            match accepted {
+                Ok((socket, address)) => hand_over(socket, address, &context, &world, &workers),
+                Err(error) => {
+                    context.metrics.accept_failed();
+                    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
+                    sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    /// The next client's socket, not blocking, and where it came from.
+    async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let accepted = rustix::net::acceptfrom_with(
+                self.socket.get_ref().as_fd(),
+                SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            );
+            match accepted {
+                Ok((socket, address)) => {
+                    return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
+                }
+                Err(Errno::WOULDBLOCK) => ready.clear_ready(),
+                // The client left the queue before its turn: nobody to serve, nothing wrong with us.
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Registers a listening socket with the runtime. Accepting through tokio's own types would register each client's socket
+/// here, only to register it again with its worker.
+#[expect(
+    deprecated,
+    reason = "sound here: the descriptor is owned, never replaced, and closed only with its registration"
+)]
+fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(socket)
+}
+
+fn hand_over(
+    socket: OwnedFd,
+    address: Option<SocketAddr>,
+    context: &Arc<ListenerContext>,
+    world: &Arc<World>,
+    workers: &Workers,
+) {
+    let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
+    let (permit, refusal) = match admitted {
+        Admitted::Welcome(permit) => (permit, None),
+        Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
+        Admitted::Turned => {
+            context.metrics.refused(RefusalReason::MaxClients);
+            return;
+        }
+    };
+    let worker = (0..workers.len()).min_by_key(|&index| workers.live(index)).unwrap_or(0);
+    let arrival = Arrival {
+        socket,
+        address,
+        permit,
+        refusal,
+        presence: context.metrics.accepted(),
+        context: Arc::clone(context),
+        world: Arc::clone(world),
+        worker,
+    };
+    workers.spawn_on(worker, "client", move || client::serve(arrival));
+}
+
+fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    use socket2::{Domain, Socket, TcpKeepalive, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `::` means every IPv6 address; who wants both families writes both listeners, as with PostgreSQL.
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit these.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn unix(path: &Path) -> io::Result<OwnedFd> {
+    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    // As PostgreSQL's default `unix_socket_permissions`: anybody may connect, authentication decides.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener.into())
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Bind::Unix(path) = &self.bind {
+            fs::remove_file(path).ok();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Logs a client in to an endpoint: with credentials of ours, or by relaying its own dialog.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::{
+    assign::{Assigned, Unassigned, assign, refusal},
+    authenticate::Proved,
+    context::{ListenerContext, World},
+    greet::Unwelcome,
+    guest::Guest,
+};
+use crate::{
+    backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
+    blame::Chain,
+    credentials,
+    handshake::{Negotiation, Relay, RelayError, Relayed},
+    names::UserName,
+    route::Reason,
+    session::Refusal,
+    telemetry::BackendPresence,
+    tls::Stream,
+    wire::{
+        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication, backend,
+    },
+};
+
+/// One client's wish to log in.
+pub(super) struct Login<'a> {
+    pub(super) startup: StartupMessage,
+    pub(super) negotiation: Negotiation,
+    pub(super) user: UserName,
+    pub(super) context: &'a ListenerContext,
+    pub(super) world: &'a World,
+}
+
+/// A backend whose client has heard ReadyForQuery.
+pub(super) struct Opened {
+    pub(super) backend: Stream,
+    /// What the server said behind its first ReadyForQuery.
+    pub(super) backend_unread: Vec<u8>,
+    /// Counts the backend as open.
+    pub(super) presence: Option<BackendPresence>,
+    /// What the client said behind its login.
+    pub(super) client_unread: Vec<u8>,
+    pub(super) endpoint: EndpointHandle,
+    pub(super) reason: Reason,
+    /// The database user it is logged in as.
+    pub(super) user: UserName,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) client_key: BackendKey,
+    pub(super) server_key: Option<BackendKey>,
+    pub(super) status: TransactionStatus,
+    pub(super) took: Duration,
+}
+
+/// Why there is none.
+pub(super) enum Failed {
+    /// The listener's time limit for logins.
+    Late,
+    /// The client left or spoke nonsense.
+    Unwelcome(Unwelcome),
+    /// To be told in our own name.
+    Refused(Refusal),
+    /// To be told in the server's own words, which are an ErrorResponse; empty if they were forwarded already.
+    ByServer { words: Vec<u8>, sqlstate: Option<SqlState> },
+}
+
+impl Login<'_> {
+    /// With the endpoint's own credentials, for a client that has proved who it is.
+    ///
+    /// Cancel safety: dropped half-way, the connections break off.
+    pub(super) async fn ours(self, guest: &mut Guest, proved: Proved) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let version = self.startup.version();
+        let connect = |endpoint: EndpointHandle| {
+            let request =
+                ConnectRequest { user: self.database_user(&endpoint), startup: self.startup.clone() };
+            async move { endpoint.connect(request).await }
+        };
+        let Assigned { backend, endpoint, reason } = self.assign(connect).await?;
+        let user = self.database_user(&endpoint);
+        let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
+        let mut output = proved.output;
+        authentication::write_ok(&mut output);
+        output.extend_from_slice(backend.logged_in.parameters.octets());
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&backend.logged_in.notices);
+        backend::write_ready_for_query(&mut output, backend.logged_in.status);
+        guest.say(&output).await.map_err(|error| Failed::Unwelcome(Unwelcome::Gone(error)))?;
+        Ok(Opened {
+            client_unread: guest.unread().to_vec(),
+            endpoint,
+            reason,
+            user,
+            peer: backend.peer,
+            client_key,
+            server_key: backend.logged_in.key.clone(),
+            status: backend.logged_in.status,
+            took: began.elapsed(),
+            backend_unread: backend.unread,
+            presence: backend.presence,
+            backend: backend.stream,
+        })
+    }
+
+    /// By the client's own dialog with the server, until `deadline`.
+    ///
+    /// Cancel safety: dropped half-way, the connections break off.
+    pub(super) async fn relayed(self, guest: &mut Guest, deadline: Deadline) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
+        let Assigned { backend: dialed, endpoint, reason } = self.assign(connect).await?;
+        let Dialed { mut stream, peer, .. } = dialed;
+        let mut entropy = [0; 32];
+        aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
+        let relay = Relay::new(&self.startup, self.negotiation, entropy);
+        let dialog = relay_login(relay, guest, &mut stream);
+        let (relayed, backend_unread) = timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
+        match relayed {
+            Relayed::Refused(refused) => {
+                Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })
+            }
+            Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(Opened {
+                client_unread: guest.unread().to_vec(),
+                backend_unread,
+                presence: Some(endpoint.metrics().connected()),
+                backend: stream,
+                endpoint,
+                reason,
+                user: self.user,
+                peer,
+                client_key: match given {
+                    Some(key) => key,
+                    None => client_key(None, version)?,
+                },
+                server_key,
+                status,
+                took: began.elapsed(),
+            }),
+        }
+    }
+
+    async fn assign<B, F>(&self, connect: impl Fn(EndpointHandle) -> F) -> Result<Assigned<B>, Failed>
+    where
+        F: Future<Output = Result<B, crate::backend::ConnectError>>,
+    {
+        let limits = &self.context.settings.limits;
+        assign(self.world, &self.context.settings.route, limits.hold, connect)
+            .await
+            .map_err(|why| self.failed(&why))
+    }
+
+    /// The user to log in as: the client's own, unless the endpoint has one for all.
+    fn database_user(&self, endpoint: &EndpointHandle) -> UserName {
+        match &endpoint.settings().login {
+            credentials::Login::Password(login) => login.user.clone().unwrap_or_else(|| self.user.clone()),
+            credentials::Login::Passthrough | credentials::Login::Token(_) => self.user.clone(),
+        }
+    }
+
+    fn failed(&self, why: &Unassigned) -> Failed {
+        let Unassigned::Failed(endpoint, error) = why else {
+            return Failed::Refused(refusal(why));
+        };
+        tracing::warn!(
+            listener = %self.context.settings.name,
+            endpoint = %endpoint.name(),
+            error = %Chain(error),
+            remedy = error.remedy().as_deref(),
+            "no backend for a client"
+        );
+        if let Some(refused) = error.refused() {
+            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
+        }
+        match error.failure() {
+            ConnectFailure::UnlistedUser { .. } => {
+                Failed::Refused(Refusal::user_not_listed(self.user.as_str()))
+            }
+            _ => Failed::Refused(refusal(why)),
+        }
+    }
+}
+
+/// Moves the dialog's messages both ways until it ends; what was read from the server behind it comes back too.
+async fn relay_login(
+    mut relay: Relay,
+    guest: &mut Guest,
+    server: &mut Stream,
+) -> Result<(Relayed, Vec<u8>), Failed> {
+    let gone = |error| Failed::Unwelcome(Unwelcome::Gone(error));
+    let mut unread: Vec<u8> = Vec::with_capacity(1024);
+    loop {
+        let taken = relay.on_server(&unread).map_err(dialog_broke)?;
+        unread.drain(..taken.octets);
+        let count = relay.on_client(guest.unread()).map_err(dialog_broke)?;
+        guest.take(count);
+        if let Some(octets) = relay.poll_client_output() {
+            guest.say(&octets).await.map_err(gone)?;
+        }
+        if let Some(octets) = relay.poll_server_output() {
+            server.write_all(&octets).await.map_err(server_gone)?;
+            server.flush().await.map_err(server_gone)?;
+        }
+        if let Some(outcome) = taken.outcome {
+            return Ok((outcome, unread));
+        }
+        tokio::select! {
+            read = server.read_buf(&mut unread) => if read.map_err(server_gone)? == 0 {
+                return Err(server_gone(io::ErrorKind::UnexpectedEof.into()));
+            },
+            read = guest.read_more() => read.map_err(gone)?,
+        }
+    }
+}
+
+fn server_gone(error: io::Error) -> Failed {
+    tracing::warn!(%error, "the server went away during a relayed login");
+    Failed::Refused(Refusal::backend_lost(false))
+}
+
+fn dialog_broke(error: RelayError) -> Failed {
+    match error {
+        RelayError::Client(violation) => Failed::Refused(Refusal::protocol(violation.to_string())),
+        RelayError::Server(_) | RelayError::OnlyChannelBinding => {
+            tracing::warn!(error = %Chain(&error), "a relayed login failed");
+            Failed::Refused(Refusal::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
+        }
+        RelayError::ChannelBinding => Failed::Refused(Refusal::channel_binding(error.to_string())),
+    }
+}
+
+/// What the client cancels with: the server's process id, so that it means the same to people, and a secret of ours.
+fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<BackendKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
+    let pid = server.map_or(0, BackendKey::pid);
+    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn no_entropy() -> Self {
+        Self::Refused(Refusal::internal("no random numbers to be had"))
+    }
+}

@@ -1,0 +1,205 @@
+//! Tells the metrics and the audit log what a session does.
+//!
+//! Counting never waits. Auditing may, when the log is full and clients are to wait for it: then the relay stops until
+//! the log has room, or refuses.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use super::{end::End, sessions::SessionEntry};
+use crate::{
+    audit::{
+        Audit, Record, Submit,
+        record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
+    },
+    names::UserName,
+    probe::{Evidence, EvidenceSink},
+    session::{Refusal, Report},
+    telemetry::{
+        BackendPresence, ClientPresence, PathMetrics,
+        labels::{ClientState, Direction, Outcome, SessionOutcome},
+    },
+    topology::DeclaredRole,
+    wire::SqlState,
+};
+
+/// One session's records and numbers.
+pub(super) struct Recorder {
+    audit: Audit,
+    facts: Arc<record::Session>,
+    /// The database user that the backend is logged in as.
+    user: UserName,
+    server: Server,
+    route: Route,
+    path: Arc<PathMetrics>,
+    presence: ClientPresence,
+    /// Counts the backend as open.
+    _backend_presence: Option<BackendPresence>,
+    evidence: EvidenceSink,
+    arrived: Instant,
+    connected: Instant,
+    traffic: (u64, u64),
+    /// Records that wait for room in the audit log.
+    waiting: VecDeque<Submit>,
+}
+
+/// What a recorder is made of.
+pub(super) struct Recorded {
+    pub(super) audit: Audit,
+    pub(super) facts: Arc<record::Session>,
+    pub(super) user: UserName,
+    pub(super) server: Server,
+    pub(super) route: Route,
+    pub(super) path: Arc<PathMetrics>,
+    pub(super) presence: ClientPresence,
+    pub(super) backend_presence: Option<BackendPresence>,
+    pub(super) evidence: EvidenceSink,
+    pub(super) arrived: Instant,
+}
+
+impl Recorder {
+    /// A session has its backend.
+    pub(super) fn new(of: Recorded) -> Self {
+        let Recorded {
+            audit,
+            facts,
+            user,
+            server,
+            route,
+            path,
+            mut presence,
+            backend_presence,
+            evidence,
+            arrived,
+        } = of;
+        presence.enter(ClientState::Idle);
+        Self {
+            audit,
+            facts,
+            user,
+            server,
+            route,
+            path,
+            presence,
+            _backend_presence: backend_presence,
+            evidence,
+            arrived,
+            connected: Instant::now(),
+            traffic: (0, 0),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The numbers of the data path.
+    pub(super) fn path(&self) -> &PathMetrics {
+        &self.path
+    }
+
+    /// Octets went through.
+    pub(super) fn traffic(&mut self, direction: Direction, octets: usize) {
+        let octets = octets as u64;
+        self.path.traffic(direction, octets);
+        match direction {
+            Direction::ToEndpoint => self.traffic.0 += octets,
+            Direction::ToClient => self.traffic.1 += octets,
+        }
+    }
+
+    /// The session is in a statement or transaction, or is not.
+    pub(super) fn active(&mut self, active: bool) {
+        self.presence.enter(if active { ClientState::Active } else { ClientState::Idle });
+    }
+
+    /// A statement is over.
+    pub(super) fn statement(&mut self, report: Report) {
+        let duration = report.ended.saturating_duration_since(report.started);
+        match &report.error {
+            None => self.path.statement(Outcome::Ok, duration),
+            Some(state) => {
+                self.path.statement(Outcome::Error, duration);
+                self.path.error(state.as_str());
+                if *state == SqlState::READ_ONLY_TRANSACTION
+                    && self.server.endpoint.role == DeclaredRole::Primary
+                {
+                    self.evidence.submit(&self.server.endpoint.name, Evidence::ReadOnlyRefused);
+                }
+            }
+        }
+        if self.audit.wants_statements() {
+            let statement = Statement {
+                session: Arc::clone(&self.facts),
+                server: self.server.clone(),
+                route: Some(self.route),
+                text: report.text.and_then(|text| self.audit.text(&text.octets, text.cut)),
+                operation: None,
+                duration,
+                sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),
+                rows: report.error.is_none().then_some(report.rows),
+            };
+            self.submit(Record::StatementExecuted(Box::new(statement)));
+        }
+    }
+
+    /// Whether the relay may go on: everything submitted was taken.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        while let Some(submit) = self.waiting.front_mut() {
+            match Pin::new(submit).poll(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(taken) => {
+                    self.waiting.pop_front();
+                    taken.map_err(|_| End::Refused(Refusal::audit()))?;
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// The session is over.
+    ///
+    /// Cancel safety: dropped half-way, the last records may be missing, which the audit log counts.
+    pub(super) async fn closed(&mut self, end: &End, entry: &SessionEntry) {
+        let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::from);
+        self.presence.listener().session_ended(outcome);
+        if matches!(end, End::ServerClosed(_) | End::BackendLost { .. }) {
+            self.evidence.submit(&self.server.endpoint.name, Evidence::ConnectionLost);
+        }
+        let reason = end.blame().is_some().then(|| end.as_str());
+        tracing::debug!(
+            session = entry.id,
+            endpoint = %entry.endpoint.name(),
+            end = end.as_str(),
+            "session closed"
+        );
+        self.submit(Record::BackendClosed(Box::new(Backend {
+            server: self.server.clone(),
+            session: Some(Arc::clone(&self.facts)),
+            user: self.user.clone(),
+            duration: self.connected.elapsed(),
+            reason,
+        })));
+        self.submit(Record::SessionClosed(Box::new(SessionClosed {
+            session: Arc::clone(&self.facts),
+            reason,
+            duration: self.arrived.elapsed(),
+            statements: entry.activity().begun,
+            traffic: self.traffic,
+        })));
+        while let Some(submit) = self.waiting.pop_front() {
+            submit.await.ok();
+        }
+    }
+
+    fn submit(&mut self, record: Record) {
+        let submit = self.audit.submit(record);
+        if self.waiting.is_empty() && submit.taken_at_once() {
+            return;
+        }
+        self.waiting.push_back(submit);
+    }
+}
