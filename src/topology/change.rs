@@ -110,6 +110,35 @@ impl Change {
         }
     }
 
+    /// What it was, where it was something.
+    #[must_use]
+    pub fn from(&self) -> Option<String> {
+        match self {
+            Self::Health { from, .. } => Some(from.as_str().to_owned()),
+            Self::Role { from, .. } => from.map(|role| role.as_str().to_owned()),
+            Self::Mismatch { declared, .. } => Some(declared.as_str().to_owned()),
+            Self::Node { from, .. } => Some(from.to_string()),
+            Self::Writer { from, .. } => from.as_ref().map(ToString::to_string),
+            Self::MismatchEnded { .. } | Self::TwoWriters { .. } | Self::TwoWritersEnded => None,
+        }
+    }
+
+    /// What it is, where it is something.
+    #[must_use]
+    pub fn to(&self) -> Option<String> {
+        match self {
+            Self::Health { to, .. } => Some(to.as_str().to_owned()),
+            Self::Role { to, .. } => Some(to.as_str().to_owned()),
+            Self::Mismatch { observed, .. } => Some(observed.as_str().to_owned()),
+            Self::Node { to, .. } => Some(to.to_string()),
+            Self::Writer { to, .. } => to.as_ref().map(ToString::to_string),
+            Self::TwoWriters { endpoints } => {
+                Some(endpoints.iter().map(EndpointName::as_str).collect::<Vec<_>>().join(" "))
+            }
+            Self::MismatchEnded { .. } | Self::TwoWritersEnded => None,
+        }
+    }
+
     /// Whether somebody should be told at once, rather than find it in the log later.
     #[must_use]
     pub const fn is_alarm(&self) -> bool {
