@@ -16,8 +16,8 @@ use std::{io::Write, process::ExitCode};
 use tokio::runtime::Builder;
 
 pub use control::{Control, ReloadReport};
-pub use program::StartError;
 use program::Program;
+pub use program::StartError;
 pub use settings::RuntimeSettings;
 
 use crate::{

@@ -1,0 +1,82 @@
+//! Makes the parts of the program from their settings: ways to endpoints, listeners' contexts.
+
+use std::sync::Arc;
+
+use super::report;
+use crate::{
+    audit::Audit,
+    backend::{EndpointHandle, EndpointSettings},
+    files::Files,
+    frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
+    names::{EndpointName, ListenerName},
+    tasks::Tasks,
+    telemetry::Metrics,
+    tls::{ServerTls, TlsFileError},
+};
+
+/// A part that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A certificate or key file of an endpoint.
+    #[error("TLS towards endpoint `{0}`")]
+    EndpointTls(EndpointName, #[source] TlsFileError),
+    /// A certificate or key file of a listener.
+    #[error("TLS of listener `{0}`")]
+    ListenerTls(ListenerName, #[source] TlsFileError),
+    /// A listener's users.
+    #[error("users of listener `{0}`")]
+    Users(ListenerName, #[source] UsersFileError),
+}
+
+/// What all parts are made with.
+pub(super) struct Workshop<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) files: &'a Files,
+    pub(super) tasks: &'a Tasks,
+    pub(super) audit: &'a Audit,
+    pub(super) workers: usize,
+}
+
+impl Workshop<'_> {
+    /// The way to an endpoint, its tokens kept and its files watched.
+    pub(super) fn endpoint(&self, settings: &EndpointSettings) -> Result<EndpointHandle, BuildError> {
+        let endpoint = Arc::clone(&settings.endpoint);
+        let metrics = self.metrics.endpoint(&endpoint);
+        let (handle, keeper) = EndpointHandle::new(settings.clone(), Arc::clone(&metrics))
+            .map_err(|error| BuildError::EndpointTls(endpoint.name.clone(), error))?;
+        if let Some(keeper) = keeper {
+            let audit = self.audit.clone();
+            let ttl = report::token_ttl(settings);
+            self.tasks.spawn("token keeper", async move {
+                keeper.run(|mint| report::minted(&mint, &endpoint, ttl, &metrics, &audit)).await;
+            });
+        }
+        handle.tls().watch(self.files);
+        Ok(handle)
+    }
+
+    /// A listener's context; `before` is the same listener before a reload.
+    pub(super) fn listener(
+        &self,
+        settings: &ListenerSettings,
+        endpoints: &Endpoints,
+        before: Option<&ListenerContext>,
+    ) -> Result<ListenerContext, BuildError> {
+        let tls = settings.tls.as_ref().map(ServerTls::new).transpose();
+        let tls = tls.map_err(|error| BuildError::ListenerTls(settings.name.clone(), error))?;
+        if let Some(tls) = &tls {
+            tls.watch(self.files);
+        }
+        let users = match &settings.auth {
+            Auth::Scram { users_file } => {
+                let users = Users::open(users_file)
+                    .map_err(|error| BuildError::Users(settings.name.clone(), error))?;
+                let users = Arc::new(users);
+                self.files.watch(&users);
+                Some(users)
+            }
+            Auth::Passthrough | Auth::Trust => None,
+        };
+        Ok(ListenerContext::new(settings.clone(), tls, users, self.metrics, self.workers, endpoints, before))
+    }
+}

@@ -1,0 +1,99 @@
+//! What others may ask of the running program: signals and the admin API ask alike.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Problems;
+
+/// The asking end. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    commands: mpsc::Sender<Command>,
+}
+
+/// Something asked of the program.
+pub(super) enum Command {
+    /// Read the configuration and all files again.
+    Reload {
+        /// Who asks: `signal`, `admin`.
+        trigger: &'static str,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<ReloadReport, ReloadFailure>>,
+    },
+    /// Drain and end.
+    Stop,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct ReloadReport {
+    /// What is in use now and was not before, a sentence each.
+    pub changed: Vec<String>,
+    /// What was read and takes effect only at the next start, a sentence each.
+    pub needs_restart: Vec<String>,
+    /// Files that were read again and cannot be used; the old ones stay in use.
+    pub warnings: Vec<String>,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadFailure {
+    /// The configuration has mistakes, a line each.
+    #[error("the configuration has mistakes")]
+    Config(Vec<String>),
+    /// It is sound and cannot be had, a line each: a certificate that does not load, an address that is taken.
+    #[error("the configuration cannot be put to use")]
+    Unusable(Vec<String>),
+    /// The program is ending.
+    #[error("the program is ending")]
+    Ending,
+}
+
+/// Commands that may wait.
+const WAITING: usize = 16;
+
+/// Both ends.
+pub(super) fn control() -> (Control, mpsc::Receiver<Command>) {
+    let (commands, receiver) = mpsc::channel(WAITING);
+    (Control { commands }, receiver)
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Has the configuration read again and put to use.
+    ///
+    /// Cancel safety: when dropped, the reload happens all the same.
+    ///
+    /// # Errors
+    /// [`ReloadFailure`]: nothing changed.
+    pub async fn reload(&self, trigger: &'static str) -> Result<ReloadReport, ReloadFailure> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(Command::Reload { trigger, answer }).await;
+        sent.map_err(|_| ReloadFailure::Ending)?;
+        answered.await.unwrap_or(Err(ReloadFailure::Ending))
+    }
+
+    /// Has the program drain and end, as SIGTERM does.
+    pub async fn stop(&self) {
+        self.commands.send(Command::Stop).await.ok();
+    }
+}
+
+// === impl ReloadFailure ===
+
+impl ReloadFailure {
+    /// The mistakes, a line each.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        match self {
+            Self::Config(lines) | Self::Unusable(lines) => lines.clone(),
+            Self::Ending => Vec::new(),
+        }
+    }
+}
+
+impl From<Problems> for ReloadFailure {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems.0.iter().map(ToString::to_string).collect())
+    }
+}

@@ -1,0 +1,268 @@
+//! The running program: every part of it, and what they share.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    build::{BuildError, Workshop},
+    control::{Command, control},
+    report, shutdown,
+};
+use crate::{
+    admin,
+    audit::{Audit, AuditError},
+    config::{Config, ConfigSource},
+    files::Files,
+    frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, World},
+    live::{Live, Publisher, live},
+    names::ListenerName,
+    probe::Probe,
+    tasks::{Tasks, Workers},
+    telemetry::{LogError, Metrics},
+};
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error("starting the log")]
+    Log(#[source] LogError),
+    /// The system has no threads to give.
+    #[error("starting threads")]
+    Threads(#[source] io::Error),
+    /// A file that the configuration names.
+    #[error("reading what the configuration names")]
+    Build(#[source] BuildError),
+    /// The audit log.
+    #[error("starting the audit log")]
+    Audit(#[source] AuditError),
+    /// A listener's address.
+    #[error("listener `{0}` cannot listen on {1}")]
+    Bind(ListenerName, Bind, #[source] io::Error),
+    /// The admin API's address.
+    #[error("starting the admin API")]
+    Admin(#[source] admin::AdminError),
+    /// Signals.
+    #[error("listening for signals")]
+    Signals(#[source] io::Error),
+    /// The system has no random numbers to give.
+    #[error("no random numbers to be had")]
+    Entropy,
+}
+
+/// Every part of the running program.
+pub(super) struct Program {
+    pub(super) config: Config,
+    pub(super) source: ConfigSource,
+    pub(super) metrics: Metrics,
+    pub(super) files: Files,
+    /// On the control runtime.
+    pub(super) tasks: Tasks,
+    pub(super) workers: Workers,
+    pub(super) world: Arc<World>,
+    pub(super) endpoints: Publisher<Endpoints>,
+    pub(super) probe: Probe,
+    pub(super) listeners: HashMap<ListenerName, Running>,
+    pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
+    pub(super) admin: Option<admin::Server>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// A listener that accepts clients.
+pub(super) struct Running {
+    pub(super) bind: Bind,
+    pub(super) context: Publisher<ListenerContext>,
+    /// Dropping it closes the socket.
+    _accepting: oneshot::Sender<()>,
+}
+
+/// How often the ends of certificates are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(10);
+
+impl Program {
+    /// Builds and starts every part.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub(super) async fn start(config: Config, source: ConfigSource) -> Result<Self, StartError> {
+        let metrics = Metrics::new();
+        metrics.program().watch_panics();
+        let files = Files::new();
+        let tasks = Tasks::new();
+        let audit = match &config.audit {
+            Some(settings) => Audit::open(settings.clone(), metrics.audit()).map_err(StartError::Audit)?,
+            None => Audit::off(),
+        };
+        let workers = config.runtime.workers.unwrap_or_else(cores);
+        let workers = Workers::start(workers).map_err(StartError::Threads)?;
+        let workshop = Workshop {
+            metrics: &metrics,
+            files: &files,
+            tasks: &tasks,
+            audit: &audit,
+            workers: workers.len(),
+        };
+        let handles: Vec<_> = config
+            .endpoints
+            .iter()
+            .map(|settings| workshop.endpoint(settings))
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Build)?;
+        let told = audit.clone();
+        let probe = Probe::start(
+            &handles,
+            config.probe.clone(),
+            metrics.topology(),
+            &tasks,
+            move |change, snapshot| {
+                report::topology_changed(change, snapshot, &told);
+            },
+        );
+        let (endpoints, ways) = live(Endpoints::new(handles));
+        let mut mock_secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
+        let world = Arc::new(World {
+            sessions: Arc::new(Sessions::default()),
+            topology: probe.snapshot(),
+            endpoints: ways,
+            audit: audit.clone(),
+            evidence: probe.evidence(),
+            metrics: metrics.clone(),
+            mock_secret,
+        });
+        let made = config
+            .listeners
+            .iter()
+            .map(|settings| workshop.listener(settings, &world.endpoints.load(), None))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Build)?;
+        let mut listeners = HashMap::new();
+        for context in made {
+            let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
+            let socket =
+                Listener::bind(&bind).map_err(|error| StartError::Bind(name.clone(), bind, error))?;
+            listeners.insert(name, Running::start(socket, context, &world, &workers, &tasks));
+        }
+        let (contexts, shown) = live(listeners.values().map(|running| running.context.reader()).collect());
+        let (control, commands) = control();
+        let admin = match &config.admin {
+            Some(settings) => {
+                let api = admin::Api {
+                    world: Arc::clone(&world),
+                    listeners: shown.clone(),
+                    control,
+                    metrics: metrics.clone(),
+                };
+                Some(admin::Server::start(settings, api, &files, &tasks).map_err(StartError::Admin)?)
+            }
+            None => None,
+        };
+        let program = metrics.program();
+        program.loaded(SystemTime::now());
+        tasks.spawn(
+            "file watcher",
+            files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program)),
+        );
+        tasks.spawn("certificate watcher", watch_certificates(Arc::clone(&world), shown));
+        Ok(Self {
+            config,
+            source,
+            metrics,
+            files,
+            tasks,
+            workers,
+            world,
+            endpoints,
+            probe,
+            listeners,
+            contexts,
+            admin,
+            commands,
+        })
+    }
+
+    /// Serves until told to end, and ends in order.
+    ///
+    /// # Errors
+    /// [`StartError::Signals`]
+    pub(super) async fn serve(mut self) -> Result<(), StartError> {
+        let mut signals = shutdown::Signals::listen().map_err(StartError::Signals)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listeners = self.listeners.len(),
+            endpoints = self.config.endpoints.len(),
+            workers = self.workers.len(),
+            "gatekeeper is ready"
+        );
+        for running in self.listeners.values() {
+            let context = running.context.reader().load();
+            tracing::info!(listener = %context.settings.name, bind = %running.bind, route = %context.settings.route, "listening");
+        }
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    shutdown::Signal::Reload => self.on_reload("signal", None).await,
+                    shutdown::Signal::Stop => break,
+                },
+                command = self.commands.recv() => match command {
+                    Some(Command::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
+                    Some(Command::Stop) | None => break,
+                },
+            }
+        }
+        shutdown::drain(self, signals).await;
+        Ok(())
+    }
+
+    /// Makes parts like those that were made at the start.
+    pub(super) fn workshop(&self) -> Workshop<'_> {
+        Workshop {
+            metrics: &self.metrics,
+            files: &self.files,
+            tasks: &self.tasks,
+            audit: &self.world.audit,
+            workers: self.workers.len(),
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn start(
+        socket: Listener,
+        context: ListenerContext,
+        world: &Arc<World>,
+        workers: &Workers,
+        tasks: &Tasks,
+    ) -> Self {
+        let bind = socket.local_address().unwrap_or_else(|_| context.settings.bind.clone());
+        let (context, shown) = live(context);
+        let (accepting, closed) = oneshot::channel::<()>();
+        let accept = socket.run(shown, Arc::clone(world), workers.clone());
+        tasks.spawn("listener", async move {
+            tokio::select! {
+                () = accept => {}
+                _ = closed => {}
+            }
+        });
+        Self { bind, context, _accepting: accepting }
+    }
+}
+
+async fn watch_certificates(world: Arc<World>, listeners: Live<Vec<Live<ListenerContext>>>) {
+    let mut ticks = tokio::time::interval(CERTIFICATES);
+    loop {
+        ticks.tick().await;
+        report::certificates(world.endpoints.load().iter(), listeners.load().iter().map(Live::load));
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,182 @@
+//! Reads the configuration again and puts it to use: read, check, build, then swap. A mistake changes nothing.
+
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+
+use super::{
+    control::{ReloadFailure, ReloadReport},
+    program::{Program, Running},
+};
+use crate::{
+    audit::{Record, record},
+    blame::Chain,
+    config::Config,
+    files::Reload,
+    frontend::{Endpoints, Listener, ListenerContext},
+    telemetry::labels::Outcome,
+};
+
+type Answer = oneshot::Sender<Result<ReloadReport, ReloadFailure>>;
+
+impl Program {
+    /// Reloads, and tells everybody who wants to know.
+    pub(super) async fn on_reload(&mut self, trigger: &'static str, answer: Option<Answer>) {
+        sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
+        let done = self.reload().await;
+        let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
+        self.metrics.program().reloaded(outcome, SystemTime::now());
+        let error = match &done {
+            Ok(report) => {
+                tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
+                for warning in &report.warnings {
+                    tracing::warn!(trigger, "{warning}");
+                }
+                None
+            }
+            Err(failure) => {
+                for line in failure.details() {
+                    tracing::error!(trigger, "{line}");
+                }
+                tracing::error!(trigger, error = %failure, "the configuration was not reloaded; nothing changed");
+                Some(failure.to_string().into())
+            }
+        };
+        let told = record::Reload { trigger, error };
+        self.world.audit.submit_now(Record::ConfigReloaded(Box::new(told)));
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+        if let Some(answer) = answer {
+            answer.send(done).ok();
+        }
+    }
+
+    async fn reload(&mut self) -> Result<ReloadReport, ReloadFailure> {
+        let loaded = self.source.load()?;
+        let mut report = ReloadReport::default();
+        let built = self.build_again(&loaded.config, &mut report)?;
+        report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+        // From here on nothing fails.
+        self.swap(loaded.config, built, &mut report).await;
+        for reloaded in self.files.reload() {
+            match reloaded.result {
+                Ok(Reload::Unchanged) => {}
+                Ok(Reload::Swapped) => report.changed.push(format!("{}: read again", reloaded.what)),
+                Err(error) => report.warnings.push(format!("{}: {}", reloaded.what, Chain(&*error))),
+            }
+        }
+        if let Err(error) = self.world.audit.reopen().await {
+            report.warnings.push(format!("the audit log could not be opened again: {error}"));
+        }
+        Ok(report)
+    }
+
+    /// Builds all that is new, without putting any of it to use.
+    fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
+        let mut mistakes = Vec::new();
+        let workshop = self.workshop();
+        let current = self.world.endpoints.load();
+        let mut handles = Vec::new();
+        for settings in &config.endpoints {
+            let name = &settings.endpoint.name;
+            match current.get(name) {
+                Some(handle) if handle.settings() == settings => handles.push(handle.clone()),
+                before => match workshop.endpoint(settings) {
+                    Ok(handle) => {
+                        let word = if before.is_some() { "changed" } else { "added" };
+                        report.changed.push(format!("endpoint `{name}` {word}"));
+                        handles.push(handle);
+                    }
+                    Err(error) => mistakes.push(Chain(&error).to_string()),
+                },
+            }
+        }
+        for gone in current
+            .iter()
+            .filter(|handle| config.endpoints.iter().all(|new| new.endpoint.name != *handle.name()))
+        {
+            report.changed.push(format!("endpoint `{}` removed", gone.name()));
+        }
+        let handles_for_contexts = Endpoints::new(handles.iter().cloned());
+        let mut listeners = Vec::new();
+        for settings in &config.listeners {
+            let name = &settings.name;
+            let running = self.listeners.get(name);
+            let before = running.map(|running| running.context.reader().load());
+            let same = before.as_ref().is_some_and(|before| before.settings == *settings);
+            if !same {
+                report.changed.push(format!(
+                    "listener `{name}` {}",
+                    if before.is_some() { "changed" } else { "added" }
+                ));
+            }
+            let socket = match &before {
+                Some(before) if before.settings.bind == settings.bind => None,
+                _ => match Listener::bind(&settings.bind) {
+                    Ok(socket) => Some(socket),
+                    Err(error) => {
+                        mistakes
+                            .push(format!("listener `{name}` cannot listen on {}: {error}", settings.bind));
+                        continue;
+                    }
+                },
+            };
+            match workshop.listener(settings, &handles_for_contexts, before.as_deref()) {
+                Ok(context) => listeners.push((socket, context)),
+                Err(error) => mistakes.push(Chain(&error).to_string()),
+            }
+        }
+        for gone in self.listeners.keys().filter(|name| config.listeners.iter().all(|new| new.name != **name))
+        {
+            report.changed.push(format!("listener `{gone}` removed"));
+        }
+        for (what, differs) in [
+            ("admin", config.admin != self.config.admin),
+            ("audit", config.audit != self.config.audit),
+            ("log", config.log != self.config.log),
+            ("workers", config.runtime.workers != self.config.runtime.workers),
+        ] {
+            if differs {
+                report.needs_restart.push(format!("`{what}` takes effect at the next start"));
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(Built { handles, listeners })
+        } else {
+            Err(ReloadFailure::Unusable(mistakes))
+        }
+    }
+
+    async fn swap(&mut self, config: Config, built: Built, report: &mut ReloadReport) {
+        if config.probe != self.config.probe {
+            report.changed.push("the probe's settings changed".to_owned());
+        }
+        self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
+        self.probe.reconfigure(built.handles, config.probe.clone()).await;
+        self.listeners.retain(|name, _| config.listeners.iter().any(|listener| listener.name == *name));
+        for (socket, context) in built.listeners {
+            let name = context.settings.name.clone();
+            match (socket, self.listeners.get_mut(&name)) {
+                (None, Some(running)) => running.context.publish(context),
+                (Some(socket), _) => {
+                    let running = Running::start(socket, context, &self.world, &self.workers, &self.tasks);
+                    self.listeners.insert(name, running);
+                }
+                (None, None) => unreachable!("a listener without a new socket keeps its old one"),
+            }
+        }
+        self.contexts.publish(self.listeners.values().map(|running| running.context.reader()).collect());
+        let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
+        let workers = self.config.runtime.workers;
+        self.config = config;
+        // What needs a restart is compared with what is in use, each time.
+        (self.config.admin, self.config.audit, self.config.log) = unchangeable;
+        self.config.runtime.workers = workers;
+    }
+}
+
+/// What a reload has made and not yet put to use.
+struct Built {
+    handles: Vec<crate::backend::EndpointHandle>,
+    /// With the socket, where it is a new one.
+    listeners: Vec<(Option<Listener>, ListenerContext)>,
+}

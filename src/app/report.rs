@@ -1,0 +1,119 @@
+//! Tells the log, the metrics and the audit log what happens outside sessions: mints, topology, files.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    audit::{
+        Audit, Record,
+        record::{self, TopologyChange},
+    },
+    backend::{EndpointHandle, EndpointSettings},
+    blame::Chain,
+    credentials::{Login, Mint},
+    files::Reloaded,
+    frontend::ListenerContext,
+    telemetry::{
+        EndpointMetrics, ProgramMetrics,
+        labels::{Certificate, Outcome},
+    },
+    tls::CertificateUse,
+    topology::{Change, Endpoint, Snapshot},
+};
+
+/// For how long the tokens of an endpoint are kept.
+pub(super) fn token_ttl(settings: &EndpointSettings) -> Duration {
+    match &settings.login {
+        Login::Token(login) => login.ttl,
+        Login::Passthrough | Login::Password(_) => Duration::ZERO,
+    }
+}
+
+/// A mint ended.
+pub(super) fn minted(
+    mint: &Mint,
+    endpoint: &Arc<Endpoint>,
+    ttl: Duration,
+    metrics: &EndpointMetrics,
+    audit: &Audit,
+) {
+    let mut told = record::Mint {
+        endpoint: Arc::clone(endpoint),
+        user: Some(mint.user.clone()),
+        duration: mint.took,
+        error: None,
+    };
+    match &mint.result {
+        Ok(()) => {
+            metrics.token_minted(mint.took, SystemTime::now() + ttl);
+            tracing::debug!(endpoint = %endpoint.name, user = %mint.user, took = ?mint.took, "token minted");
+            audit.submit_now(Record::TokenMinted(Box::new(told)));
+        }
+        Err(error) => {
+            metrics.token_failed(mint.took);
+            tracing::error!(
+                endpoint = %endpoint.name,
+                user = %mint.user,
+                error = %Chain(error),
+                remedy = error.remedy(),
+                "backend token command failed"
+            );
+            told.error = Some(Chain(error).to_string().into());
+            audit.submit_now(Record::TokenFailed(Box::new(told)));
+        }
+    }
+}
+
+/// The topology changed. The probe has logged and counted it.
+pub(super) fn topology_changed(change: &Change, snapshot: &Snapshot, audit: &Audit) {
+    let endpoint =
+        change.endpoint().and_then(|name| snapshot.get(name)).map(|status| Arc::clone(&status.endpoint));
+    audit.submit_now(Record::TopologyChanged(Box::new(TopologyChange {
+        endpoint,
+        what: change.kind(),
+        from: change.from().map(Into::into),
+        to: change.to().map(Into::into),
+    })));
+}
+
+/// Files were read again because they changed.
+pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics) {
+    match &reloaded.result {
+        Ok(_) => {
+            metrics.file_reloaded(Outcome::Ok);
+            tracing::info!(what = reloaded.what, "changed files are in use");
+        }
+        Err(error) => {
+            metrics.file_reloaded(Outcome::Error);
+            tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files cannot be used; the old ones stay");
+        }
+    }
+}
+
+/// When the certificates in use end.
+pub(super) fn certificates<'a>(
+    endpoints: impl Iterator<Item = &'a EndpointHandle>,
+    listeners: impl Iterator<Item = Arc<ListenerContext>>,
+) {
+    for endpoint in endpoints {
+        let facts = endpoint.tls().certificates();
+        for (label, usage) in [
+            (Certificate::Ca, CertificateUse::Ca),
+            (Certificate::Client, CertificateUse::Identity),
+            (Certificate::Server, CertificateUse::Peer),
+        ] {
+            let earliest =
+                facts.iter().filter(|facts| facts.usage == usage).map(|facts| facts.not_after).min();
+            endpoint.metrics().certificate_ends(label, earliest.map(SystemTime::from));
+        }
+    }
+    for listener in listeners {
+        let facts = listener.tls.as_ref().map(crate::tls::ServerTls::certificates).unwrap_or_default();
+        let own = facts.iter().filter(|facts| facts.usage == CertificateUse::Identity);
+        if let Some(earliest) = own.map(|facts| facts.not_after).min() {
+            listener.metrics.certificate_ends(SystemTime::from(earliest));
+        }
+    }
+}

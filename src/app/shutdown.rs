@@ -1,0 +1,91 @@
+//! Ends the program: readiness off, listeners closed, sessions ended between transactions, the rest cut off.
+
+use std::io;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+
+use super::program::Program;
+use crate::frontend::Order;
+
+/// What a signal asks for.
+pub(super) enum Signal {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM, SIGINT or SIGQUIT.
+    Stop,
+}
+
+/// The signals that mean something to us.
+pub(super) struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+}
+
+/// Between the last order to sessions and the end of their threads.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
+
+impl Signals {
+    /// From now on they come here rather than end the process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// The next one. Cancel safe.
+    pub(super) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.quit.recv() => Signal::Stop,
+        }
+    }
+
+    /// A further request to stop. Cancel safe.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Signal::Stop) {}
+    }
+}
+
+/// Drains and ends; a second signal to stop ends at once.
+pub(super) async fn drain(mut program: Program, mut signals: Signals) {
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+    tracing::info!(sessions = program.world.sessions.count(), "draining; a second signal ends at once");
+    let settings = program.config.runtime.clone();
+    if let Some(admin) = &program.admin {
+        admin.drain();
+    }
+    let sessions = std::sync::Arc::clone(&program.world.sessions);
+    let in_order = async {
+        sleep(settings.drain_delay).await;
+        program.listeners.clear();
+        sessions.order_all(Order::Drain);
+        timeout(settings.drain_timeout, sessions.emptied()).await.is_ok()
+    };
+    let all_ended = tokio::select! {
+        all_ended = in_order => all_ended,
+        () = signals.stop() => false,
+    };
+    program.listeners.clear();
+    if !all_ended {
+        tracing::warn!(sessions = sessions.count(), "sessions are cut off");
+        sessions.order_all(Order::Stop);
+        timeout(LAST_WORDS, sessions.emptied()).await.ok();
+    }
+    program.workers.shutdown().await;
+    program.tasks.shutdown().await;
+    program.world.audit.close().await;
+    tracing::info!("gatekeeper has ended");
+}
