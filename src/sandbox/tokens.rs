@@ -104,7 +104,17 @@ impl Tokens {
     /// How many times the command was run, failures included.
     #[must_use]
     pub fn mint_count(&self) -> usize {
-        fs::read_to_string(self.folder.join("mints")).map_or(0, |mints| mints.lines().count())
+        self.mints().lines().count()
+    }
+
+    /// How many times it was run for `user`.
+    #[must_use]
+    pub fn mints_for(&self, user: &str) -> usize {
+        self.mints().lines().filter(|minted| *minted == user).count()
+    }
+
+    fn mints(&self) -> String {
+        fs::read_to_string(self.folder.join("mints")).unwrap_or_default()
     }
 
     /// How long tokens minted from now on are good for, in whole seconds.

@@ -13,9 +13,10 @@ use gatekeeper::sandbox::{
     SandboxEndpoint, SandboxOptions, ServerTls, Single, TokenCheck,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
-use crate::harness::{Psql, connect, connect_tls, psql, until};
+use crate::harness::{Psql, Stand, connect, connect_tls, psql, until};
 
 fn target(single: &Single, user: &str, password: &str, rest: &str) -> String {
     let (address, ca) = (single.address(), single.authority().ca_file().display().to_string());
@@ -248,6 +249,41 @@ async fn the_configuration_in_front_has_no_mistake() {
     let checked = check.env_clear().args(["check", "--config"]).arg(&file).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&checked.stderr), "");
     assert!(checked.status.success());
+}
+
+#[tokio::test]
+async fn the_tour_ends_well_and_ctrl_c_leaves_nothing_behind() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
+        .arg("demo")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = String::new();
+    for line in BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        seen = seen + &line + "\n";
+        if line.contains("until Ctrl-C") {
+            break;
+        }
+    }
+    let folder = seen.split("shaped like AlloyDB, in ").nth(1).and_then(|rest| rest.split(',').next());
+    let folder = PathBuf::from(folder.unwrap());
+    let front = fs::read_to_string(folder.join("gatekeeper.pid")).unwrap_or_default();
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    let ended = demo.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{seen}\n{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(!folder.exists() && !PathBuf::from("/proc").join(front).exists());
+}
+
+#[tokio::test]
+async fn gatekeeper_stands_in_front_of_one_server() {
+    let passthrough = Stand::passthrough().await;
+    let client = passthrough.connect("user=app_md5 password=app-md5-password dbname=app").await.unwrap();
+    assert_eq!(client.query("SELECT id FROM orders", &[]).await.unwrap().len(), 1000);
+    let tokens = Stand::tokens().await;
+    let client = tokens.connect(&format!("user={ALICE} dbname=app")).await.unwrap();
+    let user: String = client.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+    assert_eq!(user, ALICE);
 }
 
 /// Not a test of its own: the process that the next one kills.
