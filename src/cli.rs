@@ -3,6 +3,8 @@
 //! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
 //! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
 
+mod verifier;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -15,6 +17,7 @@ use crate::{
     app,
     blame::Chain,
     config::{ConfigSource, Loaded, Setting},
+    names::UserName,
     sandbox,
 };
 
@@ -46,6 +49,11 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Read a password from standard input and print the line that lets its user in, for a users file.
+    Verifier {
+        /// The database user, as clients say it.
+        user: UserName,
+    },
     /// Print the version.
     Version,
 }
@@ -69,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run(configured) => return run(configured),
         Command::Check(configured) => check(configured),
         Command::Demo { once } => demo(once),
+        Command::Verifier { user } => print_verifier(&user),
         Command::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }
@@ -91,6 +100,16 @@ fn check(configured: Configured) -> io::Result<ExitCode> {
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
+    match verifier::print(user, &mut io::stdout().lock()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn demo(once: bool) -> io::Result<ExitCode> {

@@ -1,0 +1,102 @@
+//! `gatekeeper verifier`: the line of a users file for somebody's password.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use aws_lc_rs::rand;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::{
+    names::UserName,
+    scram::{ITERATIONS, SALT_OCTETS, Verifier},
+};
+
+/// Reads a password from standard input, without showing it on a terminal, and writes the line to `out`.
+///
+/// # Errors
+/// When the password cannot be read, is empty, or is typed differently the second time.
+pub(super) fn print(user: &UserName, out: &mut impl Write) -> io::Result<()> {
+    let password = password(user)?;
+    let mut salt = [0; SALT_OCTETS];
+    rand::fill(&mut salt).map_err(|_| io::Error::other("the system has no randomness to give"))?;
+    writeln!(out, "{}", line(user, &password, &salt)?)
+}
+
+/// The line in a users file; a string of JSON is one of TOML too.
+fn line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
+    let verifier = Verifier::derive(password.as_bytes(), salt, ITERATIONS).map_err(io::Error::other)?;
+    Ok(format!("{} = \"{verifier}\"", serde_json::to_string(user.as_str())?))
+}
+
+fn password(user: &UserName) -> io::Result<Zeroizing<String>> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return one_line();
+    }
+    let first = hidden(&format!("Password of {user}: "))?;
+    if *hidden("Again: ")? != *first {
+        return Err(io::Error::other("the two passwords differ"));
+    }
+    Ok(first)
+}
+
+/// Asks on the terminal without showing what is typed.
+fn hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
+    write!(io::stderr(), "{prompt}")?;
+    let quiet = Quiet::begin()?;
+    let line = one_line();
+    drop(quiet);
+    writeln!(io::stderr())?;
+    line
+}
+
+/// The first line of standard input, without its end.
+fn one_line() -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line)?;
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    if line.is_empty() { Err(io::Error::other("the password is empty")) } else { Ok(line) }
+}
+
+/// A terminal that does not show what is typed, for as long as this lives.
+struct Quiet {
+    before: Termios,
+}
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A terminal that went away has nothing left to show.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::UsersFile;
+
+    #[test]
+    fn the_line_is_read_back_from_a_users_file() {
+        let user = UserName::new("o\"neil@example.com").unwrap();
+        let line = line(&user, "hunter2", &[7; SALT_OCTETS]).unwrap();
+        assert!(!line.contains("hunter2"));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        std::fs::write(&path, format!("[users]\n{line}\n")).unwrap();
+        let users = UsersFile::load(&path).unwrap();
+        let expected = Verifier::derive(b"hunter2", &[7; SALT_OCTETS], ITERATIONS).unwrap();
+        assert!(users.verifier(user.as_str()) == Some(&expected));
+    }
+}
