@@ -131,8 +131,11 @@ fn what_is_commented_out_in_the_complete_example_could_be_written() {
     }
 }
 
-/// The lines `NAME=value` of `config/compose.env`: those in effect, and those commented out.
-fn environment() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// A line `NAME=value`.
+type Variable = (String, String);
+
+/// The variables of `config/compose.env`: those in effect, and those commented out.
+fn environment() -> (Vec<Variable>, Vec<Variable>) {
     let (mut live, mut commented) = (Vec::new(), Vec::new());
     for line in text_of("compose.env").lines() {
         let is_live = !line.starts_with('#');
