@@ -3,17 +3,16 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    files::{self, Named},
     login,
     problem::Origin,
     reader::{Context, Section, Spot},
+    transport,
     tree::{Item, Table},
 };
 use crate::{
     backend::{EndpointSettings, ProbeLogin},
     credentials::Login,
     names::{ClusterName, DatabaseName, EndpointName, UserName},
-    tls::{EndpointTls, IdentityFiles, Negotiation, TlsMode},
     topology::{Address, Cluster, DeclaredRole, Endpoint},
 };
 
@@ -30,15 +29,6 @@ const ROLES: [(&str, DeclaredRole); 4] = [
     ("read-pool", DeclaredRole::ReadPool),
     ("secondary", DeclaredRole::Secondary),
 ];
-const TLS_MODES: [(&str, TlsMode); 5] = [
-    ("disable", TlsMode::Disable),
-    ("prefer", TlsMode::Prefer),
-    ("require", TlsMode::Require),
-    ("verify-ca", TlsMode::VerifyCa),
-    ("verify-full", TlsMode::VerifyFull),
-];
-const NEGOTIATIONS: [(&str, Negotiation); 2] =
-    [("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
 
 /// The clusters and all endpoints, each with the place where it was described.
 pub(super) struct Clusters {
@@ -125,13 +115,13 @@ pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
 }
 
 /// What a cluster says for its endpoints.
-struct Shared<'c> {
-    name: Option<ClusterName>,
-    region: Option<String>,
-    ca_file: Option<PathBuf>,
-    section: &'c Section<'c>,
-    tls: Section<'c>,
-    login: Option<&'c Item>,
+pub(super) struct Shared<'c> {
+    pub(super) name: Option<ClusterName>,
+    pub(super) region: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) section: &'c Section<'c>,
+    pub(super) tls: Section<'c>,
+    pub(super) login: Option<&'c Item>,
 }
 
 /// How problems call a table of a list.
@@ -164,7 +154,7 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     if address.is_none() && !section.has("address") {
         section.missing("address", "address = \"10.20.30.40:5432\"");
     }
-    let tls = read_tls(section, shared);
+    let tls = transport::read(section, shared);
     let insecure_plaintext = section.flag("insecure_plaintext");
     let insecure_token = section.flag("insecure_token_without_verification");
     let item = section.raw("login").or(shared.login);
@@ -173,8 +163,8 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
-        check_transport(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
-        check_files(&tls, shared, &address.value);
+        transport::check(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
+        transport::check_files(&tls, shared, &address.value);
     }
     let (Some(name), Some(role), Some(address), Some(login), Some(cluster)) =
         (name, role, address, login, shared.name.clone())
@@ -208,184 +198,6 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
         },
         origin: section.origin.clone(),
     });
-}
-
-/// TLS towards an endpoint, and where its mode was said.
-struct Tls<'c> {
-    settings: EndpointTls,
-    section: Section<'c>,
-    mode: Origin,
-}
-
-fn read_tls<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
-    let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
-    // What the endpoint does not say, its cluster may.
-    let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
-    let inherited = |key: &str, shown: &str| {
-        if !own.has(key) && shared.tls.has(key) {
-            own.record(key, shown, &shared.tls.place(key));
-        }
-    };
-    let mode = match of("mode").word("mode", &TLS_MODES) {
-        Some(mode) => mode,
-        None => {
-            own.record("mode", TlsMode::Prefer.as_str(), &Origin::Default);
-            Spot { value: TlsMode::Prefer, origin: Origin::Default }
-        }
-    };
-    inherited("mode", mode.value.as_str());
-    let negotiation = of("negotiation").word("negotiation", &NEGOTIATIONS);
-    let direct = negotiation.as_ref().is_some_and(|spot| spot.value == Negotiation::Direct);
-    if direct && matches!(mode.value, TlsMode::Disable | TlsMode::Prefer) {
-        let what = format!("\"direct\" needs TLS, and the mode is \"{}\"", mode.value.as_str());
-        of("negotiation").problem("negotiation", what, "write the mode \"verify-ca\" or \"verify-full\"");
-    }
-    let ca_file = own.path("ca_file");
-    let ca_file = ca_file.map(|spot| spot.value).or_else(|| shared.ca_file.clone());
-    let server_name = own.text("server_name");
-    if let Some(name) = &server_name
-        && rustls_pki_types::ServerName::try_from(name.value.as_str()).is_err()
-    {
-        own.problem(
-            "server_name",
-            format!("\"{}\" is no DNS name or address", name.value),
-            "write a name as in the server's certificate",
-        );
-    }
-    let identity_of = if own.has("cert") || own.has("key") { &own } else { &shared.tls };
-    let identity = read_identity(identity_of);
-    if ca_file.is_some() && !mode.value.verifies() {
-        let what = format!(
-            "a CA file is given, but the mode \"{}\" does not verify the server",
-            mode.value.as_str()
-        );
-        own.warning(
-            "mode",
-            what,
-            format!("write \"verify-ca\" or \"verify-full\" in {}", own.spoken("mode")),
-        );
-    }
-    let settings = EndpointTls {
-        mode: mode.value,
-        negotiation: negotiation.map(|spot| spot.value).unwrap_or_default(),
-        ca_file,
-        server_name: server_name.map(|spot| spot.value),
-        identity,
-    };
-    Tls { settings, section: own, mode: mode.origin }
-}
-
-/// A certificate and its key: both or neither.
-pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
-    let cert = section.path("cert");
-    let key = section.path("key");
-    match (cert, key) {
-        (Some(cert), Some(key)) => Some(IdentityFiles { cert: cert.value, key: key.value }),
-        (Some(_), None) if !section.has("key") => {
-            section.problem(
-                "cert",
-                "a certificate needs its key",
-                format!("write {}", section.spoken("key")),
-            );
-            None
-        }
-        (None, Some(_)) if !section.has("cert") => {
-            section.problem(
-                "key",
-                "a key needs its certificate",
-                format!("write {}", section.spoken("cert")),
-            );
-            None
-        }
-        _ => None,
-    }
-}
-
-/// Loads the files once, as a connection will.
-fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: &Address) {
-    let settings = &tls.settings;
-    let (own, cluster) = (&tls.section, &shared.tls);
-    let ca_of = if own.has("ca_file") { own } else { shared.section };
-    let identity_of = if own.has("cert") || own.has("key") { own } else { cluster };
-    let identity = settings.identity.as_ref();
-    files::endpoint_tls(
-        own,
-        settings,
-        address,
-        &[
-            Named::new(ca_of, "ca_file", settings.ca_file.as_deref()),
-            Named::new(identity_of, "cert", identity.map(|files| files.cert.as_path())),
-            Named::new(identity_of, "key", identity.map(|files| files.key.as_path())),
-        ],
-    );
-}
-
-/// The rules about plaintext, verification and what is sent over it.
-fn check_transport(
-    endpoint: &Section<'_>,
-    address: &Address,
-    tls: &Tls<'_>,
-    login: Option<&Spot<Login>>,
-    insecure_plaintext: bool,
-) {
-    let report = &endpoint.context.report;
-    let mode = tls.settings.mode;
-    let subject = tls.section.named("mode");
-    let place = if tls.mode == Origin::Default { &endpoint.origin } else { &tls.mode };
-    let spoken = tls.section.spoken("mode");
-    if matches!(address, Address::Unix(_)) && !matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
-        let what = format!("there is no TLS on a Unix-domain socket, and the mode is \"{}\"", mode.as_str());
-        report.problem(place, subject.clone(), what, format!("write \"disable\" in {spoken}"));
-    }
-    let token = matches!(login, Some(Spot { value: Login::Token(_), .. }));
-    let password = matches!(login, Some(Spot { value: Login::Password(_), .. }));
-    let insecure_token =
-        matches!(login, Some(Spot { value: Login::Token(token), .. }) if token.insecure_without_verification);
-    if mode == TlsMode::Disable && !address.is_loopback() {
-        let flag = endpoint.spoken("insecure_plaintext");
-        if insecure_plaintext {
-            let what = format!("everything sent to {address} is plaintext");
-            report.warning(place, subject.clone(), what, "write \"verify-ca\" as soon as the server has TLS");
-        } else {
-            let what = format!("plaintext to {address}, which is not on this machine");
-            let remedy = format!("write \"verify-ca\" in {spoken}, or insist with {flag} = true");
-            report.problem(place, subject.clone(), what, remedy);
-        }
-    }
-    if token && !mode.verifies() {
-        let flag = endpoint.spoken("insecure_token_without_verification");
-        if insecure_token {
-            let what =
-                format!("tokens are sent to a server that nobody verified (mode \"{}\")", mode.as_str());
-            report.warning(
-                place,
-                subject.clone(),
-                what,
-                format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
-            );
-        } else {
-            let what = format!(
-                "a token would be sent over a connection that is not verified (mode \"{}\")",
-                mode.as_str()
-            );
-            let remedy =
-                format!("write \"verify-ca\" or \"verify-full\" in {spoken}, or insist with {flag} = true");
-            report.problem(place, subject.clone(), what, remedy);
-        }
-    } else if mode == TlsMode::Prefer && !address.is_loopback() {
-        let what = "\"prefer\" falls back to plaintext and verifies nobody";
-        report.warning(
-            place,
-            subject.clone(),
-            what,
-            format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
-        );
-    }
-    if password && !mode.verifies() && !address.is_loopback() {
-        let what =
-            format!("a password is sent to a server that nobody verified (mode \"{}\")", mode.as_str());
-        report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
-    }
 }
 
 /// Whom the probe logs in as: as said, else the user of a password login, else the first user of a token login.

@@ -58,6 +58,15 @@ fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
     all
 }
 
+/// Checks that there is a folder to write `file` in.
+pub(super) fn parent(section: &Section<'_>, key: &str, file: &Path) {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| section.context.follow && !folder.is_dir()) {
+        let what = format!("there is no folder {}", folder.display());
+        section.problem(key, what, "make it, or name another file");
+    }
+}
+
 /// Reads a users file; each of its lines that cannot be used is a mistake with its own place.
 pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
     if !section.context.follow {

@@ -2,8 +2,13 @@
 //!
 //! Promises: every mistake is reported at once, with its place and what to write instead; what it returns needs no
 //! further checking. Refuses to know: what the settings are for.
+//!
+//! The file becomes a tree of values that know their places (`tree`), the environment is laid over it (`overlay`), and each
+//! table is read by its `Section`, which reports what it cannot read, names keys that are not in the `catalog`, and records
+//! what it read for `gatekeeper check`. There is no serde mirror in between: serde stops at the first mistake.
 
 mod catalog;
+mod clients;
 mod cluster;
 mod environment;
 mod files;
@@ -15,8 +20,10 @@ mod problem;
 mod reader;
 mod secret;
 mod source;
+mod transport;
 mod tree;
 mod units;
+mod values;
 
 #[cfg(test)]
 mod tests;

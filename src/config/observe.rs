@@ -1,11 +1,13 @@
 //! What is watched and written down, and the process itself: admin API, audit log, log, probe, runtime.
 
 use super::{
-    cluster::read_identity,
-    listener::{check_files, collide, parse_socket},
+    clients::check_files,
+    files,
+    listener::{collide, parse_socket},
     problem::Origin,
     reader::{Section, Spot},
     secret,
+    transport::read_identity,
     tree::Item,
     units,
 };
@@ -95,6 +97,9 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
 
 /// Reads `[audit]`; without it there is no audit log.
 pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
+    if !root.has("audit") {
+        root.record("audit", "off", &Origin::Default);
+    }
     let section = root.table("audit", "audit")?;
     let output = match section.raw("file").and_then(Item::as_text) {
         Some("-") => {
@@ -103,6 +108,9 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         }
         _ => section.path("file").map(|spot| AuditOutput::File(spot.value)),
     };
+    if let Some(AuditOutput::File(file)) = &output {
+        files::parent(&section, "file", file);
+    }
     if output.is_none() && !section.has("file") {
         section.missing("file", "file = \"/var/log/gatekeeper/audit.jsonl\", or \"-\" for standard output");
     }

@@ -37,8 +37,14 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Repo
 
     for cluster in root.tables_mut("cluster") {
         set_region(cluster, environment);
+        let shared_login = cluster.get("login").cloned();
         for endpoint in cluster.tables_mut("endpoint") {
             let name = name_of(endpoint);
+            if let (None, Some(login)) = (endpoint.get("login"), &shared_login)
+                && login_is_changed(environment, &name)
+            {
+                endpoint.set("login", login.clone());
+            }
             for key in KEYS.iter().filter(|key| key.table.starts_with("cluster.endpoint")) {
                 set(endpoint, "cluster.endpoint", key, |variable| environment.own_or_shared(&name, variable));
             }
@@ -156,6 +162,13 @@ fn set_region(cluster: &mut Table, environment: &Environment) {
     if let Some((text, origin)) = regions.into_iter().flatten().next() {
         cluster.set("region", Item::text(text, &origin));
     }
+}
+
+/// Whether a variable says something about the login to the endpoint `name`, whose cluster may say the rest.
+fn login_is_changed(environment: &Environment, name: &str) -> bool {
+    let mut variables =
+        KEYS.iter().filter(|key| key.table == "cluster.endpoint.login").flat_map(|key| key.variables);
+    variables.any(|variable| environment.own_or_shared(name, variable).is_some())
 }
 
 // === listeners ===

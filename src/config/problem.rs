@@ -142,7 +142,11 @@ impl Report {
     }
 
     pub(super) fn setting(&self, name: String, value: String, origin: &Origin) {
-        self.settings.borrow_mut().push(Setting { name, value, origin: origin.clone() });
+        let mut settings = self.settings.borrow_mut();
+        // What a cluster says is read for each of its endpoints.
+        if !settings.iter().any(|other| other.name == name && other.origin == *origin) {
+            settings.push(Setting { name, value, origin: origin.clone() });
+        }
     }
 
     /// The mistakes, the warnings, the effective settings.

@@ -141,17 +141,26 @@ fn a_login_of_the_environment_replaces_the_files() {
     );
     let source =
         file(&text.replace("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }"))
-            .with_variables([("GATEKEEPER_BACKEND_USER", "app"), ("GATEKEEPER_BACKEND_PASSWORD", "secret")]);
+            .with_variables([("GATEKEEPER_BACKEND_USER", "app"), ("GATEKEEPER_BACKEND_PASSWORD", "hunter2")]);
     let loaded = loaded(&source);
     let crate::credentials::Login::Password(login) = &loaded.config.endpoints[0].login else { panic!() };
-    assert_eq!(login.password.reveal(), "secret");
-    assert!(
-        loaded
-            .settings
-            .iter()
-            .all(|setting| !setting.value.contains("secret\"") && setting.value != "secret")
-    );
+    assert_eq!(login.password.reveal(), "hunter2");
+    assert!(loaded.settings.iter().all(|setting| !setting.value.contains("hunter2")), "a secret is shown");
     assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn a_variable_changes_one_word_of_the_login_that_a_cluster_says() {
+    let text = GOOD
+        .replace(
+            "name = \"orders\"",
+            "name = \"orders\"\ntls = { mode = \"verify-ca\" }\nlogin = { token_command = \"mint\", users = [\"a\"] }",
+        )
+        .replace("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }");
+    let config = config(&file(&text).with_variables([("GATEKEEPER_BACKEND_TOKEN_TTL", "1m")]));
+    let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
+    assert_eq!((token.ttl.as_secs(), token.users.len()), (60, 1));
+    assert_eq!(config.endpoints[0].tls.mode.as_str(), "verify-ca");
 }
 
 #[test]
