@@ -129,9 +129,10 @@ impl Relay {
             }
             let held = self.client.has_cleared();
             match self.client.poll_forward(&mut self.backend, cx) {
+                Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToEndpoint, count);
-                    moved |= count > 0;
+                    moved = true;
                     if self.client.has_cleared() {
                         return Ok(moved);
                     }
@@ -187,9 +188,10 @@ impl Relay {
             }
             let held = self.backend.has_cleared();
             match self.backend.poll_forward(&mut self.client, cx) {
+                Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToClient, count);
-                    moved |= count > 0;
+                    moved = true;
                     if self.backend.has_cleared() {
                         return Ok(moved);
                     }
