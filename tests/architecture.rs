@@ -52,8 +52,9 @@ const LAYERS: &[Layer] = &[
     Layer("backend", Effects, &["handshake", "tls", "credentials", "telemetry", "topology"]),
     Layer("pool", Effects, &["backend"]),
     Layer("probe", Effects, &["backend", "topology"]),
-    // Until there are pools, a session's backend comes straight from the connector.
-    Layer("frontend", Effects, &["session", "handshake", "pool", "backend", "tls", "audit"]),
+    // Until there are pools, a session's backend comes straight from the connector; what sessions notice about endpoints is
+    // evidence for the probe.
+    Layer("frontend", Effects, &["session", "handshake", "pool", "backend", "probe", "tls", "audit"]),
     Layer("admin", Assembly, &["pool", "probe", "frontend"]),
     Layer("sandbox", Assembly, &[]),
     // It builds the settings of all, those of `app` too: the one use that leads down.

@@ -10,9 +10,8 @@ use std::{
 
 use axum::{Router, extract::State, routing::get};
 
-use super::AdminSettings;
+use super::{AdminSettings, Control};
 use crate::{
-    app::Control,
     files::Files,
     frontend::{ListenerContext, World},
     live::Live,

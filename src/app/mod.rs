@@ -4,7 +4,6 @@
 //! clients), one for each worker, on which clients live, and one that writes the audit log.
 
 mod build;
-mod control;
 mod program;
 mod reload;
 mod report;
@@ -15,7 +14,6 @@ use std::{io::Write, process::ExitCode};
 
 use tokio::runtime::Builder;
 
-pub use control::{Control, ReloadReport};
 use program::Program;
 pub use program::StartError;
 pub use settings::RuntimeSettings;

@@ -11,11 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     build::{BuildError, Workshop},
-    control::{Command, control},
     report, shutdown,
 };
 use crate::{
-    admin,
+    admin::{self, Command, control},
     audit::{Audit, AuditError},
     config::{Config, ConfigSource},
     files::Files,

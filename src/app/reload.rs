@@ -4,11 +4,9 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::{
-    control::{ReloadFailure, ReloadReport},
-    program::{Program, Running},
-};
+use super::program::{Program, Running};
 use crate::{
+    admin::{ReloadFailure, ReloadReport},
     audit::{Record, record},
     blame::Chain,
     config::Config,

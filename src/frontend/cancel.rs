@@ -2,13 +2,14 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use super::context::{ListenerContext, World};
 use crate::{
     audit::{Record, record},
+    blame::Chain,
     telemetry::labels::Outcome,
     topology::DeclaredRole,
     wire::BackendKey,
@@ -58,7 +59,7 @@ pub(super) async fn forward(
                 tracing::warn!(
                     session = entry.id,
                     endpoint = %entry.endpoint.name(),
-                    error = %crate::blame::Chain(&error),
+                    error = %Chain(&error),
                     "a cancel request could not be delivered"
                 );
                 break;
@@ -66,7 +67,7 @@ pub(super) async fn forward(
         }
     }
     world.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
-        session: entry.facts.clone(),
+        session: Arc::clone(&entry.facts),
         server: Some(entry.server()),
         delivered,
         client,

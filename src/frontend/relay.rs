@@ -248,7 +248,7 @@ impl Relay {
 
     fn held(&mut self, now: Instant) {
         self.turns = self.turns.wrapping_add(1);
-        if self.turns % TIMED == 0 {
+        if self.turns.is_multiple_of(TIMED) {
             self.held_since = Some(now);
         }
     }

@@ -1,4 +1,4 @@
-//! What others may ask of the running program: signals and the admin API ask alike.
+//! What the admin API may ask of the running program. The program is told; how it obeys is not known here.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +11,7 @@ pub struct Control {
 }
 
 /// Something asked of the program.
-pub(super) enum Command {
+pub enum Command {
     /// Read the configuration and all files again.
     Reload {
         /// Who asks: `signal`, `admin`.
@@ -52,7 +52,8 @@ pub enum ReloadFailure {
 const WAITING: usize = 16;
 
 /// Both ends.
-pub(super) fn control() -> (Control, mpsc::Receiver<Command>) {
+#[must_use]
+pub fn control() -> (Control, mpsc::Receiver<Command>) {
     let (commands, receiver) = mpsc::channel(WAITING);
     (Control { commands }, receiver)
 }
