@@ -34,7 +34,6 @@ pub(super) struct Workshop<'a> {
     pub(super) files: &'a Files,
     pub(super) tasks: &'a Tasks,
     pub(super) audit: &'a Audit,
-    pub(super) workers: usize,
 }
 
 impl Workshop<'_> {
@@ -77,6 +76,6 @@ impl Workshop<'_> {
             }
             Auth::Passthrough | Auth::Trust => None,
         };
-        Ok(ListenerContext::new(settings.clone(), tls, users, self.metrics, self.workers, endpoints, before))
+        Ok(ListenerContext::new(settings.clone(), tls, users, self.metrics, endpoints, before))
     }
 }

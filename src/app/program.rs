@@ -100,13 +100,7 @@ impl Program {
         };
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
-        let workshop = Workshop {
-            metrics: &metrics,
-            files: &files,
-            tasks: &tasks,
-            audit: &audit,
-            workers: workers.len(),
-        };
+        let workshop = Workshop { metrics: &metrics, files: &files, tasks: &tasks, audit: &audit };
         let handles: Vec<_> = config
             .endpoints
             .iter()
@@ -168,6 +162,7 @@ impl Program {
             "file watcher",
             files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program)),
         );
+        tasks.spawn("metrics upkeep", metrics.clone().run_upkeep());
         tasks.spawn("certificate watcher", watch_certificates(Arc::clone(&world), shown));
         Ok(Self {
             config,
@@ -222,13 +217,7 @@ impl Program {
 
     /// Makes parts like those that were made at the start.
     pub(super) fn workshop(&self) -> Workshop<'_> {
-        Workshop {
-            metrics: &self.metrics,
-            files: &self.files,
-            tasks: &self.tasks,
-            audit: &self.world.audit,
-            workers: self.workers.len(),
-        }
+        Workshop { metrics: &self.metrics, files: &self.files, tasks: &self.tasks, audit: &self.world.audit }
     }
 }
 

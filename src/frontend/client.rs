@@ -50,7 +50,6 @@ pub(super) struct Arrival {
     pub(super) presence: ClientPresence,
     pub(super) context: Arc<ListenerContext>,
     pub(super) world: Arc<World>,
-    pub(super) worker: usize,
 }
 
 /// Serves one client for life, on the worker that this runs on.
@@ -71,7 +70,7 @@ pub(super) async fn serve(arrival: Arrival) {
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
 async fn welcome(arrival: Arrival) -> Option<(Relay, Permit)> {
-    let Arrival { socket, address, permit, refusal, presence, context, world, worker } = arrival;
+    let Arrival { socket, address, permit, refusal, presence, context, world } = arrival;
     let stream = match adopt(socket, address) {
         Ok(stream) => stream,
         Err(error) => {
@@ -107,7 +106,7 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Permit)> {
         return None;
     }
     let opened = lobby.log_in(startup, negotiation).await?;
-    Some((lobby.into_relay(opened, presence, worker)?, permit))
+    Some((lobby.into_relay(opened, presence)?, permit))
 }
 
 /// Makes the socket one of this worker's.
@@ -258,7 +257,7 @@ impl Lobby {
         }
     }
 
-    fn into_relay(self, opened: Opened, presence: ClientPresence, worker: usize) -> Option<Relay> {
+    fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
         let Lobby { guest, facts, arrived, context, world, .. } = self;
         let guest = guest?;
         let mut client = Side::new(guest.stream);
@@ -289,7 +288,7 @@ impl Lobby {
                 decision: opened.endpoint.endpoint().role.as_str(),
                 reason: opened.reason.as_str(),
             },
-            path: context.path(&world, worker, &opened.endpoint),
+            path: context.path(&world, &opened.endpoint),
             presence,
             backend_presence: opened.presence,
             evidence: world.evidence.clone(),

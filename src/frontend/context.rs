@@ -48,8 +48,8 @@ pub struct ListenerContext {
     pub users: Option<Arc<Users>>,
     /// The listener's numbers.
     pub metrics: Arc<ListenerMetrics>,
-    /// The numbers of what its sessions do, by worker and endpoint.
-    pub paths: Vec<HashMap<EndpointName, Arc<PathMetrics>>>,
+    /// The numbers of what its sessions do, by endpoint.
+    pub paths: HashMap<EndpointName, Arc<PathMetrics>>,
     /// Its clients, counted across reloads.
     pub(super) admission: Arc<Admission>,
 }
@@ -78,37 +78,31 @@ impl Endpoints {
 // === impl ListenerContext ===
 
 impl ListenerContext {
-    /// A listener that sends its sessions to `endpoints`, served by `workers` workers. `before` is the same listener
-    /// before a reload: its clients count on.
+    /// A listener that sends its sessions to `endpoints`. `before` is the same listener before a reload: its clients
+    /// count on.
     #[must_use]
     pub fn new(
         settings: ListenerSettings,
         tls: Option<ServerTls>,
         users: Option<Arc<Users>>,
         metrics: &Metrics,
-        workers: usize,
         endpoints: &Endpoints,
         before: Option<&Self>,
     ) -> Self {
-        let paths = (0..workers)
-            .map(|worker| {
-                let maker = metrics.worker(worker);
-                let path = |handle: &EndpointHandle| maker.path(&settings.name, handle.endpoint());
-                endpoints.iter().map(|handle| (handle.name().clone(), path(handle))).collect()
-            })
-            .collect();
+        let path = |handle: &EndpointHandle| metrics.path(&settings.name, handle.endpoint());
+        let paths = endpoints.iter().map(|handle| (handle.name().clone(), path(handle))).collect();
         let own = metrics.listener(&settings.name);
         own.limit(settings.limits.max_clients);
         let admission = before.map_or_else(Arc::default, |before| Arc::clone(&before.admission));
         Self { settings, tls, users, metrics: own, paths, admission }
     }
 
-    /// The numbers that worker `worker` writes for its sessions on `endpoint`.
-    pub(super) fn path(&self, world: &World, worker: usize, endpoint: &EndpointHandle) -> Arc<PathMetrics> {
-        match self.paths.get(worker).and_then(|paths| paths.get(endpoint.name())) {
+    /// The numbers of its sessions on `endpoint`.
+    pub(super) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathMetrics> {
+        match self.paths.get(endpoint.name()) {
             Some(path) => Arc::clone(path),
             // An endpoint that a reload brought after this listener was made.
-            None => world.metrics.worker(worker).path(&self.settings.name, endpoint.endpoint()),
+            None => world.metrics.path(&self.settings.name, endpoint.endpoint()),
         }
     }
 }

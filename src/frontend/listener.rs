@@ -152,7 +152,6 @@ fn hand_over(
         presence: context.metrics.accepted(),
         context: Arc::clone(context),
         world: Arc::clone(world),
-        worker,
     };
     workers.spawn_on(worker, "client", move || client::serve(arrival));
 }

@@ -85,60 +85,19 @@ impl Label {
 }
 
 impl Buckets {
-    /// Upper bounds in nanoseconds, ascending; what is above the last is counted without a bound.
+    /// Upper bounds in seconds, ascending; what is above the last is counted without a bound.
     #[must_use]
-    pub const fn bounds(self) -> &'static [u64] {
-        const US: u64 = 1_000;
-        const MS: u64 = 1_000 * US;
-        const S: u64 = 1_000 * MS;
+    pub const fn bounds(self) -> &'static [f64] {
         match self {
-            Self::Statements => &[
-                MS / 2,
-                MS,
-                2 * MS,
-                5 * MS,
-                10 * MS,
-                25 * MS,
-                50 * MS,
-                100 * MS,
-                250 * MS,
-                500 * MS,
-                S,
-                2 * S + S / 2,
-                5 * S,
-                10 * S,
-            ],
-            Self::Overhead => &[
-                10 * US,
-                20 * US,
-                50 * US,
-                100 * US,
-                200 * US,
-                500 * US,
-                MS,
-                2 * MS,
-                5 * MS,
-                10 * MS,
-                20 * MS,
-                50 * MS,
-            ],
+            Self::Statements => {
+                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+            }
+            Self::Overhead => {
+                &[0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
+            }
             Self::Connect => &[
-                100 * US,
-                250 * US,
-                500 * US,
-                MS,
-                2 * MS + MS / 2,
-                5 * MS,
-                10 * MS,
-                25 * MS,
-                50 * MS,
-                100 * MS,
-                250 * MS,
-                500 * MS,
-                S,
-                2 * S + S / 2,
-                5 * S,
-                10 * S,
+                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+                5.0, 10.0,
             ],
         }
     }
@@ -149,7 +108,7 @@ macro_rules! catalog {
         $(#[doc = $help] pub static $id: Metric =
             Metric { name: $name, kind: $kind, labels: &[$(Label::$label),*], help: $help };)+
 
-        /// Every metric, in the order they are shown.
+        /// Every metric, by what it is about.
         pub static CATALOG: &[&Metric] = &[$(&$id),+];
     };
 }
@@ -196,7 +155,7 @@ catalog! {
 
     // An endpoint's connections and credentials.
     ENDPOINT_INFO = GAUGE, "gatekeeper_endpoint_info", [Endpoint, BackendRole, Cluster, Region],
-        "1 for each configured endpoint; its cluster and region as labels.";
+        "1 for each endpoint in use, 0 for one that was; its cluster and region as labels.";
     CONNECTS = COUNTER, "gatekeeper_connects_total", [Endpoint, BackendRole, Outcome],
         "Attempts to open and log in a backend, by outcome.";
     CONNECT_FAILURES = COUNTER, "gatekeeper_connect_failures_total", [Endpoint, BackendRole, Phase],

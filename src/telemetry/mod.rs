@@ -1,8 +1,8 @@
 //! Metrics and the program's own log.
 //!
 //! Promises: every metric is listed in [`catalog`]; every series of a configured endpoint or listener exists at 0 before
-//! its first event; counting costs a few uncontended atomic adds, and no allocation. Refuses to know: who serves the
-//! page, what a statement is.
+//! its first event; counting costs a few atomic adds, a histogram's record also a place in a list that upkeep empties.
+//! Refuses to know: who serves the page, what a statement is.
 
 pub mod catalog;
 pub mod labels;

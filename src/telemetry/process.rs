@@ -2,15 +2,14 @@
 //!
 //! The names are those that every Prometheus client library uses.
 
-use std::fs;
+use std::{fmt::Write, fs};
 
 use super::{
-    catalog,
+    catalog::{self, PROCESS_CPU},
     registry::{Gauge, Registry},
 };
 
 pub(super) struct ProcessMetrics {
-    cpu: Gauge,
     memory: Gauge,
     fds: Gauge,
     max_fds: Gauge,
@@ -22,7 +21,6 @@ impl ProcessMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let gauge = |metric| registry.gauge(metric, Vec::new(), f64::NAN);
         Self {
-            cpu: gauge(&catalog::PROCESS_CPU),
             memory: gauge(&catalog::PROCESS_MEMORY),
             fds: gauge(&catalog::PROCESS_FDS),
             max_fds: gauge(&catalog::PROCESS_MAX_FDS),
@@ -31,14 +29,15 @@ impl ProcessMetrics {
         }
     }
 
-    /// Reads it all. What cannot be read keeps its last value.
+    /// Reads it all, and returns the processor time in seconds. What cannot be read keeps its last value.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-    pub(super) fn sample(&self) {
+    pub(super) fn sample(&self) -> Option<f64> {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let mut cpu = None;
         if let Ok(text) = fs::read_to_string("/proc/self/stat")
             && let Some(stat) = Stat::parse(&text)
         {
-            self.cpu.set(stat.cpu_ticks as f64 / ticks);
+            cpu = Some(stat.cpu_ticks as f64 / ticks);
             self.memory.set(stat.pages as f64 * rustix::param::page_size() as f64);
             self.threads.set(stat.threads as f64);
             if let Some(boot) = boot_time() {
@@ -50,8 +49,18 @@ impl ProcessMetrics {
             self.fds.set(entries.count().saturating_sub(1) as f64);
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        self.max_fds.set(limit.map_or(f64::INFINITY, |limit| limit as f64));
+        // No limit is shown as the largest one, as other programs do.
+        self.max_fds.set(limit.unwrap_or(u64::MAX) as f64);
+        cpu
     }
+}
+
+/// Adds the processor time to a page. The exporter's counters are whole numbers, and this is one of seconds, which a
+/// rate over a minute would show in steps of a sixtieth of a processor.
+pub(super) fn show_cpu(page: &mut String, seconds: Option<f64>) {
+    let Some(seconds) = seconds else { return };
+    let name = PROCESS_CPU.name;
+    write!(page, "# HELP {name} {}\n# TYPE {name} counter\n{name} {seconds}\n", PROCESS_CPU.help).ok();
 }
 
 /// What we read of `/proc/self/stat`; see [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).

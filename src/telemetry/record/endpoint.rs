@@ -9,7 +9,7 @@ use super::{Each, Scope, timestamp};
 use crate::{
     telemetry::{
         catalog::{self, Label},
-        labels::{Certificate, ConnectPhase, Outcome, RoleState},
+        labels::{Certificate, ConnectPhase, Outcome, RoleState, Word},
         registry::{Counter, Gauge, Histogram, Level},
     },
     topology::{Endpoint, Health, ObservedRole},
@@ -17,6 +17,8 @@ use crate::{
 
 /// The handles of one endpoint.
 pub struct EndpointMetrics {
+    endpoint: Endpoint,
+    info: Gauge,
     connects: Each<Outcome, Counter>,
     connect_failures: Each<ConnectPhase, Counter>,
     connect_duration: Each<ConnectPhase, Histogram>,
@@ -48,9 +50,11 @@ impl EndpointMetrics {
     pub(super) fn new(scope: &Scope<'_>, endpoint: &Endpoint) -> Self {
         let info = scope
             .and(Label::Cluster, endpoint.cluster.as_str())
-            .and(Label::Region, endpoint.region.as_deref().unwrap_or_default());
-        info.gauge(&catalog::ENDPOINT_INFO).set(1.0);
+            .and(Label::Region, endpoint.region.as_deref().unwrap_or_default())
+            .gauge(&catalog::ENDPOINT_INFO);
         Self {
+            endpoint: endpoint.clone(),
+            info,
             connects: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONNECTS)),
             connect_failures: scope.each(Label::Phase, |scope| scope.counter(&catalog::CONNECT_FAILURES)),
             connect_duration: scope.each(Label::Phase, |scope| scope.histogram(&catalog::CONNECT_DURATION)),
@@ -123,8 +127,10 @@ impl EndpointMetrics {
         }
     }
 
-    /// What the snapshot says of the endpoint now; `mismatch`: observed and declared role contradict each other.
+    /// What the snapshot says of the endpoint now: it is one of those in use. `mismatch`: observed and declared role
+    /// contradict each other.
     pub fn state(&self, health: Health, observed: Option<ObservedRole>, mismatch: bool) {
+        self.info.set(1.0);
         self.health.enter(health);
         self.role.enter(observed.into());
         self.mismatch.set(if mismatch { 1.0 } else { 0.0 });
@@ -137,6 +143,30 @@ impl EndpointMetrics {
         self.position.set(position.map_or(f64::NAN, |octets| octets as f64));
         self.lag_bytes.set(behind.map_or(f64::NAN, |octets| octets as f64));
         self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
+    }
+
+    /// The configuration has `after` in the place of this endpoint, or nothing. A series whose labels are no longer those
+    /// of a configured endpoint shows no state: the info, health and role are 0, moments and distances `NaN`, so that
+    /// no alert waits for it; counters stand still. To be said by whoever says [`EndpointMetrics::state`].
+    pub fn replaced(&self, after: Option<&Endpoint>) {
+        let before = &self.endpoint;
+        let info =
+            after.is_some_and(|after| (&after.cluster, &after.region) == (&before.cluster, &before.region));
+        let state = after.is_some_and(|after| (&after.name, after.role) == (&before.name, before.role));
+        if !info || !state {
+            self.info.set(0.0);
+        }
+        if !state {
+            self.health.leave();
+            self.role.leave();
+            self.mismatch.set(0.0);
+            self.token_expiry.set(f64::NAN);
+            for certificate in Certificate::ALL {
+                self.certificate_ends(*certificate, None);
+            }
+            self.probe_success.set(f64::NAN);
+            self.replication(None, None, None);
+        }
     }
 }
 

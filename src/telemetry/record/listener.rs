@@ -89,6 +89,13 @@ impl ListenerMetrics {
     pub fn certificate_ends(&self, moment: SystemTime) {
         self.certificate.set(timestamp(moment));
     }
+
+    /// The configuration no longer has the listener: its limit is 0, its certificate never ends. Its counters stand
+    /// still.
+    pub fn removed(&self) {
+        self.limit.set(0.0);
+        self.certificate.set(f64::NAN);
+    }
 }
 
 // === impl ClientPresence ===

@@ -8,19 +8,18 @@ mod program;
 use std::{
     marker::PhantomData,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::time::MissedTickBehavior;
 
 use super::{
     catalog::{Label, Metric},
     labels::Word,
-    process::ProcessMetrics,
+    process::{self, ProcessMetrics},
     registry::{Counter, Gauge, Histogram, Labels, Level, Registry},
 };
-use crate::{
-    names::{EndpointName, ListenerName},
-    topology::Endpoint,
-};
+use crate::{names::ListenerName, topology::Endpoint};
 
 pub use endpoint::{BackendPresence, EndpointMetrics};
 pub use listener::{ClientPresence, ListenerMetrics};
@@ -29,27 +28,25 @@ pub use program::{AuditMetrics, ProgramMetrics, TopologyMetrics};
 
 /// All the numbers of one process, and the maker of the handles that write them. Clones share the numbers.
 ///
-/// Asking twice for the handles of one listener or endpoint gives handles to the same numbers.
+/// Asking twice for the handles of one listener or endpoint gives handles to the same numbers: they are kept for as long
+/// as the process lives. When the configuration no longer has one, its counters stand still, and
+/// [`EndpointMetrics::replaced`] and [`ListenerMetrics::removed`] say that it has no state any more.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
     process: Arc<ProcessMetrics>,
-    shard: usize,
 }
+
+/// How often records are sorted into their buckets: a histogram keeps them as they are until then.
+const UPKEEP: Duration = Duration::from_secs(1);
 
 impl Metrics {
     /// No numbers yet.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new());
         let process = Arc::new(ProcessMetrics::new(&registry));
-        Self { registry, process, shard: 0 }
-    }
-
-    /// A maker of handles for worker `index`: they write to memory of their own and never disturb another worker.
-    #[must_use]
-    pub fn worker(&self, index: usize) -> Self {
-        Self { shard: index + 1, ..self.clone() }
+        Self { registry, process }
     }
 
     /// The handles for what a listener's sessions do on an endpoint.
@@ -89,25 +86,31 @@ impl Metrics {
         AuditMetrics::new(&self.scope())
     }
 
-    /// Forgets the series of an endpoint that the configuration no longer has.
-    pub fn forget_endpoint(&self, endpoint: &EndpointName) {
-        self.registry.forget(Label::Endpoint, endpoint.as_str());
-    }
-
-    /// Forgets the series of a listener that the configuration no longer has.
-    pub fn forget_listener(&self, listener: &ListenerName) {
-        self.registry.forget(Label::Listener, listener.as_str());
+    /// Keeps the memory of the histograms small, each second, and never returns: spawn it once, off the data path.
+    ///
+    /// Without it they keep 16 octets for each record until the page is next asked for.
+    ///
+    /// Cancel safety: may be dropped at any time; what was recorded is kept.
+    pub async fn run_upkeep(self) {
+        let mut due = tokio::time::interval(UPKEEP);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            self.registry.run_upkeep();
+        }
     }
 
     /// The page for Prometheus, in its text format, version 0.0.4. Reads `/proc`; takes no lock of the data path.
     #[must_use]
     pub fn render(&self) -> String {
-        self.process.sample();
-        self.registry.render()
+        let cpu = self.process.sample();
+        let mut page = self.registry.render();
+        process::show_cpu(&mut page, cpu);
+        page
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { registry: &self.registry, shard: self.shard, labels: Vec::new() }
+        Scope { registry: &self.registry, labels: Vec::new() }
     }
 }
 
@@ -120,7 +123,6 @@ impl Default for Metrics {
 /// Label values that several metrics share.
 pub(super) struct Scope<'a> {
     registry: &'a Registry,
-    shard: usize,
     labels: Labels,
 }
 
@@ -128,7 +130,7 @@ impl Scope<'_> {
     fn and(&self, label: Label, value: &str) -> Self {
         let mut labels = self.labels.clone();
         labels.push((label, value.into()));
-        Self { registry: self.registry, shard: self.shard, labels }
+        Self { registry: self.registry, labels }
     }
 
     fn endpoint(&self, endpoint: &Endpoint) -> Self {
@@ -136,11 +138,11 @@ impl Scope<'_> {
     }
 
     fn counter(&self, metric: &'static Metric) -> Counter {
-        self.registry.counter(metric, self.labels.clone(), self.shard)
+        self.registry.counter(metric, self.labels.clone())
     }
 
     fn level(&self, metric: &'static Metric) -> Level {
-        self.registry.level(metric, self.labels.clone(), self.shard)
+        self.registry.level(metric, self.labels.clone())
     }
 
     fn gauge(&self, metric: &'static Metric) -> Gauge {
@@ -153,7 +155,7 @@ impl Scope<'_> {
     }
 
     fn histogram(&self, metric: &'static Metric) -> Histogram {
-        self.registry.histogram(metric, self.labels.clone(), self.shard)
+        self.registry.histogram(metric, self.labels.clone())
     }
 
     /// One handle for each word of a closed set.
@@ -180,6 +182,13 @@ impl<W: Word> Each<W, Gauge> {
     fn enter(&self, state: W) {
         for (at, gauge) in self.handles.iter().enumerate() {
             gauge.set(if at == state.index() { 1.0 } else { 0.0 });
+        }
+    }
+
+    /// No state is 1.
+    fn leave(&self) {
+        for gauge in &self.handles {
+            gauge.set(0.0);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::telemetry::{
     registry::{Counter, Histogram},
 };
 
-/// The handles of one listener's traffic to one endpoint; one set for each worker.
+/// The handles of one listener's traffic to one endpoint.
 pub struct PathMetrics {
     statements: Each<Outcome, Counter>,
     errors: Each<SqlstateClass, Counter>,

@@ -2,9 +2,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::{
-    names::ClusterName,
+    names::{ClusterName, EndpointName},
     telemetry::{
-        catalog::{CATALOG, Kind},
+        catalog::{CATALOG, Kind, Metric},
         labels::{Certificate, ClientState, ConnectPhase, Outcome},
     },
     topology::{DeclaredRole, Health},
@@ -36,14 +36,20 @@ fn what_is_shown_is_what_the_catalogue_lists() {
         metrics.audit(),
     );
     let page = metrics.render();
-    let shown: BTreeSet<&str> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE "))
-        .map(|line| line.split(' ').next().unwrap())
-        .collect();
-    let listed: BTreeSet<&str> = CATALOG.iter().map(|metric| metric.name).collect();
-    assert_eq!(shown, listed);
-    assert_eq!(listed.len(), CATALOG.len(), "a name is listed twice");
+    let heads = |prefix| -> BTreeSet<String> {
+        page.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
+    };
+    let listed = |words: fn(&Metric) -> String| -> BTreeSet<String> {
+        CATALOG.iter().map(|metric| words(metric)).collect()
+    };
+    let typed = listed(|metric| match metric.kind {
+        Kind::Counter => format!("{} counter", metric.name),
+        Kind::Gauge => format!("{} gauge", metric.name),
+        Kind::Histogram(_) => format!("{} histogram", metric.name),
+    });
+    assert_eq!(heads("# TYPE "), typed);
+    assert_eq!(heads("# HELP "), listed(|metric| format!("{} {}", metric.name, metric.help)));
+    assert_eq!(typed.len(), CATALOG.len(), "a name is listed twice");
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn every_series_is_there_before_its_first_event() {
 
 fn series(page: &str) -> BTreeSet<String> {
     page.lines()
-        .filter(|line| !line.starts_with('#'))
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
         .collect()
 }
@@ -86,7 +92,7 @@ fn names_say_kind_and_unit() {
 #[test]
 fn a_client_is_counted_in_exactly_one_state_and_in_none_when_gone() {
     let metrics = Metrics::new();
-    let listener = metrics.worker(0).listener(&listener());
+    let listener = metrics.listener(&listener());
     let shown = |state: &str| {
         let head = format!("gatekeeper_clients{{listener=\"app\",state=\"{state}\"}} ");
         let page = metrics.render();
@@ -129,6 +135,68 @@ fn an_endpoint_has_one_health_and_one_role_at_a_time() {
     ] {
         assert!(page.contains(&line), "{line} is not in\n{page}");
     }
+}
+
+/// What the page shows of an endpoint: its info, "up", and how often connecting to it failed.
+fn standing(metrics: &Metrics, role: &str, region: &str) -> [String; 3] {
+    let labels = format!("endpoint=\"reads\",backend_role=\"{role}\"");
+    let page = metrics.render();
+    [
+        format!("gatekeeper_endpoint_info{{{labels},cluster=\"orders\",region=\"{region}\"}} "),
+        format!("gatekeeper_endpoint_health{{{labels},state=\"up\"}} "),
+        format!("gatekeeper_connect_failures_total{{{labels},phase=\"tls\"}} "),
+    ]
+    .map(|head| page.lines().find_map(|line| line.strip_prefix(&head)).expect("the series exists").to_owned())
+}
+
+#[test]
+fn an_endpoint_that_is_gone_keeps_its_counts_and_has_no_state() {
+    let metrics = Metrics::new();
+    let handles = metrics.endpoint(&endpoint());
+    handles.connect_failed(ConnectPhase::Tls);
+    handles.token_minted(Duration::from_millis(1), UNIX_EPOCH + Duration::from_secs(2_000_000_000));
+    assert_eq!(standing(&metrics, "read-pool", ""), ["0", "0", "1"], "before it is in use");
+    handles.state(Health::Up, Some(crate::topology::ObservedRole::Standby), true);
+    assert_eq!(standing(&metrics, "read-pool", ""), ["1", "1", "1"]);
+    handles.replaced(None);
+    assert_eq!(standing(&metrics, "read-pool", ""), ["0", "0", "1"]);
+    let page = metrics.render();
+    let labels = "endpoint=\"reads\",backend_role=\"read-pool\"";
+    for line in [
+        format!("gatekeeper_endpoint_role{{{labels},role=\"standby\"}} 0\n"),
+        format!("gatekeeper_endpoint_role_mismatch{{{labels}}} 0\n"),
+        format!("gatekeeper_token_expiry_timestamp_seconds{{{labels}}} NaN\n"),
+    ] {
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
+}
+
+#[test]
+fn an_endpoint_declared_anew_takes_along_what_its_labels_still_say() {
+    let metrics = Metrics::new();
+    let handles = metrics.endpoint(&endpoint());
+    handles.state(Health::Up, None, false);
+    handles.replaced(Some(&Endpoint { address: "10.0.0.2".parse().unwrap(), ..endpoint() }));
+    assert_eq!(standing(&metrics, "read-pool", ""), ["1", "1", "0"], "the address is no label");
+    handles.replaced(Some(&Endpoint { region: Some("eu".into()), ..endpoint() }));
+    assert_eq!(standing(&metrics, "read-pool", ""), ["0", "1", "0"], "the region is one of the info alone");
+    handles.state(Health::Up, None, false);
+    handles.replaced(Some(&Endpoint { role: DeclaredRole::Secondary, ..endpoint() }));
+    assert_eq!(standing(&metrics, "read-pool", ""), ["0", "0", "0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn upkeep_goes_on_until_it_is_dropped_and_loses_no_record() {
+    let metrics = Metrics::new();
+    let path = metrics.path(&listener(), &endpoint());
+    let upkeep = metrics.clone().run_upkeep();
+    tokio::pin!(upkeep);
+    for _ in 0..3 {
+        path.overhead(Duration::from_micros(30));
+        assert!(tokio::time::timeout(Duration::from_millis(2500), &mut upkeep).await.is_err());
+    }
+    let count = "gatekeeper_proxy_overhead_seconds_count{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\"} 3\n";
+    assert!(metrics.render().contains(count));
 }
 
 #[test]
