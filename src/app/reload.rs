@@ -150,7 +150,13 @@ impl Program {
         }
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
-        self.listeners.retain(|name, _| config.listeners.iter().any(|listener| listener.name == *name));
+        self.listeners.retain(|name, running| {
+            let stays = config.listeners.iter().any(|listener| listener.name == *name);
+            if !stays {
+                running.context.reader().load().metrics.removed();
+            }
+            stays
+        });
         for (socket, context) in built.listeners {
             let name = context.settings.name.clone();
             match (socket, self.listeners.get_mut(&name)) {

@@ -127,13 +127,19 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         self.settings = settings;
         let mut before = std::mem::take(&mut self.probers);
         for endpoint in endpoints {
+            let before = before.remove(endpoint.name());
+            if let Some(before) = &before {
+                before.endpoint.metrics().replaced(Some(endpoint.endpoint()));
+            }
             let running = before
-                .remove(endpoint.name())
                 .filter(|running| unchanged && running.endpoint.same(endpoint))
                 .or_else(|| self.start(endpoint));
             if let Some(running) = running {
                 self.probers.insert(endpoint.name().clone(), running);
             }
+        }
+        for gone in before.into_values() {
+            gone.endpoint.metrics().replaced(None);
         }
         let (next, changes) =
             reconfigure(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
