@@ -2,8 +2,6 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::Problems;
-
 /// The asking end. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
@@ -90,11 +88,5 @@ impl ReloadFailure {
             Self::Config(lines) | Self::Unusable(lines) => lines.clone(),
             Self::Ending => Vec::new(),
         }
-    }
-}
-
-impl From<Problems> for ReloadFailure {
-    fn from(problems: Problems) -> Self {
-        Self::Config(problems.0.iter().map(ToString::to_string).collect())
     }
 }

@@ -49,7 +49,9 @@ impl Program {
     }
 
     async fn reload(&mut self) -> Result<ReloadReport, ReloadFailure> {
-        let loaded = self.source.load()?;
+        let loaded = self.source.load().map_err(|problems| {
+            ReloadFailure::Config(problems.0.iter().map(ToString::to_string).collect())
+        })?;
         let mut report = ReloadReport::default();
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
