@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::context::World;
 use crate::{
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, EndpointHandle},
     blame::Blame,
     names::EndpointName,
     probe::Evidence,
@@ -112,14 +112,25 @@ pub(super) fn refusal(why: &Unassigned) -> Refusal {
     match why {
         Unassigned::None(none) => Refusal::no_endpoint(none.to_string()),
         Unassigned::Failed(endpoint, error) => {
-            let what = match error.phase() {
-                ConnectPhase::Resolve | ConnectPhase::Tcp => "cannot be reached",
-                ConnectPhase::Tls => "could not be verified",
-                ConnectPhase::Token => "could not be logged in to: no token",
-                ConnectPhase::Login => "refused the login",
-            };
+            let what = trouble(error);
             Refusal::endpoint(error.blame(), format!("endpoint \"{}\" {what}", endpoint.name()))
         }
+    }
+}
+
+/// What is wrong with an endpoint, in words that end a sentence and give nothing away.
+fn trouble(error: &ConnectError) -> &'static str {
+    match (error.failure(), error.phase()) {
+        (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
+        (ConnectFailure::Broken { .. }, _) => "broke the connection off",
+        (ConnectFailure::TlsRefused, _) => "does not offer TLS",
+        (ConnectFailure::Tls(error), _) if !error.is_about_the_certificate() => {
+            "could not be spoken to over TLS"
+        }
+        (_, ConnectPhase::Resolve | ConnectPhase::Tcp) => "cannot be reached",
+        (_, ConnectPhase::Tls) => "could not be verified",
+        (_, ConnectPhase::Token) => "could not be logged in to: no token",
+        (_, ConnectPhase::Login) => "refused the login",
     }
 }
 

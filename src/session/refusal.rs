@@ -158,6 +158,7 @@ impl Refusal {
     #[must_use]
     pub fn endpoint(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(SqlState::CANNOT_CONNECT, blame, Cause::Endpoint, message)
+            .hint("Ask the operator of the proxy: its log says why.")
     }
 
     /// The server went away without a word.

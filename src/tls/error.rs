@@ -164,6 +164,19 @@ impl TlsError {
         }
     }
 
+    /// Whether the peer's certificate is what is wrong, rather than the handshake as such.
+    #[must_use]
+    pub const fn is_about_the_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownCa { .. }
+                | Self::NameMismatch { .. }
+                | Self::Expired { .. }
+                | Self::NotYetValid { .. }
+                | Self::Certificate(_)
+        )
+    }
+
     /// What an operator can do about it, where that is known.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
