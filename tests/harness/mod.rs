@@ -10,12 +10,16 @@
 mod client;
 pub mod endpoint;
 mod gatekeeper;
+pub mod pki;
+pub mod raw;
+mod refused;
 pub mod stand;
 mod tls;
 mod until;
 
 pub use client::{Psql, connect, connect_tls, psql};
 pub use gatekeeper::{Answer, Gatekeeper};
+pub use refused::{Refused, refused};
 pub use stand::Stand;
 pub use tls::client_tls;
 pub use until::until;

@@ -60,14 +60,29 @@ pub fn token_login(server: &Single) -> String {
     format!("login = {{ token_command = {command:?}, users = [\"{ALICE}\", \"{SERVICE_ACCOUNT}\"] }}")
 }
 
+/// The TLS of an endpoint that is verified by name.
+pub fn verified(server: &Single) -> String {
+    format!("tls = {{ mode = \"verify-full\", server_name = \"{}\" }}", server.dns_name())
+}
+
 /// A configuration with the endpoint `primary`, verified by name, and the listener `app`. `endpoint` and `listener_keys` are
 /// more keys of theirs, `rest` is more tables.
 pub fn config(server: &Single, endpoint: &str, listener_keys: &str, rest: &str) -> String {
-    let (ca, name) = (server.authority().ca_file().display(), server.dns_name());
+    config_with_tls(server, &verified(server), endpoint, listener_keys, rest)
+}
+
+/// The same with another TLS towards the endpoint: `tls = { … }`.
+pub fn config_with_tls(
+    server: &Single,
+    tls: &str,
+    endpoint: &str,
+    listener_keys: &str,
+    rest: &str,
+) -> String {
+    let ca = server.authority().ca_file().display();
     format!(
         "[[cluster]]\nname = \"orders\"\nca_file = \"{ca}\"\n\n\
-         [[cluster.endpoint]]\nname = \"primary\"\nrole = \"primary\"\naddress = \"{}\"\n\
-         tls = {{ mode = \"verify-full\", server_name = \"{name}\" }}\n{endpoint}\n\n\
+         [[cluster.endpoint]]\nname = \"primary\"\nrole = \"primary\"\naddress = \"{}\"\n{tls}\n{endpoint}\n\n\
          [[listener]]\nname = \"app\"\nbind = \"{}\"\nroute = \"primary\"\n{listener_keys}\n\n\
          [admin]\nbind = \"{}\"\n\n{rest}\n",
         server.address(),

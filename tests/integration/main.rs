@@ -9,6 +9,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod endpoint_tls;
 mod endpoints;
 mod probe;
 mod sandbox;
+mod tokens;

@@ -1,0 +1,191 @@
+//! TLS towards endpoints: which modes let a session through, and what is said when one does not.
+
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+
+use gatekeeper::sandbox::{Certificate, SandboxOptions, ServerTls, Single};
+use tokio_postgres::Client;
+
+use crate::harness::{
+    Gatekeeper, Refused, connect, refused,
+    stand::{admin, config_with_tls},
+    until,
+};
+
+/// One server, and an endpoint and a listener for each way of speaking to it.
+struct Fan {
+    gatekeeper: Gatekeeper,
+    server: Single,
+    ways: Vec<(&'static str, String)>,
+}
+
+const APP: &str = "user=app password=app-password dbname=app";
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Fan {
+    /// `ways` are names and the words of `tls = { … }`.
+    async fn start(server: Single, ways: &[(&'static str, String)]) -> Self {
+        let ca = server.authority().ca_file().display();
+        let mut text = format!("[[cluster]]\nname = \"orders\"\nca_file = \"{ca}\"\n\n");
+        for (name, tls) in ways {
+            let role = "primary";
+            write!(text, "[[cluster.endpoint]]\nname = \"{name}\"\nrole = \"{role}\"\n").unwrap();
+            write!(text, "address = \"{}\"\ntls = {{ {tls} }}\n\n", server.address()).unwrap();
+        }
+        for (place, (name, _)) in ways.iter().enumerate() {
+            let bind = bind(&server, place);
+            write!(
+                text,
+                "[[listener]]\nname = \"{name}\"\nbind = \"{bind}\"\nroute = \"endpoint:{name}\"\n\n"
+            )
+            .unwrap();
+        }
+        write!(text, "[admin]\nbind = \"{}\"\n", admin(&server)).unwrap();
+        let gatekeeper = Gatekeeper::start(server.folder(), &text, admin(&server)).await;
+        Self { gatekeeper, server, ways: ways.to_vec() }
+    }
+
+    async fn connect(&self, name: &str) -> Result<Client, tokio_postgres::Error> {
+        let place = self.ways.iter().position(|(way, _)| *way == name).unwrap();
+        connect(bind(&self.server, place), APP).await
+    }
+
+    /// What a client is told, which must be fit for anybody's ears.
+    async fn refusal(&self, name: &str) -> Refused {
+        let refused = refused(self.connect(name).await);
+        refused.gives_nothing_away(self.server.folder());
+        refused
+    }
+}
+
+fn bind(server: &Single, place: usize) -> SocketAddr {
+    (server.block().ip(100), 15432 + u16::try_from(place).unwrap()).into()
+}
+
+async fn server(tls: ServerTls) -> Single {
+    Single::start(SandboxOptions { tls, ..SandboxOptions::default() }).await.unwrap()
+}
+
+/// Whether the endpoint's leg of a session is encrypted, as its server sees it.
+async fn encrypted(client: &Client) -> bool {
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_session_is_encrypted_in_every_mode_but_disable() {
+    let server = server(ServerTls::Optional).await;
+    let name = server.dns_name();
+    let ways = [
+        ("full", format!("mode = \"verify-full\", server_name = \"{name}\"")),
+        ("ca", "mode = \"verify-ca\"".to_owned()),
+        ("require", "mode = \"require\"".to_owned()),
+        ("prefer", "mode = \"prefer\"".to_owned()),
+        ("plain", "mode = \"disable\"".to_owned()),
+    ];
+    let fan = Fan::start(server, &ways).await;
+    for (way, _) in &ways {
+        let client = fan.connect(way).await.unwrap();
+        assert_eq!(encrypted(&client).await, *way != "plain", "mode of `{way}`");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_unless_the_mode_only_prefers_it() {
+    let server = server(ServerTls::Off).await;
+    let ways = [
+        ("prefer", "mode = \"prefer\"".to_owned()),
+        ("require", "mode = \"require\"".to_owned()),
+        ("ca", "mode = \"verify-ca\"".to_owned()),
+    ];
+    let fan = Fan::start(server, &ways).await;
+    assert!(!encrypted(&fan.connect("prefer").await.unwrap()).await);
+    for way in ["require", "ca"] {
+        let told = fan.refusal(way).await;
+        assert_eq!(told.sqlstate, "08001");
+        assert_eq!(told.message, format!("endpoint \"{way}\" does not offer TLS"));
+        fan.gatekeeper.says(&format!("backend TLS negotiation failed: endpoint `{way}` at ")).await;
+    }
+    fan.gatekeeper.says("the server does not offer TLS").await;
+    fan.gatekeeper.says("turn TLS on at the server").await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_change() {
+    let server = server(ServerTls::Required).await;
+    let foreign = server.authority().foreign_ca_file().display().to_string();
+    let ways = [
+        ("foreign", format!("mode = \"verify-ca\", ca_file = \"{foreign}\"")),
+        ("address", "mode = \"verify-full\"".to_owned()),
+        ("other", "mode = \"verify-full\", server_name = \"replica.orders.example\"".to_owned()),
+    ];
+    let fan = Fan::start(server, &ways).await;
+    for (way, _) in &ways {
+        let told = fan.refusal(way).await;
+        assert_eq!(told.sqlstate, "08001");
+        assert_eq!(told.message, format!("endpoint \"{way}\" could not be verified"));
+        assert!(told.hint.is_some_and(|hint| hint.contains("log")), "what to do is said");
+    }
+    let log = fan.gatekeeper.stderr();
+    let line = |way: &str| {
+        let place = format!("backend TLS negotiation failed: endpoint `{way}`");
+        log.lines().find(|line| line.contains("no backend for a client") && line.contains(&place)).unwrap()
+    };
+    assert!(line("foreign").contains("signed by"), "{}", line("foreign"));
+    assert!(line("foreign").contains("orders CA 1"), "the issuer is named: {}", line("foreign"));
+    assert!(line("foreign").contains("ca_file"), "{}", line("foreign"));
+    for (way, expected) in
+        [("address", fan.server.address().ip().to_string()), ("other", "replica.orders.example".to_owned())]
+    {
+        let line = line(way);
+        assert!(line.contains(fan.server.dns_name()), "the certificate's name: {line}");
+        assert!(line.contains(&expected), "the name that was checked: {line}");
+        assert!(line.contains("tls.server_name") && line.contains("verify-ca"), "what to set: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
+    let server = server(ServerTls::Required).await;
+    let fan = Fan::start(server, &[("ca", "mode = \"verify-ca\"".to_owned())]).await;
+    for (kind, words) in [
+        (Certificate::Expired, "the certificate expired at"),
+        (Certificate::NotYetValid, "the certificate is not valid before"),
+        (Certificate::UnknownAuthority, "orders foreign CA"),
+    ] {
+        fan.server.node().present(kind).unwrap();
+        // The server takes it up in its own time.
+        let told = until(PATIENCE, async || match fan.connect("ca").await {
+            Ok(_) => Err("still let in"),
+            Err(error) => Ok(refused(Err(error))),
+        })
+        .await;
+        assert_eq!(told.gives_nothing_away(fan.server.folder()).sqlstate, "08001");
+        fan.gatekeeper.says(words).await;
+    }
+    fan.server.node().present(Certificate::Named).unwrap();
+    until(PATIENCE, async || fan.connect("ca").await.map_err(|error| error.to_string())).await;
+}
+
+#[tokio::test]
+async fn plaintext_to_another_machine_has_to_be_insisted_on() {
+    let server = server(ServerTls::Off).await;
+    let text = config_with_tls(&server, "tls = { mode = \"disable\" }", "", "", "");
+    let text = text.replace(&server.address().to_string(), "10.20.30.40:5432");
+    let (success, said) = check(&server, &text);
+    assert!(!success);
+    assert!(said.contains("plaintext to 10.20.30.40:5432, which is not on this machine"), "{said}");
+    assert!(said.contains("insist with `insecure_plaintext` = true"), "{said}");
+    let insisted = text.replace("address = \"10", "insecure_plaintext = true\naddress = \"10");
+    let (success, said) = check(&server, &insisted);
+    assert!(success && said.contains("warning: "), "{said}");
+}
+
+/// `gatekeeper check` on `text`: whether it passed, and its standard error.
+fn check(server: &Single, text: &str) -> (bool, String) {
+    let file = server.folder().join("checked.toml");
+    std::fs::write(&file, text).unwrap();
+    let program = env!("CARGO_BIN_EXE_gatekeeper");
+    let output =
+        std::process::Command::new(program).arg("check").arg("--config").arg(&file).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}

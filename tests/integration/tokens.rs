@@ -1,0 +1,219 @@
+//! Token logins from the client's side: who gets in, what a mint costs, and what is said when there is none.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
+use tokio::task::JoinSet;
+
+use crate::harness::{Stand, connect, refused, stand::config, until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const TRUST: &str = "auth = { method = \"trust\" }";
+
+/// The keys of an endpoint whose tokens come from `command` for `users`; `more` are further keys of the login.
+fn login(command: &[String], users: &[&str], more: &str) -> String {
+    format!("login = {{ token_command = {command:?}, users = {users:?}{more} }}")
+}
+
+async fn server() -> Single {
+    Single::start(SandboxOptions::default()).await.unwrap()
+}
+
+/// The users that tokens were minted for so far.
+fn mints(server: &Single) -> Vec<String> {
+    let mints = fs::read_to_string(server.folder().join("tokens/mints")).unwrap();
+    mints.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn people_and_service_accounts_log_in_with_tokens_that_they_never_see() {
+    let stand = Stand::tokens().await;
+    for user in [ALICE, SERVICE_ACCOUNT] {
+        let client = stand.connect(&format!("user={user} dbname=app")).await.unwrap();
+        let name: String = client.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+        assert_eq!(name, user);
+    }
+}
+
+#[tokio::test]
+async fn fifty_logins_at_once_cost_one_mint() {
+    let stand = Stand::tokens().await;
+    let mut logins = JoinSet::new();
+    for _ in 0..50 {
+        logins.spawn(connect_alice(stand.listener));
+    }
+    let clients = logins.join_all().await;
+    assert_eq!(clients.len(), 50);
+    // The probe shares it: one source for an endpoint.
+    assert_eq!(mints(&stand.server), [ALICE]);
+}
+
+async fn connect_alice(listener: std::net::SocketAddr) -> tokio_postgres::Client {
+    connect(listener, &format!("user={ALICE} dbname=app")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_user_that_is_not_listed_is_refused_and_costs_no_token() {
+    let stand = Stand::tokens().await;
+    let bob = "bob@example.com";
+    let told = refused(stand.connect(&format!("user={bob} dbname=app")).await);
+    told.gives_nothing_away(stand.server.folder());
+    assert_eq!(told.sqlstate, "28000");
+    assert_eq!(told.message, format!("user \"{bob}\" may not be logged in with a token here"));
+    assert!(told.hint.unwrap().contains("list of token users"));
+    stand.gatekeeper.says("add `bob@example.com` to the endpoint's `users`").await;
+    assert!(!mints(&stand.server).contains(&bob.to_owned()), "{:?}", mints(&stand.server));
+    let series = "gatekeeper_authentication_failures_total{listener=\"app\",reason=\"user_not_listed\"}";
+    assert_eq!(stand.gatekeeper.metric(series).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_hangs() {
+    let server = server().await;
+    let missing = vec!["/nonexistent/mint-token".to_owned()];
+    let config = config(&server, &login(&missing, &[ALICE], ""), TRUST, "");
+    let stand = Stand::start(server, &config).await;
+    let alice = format!("user={ALICE} dbname=app");
+    let told_client = async || {
+        let told = refused(stand.connect(&alice).await);
+        told.gives_nothing_away(stand.server.folder());
+        assert_eq!(told.sqlstate, "08001");
+        assert_eq!(told.message, "endpoint \"primary\" could not be logged in to: no token");
+    };
+    told_client().await;
+    stand.gatekeeper.says("command not found: /nonexistent/mint-token").await;
+    stand.gatekeeper.says("write its full path in `token_command`").await;
+
+    let tokens = stand.server.tokens();
+    tokens.fail("ERROR: (gcloud.auth) no active account").unwrap();
+    let works = login(&tokens.command_words(), &[ALICE], ", token_timeout = \"300ms\"");
+    let text = fs::read_to_string(stand.gatekeeper.config_file()).unwrap();
+    fs::write(stand.gatekeeper.config_file(), text.replace(&login(&missing, &[ALICE], ""), &works)).unwrap();
+    stand.gatekeeper.signal(rustix::process::Signal::HUP);
+    stand.gatekeeper.says("endpoint `primary` changed").await;
+    told_client().await;
+    stand.gatekeeper.says("exited with status 1: ERROR: (gcloud.auth) no active account").await;
+    stand.gatekeeper.says("backend token command failed: endpoint `primary` at ").await;
+
+    tokens.hang().unwrap();
+    until(PATIENCE, async || {
+        told_client().await;
+        let said = stand.gatekeeper.stderr();
+        if said.contains("not finished within 0.3 s") { Ok(()) } else { Err(said) }
+    })
+    .await;
+
+    tokens.heal().unwrap();
+    until(PATIENCE, async || stand.connect(&alice).await.map_err(|error| error.to_string())).await;
+}
+
+#[tokio::test]
+async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
+    let stand = Stand::tokens().await;
+    connect_alice(stand.listener).await;
+    let before = mints(&stand.server).len();
+    stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
+    connect_alice(stand.listener).await;
+    assert_eq!(mints(&stand.server).len(), before + 1);
+}
+
+#[tokio::test]
+async fn tokens_that_expire_under_load_fail_no_login_and_no_session() {
+    let stand = Stand::tokens().await;
+    let old = connect_alice(stand.listener).await;
+    let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut load = JoinSet::new();
+    for _ in 0..4 {
+        let (over, done, listener) = (Arc::clone(&over), Arc::clone(&done), stand.listener);
+        load.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let client = connect_alice(listener).await;
+                client.simple_query("SELECT 1").await.unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    until(PATIENCE, async || enough(done.load(Ordering::Relaxed), 8)).await;
+    let minted = mints(&stand.server).len();
+    stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
+    let before = done.load(Ordering::Relaxed);
+    until(PATIENCE, async || enough(done.load(Ordering::Relaxed) - before, 16)).await;
+    assert_eq!(mints(&stand.server).len(), minted + 1);
+    over.store(true, Ordering::Relaxed);
+    // A login that failed would have panicked.
+    load.join_all().await;
+    old.simple_query("SELECT 1").await.unwrap();
+}
+
+fn enough(seen: usize, wanted: usize) -> Result<(), usize> {
+    if seen >= wanted { Ok(()) } else { Err(seen) }
+}
+
+#[tokio::test]
+async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explains() {
+    let server = server().await;
+    let command = server.tokens().command_words();
+    let config = config(&server, &login(&command, &[ALICE, "app"], ""), TRUST, "");
+    let stand = Stand::start(server, &config).await;
+    let told = refused(stand.connect("user=app dbname=app").await);
+    assert_eq!(told.sqlstate, "28P01");
+    assert_eq!(told.message, "password authentication failed for user \"app\"");
+    stand.gatekeeper.says("the server asked for SCRAM-SHA-256-PLUS, which a token cannot answer").await;
+    stand.gatekeeper.says("alloydb.iam_authentication=on").await;
+}
+
+#[tokio::test]
+async fn no_token_is_in_anything_that_is_written_or_said() {
+    let server = server().await;
+    let minted = server.folder().join("minted");
+    // Its own words repeat the token, as a careless command's might.
+    let script = format!(
+        "token=$({}) || exit; echo \"$token\" >> {}; echo \"minted $token\" >&2; echo \"$token\"; [ ! -e {} ]",
+        server.tokens().command(),
+        minted.display(),
+        server.folder().join("fail").display(),
+    );
+    let command = ["/bin/sh".to_owned(), "-c".to_owned(), script];
+    let audit = server.folder().join("audit.jsonl");
+    let rest = format!(
+        "[log]\nlevel = \"trace\"\n\n[audit]\nfile = {audit:?}\nlevel = \"statements\"\nstatements = \"full\"\n"
+    );
+    let endpoint = login(&command, &[ALICE, "app"], ", token_ttl = \"0\"");
+    let config = config(&server, &endpoint, TRUST, &rest);
+    let stand = Stand::start(server, &config).await;
+    let mut said = String::new();
+    let alice = connect_alice(stand.listener).await;
+    alice.simple_query("SELECT 1").await.unwrap();
+    said += &format!("{:?}", refused(connect(stand.listener, "user=app dbname=app").await));
+    for path in ["/metrics", "/v1/topology", "/v1/sessions"] {
+        said += &stand.gatekeeper.get(path).await.unwrap().body;
+    }
+    fs::write(stand.server.folder().join("fail"), "").unwrap();
+    said += &format!("{:?}", refused(connect(stand.listener, &format!("user={ALICE} dbname=app")).await));
+    stand.gatekeeper.says("exited with status 1: minted [redacted]").await;
+    drop(alice);
+    let written = until(PATIENCE, async || {
+        let written = fs::read_to_string(&audit).unwrap();
+        let whole = ["token.minted", "token.failed", "statement.executed", "session.closed"];
+        if whole.iter().all(|action| written.contains(action)) { Ok(written) } else { Err(written) }
+    })
+    .await;
+    said += &written;
+    said += &stand.gatekeeper.stderr();
+    let tokens = fs::read_to_string(minted).unwrap();
+    assert!(tokens.lines().count() >= 3, "{tokens}");
+    for token in tokens.lines() {
+        // Any piece of it would be too much.
+        for at in (0..token.len() - 16).step_by(16) {
+            let piece = &token[at..at + 16];
+            assert!(!said.contains(piece), "{piece} in:\n{said}");
+        }
+    }
+}
