@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::{end::End, recorder::Recorder, sessions::SessionEntry, side::Side};
+use super::{end::End, recorder::Recorder, session_entry::SessionEntry, side::Side};
 use crate::{
     session::{Refusal, Session},
     tls::Stream,

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::{end::End, sessions::SessionEntry};
+use super::{end::End, session_entry::SessionEntry};
 use crate::{
     audit::{
         Audit, Record, Submit,

@@ -15,7 +15,8 @@ use std::{
 use super::{
     end::End,
     recorder::Recorder,
-    sessions::{Activity, Order, Registered},
+    session_entry::{Activity, Order},
+    sessions::Registered,
     side::Side,
 };
 use crate::{

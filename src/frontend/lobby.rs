@@ -1,0 +1,317 @@
+//! Where a client is before its session: greeted, identified, proved, given a backend, or turned away in words.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::{
+    Auth,
+    authenticate::{Unproved, authenticate},
+    cancel,
+    conclude::last_words,
+    context::{ListenerContext, World},
+    greet::{Greeting, Unwelcome, greet},
+    guest::Guest,
+    login::{Failed, Login, Opened},
+    recorder::{Recorded, Recorder},
+    relay::Relay,
+    session_entry::SessionEntry,
+    side::Side,
+};
+use crate::{
+    audit::{
+        Record,
+        record::{self, Route, SessionRejected, Sqlstate},
+    },
+    blame::Chain,
+    handshake::Negotiation,
+    names::{DatabaseName, UserName},
+    session::{Cause, Refusal, Session, SessionOptions},
+    telemetry::{
+        ClientPresence,
+        labels::{AuthFailure, RefusalReason, Word},
+    },
+    tls::Stream,
+    wire::StartupMessage,
+};
+
+/// A client that has no session yet, and what is known of it.
+pub(super) struct Lobby {
+    /// `None` only while, or after, a TLS handshake has it.
+    guest: Option<Guest>,
+    facts: Arc<record::Session>,
+    arrived: Instant,
+    deadline: Deadline,
+    context: Arc<ListenerContext>,
+    world: Arc<World>,
+}
+
+impl Lobby {
+    /// A client has arrived; `None` when that must be audited and cannot be.
+    pub(super) async fn enter(
+        stream: Stream,
+        address: Option<SocketAddr>,
+        context: Arc<ListenerContext>,
+        world: Arc<World>,
+    ) -> Option<Self> {
+        let mut lobby = Self {
+            guest: Some(Guest::new(stream)),
+            facts: Arc::new(record::Session {
+                id: world.sessions.next_id(),
+                listener: context.settings.name.clone(),
+                client: address,
+                tls: None,
+                user: None,
+                database_user: None,
+                database: None,
+                method: None,
+                application: None,
+            }),
+            arrived: Instant::now(),
+            deadline: Deadline::now() + context.settings.limits.login_timeout,
+            context,
+            world,
+        };
+        if lobby.world.audit.submit(Record::SessionOpened(Arc::clone(&lobby.facts))).await.is_err() {
+            lobby.refuse(Refusal::audit()).await;
+            return None;
+        }
+        Some(lobby)
+    }
+
+    /// First packets and TLS; cancel requests end here.
+    pub(super) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
+        match timeout_at(self.deadline, greet(&mut self.guest, &self.context)).await {
+            Err(_) => self.too_late().await,
+            Ok(Err(unwelcome)) => self.turn_away(unwelcome).await,
+            Ok(Ok(Greeting::Cancel(key))) => {
+                cancel::forward(&key, self.facts.client, &self.context, &self.world).await;
+                None
+            }
+            Ok(Ok(Greeting::Login(startup, negotiation))) => {
+                let stream = &self.guest.as_ref()?.stream;
+                let tls = stream.facts();
+                if let Some(facts) = &tls {
+                    tracing::debug!(
+                        session = self.facts.id,
+                        version = facts.version,
+                        cipher = facts.cipher,
+                        resumed = facts.resumed,
+                        server_name = facts.server_name,
+                        "client TLS"
+                    );
+                }
+                let required = self.context.tls.as_ref().is_some_and(crate::tls::ServerTls::required);
+                if required && tls.is_none() && stream.tcp().is_some() {
+                    self.refuse(Refusal::tls_required()).await;
+                    return None;
+                }
+                match self.introduce(&startup, tls.map(|facts| facts.version)) {
+                    Ok(()) => Some((startup, negotiation)),
+                    Err(refusal) => {
+                        self.refuse(refusal).await;
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes who the client says it is.
+    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), Refusal> {
+        let text = |name| {
+            startup
+                .text(name)
+                .map_err(|_| Refusal::protocol(format!("the {name} in the startup packet is not UTF-8")))
+        };
+        let user = text("user")?.unwrap_or_default();
+        let user = UserName::new(user).map_err(|error| Refusal::protocol(format!("user: {error}")))?;
+        // As PostgreSQL: a database that is not named is the one named as the user.
+        let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
+        let database =
+            DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
+        let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
+        self.facts = Arc::new(record::Session {
+            tls,
+            database_user: Some(user.clone()),
+            user: Some(user),
+            database: Some(database),
+            method: Some(match self.context.settings.auth {
+                Auth::Passthrough => "passthrough",
+                Auth::Trust => "trust",
+                Auth::Scram { .. } => "scram",
+            }),
+            application,
+            ..record::Session::clone(&self.facts)
+        });
+        Ok(())
+    }
+
+    /// Proof of identity and a backend.
+    pub(super) async fn log_in(
+        &mut self,
+        startup: StartupMessage,
+        negotiation: Negotiation,
+    ) -> Option<Opened> {
+        let user = self.facts.user.clone()?;
+        let login =
+            Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
+        let opened = if self.context.settings.auth == Auth::Passthrough {
+            login.relayed(self.guest.as_mut()?, self.deadline).await
+        } else {
+            let mut first = Vec::new();
+            login.negotiation.write(&mut first);
+            let proof = authenticate(self.guest.as_mut()?, &self.context, &self.world, user.as_str(), first);
+            let proved = match timeout_at(self.deadline, proof).await {
+                Err(_) => return self.too_late().await,
+                Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+                Ok(Err(Unproved::Failed(why, refusal))) => {
+                    self.context.metrics.authentication_failed(why);
+                    self.refuse(refusal).await;
+                    return None;
+                }
+                Ok(Ok(proved)) => proved,
+            };
+            let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
+            if self.world.audit.submit(authenticated).await.is_err() {
+                self.refuse(Refusal::audit()).await;
+                return None;
+            }
+            login.ours(self.guest.as_mut()?, proved).await
+        };
+        match opened {
+            Ok(opened) => {
+                if self.context.settings.auth == Auth::Passthrough {
+                    let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
+                    self.world.audit.submit(authenticated).await.ok();
+                }
+                Some(opened)
+            }
+            Err(Failed::Late) => self.too_late().await,
+            Err(Failed::Unwelcome(unwelcome)) => self.turn_away(unwelcome).await,
+            Err(Failed::Refused(refusal)) => {
+                if refusal.cause == Cause::UserNotListed {
+                    self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
+                }
+                self.refuse(refusal).await;
+                None
+            }
+            Err(Failed::ByServer { words, sqlstate }) => {
+                if sqlstate.is_some_and(|state| state.class() == "28") {
+                    self.context.metrics.authentication_failed(AuthFailure::Endpoint);
+                } else {
+                    self.context.metrics.refused(RefusalReason::NoEndpoint);
+                }
+                if let Some(guest) = &mut self.guest {
+                    guest.say(&words).await.ok();
+                }
+                self.rejected("endpoint", sqlstate.and_then(|state| Sqlstate::new(state.as_str())));
+                None
+            }
+        }
+    }
+
+    /// The session begins.
+    pub(super) fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
+        let Lobby { guest, facts, arrived, context, world, .. } = self;
+        let guest = guest?;
+        let mut client = Side::new(guest.stream);
+        client.read_before(&opened.client_unread);
+        let registered = world.sessions.register(SessionEntry::new(
+            Arc::clone(&facts),
+            opened.client_key,
+            opened.server_key,
+            opened.endpoint.clone(),
+            opened.peer,
+            opened.reason,
+        ));
+        let server = registered.server();
+        world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
+            server: server.clone(),
+            session: Some(Arc::clone(&facts)),
+            user: opened.user.clone(),
+            duration: opened.took,
+            reason: None,
+        })));
+        let text_limit = world.audit.wants_statements().then(|| world.audit.text_limit());
+        let recorder = Recorder::new(Recorded {
+            audit: world.audit.clone(),
+            facts,
+            user: opened.user,
+            server,
+            route: Route {
+                decision: opened.endpoint.endpoint().role.as_str(),
+                reason: opened.reason.as_str(),
+            },
+            path: context.path(&world, &opened.endpoint),
+            presence,
+            backend_presence: opened.presence,
+            evidence: world.evidence.clone(),
+            arrived,
+        });
+        let session = Session::new(opened.status, SessionOptions { text_limit });
+        let mut backend = Side::new(opened.backend);
+        backend.read_before(&opened.backend_unread);
+        Some(Relay::new(client, backend, session, registered, recorder))
+    }
+
+    async fn too_late<T>(&mut self) -> Option<T> {
+        self.refuse(Refusal::login_timeout()).await;
+        None
+    }
+
+    async fn turn_away<T>(&mut self, unwelcome: Unwelcome) -> Option<T> {
+        let reason = unwelcome.reason();
+        match unwelcome {
+            Unwelcome::Refused(refusal) => {
+                self.refuse(refusal).await;
+                return None;
+            }
+            Unwelcome::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
+            Unwelcome::Foreign(error) => {
+                tracing::debug!(session = self.facts.id, %error, "not a PostgreSQL client")
+            }
+            Unwelcome::Tls(error) => tracing::info!(
+                listener = %self.context.settings.name,
+                client = ?self.facts.client,
+                error = %Chain(&error),
+                "client TLS handshake failed"
+            ),
+        }
+        self.context.metrics.refused(reason);
+        self.rejected(reason.as_str(), None);
+        None
+    }
+
+    /// Tells the client, counts it, records it.
+    pub(super) async fn refuse(&mut self, refusal: Refusal) {
+        tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
+        if let Some(reason) = label(refusal.cause) {
+            self.context.metrics.refused(reason);
+        }
+        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
+        if let Some(guest) = &mut self.guest {
+            last_words(&mut guest.stream, &refusal).await.ok();
+        }
+    }
+
+    fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
+        let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
+        self.world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+    }
+}
+
+/// The label a refusal before the session is counted under; failed authentication has a metric of its own.
+fn label(cause: Cause) -> Option<RefusalReason> {
+    Some(match cause {
+        Cause::Protocol => RefusalReason::Protocol,
+        Cause::LoginTimeout => RefusalReason::LoginTimeout,
+        Cause::MaxClients => RefusalReason::MaxClients,
+        Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        Cause::TlsRequired => RefusalReason::TlsRequired,
+        Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
+        Cause::Shutdown | Cause::Killed => RefusalReason::Draining,
+        Cause::Authentication | Cause::UserNotListed => return None,
+        Cause::Audit | Cause::Internal => RefusalReason::Internal,
+    })
+}
