@@ -13,7 +13,7 @@ demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 
-# Without nextest (it could not be installed) the same tests run under Cargo's own runner.
+# Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner.
 test: ## all tests, against real PostgreSQL servers on loopback
 	@.ci/setup test
 	$(CARGO) test --locked --doc
