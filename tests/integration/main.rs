@@ -9,8 +9,11 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod client_auth;
+mod client_tls;
 mod endpoint_tls;
 mod endpoints;
 mod probe;
+mod reload;
 mod sandbox;
 mod tokens;

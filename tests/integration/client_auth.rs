@@ -1,0 +1,226 @@
+//! Who may come in: SCRAM against a users file, passthrough, trust; and what the others are told.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use gatekeeper::{
+    sandbox::{SandboxOptions, Single},
+    scram::Verifier,
+    wire::authentication::{self, SaslInitialResponse},
+};
+
+use crate::harness::{
+    Gatekeeper, Stand,
+    pki::{Identity, Pki, replace},
+    psql,
+    raw::{Message, Raw},
+    refused,
+    stand::{admin, config},
+    until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const APP: &str = "user=app password=app-password dbname=app";
+/// All clients become `app` at the endpoint.
+const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
+
+/// What a users file holds for `password`.
+fn verifier(password: &str) -> String {
+    Verifier::derive(password.as_bytes(), b"sixteen octets!!", 4096).unwrap().to_string()
+}
+
+async fn server() -> Single {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    fs::write(server.folder().join("app-password"), "app-password\n").unwrap();
+    server
+}
+
+/// A listener that checks its clients by `users`, the text of a users file.
+async fn scram(users: &str) -> (Stand, PathBuf) {
+    let server = server().await;
+    let file = server.folder().join("users");
+    replace(&file, users);
+    let listener = format!("auth = {{ method = \"scram\", users_file = {file:?} }}");
+    let config = config(&server, AS_APP, &listener, "");
+    (Stand::start(server, &config).await, file)
+}
+
+/// In a table `[users]`.
+fn toml(users: &[(&str, &str)]) -> String {
+    let lines = users.iter().map(|(name, password)| format!("{name:?} = \"{}\"\n", verifier(password)));
+    format!("[users]\n{}", lines.collect::<String>())
+}
+
+#[tokio::test]
+async fn a_listed_user_with_the_right_password_becomes_the_endpoints_user() {
+    let (stand, _) = scram(&toml(&[("carol", "carols-own")])).await;
+    let client = stand.connect("user=carol password=carols-own dbname=app").await.unwrap();
+    let row = client.query_one("SELECT current_user::text, current_database()::text", &[]).await.unwrap();
+    assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), ("app".into(), "app".into()));
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_user_look_alike() {
+    let (stand, _) = scram(&toml(&[("carol", "carols-own")])).await;
+    let wrong = attempt(&stand, "carol").await;
+    let unknown = attempt(&stand, "danny").await;
+    assert_eq!(shapes(&wrong, "carol"), shapes(&unknown, "danny"));
+    assert_eq!(
+        salt(&unknown),
+        salt(&attempt(&stand, "danny").await),
+        "an unknown user's salt stays the same"
+    );
+    let told = wrong.last().unwrap();
+    assert_eq!(told.field(b'C'), "28P01");
+    assert_eq!(told.field(b'M'), "password authentication failed for user \"carol\"");
+    for (reason, count) in [("wrong_password", 1.0), ("unknown_user", 2.0)] {
+        let series =
+            format!("gatekeeper_authentication_failures_total{{listener=\"app\",reason=\"{reason}\"}}");
+        assert_eq!(stand.gatekeeper.metric(&series).await, Some(count), "operators can tell: {reason}");
+    }
+}
+
+/// A SCRAM dialog whose proof fits nothing; all that the server says.
+async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
+    let mut raw = Raw::connect(stand.listener).await;
+    raw.startup(user, "app").await;
+    let mut said = vec![raw.read().await.unwrap()];
+    let mut first = Vec::new();
+    let response =
+        SaslInitialResponse { mechanism: b"SCRAM-SHA-256", data: Some(b"n,,n=,r=ours-ours-ours-ours-") };
+    response.write(&mut first);
+    raw.send(&first).await;
+    said.push(raw.read().await.unwrap());
+    let nonce = attribute(&said[1], "r");
+    let mut last = Vec::new();
+    let proof = format!("c=biws,r={nonce},p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    authentication::write_sasl_response(&mut last, proof.as_bytes());
+    raw.send(&last).await;
+    said.extend(raw.until_settled().await);
+    assert_eq!(raw.read().await, None, "the connection is over");
+    said
+}
+
+/// An attribute of a SCRAM message, behind the four octets that say what kind of request it is.
+fn attribute(message: &Message, name: &str) -> String {
+    let text = String::from_utf8(message.body[4..].to_vec()).unwrap();
+    let found = text.split(',').find_map(|attribute| attribute.strip_prefix(&format!("{name}=")));
+    found.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
+}
+
+fn salt(said: &[Message]) -> String {
+    attribute(&said[1], "s")
+}
+
+/// The messages with what has to differ masked: nonce, salt and the name that the client itself gave.
+fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
+    let nonce = attribute(&said[1], "r");
+    let mask = |message: &Message| {
+        let mut text = String::from_utf8_lossy(&message.body).into_owned();
+        for secret in [nonce.as_str(), &salt(said), user] {
+            text = text.replace(secret, &"*".repeat(secret.len()));
+        }
+        (message.tag, text)
+    };
+    said.iter().map(mask).collect()
+}
+
+#[tokio::test]
+async fn pgbouncers_users_file_is_read_and_a_changed_one_takes_over() {
+    let line = |name: &str, password: &str| format!("\"{name}\" \"{}\"\n", verifier(password));
+    let (stand, file) = scram(&line("carol", "carols-own")).await;
+    let carol = stand.connect("user=carol password=carols-own dbname=app").await.unwrap();
+
+    replace(&file, &(line("carol", "carols-new") + &line("erin", "erins-own")));
+    until(PATIENCE, async || stand.connect("user=erin password=erins-own dbname=app").await.map_err(drop))
+        .await;
+    stand.connect("user=carol password=carols-new dbname=app").await.unwrap();
+    let told = refused(stand.connect("user=carol password=carols-own dbname=app").await);
+    assert_eq!(told.sqlstate, "28P01");
+    carol.simple_query("SELECT 1").await.unwrap();
+
+    replace(&file, "\"carol\" \"in the clear\"\n");
+    stand.gatekeeper.says("changed files cannot be used; the old ones stay").await;
+    assert!(!stand.gatekeeper.stderr().contains("in the clear"), "what stands behind a name is not logged");
+    stand.connect("user=erin password=erins-own dbname=app").await.unwrap();
+}
+
+#[tokio::test]
+async fn over_tls_libpq_binds_its_proof_to_the_channel() {
+    let server = server().await;
+    let pki = Pki::new(server.folder(), "clients");
+    let Identity { cert, key } = pki.issue("gatekeeper.example");
+    let file = server.folder().join("users");
+    replace(&file, &toml(&[("carol", "carols-own")]));
+    let listener = format!(
+        "auth = {{ method = \"scram\", users_file = {file:?} }}\ntls = {{ cert = {cert:?}, key = {key:?} }}"
+    );
+    let config = config(&server, AS_APP, &listener, "");
+    let stand = Stand::start(server, &config).await;
+    let to = |more: &str| {
+        let (host, port) = (stand.listener.ip(), stand.listener.port());
+        format!("host={host} port={port} user=carol password=carols-own dbname=app {more}")
+    };
+    for more in ["sslmode=require channel_binding=require", "sslmode=require", "sslmode=disable"] {
+        let answer = psql(&to(more), "SELECT 'hello'").await;
+        assert_eq!(answer.rows, "hello", "{more}: {}", answer.said);
+    }
+    let bound = psql(&to("sslmode=disable channel_binding=require"), "SELECT 1").await;
+    assert!(bound.said.contains("channel binding required"), "{}", bound.said);
+}
+
+#[tokio::test]
+async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
+    let stand = Stand::passthrough().await;
+    for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
+        let client = stand.connect(&format!("user={user} password={password} dbname=app")).await.unwrap();
+        let name: String = client.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+        assert_eq!(name, user);
+        let told = refused(stand.connect(&format!("user={user} password=wrong dbname=app")).await);
+        assert_eq!(told.sqlstate, "28P01");
+        assert_eq!(told.message, format!("password authentication failed for user \"{user}\""));
+    }
+    let told = refused(stand.connect("user=app password=app-password dbname=missing").await);
+    assert_eq!(
+        (told.sqlstate.as_str(), told.message.as_str()),
+        ("3D000", "database \"missing\" does not exist")
+    );
+    let series = "gatekeeper_authentication_failures_total{listener=\"app\",reason=\"endpoint\"}";
+    assert_eq!(stand.gatekeeper.metric(series).await, Some(2.0));
+}
+
+#[tokio::test]
+async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_binding_off() {
+    let server = server().await;
+    let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
+    let config = config(&server, "", &format!("tls = {{ cert = {cert:?}, key = {key:?} }}"), "");
+    let stand = Stand::start(server, &config).await;
+    let to = |user: &str, password: &str, more: &str| {
+        let (host, port) = (stand.listener.ip(), stand.listener.port());
+        format!("host={host} port={port} user={user} password={password} dbname=app sslmode=require {more}")
+    };
+    let told = psql(&to("app", "app-password", ""), "SELECT 1").await;
+    assert!(!told.success);
+    assert!(told.said.contains("which a relayed login cannot keep up"), "{}", told.said);
+    assert!(told.said.contains("HINT:  Connect with channel_binding=disable"), "{}", told.said);
+    for (user, password, more) in
+        [("app", "app-password", "channel_binding=disable"), ("app_md5", "app-md5-password", "")]
+    {
+        let answer = psql(&to(user, password, more), "SELECT 'hello'").await;
+        assert_eq!(answer.rows, "hello", "{user}: {}", answer.said);
+    }
+}
+
+#[tokio::test]
+async fn trust_is_for_this_machine_alone() {
+    let server = server().await;
+    let text = config(&server, AS_APP, "auth = { method = \"trust\" }", "");
+    let bind = format!("bind = \"{}\"", crate::harness::stand::listener(&server));
+    let open = text.replace(&bind, "bind = \"0.0.0.0:15432\"");
+    let mut refused = Gatekeeper::launch(server.folder(), &open, admin(&server), &[]);
+    assert_eq!(refused.ended().await.code(), Some(1));
+    refused.says("insecure_trust").await;
+    let stand = Stand::start(server, &text).await;
+    stand.connect("user=whoever dbname=app").await.unwrap();
+    let told = stand.connect(APP).await;
+    assert!(told.is_ok(), "a password that nobody asks for does no harm");
+}
