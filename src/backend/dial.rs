@@ -74,7 +74,7 @@ pub(super) async fn dial(
     };
     let addresses = match whereto {
         Whereto::Exactly(address) => vec![address],
-        Whereto::Endpoint => resolve(host, port).await?,
+        Whereto::Endpoint => lookup(host, port).await?,
     };
     stages.enter(ConnectPhase::Tcp);
     let (tcp, peer) = connect_any(&addresses, deadline).await?;
@@ -83,7 +83,7 @@ pub(super) async fn dial(
     Ok(Connected { stream, verified, peer: Some(peer) })
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+pub(super) async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
     let failed = |source| ConnectFailure::Resolve { host: host.to_owned(), source };
     let mut distinct = Vec::new();
     for address in lookup_host((host, port)).await.map_err(failed)? {

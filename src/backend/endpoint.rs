@@ -2,23 +2,28 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::ServiceExt;
 
 use super::{
     Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings, cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
+    login::{Proof, log_in},
     phase::{Durations, Progress, Stages},
     way::Way,
 };
 use crate::{
-    credentials::{TokenKeeper, TokenSource},
-    names::EndpointName,
-    telemetry::{EndpointMetrics, labels::Outcome},
+    credentials::{Token, TokenKeeper, TokenSource},
+    handshake::{LoginError, Method},
+    names::{EndpointName, UserName},
+    telemetry::{
+        EndpointMetrics,
+        labels::{ConnectPhase, Outcome},
+    },
     tls::{ClientTls, TlsFileError},
     topology::Endpoint,
-    wire::BackendKey,
+    wire::{BackendKey, StartupMessage},
 };
 
 /// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
@@ -105,6 +110,40 @@ impl EndpointHandle {
     /// [`ConnectError`] says where and why.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
         self.shared.connector.clone().oneshot(request).await
+    }
+
+    /// A token as a login of `user` would show it; `None` where logins take none.
+    ///
+    /// Cancel safe: a mint that others wait for goes on.
+    ///
+    /// # Errors
+    /// [`ConnectError`] in phase `token`: nobody may spend one for `user`, or there is none to be had.
+    pub async fn token(&self, user: &UserName) -> Result<Option<Token>, ConnectError> {
+        let Way::Token(way) = &*self.shared.way else { return Ok(None) };
+        way.permit(user).map_err(|failure| self.error(failure))?;
+        let token = way.source.token(user).await;
+        token.map(Some).map_err(|error| self.error(ConnectFailure::Token(error)))
+    }
+
+    /// How the server wants the user in `startup` to prove who it is. It is shown nothing: a server that trusts that user
+    /// lets it in for a moment.
+    ///
+    /// Cancel safety: as [`EndpointHandle::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a server that refuses the user before it asks is one too.
+    pub async fn method(&self, startup: &StartupMessage) -> Result<Method, ConnectError> {
+        let mut dialed = self.dial_to(Whereto::Endpoint).await?;
+        let limit = self.settings().connect_timeout;
+        let failure = match timeout(limit, log_in(&mut dialed.stream, startup, &Proof::Nothing)).await {
+            Ok(Ok((logged_in, _unread))) => return Ok(logged_in.method),
+            Ok(Err(ConnectFailure::Login(
+                LoginError::NoCredential(method) | LoginError::Unanswerable(method),
+            ))) => return Ok(method),
+            Ok(Err(failure)) => failure,
+            Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
+        };
+        Err(self.error(failure))
     }
 
     /// Dials and negotiates TLS, nothing more: for dialogs that are the client's own.

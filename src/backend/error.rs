@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::Refused;
+use super::{Refused, hop::Hop};
 use crate::{
     blame::Blame,
     credentials::{Token, TokenError},
@@ -88,7 +88,7 @@ pub enum ConnectFailure {
 // === impl ConnectError ===
 
 impl ConnectError {
-    pub(super) const fn new(endpoint: Arc<Endpoint>, failure: ConnectFailure) -> Self {
+    pub(crate) const fn new(endpoint: Arc<Endpoint>, failure: ConnectFailure) -> Self {
         Self { endpoint, failure }
     }
 
@@ -170,19 +170,32 @@ impl ConnectError {
             ConnectFailure::Resolve { .. } => "check the name and this machine's resolver; a Private Service Connect \
                  name needs a DNS record in this network"
                 .into(),
-            ConnectFailure::Unreachable { tried } if tried.iter().all(|(_, error)| refuses(error)) => {
-                format!("the host answers, but nothing listens on port {port}: is the instance up, is it the right port?")
-                    .into()
-            }
-            ConnectFailure::Unreachable { .. } | ConnectFailure::Timeout { phase: Some(ConnectPhase::Tcp), .. } => {
-                format!("no answer on the way: check the route and the firewalls for port {port} from this machine")
-                    .into()
+            ConnectFailure::Unreachable { tried } => Hop::of_all(tried).remedy(port).into(),
+            ConnectFailure::Timeout { phase: Some(ConnectPhase::Tcp), .. } => {
+                Hop::Silence.remedy(port).into()
             }
             ConnectFailure::Unix(_) => "check the path and its permissions, and that the server runs".into(),
             ConnectFailure::TlsRefused => "turn TLS on at the server, or set the endpoint's `tls.mode`".into(),
-            ConnectFailure::Injected => "somebody between this machine and the server tampers with the connection".into(),
-            ConnectFailure::NotPostgres { .. } => {
-                "check that the address and port are those of a PostgreSQL server".into()
+            ConnectFailure::Injected => "either this is no PostgreSQL server (check address and port), or somebody on the way \
+                 tampers with the connection"
+                .into(),
+            ConnectFailure::NotPostgres { .. } | ConnectFailure::Login(LoginError::Violation(_)) => NOT_POSTGRES.into(),
+            ConnectFailure::Broken { phase: ConnectPhase::Tls, .. } => {
+                "who answers there hangs up when asked for TLS: check that it is a PostgreSQL server, and that a \
+                 balancer in front of it has a server that lives"
+                    .into()
+            }
+            ConnectFailure::Timeout { phase: Some(ConnectPhase::Tls), .. } => {
+                "who answers there takes the connection and says nothing: check that it is a PostgreSQL server, and \
+                 that the server does not hang"
+                    .into()
+            }
+            ConnectFailure::Timeout { phase: Some(ConnectPhase::Resolve), .. } => {
+                "this machine's resolver does not answer: check it, or write the address instead of the name".into()
+            }
+            ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), .. } => {
+                "the server takes the login and does not finish it: look at its load, or raise `connect_timeout`"
+                    .into()
             }
             ConnectFailure::Tls(error) => error.remedy()?.into(),
             ConnectFailure::Refused(refused) => refused.remedy()?,
@@ -207,9 +220,7 @@ impl ConnectError {
     }
 }
 
-fn refuses(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionRefused
-}
+const NOT_POSTGRES: &str = "check that the address and port are those of a PostgreSQL server";
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

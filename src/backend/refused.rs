@@ -30,6 +30,12 @@ pub enum Shown {
     Nothing,
 }
 
+/// Where PostgreSQL refuses a user that does not exist or may not log in: the field that names the routine is not
+/// translated, as the message is.
+const NO_SUCH_ROLE: &[u8] = b"InitializeSessionUserId";
+/// Where PostgreSQL refuses whom no line of `pg_hba.conf` fits.
+const NO_RULE: &[u8] = b"ClientAuthentication";
+
 /// Octets of a server's message that go into our own log.
 const WORDS_MAX: usize = 500;
 
@@ -80,9 +86,27 @@ impl Refused {
             );
         }
         if self.is_authorization() {
+            match self.said.fault().field(b'R') {
+                Some(NO_SUCH_ROLE) => {
+                    return Some(
+                        "make this user on the server, with the right to log in (`gcloud alloydb users create`, or \
+                         CREATE ROLE … LOGIN)"
+                            .into(),
+                    );
+                }
+                Some(NO_RULE) if self.said.method().is_none() => {
+                    return Some(
+                        "the server has no rule that lets this user in from here: check whether it wants TLS (the \
+                         endpoint's `tls.mode`) and its `pg_hba.conf`"
+                            .into(),
+                    );
+                }
+                _ => {}
+            }
             return Some(match self.shown {
-                Shown::Token => "the token may be expired, of too small a scope (`alloydb.login` or `cloud-platform`), or \
-                     another principal's than this database user; its principal needs `alloydb.users.login`"
+                Shown::Token => "the token is expired, of too small a scope (it takes `alloydb.login` or `cloud-platform`), or \
+                     another principal's than this database user; its principal needs `alloydb.users.login`, as in \
+                     roles/alloydb.databaseUser. The instance's log in Cloud Logging says which (severity ALERT)"
                     .into(),
                 Shown::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
                 Shown::Nothing => "the server wants a password: set the endpoint's `login`".into(),

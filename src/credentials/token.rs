@@ -28,6 +28,12 @@ impl Token {
     pub fn is_kept(&self) -> bool {
         self.kept
     }
+
+    /// How long it is: all that may be said of it.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.secret.reveal().len()
+    }
 }
 
 // === impl TokenLogin ===

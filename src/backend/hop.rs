@@ -1,0 +1,87 @@
+//! How far a connection came on its way to an address, by how it failed.
+
+use std::{io, net::SocketAddr};
+
+/// Where on the way to an address a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// On this machine: it has no route to the address.
+    NoRoute,
+    /// On this machine: something forbids the connection, or there is no port left to make it from.
+    Here,
+    /// At a router, or in the address's own network: there is no such host, somebody says.
+    NoHost,
+    /// Nobody knows: nothing came back.
+    Silence,
+    /// At the host, or at a firewall that answers in its name.
+    Host,
+    /// Somewhere else on the way.
+    Way,
+}
+
+// === impl Hop ===
+
+impl Hop {
+    /// Where a connect that failed with `error` ended (`connect(2)`, `ip(7)`).
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NetworkUnreachable => Self::NoRoute,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::AddrNotAvailable => Self::Here,
+            io::ErrorKind::HostUnreachable => Self::NoHost,
+            io::ErrorKind::TimedOut => Self::Silence,
+            io::ErrorKind::ConnectionRefused => Self::Host,
+            _ => Self::Way,
+        }
+    }
+
+    /// The hop to begin with among several addresses: one that did not even come to its host.
+    pub(super) fn of_all(tried: &[(SocketAddr, io::Error)]) -> Self {
+        let mut hops = tried.iter().map(|(_, error)| Self::of(error));
+        hops.find(|hop| *hop != Self::Host).unwrap_or(Self::Host)
+    }
+
+    /// What to look at.
+    pub(super) fn remedy(self, port: u16) -> String {
+        match self {
+            Self::NoRoute => "this machine has no route to that address: check its routes (`ip route get ADDRESS`), the VPN \
+                              or the VPC peering"
+                .to_owned(),
+            Self::Here => "this machine does not let the connection out: check its own firewall and network policies, and \
+                           whether it has ports left"
+                .to_owned(),
+            Self::NoHost => "the packets came as far as a router, which knows no such host: check the address, and that the \
+                             instance is up"
+                .to_owned(),
+            Self::Silence => format!(
+                "no answer on the way: a firewall drops the packets, or there is no way back; check the rules for port {port} \
+                 from this machine, and the VPC peering or Private Service Connect endpoint"
+            ),
+            Self::Host => format!(
+                "the host answers, but nothing listens on port {port}: is the instance up, is it the right port?"
+            ),
+            Self::Way => format!("check the way to port {port} from this machine, hop by hop"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_hop_has_a_remedy_of_its_own() {
+        let hops = [Hop::NoRoute, Hop::Here, Hop::NoHost, Hop::Silence, Hop::Host, Hop::Way];
+        assert_eq!(hops.map(|hop| hop.remedy(5432)).into_iter().collect::<HashSet<_>>().len(), hops.len());
+    }
+
+    #[test]
+    fn an_address_that_was_not_reached_counts_before_one_that_refused() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 5432));
+        let failed = |kind: io::ErrorKind| (address, io::Error::from(kind));
+        let (refused, lost) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut);
+        assert_eq!(Hop::of_all(&[failed(refused), failed(lost)]), Hop::Silence);
+        assert_eq!(Hop::of_all(&[failed(refused), failed(refused)]), Hop::Host);
+    }
+}
