@@ -13,7 +13,7 @@ use crate::{
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CheckError {
+pub(crate) enum CheckError {
     /// The server would not answer; the connection is as good as before.
     #[error("the probe's query was refused: {words}")]
     Refused {
@@ -39,16 +39,33 @@ pub(super) enum CheckError {
 /// Octets of an answer at most: it is one short row.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// Asks, and reads up to ReadyForQuery.
+/// Asks what the probe asks.
 ///
-/// Cancel safety: a connection on which it was dropped is of no further use.
-pub(super) async fn ask(
+/// Cancel safety: as [`query`].
+///
+/// # Errors
+/// As [`query`].
+pub(crate) async fn ask(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
 ) -> Result<Answer, CheckError> {
+    query(connection, questions.sql(), |row| questions.read(row)).await
+}
+
+/// Sends `sql`, one statement, and reads up to ReadyForQuery; `read` understands its last row.
+///
+/// Cancel safety: a connection on which it was dropped is of no further use.
+///
+/// # Errors
+/// [`CheckError`] says whether the connection is still good.
+pub(crate) async fn query<T>(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    sql: &str,
+    read: impl Fn(&[u8]) -> Result<T, DecodeError>,
+) -> Result<T, CheckError> {
     let mut query = Vec::new();
     wire::frame(&mut query, tag::frontend::QUERY, |body| {
-        body.extend_from_slice(questions.sql().as_bytes());
+        body.extend_from_slice(sql.as_bytes());
         body.push(0);
     });
     connection.write_all(&query).await.map_err(CheckError::Broken)?;
@@ -56,7 +73,7 @@ pub(super) async fn ask(
 
     let mut unread = Vec::with_capacity(1024);
     let mut result = Err(CheckError::Nothing);
-    let mut read = 0;
+    let mut octets_read = 0;
     loop {
         let mut taken = 0;
         while let Some(frame) = Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default())
@@ -64,7 +81,7 @@ pub(super) async fn ask(
         {
             taken += frame.octets().len();
             match Message::decode(&frame).map_err(CheckError::Answer)? {
-                Message::DataRow => result = questions.read(frame.body()).map_err(CheckError::Answer),
+                Message::DataRow => result = read(frame.body()).map_err(CheckError::Answer),
                 Message::ErrorResponse(fault) => {
                     result =
                         Err(CheckError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
@@ -78,10 +95,10 @@ pub(super) async fn ask(
             // A server that ends says why first: that is worth more than the end.
             0 if matches!(result, Err(CheckError::Refused { .. })) => return result,
             0 => return Err(CheckError::Broken(io::ErrorKind::UnexpectedEof.into())),
-            octets => read += octets,
+            octets => octets_read += octets,
         }
-        if read > ANSWER_MAX {
-            return Err(CheckError::Answer(DecodeError::Trailing(read - ANSWER_MAX)));
+        if octets_read > ANSWER_MAX {
+            return Err(CheckError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
         }
     }
 }
@@ -90,7 +107,7 @@ pub(super) async fn ask(
 
 impl CheckError {
     /// Whether the server took offence at a function or setting, so that a smaller question may do.
-    pub(super) fn is_about_the_question(&self) -> bool {
+    pub(crate) fn is_about_the_question(&self) -> bool {
         let Self::Refused { sqlstate: Some(state), .. } = self else { return false };
         // Access rule or missing function, not supported, object not in the state for it.
         matches!(state.class(), "42" | "0A" | "55")

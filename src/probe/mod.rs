@@ -28,8 +28,10 @@ use crate::{
     topology::{Change, Snapshot, WriterTrail},
 };
 
+pub(crate) use check::{CheckError, ask, query};
 pub use evidence::{Evidence, EvidenceSink};
 use keeper::{Keeper, Message};
+pub(crate) use questions::{Columns, Questions};
 pub use settings::ProbeSettings;
 
 /// The probe at work. It ends when this and every [`EvidenceSink`] is gone.

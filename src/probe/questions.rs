@@ -10,7 +10,7 @@ use crate::{
 /// How much a server is asked. Every ordinary user may ask all of it of PostgreSQL; where a service took a function
 /// away, the rest has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Questions {
+pub(crate) enum Questions {
     /// Role, read-only state, WAL position, timeline, node.
     All,
     /// Role and read-only state.
@@ -73,7 +73,7 @@ fn lsn(text: &str) -> Option<u64> {
 }
 
 /// The columns of a DataRow in text format.
-struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     reader: Reader<'a>,
     left: i16,
 }
@@ -81,14 +81,15 @@ struct Columns<'a> {
 // === impl Columns ===
 
 impl<'a> Columns<'a> {
-    fn of(row: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Those of `row`.
+    pub(crate) fn of(row: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let left = reader.i16()?;
         Ok(Self { reader, left })
     }
 
     /// The next column; `None` is NULL.
-    fn next(&mut self) -> Result<Option<&'a str>, DecodeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<&'a str>, DecodeError> {
         if self.left <= 0 {
             return Err(DecodeError::Short);
         }
