@@ -6,7 +6,7 @@
 mod verifier;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -14,7 +14,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app,
+    app::{self, Doctor, Form, Verdict},
     blame::Chain,
     config::{ConfigSource, Loaded, Setting},
     names::UserName,
@@ -43,6 +43,19 @@ enum Command {
     Run(Configured),
     /// Read the configuration, print every mistake, or every effective setting and where it came from.
     Check(Configured),
+    /// Go through every endpoint and listener, stage by stage, with a verdict and a remedy for each.
+    ///
+    /// Name resolution, route, TLS, token, login, role, lag and privileges of each endpoint; certificates and users
+    /// files of each listener. Ends with 1 if anything failed.
+    Doctor {
+        /// Only this endpoint.
+        endpoint: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        configured: Configured,
+    },
     /// Start a throwaway cluster of PostgreSQL servers with Gatekeeper in front, and take a tour of it.
     Demo {
         /// End after the tour instead of at Ctrl-C.
@@ -76,6 +89,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(configured) => return run(configured),
         Command::Check(configured) => check(configured),
+        Command::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
         Command::Demo { once } => demo(once),
         Command::Verifier { user } => print_verifier(&user),
         Command::Version => {
@@ -100,6 +114,25 @@ fn check(configured: Configured) -> io::Result<ExitCode> {
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
+    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let doctor = match Doctor::new(loaded.config, endpoint) {
+        Ok(doctor) => doctor,
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}")?;
+            return Ok(ExitCode::from(NONSENSE));
+        }
+    };
+    let form = match json {
+        true => Form::Json,
+        false => Form::Text { colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() },
+    };
+    let verdict = doctor.examine(form, &mut io::stdout().lock())?;
+    Ok(if verdict == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
@@ -150,5 +183,7 @@ fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> 
     Ok(())
 }
 
+/// The exit code for arguments that make no sense.
+const NONSENSE: u8 = 2;
 /// A column grows no wider than this for the sake of one long value.
 const COLUMN: usize = 56;

@@ -4,6 +4,7 @@
 //! clients), one for each worker, on which clients live, and one that writes the audit log.
 
 mod build;
+mod doctor;
 mod program;
 mod reload;
 mod report;
@@ -14,6 +15,7 @@ use std::{io::Write, process::ExitCode};
 
 use tokio::runtime::Builder;
 
+pub use doctor::{Doctor, Form, UnknownEndpoint, Verdict};
 use program::Program;
 pub use program::StartError;
 pub use settings::RuntimeSettings;

@@ -1,0 +1,246 @@
+//! What was found: a verdict for each stage, with its reasons and its remedies.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+/// How a stage went; in the order of how bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It was not gone through; the detail says why.
+    Skipped,
+    /// As it should be.
+    Ok,
+    /// It works, and somebody should look at it.
+    Warning,
+    /// It does not work.
+    Failed,
+}
+
+/// What is gone through, in this order. An endpoint has all but the last, a listener has [`Stage::Tls`] and
+/// [`Stage::Users`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Stage {
+    Name,
+    Route,
+    Tls,
+    Token,
+    Login,
+    Role,
+    Lag,
+    Privileges,
+    Users,
+}
+
+/// What is thought of one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opinion {
+    verdict: Verdict,
+    details: Vec<String>,
+    remedies: Vec<String>,
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) stage: Stage,
+    pub(super) verdict: Verdict,
+    pub(super) details: Vec<String>,
+    pub(super) remedies: Vec<String>,
+    /// Milliseconds; absent where nothing was done.
+    #[serde(rename = "took_ms", serialize_with = "milliseconds")]
+    pub(super) took: Option<Duration>,
+}
+
+/// All that was found out about one endpoint or listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Examination {
+    pub(super) name: String,
+    /// What it is, for whoever reads the report.
+    pub(super) about: String,
+    /// The worst of all stages.
+    pub(super) verdict: Verdict,
+    pub(super) findings: Vec<Finding>,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// The word in the report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// The stages of an endpoint.
+    pub(super) const OF_ENDPOINT: [Self; 8] = [
+        Self::Name,
+        Self::Route,
+        Self::Tls,
+        Self::Token,
+        Self::Login,
+        Self::Role,
+        Self::Lag,
+        Self::Privileges,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Route => "route",
+            Self::Tls => "tls",
+            Self::Token => "token",
+            Self::Login => "login",
+            Self::Role => "role",
+            Self::Lag => "lag",
+            Self::Privileges => "privileges",
+            Self::Users => "users",
+        }
+    }
+}
+
+// === impl Opinion ===
+
+impl Opinion {
+    pub(super) fn ok(detail: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, details: vec![detail.into()], remedies: Vec::new() }
+    }
+
+    pub(super) fn skipped(because: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skipped, ..Self::ok(because) }
+    }
+
+    pub(super) fn failed(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let mut opinion = Self::ok(detail);
+        opinion.fail(remedy);
+        opinion
+    }
+
+    pub(super) fn warning(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let mut opinion = Self { verdict: Verdict::Warning, details: Vec::new(), remedies: Vec::new() };
+        opinion.warn(detail, remedy);
+        opinion
+    }
+
+    /// Something to know besides.
+    pub(super) fn note(&mut self, detail: impl Into<String>) {
+        self.details.push(detail.into());
+    }
+
+    /// Something to look at besides.
+    pub(super) fn warn(&mut self, detail: impl Into<String>, remedy: impl Into<String>) {
+        self.note(detail);
+        self.remedies.push(remedy.into());
+        self.verdict = self.verdict.max(Verdict::Warning);
+    }
+
+    /// What was said already is a failure.
+    pub(super) fn fail(&mut self, remedy: impl Into<String>) {
+        self.verdict = Verdict::Failed;
+        self.remedies.push(remedy.into());
+    }
+
+    pub(super) const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+// === impl Examination ===
+
+impl Examination {
+    pub(super) const fn new(name: String, about: String) -> Self {
+        Self { name, about, verdict: Verdict::Skipped, findings: Vec::new() }
+    }
+
+    /// Goes through one stage and takes the time it needs; what comes with a failure is not handed out.
+    ///
+    /// Cancel safety: that of `work`; nothing is noted then.
+    pub(super) async fn stage<T>(
+        &mut self,
+        stage: Stage,
+        work: impl Future<Output = (Opinion, Option<T>)>,
+    ) -> Option<T> {
+        let began = Instant::now();
+        let (opinion, found) = work.await;
+        let goes_on = opinion.verdict() != Verdict::Failed;
+        let took = (opinion.verdict() != Verdict::Skipped).then(|| began.elapsed());
+        self.push(stage, opinion, took);
+        found.filter(|_| goes_on)
+    }
+
+    /// Notes what is thought of a stage that took no time.
+    pub(super) fn add(&mut self, stage: Stage, opinion: Opinion) {
+        self.push(stage, opinion, None);
+    }
+
+    /// What is left of `stages` is skipped, because of the stage that went wrong.
+    pub(super) fn skip_rest(&mut self, stages: &[Stage]) {
+        let because = match self.findings.iter().find(|finding| finding.verdict == Verdict::Failed) {
+            Some(failed) => format!("because {} failed", failed.stage.as_str()),
+            None => "because nobody is logged in".to_owned(),
+        };
+        for stage in stages.iter().skip(self.findings.len()) {
+            self.add(*stage, Opinion::skipped(because.clone()));
+        }
+    }
+
+    fn push(&mut self, stage: Stage, opinion: Opinion, took: Option<Duration>) {
+        let Opinion { verdict, details, remedies } = opinion;
+        self.verdict = self.verdict.max(verdict);
+        self.findings.push(Finding { stage, verdict, details, remedies, took });
+    }
+}
+
+fn milliseconds<S: serde::Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match took {
+        Some(took) => serializer.serialize_f64((took.as_secs_f64() * 1e6).round() / 1e3),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_follows_a_failure_is_skipped_and_says_because_of_what() {
+        let mut examination = Examination::new("primary".into(), String::new());
+        let found = examination.stage(Stage::Name, async { (Opinion::ok("here"), Some(1)) }).await;
+        assert_eq!(found, Some(1));
+        let failure = async { (Opinion::failed("nobody there", "look"), Some(2)) };
+        assert_eq!(examination.stage(Stage::Route, failure).await, None);
+        examination.skip_rest(&Stage::OF_ENDPOINT);
+        assert_eq!(examination.verdict, Verdict::Failed);
+        assert_eq!(examination.findings.len(), Stage::OF_ENDPOINT.len());
+        for (finding, stage) in examination.findings.iter().zip(Stage::OF_ENDPOINT) {
+            assert_eq!(finding.stage, stage);
+        }
+        for skipped in &examination.findings[2..] {
+            assert_eq!(skipped.verdict, Verdict::Skipped);
+            assert_eq!(skipped.details, ["because route failed"]);
+            assert_eq!(skipped.took, None);
+        }
+    }
+
+    #[test]
+    fn a_warning_does_not_soften_a_failure() {
+        let mut opinion = Opinion::failed("broken", "mend it");
+        opinion.warn("worn as well", "oil it");
+        assert_eq!(opinion.verdict(), Verdict::Failed);
+        assert_eq!(opinion.remedies, ["mend it", "oil it"]);
+    }
+}

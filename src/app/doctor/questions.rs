@@ -1,0 +1,119 @@
+//! What a server is asked besides the probe's questions: how far it has replayed, and what its users may do.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    names::UserName,
+    probe::{CheckError, Columns, query},
+    wire::DecodeError,
+};
+
+/// How far a standby has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Replay {
+    /// `pg_last_wal_replay_lsn()`.
+    pub(super) replayed: Option<String>,
+    /// Octets received and not yet replayed.
+    pub(super) behind: Option<String>,
+    /// Seconds since the last transaction that was replayed had been committed on the writer.
+    pub(super) last_transaction: Option<String>,
+    /// Somebody paused it.
+    pub(super) paused: bool,
+}
+
+/// What the users of an endpoint may do there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Grants {
+    /// The databases that whoever is logged in may connect to.
+    pub(super) databases: Option<String>,
+    /// Users that do not exist.
+    pub(super) missing: Option<String>,
+    /// Users that may not log in, or not connect to this database.
+    pub(super) shut_out: Option<String>,
+    /// Users that are not IAM users, on a server that knows such.
+    pub(super) not_iam: Option<String>,
+}
+
+/// <https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-RECOVERY-INFO-TABLE>
+const REPLAY: &str = "SELECT pg_last_wal_replay_lsn(), \
+     greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0)::int8, \
+     round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 1), \
+     pg_is_wal_replay_paused()";
+
+/// The role whose members log in with tokens.
+const IAM_ROLE: &str = "alloydbiamuser";
+
+/// Asks a standby how far it has come.
+///
+/// Cancel safety: as the probe's query.
+pub(super) async fn replay(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<Replay, CheckError> {
+    query(connection, REPLAY, |row| {
+        let mut columns = Columns::of(row)?;
+        Ok(Replay {
+            replayed: text(&mut columns)?,
+            behind: text(&mut columns)?,
+            last_transaction: text(&mut columns)?,
+            paused: columns.next()? == Some("t"),
+        })
+    })
+    .await
+}
+
+/// Asks what `users`, who log in with tokens, may do, and whoever is logged in.
+///
+/// Cancel safety: as the probe's query.
+pub(super) async fn grants(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    users: &[UserName],
+) -> Result<Grants, CheckError> {
+    query(connection, &grants_sql(users), |row| {
+        let mut columns = Columns::of(row)?;
+        Ok(Grants {
+            databases: text(&mut columns)?,
+            missing: text(&mut columns)?,
+            shut_out: text(&mut columns)?,
+            not_iam: text(&mut columns)?,
+        })
+    })
+    .await
+}
+
+fn grants_sql(users: &[UserName]) -> String {
+    let users: Vec<String> = users.iter().map(|user| literal(user.as_str())).collect();
+    format!(
+        "WITH listed AS (SELECT u AS name, r.oid, r.rolcanlogin FROM unnest(ARRAY[{}]::text[]) u \
+         LEFT JOIN pg_catalog.pg_roles r ON r.rolname = u) \
+         SELECT (SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_catalog.pg_database \
+         WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT')), \
+         (SELECT string_agg(name, ', ') FROM listed WHERE oid IS NULL), \
+         (SELECT string_agg(name, ', ') FROM listed WHERE oid IS NOT NULL \
+         AND NOT (rolcanlogin AND has_database_privilege(oid, current_database(), 'CONNECT'))), \
+         (SELECT string_agg(l.name, ', ') FROM listed l JOIN pg_catalog.pg_roles i ON i.rolname = {} \
+         WHERE l.oid IS NOT NULL AND NOT pg_has_role(l.oid, i.oid, 'MEMBER'))",
+        users.join(", "),
+        literal(IAM_ROLE),
+    )
+}
+
+/// A string constant, whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+fn text(columns: &mut Columns<'_>) -> Result<Option<String>, DecodeError> {
+    Ok(columns.next()?.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes() {
+        for (name, quoted) in [("o'brien", "E'o''brien'"), ("\\'; DROP", "E'\\\\''; DROP'"), ("", "E''")] {
+            assert_eq!(literal(name), quoted);
+        }
+    }
+}
