@@ -46,7 +46,13 @@ impl Ledger {
 
     /// Notes a request.
     pub(super) fn owe(&mut self, request: Owed) {
-        if self.copying_in && matches!(request, Owed::Sync { .. }) {
+        // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
+        let ignored = match request {
+            Owed::Sync { .. } => self.copying_in,
+            Owed::CopyEnd => self.is_settled(),
+            _ => false,
+        };
+        if ignored {
             return;
         }
         self.owed.push_back(request);
@@ -136,16 +142,20 @@ impl Ledger {
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
     pub(super) fn on_ready(&mut self, now: Instant) -> Option<Report> {
         self.copying_in = false;
+        let mut report = None;
         while let Some(request) = self.owed.pop_front() {
             match request {
                 Owed::Sync { .. } => break,
                 Owed::Whole { kind, started, text, rows, error } => {
-                    return Some(Report { kind, started, ended: now, rows, error, text });
+                    report = Some(Report { kind, started, ended: now, rows, error, text });
+                    break;
                 }
                 _ => {}
             }
         }
-        None
+        // The end of data that the server did not want any more.
+        self.drop_copy_ends();
+        report
     }
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.

@@ -12,6 +12,7 @@ fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     octets
 }
 
+#[derive(Clone)]
 enum Side {
     Client,
     Server,
@@ -163,6 +164,19 @@ fn a_stray_copy_done_owes_nothing() {
     let (session, reports) = play(&script, 1000, false);
     assert!(session.is_idle());
     assert_eq!(reports, ["query 1..3 ok rows=0 -"]);
+}
+
+#[test]
+fn the_end_of_data_that_was_refused_owes_nothing() {
+    let refused =
+        [server(b'G', b"\0\0\0"), server(b'E', b"SERROR\0VERROR\0C22P02\0Mbad data\0\0"), server(b'Z', b"I")];
+    let mut ahead = vec![client(b'Q', b"COPY t FROM STDIN\0"), client(b'd', b"bad\n"), client(b'c', b"")];
+    ahead.extend(refused.clone());
+    assert!(play(&ahead, 1000, false).0.is_idle());
+    let mut late = vec![client(b'Q', b"COPY t FROM STDIN\0"), client(b'd', b"bad\n")];
+    late.extend(refused);
+    late.push(client(b'c', b""));
+    assert!(play(&late, 1000, false).0.is_idle());
 }
 
 #[test]
