@@ -269,8 +269,8 @@ impl Relay {
         if activity != self.activity {
             self.activity = activity;
             self.registered.set_activity(activity);
-            self.recorder.active(!self.session.is_idle());
         }
+        self.recorder.active(!self.session.is_idle());
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Session {
     begun: u64,
     /// Transactions ended so far.
     transactions: u64,
+    /// The client has begun a batch of extended messages and not said Sync: its transaction is open, whatever the status.
+    in_batch: bool,
     /// The client said Terminate.
     farewell: bool,
     /// The server said that it ends the session.
@@ -53,6 +55,7 @@ impl Session {
             status,
             begun: 0,
             transactions: 0,
+            in_batch: false,
             farewell: false,
             fatal: None,
             reports: VecDeque::new(),
@@ -129,10 +132,14 @@ impl Session {
         self.reports.pop_front()
     }
 
-    /// Whether nothing is under way: no transaction, no answer owed, no frame half-way in either direction.
+    /// Whether nothing is under way: no transaction, no batch without its Sync, no answer owed, no frame half-way in either
+    /// direction.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.status == TransactionStatus::Idle && self.is_settled() && self.client.at_boundary()
+        self.status == TransactionStatus::Idle
+            && !self.in_batch
+            && self.is_settled()
+            && self.client.at_boundary()
     }
 
     /// Whether the server owes no answer.
@@ -191,6 +198,12 @@ impl Session {
 
     fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
         use tag::frontend as f;
+        self.in_batch = match tag {
+            f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => true,
+            // A Query or FunctionCall ends the transaction of a batch as Sync does.
+            f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
+            _ => self.in_batch,
+        };
         let request = match tag {
             f::QUERY | f::FUNCTION_CALL => {
                 self.begun += 1;

@@ -194,6 +194,23 @@ fn an_open_transaction_is_not_idle_and_a_settled_one_owes_nothing() {
 }
 
 #[test]
+fn a_batch_without_its_sync_is_not_idle() {
+    let mut script = vec![
+        client(b'P', b"\0INSERT INTO t VALUES (1)\0\0\0"),
+        client(b'B', b"\0\0\0\0\0\0\0\0"),
+        client(b'E', b"\0\0\0\0\0"),
+        client(b'H', b""),
+        server(b'1', b""),
+        server(b'2', b""),
+        server(b'C', b"INSERT 0 1\0"),
+    ];
+    let (session, _) = play(&script, 1000, false);
+    assert!(session.is_settled() && !session.is_idle(), "what it inserted is not committed");
+    script.extend([client(b'S', b""), server(b'Z', b"I")]);
+    assert!(play(&script, 1000, false).0.is_idle());
+}
+
+#[test]
 fn what_breaks_off_is_told_as_cut_short() {
     let script = [client(b'Q', b"SELECT pg_sleep(9)\0"), server(b'D', b"\0\0")];
     let (mut session, reports) = play(&script, 1000, true);
