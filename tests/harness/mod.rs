@@ -8,7 +8,9 @@
 )]
 
 mod client;
+pub mod conversation;
 pub mod endpoint;
+pub mod frames;
 mod gatekeeper;
 pub mod pki;
 pub mod raw;
@@ -18,6 +20,7 @@ mod tls;
 mod until;
 
 pub use client::{Psql, connect, connect_tls, psql};
+pub use frames::Frames;
 pub use gatekeeper::{Answer, Gatekeeper};
 pub use refused::{Refused, refused};
 pub use stand::Stand;

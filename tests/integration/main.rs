@@ -11,9 +11,11 @@ mod harness;
 
 mod client_auth;
 mod client_tls;
+mod copy;
 mod endpoint_tls;
 mod endpoints;
 mod probe;
+mod protocol;
 mod reload;
 mod sandbox;
 mod tokens;

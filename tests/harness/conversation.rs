@@ -1,0 +1,79 @@
+//! Recorded conversations: the same octets said to two servers draw the same octets.
+
+use std::net::SocketAddr;
+
+use gatekeeper::{
+    sandbox::{APP, DATABASE},
+    wire::tag,
+};
+
+use super::{
+    frames::{Frames, Heard},
+    psql,
+};
+
+/// A turn of a conversation.
+#[derive(Clone)]
+pub enum Turn {
+    /// Say these octets, in one write.
+    Say(Vec<u8>),
+    /// Listen up to a message with this tag.
+    Hear(u8),
+    /// Listen to the end of the connection.
+    HearOut,
+    /// Somebody else runs this SQL, directly at the server.
+    Meanwhile(&'static str),
+}
+
+/// Say these octets and listen up to ReadyForQuery.
+pub fn ask(octets: Vec<u8>) -> [Turn; 2] {
+    [Turn::Say(octets), Turn::Hear(tag::backend::READY_FOR_QUERY)]
+}
+
+/// Two ways to one server.
+pub struct Ways {
+    pub direct: SocketAddr,
+    pub through: SocketAddr,
+    /// As whom others act at the server: a connection string.
+    pub aside: String,
+}
+
+impl Ways {
+    /// Holds the conversation both ways.
+    ///
+    /// # Panics
+    /// When the answers are not the same to the octet, process ids in notifications aside.
+    pub async fn agree(&self, what: &str, turns: &[Turn]) {
+        let direct = self.hold(self.direct, turns).await;
+        let through = self.hold(self.through, turns).await;
+        for (at, (direct, through)) in direct.iter().zip(&through).enumerate() {
+            assert_eq!(through, direct, "{what}: answer {at} differs");
+        }
+        assert_eq!(through.len(), direct.len(), "{what}:\n{through:?}\n{direct:?}");
+    }
+
+    /// Holds it one way, and shows what was heard.
+    pub async fn hold(&self, address: SocketAddr, turns: &[Turn]) -> Vec<Heard> {
+        let mut client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
+        let mut heard = Vec::new();
+        for turn in turns {
+            match turn {
+                Turn::Say(octets) => client.send(octets).await,
+                Turn::Hear(tag) => heard.extend(client.hear_until(*tag).await),
+                Turn::HearOut => heard.extend(client.hear_out().await),
+                Turn::Meanwhile(sql) => {
+                    let done = psql(&self.aside, sql).await;
+                    assert!(done.success, "{}", done.said);
+                }
+            }
+        }
+        heard.iter_mut().for_each(forget_pid);
+        heard
+    }
+}
+
+fn forget_pid(frame: &mut Heard) {
+    if frame.tag() == tag::backend::NOTIFICATION_RESPONSE {
+        frame.0[5..9].fill(0);
+    }
+}

@@ -1,0 +1,287 @@
+//! A client that says exactly the octets it is given, and shows exactly those it hears.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use gatekeeper::{
+    handshake::{Credential, Login},
+    sandbox::NativeUser,
+    wire::{self, BackendKey, Fault, ProtocolVersion, StartupMessage, backend, tag},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long an answer may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A logged-in client that speaks frames, in the clear.
+pub struct Frames {
+    pub stream: TcpStream,
+    pub key: Option<BackendKey>,
+    pub version: ProtocolVersion,
+    unread: Vec<u8>,
+}
+
+/// One frame as it came: tag, length and body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Heard(pub Vec<u8>);
+
+impl Frames {
+    /// Logs in to `address` as `user`; `parameters` are more of the StartupMessage's, the database among them.
+    pub async fn log_in(address: SocketAddr, user: NativeUser, parameters: &[(&str, &str)]) -> Self {
+        Self::log_in_with(address, user, parameters, ProtocolVersion::V3_0).await
+    }
+
+    /// The same, asking for a version of the protocol.
+    pub async fn log_in_with(
+        address: SocketAddr,
+        user: NativeUser,
+        parameters: &[(&str, &str)],
+        version: ProtocolVersion,
+    ) -> Self {
+        let mut startup = StartupMessage::new(version);
+        startup.set("user", user.name);
+        for (name, value) in parameters {
+            startup.set(name, *value);
+        }
+        let mut frames = Self::connect(address).await;
+        // No secret is at stake: any nonce will do.
+        let mut login = Login::new(&startup, Credential::Password(user.password), None, [7; _]);
+        loop {
+            if let Some(octets) = login.poll_output() {
+                frames.send(&octets).await;
+            }
+            frames.read().await.unwrap();
+            let taken = login.on_octets(&frames.unread).unwrap();
+            frames.unread.drain(..taken.octets);
+            if let Some(logged_in) = taken.outcome {
+                frames.key = logged_in.key;
+                frames.version = logged_in.version;
+                return frames;
+            }
+        }
+    }
+
+    /// Connects and says nothing.
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, key: None, version: ProtocolVersion::V3_0, unread: Vec::new() }
+    }
+
+    /// Says `octets`.
+    pub async fn send(&mut self, octets: &[u8]) {
+        timeout(PATIENCE, self.stream.write_all(octets)).await.expect("taken in time").unwrap();
+    }
+
+    /// The next frame; `None` at the end of the connection, which may come abruptly.
+    pub async fn hear(&mut self) -> Option<Heard> {
+        loop {
+            if let Some(length) = self.unread.get(1..5) {
+                let total = 1 + usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap();
+                if self.unread.len() >= total {
+                    let rest = self.unread.split_off(total);
+                    return Some(Heard(std::mem::replace(&mut self.unread, rest)));
+                }
+                self.unread.reserve(total - self.unread.len());
+            }
+            self.read().await?;
+        }
+    }
+
+    /// All frames up to one with this tag, and that one.
+    ///
+    /// # Panics
+    /// When the connection ends before.
+    pub async fn hear_until(&mut self, tag: u8) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|frame: &Heard| frame.tag() != tag) {
+            match self.hear().await {
+                Some(frame) => heard.push(frame),
+                None => panic!("the connection ended without {:?}, after {heard:?}", char::from(tag)),
+            }
+        }
+        heard
+    }
+
+    /// All frames up to the end of the connection.
+    pub async fn hear_out(&mut self) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while let Some(frame) = self.hear().await {
+            heard.push(frame);
+        }
+        heard
+    }
+
+    /// Runs `sql` and answers with the first column of its last row, or with the error.
+    pub async fn ask(&mut self, sql: &str) -> Result<String, String> {
+        self.send(&query(sql)).await;
+        let heard = self.hear_until(tag::backend::READY_FOR_QUERY).await;
+        if let Some(error) = heard.iter().find(|frame| frame.tag() == tag::backend::ERROR_RESPONSE) {
+            return Err(format!("{error:?}"));
+        }
+        let row = heard.iter().rfind(|frame| frame.tag() == tag::backend::DATA_ROW);
+        Ok(row.map(|row| String::from_utf8_lossy(&row.body()[6..]).into_owned()).unwrap_or_default())
+    }
+
+    /// Has the statement of the session with this key cancelled at `address`; returns when the connection is closed.
+    pub async fn cancel(address: SocketAddr, key: &BackendKey) {
+        let mut request = Vec::new();
+        key.write_cancel_request(&mut request);
+        let mut canceller = Self::connect(address).await;
+        canceller.send(&request).await;
+        assert_eq!(canceller.hear_out().await, [], "a cancel request has no answer");
+    }
+
+    async fn read(&mut self) -> Option<()> {
+        self.unread.reserve(64 * 1024);
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
+        match read.await.unwrap_or_else(|_| panic!("no answer in time; so far: {:?}", self.unread)) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(()),
+        }
+    }
+}
+
+impl Heard {
+    pub fn tag(&self) -> u8 {
+        self.0[0]
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.0[5..]
+    }
+
+    /// Severity, SQLSTATE and message of an ErrorResponse or NoticeResponse.
+    pub fn fault(&self) -> (String, String, String) {
+        let fault = Fault::new(self.body());
+        let field = |kind| String::from_utf8_lossy(fault.field(kind).unwrap_or_default()).into_owned();
+        (field(b'V'), field(b'C'), field(b'M'))
+    }
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body()[..self.body().len().min(200)];
+        write!(f, "{}[{}] {:?}", char::from(self.tag()), self.0.len(), String::from_utf8_lossy(shown))
+    }
+}
+
+fn message(tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut octets = Vec::new();
+    wire::frame(&mut octets, tag, body);
+    octets
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+    out.push(0);
+}
+
+fn count(out: &mut Vec<u8>, length: usize) {
+    out.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+}
+
+fn values(out: &mut Vec<u8>, values: &[&[u8]]) {
+    count(out, values.len());
+    for value in values {
+        out.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(value);
+    }
+}
+
+/// Query.
+pub fn query(sql: &str) -> Vec<u8> {
+    message(tag::frontend::QUERY, |body| string(body, sql))
+}
+
+/// Parse, with no types of parameters said.
+pub fn parse(statement: &str, sql: &str) -> Vec<u8> {
+    message(tag::frontend::PARSE, |body| {
+        string(body, statement);
+        string(body, sql);
+        count(body, 0);
+    })
+}
+
+/// Bind, everything in text form.
+pub fn bind(portal: &str, statement: &str, parameters: &[&[u8]]) -> Vec<u8> {
+    message(tag::frontend::BIND, |body| {
+        string(body, portal);
+        string(body, statement);
+        count(body, 0);
+        values(body, parameters);
+        count(body, 0);
+    })
+}
+
+/// Describe: `S` for a statement, `P` for a portal.
+pub fn describe(which: u8, name: &str) -> Vec<u8> {
+    message(tag::frontend::DESCRIBE, |body| {
+        body.push(which);
+        string(body, name);
+    })
+}
+
+/// Execute: `rows` at most, all of them with 0.
+pub fn execute(portal: &str, rows: u32) -> Vec<u8> {
+    message(tag::frontend::EXECUTE, |body| {
+        string(body, portal);
+        body.extend_from_slice(&rows.to_be_bytes());
+    })
+}
+
+/// Close: `S` for a statement, `P` for a portal.
+pub fn close(which: u8, name: &str) -> Vec<u8> {
+    message(tag::frontend::CLOSE, |body| {
+        body.push(which);
+        string(body, name);
+    })
+}
+
+/// Parse, Bind, Describe and Execute of the unnamed statement.
+pub fn statement(sql: &str, parameters: &[&[u8]]) -> Vec<u8> {
+    [parse("", sql), bind("", "", parameters), describe(b'P', ""), execute("", 0)].concat()
+}
+
+/// FunctionCall, in text form.
+pub fn function_call(oid: u32, arguments: &[&[u8]]) -> Vec<u8> {
+    message(tag::frontend::FUNCTION_CALL, |body| {
+        body.extend_from_slice(&oid.to_be_bytes());
+        count(body, 0);
+        values(body, arguments);
+        count(body, 0);
+    })
+}
+
+/// CopyData.
+pub fn copy_data(data: &[u8]) -> Vec<u8> {
+    message(tag::frontend::COPY_DATA, |body| body.extend_from_slice(data))
+}
+
+/// CopyFail.
+pub fn copy_fail(reason: &str) -> Vec<u8> {
+    message(tag::frontend::COPY_FAIL, |body| string(body, reason))
+}
+
+/// Sync.
+pub fn sync() -> Vec<u8> {
+    message(tag::frontend::SYNC, |_| {})
+}
+
+/// Flush.
+pub fn flush() -> Vec<u8> {
+    message(tag::frontend::FLUSH, |_| {})
+}
+
+/// CopyDone.
+pub fn copy_done() -> Vec<u8> {
+    message(tag::frontend::COPY_DONE, |_| {})
+}
+
+/// Terminate.
+pub fn terminate() -> Vec<u8> {
+    message(tag::frontend::TERMINATE, |_| {})
+}
