@@ -7,10 +7,7 @@ use gatekeeper::{
     wire::tag,
 };
 
-use super::{
-    frames::{Frames, Heard},
-    psql,
-};
+use super::{frames::Frames, psql, raw::Message};
 
 /// A turn of a conversation.
 #[derive(Clone)]
@@ -53,7 +50,7 @@ impl Ways {
     }
 
     /// Holds it one way, and shows what was heard.
-    pub async fn hold(&self, address: SocketAddr, turns: &[Turn]) -> Vec<Heard> {
+    pub async fn hold(&self, address: SocketAddr, turns: &[Turn]) -> Vec<Message> {
         let mut client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
         let mut heard = Vec::new();
         for turn in turns {
@@ -72,8 +69,8 @@ impl Ways {
     }
 }
 
-fn forget_pid(frame: &mut Heard) {
-    if frame.tag() == tag::backend::NOTIFICATION_RESPONSE {
-        frame.0[5..9].fill(0);
+fn forget_pid(message: &mut Message) {
+    if message.tag == tag::backend::NOTIFICATION_RESPONSE {
+        message.body[..4].fill(0);
     }
 }

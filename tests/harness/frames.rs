@@ -1,32 +1,25 @@
-//! A client that says exactly the octets it is given, and shows exactly those it hears.
+//! A logged-in client that says exactly the octets it is given, and the messages it may say.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use gatekeeper::{
     handshake::{Credential, Login},
     sandbox::NativeUser,
-    wire::{self, BackendKey, Fault, ProtocolVersion, StartupMessage, backend, tag},
+    wire::{self, BackendKey, ProtocolVersion, StartupMessage, tag},
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
+
+use super::raw::{Message, Raw};
 
 /// How long an answer may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A logged-in client that speaks frames, in the clear.
 pub struct Frames {
-    pub stream: TcpStream,
+    pub raw: Raw,
     pub key: Option<BackendKey>,
     pub version: ProtocolVersion,
-    unread: Vec<u8>,
 }
-
-/// One frame as it came: tag, length and body.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Heard(pub Vec<u8>);
 
 impl Frames {
     /// Logs in to `address` as `user`; `parameters` are more of the StartupMessage's, the database among them.
@@ -46,127 +39,75 @@ impl Frames {
         for (name, value) in parameters {
             startup.set(name, *value);
         }
-        let mut frames = Self::connect(address).await;
+        let mut raw = Raw::connect(address).await;
         // No secret is at stake: any nonce will do.
         let mut login = Login::new(&startup, Credential::Password(user.password), None, [7; _]);
         loop {
             if let Some(octets) = login.poll_output() {
-                frames.send(&octets).await;
+                raw.send(&octets).await;
             }
-            frames.read().await.unwrap();
-            let taken = login.on_octets(&frames.unread).unwrap();
-            frames.unread.drain(..taken.octets);
-            if let Some(logged_in) = taken.outcome {
-                frames.key = logged_in.key;
-                frames.version = logged_in.version;
-                return frames;
+            let message = timeout(PATIENCE, raw.read()).await.expect("an answer in time");
+            let message = message.expect("the login goes on");
+            if let Some(logged_in) = login.on_octets(&message.octets()).unwrap().outcome {
+                return Self { raw, key: logged_in.key, version: logged_in.version };
             }
         }
-    }
-
-    /// Connects and says nothing.
-    pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, key: None, version: ProtocolVersion::V3_0, unread: Vec::new() }
     }
 
     /// Says `octets`.
     pub async fn send(&mut self, octets: &[u8]) {
-        timeout(PATIENCE, self.stream.write_all(octets)).await.expect("taken in time").unwrap();
+        timeout(PATIENCE, self.raw.send(octets)).await.expect("taken in time");
     }
 
-    /// The next frame; `None` at the end of the connection, which may come abruptly.
-    pub async fn hear(&mut self) -> Option<Heard> {
-        loop {
-            if let Some(length) = self.unread.get(1..5) {
-                let total = 1 + usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap();
-                if self.unread.len() >= total {
-                    let rest = self.unread.split_off(total);
-                    return Some(Heard(std::mem::replace(&mut self.unread, rest)));
-                }
-                self.unread.reserve(total - self.unread.len());
-            }
-            self.read().await?;
-        }
+    /// The next message; `None` at the end of the connection, which may come abruptly.
+    pub async fn hear(&mut self) -> Option<Message> {
+        timeout(PATIENCE, self.raw.read()).await.expect("an answer in time")
     }
 
-    /// All frames up to one with this tag, and that one.
+    /// All messages up to one with this tag, and that one.
     ///
     /// # Panics
     /// When the connection ends before.
-    pub async fn hear_until(&mut self, tag: u8) -> Vec<Heard> {
+    pub async fn hear_until(&mut self, tag: u8) -> Vec<Message> {
         let mut heard = Vec::new();
-        while heard.last().is_none_or(|frame: &Heard| frame.tag() != tag) {
+        while heard.last().is_none_or(|message: &Message| message.tag != tag) {
             match self.hear().await {
-                Some(frame) => heard.push(frame),
+                Some(message) => heard.push(message),
                 None => panic!("the connection ended without {:?}, after {heard:?}", char::from(tag)),
             }
         }
         heard
     }
 
-    /// All frames up to the end of the connection.
-    pub async fn hear_out(&mut self) -> Vec<Heard> {
+    /// All messages up to the end of the connection.
+    pub async fn hear_out(&mut self) -> Vec<Message> {
         let mut heard = Vec::new();
-        while let Some(frame) = self.hear().await {
-            heard.push(frame);
+        while let Some(message) = self.hear().await {
+            heard.push(message);
         }
         heard
     }
 
-    /// Runs `sql` and answers with the first column of its last row, or with the error.
+    /// Runs `sql` and answers with the first column of its last row, or with the SQLSTATE of its error.
     pub async fn ask(&mut self, sql: &str) -> Result<String, String> {
         self.send(&query(sql)).await;
         let heard = self.hear_until(tag::backend::READY_FOR_QUERY).await;
-        if let Some(error) = heard.iter().find(|frame| frame.tag() == tag::backend::ERROR_RESPONSE) {
-            return Err(format!("{error:?}"));
+        if let Some(error) = heard.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE) {
+            return Err(error.field(b'C'));
         }
-        let row = heard.iter().rfind(|frame| frame.tag() == tag::backend::DATA_ROW);
-        Ok(row.map(|row| String::from_utf8_lossy(&row.body()[6..]).into_owned()).unwrap_or_default())
-    }
-
-    /// Has the statement of the session with this key cancelled at `address`; returns when the connection is closed.
-    pub async fn cancel(address: SocketAddr, key: &BackendKey) {
-        let mut request = Vec::new();
-        key.write_cancel_request(&mut request);
-        let mut canceller = Self::connect(address).await;
-        canceller.send(&request).await;
-        assert_eq!(canceller.hear_out().await, [], "a cancel request has no answer");
-    }
-
-    async fn read(&mut self) -> Option<()> {
-        self.unread.reserve(64 * 1024);
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
-        match read.await.unwrap_or_else(|_| panic!("no answer in time; so far: {:?}", self.unread)) {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(()),
-        }
+        let row = heard.iter().rfind(|message| message.tag == tag::backend::DATA_ROW);
+        Ok(row.map(|row| String::from_utf8_lossy(&row.body[6..]).into_owned()).unwrap_or_default())
     }
 }
 
-impl Heard {
-    pub fn tag(&self) -> u8 {
-        self.0[0]
-    }
-
-    pub fn body(&self) -> &[u8] {
-        &self.0[5..]
-    }
-
-    /// Severity, SQLSTATE and message of an ErrorResponse or NoticeResponse.
-    pub fn fault(&self) -> (String, String, String) {
-        let fault = Fault::new(self.body());
-        let field = |kind| String::from_utf8_lossy(fault.field(kind).unwrap_or_default()).into_owned();
-        (field(b'V'), field(b'C'), field(b'M'))
-    }
-}
-
-impl fmt::Debug for Heard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.body()[..self.body().len().min(200)];
-        write!(f, "{}[{}] {:?}", char::from(self.tag()), self.0.len(), String::from_utf8_lossy(shown))
-    }
+/// Has the statement of the session with this key cancelled at `address`; returns when the connection is closed.
+pub async fn cancel(address: SocketAddr, key: &BackendKey) {
+    let mut request = Vec::new();
+    key.write_cancel_request(&mut request);
+    let mut raw = Raw::connect(address).await;
+    raw.send(&request).await;
+    let answer = timeout(PATIENCE, raw.read()).await.expect("closed in time");
+    assert_eq!(answer, None, "a cancel request has no answer");
 }
 
 fn message(tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

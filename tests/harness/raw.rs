@@ -1,6 +1,6 @@
 //! A client that speaks the protocol octet by octet, for what drivers do not show.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use gatekeeper::wire::{self, Frame, ProtocolVersion, Speaker, StartupMessage, tag};
 use tokio::{
@@ -15,11 +15,14 @@ pub struct Raw<S = TcpStream> {
 }
 
 /// One message of the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub tag: u8,
     pub body: Vec<u8>,
 }
+
+/// Octets read in one go, at least.
+const CHUNK: usize = 16 * 1024;
 
 impl Raw {
     /// Connects in the clear.
@@ -66,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
                 self.unread.drain(..length);
                 return Some(message);
             }
+            self.unread.reserve(CHUNK);
             // A close without TLS's goodbye is one, too.
             match self.stream.read_buf(&mut self.unread).await {
                 Ok(0) | Err(_) => return None,
@@ -89,9 +93,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 }
 
 impl Message {
+    /// The whole of it, as it came.
+    pub fn octets(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        wire::frame(&mut octets, self.tag, |to| to.extend_from_slice(&self.body));
+        octets
+    }
+
     /// The field of an ErrorResponse that `kind` stands for: `C` the SQLSTATE, `M` the message, `H` the hint.
     pub fn field(&self, kind: u8) -> String {
         let field = self.body.split(|octet| *octet == 0).find(|field| field.first() == Some(&kind));
         field.map(|field| String::from_utf8_lossy(&field[1..]).into_owned()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
+        write!(f, "{}[{}] {shown:?}", char::from(self.tag), self.body.len())
     }
 }

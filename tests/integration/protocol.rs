@@ -268,9 +268,9 @@ async fn a_client_that_talks_nonsense_is_told_so_and_no_other() {
     ] {
         let turns = [ask(query("SELECT 1")).to_vec(), vec![Turn::Say(nonsense), Turn::HearOut]].concat();
         let heard = ways.hold(ways.through, &turns).await;
-        let (severity, state, _) = heard.last().unwrap().fault();
+        let told = heard.last().unwrap();
         // PostgreSQL says so of tags, and keeps what it thinks of lengths to its log.
-        assert_eq!((severity.as_str(), state.as_str()), ("FATAL", "08P01"), "{what}");
+        assert_eq!((told.field(b'V').as_str(), told.field(b'C').as_str()), ("FATAL", "08P01"), "{what}");
     }
     // A body that makes no sense is the server's to judge.
     ways.agree("a Bind cut short", &ask([b"B\0\0\0\x06\0\0".to_vec(), sync()].concat())).await;
