@@ -36,6 +36,8 @@ pub struct ServerTls {
 
 struct Shared {
     settings: ListenerTls,
+    /// The protocol to agree upon with clients that offer any.
+    alpn: &'static [u8],
     loaded: Live<Loaded>,
     publisher: Mutex<Publisher<Loaded>>,
 }
@@ -48,6 +50,11 @@ struct Loaded {
     certificates: Vec<CertificateFacts>,
 }
 
+/// HTTP/1.1's name in ALPN.
+///
+/// <https://www.rfc-editor.org/rfc/rfc7301#section-6>
+const HTTP: &[u8] = b"http/1.1";
+
 // === impl ServerTls ===
 
 impl ServerTls {
@@ -56,8 +63,20 @@ impl ServerTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn new(settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files(settings))?)?);
-        let shared = Shared { settings: settings.clone(), loaded, publisher: Mutex::new(publisher) };
+        Self::speaking(PROTOCOL, settings)
+    }
+
+    /// As [`ServerTls::new`], for clients that speak HTTP/1.1 inside.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn https(settings: &ListenerTls) -> Result<Self, TlsFileError> {
+        Self::speaking(HTTP, settings)
+    }
+
+    fn speaking(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
+        let (publisher, loaded) = live(Loaded::read(alpn, settings, &PemFiles::read(&files(settings))?)?);
+        let shared = Shared { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -75,13 +94,28 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`]; with direct TLS also when the client did not offer ALPN `postgresql`, as PostgreSQL has it.
     pub async fn accept(&self, tcp: TcpStream, negotiation: Negotiation) -> Result<Stream, TlsError> {
+        let side = self.handshake(tcp).await?;
+        if negotiation == Negotiation::Direct && side.tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
+            return Err(TlsError::NoAlpn);
+        }
+        Ok(Stream::Server(side))
+    }
+
+    /// As [`ServerTls::accept`], for a client that speaks HTTP inside: TLS comes first, and ALPN may be missing.
+    ///
+    /// Cancel safe in that the connection is closed.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub async fn accept_http(&self, tcp: TcpStream) -> Result<Stream, TlsError> {
+        self.handshake(tcp).await.map(Stream::Server)
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<Box<ServerSide>, TlsError> {
         let loaded = self.shared.loaded.load();
         let acceptor = TlsAcceptor::from(Arc::clone(&loaded.config));
         let tls = acceptor.accept(tcp).await.map_err(TlsError::from_io)?;
-        if negotiation == Negotiation::Direct && tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
-            return Err(TlsError::NoAlpn);
-        }
-        Ok(Stream::Server(Box::new(ServerSide { tls, end_point: loaded.end_point.clone() })))
+        Ok(Box::new(ServerSide { tls, end_point: loaded.end_point.clone() }))
     }
 
     /// Reads the files again, and swaps them in for new handshakes if they are good.
@@ -113,7 +147,7 @@ impl Shared {
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
-        publisher.publish(Loaded::read(&self.settings, &files)?);
+        publisher.publish(Loaded::read(self.alpn, &self.settings, &files)?);
         Ok(Reload::Swapped)
     }
 }
@@ -135,7 +169,7 @@ impl Reloadable for Shared {
 // === impl Loaded ===
 
 impl Loaded {
-    fn read(settings: &ListenerTls, files: &PemFiles) -> Result<Self, TlsFileError> {
+    fn read(alpn: &'static [u8], settings: &ListenerTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_clients();
         let identity = files.identity(&settings.identity, &provider)?;
         let leaf = identity.cert.first().cloned();
@@ -163,7 +197,7 @@ impl Loaded {
             builder.with_client_cert_verifier(verifier)
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         // Tickets keep resumption free of memory here; libpq does not resume, other drivers do, one session at a time.
         config.ticketer = Ticketer::new().map_err(TlsFileError::Settings)?;
         config.send_tls13_tickets = 1;
