@@ -224,6 +224,8 @@ catalog! {
         "Audit records that may wait.";
     AUDIT_WRITE_SUCCESS = GAUGE, "gatekeeper_audit_write_success_timestamp_seconds", [],
         "When audit records were last written.";
+    ADMIN_REQUESTS = COUNTER, "gatekeeper_admin_requests_total", [Outcome],
+        "Requests to the admin API, by outcome; those without a valid key are denied.";
     PANICS = COUNTER, "gatekeeper_panics_total", [],
         "Panics: bugs, each of which ended one task.";
     PROCESS_CPU = COUNTER, "process_cpu_seconds_total", [],

@@ -54,6 +54,18 @@ words! {
 }
 
 words! {
+    /// How a request to the admin API ended.
+    AdminOutcome {
+        /// It was answered.
+        Ok = "ok",
+        /// It needs a key, and showed none or a wrong one.
+        Denied = "denied",
+        /// Any other answer that is an error, not being ready included.
+        Error = "error",
+    }
+}
+
+words! {
     /// Where octets go.
     Direction {
         /// From the client to the endpoint.

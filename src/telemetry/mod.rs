@@ -14,8 +14,8 @@ mod settings;
 
 pub use logging::{LogError, start_log};
 pub use record::{
-    AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics, PathMetrics,
-    ProgramMetrics, TopologyMetrics,
+    AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics,
+    PathMetrics, ProgramMetrics, TopologyMetrics,
 };
 pub use registry::{Counter, Gauge, Histogram, Level};
 pub use settings::{LogFormat, LogSettings};

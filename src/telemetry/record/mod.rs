@@ -24,7 +24,7 @@ use crate::{names::ListenerName, topology::Endpoint};
 pub use endpoint::{BackendPresence, EndpointMetrics};
 pub use listener::{ClientPresence, ListenerMetrics};
 pub use path::PathMetrics;
-pub use program::{AuditMetrics, ProgramMetrics, TopologyMetrics};
+pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
 
 /// All the numbers of one process, and the maker of the handles that write them. Clones share the numbers.
 ///
@@ -78,6 +78,12 @@ impl Metrics {
     #[must_use]
     pub fn program(&self) -> ProgramMetrics {
         ProgramMetrics::new(&self.scope())
+    }
+
+    /// The handles of the admin API.
+    #[must_use]
+    pub fn admin(&self) -> AdminMetrics {
+        AdminMetrics::new(&self.scope())
     }
 
     /// The handles of the audit log.

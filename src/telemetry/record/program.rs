@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::{Each, Scope, timestamp};
 use crate::telemetry::{
     catalog::{self, Label},
-    labels::{ChangeKind, Outcome},
+    labels::{AdminOutcome, ChangeKind, Outcome},
     registry::{Counter, Gauge, Level},
 };
 
@@ -22,6 +22,11 @@ pub struct ProgramMetrics {
     reload_success: Gauge,
     files: Each<Outcome, Counter>,
     panics: Counter,
+}
+
+/// The handles of the admin API.
+pub struct AdminMetrics {
+    requests: Each<AdminOutcome, Counter>,
 }
 
 /// The handles of the audit log.
@@ -107,6 +112,19 @@ impl ProgramMetrics {
                 "panic: this is a bug in Gatekeeper"
             );
         }));
+    }
+}
+
+// === impl AdminMetrics ===
+
+impl AdminMetrics {
+    pub(super) fn new(scope: &Scope<'_>) -> Self {
+        Self { requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)) }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, outcome: AdminOutcome) {
+        self.requests.of(outcome).increment();
     }
 }
 

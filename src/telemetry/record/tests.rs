@@ -33,6 +33,7 @@ fn what_is_shown_is_what_the_catalogue_lists() {
         metrics.endpoint(&endpoint()),
         metrics.topology(),
         metrics.program(),
+        metrics.admin(),
         metrics.audit(),
     );
     let page = metrics.render();
