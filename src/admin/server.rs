@@ -1,40 +1,25 @@
 //! Serves the admin API on a socket of its own.
 
 use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
 };
 
-use axum::{Router, extract::State, routing::get};
+use axum::Router;
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-use super::{AdminSettings, Control};
+use super::{AdminSettings, Api, connection, context::Context, router::router};
 use crate::{
     files::Files,
-    frontend::{ListenerContext, World},
-    live::Live,
     tasks::Tasks,
-    telemetry::Metrics,
+    tls::{ServerTls, TlsFileError},
 };
-
-/// What the admin API shows and does.
-#[derive(Clone)]
-pub struct Api {
-    /// What sessions know too.
-    pub world: Arc<World>,
-    /// The listeners as they are configured now.
-    pub listeners: Live<Vec<Live<ListenerContext>>>,
-    /// Reload and stop.
-    pub control: Control,
-    /// The numbers.
-    pub metrics: Metrics,
-}
 
 /// The admin API at work.
 pub struct Server {
-    draining: Arc<AtomicBool>,
+    context: Arc<Context>,
 }
 
 /// Why the admin API cannot be served.
@@ -42,36 +27,78 @@ pub struct Server {
 pub enum AdminError {
     /// Its address.
     #[error("listening on {0}")]
-    Bind(std::net::SocketAddr, #[source] io::Error),
+    Bind(SocketAddr, #[source] io::Error),
+    /// Its certificate or key.
+    #[error("TLS of the admin API")]
+    Tls(#[source] TlsFileError),
 }
 
+/// Connections at one time; more are closed as they come.
+const CONNECTIONS: usize = 128;
+/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+// === impl Server ===
+
 impl Server {
-    /// Binds and serves, as tasks of `tasks`.
+    /// Binds and serves, as tasks of `tasks`; `files` looks after the certificate.
     ///
     /// # Errors
     /// [`AdminError`]
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn start(
         settings: &AdminSettings,
         api: Api,
-        _files: &Files,
+        files: &Files,
         tasks: &Tasks,
     ) -> Result<Self, AdminError> {
-        let bound = |error| AdminError::Bind(settings.bind, error);
-        let socket = std::net::TcpListener::bind(settings.bind).map_err(bound)?;
-        socket.set_nonblocking(true).map_err(bound)?;
-        let socket = tokio::net::TcpListener::from_std(socket).map_err(bound)?;
-        let router = Router::new()
-            .route("/livez", get(async || "ok"))
-            .route("/metrics", get(async |State(api): State<Api>| api.metrics.render()))
-            .with_state(api);
-        tasks.spawn("admin", async move {
-            axum::serve(socket, router).await.ok();
-        });
-        Ok(Self { draining: Arc::default() })
+        let tls = settings.tls.as_ref().map(ServerTls::https).transpose().map_err(AdminError::Tls)?;
+        if let Some(tls) = &tls {
+            tls.watch(files);
+        }
+        let socket = bind(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
+        let context = Arc::new(Context::new(settings, api));
+        tasks.spawn("admin", accept(socket, tls, router(Arc::clone(&context))));
+        Ok(Self { context })
     }
 
-    /// From now on the program is not ready.
+    /// From now on the program is not ready. Everything else is answered until the end.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.context.drain();
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// Accepts for ever. A failing `accept()` backs off and never ends it.
+async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
+    let connections = Tasks::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        match socket.accept().await {
+            Ok((tcp, from)) => {
+                let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                    tracing::warn!(client = %from, "too many connections to the admin API");
+                    continue;
+                };
+                let serve = connection::serve(tcp, from, tls.clone(), router.clone());
+                connections.spawn("admin connection", async move {
+                    serve.await;
+                    drop(place);
+                });
+            }
+            // The client left the queue before its turn: nothing is wrong with us.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "the admin API cannot accept; trying again");
+                sleep(BACK_OFF).await;
+            }
+        }
     }
 }

@@ -1,0 +1,67 @@
+//! One connection to the admin API: plain or TLS, HTTP/1.1 inside, all of it limited.
+
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, extract::Request};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tower::ServiceExt;
+
+use super::access::Client;
+use crate::{
+    blame::Chain,
+    tls::{ServerTls, Stream},
+};
+
+/// For a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For a request's head, counted from the end of the answer before: idle connections end, too.
+const HEAD: Duration = Duration::from_secs(30);
+/// Octets of a request's head. No route reads a body.
+const HEAD_OCTETS: usize = 16 << 10;
+/// Headers of a request.
+const HEADERS: usize = 64;
+/// How long a connection lives; then it ends behind the answer under way.
+const LIFE: Duration = Duration::from_secs(600);
+/// For that last answer.
+const LAST: Duration = Duration::from_secs(60);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
+    // Answers are written whole; without this the end of a large one waits for an acknowledgement.
+    tcp.set_nodelay(true).ok();
+    let stream = match tls {
+        None => Stream::from(tcp),
+        Some(tls) => match timeout(HANDSHAKE, tls.accept_http(tcp)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return tracing::debug!(client = %from, error = %Chain(&error), "no TLS with a client of the admin API");
+            }
+            Err(_elapsed) => return,
+        },
+    };
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(Client(from));
+        request
+    });
+    let mut http = Builder::new(TokioExecutor::new()).http1_only();
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_OCTETS)
+        .max_headers(HEADERS);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    tokio::select! {
+        // Whatever went wrong, the client knows, or is gone.
+        _ = connection.as_mut() => return,
+        () = sleep(LIFE) => connection.as_mut().graceful_shutdown(),
+    }
+    timeout(LAST, connection).await.ok();
+}

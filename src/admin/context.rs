@@ -1,0 +1,67 @@
+//! What every request may use.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use jiff::Timestamp;
+
+use super::{AdminSettings, Control, access::Access};
+use crate::{
+    frontend::{ListenerContext, World},
+    live::Live,
+    telemetry::{AdminMetrics, Metrics},
+};
+
+/// What the admin API shows and does.
+#[derive(Clone)]
+pub struct Api {
+    /// What sessions know too.
+    pub world: Arc<World>,
+    /// The listeners as they are configured now.
+    pub listeners: Live<Vec<Live<ListenerContext>>>,
+    /// Reload and stop.
+    pub control: Control,
+    /// The numbers.
+    pub metrics: Metrics,
+}
+
+/// What every request may use.
+pub(super) struct Context {
+    pub(super) api: Api,
+    pub(super) access: Access,
+    /// The API's own numbers.
+    pub(super) metrics: AdminMetrics,
+    pub(super) started: Timestamp,
+    draining: AtomicBool,
+}
+
+// === impl Context ===
+
+impl Context {
+    pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
+        Self {
+            access: Access::new(settings),
+            metrics: api.metrics.admin(),
+            started: Timestamp::now(),
+            draining: AtomicBool::new(false),
+            api,
+        }
+    }
+
+    /// The listeners as they are now, by name.
+    pub(super) fn listeners(&self) -> Vec<Arc<ListenerContext>> {
+        let mut listeners: Vec<_> = self.api.listeners.load().iter().map(Live::load).collect();
+        listeners.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+        listeners
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,91 @@
+//! What a caller is told when it does not get what it asked for.
+
+use axum::{
+    BoxError, Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// Every error looks like this.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: ErrorFacts,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorFacts {
+    /// A word for programs; it does not change.
+    code: &'static str,
+    /// A sentence for people; it may change.
+    message: String,
+    /// Every single mistake, where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let error = ErrorFacts { code, message: message.into(), details: Vec::new() };
+        Self { status, body: ErrorBody { error } }
+    }
+
+    pub(super) fn with_details(mut self, details: Vec<String>) -> Self {
+        self.body.error.details = details;
+        self
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn draining() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the program is ending")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1: a 401 says how to do better.
+            let challenge = header::HeaderValue::from_static("Bearer realm=\"gatekeeper\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// A path that nobody knows.
+pub(super) async fn no_such_path() -> Problem {
+    Problem::not_found("there is no such path: GET /openapi.json lists them all")
+}
+
+/// A path that is there, for another method.
+pub(super) async fn no_such_method() -> Problem {
+    let message = "this path takes another method: GET /openapi.json lists them all";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// What tower's limits said.
+pub(super) async fn limited(error: BoxError) -> Problem {
+    if error.is::<tower::timeout::error::Elapsed>() {
+        let message = "this takes longer than a request may; it may be done all the same";
+        return Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message);
+    }
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many requests at one time: try again")
+}

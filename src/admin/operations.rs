@@ -1,0 +1,39 @@
+//! What an operator can have done.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+
+use super::{
+    ReloadFailure, ReloadReport,
+    context::Context,
+    error::{ErrorBody, Problem},
+};
+
+/// Reads the configuration and all files again, checks them, and puts them to use; a mistake changes nothing.
+#[utoipa::path(post, path = "/v1/reload", tag = "operations", security(("key" = [])), responses(
+    (status = 200, description = "It is in use; the body says what changed.", body = ReloadReport),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+    (status = 409, description = "It is sound and cannot be put to use; `details` says why, a line each.", body = ErrorBody),
+    (status = 422, description = "It has mistakes; `details` lists them all.", body = ErrorBody),
+    (status = 503, description = "The program is ending.", body = ErrorBody),
+    (status = 504, description = "It takes long; it goes on.", body = ErrorBody),
+))]
+pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<ReloadReport>, Problem> {
+    // While it ends, the program hears nothing any more.
+    if context.is_draining() {
+        return Err(Problem::draining());
+    }
+    context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
+}
+
+impl From<ReloadFailure> for Problem {
+    fn from(failure: ReloadFailure) -> Self {
+        let (status, code) = match failure {
+            ReloadFailure::Config(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration"),
+            ReloadFailure::Unusable(_) => (StatusCode::CONFLICT, "unusable_configuration"),
+            ReloadFailure::Ending => return Self::draining(),
+        };
+        Self::new(status, code, format!("{failure}; nothing changed")).with_details(failure.details())
+    }
+}

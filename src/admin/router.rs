@@ -1,0 +1,83 @@
+//! Every path, what answers it, and what it may cost.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    error_handling::HandleErrorLayer,
+    middleware,
+    routing::{MethodRouter, delete, get, post},
+};
+use tower::{
+    ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer, timeout::TimeoutLayer,
+};
+
+use super::{
+    access::guard,
+    context::Context,
+    error::{limited, no_such_method, no_such_path},
+    health, info, metrics, openapi, operations, sessions, topology,
+};
+
+/// One path and method.
+pub(super) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "compared with the description of the API"))]
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    cost: Cost,
+    handler: MethodRouter<Arc<Context>>,
+}
+
+/// What a request costs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// Next to nothing: it is answered whatever else goes on.
+    Nothing,
+    /// Processor time of the control threads, which accept clients and probe endpoints besides.
+    Work,
+    /// Waiting.
+    Patience,
+}
+
+/// Requests at one time, those that only ask for health aside; more are told to try again.
+const REQUESTS: usize = 32;
+/// For an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Every path and method.
+pub(super) fn routes() -> Vec<Route> {
+    let route = |method, path, cost, handler| Route { method, path, cost, handler };
+    vec![
+        route("get", "/livez", Cost::Nothing, get(health::livez)),
+        route("get", "/readyz", Cost::Nothing, get(health::readyz)),
+        route("get", "/metrics", Cost::Work, get(metrics::metrics)),
+        route("get", "/v1/topology", Cost::Work, get(topology::topology)),
+        route("get", "/v1/sessions", Cost::Work, get(sessions::list)),
+        route("delete", "/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
+        route("post", "/v1/reload", Cost::Patience, post(operations::reload)),
+        route("get", "/v1/info", Cost::Work, get(info::info)),
+        route("get", "/openapi.json", Cost::Work, get(openapi::openapi)),
+    ]
+}
+
+/// All of them, behind the guard.
+pub(super) fn router(context: Arc<Context>) -> Router {
+    let with = |cost| {
+        let chosen = routes().into_iter().filter(move |route| route.cost == cost);
+        chosen.fold(Router::new(), |router, route| router.route(route.path, route.handler))
+    };
+    // One answer is made at a time, however many are wanted: in between, the threads turn to their other tasks.
+    let work = with(Cost::Work).layer(GlobalConcurrencyLimitLayer::new(1));
+    let limits = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(limited))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS))
+        .layer(TimeoutLayer::new(TIMEOUT));
+    work.merge(with(Cost::Patience))
+        .layer(limits)
+        .merge(with(Cost::Nothing))
+        .method_not_allowed_fallback(no_such_method)
+        .fallback(no_such_path)
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), guard))
+        .with_state(context)
+}

@@ -1,0 +1,165 @@
+//! The sessions that are logged in: to list them, and to end one.
+
+#![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    context::Context,
+    error::{ErrorBody, Problem},
+    moment::{Clock, Moment},
+};
+use crate::{
+    frontend::{Order, SessionEntry},
+    wire::BackendKey,
+};
+
+/// Which sessions are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Those of this listener.
+    listener: Option<String>,
+    /// Those on this endpoint.
+    endpoint: Option<String>,
+    /// Those with a greater `id`: the last one of the page before.
+    after: Option<u64>,
+    /// So many at most: 1000 when absent, and never more than 10 000.
+    limit: Option<usize>,
+}
+
+/// A page of sessions, the oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page {
+    /// How many match, those behind the end of this page included.
+    total: usize,
+    sessions: Vec<SessionView>,
+}
+
+/// A client that is logged in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionView {
+    /// Unique while the process lives; the audit log's `session.id`.
+    id: u64,
+    listener: String,
+    /// The client's address; absent on a Unix-domain socket.
+    client: Option<String>,
+    /// The TLS version of the client's connection; absent in plaintext.
+    tls: Option<&'static str>,
+    /// Whom the client has proved to be.
+    user: Option<String>,
+    /// Whom its statements run as.
+    database_user: Option<String>,
+    database: Option<String>,
+    /// The client's `application_name` at its login.
+    application: Option<String>,
+    /// How it proved who it is: `passthrough`, `scram`, `trust`.
+    method: Option<&'static str>,
+    endpoint: String,
+    /// The endpoint's declared role.
+    backend_role: &'static str,
+    /// The server's process.
+    backend_pid: Option<i32>,
+    /// The address that the server was reached at.
+    server: Option<String>,
+    /// Why that endpoint: a word of a closed set.
+    reason: &'static str,
+    /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
+    state: &'static str,
+    /// Statements begun so far.
+    statements: u64,
+    /// Since when it is logged in.
+    started: Moment,
+}
+
+/// Sessions in a page, unless somebody wants more.
+const PAGE: usize = 1000;
+/// Sessions in a page at most: some megabytes, and some milliseconds of a control thread.
+const LARGEST_PAGE: usize = 10_000;
+
+/// The sessions that are logged in.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Which), security(("key" = [])), responses(
+    (status = 200, description = "A page of them.", body = Page),
+    (status = 400, description = "The query makes no sense.", body = ErrorBody),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+))]
+pub(super) async fn list(
+    State(context): State<Arc<Context>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let mut entries = context.api.world.sessions.list();
+    entries.retain(|entry| which.wants(entry));
+    entries.sort_unstable_by_key(|entry| entry.id);
+    let clock = Clock::now();
+    let limit = which.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
+    let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
+    Ok(Json(Page { total: entries.len(), sessions }))
+}
+
+/// Ends a session at once; its client is told that an operator did.
+#[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", security(("key" = [])),
+    params(("id" = u64, Path, description = "The session's `id`.")),
+    responses(
+        (status = 202, description = "It is told to end; the body shows it as it was.", body = SessionView),
+        (status = 401, description = "No valid key was shown.", body = ErrorBody),
+        (status = 404, description = "There is no such session, or no more.", body = ErrorBody),
+    ))]
+pub(super) async fn kill(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<SessionView>), Problem> {
+    let entry = id.parse().ok().and_then(|id| context.api.world.sessions.get(id));
+    let entry = entry.ok_or_else(|| Problem::not_found("there is no such session"))?;
+    let view = SessionView::new(&entry, Clock::now());
+    entry.order(Order::Kill);
+    tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+// === impl Which ===
+
+impl Which {
+    fn wants(&self, entry: &SessionEntry) -> bool {
+        self.listener.as_deref().is_none_or(|name| entry.facts.listener.as_str() == name)
+            && self.endpoint.as_deref().is_none_or(|name| entry.endpoint.name().as_str() == name)
+            && self.after.is_none_or(|after| entry.id > after)
+    }
+}
+
+// === impl SessionView ===
+
+impl SessionView {
+    fn new(entry: &SessionEntry, clock: Clock) -> Self {
+        let facts = &entry.facts;
+        let activity = entry.activity();
+        let text = |name: &dyn ToString| name.to_string();
+        Self {
+            id: entry.id,
+            listener: text(&facts.listener),
+            client: facts.client.as_ref().map(|address| text(address)),
+            tls: facts.tls,
+            user: facts.user.as_ref().map(|user| text(user)),
+            database_user: facts.database_user.as_ref().map(|user| text(user)),
+            database: facts.database.as_ref().map(|database| text(database)),
+            application: facts.application.as_ref().map(|name| text(name)),
+            method: facts.method,
+            endpoint: text(entry.endpoint.name()),
+            backend_role: entry.endpoint.endpoint().role.as_str(),
+            backend_pid: entry.server_key.as_ref().map(BackendKey::pid),
+            server: entry.peer.as_ref().map(|address| text(address)),
+            reason: entry.reason.as_str(),
+            state: activity.as_str(),
+            statements: activity.begun,
+            started: clock.since(entry.started),
+        }
+    }
+}
