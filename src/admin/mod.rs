@@ -20,6 +20,8 @@ mod router;
 mod server;
 mod sessions;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 pub use context::Api;

@@ -1,6 +1,6 @@
 //! Moments as they are shown: on the wall clock, and how far from now.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -48,6 +48,10 @@ impl Clock {
     /// A moment of the clock that is shown.
     pub(super) fn since_time(self, time: Timestamp) -> Moment {
         Moment { at: show(time), age_seconds: seconds(self.time.duration_since(time).as_secs_f64().max(0.0)) }
+    }
+    /// As [`Clock::since_time`].
+    pub(super) fn since_system(self, time: SystemTime) -> Moment {
+        self.since_time(Timestamp::try_from(time).unwrap_or(Timestamp::MIN))
     }
 
     pub(super) fn until(self, time: Timestamp) -> Expiry {

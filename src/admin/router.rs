@@ -19,10 +19,8 @@ use super::{
     health, info, metrics, openapi, operations, sessions, topology,
 };
 
-/// One path and method.
+/// One path, what it costs and what answers it.
 pub(super) struct Route {
-    #[cfg_attr(not(test), expect(dead_code, reason = "compared with the description of the API"))]
-    pub(super) method: &'static str,
     pub(super) path: &'static str,
     cost: Cost,
     handler: MethodRouter<Arc<Context>>,
@@ -44,19 +42,19 @@ const REQUESTS: usize = 32;
 /// For an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Every path and method.
+/// Every path, once for each method.
 pub(super) fn routes() -> Vec<Route> {
-    let route = |method, path, cost, handler| Route { method, path, cost, handler };
+    let route = |path, cost, handler| Route { path, cost, handler };
     vec![
-        route("get", "/livez", Cost::Nothing, get(health::livez)),
-        route("get", "/readyz", Cost::Nothing, get(health::readyz)),
-        route("get", "/metrics", Cost::Work, get(metrics::metrics)),
-        route("get", "/v1/topology", Cost::Work, get(topology::topology)),
-        route("get", "/v1/sessions", Cost::Work, get(sessions::list)),
-        route("delete", "/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
-        route("post", "/v1/reload", Cost::Patience, post(operations::reload)),
-        route("get", "/v1/info", Cost::Work, get(info::info)),
-        route("get", "/openapi.json", Cost::Work, get(openapi::openapi)),
+        route("/livez", Cost::Nothing, get(health::livez)),
+        route("/readyz", Cost::Nothing, get(health::readyz)),
+        route("/metrics", Cost::Work, get(metrics::metrics)),
+        route("/v1/topology", Cost::Work, get(topology::topology)),
+        route("/v1/sessions", Cost::Work, get(sessions::list)),
+        route("/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
+        route("/v1/reload", Cost::Patience, post(operations::reload)),
+        route("/v1/info", Cost::Work, get(info::info)),
+        route("/openapi.json", Cost::Work, get(openapi::openapi)),
     ]
 }
 

@@ -159,7 +159,7 @@ impl SessionView {
             reason: entry.reason.as_str(),
             state: activity.as_str(),
             statements: activity.begun,
-            started: clock.since(entry.started),
+            started: clock.since_system(entry.started_at),
         }
     }
 }

@@ -1,0 +1,63 @@
+use std::collections::BTreeSet;
+
+use super::desk::{Desk, WELL};
+use crate::admin::router::routes;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+#[tokio::test]
+async fn the_description_and_the_paths_agree() {
+    let mut desk = Desk::new(WELL);
+    let description = desk.get("/openapi.json").await.json();
+    let documented = description["paths"].as_object().unwrap();
+    let names: BTreeSet<_> = documented.keys().map(String::as_str).collect();
+    assert_eq!(names, routes().iter().map(|route| route.path).collect());
+    let _session = desk.session("app", "primary");
+    // Nobody hears a reload: that it was begun is answer enough.
+    desk.commands.close();
+    for (path, methods) in documented {
+        for method in METHODS {
+            let answer = desk.ask(&method.to_uppercase(), &path.replace("{id}", "1"), &[]).await;
+            match methods.get(method) {
+                Some(operation) => {
+                    let status = answer.status.as_str().to_owned();
+                    assert!(
+                        operation["responses"].get(&status).is_some(),
+                        "{method} {path} answered {status}"
+                    );
+                }
+                None => assert_eq!(answer.code(), "method_not_allowed", "{method} {path}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn everything_under_a_version_says_that_it_needs_the_key() {
+    let description = Desk::new(WELL).get("/openapi.json").await.json();
+    assert_eq!(description["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let needed = operation["responses"].get("401").is_some();
+            assert_eq!(needed, path.starts_with("/v1/"), "{method} {path}");
+            assert!(
+                operation["summary"].is_string() || operation["description"].is_string(),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let answer = Desk::new(WELL).get("/metrics").await;
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(answer.text.contains("\n# TYPE gatekeeper_admin_requests_total counter\n"));
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_an_error_like_any_other() {
+    let answer = Desk::new(WELL).get("/v2/topology").await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"));
+    assert_eq!(answer.headers["content-type"], "application/json");
+}

@@ -1,0 +1,275 @@
+//! An admin API in front of a world that a test describes.
+
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+use crate::{
+    admin::{AdminSettings, Api, Command, access::Client, context::Context, control, router::router},
+    audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, record},
+    backend::{EndpointHandle, EndpointSettings},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    frontend::{
+        Auth, Bind, Endpoints, ListenerContext, ListenerLimits, ListenerSettings, Registered, SessionEntry,
+        Sessions, World,
+    },
+    live::{Live, Publisher, live},
+    names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
+    probe::{Probe, ProbeSettings},
+    route::{Reason, RoutePolicy, WhenNoReader},
+    tasks::Tasks,
+    telemetry::Metrics,
+    tls::{EndpointTls, Negotiation, TlsMode},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
+    wire::BackendKey,
+};
+
+/// The key of every desk that has one.
+pub(super) const KEY: &str = "correct-horse-battery-staple";
+/// A secret that is configured and must never be shown.
+pub(super) const PASSWORD: &str = "s3cr3t-of-the-endpoint";
+
+/// Where requests come from.
+pub(super) const CLIENT: &str = "192.0.2.7:4711";
+
+/// An admin API in front of a world.
+pub(super) struct Desk {
+    pub(super) router: Router,
+    pub(super) context: Arc<Context>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    snapshot: Publisher<Snapshot>,
+    audit_file: PathBuf,
+    _folder: TempDir,
+    _tasks: Tasks,
+    _listeners: Vec<Publisher<ListenerContext>>,
+}
+
+/// What the API answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+/// The primary and a read pool, both well.
+pub(super) const WELL: &str = "primary primary up primary\nreads read-pool up standby";
+
+// === impl Desk ===
+
+impl Desk {
+    /// On loopback and without a key; `endpoints` as in [`snapshot`]. The listeners: `app` to the primary, `reports` to the
+    /// read pools alone.
+    pub(super) fn new(endpoints: &str) -> Self {
+        Self::with("127.0.0.1:8080", None, endpoints)
+    }
+
+    /// Bound to `bind`, with or without a key.
+    pub(super) fn with(bind: &str, key: Option<&str>, endpoints: &str) -> Self {
+        let (tasks, metrics, folder) = (Tasks::new(), Metrics::new(), tempfile::tempdir().unwrap());
+        let first = snapshot(endpoints);
+        let handles: Vec<_> =
+            first.endpoints.iter().map(|status| handle(&status.endpoint, &metrics)).collect();
+        let ways = Endpoints::new(handles);
+        let listeners: Vec<_> = [
+            ("app", RoutePolicy::Primary),
+            ("reports", RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Refuse }),
+        ]
+        .into_iter()
+        .map(|(name, route)| ListenerContext::new(listener(name, route), None, None, &metrics, &ways, None))
+        .map(live)
+        .collect();
+        let (listeners, shown): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
+        let audit_file = folder.path().join("audit.jsonl");
+        let (publisher, topology) = live(first);
+        let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
+        let world = World {
+            sessions: Arc::new(Sessions::default()),
+            topology,
+            endpoints: Live::fixed(ways),
+            audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
+            evidence: probe.evidence(),
+            metrics: metrics.clone(),
+            mock_secret: [0; 32],
+        };
+        let (control, commands) = control();
+        let api = Api { world: Arc::new(world), listeners: Live::fixed(shown), control, metrics };
+        let api_key = key.map(|key| Secret::new(key.to_owned()));
+        let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, tls: None };
+        let context = Arc::new(Context::new(&settings, api));
+        Self {
+            router: router(Arc::clone(&context)),
+            context,
+            commands,
+            snapshot: publisher,
+            audit_file,
+            _folder: folder,
+            _tasks: tasks,
+            _listeners: listeners,
+        }
+    }
+
+    /// The endpoints are like this from now on.
+    pub(super) fn becomes(&mut self, endpoints: &str) {
+        self.snapshot.publish(snapshot(endpoints));
+    }
+
+    /// `GET path`
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[]).await
+    }
+
+    /// A request with headers.
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(self.router.clone(), method, path, headers).await
+    }
+
+    /// Logs a client in to the endpoint called `endpoint`.
+    pub(super) fn session(&self, listener: &str, endpoint: &str) -> Registered {
+        let world = &self.context.api.world;
+        let id = world.sessions.next_id();
+        let facts = record::Session {
+            id,
+            listener: ListenerName::new(listener).unwrap(),
+            client: Some("192.0.2.1:1000".parse().unwrap()),
+            tls: Some("TLSv1.3"),
+            user: Some(UserName::new("alice").unwrap()),
+            database_user: Some(UserName::new("alice@example.com").unwrap()),
+            database: Some(DatabaseName::new("orders").unwrap()),
+            method: Some("scram"),
+            application: Some("psql".into()),
+        };
+        let endpoint = world.endpoints.load().get(&EndpointName::new(endpoint).unwrap()).unwrap().clone();
+        world.sessions.register(SessionEntry::new(
+            Arc::new(facts),
+            BackendKey::new(40, b"ours").unwrap(),
+            Some(BackendKey::new(41, b"theirs").unwrap()),
+            endpoint,
+            Some("192.0.2.2:5432".parse().unwrap()),
+            Reason::Writer,
+        ))
+    }
+
+    /// What the audit log says about requests, when no more will come.
+    pub(super) async fn audited(self) -> Vec<Value> {
+        self.context.api.world.audit.close().await;
+        let lines = fs::read_to_string(&self.audit_file).unwrap();
+        let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter(|record| record["event.action"] == "admin.request").collect()
+    }
+}
+
+/// A request of `router`.
+pub(super) async fn ask(router: Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let client: SocketAddr = CLIENT.parse().unwrap();
+    let request = Request::builder().method(method).uri(path).extension(Client(client));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let octets = to_bytes(body, usize::MAX).await.unwrap();
+    Answer { status: head.status, headers: head.headers, text: String::from_utf8(octets.into()).unwrap() }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The word for programs of an error.
+    pub(super) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text)).to_owned()
+    }
+}
+
+/// One endpoint a line: name, declared role, health, observed role.
+fn snapshot(lines: &str) -> Snapshot {
+    let endpoints: Vec<_> = lines
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let endpoint = Arc::new(Endpoint {
+                name: EndpointName::new(words[0]).unwrap(),
+                cluster: ClusterName::new("orders").unwrap(),
+                region: Some("us-central1".to_owned()),
+                role: words[1].parse().unwrap(),
+                address: "127.0.0.1:5432".parse().unwrap(),
+            });
+            let health = Health::ALL.into_iter().find(|health| health.as_str() == words[2]).unwrap();
+            EndpointStatus {
+                health,
+                observed: ObservedRole::ALL.into_iter().find(|role| role.as_str() == words[3]),
+                last_error: (health == Health::Down).then(|| "connection refused".into()),
+                ..EndpointStatus::unknown(endpoint)
+            }
+        })
+        .collect();
+    let election = elect(&endpoints, None);
+    Snapshot { endpoints, writer: election.writer, two_writers: election.two_writers }
+}
+
+/// The primary is logged in to with a password, all others with tokens.
+fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
+    let token = TokenLoginSettings {
+        command: TokenCommand::Shell(format!("echo {PASSWORD}")),
+        ttl: Duration::from_secs(300),
+        timeout: Duration::from_secs(10),
+        users: Vec::new(),
+        insecure_without_verification: true,
+    };
+    let password = PasswordLogin { user: None, password: Secret::new(PASSWORD.to_owned()) };
+    let settings = EndpointSettings {
+        endpoint: Arc::clone(endpoint),
+        tls: EndpointTls {
+            mode: TlsMode::Disable,
+            negotiation: Negotiation::Postgres,
+            ca_file: None,
+            server_name: None,
+            identity: None,
+        },
+        login: if endpoint.name.as_str() == "primary" {
+            Login::Password(password)
+        } else {
+            Login::Token(token)
+        },
+        insecure_plaintext: false,
+        connect_timeout: Duration::from_secs(10),
+        connect_concurrency: 1,
+        probe_login: None,
+    };
+    EndpointHandle::new(settings, metrics.endpoint(endpoint)).unwrap().0
+}
+
+fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
+    ListenerSettings {
+        name: ListenerName::new(name).unwrap(),
+        bind: Bind::Tcp("127.0.0.1:15432".parse().unwrap()),
+        route,
+        tls: None,
+        auth: Auth::Trust,
+        limits: ListenerLimits::default(),
+    }
+}
+
+fn audit(file: PathBuf) -> AuditSettings {
+    AuditSettings {
+        output: AuditOutput::File(file),
+        level: AuditLevel::Sessions,
+        statements: StatementText::None,
+        on_full: OnFull::Block,
+        queue: 1024,
+        block_timeout: Duration::from_secs(5),
+        rotate_bytes: None,
+        max_text: 1024,
+    }
+}

@@ -1,0 +1,10 @@
+//! The admin API without a socket: requests in, answers out.
+
+mod access;
+mod description;
+mod desk;
+mod health;
+mod limits;
+mod operations;
+mod sessions;
+mod topology;
