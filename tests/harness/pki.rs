@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -36,8 +37,16 @@ impl Pki {
 
     /// Makes `NAME.crt` and `NAME.key`, in place of those that are there.
     pub fn issue(&self, name: &str) -> Identity {
+        self.issue_for(name, Duration::from_secs(30 * 86_400))
+    }
+
+    /// The same, good from yesterday on for `life` from now.
+    pub fn issue_for(&self, name: &str, life: Duration) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        let now = SystemTime::now();
+        params.not_before = (now - Duration::from_secs(86_400)).into();
+        params.not_after = (now + life).into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let identity = Identity {

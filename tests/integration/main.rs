@@ -12,6 +12,7 @@ mod harness;
 mod client_auth;
 mod client_tls;
 mod copy;
+mod doctor;
 mod endpoint_tls;
 mod endpoints;
 mod probe;

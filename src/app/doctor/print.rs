@@ -11,6 +11,8 @@ use super::{
 const WIDTH: usize = 80;
 /// The column where texts begin: behind verdict and stage.
 const INDENT: usize = 23;
+/// A space at which no line is broken: a number stays with its unit.
+const TIE: char = '\u{a0}';
 
 /// Writes what was found out about one endpoint or listener (`kind`).
 pub(super) fn examination(
@@ -51,7 +53,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
     let Finding { stage, verdict, details, remedies, took } = finding;
     let mut paragraphs: Vec<String> = details.iter().map(|detail| plain(detail)).collect();
     if let (Some(took), Some(first)) = (took, paragraphs.first_mut()) {
-        first.push_str(&format!(" ({} ms)", took.as_millis()));
+        first.push_str(&format!(" ({}{TIE}ms)", took.as_millis()));
     }
     paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", plain(remedy))));
     let lines: Vec<String> =
@@ -60,7 +62,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
     write!(out, "  {on}{:7}{off}  {:10}", verdict.as_str(), stage.as_str())?;
     for (at, line) in lines.iter().enumerate() {
         let indent = if at == 0 { 2 } else { INDENT };
-        writeln!(out, "{:indent$}{line}", "")?;
+        writeln!(out, "{:indent$}{}", "", line.replace(TIE, " "))?;
     }
     Ok(())
 }
@@ -74,7 +76,7 @@ fn plain(text: &str) -> String {
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
-    for word in text.split_whitespace() {
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
         let length = word.chars().count();
         if used > 0 && used + 1 + length > width {
             lines.push(String::new());

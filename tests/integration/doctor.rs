@@ -1,0 +1,397 @@
+//! What `gatekeeper doctor` finds, stage by stage, and what it says to do about it.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use gatekeeper::{
+    sandbox::{ALICE, APP, Certificate, SERVICE_ACCOUNT, Sandbox, SandboxOptions, ServerTls, Single, Stop},
+    scram::Verifier,
+};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::{pki::Pki, until};
+
+/// What the doctor said, and how it ended.
+struct Visit {
+    code: Option<i32>,
+    report: Value,
+    /// All it wrote, on either channel.
+    wrote: String,
+}
+
+/// An endpoint of a configuration, key by key.
+struct Entry {
+    name: &'static str,
+    role: &'static str,
+    address: String,
+    ca: String,
+    tls: String,
+    login: String,
+}
+
+async fn single() -> Single {
+    Single::start(SandboxOptions::default()).await.unwrap()
+}
+
+fn tokens(words: &[String], users: &[&str]) -> String {
+    format!("{{ token_command = {words:?}, users = {users:?} }}")
+}
+
+/// The primary of `server`, verified by name, with token logins of the sandbox's two IAM users.
+fn primary(server: &Single) -> Entry {
+    Entry {
+        name: "primary",
+        role: "primary",
+        address: server.address().to_string(),
+        ca: server.authority().ca_file().display().to_string(),
+        tls: format!("{{ mode = \"verify-full\", server_name = \"{}\" }}", server.dns_name()),
+        login: tokens(&server.tokens().command_words(), &[ALICE, SERVICE_ACCOUNT]),
+    }
+}
+
+fn config(endpoints: &[Entry], rest: &str) -> String {
+    let mut text = String::new();
+    for Entry { name, role, address, ca, tls, login } in endpoints {
+        text += &format!(
+            "[[cluster]]\nname = \"of-{name}\"\nca_file = \"{ca}\"\n[[cluster.endpoint]]\nname = \"{name}\"\n\
+             role = \"{role}\"\naddress = \"{address}\"\ntls = {tls}\nlogin = {login}\nconnect_timeout = \"2s\"\n\n"
+        );
+    }
+    let first = &endpoints[0];
+    let method = if first.login.contains("passthrough") { "passthrough" } else { "trust" };
+    let listener =
+        format!("[[listener]]\nname = \"app\"\nbind = \"127.0.0.1:0\"\nauth = {{ method = \"{method}\" }}\n");
+    text + &listener
+        + &format!("route = \"endpoint:{}\"\n\n[admin]\nbind = \"127.0.0.1:0\"\n{rest}", first.name)
+}
+
+async fn run(folder: &Path, config: &str, arguments: &[&str]) -> Output {
+    let file = folder.join("doctor.toml");
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GATEKEEPER_"))
+    {
+        command.env_remove(name);
+    }
+    command.arg("doctor").args(arguments).arg("--config").arg(&file).stdin(Stdio::null());
+    command.kill_on_drop(true).output().await.unwrap()
+}
+
+async fn visit(folder: &Path, config: &str) -> Visit {
+    let output = run(folder, config, &["--json"]).await;
+    let wrote =
+        [output.stdout.clone(), output.stderr].map(|octets| String::from_utf8(octets).unwrap()).join("");
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {wrote}"));
+    Visit { code: output.status.code(), report, wrote }
+}
+
+/// Visits a single endpoint.
+async fn visit_one(server: &Single, entry: Entry) -> Visit {
+    visit(server.folder(), &config(&[entry], "")).await
+}
+
+const STAGES: [&str; 8] = ["name", "route", "tls", "token", "login", "role", "lag", "privileges"];
+
+impl Visit {
+    fn finding(&self, endpoint: &str, stage: &str) -> &Value {
+        let all = self.report["endpoints"].as_array().unwrap().iter();
+        let findings =
+            all.filter(|it| it["name"] == endpoint).flat_map(|it| it["findings"].as_array().unwrap());
+        findings
+            .into_iter()
+            .find(|finding| finding["stage"] == stage)
+            .unwrap_or_else(|| panic!("{}", self.wrote))
+    }
+
+    fn verdicts(&self, endpoint: &str) -> [&str; 8] {
+        STAGES.map(|stage| self.finding(endpoint, stage)["verdict"].as_str().unwrap())
+    }
+
+    /// The first endpoint fails at `stage`, with `words` and a `remedy`, and nothing behind it is gone through.
+    #[track_caller]
+    fn fails_at(&self, stage: &str, words: &str, remedy: &str) {
+        let name = self.report["endpoints"][0]["name"].as_str().unwrap();
+        let at = STAGES.iter().position(|it| *it == stage).unwrap();
+        let verdicts = self.verdicts(name);
+        assert!(!verdicts[..at].contains(&"failed"), "{}", self.wrote);
+        assert_eq!(verdicts[at], "failed", "{}", self.wrote);
+        assert!(verdicts[at + 1..].iter().all(|verdict| *verdict == "skipped"), "{}", self.wrote);
+        let finding = self.finding(name, stage);
+        assert!(finding["details"].to_string().contains(words), "no `{words}` in {finding:#}");
+        assert!(finding["remedies"].to_string().contains(remedy), "no `{remedy}` in {finding:#}");
+        assert_eq!((self.code, &self.report["verdict"]), (Some(1), &Value::from("failed")));
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_cluster_is_all_ok() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let mut entries = Vec::new();
+    for cluster in sandbox.clusters() {
+        for endpoint in cluster.endpoints() {
+            entries.push(Entry {
+                name: endpoint.name(),
+                role: endpoint.role(),
+                address: endpoint.address().to_string(),
+                ca: cluster.authority().ca_file().display().to_string(),
+                tls: format!("{{ mode = \"verify-full\", server_name = \"{}\" }}", endpoint.dns_name()),
+                login: tokens(&sandbox.tokens().command_words(), &[ALICE, SERVICE_ACCOUNT]),
+            });
+        }
+    }
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+    let text = config(&entries, "");
+    let visit = visit(sandbox.folder(), &text).await;
+    for name in names {
+        assert_eq!(visit.verdicts(name), ["ok"; 8], "{name}: {}", visit.wrote);
+    }
+    assert_eq!(visit.code, Some(0));
+    let lag = visit.finding("reads", "lag")["details"].to_string();
+    assert!(lag.contains("replayed up to 0/"), "{lag}");
+    let login = visit.finding("primary", "login")["details"].to_string();
+    assert!(login.contains("asked for cleartext password"), "{login}");
+    assert!(!visit.wrote.contains("ya29."), "a token was shown");
+
+    // For people: within 80 columns but for words that do not break, and without escape sequences.
+    let output = run(sandbox.folder(), &text, &["reads"]).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.starts_with("endpoint reads: read-pool of cluster of-reads, "), "{printed}");
+    assert!(printed.ends_with("\n\nall ok\n") && !printed.contains('\x1b'), "{printed}");
+    assert!(!printed.contains("endpoint primary") && !printed.contains("listener"), "{printed}");
+    for line in printed.lines() {
+        assert!(line.chars().count() <= 80 || line.trim().split(' ').count() == 1, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_answered_with_those_that_are() {
+    let server = single().await;
+    let output = run(server.folder(), &config(&[primary(&server)], ""), &["reads"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no endpoint is called `reads`; there is `primary`"), "{said}");
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_fit_are_told_apart() {
+    let server = single().await;
+    let foreign = server.authority().foreign_ca_file().display().to_string();
+    let visit = visit_one(&server, Entry { ca: foreign, ..primary(&server) }).await;
+    visit.fails_at(
+        "tls",
+        "which is not among the trusted CAs",
+        "put the CA that signed the server's certificate",
+    );
+
+    let raw = Entry { tls: "{ mode = \"verify-full\" }".into(), ..primary(&server) };
+    let visit = visit_one(&server, raw).await;
+    visit.fails_at("tls", server.dns_name(), "`tls.server_name`");
+
+    server.node().present(Certificate::Expired).unwrap();
+    until_certificate_is(&server, "expired").await;
+}
+
+/// The server takes a moment to show its new certificate.
+async fn until_certificate_is(server: &Single, words: &str) {
+    until(Duration::from_secs(20), async || {
+        let visit = visit_one(server, primary(server)).await;
+        match visit.finding("primary", "tls")["details"].to_string().contains(words) {
+            true => {
+                visit.fails_at("tls", words, "renew the server's certificate");
+                Ok(())
+            }
+            false => Err(visit.wrote),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_from_one_that_nobody_listens_for() {
+    let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
+    let server = Single::start(options).await.unwrap();
+    visit_one(&server, primary(&server)).await.fails_at("tls", "does not offer TLS", "turn TLS on");
+    server.node().stop(Stop::Fast).await.unwrap();
+    let visit = visit_one(&server, primary(&server)).await;
+    visit.fails_at("route", "Connection refused", "nothing listens on port");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_the_first_thing_to_fail() {
+    let server = single().await;
+    let nowhere = Entry { address: "primary.invalid:5432".into(), ..primary(&server) };
+    visit_one(&server, nowhere).await.fails_at("name", "`primary.invalid` does not resolve", "resolver");
+}
+
+#[tokio::test]
+async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
+    let server = single().await;
+    for (answer, words, remedy) in [
+        (Some("HTTP/1.1 400 Bad Request\r\n\r\n"), "answered `H` to the SSLRequest", "PostgreSQL server"),
+        (Some("SSH-2.0-OpenSSH_9.2\r\n"), "unencrypted octets", "no PostgreSQL server"),
+        (Some(""), "the connection broke", "hangs up"),
+        (None, "not done within 2s (tls)", "says nothing"),
+    ] {
+        let address = stranger(&server, answer);
+        let visit = visit_one(&server, Entry { address: address.to_string(), ..primary(&server) }).await;
+        visit.fails_at("tls", words, remedy);
+    }
+}
+
+/// A server that waits for eight octets, says `answer` and hangs up, or never says anything.
+fn stranger(server: &Single, answer: Option<&'static str>) -> SocketAddr {
+    let listener = TcpListener::bind((server.block().ip(101), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut guest in listener.incoming().map_while(Result::ok) {
+            match answer {
+                Some(answer) => {
+                    // The first connection only sees whether there is a way.
+                    if std::io::Read::read_exact(&mut guest, &mut [0; 8]).is_ok() {
+                        std::io::Write::write_all(&mut guest, answer.as_bytes()).unwrap();
+                    }
+                }
+                None => kept.push(guest),
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_token_command_that_fails_is_told_by_how_it_fails() {
+    let server = single().await;
+    let missing = Entry { login: tokens(&["/no/such/gcloud".into()], &[ALICE]), ..primary(&server) };
+    visit_one(&server, missing).await.fails_at(
+        "token",
+        "command not found: /no/such/gcloud",
+        "its full path",
+    );
+
+    server.tokens().fail("ERROR: (gcloud.auth) no credentialed accounts").unwrap();
+    let visit = visit_one(&server, primary(&server)).await;
+    visit.fails_at("token", "(gcloud.auth) no credentialed accounts", "run the command by hand");
+
+    server.tokens().hang().unwrap();
+    let login = primary(&server).login.replace(" users", " token_timeout = \"1s\", users");
+    let visit = visit_one(&server, Entry { login, ..primary(&server) }).await;
+    visit.fails_at("token", "not finished within 1 s", "`token_timeout`");
+}
+
+#[tokio::test]
+async fn an_expired_token_is_a_login_that_is_refused_with_every_reason_it_can_have() {
+    let server = single().await;
+    server.tokens().set_ttl(Duration::ZERO).unwrap();
+    let visit = visit_one(&server, primary(&server)).await;
+    visit.fails_at(
+        "login",
+        "authentication failed for user \\\"alice@example.com\\\"",
+        "the token is expired",
+    );
+    assert!(!visit.wrote.contains("ya29."), "a token was shown");
+}
+
+#[tokio::test]
+async fn a_native_user_is_told_from_an_instance_whose_flag_is_off() {
+    let server = single().await;
+    let command = server.tokens().command_words();
+    let native = |users| Entry { login: tokens(&command, users), ..primary(&server) };
+    let either = visit_one(&server, native(&[APP.name])).await;
+    either.fails_at("login", "a token cannot answer", "alloydb.iam_authentication");
+    let user = visit_one(&server, native(&[APP.name, ALICE])).await;
+    user.fails_at("login", "of alice@example.com it takes a token", "this user is no IAM user");
+    let flag = visit_one(&server, native(&[APP.name, "replicator"])).await;
+    flag.fails_at("login", "a token of none of the other listed users", "is off on this instance");
+}
+
+#[tokio::test]
+async fn users_that_a_token_cannot_log_in_are_warned_of() {
+    let server = single().await;
+    let users = [ALICE, SERVICE_ACCOUNT, "nobody@example.com", APP.name];
+    let login = tokens(&server.tokens().command_words(), &users);
+    let visit = visit_one(&server, Entry { login, ..primary(&server) }).await;
+    let finding = visit.finding("primary", "privileges");
+    assert_eq!(finding["verdict"], "warning", "{finding:#}");
+    let details = finding["details"].to_string();
+    assert!(details.contains("users that do not exist: nobody@example.com"), "{details}");
+    assert!(details.contains("users that are no IAM users: app"), "{details}");
+    assert_eq!(visit.code, Some(0), "a warning is no failure");
+}
+
+#[tokio::test]
+async fn a_user_whom_no_token_may_be_spent_for_is_told_so() {
+    let server = single().await;
+    let entry = primary(&server);
+    let login = format!("{}\nprobe = {{ user = \"{}\" }}", entry.login, APP.name);
+    let visit = visit_one(&server, Entry { login, ..entry }).await;
+    visit.fails_at("token", "user `app` is not among those", "add `app` to the endpoint's `users`");
+    assert_eq!(server.tokens().mint_count(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_closed_to_the_user_is_told_so() {
+    let server = single().await;
+    server.node().sql("postgres", "CREATE DATABASE closed").await.unwrap();
+    server.node().sql("postgres", "REVOKE CONNECT ON DATABASE closed FROM PUBLIC").await.unwrap();
+    let entry = primary(&server);
+    let login = format!("{}\nprobe = {{ database = \"closed\" }}", entry.login);
+    let visit = visit_one(&server, Entry { login, ..entry }).await;
+    visit.fails_at("login", "permission denied for database", "grant this user the privilege to connect");
+}
+
+#[tokio::test]
+async fn a_read_pool_that_is_the_primary_is_not_what_it_was_declared() {
+    let server = single().await;
+    let visit = visit_one(&server, Entry { role: "read-pool", ..primary(&server) }).await;
+    visit.fails_at("role", "declared read-pool, says it is a primary", "correct the endpoint's `address`");
+}
+
+#[tokio::test]
+async fn with_passthrough_there_is_no_login_to_try_and_the_server_is_known_to_speak() {
+    let server = single().await;
+    let visit = visit_one(&server, Entry { login: "\"passthrough\"".into(), ..primary(&server) }).await;
+    let verdicts = visit.verdicts("primary");
+    assert_eq!(verdicts, ["ok", "ok", "ok", "skipped", "skipped", "skipped", "skipped", "skipped"]);
+    let login = visit.finding("primary", "login")["details"].to_string();
+    assert!(
+        login.contains("passthrough") && login.contains("speaks PostgreSQL; it asks for SCRAM"),
+        "{login}"
+    );
+    assert_eq!(visit.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_listener_whose_certificate_ends_soon_is_warned_of() {
+    let server = single().await;
+    let pki = Pki::new(server.folder(), "clients");
+    let verifier = Verifier::derive(b"carols-own", b"sixteen octets!!", 4096).unwrap();
+    let users = server.folder().join("users.toml");
+    fs::write(&users, format!("[users]\ncarol = \"{verifier}\"\n")).unwrap();
+    let address = server.block().address(100);
+    for (days, verdict) in [(13, "warning"), (20, "ok")] {
+        let identity = pki.issue_for("front", Duration::from_secs(days * 86_400 + 3_600));
+        let listener = format!(
+            "[[listener]]\nname = \"outside\"\nbind = \"{address}\"\nroute = \"primary\"\n\
+             tls = {{ cert = {:?}, key = {:?} }}\nauth = {{ method = \"scram\", users_file = {users:?} }}\n",
+            identity.cert, identity.key
+        );
+        let visit = visit(server.folder(), &config(&[primary(&server)], &listener)).await;
+        let outside = &visit.report["listeners"][1];
+        let [tls, users] = [&outside["findings"][0], &outside["findings"][1]];
+        assert_eq!(
+            (tls["verdict"].as_str(), users["verdict"].as_str()),
+            (Some(verdict), Some("ok")),
+            "{outside:#}"
+        );
+        let details = tls["details"].to_string();
+        assert!(details.contains(&format!("in {days} days")), "{details}");
+        assert_eq!((visit.code, visit.report["verdict"].as_str()), (Some(0), Some(verdict)));
+    }
+}
