@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod client_auth;
 mod client_tls;
 mod copy;
