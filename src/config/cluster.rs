@@ -164,8 +164,8 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
         transport::check(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
-        transport::check_files(&tls, shared, &address.value);
     }
+    transport::check_files(&tls, shared, address.as_ref().map(|spot| &spot.value));
     let (Some(name), Some(role), Some(address), Some(login), Some(cluster)) =
         (name, role, address, login, shared.name.clone())
     else {

@@ -19,10 +19,17 @@ pub(super) struct Named<'n> {
     pub(super) subject: String,
 }
 
-/// Loads what TLS towards an endpoint needs; `named` are its files.
-pub(super) fn endpoint_tls(section: &Section<'_>, tls: &EndpointTls, address: &Address, named: &[Named<'_>]) {
+/// Loads what TLS towards an endpoint needs; `named` are its files. Without an address, which is a mistake of its own, they are
+/// only opened.
+pub(super) fn endpoint_tls(
+    section: &Section<'_>,
+    tls: &EndpointTls,
+    address: Option<&Address>,
+    named: &[Named<'_>],
+) {
     if tls.mode != TlsMode::Disable
         && can_be_opened(section, named)
+        && let Some(address) = address
         && let Err(error) = ClientTls::new(tls, address)
         // A name that was written is checked where it was written.
         && !matches!(error, TlsFileError::ServerName(_) if tls.server_name.is_some())

@@ -123,7 +123,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
 }
 
 /// Loads the files once, as a connection will.
-pub(super) fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: &Address) {
+pub(super) fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: Option<&Address>) {
     let settings = &tls.settings;
     let (own, cluster) = (&tls.section, &shared.tls);
     let ca_of = if own.has("ca_file") { own } else { shared.section };
