@@ -44,32 +44,24 @@ impl Gatekeeper {
     /// # Panics
     /// When it ends instead, with what it said.
     pub async fn start(folder: &Path, config: &str, admin: SocketAddr) -> Self {
-        let mut gatekeeper = Self::launch(folder, config, admin, &[]);
-        until(PATIENCE, async || {
-            if let Some(status) = gatekeeper.child.try_wait().unwrap() {
-                panic!("gatekeeper ended with {status}:\n{}", gatekeeper.stderr());
-            }
-            match gatekeeper.get("/livez").await {
-                Ok(Answer { status: 200, .. }) => Ok(()),
-                other => Err((other, gatekeeper.stderr())),
-            }
-        })
-        .await;
-        gatekeeper
+        Self::launch(folder, config, admin, &[]).live().await
+    }
+
+    /// Starts the program with nothing but `environment` to configure it; waits as [`Self::start`] does.
+    pub async fn from_environment(environment: &[(&str, &str)], admin: SocketAddr) -> Self {
+        Self::spawn(program(environment), PathBuf::new(), admin).live().await
     }
 
     /// Starts it without waiting, with more environment variables.
     pub fn launch(folder: &Path, config: &str, admin: SocketAddr, environment: &[(&str, &str)]) -> Self {
         let file = folder.join("gatekeeper.toml");
         fs::write(&file, config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
-        // Variables with the program's prefix configure it: none of ours may reach it.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("GATEKEEPER_") {
-                command.env_remove(name);
-            }
-        }
-        command.args(["run", "--config"]).arg(&file).envs(environment.iter().copied());
+        let mut command = program(environment);
+        command.args(["run", "--config"]).arg(&file);
+        Self::spawn(command, file, admin)
+    }
+
+    fn spawn(mut command: Command, config: PathBuf, admin: SocketAddr) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -81,7 +73,22 @@ impl Gatekeeper {
                 said.push('\n');
             }
         });
-        Self { child, admin, config: file, stderr }
+        Self { child, admin, config, stderr }
+    }
+
+    /// Waits until its admin API says that it lives.
+    async fn live(mut self) -> Self {
+        until(PATIENCE, async || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("gatekeeper ended with {status}:\n{}", self.stderr());
+            }
+            match self.get("/livez").await {
+                Ok(Answer { status: 200, .. }) => Ok(()),
+                other => Err((other, self.stderr())),
+            }
+        })
+        .await;
+        self
     }
 
     /// All it has said on standard error so far.
@@ -153,6 +160,42 @@ impl Gatekeeper {
         let metrics = self.get("/metrics").await.unwrap().body;
         metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
+}
+
+/// The program, with `environment` alone to configure it.
+fn program(environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+    // Variables with the program's prefix configure it: none of ours may reach it.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("GATEKEEPER_") || name == "ADMIN_API_KEY" {
+            command.env_remove(name);
+        }
+    }
+    command.envs(environment.iter().copied());
+    command
+}
+
+/// What `gatekeeper check` had to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub code: Option<i32>,
+    /// Standard output: every setting, its value and where it came from.
+    pub settings: String,
+    /// Standard error: mistakes and warnings.
+    pub said: String,
+}
+
+/// Runs `gatekeeper check` on `file` and `environment`.
+pub fn check(file: Option<&Path>, environment: &[(&str, &str)]) -> Checked {
+    let mut command = program(environment);
+    command.arg("check");
+    if let Some(file) = file {
+        command.arg("--config").arg(file);
+    }
+    let output = command.output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
 }
 
 impl Drop for Gatekeeper {

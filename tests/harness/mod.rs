@@ -21,7 +21,7 @@ mod until;
 
 pub use client::{Psql, connect, connect_tls, psql};
 pub use frames::Frames;
-pub use gatekeeper::{Answer, Gatekeeper};
+pub use gatekeeper::{Answer, Checked, Gatekeeper, check};
 pub use refused::{Refused, refused};
 pub use stand::Stand;
 pub use tls::client_tls;

@@ -6,7 +6,7 @@ use gatekeeper::sandbox::{Certificate, SandboxOptions, ServerTls, Single};
 use tokio_postgres::Client;
 
 use crate::harness::{
-    Gatekeeper, Refused, connect, refused,
+    Checked, Gatekeeper, Refused, check, connect, refused,
     stand::{admin, config_with_tls},
     until,
 };
@@ -171,21 +171,15 @@ async fn plaintext_to_another_machine_has_to_be_insisted_on() {
     let server = server(ServerTls::Off).await;
     let text = config_with_tls(&server, "tls = { mode = \"disable\" }", "", "", "");
     let text = text.replace(&server.address().to_string(), "10.20.30.40:5432");
-    let (success, said) = check(&server, &text);
-    assert!(!success);
+    let file = server.folder().join("checked.toml");
+    std::fs::write(&file, &text).unwrap();
+    let Checked { code, said, .. } = check(Some(&file), &[]);
+    assert_eq!(code, Some(1));
     assert!(said.contains("plaintext to 10.20.30.40:5432, which is not on this machine"), "{said}");
     assert!(said.contains("insist with `insecure_plaintext` = true"), "{said}");
-    let insisted = text.replace("address = \"10", "insecure_plaintext = true\naddress = \"10");
-    let (success, said) = check(&server, &insisted);
-    assert!(success && said.contains("warning: "), "{said}");
-}
-
-/// `gatekeeper check` on `text`: whether it passed, and its standard error.
-fn check(server: &Single, text: &str) -> (bool, String) {
-    let file = server.folder().join("checked.toml");
-    std::fs::write(&file, text).unwrap();
-    let program = env!("CARGO_BIN_EXE_gatekeeper");
-    let output =
-        std::process::Command::new(program).arg("check").arg("--config").arg(&file).output().unwrap();
-    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    std::fs::write(&file, text.replace("address = \"10", "insecure_plaintext = true\naddress = \"10"))
+        .unwrap();
+    let Checked { code, said, .. } = check(Some(&file), &[]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("warning: ") && said.contains("is plaintext"), "{said}");
 }

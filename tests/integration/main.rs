@@ -16,6 +16,8 @@ mod copy;
 mod doctor;
 mod endpoint_tls;
 mod endpoints;
+mod environment;
+mod metrics;
 mod probe;
 mod protocol;
 mod reload;

@@ -1,0 +1,157 @@
+//! Configured by the environment alone, as in a container; and what is said of mistakes.
+
+use std::fs;
+
+use gatekeeper::sandbox::{SandboxOptions, Single};
+
+use crate::harness::{
+    Checked, Gatekeeper, check, connect,
+    stand::{admin, listener},
+    until,
+};
+
+const APP: &str = "user=app password=app-password dbname=app";
+
+/// One server, and the variables that every configuration here begins with.
+struct Container {
+    server: Single,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Container {
+    async fn new() -> Self {
+        let server = Single::start(SandboxOptions::default()).await.unwrap();
+        let host = listener(&server).ip().to_string();
+        let variables = vec![
+            ("GATEKEEPER_BACKEND_HOST", server.address().ip().to_string()),
+            ("GATEKEEPER_BACKEND_PORT", server.address().port().to_string()),
+            ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca".to_owned()),
+            ("GATEKEEPER_BACKEND_TLS_CA_FILE", server.authority().ca_file().display().to_string()),
+            ("GATEKEEPER_LISTEN_HOST", host.clone()),
+            ("GATEKEEPER_API_HOST", host),
+            ("GATEKEEPER_AUDIT_FILE", server.folder().join("audit.jsonl").display().to_string()),
+            ("GATEKEEPER_AUDIT_LEVEL", "statements".to_owned()),
+        ];
+        Self { server, variables }
+    }
+
+    async fn run(&self, more: &[(&'static str, &str)]) -> Gatekeeper {
+        let mut all: Vec<_> = self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.extend(more);
+        Gatekeeper::from_environment(&all, admin(&self.server)).await
+    }
+
+    /// The audit log, once there is a line in it with all of `parts`.
+    async fn audited(&self, parts: &[&str]) -> String {
+        until(std::time::Duration::from_secs(10), async || {
+            let log = fs::read_to_string(self.server.folder().join("audit.jsonl")).unwrap_or_default();
+            let found = log.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+            found.map(str::to_owned).ok_or(log)
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn one_endpoint_is_served_and_its_role_labels_metrics_and_audit() {
+    let container = Container::new().await;
+    for role in ["primary", "replica"] {
+        let gatekeeper = container.run(&[("GATEKEEPER_BACKEND_ROLE", role)]).await;
+        let client = connect(listener(&container.server), APP).await.unwrap();
+        client.simple_query("SELECT 1").await.unwrap();
+        let role_in_audit = format!("\"server.backend_role\":\"{role}\"");
+        container.audited(&["\"event.action\":\"statement.executed\"", &role_in_audit]).await;
+        let metrics = gatekeeper.get("/metrics").await.unwrap().body;
+        let label = format!("backend_role=\"{role}\"");
+        let series: Vec<_> = metrics.lines().filter(|line| line.contains("backend_role=")).collect();
+        assert!(!series.is_empty() && series.iter().all(|line| line.contains(&label)), "{series:#?}");
+        let statements = series
+            .iter()
+            .find(|line| line.starts_with("gatekeeper_statements_total") && line.contains("\"ok\""));
+        assert!(statements.is_some_and(|line| line.ends_with(" 1")), "{statements:?}");
+    }
+}
+
+#[tokio::test]
+async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
+    let container = Container::new().await;
+    let gatekeeper = container
+        .run(&[
+            ("GATEKEEPER_ENDPOINTS", "primary,read-one"),
+            ("GATEKEEPER_READ_ONE_BACKEND_ROLE", "replica"),
+            ("GATEKEEPER_READ_ONE_BACKEND_TLS_MODE", "verify-full"),
+            ("GATEKEEPER_READ_ONE_BACKEND_TLS_SERVER_NAME", container.server.dns_name()),
+        ])
+        .await;
+    let first = listener(&container.server);
+    for (port, endpoint, role) in
+        [(first.port(), "primary", "primary"), (first.port() + 1, "read-one", "replica")]
+    {
+        let client = connect((first.ip(), port).into(), APP).await.unwrap();
+        client.simple_query("SELECT 1").await.unwrap();
+        let [listener, endpoint, role] =
+            [("listener", endpoint), ("server.endpoint", endpoint), ("server.backend_role", role)]
+                .map(|(key, value)| format!("\"{key}\":\"{value}\""));
+        container.audited(&["statement.executed", &listener, &endpoint, &role]).await;
+    }
+    let series = "gatekeeper_endpoint_info{endpoint=\"read-one\",backend_role=\"replica\"";
+    assert!(gatekeeper.get("/metrics").await.unwrap().body.contains(series));
+}
+
+#[test]
+fn a_sound_environment_passes_and_shows_where_each_value_came_from() {
+    let Checked { code, settings, .. } =
+        check(None, &[("GATEKEEPER_BACKEND_HOST", "127.0.0.1"), ("GATEKEEPER_BACKEND_TLS_MODE", "disable")]);
+    assert_eq!(code, Some(0));
+    let line = |name: &str| settings.lines().find(|line| line.starts_with(name)).unwrap_or(&settings);
+    assert!(line("endpoint.primary.address").ends_with("GATEKEEPER_BACKEND_HOST"), "{settings}");
+    assert!(line("endpoint.primary.role").ends_with("default"), "{settings}");
+}
+
+#[test]
+fn every_mistake_is_told_in_one_run_and_an_unknown_variable_names_its_neighbour() {
+    let Checked { code, settings, said } = check(
+        None,
+        &[
+            ("GATEKEEPER_BACKEND_HOSTS", "10.0.0.1"),
+            ("GATEKEEPER_BACKEND_HOST", "10.0.0.1"),
+            ("GATEKEEPER_BACKEND_PORT", "54321432"),
+            ("GATEKEEPER_BACKEND_TLS_MODE", "verify"),
+            ("GATEKEEPER_BACKEND_TLS_CA_FILE", "/nonexistent/ca.pem"),
+            ("GATEKEEPER_BACKEND_ROLE", "reader"),
+            ("GATEKEEPER_API_HOST", "0.0.0.0"),
+        ],
+    );
+    assert_eq!(code, Some(1));
+    assert_eq!(settings, "");
+    for words in [
+        "GATEKEEPER_BACKEND_HOSTS: ",
+        "GATEKEEPER_BACKEND_HOST?",
+        "GATEKEEPER_BACKEND_PORT: ",
+        "GATEKEEPER_BACKEND_TLS_MODE: ",
+        "GATEKEEPER_BACKEND_TLS_CA_FILE: ",
+        "/nonexistent/ca.pem",
+        "GATEKEEPER_BACKEND_ROLE: ",
+        "ADMIN_API_KEY",
+    ] {
+        assert!(said.contains(words), "no `{words}` in:\n{said}");
+    }
+    assert!(said.lines().all(|line| line.starts_with("error: ") || line.starts_with("warning: ")), "{said}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let Checked { code, said, .. } = check(Some("/nonexistent/gatekeeper.toml".as_ref()), &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/nonexistent/gatekeeper.toml"), "{said}");
+    let Checked { code, said, .. } = check(None, &[("GATEKEEPER_CONFIG", "/nonexistent/gatekeeper.toml")]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/nonexistent/gatekeeper.toml"), "{said}");
+}
+
+#[test]
+fn nothing_at_all_is_answered_with_what_to_write() {
+    let Checked { code, said, .. } = check(None, &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("GATEKEEPER_BACKEND_HOST"), "{said}");
+}
