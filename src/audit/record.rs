@@ -54,7 +54,7 @@ pub struct Session {
     pub tls: Option<&'static str>,
     /// Whom the client says, or has proved, to be.
     pub user: Option<UserName>,
-    /// The database user its statements run as.
+    /// The database user its statements run as; `None` until it has a backend.
     pub database_user: Option<UserName>,
     /// The database.
     pub database: Option<DatabaseName>,

@@ -133,7 +133,6 @@ impl Lobby {
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
         self.facts = Arc::new(record::Session {
             tls,
-            database_user: Some(user.clone()),
             user: Some(user),
             database: Some(database),
             method: Some(match self.context.settings.auth {
@@ -183,7 +182,10 @@ impl Lobby {
             Ok(opened) => {
                 if self.context.settings.auth == Auth::Passthrough {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
-                    self.world.audit.submit(authenticated).await.ok();
+                    if self.world.audit.submit(authenticated).await.is_err() {
+                        self.refuse(Refusal::audit()).await;
+                        return None;
+                    }
                 }
                 Some(opened)
             }
@@ -215,6 +217,9 @@ impl Lobby {
     pub(super) fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
         let Lobby { guest, facts, arrived, context, world, .. } = self;
         let guest = guest?;
+        // Known only now: an endpoint may have one user for all.
+        let database_user = Some(opened.user.clone());
+        let facts = Arc::new(record::Session { database_user, ..record::Session::clone(&facts) });
         let mut client = Side::new(guest.stream);
         client.read_before(&opened.client_unread);
         let registered = world.sessions.register(SessionEntry::new(
