@@ -7,6 +7,7 @@
     reason = "each capability uses its own part of the harness"
 )]
 
+pub mod audit;
 mod client;
 pub mod conversation;
 pub mod endpoint;

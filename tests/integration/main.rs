@@ -10,6 +10,7 @@
 mod harness;
 
 mod admin;
+mod audit;
 mod client_auth;
 mod client_tls;
 mod copy;
