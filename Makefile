@@ -24,9 +24,9 @@ test: ## all tests, against real PostgreSQL servers on loopback
 	fi
 
 ci: ## what has to pass before a change lands
-	@.ci/setup test policy
+	@.ci/setup python policy
 	$(CARGO) fmt --all --check
-	$(MAKE) policy lint doc test
+	$(MAKE) policy lint doc test conformance
 
 fmt: ## format
 	$(CARGO) fmt --all
