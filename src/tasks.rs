@@ -18,7 +18,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use named::Named;
-pub use workers::{Workers, spawn_here};
+pub use workers::{Workers, current_worker, spawn_here};
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.
 ///

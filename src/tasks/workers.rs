@@ -1,6 +1,7 @@
 //! Worker threads: one single-threaded runtime each, on which clients live for life.
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -42,6 +43,16 @@ type Start = Box<dyn FnOnce() + Send>;
 #[expect(clippy::disallowed_methods, reason = "this is the place that everybody else is sent to")]
 pub fn spawn_here(name: &'static str, future: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(Named::new(name, future));
+}
+
+/// The index of the worker that this is called on, among those it was started with; 0 outside of workers.
+#[must_use]
+pub fn current_worker() -> usize {
+    INDEX.get()
+}
+
+thread_local! {
+    static INDEX: Cell<usize> = const { Cell::new(0) };
 }
 
 // === impl Workers ===
@@ -120,6 +131,7 @@ impl Worker {
         let thread =
             thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK).spawn(move || {
                 let _ending = ending;
+                INDEX.set(index);
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         ready.send(Ok(runtime.handle().clone())).ok();
@@ -159,10 +171,10 @@ mod tests {
                 let name = Rc::new(thread::current().name().unwrap().to_owned());
                 async move {
                     tokio::task::yield_now().await;
-                    sender.send(Rc::unwrap_or_clone(name)).unwrap();
+                    sender.send((Rc::unwrap_or_clone(name), current_worker())).unwrap();
                 }
             });
-            assert_eq!(receiver.await.unwrap(), format!("worker-{index}"));
+            assert_eq!(receiver.await.unwrap(), (format!("worker-{index}"), index));
         }
         workers.shutdown().await;
     }
