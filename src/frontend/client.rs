@@ -11,7 +11,7 @@ use super::{
     lobby::Lobby,
     relay::Relay,
 };
-use crate::{session::Refusal, telemetry::ClientPresence, tls::Stream};
+use crate::{session::Refusal, tasks, telemetry::ClientPresence, tls::Stream};
 
 /// A client that was accepted, on its way to its worker.
 pub(super) struct Arrival {
@@ -44,7 +44,8 @@ pub(super) async fn serve(arrival: Arrival) {
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
 async fn welcome(arrival: Arrival) -> Option<(Relay, Permit)> {
-    let Arrival { socket, address, permit, refusal, presence, context, world } = arrival;
+    let Arrival { socket, address, permit, refusal, mut presence, context, world } = arrival;
+    presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {
         Ok(stream) => stream,
         Err(error) => {

@@ -9,7 +9,8 @@ use crate::{
     live::Live,
     names::EndpointName,
     probe::EvidenceSink,
-    telemetry::{ListenerMetrics, Metrics, PathMetrics},
+    tasks,
+    telemetry::{ListenerMetrics, Metrics, PathCounts, PathMetrics},
     tls::ServerTls,
     topology::Snapshot,
 };
@@ -97,12 +98,13 @@ impl ListenerContext {
         Self { settings, tls, users, metrics: own, paths, admission }
     }
 
-    /// The numbers of its sessions on `endpoint`.
-    pub(super) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathMetrics> {
+    /// The numbers of its sessions on `endpoint`, for those that live on the worker that this is called on.
+    pub(super) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathCounts> {
+        let worker = tasks::current_worker();
         match self.paths.get(endpoint.name()) {
-            Some(path) => Arc::clone(path),
+            Some(path) => path.of(worker),
             // An endpoint that a reload brought after this listener was made.
-            None => world.metrics.path(&self.settings.name, endpoint.endpoint()),
+            None => world.metrics.path(&self.settings.name, endpoint.endpoint()).of(worker),
         }
     }
 }

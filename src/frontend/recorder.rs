@@ -22,7 +22,7 @@ use crate::{
     probe::{Evidence, EvidenceSink},
     session::{Refusal, Report},
     telemetry::{
-        BackendPresence, ClientPresence, PathMetrics,
+        BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
     },
     topology::DeclaredRole,
@@ -37,7 +37,7 @@ pub(super) struct Recorder {
     user: UserName,
     server: Server,
     route: Route,
-    path: Arc<PathMetrics>,
+    path: Arc<PathCounts>,
     presence: ClientPresence,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
@@ -56,7 +56,7 @@ pub(super) struct Recorded {
     pub(super) user: UserName,
     pub(super) server: Server,
     pub(super) route: Route,
-    pub(super) path: Arc<PathMetrics>,
+    pub(super) path: Arc<PathCounts>,
     pub(super) presence: ClientPresence,
     pub(super) backend_presence: Option<BackendPresence>,
     pub(super) evidence: EvidenceSink,
@@ -97,7 +97,7 @@ impl Recorder {
     }
 
     /// The numbers of the data path.
-    pub(super) fn path(&self) -> &PathMetrics {
+    pub(super) fn path(&self) -> &PathCounts {
         &self.path
     }
 

@@ -85,22 +85,69 @@ impl Label {
 }
 
 impl Buckets {
-    /// Upper bounds in seconds, ascending; what is above the last is counted without a bound.
+    /// Upper bounds in nanoseconds, ascending and inclusive; what is above the last is counted without a bound.
     #[must_use]
-    pub const fn bounds(self) -> &'static [f64] {
+    pub const fn bounds(self) -> &'static [u64] {
+        const US: u64 = 1_000;
+        const MS: u64 = 1_000 * US;
+        const S: u64 = 1_000 * MS;
         match self {
-            Self::Statements => {
-                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
-            }
-            Self::Overhead => {
-                &[0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
-            }
+            Self::Statements => &[
+                500 * US,
+                MS,
+                2 * MS,
+                5 * MS,
+                10 * MS,
+                25 * MS,
+                50 * MS,
+                100 * MS,
+                250 * MS,
+                500 * MS,
+                S,
+                2_500 * MS,
+                5 * S,
+                10 * S,
+            ],
+            Self::Overhead => &[
+                10 * US,
+                20 * US,
+                50 * US,
+                100 * US,
+                200 * US,
+                500 * US,
+                MS,
+                2 * MS,
+                5 * MS,
+                10 * MS,
+                20 * MS,
+                50 * MS,
+            ],
             Self::Connect => &[
-                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-                5.0, 10.0,
+                100 * US,
+                250 * US,
+                500 * US,
+                MS,
+                2_500 * US,
+                5 * MS,
+                10 * MS,
+                25 * MS,
+                50 * MS,
+                100 * MS,
+                250 * MS,
+                500 * MS,
+                S,
+                2_500 * MS,
+                5 * S,
+                10 * S,
             ],
         }
     }
+}
+
+/// A bound as Prometheus wants it: the number of seconds that is nearest to it.
+#[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53 nanoseconds")]
+pub(super) fn seconds(bound: u64) -> f64 {
+    bound as f64 / 1e9
 }
 
 macro_rules! catalog {

@@ -1,8 +1,11 @@
 //! Metrics and the program's own log.
 //!
 //! Promises: every metric is listed in [`catalog`]; every series of a configured endpoint or listener exists at 0 before
-//! its first event; counting costs a few atomic adds, a histogram's record also a place in a list that upkeep empties.
-//! Refuses to know: who serves the page, what a statement is.
+//! its first event; what a statement counts costs a few atomic adds to cells that no other worker writes, and allocates
+//! nothing. Refuses to know: who serves the page, what a statement is.
+//!
+//! The exporter holds the numbers. What is counted seldom goes straight to it; what each statement counts goes to shards
+//! by worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] empty into it.
 
 pub mod catalog;
 pub mod labels;
@@ -11,11 +14,13 @@ mod process;
 mod record;
 mod registry;
 mod settings;
+mod shards;
+mod timings;
 
 pub use logging::{LogError, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics,
-    PathMetrics, ProgramMetrics, TopologyMetrics,
+    PathCounts, PathMetrics, ProgramMetrics, TopologyMetrics,
 };
 pub use registry::{Counter, Gauge, Histogram, Level};
 pub use settings::{LogFormat, LogSettings};

@@ -18,7 +18,7 @@ use std::{
 use metrics::{Key, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::catalog::{CATALOG, Kind, Label, Metric};
+use super::catalog::{CATALOG, Kind, Label, Metric, seconds};
 
 /// A series' label values, in the order of its metric's labels.
 pub(super) type Labels = Vec<(Label, Arc<str>)>;
@@ -37,7 +37,7 @@ pub(super) struct Registry {
 #[derive(Clone)]
 pub struct Counter(metrics::Counter);
 
-/// How many there are now: changed by one at a time.
+/// How many there are now.
 #[derive(Clone)]
 pub struct Level(metrics::Gauge);
 
@@ -58,9 +58,12 @@ impl Registry {
         let recorder = CATALOG
             .iter()
             .fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
-                Kind::Histogram(buckets) => builder
-                    .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets.bounds())
-                    .expect("every histogram of the catalogue has buckets"),
+                Kind::Histogram(buckets) => {
+                    let bounds: Vec<_> = buckets.bounds().iter().map(|bound| seconds(*bound)).collect();
+                    builder
+                        .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), &bounds)
+                        .expect("every histogram of the catalogue has buckets")
+                }
                 Kind::Counter | Kind::Gauge => builder,
             })
             .build_recorder();
@@ -149,6 +152,12 @@ impl Level {
         self.0.decrement(1.0);
     }
 
+    /// `count` more.
+    #[expect(clippy::cast_precision_loss, reason = "nothing counted here comes near 2^53")]
+    pub fn raise(&self, count: u64) {
+        self.0.increment(count as f64);
+    }
+
     /// `count` less.
     #[expect(clippy::cast_precision_loss, reason = "nothing counted here comes near 2^53")]
     pub fn lower(&self, count: u64) {
@@ -171,6 +180,12 @@ impl Histogram {
     /// Counts one that took `duration`.
     pub fn record(&self, duration: Duration) {
         self.0.record(duration);
+    }
+
+    /// Counts `count` that took `seconds` each. The exporter keeps each for itself: it costs as much as to record them
+    /// one by one, so it is nothing for the data path.
+    pub(super) fn record_many(&self, seconds: f64, count: u64) {
+        self.0.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Each, Scope, timestamp};
+use super::{ClientPresence, Each, Scope, clients::Clients, timestamp};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AuthFailure, ClientState, Outcome, RefusalReason, SessionOutcome},
-    registry::{Counter, Gauge, Level},
+    registry::{Counter, Gauge},
 };
 
 /// The handles of one listener.
 pub struct ListenerMetrics {
-    clients: Each<ClientState, Level>,
+    pub(super) clients: Clients,
     limit: Gauge,
     connections: Counter,
     refusals: Each<RefusalReason, Counter>,
@@ -22,18 +22,10 @@ pub struct ListenerMetrics {
     certificate: Gauge,
 }
 
-/// A client that is counted under what it is doing, for as long as this lives.
-pub struct ClientPresence {
-    metrics: Arc<ListenerMetrics>,
-    state: ClientState,
-}
-
-// === impl ListenerMetrics ===
-
 impl ListenerMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
         Self {
-            clients: scope.each(Label::State, |scope| scope.level(&catalog::CLIENTS)),
+            clients: Clients::new(scope),
             limit: scope.gauge(&catalog::CLIENTS_LIMIT),
             connections: scope.counter(&catalog::CLIENT_CONNECTIONS),
             refusals: scope.each(Label::Reason, |scope| scope.counter(&catalog::CLIENT_REFUSALS)),
@@ -50,8 +42,7 @@ impl ListenerMetrics {
     #[must_use]
     pub fn accepted(self: &Arc<Self>) -> ClientPresence {
         self.connections.increment();
-        self.clients.of(ClientState::Login).increment();
-        ClientPresence { metrics: Arc::clone(self), state: ClientState::Login }
+        ClientPresence::enter_first(self, ClientState::Login)
     }
 
     /// So many clients are accepted at one time.
@@ -90,35 +81,15 @@ impl ListenerMetrics {
         self.certificate.set(timestamp(moment));
     }
 
+    /// Moves what all workers counted to where it is shown.
+    pub(super) fn flush(&self) {
+        self.clients.flush();
+    }
+
     /// The configuration no longer has the listener: its limit is 0, its certificate never ends. Its counters stand
     /// still.
     pub fn removed(&self) {
         self.limit.set(0.0);
         self.certificate.set(f64::NAN);
-    }
-}
-
-// === impl ClientPresence ===
-
-impl ClientPresence {
-    /// The client does something else now.
-    pub fn enter(&mut self, state: ClientState) {
-        if state != self.state {
-            self.metrics.clients.of(state).increment();
-            self.metrics.clients.of(self.state).decrement();
-            self.state = state;
-        }
-    }
-
-    /// The listener's handles.
-    #[must_use]
-    pub fn listener(&self) -> &Arc<ListenerMetrics> {
-        &self.metrics
-    }
-}
-
-impl Drop for ClientPresence {
-    fn drop(&mut self) {
-        self.metrics.clients.of(self.state).decrement();
     }
 }

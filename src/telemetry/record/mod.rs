@@ -1,9 +1,11 @@
 //! The handles that count. They are made once, from the catalogue alone, and each makes all of its series at once.
 
+mod clients;
 mod endpoint;
 mod listener;
 mod path;
 mod program;
+mod sharded;
 
 use std::{
     marker::PhantomData,
@@ -18,13 +20,16 @@ use super::{
     labels::Word,
     process::{self, ProcessMetrics},
     registry::{Counter, Gauge, Histogram, Labels, Level, Registry},
+    shards::Tally,
 };
 use crate::{names::ListenerName, topology::Endpoint};
 
+pub use clients::ClientPresence;
 pub use endpoint::{BackendPresence, EndpointMetrics};
-pub use listener::{ClientPresence, ListenerMetrics};
-pub use path::PathMetrics;
+pub use listener::ListenerMetrics;
+pub use path::{PathCounts, PathMetrics};
 pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
+use sharded::Sharded;
 
 /// All the numbers of one process, and the maker of the handles that write them. Clones share the numbers.
 ///
@@ -35,9 +40,10 @@ pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
 pub struct Metrics {
     registry: Arc<Registry>,
     process: Arc<ProcessMetrics>,
+    sharded: Arc<Sharded>,
 }
 
-/// How often records are sorted into their buckets: a histogram keeps them as they are until then.
+/// How often what workers counted is collected, and records are sorted into their buckets.
 const UPKEEP: Duration = Duration::from_secs(1);
 
 impl Metrics {
@@ -46,20 +52,24 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Arc::new(Registry::new());
         let process = Arc::new(ProcessMetrics::new(&registry));
-        Self { registry, process }
+        Self { registry, process, sharded: Arc::default() }
     }
 
     /// The handles for what a listener's sessions do on an endpoint.
     #[must_use]
     pub fn path(&self, listener: &ListenerName, endpoint: &Endpoint) -> Arc<PathMetrics> {
-        let scope = self.scope().and(Label::Listener, listener.as_str()).endpoint(endpoint);
-        Arc::new(PathMetrics::new(&scope))
+        self.sharded.path((listener.clone(), endpoint.name.clone(), endpoint.role), || {
+            let scope = self.scope().and(Label::Listener, listener.as_str()).endpoint(endpoint);
+            PathMetrics::new(&scope)
+        })
     }
 
     /// The handles of a listener.
     #[must_use]
     pub fn listener(&self, listener: &ListenerName) -> Arc<ListenerMetrics> {
-        Arc::new(ListenerMetrics::new(&self.scope().and(Label::Listener, listener.as_str())))
+        self.sharded.listener(listener, || {
+            ListenerMetrics::new(&self.scope().and(Label::Listener, listener.as_str()))
+        })
     }
 
     /// The handles of an endpoint.
@@ -92,9 +102,9 @@ impl Metrics {
         AuditMetrics::new(&self.scope())
     }
 
-    /// Keeps the memory of the histograms small, each second, and never returns: spawn it once, off the data path.
+    /// Collects what the workers counted, each second, and never returns: spawn it once, off the data path.
     ///
-    /// Without it they keep 16 octets for each record until the page is next asked for.
+    /// The exporter takes histograms record by record, which is paid for here instead of by each statement.
     ///
     /// Cancel safety: may be dropped at any time; what was recorded is kept.
     pub async fn run_upkeep(self) {
@@ -102,13 +112,16 @@ impl Metrics {
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
+            self.sharded.flush();
             self.registry.run_upkeep();
         }
     }
 
-    /// The page for Prometheus, in its text format, version 0.0.4. Reads `/proc`; takes no lock of the data path.
+    /// The page for Prometheus, in its text format, version 0.0.4. It shows all that was counted before. Reads `/proc`;
+    /// holds no lock that a session asks for.
     #[must_use]
     pub fn render(&self) -> String {
+        self.sharded.flush();
         let cpu = self.process.sample();
         let mut page = self.registry.render();
         process::show_cpu(&mut page, cpu);
@@ -180,6 +193,15 @@ struct Each<W, T> {
 impl<W: Word, T> Each<W, T> {
     fn of(&self, word: W) -> &T {
         &self.handles[word.index()]
+    }
+}
+
+impl<W: Word> Each<W, Counter> {
+    /// Moves what one worker counted, by word.
+    fn add(&self, counted: &[Tally]) {
+        for (counter, tally) in self.handles.iter().zip(counted) {
+            counter.add(tally.take());
+        }
     }
 }
 

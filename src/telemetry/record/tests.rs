@@ -5,7 +5,7 @@ use crate::{
     names::{ClusterName, EndpointName},
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
-        labels::{Certificate, ClientState, ConnectPhase, Outcome},
+        labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
     },
     topology::{DeclaredRole, Health},
 };
@@ -58,6 +58,7 @@ fn every_series_is_there_before_its_first_event() {
     let metrics = Metrics::new();
     let path = metrics.path(&listener(), &endpoint());
     let before: BTreeSet<String> = series(&metrics.render());
+    let path = path.of(0);
     path.statement(Outcome::Error, Duration::from_millis(3));
     path.error("40P01");
     path.error("0A000");
@@ -102,6 +103,7 @@ fn a_client_is_counted_in_exactly_one_state_and_in_none_when_gone() {
     };
     let mut client = listener.accepted();
     assert_eq!((shown("login"), shown("active")), ("1".into(), "0".into()));
+    client.settle(1);
     client.enter(ClientState::Active);
     client.enter(ClientState::Active);
     assert_eq!((shown("login"), shown("active")), ("0".into(), "1".into()));
@@ -189,7 +191,7 @@ fn an_endpoint_declared_anew_takes_along_what_its_labels_still_say() {
 #[tokio::test(start_paused = true)]
 async fn upkeep_goes_on_until_it_is_dropped_and_loses_no_record() {
     let metrics = Metrics::new();
-    let path = metrics.path(&listener(), &endpoint());
+    let path = metrics.path(&listener(), &endpoint()).of(0);
     let upkeep = metrics.clone().run_upkeep();
     tokio::pin!(upkeep);
     for _ in 0..3 {
@@ -198,6 +200,101 @@ async fn upkeep_goes_on_until_it_is_dropped_and_loses_no_record() {
     }
     let count = "gatekeeper_proxy_overhead_seconds_count{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\"} 3\n";
     assert!(metrics.render().contains(count));
+}
+
+/// What the page shows for a series of the path.
+fn of_path(metrics: &Metrics, name: &str, more: &str) -> f64 {
+    let head = format!("{name}{{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\"{more}}} ");
+    let page = metrics.render();
+    let line = page.lines().find_map(|line| line.strip_prefix(&head)).expect("the series exists");
+    line.parse().expect("a number")
+}
+
+#[test]
+fn workers_that_count_while_others_look_lose_nothing() {
+    let metrics = Metrics::new();
+    let path = metrics.path(&listener(), &endpoint());
+    std::thread::scope(|scope| {
+        let counting: Vec<_> = (0..3)
+            .map(|worker| {
+                let counts = path.of(worker);
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        counts.statement(Outcome::Error, Duration::from_millis(1));
+                        counts.error("40001");
+                        counts.overhead(Duration::from_micros(10));
+                        counts.transaction();
+                        counts.traffic(Direction::ToClient, 7);
+                    }
+                })
+            })
+            .collect();
+        let mut last = 0.0;
+        while !counting.iter().all(|thread| thread.is_finished()) {
+            let now = of_path(&metrics, "gatekeeper_transactions_total", "");
+            assert!(now >= last, "{now} after {last}");
+            last = now;
+        }
+    });
+    for (name, more, value) in [
+        ("statements_total", ",outcome=\"error\"", 30_000.0),
+        ("statements_total", ",outcome=\"ok\"", 0.0),
+        ("statement_errors_total", ",sqlstate_class=\"40\"", 30_000.0),
+        ("statement_duration_seconds_bucket", ",le=\"0.0005\"", 0.0),
+        ("statement_duration_seconds_bucket", ",le=\"0.001\"", 30_000.0),
+        ("statement_duration_seconds_count", "", 30_000.0),
+        ("proxy_overhead_seconds_bucket", ",le=\"0.00001\"", 30_000.0),
+        ("transactions_total", "", 30_000.0),
+        ("traffic_bytes_total", ",direction=\"to_client\"", 210_000.0),
+    ] {
+        let shown = of_path(&metrics, &format!("gatekeeper_{name}"), more);
+        assert!(shown == value, "{name}{more} is {shown}, not {value}");
+    }
+    let sum = of_path(&metrics, "gatekeeper_statement_duration_seconds_sum", "");
+    assert!((sum - 30.0).abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn a_session_that_outlives_its_paths_configuration_is_counted() {
+    let metrics = Metrics::new();
+    let counts = metrics.path(&listener(), &endpoint()).of(0);
+    counts.transaction();
+    let again = metrics.path(&listener(), &endpoint()).of(1);
+    counts.transaction();
+    again.transaction();
+    drop((counts, again));
+    assert_eq!(of_path(&metrics, "gatekeeper_transactions_total", ""), 3.0);
+}
+
+#[test]
+fn clients_that_change_workers_are_never_seen_fewer_than_none() {
+    let metrics = Metrics::new();
+    let listener = metrics.listener(&listener());
+    std::thread::scope(|scope| {
+        let moving: Vec<_> = (0..2)
+            .map(|worker| {
+                let listener = &listener;
+                scope.spawn(move || {
+                    for round in 0..5000 {
+                        let mut client = listener.accepted();
+                        client.settle(worker + round % 3);
+                        client.enter(ClientState::Idle);
+                        client.settle(worker);
+                        client.enter(ClientState::Active);
+                    }
+                })
+            })
+            .collect();
+        while !moving.iter().all(|thread| thread.is_finished()) {
+            let page = metrics.render();
+            assert!(!page.contains("state=\"login\"} -"), "{page}");
+            assert!(!page.contains("state=\"idle\"} -") && !page.contains("state=\"active\"} -"), "{page}");
+        }
+    });
+    let page = metrics.render();
+    for state in ["login", "idle", "active"] {
+        assert!(page.contains(&format!("state=\"{state}\"}} 0\n")), "{page}");
+    }
 }
 
 #[test]
