@@ -111,7 +111,11 @@ impl ClientTls {
             return Ok((Stream::Tcp(tcp), None));
         }
         let connector = TlsConnector::from(Arc::clone(&self.shared.loaded.load().config));
-        let tls = connector.connect(self.shared.name.clone(), tcp).await.map_err(TlsError::from_io)?;
+        let explain = match self.negotiation() {
+            Negotiation::Postgres => TlsError::from_io,
+            Negotiation::Direct => TlsError::from_direct,
+        };
+        let tls = connector.connect(self.shared.name.clone(), tcp).await.map_err(explain)?;
         // An answer without ALPN may come from a server that took the TLS for something else's.
         if self.negotiation() == Negotiation::Direct && tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
             return Err(TlsError::NoAlpn);

@@ -51,6 +51,9 @@ pub enum TlsError {
     /// Direct TLS needs ALPN `postgresql`, and the peer did not agree to it.
     #[error("the peer did not agree to ALPN `postgresql`, which direct TLS needs")]
     NoAlpn,
+    /// The peer closed the connection at a direct ClientHello, as a server does that takes it for a broken startup packet.
+    #[error("the peer closed the connection when TLS began at once")]
+    NotDirect,
     /// The peer does not speak TLS here.
     #[error("the peer answered with something that is not TLS")]
     NotTls,
@@ -195,11 +198,20 @@ impl TlsError {
             Self::Refused(_) if self.blame() == Blame::Credentials => {
                 "the server does not accept our certificate: check `tls.cert`"
             }
-            Self::NoAlpn | Self::NotTls => {
+            Self::NoAlpn | Self::NotDirect | Self::NotTls => {
                 "the server may be older than PostgreSQL 17 or no PostgreSQL at all: try `negotiation = \"postgres\"`"
             }
             _ => return None,
         })
+    }
+
+    /// What an error of a handshake means that began without asking.
+    pub(super) fn from_direct(error: io::Error) -> Self {
+        match Self::from_io(error) {
+            Self::Closed => Self::NotDirect,
+            Self::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => Self::NotDirect,
+            other => other,
+        }
     }
 
     pub(super) fn from_io(error: io::Error) -> Self {
