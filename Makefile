@@ -15,9 +15,10 @@ demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=
 
 # Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner.
 test: ## all tests, against real PostgreSQL servers on loopback
-	@.ci/setup test
+	@.ci/setup test pg18
 	$(CARGO) test --locked --doc
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	@GATEKEEPER_TEST_PG18=$$(.ci/postgresql-18) && export GATEKEEPER_TEST_PG18 && \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) nextest run --locked $(TESTS); \
 	else \
 		set -x; $(CARGO) test --locked --lib --bins --tests -- $(TESTS); \
