@@ -57,7 +57,12 @@ pub struct Psql {
 
 /// Runs `sql` with the `psql` on the path; `connection` as in libpq: `host=… sslmode=verify-full sslrootcert=…`.
 pub async fn psql(connection: &str, sql: &str) -> Psql {
-    let mut command = Command::new("psql");
+    psql_at(Path::new("psql"), connection, sql).await
+}
+
+/// The same with another version of it.
+pub async fn psql_at(program: &Path, connection: &str, sql: &str) -> Psql {
+    let mut command = Command::new(program);
     // Settings, passwords and certificates of whoever runs the tests stay out.
     command.env("HOME", "/nonexistent");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {

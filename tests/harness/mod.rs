@@ -20,7 +20,7 @@ pub mod stand;
 mod tls;
 mod until;
 
-pub use client::{Psql, connect, connect_tls, psql};
+pub use client::{Psql, connect, connect_tls, psql, psql_at};
 pub use frames::Frames;
 pub use gatekeeper::{Answer, Checked, Gatekeeper, check};
 pub use refused::{Refused, refused};

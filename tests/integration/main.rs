@@ -19,6 +19,7 @@ mod endpoint_tls;
 mod endpoints;
 mod environment;
 mod metrics;
+mod postgresql_18;
 mod probe;
 mod protocol;
 mod reload;
