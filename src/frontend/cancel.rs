@@ -6,7 +6,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::context::{ListenerContext, World};
+use super::{
+    context::{ListenerContext, World},
+    session_entry::SessionEntry,
+};
 use crate::{
     audit::{Record, record},
     blame::Chain,
@@ -19,7 +22,7 @@ use crate::{
 /// so many tries, as long as the same statement runs.
 const TRIES: u32 = 10;
 /// Between two tries: a node that was reached has acted by then.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Forwards a cancel request. There is no answer to the client, which only waits for its connection to close.
 ///
@@ -39,12 +42,8 @@ pub(super) async fn forward(
     };
     let Some(server_key) = &entry.server_key else { return };
     let asked = entry.activity();
-    let tries = match entry.endpoint.endpoint().role {
-        DeclaredRole::ReadPool => TRIES,
-        DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
-    };
     let mut delivered = false;
-    for attempt in 0..tries {
+    for attempt in 0..tries(&entry) {
         // The first request is forwarded whatever we believe: the server knows better.
         if attempt > 0 {
             sleep(PAUSE).await;
@@ -72,4 +71,12 @@ pub(super) async fn forward(
         delivered,
         client,
     })));
+}
+
+/// How many cancel requests a session's statement may need.
+pub(super) fn tries(entry: &SessionEntry) -> u32 {
+    match entry.endpoint.endpoint().role {
+        DeclaredRole::ReadPool => TRIES,
+        DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
+    }
 }

@@ -1,6 +1,6 @@
 //! One client, from its arrival on a worker to the end of its session.
 
-use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use tokio::net::{TcpStream, UnixStream};
 
@@ -32,12 +32,8 @@ pub(super) async fn serve(arrival: Arrival) {
     let Some((mut relay, _permit)) = Box::pin(welcome(arrival)).await else { return };
     let end = relay.run().await;
     Box::pin(async move {
-        let (client, backend, mut session, registered, mut recorder) = relay.into_parts();
-        session.on_break(Instant::now());
-        while let Some(report) = session.poll_report() {
-            recorder.statement(report);
-        }
-        conclude(&end, client, backend, &session, &registered, &mut recorder).await;
+        let (client, backend, session, registered, recorder) = relay.into_parts();
+        conclude(&end, client, backend, session, &registered, recorder).await;
     })
     .await;
 }

@@ -1,10 +1,22 @@
 //! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
-use super::{end::End, recorder::Recorder, session_entry::SessionEntry, side::Side};
+use super::{
+    cancel::{PAUSE, tries},
+    end::End,
+    recorder::Recorder,
+    session_entry::SessionEntry,
+    side::Side,
+};
 use crate::{
     session::{Refusal, Session},
     tls::Stream,
@@ -21,10 +33,15 @@ pub(super) async fn conclude(
     end: &End,
     mut client: Side,
     mut backend: Side,
-    session: &Session,
+    mut session: Session,
     entry: &SessionEntry,
-    recorder: &mut Recorder,
+    mut recorder: Recorder,
 ) {
+    let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
+    session.on_break(Instant::now());
+    while let Some(report) = session.poll_report() {
+        recorder.statement(report);
+    }
     if let Some(refusal) = end.last_words()
         && session.may_speak_to_client()
         && !client.has_cleared()
@@ -32,13 +49,22 @@ pub(super) async fn conclude(
         last_words(&mut client.stream, &refusal).await.ok();
     }
     drop(client);
-    if !session.is_settled() && matches!(end, End::Vanished | End::Refused(_)) {
+    if abandoned {
         cancel(entry).await;
     }
     if session.may_speak_to_backend() && !session.said_farewell() && !matches!(end, End::BackendLost { .. }) {
         let mut octets = Vec::new();
         write_terminate(&mut octets);
         timeout(LAST_WORDS, say(&mut backend.stream, &octets)).await.ok();
+    }
+    if abandoned {
+        // The cancel may have reached another node behind the same address.
+        for _ in 1..tries(entry) {
+            if timeout(PAUSE, hear_out(&mut backend.stream)).await.is_ok() {
+                break;
+            }
+            cancel(entry).await;
+        }
     }
     drop(backend);
     recorder.closed(end, entry).await;
@@ -55,6 +81,12 @@ async fn say(to: &mut Stream, octets: &[u8]) -> io::Result<()> {
     to.write_all(octets).await?;
     to.flush().await?;
     to.shutdown().await
+}
+
+/// Reads until the other side closes, and keeps nothing.
+async fn hear_out(from: &mut Stream) {
+    let mut chunk = [0; 1024];
+    while matches!(from.read(&mut chunk).await, Ok(count) if count > 0) {}
 }
 
 /// Cancels the statement that a session left behind. It may be over by then: nobody is waiting either way.
