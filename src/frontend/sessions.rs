@@ -26,6 +26,8 @@ pub struct Sessions {
 struct Registry {
     by_pid: HashMap<i32, Vec<Arc<SessionEntry>>>,
     on_endpoint: HashMap<EndpointName, usize>,
+    /// What every session was asked to do, and those that come late are too.
+    standing: Option<Order>,
 }
 
 /// Membership of one session; dropping it removes the session.
@@ -49,7 +51,11 @@ impl Sessions {
         let mut registry = self.lock();
         registry.by_pid.entry(entry.key.pid()).or_default().push(Arc::clone(&entry));
         *registry.on_endpoint.entry(entry.endpoint.name().clone()).or_default() += 1;
+        let standing = registry.standing;
         drop(registry);
+        if let Some(order) = standing {
+            entry.order(order);
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         Registered { sessions: Arc::clone(self), entry }
     }
@@ -84,8 +90,9 @@ impl Sessions {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Asks every session to do the same.
+    /// Asks every session to do the same, those that are still logging in too.
     pub fn order_all(&self, order: Order) {
+        self.lock().standing = Some(order);
         for entry in self.list() {
             entry.order(order);
         }
