@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     owed: VecDeque<Owed>,
     /// The server takes COPY data from the client.
     copying_in: bool,
+    /// The server skips what it is sent, up to a Sync that it has not been sent yet.
+    skipping: bool,
 }
 
 /// One request.
@@ -48,6 +50,11 @@ impl Ledger {
     pub(super) fn owe(&mut self, request: Owed) {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
         let ignored = match request {
+            Owed::Sync { .. } if self.skipping => {
+                self.skipping = false;
+                false
+            }
+            _ if self.skipping => true,
             Owed::Sync { .. } => self.copying_in,
             Owed::CopyEnd => self.is_settled(),
             _ => false,
@@ -108,7 +115,12 @@ impl Ledger {
             error.get_or_insert(state);
             return None;
         }
-        let (kind, started, text) = match self.owed.front()? {
+        let Some(failed) = self.owed.front() else {
+            // A Describe, say, which is not noted.
+            self.skipping = true;
+            return None;
+        };
+        let (kind, started, text) = match failed {
             Owed::Execute { started, portal } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
@@ -119,9 +131,10 @@ impl Ledger {
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
             Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } => (StatementKind::Prepare, now, None),
         };
-        while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. } | Owed::Whole { .. })) {
+        while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
             self.owed.pop_front();
         }
+        self.skipping = self.is_settled();
         Some(Report { kind, started, ended: now, rows: 0, error: Some(state), text })
     }
 
@@ -141,7 +154,7 @@ impl Ledger {
 
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
     pub(super) fn on_ready(&mut self, now: Instant) -> Option<Report> {
-        self.copying_in = false;
+        (self.copying_in, self.skipping) = (false, false);
         let mut report = None;
         while let Some(request) = self.owed.pop_front() {
             match request {

@@ -124,6 +124,28 @@ fn after_an_error_the_rest_of_the_pipeline_was_never_run() {
 }
 
 #[test]
+fn what_comes_behind_an_error_is_skipped_up_to_a_sync_that_comes_later() {
+    let error = server(b'E', b"SERROR\0VERROR\0C22012\0Mdivision\0\0");
+    for failing in [client(b'E', b"\0\0\0\0\0"), client(b'D', b"Snobody\0")] {
+        let script = [
+            failing,
+            client(b'H', b""),
+            error.clone(),
+            client(b'E', b"\0\0\0\0\0"),
+            client(b'Q', b"SELECT 'skipped'\0"),
+            client(b'S', b""),
+            server(b'Z', b"I"),
+            client(b'Q', b"SELECT 1\0"),
+            server(b'C', b"SELECT 1\0"),
+            server(b'Z', b"I"),
+        ];
+        let (session, reports) = play(&script, 1000, false);
+        assert!(session.is_idle());
+        assert_eq!(reports.last().unwrap(), "query 7..9 ok rows=1 -");
+    }
+}
+
+#[test]
 fn a_parse_that_fails_is_told_and_leaves_no_text_behind() {
     let script = [
         client(b'P', b"s\0SELEC 1\0\0\0"),
