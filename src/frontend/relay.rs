@@ -145,7 +145,7 @@ impl Relay {
             if held {
                 self.released();
             }
-            if self.client.has_ended() {
+            if self.client.has_ended() || self.session.is_backlogged() {
                 return Ok(moved);
             }
             match self.client.poll_fill(cx) {

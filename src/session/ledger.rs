@@ -40,7 +40,18 @@ pub(super) enum Owed {
     Sync { started: Instant },
 }
 
+/// Requests that may be owed before the client has to wait for answers. A server holds back up to 8 KiB of answers while
+/// it hears no Sync or Flush: that is far fewer answers than these, so waiting for them never lasts for ever.
+const BACKLOG: usize = 8192;
+/// Room for this many is kept by a session that is idle.
+const KEPT: usize = 32;
+
 impl Ledger {
+    /// Whether so much is owed that no more should be asked.
+    pub(super) fn is_full(&self) -> bool {
+        self.owed.len() >= BACKLOG
+    }
+
     /// Whether the server owes nothing.
     pub(super) fn is_settled(&self) -> bool {
         self.owed.is_empty()
@@ -168,6 +179,9 @@ impl Ledger {
         }
         // The end of data that the server did not want any more.
         self.drop_copy_ends();
+        if self.is_settled() && self.owed.capacity() > KEPT {
+            self.owed.shrink_to(KEPT);
+        }
         report
     }
 

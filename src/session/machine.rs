@@ -148,6 +148,12 @@ impl Session {
         self.ledger.is_settled()
     }
 
+    /// Whether the server owes so many answers that the client is not to be read until some of them have come.
+    #[must_use]
+    pub fn is_backlogged(&self) -> bool {
+        self.ledger.is_full()
+    }
+
     /// Whether a message of ours may follow what the client was sent so far.
     #[must_use]
     pub fn may_speak_to_client(&self) -> bool {

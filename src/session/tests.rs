@@ -233,6 +233,17 @@ fn a_batch_without_its_sync_is_not_idle() {
 }
 
 #[test]
+fn a_client_that_asks_too_much_waits_for_answers() {
+    let mut session = Session::new(TransactionStatus::Idle, SessionOptions::default());
+    let (now, sync, ready) = (Instant::now(), frame(b'S', b""), frame(b'Z', b"I"));
+    while !session.is_backlogged() {
+        session.on_client(now, &sync, false).unwrap();
+    }
+    session.on_backend(now, &ready, false).unwrap();
+    assert!(!session.is_backlogged());
+}
+
+#[test]
 fn what_breaks_off_is_told_as_cut_short() {
     let script = [client(b'Q', b"SELECT pg_sleep(9)\0"), server(b'D', b"\0\0")];
     let (mut session, reports) = play(&script, 1000, true);
