@@ -32,11 +32,11 @@ impl Admission {
     /// Gives a client from `address` a place.
     ///
     /// A refused client has a place too, so that it can be told: at most a tenth more than the limit (and sixteen), beyond
-    /// which [`Admitted::Turned`] says that there is not even room for a word.
+    /// which [`Admitted::Turned`] says that there is not even room to hear what they want.
     pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
         let mut counts = self.lock();
         if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {
-            return Admitted::Turned;
+            return Admitted::Turned(Refusal::too_many_clients());
         }
         let over_all = counts.all >= limits.max_clients;
         counts.all += 1;
@@ -66,8 +66,8 @@ pub(super) enum Admitted {
     Welcome(Permit),
     /// Hear why not.
     Refused(Permit, Refusal),
-    /// No room for a word.
-    Turned,
+    /// Hear why not, and go: there is no room to hear you.
+    Turned(Refusal),
 }
 
 impl Drop for Permit {
@@ -93,7 +93,7 @@ mod tests {
         match admitted {
             Admitted::Welcome(_) => "welcome",
             Admitted::Refused(_, refusal) => refusal.cause.as_str(),
-            Admitted::Turned => "turned",
+            Admitted::Turned(_) => "turned",
         }
     }
 

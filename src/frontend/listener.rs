@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::{io::Errno, net::SocketFlags};
+use rustix::{
+    io::Errno,
+    net::{SendFlags, SocketFlags},
+};
 use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::{
@@ -21,7 +24,7 @@ use super::{
     client::{self, Arrival},
     context::{ListenerContext, World},
 };
-use crate::{live::Live, tasks::Workers, telemetry::labels::RefusalReason};
+use crate::{live::Live, session::Refusal, tasks::Workers, telemetry::labels::RefusalReason};
 
 /// A bound socket that accepts clients.
 pub struct Listener {
@@ -138,8 +141,9 @@ fn hand_over(
     let (permit, refusal) = match admitted {
         Admitted::Welcome(permit) => (permit, None),
         Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
-        Admitted::Turned => {
+        Admitted::Turned(refusal) => {
             context.metrics.refused(RefusalReason::MaxClients);
+            turn_away(&socket, &refusal);
             return;
         }
     };
@@ -154,6 +158,15 @@ fn hand_over(
         world: Arc::clone(world),
     };
     workers.spawn_on(worker, "client", move || client::serve(arrival));
+}
+
+/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few octets into a socket
+/// whose buffer is empty.
+fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
+    let mut octets = Vec::new();
+    refusal.write(&mut octets);
+    // Whoever has left already needs no reason.
+    rustix::net::send(socket, &octets, SendFlags::NOSIGNAL).ok();
 }
 
 fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
