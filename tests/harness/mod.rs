@@ -17,7 +17,7 @@ pub mod pki;
 pub mod raw;
 mod refused;
 pub mod stand;
-mod tls;
+pub mod tls;
 mod until;
 
 pub use client::{Psql, connect, connect_tls, psql, psql_at};

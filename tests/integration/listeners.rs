@@ -1,0 +1,245 @@
+//! Listeners and routes: who ends up where, and how many may.
+
+use std::{collections::HashMap, fmt::Write as _, net::SocketAddr, time::Duration};
+
+use gatekeeper::{
+    sandbox::{ALICE, APP, DATABASE, Passage, Sandbox, SandboxOptions, Single, Stop},
+    wire::tag::backend as b,
+};
+
+use crate::harness::{
+    Frames, Gatekeeper, Stand, connect, psql,
+    raw::Raw,
+    refused,
+    stand::{config, listener},
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The endpoints of a sandbox by name and address, each with clients' own logins, and listeners by name, port and more
+/// keys.
+fn passthrough(
+    sandbox: &Sandbox,
+    endpoints: &[(&str, &str, SocketAddr)],
+    listeners: &[(&str, u16, &str)],
+) -> String {
+    let ca = |secondary: bool| {
+        sandbox.clusters()[usize::from(secondary)].authority().ca_file().display().to_string()
+    };
+    let mut toml = String::new();
+    for (cluster, secondary) in [("orders", false), ("orders-dr", true)] {
+        if !endpoints.iter().any(|(_, role, _)| (*role == "secondary") == secondary) {
+            continue;
+        }
+        let replica_of = if secondary { "replica_of = \"orders\"\n" } else { "" };
+        writeln!(toml, "[[cluster]]\nname = \"{cluster}\"\n{replica_of}ca_file = \"{}\"\n", ca(secondary))
+            .unwrap();
+        for (name, role, address) in
+            endpoints.iter().filter(|(_, role, _)| (*role == "secondary") == secondary)
+        {
+            writeln!(
+                toml,
+                "[[cluster.endpoint]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{address}\"\n\
+                 tls = {{ mode = \"verify-ca\" }}\n\
+                 login = {{ token_command = {:?}, users = [\"{ALICE}\"] }}\n",
+                sandbox.tokens().command_words()
+            )
+            .unwrap();
+        }
+    }
+    for (name, port, keys) in listeners {
+        let ip = sandbox.block().ip(100);
+        writeln!(toml, "[[listener]]\nname = \"{name}\"\nbind = \"{ip}:{port}\"\nauth = {{ method = \"trust\" }}\nhold = \"0\"\n{keys}\n")
+            .unwrap();
+    }
+    writeln!(
+        toml,
+        "[admin]\nbind = \"{}\"\n[probe]\ninterval = \"300ms\"\ntimeout = \"1s\"\nfailures = 2\n",
+        sandbox.admin_address()
+    )
+    .unwrap();
+    toml
+}
+
+/// Which node serves a new session at `port`, and the session.
+async fn served(
+    sandbox: &Sandbox,
+    port: u16,
+) -> Result<(String, tokio_postgres::Client), tokio_postgres::Error> {
+    let address = (sandbox.block().ip(100), port).into();
+    let client = connect(address, &format!("user={ALICE} dbname={DATABASE}")).await?;
+    let row = client.query_one("SELECT host(inet_server_addr())", &[]).await?;
+    let ip: String = row.get(0);
+    let node = sandbox.nodes().find(|node| node.address().ip().to_string() == ip).unwrap();
+    Ok((node.name().to_owned(), client))
+}
+
+#[tokio::test]
+async fn each_route_leads_where_it_says() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let at = |name: &str| sandbox.endpoint(name).address();
+    let endpoints = [
+        ("primary", "primary", at("primary")),
+        ("reads", "read-pool", at("reads")),
+        ("dr", "secondary", at("dr")),
+        ("dr-reads", "secondary", at("dr-reads")),
+    ];
+    let listeners = [
+        ("app", 1, "route = \"primary\""),
+        ("reads", 2, "route = \"read-pool\""),
+        ("only-reads", 3, "route = \"read-pool\"\nwhen_no_reader = \"refuse\""),
+        ("away", 4, "route = \"secondary\""),
+        ("one", 5, "route = \"endpoint:dr-reads\""),
+    ]
+    .map(|(name, port, keys)| (name, 15000 + port, keys));
+    let config = passthrough(&sandbox, &endpoints, &listeners);
+    let gatekeeper = Gatekeeper::start(sandbox.folder(), &config, sandbox.admin_address()).await;
+    for (port, nodes) in [
+        (15001, &["primary"][..]),
+        (15002, &["reads-1", "reads-2"]),
+        (15003, &["reads-1", "reads-2"]),
+        (15004, &["dr", "dr-reads-1"]),
+        (15005, &["dr-reads-1"]),
+    ] {
+        let (node, _client) = served(&sandbox, port).await.unwrap();
+        assert!(nodes.contains(&node.as_str()), "{port}: {node}");
+    }
+    sandbox.endpoint("reads").middleman().set(Passage::Cut);
+    let (node, _client) = served(&sandbox, 15002).await.unwrap();
+    assert_eq!(node, "primary", "rather than nowhere");
+    let told = refused(served(&sandbox, 15003).await.map(|(_, client)| client));
+    assert!(told.sqlstate.starts_with("08") || told.sqlstate == "57P03", "{told:?}");
+    sandbox.endpoint("reads").middleman().set(Passage::Open);
+    until(LIMIT, async || match served(&sandbox, 15003).await {
+        Ok((node, _)) if node.starts_with("reads") => Ok(()),
+        Ok((node, _)) => Err(node),
+        Err(error) => Err(error.to_string()),
+    })
+    .await;
+    drop(gatekeeper);
+}
+
+#[tokio::test]
+async fn read_pools_share_the_sessions_and_a_failing_one_is_left_out() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let node = |name: &str| sandbox.node(name).address();
+    let endpoints = [
+        ("primary", "primary", sandbox.endpoint("primary").address()),
+        ("reads-a", "read-pool", node("reads-1")),
+        ("reads-b", "read-pool", node("reads-2")),
+    ];
+    let config = passthrough(&sandbox, &endpoints, &[("reads", 15002, "route = \"read-pool\"")]);
+    let gatekeeper = Gatekeeper::start(sandbox.folder(), &config, sandbox.admin_address()).await;
+    let mut shares: HashMap<String, usize> = HashMap::new();
+    let mut sessions = Vec::new();
+    for _ in 0..10 {
+        let (node, session) = served(&sandbox, 15002).await.unwrap();
+        *shares.entry(node).or_default() += 1;
+        sessions.push(session);
+    }
+    assert_eq!((shares.get("reads-1"), shares.get("reads-2")), (Some(&5), Some(&5)), "{shares:?}");
+
+    sandbox.node("reads-2").stop(Stop::Fast).await.unwrap();
+    for _ in 0..6 {
+        let (node, session) = served(&sandbox, 15002).await.unwrap();
+        assert_eq!(node, "reads-1", "no login fails on the way");
+        sessions.push(session);
+    }
+    sandbox.node("reads-2").start().await.unwrap();
+    until(LIMIT, async || match served(&sandbox, 15002).await.unwrap().0 {
+        node if node == "reads-2" => Ok(()),
+        node => Err(node),
+    })
+    .await;
+    drop(gatekeeper);
+}
+
+#[tokio::test]
+async fn a_unix_domain_socket_is_a_listener_like_any_other() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let socket = server.folder().join(".s.PGSQL.15432");
+    let rest =
+        format!("[[listener]]\nname = \"local\"\nbind = \"{}\"\nroute = \"primary\"\n", socket.display());
+    let config = config(&server, "login = \"passthrough\"", "", &rest);
+    let mut stand = Stand::start(server, &config).await;
+    let connection = format!(
+        "host={} port=15432 user={} password={} dbname={DATABASE}",
+        stand.server.folder().display(),
+        APP.name,
+        APP.password
+    );
+    let answer = psql(&connection, "SELECT current_user").await;
+    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    stand.gatekeeper.signal(rustix::process::Signal::TERM);
+    assert!(stand.gatekeeper.ended().await.success());
+    assert!(!socket.exists(), "nothing is left of it");
+}
+
+#[tokio::test]
+async fn two_thousand_connections_at_a_limit_of_one_thousand_are_told_and_hurt_nobody() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let keys = "max_clients = 1000\nlogin_timeout = \"120s\"";
+    let config = config(&server, "login = \"passthrough\"", keys, "");
+    let stand = Stand::start(server, &config).await;
+    let mut first = Vec::new();
+    for _ in 0..20 {
+        first.push(Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await);
+    }
+    let mut waiting = Vec::new();
+    for _ in 20..1000 {
+        waiting.push(Raw::connect(stand.listener).await);
+    }
+    let clients = |state: &str| format!("gatekeeper_clients{{listener=\"app\",state=\"{state}\"}}");
+    until(LIMIT, async || match stand.gatekeeper.metric(&clients("login")).await {
+        Some(980.0) => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for _ in 0..1000 {
+        crowd.push(Raw::connect(listener(&stand.server)).await);
+    }
+    let mut told: HashMap<String, usize> = HashMap::new();
+    for mut raw in crowd {
+        raw.startup(APP.name, DATABASE).await;
+        let state = match raw.read().await {
+            Some(message) => message.field(b'C'),
+            None => "nothing".to_owned(),
+        };
+        *told.entry(state).or_default() += 1;
+    }
+    assert_eq!(told, HashMap::from([("53300".to_owned(), 1000)]));
+    for client in &mut first {
+        assert_eq!(client.ask("SELECT 'well'").await.unwrap(), "well");
+    }
+    let mut one_of_them = waiting.pop().unwrap();
+    one_of_them.startup(APP.name, DATABASE).await;
+    assert_eq!(one_of_them.read().await.unwrap().tag, b::AUTHENTICATION);
+    drop((waiting, one_of_them));
+    until(LIMIT, async || match stand.gatekeeper.metric(&clients("login")).await {
+        Some(0.0) => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
+}
+
+#[tokio::test]
+async fn one_address_takes_no_more_than_its_share() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let config = config(&server, "login = \"passthrough\"", "max_clients_per_address = 2", "");
+    let stand = Stand::start(server, &config).await;
+    let login = async || {
+        let parameters = format!("user={} password={} dbname={DATABASE}", APP.name, APP.password);
+        stand.connect(&parameters).await
+    };
+    let (one, _two) = (login().await.unwrap(), login().await.unwrap());
+    let told = refused(login().await);
+    assert_eq!(
+        (told.sqlstate.as_str(), told.message.as_str()),
+        ("53300", "too many connections from your address")
+    );
+    drop(one);
+    until(LIMIT, async || login().await.map(drop).map_err(|error| error.to_string())).await;
+}

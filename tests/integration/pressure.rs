@@ -1,0 +1,145 @@
+//! Much data and slow readers: what is in between stays small, and nobody else waits.
+
+use std::{fs, io, time::Duration};
+
+use gatekeeper::{
+    sandbox::{APP, DATABASE},
+    wire::tag::backend as b,
+};
+use tokio::io::AsyncReadExt as _;
+
+use crate::harness::{
+    Frames, Gatekeeper, Stand,
+    frames::{copy_data, query, statement, sync},
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// What may be added to the memory that the program has when nothing is going on, in KiB. The buffers of a few sessions
+/// are far below, a result that is collected is far above.
+const ALLOWANCE: u64 = 24 * 1024;
+
+async fn app(stand: &Stand) -> Frames {
+    Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await
+}
+
+/// The most memory the program has had, in KiB.
+fn peak(gatekeeper: &Gatekeeper) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", gatekeeper.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Reads octets up to the end of the answer, without keeping them.
+async fn count_octets(client: &mut Frames) -> usize {
+    let (mut chunk, mut total) = (vec![0; 256 * 1024], 0);
+    let ready = b"Z\0\0\0\x05I";
+    loop {
+        let read = client.raw.stream.read(&mut chunk).await.unwrap();
+        assert!(read > 0, "the answer ends with ReadyForQuery");
+        total += read;
+        if chunk[..read].ends_with(ready) {
+            return total;
+        }
+    }
+}
+
+/// Writes `octets` again and again until nothing has been taken for a while; answers how much was.
+async fn fill(client: &Frames, octets: &[u8]) -> usize {
+    let (mut total, mut at, mut refused) = (0, 0, 0);
+    // Half a second during which not even one octet went.
+    while refused < 50 {
+        match client.raw.stream.try_write(&octets[at..]) {
+            Ok(count) => {
+                (total, at, refused) = (total + count, (at + count) % octets.len(), 0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                refused += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("after {total} octets: {error}"),
+        }
+    }
+    total
+}
+
+#[tokio::test]
+async fn a_gigabyte_streams_through_a_few_buffers() {
+    let stand = Stand::passthrough().await;
+    let mut client = app(&stand).await;
+    let before = peak(&stand.gatekeeper);
+    client.send(&query("COPY (SELECT repeat('x', 1000000) FROM generate_series(1, 1000)) TO STDOUT")).await;
+    let octets = count_octets(&mut client).await;
+    assert!(octets > 1_000_000_000, "{octets}");
+    let after = peak(&stand.gatekeeper);
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
+}
+
+#[tokio::test]
+async fn values_of_fifty_megabytes_pass_in_both_directions() {
+    let stand = Stand::passthrough().await;
+    let mut client = app(&stand).await;
+    let before = peak(&stand.gatekeeper);
+    let value = vec![b'y'; 50_000_000];
+    client.send(&[statement("SELECT md5($1), $1", &[&value]), sync()].concat()).await;
+    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let row = heard.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
+    assert!(row.body.ends_with(&value));
+    let after = peak(&stand.gatekeeper);
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_up_its_own_backend_alone() {
+    let stand = Stand::passthrough().await;
+    let mut slow = app(&stand).await;
+    let before = peak(&stand.gatekeeper);
+    slow.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 200000)")).await;
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event = 'ClientWrite'";
+    until(LIMIT, async || match stand.server.node().sql(DATABASE, waiting).await.unwrap() {
+        seen if seen == "1" => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    for round in 0..20 {
+        let mut other = app(&stand).await;
+        let octets = {
+            other.send(&query("SELECT repeat('y', 1000) FROM generate_series(1, 1000)")).await;
+            count_octets(&mut other).await
+        };
+        assert!(octets > 1_000_000, "round {round}: {octets}");
+    }
+    let octets = count_octets(&mut slow).await;
+    assert!(octets > 200_000_000, "nothing of it is lost: {octets}");
+    let after = peak(&stand.gatekeeper);
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_stops_its_client_and_fills_no_memory() {
+    let stand = Stand::passthrough().await;
+    stand.server.node().sql(DATABASE, "CREATE TABLE t (a text); GRANT ALL ON t TO app").await.unwrap();
+    let mut client = app(&stand).await;
+    client.send(&query("COPY t FROM STDIN")).await;
+    client.hear_until(b::COPY_IN_RESPONSE).await;
+    let before = peak(&stand.gatekeeper);
+    stand.server.node().freeze();
+    let taken = fill(&client, &copy_data(&[&[b'x'; 8000][..], b"\n"].concat())).await;
+    let after = peak(&stand.gatekeeper);
+    stand.server.node().thaw();
+    assert!(taken < 100_000_000, "the kernel's buffers take so much at most: {taken}");
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
+}
+
+#[tokio::test]
+async fn requests_piled_up_by_a_client_that_never_listens_fill_no_memory() {
+    let stand = Stand::passthrough().await;
+    let client = app(&stand).await;
+    let before = peak(&stand.gatekeeper);
+    stand.server.node().freeze();
+    let taken = fill(&client, &sync().repeat(4000)).await;
+    let after = peak(&stand.gatekeeper);
+    stand.server.node().thaw();
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most, {taken} octets taken");
+}
