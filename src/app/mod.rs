@@ -5,6 +5,7 @@
 
 mod build;
 mod doctor;
+mod inherited;
 mod program;
 mod reload;
 mod report;
@@ -42,6 +43,7 @@ pub fn run(config: Config, source: ConfigSource) -> ExitCode {
 
 fn start_and_serve(config: Config, source: ConfigSource) -> Result<(), StartError> {
     start_log(&config.log).map_err(StartError::Log)?;
+    raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -50,6 +52,15 @@ fn start_and_serve(config: Config, source: ConfigSource) -> Result<(), StartErro
         .build()
         .map_err(StartError::Threads)?;
     runtime.block_on(async { Program::start(config, source).await?.serve().await })
+}
+
+/// Two descriptors a session: the soft limit that shells and service managers set (1024, for `select`) is soon reached.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, soft = limit.current, "the limit on open files could not be raised");
+    }
 }
 
 /// A slow answer of the admin API must not hold up the probe.

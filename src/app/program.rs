@@ -7,10 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     build::{BuildError, Workshop},
+    inherited::Inherited,
     report, shutdown,
 };
 use crate::{
@@ -67,7 +68,8 @@ pub(super) struct Program {
     pub(super) world: Arc<World>,
     pub(super) endpoints: Publisher<Endpoints>,
     pub(super) probe: Probe,
-    pub(super) listeners: HashMap<ListenerName, Running>,
+    /// By where they were configured to listen.
+    pub(super) listeners: HashMap<Bind, Running>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) admin: Option<admin::Server>,
     commands: mpsc::Receiver<Command>,
@@ -127,6 +129,7 @@ impl Program {
             audit: audit.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
+            descriptors: Arc::new(Semaphore::new(sessions_by_descriptors())),
             mock_secret,
         });
         let made = config
@@ -135,12 +138,19 @@ impl Program {
             .map(|settings| workshop.listener(settings, &world.endpoints.load(), None))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Build)?;
+        let mut inherited = Inherited::take();
         let mut listeners = HashMap::new();
         for context in made {
             let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
-            let socket =
-                Listener::bind(&bind).map_err(|error| StartError::Bind(name.clone(), bind, error))?;
-            listeners.insert(name, Running::start(socket, context, &world, &workers, &tasks));
+            let socket = match inherited.claim(&bind) {
+                Some(socket) => Listener::inherit(socket, bind.clone()),
+                None => Listener::bind(&bind),
+            };
+            let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
+            listeners.insert(bind, Running::start(socket, context, &world, &workers, &tasks));
+        }
+        for bind in inherited.unclaimed() {
+            tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
         }
         let (contexts, shown) = live(listeners.values().map(|running| running.context.reader()).collect());
         let (control, commands) = control();
@@ -249,6 +259,14 @@ async fn watch_certificates(world: Arc<World>, listeners: Live<Vec<Live<Listener
         ticks.tick().await;
         report::certificates(world.endpoints.load().iter(), listeners.load().iter().map(Live::load));
     }
+}
+
+/// How many sessions there are descriptors for: two each, beside what everything else and clients to be refused need.
+fn sessions_by_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let others = 32 + limit / 16;
+    (limit.saturating_sub(others) / 2).min(Semaphore::MAX_PERMITS)
 }
 
 fn cores() -> usize {

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     files::Reload,
     frontend::{Endpoints, Listener, ListenerContext},
+    names::ListenerName,
     telemetry::labels::Outcome,
 };
 
@@ -100,18 +101,15 @@ impl Program {
         let mut listeners = Vec::new();
         for settings in &config.listeners {
             let name = &settings.name;
-            let running = self.listeners.get(name);
-            let before = running.map(|running| running.context.reader().load());
-            let same = before.as_ref().is_some_and(|before| before.settings == *settings);
-            if !same {
-                report.changed.push(format!(
-                    "listener `{name}` {}",
-                    if before.is_some() { "changed" } else { "added" }
-                ));
+            // A socket is known by its address: a listener may be renamed, or change places with another.
+            let before = self.listeners.get(&settings.bind).map(|running| running.context.reader().load());
+            if before.as_ref().is_none_or(|before| before.settings != *settings) {
+                let known = self.config.listeners.iter().any(|listener| listener.name == *name);
+                report.changed.push(format!("listener `{name}` {}", if known { "changed" } else { "added" }));
             }
             let socket = match &before {
-                Some(before) if before.settings.bind == settings.bind => None,
-                _ => match Listener::bind(&settings.bind) {
+                Some(_) => None,
+                None => match Listener::bind(&settings.bind) {
                     Ok(socket) => Some(socket),
                     Err(error) => {
                         mistakes
@@ -125,8 +123,7 @@ impl Program {
                 Err(error) => mistakes.push(Chain(&error).to_string()),
             }
         }
-        for gone in self.listeners.keys().filter(|name| config.listeners.iter().all(|new| new.name != **name))
-        {
+        for gone in self.names_gone(config) {
             report.changed.push(format!("listener `{gone}` removed"));
         }
         for (what, differs) in [
@@ -146,26 +143,29 @@ impl Program {
         }
     }
 
+    /// The listeners that `config` does not know any more.
+    fn names_gone<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a ListenerName> {
+        let names = self.config.listeners.iter().map(|listener| &listener.name);
+        names.filter(|name| config.listeners.iter().all(|new| new.name != **name))
+    }
+
     async fn swap(&mut self, config: Config, built: Built, report: &mut ReloadReport) {
         if config.probe != self.config.probe {
             report.changed.push("the probe's settings changed".to_owned());
         }
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
-        self.listeners.retain(|name, running| {
-            let stays = config.listeners.iter().any(|listener| listener.name == *name);
-            if !stays {
-                running.context.reader().load().metrics.removed();
-            }
-            stays
-        });
+        for name in self.names_gone(&config) {
+            self.metrics.listener(name).removed();
+        }
+        self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
-            let name = context.settings.name.clone();
-            match (socket, self.listeners.get_mut(&name)) {
+            let bind = context.settings.bind.clone();
+            match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => running.context.publish(context),
                 (Some(socket), _) => {
                     let running = Running::start(socket, context, &self.world, &self.workers, &self.tasks);
-                    self.listeners.insert(name, running);
+                    self.listeners.insert(bind, running);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),
             }

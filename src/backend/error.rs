@@ -149,6 +149,10 @@ impl ConnectError {
             ConnectFailure::Token(error) => error.blame(),
             ConnectFailure::Login(LoginError::NoCredential(_) | LoginError::Scram(_)) => Blame::Credentials,
             ConnectFailure::Refused(refused) => refused.blame(),
+            ConnectFailure::Unreachable { tried } if tried.iter().any(|(_, error)| is_ours(error)) => {
+                Blame::Us
+            }
+            ConnectFailure::Unix(error) if is_ours(error) => Blame::Us,
             _ => Blame::Endpoint,
         }
     }
@@ -221,6 +225,12 @@ impl ConnectError {
 }
 
 const NOT_POSTGRES: &str = "check that the address and port are those of a PostgreSQL server";
+
+/// Whether this process has run out of something: no endpoint's fault.
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+}
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::OwnedSemaphorePermit,
+};
 
 use super::{
     admission::Permit,
@@ -18,13 +21,17 @@ pub(super) struct Arrival {
     pub(super) socket: OwnedFd,
     /// `None` through a Unix-domain socket.
     pub(super) address: Option<SocketAddr>,
-    pub(super) permit: Permit,
+    /// Its place at the listener, and its share of the process's descriptors.
+    pub(super) permit: Places,
     /// It is to hear this as soon as it has said who it is.
     pub(super) refusal: Option<Refusal>,
     pub(super) presence: ClientPresence,
     pub(super) context: Arc<ListenerContext>,
     pub(super) world: Arc<World>,
 }
+
+/// What a client takes up, given back when this is dropped.
+pub(super) type Places = (Permit, Option<OwnedSemaphorePermit>);
 
 /// Serves one client for life, on the worker that this runs on.
 pub(super) async fn serve(arrival: Arrival) {
@@ -39,7 +46,7 @@ pub(super) async fn serve(arrival: Arrival) {
 }
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
-async fn welcome(arrival: Arrival) -> Option<(Relay, Permit)> {
+async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
     let Arrival { socket, address, permit, refusal, mut presence, context, world } = arrival;
     presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::sync::Semaphore;
+
 use super::{ListenerSettings, Users, admission::Admission, sessions::Sessions};
 use crate::{
     audit::Audit,
@@ -29,6 +31,8 @@ pub struct World {
     pub evidence: EvidenceSink,
     /// The makers of metrics.
     pub metrics: Metrics,
+    /// How many more sessions there are descriptors for, each needing two.
+    pub descriptors: Arc<Semaphore>,
     /// What users who do not exist are challenged with; drawn at the start and never shown.
     pub mock_secret: [u8; 32],
 }

@@ -47,6 +47,17 @@ impl Guest {
         }
     }
 
+    /// Waits until the client leaves or says more than it may; what it says is kept.
+    ///
+    /// Cancel safe.
+    pub(super) async fn gone(&mut self) -> io::Error {
+        loop {
+            if let Err(error) = self.read_more().await {
+                return error;
+            }
+        }
+    }
+
     /// Writes `octets`.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ use crate::{live::Live, session::Refusal, tasks::Workers, telemetry::labels::Ref
 pub struct Listener {
     socket: AsyncFd<OwnedFd>,
     bind: Bind,
+    /// Whether the socket file is ours to remove.
+    bound_here: bool,
 }
 
 /// Connections the kernel may complete ahead of us: a storm of them must not be turned away by the kernel.
@@ -52,7 +54,7 @@ impl Listener {
             Bind::Tcp(address) => tcp(*address)?,
             Bind::Unix(path) => unix(path)?,
         };
-        Ok(Self { socket: watch(socket)?, bind: bind.clone() })
+        Ok(Self { socket: watch(socket)?, bind: bind.clone(), bound_here: true })
     }
 
     /// Takes over a socket that listens already (socket activation).
@@ -64,7 +66,7 @@ impl Listener {
     /// Outside a tokio runtime.
     pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket: watch(socket)?, bind })
+        Ok(Self { socket: watch(socket)?, bind, bound_here: false })
     }
 
     /// The address it listens on; with port 0 in the settings, the one the system chose.
@@ -147,11 +149,16 @@ fn hand_over(
             return;
         }
     };
+    let descriptors = Arc::clone(&world.descriptors).try_acquire_owned().ok();
+    if descriptors.is_none() {
+        tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
+    }
+    let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
     let worker = (0..workers.len()).min_by_key(|&index| workers.live(index)).unwrap_or(0);
     let arrival = Arrival {
         socket,
         address,
-        permit,
+        permit: (permit, descriptors),
         refusal,
         presence: context.metrics.accepted(),
         context: Arc::clone(context),
@@ -199,7 +206,9 @@ fn unix(path: &Path) -> io::Result<OwnedFd> {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Bind::Unix(path) = &self.bind {
+        if let Bind::Unix(path) = &self.bind
+            && self.bound_here
+        {
             fs::remove_file(path).ok();
         }
     }

@@ -313,6 +313,7 @@ fn label(cause: Cause) -> Option<RefusalReason> {
         Cause::LoginTimeout => RefusalReason::LoginTimeout,
         Cause::MaxClients => RefusalReason::MaxClients,
         Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        Cause::NoDescriptors => RefusalReason::NoDescriptors,
         Cause::TlsRequired => RefusalReason::TlsRequired,
         Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
         Cause::Shutdown | Cause::Killed => RefusalReason::Draining,

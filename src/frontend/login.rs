@@ -86,7 +86,7 @@ impl Login<'_> {
                 ConnectRequest { user: self.database_user(&endpoint), startup: self.startup.clone() };
             async move { endpoint.connect(request).await }
         };
-        let Assigned { backend, endpoint, reason } = self.assign(connect).await?;
+        let Assigned { backend, endpoint, reason } = self.assign(guest, connect).await?;
         let user = self.database_user(&endpoint);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
@@ -118,7 +118,7 @@ impl Login<'_> {
     pub(super) async fn relayed(self, guest: &mut Guest, deadline: Deadline) -> Result<Opened, Failed> {
         let began = Instant::now();
         let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
-        let Assigned { backend: dialed, endpoint, reason } = self.assign(connect).await?;
+        let Assigned { backend: dialed, endpoint, reason } = self.assign(guest, connect).await?;
         let Dialed { mut stream, peer, .. } = dialed;
         let mut entropy = [0; 32];
         aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
@@ -149,14 +149,22 @@ impl Login<'_> {
         }
     }
 
-    async fn assign<B, F>(&self, connect: impl Fn(EndpointHandle) -> F) -> Result<Assigned<B>, Failed>
+    /// A backend, unless the client leaves while it waits for one.
+    async fn assign<B, F>(
+        &self,
+        guest: &mut Guest,
+        connect: impl Fn(EndpointHandle) -> F,
+    ) -> Result<Assigned<B>, Failed>
     where
         F: Future<Output = Result<B, crate::backend::ConnectError>>,
     {
         let limits = &self.context.settings.limits;
-        assign(self.world, &self.context.settings.route, limits.hold, connect)
-            .await
-            .map_err(|why| self.failed(&why))
+        tokio::select! {
+            assigned = assign(self.world, &self.context.settings.route, limits.hold, connect) => {
+                assigned.map_err(|why| self.failed(&why))
+            }
+            gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+        }
     }
 
     /// The user to log in as: the client's own, unless the endpoint has one for all.

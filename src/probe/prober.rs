@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, ConnectError, ConnectRequest, EndpointHandle, ProbeLogin},
-    blame::Chain,
+    blame::{Blame, Chain},
     telemetry::labels::Outcome as Counted,
     topology::{Observation, Outcome},
     wire::{self, ProtocolVersion, StartupMessage, tag},
@@ -87,7 +87,7 @@ impl Prober {
                 }
             };
             let ended_at = Instant::now();
-            let failed = matches!(outcome, Outcome::Failed(_));
+            let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Unasked(_));
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { Counted::Error } else { Counted::Ok };
             self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
@@ -145,7 +145,7 @@ impl Prober {
         let mut backend = match connecting {
             Ok(backend) => backend,
             Err(error) if is_saturation(&error) => return (asked_at, Outcome::Alive),
-            Err(error) => return (asked_at, failed(&error)),
+            Err(error) => return (asked_at, not_connected(&error)),
         };
         if let Some(old) = self.kept.take() {
             farewell(old.backend).await;
@@ -177,7 +177,7 @@ impl Prober {
     async fn knock(&self) -> Outcome {
         let mut dialed = match self.endpoint.dial_for_probe().await {
             Ok(dialed) => dialed,
-            Err(error) => return failed(&error),
+            Err(error) => return not_connected(&error),
         };
         match knock(&mut dialed.stream).await {
             Ok(()) => Outcome::Alive,
@@ -199,6 +199,13 @@ fn request(login: &ProbeLogin) -> ConnectRequest {
 fn is_saturation(error: &ConnectError) -> bool {
     let sqlstate = error.refused().and_then(|refused| refused.sqlstate());
     sqlstate.is_some_and(|state| state.class() == "53")
+}
+
+fn not_connected(error: &ConnectError) -> Outcome {
+    match error.blame() {
+        Blame::Us => Outcome::Unasked(Chain(error).to_string().into()),
+        _ => failed(error),
+    }
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {

@@ -38,6 +38,8 @@ pub enum Cause {
     MaxClients,
     /// The client's address has as many connections as one address may have.
     MaxClientsPerAddress,
+    /// The process is out of descriptors.
+    NoDescriptors,
     /// The listener wants TLS.
     TlsRequired,
     /// The proof of identity did not hold.
@@ -90,6 +92,18 @@ impl Refusal {
             "sorry, too many clients already on this listener",
         )
         .hint("Close idle connections, or raise the listener's max_clients.")
+    }
+
+    /// The process has no descriptor left for it.
+    #[must_use]
+    pub fn no_descriptors() -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Us,
+            Cause::NoDescriptors,
+            "sorry, the proxy is out of file descriptors",
+        )
+        .hint("Ask its operator to raise the limit on open files.")
     }
 
     /// The client's address has as many connections as one address may have.
@@ -251,6 +265,7 @@ impl Cause {
             Self::LoginTimeout => "login_timeout",
             Self::MaxClients => "max_clients",
             Self::MaxClientsPerAddress => "max_clients_per_address",
+            Self::NoDescriptors => "no_descriptors",
             Self::TlsRequired => "tls_required",
             Self::Authentication => "authentication",
             Self::UserNotListed => "user_not_listed",

@@ -30,6 +30,7 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
         Outcome::Answered(answer) => answered(status, answer, observation, rules),
         Outcome::Alive => alive(status, observation),
         Outcome::Failed(reason) => failed(status, reason, observation, rules),
+        Outcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     compare(&before, status, &mut changes);
     conclude(snapshot, &mut next, &mut changes);

@@ -27,6 +27,8 @@ pub enum Outcome {
     Alive,
     /// It could not be reached or logged in to. The reason holds no secret.
     Failed(Arc<str>),
+    /// We could not even ask, for want of a descriptor, say: nothing was learned.
+    Unasked(Arc<str>),
 }
 
 /// What a server says about itself.

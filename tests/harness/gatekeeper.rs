@@ -49,7 +49,9 @@ impl Gatekeeper {
 
     /// Starts the program with nothing but `environment` to configure it; waits as [`Self::start`] does.
     pub async fn from_environment(environment: &[(&str, &str)], admin: SocketAddr) -> Self {
-        Self::spawn(program(environment), PathBuf::new(), admin).live().await
+        let mut command = program(environment);
+        command.stdin(Stdio::null());
+        Self::spawn(command, PathBuf::new(), admin).live().await
     }
 
     /// Starts it without waiting, with more environment variables.
@@ -57,13 +59,27 @@ impl Gatekeeper {
         let file = folder.join("gatekeeper.toml");
         fs::write(&file, config).unwrap();
         let mut command = program(environment);
-        command.args(["run", "--config"]).arg(&file);
+        command.args(["run", "--config"]).arg(&file).stdin(Stdio::null());
         Self::spawn(command, file, admin)
     }
 
+    /// Starts it by a line for the shell that prepares what it inherits and ends with `exec "$@"`; waits as
+    /// [`Self::start`] does.
+    pub async fn start_by(shell: &str, stdin: Stdio, folder: &Path, config: &str, admin: SocketAddr) -> Self {
+        let file = folder.join("gatekeeper.toml");
+        fs::write(&file, config).unwrap();
+        let binary = program(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", shell, "sh"]).arg(binary.get_program()).args(["run", "--config"]).arg(&file);
+        for (name, _) in binary.get_envs() {
+            command.env_remove(name);
+        }
+        command.stdin(stdin);
+        Self::spawn(command, file, admin).live().await
+    }
+
     fn spawn(mut command: Command, config: PathBuf, admin: SocketAddr) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&stderr));
         thread::spawn(move || {

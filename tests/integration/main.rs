@@ -29,5 +29,6 @@ mod protocol;
 mod reload;
 mod replication;
 mod sandbox;
+mod sockets;
 mod tokens;
 mod vanish;

@@ -98,6 +98,7 @@ impl Desk {
             audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
+            descriptors: Arc::new(tokio::sync::Semaphore::new(8)),
             mock_secret: [0; 32],
         };
         let (control, commands) = control();

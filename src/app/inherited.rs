@@ -1,0 +1,46 @@
+//! Sockets that were opened for us: socket activation, as systemd does it.
+//!
+//! <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>
+
+use std::os::fd::OwnedFd;
+
+use listenfd::ListenFd;
+
+use crate::frontend::Bind;
+
+/// Listening sockets that came with the process, by where they listen.
+pub(super) struct Inherited {
+    sockets: Vec<(Bind, OwnedFd)>,
+}
+
+impl Inherited {
+    /// Takes over what the environment (`LISTEN_FDS`, `LISTEN_PID`) tells of; to be called once.
+    pub(super) fn take() -> Self {
+        let mut given = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for at in 0..given.len() {
+            if let Ok(Some(listener)) = given.take_tcp_listener(at)
+                && let Ok(address) = listener.local_addr()
+            {
+                sockets.push((Bind::Tcp(address), listener.into()));
+            } else if let Ok(Some(listener)) = given.take_unix_listener(at)
+                && let Some(path) =
+                    listener.local_addr().ok().and_then(|address| address.as_pathname().map(Into::into))
+            {
+                sockets.push((Bind::Unix(path), listener.into()));
+            }
+        }
+        Self { sockets }
+    }
+
+    /// The socket that listens there, if one came along.
+    pub(super) fn claim(&mut self, bind: &Bind) -> Option<OwnedFd> {
+        let at = self.sockets.iter().position(|(listens, _)| listens == bind)?;
+        Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// Where the sockets listen that no listener has claimed.
+    pub(super) fn unclaimed(&self) -> impl Iterator<Item = &Bind> {
+        self.sockets.iter().map(|(bind, _)| bind)
+    }
+}
