@@ -41,7 +41,9 @@ impl Guest {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.unread.reserve(CHUNK);
-        match self.stream.read_buf(&mut self.unread).await? {
+        // Never more than a session's first buffer can take over.
+        let mut chunk = (&mut self.stream).take(CHUNK as u64);
+        match chunk.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }

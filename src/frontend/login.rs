@@ -225,7 +225,7 @@ async fn relay_login(
             read = server.read_buf(&mut unread) => if read.map_err(server_gone)? == 0 {
                 return Err(server_gone(io::ErrorKind::UnexpectedEof.into()));
             },
-            read = guest.read_more() => read.map_err(gone)?,
+            read = guest.read_more(), if relay.listens_to_client() => read.map_err(gone)?,
         }
     }
 }

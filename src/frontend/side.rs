@@ -29,9 +29,10 @@ impl Side {
         Self { stream, inbound: Buffer::default(), cleared: 0, unflushed: false, ended: false }
     }
 
-    /// Octets that were read already, by whoever had the stream before.
+    /// Octets that were read already, by whoever had the stream before; they have to fit one buffer.
     pub(super) fn read_before(&mut self, octets: &[u8]) {
         let room = self.inbound.room();
+        debug_assert!(octets.len() <= room.len(), "{} octets were read ahead", octets.len());
         let count = octets.len().min(room.len());
         room[..count].copy_from_slice(&octets[..count]);
         self.inbound.filled(count);

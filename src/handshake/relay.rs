@@ -156,6 +156,13 @@ impl Relay {
         Ok(octets)
     }
 
+    /// Whether anything of the client's is wanted now. What it says before it is asked, or behind its login, is for later: it is best
+    /// left in its socket.
+    #[must_use]
+    pub fn listens_to_client(&self) -> bool {
+        matches!(self.phase, Phase::Dialog { .. })
+    }
+
     /// What to send to the client now.
     pub fn poll_client_output(&mut self) -> Option<Vec<u8>> {
         (!self.to_client.is_empty()).then(|| std::mem::take(&mut self.to_client))
