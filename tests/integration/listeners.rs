@@ -4,11 +4,13 @@ use std::{collections::HashMap, fmt::Write as _, net::SocketAddr, time::Duration
 
 use gatekeeper::{
     sandbox::{ALICE, APP, DATABASE, Passage, Sandbox, SandboxOptions, Single, Stop},
-    wire::tag::backend as b,
+    wire::{ProtocolVersion, StartupMessage, tag::backend as b},
 };
 
 use crate::harness::{
-    Frames, Gatekeeper, Stand, connect, psql,
+    Frames, Gatekeeper, Stand, connect,
+    frames::query,
+    psql,
     raw::Raw,
     refused,
     stand::{config, listener},
@@ -223,6 +225,56 @@ async fn two_thousand_connections_at_a_limit_of_one_thousand_are_told_and_hurt_n
     })
     .await;
     Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
+}
+
+#[tokio::test]
+async fn what_is_said_along_with_the_startup_packet_is_not_lost() {
+    let stand = Stand::tokens().await;
+    let mut raw = Raw::connect(stand.listener).await;
+    let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
+    startup.set("user", ALICE);
+    startup.set("database", DATABASE);
+    let mut octets = Vec::new();
+    startup.write(&mut octets);
+    octets.extend(query(&format!("SELECT length('{}')", "x".repeat(200_000))));
+    raw.send(&octets).await;
+    let mut row = None;
+    while row.is_none() {
+        row = Some(raw.read().await.unwrap()).filter(|message| message.tag == b::DATA_ROW);
+    }
+    assert!(row.unwrap().body.ends_with(b"200000"));
+}
+
+#[tokio::test]
+async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let config = config(&server, "login = \"passthrough\"", "login_timeout = \"500ms\"", "");
+    let stand = Stand::start(server, &config).await;
+    for (what, octets, told) in [
+        ("a web browser", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), None),
+        ("a startup packet of 10 005 octets", [&10_005_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), None),
+        ("protocol 2", [&8_u32.to_be_bytes()[..], &[0, 2, 0, 0]].concat(), Some("0A000")),
+        (
+            "a startup packet without a user",
+            [&9_u32.to_be_bytes()[..], &[0, 3, 0, 0, 0]].concat(),
+            Some("28000"),
+        ),
+        ("silence", Vec::new(), Some("57014")),
+        ("half a startup packet", [&100_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), Some("57014")),
+    ] {
+        let mut raw = Raw::connect(stand.listener).await;
+        raw.send(&octets).await;
+        let heard = raw.read().await.map(|message| message.field(b'C'));
+        assert_eq!(heard.as_deref(), told, "{what}");
+        assert_eq!(raw.read().await, None, "{what}: and that is the end");
+    }
+    // Somebody who has said who it is, and keeps its password to itself.
+    let mut raw = Raw::connect(stand.listener).await;
+    raw.startup(APP.name, DATABASE).await;
+    assert_eq!(raw.read().await.unwrap().tag, b::AUTHENTICATION);
+    assert_eq!(raw.read().await.unwrap().field(b'C'), "57014");
+    let mut client = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
+    assert_eq!(client.ask("SELECT 'well'").await.unwrap(), "well");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use gatekeeper::{
-    sandbox::{APP, DATABASE, SandboxOptions, Single, Stop},
+    sandbox::{ALICE_AT_LISTENERS, APP, DATABASE, Sandbox, SandboxOptions, Single, Stop},
     wire::tag::backend as b,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -92,6 +92,35 @@ async fn what_a_vanished_client_was_doing_ends_on_the_server_and_leaves_nothing_
         }
     }
     assert_eq!(server.node().sql(DATABASE, "SELECT count(*) FROM kept").await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn what_vanished_clients_left_on_a_read_pool_ends_on_every_node() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let config = sandbox.config_toml().unwrap();
+    let _gatekeeper = Gatekeeper::start(sandbox.folder(), &config, sandbox.admin_address()).await;
+    let reads = sandbox.listeners().into_iter().find(|listener| listener.name == "reads").unwrap().address;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Frames::log_in(reads, ALICE_AT_LISTENERS, &[("database", DATABASE)]).await;
+        client.send(&query(SLEEP)).await;
+        clients.push(client);
+    }
+    let sleeping =
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'";
+    let all_sleep = async |wanted: u32| {
+        until(LIMIT, async || {
+            let mut seen = 0;
+            for node in sandbox.endpoint("reads").nodes() {
+                seen += node.sql(DATABASE, sleeping).await.unwrap().parse::<u32>().unwrap();
+            }
+            if seen == wanted { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    };
+    all_sleep(4).await;
+    drop(clients);
+    all_sleep(0).await;
 }
 
 #[tokio::test]
