@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::buffer::BUFFER_SIZE;
 use crate::{handshake::FRAME_MAX, tls::Stream};
 
 /// A client before its session.
@@ -49,15 +50,17 @@ impl Guest {
         }
     }
 
-    /// Waits until the client leaves or says more than it may; what it says is kept.
+    /// Waits until the client leaves. What it says ahead is kept, up to what a session's first buffer can take over; the
+    /// rest waits in its socket, and its leaving is then noticed later.
     ///
     /// Cancel safe.
     pub(super) async fn gone(&mut self) -> io::Error {
-        loop {
+        while self.unread.len() + CHUNK <= BUFFER_SIZE {
             if let Err(error) = self.read_more().await {
                 return error;
             }
         }
+        std::future::pending().await
     }
 
     /// Writes `octets`.
