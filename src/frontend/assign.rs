@@ -134,8 +134,8 @@ fn trouble(error: &ConnectError) -> &'static str {
     }
 }
 
-/// Any number, for choosing between equals.
-fn random() -> u64 {
+/// Any number, for choosing between equals and for not acting in step.
+pub(super) fn random() -> u64 {
     let mut octets = [0; 8];
     // Without entropy the choice is only less even.
     aws_lc_rs::rand::fill(&mut octets).ok();

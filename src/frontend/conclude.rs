@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    cancel::{PAUSE, tries},
+    cancel::{pause, tries},
     end::End,
     recorder::Recorder,
     session_entry::SessionEntry,
@@ -49,22 +49,18 @@ pub(super) async fn conclude(
         last_words(&mut client.stream, &refusal).await.ok();
     }
     drop(client);
-    if abandoned {
-        cancel(entry).await;
-    }
+    let mut delivered = abandoned && cancel(entry).await;
     if session.may_speak_to_backend() && !session.said_farewell() && !matches!(end, End::BackendLost { .. }) {
         let mut octets = Vec::new();
         write_terminate(&mut octets);
         timeout(LAST_WORDS, say(&mut backend.stream, &octets)).await.ok();
     }
-    if abandoned {
-        // The cancel may have reached another node behind the same address.
-        for _ in 1..tries(entry) {
-            if timeout(PAUSE, hear_out(&mut backend.stream)).await.is_ok() {
-                break;
-            }
-            cancel(entry).await;
+    // The request may have reached another node behind the same address.
+    for _ in 1..tries(entry) {
+        if !delivered || timeout(pause(), hear_out(&mut backend.stream)).await.is_ok() {
+            break;
         }
+        delivered = cancel(entry).await;
     }
     drop(backend);
     recorder.closed(end, entry).await;
@@ -89,10 +85,13 @@ async fn hear_out(from: &mut Stream) {
     while matches!(from.read(&mut chunk).await, Ok(count) if count > 0) {}
 }
 
-/// Cancels the statement that a session left behind. It may be over by then: nobody is waiting either way.
-async fn cancel(entry: &SessionEntry) {
-    let Some(key) = &entry.server_key else { return };
-    if let Err(error) = entry.endpoint.cancel(key, entry.peer).await {
+/// Cancels the statement that a session left behind, and answers whether the request was delivered. The statement may be
+/// over by then: nobody is waiting either way.
+async fn cancel(entry: &SessionEntry) -> bool {
+    let Some(key) = &entry.server_key else { return false };
+    let sent = entry.endpoint.cancel(key, entry.peer).await;
+    if let Err(error) = &sent {
         tracing::debug!(session = entry.id, endpoint = %entry.endpoint.name(), %error, "the abandoned statement could not be cancelled");
     }
+    sent.is_ok()
 }
