@@ -146,6 +146,11 @@ impl Recorder {
         }
     }
 
+    /// Whether something submitted was not taken yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether the relay may go on: everything submitted was taken.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         while let Some(submit) = self.waiting.front_mut() {

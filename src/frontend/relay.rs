@@ -97,17 +97,17 @@ impl Relay {
 
     /// Moves what can be moved; returns when both directions wait for a socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        if self.recorder.poll_ready(cx)?.is_pending() {
-            return Ok(());
-        }
         loop {
-            let to_backend = self.pump_client(cx)?;
-            let to_client = self.pump_backend(cx)?;
-            if !(to_backend || to_client) {
-                break;
-            }
             if self.recorder.poll_ready(cx)?.is_pending() {
                 return Ok(());
+            }
+            self.pump_client(cx)?;
+            let held_back = self.session.is_backlogged();
+            self.pump_backend(cx)?;
+            // Each has waited for its socket, but for what only the other, or the audit log, could give it.
+            let freed = held_back && !self.session.is_backlogged();
+            if !(freed || self.recorder.is_waiting()) {
+                break;
             }
         }
         self.client.rest();
@@ -121,9 +121,8 @@ impl Relay {
         }
     }
 
-    /// Client to backend. Answers whether anything moved.
-    fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut moved = false;
+    /// Client to backend, until a socket has to be waited for.
+    fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             if self.backend_deaf {
                 self.client.discard_cleared();
@@ -133,25 +132,23 @@ impl Relay {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToEndpoint, count);
-                    moved = true;
                     if self.client.has_cleared() {
-                        return Ok(moved);
+                        continue;
                     }
                 }
                 // Its last words may still be on their way.
                 Poll::Ready(Err(_)) => self.backend_deaf = true,
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(()),
             }
             if held {
                 self.released();
             }
             if self.client.has_ended() || self.session.is_backlogged() {
-                return Ok(moved);
+                return Ok(());
             }
             match self.client.poll_fill(cx) {
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    moved = true;
                     let now = Instant::now();
                     self.held(now);
                     self.judge_client(now)?;
@@ -180,9 +177,8 @@ impl Relay {
         if self.session.is_idle() { Err(End::Left) } else { Err(End::Vanished) }
     }
 
-    /// Backend to client. Answers whether anything moved.
-    fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut moved = false;
+    /// Backend to client, until a socket or the audit log has to be waited for.
+    fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             if self.client_deaf {
                 self.backend.discard_cleared();
@@ -192,16 +188,15 @@ impl Relay {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToClient, count);
-                    moved = true;
                     if self.backend.has_cleared() {
-                        return Ok(moved);
+                        continue;
                     }
                 }
                 Poll::Ready(Err(error)) if !self.session.said_farewell() => {
                     self.client_gone(Some(error))?;
                 }
                 Poll::Ready(Err(_)) => self.client_deaf = true,
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(()),
             }
             if held {
                 self.released();
@@ -209,10 +204,12 @@ impl Relay {
             if self.backend.has_ended() {
                 return Err(self.backend_gone());
             }
+            if self.recorder.is_waiting() {
+                return Ok(());
+            }
             match self.backend.poll_fill(cx) {
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    moved = true;
                     let now = Instant::now();
                     self.held(now);
                     self.judge_backend(now)?;
