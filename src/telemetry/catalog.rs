@@ -60,6 +60,16 @@ pub enum Label {
     Version,
 }
 
+impl Metric {
+    /// Upper bounds of its buckets in nanoseconds; none unless it is a histogram.
+    pub(super) fn bounds(&self) -> &'static [u64] {
+        match self.kind {
+            Kind::Histogram(buckets) => buckets.bounds(),
+            Kind::Counter | Kind::Gauge => &[],
+        }
+    }
+}
+
 impl Label {
     /// The label's name.
     #[must_use]

@@ -6,8 +6,10 @@
 //!
 //! The exporter holds the numbers. What is counted seldom goes straight to it; what each statement counts goes to shards
 //! by worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] empty into it.
+//! Only the durations of statements stay in their shards, and [`Metrics::render`] adds them to the page.
 
 pub mod catalog;
+mod distribution;
 pub mod labels;
 mod logging;
 mod process;

@@ -16,7 +16,9 @@ use std::{
 };
 
 use metrics::{Key, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    LabelSet, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use super::catalog::{CATALOG, Kind, Label, Metric, seconds};
 
@@ -47,7 +49,8 @@ pub struct Gauge(metrics::Gauge);
 
 /// Durations, counted into buckets.
 ///
-/// A record is kept as it is, 16 octets long, until the next upkeep or rendering sorts it into its bucket.
+/// A record is kept as it is, 16 octets long, until the next upkeep or rendering sorts it into its bucket: nothing for
+/// the data path.
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);
 
@@ -112,6 +115,11 @@ impl Registry {
     pub(super) fn render(&self) -> String {
         self.page.render()
     }
+}
+
+/// The labels of a series that the exporter does not hold.
+pub(super) fn label_set(metric: &'static Metric, labels: Labels) -> LabelSet {
+    LabelSet::from_key_and_global(&key(metric, labels), &Default::default())
 }
 
 fn key(metric: &'static Metric, labels: Labels) -> Key {
@@ -180,12 +188,6 @@ impl Histogram {
     /// Counts one that took `duration`.
     pub fn record(&self, duration: Duration) {
         self.0.record(duration);
-    }
-
-    /// Counts `count` that took `seconds` each. The exporter keeps each for itself: it costs as much as to record them
-    /// one by one, so it is nothing for the data path.
-    pub(super) fn record_many(&self, seconds: f64, count: u64) {
-        self.0.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
     }
 }
 

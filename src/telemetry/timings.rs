@@ -1,11 +1,12 @@
-//! Durations that one worker counted into buckets, until somebody collects them.
+//! Durations that one worker counted into buckets.
 //!
 //! Promises: a record is one atomic add to a cell that only its worker writes; every bucket's count, and the sum of the
-//! durations to the nanosecond, are those of the records, whenever they are collected. Refuses to know: what lasted.
+//! durations to the nanosecond, are those of the records, and never fall. Refuses to know: what lasted.
 //!
 //! A cell holds how many durations fell into its bucket (the upper 20 bits) and how many nanoseconds they came to (the
-//! lower 44): with one number for both, they can never be collected apart. Before either part could overflow the cell
-//! is emptied into wider numbers behind a lock; with a collector that comes each second that is next to never.
+//! lower 44): with one number for both, they can never be read apart. Whoever asks for the numbers moves them to wider
+//! ones behind a lock. So does the worker before either part could overflow, next to never: half a million records, or
+//! two hours of waiting, fit.
 
 use std::{
     array,
@@ -16,24 +17,22 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    catalog::{Buckets, seconds},
-    registry::Histogram,
-};
+use super::catalog::Buckets;
 
 /// `N` buckets: one more than there are bounds, the last for what is above them.
 pub(super) struct Timings<const N: usize> {
     /// Upper bounds in nanoseconds, inclusive.
     bounds: &'static [u64],
     cells: [AtomicU64; N],
-    spilled: Mutex<[Total; N]>,
+    /// What left the cells.
+    settled: Mutex<[Total; N]>,
 }
 
 /// What fell into a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Total {
-    count: u64,
-    nanoseconds: u64,
+pub(super) struct Total {
+    pub(super) count: u64,
+    pub(super) nanoseconds: u128,
 }
 
 // === impl Timings ===
@@ -45,7 +44,7 @@ impl<const N: usize> Timings<N> {
         Self {
             bounds,
             cells: array::from_fn(|_| AtomicU64::new(0)),
-            spilled: Mutex::new([Total::default(); N]),
+            settled: Mutex::new([Total::default(); N]),
         }
     }
 
@@ -55,45 +54,40 @@ impl<const N: usize> Timings<N> {
         // Most durations are short, and a branch that mostly goes one way is cheaper than a search by halves.
         let bucket = self.bounds.iter().position(|bound| nanoseconds <= *bound).unwrap_or(N - 1);
         if nanoseconds > LONGEST {
-            return self.spill(bucket, Total { count: 1, nanoseconds });
+            return self.settle(bucket, Total { count: 1, nanoseconds: nanoseconds.into() });
         }
         let before = self.cells[bucket].fetch_add(ONE + nanoseconds, Relaxed);
         if before & HALF_FULL != 0 {
-            self.spill(bucket, Total::unpack(self.cells[bucket].swap(0, Relaxed)));
+            self.settle(bucket, Total::unpack(self.cells[bucket].swap(0, Relaxed)));
         }
     }
 
-    /// Moves everything to `histogram`.
-    pub(super) fn flush(&self, histogram: &Histogram) {
-        for bucket in 0..N {
-            let total = self.take(bucket);
-            if total.count > 0 {
-                histogram.record_many(self.mean(bucket, total), total.count);
+    /// All that was ever recorded by these workers, by bucket.
+    pub(super) fn sum<'a>(workers: impl IntoIterator<Item = &'a Self>) -> [Total; N] {
+        let mut sum = [Total::default(); N];
+        for worker in workers {
+            for (sum, total) in sum.iter_mut().zip(worker.totals()) {
+                sum.add(total);
             }
         }
+        sum
     }
 
-    fn take(&self, bucket: usize) -> Total {
-        let mut spilled = self.spilled.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut total = std::mem::take(&mut spilled[bucket]);
-        // A look first: a line that did not change stays with its worker.
-        if self.cells[bucket].load(Relaxed) != 0 {
-            total.add(Total::unpack(self.cells[bucket].swap(0, Relaxed)));
+    /// All that was ever recorded, by bucket.
+    fn totals(&self) -> [Total; N] {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        for (settled, cell) in settled.iter_mut().zip(&self.cells) {
+            // A look first: a line that did not change stays with its worker.
+            if cell.load(Relaxed) != 0 {
+                settled.add(Total::unpack(cell.swap(0, Relaxed)));
+            }
         }
-        total
-    }
-
-    /// In seconds, and within the bucket: rounding must not lead out of it.
-    #[expect(clippy::cast_precision_loss, reason = "a mean need not be exact to the nanosecond")]
-    fn mean(&self, bucket: usize, total: Total) -> f64 {
-        let above = bucket.checked_sub(1).map_or(0.0, |before| seconds(self.bounds[before]).next_up());
-        let most = self.bounds.get(bucket).map_or(f64::INFINITY, |bound| seconds(*bound));
-        (total.nanoseconds as f64 / total.count as f64 / 1e9).clamp(above, most)
+        *settled
     }
 
     #[cold]
-    fn spill(&self, bucket: usize, total: Total) {
-        self.spilled.lock().unwrap_or_else(PoisonError::into_inner)[bucket].add(total);
+    fn settle(&self, bucket: usize, total: Total) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)[bucket].add(total);
     }
 }
 
@@ -101,12 +95,12 @@ impl<const N: usize> Timings<N> {
 
 impl Total {
     fn unpack(cell: u64) -> Self {
-        Self { count: cell / ONE, nanoseconds: cell % ONE }
+        Self { count: cell / ONE, nanoseconds: u128::from(cell % ONE) }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.count += other.count;
-        self.nanoseconds = self.nanoseconds.saturating_add(other.nanoseconds);
+        self.nanoseconds += other.nanoseconds;
     }
 }
 

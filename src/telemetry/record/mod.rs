@@ -13,13 +13,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use metrics_exporter_prometheus::LabelSet;
 use tokio::time::MissedTickBehavior;
 
 use super::{
     catalog::{Label, Metric},
     labels::Word,
     process::{self, ProcessMetrics},
-    registry::{Counter, Gauge, Histogram, Labels, Level, Registry},
+    registry::{self, Counter, Gauge, Histogram, Labels, Level, Registry},
     shards::Tally,
 };
 use crate::{names::ListenerName, topology::Endpoint};
@@ -43,7 +44,7 @@ pub struct Metrics {
     sharded: Arc<Sharded>,
 }
 
-/// How often what workers counted is collected, and records are sorted into their buckets.
+/// How often what workers counted is collected, and the exporter's records are sorted into their buckets.
 const UPKEEP: Duration = Duration::from_secs(1);
 
 impl Metrics {
@@ -104,7 +105,7 @@ impl Metrics {
 
     /// Collects what the workers counted, each second, and never returns: spawn it once, off the data path.
     ///
-    /// The exporter takes histograms record by record, which is paid for here instead of by each statement.
+    /// What the exporter was given record by record is sorted here too, so that it does not pile up between two pages.
     ///
     /// Cancel safety: may be dropped at any time; what was recorded is kept.
     pub async fn run_upkeep(self) {
@@ -118,12 +119,13 @@ impl Metrics {
     }
 
     /// The page for Prometheus, in its text format, version 0.0.4. It shows all that was counted before. Reads `/proc`;
-    /// holds no lock that a session asks for.
+    /// holds a lock that a session may ask for no longer than it takes to copy what is behind it.
     #[must_use]
     pub fn render(&self) -> String {
         self.sharded.flush();
         let cpu = self.process.sample();
         let mut page = self.registry.render();
+        self.sharded.show(&mut page);
         process::show_cpu(&mut page, cpu);
         page
     }
@@ -175,6 +177,10 @@ impl Scope<'_> {
 
     fn histogram(&self, metric: &'static Metric) -> Histogram {
         self.registry.histogram(metric, self.labels.clone())
+    }
+
+    fn label_set(&self, metric: &'static Metric) -> LabelSet {
+        registry::label_set(metric, self.labels.clone())
     }
 
     /// One handle for each word of a closed set.

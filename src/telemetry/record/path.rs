@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use metrics_exporter_prometheus::LabelSet;
+
 use super::{Each, Scope};
 use crate::telemetry::{
     catalog::{self, Buckets, Label},
     labels::{Direction, Outcome, SqlstateClass, Word},
-    registry::{Counter, Histogram},
+    registry::Counter,
     shards::{Shards, Tally},
-    timings::Timings,
+    timings::{Timings, Total},
 };
 
 /// The numbers of one listener's traffic to one endpoint: a worker's sessions count in its [`PathCounts`].
@@ -16,13 +18,13 @@ pub struct PathMetrics {
     shards: Shards<PathCounts>,
     statements: Each<Outcome, Counter>,
     errors: Each<SqlstateClass, Counter>,
-    duration: Histogram,
-    overhead: Histogram,
+    duration: LabelSet,
+    overhead: LabelSet,
     transactions: Counter,
     traffic: Each<Direction, Counter>,
 }
 
-/// What the sessions of one worker did on a path since it was last collected.
+/// What the sessions of one worker did on a path: its durations ever, and all else since it was last collected.
 ///
 /// Nothing here allocates or waits. Any thread may count, but one that is not its worker makes the worker wait for the
 /// cache line.
@@ -31,10 +33,16 @@ pub struct PathCounts {
     statements: [Tally; Outcome::ALL.len()],
     transactions: Tally,
     traffic: [Tally; Direction::ALL.len()],
-    duration: Timings<{ Buckets::Statements.bounds().len() + 1 }>,
-    overhead: Timings<{ Buckets::Overhead.bounds().len() + 1 }>,
+    duration: Timings<DURATION>,
+    overhead: Timings<OVERHEAD>,
     errors: [Tally; SqlstateClass::ALL.len()],
 }
+
+/// Buckets of [`catalog::STATEMENT_DURATION`].
+const DURATION: usize = Buckets::Statements.bounds().len() + 1;
+
+/// Buckets of [`catalog::PROXY_OVERHEAD`].
+const OVERHEAD: usize = Buckets::Overhead.bounds().len() + 1;
 
 // === impl PathMetrics ===
 
@@ -44,8 +52,8 @@ impl PathMetrics {
             shards: Shards::default(),
             statements: scope.each(Label::Outcome, |scope| scope.counter(&catalog::STATEMENTS)),
             errors: scope.each(Label::SqlstateClass, |scope| scope.counter(&catalog::STATEMENT_ERRORS)),
-            duration: scope.histogram(&catalog::STATEMENT_DURATION),
-            overhead: scope.histogram(&catalog::PROXY_OVERHEAD),
+            duration: scope.label_set(&catalog::STATEMENT_DURATION),
+            overhead: scope.label_set(&catalog::PROXY_OVERHEAD),
             transactions: scope.counter(&catalog::TRANSACTIONS),
             traffic: scope.each(Label::Direction, |scope| scope.counter(&catalog::TRAFFIC)),
         }
@@ -57,16 +65,24 @@ impl PathMetrics {
         self.shards.of(worker)
     }
 
-    /// Moves what all workers counted to where it is shown.
+    /// Moves what all workers counted to where it is shown; all but the durations.
     pub(super) fn flush(&self) {
         for shard in self.shards.all() {
             self.statements.add(&shard.statements);
             self.errors.add(&shard.errors);
             self.traffic.add(&shard.traffic);
             self.transactions.add(shard.transactions.take());
-            shard.duration.flush(&self.duration);
-            shard.overhead.flush(&self.overhead);
         }
+    }
+
+    /// The series of [`catalog::STATEMENT_DURATION`].
+    pub(super) fn duration(&self) -> (&LabelSet, [Total; DURATION]) {
+        (&self.duration, Timings::sum(self.shards.all().iter().map(|shard| &shard.duration)))
+    }
+
+    /// The series of [`catalog::PROXY_OVERHEAD`].
+    pub(super) fn overhead(&self) -> (&LabelSet, [Total; OVERHEAD]) {
+        (&self.overhead, Timings::sum(self.shards.all().iter().map(|shard| &shard.overhead)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use super::{ListenerMetrics, PathMetrics};
 use crate::{
     names::{EndpointName, ListenerName},
+    telemetry::{catalog, distribution},
     topology::DeclaredRole,
 };
 
@@ -42,11 +43,21 @@ impl Sharded {
     /// Moves what all workers counted to where it is shown. Holds no lock that a session asks for.
     pub(super) fn flush(&self) {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let paths: Vec<_> =
-            self.paths.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let listeners: Vec<_> =
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        paths.iter().for_each(|path| path.flush());
+        self.paths().iter().for_each(|path| path.flush());
         listeners.iter().for_each(|listener| listener.flush());
+    }
+
+    /// Adds to a page what stays in the shards.
+    pub(super) fn show(&self, page: &mut String) {
+        let paths = self.paths();
+        distribution::show(page, &catalog::STATEMENT_DURATION, paths.iter().map(|path| path.duration()));
+        distribution::show(page, &catalog::PROXY_OVERHEAD, paths.iter().map(|path| path.overhead()));
+    }
+
+    /// A copy of the list, so that nobody waits for its reader.
+    fn paths(&self) -> Vec<Arc<PathMetrics>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
