@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{fs::PermissionsExt, net::UnixListener},
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::Path,
     sync::Arc,
@@ -194,7 +197,10 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 fn unix(path: &Path) -> io::Result<OwnedFd> {
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+    // Only ever a socket, and one that nobody answers on: another file in its place is somebody's mistake, not ours to
+    // remove.
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -211,5 +217,24 @@ impl Drop for Listener {
         {
             fs::remove_file(path).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_answers_on_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".s.PGSQL.5432");
+        fs::write(&path, "precious").unwrap();
+        assert!(unix(&path).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        let first = unix(&path).unwrap();
+        assert!(unix(&path).is_err(), "somebody answers there");
+        drop(first);
+        unix(&path).unwrap();
     }
 }
