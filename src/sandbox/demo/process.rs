@@ -54,7 +54,7 @@ impl<'a> Process<'a> {
         let end = Instant::now() + PATIENCE;
         loop {
             self.check()?;
-            let seen = match self.request("/livez").await {
+            let seen = match self.request("/readyz").await {
                 Ok(answer) if answer.split(' ').nth(1) == Some("200") => return Ok(()),
                 Ok(answer) => answer,
                 Err(error) => error.to_string(),
