@@ -63,7 +63,7 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
         return None;
     }
     let opened = lobby.log_in(startup, negotiation).await?;
-    Some((lobby.into_relay(opened, presence)?, permit))
+    Some((lobby.into_relay(opened, presence).await?, permit))
 }
 
 /// Makes the socket one of this worker's.

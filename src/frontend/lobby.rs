@@ -214,14 +214,12 @@ impl Lobby {
     }
 
     /// The session begins.
-    pub(super) fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
+    pub(super) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
         let Lobby { guest, facts, arrived, context, world, .. } = self;
-        let guest = guest?;
+        let mut guest = guest?;
         // Known only now: an endpoint may have one user for all.
         let database_user = Some(opened.user.clone());
         let facts = Arc::new(record::Session { database_user, ..record::Session::clone(&facts) });
-        let mut client = Side::new(guest.stream);
-        client.read_before(&opened.client_unread);
         let registered = world.sessions.register(SessionEntry::new(
             Arc::clone(&facts),
             opened.client_key,
@@ -230,6 +228,18 @@ impl Lobby {
             opened.peer,
             opened.reason,
         ));
+        // Not before: a client may cancel as soon as it has its key.
+        if let Err(error) = guest.say(&opened.greeting).await {
+            tracing::debug!(session = facts.id, %error, "client gone");
+            context.metrics.refused(RefusalReason::ClientGone);
+            let reason = RefusalReason::ClientGone.as_str();
+            let rejected = SessionRejected { session: facts, reason, sqlstate: None };
+            world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+            return None;
+        }
+        let client_unread = guest.unread().to_vec();
+        let mut client = Side::new(guest.stream);
+        client.read_before(&client_unread);
         let server = registered.server();
         world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
             server: server.clone(),

@@ -42,15 +42,15 @@ pub(super) struct Login<'a> {
     pub(super) world: &'a World,
 }
 
-/// A backend whose client has heard ReadyForQuery.
+/// A backend that is ready, for a client that has not heard so yet.
 pub(super) struct Opened {
     pub(super) backend: Stream,
     /// What the server said behind its first ReadyForQuery.
     pub(super) backend_unread: Vec<u8>,
     /// Counts the backend as open.
     pub(super) presence: Option<BackendPresence>,
-    /// What the client said behind its login.
-    pub(super) client_unread: Vec<u8>,
+    /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
+    pub(super) greeting: Vec<u8>,
     pub(super) endpoint: EndpointHandle,
     pub(super) reason: Reason,
     /// The database user it is logged in as.
@@ -95,9 +95,8 @@ impl Login<'_> {
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&backend.logged_in.notices);
         backend::write_ready_for_query(&mut output, backend.logged_in.status);
-        guest.say(&output).await.map_err(|error| Failed::Unwelcome(Unwelcome::Gone(error)))?;
         Ok(Opened {
-            client_unread: guest.unread().to_vec(),
+            greeting: output,
             endpoint,
             reason,
             user,
@@ -124,13 +123,14 @@ impl Login<'_> {
         aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
         let relay = Relay::new(&self.startup, self.negotiation, entropy);
         let dialog = relay_login(relay, guest, &mut stream);
-        let (relayed, backend_unread) = timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
+        let (relayed, backend_unread, greeting) =
+            timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
         match relayed {
             Relayed::Refused(refused) => {
                 Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })
             }
             Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(Opened {
-                client_unread: guest.unread().to_vec(),
+                greeting,
                 backend_unread,
                 presence: Some(endpoint.metrics().connected()),
                 backend: stream,
@@ -198,12 +198,13 @@ impl Login<'_> {
     }
 }
 
-/// Moves the dialog's messages both ways until it ends; what was read from the server behind it comes back too.
+/// Moves the dialog's messages both ways until it ends. Back come what was read from the server behind it, and what a client
+/// that is let in has not been told yet.
 async fn relay_login(
     mut relay: Relay,
     guest: &mut Guest,
     server: &mut Stream,
-) -> Result<(Relayed, Vec<u8>), Failed> {
+) -> Result<(Relayed, Vec<u8>, Vec<u8>), Failed> {
     let gone = |error| Failed::Unwelcome(Unwelcome::Gone(error));
     let mut unread: Vec<u8> = Vec::with_capacity(1024);
     loop {
@@ -211,15 +212,17 @@ async fn relay_login(
         unread.drain(..taken.octets);
         let count = relay.on_client(guest.unread()).map_err(dialog_broke)?;
         guest.take(count);
-        if let Some(octets) = relay.poll_client_output() {
-            guest.say(&octets).await.map_err(gone)?;
+        let to_client = relay.poll_client_output().unwrap_or_default();
+        if let Some(ready @ Relayed::LoggedIn { .. }) = taken.outcome {
+            return Ok((ready, unread, to_client));
         }
+        guest.say(&to_client).await.map_err(gone)?;
         if let Some(octets) = relay.poll_server_output() {
             server.write_all(&octets).await.map_err(server_gone)?;
             server.flush().await.map_err(server_gone)?;
         }
-        if let Some(outcome) = taken.outcome {
-            return Ok((outcome, unread));
+        if let Some(refused) = taken.outcome {
+            return Ok((refused, unread, Vec::new()));
         }
         tokio::select! {
             read = server.read_buf(&mut unread) => if read.map_err(server_gone)? == 0 {
