@@ -125,6 +125,9 @@ async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_ch
         assert_eq!(told.message, format!("endpoint \"{way}\" could not be verified"));
         assert!(told.hint.is_some_and(|hint| hint.contains("log")), "what to do is said");
     }
+    for (way, _) in &ways {
+        fan.gatekeeper.says(&format!("no backend for a client listener={way} ")).await;
+    }
     let log = fan.gatekeeper.stderr();
     let line = |way: &str| {
         let place = format!("backend TLS negotiation failed: endpoint `{way}`");
