@@ -22,7 +22,7 @@
 //! it stays. There one task greets it (TLS, StartupMessage), has it prove itself, asks [`route::decide`] for an endpoint and
 //! [`backend::EndpointHandle`] for a backend, and then relays: [`session::Session`] walks over the octets of both sides and
 //! says how many may go on; the driver moves them from the buffer they were read into. Nothing is copied, an idle client
-//! holds no buffer, and a statement allocates nothing unless it is audited.
+//! holds no buffer, and a statement allocates nothing of ours unless it is audited (rustls does, for each record).
 //!
 //! # Where this differs from the first plan
 //!
@@ -35,6 +35,8 @@
 //!   first mistake, and every mistake is to be told at once.
 //! - Statement text is normalized with the server's own scanner rather than `pg_query::normalize`, which keeps comments and
 //!   the literals of utility statements.
+//! - What each statement counts is kept in cells of each worker, and its two histograms go to the page from there: the
+//!   exporter keeps every sample until it is drained, one by one.
 
 pub mod admin;
 pub mod app;
