@@ -38,7 +38,8 @@ const LAYERS: &[Layer] = &[
     Layer("topology", Pure, &[]),
     Layer("handshake", Pure, &["wire", "scram"]),
     Layer("route", Pure, &["sql", "topology"]),
-    Layer("session", Pure, &["wire", "sql", "route"]),
+    // What a server reports of its settings is kept as its login was: `handshake::Parameters`.
+    Layer("session", Pure, &["wire", "sql", "route", "handshake"]),
     Layer("live", Effects, &[]),
     Layer("tasks", Effects, &[]),
     // The label `backend_role` is a `topology::DeclaredRole`.

@@ -9,12 +9,19 @@
 
 mod ledger;
 mod machine;
+mod memory;
+mod prepared;
 mod refusal;
 mod report;
+mod reported;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod texts;
 
 pub use machine::{Session, SessionOptions};
+pub use memory::Memory;
 pub use refusal::{Cause, Refusal};
 pub use report::{Report, StatementKind, Text};
+pub use reported::Reported;
+pub use settings::Settings;

@@ -159,6 +159,11 @@ pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
     writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.octet()));
 }
 
+/// Appends CommandComplete with `command` as its tag.
+pub fn write_command_complete(out: &mut Vec<u8>, command: &str) {
+    writer::frame(out, tag::COMMAND_COMPLETE, |body| writer::string(body, command.as_bytes()));
+}
+
 // === impl ParameterStatus ===
 
 impl<'a> ParameterStatus<'a> {

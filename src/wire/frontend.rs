@@ -135,6 +135,65 @@ pub fn write_query(out: &mut Vec<u8>, text: &str) {
     writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_bytes()));
 }
 
+/// Appends a Parse of the statement `name`; `definition` is all that follows the name: text, NUL, parameter types.
+pub fn write_parse(out: &mut Vec<u8>, name: &[u8], definition: &[u8]) {
+    writer::frame(out, tag::PARSE, |body| {
+        writer::string(body, name);
+        body.extend_from_slice(definition);
+    });
+}
+
+/// Appends a Bind of `statement` to `portal`; `rest` is all that follows the names: formats and parameters.
+pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: &[u8]) {
+    writer::frame(out, tag::BIND, |body| {
+        writer::string(body, portal);
+        writer::string(body, statement);
+        body.extend_from_slice(rest);
+    });
+}
+
+/// Appends a Bind of `statement` to the unnamed portal, with parameters as text and results as text.
+pub fn write_bind_texts(out: &mut Vec<u8>, statement: &[u8], parameters: &[Option<&[u8]>]) {
+    writer::frame(out, tag::BIND, |body| {
+        writer::string(body, b"");
+        writer::string(body, statement);
+        body.extend_from_slice(&0_i16.to_be_bytes());
+        let count = i16::try_from(parameters.len()).expect("our own messages are short");
+        body.extend_from_slice(&count.to_be_bytes());
+        for parameter in parameters {
+            let length = parameter.map_or(-1, |octets| i32::try_from(octets.len()).unwrap_or(i32::MAX));
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(parameter.unwrap_or_default());
+        }
+        body.extend_from_slice(&0_i16.to_be_bytes());
+    });
+}
+
+/// Appends a Describe of a prepared statement.
+pub fn write_describe_statement(out: &mut Vec<u8>, name: &[u8]) {
+    object(out, tag::DESCRIBE, name);
+}
+
+/// Appends a Close of a prepared statement.
+pub fn write_close_statement(out: &mut Vec<u8>, name: &[u8]) {
+    object(out, tag::CLOSE, name);
+}
+
+fn object(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
+    writer::frame(out, tag, |body| {
+        body.push(b'S');
+        writer::string(body, name);
+    });
+}
+
+/// Appends an Execute of the unnamed portal for all its rows.
+pub fn write_execute(out: &mut Vec<u8>) {
+    writer::frame(out, tag::EXECUTE, |body| {
+        writer::string(body, b"");
+        body.extend_from_slice(&0_i32.to_be_bytes());
+    });
+}
+
 /// Appends a Terminate.
 pub fn write_terminate(out: &mut Vec<u8>) {
     writer::frame(out, tag::TERMINATE, |_| {});

@@ -1,0 +1,45 @@
+//! What is known of a backend's session state between two leases.
+
+use std::sync::Arc;
+
+use super::{prepared::Prepared, reported::Reported, settings::Settings};
+use crate::handshake::Parameters;
+
+/// What a backend is known to hold: the pool keeps it beside the connection, and a session that leases the backend goes
+/// on from there. Nothing in it belongs to one session alone.
+pub struct Memory {
+    /// The prepared statements it has, under their shared names.
+    pub(super) prepared: Prepared,
+    /// The settings it was given.
+    pub(super) settings: Settings,
+    /// What it reported of its settings.
+    pub(super) reported: Reported,
+    /// Which unnamed statement it has; 0 for none.
+    pub(super) unnamed: u64,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// A backend that has just logged in, and reported `parameters`.
+    #[must_use]
+    pub fn new(parameters: Arc<Parameters>) -> Self {
+        Self {
+            prepared: Prepared::default(),
+            settings: Settings::default(),
+            reported: Reported::new(parameters),
+            unnamed: 0,
+        }
+    }
+
+    /// A backend that was reset by `DISCARD ALL`: as it was after its login.
+    pub fn forget(&mut self, parameters: Arc<Parameters>) {
+        *self = Self::new(parameters);
+    }
+
+    /// The [`Settings::mark`] of what it was given: to choose a backend that fits a session already.
+    #[must_use]
+    pub fn settings_mark(&self) -> u64 {
+        self.settings.mark()
+    }
+}
