@@ -12,7 +12,7 @@ use super::{
     error::ErrorBody,
     moment::{Clock, Moment},
 };
-use crate::frontend::{Auth, ListenerContext};
+use crate::frontend::ListenerContext;
 
 /// What is running here.
 #[derive(Debug, Serialize, ToSchema)]
@@ -69,11 +69,7 @@ impl ListenerView {
             name: settings.name.to_string(),
             bind: settings.bind.to_string(),
             route: settings.route.to_string(),
-            auth: match settings.auth {
-                Auth::Passthrough => "passthrough",
-                Auth::Trust => "trust",
-                Auth::Scram { .. } => "scram",
-            },
+            auth: settings.auth.as_str(),
             tls: match &listener.tls {
                 None => "off",
                 Some(tls) if tls.required() => "required",

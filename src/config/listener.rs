@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    clients,
+    auth, clients,
     cluster::{Clusters, titled},
     problem::{Origin, nearest},
     reader::{Section, Spot},
@@ -63,7 +63,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             check_route(&section, &route.value, &reached, clusters);
         }
         let tls = clients::tls(&section);
-        let auth = clients::auth(&section, bind.as_ref().map(|spot| &spot.value), &reached);
+        let (auth, guests) = auth::read(&section, bind.as_ref().map(|spot| &spot.value), &reached);
         let limits = read_limits(&section);
         read_pool(&section);
         if let Some(bind) = &bind
@@ -85,6 +85,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
                 route: route.value,
                 tls,
                 auth,
+                guests,
                 limits,
             };
             all.push(Spot { value: settings, origin: section.origin.clone() });
@@ -229,6 +230,12 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
     ListenerLimits {
         max_clients: section.count("max_clients", 1, default.max_clients),
         max_clients_per_address: section.count("max_clients_per_address", 0, default.max_clients_per_address),
+        max_clients_per_user: section.count("max_clients_per_user", 0, default.max_clients_per_user),
+        max_clients_per_database: section.count(
+            "max_clients_per_database",
+            0,
+            default.max_clients_per_database,
+        ),
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
         hold: section.duration("hold", default.hold).value,
     }

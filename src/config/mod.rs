@@ -7,6 +7,7 @@
 //! table is read by its `Section`, which reports what it cannot read, names keys that are not in the `catalog`, and records
 //! what it read for `gatekeeper check`. There is no serde mirror in between: serde stops at the first mistake.
 
+mod auth;
 mod catalog;
 mod clients;
 mod cluster;

@@ -1,13 +1,17 @@
-//! How many clients a listener takes, in all and from one address.
+//! How many clients a listener takes: in all, from one address, of one user, for one database.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::ListenerLimits;
-use crate::session::Refusal;
+use super::{ListenerLimits, ListenerSettings};
+use crate::{
+    names::{DatabaseName, UserName},
+    session::Refusal,
+};
 
 /// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
 #[derive(Default)]
@@ -19,6 +23,8 @@ pub(super) struct Admission {
 struct Counts {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
+    by_user: HashMap<UserName, usize>,
+    by_database: HashMap<DatabaseName, usize>,
 }
 
 /// A client's place; dropping it frees the place.
@@ -26,6 +32,8 @@ pub(super) struct Permit {
     admission: Arc<Admission>,
     /// `None` through a Unix-domain socket.
     address: Option<IpAddr>,
+    /// Who it is and what it wants, once that is proved.
+    login: Option<(UserName, DatabaseName)>,
 }
 
 impl Admission {
@@ -47,7 +55,7 @@ impl Admission {
             *count += 1;
         }
         drop(counts);
-        let permit = Permit { admission: Arc::clone(self), address };
+        let permit = Permit { admission: Arc::clone(self), address, login: None };
         match (over_all, over_address) {
             (true, _) => Admitted::Refused(permit, Refusal::too_many_clients()),
             (false, true) => Admitted::Refused(permit, Refusal::too_many_clients_of_address()),
@@ -70,17 +78,63 @@ pub(super) enum Admitted {
     Turned(Refusal),
 }
 
+// === impl Permit ===
+
+impl Permit {
+    /// Gives a client that has proved to be `user` one of the places of that user and of `database`.
+    ///
+    /// It is for those who have proved themselves: nobody takes up the places of others.
+    ///
+    /// # Errors
+    /// What the client is told: the database is not on the list, or there is no place left.
+    pub(super) fn claim(
+        &mut self,
+        user: &UserName,
+        database: &DatabaseName,
+        settings: &ListenerSettings,
+    ) -> Result<(), Refusal> {
+        let ListenerLimits { max_clients_per_user, max_clients_per_database, .. } = settings.limits;
+        if !settings.guests.has_database(database) {
+            return Err(Refusal::database_not_on_guest_list(database.as_str()));
+        }
+        let full =
+            |limit: usize, taken: Option<&usize>| limit > 0 && taken.is_some_and(|taken| *taken >= limit);
+        let mut counts = self.admission.lock();
+        if full(max_clients_per_user, counts.by_user.get(user)) {
+            return Err(Refusal::too_many_clients_of_user(user.as_str()));
+        }
+        if full(max_clients_per_database, counts.by_database.get(database)) {
+            return Err(Refusal::too_many_clients_of_database(database.as_str()));
+        }
+        // Without a limit too: a reload may bring one, and it counts those who are here.
+        *counts.by_user.entry(user.clone()).or_default() += 1;
+        *counts.by_database.entry(database.clone()).or_default() += 1;
+        drop(counts);
+        self.login = Some((user.clone(), database.clone()));
+        Ok(())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.lock();
         counts.all = counts.all.saturating_sub(1);
-        if let Some(address) = self.address
-            && let Some(count) = counts.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_address.remove(&address);
-            }
+        if let Some(address) = &self.address {
+            give_back(&mut counts.by_address, address);
+        }
+        if let Some((user, database)) = &self.login {
+            give_back(&mut counts.by_user, user);
+            give_back(&mut counts.by_database, database);
+        }
+    }
+}
+
+/// Takes one off the count of `key`; who has none left is forgotten.
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -88,6 +142,12 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        frontend::{Auth, Bind, GuestList},
+        names::ListenerName,
+        route::RoutePolicy,
+        session::Cause,
+    };
 
     fn word(admitted: &Admitted) -> &'static str {
         match admitted {
@@ -121,5 +181,80 @@ mod tests {
         drop(first);
         assert_eq!(word(&admission.admit(Some(a), &limits)), "welcome");
         assert!(admission.lock().by_address.is_empty(), "nobody is left to remember");
+    }
+
+    fn settings(guests: GuestList, limits: ListenerLimits) -> ListenerSettings {
+        ListenerSettings {
+            name: ListenerName::new("app").unwrap(),
+            bind: Bind::Unix("/run/app".into()),
+            route: RoutePolicy::Primary,
+            tls: None,
+            auth: Auth::Trust,
+            guests,
+            limits,
+        }
+    }
+
+    fn names(user: &str, database: &str) -> (UserName, DatabaseName) {
+        (UserName::new(user).unwrap(), DatabaseName::new(database).unwrap())
+    }
+
+    #[test]
+    fn one_user_and_one_database_cannot_take_every_place() {
+        let limits = ListenerLimits {
+            max_clients_per_user: 1,
+            max_clients_per_database: 2,
+            ..ListenerLimits::default()
+        };
+        let settings = settings(GuestList::default(), limits);
+        let admission = Arc::new(Admission::default());
+        let enter = |user: &str, database: &str| {
+            let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+            let (user, database) = names(user, database);
+            permit
+                .claim(&user, &database, &settings)
+                .map_err(|refusal| refusal.cause.as_str())
+                .map(|()| permit)
+        };
+        let alice = enter("alice", "orders").ok().unwrap();
+        assert_eq!(enter("alice", "stock").err(), Some("max_clients_per_user"));
+        let bob = enter("bob", "orders").ok().unwrap();
+        assert_eq!(enter("carol", "orders").err(), Some("max_clients_per_database"));
+        let carol = enter("carol", "stock").ok().unwrap();
+        drop(alice);
+        let alice = enter("alice", "orders").ok().unwrap();
+        drop((alice, bob, carol));
+        let counts = admission.lock();
+        assert!(counts.by_user.is_empty() && counts.by_database.is_empty(), "nobody is left to remember");
+    }
+
+    #[test]
+    fn who_was_there_before_a_limit_counts_once_it_is_set() {
+        let before = settings(GuestList::default(), ListenerLimits::default());
+        let limits = ListenerLimits { max_clients_per_user: 1, ..ListenerLimits::default() };
+        let after = settings(GuestList::default(), limits);
+        let admission = Arc::new(Admission::default());
+        let (user, database) = names("alice", "orders");
+        let permit = || match admission.admit(None, &before.limits) {
+            Admitted::Welcome(permit) => permit,
+            _ => panic!(),
+        };
+        let mut first = permit();
+        first.claim(&user, &database, &before).unwrap();
+        assert_eq!(permit().claim(&user, &database, &after).unwrap_err().cause, Cause::MaxClientsPerUser);
+        drop(first);
+        permit().claim(&user, &database, &after).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_is_not_on_the_list_gets_no_place() {
+        let guests = GuestList { users: Vec::new(), databases: vec![names("u", "orders").1] };
+        let settings = settings(guests, ListenerLimits::default());
+        let admission = Arc::new(Admission::default());
+        let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+        let (user, stock) = names("alice", "stock");
+        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().cause, Cause::NotOnGuestList);
+        assert!(admission.lock().by_user.is_empty());
+        permit.claim(&user, &names("alice", "orders").1, &settings).unwrap();
     }
 }

@@ -1,11 +1,6 @@
 //! Has a client prove who it is, where that is ours to check.
 
-use super::{
-    Auth,
-    context::{ListenerContext, World},
-    greet::Unwelcome,
-    guest::Guest,
-};
+use super::{Auth, greet::Unwelcome, guest::Guest, login::Login};
 use crate::{
     handshake::{Challenge, ChallengeError},
     scram::{NONCE_OCTETS, Verifier},
@@ -27,7 +22,7 @@ pub(super) enum Unproved {
     Failed(AuthFailure, Refusal),
 }
 
-/// Runs the listener's method for the user called `name`. `first` is said along with the first request.
+/// Runs the listener's method for the client of `login`. `first` is said along with the first request.
 ///
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
@@ -35,15 +30,16 @@ pub(super) enum Unproved {
 /// [`Unproved`]
 pub(super) async fn authenticate(
     guest: &mut Guest,
-    context: &ListenerContext,
-    world: &World,
-    name: &str,
+    login: &Login<'_>,
     first: Vec<u8>,
 ) -> Result<Proved, Unproved> {
+    let Login { context, world, user, .. } = login;
+    let name = user.as_str();
+    let listed = context.settings.guests.has_user(user);
     match (&context.settings.auth, &context.users) {
         (Auth::Scram { .. }, Some(users)) => {
             let users = users.load();
-            let known = users.verifier(name).cloned();
+            let known = users.verifier(name).filter(|_| listed).cloned();
             let unknown = known.is_none();
             let stranger = || Verifier::mock(&world.mock_secret, name.as_bytes(), users.usual_iterations());
             let verifier = known.unwrap_or_else(stranger);

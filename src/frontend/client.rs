@@ -47,7 +47,7 @@ pub(super) async fn serve(arrival: Arrival) {
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
 async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
-    let Arrival { socket, address, permit, refusal, mut presence, context, world } = arrival;
+    let Arrival { socket, address, mut permit, refusal, mut presence, context, world } = arrival;
     presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {
         Ok(stream) => stream,
@@ -62,7 +62,7 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
         lobby.refuse(refusal).await;
         return None;
     }
-    let opened = lobby.log_in(startup, negotiation).await?;
+    let opened = lobby.log_in(startup, negotiation, &mut permit.0).await?;
     Some((lobby.into_relay(opened, presence).await?, permit))
 }
 

@@ -6,6 +6,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     Auth,
+    admission::Permit,
     authenticate::{Unproved, authenticate},
     cancel,
     conclude::last_words,
@@ -135,11 +136,7 @@ impl Lobby {
             tls,
             user: Some(user),
             database: Some(database),
-            method: Some(match self.context.settings.auth {
-                Auth::Passthrough => "passthrough",
-                Auth::Trust => "trust",
-                Auth::Scram { .. } => "scram",
-            }),
+            method: Some(self.context.settings.auth.as_str()),
             application,
             ..record::Session::clone(&self.facts)
         });
@@ -151,8 +148,14 @@ impl Lobby {
         &mut self,
         startup: StartupMessage,
         negotiation: Negotiation,
+        permit: &mut Permit,
     ) -> Option<Opened> {
         let user = self.facts.user.clone()?;
+        let database = self.facts.database.clone()?;
+        if let Err(refusal) = self.on_the_list(&user) {
+            self.refuse(refusal).await;
+            return None;
+        }
         let login =
             Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
         let opened = if self.context.settings.auth == Auth::Passthrough {
@@ -160,7 +163,7 @@ impl Lobby {
         } else {
             let mut first = Vec::new();
             login.negotiation.write(&mut first);
-            let proof = authenticate(self.guest.as_mut()?, &self.context, &self.world, user.as_str(), first);
+            let proof = authenticate(self.guest.as_mut()?, &login, first);
             let proved = match timeout_at(self.deadline, proof).await {
                 Err(_) => return self.too_late().await,
                 Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
@@ -176,6 +179,10 @@ impl Lobby {
                 self.refuse(Refusal::audit()).await;
                 return None;
             }
+            if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
+                self.refuse(refusal).await;
+                return None;
+            }
             login.ours(self.guest.as_mut()?, proved).await
         };
         match opened {
@@ -184,6 +191,11 @@ impl Lobby {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
                     if self.world.audit.submit(authenticated).await.is_err() {
                         self.refuse(Refusal::audit()).await;
+                        return None;
+                    }
+                    // Not before: nobody takes up the places of a user whose password it does not know.
+                    if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
+                        self.refuse(refusal).await;
                         return None;
                     }
                 }
@@ -210,6 +222,17 @@ impl Lobby {
                 self.rejected("endpoint", sqlstate.and_then(|state| Sqlstate::new(state.as_str())));
                 None
             }
+        }
+    }
+
+    /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
+    fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
+        let settings = &self.context.settings;
+        match settings.auth {
+            Auth::Passthrough | Auth::Trust if !settings.guests.has_user(user) => {
+                Err(Refusal::user_not_on_guest_list(user.as_str()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -323,6 +346,9 @@ fn label(cause: Cause) -> Option<RefusalReason> {
         Cause::LoginTimeout => RefusalReason::LoginTimeout,
         Cause::MaxClients => RefusalReason::MaxClients,
         Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        Cause::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
+        Cause::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
+        Cause::NotOnGuestList => RefusalReason::NotOnGuestList,
         Cause::NoDescriptors => RefusalReason::NoDescriptors,
         Cause::TlsRequired => RefusalReason::TlsRequired,
         Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,

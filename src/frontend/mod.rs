@@ -15,6 +15,7 @@ mod context;
 mod end;
 mod greet;
 mod guest;
+mod guest_list;
 mod listener;
 mod lobby;
 mod login;
@@ -27,6 +28,7 @@ mod side;
 mod users;
 
 pub use context::{Endpoints, ListenerContext, World};
+pub use guest_list::GuestList;
 pub use listener::Listener;
 pub use session_entry::{Activity, Order, SessionEntry};
 pub use sessions::{Registered, Sessions};

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::GuestList;
 use crate::{names::ListenerName, route::RoutePolicy, tls::ListenerTls};
 
 /// One client-facing socket and the route it serves.
@@ -17,6 +18,8 @@ pub struct ListenerSettings {
     pub tls: Option<ListenerTls>,
     /// How its clients prove who they are.
     pub auth: Auth,
+    /// Who may come in, and where to.
+    pub guests: GuestList,
     /// What it puts up with.
     pub limits: ListenerLimits,
 }
@@ -51,10 +54,26 @@ pub struct ListenerLimits {
     pub max_clients: usize,
     /// Clients at one time from one source address; 0 is no limit. Default 0.
     pub max_clients_per_address: usize,
+    /// Clients at one time that are logged in as one user; 0 is no limit. Default 0.
+    pub max_clients_per_user: usize,
+    /// Clients at one time that are logged in to one database; 0 is no limit. Default 0.
+    pub max_clients_per_database: usize,
     /// From accept to authenticated; a relayed login counts whole. Default 10 s.
     pub login_timeout: Duration,
     /// How long a new session waits for a writer that was there before and is away, as in a failover. Default 30 s.
     pub hold: Duration,
+}
+
+impl Auth {
+    /// The word used in configuration, audit and the admin API.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passthrough => "passthrough",
+            Self::Trust => "trust",
+            Self::Scram { .. } => "scram",
+        }
+    }
 }
 
 impl Bind {
@@ -82,6 +101,8 @@ impl Default for ListenerLimits {
         Self {
             max_clients: 10_000,
             max_clients_per_address: 0,
+            max_clients_per_user: 0,
+            max_clients_per_database: 0,
             login_timeout: Duration::from_secs(10),
             hold: Duration::from_secs(30),
         }

@@ -38,6 +38,10 @@ pub enum Cause {
     MaxClients,
     /// The client's address has as many connections as one address may have.
     MaxClientsPerAddress,
+    /// The user has as many clients as one user may have.
+    MaxClientsPerUser,
+    /// The database has as many clients as one database may have.
+    MaxClientsPerDatabase,
     /// The process is out of descriptors.
     NoDescriptors,
     /// The listener wants TLS.
@@ -46,6 +50,8 @@ pub enum Cause {
     Authentication,
     /// The user may not be logged in with a token.
     UserNotListed,
+    /// The user or the database is not among those of the listener.
+    NotOnGuestList,
     /// No endpoint of the route can serve.
     NoEndpoint,
     /// The endpoint could not be logged in to.
@@ -118,6 +124,30 @@ impl Refusal {
         .hint("Close idle connections, or raise the listener's max_clients_per_address.")
     }
 
+    /// The user has as many clients as one user may have.
+    #[must_use]
+    pub fn too_many_clients_of_user(user: &str) -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            Cause::MaxClientsPerUser,
+            format!("too many connections for role \"{user}\""),
+        )
+        .hint("Close idle connections, or raise the listener's max_clients_per_user.")
+    }
+
+    /// The database has as many clients as one database may have.
+    #[must_use]
+    pub fn too_many_clients_of_database(database: &str) -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            Cause::MaxClientsPerDatabase,
+            format!("too many connections for database \"{database}\""),
+        )
+        .hint("Close idle connections, or raise the listener's max_clients_per_database.")
+    }
+
     /// The listener wants TLS.
     #[must_use]
     pub fn tls_required() -> Self {
@@ -151,6 +181,30 @@ impl Refusal {
             format!("user \"{user}\" may not be logged in with a token here"),
         )
         .hint("Add the user to the endpoint's list of token users, or connect as one that is listed.")
+    }
+
+    /// The user is not on the listener's list, and was not asked for a proof.
+    #[must_use]
+    pub fn user_not_on_guest_list(user: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Policy,
+            Cause::NotOnGuestList,
+            format!("user \"{user}\" may not log in through this listener"),
+        )
+        .hint("Add the user to the listener's auth.users, or connect as one that is listed.")
+    }
+
+    /// The database is not on the listener's list.
+    #[must_use]
+    pub fn database_not_on_guest_list(database: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Policy,
+            Cause::NotOnGuestList,
+            format!("database \"{database}\" may not be reached through this listener"),
+        )
+        .hint("Add the database to the listener's auth.databases, or connect to one that is listed.")
     }
 
     /// The client's proof is bound to one TLS channel, and a relayed login has two.
@@ -265,10 +319,13 @@ impl Cause {
             Self::LoginTimeout => "login_timeout",
             Self::MaxClients => "max_clients",
             Self::MaxClientsPerAddress => "max_clients_per_address",
+            Self::MaxClientsPerUser => "max_clients_per_user",
+            Self::MaxClientsPerDatabase => "max_clients_per_database",
             Self::NoDescriptors => "no_descriptors",
             Self::TlsRequired => "tls_required",
             Self::Authentication => "authentication",
             Self::UserNotListed => "user_not_listed",
+            Self::NotOnGuestList => "not_on_guest_list",
             Self::NoEndpoint => "no_endpoint",
             Self::Endpoint => "endpoint",
             Self::BackendLost => "backend_lost",

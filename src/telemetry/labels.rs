@@ -94,6 +94,12 @@ words! {
         MaxClients = "max_clients",
         /// The listener holds as many clients from that address as it may.
         MaxClientsPerAddress = "max_clients_per_address",
+        /// The user has as many clients at the listener as it may.
+        MaxClientsPerUser = "max_clients_per_user",
+        /// The database has as many clients at the listener as it may.
+        MaxClientsPerDatabase = "max_clients_per_database",
+        /// The user or the database is not among those of the listener.
+        NotOnGuestList = "not_on_guest_list",
         /// The process is out of descriptors.
         NoDescriptors = "no_descriptors",
         /// The process is draining.

@@ -19,8 +19,8 @@ use crate::{
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
     frontend::{
-        Auth, Bind, Endpoints, ListenerContext, ListenerLimits, ListenerSettings, Registered, SessionEntry,
-        Sessions, World,
+        Auth, Bind, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings, Registered,
+        SessionEntry, Sessions, World,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -258,6 +258,7 @@ fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
         route,
         tls: None,
         auth: Auth::Trust,
+        guests: GuestList::default(),
         limits: ListenerLimits::default(),
     }
 }
