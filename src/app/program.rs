@@ -131,6 +131,7 @@ impl Program {
             metrics: metrics.clone(),
             descriptors: Arc::new(Semaphore::new(sessions_by_descriptors())),
             mock_secret,
+            console: None,
         });
         let made = config
             .listeners

@@ -34,6 +34,11 @@ pub(super) async fn forward(
     context: &ListenerContext,
     world: &World,
 ) {
+    if let Some(visitor) = world.sessions.find_visitor(key) {
+        context.metrics.cancel_request(Outcome::Ok);
+        visitor.cancel();
+        return;
+    }
     let found = world.sessions.find(key);
     context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
     let Some(entry) = found else {

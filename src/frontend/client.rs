@@ -62,6 +62,10 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
         lobby.refuse(refusal).await;
         return None;
     }
+    if let Some(console) = lobby.console() {
+        lobby.visit(console, startup, negotiation, presence).await;
+        return None;
+    }
     let opened = lobby.log_in(startup, negotiation, &mut permit.0).await?;
     Some((lobby.into_relay(opened, presence).await?, permit))
 }

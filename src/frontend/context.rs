@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-use super::{ListenerSettings, Users, admission::Admission, sessions::Sessions};
+use super::{Console, ListenerSettings, Users, admission::Admission, sessions::Sessions};
 use crate::{
     audit::Audit,
     backend::EndpointHandle,
@@ -35,6 +35,8 @@ pub struct World {
     pub descriptors: Arc<Semaphore>,
     /// What users who do not exist are challenged with; drawn at the start and never shown.
     pub mock_secret: [u8; 32],
+    /// What answers in place of a database, if anything does.
+    pub console: Option<Arc<dyn Console>>,
 }
 
 /// The ways to the endpoints, swapped whole by a reload.

@@ -21,6 +21,11 @@ impl Guest {
         Self { stream, unread: Vec::new() }
     }
 
+    /// Its socket and what was read and not yet taken.
+    pub(super) fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+
     /// What was read and not yet taken.
     pub(super) fn unread(&self) -> &[u8] {
         &self.unread

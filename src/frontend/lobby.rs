@@ -7,7 +7,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use super::{
     Auth,
     admission::Permit,
-    authenticate::{Unproved, authenticate},
+    authenticate::{Proved, Unproved, authenticate},
     cancel,
     conclude::last_words,
     context::{ListenerContext, World},
@@ -39,12 +39,12 @@ use crate::{
 /// A client that has no session yet, and what is known of it.
 pub(super) struct Lobby {
     /// `None` only while, or after, a TLS handshake has it.
-    guest: Option<Guest>,
-    facts: Arc<record::Session>,
+    pub(super) guest: Option<Guest>,
+    pub(super) facts: Arc<record::Session>,
     arrived: Instant,
     deadline: Deadline,
     context: Arc<ListenerContext>,
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
 }
 
 impl Lobby {
@@ -143,6 +143,42 @@ impl Lobby {
         Ok(())
     }
 
+    /// Whether the client's dialog with the server is all the proof there will be.
+    pub(super) fn is_relayed(&self) -> bool {
+        self.context.settings.auth == Auth::Passthrough
+    }
+
+    /// Proof of identity, where it is ours to check. What the client asked for comes back.
+    pub(super) async fn prove(
+        &mut self,
+        user: &UserName,
+        startup: StartupMessage,
+        negotiation: Negotiation,
+    ) -> Option<(StartupMessage, Negotiation, Proved)> {
+        let mut first = Vec::new();
+        negotiation.write(&mut first);
+        let login =
+            Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
+        let proof = timeout_at(self.deadline, authenticate(self.guest.as_mut()?, &login, first)).await;
+        let Login { startup, negotiation, .. } = login;
+        let proved = match proof {
+            Err(_) => return self.too_late().await,
+            Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+            Ok(Err(Unproved::Failed(why, refusal))) => {
+                self.context.metrics.authentication_failed(why);
+                self.refuse(refusal).await;
+                return None;
+            }
+            Ok(Ok(proved)) => proved,
+        };
+        let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
+        if self.world.audit.submit(authenticated).await.is_err() {
+            self.refuse(Refusal::audit()).await;
+            return None;
+        }
+        Some((startup, negotiation, proved))
+    }
+
     /// Proof of identity and a backend.
     pub(super) async fn log_in(
         &mut self,
@@ -156,33 +192,28 @@ impl Lobby {
             self.refuse(refusal).await;
             return None;
         }
-        let login =
-            Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
-        let opened = if self.context.settings.auth == Auth::Passthrough {
+        let opened = if self.is_relayed() {
+            let login = Login {
+                startup,
+                negotiation,
+                user: user.clone(),
+                context: &self.context,
+                world: &self.world,
+            };
             login.relayed(self.guest.as_mut()?, self.deadline).await
         } else {
-            let mut first = Vec::new();
-            login.negotiation.write(&mut first);
-            let proof = authenticate(self.guest.as_mut()?, &login, first);
-            let proved = match timeout_at(self.deadline, proof).await {
-                Err(_) => return self.too_late().await,
-                Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
-                Ok(Err(Unproved::Failed(why, refusal))) => {
-                    self.context.metrics.authentication_failed(why);
-                    self.refuse(refusal).await;
-                    return None;
-                }
-                Ok(Ok(proved)) => proved,
-            };
-            let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
-            if self.world.audit.submit(authenticated).await.is_err() {
-                self.refuse(Refusal::audit()).await;
-                return None;
-            }
+            let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
             if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
                 self.refuse(refusal).await;
                 return None;
             }
+            let login = Login {
+                startup,
+                negotiation,
+                user: user.clone(),
+                context: &self.context,
+                world: &self.world,
+            };
             login.ours(self.guest.as_mut()?, proved).await
         };
         match opened {
@@ -204,10 +235,7 @@ impl Lobby {
             Err(Failed::Late) => self.too_late().await,
             Err(Failed::Unwelcome(unwelcome)) => self.turn_away(unwelcome).await,
             Err(Failed::Refused(refusal)) => {
-                if refusal.cause == Cause::UserNotListed {
-                    self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
-                }
-                self.refuse(refusal).await;
+                self.reject(refusal).await;
                 None
             }
             Err(Failed::ByServer { words, sqlstate }) => {
@@ -226,7 +254,7 @@ impl Lobby {
     }
 
     /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
-    fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
+    pub(super) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
         let settings = &self.context.settings;
         match settings.auth {
             Auth::Passthrough | Auth::Trust if !settings.guests.has_user(user) => {
@@ -319,6 +347,14 @@ impl Lobby {
         self.context.metrics.refused(reason);
         self.rejected(reason.as_str(), None);
         None
+    }
+
+    /// Tells a client that has proved who it is why that is not enough.
+    pub(super) async fn reject(&mut self, refusal: Refusal) {
+        if refusal.cause == Cause::UserNotListed {
+            self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
+        }
+        self.refuse(refusal).await;
     }
 
     /// Tells the client, counts it, records it.

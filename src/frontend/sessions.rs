@@ -10,10 +10,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::session_entry::{Order, SessionEntry};
-use crate::{names::EndpointName, wire::BackendKey};
+use super::{
+    session_entry::{Order, SessionEntry},
+    visitor::{Visit, Visitor},
+};
+use crate::{audit::record, names::EndpointName, wire::BackendKey};
 
-/// The sessions that are logged in.
+/// The sessions that are logged in, and the console's visitors.
 #[derive(Default)]
 pub struct Sessions {
     registry: Mutex<Registry>,
@@ -26,6 +29,7 @@ pub struct Sessions {
 struct Registry {
     by_pid: HashMap<i32, Vec<Arc<SessionEntry>>>,
     on_endpoint: HashMap<EndpointName, usize>,
+    visitors: Vec<Arc<Visitor>>,
     /// What every session was asked to do, and those that come late are too.
     standing: Option<Order>,
 }
@@ -60,6 +64,43 @@ impl Sessions {
         Registered { sessions: Arc::clone(self), entry }
     }
 
+    /// Adds a visitor of the console, with a key of `secret_octets` to cancel with.
+    ///
+    /// # Errors
+    /// The system has no random numbers to give.
+    pub fn visit(
+        self: &Arc<Self>,
+        facts: Arc<record::Session>,
+        secret_octets: usize,
+    ) -> Result<Visit, aws_lc_rs::error::Unspecified> {
+        let mut secret = vec![0; secret_octets];
+        aws_lc_rs::rand::fill(&mut secret)?;
+        // No server's process: any number does, and the secret decides.
+        let key = BackendKey::new(0, &secret).map_err(|_| aws_lc_rs::error::Unspecified)?;
+        let visitor = Arc::new(Visitor::new(facts, key));
+        let mut registry = self.lock();
+        registry.visitors.push(Arc::clone(&visitor));
+        let standing = registry.standing;
+        drop(registry);
+        if let Some(order) = standing {
+            visitor.order(order);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Visit { sessions: Arc::clone(self), visitor })
+    }
+
+    /// The console's visitors, the oldest first.
+    #[must_use]
+    pub fn visitors(&self) -> Vec<Arc<Visitor>> {
+        self.lock().visitors.clone()
+    }
+
+    /// The visitor that was given this key.
+    #[must_use]
+    pub(super) fn find_visitor(&self, key: &BackendKey) -> Option<Arc<Visitor>> {
+        self.lock().visitors.iter().find(|visitor| visitor.key == *key).cloned()
+    }
+
     /// The session that was given this key. Process ids repeat across servers, so the secret decides.
     #[must_use]
     pub fn find(&self, key: &BackendKey) -> Option<Arc<SessionEntry>> {
@@ -84,7 +125,7 @@ impl Sessions {
         self.lock().on_endpoint.get(name).copied().unwrap_or(0)
     }
 
-    /// How many there are.
+    /// How many there are, the console's visitors among them.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -95,6 +136,9 @@ impl Sessions {
         self.lock().standing = Some(order);
         for entry in self.list() {
             entry.order(order);
+        }
+        for visitor in self.visitors() {
+            visitor.order(order);
         }
     }
 
@@ -126,6 +170,15 @@ impl Sessions {
             }
         }
         drop(registry);
+        self.one_less();
+    }
+
+    pub(super) fn leave(&self, visitor: &Arc<Visitor>) {
+        self.lock().visitors.retain(|other| !Arc::ptr_eq(other, visitor));
+        self.one_less();
+    }
+
+    fn one_less(&self) {
         if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.emptied.notify_waiters();
         }

@@ -207,6 +207,30 @@ impl Refusal {
         .hint("Add the database to the listener's auth.databases, or connect to one that is listed.")
     }
 
+    /// The user may not use the console.
+    #[must_use]
+    pub fn console_denied(user: &str) -> Self {
+        Self::new(
+            SqlState::new(*b"42501"),
+            Blame::Policy,
+            Cause::UserNotListed,
+            format!("user \"{user}\" may not use the console"),
+        )
+        .hint("Ask the operator of the proxy to list the user in the console's admin_users or stats_users.")
+    }
+
+    /// The console has nobody to ask who its clients are.
+    #[must_use]
+    pub fn console_needs_proof() -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Policy,
+            Cause::Authentication,
+            "the console cannot be reached through a listener that leaves authentication to the server",
+        )
+        .hint("Connect to a listener that authenticates its clients itself.")
+    }
+
     /// The client's proof is bound to one TLS channel, and a relayed login has two.
     #[must_use]
     pub fn channel_binding(message: impl Into<Cow<'static, str>>) -> Self {

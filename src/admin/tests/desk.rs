@@ -100,6 +100,7 @@ impl Desk {
             metrics: metrics.clone(),
             descriptors: Arc::new(tokio::sync::Semaphore::new(8)),
             mock_secret: [0; 32],
+            console: None,
         };
         let (control, commands) = control();
         let api = Api { world: Arc::new(world), listeners: Live::fixed(shown), control, metrics };
