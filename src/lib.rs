@@ -7,7 +7,7 @@
 //! driver of such a machine; one module assembles them. `tests/architecture.rs` holds the layers to it.
 //!
 //! **Pure**, in layer order: [`names`], [`blame`], [`wire`] (octets ⇄ messages), [`scram`], [`handshake`] (all before the
-//! first ReadyForQuery), [`topology`] (what exists and what is known of it), [`route`] (which endpoint, and why),
+//! first ReadyForQuery), [`sql`] (what a statement may leave in the session), [`topology`] (what exists and what is known of it), [`route`] (which endpoint, and why),
 //! [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
@@ -56,6 +56,7 @@ pub mod route;
 pub mod sandbox;
 pub mod scram;
 pub mod session;
+pub mod sql;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

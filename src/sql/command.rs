@@ -1,0 +1,163 @@
+//! The few statements that the session machine acts on itself.
+
+use super::lexer::{Lexer, Token, folded};
+use std::borrow::Cow;
+
+/// A text that is one statement of exactly one of these forms; comments, white space and semicolons around it do not count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command<'a> {
+    /// `BEGIN`, `BEGIN WORK`, `BEGIN TRANSACTION` or `START TRANSACTION`, without modes.
+    Begin,
+    /// `COMMIT` or `END`, `WORK` or `TRANSACTION` allowed.
+    Commit,
+    /// `ROLLBACK` or `ABORT`, `WORK` or `TRANSACTION` allowed.
+    Rollback,
+    /// `DEALLOCATE [PREPARE] name`.
+    Deallocate {
+        /// Without quotes, folded.
+        name: Cow<'a, [u8]>,
+    },
+    /// `DEALLOCATE [PREPARE] ALL`.
+    DeallocateAll,
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// `EXECUTE name` or `EXECUTE name (…)`.
+    Execute {
+        /// Without quotes, folded.
+        name: Cow<'a, [u8]>,
+        /// All that stands behind the name in the text.
+        arguments: &'a [u8],
+    },
+    /// Anything else.
+    Other,
+}
+
+/// What `text` is. Where it can be read in two ways, it is [`Command::Other`]. Allocates only for names that are folded or
+/// hold a doubled quote.
+#[must_use]
+pub fn command(text: &[u8]) -> Command<'_> {
+    let mut lexer = Lexer::new(text);
+    let command = read(&mut lexer).unwrap_or(Command::Other);
+    if lexer.doubt() { Command::Other } else { command }
+}
+
+fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
+    let mut first = lexer.next()?;
+    while first == Token::Symbol(b';') {
+        first = lexer.next()?;
+    }
+    let Token::Word(word) = first else { return None };
+    // Most texts end here.
+    if !matches!(word.len(), 3 | 5..=8 | 10) || !b"aAbBcCdDeErRsS".contains(word.first()?) {
+        return None;
+    }
+    let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
+    if is("begin") {
+        return block(lexer, Command::Begin);
+    }
+    if is("start") {
+        let transaction = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"transaction");
+        return if transaction { end(lexer, Command::Begin) } else { None };
+    }
+    if is("commit") || is("end") {
+        return block(lexer, Command::Commit);
+    }
+    if is("rollback") || is("abort") {
+        return block(lexer, Command::Rollback);
+    }
+    if is("discard") {
+        let all = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"all");
+        return if all { end(lexer, Command::DiscardAll) } else { None };
+    }
+    if is("deallocate") {
+        let mut target = lexer.next()?;
+        let mut behind = *lexer;
+        // A statement may be called "prepare".
+        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"prepare"))
+            && matches!(behind.next(), Some(Token::Word(_) | Token::Quoted(_)))
+        {
+            target = lexer.next()?;
+        }
+        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
+            return end(lexer, Command::DeallocateAll);
+        }
+        let name = name(target)?;
+        return end(lexer, Command::Deallocate { name });
+    }
+    if is("execute") {
+        let name = name(lexer.next()?)?;
+        let arguments = lexer.rest();
+        return match lexer.next() {
+            None => Some(Command::Execute { name, arguments }),
+            Some(Token::Symbol(b';')) => {
+                alone(lexer)?;
+                Some(Command::Execute { name, arguments })
+            }
+            Some(Token::Symbol(b'(')) => {
+                while let Some(token) = lexer.next() {
+                    if token == Token::Symbol(b';') {
+                        alone(lexer)?;
+                    }
+                }
+                Some(Command::Execute { name, arguments })
+            }
+            Some(_) => None,
+        };
+    }
+    None
+}
+
+/// `command`, if nothing but `WORK` or `TRANSACTION` follows.
+fn block<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+    let mut behind = *lexer;
+    if let Some(Token::Word(word)) = behind.next()
+        && (word.eq_ignore_ascii_case(b"work") || word.eq_ignore_ascii_case(b"transaction"))
+    {
+        *lexer = behind;
+    }
+    end(lexer, command)
+}
+
+/// `command`, if nothing follows.
+fn end<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+    alone(lexer).map(|()| command)
+}
+
+/// Nothing but semicolons follows.
+fn alone(lexer: &mut Lexer<'_>) -> Option<()> {
+    loop {
+        match lexer.next() {
+            None => return Some(()),
+            Some(Token::Symbol(b';')) => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+fn word_of(token: Token<'_>) -> Option<&[u8]> {
+    match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+/// The name that an identifier means.
+fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
+    match token {
+        Token::Word(word) => folded(word).map(Cow::Owned),
+        Token::Quoted(name) if name.len() > super::catalogue::NAME_LENGTH || name.is_empty() => None,
+        Token::Quoted(name) if name.contains(&b'"') => {
+            let mut undoubled = Vec::with_capacity(name.len());
+            let mut octets = name.iter();
+            while let Some(octet) = octets.next() {
+                undoubled.push(*octet);
+                if *octet == b'"' {
+                    octets.next();
+                }
+            }
+            Some(Cow::Owned(undoubled))
+        }
+        Token::Quoted(name) => Some(Cow::Borrowed(name)),
+        _ => None,
+    }
+}

@@ -1,0 +1,145 @@
+//! What a text may change or read of the session's state, as a set of bits.
+
+use std::{
+    fmt,
+    ops::{BitOr, BitOrAssign},
+};
+
+/// What a text may change, or read, of the state that outlives its transaction. A set; the empty one means that nothing
+/// can be left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Effects(u32);
+
+impl Effects {
+    /// Nothing outlives the transaction.
+    pub const NONE: Self = Self(0);
+    /// Named settings change: [`super::setting_names`] tells which. `SET` and `RESET` of all kinds but `SET LOCAL`,
+    /// `SET TRANSACTION` and `SET CONSTRAINTS`, and `set_config` with a literal name.
+    pub const SETTINGS: Self = Self(1);
+    /// Settings go back to their defaults: `RESET`, `DISCARD ALL`, `SET … TO DEFAULT`.
+    pub const SETTINGS_ALL: Self = Self(1 << 1);
+    /// `set_config($n, …)`: the setting's name is among the Bind parameters.
+    pub const SETTINGS_BOUND: Self = Self(1 << 2);
+    /// A setting changes whose name the text does not tell.
+    pub const SETTINGS_HIDDEN: Self = Self(1 << 3);
+    /// A temporary relation (or anything else in `pg_temp`) may come to be. Every `CREATE` and `SELECT … INTO`, because
+    /// `search_path` may lead to `pg_temp`.
+    pub const TEMPORARY: Self = Self(1 << 4);
+    /// `DROP`: something that pinned may be gone.
+    pub const DROPS: Self = Self(1 << 5);
+    /// `LISTEN`, `UNLISTEN`.
+    pub const LISTEN: Self = Self(1 << 6);
+    /// Advisory locks of the session are taken or given back.
+    pub const ADVISORY: Self = Self(1 << 7);
+    /// A cursor `WITH HOLD` is declared, or some cursor closed.
+    pub const CURSOR: Self = Self(1 << 8);
+    /// SQL `PREPARE` or `DEALLOCATE`.
+    pub const PREPARE: Self = Self(1 << 9);
+    /// SQL `EXECUTE`: whatever the statement does that it names.
+    pub const EXECUTE: Self = Self(1 << 10);
+    /// `DISCARD` of any kind.
+    pub const DISCARD: Self = Self(1 << 11);
+    /// `LOAD` of a library, which stays in the server process.
+    pub const LOAD: Self = Self(1 << 12);
+    /// `currval`, `lastval`: reads what an earlier statement of the session left.
+    pub const SEQUENCE_READ: Self = Self(1 << 13);
+    /// A sequence may move: `nextval`, `setval`, and statements that fill in defaults (`INSERT`, `MERGE`, `COPY`, …).
+    pub const SEQUENCE_MOVE: Self = Self(1 << 14);
+    /// A function is called that leaves state which no catalogue shows, or a name of the [`super::Catalogue`] is used.
+    pub const FUNCTION: Self = Self(1 << 15);
+    /// `DO`, `CALL`, `CREATE FUNCTION`, `CREATE PROCEDURE`.
+    pub const BLOCK: Self = Self(1 << 16);
+    /// Definitions change, so plans and result descriptions may.
+    pub const DDL: Self = Self(1 << 17);
+    /// Everything: the text cannot be followed.
+    pub const ALL: Self = Self((1 << 18) - 1);
+
+    /// Whether all bits of `other` are in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any bit of `other` is in this set.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without the bits of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Adds the bits of `other`.
+    pub const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// The names of the bits, for `Debug` and for tables in tests.
+const NAMES: [&str; 18] = [
+    "SETTINGS",
+    "SETTINGS_ALL",
+    "SETTINGS_BOUND",
+    "SETTINGS_HIDDEN",
+    "TEMPORARY",
+    "DROPS",
+    "LISTEN",
+    "ADVISORY",
+    "CURSOR",
+    "PREPARE",
+    "EXECUTE",
+    "DISCARD",
+    "LOAD",
+    "SEQUENCE_READ",
+    "SEQUENCE_MOVE",
+    "FUNCTION",
+    "BLOCK",
+    "DDL",
+];
+
+impl BitOr for Effects {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl BitOrAssign for Effects {
+    fn bitor_assign(&mut self, other: Self) {
+        self.insert(other);
+    }
+}
+
+/// `SETTINGS|LISTEN`; `NONE` when empty, `ALL` when full.
+impl fmt::Debug for Effects {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return out.write_str("NONE");
+        }
+        if *self == Self::ALL {
+            return out.write_str("ALL");
+        }
+        let set = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
+        for (count, (_, name)) in set.enumerate() {
+            out.write_str(if count == 0 { "" } else { "|" })?;
+            out.write_str(name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Functions and name prefixes that leave something behind in the session.
+//!
+//! PostgreSQL's own are here, and those of extensions that are met in practice. What a database's own functions do is in the
+//! [`super::Catalogue`]. `set_config` is missing because its arguments count: see [`super::settings`].
+
+use super::Effects;
+
+/// Functions by name. A name counts wherever it stands, called or not: `(row).function` is a call too.
+pub(super) const NAMES: &[(&str, Effects)] = &[
+    // PostgreSQL, "Sequence Manipulation Functions".
+    ("currval", Effects::SEQUENCE_READ),
+    ("lastval", Effects::SEQUENCE_READ),
+    ("nextval", Effects::SEQUENCE_MOVE),
+    ("setval", Effects::SEQUENCE_MOVE),
+    // The generator's state is in no catalogue, and DISCARD ALL keeps it.
+    ("setseed", Effects::FUNCTION),
+    // Bound to the session that began it: "System Administration Functions".
+    ("pg_backup_start", Effects::FUNCTION),
+    ("pg_backup_stop", Effects::FUNCTION),
+    ("pg_start_backup", Effects::FUNCTION),
+    ("pg_stop_backup", Effects::FUNCTION),
+    ("pg_replication_origin_session_setup", Effects::FUNCTION),
+    ("pg_replication_origin_session_reset", Effects::FUNCTION),
+    // A slot may be temporary.
+    ("pg_create_logical_replication_slot", Effects::FUNCTION),
+    ("pg_create_physical_replication_slot", Effects::FUNCTION),
+    ("pg_copy_logical_replication_slot", Effects::FUNCTION),
+    ("pg_copy_physical_replication_slot", Effects::FUNCTION),
+    // They run the text that they are given.
+    ("query_to_xml", Effects::ALL),
+    ("query_to_xmlschema", Effects::ALL),
+    ("query_to_xml_and_xmlschema", Effects::ALL),
+    ("ts_stat", Effects::ALL),
+    ("ts_rewrite", Effects::ALL),
+    ("crosstab", Effects::ALL),
+    ("crosstab2", Effects::ALL),
+    ("crosstab3", Effects::ALL),
+    ("crosstab4", Effects::ALL),
+    ("crosstab_hash", Effects::ALL),
+    ("connectby", Effects::ALL),
+    ("xpath_table", Effects::ALL),
+    // pg_trgm: sets a threshold for the session.
+    ("set_limit", Effects::FUNCTION),
+    // sepgsql, set_user, temporal_tables.
+    ("sepgsql_setcon", Effects::FUNCTION),
+    ("set_user", Effects::FUNCTION),
+    ("reset_user", Effects::FUNCTION),
+    ("set_session_auth", Effects::FUNCTION),
+    ("set_system_time", Effects::FUNCTION),
+    // orafce: schemas of functions that keep state.
+    ("dbms_alert", Effects::FUNCTION),
+    ("dbms_output", Effects::FUNCTION),
+    ("dbms_pipe", Effects::FUNCTION),
+    ("dbms_random", Effects::FUNCTION),
+    ("dbms_session", Effects::FUNCTION),
+    ("dbms_sql", Effects::FUNCTION),
+    ("plvdate", Effects::FUNCTION),
+    ("utl_file", Effects::FUNCTION),
+];
+
+/// Names by how they begin.
+pub(super) const PREFIXES: &[(&str, Effects)] = &[
+    // Of all forms but those for a transaction, see `NOT`.
+    ("pg_advisory_", Effects::ADVISORY),
+    ("pg_try_advisory_", Effects::ADVISORY),
+    // `pg_temp`, `pg_temp_3`, `pg_toast_temp_3`.
+    ("pg_temp", Effects::TEMPORARY),
+    ("pg_toast_temp", Effects::TEMPORARY),
+    // Named connections; the unnamed one stays open too.
+    ("dblink_connect", Effects::FUNCTION),
+    ("dblink_disconnect", Effects::FUNCTION),
+    ("dblink_open", Effects::FUNCTION),
+    ("dblink_send_query", Effects::FUNCTION),
+    // Hypothetical indexes live in the session.
+    ("hypopg", Effects::FUNCTION),
+    // pg_variables.
+    ("pgv_", Effects::FUNCTION),
+];
+
+/// Names with such a beginning that leave nothing: their locks end with the transaction.
+const NOT: &[&str] = &["pg_advisory_xact_lock", "pg_try_advisory_xact_lock"];
+
+/// What the use of `name` (in whatever case) may leave behind.
+pub(super) fn effects_of(name: &[u8]) -> Effects {
+    let starts = |prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|front| front.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    if let Some((_, effects)) = NAMES.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name)) {
+        return *effects;
+    }
+    match PREFIXES.iter().find(|(prefix, _)| starts(prefix)) {
+        Some(_) if NOT.iter().any(|known| starts(known)) => Effects::NONE,
+        Some((_, effects)) => *effects,
+        None => Effects::NONE,
+    }
+}

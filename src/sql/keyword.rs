@@ -1,0 +1,129 @@
+//! The keywords that matter to session state, and a filter that lets almost no other word through to be compared.
+
+use super::functions;
+
+/// A keyword that may begin, or decide, something that outlives a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keyword {
+    Alter,
+    Atomic,
+    Begin,
+    Call,
+    Close,
+    Copy,
+    Create,
+    Deallocate,
+    Declare,
+    Default,
+    Discard,
+    Do,
+    Drop,
+    Else,
+    Execute,
+    Explain,
+    Function,
+    Hold,
+    Import,
+    Insert,
+    Into,
+    Language,
+    Listen,
+    Load,
+    Loop,
+    Merge,
+    PgSettings,
+    Prepare,
+    Procedure,
+    Reset,
+    Routine,
+    Set,
+    SetConfig,
+    Then,
+    Unlisten,
+    Update,
+}
+
+const KEYWORDS: &[(&str, Keyword)] = &[
+    ("alter", Keyword::Alter),
+    ("atomic", Keyword::Atomic),
+    ("begin", Keyword::Begin),
+    ("call", Keyword::Call),
+    ("close", Keyword::Close),
+    ("copy", Keyword::Copy),
+    ("create", Keyword::Create),
+    ("deallocate", Keyword::Deallocate),
+    ("declare", Keyword::Declare),
+    ("default", Keyword::Default),
+    ("discard", Keyword::Discard),
+    ("do", Keyword::Do),
+    ("drop", Keyword::Drop),
+    ("else", Keyword::Else),
+    ("execute", Keyword::Execute),
+    ("explain", Keyword::Explain),
+    ("function", Keyword::Function),
+    ("hold", Keyword::Hold),
+    ("import", Keyword::Import),
+    ("insert", Keyword::Insert),
+    ("into", Keyword::Into),
+    ("language", Keyword::Language),
+    ("listen", Keyword::Listen),
+    ("load", Keyword::Load),
+    ("loop", Keyword::Loop),
+    ("merge", Keyword::Merge),
+    ("pg_settings", Keyword::PgSettings),
+    ("prepare", Keyword::Prepare),
+    ("procedure", Keyword::Procedure),
+    ("reset", Keyword::Reset),
+    ("routine", Keyword::Routine),
+    ("set", Keyword::Set),
+    ("set_config", Keyword::SetConfig),
+    ("then", Keyword::Then),
+    ("unlisten", Keyword::Unlisten),
+    ("update", Keyword::Update),
+];
+
+/// For each first octet the lengths of the words that matter, as bits: one look tells that an ordinary word does not.
+static LENGTHS: [u64; 256] = {
+    let mut lengths = [0_u64; 256];
+    let mut at = 0;
+    while at < KEYWORDS.len() {
+        mark(&mut lengths, KEYWORDS[at].0.as_bytes(), false);
+        at += 1;
+    }
+    at = 0;
+    while at < functions::NAMES.len() {
+        mark(&mut lengths, functions::NAMES[at].0.as_bytes(), false);
+        at += 1;
+    }
+    at = 0;
+    while at < functions::PREFIXES.len() {
+        mark(&mut lengths, functions::PREFIXES[at].0.as_bytes(), true);
+        at += 1;
+    }
+    lengths
+};
+
+const fn mark(lengths: &mut [u64; 256], name: &[u8], longer_too: bool) {
+    let bits = if longer_too { u64::MAX << name.len() } else { 1 << name.len() };
+    lengths[name[0] as usize] |= bits;
+    lengths[name[0].to_ascii_uppercase() as usize] |= bits;
+}
+
+/// Whether `word` may be one that matters.
+#[inline]
+pub(super) fn may_matter(word: &[u8]) -> bool {
+    let first = word.first().copied().unwrap_or(0);
+    LENGTHS[usize::from(first)] & (1 << word.len().min(63)) != 0
+}
+
+/// The keyword that `word` is, in whatever case.
+pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
+    let first = word.first()?.to_ascii_lowercase();
+    // Alphabetical: the row is found from the first letter.
+    let from = KEYWORDS.partition_point(|(name, _)| name.as_bytes()[0] < first);
+    KEYWORDS[from..]
+        .iter()
+        .take_while(|(name, _)| name.as_bytes()[0] == first)
+        .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word))
+        .map(|(_, keyword)| *keyword)
+}

@@ -1,0 +1,277 @@
+//! Statement text as tokens, by the rules of PostgreSQL's own scanner as far as they decide where a word stands.
+//!
+//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on what cannot be known here
+//! (`standard_conforming_strings`, the client's encoding), one reading is taken and [`Lexer::doubt`] says so. Refuses to
+//! know: keywords, numbers, operators; those are words and symbols.
+
+use super::catalogue::NAME_LENGTH;
+
+/// One token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Token<'a> {
+    /// A keyword or an identifier without quotes, as written.
+    Word(&'a [u8]),
+    /// What stands between double quotes, inner quotes still doubled.
+    Quoted(&'a [u8]),
+    /// A string constant of whatever kind, without its quotes.
+    Text {
+        /// What stands between the quotes.
+        content: &'a [u8],
+        /// Nothing in it is escaped: it says what it means.
+        plain: bool,
+    },
+    /// `$1`.
+    Parameter,
+    /// Digits: a number, or the beginning of one.
+    Number,
+    /// Any other octet.
+    Symbol(u8),
+}
+
+/// Reads tokens from the front of a text. A copy looks ahead.
+#[derive(Clone, Copy)]
+pub(super) struct Lexer<'a> {
+    text: &'a [u8],
+    at: usize,
+    doubt: bool,
+}
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, doubt: false }
+    }
+
+    /// Starts at `at` octets into `text`.
+    pub(super) fn from(text: &'a [u8], at: usize) -> Self {
+        Self { text, at, doubt: false }
+    }
+
+    /// Whether what was read so far can be read in another way too.
+    pub(super) fn doubt(&self) -> bool {
+        self.doubt
+    }
+
+    /// What is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.text[self.at..]
+    }
+
+    /// The next token, over white space and comments.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+        loop {
+            let octet = *self.text.get(self.at)?;
+            match CLASS[usize::from(octet)] {
+                Class::Space => self.at += 1,
+                Class::Letter => return Some(self.word()),
+                Class::Digit => {
+                    self.skip(|class| class == Class::Digit);
+                    return Some(Token::Number);
+                }
+                Class::Other => {
+                    if let Some(token) = self.symbol(octet) {
+                        return Some(token);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn skip(&mut self, wanted: impl Fn(Class) -> bool) {
+        while self.text.get(self.at).is_some_and(|octet| wanted(CLASS[usize::from(*octet)])) {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn word(&mut self) -> Token<'a> {
+        let from = self.at;
+        self.at += 1;
+        while self.text.get(self.at).is_some_and(|octet| continues_word(*octet)) {
+            self.at += 1;
+        }
+        let word = &self.text[from..self.at];
+        if word.len() == 1 && self.text.get(self.at) == Some(&b'\'') && matches!(word, b"e" | b"E") {
+            self.at += 1;
+            return self.string(true);
+        }
+        Token::Word(word)
+    }
+
+    /// What begins with an octet that is no letter, digit or space; `None` after a comment.
+    fn symbol(&mut self, octet: u8) -> Option<Token<'a>> {
+        let next = self.text.get(self.at + 1).copied();
+        match (octet, next) {
+            (b'\'', _) => {
+                self.at += 1;
+                Some(self.string(false))
+            }
+            (b'"', _) => {
+                self.at += 1;
+                Some(self.quoted())
+            }
+            (b'$', _) => Some(self.dollar()),
+            (b'-', Some(b'-')) => {
+                // PostgreSQL ends it at a carriage return too.
+                let length = memchr::memchr2(b'\n', b'\r', self.rest());
+                self.at = length.map_or(self.text.len(), |length| self.at + length);
+                None
+            }
+            (b'/', Some(b'*')) => {
+                self.comment();
+                None
+            }
+            _ => {
+                self.at += 1;
+                Some(Token::Symbol(octet))
+            }
+        }
+    }
+
+    /// Over a comment; comments nest.
+    fn comment(&mut self) {
+        self.at += 2;
+        let mut depth = 1;
+        while depth > 0 {
+            let Some(found) = memchr::memchr2(b'/', b'*', self.rest()) else {
+                self.at = self.text.len();
+                self.doubt = true;
+                return;
+            };
+            self.at += found;
+            match self.rest() {
+                [b'/', b'*', ..] => depth += 1,
+                [b'*', b'/', ..] => depth -= 1,
+                _ => {
+                    self.at += 1;
+                    continue;
+                }
+            }
+            self.at += 2;
+        }
+    }
+
+    /// A string whose opening quote was read. With `escapes`, a backslash takes the meaning from what follows.
+    fn string(&mut self, escapes: bool) -> Token<'a> {
+        let from = self.at;
+        let mut plain = true;
+        while let Some(found) = memchr::memchr(b'\'', self.rest()) {
+            let quote = self.at + found;
+            let backslashes =
+                self.text[from..quote].iter().rev().take_while(|octet| **octet == b'\\').count();
+            self.at = quote + 1;
+            // It may be the second octet of a character, or `standard_conforming_strings` may be off.
+            self.doubt |= backslashes > 0;
+            if escapes && backslashes % 2 == 1 {
+                plain = false;
+            } else if self.text.get(self.at) == Some(&b'\'') {
+                plain = false;
+                self.at += 1;
+            } else {
+                let content = &self.text[from..quote];
+                return Token::Text { content, plain: plain && !content.contains(&b'\\') };
+            }
+        }
+        self.unfinished(from)
+    }
+
+    /// An identifier whose opening quote was read.
+    fn quoted(&mut self) -> Token<'a> {
+        let from = self.at;
+        while let Some(found) = memchr::memchr(b'"', self.rest()) {
+            let quote = self.at + found;
+            self.at = quote + 1;
+            if self.text.get(self.at) != Some(&b'"') {
+                return Token::Quoted(&self.text[from..quote]);
+            }
+            self.at += 1;
+        }
+        self.unfinished(from)
+    }
+
+    /// `$1`, `$$…$$`, `$tag$…$tag$`, or a dollar sign.
+    fn dollar(&mut self) -> Token<'a> {
+        let from = self.at;
+        // Behind the second octet of a character of some encodings it would continue an identifier.
+        self.doubt |= from > 1 && self.text[from - 2] >= 0x80;
+        self.at += 1;
+        if self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.skip(|class| class == Class::Digit);
+            return Token::Parameter;
+        }
+        self.skip(|class| matches!(class, Class::Letter | Class::Digit));
+        let tag = &self.text[from..self.at];
+        self.doubt |= !tag.is_ascii();
+        if self.text.get(self.at) != Some(&b'$') {
+            self.at = from + 1;
+            return Token::Symbol(b'$');
+        }
+        self.at += 1;
+        let tag = &self.text[from..self.at];
+        let inside = self.at;
+        match memchr::memmem::find(self.rest(), tag) {
+            Some(length) => {
+                self.at += length + tag.len();
+                Token::Text { content: &self.text[inside..inside + length], plain: true }
+            }
+            None => self.unfinished(inside),
+        }
+    }
+
+    /// No end in sight: PostgreSQL refuses the text, if it reads it in this way.
+    fn unfinished(&mut self, from: usize) -> Token<'a> {
+        self.doubt = true;
+        self.at = self.text.len();
+        Token::Text { content: &self.text[from..], plain: false }
+    }
+}
+
+/// What an octet may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Space,
+    Letter,
+    Digit,
+    Other,
+}
+
+static CLASS: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        classes[octet] = match octet as u8 {
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Letter,
+            b'0'..=b'9' => Class::Digit,
+            _ => Class::Other,
+        };
+        octet += 1;
+    }
+    classes
+};
+
+/// Whether `octet` may stand in a word after its first.
+#[inline]
+pub(super) fn continues_word(octet: u8) -> bool {
+    matches!(CLASS[usize::from(octet)], Class::Letter | Class::Digit) || octet == b'$'
+}
+
+/// Whether `octet` may begin a word.
+#[inline]
+pub(super) fn begins_word(octet: u8) -> bool {
+    CLASS[usize::from(octet)] == Class::Letter
+}
+
+/// Whether `octet` is white space.
+#[inline]
+pub(super) fn is_space(octet: u8) -> bool {
+    CLASS[usize::from(octet)] == Class::Space
+}
+
+/// The name that an identifier without quotes means: folded and cut as PostgreSQL does; `None` where the server's
+/// encoding decides how.
+pub(super) fn folded(word: &[u8]) -> Option<Vec<u8>> {
+    (word.is_ascii() || word.len() <= NAME_LENGTH)
+        .then(|| word[..word.len().min(NAME_LENGTH)].to_ascii_lowercase())
+}

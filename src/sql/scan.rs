@@ -1,0 +1,303 @@
+//! One pass over a text's tokens: what it may leave behind.
+
+use super::{
+    Catalogue, Effects, functions,
+    keyword::{Keyword, keyword, may_matter},
+    lexer::{Lexer, Token},
+    settings,
+};
+
+/// What `text` (one or more statements, in any superset of ASCII) may change or read of the session's state.
+///
+/// Names of `catalogue` count as [`Effects::FUNCTION`] wherever they stand. Bodies of `DO` are read as code, those of
+/// `CREATE FUNCTION` and `CREATE PROCEDURE` too when the same text may go on to call them. No allocation.
+#[must_use]
+pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
+    let mut scan = Scan::new(catalogue, |_: &[u8]| ());
+    scan.client_text(text);
+    scan.effects
+}
+
+/// Tells `found` the names of the settings that [`Effects::SETTINGS`] is about, in lower case, possibly more than once.
+/// `SET TIME ZONE` names `timezone`, `SET NAMES` `client_encoding`, and so on; `session_authorization` names `role` too.
+/// `RESET ALL` and `DISCARD ALL` name none.
+pub fn setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
+    Scan::new(&Catalogue::default(), |name: &[u8]| found(name)).client_text(text);
+}
+
+/// Where a text stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is what the client sent.
+    Client,
+    /// It is the body of a `DO`, a function or a procedure.
+    Body,
+}
+
+/// A scan under way.
+pub(super) struct Scan<'c, F> {
+    pub(super) catalogue: &'c Catalogue,
+    /// Hears the names of settings.
+    pub(super) found: F,
+    pub(super) effects: Effects,
+    /// Bodies within bodies.
+    pub(super) depth: u8,
+    /// Bodies of `CREATE FUNCTION` may run before the text is over.
+    pub(super) definitions_run: bool,
+    /// What the statements of the text said; together they may mean more.
+    updates: bool,
+    pg_settings: bool,
+}
+
+/// What was seen of one statement.
+#[derive(Default)]
+pub(super) struct Statement {
+    explains: bool,
+    with: bool,
+    creates: bool,
+    declares: bool,
+    /// The text constants of the statement are code.
+    runs_texts: bool,
+    defines: bool,
+    /// An `INSERT` or `MERGE` stands directly before.
+    inserts: bool,
+}
+
+/// What stood directly before a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing: a statement begins.
+    Start,
+    /// A parenthesis: `(` or `)`.
+    Parenthesis,
+    /// Anything else.
+    Other,
+}
+
+impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
+    pub(super) fn new(catalogue: &'c Catalogue, found: F) -> Self {
+        Self {
+            catalogue,
+            found,
+            effects: Effects::NONE,
+            depth: 0,
+            definitions_run: false,
+            updates: false,
+            pg_settings: false,
+        }
+    }
+
+    pub(super) fn client_text(&mut self, text: &[u8]) {
+        let (statements, defines) = self.text(text, Place::Client);
+        if defines && statements > 1 {
+            self.definitions_run = true;
+            self.text(text, Place::Client);
+        }
+        if self.updates && self.pg_settings {
+            // The view has a rule that calls set_config.
+            self.effects |= Effects::SETTINGS_HIDDEN;
+        }
+        if self.catalogue.operator_in(text) {
+            self.effects |= Effects::FUNCTION;
+        }
+    }
+
+    /// Scans `text`; the number of its statements, and whether one defines a function.
+    pub(super) fn text(&mut self, text: &[u8], place: Place) -> (usize, bool) {
+        let has_names = !self.catalogue.is_empty();
+        let mut lexer = Lexer::new(text);
+        let mut before = Before::Start;
+        let mut statement = Statement::default();
+        let (mut statements, mut defines) = (0, false);
+        while let Some(token) = lexer.next() {
+            statements += usize::from(before == Before::Start);
+            match token {
+                Token::Word(word) => {
+                    let start = before;
+                    before = Before::Other;
+                    if may_matter(word) {
+                        before = self.word(word, start, &mut statement, lexer, place);
+                        defines |= statement.defines;
+                    }
+                    if has_names && self.catalogue.contains(word) {
+                        self.effects |= Effects::FUNCTION;
+                    }
+                    // An escaped name could be any.
+                    if word.eq_ignore_ascii_case(b"u") && lexer.rest().starts_with(b"&\"") {
+                        self.effects |= Effects::ALL;
+                    }
+                    statement.with |= start == Before::Start && word.eq_ignore_ascii_case(b"with");
+                }
+                Token::Symbol(b';') => {
+                    before = Before::Start;
+                    statement = Statement::default();
+                }
+                Token::Symbol(b'(' | b')') => before = Before::Parenthesis,
+                // The end of a label.
+                Token::Symbol(b'>') if place == Place::Body => before = Before::Start,
+                Token::Quoted(name) => {
+                    before = Before::Other;
+                    self.quoted(name);
+                }
+                Token::Text { content, plain } => {
+                    before = Before::Other;
+                    if statement.runs_texts {
+                        self.body(content, plain);
+                    }
+                }
+                Token::Parameter | Token::Number | Token::Symbol(_) => before = Before::Other,
+            }
+        }
+        if lexer.doubt() {
+            self.raw(text);
+        }
+        (statements, defines)
+    }
+
+    /// A word that may matter; `ahead` stands behind it.
+    pub(super) fn word(
+        &mut self,
+        word: &[u8],
+        before: Before,
+        statement: &mut Statement,
+        mut ahead: Lexer<'_>,
+        place: Place,
+    ) -> Before {
+        let starts = before == Before::Start;
+        let Some(keyword) = keyword(word) else {
+            self.effects |= functions::effects_of(word);
+            return Before::Other;
+        };
+        let effects = match keyword {
+            Keyword::SetConfig => settings::set_config(ahead, &mut self.found),
+            Keyword::PgSettings => {
+                self.pg_settings = true;
+                Effects::NONE
+            }
+            // Reserved, or so rarely a name that what follows need not be told from a statement.
+            Keyword::Create => {
+                statement.creates = true;
+                Effects::DDL | Effects::TEMPORARY
+            }
+            Keyword::Function | Keyword::Procedure | Keyword::Routine if statement.creates => {
+                statement.defines = true;
+                statement.runs_texts |= self.definitions_run || place == Place::Body;
+                Effects::BLOCK
+            }
+            Keyword::Insert | Keyword::Merge => {
+                statement.inserts = match before {
+                    Before::Start => true,
+                    Before::Parenthesis => statement.with || statement.explains,
+                    Before::Other => statement.explains || statement.creates,
+                };
+                return self.add(Effects::SEQUENCE_MOVE);
+            }
+            Keyword::Into if !statement.inserts && place == Place::Client => Effects::TEMPORARY,
+            Keyword::Into if !statement.inserts => match ahead.next() {
+                // In a body it mostly names a variable.
+                Some(Token::Word(next))
+                    if TEMPORARY_BEHIND_INTO.iter().any(|word| next.eq_ignore_ascii_case(word)) =>
+                {
+                    Effects::TEMPORARY
+                }
+                _ => Effects::NONE,
+            },
+            Keyword::Update => {
+                self.updates = true;
+                Effects::NONE
+            }
+            Keyword::Default if self.updates => Effects::SEQUENCE_MOVE,
+            Keyword::Execute if place == Place::Body => Effects::ALL,
+            Keyword::Execute => Effects::EXECUTE,
+            Keyword::Hold if statement.declares || place == Place::Body => Effects::CURSOR,
+            Keyword::Language if statement.runs_texts && !is_readable(ahead.next()) => Effects::ALL,
+            Keyword::Begin | Keyword::Then | Keyword::Else | Keyword::Loop | Keyword::Atomic
+                if place == Place::Body =>
+            {
+                return Before::Start;
+            }
+            Keyword::Explain if starts => {
+                statement.explains = true;
+                Effects::NONE
+            }
+            Keyword::Declare => {
+                statement.declares = true;
+                if place == Place::Body {
+                    return Before::Start;
+                }
+                Effects::NONE
+            }
+            _ if starts => self.statement(keyword, statement, ahead),
+            _ => Effects::NONE,
+        };
+        statement.inserts = false;
+        self.add(effects)
+    }
+
+    fn add(&mut self, effects: Effects) -> Before {
+        self.effects |= effects;
+        Before::Other
+    }
+
+    /// A keyword that counts only where it begins a statement.
+    fn statement(&mut self, keyword: Keyword, statement: &mut Statement, mut ahead: Lexer<'_>) -> Effects {
+        match keyword {
+            Keyword::Set => settings::set(ahead, &mut self.found),
+            Keyword::Reset => settings::reset(ahead, &mut self.found),
+            Keyword::Listen | Keyword::Unlisten => Effects::LISTEN,
+            Keyword::Load => Effects::LOAD,
+            Keyword::Prepare => {
+                let two_phase = matches!(ahead.next(), Some(Token::Word(word)) if word.eq_ignore_ascii_case(b"transaction"))
+                    && matches!(ahead.next(), Some(Token::Text { .. }));
+                if two_phase { Effects::NONE } else { Effects::PREPARE }
+            }
+            Keyword::Deallocate => Effects::PREPARE,
+            Keyword::Close => Effects::CURSOR,
+            Keyword::Discard => {
+                let all =
+                    matches!(ahead.next(), Some(Token::Word(word)) if word.eq_ignore_ascii_case(b"all"));
+                if all { Effects::DISCARD | Effects::SETTINGS_ALL } else { Effects::DISCARD }
+            }
+            Keyword::Do => {
+                statement.runs_texts = true;
+                Effects::BLOCK
+            }
+            Keyword::Call => Effects::BLOCK,
+            Keyword::Alter => Effects::DDL | Effects::SEQUENCE_MOVE,
+            Keyword::Drop => Effects::DDL | Effects::DROPS,
+            Keyword::Import => Effects::DDL | Effects::TEMPORARY,
+            Keyword::Copy => Effects::SEQUENCE_MOVE,
+            _ => Effects::NONE,
+        }
+    }
+
+    /// An identifier in double quotes.
+    fn quoted(&mut self, name: &[u8]) {
+        if may_matter(name) {
+            self.effects |= match keyword(name) {
+                Some(Keyword::SetConfig) => Effects::SETTINGS_HIDDEN,
+                Some(Keyword::PgSettings) => {
+                    self.pg_settings = true;
+                    Effects::NONE
+                }
+                Some(_) => Effects::NONE,
+                None => functions::effects_of(name),
+            };
+        }
+        // A doubled quote would have to be read as one: such a name is taken for any.
+        if !self.catalogue.is_empty() && (self.catalogue.contains(name) || name.contains(&b'"')) {
+            self.effects |= Effects::FUNCTION;
+        }
+    }
+}
+
+/// What tells a temporary table from a variable behind `INTO`.
+const TEMPORARY_BEHIND_INTO: [&[u8]; 5] = [b"temp", b"temporary", b"local", b"global", b"table"];
+
+/// Whether a language's bodies are read as code here.
+fn is_readable(language: Option<Token<'_>>) -> bool {
+    let Some(Token::Word(name) | Token::Quoted(name) | Token::Text { content: name, .. }) = language else {
+        return false;
+    };
+    name.eq_ignore_ascii_case(b"plpgsql") || name.eq_ignore_ascii_case(b"sql")
+}

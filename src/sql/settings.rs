@@ -1,0 +1,225 @@
+//! `SET`, `RESET` and `set_config`: which setting they name.
+//!
+//! <https://www.postgresql.org/docs/current/sql-set.html>, and the grammar's `VariableSetStmt`.
+
+use super::{
+    Effects,
+    lexer::{Lexer, Token},
+};
+
+/// The longest name that is followed, in octets; a longer one is hidden.
+const LONGEST: usize = 128;
+
+/// What follows `SET`, up to the setting's name.
+pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+    let mut first = ahead.next();
+    if leads(first, "local", ahead) || leads(first, "constraints", ahead) {
+        return Effects::NONE;
+    }
+    if leads(first, "session", ahead) {
+        let mut behind = ahead;
+        let second = behind.next();
+        if !leads(second, "characteristics", behind) && !leads(second, "authorization", behind) {
+            first = second;
+            ahead = behind;
+        }
+    }
+    if leads(first, "transaction", ahead) {
+        return Effects::NONE;
+    }
+    if leads(first, "session", ahead) {
+        return if is(ahead.next(), "characteristics") {
+            characteristics(found)
+        } else {
+            authorization(found) | to_default(ahead)
+        };
+    }
+    let special = match first {
+        Some(Token::Word(word)) => [
+            ("time", "timezone"),
+            ("names", "client_encoding"),
+            ("schema", "search_path"),
+            ("role", "role"),
+            ("xml", "xmloption"),
+        ]
+        .into_iter()
+        .find(|(spoken, _)| word.eq_ignore_ascii_case(spoken.as_bytes())),
+        _ => None,
+    };
+    if let Some((spoken, name)) = special
+        && leads(first, spoken, ahead)
+    {
+        found(name.as_bytes());
+        let bare = spoken == "names" && matches!(peek(ahead), None | Some(Token::Symbol(_)));
+        return Effects::SETTINGS
+            | if bare { Effects::SETTINGS_ALL } else { Effects::NONE }
+            | to_default(ahead);
+    }
+    named(first, &mut ahead, found) | to_default(ahead)
+}
+
+/// What follows `RESET`.
+pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+    let first = ahead.next();
+    let named = match peek(ahead) {
+        _ if is(first, "all") => Effects::SETTINGS,
+        Some(Token::Word(second)) if is(first, "time") && second.eq_ignore_ascii_case(b"zone") => {
+            found(b"timezone");
+            Effects::SETTINGS
+        }
+        Some(Token::Word(second))
+            if is(first, "session") && second.eq_ignore_ascii_case(b"authorization") =>
+        {
+            authorization(found)
+        }
+        Some(Token::Word(second))
+            if is(first, "transaction") && second.eq_ignore_ascii_case(b"isolation") =>
+        {
+            found(b"transaction_isolation");
+            Effects::SETTINGS
+        }
+        _ => named(first, &mut ahead, found),
+    };
+    named | Effects::SETTINGS_ALL
+}
+
+/// What follows `set_config`.
+pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+    if ahead.next() != Some(Token::Symbol(b'(')) {
+        return Effects::SETTINGS_HIDDEN;
+    }
+    let name = ahead.next();
+    let simple = end_of_argument(&mut ahead);
+    let value = ahead.next();
+    if simple
+        && matches!(value, Some(Token::Text { .. } | Token::Parameter | Token::Number))
+        && end_of_argument(&mut ahead)
+        && is(ahead.next(), "true")
+        && ahead.next() == Some(Token::Symbol(b')'))
+        && !ahead.doubt()
+    {
+        return Effects::NONE;
+    }
+    match name {
+        Some(Token::Text { content, plain: true }) if simple && !content.is_empty() && is_name(content) => {
+            spell(&[content], found)
+        }
+        Some(Token::Parameter) if simple => Effects::SETTINGS_BOUND,
+        _ => Effects::SETTINGS_HIDDEN,
+    }
+}
+
+/// Over the comma behind a plain argument, with or without a cast to a text type; `false` when it is anything else.
+fn end_of_argument(ahead: &mut Lexer<'_>) -> bool {
+    match ahead.next() {
+        Some(Token::Symbol(b',')) => true,
+        Some(Token::Symbol(b':')) => {
+            ahead.next() == Some(Token::Symbol(b':'))
+                && ["text", "varchar", "name", "unknown"].iter().any(|kind| is(peek(*ahead), kind))
+                && {
+                    ahead.next();
+                    ahead.next() == Some(Token::Symbol(b','))
+                }
+        }
+        _ => false,
+    }
+}
+
+/// A setting's own name, of one or more parts.
+fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+    let mut parts: [&[u8]; 4] = [b""; 4];
+    let mut count = 0;
+    let mut part = first;
+    loop {
+        let (Some(Token::Word(name) | Token::Quoted(name)), Some(slot)) = (part, parts.get_mut(count)) else {
+            return Effects::SETTINGS_HIDDEN;
+        };
+        if !is_name(name) {
+            return Effects::SETTINGS_HIDDEN;
+        }
+        *slot = name;
+        count += 1;
+        if peek(*ahead) != Some(Token::Symbol(b'.')) {
+            return spell(&parts[..count], found);
+        }
+        ahead.next();
+        part = ahead.next();
+    }
+}
+
+/// Tells the name that `parts` make, in lower case.
+fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
+    let mut name = [0; LONGEST];
+    let mut length = 0;
+    for part in parts {
+        if length > 0 {
+            name[length] = b'.';
+            length += 1;
+        }
+        // The dot behind it must fit too.
+        let Some(room) = name[..LONGEST - 1].get_mut(length..length + part.len()) else {
+            return Effects::SETTINGS_HIDDEN;
+        };
+        room.copy_from_slice(part);
+        room.make_ascii_lowercase();
+        length += part.len();
+    }
+    match &name[..length] {
+        // It sets the random generator, which no query shows and DISCARD ALL keeps.
+        b"seed" => Effects::FUNCTION,
+        b"session_authorization" => authorization(found),
+        name => {
+            found(name);
+            Effects::SETTINGS
+        }
+    }
+}
+
+fn characteristics(found: &mut impl FnMut(&[u8])) -> Effects {
+    for name in
+        ["default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"]
+    {
+        found(name.as_bytes());
+    }
+    Effects::SETTINGS
+}
+
+/// A session that becomes another user loses its role.
+fn authorization(found: &mut impl FnMut(&[u8])) -> Effects {
+    found(b"session_authorization");
+    found(b"role");
+    Effects::SETTINGS
+}
+
+/// `SETTINGS_ALL` if the statement leads back to a default.
+fn to_default(mut ahead: Lexer<'_>) -> Effects {
+    loop {
+        match ahead.next() {
+            Some(Token::Word(word))
+                if [&b"default"[..], b"local", b"none"].iter().any(|end| word.eq_ignore_ascii_case(end)) =>
+            {
+                return Effects::SETTINGS_ALL;
+            }
+            None | Some(Token::Symbol(b';')) => return Effects::NONE,
+            _ => {}
+        }
+    }
+}
+
+/// Whether `name` is spelt as it is meant, and could be a setting's.
+fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|octet| octet.is_ascii_alphanumeric() || b"_.$".contains(octet))
+}
+
+fn is(token: Option<Token<'_>>, word: &str) -> bool {
+    matches!(token, Some(Token::Word(found)) if found.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Whether `token` is the keyword `word` rather than the name of a setting; `ahead` stands behind it.
+fn leads(token: Option<Token<'_>>, word: &str, ahead: Lexer<'_>) -> bool {
+    is(token, word) && !matches!(peek(ahead), Some(Token::Symbol(b'.' | b'='))) && !is(peek(ahead), "to")
+}
+
+fn peek<'a>(mut ahead: Lexer<'a>) -> Option<Token<'a>> {
+    ahead.next()
+}

@@ -1,0 +1,92 @@
+//! Which names of a database leave session state when they are used.
+
+use super::{
+    Catalogue, Effects,
+    lexer::{Lexer, Token},
+    scan::{Place, Scan},
+};
+
+/// Tells `found` the names that a text defines and whose use may leave session state, in lower case: functions and
+/// procedures whose body does, views and tables whose definition, rules, triggers or policies do. The session adds them
+/// to the [`Catalogue`] of the database.
+pub fn stateful_names(text: &[u8], catalogue: &Catalogue, found: &mut dyn FnMut(&str)) {
+    let mut scan = Scan::new(catalogue, |_: &[u8]| ());
+    scan.definitions_run = true;
+    scan.text(text, Place::Client);
+    let temporary = contains_temporary(text);
+    if !temporary && !scan.effects.intersects(LEAVES) {
+        return;
+    }
+    let mut lexer = Lexer::new(text);
+    let mut start = true;
+    let mut defines = false;
+    while let Some(token) = lexer.next() {
+        let Token::Word(word) = token else {
+            start = token == Token::Symbol(b';');
+            defines &= !start;
+            continue;
+        };
+        if start {
+            defines = is(word, "create") || is(word, "alter");
+        }
+        start = false;
+        if defines && BEFORE_A_NAME.iter().any(|known| is(word, known)) {
+            tell_name(lexer, found);
+        }
+    }
+}
+
+/// The words of `CREATE` and `ALTER` that the name of what is defined stands behind. `ON` and `TO` name the table of a
+/// trigger, a policy or a rule.
+const BEFORE_A_NAME: [&str; 9] =
+    ["function", "procedure", "routine", "view", "table", "domain", "aggregate", "on", "to"];
+
+/// What pins if a function does it.
+const LEAVES: Effects = Effects::SETTINGS
+    .union(Effects::SETTINGS_ALL)
+    .union(Effects::SETTINGS_BOUND)
+    .union(Effects::SETTINGS_HIDDEN)
+    .union(Effects::LISTEN)
+    .union(Effects::ADVISORY)
+    .union(Effects::PREPARE)
+    .union(Effects::DISCARD)
+    .union(Effects::LOAD)
+    .union(Effects::SEQUENCE_READ)
+    .union(Effects::FUNCTION);
+
+fn contains_temporary(text: &[u8]) -> bool {
+    text.split(|octet| !octet.is_ascii_alphanumeric() && *octet != b'_').any(|word| {
+        is(word, "temp")
+            || is(word, "temporary")
+            || word.get(..7).is_some_and(|front| front.eq_ignore_ascii_case(b"pg_temp"))
+    })
+}
+
+/// Tells the last part of the qualified name that follows.
+fn tell_name(mut lexer: Lexer<'_>, found: &mut dyn FnMut(&str)) {
+    let mut last = None;
+    loop {
+        match lexer.next() {
+            Some(Token::Word(word))
+                if ["if", "not", "exists", "only", "concurrently"].iter().any(|known| is(word, known)) => {}
+            Some(Token::Word(name) | Token::Quoted(name)) => {
+                last = Some(name);
+                if lexer.next() != Some(Token::Symbol(b'.')) {
+                    break;
+                }
+            }
+            _ => break,
+        }
+    }
+    if let Some(name) = last {
+        found(&String::from_utf8_lossy(name).to_lowercase());
+    }
+}
+
+fn is(word: &[u8], known: &str) -> bool {
+    word.eq_ignore_ascii_case(known.as_bytes())
+}
+
+/// Lists the functions, relations and operators of the current database whose use may leave session state: one column of
+/// lower-case names without schema, for [`Catalogue::insert`]. Sound under any `search_path`; PostgreSQL 14 to 18.
+pub const STATEFUL_SQL: &str = include_str!("stateful.sql");

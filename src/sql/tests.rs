@@ -1,0 +1,85 @@
+//! The scanner against a table of statements; [`oracle`] holds it against the server's own grammar.
+
+use super::*;
+
+fn effects_of(text: &str) -> Effects {
+    effects(text.as_bytes(), &Catalogue::default())
+}
+
+fn names_of(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    setting_names(text.as_bytes(), &mut |name| names.push(String::from_utf8(name.to_vec()).expect("ASCII")));
+    names
+}
+
+#[test]
+fn ordinary_statements_leave_nothing() {
+    for text in PLAIN {
+        assert_eq!(effects_of(text), Effects::NONE, "{text}");
+    }
+}
+
+#[test]
+fn statements_have_exactly_these_effects() {
+    for (wanted, text) in include_str!("tests/effects.txt").lines().filter_map(case) {
+        assert_eq!(format!("{:?}", effects_of(&text)), wanted, "{text}");
+    }
+}
+
+#[test]
+fn settings_are_named_as_the_server_names_them() {
+    for (wanted, text) in include_str!("tests/settings.txt").lines().filter_map(case) {
+        assert_eq!(names_of(&text).join(" "), wanted, "{text}");
+    }
+}
+
+/// A line of a table: what is wanted, two spaces or more, and the text, in which `\n`, `\r` and `\t` stand for themselves.
+fn case(line: &str) -> Option<(String, String)> {
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (wanted, text) =
+        line.split_once("  ").unwrap_or_else(|| panic!("two spaces are missing in `{line}`"));
+    let wanted = if wanted == "-" { "" } else { wanted };
+    let text = text.trim_start().replace(r"\n", "\n").replace(r"\r", "\r").replace(r"\t", "\t");
+    Some((wanted.to_owned(), text))
+}
+
+const PLAIN: &[&str] = &[
+    "",
+    ";",
+    "SELECT 1",
+    "SELECT abalance FROM pgbench_accounts WHERE aid = $1",
+    "UPDATE t SET a = 1, b = 'set x = 1; listen y' WHERE set = 'RESET ALL'",
+    "UPDATE \"t\" SET a = 1",
+    "UPDATE t /* ; */ SET a = 1",
+    "UPDATE t -- ;\n SET a = 1",
+    "DELETE FROM t WHERE kind = 'load'",
+    "SELECT close, load, temp, listen, execution FROM quotes WHERE state = 'DISCARD ALL'",
+    "SELECT $$SET x = 1$$, $a$; LISTEN x; $a$, $1",
+    "SELECT 'it''s' || E'\\n' || '; SET x = 1'",
+    "SELECT \"SET\", \"a;b\" FROM \"LISTEN\"",
+    "/* SET x = 1; */ SELECT 1 -- ; LISTEN x",
+    "SELECT 1 /* a /* nested */ ; LISTEN x */",
+    "SET LOCAL search_path = x",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "SET SESSION TRANSACTION READ ONLY",
+    "SET CONSTRAINTS ALL DEFERRED",
+    "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+    "COMMIT",
+    "SAVEPOINT s",
+    "PREPARE TRANSACTION 'x'",
+    "DECLARE c CURSOR FOR SELECT 1",
+    "FETCH ALL FROM c",
+    "SHOW search_path",
+    "SELECT pg_advisory_xact_lock(1), pg_try_advisory_xact_lock_shared(2), current_setting('x')",
+    "SELECT set_config('role', $1, true), set_config('request.jwt.claims', '{}', TRUE)",
+    "SELECT name, setting FROM pg_settings",
+    "WITH x AS (SELECT 1) SELECT * FROM x FOR UPDATE",
+    "NOTIFY x, 'y'",
+    "LOCK TABLE t",
+    "TRUNCATE t",
+    "EXPLAIN ANALYZE SELECT 1",
+    "VACUUM t",
+    "GRANT SELECT ON t TO u",
+];
