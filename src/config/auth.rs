@@ -4,29 +4,38 @@ use super::{
     files,
     problem::Origin,
     reader::{Section, Spot},
-    tree::Item,
 };
 use crate::{
     backend::EndpointSettings,
     credentials::Login,
-    frontend::{Auth, Bind, GuestList},
+    frontend::{Auth, Bind, GuestList, IdentityMap},
     names::{DatabaseName, NameError, UserName},
+    tls::{CertificateName, ClientCertificates, ListenerTls},
 };
 
-const METHODS: [(&str, Method); 3] =
-    [("passthrough", Method::Passthrough), ("scram", Method::Scram), ("trust", Method::Trust)];
+const METHODS: [(&str, Method); 4] = [
+    ("passthrough", Method::Passthrough),
+    ("scram", Method::Scram),
+    ("certificate", Method::Certificate),
+    ("trust", Method::Trust),
+];
+/// Keys that mean something with one method alone.
+const ONLY_WITH: [(&str, Method); 3] =
+    [("users_file", Method::Scram), ("name", Method::Certificate), ("map", Method::Certificate)];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
     Passthrough,
     Scram,
+    Certificate,
     Trust,
 }
 
-/// Reads `auth` of a listener on `bind` that leads to the endpoints in `reached`; no method after a mistake in it.
+/// Reads `auth` of a listener on `bind` with this `tls` that leads to the endpoints in `reached`; no method after a mistake in it.
 pub(super) fn read(
     section: &Section<'_>,
     bind: Option<&Bind>,
+    tls: Option<&ListenerTls>,
     reached: &[&EndpointSettings],
 ) -> (Option<Auth>, GuestList) {
     let auth = section.table_or_empty("auth", "listener.auth");
@@ -34,7 +43,7 @@ pub(super) fn read(
         users: names(&auth, "users", UserName::new),
         databases: names(&auth, "databases", DatabaseName::new),
     };
-    (method(section, &auth, bind, reached), guests)
+    (method(section, &auth, bind, tls, reached), guests)
 }
 
 /// The names in the list at `key`, each once; nobody is no list: it is left out.
@@ -62,9 +71,9 @@ fn method(
     section: &Section<'_>,
     auth: &Section<'_>,
     bind: Option<&Bind>,
+    tls: Option<&ListenerTls>,
     reached: &[&EndpointSettings],
 ) -> Option<Auth> {
-    let insecure_trust = section.flag("insecure_trust").value;
     let (injecting, passing): (Vec<&EndpointSettings>, Vec<_>) =
         reached.iter().copied().partition(|endpoint| !matches!(endpoint.login, Login::Passthrough));
     let names = |endpoints: &[&EndpointSettings]| {
@@ -80,18 +89,13 @@ fn method(
         }
         _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
     } + " on a loopback address or a Unix-domain socket";
-    let item = auth.raw("method").and_then(Item::as_text);
-    let method = match item {
-        Some(later @ ("certificate" | "password")) => {
-            auth.problem("method", format!("\"{later}\" comes in a later version"), format!("write {offer}"));
-            return None;
-        }
-        _ if auth.has("method") => auth.word("method", &METHODS)?.value,
-        _ if injecting.is_empty() => {
+    let method = match () {
+        () if auth.has("method") => auth.word("method", &METHODS)?.value,
+        () if injecting.is_empty() => {
             auth.record("method", "passthrough", &Origin::Default);
             Method::Passthrough
         }
-        _ => {
+        () => {
             let what = format!(
                 "clients have to prove who they are: Gatekeeper logs in to {} in their place",
                 names(&injecting)
@@ -118,40 +122,108 @@ fn method(
             "write \"passthrough\", or give the endpoint a token command or a password",
         );
     }
-    if method == Method::Trust && bind.is_some_and(|bind| !bind.is_local()) {
-        let flag = section.spoken("insecure_trust");
-        if insecure_trust {
-            auth.warning(
-                "method",
-                "anybody who reaches this listener may log in as anybody",
-                "write \"scram\"",
+    for (key, only) in ONLY_WITH {
+        if auth.has(key) && only != method {
+            let word = method_word(only);
+            auth.problem(
+                key,
+                format!("goes with method = \"{word}\" only"),
+                format!("remove it, or write \"{word}\""),
             );
-        } else {
-            let what = "\"trust\" is for listeners that only this machine can reach";
-            let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");
-            auth.problem("method", what, remedy);
         }
     }
     match method {
-        Method::Scram => {
-            let Some(file) = auth.path("users_file") else {
-                if !auth.has("users_file") {
-                    auth.missing("users_file", "users_file = \"users.toml\"");
-                }
-                return None;
-            };
-            files::users(auth, "users_file", &file.value);
-            Some(Auth::Scram { users_file: file.value })
+        Method::Passthrough => Some(Auth::Passthrough),
+        Method::Trust => {
+            check_trust(section, auth, bind);
+            Some(Auth::Trust)
         }
-        _ => {
-            if auth.has("users_file") {
-                auth.problem(
-                    "users_file",
-                    "goes with method = \"scram\" only",
-                    "remove it, or write \"scram\"",
-                );
-            }
-            Some(if method == Method::Trust { Auth::Trust } else { Auth::Passthrough })
+        Method::Scram => scram(auth),
+        Method::Certificate => {
+            check_certificates(section, auth, bind, tls);
+            Some(certificate(auth))
         }
     }
+}
+
+fn method_word(method: Method) -> &'static str {
+    METHODS.iter().find(|(_, other)| *other == method).map_or("", |(word, _)| word)
+}
+
+// === trust ===
+
+fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
+    if bind.is_none_or(Bind::is_local) {
+        return;
+    }
+    let flag = section.spoken("insecure_trust");
+    if section.flag("insecure_trust").value {
+        auth.warning("method", "anybody who reaches this listener may log in as anybody", "write \"scram\"");
+    } else {
+        let what = "\"trust\" is for listeners that only this machine can reach";
+        let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");
+        auth.problem("method", what, remedy);
+    }
+}
+
+// === scram ===
+
+fn scram(auth: &Section<'_>) -> Option<Auth> {
+    let Some(file) = auth.path("users_file") else {
+        if !auth.has("users_file") {
+            auth.missing("users_file", "users_file = \"users.toml\"");
+        }
+        return None;
+    };
+    files::users(auth, "users_file", &file.value);
+    Some(Auth::Scram { users_file: file.value })
+}
+
+// === certificate ===
+
+fn check_certificates(
+    section: &Section<'_>,
+    auth: &Section<'_>,
+    bind: Option<&Bind>,
+    tls: Option<&ListenerTls>,
+) {
+    let in_file = matches!(section.origin, Origin::File { .. });
+    if let Some(Bind::Unix(_)) = bind {
+        let what = "there is no TLS on a Unix-domain socket, and certificates come with TLS";
+        auth.problem("method", what, "write \"scram\", or listen on an address");
+    } else if !section.has("tls") {
+        let remedy = match in_file {
+            true => {
+                "give it tls = { cert = \"…\", key = \"…\", client_certificates = \"required\", client_ca_file = \"…\" }"
+            }
+            false => "set GATEKEEPER_PROXY_TLS_CERT, _KEY, _CLIENT_CERTIFICATES=required and _CLIENT_CA_FILE",
+        };
+        auth.problem("method", "certificates come with TLS, which this listener does not speak", remedy);
+    } else if tls.is_some_and(|tls| tls.client_certificates == ClientCertificates::None) {
+        let remedy = match in_file {
+            true => {
+                "write \"required\" in `tls.client_certificates`, and the CA that signs them in `tls.client_ca_file`"
+            }
+            false => "set GATEKEEPER_PROXY_TLS_CLIENT_CERTIFICATES=required and _CLIENT_CA_FILE",
+        };
+        auth.problem("method", "clients are not asked for certificates", remedy);
+    }
+}
+
+fn certificate(auth: &Section<'_>) -> Auth {
+    let words = CertificateName::ALL.map(|name| (name.as_str(), name));
+    let name = auth.word_or("name", &words, CertificateName::default()).value;
+    let mut map = IdentityMap::default();
+    let list = auth.texts("map");
+    for Spot { value, origin } in list.iter().flat_map(|list| &list.value) {
+        if let Err(error) = map.push(value) {
+            let what = format!("\"{value}\" {error}");
+            let remedy = "write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\"";
+            auth.context.report.problem(origin, auth.named("map"), what, remedy);
+        }
+    }
+    if list.is_some_and(|list| list.value.is_empty()) {
+        auth.problem("map", "is empty", "leave it out where the certificate's name is the user's own");
+    }
+    Auth::Certificate { name, map }
 }

@@ -88,6 +88,8 @@ pub const KEYS: &[Key] = &[
     key("listener", "hold", &["LISTEN_HOLD"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
+    key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),
+    key("listener.auth", "map", &["LISTEN_CERTIFICATE_MAP"]),
     key("listener.auth", "users", &["LISTEN_USERS"]),
     key("listener.auth", "databases", &["LISTEN_DATABASES"]),
     key("listener.tls", "cert", &["PROXY_TLS_CERT"]),

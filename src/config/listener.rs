@@ -63,7 +63,8 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             check_route(&section, &route.value, &reached, clusters);
         }
         let tls = clients::tls(&section);
-        let (auth, guests) = auth::read(&section, bind.as_ref().map(|spot| &spot.value), &reached);
+        let (auth, guests) =
+            auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         let limits = read_limits(&section);
         read_pool(&section);
         if let Some(bind) = &bind

@@ -1,5 +1,7 @@
 //! Has a client prove who it is, where that is ours to check.
 
+use jiff::Timestamp;
+
 use super::{Auth, greet::Unwelcome, guest::Guest, login::Login};
 use crate::{
     handshake::{Challenge, ChallengeError},
@@ -65,6 +67,24 @@ pub(super) async fn authenticate(
         }
         // The configuration allows it only where that is safe, or where somebody insisted.
         (Auth::Trust, _) => Ok(Proved { output: first }),
+        (Auth::Certificate { name: kind, map }, _) => {
+            let failed = |refusal| Unproved::Failed(AuthFailure::Certificate, refusal);
+            // It was verified in the handshake.
+            let Some(certificate) = guest.stream.peer_certificate() else {
+                return Err(failed(Refusal::certificate_required()));
+            };
+            let names = kind.of(certificate, Timestamp::now());
+            if !(listed && names.iter().any(|held| map.permits(held, user))) {
+                tracing::info!(
+                    listener = %context.settings.name,
+                    %user,
+                    ?names,
+                    "a client's certificate does not stand for the user that it asked for"
+                );
+                return Err(failed(Refusal::certificate(name)));
+            }
+            Ok(Proved { output: first })
+        }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
             Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("this listener has nobody to ask"))))
         }

@@ -2,8 +2,12 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::GuestList;
-use crate::{names::ListenerName, route::RoutePolicy, tls::ListenerTls};
+use super::{GuestList, IdentityMap};
+use crate::{
+    names::ListenerName,
+    route::RoutePolicy,
+    tls::{CertificateName, ListenerTls},
+};
 
 /// One client-facing socket and the route it serves.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +49,13 @@ pub enum Auth {
         /// TOML: a `[users]` table of names and verifiers.
         users_file: PathBuf,
     },
+    /// By the certificate of its TLS connection, which the listener's CA has signed.
+    Certificate {
+        /// Which of its names counts.
+        name: CertificateName,
+        /// Whom its holder may be.
+        map: IdentityMap,
+    },
 }
 
 /// What a listener puts up with.
@@ -72,6 +83,7 @@ impl Auth {
             Self::Passthrough => "passthrough",
             Self::Trust => "trust",
             Self::Scram { .. } => "scram",
+            Self::Certificate { .. } => "certificate",
         }
     }
 }

@@ -171,6 +171,29 @@ impl Refusal {
         )
     }
 
+    /// The client's certificate does not stand for `user`; whether anybody's does, it is not told. PostgreSQL's words.
+    #[must_use]
+    pub fn certificate(user: &str) -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Client,
+            Cause::Authentication,
+            format!("certificate authentication failed for user \"{user}\""),
+        )
+    }
+
+    /// The client came without a certificate. PostgreSQL's words.
+    #[must_use]
+    pub fn certificate_required() -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Client,
+            Cause::Authentication,
+            "connection requires a valid client certificate",
+        )
+        .hint("Connect with sslmode=require or stronger, sslcert and sslkey.")
+    }
+
     /// The user is not on the endpoint's list of token users.
     #[must_use]
     pub fn user_not_listed(user: &str) -> Self {

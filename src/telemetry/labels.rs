@@ -130,7 +130,9 @@ words! {
         UnknownUser = "unknown_user",
         /// The database user is not among those that a token may be spent for.
         UserNotListed = "user_not_listed",
-        /// The endpoint refused the client's own dialog.
+        /// No certificate, or none that stands for that user.
+        Certificate = "certificate",
+        /// The endpoint refused the client's own dialog or password.
         Endpoint = "endpoint",
         /// The dialog broke its own rules.
         Protocol = "protocol",

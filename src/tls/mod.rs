@@ -5,6 +5,7 @@
 
 mod certificate;
 mod client;
+mod client_name;
 mod error;
 mod lenient;
 mod pem;
@@ -18,6 +19,7 @@ mod verifier;
 
 pub use certificate::{CertificateFacts, CertificateUse};
 pub use client::{ClientTls, VerifiedTls};
+pub use client_name::CertificateName;
 pub use error::{TlsError, TlsFileError};
 pub use server::ServerTls;
 pub use settings::{ClientCertificates, EndpointTls, IdentityFiles, ListenerTls, Negotiation, TlsMode};

@@ -50,6 +50,9 @@ fn users(settings: &ListenerSettings) -> Opinion {
     match &settings.auth {
         Auth::Passthrough => Opinion::skipped("clients prove themselves to the server (passthrough)"),
         Auth::Trust => Opinion::skipped("clients are let in as whom they say (trust)"),
+        Auth::Certificate { .. } => {
+            Opinion::skipped("clients show certificates, which the listener's CA signs")
+        }
         Auth::Scram { users_file } => match Users::open(users_file) {
             Ok(_) => Opinion::ok(format!("{} can be used", users_file.display())),
             Err(error) => Opinion::failed(Chain(&error).to_string(), "correct the users file"),

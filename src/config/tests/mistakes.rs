@@ -111,12 +111,6 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                 ],
             ),
             (
-                &[("route = \"primary\"", "route = \"primary\"\nauth = { method = \"certificate\" }")],
-                &[
-                    "g.toml:13:19: listener.app.auth.method: \"certificate\" comes in a later version; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
-                ],
-            ),
-            (
                 &[("route = \"primary\"", "route = \"primary\"\nauth = \"trust\"")],
                 &["g.toml:13:8: listener.app.auth: cannot be a string; write a table: auth = { … }"],
             ),

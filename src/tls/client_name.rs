@@ -1,0 +1,131 @@
+//! What a client's certificate calls its holder.
+
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
+
+use super::certificate::{at, parse};
+
+/// Which part of a client's certificate says who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CertificateName {
+    /// The common name of the subject, as PostgreSQL's `cert` takes it.
+    #[default]
+    Common,
+    /// The DNS names among the alternative names.
+    Dns,
+    /// The e-mail addresses among the alternative names.
+    Email,
+    /// The URIs among the alternative names, as SPIFFE has them.
+    Uri,
+}
+
+// === impl CertificateName ===
+
+impl CertificateName {
+    /// Every value.
+    pub const ALL: [Self; 4] = [Self::Common, Self::Dns, Self::Email, Self::Uri];
+
+    /// The word used in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Common => "cn",
+            Self::Dns => "dns",
+            Self::Email => "email",
+            Self::Uri => "uri",
+        }
+    }
+
+    /// These names in a certificate whose chain was verified. There are none in one that is not in force at `now`: a TLS
+    /// session that is resumed is not verified again. Nor is there a common name where there are several: which one
+    /// counts is a matter of taste, and tastes that differ let strangers in.
+    #[must_use]
+    pub fn of(self, verified: &CertificateDer<'_>, now: Timestamp) -> Vec<String> {
+        let Some(certificate) = parse(verified) else { return Vec::new() };
+        let validity = certificate.validity();
+        if !(at(validity.not_before.timestamp())..=at(validity.not_after.timestamp())).contains(&now) {
+            return Vec::new();
+        }
+        match self {
+            Self::Common => common_name(&certificate).into_iter().collect(),
+            Self::Dns | Self::Email | Self::Uri => self.alternative_names(&certificate),
+        }
+    }
+
+    fn alternative_names(self, certificate: &X509Certificate<'_>) -> Vec<String> {
+        let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+        let text = |name: &GeneralName<'_>| match (self, name) {
+            (Self::Dns, GeneralName::DNSName(text))
+            | (Self::Email, GeneralName::RFC822Name(text))
+            | (Self::Uri, GeneralName::URI(text)) => Some((*text).to_owned()),
+            _ => None,
+        };
+        extension.value.general_names.iter().filter_map(text).collect()
+    }
+}
+
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut names = certificate.subject().iter_common_name();
+    let only = names.next()?.as_str().ok()?.to_owned();
+    names.next().is_none().then_some(only)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType};
+
+    use super::*;
+
+    fn issue(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let now = std::time::SystemTime::now();
+        params.not_before = (now - Duration::from_secs(60)).into();
+        params.not_after = (now + Duration::from_secs(60)).into();
+        change(&mut params);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn each_kind_of_name_is_read_from_its_own_place() {
+        let certificate = issue(|params| {
+            params.distinguished_name.push(DnType::CommonName, "orders service");
+            params.subject_alt_names = vec![
+                SanType::DnsName("orders.internal".try_into().unwrap()),
+                SanType::Rfc822Name("orders@example.com".try_into().unwrap()),
+                SanType::URI("spiffe://prod/orders".try_into().unwrap()),
+                SanType::DnsName("orders-2.internal".try_into().unwrap()),
+            ];
+        });
+        let now = Timestamp::now();
+        let names = |kind: CertificateName| kind.of(&certificate, now);
+        assert_eq!(names(CertificateName::Common), ["orders service"]);
+        assert_eq!(names(CertificateName::Dns), ["orders.internal", "orders-2.internal"]);
+        assert_eq!(names(CertificateName::Email), ["orders@example.com"]);
+        assert_eq!(names(CertificateName::Uri), ["spiffe://prod/orders"]);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_in_force_names_nobody() {
+        let certificate = issue(|params| params.distinguished_name.push(DnType::CommonName, "alice"));
+        let now = Timestamp::now();
+        for (seconds, expected) in [(-120, 0), (0, 1), (120, 0)] {
+            let names =
+                CertificateName::Common.of(&certificate, now + jiff::SignedDuration::from_secs(seconds));
+            assert_eq!(names.len(), expected, "{seconds} s from now");
+        }
+    }
+
+    #[test]
+    fn several_common_names_are_none() {
+        let certificate = issue(|params| {
+            params.distinguished_name.push(DnType::CommonName, "alice");
+            // The same attribute by its number: the maker of certificates keeps one of each name.
+            let again = DnType::CustomDnType(vec![2, 5, 4, 3]);
+            params.distinguished_name.push(again, DnValue::Utf8String("postgres".to_owned()));
+        });
+        assert!(CertificateName::Common.of(&certificate, Timestamp::now()).is_empty());
+    }
+}
