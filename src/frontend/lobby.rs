@@ -390,6 +390,7 @@ fn label(cause: Cause) -> Option<RefusalReason> {
         Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
         Cause::Shutdown | Cause::Killed => RefusalReason::Draining,
         Cause::Authentication | Cause::UserNotListed => return None,
-        Cause::Audit | Cause::Internal => RefusalReason::Internal,
+        Cause::PoolTimeout => RefusalReason::NoEndpoint,
+        Cause::Audit | Cause::SettingsLost | Cause::Cancelled | Cause::Internal => RefusalReason::Internal,
     })
 }

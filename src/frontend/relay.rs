@@ -164,7 +164,7 @@ impl Relay {
             .session
             .on_client(now, self.client.unjudged(), self.client.is_full())
             .map_err(|error| End::Refused(Refusal::protocol(error.to_string())))?;
-        self.client.clear(cleared);
+        self.client.clear(cleared.pass);
         if self.session.said_farewell() {
             // Whatever it says after that, PostgreSQL would not read either.
             self.client.end();
@@ -226,7 +226,7 @@ impl Relay {
             .session
             .on_backend(now, self.backend.unjudged(), self.backend.is_full())
             .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
-        self.backend.clear(cleared);
+        self.backend.clear(cleared.pass);
         for _ in before..self.session.transactions() {
             self.recorder.path().transaction();
         }

@@ -4,10 +4,12 @@
 //! Sync; while it takes COPY data it ignores Sync and Flush. Both are in
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
+    own::Own,
     report::{Report, StatementKind, Text},
+    statement::Statement,
     texts::Texts,
 };
 use crate::wire::SqlState;
@@ -28,16 +30,47 @@ pub(super) enum Owed {
     Whole { kind: StatementKind, started: Instant, text: Option<Text>, rows: u64, error: Option<SqlState> },
     /// An Execute of the portal: ends with its own answer.
     Execute { started: Instant, portal: Box<[u8]> },
-    /// A Parse, kept only when texts are: the statement exists once the server says so.
-    Parse { statement: Box<[u8]>, text: Text },
+    /// A Parse: the statement exists once the server says so.
+    Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind, kept only when texts are.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
-    /// A Close, kept only when texts are.
-    Close { portal: bool, name: Box<[u8]> },
+    /// A Close.
+    Close { portal: bool, name: Box<[u8]>, closed: Closed },
+    /// All that a batch of our own, up to its Sync, is answered with.
+    Own(Own),
     /// A CopyDone or CopyFail: has no answer of its own, but ends the stretch in which Sync is ignored.
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
     Sync { started: Instant },
+}
+
+/// What a Parse makes.
+pub(super) enum Made {
+    /// What the client says, under the client's own name.
+    AsIs,
+    /// A shared statement, known to the client by its own name.
+    Named(Arc<Statement>),
+    /// The unnamed statement with this number.
+    Unnamed(u64),
+    /// A shared statement that the backend lacked: the client does not hear of it.
+    Ours(Arc<Statement>),
+    /// The unnamed statement of the client that the backend lacked: the client does not hear of it.
+    OursUnnamed,
+    /// A statement under the client's own name that it did not ask for now: it does not hear of it.
+    Aside,
+}
+
+/// What a Close closes.
+pub(super) enum Closed {
+    /// What the client says.
+    AsIs,
+    /// The client's name for this statement; the statement itself stays.
+    Name(Arc<Statement>),
+    /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
+    /// hear of it.
+    Ours(u64),
+    /// A name of the client's own that is about to be made: the client does not hear of it.
+    Aside,
 }
 
 /// Requests that may be owed before the client has to wait for answers. A server holds back up to 8 KiB of answers while
@@ -57,8 +90,8 @@ impl Ledger {
         self.owed.is_empty()
     }
 
-    /// Notes a request.
-    pub(super) fn owe(&mut self, request: Owed) {
+    /// Notes a request. Comes back when the server will skip it without an answer.
+    pub(super) fn owe(&mut self, request: Owed) -> Option<Owed> {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
         let ignored = match request {
             Owed::Sync { .. } if self.skipping => {
@@ -71,23 +104,52 @@ impl Ledger {
             _ => false,
         };
         if ignored {
-            return;
+            return Some(request);
         }
         self.owed.push_back(request);
+        None
     }
 
-    /// ParseComplete, BindComplete or CloseComplete.
-    pub(super) fn on_step_complete(&mut self, texts: &mut Texts) {
+    /// Our own batch, if its answer comes next.
+    pub(super) fn own(&mut self) -> Option<&mut Own> {
+        match self.owed.front_mut() {
+            Some(Owed::Own(own)) => Some(own),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer to a batch of our own comes next.
+    #[inline]
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Own(_)))
+    }
+
+    /// The batch of our own that is over.
+    pub(super) fn take_own(&mut self) -> Option<Own> {
+        self.is_own().then(|| self.owed.pop_front())?.and_then(|owed| match owed {
+            Owed::Own(own) => Some(own),
+            _ => None,
+        })
+    }
+
+    /// ParseComplete, BindComplete or CloseComplete: what it answers, if that was noted.
+    pub(super) fn on_step_complete(&mut self, texts: Option<&mut Texts>) -> Option<Owed> {
         match self.owed.front() {
             Some(Owed::Parse { .. } | Owed::Bind { .. } | Owed::Close { .. }) => {}
-            _ => return,
+            _ => return None,
         }
-        match self.owed.pop_front() {
-            Some(Owed::Parse { statement, text }) => texts.parsed(statement, text),
-            Some(Owed::Bind { portal, statement }) => texts.bound(portal, &statement),
-            Some(Owed::Close { portal, name }) => texts.closed(portal, &name),
-            _ => {}
+        let mut step = self.owed.pop_front()?;
+        if let Some(texts) = texts {
+            match &mut step {
+                Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
+                Owed::Bind { portal, statement } => texts.bound(portal, statement),
+                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) } => {
+                    texts.closed(*portal, name);
+                }
+                _ => {}
+            }
         }
+        Some(step)
     }
 
     /// CommandComplete, EmptyQueryResponse or PortalSuspended, with the rows it speaks of.
@@ -113,12 +175,14 @@ impl Ledger {
         }
     }
 
-    /// ErrorResponse. What follows up to the next Sync is skipped by the server and never answered.
+    /// ErrorResponse. What follows up to the next Sync is skipped by the server and never answered: it goes to `skipped`,
+    /// in the order it was sent.
     pub(super) fn on_error(
         &mut self,
         now: Instant,
         state: SqlState,
         texts: Option<&Texts>,
+        skipped: &mut Vec<Owed>,
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
@@ -135,15 +199,17 @@ impl Ledger {
             Owed::Execute { started, portal } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
-            Owed::Parse { text, .. } => (StatementKind::Prepare, now, Some(text.clone())),
+            Owed::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
             Owed::Bind { statement, .. } => {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
-            Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } => (StatementKind::Prepare, now, None),
+            Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } | Owed::Own(_) => {
+                (StatementKind::Prepare, now, None)
+            }
         };
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
-            self.owed.pop_front();
+            skipped.extend(self.owed.pop_front());
         }
         self.skipping = self.is_settled();
         Some(Report { kind, started, ended: now, rows: 0, error: Some(state), text })

@@ -1,34 +1,47 @@
 //! The machine: octets of both sides in, how many may be forwarded out.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
-    ledger::{Ledger, Owed},
+    common::Common,
+    ledger::{Closed, Ledger, Made, Owed},
+    memory::Memory,
+    pin::{Pin, Pins},
+    refusal::Refusal,
     report::{Report, StatementKind, Text},
+    reported::Reported,
+    sharing::Sharing,
+    take::Take,
     texts::Texts,
 };
 use crate::wire::{
     self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend, tag,
 };
 
-/// One client's conversation with one backend, from the first ReadyForQuery on.
+/// One client's conversation, from the first ReadyForQuery on: with one backend for life, or with whichever one it leases
+/// for a transaction.
 pub struct Session {
-    client: Walker,
-    server: Walker,
-    ledger: Ledger,
-    status: TransactionStatus,
+    pub(super) client: Walker,
+    pub(super) server: Walker,
+    pub(super) ledger: Ledger,
+    /// What the client was told last.
+    pub(super) status: TransactionStatus,
     /// Statements begun so far.
-    begun: u64,
+    pub(super) begun: u64,
     /// Transactions ended so far.
-    transactions: u64,
+    pub(super) transactions: u64,
     /// The client has begun a batch of extended messages and not said Sync: its transaction is open, whatever the status.
-    in_batch: bool,
+    pub(super) in_batch: bool,
     /// The client said Terminate.
-    farewell: bool,
+    pub(super) farewell: bool,
     /// The server said that it ends the session.
-    fatal: Option<SqlState>,
-    reports: VecDeque<Report>,
-    keeper: Option<Box<Keeper>>,
+    pub(super) fatal: Option<SqlState>,
+    /// The session cannot go on.
+    pub(super) broken: Option<Refusal>,
+    pub(super) reports: VecDeque<Report>,
+    pub(super) keeper: Option<Box<Keeper>>,
+    /// `None` when the session has one backend for life.
+    pub(super) sharing: Option<Box<Sharing>>,
 }
 
 /// What a session is to keep beside its state.
@@ -39,13 +52,13 @@ pub struct SessionOptions {
 }
 
 /// Texts, when they are wanted.
-struct Keeper {
-    limit: usize,
-    texts: Texts,
+pub(super) struct Keeper {
+    pub(super) limit: usize,
+    pub(super) texts: Texts,
 }
 
 impl Session {
-    /// A session whose backend has just said ReadyForQuery with `status`.
+    /// A session with a backend for life, which has just said ReadyForQuery with `status`.
     #[must_use]
     pub fn new(status: TransactionStatus, options: SessionOptions) -> Self {
         Self {
@@ -60,26 +73,45 @@ impl Session {
             fatal: None,
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+            broken: None,
+            sharing: None,
         }
     }
 
-    /// The client's next octets, read at `now`. Answers how many of them, from the start, go to the backend now; the
-    /// rest is to be shown again with more behind it. `full` says that the buffer cannot take more.
+    /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
+    /// that it is idle; `application` is the `application_name` it gave.
+    #[must_use]
+    pub fn shared(
+        common: Arc<Common>,
+        known: Reported,
+        application: Option<&[u8]>,
+        options: SessionOptions,
+    ) -> Self {
+        let mut session = Self::new(TransactionStatus::Idle, options);
+        session.sharing = Some(Box::new(Sharing::new(common, known, application)));
+        session
+    }
+
+    /// The client's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// the backend, behind what [`Self::take_to_backend`] gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
     /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
-    pub fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<usize, FrameError> {
+    pub fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+        if self.sharing.is_some() {
+            return self.on_client_shared(now, unread, full);
+        }
         let mut at = 0;
         loop {
             if self.client.at_boundary() {
                 at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).octets;
             }
-            let Some(piece) = self.client.next(&unread[at..])? else { return Ok(at) };
+            let Some(piece) = self.client.next(&unread[at..])? else { return Ok(Take { pass: at, drop: 0 }) };
             match &piece {
                 Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 Piece::Part(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
-                        return Ok(at);
+                        return Ok(Take { pass: at, drop: 0 });
                     }
                     let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
@@ -90,26 +122,29 @@ impl Session {
         }
     }
 
-    /// The backend's next octets, read at `now`. Answers how many of them, from the start, go to the client now; the
-    /// rest is to be shown again with more behind it. `full` says that the buffer cannot take more.
+    /// The backend's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// the client. `full` says that the buffer cannot take more.
     ///
     /// # Errors
     /// [`FrameError`]: the server is out of step, and the session is over.
-    pub fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<usize, FrameError> {
+    pub fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+        if self.sharing.is_some() {
+            return self.on_backend_shared(now, unread, full);
+        }
         let mut at = 0;
         loop {
             if self.server.at_boundary() {
                 at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).octets;
                 at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).octets;
             }
-            let Some(piece) = self.server.next(&unread[at..])? else { return Ok(at) };
+            let Some(piece) = self.server.next(&unread[at..])? else { return Ok(Take { pass: at, drop: 0 }) };
             match &piece {
                 Piece::Whole(frame) => self.on_answer(now, frame),
                 // What is understood is waited for. Of these only an error can be larger than a buffer, and it begins with
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
                 Piece::Part(part) if understood(part.tag()) => {
                     if !(full && at == 0) {
-                        return Ok(at);
+                        return Ok(Take { pass: at, drop: 0 });
                     }
                     if part.tag() == tag::backend::ERROR_RESPONSE {
                         self.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
@@ -130,6 +165,76 @@ impl Session {
     /// The next statement that is over.
     pub fn poll_report(&mut self) -> Option<Report> {
         self.reports.pop_front()
+    }
+
+    /// Whether the session cannot go on without a backend: lease one and [`Self::attach`] it, or [`Self::fail`].
+    #[must_use]
+    pub fn wants_backend(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.wants)
+    }
+
+    /// The [`super::Settings::mark`] of the settings that its backend will have to hold.
+    #[must_use]
+    pub fn settings_mark(&self) -> u64 {
+        self.sharing.as_ref().map_or(0, |sharing| sharing.settings.mark())
+    }
+
+    /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
+    /// since.
+    pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.attach(memory, untouched);
+        }
+    }
+
+    /// What is known of the backend, when it can be given back: nothing is under way on it, and nothing of the session
+    /// is left there.
+    pub fn detach(&mut self) -> Option<Box<Memory>> {
+        if !self.is_done_with_backend() {
+            return None;
+        }
+        self.sharing.as_mut()?.held.take()
+    }
+
+    /// What is known of the backend, when the session ends, whatever is left on it.
+    pub fn abandon(&mut self) -> Option<Box<Memory>> {
+        self.sharing.as_mut()?.held.take()
+    }
+
+    /// No backend is to be had: the client's next request is answered with `refusal`, and the session goes on. False when
+    /// it cannot: the client was told that its transaction has begun.
+    pub fn fail(&mut self, refusal: Refusal) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        sharing.wants = false;
+        sharing.failing = Some(refusal);
+        !sharing.begun
+    }
+
+    /// What goes to the backend before anything of the client's.
+    pub fn to_backend(&mut self) -> Option<&mut Vec<u8>> {
+        self.sharing.as_mut().map(|sharing| &mut sharing.to_backend).filter(|octets| !octets.is_empty())
+    }
+
+    /// What goes to the client behind everything of the backend's so far.
+    pub fn to_client(&mut self) -> Option<&mut Vec<u8>> {
+        self.sharing.as_mut().map(|sharing| &mut sharing.to_client).filter(|octets| !octets.is_empty())
+    }
+
+    /// The next pin that nobody was told of.
+    pub fn poll_pin(&mut self) -> Option<Pin> {
+        self.sharing.as_mut()?.new_pins.pop_front()
+    }
+
+    /// Why the session may not give its backend back.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        self.sharing.as_ref().map_or(Pins::NONE, |sharing| sharing.pins)
+    }
+
+    /// Why the session cannot go on, if it cannot.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Refusal> {
+        self.broken.as_ref()
     }
 
     /// Whether nothing is under way: no transaction, no batch without its Sync, no answer owed, no frame half-way in either
@@ -242,7 +347,7 @@ impl Session {
         self.ledger.owe(request);
     }
 
-    fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
+    pub(super) fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
         use tag::backend as b;
         match frame.tag() {
             b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
@@ -258,7 +363,7 @@ impl Session {
             b::COPY_IN_RESPONSE => self.ledger.on_copy_in(),
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE => {
                 if let Some(keeper) = &mut self.keeper {
-                    self.ledger.on_step_complete(&mut keeper.texts);
+                    self.ledger.on_step_complete(Some(&mut keeper.texts));
                 }
             }
             _ => {}
@@ -286,12 +391,13 @@ impl Session {
         if fault.is_fatal() {
             self.fatal = Some(state);
         }
-        self.reports.extend(self.ledger.on_error(now, state, texts(self.keeper.as_deref())));
+        // With one backend for life nothing was noted that would have to be undone.
+        self.reports.extend(self.ledger.on_error(now, state, texts(self.keeper.as_deref()), &mut Vec::new()));
     }
 }
 
 /// Whether a message of the server that has a body means something here.
-const fn understood(tag: u8) -> bool {
+pub(super) const fn understood(tag: u8) -> bool {
     use tag::backend::{COMMAND_COMPLETE, COPY_IN_RESPONSE, ERROR_RESPONSE, READY_FOR_QUERY};
     matches!(tag, COMMAND_COMPLETE | COPY_IN_RESPONSE | ERROR_RESPONSE | READY_FOR_QUERY)
 }
@@ -306,25 +412,26 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
     let (first, rest) = until_nul(body);
     Some(match tag {
         tag::frontend::PARSE => {
-            Owed::Parse { statement: first.into(), text: text(until_nul(rest).0, limit, partial) }
+            let text = Some(text(until_nul(rest).0, limit, partial));
+            Owed::Parse { name: first.into(), text, made: Made::AsIs }
         }
         tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
         _ => {
             let (&which, name) = body.split_first()?;
-            Owed::Close { portal: which == b'P', name: until_nul(name).0.into() }
+            Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
         }
     })
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
-fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(0, octets) {
         Some(at) => (&octets[..at], &octets[at + 1..]),
         None => (octets, &[]),
     }
 }
 
-fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
+pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
     let kept = &octets[..octets.len().min(limit)];
     Text { octets: kept.into(), cut: partial || kept.len() < octets.len() }
 }

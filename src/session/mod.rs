@@ -7,21 +7,32 @@
 //! machine watches for what others must know: statements that end (metrics, audit), whether the session is idle (drain),
 //! whether a statement was under way when somebody vanished (cancel).
 
+mod answers;
+mod common;
 mod ledger;
 mod machine;
 mod memory;
+mod own;
+mod pin;
 mod prepared;
 mod refusal;
 mod report;
 mod reported;
+mod requests;
 mod settings;
+mod sharing;
+mod statement;
+mod take;
 #[cfg(test)]
 mod tests;
 mod texts;
 
+pub use common::Common;
 pub use machine::{Session, SessionOptions};
 pub use memory::Memory;
+pub use pin::{Pin, Pins};
 pub use refusal::{Cause, Refusal};
 pub use report::{Report, StatementKind, Text};
 pub use reported::Reported;
 pub use settings::Settings;
+pub use take::Take;

@@ -14,8 +14,17 @@ pub(super) struct Prepared {
 struct Held {
     name: Box<[u8]>,
     used: u64,
-    /// The server refuses its plan since the tables changed.
-    stale: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its Parse is on its way in this batch: what follows in the same batch is skipped if it fails.
+    Sent(u32),
+    /// The server has it.
+    Made,
+    /// The server may have it or not, or refuses its plan since tables changed: to be closed and parsed anew.
+    Unsure,
 }
 
 /// Statements a backend keeps; beyond, the one unused for longest is closed.
@@ -24,12 +33,12 @@ const HELD_MAX: usize = 500;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Whether the backend has the statement `id`, fit for use; counts as a use.
+    /// Whether the backend has the statement `id`, fit for use, when it comes to what follows in `batch`; counts as a use.
     #[inline]
-    pub(super) fn uses(&mut self, id: u64) -> bool {
+    pub(super) fn uses(&mut self, id: u64, batch: u32) -> bool {
         self.clock += 1;
         match self.held.get_mut(&id) {
-            Some(held) if !held.stale => {
+            Some(held) if held.state == State::Made || held.state == State::Sent(batch) => {
                 held.used = self.clock;
                 true
             }
@@ -37,32 +46,47 @@ impl Prepared {
         }
     }
 
-    /// Whether it has the statement `id`, fit for use or not.
-    pub(super) fn has(&self, id: u64) -> bool {
+    /// Whether it may have the statement `id`, fit for use or not.
+    pub(super) fn may_have(&self, id: u64) -> bool {
         self.held.contains_key(&id)
     }
 
-    /// It is given the statement `id`. Answers the name of one that has to be closed for it.
-    pub(super) fn insert(&mut self, id: u64, name: &[u8]) -> Option<Box<[u8]>> {
+    /// It is sent the statement `id` in `batch`. Answers one that has to be closed for it.
+    pub(super) fn sent(&mut self, id: u64, name: &[u8], batch: u32) -> Option<(u64, Box<[u8]>)> {
         self.clock += 1;
-        let held = Held { name: name.into(), used: self.clock, stale: false };
+        let held = Held { name: name.into(), used: self.clock, state: State::Sent(batch) };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
         }
         let oldest = self.held.iter().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)?;
-        self.held.remove(&oldest).map(|held| held.name)
+        self.held.remove(&oldest).map(|held| (oldest, held.name))
     }
 
-    /// It has lost `id`, or never got it.
-    pub(super) fn remove(&mut self, id: u64) {
+    /// It has the statement `id` now.
+    pub(super) fn made(&mut self, id: u64) {
+        if let Some(held) = self.held.get_mut(&id)
+            && matches!(held.state, State::Sent(_))
+        {
+            held.state = State::Made;
+        }
+    }
+
+    /// It was to close the statement `id`, and did not.
+    pub(super) fn kept(&mut self, id: u64, name: &[u8]) {
+        let held = Held { name: name.into(), used: self.clock, state: State::Unsure };
+        self.held.entry(id).or_insert(held).state = State::Unsure;
+    }
+
+    /// It has closed the statement `id`.
+    pub(super) fn closed(&mut self, id: u64) {
         self.held.remove(&id);
     }
 
-    /// The server refuses the plan of `id`.
-    pub(super) fn spoil(&mut self, id: u64) {
+    /// Nobody knows whether it has the statement `id`, or it is of no use any more.
+    pub(super) fn doubt(&mut self, id: u64) {
         if let Some(held) = self.held.get_mut(&id) {
-            held.stale = true;
+            held.state = State::Unsure;
         }
     }
 

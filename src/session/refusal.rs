@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// An error said in our own name. Every one of them ends the connection.
+/// An error said in our own name. All of them end the connection but those about a wait for a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// What kind it is.
@@ -64,6 +64,12 @@ pub enum Cause {
     Killed,
     /// What must be audited cannot be.
     Audit,
+    /// The session's settings could not be given to another backend.
+    SettingsLost,
+    /// No backend came free in time.
+    PoolTimeout,
+    /// The client cancelled its statement while it waited for a backend.
+    Cancelled,
     /// Our own mistake.
     Internal,
 }
@@ -292,6 +298,41 @@ impl Refusal {
         }
     }
 
+    /// A session's settings could not be given to another backend.
+    #[must_use]
+    pub fn settings_lost(state: SqlState) -> Self {
+        Self::new(
+            state,
+            Blame::Endpoint,
+            Cause::SettingsLost,
+            "the session's settings could not be applied to another server connection",
+        )
+        .hint("Whether the statement under way took effect is unknown. Connect again.")
+    }
+
+    /// No backend came free in time.
+    #[must_use]
+    pub fn pool_timeout(pool: &str, waited: std::time::Duration) -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            Cause::PoolTimeout,
+            format!("no server connection of pool \"{pool}\" came free within {:.1} s", waited.as_secs_f64()),
+        )
+        .hint("Try again, keep transactions shorter, or raise the pool's size.")
+    }
+
+    /// The client has cancelled its own wait for a backend.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(
+            SqlState::new(*b"57014"),
+            Blame::Client,
+            Cause::Cancelled,
+            "canceling statement due to user request",
+        )
+    }
+
     /// The program is ending.
     #[must_use]
     pub fn shutdown() -> Self {
@@ -342,10 +383,19 @@ impl Refusal {
         self
     }
 
-    /// Appends the ErrorResponse, with severity FATAL.
+    /// Appends the ErrorResponse, with severity FATAL: the connection ends.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(Severity::Fatal, out);
+    }
+
+    /// Appends the ErrorResponse, with severity ERROR: the session goes on.
+    pub fn write_error(&self, out: &mut Vec<u8>) {
+        self.write_with(Severity::Error, out);
+    }
+
+    fn write_with(&self, severity: Severity, out: &mut Vec<u8>) {
         fault::Report {
-            severity: Severity::Fatal,
+            severity,
             sqlstate: self.sqlstate,
             message: Cow::Borrowed(&self.message),
             detail: None,
@@ -379,6 +429,9 @@ impl Cause {
             Self::Shutdown => "shutdown",
             Self::Killed => "killed",
             Self::Audit => "audit",
+            Self::SettingsLost => "settings_lost",
+            Self::PoolTimeout => "pool_timeout",
+            Self::Cancelled => "cancelled",
             Self::Internal => "internal",
         }
     }

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, Session, SessionOptions};
+use super::{Report, Session, SessionOptions, Take};
 use crate::wire::TransactionStatus;
+
+fn pass(octets: usize) -> Take {
+    Take { pass: octets, drop: 0 }
+}
 
 fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut octets = vec![tag];
@@ -43,7 +47,9 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
                 Client => session.on_client(now, unread, false),
                 Server => session.on_backend(now, unread, false),
             };
-            forwarded += count.expect("the script is sound");
+            let taken = count.expect("the script is sound");
+            assert_eq!(taken.drop, 0);
+            forwarded += taken.pass;
         }
         assert_eq!(forwarded, octets.len(), "turn {turn} was held back");
         told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
@@ -258,17 +264,17 @@ fn frames_beyond_any_buffer_pass_in_parts() {
     let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(10) });
     let now = Instant::now();
     let query = frame(b'Q', format!("SELECT '{}'\0", "x".repeat(5000)).as_bytes());
-    assert_eq!(session.on_client(now, &query[..1000], false), Ok(0), "waited for while there is room");
+    assert_eq!(session.on_client(now, &query[..1000], false), Ok(pass(0)), "waited for while there is room");
     assert_eq!(
         session.on_client(now, &query[..1000], true),
-        Ok(1000),
+        Ok(pass(1000)),
         "then let go with its beginning known"
     );
     assert!(!session.may_speak_to_backend());
-    assert_eq!(session.on_client(now, &query[1000..], false), Ok(query.len() - 1000));
+    assert_eq!(session.on_client(now, &query[1000..], false), Ok(pass(query.len() - 1000)));
     assert!(session.may_speak_to_backend());
     let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
-    assert_eq!(session.on_backend(now, &answer, false), Ok(answer.len()));
+    assert_eq!(session.on_backend(now, &answer, false), Ok(pass(answer.len())));
     let text = session.poll_report().unwrap().text.unwrap();
     assert_eq!((&*text.octets, text.cut), (&b"SELECT 'xx"[..], true));
 }
@@ -285,10 +291,10 @@ fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
         let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
         let now = Instant::now();
         if let Ok(count) = session.on_client(now, &octets, full) {
-            proptest::prop_assert!(count <= octets.len());
+            proptest::prop_assert!(count.octets() <= octets.len());
         }
         if let Ok(count) = session.on_backend(now, &octets, full) {
-            proptest::prop_assert!(count <= octets.len());
+            proptest::prop_assert!(count.octets() <= octets.len());
         }
     });
 }

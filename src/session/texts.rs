@@ -15,15 +15,15 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub(super) fn parsed(&mut self, statement: Box<[u8]>, text: Text) {
+    pub(super) fn parsed(&mut self, statement: &[u8], text: Text) {
         remember(&mut self.statements, statement, text);
     }
 
-    pub(super) fn bound(&mut self, portal: Box<[u8]>, statement: &[u8]) {
+    pub(super) fn bound(&mut self, portal: &[u8], statement: &[u8]) {
         match self.of_statement(statement) {
             Some(text) => remember(&mut self.portals, portal, text),
             None => {
-                self.portals.remove(&portal);
+                self.portals.remove(portal);
             }
         }
     }
@@ -41,9 +41,9 @@ impl Texts {
     }
 }
 
-fn remember(texts: &mut HashMap<Box<[u8]>, Text>, name: Box<[u8]>, text: Text) {
-    if texts.len() >= REMEMBERED_MAX && !texts.contains_key(&name) {
+fn remember(texts: &mut HashMap<Box<[u8]>, Text>, name: &[u8], text: Text) {
+    if texts.len() >= REMEMBERED_MAX && !texts.contains_key(name) {
         texts.clear();
     }
-    texts.insert(name, text);
+    texts.insert(name.into(), text);
 }

@@ -136,6 +136,8 @@ impl SqlState {
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
     /// `0A000`: something not done here.
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
+    /// `26000`: no prepared statement of that name.
+    pub const INVALID_STATEMENT_NAME: Self = Self(*b"26000");
     /// `25006`: a write where only reads are allowed.
     pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
     /// `28000`: this user may not come in like this.

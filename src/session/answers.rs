@@ -1,0 +1,339 @@
+//! What a session that shares backends does with its backend's messages, and what it wants to know once a transaction is
+//! over.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    ledger::{Closed, Made, Owed},
+    machine::{Session, understood},
+    own::{self, Own, Question, Seen},
+    pin::{Pin, Pins},
+    prepared::Prepared,
+    refusal::Refusal,
+    settings::Settings,
+    take::Take,
+};
+use crate::{
+    sql::Effects,
+    wire::{
+        self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
+        backend::ParameterStatus, frontend, tag::backend as b,
+    },
+};
+
+/// Looks that may fail before the session is held to its backend for good.
+const LOOKS_MAX: u8 = 2;
+
+impl Session {
+    /// As [`Session::on_backend`], when backends are shared.
+    pub(super) fn on_backend_shared(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<Take, FrameError> {
+        let mut at = 0;
+        loop {
+            if self.server.at_boundary() && !self.ledger.is_own() {
+                at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
+                at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
+            }
+            let Some(piece) = self.server.next(&unread[at..])? else { break };
+            let pass = match &piece {
+                Piece::Whole(frame) => self.on_shared_answer(now, frame),
+                Piece::Part(part) if self.ledger.is_own() || is_understood(part.tag()) => {
+                    if !(full && at == 0) {
+                        break;
+                    }
+                    if part.tag() == b::ERROR_RESPONSE {
+                        let body = unread.get(Header::OCTETS..).unwrap_or_default();
+                        self.on_shared_error(now, body)
+                    } else {
+                        true
+                    }
+                }
+                Piece::Part(_) | Piece::Rest(_) => true,
+            };
+            let octets = self.server.pass(&piece);
+            if !pass {
+                self.settle();
+                return Ok(Take { pass: at, drop: octets });
+            }
+            at += octets;
+        }
+        self.settle();
+        Ok(Take { pass: at, drop: 0 })
+    }
+
+    /// A message of the backend; whether the client is to see it.
+    fn on_shared_answer(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
+        match frame.tag() {
+            b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
+            b::ERROR_RESPONSE => return self.on_shared_error(now, frame.body()),
+            b::NOTIFICATION_RESPONSE => return true,
+            _ => {}
+        }
+        if let Some(own) = self.ledger.own() {
+            match frame.tag() {
+                b::READY_FOR_QUERY => self.on_own_ready(),
+                _ => own.on_answer(frame),
+            }
+            return false;
+        }
+        match frame.tag() {
+            b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE => self.on_step_complete(),
+            b::COMMAND_COMPLETE => {
+                self.on_command_complete(frame.body());
+                self.on_answer(now, frame);
+                true
+            }
+            _ => {
+                self.on_answer(now, frame);
+                true
+            }
+        }
+    }
+
+    /// ParseComplete, CloseComplete or BindComplete; whether the client is to see it.
+    fn on_step_complete(&mut self) -> bool {
+        let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
+        let step = self.ledger.on_step_complete(texts);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
+        let mut made = |id| {
+            if let Some(held) = &mut sharing.held {
+                held.prepared.made(id);
+            }
+        };
+        match step {
+            Some(Owed::Parse { made: Made::Named(statement), .. }) => made(statement.id()),
+            Some(Owed::Parse { made: Made::Ours(statement), .. }) => {
+                made(statement.id());
+                return false;
+            }
+            Some(
+                Owed::Parse { made: Made::OursUnnamed | Made::Aside, .. }
+                | Owed::Close { closed: Closed::Ours(_) | Closed::Aside, .. },
+            ) => return false,
+            _ => {}
+        }
+        true
+    }
+
+    /// Commands after which things are known to be gone.
+    fn on_command_complete(&mut self, body: &[u8]) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if !sharing.suspicion.intersects(Effects::DISCARD | Effects::PREPARE | Effects::BLOCK) {
+            return;
+        }
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        match body.split(|octet| *octet == 0).next().unwrap_or_default() {
+            b"DISCARD ALL" => {
+                held.prepared = Prepared::default();
+                held.settings = Settings::default();
+                held.unnamed = 0;
+                sharing.statements.clear();
+                sharing.unnamed.number = 0;
+                sharing.strays.clear();
+                sharing.settings = sharing.first_settings();
+                sharing.pins = Pins::NONE;
+                sharing.suspicion = Effects::NONE;
+                sharing.touched.clear();
+            }
+            b"DEALLOCATE ALL" => {
+                held.prepared = Prepared::default();
+                sharing.statements.clear();
+                sharing.strays.clear();
+                sharing.pins = sharing.pins.without(Pin::SqlExecute);
+            }
+            b"DISCARD SEQUENCES" => sharing.pins = sharing.pins.without(Pin::Sequence),
+            _ => {}
+        }
+    }
+
+    /// A setting was reported; whether that is news to the client.
+    fn on_parameter(&mut self, body: &[u8]) -> bool {
+        let (Some(sharing), Ok(status)) = (self.sharing.as_deref_mut(), ParameterStatus::decode(body)) else {
+            return true;
+        };
+        if let Some(held) = &mut sharing.held {
+            held.reported.set(status.name, status.value);
+        }
+        sharing.known.set(status.name, status.value)
+    }
+
+    /// An ErrorResponse; whether the client is to see it.
+    fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
+        let fault = Fault::new(body);
+        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        if fault.is_fatal() {
+            self.fatal = Some(state);
+            return true;
+        }
+        if let Some(own) = self.ledger.own() {
+            own.on_error(state);
+            return false;
+        }
+        let mut skipped = Vec::new();
+        let texts = self.keeper.as_deref().map(|keeper| &keeper.texts);
+        self.reports.extend(self.ledger.on_error(now, state, texts, &mut skipped));
+        for request in skipped.into_iter().rev() {
+            self.undo(request);
+        }
+        // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
+        if (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
+            && let Some(sharing) = self.sharing.as_deref_mut()
+            && let Some(held) = &mut sharing.held
+        {
+            held.prepared.doubt(sharing.bound);
+        }
+        true
+    }
+
+    /// A batch of our own is over.
+    fn on_own_ready(&mut self) {
+        let Some(own) = self.ledger.take_own() else { return };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        own.settle(&sharing.common.phrases, &mut held.prepared);
+        match own {
+            Own::Apply { wanted, failed } => {
+                sharing.confirming = false;
+                held.settings = wanted;
+                if let Some(state) = failed {
+                    self.broken = Some(Refusal::settings_lost(state));
+                }
+            }
+            Own::Look(look) if look.is_answered() => self.on_look(look.seen),
+            Own::Look(look) if look.tries < LOOKS_MAX => self.look_again(look.tries + 1),
+            Own::Look(_) => self.pin(Pin::Unproved),
+            Own::Begin { .. } | Own::Prepare { .. } | Own::Sequences | Own::Aside => {}
+        }
+    }
+
+    /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
+    pub(super) fn settle(&mut self) {
+        if !self.is_at_rest() {
+            return;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.held.is_none() || sharing.begun {
+            return;
+        }
+        let suspicion = std::mem::take(&mut sharing.suspicion);
+        if suspicion.is_empty() {
+            self.close_strays();
+            return;
+        }
+        let pinned = sharing.pins.minus(Pins::VISIBLE) != sharing.pins;
+        let mut asked = Vec::new();
+        if suspicion.intersects(own::VISIBLE) || (pinned && suspicion.contains(Effects::DROPS)) {
+            asked.push(Question::Pins);
+        }
+        let mut touched = std::mem::take(&mut sharing.touched);
+        if suspicion.contains(Effects::SETTINGS_ALL) {
+            asked.push(Question::Settings);
+            touched.extend(sharing.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
+            touched.retain(|name| is_unlisted(name));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        asked.extend(touched.into_iter().map(Question::Setting));
+        if asked.is_empty() {
+            self.close_strays();
+        } else {
+            self.look(asked, 0);
+        }
+    }
+
+    fn look_again(&mut self, tries: u8) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let unlisted = sharing.settings.entries().iter().filter(|entry| is_unlisted(&entry.name));
+        let unlisted = unlisted.map(|entry| Question::Setting(Arc::clone(&entry.name)));
+        let asked = [Question::Pins, Question::Settings].into_iter().chain(unlisted).collect();
+        self.look(asked, tries);
+    }
+
+    fn look(&mut self, asked: Vec<Question>, tries: u8) {
+        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(super::sharing::Sharing::pen) else {
+            return;
+        };
+        let own = own::write_look(asked, tries, pen);
+        self.owe(Owed::Own(own));
+    }
+
+    /// What the server says of the session's state.
+    fn on_look(&mut self, seen: Seen) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if let Some(now) = seen.pins {
+            let before = sharing.pins;
+            sharing.pins = before.minus(Pins::VISIBLE).union(now);
+            sharing.new_pins.extend(now.minus(before).iter());
+        }
+        if !(seen.all || !seen.settings.is_empty()) {
+            return;
+        }
+        let mut settings = if seen.all { Settings::default() } else { sharing.settings.clone() };
+        for (name, value) in &seen.settings {
+            if !name.starts_with(b"transaction_") {
+                settings = settings.with(name, value.as_deref());
+            }
+        }
+        if let Some(held) = &mut sharing.held {
+            held.settings = settings.clone();
+        }
+        // `RESET` leads back to what the client said at its start, which its backend does not know.
+        if let Some(first) = &sharing.application
+            && seen.all
+            && settings.get(b"application_name").is_none()
+        {
+            settings = settings.with(b"application_name", Some(first));
+        }
+        sharing.settings = settings;
+    }
+
+    fn close_strays(&mut self) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.strays.is_empty() || !sharing.pins.is_empty() {
+            return;
+        }
+        for name in sharing.strays.drain(..) {
+            frontend::write_close_statement(&mut sharing.to_backend, &name);
+        }
+        frontend::write_sync(&mut sharing.to_backend);
+        self.owe(Owed::Own(Own::Aside));
+    }
+
+    /// Whether nothing is under way on the held backend, and a batch of ours may follow.
+    fn is_at_rest(&self) -> bool {
+        self.status == TransactionStatus::Idle
+            && !self.in_batch
+            && self.ledger.is_settled()
+            && self.client.at_boundary()
+            && self.server.at_boundary()
+    }
+
+    /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
+    pub(super) fn is_done_with_backend(&self) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        sharing.held.is_some()
+            && self.is_at_rest()
+            && sharing.pins.is_empty()
+            && sharing.suspicion.is_empty()
+            && sharing.strays.is_empty()
+            && sharing.to_backend.is_empty()
+            && sharing.gathered.is_none()
+            && !sharing.begun
+            && self.fatal.is_none()
+            && self.broken.is_none()
+    }
+}
+
+/// Whether `pg_settings` does not list a setting of this name.
+fn is_unlisted(name: &[u8]) -> bool {
+    name.contains(&b'.') || name == b"role" || name == b"session_authorization"
+}
+
+/// Whether a message of the server that may come in parts means something to a session that shares backends.
+fn is_understood(tag: u8) -> bool {
+    understood(tag) || tag == b::PARAMETER_STATUS
+}

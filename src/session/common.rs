@@ -1,0 +1,94 @@
+//! What all sessions of one database and user know together.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    own::Phrases,
+    statement::{Statement, Statements},
+};
+use crate::sql::{self, Catalogue};
+
+/// What all sessions know together that share the backends of one database and user: the prepared statements, and what
+/// in that database leaves state behind.
+pub struct Common {
+    statements: Statements,
+    pub(super) phrases: Phrases,
+    catalogue: ArcSwap<Catalogue>,
+    reads_sequences: AtomicBool,
+    sessions: AtomicU64,
+}
+
+// === impl Common ===
+
+impl Common {
+    /// Nothing is prepared yet; of the database `catalogue` is known.
+    #[must_use]
+    pub fn new(catalogue: Catalogue) -> Self {
+        let statements = Statements::default();
+        let nothing = Catalogue::default();
+        let phrases = Phrases::new(|definition| statements.get(definition, &nothing));
+        Self {
+            statements,
+            phrases,
+            catalogue: ArcSwap::from_pointee(catalogue),
+            reads_sequences: AtomicBool::new(false),
+            sessions: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known of the database.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// The database was looked at again.
+    pub fn set_catalogue(&self, catalogue: Catalogue) {
+        self.catalogue.store(Arc::new(catalogue));
+    }
+
+    /// A statement was said that may make functions, some of which may leave state behind.
+    pub(super) fn learn(&self, statement: &[u8]) {
+        let mut names: Vec<String> = Vec::new();
+        sql::stateful_names(statement, &self.catalogue.load(), &mut |name| names.push(name.to_owned()));
+        if names.is_empty() {
+            return;
+        }
+        self.catalogue.rcu(|known| {
+            let mut catalogue = Catalogue::clone(known);
+            for name in &names {
+                catalogue.insert(name);
+            }
+            catalogue
+        });
+    }
+
+    pub(super) fn statement(&self, definition: &[u8]) -> Arc<Statement> {
+        self.statements.get(definition, &self.catalogue.load())
+    }
+
+    /// Calls `look` with what is known of the database.
+    pub(super) fn with_catalogue<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
+        look(&self.catalogue.load())
+    }
+
+    /// Whether some session has relied on `currval` or `lastval`: then each one is held to its backend from the first
+    /// statement that may move a sequence.
+    pub(super) fn reads_sequences(&self) -> bool {
+        self.reads_sequences.load(Ordering::Relaxed)
+    }
+
+    /// A number for one more session.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn sequences_are_read(&self) {
+        self.reads_sequences.store(true, Ordering::Relaxed);
+    }
+}

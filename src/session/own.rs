@@ -1,0 +1,291 @@
+//! Batches of our own, which no client sees: a held-back BEGIN, settings to be given to a backend, and the look at what
+//! a transaction has left behind.
+//!
+//! The look asks the server's catalogues. Names are qualified throughout, since the session's search path is anybody's.
+
+use std::sync::Arc;
+
+use super::{
+    pin::{Pin, Pins},
+    prepared::Prepared,
+    settings::Settings,
+    statement::Statement,
+};
+use crate::{
+    sql::Effects,
+    wire::{Frame, Reader, SqlState, frontend, tag::backend as b},
+};
+
+/// A batch of our own, from its first message to its Sync.
+pub(super) enum Own {
+    /// A BEGIN that the client has had its answer to.
+    Begin { failed: bool },
+    /// A statement that is parsed for what follows.
+    Prepare { statement: Arc<Statement>, failed: bool },
+    /// `DISCARD SEQUENCES`: what other sessions left of theirs.
+    Sequences,
+    /// Settings that the backend is given. `failed` once the server refused one.
+    Apply { wanted: Settings, failed: Option<SqlState> },
+    /// A look at what there is.
+    Look(Box<Look>),
+    /// Statements made or closed under a client's own names.
+    Aside,
+}
+
+/// A look at what a transaction has left behind.
+pub(super) struct Look {
+    /// The questions, in the order they are asked.
+    asked: Vec<Question>,
+    /// How many are answered.
+    answered: usize,
+    pub(super) seen: Seen,
+    /// The server refused a question.
+    pub(super) failed: Option<SqlState>,
+    /// How many looks have failed before this one.
+    pub(super) tries: u8,
+}
+
+/// What is asked.
+pub(super) enum Question {
+    /// Which visible pins there are.
+    Pins,
+    /// The value of a setting.
+    Setting(Arc<[u8]>),
+    /// All settings that were set in the session and that the server lists.
+    Settings,
+}
+
+/// What was answered.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The visible pins, if they were asked for.
+    pub(super) pins: Option<Pins>,
+    /// Settings by name; `None` where there is none of that name.
+    pub(super) settings: Vec<(Arc<[u8]>, Option<Box<[u8]>>)>,
+    /// [`Question::Settings`] was asked: `settings` are all that are listed.
+    pub(super) all: bool,
+}
+
+/// The statements that our own batches execute, prepared on a backend like any other.
+pub(super) struct Phrases {
+    pins: Arc<Statement>,
+    setting: Arc<Statement>,
+    settings: Arc<Statement>,
+    set: Arc<Statement>,
+}
+
+/// One letter for each kind of state that holds a backend.
+const PINS: &str = "SELECT pg_catalog.concat(\
+CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels()) THEN 'L' END, \
+CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
+AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) THEN 'A' END, \
+CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) \
+'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) \
+pg_catalog.pg_my_temp_schema()) THEN 'T' END, \
+CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_cursors c WHERE c.is_holdable) THEN 'C' END, \
+CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql) THEN 'P' END)";
+
+const SETTING: &str = "SELECT pg_catalog.current_setting($1, true)";
+
+/// As `pg_settings` shows them: in base units, which `set_config` understands.
+const SETTINGS: &str = "SELECT s.name, s.setting FROM pg_catalog.pg_settings s \
+WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'";
+
+/// A null value leads back to the default.
+const SET: &str = "SELECT pg_catalog.set_config($1, $2, false)";
+
+// === impl Phrases ===
+
+impl Phrases {
+    /// `intern` makes a statement of its definition.
+    pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<Statement>) -> Self {
+        let phrase = |text: &str| intern(&[text.as_bytes(), &[0, 0, 0]].concat());
+        Self { pins: phrase(PINS), setting: phrase(SETTING), settings: phrase(SETTINGS), set: phrase(SET) }
+    }
+}
+
+/// Where a batch of our own is written: behind what goes to the backend already.
+pub(super) struct Pen<'a> {
+    pub(super) phrases: &'a Phrases,
+    pub(super) prepared: &'a mut Prepared,
+    pub(super) batch: u32,
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+impl Pen<'_> {
+    /// Sees to it that the backend has `statement` when what follows is executed.
+    pub(super) fn prepare(&mut self, statement: &Statement) {
+        let id = statement.id();
+        if self.prepared.uses(id, self.batch) {
+            return;
+        }
+        if self.prepared.may_have(id) {
+            frontend::write_close_statement(self.out, statement.name());
+        }
+        statement.write_parse(self.out);
+        if let Some((_, closed)) = self.prepared.sent(id, statement.name(), self.batch) {
+            frontend::write_close_statement(self.out, &closed);
+        }
+    }
+
+    fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
+        self.prepare(statement);
+        frontend::write_bind_texts(self.out, statement.name(), parameters);
+        frontend::write_execute(self.out);
+    }
+}
+
+/// Settings that decide who one is: nothing may be executed before they are known to hold.
+const IDENTITY: [&[u8]; 2] = [b"session_authorization", b"role"];
+
+/// Whether giving a backend that holds `held` the settings `wanted` changes who its session is.
+pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
+    IDENTITY.iter().any(|name| held.get(name) != wanted.get(name))
+}
+
+/// Writes the batch that gives a backend with the settings `held` those of `wanted`.
+pub(super) fn write_apply(held: &Settings, wanted: &Settings, mut pen: Pen<'_>) -> Own {
+    let phrases = pen.phrases;
+    let mut set = |name: &[u8], value: Option<&[u8]>| pen.execute(&phrases.set, &[Some(name), value]);
+    // What follows is done as whoever logged in, who has the rights.
+    for name in IDENTITY.iter().rev().filter(|name| held.get(name).is_some()) {
+        set(name, None);
+    }
+    for (name, value) in held.difference(wanted).filter(|(name, _)| !IDENTITY.contains(name)) {
+        set(name, value);
+    }
+    for name in IDENTITY {
+        if let Some(value) = wanted.get(name) {
+            set(name, Some(value));
+        }
+    }
+    frontend::write_sync(pen.out);
+    Own::Apply { wanted: wanted.clone(), failed: None }
+}
+
+/// Writes the batch of a look.
+pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> Own {
+    let phrases = pen.phrases;
+    let mut seen = Seen::default();
+    for question in &asked {
+        match question {
+            Question::Pins => pen.execute(&phrases.pins, &[]),
+            Question::Setting(name) => pen.execute(&phrases.setting, &[Some(name)]),
+            Question::Settings => {
+                seen.all = true;
+                pen.execute(&phrases.settings, &[]);
+            }
+        }
+    }
+    frontend::write_sync(pen.out);
+    Own::Look(Box::new(Look { asked, answered: 0, seen, failed: None, tries }))
+}
+
+// === impl Own ===
+
+impl Own {
+    /// A message of the answer that is neither an error nor its end.
+    pub(super) fn on_answer(&mut self, frame: &Frame<'_>) {
+        if let Self::Look(look) = self {
+            look.on_answer(frame);
+        }
+    }
+
+    /// The server refused it.
+    pub(super) fn on_error(&mut self, state: SqlState) {
+        match self {
+            Self::Look(look) => look.failed = Some(state),
+            Self::Apply { failed, .. } => *failed = Some(state),
+            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed = true,
+            Self::Sequences | Self::Aside => {}
+        }
+    }
+
+    /// Whether the server refused it.
+    fn has_failed(&self) -> bool {
+        match self {
+            Self::Look(look) => look.failed.is_some(),
+            Self::Apply { failed, .. } => failed.is_some(),
+            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed,
+            Self::Sequences | Self::Aside => false,
+        }
+    }
+
+    /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
+    pub(super) fn settle(&self, phrases: &Phrases, prepared: &mut Prepared) {
+        let made = match self {
+            Self::Prepare { statement, .. } => Some(statement),
+            _ => None,
+        };
+        let phrases = [&phrases.pins, &phrases.setting, &phrases.settings, &phrases.set];
+        for statement in phrases.into_iter().chain(made) {
+            if self.has_failed() {
+                prepared.doubt(statement.id());
+            } else {
+                prepared.made(statement.id());
+            }
+        }
+    }
+}
+
+// === impl Look ===
+
+impl Look {
+    fn on_answer(&mut self, frame: &Frame<'_>) {
+        match frame.tag() {
+            b::COMMAND_COMPLETE => self.answered += 1,
+            b::DATA_ROW => {
+                let mut reader = Reader::new(frame.body());
+                if reader.i16().is_err() {
+                    return;
+                }
+                let first = value(&mut reader);
+                match self.asked.get(self.answered) {
+                    Some(Question::Pins) => self.seen.pins = Some(pins(first.unwrap_or_default())),
+                    Some(Question::Setting(name)) => {
+                        self.seen.settings.push((Arc::clone(name), first.map(Into::into)));
+                    }
+                    Some(Question::Settings) => {
+                        if let (Some(name), Some(value)) = (first, value(&mut reader)) {
+                            self.seen.settings.push((name.to_ascii_lowercase().into(), Some(value.into())));
+                        }
+                    }
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether every question was answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.failed.is_none() && self.answered == self.asked.len()
+    }
+}
+
+/// The next column of a DataRow; `None` for a null, and for what makes no sense.
+fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let length = usize::try_from(reader.i32().ok()?).ok()?;
+    reader.octets(length).ok()
+}
+
+fn pins(letters: &[u8]) -> Pins {
+    letters.iter().fold(Pins::NONE, |pins, letter| match letter {
+        b'L' => pins.with(Pin::Listen),
+        b'A' => pins.with(Pin::AdvisoryLock),
+        b'T' => pins.with(Pin::TemporaryObject),
+        b'C' => pins.with(Pin::HoldCursor),
+        b'P' => pins.with(Pin::SqlPrepared),
+        _ => pins,
+    })
+}
+
+/// What may leave something that [`Question::Pins`] shows.
+pub(super) const VISIBLE: Effects = Effects::TEMPORARY
+    .union(Effects::LISTEN)
+    .union(Effects::ADVISORY)
+    .union(Effects::CURSOR)
+    .union(Effects::PREPARE)
+    .union(Effects::DISCARD)
+    .union(Effects::EXECUTE)
+    .union(Effects::BLOCK);

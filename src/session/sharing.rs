@@ -1,0 +1,173 @@
+//! What a session has to know when it shares backends with others: which backend it holds now, what is its own and has
+//! to be there whichever backend it gets, and what may be left behind on this one.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    common::Common,
+    memory::Memory,
+    pin::{Pin, Pins},
+    refusal::Refusal,
+    reported::Reported,
+    settings::Settings,
+    statement::Statement,
+};
+use crate::{sql::Effects, wire::backend::ParameterStatus};
+
+/// The state of a session that shares backends.
+pub(super) struct Sharing {
+    pub(super) common: Arc<Common>,
+    /// What is known of the backend that the session holds; `None` while it holds none.
+    pub(super) held: Option<Box<Memory>>,
+    /// The session cannot go on without a backend.
+    pub(super) wants: bool,
+    /// The client's prepared statements by their names.
+    pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    /// The client's unnamed statement.
+    pub(super) unnamed: Unnamed,
+    /// The client's settings.
+    pub(super) settings: Settings,
+    /// Its `application_name` as it said at its start: where `RESET` leads back to.
+    pub(super) application: Option<Arc<[u8]>>,
+    /// What the client was told of its settings.
+    pub(super) known: Reported,
+    pub(super) pins: Pins,
+    /// Pins that nobody was told of.
+    pub(super) new_pins: VecDeque<Pin>,
+    /// What this transaction may have left behind.
+    pub(super) suspicion: Effects,
+    /// Settings that it may have changed.
+    pub(super) touched: Vec<Arc<[u8]>>,
+    /// The client was told that its transaction has begun; the backend was not.
+    pub(super) begun: bool,
+    /// The state of sequences in the held backend is the session's own.
+    pub(super) sequences_are_ours: bool,
+    /// Nothing goes to the backend before its settings are known to hold.
+    pub(super) confirming: bool,
+    /// The next request of the client is answered with this.
+    pub(super) failing: Option<Refusal>,
+    /// What the client says up to its Sync is skipped.
+    pub(super) skipping: bool,
+    /// The statement that was bound last.
+    pub(super) bound: u64,
+    /// Batches of the client so far.
+    pub(super) batch: u32,
+    /// The beginning of a message that no buffer holds and that has to be read whole.
+    pub(super) gathered: Option<Gathered>,
+    /// What follows of a message whose beginning was not passed on is not either.
+    pub(super) drop_rest: bool,
+    /// What goes to the backend before anything else does.
+    pub(super) to_backend: Vec<u8>,
+    /// What goes to the client before anything else does.
+    pub(super) to_client: Vec<u8>,
+    /// Names that were made on the backend under the client's own, to be closed before it is given back.
+    pub(super) strays: Vec<Box<[u8]>>,
+}
+
+/// The client's unnamed prepared statement.
+pub(super) struct Unnamed {
+    /// Unique among all sessions of one [`Common`], 0 for none.
+    pub(super) number: u64,
+    last: u64,
+    /// The body of its Parse behind the name.
+    pub(super) definition: Vec<u8>,
+    pub(super) effects: Effects,
+}
+
+/// A message that is larger than a buffer.
+pub(super) struct Gathered {
+    pub(super) tag: u8,
+    pub(super) octets: Vec<u8>,
+    pub(super) missing: usize,
+}
+
+/// A backend that may hold some unnamed statement, nobody knows which.
+pub(super) const SOME_UNNAMED: u64 = u64::MAX;
+
+// === impl Sharing ===
+
+impl Sharing {
+    pub(super) fn new(common: Arc<Common>, known: Reported, application: Option<&[u8]>) -> Self {
+        let unnamed = Unnamed {
+            number: 0,
+            last: common.next_session() << 32,
+            definition: Vec::new(),
+            effects: Effects::NONE,
+        };
+        let mut new = Self {
+            common,
+            held: None,
+            wants: false,
+            statements: HashMap::default(),
+            unnamed,
+            settings: Settings::default(),
+            application: application.map(Into::into),
+            known,
+            pins: Pins::NONE,
+            new_pins: VecDeque::new(),
+            suspicion: Effects::NONE,
+            touched: Vec::new(),
+            begun: false,
+            sequences_are_ours: false,
+            confirming: false,
+            failing: None,
+            skipping: false,
+            bound: 0,
+            batch: 0,
+            gathered: None,
+            drop_rest: false,
+            to_backend: Vec::new(),
+            to_client: Vec::new(),
+            strays: Vec::new(),
+        };
+        new.settings = new.first_settings();
+        new
+    }
+
+    /// A backend is held from now on.
+    pub(super) fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+        self.wants = false;
+        self.sequences_are_ours &= untouched;
+        if memory.settings == self.settings && !memory.reported.agrees(&self.known) {
+            // A reload of the server's configuration, say.
+            let news: Vec<_> = memory
+                .reported
+                .iter()
+                .filter(|(name, value)| self.known.get(name) != Some(value))
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect();
+            for (name, value) in news {
+                ParameterStatus { name: &name, value: &value }.write(&mut self.to_client);
+                self.known.set(&name, &value);
+            }
+        }
+        self.held = Some(memory);
+    }
+
+    /// The settings that the client said at its start.
+    pub(super) fn first_settings(&self) -> Settings {
+        match &self.application {
+            Some(name) => Settings::default().with(b"application_name", Some(name)),
+            None => Settings::default(),
+        }
+    }
+}
+
+// === impl Unnamed ===
+
+impl Unnamed {
+    /// The client has a new one; answers its number.
+    pub(super) fn define(&mut self, definition: &[u8], effects: Effects) -> u64 {
+        self.last += 1;
+        self.number = self.last;
+        self.definition.clear();
+        self.definition.extend_from_slice(definition);
+        self.effects = effects;
+        self.number
+    }
+}

@@ -1,0 +1,107 @@
+//! Prepared statements under names that sessions share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    sql::{self, Catalogue, Effects},
+    wire::frontend,
+};
+
+/// One prepared statement, whoever prepares it: a text and its parameter types.
+pub(super) struct Statement {
+    /// Unique in this process.
+    id: u64,
+    /// The name it has on every backend.
+    name: Box<[u8]>,
+    /// The body of its Parse behind the name: text, NUL, parameter types.
+    definition: Arc<[u8]>,
+    /// What its text may change of a session's state.
+    pub(super) effects: Effects,
+}
+
+/// Every statement that some session has prepared, by its definition.
+#[derive(Default)]
+pub(super) struct Statements {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_definition: HashMap<Arc<[u8]>, Weak<Statement>, RandomState>,
+    last_id: u64,
+    /// As many entries make it worth to look for those that nobody uses any more.
+    sweep_at: usize,
+}
+
+/// What shared names begin with: no client is expected to use it, and one that does is not let near them.
+pub(super) const PREFIX: &[u8] = b"__gatekeeper_";
+/// With so many definitions it is worth to look for those that nobody uses any more.
+const SWEEP: usize = 1024;
+
+// === impl Statement ===
+
+impl Statement {
+    /// The name it has on every backend.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn definition(&self) -> &[u8] {
+        &self.definition
+    }
+
+    /// Its text.
+    pub(super) fn text(&self) -> &[u8] {
+        text_of(&self.definition)
+    }
+
+    /// Appends its Parse.
+    pub(super) fn write_parse(&self, out: &mut Vec<u8>) {
+        frontend::write_parse(out, &self.name, &self.definition);
+    }
+}
+
+/// The text in a definition.
+pub(super) fn text_of(definition: &[u8]) -> &[u8] {
+    memchr::memchr(0, definition).map_or(definition, |end| &definition[..end])
+}
+
+// === impl Statements ===
+
+impl Statements {
+    /// The statement with this definition: the body of a Parse behind the name.
+    pub(super) fn get(&self, definition: &[u8], catalogue: &Catalogue) -> Arc<Statement> {
+        let mut known = self.lock();
+        if let Some(statement) = known.by_definition.get(definition).and_then(Weak::upgrade) {
+            return statement;
+        }
+        if known.by_definition.len() >= known.sweep_at {
+            known.by_definition.retain(|_, statement| statement.strong_count() > 0);
+            known.sweep_at = (known.by_definition.len() * 2).max(SWEEP);
+        }
+        known.last_id += 1;
+        let id = known.last_id;
+        let definition: Arc<[u8]> = definition.into();
+        let statement = Arc::new(Statement {
+            id,
+            name: [PREFIX, id.to_string().as_bytes()].concat().into(),
+            effects: sql::effects(text_of(&definition), catalogue),
+            definition: Arc::clone(&definition),
+        });
+        known.by_definition.insert(definition, Arc::downgrade(&statement));
+        statement
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

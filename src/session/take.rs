@@ -1,0 +1,20 @@
+//! What becomes of octets that a machine was shown.
+
+/// What becomes of octets that a session was shown: the first `pass` go on to the other side as they are, the `drop` behind
+/// them are done with. What is behind those is to be shown again: at once if anything was taken, with more behind it if
+/// not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Take {
+    /// Octets to forward, from the start.
+    pub pass: usize,
+    /// Octets to forget, behind those.
+    pub drop: usize,
+}
+
+impl Take {
+    /// How many octets are taken.
+    #[must_use]
+    pub const fn octets(self) -> usize {
+        self.pass + self.drop
+    }
+}
