@@ -1,147 +1,51 @@
-//! The yardstick of the benches: what relaying costs when nothing is looked at.
+//! The yardsticks of the benches: what it costs to carry octets between clients and a server, and nothing more.
 //!
-//! Laid out as Gatekeeper is (one single-threaded runtime for each worker, one task for each connection, which lives on
-//! its worker for life), on the same tokio and rustls, and nothing more: [`tokio::io::copy_bidirectional`].
-//! With `--cert` and `--key` clients speak TLS after an SSLRequest; with `--ca` so does the leg to the server.
+//! - [`session`]: each client has a connection of its own and nothing is looked at. The floor for session mode.
+//! - [`pooled`]: clients share a few backends by transaction; nothing is looked at but the end of the transaction. The
+//!   floor for transaction mode.
 //!
 //! ```text
 //! bare-relay LISTEN TARGET [--workers N] [--cert PEM --key PEM] [--ca PEM]
+//! bare-relay LISTEN TARGET --pool N --user U --password P --database D [--auth trust|scram] [--cert PEM --key PEM]
 //! ```
 
-use std::{collections::HashMap, env, io, net::SocketAddr, sync::Arc, thread};
+mod pooled;
+mod session;
+mod tls;
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
-    runtime::Builder,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    task::LocalSet,
-};
-use tokio_rustls::{
-    TlsAcceptor, TlsConnector,
-    rustls::{ClientConfig, RootCertStore, ServerConfig},
-};
-
-/// What is said before TLS: by clients to us, by us to the server.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+use std::{collections::HashMap, env, net::SocketAddr, thread};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What every connection needs to know.
-struct Legs {
-    target: SocketAddr,
-    clients: Option<TlsAcceptor>,
-    server: Option<TlsConnector>,
-}
+const USAGE: &str = "usage: bare-relay LISTEN TARGET [--workers N] [--cert PEM --key PEM] [--ca PEM]
+       bare-relay LISTEN TARGET --pool N --user U --password P --database D [--auth trust|scram] [--cert PEM --key PEM]";
 
 fn main() -> Result<(), Error> {
     let mut words = env::args().skip(1);
-    let usage = "usage: bare-relay LISTEN TARGET [--workers N] [--cert PEM --key PEM] [--ca PEM]";
-    let listen: SocketAddr = words.next().ok_or(usage)?.parse()?;
-    let target: SocketAddr = words.next().ok_or(usage)?.parse()?;
+    let listen: SocketAddr = words.next().ok_or(USAGE)?.parse()?;
+    let target: SocketAddr = words.next().ok_or(USAGE)?.parse()?;
     let mut options = HashMap::new();
     while let Some(name) = words.next() {
-        options.insert(name, words.next().ok_or(usage)?);
+        options.insert(name, words.next().ok_or(USAGE)?);
     }
-    let workers = match options.get("--workers") {
+    let option = |name: &str| options.get(name).map(String::as_str);
+    let clients = match (option("--cert"), option("--key")) {
+        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
+        _ => None,
+    };
+    if let Some(size) = option("--pool") {
+        let account = pooled::Account {
+            user: option("--user").ok_or(USAGE)?,
+            password: option("--password").ok_or(USAGE)?,
+            database: option("--database").ok_or(USAGE)?,
+        };
+        let asks = option("--auth") == Some("scram");
+        return pooled::run(listen, target, size.parse()?, &account, asks, clients);
+    }
+    let workers = match option("--workers") {
         Some(count) => count.parse()?,
         None => thread::available_parallelism()?.get(),
     };
-    let clients = match (options.get("--cert"), options.get("--key")) {
-        (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
-        _ => None,
-    };
-    let server = options.get("--ca").map(|ca| connector(ca)).transpose()?;
-    let legs = Arc::new(Legs { target, clients, server });
-
-    let inboxes: Vec<_> = (0..workers)
-        .map(|_| {
-            let (sender, receiver) = unbounded_channel();
-            let legs = Arc::clone(&legs);
-            thread::spawn(move || work(receiver, &legs));
-            sender
-        })
-        .collect();
-    Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let listener = TcpListener::bind(listen).await?;
-        let mut turn = 0;
-        loop {
-            let (client, _) = listener.accept().await?;
-            // Registered with the runtime of its worker, not with this one.
-            let _ = inboxes[turn % workers].send(client.into_std()?);
-            turn += 1;
-        }
-    })
-}
-
-/// One worker: takes connections out of its inbox and relays each on a task of its own.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the rule is Gatekeeper's, and this knows nothing of Gatekeeper"
-)]
-fn work(mut inbox: UnboundedReceiver<std::net::TcpStream>, legs: &Arc<Legs>) {
-    let runtime = Builder::new_current_thread().enable_io().build().expect("the system has an epoll to give");
-    LocalSet::new().block_on(&runtime, async move {
-        while let Some(client) = inbox.recv().await {
-            let legs = Arc::clone(legs);
-            tokio::task::spawn_local(async move {
-                // A connection that fails is the bench's business, which counts what its clients were told.
-                let _ = serve(client, &legs).await;
-            });
-        }
-    });
-}
-
-async fn serve(client: std::net::TcpStream, legs: &Legs) -> io::Result<()> {
-    let client = TcpStream::from_std(client)?;
-    client.set_nodelay(true)?;
-    match &legs.clients {
-        None => reach(client, legs).await,
-        Some(acceptor) => {
-            let mut client = client;
-            let mut request = [0; SSL_REQUEST.len()];
-            client.read_exact(&mut request).await?;
-            if request != SSL_REQUEST {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            client.write_all(b"S").await?;
-            reach(acceptor.accept(client).await?, legs).await
-        }
-    }
-}
-
-async fn reach(mut client: impl AsyncRead + AsyncWrite + Unpin, legs: &Legs) -> io::Result<()> {
-    let mut server = TcpStream::connect(legs.target).await?;
-    server.set_nodelay(true)?;
-    match &legs.server {
-        None => copy_bidirectional(&mut client, &mut server).await?,
-        Some(connector) => {
-            server.write_all(&SSL_REQUEST).await?;
-            if server.read_u8().await? != b'S' {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let name = ServerName::try_from("localhost").expect("a valid name");
-            let mut server = connector.connect(name, server).await?;
-            copy_bidirectional(&mut client, &mut server).await?
-        }
-    };
-    Ok(())
-}
-
-fn acceptor(cert: &str, key: &str) -> Result<TlsAcceptor, Error> {
-    let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn connector(ca: &str) -> Result<TlsConnector, Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca)? {
-        roots.add(certificate?)?;
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let server = option("--ca").map(tls::connector).transpose()?;
+    session::run(listen, workers, session::Legs { target, clients, server })
 }
