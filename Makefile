@@ -46,8 +46,8 @@ policy: ## licences, banned crates and sources of all dependencies
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline --locked --log-level warn check --hide-inclusion-graph bans licenses sources
 
-bench: ## processor time per transaction, memory per session, logins per second (BENCH='cpu --quick' for a part)
-	@.ci/setup python
+bench: ## processor time, system calls, allocations and memory beside a bare relay and PgBouncer (BENCH='cpu --quick' for a part)
+	@.ci/setup bench
 	bench/run $(BENCH)
 
 conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gatekeeper (SUITES='regress isolation' for a part)
