@@ -1,5 +1,12 @@
 """What is measured. Each module has a `TITLE` and a `measure(bench)` that returns its part of the report."""
 
-from . import allocations, calls, cpu, logins, memory
+from . import allocations, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
+from . import pooled_calls, storm
 
-SCENARIOS = {"cpu": cpu, "memory": memory, "logins": logins, "allocations": allocations, "calls": calls}
+SESSION = {"cpu": cpu, "memory": memory, "logins": logins, "allocations": allocations, "calls": calls}
+TRANSACTION = {
+    "pooled": pooled, "pooled-calls": pooled_calls, "pooled-allocations": pooled_allocations,
+    "idle-memory": idle_memory, "storm": storm, "bulk": bulk, "growth": growth,
+}
+MODES = {"session": list(SESSION), "transaction": list(TRANSACTION)}
+SCENARIOS = SESSION | TRANSACTION

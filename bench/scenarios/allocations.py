@@ -5,39 +5,46 @@ import subprocess
 import time
 from pathlib import Path
 
-from .common import Bench, pgbench, progress, table
+from .common import MODES, Bench, pgbench, progress, table
 
 TITLE = "Allocations per transaction"
 SOURCE = Path(__file__).resolve().parents[1] / "tools/allocations.c"
 FEW, MANY = 2_000, 42_000
+COUNTER_TEXT = (
+    "Calls of malloc, calloc, realloc and their like by the whole process, counted by a preloaded library: a run "
+    f"of {MANY:,} transactions less one of {FEW:,}, so that logins cancel out, over the transactions between them, "
+    "less what the idle process allocates in that time (its rate stands in brackets). With TLS, rustls itself allocates "
+    "for each record it reads or writes: the relay's number shows how often. Target: none of our own.\n"
+)
 
 
 def measure(bench: Bench) -> str:
-    counter = bench.workspace.path / "allocations.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", counter, SOURCE], check=True)
+    library = counter(bench)
     rows = []
     for tls in (False, True):
         server = bench.server(tls=tls)
         proxies = bench.proxies(server.port, client_tls=tls, server_tls=tls)
-        for mode in ("simple", "extended", "prepared"):
-            cells = {name: _per_transaction(bench, counter, proxy, mode, tls) for name, proxy in proxies.items()}
+        for mode in MODES:
+            cells = {name: per_transaction(bench, library, proxy, mode, 1, tls=tls) for name, proxy in proxies.items()}
             legs = "TLS" if tls else "plain"
             rows.append([f"{legs}, {mode}", cells.get("relay", "–"), cells.get("gatekeeper", "–")])
             progress(rows[-1])
         server.stop()
-    return (
-        f"{table(['session mode, 1 client', 'relay', 'Gatekeeper'], rows)}\n\n"
-        f"Calls of malloc, calloc, realloc and their like by the whole process, counted by a preloaded library: a run "
-        f"of {MANY:,} transactions less one of {FEW:,}, so that logins cancel out, over the transactions between them, "
-        "less what the idle process allocates in that time (its rate stands in brackets). With TLS, rustls itself allocates for each record it reads or "
-        "writes: the relay's number shows how often. Target: none of our own.\n"
-    )
+    return f"{table(['session mode, 1 client', 'relay', 'Gatekeeper'], rows)}\n\n{COUNTER_TEXT}"
 
 
-def _per_transaction(bench: Bench, counter: Path, proxy, mode: str, tls: bool) -> str:
+def counter(bench: Bench) -> Path:
+    """The library that counts, built."""
+    library = bench.workspace.path / "allocations.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    return library
+
+
+def per_transaction(bench: Bench, library: Path, proxy, mode: str, clients: int, **login) -> str:
+    """What a proxy, started for this, allocates in a transaction, and in brackets in a second without any."""
     count = bench.workspace.path / "allocations"
     count.write_bytes(bytes(8))
-    proxy.start(extra={"LD_PRELOAD": str(counter), "ALLOCATIONS_FILE": str(count)})
+    proxy.start(extra={"LD_PRELOAD": str(library), "ALLOCATIONS_FILE": str(count)})
 
     def spent(work) -> tuple[int, float]:
         before, begun = struct.unpack("=Q", count.read_bytes())[0], time.monotonic()
@@ -45,7 +52,8 @@ def _per_transaction(bench: Bench, counter: Path, proxy, mode: str, tls: bool) -
         return struct.unpack("=Q", count.read_bytes())[0] - before, time.monotonic() - begun
 
     def load(transactions: int):
-        return lambda: pgbench(proxy.port, "-n", "-S", "-M", mode, "-c", 1, "-t", transactions, tls=tls)
+        options = ["-n", "-S", "-M", mode, "-c", clients, "-j", min(clients, 2), "-t", transactions // clients]
+        return lambda: pgbench(proxy.port, *options, **login)
 
     load(FEW)()
     idle, idle_time = spent(lambda: time.sleep(10))

@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from lab.middle import Gatekeeper, Relay
 from lab.server import Server, program
 from lab.tls import Tls
 from lab.workspace import Workspace
+from targets import POOLS, Account
 
-TICKS = os.sysconf("SC_CLK_TCK")
+# In session mode.
 PROXIES = ("relay", "gatekeeper")
+MODES = ("simple", "extended", "prepared")
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,10 @@ class Settings:
     rounds: int
     seconds: int
     only: tuple[str, ...]
+    quick: bool
 
     def wants(self, proxy: str) -> bool:
-        return proxy in self.only
+        return not self.only or proxy in self.only
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,22 @@ class Bench:
                 made[name] = kind(self.workspace, server_port, profile=self.settings.profile, **legs, **more)
         return made
 
+    def pool_server(self) -> tuple[Server, Account]:
+        """A server that asks everybody but its owner for a password, and a user who has one."""
+        hba = self.workspace.path / "pool_hba.conf"
+        hba.write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        server = self.server(settings={"hba_file": str(hba), "max_connections": "300"})
+        return server, Account.made_in(server)
+
+    def pools(self, server: Server, account: Account, *, client_tls=False, asks=True, among=tuple(POOLS)) -> dict:
+        """The pools in front of it, by name, not yet started."""
+        options = {"account": account, "asks": asks, "client_tls": self.tls if client_tls else None}
+        return {
+            name: POOLS[name](self.workspace, server.port, profile=self.settings.profile, **options)
+            for name in among
+            if self.settings.wants(name)
+        }
+
 
 @dataclass(frozen=True)
 class Load:
@@ -64,23 +84,39 @@ class Load:
     per_second: float
 
 
-def pgbench(port: int, *options, tls=False, user="postgres", password="") -> Load:
+def pgbench(port: int, *options, **login) -> Load:
     """Runs pgbench; any error of its clients ends the bench."""
-    command = [program("pgbench"), "-h", "localhost", "-p", port, "-U", user, *options, "postgres"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    environment |= {"PGSSLMODE": "require" if tls else "disable", "PGPASSWORD": password, "PGGSSENCMODE": "disable"}
-    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, check=False)
+    command, environment = pgbench_words(port, *options, **login)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{' '.join(command)}:\n{done.stderr[-2000:]}")
     counted = re.search(r"actually processed: (\d+)", done.stdout)
     rate = re.search(r"tps = ([\d.]+)", done.stdout)
     return Load(int(counted[1]), float(rate[1])) if counted and rate else Load(0, 0.0)
 
 
+def pgbench_words(port: int, *options, tls=False, user="postgres", password="") -> tuple[list[str], dict]:
+    """Its command line and its environment."""
+    command = [program("pgbench"), "-h", "localhost", "-p", port, "-U", user, *options, "postgres"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environment |= {"PGSSLMODE": "require" if tls else "disable", "PGPASSWORD": password, "PGGSSENCMODE": "disable"}
+    return [str(word) for word in command], environment
+
+
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of a process and all its threads, those that have ended too."""
+    # What clock_getcpuclockid(3) returns; /proc/PID/stat has the same in steps of 10 ms.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def transaction_cost(proxy, seconds: int, *options, **login) -> tuple[float, float]:
+    """The proxy's processor time for a transaction of pgbench, in µs and less what the logins cost, and the rate."""
+    before = processor_seconds(proxy.process.pid)
+    first = pgbench(proxy.port, *options, "-t", 1, **login)
+    between = processor_seconds(proxy.process.pid)
+    load = pgbench(proxy.port, *options, "-T", seconds, **login)
+    spent = processor_seconds(proxy.process.pid) - between - (between - before)
+    return spent / (load.transactions - first.transactions) * 1e6, load.per_second
 
 
 def resident_kib(pid: int) -> int:
@@ -89,6 +125,23 @@ def resident_kib(pid: int) -> int:
 
 def median(values) -> float:
     return statistics.median(values)
+
+
+def shown(values, form: str) -> str:
+    """The median of what was measured."""
+    return format(median(values), form) if values else "–"
+
+
+def ratio(ours, theirs) -> str:
+    """The median of each round's ratio, and the lowest and the highest."""
+    ratios = [one / other for one, other in zip(ours, theirs)]
+    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "–"
+
+
+def rotated(names, turn: int) -> list:
+    """The names in an order that is another one in each round."""
+    names = list(names)
+    return names[turn % len(names):] + names[: turn % len(names)]
 
 
 def table(head, rows) -> str:

@@ -1,6 +1,6 @@
 """Processor time per transaction, beside a bare relay and beside no proxy at all."""
 
-from .common import Bench, median, pgbench, processor_seconds, progress, table
+from .common import Bench, pgbench, progress, rotated, shown, table, transaction_cost
 
 TITLE = "Processor time per transaction"
 TARGET = 1.15
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> str:
     head = ["session mode", "relay µs", "Gatekeeper µs", "ratio", "spread", "direct tps", "relay tps", "Gatekeeper tps"]
     return (
         f"{table(head, rows)}\n\n"
-        "User and system time of the proxy's process (`/proc/PID/stat`) over pgbench's count of transactions (`-S`, "
+        "User and system time of the proxy's process (`clock_getcpuclockid`) over pgbench's count of transactions (`-S`, "
         "one SELECT each), less what the logins cost: that is measured by a run of one transaction for each client. "
         f"Direct, relay and Gatekeeper take turns of {seconds} s, {rounds} rounds in a rotating order; the numbers are "
         "medians, the ratio is the median of each round's, the spread its lowest and highest. TLS is on both legs. "
@@ -38,24 +38,15 @@ def _row(bench: Bench, server, proxies, tls: bool, mode: str, clients: int):
     rates = {name: [] for name in names}
     costs = {name: [] for name in proxies}
     for turn in range(bench.settings.rounds):
-        for name in names[turn % len(names):] + names[: turn % len(names)]:
+        for name in rotated(names, turn):
             if name == "direct":
-                load = pgbench(server.port, *options, "-T", bench.settings.seconds, tls=tls)
+                rate = pgbench(server.port, *options, "-T", bench.settings.seconds, tls=tls).per_second
             else:
-                proxy = proxies[name]
-                before = processor_seconds(proxy.process.pid)
-                first = pgbench(proxy.port, *options, "-t", 1, tls=tls)
-                between = processor_seconds(proxy.process.pid)
-                load = pgbench(proxy.port, *options, "-T", bench.settings.seconds, tls=tls)
-                spent = processor_seconds(proxy.process.pid) - between - (between - before)
-                costs[name].append(spent / (load.transactions - first.transactions) * 1e6)
-            rates[name].append(load.per_second)
+                cost, rate = transaction_cost(proxies[name], bench.settings.seconds, *options, tls=tls)
+                costs[name].append(cost)
+            rates[name].append(rate)
     label = f"{'TLS' if tls else 'plain'}, {mode}, {clients} client{'s' if clients > 1 else ''}"
     ratios = [ours / theirs for ours, theirs in zip(costs.get("gatekeeper", []), costs.get("relay", []))]
-
-    def shown(values, form):
-        return format(median(values), form) if values else "–"
-
     return [
         label, shown(costs.get("relay"), ".1f"), shown(costs.get("gatekeeper"), ".1f"), shown(ratios, ".2f"),
         f"{min(ratios):.2f}–{max(ratios):.2f}" if ratios else "–",

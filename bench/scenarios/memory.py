@@ -29,7 +29,7 @@ def measure(bench: Bench) -> str:
         cells = {}
         for name, proxy in bench.proxies(port, client_tls=client_tls, server_tls=server_tls).items():
             proxy.start()
-            cells[name] = _per_session(proxy, "tls" if client_tls else "plain")
+            cells[name] = per_session(proxy, "tls" if client_tls else "plain", SESSIONS)
             proxy.stop()
         server.kill()
         server.wait()
@@ -46,7 +46,8 @@ def measure(bench: Bench) -> str:
     )
 
 
-def _per_session(proxy, kind: str) -> list[str]:
+def per_session(proxy, kind: str, counts) -> list[str]:
+    """KiB for each idle session, with so many of them."""
     command = [sys.executable, str(TOOLS / "idle_clients.py"), str(proxy.port), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
 
@@ -55,16 +56,16 @@ def _per_session(proxy, kind: str) -> list[str]:
             clients.stdin.flush()
             if clients.stdout.readline().strip() != "idle":
                 raise SystemExit(f"{count} idle sessions could not be opened")
-            return _settled(proxy.process.pid)
+            return settled(proxy.process.pid)
 
         base = at(WARM)
-        cells = [f"{(at(count) - base) / (count - WARM):.1f}" for count in SESSIONS]
+        cells = [f"{(at(count) - base) / (count - WARM):.1f}" for count in counts]
         clients.stdin.close()
     return cells
 
 
-def _settled(pid: int) -> int:
-    """Its memory, once that has stopped changing."""
+def settled(pid: int) -> int:
+    """A process's resident memory in KiB, once that has stopped changing."""
     last = -1
     for _ in range(40):
         time.sleep(0.5)

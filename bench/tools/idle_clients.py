@@ -14,7 +14,7 @@ AT_ONCE = 32
 
 
 def startup() -> bytes:
-    body = struct.pack("!I", 3 << 16) + b"user\0bench\0database\0bench\0\0"
+    body = struct.pack("!I", 3 << 16) + b"user\0bench\0database\0postgres\0\0"
     return struct.pack("!I", len(body) + 4) + body
 
 

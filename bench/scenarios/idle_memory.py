@@ -1,0 +1,29 @@
+"""Resident memory per idle client in transaction mode."""
+
+from .common import Bench, progress, table
+from .memory import WARM, per_session
+
+TITLE = "Resident memory per idle client"
+CLIENTS = (5_000, 10_000)
+
+
+def measure(bench: Bench) -> str:
+    rows = []
+    server, account = bench.pool_server()
+    among = ("relay", "pgbouncer", "gatekeeper")
+    for label, tls in (("plain", False), ("TLS from clients", True)):
+        cells = {}
+        for name, pool in bench.pools(server, account, client_tls=tls, asks=False, among=among).items():
+            pool.start()
+            cells[name] = per_session(pool, "tls" if tls else "plain", CLIENTS)
+            pool.stop()
+        rows.append([label] + [cell for name in among for cell in cells.get(name, ["–"] * len(CLIENTS))])
+        progress(rows[-1])
+    server.stop()
+    head = ["KiB", *(f"{name}, {count:,}" for name in ("relay", "PgBouncer", "Gatekeeper") for count in CLIENTS)]
+    return (
+        f"{table(head, rows)}\n\n"
+        f"Growth of `VmRSS` from {WARM} clients to the number given, over the clients in between. Each has logged in "
+        "(nobody asks for a password) and run one statement, and is idle. Sockets are the kernel's memory and not in "
+        "these numbers. Targets at 5,000: 2 KiB plain, 10 KiB with TLS; and that 10,000 hold.\n"
+    )
