@@ -11,7 +11,8 @@
 //! [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
-//! that spawns), [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections), [`probe`] (the only
+//! that spawns), [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections), [`pool`] (backends that
+//! outlive their sessions), [`probe`] (the only
 //! writer of the topology), [`frontend`] (client connections).
 //!
 //! **Assembly**: [`config`], [`admin`], [`sandbox`] (a throwaway cluster for the demo and the tests), [`app`], [`cli`].
@@ -51,6 +52,7 @@ pub mod frontend;
 pub mod handshake;
 pub mod live;
 pub mod names;
+pub mod pool;
 pub mod probe;
 pub mod route;
 pub mod sandbox;

@@ -51,7 +51,8 @@ const LAYERS: &[Layer] = &[
     Layer("credentials", Effects, &["tls"]),
     // An endpoint's settings carry the `topology::Endpoint` that they describe.
     Layer("backend", Effects, &["handshake", "tls", "credentials", "telemetry", "topology"]),
-    Layer("pool", Effects, &["backend"]),
+    // A backend's memory lies beside it while nobody has it; waits and closed backends are counted.
+    Layer("pool", Effects, &["backend", "session", "telemetry"]),
     Layer("probe", Effects, &["backend", "topology"]),
     // Until there are pools, a session's backend comes straight from the connector; what sessions notice about endpoints is
     // evidence for the probe.

@@ -21,10 +21,12 @@ use crate::{
     files::Files,
     frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, World},
     live::{Live, Publisher, live},
-    names::ListenerName,
+    names::{EndpointName, ListenerName},
+    pool::Pools,
     probe::Probe,
     tasks::{Tasks, Workers},
     telemetry::{LogError, Metrics},
+    topology::Change,
 };
 
 /// Why the program cannot start.
@@ -109,7 +111,8 @@ impl Program {
             .map(|settings| workshop.endpoint(settings))
             .collect::<Result<_, _>>()
             .map_err(StartError::Build)?;
-        let told = audit.clone();
+        let pools = Pools::new(&workers, &metrics);
+        let (told, of_endpoints) = (audit.clone(), Arc::clone(&pools));
         let probe = Probe::start(
             &handles,
             config.probe.clone(),
@@ -117,6 +120,9 @@ impl Program {
             &tasks,
             move |change, snapshot| {
                 report::topology_changed(change, snapshot, &told);
+                if let Some(endpoint) = turned(change) {
+                    of_endpoints.withdraw(endpoint);
+                }
             },
         );
         let (endpoints, ways) = live(Endpoints::new(handles));
@@ -126,6 +132,7 @@ impl Program {
             sessions: Arc::new(Sessions::default()),
             topology: probe.snapshot(),
             endpoints: ways,
+            pools,
             audit: audit.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
@@ -251,6 +258,16 @@ impl Running {
             }
         });
         Self { bind, context, _accepting: accepting }
+    }
+}
+
+/// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
+/// round, or another server answers at its address.
+fn turned(change: &Change) -> Option<&EndpointName> {
+    match change {
+        Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
+        Change::Node { endpoint, .. } => Some(endpoint),
+        _ => None,
     }
 }
 

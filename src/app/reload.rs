@@ -153,7 +153,13 @@ impl Program {
         if config.probe != self.config.probe {
             report.changed.push("the probe's settings changed".to_owned());
         }
+        let before = self.world.endpoints.load();
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
+        for handle in before.iter() {
+            if !built.handles.iter().any(|now| now.same(handle)) {
+                self.world.pools.withdraw(handle.name());
+            }
+        }
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
         for name in self.names_gone(&config) {
             self.metrics.listener(name).removed();

@@ -84,6 +84,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
         sessions.order_all(Order::Stop);
         timeout(LAST_WORDS, sessions.emptied()).await.ok();
     }
+    program.world.pools.shutdown();
     program.workers.shutdown().await;
     program.tasks.shutdown().await;
     program.world.audit.close().await;

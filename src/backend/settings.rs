@@ -19,8 +19,22 @@ pub struct EndpointSettings {
     pub connect_timeout: Duration,
     /// Logins under way at one time. Default 32.
     pub connect_concurrency: usize,
+    /// Backends that all pools may hold together, with those of `reserve`; `None` leaves it to the server. Default none.
+    pub max_backends: Option<usize>,
+    /// How many of them are left to probes and cancel requests. Default 3.
+    pub reserve: usize,
     /// The user and database the probe logs in with; without them a probe stops after TLS.
     pub probe_login: Option<ProbeLogin>,
+}
+
+// === impl EndpointSettings ===
+
+impl EndpointSettings {
+    /// Backends that all pools may hold together; `None` leaves it to the server.
+    #[must_use]
+    pub fn pooled_backends(&self) -> Option<usize> {
+        self.max_backends.map(|all| all.saturating_sub(self.reserve).max(1))
+    }
 }
 
 /// Whom the probe logs in as.

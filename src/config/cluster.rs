@@ -20,6 +20,8 @@ use crate::{
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Logins under way at one time.
 const CONNECT_CONCURRENCY: usize = 32;
+/// Backends that pools leave to probes and cancel requests.
+const RESERVE: usize = 3;
 /// The database of the probe.
 const PROBE_DATABASE: &str = "postgres";
 
@@ -161,6 +163,7 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     let login = login::read(context, item, &section.title, &section.origin, insecure_token.value);
     let connect_timeout = section.positive_duration("connect_timeout", CONNECT_TIMEOUT);
     let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
+    let (max_backends, reserve) = read_budget(section);
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
         transport::check(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
@@ -194,10 +197,30 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
             insecure_plaintext: insecure_plaintext.value,
             connect_timeout,
             connect_concurrency,
+            max_backends,
+            reserve,
             probe_login,
         },
         origin: section.origin.clone(),
     });
+}
+
+/// How many backends there may be, and how many of them pools leave to others.
+fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
+    let max_backends = endpoint.number("max_backends", 0..=1_000_000_000);
+    if max_backends.is_none() && !endpoint.has("max_backends") {
+        endpoint.record("max_backends", "0", &Origin::Default);
+    }
+    let max_backends = max_backends.and_then(|spot| usize::try_from(spot.value).ok()).filter(|max| *max > 0);
+    let reserve = endpoint.count("reserve", 0, RESERVE);
+    if let Some(max) = max_backends
+        && reserve >= max
+    {
+        let what = format!("nothing is left of {max} backends when {reserve} are kept back");
+        let remedy = format!("write less than {max}, or a larger {}", endpoint.spoken("max_backends"));
+        endpoint.problem("reserve", what, remedy);
+    }
+    (max_backends, reserve)
 }
 
 /// Whom the probe logs in as: as said, else the user of a password login, else the first user of a token login.

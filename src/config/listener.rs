@@ -1,13 +1,13 @@
 //! Listeners: where they listen, where they lead, and who may come in.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     auth, clients,
     cluster::{Clusters, titled},
+    pool,
     problem::{Origin, nearest},
     reader::{Section, Spot},
-    tree::Item,
 };
 use crate::{
     backend::EndpointSettings,
@@ -66,7 +66,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         let (auth, guests) =
             auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         let limits = read_limits(&section);
-        read_pool(&section);
+        let pool = pool::read(&section, auth.as_ref(), limits.max_clients);
         if let Some(bind) = &bind
             && !bind.value.is_local()
             && tls.is_none()
@@ -88,6 +88,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
                 auth,
                 guests,
                 limits,
+                pool: Arc::new(pool),
             };
             all.push(Spot { value: settings, origin: section.origin.clone() });
         }
@@ -239,18 +240,5 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         ),
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
         hold: section.duration("hold", default.hold).value,
-    }
-}
-
-/// Pools come later; `session` is what every listener does now.
-fn read_pool(section: &Section<'_>) {
-    let pool = section.table_or_empty("pool", "listener.pool");
-    match pool.raw("mode").and_then(Item::as_text) {
-        Some("transaction") => {
-            pool.problem("mode", "\"transaction\" comes in a later version", "write \"session\"");
-        }
-        _ => {
-            pool.word_or("mode", &[("session", ())], ());
-        }
     }
 }

@@ -17,6 +17,7 @@ mod listener;
 mod login;
 mod observe;
 mod overlay;
+mod pool;
 mod problem;
 mod reader;
 mod secret;

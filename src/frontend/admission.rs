@@ -145,6 +145,7 @@ mod tests {
     use crate::{
         frontend::{Auth, Bind, GuestList},
         names::ListenerName,
+        pool::{PoolMode, PoolSettings},
         route::RoutePolicy,
         session::Cause,
     };
@@ -192,6 +193,7 @@ mod tests {
             auth: Auth::Trust,
             guests,
             limits,
+            pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
         }
     }
 

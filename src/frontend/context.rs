@@ -10,6 +10,7 @@ use crate::{
     backend::EndpointHandle,
     live::Live,
     names::EndpointName,
+    pool::Pools,
     probe::EvidenceSink,
     tasks,
     telemetry::{ListenerMetrics, Metrics, PathCounts, PathMetrics},
@@ -25,6 +26,8 @@ pub struct World {
     pub topology: Live<Snapshot>,
     /// The ways to the endpoints.
     pub endpoints: Live<Endpoints>,
+    /// The backends that sessions share.
+    pub pools: Arc<Pools>,
     /// The audit log.
     pub audit: Audit,
     /// Where sessions tell what they notice about endpoints.

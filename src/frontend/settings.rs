@@ -1,10 +1,11 @@
 //! What an operator may say about a listener.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{GuestList, IdentityMap};
 use crate::{
     names::ListenerName,
+    pool::PoolSettings,
     route::RoutePolicy,
     tls::{CertificateName, ListenerTls},
 };
@@ -26,6 +27,8 @@ pub struct ListenerSettings {
     pub guests: GuestList,
     /// What it puts up with.
     pub limits: ListenerLimits,
+    /// Its pools of backends. Clients that log in by their own dialog have no part in them.
+    pub pool: Arc<PoolSettings>,
 }
 
 /// Where a listener listens.

@@ -37,6 +37,8 @@ pub enum Buckets {
     Overhead,
     /// Reaching a server: 0.1 ms to 10 s.
     Connect,
+    /// Waiting for a backend: 0.1 ms to 30 s.
+    Wait,
 }
 
 /// A label. Its values are configured names or come from [`super::labels`].
@@ -150,6 +152,24 @@ impl Buckets {
                 5 * S,
                 10 * S,
             ],
+            Self::Wait => &[
+                100 * US,
+                500 * US,
+                MS,
+                2_500 * US,
+                5 * MS,
+                10 * MS,
+                25 * MS,
+                50 * MS,
+                100 * MS,
+                250 * MS,
+                500 * MS,
+                S,
+                2_500 * MS,
+                5 * S,
+                10 * S,
+                30 * S,
+            ],
         }
     }
 }
@@ -190,6 +210,23 @@ catalog! {
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
         "Octets of the PostgreSQL protocol relayed, before encryption.";
 
+    // A listener's pools of backends of an endpoint.
+    POOL_BACKENDS = GAUGE, "gatekeeper_pool_backends", [Listener, Endpoint, BackendRole, State],
+        "Backends in the pools of a listener, by what they are doing.";
+    POOL_BACKENDS_LIMIT = GAUGE, "gatekeeper_pool_backends_limit", [Listener, Endpoint, BackendRole],
+        "Backends that the pools of a listener may hold together: their sizes added up.";
+    POOL_WAITING = GAUGE, "gatekeeper_pool_waiting_clients", [Listener, Endpoint, BackendRole],
+        "Clients waiting for a backend now.";
+    POOL_WAIT_DURATION = Kind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
+        [Listener, Endpoint, BackendRole],
+        "Time clients waited for a backend; nothing when there was an idle one.";
+    POOL_WAIT_TIMEOUTS = COUNTER, "gatekeeper_pool_wait_timeouts_total", [Listener, Endpoint, BackendRole],
+        "Clients that waited for a backend in vain.";
+    POOL_CLOSED = COUNTER, "gatekeeper_pool_backends_closed_total", [Listener, Endpoint, BackendRole, Reason],
+        "Pooled backends that were closed, by reason.";
+    PINS = COUNTER, "gatekeeper_pins_total", [Listener, Endpoint, BackendRole, Reason],
+        "Backends pinned to their session, by what the session left on them.";
+
     // A listener's clients.
     CLIENTS = GAUGE, "gatekeeper_clients", [Listener, State],
         "Clients connected now, by what they are doing.";
@@ -222,6 +259,8 @@ catalog! {
         "Time spent in each phase of opening a backend.";
     BACKENDS = GAUGE, "gatekeeper_backends", [Endpoint, BackendRole],
         "Backends open now.";
+    BACKENDS_LIMIT = GAUGE, "gatekeeper_backends_limit", [Endpoint, BackendRole],
+        "Backends that all pools of an endpoint may hold together; NaN without a limit.";
     CANCELS = COUNTER, "gatekeeper_cancels_total", [Endpoint, BackendRole, Outcome],
         "Cancel requests sent to an endpoint, by whether they could be delivered.";
     TOKEN_MINTS = COUNTER, "gatekeeper_token_mints_total", [Endpoint, BackendRole, Outcome],

@@ -88,6 +88,70 @@ words! {
 }
 
 words! {
+    /// What a backend of a pool is doing.
+    BackendState {
+        /// It is being dialed and logged in.
+        Dialing = "dialing",
+        /// It waits for a session.
+        Idle = "idle",
+        /// A session has it.
+        Leased = "leased",
+        /// What its last session left is being taken away.
+        Resetting = "resetting",
+        /// A cancel request is on its way to it, or may still have an effect.
+        Settling = "settling",
+    }
+}
+
+words! {
+    /// Why a backend of a pool was closed.
+    CloseReason {
+        /// It was old enough.
+        Lifetime = "lifetime",
+        /// Nobody used it for long enough.
+        IdleTimeout = "idle_timeout",
+        /// The connection broke, or the server said something out of turn.
+        Broken = "broken",
+        /// Its session left it in a state that cannot be trusted.
+        Discarded = "discarded",
+        /// It could not be reset.
+        NotClean = "not_clean",
+        /// Another pool needed its place in the endpoint's budget.
+        Shared = "shared",
+        /// The pool became smaller.
+        Resized = "resized",
+        /// Its pool was reconnected, drained or withdrawn.
+        Withdrawn = "withdrawn",
+    }
+}
+
+words! {
+    /// What a session left on its backend that keeps it from being given back.
+    PinReason {
+        /// Temporary tables, views or sequences.
+        Temporary = "temporary",
+        /// It listens to channels.
+        Listen = "listen",
+        /// Cursors WITH HOLD.
+        Cursor = "cursor",
+        /// Session advisory locks.
+        AdvisoryLock = "advisory_lock",
+        /// Statements prepared by SQL.
+        Prepared = "prepared",
+        /// Settings that cannot be set again elsewhere.
+        Settings = "settings",
+        /// A loaded library.
+        Library = "library",
+        /// `currval` or `lastval` of what `nextval` left.
+        Sequence = "sequence",
+        /// A function that leaves state, or is listed under `pin_on_functions`.
+        Function = "function",
+        /// Any other.
+        Other = "other",
+    }
+}
+
+words! {
     /// Why a client was turned away before its session began, other than by authentication.
     RefusalReason {
         /// The listener holds as many clients as it may.

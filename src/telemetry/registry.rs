@@ -166,6 +166,15 @@ impl Level {
         self.0.increment(count as f64);
     }
 
+    /// It was shown as the first, and is the second now.
+    pub(super) fn shift(&self, (before, now): (usize, usize)) {
+        match now.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => self.raise(more as u64),
+            None => self.lower((before - now) as u64),
+        }
+    }
+
     /// `count` less.
     #[expect(clippy::cast_precision_loss, reason = "nothing counted here comes near 2^53")]
     pub fn lower(&self, count: u64) {

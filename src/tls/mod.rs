@@ -23,7 +23,7 @@ pub use client_name::CertificateName;
 pub use error::{TlsError, TlsFileError};
 pub use server::ServerTls;
 pub use settings::{ClientCertificates, EndpointTls, IdentityFiles, ListenerTls, Negotiation, TlsMode};
-pub use stream::{ServerSide, Stream, TlsFacts};
+pub use stream::{Quiet, ServerSide, Stream, TlsFacts};
 
 /// PostgreSQL's name in ALPN.
 ///

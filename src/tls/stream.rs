@@ -7,10 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::net::RecvFlags;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -39,6 +40,17 @@ pub struct ServerSide {
     pub(super) tls: tokio_rustls::server::TlsStream<TcpStream>,
     /// The hash of the certificate we showed, when it has one.
     pub(super) end_point: Option<Vec<u8>>,
+}
+
+/// What came on a connection that nobody reads, as far as the runtime has noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiet {
+    /// Nothing.
+    Yes,
+    /// Octets.
+    Spoke,
+    /// The end, or an error.
+    Ended,
 }
 
 /// What was agreed upon in a handshake, for logs and the admin API.
@@ -113,6 +125,45 @@ impl Stream {
             Self::Client(tls) => Some(tls.get_ref().0),
             Self::Server(side) => Some(side.tls.get_ref().0),
         }
+    }
+
+    /// What came since everything was read. Costs no system call while nothing came: the runtime that the socket is registered
+    /// with remembers what it was told. What is decrypted already but not read is not seen.
+    #[must_use]
+    pub fn quiet(&self) -> Quiet {
+        let fd = self.as_fd();
+        let look = || Ok(rustix::net::recv(fd, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1);
+        let looked = match self {
+            Self::Unix(unix) => unix.try_io(Interest::READABLE, look),
+            Self::Tcp(tcp) => tcp.try_io(Interest::READABLE, look),
+            Self::Client(tls) => tls.get_ref().0.try_io(Interest::READABLE, look),
+            Self::Server(side) => side.tls.get_ref().0.try_io(Interest::READABLE, look),
+        };
+        match looked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Quiet::Yes,
+            Ok(1..) => Quiet::Spoke,
+            Ok(0) | Err(_) => Quiet::Ended,
+        }
+    }
+
+    /// Registers the socket with the runtime that this is called on, instead of the one it was registered with. TLS stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// The system's, out of descriptors for instance; then the socket is registered where it was.
+    pub fn register_here(&mut self) -> io::Result<()> {
+        let tcp = match self {
+            Self::Unix(unix) => {
+                *unix = UnixStream::from_std(unix.as_fd().try_clone_to_owned()?.into())?;
+                return Ok(());
+            }
+            Self::Tcp(tcp) => tcp,
+            Self::Client(tls) => tls.get_mut().0,
+            Self::Server(side) => side.tls.get_mut().0,
+        };
+        // A second descriptor of the same socket: a registration cannot be given up without giving up the first one.
+        *tcp = TcpStream::from_std(tcp.as_fd().try_clone_to_owned()?.into())?;
+        Ok(())
     }
 
     fn state(&self) -> Option<&CommonState> {

@@ -31,7 +31,7 @@ pub enum FirstPacket {
 /// The StartupMessage: a version and parameters, in the order they came, none left out.
 ///
 /// Values are octets: the encoding of a user's or a database's name is the server's business.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StartupMessage {
     version: ProtocolVersion,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,

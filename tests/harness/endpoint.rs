@@ -35,6 +35,8 @@ pub fn settings(name: &str, role: DeclaredRole, address: SocketAddr, ca_file: &P
         insecure_plaintext: false,
         connect_timeout: Duration::from_secs(10),
         connect_concurrency: 32,
+        max_backends: None,
+        reserve: 0,
         probe_login: None,
     }
 }

@@ -24,9 +24,10 @@ use crate::{
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
+    pool::{PoolMode, PoolSettings, Pools},
     probe::{Probe, ProbeSettings},
     route::{Reason, RoutePolicy, WhenNoReader},
-    tasks::Tasks,
+    tasks::{Tasks, Workers},
     telemetry::Metrics,
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
@@ -95,6 +96,7 @@ impl Desk {
             sessions: Arc::new(Sessions::default()),
             topology,
             endpoints: Live::fixed(ways),
+            pools: Pools::new(&Workers::start(1).unwrap(), &metrics),
             audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
@@ -247,6 +249,8 @@ fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
         insecure_plaintext: false,
         connect_timeout: Duration::from_secs(10),
         connect_concurrency: 1,
+        max_backends: None,
+        reserve: 0,
         probe_login: None,
     };
     EndpointHandle::new(settings, metrics.endpoint(endpoint)).unwrap().0
@@ -261,6 +265,7 @@ fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
         auth: Auth::Trust,
         guests: GuestList::default(),
         limits: ListenerLimits::default(),
+        pool: Arc::new(PoolSettings::new(PoolMode::Session, 100)),
     }
 }
 

@@ -158,6 +158,8 @@ pub(super) fn settings(address: &str) -> EndpointSettings {
         insecure_plaintext: false,
         connect_timeout: Duration::from_secs(20),
         connect_concurrency: 32,
+        max_backends: None,
+        reserve: 0,
         probe_login: None,
     }
 }

@@ -87,8 +87,23 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                     "route = \"primary\"\npool = { mode = \"transaction\", size = 20 }",
                 )],
                 &[
-                    "g.toml:13:17: listener.app.pool.mode: \"transaction\" comes in a later version; write \"session\"",
-                    "g.toml:13:32: listener.app.pool.size: unknown key; known here: mode",
+                    "g.toml:13:17: listener.app.pool.mode: a client that logs in by its own dialog with the server keeps that backend for life; give the endpoint a token command or a password and the listener auth = { method = \"scram\", … }, or write \"session\"",
+                ],
+            ),
+            (
+                &[("route = \"primary\"", "route = \"primary\"\npool = { size = 2, min_idle = 3 }")],
+                &[
+                    "g.toml:13:31: listener.app.pool.min_idle: a pool of 2 backends cannot keep 3 idle; write 2 at most, or a larger `pool.size`",
+                ],
+            ),
+            (
+                &[(
+                    "route = \"primary\"",
+                    "route = \"primary\"\npool = { pin_on_functions = [\"f\", \"s.g()\"], size = 0 }",
+                )],
+                &[
+                    "g.toml:13:35: listener.app.pool.pin_on_functions: cannot be \"s.g()\"; write the function's name alone, without a schema, parentheses or quotes",
+                    "g.toml:13:52: listener.app.pool.size: cannot be 0; write a whole number from 1 to 1000000000",
                 ],
             ),
             (

@@ -23,6 +23,7 @@ pub struct EndpointMetrics {
     connect_failures: Each<ConnectPhase, Counter>,
     connect_duration: Each<ConnectPhase, Histogram>,
     backends: Level,
+    backends_limit: Gauge,
     cancels: Each<Outcome, Counter>,
     mints: Each<Outcome, Counter>,
     mint_duration: Histogram,
@@ -59,6 +60,7 @@ impl EndpointMetrics {
             connect_failures: scope.each(Label::Phase, |scope| scope.counter(&catalog::CONNECT_FAILURES)),
             connect_duration: scope.each(Label::Phase, |scope| scope.histogram(&catalog::CONNECT_DURATION)),
             backends: scope.level(&catalog::BACKENDS),
+            backends_limit: scope.unknown(&catalog::BACKENDS_LIMIT),
             cancels: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CANCELS)),
             mints: scope.each(Label::Outcome, |scope| scope.counter(&catalog::TOKEN_MINTS)),
             mint_duration: scope.histogram(&catalog::TOKEN_MINT_DURATION),
@@ -93,6 +95,12 @@ impl EndpointMetrics {
         self.connects.of(Outcome::Ok).increment();
         self.backends.increment();
         BackendPresence { metrics: Arc::clone(self) }
+    }
+
+    /// All pools together may hold so many backends; `None` leaves it to the server.
+    #[expect(clippy::cast_precision_loss, reason = "nobody opens 2^53 backends")]
+    pub fn backends_limit(&self, limit: Option<usize>) {
+        self.backends_limit.set(limit.map_or(f64::NAN, |limit| limit as f64));
     }
 
     /// A cancel request was delivered, or could not be.
@@ -165,6 +173,7 @@ impl EndpointMetrics {
                 self.certificate_ends(*certificate, None);
             }
             self.probe_success.set(f64::NAN);
+            self.backends_limit(None);
             self.replication(None, None, None);
         }
     }

@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::LabelSet;
 use super::{Each, Scope};
 use crate::telemetry::{
     catalog::{self, Buckets, Label},
-    labels::{Direction, Outcome, SqlstateClass, Word},
-    registry::Counter,
+    labels::{BackendState, CloseReason, Direction, Outcome, PinReason, SqlstateClass, Word},
+    registry::{Counter, Level},
     shards::{Shards, Tally},
     timings::{Timings, Total},
 };
@@ -22,6 +22,13 @@ pub struct PathMetrics {
     overhead: LabelSet,
     transactions: Counter,
     traffic: Each<Direction, Counter>,
+    pins: Each<PinReason, Counter>,
+    wait: LabelSet,
+    wait_timeouts: Counter,
+    backends: Each<BackendState, Level>,
+    closed: Each<CloseReason, Counter>,
+    waiting: Level,
+    limit: Level,
 }
 
 /// What the sessions of one worker did on a path: its durations ever, and all else since it was last collected.
@@ -36,6 +43,8 @@ pub struct PathCounts {
     duration: Timings<DURATION>,
     overhead: Timings<OVERHEAD>,
     errors: [Tally; SqlstateClass::ALL.len()],
+    wait: Timings<WAIT>,
+    pins: [Tally; PinReason::ALL.len()],
 }
 
 /// Buckets of [`catalog::STATEMENT_DURATION`].
@@ -43,6 +52,9 @@ const DURATION: usize = Buckets::Statements.bounds().len() + 1;
 
 /// Buckets of [`catalog::PROXY_OVERHEAD`].
 const OVERHEAD: usize = Buckets::Overhead.bounds().len() + 1;
+
+/// Buckets of [`catalog::POOL_WAIT_DURATION`].
+const WAIT: usize = Buckets::Wait.bounds().len() + 1;
 
 // === impl PathMetrics ===
 
@@ -56,7 +68,39 @@ impl PathMetrics {
             overhead: scope.label_set(&catalog::PROXY_OVERHEAD),
             transactions: scope.counter(&catalog::TRANSACTIONS),
             traffic: scope.each(Label::Direction, |scope| scope.counter(&catalog::TRAFFIC)),
+            pins: scope.each(Label::Reason, |scope| scope.counter(&catalog::PINS)),
+            wait: scope.label_set(&catalog::POOL_WAIT_DURATION),
+            wait_timeouts: scope.counter(&catalog::POOL_WAIT_TIMEOUTS),
+            backends: scope.each(Label::State, |scope| scope.level(&catalog::POOL_BACKENDS)),
+            closed: scope.each(Label::Reason, |scope| scope.counter(&catalog::POOL_CLOSED)),
+            waiting: scope.level(&catalog::POOL_WAITING),
+            limit: scope.level(&catalog::POOL_BACKENDS_LIMIT),
         }
+    }
+
+    /// A session waited for a backend in vain.
+    pub fn pool_wait_timed_out(&self) {
+        self.wait_timeouts.increment();
+    }
+
+    /// A backend of a pool was closed.
+    pub fn backend_closed(&self, reason: CloseReason) {
+        self.closed.of(reason).increment();
+    }
+
+    /// A pool looks different: how many backends are in each state, how many clients wait, how many backends there may be;
+    /// each as it was shown last, and as it is now.
+    pub fn pool_levels(
+        &self,
+        backends: impl Fn(BackendState) -> (usize, usize),
+        waiting: (usize, usize),
+        limit: (usize, usize),
+    ) {
+        for state in BackendState::ALL {
+            self.backends.of(*state).shift(backends(*state));
+        }
+        self.waiting.shift(waiting);
+        self.limit.shift(limit);
     }
 
     /// Where worker `worker` counts. Takes a short lock: a session asks once.
@@ -72,12 +116,18 @@ impl PathMetrics {
             self.errors.add(&shard.errors);
             self.traffic.add(&shard.traffic);
             self.transactions.add(shard.transactions.take());
+            self.pins.add(&shard.pins);
         }
     }
 
     /// The series of [`catalog::STATEMENT_DURATION`].
     pub(super) fn duration(&self) -> (&LabelSet, [Total; DURATION]) {
         (&self.duration, Timings::sum(self.shards.all().iter().map(|shard| &shard.duration)))
+    }
+
+    /// The series of [`catalog::POOL_WAIT_DURATION`].
+    pub(super) fn wait(&self) -> (&LabelSet, [Total; WAIT]) {
+        (&self.wait, Timings::sum(self.shards.all().iter().map(|shard| &shard.wait)))
     }
 
     /// The series of [`catalog::PROXY_OVERHEAD`].
@@ -105,6 +155,16 @@ impl PathCounts {
         self.overhead.record(spent);
     }
 
+    /// A session got a backend after it waited so long for it.
+    pub fn pool_wait(&self, waited: Duration) {
+        self.wait.record(waited);
+    }
+
+    /// A session left something on its backend that keeps it from being given back.
+    pub fn pinned(&self, reason: PinReason) {
+        self.pins[reason.index()].increment();
+    }
+
     /// A transaction ended.
     pub fn transaction(&self) {
         self.transactions.increment();
@@ -125,6 +185,8 @@ impl Default for PathCounts {
             duration: Timings::new(Buckets::Statements),
             overhead: Timings::new(Buckets::Overhead),
             errors: Default::default(),
+            wait: Timings::new(Buckets::Wait),
+            pins: Default::default(),
         }
     }
 }

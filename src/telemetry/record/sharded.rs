@@ -54,6 +54,7 @@ impl Sharded {
         let paths = self.paths();
         distribution::show(page, &catalog::STATEMENT_DURATION, paths.iter().map(|path| path.duration()));
         distribution::show(page, &catalog::PROXY_OVERHEAD, paths.iter().map(|path| path.overhead()));
+        distribution::show(page, &catalog::POOL_WAIT_DURATION, paths.iter().map(|path| path.wait()));
     }
 
     /// A copy of the list, so that nobody waits for its reader.

@@ -1,0 +1,121 @@
+//! What is done to a backend between two sessions, in the background.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    Pool,
+    exchange::{Exchange, Surprise},
+    member::Member,
+    slots::{Occupancy, Place},
+};
+use crate::{
+    blame::Chain,
+    telemetry::labels::CloseReason,
+    wire::{TransactionStatus, frontend},
+};
+
+/// What is done to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chore {
+    /// Ask something, so that a cancel request whose socket has closed can have no effect on what comes later.
+    Settle,
+    /// Take away whatever its session left: `ROLLBACK`, `DISCARD ALL`.
+    Reset,
+}
+
+/// How long it may take: after that it is cheaper to dial anew.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The place of a backend that is being worked on: given up if the work is dropped half-way.
+pub(super) struct Workplace {
+    pub(super) pool: Arc<Pool>,
+    pub(super) place: Option<Place>,
+    pub(super) reason: CloseReason,
+}
+
+impl Pool {
+    /// Does it on the worker where the backend's socket is registered; then the backend serves again, or is closed.
+    pub(super) fn start_chore(
+        self: &Arc<Self>,
+        place: Place,
+        mut member: Member,
+        chore: Chore,
+        unread: Vec<u8>,
+    ) {
+        let worker = member.worker;
+        let mut workplace =
+            Workplace { pool: Arc::clone(self), place: Some(place), reason: CloseReason::NotClean };
+        self.spawn(worker, "pool chore", async move {
+            match timeout(LIMIT, perform(&mut member, chore, unread)).await.unwrap_or(Err(Surprise::Late)) {
+                Ok(()) => workplace.done(member),
+                Err(surprise) => {
+                    let pool = &workplace.pool;
+                    if matches!(surprise, Surprise::Changed) {
+                        pool.forget_welcome();
+                    }
+                    let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
+                    tracing::debug!(%endpoint, pid, ?chore, error = %Chain(&surprise), "a backend is closed");
+                }
+            }
+        });
+    }
+
+    /// The backend's chore, in the words that the pool's status shows.
+    pub(super) fn occupancy(chore: Chore) -> Occupancy {
+        match chore {
+            Chore::Settle => Occupancy::Settling,
+            Chore::Reset => Occupancy::Resetting,
+        }
+    }
+}
+
+/// Cancel safety: dropped half-way, the backend is of no more use.
+async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(), Surprise> {
+    let mut say = Vec::with_capacity(64);
+    let parameters = Arc::clone(&member.login.parameters);
+    let mut exchange = Exchange::new(&mut member.stream, unread, &parameters);
+    // Asked first of all, so that no transaction is rolled back that is not there: servers log that as a warning.
+    frontend::write_sync(&mut say);
+    let mut status = exchange.ask(&say).await?;
+    if chore == Chore::Reset {
+        if status != TransactionStatus::Idle {
+            say.clear();
+            frontend::write_query(&mut say, "ROLLBACK");
+            status = exchange.ask(&say).await?;
+        }
+        if status == TransactionStatus::Idle {
+            say.clear();
+            frontend::write_query(&mut say, "DISCARD ALL");
+            status = exchange.ask(&say).await?;
+        }
+    }
+    exchange.end()?;
+    if status != TransactionStatus::Idle {
+        return Err(Surprise::Unexpected);
+    }
+    member.running.settled();
+    if chore == Chore::Reset {
+        member.memory.forget(parameters);
+    }
+    Ok(())
+}
+
+// === impl Workplace ===
+
+impl Workplace {
+    fn done(&mut self, member: Member) {
+        if let Some(place) = self.place.take() {
+            self.pool.put_back(place, member);
+        }
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.pool.lost(place, self.reason);
+        }
+    }
+}

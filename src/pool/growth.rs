@@ -1,0 +1,168 @@
+//! Dials backends: as many at one time as there are waiters, within the pool's size and the endpoint's budget.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{
+    LeaseError, Pool, Running, Welcome,
+    budget::{Hunger, Permit},
+    chore::{Chore, Workplace},
+    member::{Member, Tenant},
+    slots::Place,
+    state::{Afterwards, Need},
+    trouble::Trouble,
+};
+use crate::{
+    backend::{Backend, ConnectError},
+    blame::Chain,
+    session::Memory,
+    telemetry::labels::CloseReason,
+};
+
+impl Pool {
+    /// Dials what is needed, from `worker`.
+    pub(super) fn grow(self: &Arc<Self>, worker: usize) {
+        let at_once = self.endpoint.settings().connect_concurrency.max(1);
+        loop {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let Some(need) = state.needs(now, at_once) else {
+                drop(state);
+                self.set_hunger(Hunger::None);
+                return;
+            };
+            let place = state.slots.reserve(now);
+            drop(state);
+            let permit = self.budget.take().or_else(|| match need {
+                Need::Waiters => self.pools.upgrade()?.steal(self),
+                Need::Idle => None,
+            });
+            let Some(permit) = permit else {
+                let mut state = self.lock();
+                state.slots.vacate(place, now);
+                let nothing = state.slots.used() == 0;
+                drop(state);
+                if need == Need::Waiters {
+                    self.set_hunger(if nothing { Hunger::Starving } else { Hunger::Hungry });
+                }
+                return;
+            };
+            self.dial(worker, place, permit);
+        }
+    }
+
+    /// Whether it lacks what the budget does not have.
+    pub(super) fn is_hungry(&self) -> bool {
+        *self.hunger.lock().unwrap_or_else(PoisonError::into_inner) != Hunger::None
+    }
+
+    /// Its own hunger, for all pools of the endpoint to see.
+    pub(super) fn set_hunger(&self, hunger: Hunger) {
+        let mut own = self.hunger.lock().unwrap_or_else(PoisonError::into_inner);
+        if *own != hunger {
+            self.budget.hunger(*own, hunger);
+            *own = hunger;
+        }
+    }
+
+    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit) {
+        let pool = Arc::clone(self);
+        let begun = Instant::now();
+        let mut workplace =
+            Workplace { pool: Arc::clone(self), place: Some(place), reason: CloseReason::Broken };
+        self.spawn(worker, "pool dial", async move {
+            let dialed = pool.endpoint.connect(pool.target.request()).await;
+            let Some(place) = workplace.place.take() else { return };
+            match dialed {
+                Ok(backend) => pool.arrived(place, permit, backend, worker),
+                Err(error) => {
+                    drop(permit);
+                    pool.failed(place, error, begun, worker);
+                }
+            }
+        });
+    }
+
+    /// A backend has logged in on `worker`.
+    fn arrived(self: &Arc<Self>, place: Place, permit: Permit, mut backend: Backend, worker: usize) {
+        let Some(pools) = self.pools.upgrade() else { return };
+        let running = Arc::new(Running::new(pools.next_id(), self, place.index, &backend));
+        let presence = backend.presence.take();
+        let now = Instant::now();
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        state.trouble = None;
+        let login = match &state.welcome {
+            Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
+            _ => Arc::new(Welcome::new(&backend.logged_in)),
+        };
+        state.welcome = Some(Arc::clone(&login));
+        let lifetime = state.settings.max_lifetime;
+        let tenant = Tenant {
+            running: Arc::clone(&running),
+            permit,
+            presence,
+            // Up to a tenth earlier.
+            expires: (!lifetime.is_zero()).then(|| {
+                now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
+            }),
+            epoch: state.epoch,
+            chore: Chore::Settle,
+        };
+        state.slots.arrive(place, tenant, now);
+        let memory = Box::new(Memory::new(Arc::clone(&login.parameters)));
+        let member = Member { stream: backend.stream, memory, running, login, worker };
+        if backend.unread.is_empty() {
+            self.place(&mut state, place, member, &mut after);
+            // There may be more to be done than one backend can.
+            after.grow = true;
+            drop(state);
+            self.finish(worker, after);
+        } else {
+            state.slots.work_on(place, Self::occupancy(Chore::Settle), now);
+            drop(state);
+            self.start_chore(place, member, Chore::Settle, backend.unread);
+        }
+    }
+
+    /// A login failed.
+    fn failed(self: &Arc<Self>, place: Place, error: ConnectError, begun: Instant, worker: usize) {
+        let now = Instant::now();
+        let error = Arc::new(error);
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        state.slots.vacate(place, now);
+        let trouble = Trouble::after(state.trouble.take(), Arc::clone(&error), begun, now, chance());
+        let news = trouble.is_news();
+        if trouble.is_hopeless(state.slots.live()) {
+            state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
+        }
+        state.trouble = Some(trouble);
+        drop(state);
+        if news {
+            tracing::warn!(
+                listener = %self.target.listener,
+                endpoint = %self.target.endpoint,
+                error = %Chain(&*error),
+                remedy = error.remedy().as_deref(),
+                "a pool cannot log in"
+            );
+        }
+        self.finish(worker, after);
+        // What the budget had for this pool may do for another.
+        if self.budget.is_wanted()
+            && let Some(pools) = self.pools.upgrade()
+        {
+            pools.feed(&self.target.endpoint, worker);
+        }
+    }
+}
+
+/// Any number, so that what happens together once does not happen together for ever.
+fn chance() -> u64 {
+    let mut octets = [0; 8];
+    // Without entropy it is only less even.
+    aws_lc_rs::rand::fill(&mut octets).ok();
+    u64::from_ne_bytes(octets)
+}

@@ -1,0 +1,340 @@
+//! The backends for one target, and who waits for them.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Disposition, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
+    budget::{Budget, Hunger},
+    chore::Chore,
+    member::Member,
+    queue::Queue,
+    slots::{Place, Slots},
+    state::{Afterwards, Gone, State},
+    waiter::Queued,
+};
+use crate::{
+    backend::EndpointHandle,
+    telemetry::{PathCounts, PathMetrics, labels::CloseReason},
+    tls::Quiet,
+};
+
+/// The backends for one target, and who waits for them.
+pub struct Pool {
+    pub(super) target: Target,
+    pub(super) endpoint: EndpointHandle,
+    pub(super) pools: Weak<Pools>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) hunger: Mutex<Hunger>,
+    pub(super) metrics: Arc<PathMetrics>,
+    /// By worker.
+    counts: Box<[Arc<PathCounts>]>,
+    state: Mutex<State>,
+    /// Microseconds that sessions waited, all together, and how many of them.
+    pub(super) waited: AtomicU64,
+    pub(super) waits: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(
+        target: Target,
+        endpoint: EndpointHandle,
+        settings: Arc<PoolSettings>,
+        phase: PoolPhase,
+        home: &Arc<Pools>,
+        budget: Arc<Budget>,
+    ) -> Self {
+        let metrics = home.metrics().path(&target.listener, endpoint.endpoint());
+        let workers = home.workers();
+        let state = State {
+            settings,
+            phase,
+            slots: Slots::new(workers),
+            queue: Queue::new(workers),
+            now: Instant::now(),
+            epoch: 0,
+            welcome: None,
+            trouble: None,
+            leases: 0,
+            empty_since: None,
+        };
+        Self {
+            target,
+            endpoint,
+            pools: Arc::downgrade(home),
+            budget,
+            hunger: Mutex::new(Hunger::None),
+            counts: (0..workers).map(|worker| metrics.of(worker)).collect(),
+            metrics,
+            state: Mutex::new(state),
+            waited: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+        }
+    }
+
+    /// The pool key.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The way to its endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &EndpointHandle {
+        &self.endpoint
+    }
+
+    /// Its settings now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<PoolSettings> {
+        Arc::clone(&self.lock().settings)
+    }
+
+    /// What the server said at the newest login: what a client may be greeted with. `None` before the first one, and while a
+    /// backend has reported since that something changed.
+    #[must_use]
+    pub fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.lock().welcome.clone()
+    }
+
+    /// An idle backend, if there is one and nobody waits. To be called on the worker that `want` names.
+    pub fn try_lease(self: &Arc<Self>, want: &Want) -> Option<Lease> {
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        let taken = self.take(&mut state, want, &mut after);
+        drop(state);
+        if !after.gone.is_empty() {
+            self.finish(want.worker, after);
+        }
+        let (place, member) = taken?;
+        if let Some(counts) = self.counts.get(want.worker) {
+            counts.pool_wait(Duration::ZERO);
+        }
+        Lease::new(Arc::clone(self), place, member).moved_to(want.worker)
+    }
+
+    /// Queues `waiter` up, which does not wait yet, and dials as needed. To be called on the worker that `want` names.
+    pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &Want) {
+        let now = Instant::now();
+        let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since: now };
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(now) {
+            // Nobody polls it yet.
+            waiter.seat().fail(error);
+        } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
+            waiter.seat().grant(Lease::new(Arc::clone(self), place, member));
+        } else {
+            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.seat())));
+            after.grow = true;
+        }
+        drop(state);
+        waiter.sit(queued);
+        self.finish(want.worker, after);
+    }
+
+    /// Takes an idle backend out that is still good.
+    fn take(&self, state: &mut State, want: &Want, after: &mut Afterwards) -> Option<(Place, Member)> {
+        if !state.queue.is_empty() || state.phase != PoolPhase::Open {
+            return None;
+        }
+        let now = state.now;
+        loop {
+            let (place, member) = state.slots.take(&want.sought(), now)?;
+            let reason = match member.quiet() {
+                Quiet::Yes => {
+                    state.leases += 1;
+                    return Some((place, member));
+                }
+                Quiet::Spoke => {
+                    state.welcome = None;
+                    CloseReason::Broken
+                }
+                Quiet::Ended => CloseReason::Broken,
+            };
+            let tenant = state.slots.vacate(place, now).flatten();
+            after.close(Some(member), tenant, reason);
+        }
+    }
+
+    /// A lease ended in order.
+    pub(super) fn give_back(self: &Arc<Self>, place: Place, member: Member, disposition: Disposition) {
+        let chore = match disposition {
+            Disposition::Discard => {
+                member.close();
+                return self.lost(place, CloseReason::Discarded);
+            }
+            Disposition::Reset => Chore::Reset,
+            Disposition::Clean if member.running.was_cancelled() => Chore::Settle,
+            Disposition::Clean => return self.put_back(place, member),
+        };
+        let mut state = self.lock();
+        let now = state.now;
+        if member.running.is_being_cancelled() {
+            let running = Arc::clone(&member.running);
+            let slot = place.index;
+            state.slots.park(place, member, now);
+            if let Some(tenant) = state.slots.tenant_at_mut(slot) {
+                tenant.chore = chore;
+            }
+            drop(state);
+            // The last of them may have ended before the backend was parked.
+            if !running.is_being_cancelled() {
+                self.cancels_ended(slot, &running);
+            }
+            return;
+        }
+        state.slots.work_on(place, Self::occupancy(chore), now);
+        drop(state);
+        self.start_chore(place, member, chore, Vec::new());
+    }
+
+    /// No cancel request is on its way any more to the backend in this slot.
+    pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<Running>) {
+        let mut state = self.lock();
+        let Some(tenant) = state.slots.tenant_at(slot) else { return };
+        let chore = tenant.chore;
+        if !Arc::ptr_eq(&tenant.running, running) || running.is_being_cancelled() {
+            return;
+        }
+        let Some((place, member)) = state.slots.resume(slot) else { return };
+        let now = state.now;
+        state.slots.work_on(place, Self::occupancy(chore), now);
+        drop(state);
+        self.start_chore(place, member, chore, Vec::new());
+    }
+
+    /// A backend is free and known to be good: for whoever is next, or to rest.
+    pub(super) fn put_back(self: &Arc<Self>, place: Place, member: Member) {
+        let worker = member.worker;
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        self.place(&mut state, place, member, &mut after);
+        drop(state);
+        self.finish(worker, after);
+    }
+
+    /// Finds a place for a free backend.
+    pub(super) fn place(
+        self: &Arc<Self>,
+        state: &mut State,
+        place: Place,
+        member: Member,
+        after: &mut Afterwards,
+    ) {
+        let now = state.now;
+        let unfit = match state.slots.tenant(place) {
+            Some(tenant) => state.unfit(tenant),
+            None => Some(CloseReason::Discarded),
+        };
+        let serves = state.phase == PoolPhase::Open && !state.queue.is_empty();
+        let reason = match unfit {
+            Some(reason) => reason,
+            None if serves && self.budget.is_wanted_badly() && state.slots.used() > 1 => CloseReason::Shared,
+            None if serves => {
+                if let Some(entry) = state.queue.next(member.worker, Instant::now) {
+                    state.leases += 1;
+                    let place = state.slots.pass_on(place, now);
+                    after.wake(entry.who.grant(Lease::new(Arc::clone(self), place, member)));
+                }
+                return;
+            }
+            None if self.budget.is_wanted() && !self.is_hungry() => CloseReason::Shared,
+            None => {
+                let (worker, mark) = (member.worker, member.memory.settings_mark());
+                state.slots.rest(place, member, worker, mark, now);
+                after.quiet = state.phase != PoolPhase::Open;
+                return;
+            }
+        };
+        let tenant = state.slots.vacate(place, now).flatten();
+        after.close(Some(member), tenant, reason);
+        after.grow = true;
+        after.quiet = state.phase != PoolPhase::Open;
+    }
+
+    /// The backend of that use is closed, or never came.
+    pub(super) fn lost(self: &Arc<Self>, place: Place, reason: CloseReason) {
+        let mut after = Afterwards { grow: true, ..Afterwards::default() };
+        let mut state = self.lock();
+        let now = state.now;
+        if let Some(tenant) = state.slots.vacate(place, now) {
+            after.close(None, tenant, reason);
+        }
+        after.quiet = state.phase != PoolPhase::Open;
+        drop(state);
+        self.finish(crate::tasks::current_worker(), after);
+    }
+
+    /// A waiter left.
+    pub(super) fn left(&self, worker: usize, ticket: u64) {
+        self.lock().queue.leave(worker, ticket);
+    }
+
+    /// A session of `worker` got its backend after so long.
+    pub(super) fn waited(&self, worker: usize, waited: Duration) {
+        self.waits.fetch_add(1, Relaxed);
+        self.waited.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        if let Some(counts) = self.counts.get(worker) {
+            counts.pool_wait(waited);
+        }
+    }
+
+    /// The newest login's words are out of date.
+    pub(super) fn forget_welcome(&self) {
+        self.lock().welcome = None;
+    }
+
+    /// Does what could not be done under the lock.
+    pub(super) fn finish(self: &Arc<Self>, worker: usize, after: Afterwards) {
+        let Afterwards { wake, wake_too, gone, grow, quiet } = after;
+        for waker in wake.into_iter().chain(wake_too) {
+            waker.wake();
+        }
+        let freed = !gone.is_empty();
+        for Gone { member, tenant, reason } in gone {
+            // A dial that failed has its own count.
+            if tenant.is_some() {
+                self.metrics.backend_closed(reason);
+            }
+            if let Some(member) = member {
+                member.close();
+            }
+        }
+        if grow {
+            self.grow(worker);
+        }
+        if freed
+            && self.budget.is_wanted()
+            && let Some(pools) = self.pools.upgrade()
+        {
+            pools.feed(&self.target.endpoint, worker);
+        }
+        if quiet && let Some(pools) = self.pools.upgrade() {
+            pools.quietened();
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on `worker`; nothing happens when the process is about to end.
+    pub(super) fn spawn(
+        &self,
+        worker: usize,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if let Some(pools) = self.pools.upgrade() {
+            pools.spawn(worker, name, Box::pin(work));
+        }
+    }
+}

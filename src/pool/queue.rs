@@ -1,0 +1,124 @@
+//! Who waits for a backend, in the order they came.
+//!
+//! Promises: on each worker, first come, first served; no worker's first waits much longer than another's. Refuses to know:
+//! what is waited for. Plain data: no clock, no wakers.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// The waiting line, one for each worker.
+pub(super) struct Queue<W> {
+    lines: Box<[Line<W>]>,
+    waiting: usize,
+    tickets: u64,
+}
+
+struct Line<W> {
+    /// Tickets ascend, and so do the times.
+    entries: VecDeque<Entry<W>>,
+    /// Whoever has a ticket up to this one was told that the wait is long.
+    told: u64,
+}
+
+/// One who waits.
+pub(super) struct Entry<W> {
+    pub(super) ticket: u64,
+    pub(super) since: Instant,
+    pub(super) who: W,
+}
+
+/// Another worker's first is served before the own only when it has waited longer by this and a quarter of the own's wait:
+/// moving a backend between workers costs a few system calls and a wake across threads.
+const HEAD_START: Duration = Duration::from_millis(1);
+
+impl<W> Queue<W> {
+    /// Nobody waits on any of `workers` workers.
+    pub(super) fn new(workers: usize) -> Self {
+        let line = |_| Line { entries: VecDeque::new(), told: 0 };
+        Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Somebody begins to wait; the ticket that it leaves with.
+    pub(super) fn join(&mut self, worker: usize, now: Instant, who: W) -> u64 {
+        self.tickets += 1;
+        self.waiting += 1;
+        let ticket = self.tickets;
+        self.line(worker).entries.push_back(Entry { ticket, since: now, who });
+        ticket
+    }
+
+    /// Somebody waits no longer; `None` if it does not wait any more.
+    pub(super) fn leave(&mut self, worker: usize, ticket: u64) -> Option<W> {
+        let entries = &mut self.line(worker).entries;
+        let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
+        let left = entries.remove(at)?;
+        self.waiting -= 1;
+        Some(left.who)
+    }
+
+    /// Takes whoever is next for a backend of `worker`. The time is asked for only when several could be.
+    pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<Entry<W>> {
+        let own = worker % self.lines.len();
+        let since = |line: &Line<W>| line.entries.front().map(|entry| entry.since);
+        let others = (0..self.lines.len()).filter(|other| *other != own);
+        let other = others.filter_map(|other| Some((since(&self.lines[other])?, other))).min();
+        let chosen = match (since(&self.lines[own]), other) {
+            (Some(own_since), Some((other_since, other))) if other_since + HEAD_START < own_since => {
+                let waited = now().saturating_duration_since(own_since);
+                if other_since + HEAD_START + waited / 4 < own_since { other } else { own }
+            }
+            (Some(_), _) => own,
+            (None, Some((_, other))) => other,
+            (None, None) => return None,
+        };
+        let next = self.lines[chosen].entries.pop_front();
+        self.waiting -= usize::from(next.is_some());
+        next
+    }
+
+    /// Takes the first of `worker` if it has waited since `then` or longer.
+    pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<Entry<W>> {
+        let entries = &mut self.line(worker).entries;
+        entries.front().filter(|entry| entry.since <= then)?;
+        let expired = entries.pop_front();
+        self.waiting -= 1;
+        expired
+    }
+
+    /// Tells those of `worker` who have waited since `then` or longer, each once.
+    pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&Entry<W>)) {
+        let line = self.line(worker);
+        let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
+        for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
+            tell(entry);
+            line.told = entry.ticket;
+        }
+    }
+
+    /// Takes everybody out, in no particular order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry<W>> {
+        self.waiting = 0;
+        self.lines.iter_mut().flat_map(|line| line.entries.drain(..))
+    }
+
+    /// Since when the one waits who has waited longest.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
+    }
+
+    fn line(&mut self, worker: usize) -> &mut Line<W> {
+        let own = worker % self.lines.len();
+        &mut self.lines[own]
+    }
+}

@@ -1,0 +1,400 @@
+//! All pools of the process.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Filter, LeaseError, Pool, PoolPhase, PoolSettings, Target,
+    budget::{Budget, Permit},
+    state::{Afterwards, State},
+    status::Levels,
+};
+use crate::{
+    backend::EndpointHandle,
+    names::EndpointName,
+    tasks::Workers,
+    telemetry::{
+        Metrics,
+        labels::{CloseReason, Word},
+    },
+};
+
+/// All pools of the process.
+pub struct Pools {
+    registry: Mutex<Registry>,
+    workers: usize,
+    spawn: Spawn,
+    metrics: Metrics,
+    ids: AtomicU64,
+    /// Somebody gave the last backend of a pool back that gives out none.
+    quiet: Notify,
+}
+
+#[derive(Default)]
+struct Registry {
+    pools: HashMap<Target, Entry>,
+    budgets: HashMap<EndpointName, Arc<Budget>>,
+    /// What pools that match begin as; of several the last one.
+    orders: Vec<(Filter, PoolPhase)>,
+    closed: bool,
+}
+
+struct Entry {
+    pool: Arc<Pool>,
+    /// What the metrics were told last.
+    shown: Levels,
+}
+
+/// Runs a task on a worker.
+type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
+pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Between two looks at all that depends on time.
+const TICK: Duration = Duration::from_millis(100);
+/// A pool that nobody refers to is forgotten when it has been empty for so long.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+impl Pools {
+    /// No pools yet, for sessions on `workers`. Each worker looks after its own from now on, until this is dropped.
+    #[must_use]
+    pub fn new(workers: &Workers, metrics: &Metrics) -> Arc<Self> {
+        let spawner = workers.clone();
+        let pools = Self::with(
+            workers.len(),
+            Box::new(move |worker, name, work| spawner.spawn_on(worker, name, move || work)),
+            metrics.clone(),
+        );
+        for worker in 0..workers.len() {
+            let pools = Arc::downgrade(&pools);
+            workers.spawn_on(worker, "pool upkeep", move || async move {
+                let mut due = interval(TICK);
+                due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    due.tick().await;
+                    let Some(pools) = pools.upgrade() else { return };
+                    pools.tick(worker);
+                }
+            });
+        }
+        pools
+    }
+
+    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            registry: Mutex::default(),
+            workers: workers.max(1),
+            spawn,
+            metrics,
+            ids: AtomicU64::new(1),
+            quiet: Notify::new(),
+        })
+    }
+
+    /// The pool for `target`, made at its first use. `endpoint` is the way to it now: a pool that was made with another one, as
+    /// before a reload, is withdrawn.
+    #[must_use]
+    pub fn pool(
+        self: &Arc<Self>,
+        endpoint: &EndpointHandle,
+        target: &Target,
+        settings: &Arc<PoolSettings>,
+    ) -> Arc<Pool> {
+        let mut registry = self.lock();
+        let known = registry.pools.get(target).map(|entry| Arc::clone(&entry.pool));
+        let withdrawn = match known {
+            Some(pool) if pool.endpoint.same(endpoint) => {
+                drop(registry);
+                pool.configure(settings);
+                return pool;
+            }
+            other => other,
+        };
+        let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
+        let limit = endpoint.settings().pooled_backends();
+        budget.set_limit(limit);
+        endpoint.metrics().backends_limit(limit);
+        let phase = match registry.closed {
+            true => PoolPhase::Closed,
+            false => {
+                let mut orders = registry.orders.iter().rev();
+                orders.find(|(filter, _)| filter.matches(target)).map_or(PoolPhase::Open, |(_, phase)| *phase)
+            }
+        };
+        let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
+        let pool = Arc::new(pool);
+        let entry = Entry { pool: Arc::clone(&pool), shown: Levels::default() };
+        let before = registry.pools.insert(target.clone(), entry);
+        drop(registry);
+        if let Some(before) = before {
+            self.show(&before.pool, before.shown, Levels::default());
+        }
+        if let Some(withdrawn) = withdrawn {
+            withdrawn.enter(PoolPhase::Withdrawn);
+        }
+        pool
+    }
+
+    /// All pools.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Pool>> {
+        self.lock().pools.values().map(|entry| Arc::clone(&entry.pool)).collect()
+    }
+
+    /// Pools that match give out no backends until they are resumed, those made later too: whoever asks waits. How many
+    /// there are now. [`Pools::quiet`] waits until every backend is back.
+    pub fn pause(&self, filter: &Filter) -> usize {
+        self.order(filter, PoolPhase::Paused)
+    }
+
+    /// As [`Pools::pause`], and their backends are closed as they come back.
+    pub fn drain(&self, filter: &Filter) -> usize {
+        self.order(filter, PoolPhase::Draining)
+    }
+
+    /// Pools that match give out backends again. How many there are.
+    pub fn resume(&self, filter: &Filter) -> usize {
+        self.order(filter, PoolPhase::Open)
+    }
+
+    /// Every backend of the pools that match is closed: idle ones now, the others when they come back. How many pools there
+    /// are.
+    pub fn reconnect(&self, filter: &Filter) -> usize {
+        let pools = self.matching(filter);
+        for pool in &pools {
+            pool.renew();
+        }
+        pools.len()
+    }
+
+    /// The endpoint has other settings or credentials, another trust or role, or is gone: its pools are forgotten, and their
+    /// backends closed as with [`Pools::reconnect`]. Whoever waits hears [`LeaseError::Withdrawn`].
+    pub fn withdraw(&self, endpoint: &EndpointName) -> usize {
+        let filter = Filter::endpoint(endpoint.clone());
+        let mut gone = Vec::new();
+        self.lock().pools.retain(|target, entry| {
+            let stays = !filter.matches(target);
+            if !stays {
+                gone.push((Arc::clone(&entry.pool), entry.shown));
+            }
+            stays
+        });
+        for (pool, shown) in &gone {
+            pool.enter(PoolPhase::Withdrawn);
+            self.show(pool, *shown, Levels::default());
+        }
+        gone.len()
+    }
+
+    /// The process ends: nobody gets a backend any more, and idle ones are closed.
+    pub fn shutdown(&self) {
+        self.lock().closed = true;
+        for pool in self.list() {
+            pool.enter(PoolPhase::Closed);
+        }
+    }
+
+    /// Waits until nobody has a backend of the pools that match, which give out none.
+    ///
+    /// Cancel safe.
+    pub async fn quiet(&self, filter: &Filter) {
+        loop {
+            let next = self.quiet.notified();
+            if self.matching(filter).iter().all(|pool| pool.is_quiet()) {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    /// The backends that an endpoint's pools hold together, and how many they may.
+    #[must_use]
+    pub fn budget(&self, endpoint: &EndpointName) -> (usize, Option<usize>) {
+        let budget = self.lock().budgets.get(endpoint).map(Arc::clone);
+        budget.map_or((0, None), |budget| budget.taken())
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn spawn(&self, worker: usize, name: &'static str, work: Work) {
+        (self.spawn)(worker, name, work);
+    }
+
+    pub(super) fn quietened(&self) {
+        self.quiet.notify_waiters();
+    }
+
+    /// Takes an idle backend of another pool of the same endpoint, the one used longest ago, for `pool`.
+    pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
+        let others = self.matching(&Filter::endpoint(pool.target.endpoint.clone()));
+        let others = others.into_iter().filter(|other| !Arc::ptr_eq(other, pool));
+        let (_, victim) = others
+            .filter_map(|other| {
+                let since = other.lock().slots.longest_idle()?;
+                Some((since, other))
+            })
+            .min_by_key(|(since, _)| *since)?;
+        victim.evict()
+    }
+
+    /// There may be something left in the endpoint's budget: for who has nothing, then for who has waited longest.
+    pub(super) fn feed(&self, endpoint: &EndpointName, worker: usize) {
+        let mut hungry = self.matching(&Filter::endpoint(endpoint.clone()));
+        hungry.retain(|pool| pool.is_hungry());
+        hungry.sort_by_cached_key(|pool| {
+            let state = pool.lock();
+            (state.slots.used() > 0, state.queue.oldest())
+        });
+        for pool in hungry {
+            pool.grow(worker);
+        }
+    }
+
+    /// Looks after what belongs to `worker`, which this is called on.
+    pub(super) fn tick(&self, worker: usize) {
+        let now = Instant::now();
+        for pool in self.list() {
+            pool.tick(worker, now);
+        }
+        if worker == 0 {
+            self.retire(now);
+        }
+    }
+
+    /// Forgets the pools that nobody needs, and shows the metrics what the others look like.
+    fn retire(&self, now: Instant) {
+        let mut registry = self.lock();
+        registry.pools.retain(|_, Entry { pool, shown }| {
+            let empty = pool.lock().empty_since;
+            let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= FORGOTTEN)
+                && Arc::strong_count(pool) == 1;
+            let levels = if forgotten { Levels::default() } else { pool.levels() };
+            self.show(pool, *shown, levels);
+            *shown = levels;
+            !forgotten
+        });
+    }
+
+    fn show(&self, pool: &Pool, before: Levels, now: Levels) {
+        if before == now {
+            return;
+        }
+        pool.metrics.pool_levels(
+            |state| (before.backends[state.index()], now.backends[state.index()]),
+            (before.waiting, now.waiting),
+            (before.limit, now.limit),
+        );
+    }
+
+    fn order(&self, filter: &Filter, phase: PoolPhase) -> usize {
+        {
+            let orders = &mut self.lock().orders;
+            orders.retain(|(older, _)| !filter.covers(older));
+            if phase != PoolPhase::Open || !orders.is_empty() {
+                orders.push((filter.clone(), phase));
+            }
+        }
+        let pools = self.matching(filter);
+        for pool in &pools {
+            pool.enter(phase);
+        }
+        pools.len()
+    }
+
+    fn matching(&self, filter: &Filter) -> Vec<Arc<Pool>> {
+        let registry = self.lock();
+        let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
+        matching.map(|(_, entry)| Arc::clone(&entry.pool)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// Other settings, from now on.
+    fn configure(self: &Arc<Self>, settings: &Arc<PoolSettings>) {
+        let mut state = self.lock();
+        if Arc::ptr_eq(&state.settings, settings) || state.settings == *settings {
+            return;
+        }
+        state.settings = Arc::clone(settings);
+        drop(state);
+        self.finish(crate::tasks::current_worker(), Afterwards { grow: true, ..Afterwards::default() });
+    }
+
+    /// Another phase; never back from the last ones.
+    fn enter(self: &Arc<Self>, phase: PoolPhase) {
+        let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
+        let mut guard = self.lock();
+        let state: &mut State = &mut guard;
+        if matches!(state.phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
+            return;
+        }
+        state.phase = phase;
+        match phase {
+            PoolPhase::Withdrawn => state.fail_waiters(&LeaseError::Withdrawn, &mut after),
+            PoolPhase::Closed => state.fail_waiters(&LeaseError::Closed, &mut after),
+            PoolPhase::Open => self.serve(state, &mut after),
+            PoolPhase::Paused | PoolPhase::Draining => {}
+        }
+        self.sort_out_all(state, &mut after);
+        drop(guard);
+        self.finish(crate::tasks::current_worker(), after);
+    }
+
+    /// Gives idle backends to those who wait.
+    fn serve(self: &Arc<Self>, state: &mut State, after: &mut Afterwards) {
+        let now = state.now;
+        while !state.queue.is_empty() {
+            let Some((place, member)) = state.slots.take_longest_idle(now) else { return };
+            self.place(state, place, member, after);
+        }
+    }
+
+    /// Backends logged in until now are not used again.
+    fn renew(self: &Arc<Self>) {
+        let mut after = Afterwards { grow: true, ..Afterwards::default() };
+        let mut guard = self.lock();
+        let state: &mut State = &mut guard;
+        state.epoch += 1;
+        state.welcome = None;
+        self.sort_out_all(state, &mut after);
+        drop(guard);
+        self.finish(crate::tasks::current_worker(), after);
+    }
+
+    /// Closes the idle backend that was used longest ago, for another pool.
+    fn evict(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.lock();
+        let now = state.now;
+        let (place, member) = state.slots.take_longest_idle(now)?;
+        let tenant = state.slots.vacate(place, now).flatten();
+        drop(state);
+        member.close();
+        self.metrics.backend_closed(CloseReason::Shared);
+        tenant.map(|tenant| tenant.permit)
+    }
+}

@@ -1,0 +1,142 @@
+//! What a pool's lock guards.
+
+use std::{sync::Arc, task::Waker};
+
+use tokio::time::Instant;
+
+use super::{
+    LeaseError, PoolPhase, PoolSettings, Welcome,
+    member::{Member, Tenant},
+    queue::Queue,
+    slots::{Occupancy, Slots},
+    trouble::Trouble,
+    waiter::Seat,
+};
+use crate::telemetry::labels::CloseReason;
+
+/// What a pool's lock guards.
+pub(super) struct State {
+    pub(super) settings: Arc<PoolSettings>,
+    pub(super) phase: PoolPhase,
+    pub(super) slots: Slots<Member, Tenant>,
+    pub(super) queue: Queue<Arc<Seat>>,
+    /// The time of the last tick: near enough for what lasts minutes, and it costs no clock read.
+    pub(super) now: Instant,
+    /// Backends of an earlier epoch are closed when they come back.
+    pub(super) epoch: u64,
+    pub(super) welcome: Option<Arc<Welcome>>,
+    pub(super) trouble: Option<Trouble>,
+    /// Leases since the pool was made.
+    pub(super) leases: u64,
+    /// Since when it has been without backends and waiters.
+    pub(super) empty_since: Option<Instant>,
+}
+
+/// What is left to be done once the lock is released: wakers, sockets and other pools' locks are not touched under it.
+#[derive(Default)]
+#[must_use = "somebody has to be woken"]
+pub(super) struct Afterwards {
+    /// The usual case: one.
+    pub(super) wake: Option<Waker>,
+    pub(super) wake_too: Vec<Waker>,
+    pub(super) gone: Vec<Gone>,
+    /// The pool may want to dial.
+    pub(super) grow: bool,
+    /// The last lease of a pool that gives out none has come back.
+    pub(super) quiet: bool,
+}
+
+/// A backend that the pool no longer has.
+pub(super) struct Gone {
+    /// Not there when whoever had it has closed it.
+    pub(super) member: Option<Member>,
+    /// What was known of it: its permit with it.
+    pub(super) tenant: Option<Tenant>,
+    pub(super) reason: CloseReason,
+}
+
+/// Why a pool wants one more backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Somebody waits.
+    Waiters,
+    /// Fewer than `min_idle` are idle.
+    Idle,
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether one more backend should be dialed now, and for whom.
+    pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<Need> {
+        let dialing = self.slots.count(Occupancy::Dialing);
+        if self.phase != PoolPhase::Open
+            || self.slots.used() >= self.settings.size
+            || dialing >= at_once
+            || self.trouble.as_ref().is_some_and(|trouble| dialing > 0 || now < trouble.retry_at)
+        {
+            return None;
+        }
+        if self.queue.len() > dialing {
+            return Some(Need::Waiters);
+        }
+        let idle = self.slots.count(Occupancy::Idle) + dialing;
+        (self.queue.is_empty() && idle < self.settings.min_idle).then_some(Need::Idle)
+    }
+
+    /// What a new waiter is told at once, if it is.
+    pub(super) fn refusal(&self, now: Instant) -> Option<LeaseError> {
+        match self.phase {
+            PoolPhase::Withdrawn => return Some(LeaseError::Withdrawn),
+            PoolPhase::Closed => return Some(LeaseError::Closed),
+            PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
+        }
+        let trouble = self.trouble.as_ref()?;
+        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live());
+        told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
+    }
+
+    /// Fails everybody who waits.
+    pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut Afterwards) {
+        for entry in self.queue.drain() {
+            after.wake(entry.who.fail(error.clone()));
+        }
+    }
+
+    /// Why a backend must not be used again, if it must not.
+    pub(super) fn unfit(&self, tenant: &Tenant) -> Option<CloseReason> {
+        match self.phase {
+            PoolPhase::Withdrawn | PoolPhase::Closed | PoolPhase::Draining => {
+                return Some(CloseReason::Withdrawn);
+            }
+            PoolPhase::Open | PoolPhase::Paused => {}
+        }
+        if tenant.epoch != self.epoch {
+            Some(CloseReason::Withdrawn)
+        } else if tenant.expires.is_some_and(|expires| expires <= self.now) {
+            Some(CloseReason::Lifetime)
+        } else if self.slots.used() > self.settings.size {
+            Some(CloseReason::Resized)
+        } else {
+            None
+        }
+    }
+}
+
+// === impl Afterwards ===
+
+impl Afterwards {
+    /// Somebody is to be woken.
+    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+        match waker {
+            Some(waker) if self.wake.is_some() => self.wake_too.push(waker),
+            Some(waker) => self.wake = Some(waker),
+            None => {}
+        }
+    }
+
+    /// A backend is to be closed.
+    pub(super) fn close(&mut self, member: Option<Member>, tenant: Option<Tenant>, reason: CloseReason) {
+        self.gone.push(Gone { member, tenant, reason });
+    }
+}

@@ -1,0 +1,36 @@
+//! The pool key: what makes two backends interchangeable.
+
+use super::PoolMode;
+use crate::{
+    backend::ConnectRequest,
+    names::{DatabaseName, EndpointName, ListenerName, UserName},
+    wire::StartupMessage,
+};
+
+/// The pool key: two sessions with equal targets may use each other's backends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Whose sessions they are: sizes and time limits are a listener's own.
+    pub listener: ListenerName,
+    /// Where the backends are.
+    pub endpoint: EndpointName,
+    /// The database.
+    pub database: DatabaseName,
+    /// The database user who is logged in.
+    pub user: UserName,
+    /// The protocol version and all other start-up parameters: `RESET` leads back to what was said there. Without `user` and
+    /// `database`, and in transaction mode without what the sessions set for themselves (`application_name`).
+    pub startup: StartupMessage,
+    /// For how long a session keeps its backend.
+    pub mode: PoolMode,
+}
+
+impl Target {
+    /// The login that makes a backend of this pool.
+    pub(super) fn request(&self) -> ConnectRequest {
+        let mut startup = self.startup.clone();
+        startup.set("user", self.user.as_str());
+        startup.set("database", self.database.as_str());
+        ConnectRequest { user: self.user.clone(), startup }
+    }
+}
