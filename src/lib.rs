@@ -15,7 +15,7 @@
 //! outlive their sessions), [`probe`] (the only
 //! writer of the topology), [`frontend`] (client connections).
 //!
-//! **Assembly**: [`config`], [`admin`], [`sandbox`] (a throwaway cluster for the demo and the tests), [`app`], [`cli`].
+//! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`sandbox`] (a throwaway cluster for the demo and the tests), [`app`], [`cli`].
 //!
 //! # A client's way
 //!
@@ -46,6 +46,7 @@ pub mod backend;
 pub mod blame;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod credentials;
 pub mod files;
 pub mod frontend;

@@ -58,9 +58,11 @@ const LAYERS: &[Layer] = &[
     // evidence for the probe.
     Layer("frontend", Effects, &["session", "handshake", "pool", "backend", "probe", "tls", "audit"]),
     Layer("admin", Assembly, &["pool", "probe", "frontend"]),
+    // It asks for reloads as the admin API does.
+    Layer("console", Assembly, &["admin"]),
     Layer("sandbox", Assembly, &[]),
     // It builds the settings of all, those of `app` too: the one use that leads down.
-    Layer("config", Assembly, &["admin", "app"]),
+    Layer("config", Assembly, &["admin", "console", "app"]),
     Layer("app", Assembly, &["config", "admin", "sandbox"]),
     Layer("cli", Assembly, &["app"]),
     Layer("main", Assembly, &["cli"]),

@@ -111,6 +111,12 @@ impl<'a> Line<'a> {
                 self.put_some("event.reason", reload.error.as_deref());
             }
             Record::AdminRequest(request) => self.admin(request),
+            Record::ConsoleCommand(command) => {
+                self.outcome(command.sqlstate.is_none());
+                self.session(&command.session);
+                self.put("admin.command", &command.command);
+                self.sqlstate(command.sqlstate);
+            }
         }
     }
 

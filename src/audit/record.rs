@@ -39,6 +39,8 @@ pub enum Record {
     ConfigReloaded(Box<Reload>),
     /// Somebody used the admin API.
     AdminRequest(Box<AdminRequest>),
+    /// Somebody used the console.
+    ConsoleCommand(Box<ConsoleCommand>),
 }
 
 /// What every record of a session repeats. Made at the connection, and made anew when more is known.
@@ -189,6 +191,17 @@ pub struct AdminRequest {
     pub status: u16,
 }
 
+/// A command of the console.
+#[derive(Clone)]
+pub struct ConsoleCommand {
+    /// Who said it.
+    pub session: Arc<Session>,
+    /// The command in its usual form, as `PAUSE orders`.
+    pub command: Box<str>,
+    /// The SQLSTATE of the answer; `None` when it was done.
+    pub sqlstate: Option<Sqlstate>,
+}
+
 /// A server connection's place.
 #[derive(Clone)]
 pub struct Server {
@@ -251,6 +264,7 @@ impl Record {
             Self::TokenFailed(_) => "token.failed",
             Self::ConfigReloaded(_) => "config.reloaded",
             Self::AdminRequest(_) => "admin.request",
+            Self::ConsoleCommand(_) => "admin.command",
         }
     }
 

@@ -1,0 +1,355 @@
+//! What can be asked of the console: text → [`Command`].
+//!
+//! The words are PgBouncer's, in whatever case; names stand as they are written. One command at a time.
+//!
+//! <https://www.pgbouncer.org/usage.html#admin-console>
+
+use std::borrow::Cow;
+
+use super::{
+    settings::Access,
+    subject::Subject,
+    table::Column,
+    word::{Word, words},
+};
+use crate::{
+    names::{DatabaseName, EndpointName},
+    wire::{Report, Severity, SqlState},
+};
+
+/// Something asked of the console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    /// SHOW.
+    Show(Subject),
+    /// Reads the configuration again.
+    Reload,
+    /// Lets what is under way end, and gives out no backends.
+    Pause(Place),
+    /// Gives them out again, after PAUSE, DRAIN, DISABLE or KILL.
+    Resume(Place),
+    /// As PAUSE, and the backends are closed.
+    Drain(Place),
+    /// Has backends replaced as they come back.
+    Reconnect(Place),
+    /// Waits until all backends that RECONNECT found in use are closed.
+    WaitClose(Place),
+    /// Ends sessions at once; those of a place find it paused when they come back.
+    Kill(Victims),
+    /// Drains and ends the program.
+    Shutdown,
+    /// A setting that drivers make unasked, and that means nothing here.
+    Set,
+}
+
+/// Which pools are meant: all of them, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) database: Option<DatabaseName>,
+    pub(super) endpoint: Option<EndpointName>,
+}
+
+/// Whose sessions end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Victims {
+    /// One session, by its number.
+    Session(u64),
+    /// All of a place.
+    Place(Place),
+}
+
+/// What stands behind a command's first word.
+#[derive(Clone, Copy)]
+enum Behind {
+    Nothing,
+    /// A place, or nothing for all.
+    PerhapsPlace,
+    Place,
+}
+
+/// Settings that drivers make unasked.
+const DRIVERS_SET: [&str; 10] = [
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "extra_float_digits",
+    "intervalstyle",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "timezone",
+];
+
+// === impl Command ===
+
+impl Command {
+    /// Reads a text; `None` when there is nothing in it.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, Report<'static>> {
+        let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
+        let mut found = found.as_slice();
+        while let [before @ .., Word::Mark(';')] = found {
+            found = before;
+        }
+        let [Word::Plain(first), behind @ ..] = found else {
+            return match found {
+                [] => Ok(None),
+                [word, ..] => Err(unknown(word.text())),
+            };
+        };
+        if behind.contains(&Word::Mark(';')) {
+            return Err(syntax("one command at a time", "Send them one after the other."));
+        }
+        let upper = first.to_ascii_uppercase();
+        let command = match upper.as_str() {
+            "SHOW" => return show(behind).map(Some),
+            "HELP" => place(&upper, behind, Behind::Nothing).map(|_| Self::Show(Subject::Help)),
+            "SET" => return set(behind).map(Some),
+            "KILL" | "KILL_CLIENT" => kill(&upper, behind),
+            "RELOAD" => place(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
+            "SHUTDOWN" => place(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
+            "PAUSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Pause),
+            "RESUME" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Resume),
+            "DRAIN" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Drain),
+            "RECONNECT" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Reconnect),
+            "WAIT_CLOSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::WaitClose),
+            "DISABLE" | "ENABLE" => {
+                place(&upper, behind, Behind::Place)?;
+                Err(not_done(
+                    format!("{upper} is not supported"),
+                    "PAUSE keeps clients waiting; to turn them away, take the database from the listener's \
+                     auth.databases and RELOAD.",
+                ))
+            }
+            "SUSPEND" => Err(not_done(
+                "SUSPEND is not supported".to_owned(),
+                "A new process takes the listening sockets over by socket activation.",
+            )),
+            _ => Err(unknown(first)),
+        };
+        command.map(Some)
+    }
+
+    /// What a user needs for it.
+    pub(super) const fn needs(&self) -> Access {
+        match self {
+            Self::Show(_) | Self::Set => Access::Stats,
+            Self::Reload
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Drain(_)
+            | Self::Reconnect(_)
+            | Self::WaitClose(_)
+            | Self::Kill(_)
+            | Self::Shutdown => Access::Admin,
+        }
+    }
+
+    /// What its rows look like, if it has any.
+    pub(super) const fn columns(&self) -> Option<&'static [Column]> {
+        match self {
+            Self::Show(subject) => subject.columns(),
+            _ => None,
+        }
+    }
+
+    /// The word that answers it.
+    pub(super) const fn tag(&self) -> &'static str {
+        match self {
+            Self::Show(_) => "SHOW",
+            Self::Set => "SET",
+            Self::Reload => "RELOAD",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
+            Self::Drain(_) => "DRAIN",
+            Self::Reconnect(_) => "RECONNECT",
+            Self::WaitClose(_) => "WAIT_CLOSE",
+            Self::Kill(_) => "KILL",
+            Self::Shutdown => "SHUTDOWN",
+        }
+    }
+
+    /// The command in its usual form, for logs and the audit log.
+    pub(super) fn said(&self) -> String {
+        let behind: Cow<'_, str> = match self {
+            Self::Show(subject) => subject.as_str().into(),
+            Self::Pause(place)
+            | Self::Resume(place)
+            | Self::Drain(place)
+            | Self::Reconnect(place)
+            | Self::WaitClose(place)
+            | Self::Kill(Victims::Place(place)) => place.to_string().into(),
+            Self::Kill(Victims::Session(id)) => id.to_string().into(),
+            Self::Reload | Self::Shutdown | Self::Set => "".into(),
+        };
+        format!("{} {behind}", self.tag()).trim_end().to_owned()
+    }
+}
+
+fn show(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+    match behind {
+        [word @ (Word::Plain(_) | Word::Quoted(_))] => match Subject::find(word.text()) {
+            Some(subject) => Ok(Command::Show(subject)),
+            None => Err(syntax(format!("there is nothing called \"{}\" to show", word.text()), HELP)),
+        },
+        [] => Err(syntax("SHOW what?", HELP)),
+        _ => Err(syntax("SHOW takes one word", HELP)),
+    }
+}
+
+fn set(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+    let name = match behind {
+        [Word::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
+        [name, ..] => name,
+        [] => return Err(syntax("SET what?", HELP)),
+    };
+    if DRIVERS_SET.iter().any(|known| name.text().eq_ignore_ascii_case(known)) {
+        return Ok(Command::Set);
+    }
+    Err(not_done(
+        format!("\"{}\" cannot be set here", name.text()),
+        "Change the configuration file and RELOAD.",
+    ))
+}
+
+fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+    if let [Word::Plain(number)] = behind
+        && let Ok(id) = number.parse()
+    {
+        return Ok(Command::Kill(Victims::Session(id)));
+    }
+    if first == "KILL_CLIENT" {
+        return Err(syntax("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
+    }
+    place(first, behind, Behind::Place).map(|place| Command::Kill(Victims::Place(place)))
+}
+
+fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, Report<'static>> {
+    match (behind, wanted) {
+        ([], Behind::Nothing | Behind::PerhapsPlace) => Ok(Place::default()),
+        ([], Behind::Place) => Err(syntax(format!("{first} what?"), PLACES)),
+        ([word @ (Word::Plain(_) | Word::Quoted(_))], Behind::PerhapsPlace | Behind::Place) => {
+            Place::parse(word).ok_or_else(|| {
+                syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)
+            })
+        }
+        (_, Behind::Nothing) => Err(syntax(format!("nothing follows {first}"), HELP)),
+        _ => Err(syntax(format!("{first} takes one name"), PLACES)),
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// A quoted name is a database's, whatever is in it.
+    fn parse(word: &Word<'_>) -> Option<Self> {
+        let (database, endpoint) = match word {
+            Word::Quoted(name) => (name.as_str(), None),
+            _ => match word.text().rsplit_once('@') {
+                Some((database, endpoint)) => (database, Some(endpoint)),
+                None => (word.text(), None),
+            },
+        };
+        let database = (!database.is_empty()).then(|| DatabaseName::new(database)).transpose().ok()?;
+        let endpoint = endpoint.map(EndpointName::new).transpose().ok()?;
+        (database.is_some() || endpoint.is_some()).then_some(Self { database, endpoint })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(database) = &self.database {
+            f.write_str(database.as_str())?;
+        }
+        match &self.endpoint {
+            Some(endpoint) => write!(f, "@{endpoint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+// === what clients are told ===
+
+const HELP: &str = "SHOW HELP lists what can be said here.";
+const PLACES: &str =
+    "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
+
+/// `42601`: this is no command.
+fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> Report<'static> {
+    Report { hint: Some(hint.into()), ..Report::new(Severity::Error, SqlState::new(*b"42601"), message) }
+}
+
+fn unknown(word: &str) -> Report<'static> {
+    // A driver may have sent a long text: enough of it to be recognised.
+    let word: String = word.chars().take(64).collect();
+    syntax(format!("\"{word}\" is no command of the console"), HELP)
+}
+
+fn not_done(message: String, hint: &'static str) -> Report<'static> {
+    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    Report { hint: Some(hint.into()), ..report }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        match Command::parse(text) {
+            Ok(None) => String::new(),
+            Ok(Some(command)) => command.said(),
+            Err(report) => format!("{}: {}", report.sqlstate, report.message),
+        }
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case_with_comments_and_semicolons() {
+        for (text, expected) in [
+            ("", ""),
+            (";", ""),
+            ("-- ping", ""),
+            ("show pools;", "SHOW POOLS"),
+            ("  Show /* all */ \"stats_totals\" ; ;", "SHOW STATS_TOTALS"),
+            ("help", "SHOW HELP"),
+            ("PAUSE", "PAUSE"),
+            ("pause Orders", "PAUSE Orders"),
+            ("PAUSE @reads", "PAUSE @reads"),
+            ("RESUME orders@reads;", "RESUME orders@reads"),
+            ("RECONNECT \"a@B c\"", "RECONNECT a@B c"),
+            ("KILL 12", "KILL 12"),
+            ("kill_client 12", "KILL 12"),
+            ("KILL orders", "KILL orders"),
+            ("SET extra_float_digits = 3", "SET"),
+            ("set session DateStyle to 'ISO'", "SET"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_answered_with_what_to_do() {
+        for (text, expected) in [
+            ("SELECT 1", "42601: \"SELECT\" is no command of the console"),
+            ("SHOW POOLS; SHOW CLIENTS", "42601: one command at a time"),
+            ("SHOW", "42601: SHOW what?"),
+            ("SHOW tables", "42601: there is nothing called \"tables\" to show"),
+            ("SHOW POOLS CLIENTS", "42601: SHOW takes one word"),
+            ("RELOAD now", "42601: nothing follows RELOAD"),
+            ("PAUSE a b", "42601: PAUSE takes one name"),
+            ("PAUSE @", "42601: \"@\" names no database and no endpoint"),
+            ("PAUSE orders@Reads", "42601: \"orders@Reads\" names no database and no endpoint"),
+            ("KILL", "42601: KILL what?"),
+            ("'x", "42601: unterminated quote or comment"),
+            ("= 3", "42601: \"=\" is no command of the console"),
+            ("DISABLE orders", "0A000: DISABLE is not supported"),
+            ("SUSPEND", "0A000: SUSPEND is not supported"),
+            ("SET max_client_conn = 7", "0A000: \"max_client_conn\" cannot be set here"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+            assert!(Command::parse(text).is_err_and(|report| report.hint.is_some()), "{text}");
+        }
+    }
+}

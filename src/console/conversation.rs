@@ -1,0 +1,336 @@
+//! The server's side of the protocol, for one client: messages in, commands to run, answers out.
+//!
+//! Promises: both the simple and the extended protocol, as PostgreSQL speaks them: behind an error of the extended one
+//! everything is skipped up to Sync; portals end with Sync and may be read in parts. Memory is bounded: so many statements and
+//! portals, and rows are made as they are taken. Refuses to know: sockets, and what a command does.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html>
+
+use std::collections::HashMap;
+
+use super::{
+    answer::{Answer, Rows},
+    command::Command,
+    table::{self, Column, Format},
+};
+use crate::wire::{
+    DecodeError, Frame, Reader, Report, Severity, SqlState, TransactionStatus, backend, frame,
+    frontend::{Message, Object},
+    tag::backend as tag,
+};
+
+/// One client's conversation.
+#[derive(Default)]
+pub(super) struct Conversation {
+    statements: HashMap<Vec<u8>, Option<Command>>,
+    portals: HashMap<Vec<u8>, Portal>,
+    /// An error of the extended protocol: everything is skipped up to Sync.
+    skipping: bool,
+    /// Whose command is run, or whose rows are sent.
+    running: Option<Running>,
+    out: Vec<u8>,
+}
+
+/// What a client may do with a statement that is bound.
+struct Portal {
+    command: Option<Command>,
+    formats: Vec<Format>,
+    progress: Progress,
+}
+
+/// How far a portal is.
+enum Progress {
+    /// It was not executed.
+    Fresh,
+    /// The rest of its rows.
+    Rows(Rows),
+    /// It was executed to the end.
+    Done,
+}
+
+/// What is under way.
+struct Running {
+    /// `None` for a Query.
+    portal: Option<Vec<u8>>,
+    command: Command,
+    /// Rows to be sent yet; nothing before the answer is there.
+    rows: Option<Rows>,
+    /// Rows that may still be sent; `None` for all.
+    limit: Option<u32>,
+}
+
+/// What a message asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Nothing more than what was said.
+    Nothing,
+    /// Run this, and tell [`Conversation::on_answer`].
+    Run(Command),
+    /// The client leaves.
+    Farewell,
+}
+
+/// Statements and portals that a client may have at a time.
+const HELD: usize = 256;
+/// Rows made in one go.
+const ROWS: usize = 100;
+
+impl Conversation {
+    /// Takes in a message. Nothing else may come before what it asked for is answered and sent.
+    ///
+    /// # Errors
+    /// What the client is told before the connection ends: it is out of step.
+    pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, Report<'static>> {
+        let message = Message::decode(frame)
+            .map_err(|error| Report::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
+        let done = match message {
+            Message::Terminate => return Ok(Ask::Farewell),
+            Message::Sync => {
+                self.skipping = false;
+                self.portals.clear();
+                self.ready();
+                return Ok(Ask::Nothing);
+            }
+            _ if self.skipping => return Ok(Ask::Nothing),
+            Message::Query { text } => return Ok(self.query(text)),
+            Message::Parse { name, text, .. } => self.parse(name, text),
+            Message::Bind { portal, statement, rest } => self.bind(portal, statement, rest),
+            Message::Describe(object) => self.describe(object),
+            Message::Execute { portal, rows } => match self.execute(portal, rows) {
+                Ok(ask) => return Ok(ask),
+                Err(report) => Err(report),
+            },
+            Message::Close(object) => {
+                match object {
+                    Object::Statement(name) => drop(self.statements.remove(name)),
+                    Object::Portal(name) => drop(self.portals.remove(name)),
+                }
+                self.say(tag::CLOSE_COMPLETE);
+                Ok(())
+            }
+            Message::Flush | Message::CopyData(_) | Message::CopyDone | Message::CopyFail { .. } => Ok(()),
+            Message::FunctionCall { .. } => {
+                Err(error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
+            }
+        };
+        if let Err(report) = done {
+            report.write(&mut self.out);
+            // A FunctionCall is answered like a Query.
+            match message {
+                Message::FunctionCall { .. } => self.ready(),
+                _ => self.skipping = true,
+            }
+        }
+        Ok(Ask::Nothing)
+    }
+
+    /// Takes in what the command came to.
+    pub(super) fn on_answer(&mut self, answer: Result<Answer, Report<'static>>) {
+        let Some(running) = &mut self.running else { return };
+        match answer {
+            Ok(Answer { notices, rows }) => {
+                notices.iter().for_each(|notice| notice.write(&mut self.out));
+                if let (None, Some(columns)) = (&running.portal, running.command.columns()) {
+                    table::describe(&mut self.out, columns, |_| Format::Text);
+                }
+                running.rows = Some(rows);
+            }
+            Err(report) => {
+                report.write(&mut self.out);
+                match self.running.take() {
+                    Some(Running { portal: None, .. }) => self.ready(),
+                    _ => self.skipping = true,
+                }
+            }
+        }
+    }
+
+    /// What is to be said now; rows come in parts, so ask until there is nothing.
+    pub(super) fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.send_rows();
+        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
+    }
+
+    fn query(&mut self, text: &[u8]) -> Ask {
+        // The unnamed ones do not outlive a Query.
+        self.statements.remove(&b""[..]);
+        self.portals.clear();
+        match Command::parse(&String::from_utf8_lossy(text)) {
+            Ok(Some(command)) => {
+                self.running =
+                    Some(Running { portal: None, command: command.clone(), rows: None, limit: None });
+                return Ask::Run(command);
+            }
+            Ok(None) => self.say(tag::EMPTY_QUERY_RESPONSE),
+            Err(report) => report.write(&mut self.out),
+        }
+        self.ready();
+        Ask::Nothing
+    }
+
+    fn parse(&mut self, name: &[u8], text: &[u8]) -> Result<(), Report<'static>> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            let name = String::from_utf8_lossy(name);
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(error(SqlState::new(*b"42P05"), message));
+        }
+        let command = Command::parse(&String::from_utf8_lossy(text))?;
+        within(self.statements.len())?;
+        self.statements.insert(name.to_vec(), command);
+        self.say(tag::PARSE_COMPLETE);
+        Ok(())
+    }
+
+    fn bind(&mut self, name: &[u8], statement: &[u8], rest: &[u8]) -> Result<(), Report<'static>> {
+        let command = self.statement(statement)?.clone();
+        if !name.is_empty() && self.portals.contains_key(name) {
+            let name = String::from_utf8_lossy(name);
+            return Err(error(SqlState::new(*b"42P03"), format!("cursor \"{name}\" already exists")));
+        }
+        within(self.portals.len())?;
+        let formats = formats(rest).map_err(|why| error(SqlState::PROTOCOL_VIOLATION, why.to_string()))?;
+        let columns = command.as_ref().and_then(Command::columns).map_or(0, <[Column]>::len);
+        if formats.len() > 1 && formats.len() != columns {
+            let message = format!("there are {} formats for {columns} columns", formats.len());
+            return Err(error(SqlState::PROTOCOL_VIOLATION, message));
+        }
+        self.portals.insert(name.to_vec(), Portal { command, formats, progress: Progress::Fresh });
+        self.say(tag::BIND_COMPLETE);
+        Ok(())
+    }
+
+    fn describe(&mut self, object: Object<'_>) -> Result<(), Report<'static>> {
+        let (columns, formats) = match object {
+            Object::Statement(name) => {
+                let columns = self.statement(name)?.as_ref().and_then(Command::columns);
+                // No command has parameters.
+                frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| body.extend_from_slice(&[0, 0]));
+                (columns, &[][..])
+            }
+            Object::Portal(name) => {
+                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+                (portal.command.as_ref().and_then(Command::columns), &portal.formats[..])
+            }
+        };
+        match columns {
+            Some(columns) => table::describe(&mut self.out, columns, |at| format_of(formats, at)),
+            None => frame(&mut self.out, tag::NO_DATA, |_| {}),
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, name: &[u8], limit: i32) -> Result<Ask, Report<'static>> {
+        let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
+        let Some(command) = portal.command.clone() else {
+            self.say(tag::EMPTY_QUERY_RESPONSE);
+            return Ok(Ask::Nothing);
+        };
+        let limit = u32::try_from(limit).ok().filter(|&limit| limit > 0);
+        let (rows, ask) = match std::mem::replace(&mut portal.progress, Progress::Done) {
+            Progress::Fresh => (None, Ask::Run(command.clone())),
+            Progress::Rows(rows) => (Some(rows), Ask::Nothing),
+            Progress::Done if command.columns().is_some() => {
+                (Some(Box::new(std::iter::empty()) as Rows), Ask::Nothing)
+            }
+            Progress::Done => {
+                return Err(error(SqlState::new(*b"55000"), "this command was executed already"));
+            }
+        };
+        self.running = Some(Running { portal: Some(name.to_vec()), command, rows, limit });
+        Ok(ask)
+    }
+
+    /// Sends the next part of the rows, and ends the command with the last.
+    fn send_rows(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let Some(rows) = &mut running.rows else { return };
+        let columns = running.command.columns().unwrap_or_default();
+        let portal = running.portal.as_ref().and_then(|name| self.portals.get_mut(name));
+        let formats = portal.as_ref().map_or(&[][..], |portal| &portal.formats);
+        for _ in 0..ROWS {
+            if running.limit == Some(0) {
+                if let (Some(portal), Some(rows)) = (portal, running.rows.take()) {
+                    portal.progress = Progress::Rows(rows);
+                }
+                self.running = None;
+                self.say(tag::PORTAL_SUSPENDED);
+                return;
+            }
+            let Some(row) = rows.next() else {
+                let tag = running.command.tag();
+                let simple = running.portal.is_none();
+                self.running = None;
+                frame(&mut self.out, tag::COMMAND_COMPLETE, |body| {
+                    body.extend_from_slice(tag.as_bytes());
+                    body.push(0);
+                });
+                if simple {
+                    self.ready();
+                }
+                return;
+            };
+            running.limit = running.limit.map(|limit| limit - 1);
+            table::data(&mut self.out, columns, &row, |at| format_of(formats, at));
+        }
+    }
+
+    fn statement(&self, name: &[u8]) -> Result<&Option<Command>, Report<'static>> {
+        self.statements.get(name).ok_or_else(|| {
+            let name = String::from_utf8_lossy(name);
+            error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
+        })
+    }
+
+    fn say(&mut self, tag: u8) {
+        frame(&mut self.out, tag, |_| {});
+    }
+
+    fn ready(&mut self) {
+        backend::write_ready_for_query(&mut self.out, TransactionStatus::Idle);
+    }
+}
+
+/// The formats of the result in the rest of a Bind; parameters are read over, since none is ever used.
+fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
+    let mut reader = Reader::new(rest);
+    for _ in 0..reader.i16()? {
+        reader.i16()?;
+    }
+    for _ in 0..reader.i16()? {
+        if let Ok(octets) = usize::try_from(reader.i32()?) {
+            reader.octets(octets)?;
+        }
+    }
+    let count = reader.i16()?;
+    let formats = (0..count).map(|_| Format::from_code(reader.i16()?).ok_or(DecodeError::Invalid("format")));
+    let formats = formats.collect::<Result<_, _>>()?;
+    reader.finish()?;
+    Ok(formats)
+}
+
+/// None means text, one means all columns.
+fn format_of(formats: &[Format], column: usize) -> Format {
+    match formats {
+        [all] => *all,
+        each => each.get(column).copied().unwrap_or(Format::Text),
+    }
+}
+
+fn within(held: usize) -> Result<(), Report<'static>> {
+    if held < HELD {
+        return Ok(());
+    }
+    Err(error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
+}
+
+fn no_portal(name: &[u8]) -> Report<'static> {
+    let name = String::from_utf8_lossy(name);
+    error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
+}
+
+fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> Report<'static> {
+    Report::new(Severity::Error, sqlstate, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Scripts of frames: what a client says, and what is answered.
+
+use super::*;
+use crate::{
+    console::table::Value,
+    wire::{Header, Speaker, frontend},
+};
+
+/// A client's message.
+fn said(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame(&mut out, tag, |octets| octets.extend_from_slice(body));
+    out
+}
+
+fn query(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    frontend::write_query(&mut out, text);
+    out
+}
+
+/// Says `messages` one after the other, answers each command with one row of zeroes for each of `rows`, and shows the tags that
+/// came back.
+fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> String {
+    let mut heard = Vec::new();
+    for message in messages {
+        let header = Header::read(Speaker::Client, message).unwrap().unwrap();
+        let frame = Frame::behind(header, message).unwrap();
+        if let Ask::Run(command) = conversation.on_frame(&frame).unwrap() {
+            let width = command.columns().map_or(0, <[Column]>::len);
+            let count = if width == 0 { 0 } else { rows };
+            conversation.on_answer(Ok(Answer::rows(vec![vec![Value::Number(0); width]; count])));
+        }
+        while let Some(output) = conversation.poll_output() {
+            heard.extend(output);
+        }
+    }
+    tags(&heard)
+}
+
+fn tags(mut octets: &[u8]) -> String {
+    let mut tags = String::new();
+    while let Some(header) = Header::read(Speaker::Server, octets).unwrap() {
+        tags.push(header.tag().into());
+        octets = &octets[header.total()..];
+    }
+    tags
+}
+
+#[test]
+fn a_query_is_answered_with_a_table() {
+    let talk = |text| talk(&mut Conversation::default(), 2, &[query(text)]);
+    assert_eq!(talk("SHOW LISTS"), "TDDCZ");
+    assert_eq!(talk("RELOAD"), "CZ");
+    assert_eq!(talk("-- ping"), "IZ");
+    assert_eq!(talk("SELECT 1"), "EZ");
+}
+
+#[test]
+fn a_long_table_comes_in_parts_and_whole() {
+    let heard = talk(&mut Conversation::default(), 250, &[query("SHOW LISTS")]);
+    assert_eq!(heard, format!("T{}CZ", "D".repeat(250)));
+}
+
+#[test]
+fn the_extended_protocol_describes_and_executes() {
+    let mut conversation = Conversation::default();
+    let heard = talk(
+        &mut conversation,
+        1,
+        &[
+            said(b'P', b"s\0SHOW VERSION;\0\0\0"),
+            said(b'D', b"Ss\0"),
+            said(b'S', b""),
+            said(b'B', b"\0s\0\0\0\0\0\0\0"),
+            said(b'D', b"P\0"),
+            said(b'E', b"\0\0\0\0\0"),
+            said(b'C', b"Ss\0"),
+            said(b'S', b""),
+        ],
+    );
+    assert_eq!(heard, "1tTZ2TDC3Z");
+    let gone = [said(b'B', b"\0s\0\0\0\0\0\0\0"), said(b'E', b"\0\0\0\0\0"), said(b'S', b"")];
+    assert_eq!(talk(&mut conversation, 1, &gone), "EZ", "behind an error all is skipped up to Sync");
+}
+
+#[test]
+fn a_portal_can_be_read_in_parts_until_sync() {
+    let mut conversation = Conversation::default();
+    let execute = || said(b'E', b"c\0\0\0\0\x02");
+    let script = [
+        said(b'P', b"\0SHOW LISTS\0\0\0"),
+        said(b'B', b"c\0\0\0\0\0\0\0\x01\0\x01"),
+        execute(),
+        execute(),
+        execute(),
+        said(b'S', b""),
+        execute(),
+        said(b'S', b""),
+    ];
+    assert_eq!(talk(&mut conversation, 3, &script), "12DDsDCCZEZ");
+}
+
+#[test]
+fn commands_without_rows_are_described_as_such_and_run_once() {
+    let script = [
+        said(b'P', b"\0RELOAD\0\0\0"),
+        said(b'D', b"S\0"),
+        said(b'B', b"\0\0\0\0\0\0\0\0"),
+        said(b'E', b"\0\0\0\0\0"),
+        said(b'E', b"\0\0\0\0\0"),
+        said(b'S', b""),
+        said(b'P', b"\0\0\0\0"),
+        said(b'B', b"\0\0\0\0\0\0\0\0"),
+        said(b'E', b"\0\0\0\0\0"),
+        said(b'S', b""),
+    ];
+    assert_eq!(talk(&mut Conversation::default(), 0, &script), "1tn2CEZ12IZ");
+}
+
+#[test]
+fn mistakes_are_found_before_anything_is_run() {
+    for (text, script) in [
+        ("no such thing", vec![said(b'P', b"\0SHOW THINGS\0\0\0")]),
+        ("no such portal", vec![said(b'D', b"Px\0")]),
+        ("formats", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0")]),
+        ("a format", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\0\0\0\0\x01\0\x07")]),
+        ("a short Bind", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\x05")]),
+    ] {
+        let heard = talk(&mut Conversation::default(), 1, &script);
+        assert!(heard.ends_with('E'), "{text}: {heard}");
+    }
+    assert_eq!(talk(&mut Conversation::default(), 1, &[said(b'F', b"\0\0\0\x01\0\0\0\0\0\0")]), "EZ");
+}
+
+#[test]
+fn statements_are_bounded() {
+    let mut conversation = Conversation::default();
+    let parses: Vec<_> =
+        (0..=HELD).map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes())).collect();
+    assert_eq!(talk(&mut conversation, 0, &parses), format!("{}E", "1".repeat(HELD)));
+}

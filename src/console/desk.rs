@@ -1,0 +1,161 @@
+//! Where commands are answered: who may say what, and the record of who said it.
+
+use std::{pin::Pin, sync::Arc};
+
+use super::{
+    ConsoleSettings, act,
+    answer::Answer,
+    command::Command,
+    settings::Access,
+    show::{self, Shown},
+    visit,
+};
+use crate::{
+    admin::Control,
+    audit::{Record, record},
+    frontend::{self, ConsoleClient, ListenerContext, World},
+    live::Live,
+    names::{DatabaseName, UserName},
+    session::Refusal,
+    telemetry::{AdminMetrics, labels::AdminOutcome},
+    wire::{Report, Severity, SqlState},
+};
+
+/// The console.
+pub struct Console {
+    office: Office,
+}
+
+/// What the console shows and does, beside what sessions know too.
+pub struct Office {
+    /// Who may use it, as it is configured now.
+    pub settings: Live<ConsoleSettings>,
+    /// The configuration.
+    pub config: Live<Vec<ConfigLine>>,
+    /// The listeners as they are configured now.
+    pub listeners: Live<Vec<Live<ListenerContext>>>,
+    /// Reload and stop.
+    pub control: Control,
+    /// Requests are counted with those to the admin API.
+    pub metrics: AdminMetrics,
+}
+
+/// One setting, as `SHOW CONFIG` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigLine {
+    /// As in `listener.app.max_clients`.
+    pub key: String,
+    /// As it would be written; secrets are not shown.
+    pub value: String,
+    /// The value is the default.
+    pub is_default: bool,
+    /// A reload can change it.
+    pub changeable: bool,
+}
+
+// === impl Console ===
+
+impl Console {
+    /// The console over `office`.
+    #[must_use]
+    pub fn new(office: Office) -> Self {
+        Self { office }
+    }
+
+    /// Runs one command for `who`, if it may, and records it.
+    pub(super) async fn run(
+        &self,
+        command: &Command,
+        who: &Arc<record::Session>,
+        world: &World,
+    ) -> Result<Answer, Report<'static>> {
+        let access = who.user.as_ref().and_then(|user| self.office.settings.load().access(user));
+        let denied = access.is_none_or(|access| access < command.needs());
+        let done = match denied {
+            true => Err(denial(command)),
+            false => self.answer(command, world).await,
+        };
+        self.record(command, who, world, denied, done.as_ref().err()).await;
+        done
+    }
+
+    async fn answer(&self, command: &Command, world: &World) -> Result<Answer, Report<'static>> {
+        match command {
+            Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office, world })),
+            Command::Set => Ok(Answer::done()),
+            order => act::act(order, &self.office, world).await,
+        }
+    }
+
+    /// Takes back what a command has begun that its client no longer waits for.
+    pub(super) async fn cancelled(
+        &self,
+        command: &Command,
+        who: &Arc<record::Session>,
+        world: &World,
+    ) -> Report<'static> {
+        act::take_back(command, world);
+        let report =
+            Report::new(Severity::Error, SqlState::QUERY_CANCELED, "canceling command due to user request");
+        self.record(command, who, world, false, Some(&report)).await;
+        report
+    }
+
+    async fn record(
+        &self,
+        command: &Command,
+        who: &Arc<record::Session>,
+        world: &World,
+        denied: bool,
+        error: Option<&Report<'static>>,
+    ) {
+        self.office.metrics.answered(match (denied, error) {
+            (true, _) => AdminOutcome::Denied,
+            (false, None) => AdminOutcome::Ok,
+            (false, Some(_)) => AdminOutcome::Error,
+        });
+        let said = command.said();
+        let error_code = error.map(|report| report.sqlstate.to_string());
+        let user = who.user.as_ref().map(UserName::as_str);
+        match command.needs() {
+            Access::Stats => {
+                tracing::debug!(session = who.id, user, command = said, error = error_code, "console")
+            }
+            Access::Admin => {
+                tracing::info!(session = who.id, user, command = said, error = error_code, "console")
+            }
+        }
+        let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
+        let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
+        // It is done: without room in the log in time the record is lost, which the log itself will say.
+        world.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
+    }
+}
+
+impl frontend::Console for Console {
+    fn is_called(&self, database: &DatabaseName) -> bool {
+        let settings = self.office.settings.load();
+        settings.is_open() && settings.database == *database
+    }
+
+    fn admit(&self, user: &UserName) -> Result<(), Refusal> {
+        match self.office.settings.load().access(user) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::console_denied(user.as_str())),
+        }
+    }
+
+    fn serve<'a>(
+        &'a self,
+        client: ConsoleClient,
+        world: &'a Arc<World>,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(visit::serve(self, client, world))
+    }
+}
+
+fn denial(command: &Command) -> Report<'static> {
+    let message = format!("permission denied for {}", command.tag());
+    let report = Report::new(Severity::Error, SqlState::new(*b"42501"), message);
+    Report { hint: Some("It is for the console's admin_users.".into()), ..report }
+}

@@ -1,0 +1,26 @@
+//! The console: what `psql` and exporters talk to instead of a database, in PgBouncer's words.
+//!
+//! Promises: only users who are listed come in, and each command needs its own right; every command is audited and counted
+//! as a request to the admin API is; the tables have PgBouncer's columns. It ends when the program drains. Refuses to know:
+//! how a client has proved who it is (that was before), what a statement of SQL means.
+//!
+//! The parts: [`Console`] is what the frontend hands a client to. `visit` drives one client's `conversation` (the protocol);
+//! a `command` is what a text asks for, `subject` what can be shown, `show` makes the rows, `act` does the rest.
+//!
+//! Names of databases in its tables are `database@endpoint`: one database may be reached at several endpoints, and an
+//! exporter needs each name once.
+
+mod act;
+mod answer;
+mod command;
+mod conversation;
+mod desk;
+mod settings;
+mod show;
+mod subject;
+mod table;
+mod visit;
+mod word;
+
+pub use desk::{ConfigLine, Console, Office};
+pub use settings::ConsoleSettings;

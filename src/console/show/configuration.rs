@@ -1,0 +1,26 @@
+//! `SHOW CONFIG`.
+
+use super::Shown;
+use crate::console::{
+    answer::Answer,
+    table::{Row, Value},
+};
+
+/// Every setting by our own names, and before them the two that PgBouncer's exporter asks for by its.
+pub(super) fn config(shown: Shown<'_>) -> Answer {
+    let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
+    let theirs = [
+        vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],
+        vec!["max_user_connections".into(), "0".into(), "0".into(), "no".into()],
+    ];
+    let lines = shown.office.config.load();
+    let ours: Vec<Row> = lines
+        .iter()
+        .map(|line| {
+            let default = line.is_default.then(|| line.value.clone());
+            let changeable = if line.changeable { "yes" } else { "no" };
+            vec![line.key.clone().into(), line.value.clone().into(), default.into(), changeable.into()]
+        })
+        .collect();
+    Answer::rows(theirs.into_iter().chain(ours))
+}

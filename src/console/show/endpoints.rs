@@ -1,0 +1,53 @@
+//! `SHOW ENDPOINTS`.
+
+use std::time::Instant;
+
+use super::Shown;
+use crate::{
+    console::{
+        answer::Answer,
+        table::{Row, Value},
+    },
+    topology::{EndpointStatus, ObservedRole},
+};
+
+/// One endpoint a row, in the configuration's order.
+pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
+    let snapshot = shown.world.topology.load();
+    let rows: Vec<Row> = snapshot
+        .endpoints
+        .iter()
+        .map(|status| {
+            let writer = snapshot.writer.as_ref() == Some(&status.endpoint.name);
+            let sessions = shown.world.sessions.on_endpoint(&status.endpoint.name);
+            row(status, writer, sessions)
+        })
+        .collect();
+    Answer::rows(rows)
+}
+
+fn row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
+    let endpoint = &status.endpoint;
+    let position = status.position.map(|position| {
+        let lsn = position.lsn;
+        format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
+    });
+    let since = status.since.map(|since| Instant::now().saturating_duration_since(since).as_secs());
+    vec![
+        endpoint.name.as_str().into(),
+        endpoint.cluster.as_str().into(),
+        endpoint.region.clone().into(),
+        endpoint.address.to_string().into(),
+        endpoint.role.as_str().into(),
+        status.observed.map(ObservedRole::as_str).into(),
+        if writer { "yes" } else { "no" }.into(),
+        status.health.as_str().into(),
+        since.into(),
+        status.failures.into(),
+        status.last_error.as_deref().map_or(Value::Null, Value::from),
+        position.into(),
+        status.node.map(|node| node.to_string()).into(),
+        status.nodes.len().into(),
+        sessions.into(),
+    ]
+}

@@ -1,0 +1,341 @@
+//! What can be shown, and the columns of each: PgBouncer's, in its order and of its types, then our own.
+//!
+//! Exporters and people know the columns by their names; those of ours stand behind PgBouncer's so that whoever counts
+//! columns finds them where they were.
+
+use super::table::{Column, int4, int8, numeric, text};
+
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    ActiveSockets,
+    Clients,
+    Config,
+    Databases,
+    Endpoints,
+    Help,
+    Lists,
+    Pins,
+    Pools,
+    Servers,
+    Sockets,
+    State,
+    Stats,
+    StatsAverages,
+    StatsTotals,
+    Totals,
+    Users,
+    Version,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// All of them.
+    pub(super) const ALL: [Self; 18] = [
+        Self::ActiveSockets,
+        Self::Clients,
+        Self::Config,
+        Self::Databases,
+        Self::Endpoints,
+        Self::Help,
+        Self::Lists,
+        Self::Pins,
+        Self::Pools,
+        Self::Servers,
+        Self::Sockets,
+        Self::State,
+        Self::Stats,
+        Self::StatsAverages,
+        Self::StatsTotals,
+        Self::Totals,
+        Self::Users,
+        Self::Version,
+    ];
+
+    /// The one called `word`, in whatever case.
+    pub(super) fn find(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|subject| subject.as_str().eq_ignore_ascii_case(word))
+    }
+
+    /// Its name.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ActiveSockets => "ACTIVE_SOCKETS",
+            Self::Clients => "CLIENTS",
+            Self::Config => "CONFIG",
+            Self::Databases => "DATABASES",
+            Self::Endpoints => "ENDPOINTS",
+            Self::Help => "HELP",
+            Self::Lists => "LISTS",
+            Self::Pins => "PINS",
+            Self::Pools => "POOLS",
+            Self::Servers => "SERVERS",
+            Self::Sockets => "SOCKETS",
+            Self::State => "STATE",
+            Self::Stats => "STATS",
+            Self::StatsAverages => "STATS_AVERAGES",
+            Self::StatsTotals => "STATS_TOTALS",
+            Self::Totals => "TOTALS",
+            Self::Users => "USERS",
+            Self::Version => "VERSION",
+        }
+    }
+
+    /// Its columns; help has none, and is a notice.
+    pub(super) const fn columns(self) -> Option<&'static [Column]> {
+        Some(match self {
+            Self::ActiveSockets | Self::Sockets => SOCKETS,
+            Self::Clients => CLIENTS,
+            Self::Config => CONFIG,
+            Self::Databases => DATABASES,
+            Self::Endpoints => ENDPOINTS,
+            Self::Help => return None,
+            Self::Lists => LISTS,
+            Self::Pins => PINS,
+            Self::Pools => POOLS,
+            Self::Servers => SERVERS,
+            Self::State => STATE,
+            Self::Stats => STATS,
+            Self::StatsAverages | Self::StatsTotals => STATS_TOTALS,
+            Self::Totals => TOTALS,
+            Self::Users => USERS,
+            Self::Version => VERSION,
+        })
+    }
+}
+
+const POOLS: &[Column] = &[
+    text("database"),
+    text("user"),
+    int4("cl_active"),
+    int4("cl_waiting"),
+    int4("cl_active_cancel_req"),
+    int4("cl_waiting_cancel_req"),
+    int4("sv_active"),
+    int4("sv_active_cancel"),
+    int4("sv_being_canceled"),
+    int4("sv_idle"),
+    int4("sv_used"),
+    int4("sv_tested"),
+    int4("sv_login"),
+    int4("maxwait"),
+    int4("maxwait_us"),
+    text("pool_mode"),
+    // Ours:
+    text("endpoint"),
+    text("listener"),
+    int4("size"),
+    int4("sv_pinned"),
+    text("state"),
+];
+
+const CLIENTS: &[Column] = &[
+    text("type"),
+    text("user"),
+    text("database"),
+    text("state"),
+    text("addr"),
+    int4("port"),
+    text("local_addr"),
+    int4("local_port"),
+    text("connect_time"),
+    text("request_time"),
+    int4("wait"),
+    int4("wait_us"),
+    int4("close_needed"),
+    text("ptr"),
+    text("link"),
+    int4("remote_pid"),
+    text("tls"),
+    text("application_name"),
+    // Ours:
+    int8("id"),
+    text("listener"),
+    text("endpoint"),
+    text("pins"),
+];
+
+const SERVERS: &[Column] = &[
+    text("type"),
+    text("user"),
+    text("database"),
+    text("state"),
+    text("addr"),
+    int4("port"),
+    text("local_addr"),
+    int4("local_port"),
+    text("connect_time"),
+    text("request_time"),
+    int4("wait"),
+    int4("wait_us"),
+    int4("close_needed"),
+    text("ptr"),
+    text("link"),
+    int4("remote_pid"),
+    text("tls"),
+    text("application_name"),
+    // Ours:
+    text("listener"),
+    text("endpoint"),
+];
+
+const SOCKETS: &[Column] = &[
+    text("type"),
+    text("user"),
+    text("database"),
+    text("state"),
+    text("addr"),
+    int4("port"),
+    text("local_addr"),
+    int4("local_port"),
+    text("connect_time"),
+    text("request_time"),
+    int4("wait"),
+    int4("wait_us"),
+    int4("close_needed"),
+    text("ptr"),
+    text("link"),
+    int4("remote_pid"),
+    text("tls"),
+    text("application_name"),
+    int4("recv_pos"),
+    int4("pkt_pos"),
+    int4("pkt_remain"),
+    int4("send_pos"),
+    int4("send_remain"),
+    int4("pkt_avail"),
+    int4("send_avail"),
+];
+
+const STATS: &[Column] = &[
+    text("database"),
+    numeric("total_xact_count"),
+    numeric("total_query_count"),
+    numeric("total_received"),
+    numeric("total_sent"),
+    numeric("total_xact_time"),
+    numeric("total_query_time"),
+    numeric("total_wait_time"),
+    numeric("avg_xact_count"),
+    numeric("avg_query_count"),
+    numeric("avg_recv"),
+    numeric("avg_sent"),
+    numeric("avg_xact_time"),
+    numeric("avg_query_time"),
+    numeric("avg_wait_time"),
+];
+
+const STATS_TOTALS: &[Column] = &[
+    text("database"),
+    numeric("xact_count"),
+    numeric("query_count"),
+    numeric("bytes_received"),
+    numeric("bytes_sent"),
+    numeric("xact_time"),
+    numeric("query_time"),
+    numeric("wait_time"),
+];
+
+const TOTALS: &[Column] = &[text("name"), numeric("value")];
+
+const DATABASES: &[Column] = &[
+    text("name"),
+    text("host"),
+    int4("port"),
+    text("database"),
+    text("force_user"),
+    int4("pool_size"),
+    int4("min_pool_size"),
+    int4("reserve_pool"),
+    text("pool_mode"),
+    int4("max_connections"),
+    int4("current_connections"),
+    int4("paused"),
+    int4("disabled"),
+];
+
+const LISTS: &[Column] = &[text("list"), int4("items")];
+
+const CONFIG: &[Column] = &[text("key"), text("value"), text("default"), text("changeable")];
+
+const VERSION: &[Column] = &[text("version")];
+
+const USERS: &[Column] = &[text("name"), text("pool_mode")];
+
+const STATE: &[Column] = &[text("key"), text("value")];
+
+const ENDPOINTS: &[Column] = &[
+    text("name"),
+    text("cluster"),
+    text("region"),
+    text("address"),
+    text("declared_role"),
+    text("observed_role"),
+    text("writer"),
+    text("health"),
+    int4("health_seconds"),
+    int4("failures"),
+    text("last_error"),
+    text("position"),
+    text("node"),
+    int4("nodes"),
+    int4("sessions"),
+];
+
+const PINS: &[Column] = &[
+    int8("id"),
+    text("listener"),
+    text("user"),
+    text("database"),
+    text("endpoint"),
+    int4("remote_pid"),
+    text("pin"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::table::Kind;
+
+    /// What Debian's PgBouncer answers: a command a line, then a column a line.
+    const PGBOUNCER: &str = include_str!("../../tests/data/console/pgbouncer-1.18.txt");
+
+    fn shown(column: &Column) -> String {
+        let kind = match column.kind {
+            Kind::Text => "text",
+            Kind::Int4 => "int4",
+            Kind::Int8 => "int8",
+            Kind::Numeric => "numeric",
+        };
+        format!("{} {kind}", column.name)
+    }
+
+    #[test]
+    fn every_table_begins_with_pgbouncers_columns() {
+        let mut compared = 0;
+        for table in PGBOUNCER.split("\nSHOW ").skip(1) {
+            let mut lines = table.lines();
+            let name = lines.next().unwrap();
+            let theirs: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+            let subject = Subject::find(name).unwrap_or_else(|| panic!("SHOW {name} is missing"));
+            let ours: Vec<_> = subject.columns().unwrap().iter().map(shown).collect();
+            assert!(ours.len() >= theirs.len(), "SHOW {name}: {ours:?}");
+            assert_eq!(ours[..theirs.len()], theirs, "SHOW {name}");
+            compared += 1;
+        }
+        assert_eq!(compared, 14);
+    }
+
+    #[test]
+    fn no_column_stands_twice() {
+        for subject in Subject::ALL {
+            let mut names: Vec<_> =
+                subject.columns().unwrap_or_default().iter().map(|column| column.name).collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{subject:?}");
+        }
+    }
+}

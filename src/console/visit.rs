@@ -1,0 +1,237 @@
+//! One client of the console, from its greeting to its end.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::yield_now,
+    time::timeout,
+};
+
+use super::{
+    Console,
+    command::Command,
+    conversation::{Ask, Conversation},
+};
+use crate::{
+    audit::{Record, record::SessionClosed},
+    frontend::{ConsoleClient, Order, Visit, World},
+    session::Refusal,
+    telemetry::{ClientPresence, labels::ClientState},
+    tls::Stream,
+    wire::{
+        Piece, Report, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
+        backend::{self, ParameterStatus},
+    },
+};
+
+/// A client's connection.
+struct Line {
+    stream: Stream,
+    unread: Vec<u8>,
+    /// Nothing of a message is on its way: another may follow.
+    whole: bool,
+    heard: u64,
+    said: u64,
+}
+
+/// Why a visit is over.
+enum End {
+    /// The client said so, or went away.
+    Left,
+    /// We end it, and say so.
+    Refused(Refusal),
+    /// The client is out of step, and is told.
+    Nonsense(Report<'static>),
+}
+
+/// Octets of the longest message that is read: commands are short.
+const LONGEST: usize = 64 << 10;
+/// What is read at a time.
+const CHUNK: usize = 4096;
+/// How long a client may take to hear our last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves a client until it leaves or is told to.
+///
+/// Cancel safety: dropped half-way, the connection breaks off; a command under way may or may not take effect.
+pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<World>) {
+    let ConsoleClient { stream, unread, output, visit, mut presence } = client;
+    let began = Instant::now();
+    let mut line = Line { stream, unread, whole: true, heard: 0, said: 0 };
+    let mut commands = 0;
+    let end = tokio::select! {
+        biased;
+        order = visit.ordered() => End::Refused(match order {
+            Order::Kill => Refusal::killed(),
+            Order::Drain | Order::Stop => Refusal::shutdown(),
+        }),
+        end = talk(console, &mut line, output, &visit, &mut presence, &mut commands, world) => end,
+    };
+    let mut words = Vec::new();
+    let reason = match &end {
+        End::Left => None,
+        End::Refused(refusal) => {
+            refusal.write(&mut words);
+            Some(refusal.cause.as_str())
+        }
+        End::Nonsense(report) => {
+            report.write(&mut words);
+            Some("protocol")
+        }
+    };
+    if line.whole {
+        timeout(LAST_WORDS, line.close(&words)).await.ok();
+    }
+    world.audit.submit_now(Record::SessionClosed(Box::new(SessionClosed {
+        session: Arc::clone(&visit.facts),
+        reason,
+        duration: began.elapsed(),
+        statements: commands,
+        traffic: (line.heard, line.said),
+    })));
+}
+
+async fn talk(
+    console: &Console,
+    line: &mut Line,
+    greeting: Vec<u8>,
+    visit: &Visit,
+    presence: &mut ClientPresence,
+    commands: &mut u64,
+    world: &Arc<World>,
+) -> End {
+    if line.say(&greet(greeting, visit)).await.is_err() {
+        return End::Left;
+    }
+    let mut conversation = Conversation::default();
+    let mut walker = Walker::new(Speaker::Client);
+    loop {
+        let ask = match walker.next(&line.unread) {
+            Ok(Some(piece @ Piece::Whole(frame))) => {
+                let ask = conversation.on_frame(&frame);
+                let octets = walker.pass(&piece);
+                line.unread.drain(..octets);
+                match ask {
+                    Ok(ask) => ask,
+                    Err(report) => return End::Nonsense(report),
+                }
+            }
+            Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
+                let message = format!("a command has at most {LONGEST} octets");
+                return End::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+            }
+            Ok(_) => {
+                presence.enter(ClientState::Idle);
+                if line.hear().await.is_err() {
+                    return End::Left;
+                }
+                continue;
+            }
+            Err(error) => return End::Refused(Refusal::protocol(error.to_string())),
+        };
+        match ask {
+            Ask::Nothing => {}
+            Ask::Farewell => return End::Left,
+            Ask::Run(command) => {
+                presence.enter(ClientState::Active);
+                *commands += 1;
+                match run(console, line, visit, &command, world).await {
+                    Some(done) => conversation.on_answer(done),
+                    None => return End::Left,
+                }
+            }
+        }
+        while let Some(output) = conversation.poll_output() {
+            if line.say(&output).await.is_err() {
+                return End::Left;
+            }
+            // The other clients of this worker, before the next part of a long table.
+            yield_now().await;
+        }
+    }
+}
+
+/// Runs a command while its client is there; `None` when it left.
+async fn run(
+    console: &Console,
+    line: &mut Line,
+    visit: &Visit,
+    command: &Command,
+    world: &Arc<World>,
+) -> Option<Result<super::answer::Answer, Report<'static>>> {
+    tokio::select! {
+        biased;
+        done = console.run(command, &visit.facts, world) => Some(done),
+        () = visit.cancelled() => Some(Err(console.cancelled(command, &visit.facts, world).await)),
+        _ = line.gone() => None,
+    }
+}
+
+/// What a client hears that is let in.
+fn greet(mut out: Vec<u8>, visit: &Visit) -> Vec<u8> {
+    authentication::write_ok(&mut out);
+    let version = concat!(env!("CARGO_PKG_VERSION"), "/gatekeeper");
+    for (name, value) in [
+        ("server_version", version),
+        ("server_encoding", "UTF8"),
+        ("client_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "GMT"),
+        ("integer_datetimes", "on"),
+        ("standard_conforming_strings", "on"),
+        ("is_superuser", "off"),
+    ] {
+        ParameterStatus { name: name.as_bytes(), value: value.as_bytes() }.write(&mut out);
+    }
+    visit.key.write_key_data(&mut out);
+    backend::write_ready_for_query(&mut out, TransactionStatus::Idle);
+    out
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Reads more. Cancel safe.
+    async fn hear(&mut self) -> io::Result<()> {
+        self.unread.reserve(CHUNK);
+        match self.stream.read_buf(&mut self.unread).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            octets => {
+                self.heard += octets as u64;
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns when the client leaves, as far as that can be seen behind what it says ahead. Cancel safe.
+    async fn gone(&mut self) -> io::Error {
+        while self.unread.len() < LONGEST {
+            if let Err(error) = self.hear().await {
+                return error;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Writes `octets`, whole messages.
+    ///
+    /// Cancel safety: dropped half-way, `whole` says that nothing may follow.
+    async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.whole = false;
+        self.stream.write_all(octets).await?;
+        self.stream.flush().await?;
+        self.said += octets.len() as u64;
+        self.whole = true;
+        Ok(())
+    }
+
+    async fn close(&mut self, words: &[u8]) -> io::Result<()> {
+        self.say(words).await?;
+        self.stream.shutdown().await
+    }
+}
