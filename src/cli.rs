@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
 fn run(configured: Configured) -> ExitCode {
     let source = ConfigSource::of_process(configured.config);
     match load(&source) {
-        Some(loaded) => app::run(loaded.config, source),
+        Some(loaded) => app::run(loaded, source),
         None => ExitCode::FAILURE,
     }
 }

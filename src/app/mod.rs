@@ -4,6 +4,7 @@
 //! clients), one for each worker, on which clients live, and one that writes the audit log.
 
 mod build;
+mod console;
 mod doctor;
 mod inherited;
 mod program;
@@ -23,14 +24,14 @@ pub use settings::RuntimeSettings;
 
 use crate::{
     blame::Chain,
-    config::{Config, ConfigSource},
+    config::{ConfigSource, Loaded},
     telemetry::start_log,
 };
 
 /// Runs until the process is told to end; `source` is read again on reload.
 #[must_use]
-pub fn run(config: Config, source: ConfigSource) -> ExitCode {
-    match start_and_serve(config, source) {
+pub fn run(loaded: Loaded, source: ConfigSource) -> ExitCode {
+    match start_and_serve(loaded, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %Chain(&error), "gatekeeper cannot run");
@@ -41,8 +42,8 @@ pub fn run(config: Config, source: ConfigSource) -> ExitCode {
     }
 }
 
-fn start_and_serve(config: Config, source: ConfigSource) -> Result<(), StartError> {
-    start_log(&config.log).map_err(StartError::Log)?;
+fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartError> {
+    start_log(&loaded.config.log).map_err(StartError::Log)?;
     raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -51,7 +52,7 @@ fn start_and_serve(config: Config, source: ConfigSource) -> Result<(), StartErro
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
-    runtime.block_on(async { Program::start(config, source).await?.serve().await })
+    runtime.block_on(async { Program::start(loaded, source).await?.serve().await })
 }
 
 /// Two descriptors a session: the soft limit that shells and service managers set (1024, for `select`) is soon reached.

@@ -11,13 +11,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     build::{BuildError, Workshop},
+    console::Configured,
     inherited::Inherited,
     report, shutdown,
 };
 use crate::{
     admin::{self, Command, control},
     audit::{Audit, AuditError},
-    config::{Config, ConfigSource},
+    config::{Config, ConfigSource, Loaded},
+    console::{Console, Office},
     files::Files,
     frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, World},
     live::{Live, Publisher, live},
@@ -73,6 +75,7 @@ pub(super) struct Program {
     /// By where they were configured to listen.
     pub(super) listeners: HashMap<Bind, Running>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
+    pub(super) configured: Configured,
     pub(super) admin: Option<admin::Server>,
     commands: mpsc::Receiver<Command>,
 }
@@ -93,7 +96,9 @@ impl Program {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub(super) async fn start(config: Config, source: ConfigSource) -> Result<Self, StartError> {
+    pub(super) async fn start(loaded: Loaded, source: ConfigSource) -> Result<Self, StartError> {
+        let (configured, console_settings, config_lines) = Configured::new(&loaded);
+        let config = loaded.config;
         let metrics = Metrics::new();
         metrics.program().watch_panics();
         let files = Files::new();
@@ -128,6 +133,15 @@ impl Program {
         let (endpoints, ways) = live(Endpoints::new(handles));
         let mut mock_secret = [0; 32];
         aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
+        let (control, commands) = control();
+        let (mut contexts, shown) = live(Vec::new());
+        let console = Console::new(Office {
+            settings: console_settings,
+            config: config_lines,
+            listeners: shown.clone(),
+            control: control.clone(),
+            metrics: metrics.admin(),
+        });
         let world = Arc::new(World {
             sessions: Arc::new(Sessions::default()),
             topology: probe.snapshot(),
@@ -138,7 +152,7 @@ impl Program {
             metrics: metrics.clone(),
             descriptors: Arc::new(Semaphore::new(sessions_by_descriptors())),
             mock_secret,
-            console: None,
+            console: Some(Arc::new(console)),
         });
         let made = config
             .listeners
@@ -160,8 +174,7 @@ impl Program {
         for bind in inherited.unclaimed() {
             tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
         }
-        let (contexts, shown) = live(listeners.values().map(|running| running.context.reader()).collect());
-        let (control, commands) = control();
+        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
         let admin = match &config.admin {
             Some(settings) => {
                 let api = admin::Api {
@@ -194,6 +207,7 @@ impl Program {
             probe,
             listeners,
             contexts,
+            configured,
             admin,
             commands,
         })

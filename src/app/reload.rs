@@ -57,6 +57,7 @@ impl Program {
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
         // From here on nothing fails.
+        self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
         for reloaded in self.files.reload() {
             match reloaded.result {

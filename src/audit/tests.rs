@@ -210,6 +210,11 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
             path: "/v1/reload".into(),
             status: 401,
         })),
+        Record::ConsoleCommand(Box::new(ConsoleCommand {
+            session: session(),
+            command: "PAUSE orders".into(),
+            sqlstate: Sqlstate::new("42501"),
+        })),
     ]
 }
 

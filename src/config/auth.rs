@@ -43,11 +43,20 @@ pub(super) fn read(
         users: names(&auth, "users", UserName::new),
         databases: names(&auth, "databases", DatabaseName::new),
     };
+    for (key, nobody) in [("users", guests.users.is_empty()), ("databases", guests.databases.is_empty())] {
+        if nobody && auth.has(key) {
+            auth.problem(key, "is empty, and nobody could come in", "leave it out to let everybody in");
+        }
+    }
     (method(section, &auth, bind, tls, reached), guests)
 }
 
-/// The names in the list at `key`, each once; nobody is no list: it is left out.
-fn names<N: PartialEq>(section: &Section<'_>, key: &str, new: fn(&str) -> Result<N, NameError>) -> Vec<N> {
+/// The names in the list at `key`, each once.
+pub(super) fn names<N: PartialEq>(
+    section: &Section<'_>,
+    key: &str,
+    new: fn(&str) -> Result<N, NameError>,
+) -> Vec<N> {
     let Some(list) = section.texts(key) else { return Vec::new() };
     let mut names: Vec<N> = Vec::new();
     for Spot { value, origin } in &list.value {
@@ -60,9 +69,6 @@ fn names<N: PartialEq>(section: &Section<'_>, key: &str, new: fn(&str) -> Result
             Err(error) => format!("\"{value}\": {error}"),
         };
         section.context.report.problem(origin, section.named(key), mistake, "write each name once");
-    }
-    if list.value.is_empty() {
-        section.problem(key, "is empty, and nobody could come in", "leave it out to let everybody in");
     }
     names
 }

@@ -112,6 +112,9 @@ pub const KEYS: &[Key] = &[
     key("admin", "api_key", &[ADMIN_API_KEY]),
     key("admin.tls", "cert", &["API_TLS_CERT"]),
     key("admin.tls", "key", &["API_TLS_KEY"]),
+    key("console", "database", &["CONSOLE_DATABASE"]),
+    key("console", "admin_users", &["CONSOLE_ADMIN_USERS"]),
+    key("console", "stats_users", &["CONSOLE_STATS_USERS"]),
     key("audit", "file", &["AUDIT_FILE"]),
     key("audit", "level", &["AUDIT_LEVEL"]),
     key("audit", "statements", &["AUDIT_STATEMENTS"]),
@@ -225,7 +228,7 @@ mod tests {
     fn a_table_knows_its_keys_and_the_tables_in_it() {
         assert_eq!(names_in("runtime").collect::<Vec<_>>(), ["workers", "drain_delay", "drain_timeout"]);
         let top: Vec<_> = names_in("").collect();
-        assert_eq!(top, ["cluster", "listener", "admin", "audit", "log", "probe", "runtime"]);
+        assert_eq!(top, ["cluster", "listener", "admin", "console", "audit", "log", "probe", "runtime"]);
         assert!(names_in("cluster").any(|name| name == "tls"));
     }
 }

@@ -11,6 +11,7 @@ mod auth;
 mod catalog;
 mod clients;
 mod cluster;
+mod console;
 mod environment;
 mod files;
 mod listener;
@@ -36,7 +37,8 @@ pub use source::{ConfigSource, Loaded};
 
 use crate::{
     admin::AdminSettings, app::RuntimeSettings, audit::AuditSettings, backend::EndpointSettings,
-    frontend::ListenerSettings, probe::ProbeSettings, telemetry::LogSettings, topology::Cluster,
+    console::ConsoleSettings, frontend::ListenerSettings, probe::ProbeSettings, telemetry::LogSettings,
+    topology::Cluster,
 };
 
 /// A whole configuration in which every reference resolves and every combination is allowed.
@@ -50,6 +52,8 @@ pub struct Config {
     pub listeners: Vec<ListenerSettings>,
     /// The admin API; `None` when turned off.
     pub admin: Option<AdminSettings>,
+    /// The console.
+    pub console: ConsoleSettings,
     /// The audit log; `None` when turned off.
     pub audit: Option<AuditSettings>,
     /// The program's own log.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, Problems, Setting, catalog, cluster,
+    Config, Problems, Setting, catalog, cluster, console,
     environment::Environment,
     listener, observe, overlay,
     problem::{Origin, Problem, Report},
@@ -127,6 +127,7 @@ impl ConfigSource {
         }
         let listeners_read = listener::read(&section, &clusters);
         let admin = observe::admin(&section, &listeners_read);
+        let console = console::read(&section, &listeners_read);
         let audit = observe::audit(&section);
         let log = observe::log(&section);
         let probe = observe::probe(&section);
@@ -138,6 +139,7 @@ impl ConfigSource {
             endpoints: clusters.endpoints.into_iter().map(|spot| spot.value).collect(),
             listeners: listeners_read.into_iter().map(|spot| spot.value).collect(),
             admin,
+            console,
             audit,
             log,
             probe,

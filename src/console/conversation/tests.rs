@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     console::table::Value,
-    wire::{Header, Speaker, frontend},
+    wire::{Header, Piece, Speaker, Walker, frontend},
 };
 
 /// A client's message.
@@ -24,8 +24,9 @@ fn query(text: &str) -> Vec<u8> {
 fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> String {
     let mut heard = Vec::new();
     for message in messages {
-        let header = Header::read(Speaker::Client, message).unwrap().unwrap();
-        let frame = Frame::behind(header, message).unwrap();
+        let Some(Piece::Whole(frame)) = Walker::new(Speaker::Client).next(message).unwrap() else {
+            panic!("not one whole message: {message:?}");
+        };
         if let Ask::Run(command) = conversation.on_frame(&frame).unwrap() {
             let width = command.columns().map_or(0, <[Column]>::len);
             let count = if width == 0 { 0 } else { rows };

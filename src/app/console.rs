@@ -1,0 +1,46 @@
+//! Puts the console together, and tells it what is configured.
+
+use crate::{
+    config::{Loaded, Origin},
+    console::{ConfigLine, ConsoleSettings},
+    live::{Live, Publisher, live},
+};
+
+/// What the console knows of the configuration.
+pub(super) struct Configured {
+    settings: Publisher<ConsoleSettings>,
+    lines: Publisher<Vec<ConfigLine>>,
+}
+
+/// The settings that only the next start reads: tables, and single keys.
+const AT_START: [&str; 4] = ["admin", "audit", "log", "runtime.workers"];
+
+impl Configured {
+    /// What it knows at the start, and what it reads from then on.
+    pub(super) fn new(loaded: &Loaded) -> (Self, Live<ConsoleSettings>, Live<Vec<ConfigLine>>) {
+        let (settings, shown) = live(loaded.config.console.clone());
+        let (lines, shown_lines) = live(lines_of(loaded));
+        (Self { settings, lines }, shown, shown_lines)
+    }
+
+    /// The configuration was read again and is in use.
+    pub(super) fn publish(&mut self, loaded: &Loaded) {
+        self.settings.publish(loaded.config.console.clone());
+        self.lines.publish(lines_of(loaded));
+    }
+}
+
+fn lines_of(loaded: &Loaded) -> Vec<ConfigLine> {
+    let at_start = |name: &str| {
+        AT_START.iter().any(|key| {
+            name.strip_prefix(key).is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
+        })
+    };
+    let line = |setting: &crate::config::Setting| ConfigLine {
+        key: setting.name.clone(),
+        value: setting.value.clone(),
+        is_default: setting.origin == Origin::Default,
+        changeable: !at_start(&setting.name),
+    };
+    loaded.settings.iter().map(line).collect()
+}

@@ -1,0 +1,48 @@
+//! The console: what it is called, and who may use it.
+
+use super::{
+    auth,
+    problem::Origin,
+    reader::{Section, Spot},
+};
+use crate::{
+    console::ConsoleSettings,
+    frontend::{Auth, ListenerSettings},
+    names::{DatabaseName, UserName},
+};
+
+/// Reads `[console]`.
+pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> ConsoleSettings {
+    let section = root.table_or_empty("console", "console");
+    let read = |text: &str| DatabaseName::new(text).map_err(|error| format!("\"{text}\": {error}"));
+    let database = match section.parsed("database", read, "write the name of a database, as in \"pgbouncer\"")
+    {
+        Some(spot) => spot.value,
+        None => {
+            section.record("database", ConsoleSettings::DATABASE, &Origin::Default);
+            DatabaseName::new(ConsoleSettings::DATABASE).expect("the default is a name")
+        }
+    };
+    let settings = ConsoleSettings {
+        database,
+        admin_users: auth::names(&section, "admin_users", UserName::new),
+        stats_users: auth::names(&section, "stats_users", UserName::new),
+    };
+    let key = if settings.admin_users.is_empty() { "stats_users" } else { "admin_users" };
+    if settings.is_open() {
+        let believed = listeners.iter().map(|spot| &spot.value);
+        for listener in believed.filter(|listener| listener.auth == Auth::Trust && !listener.bind.is_local())
+        {
+            let what = format!("anybody who reaches listener `{}` may use the console", listener.name);
+            section.warning(key, what, "have that listener authenticate its clients");
+        }
+        if !listeners.is_empty() && listeners.iter().all(|spot| spot.value.auth == Auth::Passthrough) {
+            section.warning(
+                key,
+                "nobody can reach the console: every listener leaves authentication to the server",
+                "add a listener that authenticates its clients itself",
+            );
+        }
+    }
+    settings
+}
