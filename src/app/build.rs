@@ -74,7 +74,7 @@ impl Workshop<'_> {
                 self.files.watch(&users);
                 Some(users)
             }
-            Auth::Passthrough | Auth::Trust | Auth::Certificate { .. } => None,
+            Auth::Passthrough | Auth::Trust | Auth::Certificate { .. } | Auth::Password { .. } => None,
         };
         Ok(ListenerContext::new(settings.clone(), tls, users, self.metrics, endpoints, before))
     }

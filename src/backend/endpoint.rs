@@ -2,19 +2,25 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use tower::ServiceExt;
 
 use super::{
-    Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings, cancel,
+    AcceptedPassword, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings,
+    accepted::AcceptedPasswords,
+    cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
     phase::{Durations, Progress, Stages},
-    way::Way,
+    way::{PasswordWay, Way},
 };
 use crate::{
-    credentials::{Token, TokenKeeper, TokenSource},
+    credentials::{Secret, Token, TokenKeeper, TokenSource},
     handshake::{LoginError, Method},
     names::{EndpointName, UserName},
     telemetry::{
@@ -23,7 +29,7 @@ use crate::{
     },
     tls::{ClientTls, TlsFileError},
     topology::Endpoint,
-    wire::{BackendKey, StartupMessage},
+    wire::{BackendKey, StartupMessage, frontend},
 };
 
 /// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
@@ -36,6 +42,9 @@ struct Shared {
     settings: Arc<EndpointSettings>,
     tls: ClientTls,
     way: Arc<Way>,
+    accepted: Arc<AcceptedPasswords>,
+    /// Turns for putting clients' passwords to the server: as many as for logins, and apart from them.
+    judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
     connector: Connector,
 }
@@ -53,7 +62,9 @@ impl EndpointHandle {
         metrics: Arc<EndpointMetrics>,
     ) -> Result<(Self, Option<TokenKeeper>), TlsFileError> {
         let tls = ClientTls::new(&settings.tls, &settings.endpoint.address)?;
-        let (way, keeper) = Way::new(&settings);
+        let accepted = Arc::default();
+        let (way, keeper) = Way::new(&settings, &accepted);
+        let judging = Semaphore::new(settings.connect_concurrency.max(1));
         let (settings, way) = (Arc::new(settings), Arc::new(way));
         let connector = connector::stack(
             &settings,
@@ -61,7 +72,8 @@ impl EndpointHandle {
             Arc::clone(&way),
             Dialer::new(Arc::clone(&settings), tls.clone()),
         );
-        Ok((Self { shared: Arc::new(Shared { settings, tls, way, metrics, connector }) }, keeper))
+        let shared = Shared { settings, tls, way, accepted, judging, metrics, connector };
+        Ok((Self { shared: Arc::new(shared) }, keeper))
     }
 
     /// The endpoint itself: name, role, cluster, address.
@@ -144,6 +156,60 @@ impl EndpointHandle {
             Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
         };
         Err(self.error(failure))
+    }
+
+    /// Has the server judge a client's own password: logs in as the user in `startup` with it, whatever the endpoint's own
+    /// login is, and leaves again. Call [`EndpointHandle::keep_accepted`] to have it remembered.
+    ///
+    /// A server that lets this user in without asking proves nothing, and is an error. A database that does not exist is
+    /// none: PostgreSQL looks for it only behind the proof.
+    ///
+    /// Cancel safety: as [`EndpointHandle::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`]; its [`ConnectError::refused`] is the server's verdict.
+    pub async fn judge(
+        &self,
+        startup: &StartupMessage,
+        password: Secret,
+    ) -> Result<AcceptedPassword, ConnectError> {
+        let _turn = self.shared.judging.acquire().await;
+        let mut dialed = self.dial_to(Whereto::Endpoint).await?;
+        let way = PasswordWay::of_client(password);
+        let limit = self.settings().connect_timeout;
+        let method = match timeout(limit, log_in(&mut dialed.stream, startup, &Proof::Password(&way))).await {
+            Ok(Ok((logged_in, _unread))) => {
+                let mut farewell = Vec::new();
+                frontend::write_terminate(&mut farewell);
+                // A server that is gone already needs none.
+                dialed.stream.write_all(&farewell).await.ok();
+                dialed.stream.flush().await.ok();
+                logged_in.method
+            }
+            Ok(Err(ConnectFailure::Refused(refused))) if refused.is_unknown_database() => {
+                refused.said.method().unwrap_or(Method::Trust)
+            }
+            Ok(Err(failure)) => return Err(self.error(failure)),
+            Err(_elapsed) => {
+                return Err(self.error(ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit }));
+            }
+        };
+        match method {
+            Method::Trust => Err(self.error(ConnectFailure::NeverAsked)),
+            _ => Ok(AcceptedPassword::new(way)),
+        }
+    }
+
+    /// The password that was last accepted of `user`.
+    #[must_use]
+    pub fn accepted(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
+        self.shared.accepted.get(user)
+    }
+
+    /// Remembers an accepted password, in place of an older one. An endpoint without a login of its own is logged in to
+    /// with it from now on, until the server refuses it; it is kept as long as the handle lives.
+    pub fn keep_accepted(&self, user: &UserName, password: &Arc<AcceptedPassword>) {
+        self.shared.accepted.keep(user, Arc::clone(password));
     }
 
     /// Dials and negotiates TLS, nothing more: for dialogs that are the client's own.

@@ -65,6 +65,8 @@ pub enum ConnectFailure {
     Tls(TlsError),
     /// There is no token.
     Token(TokenError),
+    /// The server lets the user in without a password, and so cannot judge a client's.
+    NeverAsked,
     /// The server refused the login.
     Refused(Box<Refused>),
     /// The dialog of the login failed otherwise.
@@ -132,7 +134,9 @@ impl ConnectError {
             ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified | ConnectFailure::Token(_) => {
                 ConnectPhase::Token
             }
-            ConnectFailure::Refused(_) | ConnectFailure::Login(_) => ConnectPhase::Login,
+            ConnectFailure::NeverAsked | ConnectFailure::Refused(_) | ConnectFailure::Login(_) => {
+                ConnectPhase::Login
+            }
             ConnectFailure::Broken { phase, .. } | ConnectFailure::Timeout { phase: Some(phase), .. } => {
                 *phase
             }
@@ -144,7 +148,9 @@ impl ConnectError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match &self.failure {
-            ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified => Blame::Policy,
+            ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified | ConnectFailure::NeverAsked => {
+                Blame::Policy
+            }
             ConnectFailure::Tls(error) => error.blame(),
             ConnectFailure::Token(error) => error.blame(),
             ConnectFailure::Login(LoginError::NoCredential(_) | LoginError::Scram(_)) => Blame::Credentials,
@@ -179,6 +185,11 @@ impl ConnectError {
                 Hop::Silence.remedy(port).into()
             }
             ConnectFailure::Unix(_) => "check the path and its permissions, and that the server runs".into(),
+            ConnectFailure::NeverAsked => {
+                "have the server ask this user for a password (see its `pg_hba.conf`), or verify clients by \"scram\" or \
+                 \"certificate\""
+                    .into()
+            }
             ConnectFailure::TlsRefused => "turn TLS on at the server, or set the endpoint's `tls.mode`".into(),
             ConnectFailure::Injected => "either this is no PostgreSQL server (check address and port), or somebody on the way \
                  tampers with the connection"
@@ -261,6 +272,9 @@ impl fmt::Display for ConnectError {
                 }
                 _ => Ok(()),
             },
+            ConnectFailure::NeverAsked => {
+                f.write_str(": the server asks this user for no password, and so cannot judge a client's")
+            }
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
             ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
             ConnectFailure::Injected => f.write_str(": unencrypted octets after the server's consent to TLS"),
@@ -296,6 +310,7 @@ impl std::error::Error for ConnectError {
             ConnectFailure::Login(error) => Some(error),
             ConnectFailure::UnlistedUser { .. }
             | ConnectFailure::Unverified
+            | ConnectFailure::NeverAsked
             | ConnectFailure::TlsRefused
             | ConnectFailure::RefusedBeforeTls { .. }
             | ConnectFailure::Injected

@@ -3,6 +3,7 @@
 //! Promises: a [`Backend`] has finished its startup; a token travels only over verified TLS, and for listed users; a
 //! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
 
+mod accepted;
 mod cancel;
 mod connection;
 mod connector;
@@ -19,6 +20,7 @@ mod settings;
 mod socket;
 mod way;
 
+pub use accepted::AcceptedPassword;
 pub use connection::Backend;
 pub use connector::ConnectRequest;
 pub use dial::Dialed;

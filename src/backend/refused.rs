@@ -54,6 +54,12 @@ impl Refused {
         self.is_class("28")
     }
 
+    /// Whether there is no such database.
+    #[must_use]
+    pub fn is_unknown_database(&self) -> bool {
+        self.is_class("3D")
+    }
+
     fn is_class(&self, class: &str) -> bool {
         self.sqlstate().is_some_and(|state| state.class() == class)
     }

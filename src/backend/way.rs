@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{ConnectFailure, EndpointSettings};
+use super::{ConnectFailure, EndpointSettings, accepted::AcceptedPasswords};
 use crate::{
-    credentials::{Login, PasswordLogin, TokenKeeper, TokenSource},
+    credentials::{Login, PasswordLogin, Secret, TokenKeeper, TokenSource},
     names::UserName,
     scram::Keys,
     wire::StartupMessage,
@@ -12,8 +12,9 @@ use crate::{
 
 /// How an endpoint is logged in to.
 pub(super) enum Way {
-    /// With nothing of ours: a server that asks for a proof refuses.
-    Passthrough,
+    /// With nothing of ours but the passwords that the server has accepted from clients; a server that asks anybody else for
+    /// a proof refuses.
+    Passthrough(Arc<AcceptedPasswords>),
     /// With a configured password.
     Password(Arc<PasswordWay>),
     /// With tokens.
@@ -38,10 +39,14 @@ pub(super) struct TokenWay {
 // === impl Way ===
 
 impl Way {
-    /// The way that the settings describe, and the keeper of its tokens, which has to be run.
-    pub(super) fn new(settings: &EndpointSettings) -> (Self, Option<TokenKeeper>) {
+    /// The way that the settings describe, and the keeper of its tokens, which has to be run. `accepted` is what the server
+    /// accepts from clients.
+    pub(super) fn new(
+        settings: &EndpointSettings,
+        accepted: &Arc<AcceptedPasswords>,
+    ) -> (Self, Option<TokenKeeper>) {
         match &settings.login {
-            Login::Passthrough => (Self::Passthrough, None),
+            Login::Passthrough => (Self::Passthrough(Arc::clone(accepted)), None),
             Login::Password(login) => {
                 let way = PasswordWay { login: login.clone(), keys: Mutex::default() };
                 (Self::Password(Arc::new(way)), None)
@@ -78,7 +83,7 @@ impl Way {
     pub(super) fn tokens(&self) -> Option<&TokenSource> {
         match self {
             Self::Token(way) => Some(&way.source),
-            Self::Passthrough | Self::Password(_) => None,
+            Self::Passthrough(_) | Self::Password(_) => None,
         }
     }
 }
@@ -86,6 +91,11 @@ impl Way {
 // === impl PasswordWay ===
 
 impl PasswordWay {
+    /// With the password that a client said, as the user that it asked for.
+    pub(super) fn of_client(password: Secret) -> Self {
+        Self { login: PasswordLogin { user: None, password }, keys: Mutex::default() }
+    }
+
     pub(super) fn password(&self) -> &str {
         self.login.password.reveal()
     }

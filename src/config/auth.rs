@@ -1,5 +1,7 @@
 //! How the clients of a listener prove who they are, who of them may come in, and where to.
 
+use std::time::Duration;
+
 use super::{
     files,
     problem::Origin,
@@ -13,21 +15,29 @@ use crate::{
     tls::{CertificateName, ClientCertificates, ListenerTls},
 };
 
-const METHODS: [(&str, Method); 4] = [
+const METHODS: [(&str, Method); 5] = [
     ("passthrough", Method::Passthrough),
     ("scram", Method::Scram),
     ("certificate", Method::Certificate),
+    ("password", Method::Password),
     ("trust", Method::Trust),
 ];
 /// Keys that mean something with one method alone.
-const ONLY_WITH: [(&str, Method); 3] =
-    [("users_file", Method::Scram), ("name", Method::Certificate), ("map", Method::Certificate)];
+const ONLY_WITH: [(&str, Method); 4] = [
+    ("users_file", Method::Scram),
+    ("name", Method::Certificate),
+    ("map", Method::Certificate),
+    ("remember", Method::Password),
+];
+/// How long a password is remembered.
+const REMEMBER: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
     Passthrough,
     Scram,
     Certificate,
+    Password,
     Trust,
 }
 
@@ -117,7 +127,7 @@ fn method(
         );
         auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
     }
-    if method != Method::Passthrough && !passing.is_empty() {
+    if !matches!(method, Method::Passthrough | Method::Password) && !passing.is_empty() {
         let what = format!(
             "Gatekeeper would verify clients itself and then could not log in to {}",
             names(&passing)
@@ -125,7 +135,7 @@ fn method(
         auth.problem(
             "method",
             what,
-            "write \"passthrough\", or give the endpoint a token command or a password",
+            "write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
         );
     }
     for (key, only) in ONLY_WITH {
@@ -148,6 +158,10 @@ fn method(
         Method::Certificate => {
             check_certificates(section, auth, bind, tls);
             Some(certificate(auth))
+        }
+        Method::Password => {
+            check_passwords(section, auth, bind, reached);
+            Some(Auth::Password { remember: auth.positive_duration("remember", REMEMBER) })
         }
     }
 }
@@ -232,4 +246,37 @@ fn certificate(auth: &Section<'_>) -> Auth {
         auth.problem("map", "is empty", "leave it out where the certificate's name is the user's own");
     }
     Auth::Certificate { name, map }
+}
+
+// === password ===
+
+/// Passwords in the clear stay off the network, and are shown to servers that were verified.
+fn check_passwords(
+    section: &Section<'_>,
+    auth: &Section<'_>,
+    bind: Option<&Bind>,
+    reached: &[&EndpointSettings],
+) {
+    if bind.is_some_and(|bind| !bind.is_local()) && !section.has("tls") {
+        let remedy = match section.origin {
+            Origin::File { .. } => "give it tls = { cert = \"…\", key = \"…\" }, or listen on 127.0.0.1",
+            _ => "set GATEKEEPER_PROXY_TLS_CERT and _KEY, or listen on 127.0.0.1",
+        };
+        auth.problem("method", "clients would send their passwords over the network in the clear", remedy);
+    }
+    for endpoint in reached {
+        let mode = endpoint.tls.mode;
+        if !mode.verifies() && !endpoint.endpoint.address.is_loopback() {
+            let what = format!(
+                "clients' passwords are put to `{}`, which nobody verified (mode \"{}\")",
+                endpoint.endpoint.name,
+                mode.as_str()
+            );
+            auth.warning(
+                "method",
+                what,
+                "write \"verify-ca\" or \"verify-full\" in the endpoint's `tls.mode`",
+            );
+        }
+    }
 }

@@ -92,6 +92,7 @@ pub const KEYS: &[Key] = &[
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),
     key("listener.auth", "map", &["LISTEN_CERTIFICATE_MAP"]),
+    key("listener.auth", "remember", &["LISTEN_PASSWORD_REMEMBER"]),
     key("listener.auth", "users", &["LISTEN_USERS"]),
     key("listener.auth", "databases", &["LISTEN_DATABASES"]),
     key("listener.tls", "cert", &["PROXY_TLS_CERT"]),

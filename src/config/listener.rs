@@ -178,19 +178,7 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
 
 /// The endpoints that a route may lead to.
 fn reached<'e>(route: &RoutePolicy, endpoints: &'e [Spot<EndpointSettings>]) -> Vec<&'e EndpointSettings> {
-    let leads_to = |endpoint: &&EndpointSettings| {
-        let role = endpoint.endpoint.role;
-        match route {
-            RoutePolicy::Primary => role == DeclaredRole::Primary,
-            RoutePolicy::ReadPool { when_no_reader } => {
-                role.serves_reads()
-                    || (*when_no_reader == WhenNoReader::Primary && role == DeclaredRole::Primary)
-            }
-            RoutePolicy::Secondary => role == DeclaredRole::Secondary,
-            RoutePolicy::Endpoint(name) => endpoint.endpoint.name == *name,
-        }
-    };
-    endpoints.iter().map(|spot| &spot.value).filter(leads_to).collect()
+    endpoints.iter().map(|spot| &spot.value).filter(|settings| route.may_reach(&settings.endpoint)).collect()
 }
 
 fn check_route(

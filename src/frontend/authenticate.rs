@@ -2,13 +2,20 @@
 
 use jiff::Timestamp;
 
-use super::{Auth, greet::Unwelcome, guest::Guest, login::Login};
+use super::{
+    Auth,
+    greet::Unwelcome,
+    guest::Guest,
+    login::{Failed, Login},
+};
 use crate::{
     handshake::{Challenge, ChallengeError},
     scram::{NONCE_OCTETS, Verifier},
     session::Refusal,
     telemetry::labels::AuthFailure,
 };
+
+mod password;
 
 /// A client that may come in. AuthenticationOk was not said yet.
 pub(super) struct Proved {
@@ -20,6 +27,8 @@ pub(super) struct Proved {
 pub(super) enum Unproved {
     /// The connection ended first.
     Unwelcome(Unwelcome),
+    /// There was no server to judge it.
+    Unjudged(Failed),
     /// The proof did not hold.
     Failed(AuthFailure, Refusal),
 }
@@ -84,6 +93,10 @@ pub(super) async fn authenticate(
                 return Err(failed(Refusal::certificate(name)));
             }
             Ok(Proved { output: first })
+        }
+        (Auth::Password { remember }, _) => {
+            // A login of its own inside: large, and over soon.
+            Box::pin(password::password(guest, login, listed, *remember, first)).await
         }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
             Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("this listener has nobody to ask"))))

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroize;
 
 use super::buffer::BUFFER_SIZE;
 use crate::{handshake::FRAME_MAX, tls::Stream};
@@ -34,6 +35,14 @@ impl Guest {
     /// Drops the first `count` octets of it.
     pub(super) fn take(&mut self, count: usize) {
         self.unread.drain(..count.min(self.unread.len()));
+    }
+
+    /// Drops the first `count` octets, and leaves no trace of them in the buffer: a secret stands there.
+    pub(super) fn wipe(&mut self, count: usize) {
+        let count = count.min(self.unread.len());
+        let rest = self.unread.split_off(count);
+        self.unread.zeroize();
+        self.unread = rest;
     }
 
     /// Reads more.

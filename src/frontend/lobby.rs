@@ -164,6 +164,7 @@ impl Lobby {
         let proved = match proof {
             Err(_) => return self.too_late().await,
             Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+            Ok(Err(Unproved::Unjudged(failed))) => return self.not_opened(failed).await,
             Ok(Err(Unproved::Failed(why, refusal))) => {
                 self.context.metrics.authentication_failed(why);
                 self.refuse(refusal).await;
@@ -232,13 +233,20 @@ impl Lobby {
                 }
                 Some(opened)
             }
-            Err(Failed::Late) => self.too_late().await,
-            Err(Failed::Unwelcome(unwelcome)) => self.turn_away(unwelcome).await,
-            Err(Failed::Refused(refusal)) => {
+            Err(failed) => self.not_opened(failed).await,
+        }
+    }
+
+    /// Tells a client that no endpoint would have it.
+    async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
+        match failed {
+            Failed::Late => self.too_late().await,
+            Failed::Unwelcome(unwelcome) => self.turn_away(unwelcome).await,
+            Failed::Refused(refusal) => {
                 self.reject(refusal).await;
                 None
             }
-            Err(Failed::ByServer { words, sqlstate }) => {
+            Failed::ByServer { words, sqlstate } => {
                 if sqlstate.is_some_and(|state| state.class() == "28") {
                     self.context.metrics.authentication_failed(AuthFailure::Endpoint);
                 } else {

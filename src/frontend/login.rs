@@ -175,7 +175,8 @@ impl Login<'_> {
         }
     }
 
-    fn failed(&self, why: &Unassigned) -> Failed {
+    /// What becomes of a client without a backend.
+    pub(super) fn failed(&self, why: &Unassigned) -> Failed {
         let Unassigned::Failed(endpoint, error) = why else {
             return Failed::Refused(refusal(why));
         };

@@ -40,7 +40,16 @@ pub enum Bind {
     Unix(PathBuf),
 }
 
-/// How clients prove who they are.
+/// How clients prove who they are, and what the endpoints behind are logged in to with then.
+///
+/// | clients \\ endpoint | `passthrough` | a password of ours | a token |
+/// | --- | --- | --- | --- |
+/// | `passthrough` | the client's own dialog; a backend for each client, never pooled | refused: the dialog would prove nothing about our login | refused, as for a password |
+/// | `trust` | refused: there would be nothing to log in with | our login; this machine only | our login, listed users; this machine only |
+/// | `scram`, `certificate` | refused: neither a verifier nor a certificate can log in | our login | our login, listed users |
+/// | `password` | the client's password, kept in memory until the server refuses it: a pool opens further backends with it | the client's password is put to the server as that user, and kept as a verifier; then our login | as for a password, listed users |
+///
+/// `gatekeeper check` refuses what this table refuses, and says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// By their own dialog with the server, which is relayed.
@@ -58,6 +67,12 @@ pub enum Auth {
         name: CertificateName,
         /// Whom its holder may be.
         map: IdentityMap,
+    },
+    /// By its password in the clear, over TLS or on this machine, which an endpoint judges: it is logged in to with it the
+    /// first time, and the password is remembered.
+    Password {
+        /// For how long a client comes in with a remembered password without the endpoint being asked. Default 10 min.
+        remember: Duration,
     },
 }
 
@@ -87,6 +102,7 @@ impl Auth {
             Self::Trust => "trust",
             Self::Scram { .. } => "scram",
             Self::Certificate { .. } => "certificate",
+            Self::Password { .. } => "password",
         }
     }
 }

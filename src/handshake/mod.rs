@@ -2,6 +2,7 @@
 //!
 //! - [`Accept`]: we are the server, up to the StartupMessage.
 //! - [`Challenge`]: we are the server, and have the client prove its password.
+//! - [`AwaitPassword`]: we are the server, and have the client say its password.
 //! - [`Login`]: we are the client of an endpoint.
 //! - [`Relay`]: client and endpoint speak with each other, and we watch (`passthrough`).
 //!
@@ -35,6 +36,7 @@
 //! Refuses to know: sockets, TLS, who may come in, and where credentials come from.
 
 mod accept;
+mod await_password;
 mod challenge;
 mod error;
 mod login;
@@ -45,6 +47,7 @@ mod parameters;
 mod relay;
 
 pub use accept::{Accept, AcceptError, Accepted};
+pub use await_password::AwaitPassword;
 pub use challenge::{Challenge, ChallengeError};
 pub use error::{LoginError, Refused, Violation};
 pub use login::{Credential, LoggedIn, Login};

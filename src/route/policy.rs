@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::names::EndpointName;
+use crate::{
+    names::EndpointName,
+    topology::{DeclaredRole, Endpoint},
+};
 
 /// Where a listener's statements may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,23 @@ pub enum WhenNoReader {
     Primary,
     /// The client is refused.
     Refuse,
+}
+
+impl RoutePolicy {
+    /// Whether it may lead to `endpoint`, by the role that the endpoint was declared with.
+    #[must_use]
+    pub fn may_reach(&self, endpoint: &Endpoint) -> bool {
+        let role = endpoint.role;
+        match self {
+            Self::Primary => role == DeclaredRole::Primary,
+            Self::ReadPool { when_no_reader } => {
+                role.serves_reads()
+                    || (*when_no_reader == WhenNoReader::Primary && role == DeclaredRole::Primary)
+            }
+            Self::Secondary => role == DeclaredRole::Secondary,
+            Self::Endpoint(name) => endpoint.name == *name,
+        }
+    }
 }
 
 impl fmt::Display for RoutePolicy {

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
+use subtle::ConstantTimeEq;
+
 use super::{
     SALT_OCTETS,
     error::ScramError,
@@ -58,6 +60,13 @@ impl Verifier {
             stored_key: mac(secret, &[b"stored key\0", user]),
             server_key: mac(secret, &[b"server key\0", user]),
         }
+    }
+
+    /// Whether it was derived from `password`. Takes as long whether it was or not: what [`Keys::derive`] costs.
+    #[must_use]
+    pub fn fits(&self, password: &[u8]) -> bool {
+        let Ok(keys) = Keys::derive(password, &self.salt, self.iterations) else { return false };
+        hash(keys.client()).ct_eq(&self.stored_key).into()
     }
 
     /// How often the password is hashed: what a mock verifier should say too.

@@ -14,6 +14,7 @@ mod audit;
 mod cancel;
 mod client_auth;
 mod client_certificates;
+mod client_passwords;
 mod client_tls;
 mod copy;
 mod doctor;

@@ -53,6 +53,7 @@ fn users(settings: &ListenerSettings) -> Opinion {
         Auth::Certificate { .. } => {
             Opinion::skipped("clients show certificates, which the listener's CA signs")
         }
+        Auth::Password { .. } => Opinion::skipped("clients say their passwords, which the endpoints judge"),
         Auth::Scram { users_file } => match Users::open(users_file) {
             Ok(_) => Opinion::ok(format!("{} can be used", users_file.display())),
             Err(error) => Opinion::failed(Chain(&error).to_string(), "correct the users file"),

@@ -14,7 +14,8 @@ use tower::{Service, ServiceExt};
 use super::{Attempt, Means};
 use crate::{
     backend::{
-        ConnectError, ConnectFailure,
+        ConnectError, ConnectFailure, Refused,
+        accepted::AcceptedPasswords,
         way::{TokenWay, Way},
     },
     credentials::Token,
@@ -48,7 +49,7 @@ where
     async fn connect(self, mut attempt: Attempt) -> Result<S::Response, ConnectError> {
         attempt.request.startup = self.way.startup(attempt.request.startup, &attempt.request.user);
         match &*self.way {
-            Way::Passthrough => self.inner.oneshot(attempt).await,
+            Way::Passthrough(accepted) => connect_as_client(self.inner, accepted, attempt).await,
             Way::Password(way) => {
                 attempt.means = Means::Password(Arc::clone(way));
                 self.inner.oneshot(attempt).await
@@ -56,6 +57,29 @@ where
             Way::Token(way) => connect_with_token(self.inner, way, attempt).await,
         }
     }
+}
+
+/// With the password that the server has accepted of this user; once it refuses that, it is forgotten.
+async fn connect_as_client<S>(
+    inner: S,
+    accepted: &AcceptedPasswords,
+    mut attempt: Attempt,
+) -> Result<S::Response, ConnectError>
+where
+    S: Service<Attempt, Error = ConnectError>,
+{
+    let user = attempt.request.user.clone();
+    let known = accepted.get(&user);
+    if let Some(way) = known.as_ref().and_then(|known| known.way()) {
+        attempt.means = Means::Password(Arc::clone(way));
+    }
+    let result = inner.oneshot(attempt).await;
+    if let (Err(error), Some(known)) = (&result, &known)
+        && error.refused().is_some_and(Refused::is_authorization)
+    {
+        accepted.forget(&user, known);
+    }
+    result
 }
 
 async fn connect_with_token<S>(

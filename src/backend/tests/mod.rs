@@ -1,6 +1,7 @@
 //! Dialing and logging in against scripted servers on loopback.
 
 mod dial;
+mod judge;
 mod login;
 mod script;
 mod stack;

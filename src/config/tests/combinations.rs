@@ -167,6 +167,30 @@ fn certificates_take_a_listener_that_asks_for_them() {
 }
 
 #[test]
+fn passwords_in_the_clear_stay_on_this_machine_or_inside_tls() {
+    let listener = |auth: &str| mistakes(&with_listener(auth));
+    assert_eq!(listener("auth = { method = \"password\", remember = \"1m\" }"), [""; 0]);
+    let open = |keys: &str| {
+        let listener = format!("route = \"primary\"\nauth = {{ method = \"password\" }}\n{keys}\n");
+        spoiled(&[("route = \"primary\"\n", listener.as_str()), ("127.0.0.1:15432", "0.0.0.0:15432")])
+            .without_references()
+    };
+    assert_eq!(
+        mistakes(&open("")),
+        [
+            "g.toml:13:19: listener.app.auth.method: clients would send their passwords over the network in the clear; give it tls = { cert = \"…\", key = \"…\" }, or listen on 127.0.0.1"
+        ]
+    );
+    assert_eq!(mistakes(&open("tls = { cert = \"c\", key = \"k\" }")), [""; 0], "passthrough endpoints too");
+    assert_eq!(
+        listener("auth = { method = \"trust\", remember = \"1m\" }"),
+        [
+            "g.toml:14:39: listener.app.auth.remember: goes with method = \"password\" only; remove it, or write \"password\""
+        ]
+    );
+}
+
+#[test]
 fn a_list_of_guests_names_each_once_and_somebody() {
     assert_eq!(
         mistakes(&with_listener(
@@ -222,7 +246,7 @@ fn what_is_refused_together_says_what_to_change() {
             (
                 &[("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }")],
                 &[
-                    "g.toml:13:19: listener.app.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\", or give the endpoint a token command or a password",
+                    "g.toml:13:19: listener.app.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
                 ],
             ),
             (

@@ -274,7 +274,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[host, ("GATEKEEPER_LISTEN_AUTH", "scram")],
             &[
-                "GATEKEEPER_LISTEN_AUTH: listener.primary.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\", or give the endpoint a token command or a password",
+                "GATEKEEPER_LISTEN_AUTH: listener.primary.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
                 "GATEKEEPER_LISTEN_AUTH: listener.primary.auth.users_file: is missing; set GATEKEEPER_LISTEN_USERS_FILE",
             ],
         ),

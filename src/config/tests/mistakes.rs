@@ -133,7 +133,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                 &[("route = \"primary\"", "route = \"primary\"\nauth = { method = \"scram\" }")],
                 &[
                     "g.toml:13:8: listener.app.auth.users_file: is missing; write users_file = \"users.toml\"",
-                    "g.toml:13:19: listener.app.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\", or give the endpoint a token command or a password",
+                    "g.toml:13:19: listener.app.auth.method: Gatekeeper would verify clients itself and then could not log in to `primary`; write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
                 ],
             ),
             (

@@ -1,0 +1,126 @@
+//! Passwords that a server has accepted from clients.
+//!
+//! Promises: what is kept was accepted by a server that asked for it; it is wiped when it is forgotten, and is never
+//! shown. Refuses to know: who the clients are, and for how long one may come in with a password that was accepted before.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::way::PasswordWay;
+use crate::{
+    names::UserName,
+    scram::{ITERATIONS, SALT_OCTETS, Verifier},
+};
+
+/// The password of one user, accepted by a server.
+///
+/// A verifier is enough to check the next client. It is not enough to log in anywhere: for an endpoint that has no login of
+/// its own the password itself is kept, so that a pool can open further backends for this user long after its client has
+/// said it.
+pub struct AcceptedPassword {
+    verifier: Verifier,
+    since: Instant,
+    way: Option<Arc<PasswordWay>>,
+}
+
+/// What one endpoint has accepted, by user.
+#[derive(Default)]
+pub(super) struct AcceptedPasswords {
+    by_user: Mutex<HashMap<UserName, Arc<AcceptedPassword>>>,
+}
+
+// === impl AcceptedPassword ===
+
+impl AcceptedPassword {
+    /// The password of `way`, accepted just now.
+    pub(super) fn new(way: PasswordWay) -> Self {
+        let mut salt = [0; SALT_OCTETS];
+        aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator does not fail");
+        let verifier = Verifier::derive(way.password().as_bytes(), &salt, ITERATIONS)
+            .expect("the default number of iterations is in range");
+        Self { verifier, since: Instant::now(), way: Some(Arc::new(way)) }
+    }
+
+    /// The same without the password itself.
+    #[must_use]
+    pub fn verifier_only(self) -> Self {
+        Self { way: None, ..self }
+    }
+
+    /// Whether `password` is the one. Takes as long whether it is or not.
+    #[must_use]
+    pub fn fits(&self, password: &str) -> bool {
+        self.verifier.fits(password.as_bytes())
+    }
+
+    /// How long ago the server accepted it.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// What logs in with it.
+    pub(super) const fn way(&self) -> Option<&Arc<PasswordWay>> {
+        self.way.as_ref()
+    }
+}
+
+// === impl AcceptedPasswords ===
+
+impl AcceptedPasswords {
+    pub(super) fn get(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
+        self.lock().get(user).cloned()
+    }
+
+    pub(super) fn keep(&self, user: &UserName, password: Arc<AcceptedPassword>) {
+        self.lock().insert(user.clone(), password);
+    }
+
+    /// Forgets `refused`, unless another one took its place already.
+    pub(super) fn forget(&self, user: &UserName, refused: &Arc<AcceptedPassword>) {
+        let mut by_user = self.lock();
+        if by_user.get(user).is_some_and(|kept| Arc::ptr_eq(kept, refused)) {
+            by_user.remove(user);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserName, Arc<AcceptedPassword>>> {
+        self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Secret;
+
+    fn accepted(password: &str) -> Arc<AcceptedPassword> {
+        Arc::new(AcceptedPassword::new(PasswordWay::of_client(Secret::new(password.to_owned()))))
+    }
+
+    #[test]
+    fn it_fits_itself_and_the_password_goes_where_only_the_verifier_is_needed() {
+        let password = AcceptedPassword::new(PasswordWay::of_client(Secret::new("hunter2".to_owned())));
+        assert!(password.fits("hunter2") && !password.fits("hunter3") && !password.fits(""));
+        assert_eq!(password.way().map(|way| way.password()), Some("hunter2"));
+        let password = password.verifier_only();
+        assert!(password.fits("hunter2"));
+        assert!(password.way().is_none());
+    }
+
+    #[test]
+    fn only_what_was_refused_is_forgotten() {
+        let user = UserName::new("app").unwrap();
+        let all = AcceptedPasswords::default();
+        let (old, new) = (accepted("old"), accepted("new"));
+        all.keep(&user, Arc::clone(&old));
+        all.keep(&user, Arc::clone(&new));
+        all.forget(&user, &old);
+        assert!(all.get(&user).is_some_and(|kept| kept.fits("new")), "a newer one stays");
+        all.forget(&user, &new);
+        assert!(all.get(&user).is_none());
+    }
+}

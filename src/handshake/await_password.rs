@@ -1,0 +1,68 @@
+//! We are the server, and have the client say its password.
+
+use zeroize::Zeroizing;
+
+use super::{Taken, error::Violation, frame_within};
+use crate::wire::{DecodeError, Speaker, authentication};
+
+/// AuthenticationCleartextPassword was said; the client's password is awaited.
+///
+/// For connections that nobody can listen to. Whether the password is the right one is for others to find out.
+///
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
+pub struct AwaitPassword(());
+
+// === impl AwaitPassword ===
+
+impl AwaitPassword {
+    /// Appends the request to `out`.
+    #[must_use]
+    pub fn ask(out: &mut Vec<u8>) -> Self {
+        authentication::write_cleartext_password(out);
+        Self(())
+    }
+
+    /// Takes what was read; the outcome is the password. Wipe the octets that were taken: it stands among them.
+    ///
+    /// # Errors
+    /// [`Violation`] when the client says something else, or a password that is no UTF-8.
+    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<Zeroizing<String>>, Violation> {
+        let Some(frame) = frame_within(Speaker::StrangeClient, unread)? else {
+            return Ok(Taken { octets: 0, outcome: None });
+        };
+        let password = authentication::decode_password(frame.body()).map_err(Violation::Body)?;
+        let text =
+            std::str::from_utf8(password).map_err(|_| Violation::Body(DecodeError::Invalid("password")))?;
+        Ok(Taken { octets: frame.octets().len(), outcome: Some(Zeroizing::new(text.to_owned())) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_asked_for_and_taken_once_it_is_whole() {
+        let mut out = Vec::new();
+        let mut awaited = AwaitPassword::ask(&mut out);
+        assert_eq!(out, [b'R', 0, 0, 0, 8, 0, 0, 0, 3]);
+        let mut said = Vec::new();
+        authentication::write_password(&mut said, "pässword".as_bytes());
+        let whole = said.len();
+        said.extend_from_slice(b"more");
+        for cut in 0..whole {
+            let taken = awaited.on_octets(&said[..cut]).unwrap();
+            assert!(taken.octets == 0 && taken.outcome.is_none(), "{cut}");
+        }
+        let taken = awaited.on_octets(&said).unwrap();
+        assert_eq!((taken.octets, taken.outcome.unwrap().as_str()), (whole, "pässword"));
+    }
+
+    #[test]
+    fn anything_else_breaks_the_dialog() {
+        let mut awaited = AwaitPassword::ask(&mut Vec::new());
+        for said in [&b"p\0\0\0\x06\xff\0"[..], b"p\0\0\0\x05a", b"p\0\0\0\x07a\0b", b"Q\0\0\0\x05\0"] {
+            assert!(awaited.on_octets(said).is_err(), "{said:?}");
+        }
+    }
+}

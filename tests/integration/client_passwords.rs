@@ -1,0 +1,140 @@
+//! `method = "password"`: judged by the server that knows them, and remembered.
+
+use std::fs;
+
+use gatekeeper::sandbox::{SandboxOptions, Single};
+
+use crate::harness::{
+    Stand,
+    pki::{Identity, Pki},
+    psql, refused,
+    stand::{config, token_login},
+};
+
+/// Sessions run as `app`, whoever the client is.
+const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
+const OLD: &str = "user=app_md5 password=app-md5-password dbname=app";
+const NEW: &str = "user=app_md5 password=changed dbname=app";
+
+async fn start(endpoint: &str, auth: &str) -> Stand {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    fs::write(server.folder().join("app-password"), "app-password\n").unwrap();
+    let config = config(&server, endpoint, &format!("auth = {{ method = \"password\"{auth} }}"), "");
+    Stand::start(server, &config).await
+}
+
+/// Whom the statements of a client run as.
+async fn session_user(stand: &Stand, parameters: &str) -> String {
+    let client = stand.connect(parameters).await.unwrap();
+    client.query_one("SELECT session_user::text", &[]).await.unwrap().get(0)
+}
+
+async fn state(stand: &Stand, parameters: &str) -> String {
+    refused(stand.connect(parameters).await).sqlstate
+}
+
+async fn change_password(stand: &Stand) {
+    stand.server.node().sql("postgres", "ALTER ROLE app_md5 PASSWORD 'changed'").await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_login_of_ours_a_client_is_logged_in_with_its_own_password() {
+    let stand = start("", "").await;
+    for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
+        let login = format!("user={user} password={password} dbname=app");
+        for _ in 0..2 {
+            assert_eq!(session_user(&stand, &login).await, user);
+        }
+    }
+    let told = refused(stand.connect("user=app password=app-password dbname=missing").await);
+    assert_eq!(
+        (told.sqlstate.as_str(), told.message.as_str()),
+        ("3D000", "database \"missing\" does not exist")
+    );
+    assert!(!stand.gatekeeper.stderr().contains("app-password"));
+}
+
+#[tokio::test]
+async fn with_a_login_of_ours_the_password_opens_the_door_and_nothing_else() {
+    let stand = start(AS_APP, "").await;
+    assert_eq!(session_user(&stand, OLD).await, "app");
+    assert_eq!(state(&stand, NEW).await, "28P01");
+}
+
+#[tokio::test]
+async fn a_stranger_a_wrong_password_and_an_unlisted_user_are_told_the_same() {
+    for endpoint in ["", AS_APP] {
+        let stand = start(endpoint, ", users = [\"app\"]").await;
+        assert_eq!(session_user(&stand, "user=app password=app-password dbname=app").await, "app");
+        for (user, password) in [
+            ("app", "wrong"),
+            ("nobody-of-that-name", "wrong"),
+            ("app_md5", "app-md5-password"),
+            ("app", "''"),
+        ] {
+            let told = refused(stand.connect(&format!("user={user} password={password} dbname=app")).await);
+            assert_eq!(told.sqlstate, "28P01", "{user}");
+            assert_eq!(told.message, format!("password authentication failed for user \"{user}\""));
+        }
+        let still = session_user(&stand, "user=app password=app-password dbname=app").await;
+        assert_eq!(still, "app", "wrong passwords of others do no harm");
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_password_is_replaced_by_the_one_that_the_server_accepts_next() {
+    let stand = start(AS_APP, "").await;
+    assert_eq!(session_user(&stand, OLD).await, "app");
+    change_password(&stand).await;
+    assert_eq!(session_user(&stand, OLD).await, "app", "remembered: the server was not asked");
+    assert_eq!(session_user(&stand, NEW).await, "app");
+    assert_eq!(state(&stand, OLD).await, "28P01");
+}
+
+#[tokio::test]
+async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
+    let stand = start("", "").await;
+    assert_eq!(session_user(&stand, OLD).await, "app_md5");
+    change_password(&stand).await;
+    for _ in 0..2 {
+        assert_eq!(state(&stand, OLD).await, "28P01");
+    }
+    assert_eq!(session_user(&stand, NEW).await, "app_md5");
+    assert_eq!(session_user(&stand, NEW).await, "app_md5");
+}
+
+#[tokio::test]
+async fn when_its_time_is_over_the_server_is_asked_again() {
+    let stand = start(AS_APP, ", remember = \"1ms\"").await;
+    assert_eq!(session_user(&stand, OLD).await, "app");
+    change_password(&stand).await;
+    assert_eq!(state(&stand, OLD).await, "28P01");
+}
+
+#[tokio::test]
+async fn with_a_token_login_only_listed_users_cost_a_token() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let config = config(&server, &token_login(&server), "auth = { method = \"password\" }", "");
+    let stand = Stand::start(server, &config).await;
+    let told = refused(stand.connect(OLD).await);
+    assert_eq!(told.sqlstate, "28000");
+    assert_eq!(told.message, "user \"app_md5\" may not be logged in with a token here");
+    assert_eq!(state(&stand, NEW).await, "28P01");
+}
+
+#[tokio::test]
+async fn libpq_says_its_password_inside_tls() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
+    let listener = format!(
+        "auth = {{ method = \"password\" }}\ntls = {{ cert = {cert:?}, key = {key:?}, required = true }}"
+    );
+    let config = config(&server, "", &listener, "");
+    let stand = Stand::start(server, &config).await;
+    let (host, port) = (stand.listener.ip(), stand.listener.port());
+    let to = format!("host={host} port={port} {OLD} channel_binding=disable");
+    let answer = psql(&format!("{to} sslmode=require"), "SELECT session_user").await;
+    assert_eq!(answer.rows, "app_md5", "{}", answer.said);
+    let plain = psql(&format!("{to} sslmode=disable"), "SELECT 1").await;
+    assert!(plain.said.contains("this listener accepts TLS connections only"), "{}", plain.said);
+}
