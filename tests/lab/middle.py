@@ -85,15 +85,16 @@ class Garbler(Middle):
 
 
 class Gatekeeper(Middle):
-    """The program itself: one listener in session mode, one endpoint; what is not said is as shipped."""
+    """The program itself: one listener, one endpoint; what is not said is as shipped."""
 
-    def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, **options):
+    def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
         super().__init__(*args, **options)
         self.program = binary("gatekeeper", profile)
         self.admin_port = free_port()
         self.workers = workers
         self.login = login or '"passthrough"'
         self.auth = auth or '{ method = "passthrough" }'
+        self.pool = pool or '{ mode = "session" }'
 
     def words(self):
         file = self.workspace.path / "gatekeeper.toml"
@@ -121,6 +122,7 @@ class Gatekeeper(Middle):
             f'bind = "127.0.0.1:{self.port}"',
             'route = "primary"',
             f"auth = {self.auth}",
+            f"pool = {self.pool}",
             f'tls = {{ cert = "{client.cert}", key = "{client.key}" }}' if client else "",
             "[admin]",
             f'bind = "127.0.0.1:{self.admin_port}"',
@@ -129,4 +131,22 @@ class Gatekeeper(Middle):
         return "\n".join(line for line in lines if line) + "\n"
 
 
-MIDDLES = {"gatekeeper": Gatekeeper, "relay": Relay, "garbler": Garbler}
+class Session(Gatekeeper):
+    """A backend for each client, which logs in to the server itself."""
+
+
+class Transaction(Gatekeeper):
+    """20 backends for all clients of a database and user; Gatekeeper logs in, and clients are who they say they are."""
+
+    def __init__(self, workspace: Workspace, server_port: int, **options):
+        password = workspace.path / "password"
+        password.write_text("not asked for by a server that trusts\n")
+        options = {
+            "login": f'{{ password = {{ file = "{password}" }} }}',
+            "auth": '{ method = "trust" }',
+            "pool": '{ mode = "transaction", size = 20 }',
+        } | options
+        super().__init__(workspace, server_port, **options)
+
+
+MIDDLES = {"session": Session, "transaction": Transaction, "relay": Relay, "garbler": Garbler}

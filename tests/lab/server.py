@@ -55,14 +55,15 @@ class Server:
         self.log = workspace.path / "server.log"
         self.process = None
 
-    def start(self):
-        """Starts it afresh: what an earlier run left in it is gone."""
+    def start(self, **settings):
+        """Starts it afresh, with some more settings: what an earlier run left in it is gone."""
         self.stop()
         if not self.template.exists():
             self._run("initdb", "-D", self.template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         shutil.rmtree(self.data, ignore_errors=True)
         subprocess.run(as_server(["cp", "-a", self.template, self.data]), check=True)
-        options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value.strip(chr(39))}")]
+        all_settings = {name: value.strip("'") for name, value in self.settings.items()} | settings
+        options = [word for name, value in all_settings.items() for word in ("-c", f"{name}={value}")]
         self.process = self.workspace.start(
             [program("postgres"), "-D", self.data, "-p", self.port, *options],
             log=self.log, as_server=True, stop_signal=signal.SIGQUIT,
@@ -83,6 +84,12 @@ class Server:
         if result.returncode:
             raise RuntimeError(f"{text}: {result.stderr}")
         return result.stdout.strip()
+
+    def admit(self, *rules: str):
+        """Puts lines of `pg_hba.conf` before the one that trusts everybody."""
+        file = self.data / "pg_hba.conf"
+        file.write_text("\n".join(rules) + "\n" + file.read_text())
+        self.sql("select pg_reload_conf()")
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

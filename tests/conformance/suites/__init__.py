@@ -1,11 +1,20 @@
-"""The suites: each takes a workspace, a server and a middle, runs twice, and returns an `Outcome`."""
+"""The suites, by the names they are asked for with."""
 
-from . import drivers, pgbench, postgresql
+from .crates import TokioPostgres
+from .pgbench import Pgbench
+from .postgresql import Isolation, Regress, SerialRegress
+from .sqlalchemy import SqlAlchemy
+from .unittests import Asyncpg, Psycopg2
 
 SUITES = {
-    "regress": postgresql.regress,
-    "isolation": postgresql.isolation,
-    "psycopg2": drivers.psycopg2,
-    "asyncpg": drivers.asyncpg,
-    "pgbench": pgbench.pgbench,
+    "regress": Regress,
+    "isolation": Isolation,
+    "psycopg2": Psycopg2,
+    "asyncpg": Asyncpg,
+    "pgbench": Pgbench,
+    "serial-regress": SerialRegress,
+    "sqlalchemy": SqlAlchemy,
+    "tokio-postgres": TokioPostgres,
 }
+# What runs when none is named; the others take longer to build and to run.
+USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench"]

@@ -13,9 +13,8 @@ from pathlib import Path
 from lab.server import version
 from lab.workspace import ROOT
 
+from .kept import DOWNLOADS, KEPT
 from .outcome import Problem
-
-KEPT = ROOT / "target" / "conformance"
 
 
 def source() -> Path:
@@ -66,9 +65,8 @@ def server_headers() -> Path:
 def _downloads() -> Path:
     if not shutil.which("apt-get"):
         raise Problem("it needs Debian's or Ubuntu's package archive")
-    folder = KEPT / "downloads"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    return DOWNLOADS
 
 
 def _apt_options() -> list[str]:

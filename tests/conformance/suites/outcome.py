@@ -21,6 +21,11 @@ class Outcome:
         self.excused: dict[str, str] = {}
         self.unsteady: list[str] = []
 
+    def excuse(self, known: dict[str, str]):
+        """Takes out the differences that are known to be unavoidable."""
+        self.excused = {name: known[name] for name in self.differing if name in known}
+        self.differing = [name for name in self.differing if name not in known]
+
     def settle(self, again, limit: int = 10):
         """Runs each test that differs again, on both sides: `again(test)` returns both verdicts.
 
@@ -38,11 +43,6 @@ class Outcome:
                     self.differing.remove(name)
                     self.unsteady.append(name)
                     break
-
-    def excuse(self, known: dict[str, str]):
-        """Takes out the differences that are known to be unavoidable."""
-        self.excused = {name: known[name] for name in self.differing if name in known}
-        self.differing = [name for name in self.differing if name not in known]
 
     @property
     def alike(self) -> bool:
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def known_differences(file: Path) -> dict[str, dict[str, str]]:
-    """Reads `suite test: reason` lines."""
+    """Reads `suite test: reason` lines; `suite/middle test: reason` is about one middle alone."""
     known: dict[str, dict[str, str]] = {}
     for line in file.read_text().splitlines():
         if line.strip() and not line.startswith("#"):

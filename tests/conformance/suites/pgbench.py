@@ -3,34 +3,42 @@
 import re
 import subprocess
 
-from lab.middle import Middle
-from lab.server import Server, program
-from lab.workspace import Workspace
+from lab.server import program
 
-from .outcome import Outcome, Problem
+from .outcome import Problem
+from .suite import Suite
 
-TRANSACTIONS = 500
+FEW = ["-c", "8", "-j", "2", "-t", "62"]
+# Ten times as many as the transaction-mode listener has backends.
+MANY = ["-c", "200", "-j", "2", "-t", "20"]
 RUNS = {
-    "simple": ["-M", "simple"],
-    "extended": ["-M", "extended"],
-    "prepared": ["-M", "prepared"],
-    "a login for each transaction": ["-M", "simple", "-C"],
+    "simple": ["-M", "simple", *FEW],
+    "extended": ["-M", "extended", *FEW],
+    "prepared": ["-M", "prepared", *FEW],
+    "a login for each transaction": ["-M", "simple", "-C", *FEW],
+    "200 clients, simple": ["-M", "simple", *MANY],
+    "200 clients, extended": ["-M", "extended", *MANY],
+    "200 clients, prepared": ["-M", "prepared", *MANY],
 }
 
 
-def pgbench(workspace: Workspace, server: Server, middle: Middle) -> Outcome:
-    server.start()
-    middle.start()
-    _pgbench(server.port, "-i", "-s", "2", "-q")
-    direct = {name: _verdict(server.port, options) for name, options in RUNS.items()}
-    through = {name: _verdict(middle.port, options) for name, options in RUNS.items()}
-    if any(verdict != "done" for verdict in direct.values()):
-        raise Problem(f"direct runs with errors: {direct}")
-    return Outcome(direct, through, "modes")
+class Pgbench(Suite):
+    noun = "modes"
+
+    def prepare(self):
+        self.server.start(max_connections=300)
+        _pgbench(self.server.port, "-i", "-s", "5", "-q")
+
+    def run(self, port, test=""):
+        return {name: _verdict(port, options) for name, options in RUNS.items() if not test or name == test}
+
+    def check(self, direct):
+        if any(verdict != "done" for verdict in direct.values()):
+            raise Problem(f"direct runs with errors: {direct}")
 
 
 def _verdict(port: int, options) -> str:
-    done = _pgbench(port, "-n", "-c", "8", "-j", "2", "-t", str(TRANSACTIONS // 8), *options, check=False)
+    done = _pgbench(port, "-n", *options, check=False)
     counted = re.search(r"actually processed: (\d+)/(\d+)", done.stdout)
     failed = re.search(r"failed transactions: (\d+)", done.stdout)
     complaints = [line for line in done.stderr.splitlines() if not line.startswith("pgbench (")]

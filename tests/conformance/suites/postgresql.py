@@ -6,80 +6,112 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab.middle import Middle
-from lab.server import Server, program
+from lab.server import program
 from lab.workspace import Workspace, as_server
 
 from . import debian
-from .outcome import Outcome, Problem
+from .outcome import Problem
+from .suite import Suite
 
 # Longer than any run of either suite takes on two cores that do other work too.
 LIMIT = 1200
 
 
-def regress(workspace: Workspace, server: Server, middle: Middle) -> Outcome:
-    source = _copy(workspace, "regress")
-    library = _library(workspace, source)
-    words = [
-        _program("regress/pg_regress"),
-        f"--inputdir={source}",
-        f"--dlpath={library}",
-        f"--schedule={source}/parallel_schedule",
-        "--max-concurrent-tests=20",
-    ]
-    return _both(workspace, server, middle, words, "results octet for octet")
+class PostgreSql(Suite):
+    """A suite that pg_regress or its sibling for isolation runs."""
+
+    noun = "results octet for octet"
+    needs = ("python",)
+    single = False
+    suite = "regress"
+
+    def words(self) -> list:
+        """The command line, without what depends on the run."""
+        raise NotImplementedError
+
+    def run(self, port, test=""):
+        # All runs happen in folders of the same name, since tests print them.
+        output = self.workspace.folder("output")
+        command = self.words() + [f"--outputdir={output}", f"--bindir={program('psql').parent}"]
+        command += ["--host=127.0.0.1", f"--port={port}", "--user=postgres"]
+        # The verdict against `expected`, and with it the exit code, is of no interest here.
+        with (self.workspace.path / "runner.log").open("wb") as log:
+            try:
+                subprocess.run(
+                    as_server(command), cwd=output, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=LIMIT,
+                    env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise Problem(f"not finished after {LIMIT} s") from error
+        results = output / "results"
+        found = {path.stem: path.read_text(errors="surrogateescape") for path in sorted(results.glob("*.out"))}
+        if not found:
+            raise Problem((self.workspace.path / "runner.log").read_text(errors="replace")[-1500:])
+        return found
+
+    def check(self, direct):
+        """Two runs that both fail at the first step are alike, too: most tests of the direct one must have passed."""
+        log = (self.workspace.path / "runner.log").read_text(errors="replace")
+        if re.search(r"All \d+ tests passed", log):
+            return
+        failed = re.search(r"(\d+) of (\d+) tests failed", log)
+        if not failed or int(failed[1]) > int(failed[2]) // 10:
+            raise Problem(f"too much of the direct run failed:\n{log[-1500:]}")
+
+    def copied(self) -> Path:
+        """The suite's SQL where the server's user can read it."""
+        copy = self.workspace.path / self.suite
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(debian.source() / "src/test" / self.suite, copy)
+        self.workspace.give(copy)
+        return copy
 
 
-def isolation(workspace: Workspace, server: Server, middle: Middle) -> Outcome:
-    source = _copy(workspace, "isolation")
-    words = [
-        _program("isolation/pg_isolation_regress"),
-        f"--inputdir={source}",
-        f"--schedule={source}/isolation_schedule",
-    ]
-    return _both(workspace, server, middle, words, "results octet for octet")
+class Regress(PostgreSql):
+    """The regression suite, as many tests at a time as its schedule says."""
+
+    at_a_time = 20
+
+    def fetch(self):
+        self.source = self.copied()
+        self.library = _library(self.workspace, self.source)
+
+    def words(self):
+        return [
+            _program("regress/pg_regress"),
+            f"--inputdir={self.source}",
+            f"--dlpath={self.library}",
+            f"--schedule={self.source}/parallel_schedule",
+            f"--max-{'connections' if self.at_a_time == 1 else 'concurrent-tests'}={self.at_a_time}",
+        ]
 
 
-def _both(workspace, server, middle, words, noun) -> Outcome:
-    direct = _run(workspace, server, server.port, words)
-    _check_that_it_ran(workspace)
-    server.start()
-    middle.start()
-    through = _run(workspace, server, middle.port, words, restart=False)
-    return Outcome(direct, through, noun)
+class SerialRegress(Regress):
+    """The same tests, one after the other."""
+
+    at_a_time = 1
+    through = ("transaction",)
 
 
-def _run(workspace: Workspace, server: Server, port: int, words, restart=True) -> dict[str, str]:
-    """One run; both happen in folders of the same name, since tests print them."""
-    output = workspace.folder("output")
-    if restart:
-        server.start()
-    command = words + [f"--outputdir={output}", f"--bindir={program('psql').parent}"]
-    command += ["--host=127.0.0.1", f"--port={port}", "--user=postgres"]
-    # The verdict against `expected`, and with it the exit code, is of no interest here.
-    with (workspace.path / "runner.log").open("wb") as log:
-        try:
-            subprocess.run(
-                as_server(command), cwd=output, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=LIMIT,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Problem(f"not finished after {LIMIT} s") from error
-    results = output / "results"
-    found = {path.stem: path.read_text(errors="surrogateescape") for path in sorted(results.glob("*.out"))}
-    if not found:
-        raise Problem((workspace.path / "runner.log").read_text(errors="replace")[-1500:])
-    return found
+class Isolation(PostgreSql):
+    """Sessions that wait for each other.
 
+    The tester asks the server whether the process behind one of its connections waits for a lock, and it learns that
+    process once, at login: so it needs one backend for each connection.
+    """
 
-def _check_that_it_ran(workspace: Workspace):
-    """Two runs that both fail at the first step are alike, too: most tests of the direct one must have passed."""
-    log = (workspace.path / "runner.log").read_text(errors="replace")
-    if re.search(r"All \d+ tests passed", log):
-        return
-    failed = re.search(r"(\d+) of (\d+) tests failed", log)
-    if not failed or int(failed[1]) > int(failed[2]) // 10:
-        raise Problem(f"too much of the direct run failed:\n{log[-1500:]}")
+    suite = "isolation"
+    through = ("session",)
+
+    def fetch(self):
+        self.source = self.copied()
+
+    def words(self):
+        return [
+            _program("isolation/pg_isolation_regress"),
+            f"--inputdir={self.source}",
+            f"--schedule={self.source}/isolation_schedule",
+        ]
 
 
 def _program(name: str) -> Path:
@@ -89,15 +121,6 @@ def _program(name: str) -> Path:
     if not path.exists():
         raise Problem(f"{path} is not there (Debian's postgresql-client package has it)")
     return path
-
-
-def _copy(workspace: Workspace, suite: str) -> Path:
-    """The suite's SQL where the server's user can read it."""
-    copy = workspace.path / suite
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(debian.source() / "src/test" / suite, copy)
-    workspace.give(copy)
-    return copy
 
 
 def _library(workspace: Workspace, source: Path) -> Path:

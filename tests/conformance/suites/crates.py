@@ -1,0 +1,126 @@
+"""The tests of Rust's drivers, from their source on crates.io: the verdicts are compared."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import kept
+from .kept import KEPT
+from .outcome import Problem
+from .suite import Suite
+
+LIMIT = 600
+VERDICT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
+
+
+class Crate(Suite):
+    """The integration tests of a crate, built once; where the server is they read from the environment when they run."""
+
+    needs = ("build", "test")
+    name: str
+    version: str
+    features: tuple[str, ...] = ()
+    tests: tuple[str, ...]
+    programs: dict[str, Path]
+
+    def fetch(self):
+        folder = kept.once(KEPT / f"{self.name}-{self.version}", self.unpack)
+        self.programs = self.build(folder)
+
+    def unpack(self, folder: Path):
+        """Copies the crate's source into `folder`, a workspace of its own."""
+        look = folder.with_suffix(".look")
+        shutil.rmtree(look, ignore_errors=True)
+        (look / "src").mkdir(parents=True)
+        (look / "src/lib.rs").touch()
+        (look / "Cargo.toml").write_text(
+            '[package]\nname = "look"\nversion = "0.0.0"\nedition = "2021"\n'
+            f'[dependencies]\n{self.name} = {{ version = "={self.version}", default-features = false }}\n[workspace]\n'
+        )
+        found = json.loads(kept.call(["cargo", "metadata", "--format-version", "1"], look))
+        manifest = next(Path(package["manifest_path"]) for package in found["packages"] if package["name"] == self.name)
+        shutil.copytree(manifest.parent, folder, dirs_exist_ok=True, copy_function=shutil.copy)
+        shutil.rmtree(look)
+        with (folder / "Cargo.toml").open("a") as cargo:
+            cargo.write("\n[workspace]\n")
+        self.adapt(folder)
+
+    def adapt(self, folder: Path):
+        """Makes the tests find their server."""
+
+    def build(self, folder: Path, **environment: str) -> dict[str, Path]:
+        """The test programs by name."""
+        words = ["cargo", "test", "--no-run", "--message-format=json", "--target-dir", KEPT / "crates"]
+        words += ["--features", ",".join(self.features)] if self.features else []
+        words += [word for test in self.tests for word in ("--test", test)]
+        messages = map(json.loads, kept.call(words, folder, **environment).splitlines())
+        return {
+            message["target"]["name"]: Path(message["executable"])
+            for message in messages
+            if message["reason"] == "compiler-artifact" and message.get("executable")
+        }
+
+    def environment(self, port: int) -> dict[str, str]:
+        raise NotImplementedError
+
+    def run(self, port, test=""):
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        only, _, exact = test.partition(" ")
+        found: dict[str, str] = {}
+        for name, program in self.programs.items():
+            if only and name != only:
+                continue
+            command = [str(program), "--test-threads=4", *([exact, "--exact"] if exact else [])]
+            try:
+                done = subprocess.run(
+                    command, cwd=KEPT / f"{self.name}-{self.version}", env=inherited | self.environment(port),
+                    stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise Problem(f"{name} not finished after {LIMIT} s") from error
+            found |= {f"{name} {case}": verdict for case, verdict in VERDICT.findall(done.stdout)}
+            (self.workspace.path / f"{name}.log").write_text(done.stdout + done.stderr)
+        return found
+
+    def check(self, direct):
+        if list(direct.values()).count("ok") < len(direct) // 2:
+            raise Problem("most tests of the direct run failed")
+
+
+class TokioPostgres(Crate):
+    name = "tokio-postgres"
+    version = "0.7.18"
+    features = ("array-impls",)
+    tests = ("test",)
+
+    def adapt(self, folder):
+        # The tests have their server's port in literals: those are put through a function that reads the environment.
+        tests = folder / "tests/test"
+        literal = re.compile(r'"[^"]*\b5433\b[^"]*"')
+        for file in [tests / "main.rs", tests / "runtime.rs", tests / "types/mod.rs", tests / "binary_copy.rs"]:
+            text = file.read_text()
+            file.write_text(literal.sub(lambda found: f"&*crate::lab_port({found[0]})", text))
+        with (tests / "main.rs").open("a") as main:
+            main.write(
+                "\nfn lab_port(text: &str) -> String {\n"
+                '    text.replace("5433", &std::env::var("LAB_PORT").expect("LAB_PORT is set"))\n}\n'
+            )
+
+    def prepare(self):
+        self.server.start()
+        for text in (
+            "create role pass_user password 'password' login",
+            "set password_encryption = 'md5'; create role md5_user password 'password' login",
+            "set password_encryption = 'scram-sha-256'; create role scram_user password 'password' login",
+            "create extension hstore", "create extension citext", "create extension ltree",
+        ):
+            self.server.sql(text)
+        self.server.admit(
+            "host all pass_user all password", "host all md5_user all md5", "host all scram_user all scram-sha-256"
+        )
+
+    def environment(self, port):
+        return {"LAB_PORT": str(port)}
