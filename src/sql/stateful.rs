@@ -88,5 +88,7 @@ fn is(word: &[u8], known: &str) -> bool {
 }
 
 /// Lists the functions, relations and operators of the current database whose use may leave session state: one column of
-/// lower-case names without schema, for [`Catalogue::insert`]. Sound under any `search_path`; PostgreSQL 14 to 18.
+/// lower-case names without schema, for [`Catalogue::insert`]. Sound under any `search_path`; takes no locks but those of a
+/// catalogue's readers; PostgreSQL 14 to 18. Milliseconds for a small database, half a second for 2,000 functions of 3 kB;
+/// to be run with `jit = off` (`SET LOCAL` in its transaction), or the server compiles it for seconds.
 pub const STATEFUL_SQL: &str = include_str!("stateful.sql");
