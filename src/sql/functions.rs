@@ -26,12 +26,11 @@ pub(super) const NAMES: &[(&str, Effects)] = &[
     ("pg_create_physical_replication_slot", Effects::FUNCTION),
     ("pg_copy_logical_replication_slot", Effects::FUNCTION),
     ("pg_copy_physical_replication_slot", Effects::FUNCTION),
-    // They run the text that they are given.
+    // They run the text that they are given; if it is a constant, it is scanned in their place.
     ("query_to_xml", Effects::ALL),
     ("query_to_xmlschema", Effects::ALL),
     ("query_to_xml_and_xmlschema", Effects::ALL),
     ("ts_stat", Effects::ALL),
-    ("ts_rewrite", Effects::ALL),
     ("crosstab", Effects::ALL),
     ("crosstab2", Effects::ALL),
     ("crosstab3", Effects::ALL),
@@ -39,6 +38,8 @@ pub(super) const NAMES: &[(&str, Effects)] = &[
     ("crosstab_hash", Effects::ALL),
     ("connectby", Effects::ALL),
     ("xpath_table", Effects::ALL),
+    // Its second argument, of two, is the text.
+    ("ts_rewrite", Effects::ALL),
     // pg_trgm: sets a threshold for the session.
     ("set_limit", Effects::FUNCTION),
     // sepgsql, set_user, temporal_tables.

@@ -165,8 +165,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     ) -> Before {
         let starts = before == Before::Start;
         let Some(keyword) = keyword(word) else {
-            self.effects |= functions::effects_of(word);
-            return Before::Other;
+            let effects = functions::effects_of(word);
+            if effects == Effects::ALL
+                && let Some(content) = sole_text(ahead)
+            {
+                self.body(content, true);
+                return Before::Other;
+            }
+            return self.add(effects);
         };
         let effects = match keyword {
             Keyword::SetConfig => settings::set_config(ahead, &mut self.found),
@@ -293,6 +299,19 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
 
 /// What tells a temporary table from a variable behind `INTO`.
 const TEMPORARY_BEHIND_INTO: [&[u8]; 5] = [b"temp", b"temporary", b"local", b"global", b"table"];
+
+/// The text constant that is the first argument of a call; `ahead` stands behind the function's name.
+fn sole_text(mut ahead: Lexer<'_>) -> Option<&[u8]> {
+    let (open, text) = (ahead.next()?, ahead.next()?);
+    match (open, text, ahead.next()?) {
+        (Token::Symbol(b'('), Token::Text { content, plain: true }, Token::Symbol(b',' | b')'))
+            if !ahead.doubt() =>
+        {
+            Some(content)
+        }
+        _ => None,
+    }
+}
 
 /// Whether a language's bodies are read as code here.
 fn is_readable(language: Option<Token<'_>>) -> bool {

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod oracle;
+
 fn effects_of(text: &str) -> Effects {
     effects(text.as_bytes(), &Catalogue::default())
 }
