@@ -3,7 +3,7 @@
 use super::{
     Effects,
     keyword::may_matter,
-    lexer::{Lexer, begins_word, continues_word, is_space},
+    lexer::{Lexer, begins_word, is_space, word_length},
     scan::{Before, Place, Scan, Statement},
 };
 
@@ -37,7 +37,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         let mut at = 0;
         while let Some(&octet) = text.get(at) {
             if begins_word(octet) {
-                let length = text[at..].iter().take_while(|octet| continues_word(**octet)).count();
+                let length = word_length(&text[at..]);
                 let word = &text[at..at + length];
                 at += length;
                 let start = before;

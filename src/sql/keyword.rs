@@ -82,9 +82,10 @@ const KEYWORDS: &[(&str, Keyword)] = &[
     ("update", Keyword::Update),
 ];
 
-/// For each first octet the lengths of the words that matter, as bits: one look tells that an ordinary word does not.
-static LENGTHS: [u64; 256] = {
-    let mut lengths = [0_u64; 256];
+/// For each first and third letter the lengths of the words that matter, as bits: one look tells that an ordinary word does
+/// not.
+static LENGTHS: [u64; 1024] = {
+    let mut lengths = [0_u64; 1024];
     let mut at = 0;
     while at < KEYWORDS.len() {
         mark(&mut lengths, KEYWORDS[at].0.as_bytes(), false);
@@ -103,17 +104,25 @@ static LENGTHS: [u64; 256] = {
     lengths
 };
 
-const fn mark(lengths: &mut [u64; 256], name: &[u8], longer_too: bool) {
-    let bits = if longer_too { u64::MAX << name.len() } else { 1 << name.len() };
-    lengths[name[0] as usize] |= bits;
-    lengths[name[0].to_ascii_uppercase() as usize] |= bits;
+const fn mark(lengths: &mut [u64; 1024], name: &[u8], longer_too: bool) {
+    let third = if name.len() > 2 { name[2] } else { 0 };
+    lengths[row(name[0], third)] |= if longer_too { u64::MAX << name.len() } else { 1 << name.len() };
+}
+
+/// The lower five bits of a letter are the same in both cases.
+const fn row(first: u8, third: u8) -> usize {
+    (first as usize & 31) << 5 | third as usize & 31
 }
 
 /// Whether `word` may be one that matters.
 #[inline]
 pub(super) fn may_matter(word: &[u8]) -> bool {
-    let first = word.first().copied().unwrap_or(0);
-    LENGTHS[usize::from(first)] & (1 << word.len().min(63)) != 0
+    let lengths = match word {
+        [first, _, third, ..] => LENGTHS[row(*first, *third)],
+        [first, _] => LENGTHS[row(*first, 0)],
+        _ => return false,
+    };
+    lengths & (1 << word.len().min(63)) != 0
 }
 
 /// The keyword that `word` is, in whatever case.

@@ -86,12 +86,9 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn word(&mut self) -> Token<'a> {
-        let from = self.at;
-        self.at += 1;
-        while self.text.get(self.at).is_some_and(|octet| continues_word(*octet)) {
-            self.at += 1;
-        }
-        let word = &self.text[from..self.at];
+        let rest = &self.text[self.at..];
+        let word = &rest[..word_length(rest)];
+        self.at += word.len();
         if word.len() == 1 && self.text.get(self.at) == Some(&b'\'') && matches!(word, b"e" | b"E") {
             self.at += 1;
             return self.string(true);
@@ -100,6 +97,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// What begins with an octet that is no letter, digit or space; `None` after a comment.
+    #[inline]
     fn symbol(&mut self, octet: u8) -> Option<Token<'a>> {
         let next = self.text.get(self.at + 1).copied();
         match (octet, next) {
@@ -179,7 +177,8 @@ impl<'a> Lexer<'a> {
     /// An identifier whose opening quote was read.
     fn quoted(&mut self) -> Token<'a> {
         let from = self.at;
-        while let Some(found) = memchr::memchr(b'"', self.rest()) {
+        // Mostly a few octets: `memchr` would take longer to begin.
+        while let Some(found) = self.rest().iter().position(|octet| *octet == b'"') {
             let quote = self.at + found;
             self.at = quote + 1;
             if self.text.get(self.at) != Some(&b'"') {
@@ -236,7 +235,7 @@ enum Class {
     Other,
 }
 
-static CLASS: [Class; 256] = {
+const CLASS: [Class; 256] = {
     let mut classes = [Class::Other; 256];
     let mut octet = 0;
     while octet < 256 {
@@ -251,11 +250,21 @@ static CLASS: [Class; 256] = {
     classes
 };
 
-/// Whether `octet` may stand in a word after its first.
+/// How many octets of a word stand at the front of `text`.
 #[inline]
-pub(super) fn continues_word(octet: u8) -> bool {
-    matches!(CLASS[usize::from(octet)], Class::Letter | Class::Digit) || octet == b'$'
+pub(super) fn word_length(text: &[u8]) -> usize {
+    text.iter().position(|octet| !IN_WORD[usize::from(*octet)]).unwrap_or(text.len())
 }
+
+static IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = matches!(CLASS[octet], Class::Letter | Class::Digit) || octet == b'$' as usize;
+        octet += 1;
+    }
+    table
+};
 
 /// Whether `octet` may begin a word.
 #[inline]

@@ -3,7 +3,7 @@
 use super::{
     Catalogue, Effects, functions,
     keyword::{Keyword, keyword, may_matter},
-    lexer::{Lexer, Token},
+    lexer::{Lexer, Token, begins_word, word_length},
     settings,
 };
 
@@ -13,6 +13,9 @@ use super::{
 /// `CREATE FUNCTION` and `CREATE PROCEDURE` too when the same text may go on to call them. No allocation.
 #[must_use]
 pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
+    if nothing_matters(text, catalogue) {
+        return Effects::NONE;
+    }
     let mut scan = Scan::new(catalogue, |_: &[u8]| ());
     scan.client_text(text);
     scan.effects
@@ -23,6 +26,28 @@ pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
 /// `RESET ALL` and `DISCARD ALL` name none.
 pub fn setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
     Scan::new(&Catalogue::default(), |name: &[u8]| found(name)).client_text(text);
+}
+
+/// Whether no word of `text` matters, wherever it stands: most texts need no tokens.
+fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
+    if !catalogue.is_empty() && (catalogue.has_quoted_only() || catalogue.operator_in(text)) {
+        return false;
+    }
+    let has_names = !catalogue.is_empty();
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        if !begins_word(*first) {
+            rest = behind;
+            continue;
+        }
+        let (word, behind) = rest.split_at(word_length(rest));
+        let escaped = behind.first() == Some(&b'&') && word.eq_ignore_ascii_case(b"u");
+        if may_matter(word) || escaped || (has_names && catalogue.contains(word)) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
 }
 
 /// Where a text stands.

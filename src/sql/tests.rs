@@ -85,3 +85,80 @@ const PLAIN: &[&str] = &[
     "VACUUM t",
     "GRANT SELECT ON t TO u",
 ];
+
+#[test]
+fn only_exact_forms_are_commands() {
+    use Command::{Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback};
+    let name = |name: &'static str| name.as_bytes().into();
+    for (text, wanted) in [
+        ("BEGIN", Begin),
+        ("/* x */ begin work ; -- y", Begin),
+        ("START TRANSACTION;", Begin),
+        ("BEGIN READ ONLY", Other),
+        ("BEGIN; SELECT 1", Other),
+        ("START", Other),
+        ("COMMIT", Commit),
+        ("end transaction", Commit),
+        ("COMMIT AND CHAIN", Other),
+        ("COMMIT PREPARED 'x'", Other),
+        ("ROLLBACK", Rollback),
+        ("ABORT WORK", Rollback),
+        ("ROLLBACK TO s", Other),
+        ("DISCARD ALL", DiscardAll),
+        ("DISCARD PLANS", Other),
+        ("DEALLOCATE ALL", DeallocateAll),
+        ("DEALLOCATE PREPARE ALL", DeallocateAll),
+        ("DEALLOCATE Abc", Deallocate { name: name("abc") }),
+        ("DEALLOCATE prepare", Deallocate { name: name("prepare") }),
+        ("DEALLOCATE PREPARE \"A\"\"b\";", Deallocate { name: name("A\"b") }),
+        ("DEALLOCATE \"all\"", Deallocate { name: name("all") }),
+        ("EXECUTE p", Execute { name: name("p"), arguments: b"" }),
+        ("EXECUTE p (1, ';');", Execute { name: name("p"), arguments: b" (1, ';');" }),
+        ("EXECUTE p(1); SELECT 1", Other),
+        ("SELECT 1", Other),
+        ("", Other),
+    ] {
+        assert_eq!(command(text.as_bytes()), wanted, "{text}");
+    }
+}
+
+#[test]
+fn a_name_of_the_catalogue_counts_however_it_is_written() {
+    let mut catalogue = Catalogue::default();
+    for name in ["public.my_lock", "Odd name", "@@@"] {
+        catalogue.insert(name);
+    }
+    let says = |text: &str| effects(text.as_bytes(), &catalogue).contains(Effects::FUNCTION);
+    for text in ["SELECT My_Lock()", "SELECT public.\"my_lock\"()", "SELECT \"Odd name\"()", "SELECT a @@@ b"]
+    {
+        assert!(says(text), "{text}");
+    }
+    for text in ["SELECT 'my_lock'", "SELECT my_locks()", "SELECT a @ b"] {
+        assert!(!says(text), "{text}");
+    }
+}
+
+#[test]
+fn a_definition_that_leaves_state_is_told_by_name() {
+    for (text, wanted) in [
+        (
+            "CREATE OR REPLACE FUNCTION s.\"F\"(a int) RETURNS int LANGUAGE sql AS 'SELECT setseed(1)'",
+            vec!["f"],
+        ),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", vec![]),
+        ("CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE t (a int); END $$", vec!["p"]),
+        ("CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN EXECUTE x; END $$", vec!["p"]),
+        ("CREATE VIEW v AS SELECT known()", vec!["v"]),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON s.tab FOR EACH ROW EXECUTE FUNCTION known()",
+            vec!["tab", "known"],
+        ),
+        ("CREATE TABLE IF NOT EXISTS t (a int DEFAULT known())", vec!["t"]),
+    ] {
+        let mut catalogue = Catalogue::default();
+        catalogue.insert("known");
+        let mut names = Vec::new();
+        stateful_names(text.as_bytes(), &catalogue, &mut |name| names.push(name.to_owned()));
+        assert_eq!(names, wanted, "{text}");
+    }
+}
