@@ -34,7 +34,7 @@ pub(super) struct ListenerView {
     bind: String,
     /// Where its statements may go.
     route: String,
-    /// How clients prove who they are: `passthrough`, `trust`, `scram`.
+    /// How clients prove who they are: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     auth: &'static str,
     /// TLS towards clients: `off`, `optional`, `required`.
     tls: &'static str,

@@ -61,7 +61,7 @@ pub(super) struct SessionView {
     database: Option<String>,
     /// The client's `application_name` at its login.
     application: Option<String>,
-    /// How it proved who it is: `passthrough`, `scram`, `trust`.
+    /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     method: Option<&'static str>,
     endpoint: String,
     /// The endpoint's declared role.

@@ -60,7 +60,7 @@ pub struct Session {
     pub database_user: Option<UserName>,
     /// The database.
     pub database: Option<DatabaseName>,
-    /// How it proved who it is: `passthrough`, `scram`, `trust`.
+    /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     pub method: Option<&'static str>,
     /// The client's `application_name`.
     pub application: Option<Box<str>>,

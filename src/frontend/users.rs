@@ -1,8 +1,8 @@
 //! Users files: who may come in, and the verifier of each.
 //!
 //! TOML, a `[users]` table of names and SCRAM verifiers; PgBouncer's `userlist.txt` is read too. A verifier is enough to
-//! check a client and not enough to log in anywhere, so a file with passwords or MD5 hashes is refused rather than
-//! tolerated. Refuses to know: how a client proves that it fits a verifier.
+//! check a client and not enough to log in anywhere, so a file with passwords or MD5 hashes, which PgBouncer takes too, is
+//! refused rather than tolerated, with each line that is to be replaced. Refuses to know: how a client proves that it fits a verifier.
 //!
 //! <https://www.pgbouncer.org/config.html#authentication-file-format>
 

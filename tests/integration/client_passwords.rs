@@ -8,7 +8,7 @@ use crate::harness::{
     Stand,
     pki::{Identity, Pki},
     psql, refused,
-    stand::{config, token_login},
+    stand::{config, token_login, verified},
 };
 
 /// Sessions run as `app`, whoever the client is.
@@ -101,6 +101,36 @@ async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
     }
     assert_eq!(session_user(&stand, NEW).await, "app_md5");
     assert_eq!(session_user(&stand, NEW).await, "app_md5");
+}
+
+#[tokio::test]
+async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    // Two read pools and a primary to stand in for them: one server, three endpoints.
+    let reader = |name: &str| {
+        format!(
+            "[[cluster.endpoint]]\nname = {name:?}\nrole = \"read-pool\"\naddress = \"{}\"\n{}\n\n",
+            server.address(),
+            verified(&server)
+        )
+    };
+    let more = reader("reads-1") + &reader("reads-2");
+    let config = config(&server, "", "auth = { method = \"password\" }", &more)
+        .replace("route = \"primary\"", "route = \"read-pool\"");
+    let stand = Stand::start(server, &config).await;
+    let held = stand.connect(OLD).await.unwrap();
+    // The less busy one serves next, and was never asked.
+    for _ in 0..4 {
+        assert_eq!(session_user(&stand, OLD).await, "app_md5");
+    }
+    change_password(&stand).await;
+    for _ in 0..4 {
+        assert_eq!(state(&stand, OLD).await, "28P01");
+    }
+    for _ in 0..4 {
+        assert_eq!(session_user(&stand, NEW).await, "app_md5");
+    }
+    held.simple_query("SELECT 1").await.unwrap();
 }
 
 #[tokio::test]
