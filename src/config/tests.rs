@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigSource, Loaded};
 
+mod clients;
 mod combinations;
 mod environment;
 mod files;

@@ -8,6 +8,7 @@
 //! whether a statement was under way when somebody vanished (cancel).
 
 mod answers;
+mod cause;
 mod common;
 mod ledger;
 mod machine;
@@ -27,11 +28,12 @@ mod take;
 mod tests;
 mod texts;
 
+pub use cause::Cause;
 pub use common::Common;
 pub use machine::{Session, SessionOptions};
 pub use memory::Memory;
 pub use pin::{Pin, Pins};
-pub use refusal::{Cause, Refusal};
+pub use refusal::Refusal;
 pub use report::{Report, StatementKind, Text};
 pub use reported::Reported;
 pub use settings::Settings;

@@ -57,12 +57,11 @@ pub(super) async fn password(
     if fits && listed {
         return Ok(Proved { output: Vec::new() });
     }
-    let judged = judge(guest, login, password).await;
-    // Only now, so that it takes as long as with somebody who is listed.
+    let (endpoint, accepted) = judge(guest, login, password).await?;
+    // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
     if !listed {
         return Err(Unproved::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
     }
-    let (endpoint, accepted) = judged?;
     let logs_in = |endpoint: &EndpointHandle| endpoint.settings().login == EndpointLogin::Passthrough;
     let accepted = match reached.iter().any(logs_in) {
         true => accepted,

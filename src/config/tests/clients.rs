@@ -1,0 +1,83 @@
+//! How clients may prove who they are, and where that is refused.
+
+use super::*;
+
+/// `GOOD` with a password login, and a listener with these keys.
+fn with_listener(keys: &str) -> ConfigSource {
+    let login = "address = \"127.0.0.1:5432\"\nlogin = { user = \"app\", password = { env = \"P\" } }";
+    let listener = format!("route = \"primary\"\n{keys}\n");
+    spoiled(&[("address = \"127.0.0.1:5432\"", login), ("route = \"primary\"\n", &listener)])
+        .without_references()
+}
+
+#[test]
+fn certificates_take_a_listener_that_asks_for_them() {
+    const TLS: &str =
+        "tls = { cert = \"c\", key = \"k\", client_certificates = \"required\", client_ca_file = \"a\" }";
+    let listener = |auth: &str| mistakes(&with_listener(auth));
+    assert_eq!(listener(&format!("auth = {{ method = \"certificate\" }}\n{TLS}")), [""; 0]);
+    assert_eq!(
+        listener("auth = { method = \"certificate\" }"),
+        [
+            "g.toml:14:19: listener.app.auth.method: certificates come with TLS, which this listener does not speak; give it tls = { cert = \"…\", key = \"…\", client_certificates = \"required\", client_ca_file = \"…\" }"
+        ]
+    );
+    assert_eq!(
+        listener("auth = { method = \"certificate\" }\ntls = { cert = \"c\", key = \"k\" }"),
+        [
+            "g.toml:14:19: listener.app.auth.method: clients are not asked for certificates; write \"required\" in `tls.client_certificates`, and the CA that signs them in `tls.client_ca_file`"
+        ]
+    );
+    assert_eq!(
+        listener(&format!("auth = {{ method = \"certificate\", map = [\"a\", \"b => *\"] }}\n{TLS}")),
+        [
+            "g.toml:14:41: listener.app.auth.map: \"a\" is not of the form \"NAME => USER\"; write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\"",
+            "g.toml:14:46: listener.app.auth.map: \"b => *\" has a `*` for the user and none in the name; write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\""
+        ]
+    );
+    assert_eq!(
+        listener("auth = { method = \"trust\", name = \"dns\", users_file = \"u\" }"),
+        [
+            "g.toml:14:35: listener.app.auth.name: goes with method = \"certificate\" only; remove it, or write \"certificate\"",
+            "g.toml:14:55: listener.app.auth.users_file: goes with method = \"scram\" only; remove it, or write \"scram\""
+        ]
+    );
+}
+
+#[test]
+fn passwords_in_the_clear_stay_on_this_machine_or_inside_tls() {
+    let listener = |auth: &str| mistakes(&with_listener(auth));
+    assert_eq!(listener("auth = { method = \"password\", remember = \"1m\" }"), [""; 0]);
+    let open = |keys: &str| {
+        let listener = format!("route = \"primary\"\nauth = {{ method = \"password\" }}\n{keys}\n");
+        spoiled(&[("route = \"primary\"\n", listener.as_str()), ("127.0.0.1:15432", "0.0.0.0:15432")])
+            .without_references()
+    };
+    assert_eq!(
+        mistakes(&open("")),
+        [
+            "g.toml:13:19: listener.app.auth.method: clients would send their passwords over the network in the clear; give it tls = { cert = \"…\", key = \"…\" }, or listen on 127.0.0.1"
+        ]
+    );
+    assert_eq!(mistakes(&open("tls = { cert = \"c\", key = \"k\" }")), [""; 0], "passthrough endpoints too");
+    assert_eq!(
+        listener("auth = { method = \"trust\", remember = \"1m\" }"),
+        [
+            "g.toml:14:39: listener.app.auth.remember: goes with method = \"password\" only; remove it, or write \"password\""
+        ]
+    );
+}
+
+#[test]
+fn a_list_of_guests_names_each_once_and_somebody() {
+    assert_eq!(
+        mistakes(&with_listener(
+            "auth = { method = \"trust\", users = [\"a\", \"a\", \"\"], databases = [] }"
+        )),
+        [
+            "g.toml:14:42: listener.app.auth.users: \"a\" stands twice; write each name once",
+            "g.toml:14:47: listener.app.auth.users: \"\": a name cannot be empty; write each name once",
+            "g.toml:14:64: listener.app.auth.databases: is empty, and nobody could come in; leave it out to let everybody in",
+        ]
+    );
+}
