@@ -19,7 +19,7 @@ use crate::{
     admin::{self, Command, control},
     audit::{Audit, AuditError},
     config::{Config, ConfigSource, Loaded},
-    console::{Console, Office},
+    console::{Averages, Console, Office, keep_averages},
     files::Files,
     frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, World},
     live::{Live, Publisher, live},
@@ -135,10 +135,13 @@ impl Program {
         aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
         let (control, commands) = control();
         let (mut contexts, shown) = live(Vec::new());
+        let (keeper, averages) = live(Averages::default());
+        tasks.spawn("console averages", keep_averages(metrics.clone(), keeper));
         let console = Console::new(Office {
             settings: console_settings,
             config: config_lines,
             listeners: shown.clone(),
+            averages,
             control: control.clone(),
             metrics: metrics.admin(),
         });

@@ -154,6 +154,9 @@ impl Program {
         if config.probe != self.config.probe {
             report.changed.push("the probe's settings changed".to_owned());
         }
+        if config.console != self.config.console {
+            report.changed.push("the console's settings changed".to_owned());
+        }
         let before = self.world.endpoints.load();
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
         for handle in before.iter() {

@@ -1,15 +1,23 @@
 //! The commands that change something.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
 use super::{
     Office,
     answer::Answer,
-    command::{Command, Victims},
+    command::{Command, Place, Victims},
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
-    frontend::{Order, World},
+    frontend::{Order, SessionEntry, World},
+    pool::Filter,
     wire::{Report, Severity, SqlState},
 };
+
+/// How often WAIT_CLOSE looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Does what `command` says.
 ///
@@ -19,19 +27,61 @@ pub(super) async fn act(
     office: &Office,
     world: &World,
 ) -> Result<Answer, Report<'static>> {
+    let pools = &world.pools;
     match command {
+        Command::Show(_) | Command::Set => Ok(Answer::done()),
         Command::Reload => reload(office.control.reload("console").await),
         Command::Shutdown => {
             office.control.stop().await;
             Ok(Answer::done())
         }
-        Command::Kill(Victims::Session(id)) => kill(*id, world),
-        _ => Err(Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, "there are no pools")),
+        Command::Pause(place) => {
+            let filter = filter(place, world)?;
+            let found = pools.pause(&filter);
+            pools.quiet(&filter).await;
+            Ok(about(place, found))
+        }
+        Command::Drain(place) => {
+            let filter = filter(place, world)?;
+            let found = pools.drain(&filter);
+            pools.quiet(&filter).await;
+            Ok(about(place, found))
+        }
+        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, world)?))),
+        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, world)?))),
+        Command::WaitClose(place) => {
+            let filter = filter(place, world)?;
+            while world
+                .pools
+                .list()
+                .iter()
+                .filter(|pool| filter.matches(pool.target()))
+                .any(|pool| pool.status().backends.iter().any(|backend| backend.close_needed))
+            {
+                sleep(LOOK_AGAIN).await;
+            }
+            Ok(Answer::done())
+        }
+        Command::Kill(Victims::Session(id)) => kill_session(*id, world),
+        Command::Kill(Victims::Place(place)) => {
+            let filter = filter(place, world)?;
+            pools.pause(&filter);
+            let victims = world.sessions.list().into_iter().filter(|entry| is_at(entry, place));
+            let ended = victims.inspect(|entry| entry.order(Order::Kill)).count();
+            let words = format!("{ended} sessions are ended; RESUME lets others in");
+            Ok(Answer::done().notice(words, None))
+        }
     }
 }
 
 /// Undoes what `command` has begun, when its client no longer wants it.
-pub(super) fn take_back(_command: &Command, _world: &World) {}
+pub(super) fn take_back(command: &Command, world: &World) {
+    if let Command::Pause(place) | Command::Drain(place) = command
+        && let Ok(filter) = filter(place, world)
+    {
+        world.pools.resume(&filter);
+    }
+}
 
 fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'static>> {
     match done {
@@ -40,9 +90,9 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
             Ok(said.fold(Answer::done(), |answer, line| answer.notice(line, None)))
         }
         Err(failure) => {
-            // `config_file_error`
             let sqlstate = match failure {
                 ReloadFailure::Ending => SqlState::ADMIN_SHUTDOWN,
+                // `config_file_error`
                 ReloadFailure::Config(_) | ReloadFailure::Unusable(_) => SqlState::new(*b"F0000"),
             };
             let lines = failure.details();
@@ -52,15 +102,44 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
     }
 }
 
-fn kill(id: u64, world: &World) -> Result<Answer, Report<'static>> {
+fn kill_session(id: u64, world: &World) -> Result<Answer, Report<'static>> {
     if let Some(entry) = world.sessions.get(id) {
         entry.order(Order::Kill);
     } else if let Some(visitor) = world.sessions.visitors().iter().find(|visitor| visitor.facts.id == id) {
         visitor.order(Order::Kill);
     } else {
         let message = format!("there is no session {id}, or no more");
-        let report = Report::new(Severity::Error, SqlState::new(*b"42704"), message);
-        return Err(Report { hint: Some("SHOW CLIENTS shows the numbers as \"id\".".into()), ..report });
+        return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));
     }
     Ok(Answer::done())
+}
+
+/// The pools of `place`; databases are not known before somebody uses them, endpoints are.
+fn filter(place: &Place, world: &World) -> Result<Filter, Report<'static>> {
+    if let Some(endpoint) = &place.endpoint
+        && world.endpoints.load().get(endpoint).is_none()
+    {
+        let message = format!("there is no endpoint \"{endpoint}\"");
+        return Err(missing(message, "SHOW ENDPOINTS lists them."));
+    }
+    Ok(Filter { endpoint: place.endpoint.clone(), database: place.database.clone(), ..Filter::all() })
+}
+
+/// A place without pools is worth a word: it may be a slip of the pen.
+fn about(place: &Place, found: usize) -> Answer {
+    match found {
+        0 if *place != Place::default() => Answer::done().notice(format!("{place} has no pools now"), None),
+        _ => Answer::done(),
+    }
+}
+
+fn is_at(entry: &Arc<SessionEntry>, place: &Place) -> bool {
+    place.database.as_ref().is_none_or(|wanted| entry.facts.database.as_ref() == Some(wanted))
+        && place.endpoint.as_ref().is_none_or(|wanted| entry.endpoint.name() == wanted)
+}
+
+/// `42704`: what is named is not there.
+fn missing(message: String, hint: &'static str) -> Report<'static> {
+    let report = Report::new(Severity::Error, SqlState::new(*b"42704"), message);
+    Report { hint: Some(hint.into()), ..report }
 }

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use super::{
-    ConsoleSettings, act,
+    Averages, ConsoleSettings, act,
     answer::Answer,
     command::Command,
     settings::Access,
@@ -34,6 +34,8 @@ pub struct Office {
     pub config: Live<Vec<ConfigLine>>,
     /// The listeners as they are configured now.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
+    /// What happened each second of late.
+    pub averages: Live<Averages>,
     /// Reload and stop.
     pub control: Control,
     /// Requests are counted with those to the admin API.

@@ -12,8 +12,10 @@
 
 mod act;
 mod answer;
+mod averages;
 mod command;
 mod conversation;
+mod counts;
 mod desk;
 mod settings;
 mod show;
@@ -22,5 +24,6 @@ mod table;
 mod visit;
 mod word;
 
+pub use averages::{Averages, keep as keep_averages};
 pub use desk::{ConfigLine, Console, Office};
 pub use settings::ConsoleSettings;

@@ -63,6 +63,11 @@ impl Admission {
         }
     }
 
+    /// How many clients have a place.
+    pub(super) fn clients(&self) -> usize {
+        self.lock().all
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -107,6 +107,12 @@ impl ListenerContext {
         Self { settings, tls, users, metrics: own, paths, admission }
     }
 
+    /// How many clients it has, logged in or not.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.admission.clients()
+    }
+
     /// The numbers of its sessions on `endpoint`, for those that live on the worker that this is called on.
     pub(super) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathCounts> {
         let worker = tasks::current_worker();

@@ -16,6 +16,7 @@ mod client_auth;
 mod client_certificates;
 mod client_passwords;
 mod client_tls;
+mod console;
 mod copy;
 mod doctor;
 mod drain;

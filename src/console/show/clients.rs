@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Shown, socket::Socket};
+use super::{Shown, client::Client, listeners, server_name, socket::Socket};
 use crate::{
     audit::record,
     console::{
         answer::Answer,
         table::{Row, Value},
     },
-    frontend::{Bind, SessionEntry, Visitor},
+    frontend::{Bind, Visitor},
     names::ListenerName,
 };
 
@@ -20,34 +20,49 @@ struct Binds(HashMap<ListenerName, SocketAddr>);
 pub(super) fn clients(shown: Shown<'_>) -> Answer {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let visitors = visitors(shown).map(move |visitor| {
+    let visitors = shown.world.sessions.visitors().into_iter().map(move |visitor| {
         let ours = [visitor.facts.id.into(), listener(&visitor.facts), Value::Null, Value::Null];
-        row(visitor_socket(&visitor, &theirs), ours)
+        row(of_visitor(&visitor, &theirs), ours)
     });
-    let sessions = sessions(shown).map(move |entry| {
-        let ours = [entry.id.into(), listener(&entry.facts), endpoint(&entry), pins(&entry)];
-        row(session_socket(&entry, &binds), ours)
+    let sessions = Client::all(shown).map(move |client| {
+        let pins = client.pins().join(",");
+        let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
+        row(of_client(&client, &binds), ours)
     });
     Answer::rows(visitors.chain(sessions))
 }
 
 /// The clients' part of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Row> + use<> {
+pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let visitors = visitors(shown).map(move |visitor| visitor_socket(&visitor, &theirs));
-    let sessions = sessions(shown).map(move |entry| session_socket(&entry, &binds));
-    visitors.chain(sessions).map(Socket::row_with_positions)
+    let visitors = shown.world.sessions.visitors().into_iter();
+    let visitors = visitors.map(move |visitor| of_visitor(&visitor, &theirs));
+    visitors.chain(Client::all(shown).map(move |client| of_client(&client, &binds)))
 }
 
-fn visitors(shown: Shown<'_>) -> impl Iterator<Item = Arc<Visitor>> + use<> {
-    shown.world.sessions.visitors().into_iter()
-}
-
-fn sessions(shown: Shown<'_>) -> impl Iterator<Item = Arc<SessionEntry>> + use<> {
-    let mut entries = shown.world.sessions.list();
-    entries.sort_unstable_by_key(|entry| entry.id);
-    entries.into_iter()
+/// `SHOW PINS`: one pin a row.
+pub(super) fn pins(shown: Shown<'_>) -> Answer {
+    Answer::rows(Client::all(shown).flat_map(|client| {
+        let facts = &client.entry.facts;
+        let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
+        let pinned: Vec<Row> = client
+            .pins()
+            .into_iter()
+            .map(|pin| {
+                vec![
+                    client.entry.id.into(),
+                    listener(facts),
+                    facts.user.as_ref().map(ToString::to_string).into(),
+                    facts.database.as_ref().map(ToString::to_string).into(),
+                    endpoint(&client),
+                    pid.into(),
+                    pin.into(),
+                ]
+            })
+            .collect();
+        pinned
+    }))
 }
 
 fn row(socket: Socket, ours: [Value; 4]) -> Row {
@@ -56,25 +71,25 @@ fn row(socket: Socket, ours: [Value; 4]) -> Row {
     row
 }
 
-fn visitor_socket(visitor: &Visitor, binds: &Binds) -> Socket {
+fn of_visitor(visitor: &Visitor, binds: &Binds) -> Socket {
     Socket { connected: visitor.started_at, requested: visitor.started_at, ..of(&visitor.facts, binds) }
 }
 
-fn session_socket(entry: &SessionEntry, binds: &Binds) -> Socket {
+fn of_client(client: &Client, binds: &Binds) -> Socket {
     Socket {
-        connected: entry.started_at,
-        requested: entry.started_at,
-        link: entry.server_key.as_ref().map(|key| super::server_name(entry.endpoint.name(), key.pid())),
-        ..of(&entry.facts, binds)
+        state: if client.waits() { "waiting" } else { "active" },
+        connected: client.connected(),
+        requested: client.connected(),
+        link: client.backend.as_ref().map(|backend| server_name(&backend.endpoint, backend.pid)),
+        ..of(&client.entry.facts, binds)
     }
 }
 
 fn of(facts: &record::Session, binds: &Binds) -> Socket {
-    let name = |name: Option<&dyn ToString>| name.map(ToString::to_string).unwrap_or_default();
     Socket {
         kind: "C",
-        user: name(facts.user.as_ref().map(|user| user as _)),
-        database: name(facts.database.as_ref().map(|database| database as _)),
+        user: facts.user.as_ref().map(ToString::to_string).unwrap_or_default(),
+        database: facts.database.as_ref().map(ToString::to_string).unwrap_or_default(),
         state: "active",
         remote: facts.client,
         local: binds.0.get(&facts.listener).copied(),
@@ -82,7 +97,7 @@ fn of(facts: &record::Session, binds: &Binds) -> Socket {
         requested: std::time::UNIX_EPOCH,
         wait: Duration::ZERO,
         close_needed: false,
-        ptr: format!("client-{}", facts.id),
+        ptr: super::client_name(facts.id),
         link: None,
         pid: None,
         tls: facts.tls.unwrap_or_default(),
@@ -94,22 +109,15 @@ fn listener(facts: &record::Session) -> Value {
     facts.listener.as_str().into()
 }
 
-fn endpoint(entry: &SessionEntry) -> Value {
-    entry.endpoint.name().as_str().into()
-}
-
-fn pins(_entry: &SessionEntry) -> Value {
-    Value::Null
+fn endpoint(client: &Client) -> Value {
+    client.backend.as_ref().map(|backend| backend.endpoint.to_string()).into()
 }
 
 impl Binds {
     fn of(shown: Shown<'_>) -> Self {
-        let listeners = shown.office.listeners.load();
-        let bound = listeners.iter().map(|listener| listener.load()).filter_map(|listener| {
-            match listener.settings.bind {
-                Bind::Tcp(address) => Some((listener.settings.name.clone(), address)),
-                Bind::Unix(_) => None,
-            }
+        let bound = listeners(shown).filter_map(|listener| match listener.settings.bind {
+            Bind::Tcp(address) => Some((listener.settings.name.clone(), address)),
+            Bind::Unix(_) => None,
         });
         Self(bound.collect())
     }

@@ -1,13 +1,18 @@
 //! The rows of what can be shown. Each table is read from what the program knows at that moment.
 
+mod client;
 mod clients;
 mod configuration;
 mod endpoints;
+mod pools;
+mod servers;
 mod socket;
+mod stats;
 
 use std::{sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
+use socket::Socket;
 
 use super::{Office, answer::Answer, subject::Subject};
 use crate::{
@@ -31,8 +36,21 @@ pub(super) fn show(subject: Subject, shown: Shown<'_>) -> Answer {
         Subject::Endpoints => endpoints::endpoints(shown),
         Subject::Help => Answer::done().notice("Console usage", Some(help())),
         Subject::Version => Answer::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]]),
-        Subject::Sockets | Subject::ActiveSockets => Answer::rows(clients::sockets(shown)),
-        _ => Answer::done(),
+        Subject::Databases => pools::databases(shown),
+        Subject::Lists => pools::lists(shown),
+        Subject::Pins => clients::pins(shown),
+        Subject::Pools => pools::pools(shown),
+        Subject::Servers => servers::servers(shown),
+        Subject::Sockets | Subject::ActiveSockets => {
+            let sockets = clients::sockets(shown).chain(servers::sockets(shown));
+            Answer::rows(sockets.map(Socket::row_with_positions))
+        }
+        Subject::State => pools::state(shown),
+        Subject::Stats => stats::stats(shown),
+        Subject::StatsAverages => stats::averages(shown),
+        Subject::StatsTotals => stats::totals(shown),
+        Subject::Totals => stats::sums(shown),
+        Subject::Users => pools::users(shown),
     }
 }
 
@@ -49,6 +67,11 @@ fn help() -> String {
 fn moment(at: SystemTime) -> String {
     let at = Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What rows of clients and of servers call a client by.
+fn client_name(id: u64) -> String {
+    format!("client-{id}")
 }
 
 /// What rows of clients and of servers call a server by.

@@ -28,7 +28,7 @@ use crate::{names::ListenerName, topology::Endpoint};
 pub use clients::ClientPresence;
 pub use endpoint::{BackendPresence, EndpointMetrics};
 pub use listener::ListenerMetrics;
-pub use path::{PathCounts, PathMetrics};
+pub use path::{PathCounts, PathMetrics, PathTotals};
 pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
 use sharded::Sharded;
 
@@ -116,6 +116,13 @@ impl Metrics {
             self.sharded.flush();
             self.registry.run_upkeep();
         }
+    }
+
+    /// What each listener's sessions did on each endpoint, ever.
+    #[must_use]
+    pub fn totals(&self) -> Vec<PathTotals> {
+        self.sharded.flush();
+        self.sharded.totals()
     }
 
     /// The page for Prometheus, in its text format, version 0.0.4. It shows all that was counted before. Reads `/proc`;

@@ -1,21 +1,28 @@
 //! What a listener's sessions do on one endpoint: the numbers of the data path.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::LabelSet;
 
 use super::{Each, Scope};
-use crate::telemetry::{
-    catalog::{self, Buckets, Label},
-    labels::{BackendState, CloseReason, Direction, Outcome, PinReason, SqlstateClass, Word},
-    registry::{Counter, Level},
-    shards::{Shards, Tally},
-    timings::{Timings, Total},
+use crate::{
+    names::{EndpointName, ListenerName},
+    telemetry::{
+        catalog::{self, Buckets, Label},
+        labels::{BackendState, CloseReason, Direction, Outcome, PinReason, SqlstateClass, Word},
+        registry::{Counter, Level},
+        shards::{Shards, Tally},
+        timings::{Timings, Total},
+    },
 };
 
 /// The numbers of one listener's traffic to one endpoint: a worker's sessions count in its [`PathCounts`].
 pub struct PathMetrics {
     shards: Shards<PathCounts>,
+    flushed: Mutex<Flushed>,
     statements: Each<Outcome, Counter>,
     errors: Each<SqlstateClass, Counter>,
     duration: LabelSet,
@@ -47,6 +54,34 @@ pub struct PathCounts {
     pins: [Tally; PinReason::ALL.len()],
 }
 
+/// What a listener's sessions did on one endpoint, ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathTotals {
+    /// The listener.
+    pub listener: ListenerName,
+    /// The endpoint.
+    pub endpoint: EndpointName,
+    /// Transactions that ended.
+    pub transactions: u64,
+    /// Statements that were answered.
+    pub statements: u64,
+    /// Octets relayed to the endpoint.
+    pub to_endpoint: u64,
+    /// Octets relayed to clients.
+    pub to_client: u64,
+    /// How long the statements took, all together.
+    pub statement_time: Duration,
+    /// How long sessions waited for a backend, all together.
+    pub wait_time: Duration,
+}
+
+/// What left the shards.
+#[derive(Clone, Copy, Default)]
+struct Flushed {
+    transactions: u64,
+    traffic: [u64; Direction::ALL.len()],
+}
+
 /// Buckets of [`catalog::STATEMENT_DURATION`].
 const DURATION: usize = Buckets::Statements.bounds().len() + 1;
 
@@ -62,6 +97,7 @@ impl PathMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
         Self {
             shards: Shards::default(),
+            flushed: Mutex::default(),
             statements: scope.each(Label::Outcome, |scope| scope.counter(&catalog::STATEMENTS)),
             errors: scope.each(Label::SqlstateClass, |scope| scope.counter(&catalog::STATEMENT_ERRORS)),
             duration: scope.label_set(&catalog::STATEMENT_DURATION),
@@ -111,12 +147,36 @@ impl PathMetrics {
 
     /// Moves what all workers counted to where it is shown; all but the durations.
     pub(super) fn flush(&self) {
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         for shard in self.shards.all() {
             self.statements.add(&shard.statements);
             self.errors.add(&shard.errors);
-            self.traffic.add(&shard.traffic);
-            self.transactions.add(shard.transactions.take());
+            let transactions = shard.transactions.take();
+            self.transactions.add(transactions);
+            flushed.transactions += transactions;
+            for direction in Direction::ALL {
+                let octets = shard.traffic[direction.index()].take();
+                self.traffic.of(*direction).add(octets);
+                flushed.traffic[direction.index()] += octets;
+            }
             self.pins.add(&shard.pins);
+        }
+    }
+
+    /// What was counted ever, up to the last flush.
+    pub(super) fn totals(&self, listener: ListenerName, endpoint: EndpointName) -> PathTotals {
+        let flushed = *self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (statements, statement_time) = sum(&self.duration().1);
+        let (_, wait_time) = sum(&self.wait().1);
+        PathTotals {
+            listener,
+            endpoint,
+            transactions: flushed.transactions,
+            statements,
+            to_endpoint: flushed.traffic[Direction::ToEndpoint.index()],
+            to_client: flushed.traffic[Direction::ToClient.index()],
+            statement_time,
+            wait_time,
         }
     }
 
@@ -134,6 +194,13 @@ impl PathMetrics {
     pub(super) fn overhead(&self) -> (&LabelSet, [Total; OVERHEAD]) {
         (&self.overhead, Timings::sum(self.shards.all().iter().map(|shard| &shard.overhead)))
     }
+}
+
+/// How many there were, and how long they took.
+fn sum(buckets: &[Total]) -> (u64, Duration) {
+    let mut all = Total::default();
+    buckets.iter().for_each(|bucket| all.add(*bucket));
+    (all.count, Duration::from_nanos(u64::try_from(all.nanoseconds).unwrap_or(u64::MAX)))
 }
 
 // === impl PathCounts ===

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{ListenerMetrics, PathMetrics};
+use super::{ListenerMetrics, PathMetrics, PathTotals};
 use crate::{
     names::{EndpointName, ListenerName},
     telemetry::{catalog, distribution},
@@ -47,6 +47,12 @@ impl Sharded {
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         self.paths().iter().for_each(|path| path.flush());
         listeners.iter().for_each(|listener| listener.flush());
+    }
+
+    /// What was counted ever, up to the last flush.
+    pub(super) fn totals(&self) -> Vec<PathTotals> {
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        paths.into_iter().map(|((listener, endpoint, _), path)| path.totals(listener, endpoint)).collect()
     }
 
     /// Adds to a page what stays in the shards.

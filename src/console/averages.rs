@@ -1,0 +1,94 @@
+//! Averages over the last whole minute, as PgBouncer's `stats_period` has them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::counts::Counts;
+use crate::{live::Publisher, names::EndpointName, telemetry::Metrics};
+
+/// What happened in a second, on average; a statement's time is an average over the statements. All zero in the first minute.
+#[derive(Default)]
+pub struct Averages {
+    by_endpoint: BTreeMap<EndpointName, Difference>,
+}
+
+/// What one period added.
+#[derive(Clone, Copy, Default)]
+struct Difference(Counts);
+
+/// What averages are over.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Publishes new averages each minute, and never returns.
+///
+/// Cancel safe: the next averages are missing.
+pub async fn keep(metrics: Metrics, mut averages: Publisher<Averages>) {
+    let mut due = tokio::time::interval(PERIOD);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    due.tick().await;
+    let mut before = Counts::by_endpoint(&metrics);
+    loop {
+        due.tick().await;
+        let now = Counts::by_endpoint(&metrics);
+        averages.publish(Averages::between(&before, &now));
+        before = now;
+    }
+}
+
+// === impl Averages ===
+
+impl Averages {
+    fn between(before: &BTreeMap<EndpointName, Counts>, now: &BTreeMap<EndpointName, Counts>) -> Self {
+        let none = Counts::default();
+        let difference = now.iter().map(|(endpoint, counts)| {
+            (endpoint.clone(), Difference(counts.minus(before.get(endpoint).unwrap_or(&none))))
+        });
+        Self { by_endpoint: difference.collect() }
+    }
+
+    /// Those of one endpoint.
+    pub(super) fn of(&self, endpoint: &EndpointName) -> Counts {
+        self.by_endpoint.get(endpoint).copied().unwrap_or_default().average()
+    }
+
+    /// Those of all endpoints together.
+    pub(super) fn all(&self) -> Counts {
+        let sum = self.by_endpoint.values().fold(Counts::default(), |sum, other| sum.plus(&other.0));
+        Difference(sum).average()
+    }
+}
+
+// === impl Difference ===
+
+impl Difference {
+    fn average(self) -> Counts {
+        let Self(added) = self;
+        let each_second = |count: u64| count / PERIOD.as_secs();
+        Counts {
+            transactions: each_second(added.transactions),
+            statements: each_second(added.statements),
+            received: each_second(added.received),
+            sent: each_second(added.sent),
+            transaction_time: added.transaction_time.checked_div(added.transactions).unwrap_or_default(),
+            statement_time: added.statement_time.checked_div(added.statements).unwrap_or_default(),
+            wait_time: each_second(added.wait_time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_by_the_second_and_times_by_the_statement() {
+        let endpoint = EndpointName::new("reads").unwrap();
+        let counts = |statements| Counts { statements, statement_time: 10 * statements, ..Counts::default() };
+        let before = BTreeMap::from([(endpoint.clone(), counts(1_000))]);
+        let now = BTreeMap::from([(endpoint.clone(), counts(7_000))]);
+        let averages = Averages::between(&before, &now);
+        for average in [averages.of(&endpoint), averages.all()] {
+            assert_eq!((average.statements, average.statement_time), (100, 10));
+        }
+        assert_eq!(averages.of(&EndpointName::new("other").unwrap()), Counts::default());
+    }
+}

@@ -1,0 +1,75 @@
+//! A session as the console sees it, whatever it is made of.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use super::Shown;
+use crate::{
+    frontend::SessionEntry,
+    names::{DatabaseName, EndpointName, ListenerName, UserName},
+    wire::BackendKey,
+};
+
+/// A session, and the backend that it has.
+pub(super) struct Client {
+    pub(super) entry: Arc<SessionEntry>,
+    /// The backend that it has now.
+    pub(super) backend: Option<Backend>,
+}
+
+/// A session's backend.
+pub(super) struct Backend {
+    pub(super) endpoint: EndpointName,
+    pub(super) pid: i32,
+    /// It belongs to no pool: the session has it for life, and nobody else ever.
+    pub(super) own: bool,
+}
+
+impl Client {
+    /// All sessions, the oldest first.
+    pub(super) fn all(shown: Shown<'_>) -> impl Iterator<Item = Self> + use<> {
+        let mut entries = shown.world.sessions.list();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries.into_iter().map(Self::new)
+    }
+
+    fn new(entry: Arc<SessionEntry>) -> Self {
+        let backend = Backend {
+            endpoint: entry.endpoint.name().clone(),
+            pid: entry.server_key.as_ref().map_or(0, BackendKey::pid),
+            own: true,
+        };
+        Self { backend: Some(backend), entry }
+    }
+
+    pub(super) fn listener(&self) -> &ListenerName {
+        &self.entry.facts.listener
+    }
+
+    pub(super) fn database(&self) -> Option<&DatabaseName> {
+        self.entry.facts.database.as_ref()
+    }
+
+    /// Whom its statements run as; who it is, where that is not known yet.
+    pub(super) fn user(&self) -> Option<&UserName> {
+        self.entry.facts.database_user.as_ref().or(self.entry.facts.user.as_ref())
+    }
+
+    /// The address that its backend was reached at.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.entry.peer
+    }
+
+    pub(super) fn connected(&self) -> SystemTime {
+        self.entry.started_at
+    }
+
+    /// It wants a backend and has none.
+    pub(super) fn waits(&self) -> bool {
+        self.backend.is_none() && self.entry.activity().busy
+    }
+
+    /// The words for why it may not give its backend back.
+    pub(super) fn pins(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}

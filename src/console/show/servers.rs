@@ -1,0 +1,109 @@
+//! `SHOW SERVERS`: the pools' backends, then those that belong to a session for life.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use super::{Shown, client::Client, client_name, server_name, socket::Socket};
+use crate::{
+    console::{answer::Answer, table::Value},
+    names::EndpointName,
+    pool::{BackendStatus, PoolStatus, Target},
+    telemetry::labels::BackendState,
+};
+
+/// A backend, where it is, and for which listener.
+pub(super) struct Server {
+    socket: Socket,
+    listener: String,
+    endpoint: String,
+}
+
+/// `SHOW SERVERS`
+pub(super) fn servers(shown: Shown<'_>) -> Answer {
+    Answer::rows(all(shown).map(|Server { socket, listener, endpoint }| {
+        let mut row = socket.row();
+        row.extend([Value::from(listener), endpoint.into()]);
+        row
+    }))
+}
+
+/// The servers' part of `SHOW SOCKETS`.
+pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
+    all(shown).map(|server| server.socket)
+}
+
+fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
+    let now = SystemTime::now();
+    let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
+    let mut own = Vec::new();
+    for client in Client::all(shown) {
+        if let Some(backend) = &client.backend {
+            users.insert((backend.endpoint.clone(), backend.pid), client.entry.id);
+            if backend.own {
+                own.push(client);
+            }
+        }
+    }
+    let pooled = shown.world.pools.list().into_iter().flat_map(|pool| {
+        let PoolStatus { target, backends, .. } = pool.status();
+        backends.into_iter().map(move |backend| (target.clone(), backend))
+    });
+    let pooled = pooled.map(move |(target, backend)| {
+        let link = users.get(&(target.endpoint.clone(), backend.running.pid())).copied();
+        of_pool(&target, &backend, link, now)
+    });
+    pooled.chain(own.into_iter().filter_map(|client| of_session(&client)))
+}
+
+fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> Server {
+    let running = &backend.running;
+    let socket = Socket {
+        kind: "S",
+        user: target.user.to_string(),
+        database: target.database.to_string(),
+        state: match backend.state {
+            BackendState::Dialing => "new",
+            BackendState::Idle => "idle",
+            BackendState::Leased => "active",
+            BackendState::Resetting => "tested",
+            BackendState::Settling => "being_canceled",
+        },
+        remote: backend.peer(),
+        local: running.local(),
+        connected: backend.opened(),
+        requested: now.checked_sub(backend.state_for).unwrap_or(now),
+        wait: Duration::ZERO,
+        close_needed: backend.close_needed,
+        ptr: server_name(&target.endpoint, running.pid()),
+        link: link.map(client_name),
+        pid: u32::try_from(running.pid()).ok(),
+        tls: running.tls().map_or("", |facts| facts.version),
+        application: String::new(),
+    };
+    Server { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }
+}
+
+fn of_session(client: &Client) -> Option<Server> {
+    let backend = client.backend.as_ref()?;
+    let socket = Socket {
+        kind: "S",
+        user: client.user().map(ToString::to_string).unwrap_or_default(),
+        database: client.database().map(ToString::to_string).unwrap_or_default(),
+        state: "active",
+        remote: client.peer(),
+        local: None::<SocketAddr>,
+        connected: client.connected(),
+        requested: client.connected(),
+        wait: Duration::ZERO,
+        close_needed: false,
+        ptr: server_name(&backend.endpoint, backend.pid),
+        link: Some(client_name(client.entry.id)),
+        pid: u32::try_from(backend.pid).ok(),
+        tls: "",
+        application: client.entry.facts.application.as_deref().unwrap_or_default().to_owned(),
+    };
+    Some(Server { socket, listener: client.listener().to_string(), endpoint: backend.endpoint.to_string() })
+}

@@ -1,0 +1,67 @@
+//! `SHOW STATS` and its kin.
+//!
+//! What is counted is counted by endpoint: the name of a row is `@endpoint`, as PAUSE takes it. The time of a transaction is
+//! that of its statements: what passes between them is the client's own.
+
+use super::Shown;
+use crate::console::{
+    answer::Answer,
+    averages::Averages,
+    counts::Counts,
+    table::{Row, Value},
+};
+
+/// `SHOW STATS`: totals, then averages.
+pub(super) fn stats(shown: Shown<'_>) -> Answer {
+    table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
+}
+
+/// `SHOW STATS_TOTALS`
+pub(super) fn totals(shown: Shown<'_>) -> Answer {
+    table(shown, |counts, _| counts.figures().to_vec())
+}
+
+/// `SHOW STATS_AVERAGES`
+pub(super) fn averages(shown: Shown<'_>) -> Answer {
+    table(shown, |_, averages| averages.figures().to_vec())
+}
+
+/// `SHOW TOTALS`: all endpoints added up, a figure a row.
+pub(super) fn sums(shown: Shown<'_>) -> Answer {
+    const NAMES: [&str; 14] = [
+        "total_xact_count",
+        "total_query_count",
+        "total_client_bytes",
+        "total_server_bytes",
+        "total_xact_time",
+        "total_query_time",
+        "total_wait_time",
+        "avg_xact_count",
+        "avg_query_count",
+        "avg_client_bytes",
+        "avg_server_bytes",
+        "avg_xact_time",
+        "avg_query_time",
+        "avg_wait_time",
+    ];
+    let all = Counts::by_endpoint(&shown.world.metrics);
+    let counts = all.values().fold(Counts::default(), |sum, counts| sum.plus(counts));
+    let averages = shown.office.averages.load().all();
+    let figures = counts.figures().into_iter().chain(averages.figures());
+    let rows: Vec<Row> =
+        NAMES.into_iter().zip(figures).map(|(name, figure)| vec![name.into(), figure.into()]).collect();
+    Answer::rows(rows)
+}
+
+fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> Answer {
+    let averages: std::sync::Arc<Averages> = shown.office.averages.load();
+    let rows: Vec<Row> = Counts::by_endpoint(&shown.world.metrics)
+        .into_iter()
+        .map(|(endpoint, counts)| {
+            let mut row: Row = vec![format!("@{endpoint}").into()];
+            row.extend(figures(&counts, &averages.of(&endpoint)).into_iter().map(Value::from));
+            row
+        })
+        .collect();
+    Answer::rows(rows)
+}

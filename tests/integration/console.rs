@@ -1,0 +1,249 @@
+//! The console: who may come in, what it answers over both protocols, and that its commands do what they say.
+
+use std::{fs, time::Duration};
+
+use gatekeeper::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
+use rustix::process::Signal;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::harness::{
+    Stand,
+    audit::audited,
+    psql, refused,
+    stand::{config, token_login},
+    until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Listeners of these tests trust their clients: the console has its own list.
+const TRUST: &str = "auth = { method = \"trust\" }";
+const CONSOLE: &str = "[console]\nadmin_users = [\"root\"]\nstats_users = [\"exporter\"]\n";
+
+/// A listener with a console, in front of one server.
+async fn stand(rest: &str) -> Stand {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let config = config(&server, &token_login(&server), TRUST, &format!("{CONSOLE}\n{rest}"));
+    Stand::start(server, &config).await
+}
+
+/// `psql` as `user`; rows and what it said on standard error.
+async fn ask(stand: &Stand, user: &str, text: &str) -> (String, String) {
+    let (host, port) = (stand.listener.ip(), stand.listener.port());
+    let connection = format!("host={host} port={port} user={user} dbname=gatekeeper sslmode=disable");
+    let psql = psql(&connection, text).await;
+    (psql.rows, psql.said)
+}
+
+/// The rows of a table, by column.
+async fn table(client: &Client, text: &str) -> Vec<Vec<(String, Option<String>)>> {
+    let messages = client.simple_query(text).await.unwrap();
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| {
+        let names = row.columns().iter().map(|column| column.name().to_owned());
+        names.enumerate().map(|(at, name)| (name, row.get(at).map(str::to_owned))).collect()
+    })
+    .collect()
+}
+
+fn value<'a>(row: &'a [(String, Option<String>)], column: &str) -> &'a str {
+    let found = row.iter().find(|(name, _)| name == column);
+    found.and_then(|(_, value)| value.as_deref()).unwrap_or_else(|| panic!("no {column} in {row:?}"))
+}
+
+#[tokio::test]
+async fn psql_is_answered_and_told_what_it_may_not_do() {
+    let stand = stand("").await;
+    assert_eq!(
+        ask(&stand, "root", "show Version; -- which").await.0,
+        concat!("Gatekeeper ", env!("CARGO_PKG_VERSION"))
+    );
+    let (_, help) = ask(&stand, "exporter", "SHOW HELP").await;
+    assert!(
+        help.contains("NOTICE:  Console usage") && help.contains("SHOW ACTIVE_SOCKETS|CLIENTS|"),
+        "{help}"
+    );
+    let (_, said) = ask(&stand, "root", "SELECT 1").await;
+    assert!(
+        said.contains("\"SELECT\" is no command of the console") && said.contains("HINT:  SHOW HELP"),
+        "{said}"
+    );
+    let (_, said) = ask(&stand, "exporter", "RELOAD").await;
+    assert!(said.contains("permission denied for RELOAD"), "{said}");
+    let (_, said) = ask(&stand, ALICE, "SHOW VERSION").await;
+    assert!(
+        said.contains("may not use the console") && said.contains("admin_users or stats_users"),
+        "{said}"
+    );
+    let series = "gatekeeper_admin_requests_total{outcome=\"denied\"}";
+    assert_eq!(stand.gatekeeper.metric(series).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_database_of_that_name_is_like_any_other_where_nobody_is_listed() {
+    let stand = Stand::tokens().await;
+    let refused = refused(stand.connect(&format!("user={ALICE} dbname=gatekeeper")).await);
+    assert_eq!(refused.sqlstate, "3D000", "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_leaves_proof_to_the_server_has_no_console() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let config = config(&server, "login = \"passthrough\"", "auth = { method = \"passthrough\" }", CONSOLE);
+    let stand = Stand::start(server, &config).await;
+    let refused = refused(stand.connect("user=root dbname=gatekeeper").await);
+    assert_eq!(refused.sqlstate, "28000", "{refused:?}");
+}
+
+#[tokio::test]
+async fn sessions_are_shown_and_killed() {
+    let stand = stand("").await;
+    let parameters = format!("user={ALICE} dbname={DATABASE} application_name=billing");
+    let client = stand.connect(&parameters).await.unwrap();
+    let console = stand.connect("user=root dbname=gatekeeper application_name=ops").await.unwrap();
+    let clients = table(&console, "SHOW CLIENTS").await;
+    let [visitor, session] = clients.as_slice() else { panic!("{clients:?}") };
+    for (row, user, database, application) in
+        [(visitor, "root", "gatekeeper", "ops"), (session, ALICE, DATABASE, "billing")]
+    {
+        assert_eq!(value(row, "type"), "C");
+        assert_eq!(value(row, "user"), user);
+        assert_eq!(value(row, "database"), database);
+        assert_eq!(value(row, "application_name"), application);
+        assert_eq!(value(row, "local_port"), stand.listener.port().to_string());
+        assert_eq!(value(row, "listener"), "app");
+    }
+    console.simple_query(&format!("KILL {}", value(session, "id"))).await.unwrap();
+    until(PATIENCE, async || if client.is_closed() { Ok(()) } else { Err("the session lives") }).await;
+    let error = console.simple_query("KILL 999999").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42704");
+}
+
+#[tokio::test]
+async fn drivers_may_prepare_and_want_binary_results() {
+    let stand = stand("").await;
+    let console = stand.connect("user=exporter dbname=gatekeeper").await.unwrap();
+    let statement = console.prepare("SHOW ENDPOINTS").await.unwrap();
+    assert_eq!(statement.columns()[0].name(), "name");
+    let row = console.query_one(&statement, &[]).await.unwrap();
+    assert_eq!((row.get::<_, &str>("name"), row.get::<_, &str>("declared_role")), ("primary", "primary"));
+    assert_eq!(row.get::<_, i32>("sessions"), 0);
+    let error = console.prepare("SHOW TABLES").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42601");
+    assert_eq!(console.query("SHOW VERSION", &[]).await.unwrap().len(), 1, "the conversation goes on");
+}
+
+#[tokio::test]
+async fn a_reload_says_what_it_did_or_why_not() {
+    let stand = stand("").await;
+    let file = stand.gatekeeper.config_file();
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, text.replace("[\"root\"]", "[\"root\", \"eve\"]")).unwrap();
+    assert_eq!(ask(&stand, "root", "RELOAD").await.1, "NOTICE:  the console's settings changed");
+    assert!(
+        ask(&stand, "eve", "SHOW CONFIG").await.0.contains("console.admin_users|root, eve|"),
+        "eve may now"
+    );
+    fs::write(file, text.replace("[console]", "[consoel]")).unwrap();
+    let (_, said) = ask(&stand, "eve", "RELOAD").await;
+    assert!(said.contains("nothing changed") && said.contains("did you mean `console`?"), "{said}");
+}
+
+#[tokio::test]
+async fn the_console_ends_when_the_program_drains_and_is_audited() {
+    let mut stand = stand("[audit]\nfile = \"audit.jsonl\"\n").await;
+    let console = stand.connect("user=root dbname=gatekeeper").await.unwrap();
+    console.simple_query("SHOW LISTS").await.unwrap();
+    stand.gatekeeper.signal(Signal::TERM);
+    stand.gatekeeper.ended().await;
+    until(PATIENCE, async || if console.is_closed() { Ok(()) } else { Err("the console lives") }).await;
+    let records = audited(&stand.server.folder().join("audit.jsonl"));
+    let actions: Vec<_> = records.iter().map(|record| record.action()).collect();
+    let ours = ["session.opened", "session.authenticated", "admin.command", "session.closed"];
+    assert!(ours.iter().all(|ours| actions.iter().any(|action| action == ours)), "{actions:?}");
+    let command = records.iter().find(|record| record.action() == "admin.command").unwrap();
+    assert_eq!(
+        (command.text("admin.command"), command.text("user.name")),
+        ("SHOW LISTS".into(), "root".into())
+    );
+}
+
+#[tokio::test]
+async fn every_table_can_be_shown() {
+    let stand = stand("").await;
+    let _client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    let console = stand.connect("user=exporter dbname=gatekeeper").await.unwrap();
+    for name in [
+        "ACTIVE_SOCKETS",
+        "CLIENTS",
+        "CONFIG",
+        "DATABASES",
+        "ENDPOINTS",
+        "LISTS",
+        "POOLS",
+        "SERVERS",
+        "SOCKETS",
+        "STATE",
+        "STATS",
+        "STATS_AVERAGES",
+        "STATS_TOTALS",
+        "TOTALS",
+        "USERS",
+        "VERSION",
+    ] {
+        assert!(!table(&console, &format!("SHOW {name}")).await.is_empty(), "{name}");
+    }
+    assert!(table(&console, "SHOW PINS").await.is_empty());
+    let pools = table(&console, "SHOW POOLS").await;
+    let place = format!("{DATABASE}@primary");
+    let pool =
+        pools.iter().find(|row| value(row, "database") == place).unwrap_or_else(|| panic!("{pools:?}"));
+    assert_eq!((value(pool, "user"), value(pool, "cl_active"), value(pool, "sv_active")), (ALICE, "1", "1"));
+    assert_eq!((value(pool, "pool_mode"), value(pool, "listener")), ("session", "app"));
+    let databases = table(&console, "SHOW DATABASES").await;
+    let database = databases.iter().find(|row| value(row, "name") == place).unwrap();
+    assert_eq!(value(database, "host"), stand.server.address().ip().to_string());
+    assert_eq!((value(database, "database"), value(database, "current_connections")), (DATABASE, "1"));
+    let lists = table(&console, "SHOW LISTS").await;
+    let count =
+        |name| value(lists.iter().find(|row| value(row, "list") == name).unwrap(), "items").to_owned();
+    assert_eq!(
+        (count("used_clients"), count("login_clients"), count("used_servers")),
+        ("2".into(), "0".into(), "1".into())
+    );
+}
+
+#[tokio::test]
+async fn statistics_count_what_was_asked() {
+    let stand = stand("").await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    for _ in 0..3 {
+        client.simple_query("SELECT pg_sleep(0.01)").await.unwrap();
+    }
+    let console = stand.connect("user=exporter dbname=gatekeeper").await.unwrap();
+    let rows = until(PATIENCE, async || {
+        let rows = table(&console, "SHOW STATS").await;
+        let counted = rows.first().is_some_and(|row| value(row, "total_query_count") == "3");
+        if counted { Ok(rows) } else { Err(rows) }
+    })
+    .await;
+    assert_eq!((value(&rows[0], "database"), value(&rows[0], "total_xact_count")), ("@primary", "3"));
+    assert!(value(&rows[0], "total_query_time").parse::<u64>().unwrap() >= 30_000, "{rows:?}");
+    assert!(value(&rows[0], "total_received").parse::<u64>().unwrap() > 60, "{rows:?}");
+}
+
+#[tokio::test]
+async fn places_are_paused_and_resumed() {
+    let stand = stand("").await;
+    assert_eq!(
+        ask(&stand, "root", &format!("PAUSE {DATABASE}@primary")).await.1,
+        format!("NOTICE:  {DATABASE}@primary has no pools now")
+    );
+    assert_eq!(ask(&stand, "root", "RESUME").await.1, "");
+    let (_, said) = ask(&stand, "root", "PAUSE @nowhere").await;
+    assert!(said.contains("there is no endpoint \"nowhere\""), "{said}");
+    assert_eq!(ask(&stand, "root", "RECONNECT").await.1, "");
+    assert_eq!(ask(&stand, "root", "WAIT_CLOSE").await.1, "");
+}
