@@ -16,6 +16,7 @@ mod metrics;
 mod moment;
 mod openapi;
 mod operations;
+mod pools;
 mod router;
 mod server;
 mod sessions;

@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::{health, info, metrics, operations, sessions, topology};
+use super::{health, info, metrics, operations, pools, sessions, topology};
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -26,10 +26,14 @@ use super::{health, info, metrics, operations, sessions, topology};
         topology::topology,
         sessions::list,
         sessions::kill,
+        pools::list,
+        pools::operate,
+        pools::operate_endpoint,
         operations::reload,
         info::info,
         openapi,
     ),
+    components(schemas(pools::Operation)),
     modifiers(&Key),
 )]
 pub(super) struct Document;

@@ -16,7 +16,7 @@ use super::{
     access::guard,
     context::Context,
     error::{limited, no_such_method, no_such_path},
-    health, info, metrics, openapi, operations, sessions, topology,
+    health, info, metrics, openapi, operations, pools, sessions, topology,
 };
 
 /// One path, what it costs and what answers it.
@@ -52,6 +52,9 @@ pub(super) fn routes() -> Vec<Route> {
         route("/v1/topology", Cost::Work, get(topology::topology)),
         route("/v1/sessions", Cost::Work, get(sessions::list)),
         route("/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
+        route("/v1/pools", Cost::Work, get(pools::list)),
+        route("/v1/pools/{operation}", Cost::Patience, post(pools::operate)),
+        route("/v1/endpoints/{name}/{operation}", Cost::Patience, post(pools::operate_endpoint)),
         route("/v1/reload", Cost::Patience, post(operations::reload)),
         route("/v1/info", Cost::Work, get(info::info)),
         route("/openapi.json", Cost::Work, get(openapi::openapi)),

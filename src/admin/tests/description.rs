@@ -11,13 +11,24 @@ async fn the_description_and_the_paths_agree() {
     let description = desk.get("/openapi.json").await.json();
     let documented = description["paths"].as_object().unwrap();
     let names: BTreeSet<_> = documented.keys().map(String::as_str).collect();
+    let mut ids: Vec<_> = documented
+        .values()
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "each operation has an id of its own");
     assert_eq!(names, routes().iter().map(|route| route.path).collect());
     let _session = desk.session("app", "primary");
     // Nobody hears a reload: that it was begun is answer enough.
     desk.commands.close();
     for (path, methods) in documented {
         for method in METHODS {
-            let answer = desk.ask(&method.to_uppercase(), &path.replace("{id}", "1"), &[]).await;
+            let asked =
+                path.replace("{id}", "1").replace("{name}", "primary").replace("{operation}", "resume");
+            let answer = desk.ask(&method.to_uppercase(), &asked, &[]).await;
             match methods.get(method) {
                 Some(operation) => {
                     let status = answer.status.as_str().to_owned();

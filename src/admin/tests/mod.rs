@@ -6,5 +6,6 @@ mod desk;
 mod health;
 mod limits;
 mod operations;
+mod pools;
 mod sessions;
 mod topology;
