@@ -1,8 +1,9 @@
 """The suites, by the names they are asked for with."""
 
-from .crates import TokioPostgres
+from .crates import Sqlx, TokioPostgres
 from .pgbench import Pgbench
 from .postgresql import Isolation, Regress, SerialRegress
+from .programs import Jdbc, NodePostgres
 from .sqlalchemy import SqlAlchemy
 from .unittests import Asyncpg, Psycopg2
 
@@ -15,6 +16,9 @@ SUITES = {
     "serial-regress": SerialRegress,
     "sqlalchemy": SqlAlchemy,
     "tokio-postgres": TokioPostgres,
+    "sqlx": Sqlx,
+    "node-postgres": NodePostgres,
+    "jdbc": Jdbc,
 }
 # What runs when none is named; the others take longer to build and to run.
 USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench"]

@@ -12,7 +12,9 @@ from .kept import KEPT
 from .outcome import Problem
 from .suite import Suite
 
+# For one program of tests; they take seconds.
 LIMIT = 600
+PROGRAMS = Path(__file__).parents[1] / "programs"
 VERDICT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
 
 
@@ -44,6 +46,7 @@ class Crate(Suite):
         manifest = next(Path(package["manifest_path"]) for package in found["packages"] if package["name"] == self.name)
         shutil.copytree(manifest.parent, folder, dirs_exist_ok=True, copy_function=shutil.copy)
         shutil.rmtree(look)
+        (folder / "rust-toolchain.toml").unlink(missing_ok=True)   # any toolchain that is new enough will do
         with (folder / "Cargo.toml").open("a") as cargo:
             cargo.write("\n[workspace]\n")
         self.adapt(folder)
@@ -51,12 +54,12 @@ class Crate(Suite):
     def adapt(self, folder: Path):
         """Makes the tests find their server."""
 
-    def build(self, folder: Path, **environment: str) -> dict[str, Path]:
+    def build(self, folder: Path) -> dict[str, Path]:
         """The test programs by name."""
         words = ["cargo", "test", "--no-run", "--message-format=json", "--target-dir", KEPT / "crates"]
         words += ["--features", ",".join(self.features)] if self.features else []
         words += [word for test in self.tests for word in ("--test", test)]
-        messages = map(json.loads, kept.call(words, folder, **environment).splitlines())
+        messages = map(json.loads, kept.call(words, folder, **self.environment(self.server.port)).splitlines())
         return {
             message["target"]["name"]: Path(message["executable"])
             for message in messages
@@ -124,3 +127,36 @@ class TokioPostgres(Crate):
 
     def environment(self, port):
         return {"LAB_PORT": str(port)}
+
+
+class Sqlx(Crate):
+    name = "sqlx"
+    version = "0.9.0"
+    features = ("postgres", "runtime-tokio", "macros", "migrate", "json", "uuid", "chrono")
+    tests = tuple(
+        f"postgres{part}"
+        for part in ("", "-types", "-derives", "-describe", "-error", "-macros", "-migrate", "-query-builder",
+                     "-rustsec", "-test-attr")
+    )
+
+    def adapt(self, folder):
+        # It tests with a crate that it does not publish: ours does the same.
+        manifest = folder / "Cargo.toml"
+        manifest.write_text(manifest.read_text() + '\n[dev-dependencies.sqlx-test]\npath = "sqlx-test"\n')
+
+    def build(self, folder):
+        shutil.copytree(PROGRAMS / "sqlx-test", folder / "sqlx-test", dirs_exist_ok=True)
+        # Its macros ask the server about statements while they are compiled.
+        self.prepare()
+        programs = super().build(folder)
+        self.server.stop()
+        return programs
+
+    def prepare(self):
+        self.server.start()
+        self.server.sql("create database sqlx")
+        setup = KEPT / f"{self.name}-{self.version}/tests/postgres/setup.sql"
+        self.server.sql(setup.read_text(), "sqlx")
+
+    def environment(self, port):
+        return {"DATABASE_URL": f"postgres://postgres@127.0.0.1:{port}/sqlx"}
