@@ -18,7 +18,8 @@ use super::{
     moment::{Clock, Moment},
 };
 use crate::{
-    frontend::{Order, SessionEntry},
+    frontend::{Order, Serving, SessionEntry},
+    session::Pin,
     wire::BackendKey,
 };
 
@@ -63,15 +64,18 @@ pub(super) struct SessionView {
     application: Option<String>,
     /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     method: Option<&'static str>,
-    endpoint: String,
+    /// `null` while it shares backends and has none.
+    endpoint: Option<String>,
     /// The endpoint's declared role.
-    backend_role: &'static str,
+    backend_role: Option<&'static str>,
     /// The server's process.
     backend_pid: Option<i32>,
     /// The address that the server was reached at.
     server: Option<String>,
     /// Why that endpoint: a word of a closed set.
     reason: &'static str,
+    /// What holds it to its backend: words of a closed set; empty when nothing does.
+    pins: Vec<&'static str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     state: &'static str,
     /// Statements begun so far.
@@ -130,7 +134,9 @@ pub(super) async fn kill(
 impl Which {
     fn wants(&self, entry: &SessionEntry) -> bool {
         self.listener.as_deref().is_none_or(|name| entry.facts.listener.as_str() == name)
-            && self.endpoint.as_deref().is_none_or(|name| entry.endpoint.name().as_str() == name)
+            && self.endpoint.as_deref().is_none_or(|name| {
+                entry.serving().is_some_and(|serving| serving.endpoint().name().as_str() == name)
+            })
             && self.after.is_none_or(|after| entry.id > after)
     }
 }
@@ -141,6 +147,7 @@ impl SessionView {
     fn new(entry: &SessionEntry, clock: Clock) -> Self {
         let facts = &entry.facts;
         let activity = entry.activity();
+        let serving = entry.serving();
         let text = |name: &dyn ToString| name.to_string();
         Self {
             id: entry.id,
@@ -152,11 +159,12 @@ impl SessionView {
             database: facts.database.as_ref().map(|database| text(database)),
             application: facts.application.as_ref().map(|name| text(name)),
             method: facts.method,
-            endpoint: text(entry.endpoint.name()),
-            backend_role: entry.endpoint.endpoint().role.as_str(),
-            backend_pid: entry.server_key.as_ref().map(BackendKey::pid),
-            server: entry.peer.as_ref().map(|address| text(address)),
-            reason: entry.reason.as_str(),
+            endpoint: serving.as_ref().map(|serving| text(serving.endpoint().name())),
+            backend_role: serving.as_ref().map(|serving| serving.endpoint().endpoint().role.as_str()),
+            backend_pid: serving.as_ref().and_then(|serving| serving.server_key().map(BackendKey::pid)),
+            server: serving.as_ref().and_then(Serving::peer).map(|address| text(&address)),
+            reason: entry.reason().as_str(),
+            pins: entry.pins().iter().map(Pin::as_str).collect(),
             state: activity.as_str(),
             statements: activity.begun,
             started: clock.since_system(entry.started_at),

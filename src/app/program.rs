@@ -21,7 +21,7 @@ use crate::{
     config::{Config, ConfigSource, Loaded},
     console::{Averages, Console, Office, keep_averages},
     files::Files,
-    frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, World},
+    frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, World},
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::Pools,
@@ -147,6 +147,7 @@ impl Program {
         });
         let world = Arc::new(World {
             sessions: Arc::new(Sessions::default()),
+            commons: Commons::default(),
             topology: probe.snapshot(),
             endpoints: ways,
             pools,

@@ -93,6 +93,12 @@ impl<'a> Line<'a> {
                 self.put("session.bytes_to_endpoint", closed.traffic.0);
                 self.put("session.bytes_to_client", closed.traffic.1);
             }
+            Record::SessionPinned(pinned) => {
+                self.outcome(true);
+                self.put("event.reason", pinned.reason);
+                self.session(&pinned.session);
+                self.server(&pinned.server);
+            }
             Record::StatementExecuted(statement) => self.statement(statement, shower),
             Record::StatementCancelled(cancelled) => self.cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.backend(backend),

@@ -21,6 +21,8 @@ pub enum Record {
     SessionAuthenticated(Arc<Session>),
     /// A session ended.
     SessionClosed(Box<SessionClosed>),
+    /// A session that shares backends is held to the one it has.
+    SessionPinned(Box<Pinned>),
     /// A statement was answered.
     StatementExecuted(Box<Statement>),
     /// A statement was cancelled by its client, or a cancel request was sent on.
@@ -90,6 +92,17 @@ pub struct SessionClosed {
     pub statements: u64,
     /// Octets relayed to the endpoint and to the client.
     pub traffic: (u64, u64),
+}
+
+/// A session that shares backends is held to the one it has.
+#[derive(Clone)]
+pub struct Pinned {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The backend.
+    pub server: Server,
+    /// A word of a closed set: what it left on the backend.
+    pub reason: &'static str,
 }
 
 /// A statement was answered.
@@ -255,6 +268,7 @@ impl Record {
             Self::SessionRejected(_) => "session.rejected",
             Self::SessionAuthenticated(_) => "session.authenticated",
             Self::SessionClosed(_) => "session.closed",
+            Self::SessionPinned(_) => "session.pinned",
             Self::StatementExecuted(_) => "statement.executed",
             Self::StatementCancelled(_) => "statement.cancelled",
             Self::BackendOpened(_) => "backend.opened",

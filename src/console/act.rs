@@ -135,7 +135,10 @@ fn about(place: &Place, found: usize) -> Answer {
 
 fn is_at(entry: &Arc<SessionEntry>, place: &Place) -> bool {
     place.database.as_ref().is_none_or(|wanted| entry.facts.database.as_ref() == Some(wanted))
-        && place.endpoint.as_ref().is_none_or(|wanted| entry.endpoint.name() == wanted)
+        && place
+            .endpoint
+            .as_ref()
+            .is_none_or(|wanted| entry.serving().is_some_and(|serving| serving.endpoint().name() == wanted))
 }
 
 /// `42704`: what is named is not there.

@@ -91,7 +91,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Whether an endpoint declared primary has worked in this process's life: otherwise its absence is a mistake to be told
 /// at once, not a failover to be waited out.
-fn writer_was_there(snapshot: &Snapshot) -> bool {
+pub(super) fn writer_was_there(snapshot: &Snapshot) -> bool {
     snapshot
         .endpoints
         .iter()
@@ -100,7 +100,7 @@ fn writer_was_there(snapshot: &Snapshot) -> bool {
 
 /// Whether another endpoint, or the same a little later, may do better: the network failed, or the server said that it
 /// is starting, stopping or full. Wrong passwords and missing databases are wrong everywhere.
-fn elsewhere_may_do(error: &ConnectError) -> bool {
+pub(super) fn elsewhere_may_do(error: &ConnectError) -> bool {
     match error.refused() {
         Some(refused) => refused.sqlstate().is_some_and(|state| matches!(state.class(), "53" | "57")),
         None => error.blame() == Blame::Endpoint,
@@ -119,7 +119,7 @@ pub(super) fn refusal(why: &Unassigned) -> Refusal {
 }
 
 /// What is wrong with an endpoint, in words that end a sentence and give nothing away.
-fn trouble(error: &ConnectError) -> &'static str {
+pub(super) fn trouble(error: &ConnectError) -> &'static str {
     match (error.failure(), error.phase()) {
         (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
         (ConnectFailure::Broken { .. }, _) => "broke the connection off",

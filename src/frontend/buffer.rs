@@ -56,6 +56,19 @@ impl Buffer {
         self.start = (self.start + count).min(self.end);
     }
 
+    /// Drops `count` octets behind the first `kept` ones, which move up.
+    pub(super) fn cut(&mut self, kept: usize, count: usize) {
+        if count == 0 {
+            return;
+        }
+        if kept > 0
+            && let Some(octets) = &mut self.octets
+        {
+            octets.copy_within(self.start..self.start + kept, self.start + count);
+        }
+        self.consume(count);
+    }
+
     /// Gives the memory back when nothing is unread.
     pub(super) fn rest(&mut self) {
         if self.start == self.end
@@ -108,6 +121,16 @@ mod tests {
         buffer.consume(BUFFER_SIZE - 2);
         assert_eq!(buffer.room().len(), BUFFER_SIZE - 2);
         assert_eq!(buffer.unread(), [1, 2]);
+    }
+
+    #[test]
+    fn octets_cut_out_leave_those_before_and_behind_them() {
+        let mut buffer = Buffer::default();
+        read_in(&mut buffer, b"abcdef");
+        buffer.cut(2, 3);
+        assert_eq!(buffer.unread(), b"abf");
+        buffer.cut(0, 2);
+        assert_eq!(buffer.unread(), b"f");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{
     assign::random,
     context::{ListenerContext, World},
-    session_entry::SessionEntry,
+    serving::Serving,
 };
 use crate::{
     audit::{Record, record},
@@ -46,10 +46,10 @@ pub(super) async fn forward(
         tracing::debug!(listener = %context.settings.name, "a cancel request with an unknown key");
         return;
     };
-    let Some(server_key) = &entry.server_key else { return };
     let asked = entry.activity();
+    let serving = entry.serving();
     let mut delivered = false;
-    for attempt in 0..tries(&entry) {
+    for attempt in 0..serving.as_ref().map_or(1, tries) {
         // The first request is forwarded whatever we believe: the server knows better.
         if attempt > 0 {
             sleep(pause()).await;
@@ -58,12 +58,16 @@ pub(super) async fn forward(
                 break;
             }
         }
-        match entry.endpoint.cancel(server_key, entry.peer).await {
+        // A session without a backend waits for one: it does no longer.
+        let Some(cancel) = entry.begin_cancel() else {
+            delivered = asked.busy;
+            break;
+        };
+        match cancel.send().await {
             Ok(()) => delivered = true,
             Err(error) => {
                 tracing::warn!(
                     session = entry.id,
-                    endpoint = %entry.endpoint.name(),
                     error = %Chain(&error),
                     "a cancel request could not be delivered"
                 );
@@ -73,15 +77,15 @@ pub(super) async fn forward(
     }
     world.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
         session: Arc::clone(&entry.facts),
-        server: Some(entry.server()),
+        server: serving.as_ref().map(Serving::record),
         delivered,
         client,
     })));
 }
 
-/// How many cancel requests a session's statement may need.
-pub(super) fn tries(entry: &SessionEntry) -> u32 {
-    match entry.endpoint.endpoint().role {
+/// How many cancel requests the statement of a session with this backend may need.
+pub(super) fn tries(serving: &Serving) -> u32 {
+    match serving.endpoint().endpoint().role {
         DeclaredRole::ReadPool => TRIES,
         DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
     }

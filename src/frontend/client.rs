@@ -38,11 +38,7 @@ pub(super) async fn serve(arrival: Arrival) {
     // The login's future is large and short-lived: it must not stay part of this one.
     let Some((mut relay, _permit)) = Box::pin(welcome(arrival)).await else { return };
     let end = relay.run().await;
-    Box::pin(async move {
-        let (client, backend, session, registered, recorder) = relay.into_parts();
-        conclude(&end, client, backend, session, &registered, recorder).await;
-    })
-    .await;
+    Box::pin(conclude(&end, relay)).await;
 }
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.

@@ -1,6 +1,7 @@
 //! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
 
 use std::{
+    future::poll_fn,
     io,
     time::{Duration, Instant},
 };
@@ -13,11 +14,14 @@ use tokio::{
 use super::{
     cancel::{pause, tries},
     end::End,
+    inbound::Inbound,
+    link::Link,
     recorder::Recorder,
+    relay::Relay,
     session_entry::SessionEntry,
-    side::Side,
 };
 use crate::{
+    pool::{Disposition, Lease},
     session::{Refusal, Session},
     tls::Stream,
     wire::frontend::write_terminate,
@@ -26,44 +30,128 @@ use crate::{
 /// How long a peer may take to hear our last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long a statement that nobody waits for may take to end once it was cancelled.
+const RECOVERY: Duration = Duration::from_secs(10);
+
 /// Says goodbye to both sides.
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
-pub(super) async fn conclude(
-    end: &End,
-    mut client: Side,
-    mut backend: Side,
-    mut session: Session,
-    entry: &SessionEntry,
-    mut recorder: Recorder,
-) {
+pub(super) async fn conclude(end: &End, relay: Relay) {
+    let Relay { mut client, link, from_backend, mut session, registered, mut recorder, .. } = relay;
+    let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
+    if let Some(refusal) = end.last_words()
+        && session.may_speak_to_client()
+        && !from_backend.has_cleared()
+    {
+        last_words(&mut client, &refusal).await.ok();
+    }
+    drop(client);
+    match link {
+        Link::None => {}
+        Link::Own(backend) => {
+            cut_short(&mut session, &mut recorder);
+            leave(end, backend, abandoned, &session, entry).await;
+        }
+        Link::Leased(lease) => {
+            let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
+            if !lost && session.broken().is_none() && session.fatal().is_none() {
+                recover(lease, from_backend, &mut session, &mut recorder, entry).await;
+            }
+            cut_short(&mut session, &mut recorder);
+        }
+    }
+    recorder.closed(end, entry).await;
+}
+
+/// Reports the statement under way as cut short.
+fn cut_short(session: &mut Session, recorder: &mut Recorder) {
     session.on_break(Instant::now());
     while let Some(report) = session.poll_report() {
         recorder.statement(report);
     }
-    if let Some(refusal) = end.last_words()
-        && session.may_speak_to_client()
-        && !client.has_cleared()
-    {
-        last_words(&mut client.stream, &refusal).await.ok();
-    }
-    drop(client);
+}
+
+/// Leaves a backend that was the session's own.
+async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Session, entry: &SessionEntry) {
     let mut delivered = abandoned && cancel(entry).await;
     if session.may_speak_to_backend() && !session.said_farewell() && !matches!(end, End::BackendLost { .. }) {
         let mut octets = Vec::new();
         write_terminate(&mut octets);
-        timeout(LAST_WORDS, say(&mut backend.stream, &octets)).await.ok();
+        timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
     }
     // The request may have reached another node behind the same address.
-    for _ in 1..tries(entry) {
-        if !delivered || timeout(pause(), hear_out(&mut backend.stream)).await.is_ok() {
+    for _ in 1..entry.serving().as_ref().map_or(1, tries) {
+        if !delivered || timeout(pause(), hear_out(&mut backend)).await.is_ok() {
             break;
         }
         delivered = cancel(entry).await;
     }
-    drop(backend);
-    recorder.closed(end, entry).await;
+}
+
+/// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
+/// that cannot be brought back is discarded.
+async fn recover(
+    mut lease: Lease,
+    mut said: Inbound,
+    session: &mut Session,
+    recorder: &mut Recorder,
+    entry: &SessionEntry,
+) {
+    // Half a message of the client's cannot be ended by us.
+    if session.may_speak_to_backend() {
+        let mut last = Vec::new();
+        session.wind_up(Instant::now(), &mut last);
+        if !session.is_settled() {
+            // It may be over by itself; a cancel that comes late has no effect, and nobody gets the backend before.
+            cancel(entry).await;
+        }
+        let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
+        if matches!(heard, Ok(true)) {
+            entry.released();
+            lease.memory = session.abandon();
+            lease.release(Disposition::Reset);
+            return;
+        }
+    }
+    entry.released();
+    lease.memory = session.abandon();
+    lease.release(Disposition::Discard);
+}
+
+/// Writes `last` and hears the backend out until nothing is owed; false when that cannot be.
+async fn hear_end(
+    backend: &mut Stream,
+    last: &[u8],
+    said: &mut Inbound,
+    session: &mut Session,
+    recorder: &mut Recorder,
+) -> bool {
+    if backend.write_all(last).await.is_err() || backend.flush().await.is_err() {
+        return false;
+    }
+    loop {
+        loop {
+            let Ok(take) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
+                return false;
+            };
+            said.take(take);
+            said.discard_cleared();
+            if take.octets() == 0 {
+                break;
+            }
+        }
+        while let Some(report) = session.poll_report() {
+            recorder.statement(report);
+        }
+        if session.is_settled() {
+            return said.unjudged().is_empty();
+        }
+        match poll_fn(|cx| said.poll_fill(backend, cx)).await {
+            Ok(count) if count > 0 => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
@@ -88,10 +176,10 @@ async fn hear_out(from: &mut Stream) {
 /// Cancels the statement that a session left behind, and answers whether the request was delivered. The statement may be
 /// over by then: nobody is waiting either way.
 async fn cancel(entry: &SessionEntry) -> bool {
-    let Some(key) = &entry.server_key else { return false };
-    let sent = entry.endpoint.cancel(key, entry.peer).await;
+    let Some(cancel) = entry.begin_cancel() else { return false };
+    let sent = cancel.send().await;
     if let Err(error) = &sent {
-        tracing::debug!(session = entry.id, endpoint = %entry.endpoint.name(), %error, "the abandoned statement could not be cancelled");
+        tracing::debug!(session = entry.id, %error, "the abandoned statement could not be cancelled");
     }
     sent.is_ok()
 }

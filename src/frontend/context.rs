@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-use super::{Console, ListenerSettings, Users, admission::Admission, sessions::Sessions};
+use super::{Commons, Console, ListenerSettings, Users, admission::Admission, sessions::Sessions};
 use crate::{
     audit::Audit,
     backend::EndpointHandle,
@@ -28,6 +28,8 @@ pub struct World {
     pub endpoints: Live<Endpoints>,
     /// The backends that sessions share.
     pub pools: Arc<Pools>,
+    /// What sessions know together that share backends.
+    pub commons: Commons,
     /// The audit log.
     pub audit: Audit,
     /// Where sessions tell what they notice about endpoints.

@@ -13,11 +13,12 @@ use super::{
     context::{ListenerContext, World},
     greet::{Greeting, Unwelcome, greet},
     guest::Guest,
-    login::{Failed, Login, Opened},
+    link::Link,
+    login::{Failed, Login, Opened, Opening},
     recorder::{Recorded, Recorder},
     relay::Relay,
+    serving::Serving,
     session_entry::SessionEntry,
-    side::Side,
 };
 use crate::{
     audit::{
@@ -215,7 +216,11 @@ impl Lobby {
                 context: &self.context,
                 world: &self.world,
             };
-            login.ours(self.guest.as_mut()?, proved).await
+            if login.shares_backends() {
+                login.shared(self.guest.as_mut()?, proved, database.clone(), self.facts.id).await
+            } else {
+                login.ours(self.guest.as_mut()?, proved).await
+            }
         };
         match opened {
             Ok(opened) => {
@@ -279,12 +284,11 @@ impl Lobby {
         // Known only now: an endpoint may have one user for all.
         let database_user = Some(opened.user.clone());
         let facts = Arc::new(record::Session { database_user, ..record::Session::clone(&facts) });
+        let server = opened.serving.as_ref().map(Serving::record);
         let registered = world.sessions.register(SessionEntry::new(
             Arc::clone(&facts),
             opened.client_key,
-            opened.server_key,
-            opened.endpoint.clone(),
-            opened.peer,
+            opened.serving,
             opened.reason,
         ));
         // Not before: a client may cancel as soon as it has its key.
@@ -297,16 +301,15 @@ impl Lobby {
             return None;
         }
         let client_unread = guest.unread().to_vec();
-        let mut client = Side::new(guest.stream);
-        client.read_before(&client_unread);
-        let server = registered.server();
-        world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
-            server: server.clone(),
-            session: Some(Arc::clone(&facts)),
-            user: opened.user.clone(),
-            duration: opened.took,
-            reason: None,
-        })));
+        if let Some(server) = server.clone() {
+            world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
+                server,
+                session: Some(Arc::clone(&facts)),
+                user: opened.user.clone(),
+                duration: opened.took,
+                reason: None,
+            })));
+        }
         let text_limit = world.audit.wants_statements().then(|| world.audit.text_limit());
         let recorder = Recorder::new(Recorded {
             audit: world.audit.clone(),
@@ -323,10 +326,20 @@ impl Lobby {
             evidence: world.evidence.clone(),
             arrived,
         });
-        let session = Session::new(opened.status, SessionOptions { text_limit });
-        let mut backend = Side::new(opened.backend);
-        backend.read_before(&opened.backend_unread);
-        Some(Relay::new(client, backend, session, registered, recorder))
+        let options = SessionOptions { text_limit };
+        let (link, tenancy, session, unread) = match opened.backend {
+            Opening::Own { stream, unread, status } => {
+                (Link::Own(stream), None, Session::new(status, options), unread)
+            }
+            Opening::Shared { tenancy, common, known, application } => {
+                let session = Session::shared(common, known, application.as_deref(), options);
+                (Link::None, Some(tenancy), session, Vec::new())
+            }
+        };
+        let mut relay = Relay::new(guest.stream, link, tenancy, session, registered, recorder);
+        relay.from_client.read_before(&client_unread);
+        relay.from_backend.read_before(&unread);
+        Some(relay)
     }
 
     async fn too_late<T>(&mut self) -> Option<T> {

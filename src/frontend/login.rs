@@ -1,8 +1,9 @@
 //! Logs a client in to an endpoint: with credentials of ours, or by relaying its own dialog.
 
 use std::{
+    future::poll_fn,
     io,
-    net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,19 +18,23 @@ use super::{
     context::{ListenerContext, World},
     greet::Unwelcome,
     guest::Guest,
+    serving::{OwnBackend, Serving},
+    tenancy::{Step, Tenancy, Unleased},
 };
 use crate::{
     backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
     blame::Chain,
     credentials,
     handshake::{Negotiation, Relay, RelayError, Relayed},
-    names::UserName,
+    names::{DatabaseName, UserName},
+    pool::{Disposition, PoolMode},
     route::Reason,
-    session::Refusal,
+    session::{Common, Refusal, Reported},
     telemetry::BackendPresence,
     tls::Stream,
     wire::{
-        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication, backend,
+        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication,
+        backend::{self, ParameterStatus},
     },
 };
 
@@ -38,15 +43,13 @@ pub(super) struct Login<'a> {
     pub(super) startup: StartupMessage,
     pub(super) negotiation: Negotiation,
     pub(super) user: UserName,
-    pub(super) context: &'a ListenerContext,
-    pub(super) world: &'a World,
+    pub(super) context: &'a Arc<ListenerContext>,
+    pub(super) world: &'a Arc<World>,
 }
 
-/// A backend that is ready, for a client that has not heard so yet.
+/// A session that is ready, for a client that has not heard so yet.
 pub(super) struct Opened {
-    pub(super) backend: Stream,
-    /// What the server said behind its first ReadyForQuery.
-    pub(super) backend_unread: Vec<u8>,
+    pub(super) backend: Opening,
     /// Counts the backend as open.
     pub(super) presence: Option<BackendPresence>,
     /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
@@ -55,11 +58,29 @@ pub(super) struct Opened {
     pub(super) reason: Reason,
     /// The database user it is logged in as.
     pub(super) user: UserName,
-    pub(super) peer: Option<SocketAddr>,
     pub(super) client_key: BackendKey,
-    pub(super) server_key: Option<BackendKey>,
-    pub(super) status: TransactionStatus,
+    /// The backend that serves it, if it has one of its own.
+    pub(super) serving: Option<Serving>,
     pub(super) took: Duration,
+}
+
+/// How a session gets to backends.
+pub(super) enum Opening {
+    /// It has one of its own, for life.
+    Own {
+        stream: Stream,
+        /// What the server said behind its first ReadyForQuery.
+        unread: Vec<u8>,
+        status: TransactionStatus,
+    },
+    /// It shares backends with others.
+    Shared {
+        tenancy: Box<Tenancy>,
+        common: Arc<Common>,
+        /// What the client is told of its settings.
+        known: Reported,
+        application: Option<Box<[u8]>>,
+    },
 }
 
 /// Why there is none.
@@ -95,19 +116,111 @@ impl Login<'_> {
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&backend.logged_in.notices);
         backend::write_ready_for_query(&mut output, backend.logged_in.status);
+        let own = OwnBackend {
+            endpoint: endpoint.clone(),
+            server_key: backend.logged_in.key.clone(),
+            peer: backend.peer,
+        };
         Ok(Opened {
             greeting: output,
             endpoint,
             reason,
             user,
-            peer: backend.peer,
             client_key,
-            server_key: backend.logged_in.key.clone(),
-            status: backend.logged_in.status,
+            serving: Some(Serving::Own(Arc::new(own))),
             took: began.elapsed(),
-            backend_unread: backend.unread,
             presence: backend.presence,
-            backend: backend.stream,
+            backend: Opening::Own {
+                stream: backend.stream,
+                unread: backend.unread,
+                status: backend.logged_in.status,
+            },
+        })
+    }
+
+    /// Whether the client's session is to share backends. One that replicates has its own.
+    pub(super) fn shares_backends(&self) -> bool {
+        let replicates = !matches!(
+            self.startup.get("replication").unwrap_or_default(),
+            b"" | b"false" | b"off" | b"no" | b"0"
+        );
+        self.context.settings.pool.mode == PoolMode::Transaction && !replicates
+    }
+
+    /// With the endpoint's own credentials, for a client that has proved who it is, and without a backend: the client is
+    /// greeted with what the newest login of its pool was told. `session` is the session's number.
+    ///
+    /// Cancel safety: dropped half-way, a backend that was leased goes back or is closed.
+    pub(super) async fn shared(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+        session: u64,
+    ) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let Self { mut startup, user, context, world, .. } = self;
+        let version = startup.version();
+        let application = startup.get("application_name").map(Box::from);
+        for own in ["user", "database", "application_name", "replication"] {
+            startup.remove(own);
+        }
+        let mut tenancy =
+            Tenancy::new(Arc::clone(world), Arc::clone(context), user.clone(), database.clone(), startup);
+        let pool = tenancy.pool();
+        let welcome = match pool.as_ref().ok().and_then(|pool| pool.welcome()) {
+            Some(welcome) => welcome,
+            None => {
+                let first = async {
+                    loop {
+                        match poll_fn(|cx| tenancy.poll_lease(0, cx)).await {
+                            Ok(Step::Leased(lease)) => {
+                                let welcome = Arc::clone(lease.login());
+                                lease.release(Disposition::Clean);
+                                return Ok(welcome);
+                            }
+                            Ok(Step::Notice(_)) => {}
+                            Err(why) => return Err(why),
+                        }
+                    }
+                };
+                let first = tokio::select! {
+                    first = first => first,
+                    gone = guest.gone() => return Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+                };
+                first.map_err(|why| unleased(context, &why))?
+            }
+        };
+        let Ok(pool) = tenancy.pool() else {
+            return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
+        };
+        let mut known = Reported::new(Arc::clone(&welcome.parameters));
+        if let Some(application) = &application {
+            known.set(b"application_name", application);
+        }
+        let client_key = session_key(session, version)?;
+        let mut output = proved.output;
+        authentication::write_ok(&mut output);
+        for (name, value) in known.iter() {
+            ParameterStatus { name, value }.write(&mut output);
+        }
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&welcome.notices);
+        backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
+        let settings = &context.settings;
+        let database_user = pool.target().user.clone();
+        let common =
+            world.commons.get(&settings.name, &database, &database_user, &settings.pool.pin_on_functions);
+        Ok(Opened {
+            greeting: output,
+            endpoint: pool.endpoint().clone(),
+            reason: tenancy.reason(),
+            user: database_user,
+            client_key,
+            serving: None,
+            took: began.elapsed(),
+            presence: None,
+            backend: Opening::Shared { tenancy: Box::new(tenancy), common, known, application },
         })
     }
 
@@ -131,19 +244,20 @@ impl Login<'_> {
             }
             Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(Opened {
                 greeting,
-                backend_unread,
                 presence: Some(endpoint.metrics().connected()),
-                backend: stream,
+                backend: Opening::Own { stream, unread: backend_unread, status },
+                serving: Some(Serving::Own(Arc::new(OwnBackend {
+                    endpoint: endpoint.clone(),
+                    server_key,
+                    peer,
+                }))),
                 endpoint,
                 reason,
                 user: self.user,
-                peer,
                 client_key: match given {
                     Some(key) => key,
                     None => client_key(None, version)?,
                 },
-                server_key,
-                status,
                 took: began.elapsed(),
             }),
         }
@@ -256,6 +370,34 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
     let pid = server.map_or(0, BackendKey::pid);
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+/// What a client cancels with that shares backends: a number of its own, for no process is its.
+fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
+    let pid = i32::try_from(session & 0x7fff_ffff).unwrap_or(i32::MAX);
+    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+/// No backend was to be had for a first look at the server.
+fn unleased(context: &ListenerContext, why: &Unleased) -> Failed {
+    if let Unleased::Down(endpoint, error) = why {
+        tracing::warn!(
+            listener = %context.settings.name,
+            endpoint = %endpoint.name(),
+            error = %Chain(&**error),
+            remedy = error.remedy().as_deref(),
+            "no backend for a client"
+        );
+        if let Some(refused) = error.refused() {
+            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
+        }
+        if let ConnectFailure::UnlistedUser { user } = error.failure() {
+            return Failed::Refused(Refusal::user_not_listed(user.as_str()));
+        }
+    }
+    Failed::Refused(why.refusal())
 }
 
 // === impl Failed ===

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    pin::Pin,
+    pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -19,11 +19,13 @@ use crate::{
         record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
     },
     names::UserName,
+    pool::Running,
     probe::{Evidence, EvidenceSink},
-    session::{Refusal, Report},
+    route::Reason,
+    session::{Pin, Refusal, Report},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
-        labels::{ClientState, Direction, Outcome, SessionOutcome},
+        labels::{ClientState, Direction, Outcome, PinReason, SessionOutcome},
     },
     topology::DeclaredRole,
     wire::SqlState,
@@ -35,10 +37,13 @@ pub(super) struct Recorder {
     facts: Arc<record::Session>,
     /// The database user that the backend is logged in as.
     user: UserName,
-    server: Server,
+    /// `None` before the first lease of a session that shares backends.
+    server: Option<Server>,
     route: Route,
     path: Arc<PathCounts>,
     presence: ClientPresence,
+    /// Whether its backend is its own, for life.
+    owns_backend: bool,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
     evidence: EvidenceSink,
@@ -54,7 +59,7 @@ pub(super) struct Recorded {
     pub(super) audit: Audit,
     pub(super) facts: Arc<record::Session>,
     pub(super) user: UserName,
-    pub(super) server: Server,
+    pub(super) server: Option<Server>,
     pub(super) route: Route,
     pub(super) path: Arc<PathCounts>,
     pub(super) presence: ClientPresence,
@@ -83,6 +88,7 @@ impl Recorder {
             audit,
             facts,
             user,
+            owns_backend: server.is_some(),
             server,
             route,
             path,
@@ -99,6 +105,43 @@ impl Recorder {
     /// The numbers of the data path.
     pub(super) fn path(&self) -> &PathCounts {
         &self.path
+    }
+
+    /// The session has leased a backend.
+    pub(super) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+        let endpoint = running.endpoint().endpoint();
+        if let Some(path) = path
+            && !Arc::ptr_eq(path, &self.path)
+        {
+            self.path = Arc::clone(path);
+        }
+        match &mut self.server {
+            Some(server) if Arc::ptr_eq(&server.endpoint, endpoint) => {
+                server.backend_pid = Some(running.pid());
+            }
+            server => {
+                *server = Some(Server { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
+            }
+        }
+        self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };
+    }
+
+    /// The session is held to its backend.
+    pub(super) fn pinned(&mut self, pin: Pin) {
+        self.path.pinned(label(pin));
+        tracing::debug!(
+            session = self.facts.id,
+            listener = %self.facts.listener,
+            pin = pin.as_str(),
+            "a session is held to its backend"
+        );
+        if let Some(server) = self.server.clone() {
+            self.submit(Record::SessionPinned(Box::new(record::Pinned {
+                session: Arc::clone(&self.facts),
+                server,
+                reason: pin.as_str(),
+            })));
+        }
     }
 
     /// Octets went through.
@@ -125,16 +168,19 @@ impl Recorder {
                 self.path.statement(Outcome::Error, duration);
                 self.path.error(state.as_str());
                 if *state == SqlState::READ_ONLY_TRANSACTION
-                    && self.server.endpoint.role == DeclaredRole::Primary
+                    && let Some(server) = &self.server
+                    && server.endpoint.role == DeclaredRole::Primary
                 {
-                    self.evidence.submit(&self.server.endpoint.name, Evidence::ReadOnlyRefused);
+                    self.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
                 }
             }
         }
-        if self.audit.wants_statements() {
+        if self.audit.wants_statements()
+            && let Some(server) = self.server.clone()
+        {
             let statement = Statement {
                 session: Arc::clone(&self.facts),
-                server: self.server.clone(),
+                server,
                 route: Some(self.route),
                 text: report.text.and_then(|text| self.audit.text(&text.octets, text.cut)),
                 operation: None,
@@ -154,7 +200,7 @@ impl Recorder {
     /// Whether the relay may go on: everything submitted was taken.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         while let Some(submit) = self.waiting.front_mut() {
-            match Pin::new(submit).poll(cx) {
+            match pin::Pin::new(submit).poll(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(taken) => {
                     self.waiting.pop_front();
@@ -172,22 +218,28 @@ impl Recorder {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::from);
         self.presence.listener().session_ended(outcome);
         if matches!(end, End::ServerClosed(_) | End::BackendLost { .. }) {
-            self.evidence.submit(&self.server.endpoint.name, Evidence::ConnectionLost);
+            if let Some(server) = &self.server {
+                self.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
+            }
         }
         let reason = end.blame().is_some().then(|| end.as_str());
         tracing::debug!(
             session = entry.id,
-            endpoint = %entry.endpoint.name(),
+            endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
             end = end.as_str(),
             "session closed"
         );
-        self.submit(Record::BackendClosed(Box::new(Backend {
-            server: self.server.clone(),
-            session: Some(Arc::clone(&self.facts)),
-            user: self.user.clone(),
-            duration: self.connected.elapsed(),
-            reason,
-        })));
+        if self.owns_backend
+            && let Some(server) = self.server.clone()
+        {
+            self.submit(Record::BackendClosed(Box::new(Backend {
+                server,
+                session: Some(Arc::clone(&self.facts)),
+                user: self.user.clone(),
+                duration: self.connected.elapsed(),
+                reason,
+            })));
+        }
         self.submit(Record::SessionClosed(Box::new(SessionClosed {
             session: Arc::clone(&self.facts),
             reason,
@@ -206,5 +258,23 @@ impl Recorder {
             return;
         }
         self.waiting.push_back(submit);
+    }
+}
+
+/// The label a pin is counted under.
+fn label(pin: Pin) -> PinReason {
+    match pin {
+        Pin::Listen => PinReason::Listen,
+        Pin::AdvisoryLock => PinReason::AdvisoryLock,
+        Pin::TemporaryObject => PinReason::TemporaryObject,
+        Pin::HoldCursor => PinReason::HoldCursor,
+        Pin::SqlPrepared => PinReason::SqlPrepared,
+        Pin::SqlExecute => PinReason::SqlExecute,
+        Pin::Sequence => PinReason::Sequence,
+        Pin::Load => PinReason::Load,
+        Pin::Function => PinReason::Function,
+        Pin::HiddenSetting => PinReason::HiddenSetting,
+        Pin::LongStatement => PinReason::LongStatement,
+        Pin::Unproved => PinReason::Unproved,
     }
 }

@@ -1,7 +1,9 @@
-//! Drives one session: moves octets between its two sockets as the machine says.
+//! Drives one session: moves octets between its sockets as the machine says.
 //!
 //! One future for both directions, on the client's worker. It reads a side only when what it read before has been written
 //! to the other: a slow reader stops the reads from its own backend and nothing else. An idle session holds no buffer.
+//! A session that shares backends gives its backend back as soon as the end of an answer is read, before a slow client
+//! has taken it.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
@@ -14,27 +16,40 @@ use std::{
 
 use super::{
     end::End,
+    inbound::Inbound,
+    link::Link,
+    outlet::{poll_flush, poll_send_all},
     recorder::Recorder,
     session_entry::{Activity, Order},
     sessions::Registered,
-    side::Side,
+    tenancy::{Step, Tenancy},
 };
 use crate::{
+    pool::{Disposition, Lease},
     session::{Refusal, Session},
     telemetry::labels::Direction,
+    tls::Stream,
 };
 
-/// One session and its two sockets.
+/// One session and its sockets.
 pub(super) struct Relay {
-    client: Side,
-    backend: Side,
-    session: Session,
-    registered: Registered,
-    recorder: Recorder,
+    pub(super) client: Stream,
+    client_unflushed: bool,
+    pub(super) from_client: Inbound,
+    pub(super) link: Link,
+    backend_unflushed: bool,
+    pub(super) from_backend: Inbound,
+    /// Where backends come from, when they are shared.
+    pub(super) tenancy: Option<Box<Tenancy>>,
+    pub(super) session: Session,
+    pub(super) registered: Registered,
+    pub(super) recorder: Recorder,
     /// The backend takes no more; what it still has to say is read.
     backend_deaf: bool,
     /// The client takes no more, but said farewell: the backend is heard out.
     client_deaf: bool,
+    /// A backend is being waited for.
+    waiting: bool,
     /// Since when octets are in our hands, if that is being measured.
     held_since: Option<Instant>,
     turns: u8,
@@ -46,20 +61,27 @@ const TIMED: u8 = 16;
 
 impl Relay {
     pub(super) fn new(
-        client: Side,
-        backend: Side,
+        client: Stream,
+        link: Link,
+        tenancy: Option<Box<Tenancy>>,
         session: Session,
         registered: Registered,
         recorder: Recorder,
     ) -> Self {
         Self {
             client,
-            backend,
+            client_unflushed: false,
+            from_client: Inbound::default(),
+            link,
+            backend_unflushed: false,
+            from_backend: Inbound::default(),
+            tenancy,
             session,
             registered,
             recorder,
             backend_deaf: false,
             client_deaf: false,
+            waiting: false,
             held_since: None,
             turns: 0,
             activity: Activity::default(),
@@ -72,7 +94,7 @@ impl Relay {
     pub(super) async fn run(&mut self) -> End {
         // What was read along with the login counts as read now.
         let now = Instant::now();
-        let early = self.judge_client(now).and_then(|()| self.judge_backend(now));
+        let early = self.judge_client(now).and_then(|_| self.judge_backend(now));
         let mut waker_known = false;
         poll_fn(|cx| {
             if let Err(end) = &early {
@@ -90,11 +112,6 @@ impl Relay {
         .await
     }
 
-    /// Hands out what the end needs: sockets, machine, registration.
-    pub(super) fn into_parts(self) -> (Side, Side, Session, Registered, Recorder) {
-        (self.client, self.backend, self.session, self.registered, self.recorder)
-    }
-
     /// Moves what can be moved; returns when both directions wait for a socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
@@ -103,15 +120,21 @@ impl Relay {
             }
             self.pump_client(cx)?;
             let held_back = self.session.is_backlogged();
+            let confirming = self.session.is_confirming();
             self.pump_backend(cx)?;
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
             let freed = held_back && !self.session.is_backlogged();
-            if !(freed || self.recorder.is_waiting()) {
+            let confirmed = confirming && !self.session.is_confirming();
+            if confirmed {
+                self.judge_client(Instant::now())?;
+            }
+            let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
+            if !(freed || confirmed || own || self.recorder.is_waiting()) {
                 break;
             }
         }
-        self.client.rest();
-        self.backend.rest();
+        self.from_client.rest();
+        self.from_backend.rest();
         self.show_activity();
         match self.registered.ordered() {
             None => Ok(()),
@@ -121,18 +144,94 @@ impl Relay {
         }
     }
 
+    /// Writes what the machine says to the backend on its own; whether the backend takes no more of it now.
+    fn backend_unwritable(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match self.send_to_backend(cx) {
+            Poll::Pending => Ok(true),
+            Poll::Ready(Ok(_)) => Ok(false),
+            Poll::Ready(Err(_)) => {
+                self.backend_deaf = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes to the backend: first what the machine says, then what the client said. Answers how many octets went.
+    fn send_to_backend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let unflushed = &mut self.backend_unflushed;
+        let mut sent = 0;
+        loop {
+            let own = self.session.to_backend();
+            if own.is_none() && !self.from_client.has_cleared() {
+                break;
+            }
+            let Some(stream) = self.link.stream() else { break };
+            let went = match own {
+                Some(own) => poll_send_all(stream, unflushed, own, cx)?,
+                None => self.from_client.poll_forward(stream, unflushed, cx)?,
+            };
+            match went {
+                Poll::Ready(count) => sent += count,
+                Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if let Some(stream) = self.link.stream()
+            && poll_flush(stream, unflushed, cx)?.is_pending()
+            && sent == 0
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Writes to the client: first what the backend said, then what the machine says.
+    fn send_to_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let unflushed = &mut self.client_unflushed;
+        let mut sent = 0;
+        loop {
+            let went = if self.from_backend.has_cleared() {
+                self.from_backend.poll_forward(&mut self.client, unflushed, cx)?
+            } else if let Some(own) = self.session.to_client() {
+                poll_send_all(&mut self.client, unflushed, own, cx)?
+            } else {
+                break;
+            };
+            match went {
+                Poll::Ready(count) => sent += count,
+                Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if poll_flush(&mut self.client, unflushed, cx)?.is_pending() && sent == 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    fn owes_backend(&mut self) -> bool {
+        self.from_client.has_cleared() || self.session.to_backend().is_some()
+    }
+
+    fn owes_client(&mut self) -> bool {
+        self.from_backend.has_cleared() || self.session.to_client().is_some()
+    }
+
     /// Client to backend, until a socket has to be waited for.
     fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             if self.backend_deaf {
-                self.client.discard_cleared();
+                self.from_client.discard_cleared();
+                if let Some(own) = self.session.to_backend() {
+                    own.clear();
+                }
             }
-            let held = self.client.has_cleared();
-            match self.client.poll_forward(&mut self.backend, cx) {
+            let held = self.owes_backend();
+            match self.send_to_backend(cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToEndpoint, count);
-                    if self.client.has_cleared() {
+                    if self.owes_backend() {
                         continue;
                     }
                 }
@@ -143,10 +242,25 @@ impl Relay {
             if held {
                 self.released();
             }
-            if self.client.has_ended() || self.session.is_backlogged() {
+            if self.session.wants_backend()
+                && self.poll_lease(cx)?.is_ready()
+                && self.judge_client(Instant::now())?
+            {
+                continue;
+            }
+            if self.session.to_client().is_some() {
+                self.answer(cx)?;
+            }
+            // What it was answered comes before what it asks next.
+            let deaf = self.session.to_client().is_some();
+            if deaf || self.from_client.has_ended() || self.session.is_backlogged() {
                 return Ok(());
             }
-            match self.client.poll_fill(cx) {
+            if self.from_client.is_full() {
+                // Nothing more fits before a backend has come.
+                return Ok(());
+            }
+            match self.from_client.poll_fill(&mut self.client, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
                     let now = Instant::now();
@@ -158,37 +272,132 @@ impl Relay {
         }
     }
 
-    /// Shows the machine what the client said.
-    fn judge_client(&mut self, now: Instant) -> Result<(), End> {
-        let cleared = self
-            .session
-            .on_client(now, self.client.unjudged(), self.client.is_full())
-            .map_err(|error| End::Refused(Refusal::protocol(error.to_string())))?;
-        self.client.clear(cleared.pass);
-        if self.session.said_farewell() {
-            // Whatever it says after that, PostgreSQL would not read either.
-            self.client.end();
+    /// Says to the client what the machine has answered by itself.
+    fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        match self.send_to_client(cx) {
+            Poll::Ready(Ok(count)) => {
+                self.recorder.traffic(Direction::ToClient, count);
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => self.client_gone(Some(error)),
+            Poll::Pending => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Shows the machine what the client said; whether there is something to do now.
+    fn judge_client(&mut self, now: Instant) -> Result<bool, End> {
+        let mut taken = false;
+        loop {
+            let take = self
+                .session
+                .on_client(now, self.from_client.unjudged(), self.from_client.is_full())
+                .map_err(|error| End::Refused(Refusal::protocol(error.to_string())))?;
+            self.from_client.take(take);
+            taken |= take.octets() > 0;
+            if take.octets() == 0 || self.from_client.unjudged().is_empty() {
+                break;
+            }
+        }
+        self.told();
+        if self.session.said_farewell() {
+            if self.tenancy.is_some() {
+                return Err(End::Farewell);
+            }
+            // Whatever it says after that, PostgreSQL would not read either.
+            self.from_client.end();
+        }
+        Ok(taken || self.session.wants_backend())
     }
 
     /// Nothing more will come from the client.
     fn client_gone(&mut self, _error: Option<io::Error>) -> Result<(), End> {
-        if self.session.is_idle() { Err(End::Left) } else { Err(End::Vanished) }
+        if self.session.is_idle() && !self.session.wants_backend() {
+            Err(End::Left)
+        } else {
+            Err(End::Vanished)
+        }
+    }
+
+    /// A backend, if one is to be had now.
+    fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let Some(tenancy) = &mut self.tenancy else { return Ok(Poll::Pending) };
+        if !self.waiting {
+            self.waiting = true;
+            self.registered.take_wait_cancelled();
+        } else if self.registered.take_wait_cancelled() {
+            tenancy.leave();
+            return self.unleased(Refusal::cancelled());
+        }
+        match tenancy.poll_lease(self.session.settings_mark(), cx) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(Step::Leased(lease))) => {
+                self.leased(lease);
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(Ok(Step::Notice(waited))) => {
+                self.session.notice_wait(waited);
+                self.answer(cx)?;
+                self.poll_lease(cx)
+            }
+            Poll::Ready(Err(why)) => self.unleased(why.refusal()),
+        }
+    }
+
+    /// There is no backend: the statement fails, and the session goes on if it can.
+    fn unleased(&mut self, refusal: Refusal) -> Result<Poll<()>, End> {
+        self.waiting = false;
+        tracing::debug!(
+            session = self.registered.id,
+            reason = refusal.cause.as_str(),
+            "no backend for a statement"
+        );
+        if self.session.fail(refusal.clone()) { Ok(Poll::Ready(())) } else { Err(End::Refused(refusal)) }
+    }
+
+    fn leased(&mut self, mut lease: Lease) {
+        self.waiting = false;
+        let Some(tenancy) = &mut self.tenancy else { return };
+        self.registered.leased(lease.running(), tenancy.reason());
+        self.recorder.leased(lease.running(), tenancy.reason(), tenancy.path());
+        let untouched = tenancy.follows(&lease);
+        if let Some(memory) = lease.memory.take() {
+            self.session.attach(memory, untouched);
+        }
+        self.link = Link::Leased(lease);
+        self.backend_unflushed = false;
+        self.backend_deaf = false;
+        self.from_backend.reopen();
+    }
+
+    /// Gives the backend back, if nothing of the session is left on it.
+    fn give_back(&mut self) {
+        // What it has said and is not understood yet is the session's.
+        if !self.from_backend.unjudged().is_empty() || self.from_backend.has_ended() {
+            return;
+        }
+        let Some(memory) = self.session.detach() else { return };
+        self.registered.released();
+        if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
+            lease.memory = Some(memory);
+            if let Some(tenancy) = &mut self.tenancy {
+                tenancy.returns(&lease);
+            }
+            lease.release(Disposition::Clean);
+        }
     }
 
     /// Backend to client, until a socket or the audit log has to be waited for.
     fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             if self.client_deaf {
-                self.backend.discard_cleared();
+                self.from_backend.discard_cleared();
             }
-            let held = self.backend.has_cleared();
-            match self.backend.poll_forward(&mut self.client, cx) {
+            let held = self.owes_client();
+            match self.send_to_client(cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToClient, count);
-                    if self.backend.has_cleared() {
+                    if self.owes_client() {
                         continue;
                     }
                 }
@@ -201,20 +410,21 @@ impl Relay {
             if held {
                 self.released();
             }
-            if self.backend.has_ended() {
+            if self.from_backend.has_ended() {
                 return Err(self.backend_gone());
             }
             if self.recorder.is_waiting() {
                 return Ok(());
             }
-            match self.backend.poll_fill(cx) {
+            let Some(stream) = self.link.stream() else { return Ok(()) };
+            match self.from_backend.poll_fill(stream, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
                     let now = Instant::now();
                     self.held(now);
                     self.judge_backend(now)?;
                 }
-                Poll::Ready(_) => self.backend.end(),
+                Poll::Ready(_) => self.from_backend.end(),
             }
         }
     }
@@ -222,18 +432,37 @@ impl Relay {
     /// Shows the machine what the backend said, and tells what it makes of it.
     fn judge_backend(&mut self, now: Instant) -> Result<(), End> {
         let before = self.session.transactions();
-        let cleared = self
-            .session
-            .on_backend(now, self.backend.unjudged(), self.backend.is_full())
-            .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
-        self.backend.clear(cleared.pass);
+        loop {
+            let take = self
+                .session
+                .on_backend(now, self.from_backend.unjudged(), self.from_backend.is_full())
+                .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
+            self.from_backend.take(take);
+            if take.drop == 0 || self.from_backend.unjudged().is_empty() {
+                break;
+            }
+        }
         for _ in before..self.session.transactions() {
             self.recorder.path().transaction();
         }
+        self.told();
+        if let Some(refusal) = self.session.broken() {
+            return Err(End::Refused(refusal.clone()));
+        }
+        if self.tenancy.is_some() {
+            self.give_back();
+        }
+        Ok(())
+    }
+
+    /// Passes on what the machine has to tell.
+    fn told(&mut self) {
         while let Some(report) = self.session.poll_report() {
             self.recorder.statement(report);
         }
-        Ok(())
+        while let Some(pin) = self.session.poll_pin() {
+            self.recorder.pinned(pin);
+        }
     }
 
     fn backend_gone(&self) -> End {
@@ -260,14 +489,18 @@ impl Relay {
     fn show_activity(&mut self) {
         let activity = Activity {
             begun: self.session.begun(),
-            busy: !self.session.is_settled(),
+            busy: !self.session.is_settled() || self.session.wants_backend(),
             status: self.session.status(),
         };
         if activity != self.activity {
             self.activity = activity;
             self.registered.set_activity(activity);
         }
-        self.recorder.active(!self.session.is_idle());
+        let pins = self.session.pins();
+        if pins != self.registered.pins() {
+            self.registered.set_pins(pins);
+        }
+        self.recorder.active(!self.session.is_idle() || self.session.wants_backend());
     }
 }
 

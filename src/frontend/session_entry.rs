@@ -1,19 +1,21 @@
 //! One session as others see it: who, where, doing what; and how it is told to do something else.
 
 use std::{
-    net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
     time::{Instant, SystemTime},
 };
 
+use super::serving::{Cancel, Serving};
 use crate::{
     audit::record,
-    backend::EndpointHandle,
+    names::EndpointName,
+    pool::Running,
     route::Reason,
+    session::Pins,
     wire::{BackendKey, TransactionStatus},
 };
 
@@ -21,26 +23,29 @@ use crate::{
 pub struct SessionEntry {
     /// Unique in this process.
     pub id: u64,
-    /// What the client was told to cancel with: the server's process id, and a secret of ours.
+    /// What the client was told to cancel with.
     pub key: BackendKey,
-    /// What the server wants to hear for a cancel.
-    pub server_key: Option<BackendKey>,
     /// Who the client is, where it came from and what it wanted.
     pub facts: Arc<record::Session>,
-    /// The endpoint that serves it.
-    pub endpoint: EndpointHandle,
-    /// The address that the backend was reached at.
-    pub peer: Option<SocketAddr>,
-    /// Why that one.
-    pub reason: Reason,
     /// When it was logged in, by the wall clock.
     pub started_at: SystemTime,
     /// When it was logged in.
     pub started: Instant,
+    backend: Mutex<Held>,
     /// What it is doing, packed by [`Activity`].
     activity: AtomicU64,
+    pins: AtomicU16,
+    /// Its wait for a backend is to end: the client has cancelled it.
+    wait_cancelled: AtomicBool,
     order: AtomicU8,
     waker: Mutex<Option<Waker>>,
+}
+
+/// The backend that a session has, if it has one, and why that one.
+struct Held {
+    serving: Option<Serving>,
+    /// Why the last one.
+    reason: Reason,
 }
 
 /// What a session is doing.
@@ -68,40 +73,90 @@ pub enum Order {
 // === impl SessionEntry ===
 
 impl SessionEntry {
-    /// A session that has its backend now. `key` is what the client was told to cancel with, `server_key` what the server
-    /// wants to hear; `peer` is the address that the backend was reached at.
+    /// A session that was logged in. `key` is what the client was told to cancel with, `serving` the backend that it has, if
+    /// it has one yet, `reason` why that one.
     #[must_use]
     pub fn new(
         facts: Arc<record::Session>,
         key: BackendKey,
-        server_key: Option<BackendKey>,
-        endpoint: EndpointHandle,
-        peer: Option<SocketAddr>,
+        serving: Option<Serving>,
         reason: Reason,
     ) -> Self {
         Self {
             id: facts.id,
             key,
-            server_key,
             facts,
-            endpoint,
-            peer,
-            reason,
             started_at: SystemTime::now(),
             started: Instant::now(),
+            backend: Mutex::new(Held { serving, reason }),
             activity: AtomicU64::new(Activity::default().pack()),
+            pins: AtomicU16::new(0),
+            wait_cancelled: AtomicBool::new(false),
             order: AtomicU8::new(0),
             waker: Mutex::new(None),
         }
     }
 
-    /// The server that serves it, as the audit log names it.
+    /// The backend that it has now.
     #[must_use]
-    pub fn server(&self) -> record::Server {
-        record::Server {
-            endpoint: Arc::clone(self.endpoint.endpoint()),
-            backend_pid: self.server_key.as_ref().map(BackendKey::pid),
+    pub fn serving(&self) -> Option<Serving> {
+        self.held().serving.clone()
+    }
+
+    /// The endpoint that it has a backend of for life.
+    pub(super) fn own_endpoint(&self) -> Option<EndpointName> {
+        match &self.held().serving {
+            Some(Serving::Own(own)) => Some(own.endpoint.name().clone()),
+            _ => None,
         }
+    }
+
+    /// Why it has this backend, or had the last one.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.held().reason
+    }
+
+    /// It has leased a backend.
+    pub(super) fn leased(&self, running: &Arc<Running>, reason: Reason) {
+        *self.held() = Held { serving: Some(Serving::Leased(Arc::clone(running))), reason };
+    }
+
+    /// It is about to give its backend back: whoever wants to cancel finds it no more.
+    pub(super) fn released(&self) {
+        self.held().serving = None;
+    }
+
+    /// A cancel request for the statement that runs now; `None` when the session has no backend. Its wait for one ends then.
+    pub(super) fn begin_cancel(&self) -> Option<Cancel> {
+        // Under the lock: the backend is this session's for as long as it is held.
+        let held = self.held();
+        if let Some(serving) = &held.serving {
+            return Some(serving.begin_cancel());
+        }
+        drop(held);
+        self.wait_cancelled.store(true, Ordering::Release);
+        self.wake();
+        None
+    }
+
+    /// Whether the client has cancelled its wait since this was asked last.
+    pub(super) fn take_wait_cancelled(&self) -> bool {
+        self.wait_cancelled.load(Ordering::Acquire) && self.wait_cancelled.swap(false, Ordering::AcqRel)
+    }
+
+    /// Why it may not give its backend back.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        Pins::from_bits(self.pins.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_pins(&self, pins: Pins) {
+        self.pins.store(pins.bits(), Ordering::Relaxed);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it is doing.
@@ -113,6 +168,10 @@ impl SessionEntry {
     /// Asks it to do something; the strongest order counts.
     pub fn order(&self, order: Order) {
         self.order.fetch_max(order as u8 + 1, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(waker) = waker {
             waker.wake();

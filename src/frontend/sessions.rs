@@ -38,6 +38,8 @@ struct Registry {
 pub struct Registered {
     sessions: Arc<Sessions>,
     entry: Arc<SessionEntry>,
+    /// The endpoint that it has a backend of for life.
+    own: Option<EndpointName>,
 }
 
 // === impl Sessions ===
@@ -54,14 +56,17 @@ impl Sessions {
         let entry = Arc::new(entry);
         let mut registry = self.lock();
         registry.by_pid.entry(entry.key.pid()).or_default().push(Arc::clone(&entry));
-        *registry.on_endpoint.entry(entry.endpoint.name().clone()).or_default() += 1;
+        let own = entry.own_endpoint();
+        if let Some(name) = &own {
+            *registry.on_endpoint.entry(name.clone()).or_default() += 1;
+        }
         let standing = registry.standing;
         drop(registry);
         if let Some(order) = standing {
             entry.order(order);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        Registered { sessions: Arc::clone(self), entry }
+        Registered { sessions: Arc::clone(self), entry, own }
     }
 
     /// Adds a visitor of the console, with a key of `secret_octets` to cancel with.
@@ -119,7 +124,7 @@ impl Sessions {
         self.lock().by_pid.values().flatten().cloned().collect()
     }
 
-    /// How many an endpoint serves.
+    /// How many have a backend of an endpoint for life.
     #[must_use]
     pub fn on_endpoint(&self, name: &EndpointName) -> usize {
         self.lock().on_endpoint.get(name).copied().unwrap_or(0)
@@ -155,7 +160,7 @@ impl Sessions {
         }
     }
 
-    fn remove(&self, entry: &SessionEntry) {
+    fn remove(&self, entry: &SessionEntry, own: Option<&EndpointName>) {
         let mut registry = self.lock();
         if let Some(entries) = registry.by_pid.get_mut(&entry.key.pid()) {
             entries.retain(|other| other.id != entry.id);
@@ -163,10 +168,12 @@ impl Sessions {
                 registry.by_pid.remove(&entry.key.pid());
             }
         }
-        if let Some(count) = registry.on_endpoint.get_mut(entry.endpoint.name()) {
+        if let Some(name) = own
+            && let Some(count) = registry.on_endpoint.get_mut(name)
+        {
             *count -= 1;
             if *count == 0 {
-                registry.on_endpoint.remove(entry.endpoint.name());
+                registry.on_endpoint.remove(name);
             }
         }
         drop(registry);
@@ -201,6 +208,6 @@ impl std::ops::Deref for Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.sessions.remove(&self.entry);
+        self.sessions.remove(&self.entry, self.own.as_ref());
     }
 }

@@ -105,6 +105,12 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
 // === impl Workplace ===
 
 impl Workplace {
+    /// The work is done: what becomes of the place is the caller's. A method, so that a closure that calls it takes the whole
+    /// of this along: of a field that can be copied it would take a copy, and this would be dropped at once.
+    pub(super) const fn leave(&mut self) -> Option<Place> {
+        self.place.take()
+    }
+
     fn done(&mut self, member: Member) {
         if let Some(place) = self.place.take() {
             self.pool.put_back(place, member);

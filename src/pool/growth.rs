@@ -73,7 +73,7 @@ impl Pool {
             Workplace { pool: Arc::clone(self), place: Some(place), reason: CloseReason::Broken };
         self.spawn(worker, "pool dial", async move {
             let dialed = pool.endpoint.connect(pool.target.request()).await;
-            let Some(place) = workplace.place.take() else { return };
+            let Some(place) = workplace.leave() else { return };
             match dialed {
                 Ok(backend) => pool.arrived(place, permit, backend, worker),
                 Err(error) => {

@@ -16,8 +16,9 @@ pub struct Lease {
     /// The connection, registered with the worker that asked for the lease. Between two leases the server has said all that
     /// it owed.
     pub stream: Stream,
-    /// What the backend is known to hold; whoever uses the backend keeps it true.
-    pub memory: Box<Memory>,
+    /// What the backend is known to hold. Whoever uses the backend takes it out, keeps it true, and puts it back: without it
+    /// the backend cannot be given back.
+    pub memory: Option<Box<Memory>>,
     running: Arc<Running>,
     login: Arc<Welcome>,
     worker: usize,
@@ -83,6 +84,7 @@ pub enum LeaseError {
 impl Lease {
     pub(super) fn new(pool: Arc<Pool>, place: Place, member: Member) -> Self {
         let Member { stream, memory, running, login, worker } = member;
+        let memory = Some(memory);
         Self { stream, memory, running, login, worker, hold: Hold { pool: Some(pool), place } }
     }
 
@@ -104,10 +106,15 @@ impl Lease {
         Trace(self.hold.place)
     }
 
+    /// Whether this is the backend of that earlier use, and nobody has used it since.
+    #[must_use]
+    pub fn follows(&self, trace: &Trace) -> bool {
+        self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.use_number
+    }
+
     /// Gives the backend back. Wakes whoever is next.
     pub fn release(self, disposition: Disposition) {
-        let (pool, place, member) = self.into_parts();
-        if let Some(pool) = pool {
+        if let Some((pool, place, member)) = self.into_parts() {
             pool.give_back(place, member, disposition);
         }
     }
@@ -118,8 +125,7 @@ impl Lease {
         if self.worker == worker {
             return Some(self);
         }
-        let (pool, place, mut member) = self.into_parts();
-        let pool = pool?;
+        let (pool, place, mut member) = self.into_parts()?;
         if let Err(error) = member.move_to(worker) {
             tracing::warn!(endpoint = %pool.endpoint().name(), %error, "a backend cannot change workers");
             drop(member);
@@ -129,9 +135,11 @@ impl Lease {
         Some(Self::new(pool, place, member))
     }
 
-    fn into_parts(self) -> (Option<Arc<Pool>>, Place, Member) {
+    /// `None`, and the backend discarded, when its memory was not put back.
+    fn into_parts(self) -> Option<(Arc<Pool>, Place, Member)> {
         let Self { stream, memory, running, login, worker, mut hold } = self;
-        (hold.pool.take(), hold.place, Member { stream, memory, running, login, worker })
+        let member = Member { stream, memory: memory?, running, login, worker };
+        Some((hold.pool.take()?, hold.place, member))
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     tasks::Workers,
     telemetry::{
         Metrics,
-        labels::{CloseReason, Word},
+        labels::{BackendState, CloseReason, Word},
     },
 };
 
@@ -144,6 +144,14 @@ impl Pools {
             withdrawn.enter(PoolPhase::Withdrawn);
         }
         pool
+    }
+
+    /// How many backends of an endpoint sessions have leased.
+    #[must_use]
+    pub fn leased(&self, endpoint: &EndpointName) -> usize {
+        let registry = self.lock();
+        let pools = registry.pools.values().filter(|entry| entry.pool.target().endpoint == *endpoint);
+        pools.map(|entry| entry.pool.levels().backends[BackendState::Leased.index()]).sum()
     }
 
     /// All pools.

@@ -11,6 +11,8 @@ pub(super) struct Place {
     pub(super) index: u32,
     /// Grows with each use of the slot: no two uses in one pool share it.
     pub(super) use_number: u64,
+    /// That of the use before.
+    pub(super) before: u64,
 }
 
 /// The slots of one pool. `M` is a backend, absent while somebody uses it; `T` is what is known of it all the time.
@@ -26,6 +28,7 @@ pub(super) struct Slots<M, T> {
 struct Slot<M, T> {
     occupancy: Occupancy,
     use_number: u64,
+    before: u64,
     /// Since when it is so.
     since: Instant,
     /// What an idle backend would save the next session: see [`Sought::mark`].
@@ -109,6 +112,7 @@ impl<M, T> Slots<M, T> {
             self.slots.push(Slot {
                 occupancy: Occupancy::Free,
                 use_number: 0,
+                before: 0,
                 since: now,
                 mark: 0,
                 worker: 0,
@@ -194,7 +198,7 @@ impl<M, T> Slots<M, T> {
         if slot.occupancy != Occupancy::Settling {
             return None;
         }
-        let place = Place { index, use_number: slot.use_number };
+        let place = Place { index, use_number: slot.use_number, before: slot.before };
         slot.member.take().map(|member| (place, member))
     }
 
@@ -299,7 +303,9 @@ impl<M, T> Slots<M, T> {
     fn use_anew(&mut self, index: u32) -> Place {
         self.uses += 1;
         let use_number = self.uses;
-        self.slot(index).use_number = use_number;
-        Place { index, use_number }
+        let slot = self.slot(index);
+        let before = std::mem::replace(&mut slot.use_number, use_number);
+        slot.before = before;
+        Place { index, use_number, before }
     }
 }

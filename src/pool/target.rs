@@ -1,5 +1,7 @@
 //! The pool key: what makes two backends interchangeable.
 
+use std::fmt;
+
 use super::PoolMode;
 use crate::{
     backend::ConnectRequest,
@@ -23,6 +25,13 @@ pub struct Target {
     pub startup: StartupMessage,
     /// For how long a session keeps its backend.
     pub mode: PoolMode,
+}
+
+/// As people speak of it: `database/user@endpoint`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}", self.database, self.user, self.endpoint)
+    }
 }
 
 impl Target {

@@ -212,7 +212,7 @@ impl Session {
 
     /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
     pub(super) fn settle(&mut self) {
-        if !self.is_at_rest() {
+        if self.farewell || !self.is_at_rest() {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };

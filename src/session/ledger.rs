@@ -85,6 +85,14 @@ impl Ledger {
         self.owed.len() >= BACKLOG
     }
 
+    /// How the statement was asked for that takes COPY data from the client, if there is one.
+    pub(super) fn copies_in(&self) -> Option<StatementKind> {
+        self.copying_in.then(|| match self.owed.front() {
+            Some(Owed::Whole { kind, .. }) => *kind,
+            _ => StatementKind::Execute,
+        })
+    }
+
     /// Whether the server owes nothing.
     pub(super) fn is_settled(&self) -> bool {
         self.owed.is_empty()

@@ -1,6 +1,10 @@
 //! The machine: octets of both sides in, how many may be forwarded out.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     common::Common,
@@ -15,7 +19,9 @@ use super::{
     texts::Texts,
 };
 use crate::wire::{
-    self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend, tag,
+    self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend,
+    fault::{self, Severity},
+    frontend, tag,
 };
 
 /// One client's conversation, from the first ReadyForQuery on: with one backend for life, or with whichever one it leases
@@ -194,6 +200,39 @@ impl Session {
             return None;
         }
         self.sharing.as_mut()?.held.take()
+    }
+
+    /// Whether nothing goes to the backend before it has confirmed the session's settings.
+    #[must_use]
+    pub fn is_confirming(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.confirming)
+    }
+
+    /// The client is told that it has waited for a backend for so long.
+    pub fn notice_wait(&mut self, waited: Duration) {
+        if let Some(sharing) = &mut self.sharing {
+            let message = format!("waiting for a server connection for {} s", waited.as_secs());
+            fault::Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
+                .write(&mut sharing.to_client);
+        }
+    }
+
+    /// The session is over: appends what ends that which the client has begun, so that the backend comes to rest.
+    pub fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) {
+        self.farewell = true;
+        if let Some(own) = self.to_backend() {
+            out.append(own);
+        }
+        let copying = self.ledger.copies_in();
+        if copying.is_some() {
+            frontend::write_copy_fail(out, "the client is gone");
+        }
+        if self.in_batch || copying == Some(StatementKind::Execute) {
+            self.in_batch = false;
+            frontend::write_sync(out);
+            self.owe(Owed::CopyEnd);
+            self.owe(Owed::Sync { started: now });
+        }
     }
 
     /// What is known of the backend, when the session ends, whatever is left on it.

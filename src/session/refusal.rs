@@ -236,6 +236,12 @@ impl Refusal {
             .hint("Ask the operator of the proxy: its log says why.")
     }
 
+    /// An endpoint refused a login with these words.
+    #[must_use]
+    pub fn by_server(blame: Blame, state: Option<SqlState>, message: String) -> Self {
+        Self::new(state.unwrap_or(SqlState::CANNOT_CONNECT), blame, Cause::Endpoint, message)
+    }
+
     /// The server went away without a word.
     #[must_use]
     pub fn backend_lost(mid_statement: bool) -> Self {

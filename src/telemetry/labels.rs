@@ -128,26 +128,30 @@ words! {
 words! {
     /// What a session left on its backend that keeps it from being given back.
     PinReason {
-        /// Temporary tables, views or sequences.
-        Temporary = "temporary",
         /// It listens to channels.
         Listen = "listen",
-        /// Cursors WITH HOLD.
-        Cursor = "cursor",
         /// Session advisory locks.
         AdvisoryLock = "advisory_lock",
+        /// Temporary tables, views, sequences, functions or types.
+        TemporaryObject = "temporary_object",
+        /// Cursors WITH HOLD.
+        HoldCursor = "hold_cursor",
         /// Statements prepared by SQL.
-        Prepared = "prepared",
-        /// Settings that cannot be set again elsewhere.
-        Settings = "settings",
-        /// A loaded library.
-        Library = "library",
+        SqlPrepared = "sql_prepare",
+        /// Statements prepared by message and executed by SQL.
+        SqlExecute = "sql_execute",
         /// `currval` or `lastval` of what `nextval` left.
         Sequence = "sequence",
+        /// A loaded library.
+        Load = "load",
         /// A function that leaves state, or is listed under `pin_on_functions`.
         Function = "function",
-        /// Any other.
-        Other = "other",
+        /// Settings that cannot be followed.
+        HiddenSetting = "hidden_setting",
+        /// A statement too long to be looked through.
+        LongStatement = "long_statement",
+        /// What was left could not be looked up.
+        Unproved = "unproved",
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
     frontend::{
-        Auth, Bind, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings, Registered,
-        SessionEntry, Sessions, World,
+        Auth, Bind, Commons, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings,
+        OwnBackend, Registered, Serving, SessionEntry, Sessions, World,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -94,6 +94,7 @@ impl Desk {
         let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
         let world = World {
             sessions: Arc::new(Sessions::default()),
+            commons: Commons::default(),
             topology,
             endpoints: Live::fixed(ways),
             pools: Pools::new(&Workers::start(1).unwrap(), &metrics),
@@ -155,9 +156,11 @@ impl Desk {
         world.sessions.register(SessionEntry::new(
             Arc::new(facts),
             BackendKey::new(40, b"ours").unwrap(),
-            Some(BackendKey::new(41, b"theirs").unwrap()),
-            endpoint,
-            Some("192.0.2.2:5432".parse().unwrap()),
+            Some(Serving::Own(Arc::new(OwnBackend {
+                endpoint,
+                server_key: Some(BackendKey::new(41, b"theirs").unwrap()),
+                peer: Some("192.0.2.2:5432".parse().unwrap()),
+            }))),
             Reason::Writer,
         ))
     }

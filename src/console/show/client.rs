@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use super::Shown;
 use crate::{
-    frontend::SessionEntry,
+    frontend::{Serving, SessionEntry},
     names::{DatabaseName, EndpointName, ListenerName, UserName},
+    session::Pin,
     wire::BackendKey,
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Client {
 pub(super) struct Backend {
     pub(super) endpoint: EndpointName,
     pub(super) pid: i32,
+    /// The address that it was reached at.
+    pub(super) peer: Option<SocketAddr>,
     /// It belongs to no pool: the session has it for life, and nobody else ever.
     pub(super) own: bool,
 }
@@ -33,12 +36,13 @@ impl Client {
     }
 
     fn new(entry: Arc<SessionEntry>) -> Self {
-        let backend = Backend {
-            endpoint: entry.endpoint.name().clone(),
-            pid: entry.server_key.as_ref().map_or(0, BackendKey::pid),
-            own: true,
-        };
-        Self { backend: Some(backend), entry }
+        let backend = entry.serving().map(|serving| Backend {
+            endpoint: serving.endpoint().name().clone(),
+            pid: serving.server_key().map_or(0, BackendKey::pid),
+            peer: serving.peer(),
+            own: matches!(serving, Serving::Own(_)),
+        });
+        Self { backend, entry }
     }
 
     pub(super) fn listener(&self) -> &ListenerName {
@@ -56,7 +60,7 @@ impl Client {
 
     /// The address that its backend was reached at.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.entry.peer
+        self.backend.as_ref()?.peer
     }
 
     pub(super) fn connected(&self) -> SystemTime {
@@ -70,6 +74,6 @@ impl Client {
 
     /// The words for why it may not give its backend back.
     pub(super) fn pins(&self) -> Vec<&'static str> {
-        Vec::new()
+        self.entry.pins().iter().map(Pin::as_str).collect()
     }
 }

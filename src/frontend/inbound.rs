@@ -1,0 +1,115 @@
+//! Octets read from one side that are on their way to the other.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::{buffer::Buffer, outlet::poll_send};
+use crate::{session::Take, tls::Stream};
+
+/// What was read from one side and not yet written to the other.
+#[derive(Default)]
+pub(super) struct Inbound {
+    buffer: Buffer,
+    /// How many octets of it, from its start, may be written to the other side.
+    cleared: usize,
+    /// Nothing more will be read here.
+    ended: bool,
+}
+
+impl Inbound {
+    /// Octets that were read already, by whoever had the stream before; they have to fit one buffer.
+    pub(super) fn read_before(&mut self, octets: &[u8]) {
+        let room = self.buffer.room();
+        debug_assert!(octets.len() <= room.len(), "{} octets were read ahead", octets.len());
+        let count = octets.len().min(room.len());
+        room[..count].copy_from_slice(&octets[..count]);
+        self.buffer.filled(count);
+    }
+
+    /// Reads what there is into the free room. `Ok(0)` is the end.
+    pub(super) fn poll_fill(&mut self, from: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(self.buffer.room());
+        ready!(Pin::new(from).poll_read(cx, &mut room))?;
+        let count = room.filled().len();
+        self.buffer.filled(count);
+        self.ended = count == 0;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what is cleared to `to`, all of it, and sets `unflushed`. Answers how many octets went.
+    pub(super) fn poll_forward(
+        &mut self,
+        to: &mut Stream,
+        unflushed: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut forwarded = 0;
+        while self.cleared > 0 {
+            let octets = &self.buffer.unread()[..self.cleared];
+            match poll_send(to, unflushed, octets, cx)? {
+                Poll::Ready(count) => {
+                    self.buffer.consume(count);
+                    self.cleared -= count;
+                    forwarded += count;
+                }
+                // What went is told now; the rest is asked for again.
+                Poll::Pending if forwarded > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(forwarded))
+    }
+
+    /// Octets that are not cleared yet.
+    pub(super) fn unjudged(&self) -> &[u8] {
+        &self.buffer.unread()[self.cleared..]
+    }
+
+    /// Whether the unjudged octets will not grow until something is forwarded.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.is_full()
+    }
+
+    /// Clears for the other side what passes, and forgets what does not.
+    pub(super) fn take(&mut self, taken: Take) {
+        let unjudged = self.unjudged().len();
+        self.cleared += taken.pass.min(unjudged);
+        let drop = taken.drop.min(unjudged - taken.pass.min(unjudged));
+        self.buffer.cut(self.cleared, drop);
+    }
+
+    /// Whether cleared octets wait to be written to the other side.
+    pub(super) fn has_cleared(&self) -> bool {
+        self.cleared > 0
+    }
+
+    /// Drops what is cleared: the other side is gone and will not miss it.
+    pub(super) fn discard_cleared(&mut self) {
+        self.buffer.consume(self.cleared);
+        self.cleared = 0;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more is wanted from here.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Another stream is read from now on.
+    pub(super) fn reopen(&mut self) {
+        self.ended = false;
+    }
+
+    /// Gives back the memory of an empty buffer.
+    pub(super) fn rest(&mut self) {
+        self.buffer.rest();
+    }
+}
