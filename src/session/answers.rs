@@ -105,7 +105,13 @@ impl Session {
             }
         };
         match step {
-            Some(Owed::Parse { made: Made::Named(statement), .. }) => made(statement.id()),
+            Some(Owed::Parse { made: Made::Named(statement), .. }) => {
+                made(statement.id());
+                // Within a transaction its own definitions and settings count, and nobody else has those.
+                if self.status == TransactionStatus::Idle {
+                    statement.accept(sharing.common.circumstances(&sharing.settings));
+                }
+            }
             Some(Owed::Parse { made: Made::Ours(statement), .. }) => {
                 made(statement.id());
                 return false;
@@ -220,6 +226,9 @@ impl Session {
             return;
         }
         let suspicion = std::mem::take(&mut sharing.suspicion);
+        if suspicion.contains(Effects::DDL) {
+            sharing.common.definitions_changed();
+        }
         if suspicion.is_empty() {
             self.close_strays();
             return;

@@ -1,15 +1,20 @@
 //! What all sessions of one database and user know together.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
 
 use super::{
     own::Phrases,
-    statement::{Statement, Statements},
+    settings::Settings,
+    statement::{Circumstances, Statement, Statements},
 };
 use crate::sql::{self, Catalogue};
 
@@ -21,6 +26,8 @@ pub struct Common {
     catalogue: ArcSwap<Catalogue>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
+    /// Grows whenever definitions may have changed.
+    definitions: AtomicU64,
 }
 
 // === impl Common ===
@@ -38,6 +45,7 @@ impl Common {
             catalogue: ArcSwap::from_pointee(catalogue),
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
+            definitions: AtomicU64::new(0),
         }
     }
 
@@ -70,6 +78,23 @@ impl Common {
 
     pub(super) fn statement(&self, definition: &[u8]) -> Arc<Statement> {
         self.statements.get(definition, &self.catalogue.load())
+    }
+
+    /// The statement with this definition, if a server has accepted it in these circumstances.
+    pub(super) fn accepted(&self, definition: &[u8], settings: &Settings) -> Option<Arc<Statement>> {
+        let now = self.circumstances(settings);
+        self.statements.known(definition).filter(|statement| statement.is_accepted(now))
+    }
+
+    /// What decides whether a server accepts a statement of a session with these settings.
+    pub(super) fn circumstances(&self, settings: &Settings) -> Circumstances {
+        let definitions = self.definitions.load(Ordering::Relaxed);
+        Circumstances(FixedState::default().hash_one((definitions, settings.mark())) | 1)
+    }
+
+    /// Definitions may have changed.
+    pub(super) fn definitions_changed(&self) {
+        self.definitions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls `look` with what is known of the database.

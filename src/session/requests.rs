@@ -225,7 +225,13 @@ impl Session {
                 self.refuse(tag, &refusal);
                 return Verdict::Taken;
             }
-            if tag == f::QUERY && self.answer_ourselves(now, until_nul(body).0) {
+            let answered = match tag {
+                f::QUERY => self.answer_ourselves(now, until_nul(body).0),
+                f::PARSE if total.is_none() => self.parse_ourselves(body),
+                f::CLOSE => self.close_ourselves(body),
+                _ => false,
+            };
+            if answered {
                 return Verdict::Taken;
             }
         }
@@ -327,6 +333,37 @@ impl Session {
             error: None,
             text,
         });
+        true
+    }
+
+    /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
+    /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
+    fn parse_ourselves(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        let (name, definition) = until_nul(body);
+        if name.is_empty() || sharing.statements.contains_key(name) {
+            return false;
+        }
+        let Some(statement) = sharing.common.accepted(definition, &sharing.settings) else { return false };
+        sharing.statements.insert(name.into(), statement);
+        backend::write_parse_complete(&mut sharing.to_client);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.texts.parsed(name, text(text_of(definition), keeper.limit, false));
+        }
+        true
+    }
+
+    /// A name is forgotten without a backend.
+    fn close_ourselves(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        let Some((b'S', name)) = object(body) else { return false };
+        if sharing.statements.remove(name).is_none() {
+            return false;
+        }
+        backend::write_close_complete(&mut sharing.to_client);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.texts.closed(false, name);
+        }
         true
     }
 

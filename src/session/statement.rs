@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use foldhash::fast::RandomState;
@@ -22,7 +25,14 @@ pub(super) struct Statement {
     definition: Arc<[u8]>,
     /// What its text may change of a session's state.
     pub(super) effects: Effects,
+    /// The [`Circumstances`] in which a server accepted it last; 0 before.
+    accepted: AtomicU64,
 }
+
+/// What decides, besides its text, whether a server accepts a statement, as far as it passes through here: a number that is
+/// another one after each change of definitions, and for other settings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Circumstances(pub(super) u64);
 
 /// Every statement that some session has prepared, by its definition.
 #[derive(Default)]
@@ -55,6 +65,19 @@ impl Statement {
         self.id
     }
 
+    /// A server has accepted it.
+    pub(super) fn accept(&self, circumstances: Circumstances) {
+        // Mostly said already: sessions on other workers read it.
+        if !self.is_accepted(circumstances) {
+            self.accepted.store(circumstances.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a server has accepted it in the same circumstances.
+    pub(super) fn is_accepted(&self, circumstances: Circumstances) -> bool {
+        self.accepted.load(Ordering::Relaxed) == circumstances.0
+    }
+
     pub(super) fn definition(&self) -> &[u8] {
         &self.definition
     }
@@ -78,6 +101,11 @@ pub(super) fn text_of(definition: &[u8]) -> &[u8] {
 // === impl Statements ===
 
 impl Statements {
+    /// The statement with this definition, if some session has prepared it.
+    pub(super) fn known(&self, definition: &[u8]) -> Option<Arc<Statement>> {
+        self.lock().by_definition.get(definition).and_then(Weak::upgrade)
+    }
+
     /// The statement with this definition: the body of a Parse behind the name.
     pub(super) fn get(&self, definition: &[u8], catalogue: &Catalogue) -> Arc<Statement> {
         let mut known = self.lock();
@@ -96,6 +124,7 @@ impl Statements {
             name: [PREFIX, id.to_string().as_bytes()].concat().into(),
             effects: sql::effects(text_of(&definition), catalogue),
             definition: Arc::clone(&definition),
+            accepted: AtomicU64::new(0),
         });
         known.by_definition.insert(definition, Arc::downgrade(&statement));
         statement

@@ -159,6 +159,16 @@ pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
     writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.octet()));
 }
 
+/// Appends ParseComplete.
+pub fn write_parse_complete(out: &mut Vec<u8>) {
+    writer::frame(out, tag::PARSE_COMPLETE, |_| {});
+}
+
+/// Appends CloseComplete.
+pub fn write_close_complete(out: &mut Vec<u8>) {
+    writer::frame(out, tag::CLOSE_COMPLETE, |_| {});
+}
+
 /// Appends CommandComplete with `command` as its tag.
 pub fn write_command_complete(out: &mut Vec<u8>, command: &str) {
     writer::frame(out, tag::COMMAND_COMPLETE, |body| writer::string(body, command.as_bytes()));
