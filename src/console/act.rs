@@ -1,17 +1,18 @@
 //! The commands that change something.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::{
     Office,
     answer::Answer,
+    client::Client,
     command::{Command, Place, Victims},
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
-    frontend::{Order, SessionEntry, World},
+    frontend::{Order, World},
     pool::Filter,
     wire::{Report, Severity, SqlState},
 };
@@ -66,8 +67,8 @@ pub(super) async fn act(
         Command::Kill(Victims::Place(place)) => {
             let filter = filter(place, world)?;
             pools.pause(&filter);
-            let victims = world.sessions.list().into_iter().filter(|entry| is_at(entry, place));
-            let ended = victims.inspect(|entry| entry.order(Order::Kill)).count();
+            let victims = Client::all(world).filter(|client| is_at(client, place));
+            let ended = victims.inspect(|client| client.entry.order(Order::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(Answer::done().notice(words, None))
         }
@@ -133,12 +134,10 @@ fn about(place: &Place, found: usize) -> Answer {
     }
 }
 
-fn is_at(entry: &Arc<SessionEntry>, place: &Place) -> bool {
-    place.database.as_ref().is_none_or(|wanted| entry.facts.database.as_ref() == Some(wanted))
-        && place
-            .endpoint
-            .as_ref()
-            .is_none_or(|wanted| entry.serving().is_some_and(|serving| serving.endpoint().name() == wanted))
+fn is_at(client: &Client, place: &Place) -> bool {
+    let endpoint = client.backend.as_ref().map(|backend| &backend.endpoint);
+    place.database.as_ref().is_none_or(|wanted| client.database() == Some(wanted))
+        && place.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
 }
 
 /// `42704`: what is named is not there.

@@ -13,6 +13,7 @@
 mod act;
 mod answer;
 mod averages;
+mod client;
 mod command;
 mod conversation;
 mod counts;

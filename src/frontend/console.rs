@@ -47,6 +47,9 @@ pub struct ConsoleClient {
     pub presence: ClientPresence,
 }
 
+/// Every server has it, and every user may connect to it, unless somebody took that away.
+const JUDGED_IN: &str = "postgres";
+
 impl Lobby {
     /// The console, if that is what the client asks for.
     pub(super) fn console(&self) -> Option<Arc<dyn Console>> {
@@ -58,7 +61,7 @@ impl Lobby {
     pub(super) async fn visit(
         mut self,
         console: Arc<dyn Console>,
-        startup: StartupMessage,
+        mut startup: StartupMessage,
         negotiation: Negotiation,
         presence: ClientPresence,
     ) -> Option<()> {
@@ -71,6 +74,8 @@ impl Lobby {
             self.refuse(refusal).await;
             return None;
         }
+        // Where a server judges the proof, it has to be asked for a database that it has.
+        startup.set("database", JUDGED_IN);
         let (startup, _, proved) = self.prove(&user, startup, negotiation).await?;
         if let Err(refusal) = console.admit(&user) {
             self.reject(refusal).await;

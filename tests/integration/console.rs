@@ -247,3 +247,28 @@ async fn places_are_paused_and_resumed() {
     assert_eq!(ask(&stand, "root", "RECONNECT").await.1, "");
     assert_eq!(ask(&stand, "root", "WAIT_CLOSE").await.1, "");
 }
+
+#[tokio::test]
+async fn whom_a_server_vouches_for_may_come_in() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let console = "[console]\nstats_users = [\"app\"]\n";
+    let config = config(&server, "login = \"passthrough\"", "auth = { method = \"password\" }", console);
+    let stand = Stand::start(server, &config).await;
+    let client = stand.connect("user=app password=app-password dbname=gatekeeper").await.unwrap();
+    assert_eq!(table(&client, "SHOW VERSION").await.len(), 1);
+    let refused = refused(stand.connect("user=app password=wrong dbname=gatekeeper").await);
+    assert_eq!(refused.sqlstate, "28P01", "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_place_are_killed() {
+    let stand = stand("").await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    let console = stand.connect("user=root dbname=gatekeeper").await.unwrap();
+    console.simple_query("KILL elsewhere@primary").await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    console.simple_query(&format!("KILL {DATABASE}@primary")).await.unwrap();
+    until(PATIENCE, async || if client.is_closed() { Ok(()) } else { Err("the session lives") }).await;
+    console.simple_query("RESUME").await.unwrap();
+    stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+}

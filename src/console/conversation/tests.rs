@@ -141,3 +141,23 @@ fn statements_are_bounded() {
         (0..=HELD).map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes())).collect();
     assert_eq!(talk(&mut conversation, 0, &parses), format!("{}E", "1".repeat(HELD)));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_octets_make_it_panic_and_each_sync_is_answered_once(
+        messages in proptest::collection::vec((0..10_usize, proptest::collection::vec(proptest::num::u8::ANY, 0..24)), 0..40)
+    ) {
+        let mut conversation = Conversation::default();
+        for (tag, body) in messages {
+            let message = said(b"QPBDECSHdc"[tag], &body);
+            let Some(Piece::Whole(frame)) = Walker::new(Speaker::Client).next(&message).unwrap() else { continue };
+            // What is out of step ends the connection.
+            if let Ok(Ask::Run(command)) = conversation.on_frame(&frame) {
+                let width = command.columns().map_or(0, <[Column]>::len);
+                conversation.on_answer(Ok(Answer::rows([vec![Value::Null; width]])));
+            }
+            while conversation.poll_output().is_some() {}
+        }
+        proptest::prop_assert_eq!(talk(&mut conversation, 0, &[said(b'S', b"")]), "Z");
+    }
+}

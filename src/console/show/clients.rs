@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Shown, client::Client, listeners, server_name, socket::Socket};
+use super::{Shown, listeners, server_name, socket::Socket};
 use crate::{
     audit::record,
     console::{
         answer::Answer,
+        client::Client,
         table::{Row, Value},
     },
     frontend::{Bind, Visitor},
@@ -24,7 +25,7 @@ pub(super) fn clients(shown: Shown<'_>) -> Answer {
         let ours = [visitor.facts.id.into(), listener(&visitor.facts), Value::Null, Value::Null];
         row(of_visitor(&visitor, &theirs), ours)
     });
-    let sessions = Client::all(shown).map(move |client| {
+    let sessions = Client::all(shown.world).map(move |client| {
         let pins = client.pins().join(",");
         let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
         row(of_client(&client, &binds), ours)
@@ -38,12 +39,12 @@ pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> 
     let theirs = Arc::clone(&binds);
     let visitors = shown.world.sessions.visitors().into_iter();
     let visitors = visitors.map(move |visitor| of_visitor(&visitor, &theirs));
-    visitors.chain(Client::all(shown).map(move |client| of_client(&client, &binds)))
+    visitors.chain(Client::all(shown.world).map(move |client| of_client(&client, &binds)))
 }
 
 /// `SHOW PINS`: one pin a row.
 pub(super) fn pins(shown: Shown<'_>) -> Answer {
-    Answer::rows(Client::all(shown).flat_map(|client| {
+    Answer::rows(Client::all(shown.world).flat_map(|client| {
         let facts = &client.entry.facts;
         let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
         let pinned: Vec<Row> = client

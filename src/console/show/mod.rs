@@ -1,6 +1,5 @@
 //! The rows of what can be shown. Each table is read from what the program knows at that moment.
 
-mod client;
 mod clients;
 mod configuration;
 mod endpoints;

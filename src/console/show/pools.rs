@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Shown, client::Client, listeners};
+use super::{Shown, listeners};
 use crate::{
     console::{
         answer::Answer,
+        client::Client,
         table::{Row, Value},
     },
     credentials::Login,
@@ -217,7 +218,7 @@ fn groups(shown: Shown<'_>) -> BTreeMap<Key, Group> {
         let key = (target.database.clone(), target.endpoint.clone(), target.user.clone());
         groups.entry(key).or_default().add(&status);
     }
-    for client in Client::all(shown) {
+    for client in Client::all(shown.world) {
         let (Some(database), Some(user)) = (client.database(), client.user()) else { continue };
         let (database, user) = (database.clone(), user.clone());
         let listener = client.listener().to_string();

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Shown, client::Client, client_name, server_name, socket::Socket};
+use super::{Shown, client_name, server_name, socket::Socket};
 use crate::{
-    console::{answer::Answer, table::Value},
+    console::{answer::Answer, client::Client, table::Value},
     names::EndpointName,
     pool::{BackendStatus, PoolStatus, Target},
     telemetry::labels::BackendState,
@@ -39,7 +39,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();
-    for client in Client::all(shown) {
+    for client in Client::all(shown.world) {
         if let Some(backend) = &client.backend {
             users.insert((backend.endpoint.clone(), backend.pid), client.entry.id);
             if backend.own {

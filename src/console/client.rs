@@ -2,9 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use super::Shown;
 use crate::{
-    frontend::{Serving, SessionEntry},
+    frontend::{Serving, SessionEntry, World},
     names::{DatabaseName, EndpointName, ListenerName, UserName},
     session::Pin,
     wire::BackendKey,
@@ -29,8 +28,8 @@ pub(super) struct Backend {
 
 impl Client {
     /// All sessions, the oldest first.
-    pub(super) fn all(shown: Shown<'_>) -> impl Iterator<Item = Self> + use<> {
-        let mut entries = shown.world.sessions.list();
+    pub(super) fn all(world: &World) -> impl Iterator<Item = Self> + use<> {
+        let mut entries = world.sessions.list();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries.into_iter().map(Self::new)
     }
