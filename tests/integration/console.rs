@@ -272,3 +272,115 @@ async fn the_sessions_of_a_place_are_killed() {
     console.simple_query("RESUME").await.unwrap();
     stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
 }
+
+/// A listener that shares backends between transactions.
+async fn shared() -> Stand {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let keys = format!("{TRUST}\npool = {{ mode = \"transaction\", size = 2 }}");
+    let config = config(&server, &token_login(&server), &keys, CONSOLE);
+    Stand::start(server, &config).await
+}
+
+async fn backend_of(client: &Client) -> String {
+    value(&table(client, "SELECT pg_backend_pid() AS pid").await[0], "pid").to_owned()
+}
+
+#[tokio::test]
+async fn pause_waits_for_what_is_under_way_and_keeps_everything_else_waiting() {
+    let stand = shared().await;
+    let parameters = format!("user={ALICE} dbname={DATABASE}");
+    let (busy, other) =
+        (stand.connect(&parameters).await.unwrap(), stand.connect(&parameters).await.unwrap());
+    let (pauser, watcher) = (
+        stand.connect("user=root dbname=gatekeeper").await.unwrap(),
+        stand.connect("user=exporter dbname=gatekeeper").await.unwrap(),
+    );
+    // A BEGIN alone takes no backend.
+    busy.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let pool = async |column: &str| {
+        let pools = table(&watcher, "SHOW POOLS").await;
+        let pool = pools.iter().find(|row| value(row, "database") == format!("{DATABASE}@primary"));
+        value(pool.unwrap_or_else(|| panic!("{pools:?}")), column).to_owned()
+    };
+    let seen = async |column: &str, wanted: &str| {
+        until(PATIENCE, async || {
+            let seen = pool(column).await;
+            if seen == wanted { Ok(()) } else { Err(format!("{column} is {seen}")) }
+        })
+        .await;
+    };
+    let commit = async {
+        seen("cl_waiting", "1").await;
+        assert_eq!((pool("sv_active").await, pool("cl_active").await), ("1".into(), "1".into()));
+        busy.batch_execute("COMMIT").await.unwrap();
+    };
+    let operator = async {
+        let (paused, ()) = tokio::join!(pauser.simple_query("PAUSE"), commit);
+        paused.unwrap();
+        assert_eq!(pool("cl_waiting").await, "1", "whoever waits goes on waiting");
+        pauser.simple_query("RESUME").await.unwrap();
+    };
+    let client = async {
+        seen("state", "paused").await;
+        other.simple_query("SELECT 1").await.unwrap();
+    };
+    tokio::join!(operator, client);
+}
+
+#[tokio::test]
+async fn a_pause_that_is_cancelled_is_no_pause() {
+    let stand = shared().await;
+    let parameters = format!("user={ALICE} dbname={DATABASE}");
+    let (busy, other) =
+        (stand.connect(&parameters).await.unwrap(), stand.connect(&parameters).await.unwrap());
+    // A BEGIN alone takes no backend.
+    busy.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let pauser = stand.connect("user=root dbname=gatekeeper").await.unwrap();
+    let token = pauser.cancel_token();
+    let cancel = async {
+        until(PATIENCE, async || {
+            let pools = stand.gatekeeper.get("/v1/pools").await.unwrap().body;
+            if pools.contains("\"paused\"") { Ok(()) } else { Err(pools) }
+        })
+        .await;
+        let stream = tokio::net::TcpStream::connect(stand.listener).await.unwrap();
+        token.cancel_query_raw(stream, tokio_postgres::NoTls).await.unwrap();
+    };
+    let (paused, ()) = tokio::join!(pauser.simple_query("PAUSE"), cancel);
+    assert_eq!(paused.unwrap_err().code().unwrap().code(), "57014");
+    other.simple_query("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn backends_and_pins_are_shown_and_backends_renewed() {
+    let stand = shared().await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    let before = backend_of(&client).await;
+    let console = stand.connect("user=root dbname=gatekeeper").await.unwrap();
+    let servers = table(&console, "SHOW SERVERS").await;
+    let [server] = servers.as_slice() else { panic!("{servers:?}") };
+    assert_eq!((value(server, "state"), value(server, "remote_pid")), ("idle", before.as_str()));
+    assert_eq!((value(server, "tls"), value(server, "database")), ("TLSv1.3", DATABASE));
+    console.simple_query("RECONNECT @primary").await.unwrap();
+    let after = backend_of(&client).await;
+    assert_ne!(before, after);
+
+    client.batch_execute("LISTEN news").await.unwrap();
+    // The server is asked what is there once the client has its answer.
+    let pins = async |count: usize| {
+        until(PATIENCE, async || {
+            let pins = table(&console, "SHOW PINS").await;
+            if pins.len() == count { Ok(pins) } else { Err(pins) }
+        })
+        .await
+    };
+    let pin = &pins(1).await[0];
+    assert_eq!(
+        (value(pin, "pin"), value(pin, "remote_pid"), value(pin, "user")),
+        ("listen", after.as_str(), ALICE)
+    );
+    let sessions = stand.gatekeeper.get("/v1/sessions").await.unwrap().body;
+    assert!(sessions.contains("\"pins\":[\"listen\"]"), "{sessions}");
+    client.batch_execute("UNLISTEN *").await.unwrap();
+    pins(0).await;
+}

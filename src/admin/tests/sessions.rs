@@ -21,7 +21,7 @@ async fn a_session_is_shown_with_its_client_and_its_server() {
             "id": 1, "listener": "app", "client": "192.0.2.1:1000", "tls": "TLSv1.3", "user": "alice",
             "database_user": "alice@example.com", "database": "orders", "application": "psql", "method": "scram",
             "endpoint": "primary", "backend_role": "primary", "backend_pid": 41, "server": "192.0.2.2:5432",
-            "reason": "writer", "state": "idle", "statements": 0,
+            "reason": "writer", "pins": [], "state": "idle", "statements": 0,
         })
     );
 }
