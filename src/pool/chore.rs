@@ -28,11 +28,10 @@ pub(super) enum Chore {
 /// How long it may take: after that it is cheaper to dial anew.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The place of a backend that is being worked on: given up if the work is dropped half-way.
+/// The place of a backend that is being worked on: given up if the work is dropped half-way, or never begun.
 pub(super) struct Workplace {
     pub(super) pool: Arc<Pool>,
     pub(super) place: Option<Place>,
-    pub(super) reason: CloseReason,
 }
 
 impl Pool {
@@ -45,18 +44,25 @@ impl Pool {
         unread: Vec<u8>,
     ) {
         let worker = member.worker;
-        let mut workplace =
-            Workplace { pool: Arc::clone(self), place: Some(place), reason: CloseReason::NotClean };
+        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool chore", async move {
             match timeout(LIMIT, perform(&mut member, chore, unread)).await.unwrap_or(Err(Surprise::Late)) {
-                Ok(()) => workplace.done(member),
+                Ok(()) => {
+                    if let Some(place) = workplace.leave() {
+                        workplace.pool.put_back(place, member);
+                    }
+                }
                 Err(surprise) => {
-                    let pool = &workplace.pool;
+                    let pool = Arc::clone(&workplace.pool);
                     if matches!(surprise, Surprise::Changed) {
                         pool.forget_welcome();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
                     tracing::debug!(%endpoint, pid, ?chore, error = %Chain(&surprise), "a backend is closed");
+                    member.close();
+                    if let Some(place) = workplace.leave() {
+                        pool.lost(place, CloseReason::NotClean);
+                    }
                 }
             }
         });
@@ -110,18 +116,13 @@ impl Workplace {
     pub(super) const fn leave(&mut self) -> Option<Place> {
         self.place.take()
     }
-
-    fn done(&mut self, member: Member) {
-        if let Some(place) = self.place.take() {
-            self.pool.put_back(place, member);
-        }
-    }
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            self.pool.lost(place, self.reason);
+            // Work is dropped when the process ends: what the pool lacks now is for its next tick, if there is one.
+            self.pool.abandoned(place);
         }
     }
 }

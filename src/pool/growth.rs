@@ -17,39 +17,39 @@ use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
     session::Memory,
-    telemetry::labels::CloseReason,
 };
 
 impl Pool {
     /// Dials what is needed, from `worker`.
     pub(super) fn grow(self: &Arc<Self>, worker: usize) {
         let at_once = self.endpoint.settings().connect_concurrency.max(1);
-        loop {
-            let now = Instant::now();
-            let mut state = self.lock();
-            let Some(need) = state.needs(now, at_once) else {
-                drop(state);
-                self.set_hunger(Hunger::None);
-                return;
-            };
-            let place = state.slots.reserve(now);
-            drop(state);
+        let now = Instant::now();
+        // Decided once: work that nobody runs any more, at the end of the process, must not be decided upon for ever.
+        let mut reserved = Vec::new();
+        let mut state = self.lock();
+        while let Some(need) = state.needs(now, at_once) {
+            reserved.push((need, state.slots.reserve(now)));
+        }
+        drop(state);
+        let mut hunger = Hunger::None;
+        for (need, place) in reserved {
             let permit = self.budget.take().or_else(|| match need {
                 Need::Waiters => self.pools.upgrade()?.steal(self),
                 Need::Idle => None,
             });
-            let Some(permit) = permit else {
-                let mut state = self.lock();
-                state.slots.vacate(place, now);
-                let nothing = state.slots.used() == 0;
-                drop(state);
-                if need == Need::Waiters {
-                    self.set_hunger(if nothing { Hunger::Starving } else { Hunger::Hungry });
-                }
-                return;
+            if let Some(permit) = permit {
+                self.dial(worker, place, permit);
+                continue;
+            }
+            let mut state = self.lock();
+            state.slots.vacate(place, now);
+            hunger = match need {
+                Need::Waiters if state.slots.used() == 0 => Hunger::Starving,
+                Need::Waiters => Hunger::Hungry,
+                Need::Idle => hunger,
             };
-            self.dial(worker, place, permit);
         }
+        self.set_hunger(hunger);
     }
 
     /// Whether it lacks what the budget does not have.
@@ -69,8 +69,7 @@ impl Pool {
     fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
-        let mut workplace =
-            Workplace { pool: Arc::clone(self), place: Some(place), reason: CloseReason::Broken };
+        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
             let dialed = pool.endpoint.connect(pool.target.request()).await;
             let Some(place) = workplace.leave() else { return };

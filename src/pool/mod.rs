@@ -30,6 +30,8 @@ mod slots;
 mod state;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod upkeep;
 mod waiter;

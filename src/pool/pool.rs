@@ -260,9 +260,17 @@ impl Pool {
         after.quiet = state.phase != PoolPhase::Open;
     }
 
-    /// The backend of that use is closed, or never came.
+    /// The backend of that use is closed.
     pub(super) fn lost(self: &Arc<Self>, place: Place, reason: CloseReason) {
-        let mut after = Afterwards { grow: true, ..Afterwards::default() };
+        self.without(place, reason, Afterwards { grow: true, ..Afterwards::default() });
+    }
+
+    /// Nobody works any more on the backend of that use, or on getting one.
+    pub(super) fn abandoned(self: &Arc<Self>, place: Place) {
+        self.without(place, CloseReason::Broken, Afterwards::default());
+    }
+
+    fn without(self: &Arc<Self>, place: Place, reason: CloseReason, mut after: Afterwards) {
         let mut state = self.lock();
         let now = state.now;
         if let Some(tenant) = state.slots.vacate(place, now) {
@@ -308,14 +316,15 @@ impl Pool {
                 member.close();
             }
         }
-        if grow {
-            self.grow(worker);
-        }
+        // Others first: a backend may have been closed for their sake.
         if freed
             && self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
             pools.feed(&self.target.endpoint, worker);
+        }
+        if grow {
+            self.grow(worker);
         }
         if quiet && let Some(pools) = self.pools.upgrade() {
             pools.quietened();

@@ -1,0 +1,204 @@
+//! A server that plays PostgreSQL as far as a pool talks to it, and counts what is asked of it.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use crate::{
+    tasks::Tasks,
+    wire::{FirstPacket, Report, Severity, SqlState, frame, tag},
+};
+
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+    _tasks: Arc<Tasks>,
+}
+
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Connections that are open, and the most that ever were.
+    pub(super) open: AtomicUsize,
+    pub(super) most: AtomicUsize,
+    pub(super) logins: AtomicUsize,
+    /// Logins are answered with this SQLSTATE.
+    pub(super) refusal: Mutex<Option<[u8; 5]>>,
+    /// Nobody is let in while this is set.
+    pub(super) holds: watch::Sender<bool>,
+    /// All connections of before the last change are cut off.
+    pub(super) cut: watch::Sender<u64>,
+    /// Said to all connections when it changes.
+    pub(super) says: watch::Sender<Vec<u8>>,
+    pub(super) queries: Mutex<Vec<String>>,
+    /// DISCARD ALL fails.
+    pub(super) stubborn: AtomicBool,
+    /// The time zone reported at a login.
+    pub(super) zone: Mutex<String>,
+    /// Process ids for which a cancel request came.
+    pub(super) cancelled: Mutex<HashSet<i32>>,
+    /// Cancel requests are kept open while this is set.
+    pub(super) holds_cancels: watch::Sender<bool>,
+}
+
+struct Open(Arc<Shared>);
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tasks, shared) = (Arc::new(Tasks::new()), Arc::new(Shared::default()));
+        let (guests, playing) = (Arc::downgrade(&tasks), Arc::clone(&shared));
+        tasks.spawn("pretended server", async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let Some(tasks) = guests.upgrade() else { return };
+                let shared = Arc::clone(&playing);
+                tasks.spawn("pretended backend", async move {
+                    let mut cut = shared.cut.subscribe();
+                    let connection = Open::count(&shared);
+                    tokio::select! {
+                        _ = serve(tcp, Arc::clone(&shared)) => {}
+                        _ = cut.changed() => {}
+                    }
+                    drop(connection);
+                });
+            }
+        });
+        Self { address, shared, _tasks: tasks }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.shared.open.load(SeqCst)
+    }
+
+    pub(super) fn logins(&self) -> usize {
+        self.shared.logins.load(SeqCst)
+    }
+
+    pub(super) fn refuse(&self, sqlstate: Option<&[u8; 5]>) {
+        *self.shared.refusal.lock().unwrap() = sqlstate.copied();
+    }
+
+    pub(super) fn hold(&self, holds: bool) {
+        self.shared.holds.send_replace(holds);
+    }
+
+    pub(super) fn cut_all(&self) {
+        self.shared.cut.send_modify(|cut| *cut += 1);
+    }
+
+    pub(super) fn queries(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.queries.lock().unwrap())
+    }
+}
+
+impl Open {
+    fn count(shared: &Arc<Shared>) -> Self {
+        let open = shared.open.fetch_add(1, SeqCst) + 1;
+        shared.most.fetch_max(open, SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, SeqCst);
+    }
+}
+
+async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
+    match first_packet(&mut tcp).await? {
+        FirstPacket::CancelRequest(key) => {
+            shared.cancelled.lock().unwrap().insert(key.pid());
+            shared.holds_cancels.subscribe().wait_for(|holds| !holds).await.ok()?;
+            return None;
+        }
+        FirstPacket::Startup(_) => {}
+        other => panic!("a StartupMessage was awaited: {other:?}"),
+    }
+    shared.holds.subscribe().wait_for(|holds| !holds).await.ok()?;
+    let mut words = Vec::new();
+    if let Some(sqlstate) = *shared.refusal.lock().unwrap() {
+        Report::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
+    }
+    if !words.is_empty() {
+        tcp.write_all(&words).await.ok()?;
+        return None;
+    }
+    let pid = i32::try_from(shared.logins.fetch_add(1, SeqCst)).unwrap() + 1;
+    words.extend_from_slice(b"R\0\0\0\x08\0\0\0\0");
+    let zone = format!("TimeZone\0{}\0", shared.zone.lock().unwrap());
+    frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(zone.as_bytes()));
+    frame(&mut words, tag::backend::BACKEND_KEY_DATA, |body| {
+        body.extend_from_slice(&pid.to_be_bytes());
+        body.extend_from_slice(&[1, 2, 3, 4]);
+    });
+    words.extend_from_slice(b"Z\0\0\0\x05I");
+    tcp.write_all(&words).await.ok()?;
+    let mut says = shared.says.subscribe();
+    let mut status = b'I';
+    loop {
+        let tag = tokio::select! {
+            tag = tcp.read_u8() => tag.ok()?,
+            said = says.changed() => {
+                said.ok()?;
+                let words = says.borrow_and_update().clone();
+                tcp.write_all(&words).await.ok()?;
+                continue;
+            }
+        };
+        let length = tcp.read_u32().await.ok()?;
+        let mut body = vec![0; length as usize - 4];
+        tcp.read_exact(&mut body).await.ok()?;
+        let mut answer = Vec::new();
+        match tag {
+            tag::frontend::SYNC => {}
+            tag::frontend::TERMINATE => return None,
+            tag::frontend::QUERY => {
+                body.pop();
+                let query = String::from_utf8(body).unwrap();
+                let refused = query == "DISCARD ALL" && shared.stubborn.load(SeqCst);
+                status = match query.as_str() {
+                    "BEGIN" => b'T',
+                    "ROLLBACK" => b'I',
+                    _ => status,
+                };
+                if refused {
+                    Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
+                } else {
+                    frame(&mut answer, tag::backend::COMMAND_COMPLETE, |body| {
+                        body.extend_from_slice(query.as_bytes());
+                        body.push(0);
+                    });
+                }
+                shared.queries.lock().unwrap().push(query);
+            }
+            other => panic!("nobody says {}", char::from(other)),
+        }
+        answer.extend_from_slice(&[b'Z', 0, 0, 0, 5, status]);
+        tcp.write_all(&answer).await.ok()?;
+    }
+}
+
+async fn first_packet(tcp: &mut TcpStream) -> Option<FirstPacket> {
+    let mut unread = Vec::new();
+    loop {
+        if let Some((packet, _)) = FirstPacket::read(&unread).unwrap() {
+            return Some(packet);
+        }
+        if tcp.read_buf(&mut unread).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
