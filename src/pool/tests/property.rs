@@ -145,7 +145,6 @@ struct Session {
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_no_backend_has_two_sessions_and_none_is_lost() {
     for seed in 1..60 {
-        eprintln!("seed {seed}");
         let mut chance = Chance(seed);
         let mut stand = Stand::with(3, Some(4)).await;
         stand.settings.min_idle = chance.below(2);
