@@ -51,15 +51,18 @@ def per_session(proxy, kind: str, counts) -> list[str]:
     command = [sys.executable, str(TOOLS / "idle_clients.py"), str(proxy.port), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
 
-        def at(count: int) -> int:
+        def at(count: int) -> int | None:
             clients.stdin.write(f"{count}\n")
             clients.stdin.flush()
-            if clients.stdout.readline().strip() != "idle":
-                raise SystemExit(f"{count} idle sessions could not be opened")
-            return settled(proxy.process.pid)
+            return settled(proxy.process.pid) if clients.stdout.readline().strip() == "idle" else None
 
-        base = at(WARM)
-        cells = [f"{(at(count) - base) / (count - WARM):.1f}" for count in counts]
+        base, cells = at(WARM), []
+        if base is None:
+            raise SystemExit(f"{WARM} idle sessions could not be opened")
+        for count in counts:
+            # Once it has refused one, its clients have gone.
+            resident = at(count) if "refused" not in cells else None
+            cells.append("refused" if resident is None else f"{(resident - base) / (count - WARM):.1f}")
         clients.stdin.close()
     return cells
 
