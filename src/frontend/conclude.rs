@@ -56,7 +56,7 @@ pub(super) async fn conclude(end: &End, relay: Relay) {
         Link::Leased(lease) => {
             let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
             if !lost && session.broken().is_none() && session.fatal().is_none() {
-                recover(lease, from_backend, &mut session, &mut recorder, entry).await;
+                recover(end, lease, from_backend, &mut session, &mut recorder, entry).await;
             }
             cut_short(&mut session, &mut recorder);
         }
@@ -92,6 +92,7 @@ async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Sessio
 /// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
 /// that cannot be brought back is discarded.
 async fn recover(
+    end: &End,
     mut lease: Lease,
     mut said: Inbound,
     session: &mut Session,
@@ -102,21 +103,27 @@ async fn recover(
     if session.may_speak_to_backend() {
         let mut last = Vec::new();
         session.wind_up(Instant::now(), &mut last);
-        if !session.is_settled() {
+        // Who said farewell wanted it done; whoever just left wants nothing any more.
+        if !session.is_settled() && !matches!(end, End::Farewell) {
             // It may be over by itself; a cancel that comes late has no effect, and nobody gets the backend before.
             cancel(entry).await;
         }
         let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
         if matches!(heard, Ok(true)) {
-            entry.released();
-            lease.memory = session.abandon();
-            lease.release(Disposition::Reset);
+            give_back(lease, session, entry, Disposition::Reset);
             return;
         }
     }
+    give_back(lease, session, entry, Disposition::Discard);
+}
+
+fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
     entry.released();
-    lease.memory = session.abandon();
-    lease.release(Disposition::Discard);
+    // A session that keeps its backend for life leaves its memory where it is.
+    if let Some(memory) = session.abandon() {
+        lease.memory = Some(memory);
+    }
+    lease.release(disposition);
 }
 
 /// Writes `last` and hears the backend out until nothing is owed; false when that cannot be.

@@ -216,11 +216,7 @@ impl Lobby {
                 context: &self.context,
                 world: &self.world,
             };
-            if login.shares_backends() {
-                login.shared(self.guest.as_mut()?, proved, database.clone(), self.facts.id).await
-            } else {
-                login.ours(self.guest.as_mut()?, proved).await
-            }
+            login.ours(self.guest.as_mut()?, proved, database.clone(), self.facts.id).await
         };
         match opened {
             Ok(opened) => {
@@ -330,6 +326,10 @@ impl Lobby {
         let (link, tenancy, session, unread) = match opened.backend {
             Opening::Own { stream, unread, status } => {
                 (Link::Own(stream), None, Session::new(status, options), unread)
+            }
+            Opening::Leased(lease) => {
+                let session = Session::returning(options);
+                (Link::Leased(lease), None, session, Vec::new())
             }
             Opening::Shared { tenancy, common, known, application } => {
                 let session = Session::shared(common, known, application.as_deref(), options);

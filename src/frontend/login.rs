@@ -27,7 +27,7 @@ use crate::{
     credentials,
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
-    pool::{Disposition, PoolMode},
+    pool::{Disposition, Lease, PoolMode},
     route::Reason,
     session::{Common, Refusal, Reported},
     telemetry::BackendPresence,
@@ -73,6 +73,8 @@ pub(super) enum Opening {
         unread: Vec<u8>,
         status: TransactionStatus,
     },
+    /// It has leased one for life.
+    Leased(Lease),
     /// It shares backends with others.
     Shared {
         tenancy: Box<Tenancy>,
@@ -96,10 +98,31 @@ pub(super) enum Failed {
 }
 
 impl Login<'_> {
-    /// With the endpoint's own credentials, for a client that has proved who it is.
+    /// With the endpoint's own credentials, for a client that has proved who it is. `session` is the session's number.
     ///
-    /// Cancel safety: dropped half-way, the connections break off.
-    pub(super) async fn ours(self, guest: &mut Guest, proved: Proved) -> Result<Opened, Failed> {
+    /// Cancel safety: dropped half-way, a backend that was leased is closed or goes back.
+    pub(super) async fn ours(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+        session: u64,
+    ) -> Result<Opened, Failed> {
+        match self.context.settings.pool.mode {
+            // The pools' backends do not replicate.
+            _ if self.replicates() => self.alone(guest, proved).await,
+            PoolMode::Session => self.leased(guest, proved, database).await,
+            PoolMode::Transaction => self.shared(guest, proved, database, session).await,
+        }
+    }
+
+    fn replicates(&self) -> bool {
+        let wish = self.startup.get("replication").unwrap_or_default();
+        !matches!(wish, b"" | b"false" | b"off" | b"no" | b"0")
+    }
+
+    /// A session with a backend that belongs to no pool.
+    async fn alone(self, guest: &mut Guest, proved: Proved) -> Result<Opened, Failed> {
         let began = Instant::now();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
@@ -138,20 +161,44 @@ impl Login<'_> {
         })
     }
 
-    /// Whether the client's session is to share backends. One that replicates has its own.
-    pub(super) fn shares_backends(&self) -> bool {
-        let replicates = !matches!(
-            self.startup.get("replication").unwrap_or_default(),
-            b"" | b"false" | b"off" | b"no" | b"0"
-        );
-        self.context.settings.pool.mode == PoolMode::Transaction && !replicates
+    /// A session that keeps the backend it leases for life.
+    async fn leased(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+    ) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let Self { mut startup, user, context, world, .. } = self;
+        let version = startup.version();
+        for own in ["user", "database", "replication"] {
+            startup.remove(own);
+        }
+        let mut tenancy = Tenancy::new(Arc::clone(world), Arc::clone(context), user, database, startup);
+        let lease = lease(&mut tenancy, guest, context).await?;
+        let running = Arc::clone(lease.running());
+        let client_key = client_key(running.server_key(), version)?;
+        let mut output = proved.output;
+        authentication::write_ok(&mut output);
+        output.extend_from_slice(lease.login().parameters.octets());
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&lease.login().notices);
+        backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
+        Ok(Opened {
+            greeting: output,
+            endpoint: running.endpoint().clone(),
+            reason: tenancy.reason(),
+            user: tenancy.database_user(running.endpoint()),
+            client_key,
+            serving: Some(Serving::Leased(running)),
+            took: began.elapsed(),
+            presence: None,
+            backend: Opening::Leased(lease),
+        })
     }
 
-    /// With the endpoint's own credentials, for a client that has proved who it is, and without a backend: the client is
-    /// greeted with what the newest login of its pool was told. `session` is the session's number.
-    ///
-    /// Cancel safety: dropped half-way, a backend that was leased goes back or is closed.
-    pub(super) async fn shared(
+    /// A session without a backend: the client is greeted with what the newest login of its pool was told.
+    async fn shared(
         self,
         guest: &mut Guest,
         proved: Proved,
@@ -166,29 +213,14 @@ impl Login<'_> {
             startup.remove(own);
         }
         let mut tenancy =
-            Tenancy::new(Arc::clone(world), Arc::clone(context), user.clone(), database.clone(), startup);
-        let pool = tenancy.pool();
-        let welcome = match pool.as_ref().ok().and_then(|pool| pool.welcome()) {
+            Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), startup);
+        let welcome = match tenancy.pool().ok().and_then(|pool| pool.welcome()) {
             Some(welcome) => welcome,
             None => {
-                let first = async {
-                    loop {
-                        match poll_fn(|cx| tenancy.poll_lease(0, cx)).await {
-                            Ok(Step::Leased(lease)) => {
-                                let welcome = Arc::clone(lease.login());
-                                lease.release(Disposition::Clean);
-                                return Ok(welcome);
-                            }
-                            Ok(Step::Notice(_)) => {}
-                            Err(why) => return Err(why),
-                        }
-                    }
-                };
-                let first = tokio::select! {
-                    first = first => first,
-                    gone = guest.gone() => return Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
-                };
-                first.map_err(|why| unleased(context, &why))?
+                let lease = lease(&mut tenancy, guest, context).await?;
+                let welcome = Arc::clone(lease.login());
+                lease.release(Disposition::Clean);
+                welcome
             }
         };
         let Ok(pool) = tenancy.pool() else {
@@ -370,6 +402,24 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
     let pid = server.map_or(0, BackendKey::pid);
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+/// A backend for a client that is being logged in, unless it leaves while it waits for one.
+async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerContext) -> Result<Lease, Failed> {
+    let leased = async {
+        loop {
+            match poll_fn(|cx| tenancy.poll_lease(0, cx)).await {
+                Ok(Step::Leased(lease)) => return Ok(lease),
+                // Before its login no client expects to be told anything.
+                Ok(Step::Notice(_)) => {}
+                Err(why) => return Err(why),
+            }
+        }
+    };
+    tokio::select! {
+        leased = leased => leased.map_err(|why| unleased(context, &why)),
+        gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+    }
 }
 
 /// What a client cancels with that shares backends: a number of its own, for no process is its.

@@ -136,6 +136,10 @@ impl Relay {
         self.from_client.rest();
         self.from_backend.rest();
         self.show_activity();
+        // A backend of its own hears the farewell, and closes.
+        if self.session.said_farewell() && !matches!(self.link, Link::Own(_)) && self.session.is_settled() {
+            return Err(End::Farewell);
+        }
         match self.registered.ordered() {
             None => Ok(()),
             Some(Order::Drain) if !self.session.is_idle() => Ok(()),
@@ -294,15 +298,13 @@ impl Relay {
                 .map_err(|error| End::Refused(Refusal::protocol(error.to_string())))?;
             self.from_client.take(take);
             taken |= take.octets() > 0;
-            if take.octets() == 0 || self.from_client.unjudged().is_empty() {
+            let over = self.session.said_farewell() || self.from_client.unjudged().is_empty();
+            if take.octets() == 0 || over {
                 break;
             }
         }
         self.told();
         if self.session.said_farewell() {
-            if self.tenancy.is_some() {
-                return Err(End::Farewell);
-            }
             // Whatever it says after that, PostgreSQL would not read either.
             self.from_client.end();
         }

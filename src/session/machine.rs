@@ -46,6 +46,8 @@ pub struct Session {
     pub(super) broken: Option<Refusal>,
     pub(super) reports: VecDeque<Report>,
     pub(super) keeper: Option<Box<Keeper>>,
+    /// The backend is not to hear the client's farewell: others will use it.
+    returning: bool,
     /// `None` when the session has one backend for life.
     pub(super) sharing: Option<Box<Sharing>>,
 }
@@ -80,8 +82,15 @@ impl Session {
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
             broken: None,
+            returning: false,
             sharing: None,
         }
+    }
+
+    /// A session with an idle backend for life, which others will use afterwards: it does not hear the client's farewell.
+    #[must_use]
+    pub fn returning(options: SessionOptions) -> Self {
+        Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
     }
 
     /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
@@ -114,6 +123,10 @@ impl Session {
             }
             let Some(piece) = self.client.next(&unread[at..])? else { return Ok(Take { pass: at, drop: 0 }) };
             match &piece {
+                Piece::Whole(frame) if self.returning && frame.tag() == tag::frontend::TERMINATE => {
+                    self.farewell = true;
+                    return Ok(Take { pass: at, drop: self.client.pass(&piece) });
+                }
                 Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 Piece::Part(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
