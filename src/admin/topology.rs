@@ -66,7 +66,7 @@ pub(super) async fn topology(State(context): State<Arc<Context>>) -> Json<Topolo
             .iter()
             .filter_map(|status| {
                 let handle = handles.get(&status.endpoint.name)?;
-                let sessions = world.sessions.on_endpoint(handle.name());
+                let sessions = world.sessions.on_endpoint(handle.name()) + world.pools.leased(handle.name());
                 let writer = snapshot.writer.as_ref() == Some(handle.name());
                 Some(EndpointView::new(status, handle, sessions, writer, clock))
             })

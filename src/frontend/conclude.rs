@@ -1,14 +1,14 @@
 //! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -37,7 +37,8 @@ const RECOVERY: Duration = Duration::from_secs(10);
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
 pub(super) async fn conclude(end: &End, relay: Relay) {
-    let Relay { mut client, link, from_backend, mut session, registered, mut recorder, .. } = relay;
+    let Relay { mut client, from_client, link, from_backend, mut session, registered, mut recorder, .. } =
+        relay;
     let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
     if let Some(refusal) = end.last_words()
@@ -56,7 +57,8 @@ pub(super) async fn conclude(end: &End, relay: Relay) {
         Link::Leased(lease) => {
             let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
             if !lost && session.broken().is_none() && session.fatal().is_none() {
-                recover(end, lease, from_backend, &mut session, &mut recorder, entry).await;
+                let unsent = from_client.has_cleared();
+                recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry).await;
             }
             cut_short(&mut session, &mut recorder);
         }
@@ -95,26 +97,40 @@ async fn recover(
     end: &End,
     mut lease: Lease,
     mut said: Inbound,
+    unsent: bool,
     session: &mut Session,
     recorder: &mut Recorder,
     entry: &SessionEntry,
 ) {
+    let mut last = Vec::new();
+    // Who said farewell wanted it done; whoever just left wants nothing any more.
+    let cancels = match session.is_settled() || matches!(end, End::Farewell) {
+        true => 0,
+        false => entry.serving().as_ref().map_or(1, tries),
+    };
     // Half a message of the client's cannot be ended by us.
-    if session.may_speak_to_backend() {
-        let mut last = Vec::new();
-        session.wind_up(Instant::now(), &mut last);
-        // Who said farewell wanted it done; whoever just left wants nothing any more.
-        if !session.is_settled() && !matches!(end, End::Farewell) {
-            // It may be over by itself; a cancel that comes late has no effect, and nobody gets the backend before.
-            cancel(entry).await;
+    let can_end = session.may_speak_to_backend() && !unsent;
+    session.wind_up(Instant::now(), &mut last);
+    let heard = async { can_end && hear_end(&mut lease.stream, &last, &mut said, session, recorder).await };
+    // The statement may be over by itself: a cancel that comes late has no effect, for nobody gets the backend before. And the
+    // request may reach another node behind the same address.
+    let cancelled = async {
+        for _ in 0..cancels {
+            if !cancel(entry).await {
+                break;
+            }
+            sleep(pause()).await;
         }
-        let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
-        if matches!(heard, Ok(true)) {
-            give_back(lease, session, entry, Disposition::Reset);
-            return;
+        if can_end {
+            pending().await
         }
-    }
-    give_back(lease, session, entry, Disposition::Discard);
+    };
+    let recovered = tokio::select! {
+        heard = timeout(RECOVERY, heard), if can_end => matches!(heard, Ok(true)),
+        () = cancelled => false,
+    };
+    let disposition = if recovered { Disposition::Reset } else { Disposition::Discard };
+    give_back(lease, session, entry, disposition);
 }
 
 fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {

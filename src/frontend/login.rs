@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    Auth,
     assign::{Assigned, Unassigned, assign, refusal},
     authenticate::Proved,
     context::{ListenerContext, World},
@@ -111,6 +112,10 @@ impl Login<'_> {
         match self.context.settings.pool.mode {
             // The pools' backends do not replicate.
             _ if self.replicates() => self.alone(guest, proved).await,
+            // Where each session can have a login of its own, the server judges each client's password.
+            PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
+                self.alone(guest, proved).await
+            }
             PoolMode::Session => self.leased(guest, proved, database).await,
             PoolMode::Transaction => self.shared(guest, proved, database, session).await,
         }

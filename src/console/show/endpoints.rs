@@ -19,7 +19,8 @@ pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
         .iter()
         .map(|status| {
             let writer = snapshot.writer.as_ref() == Some(&status.endpoint.name);
-            let sessions = shown.world.sessions.on_endpoint(&status.endpoint.name);
+            let name = &status.endpoint.name;
+            let sessions = shown.world.sessions.on_endpoint(name) + shown.world.pools.leased(name);
             row(status, writer, sessions)
         })
         .collect();
