@@ -18,7 +18,7 @@ use crate::wire::SqlState;
 #[derive(Default)]
 pub(super) struct Ledger {
     owed: VecDeque<Owed>,
-    /// The server takes COPY data from the client.
+    /// The server takes COPY data from the client, which has not said that it ends.
     copying_in: bool,
     /// The server skips what it is sent, up to a Sync that it has not been sent yet.
     skipping: bool,
@@ -114,6 +114,8 @@ impl Ledger {
         if ignored {
             return Some(request);
         }
+        // What follows the end of the data is no part of it.
+        self.copying_in &= !matches!(request, Owed::CopyEnd);
         self.owed.push_back(request);
         None
     }
