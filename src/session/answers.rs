@@ -11,6 +11,7 @@ use super::{
     prepared::Prepared,
     refusal::Refusal,
     settings::Settings,
+    sharing::Untold,
     take::Take,
 };
 use crate::{
@@ -222,7 +223,7 @@ impl Session {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.held.is_none() || sharing.begun {
+        if sharing.held.is_none() || sharing.untold != Untold::Nothing {
             return;
         }
         let suspicion = std::mem::take(&mut sharing.suspicion);
@@ -331,7 +332,7 @@ impl Session {
             && sharing.strays.is_empty()
             && sharing.to_backend.is_empty()
             && sharing.gathered.is_none()
-            && !sharing.begun
+            && sharing.untold == Untold::Nothing
             && self.fatal.is_none()
             && self.broken.is_none()
     }

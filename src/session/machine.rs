@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     report::{Report, StatementKind, Text},
     reported::Reported,
-    sharing::Sharing,
+    sharing::{Sharing, Untold},
     take::Take,
     texts::Texts,
 };
@@ -253,13 +253,24 @@ impl Session {
         self.sharing.as_mut()?.held.take()
     }
 
-    /// No backend is to be had: the client's next request is answered with `refusal`, and the session goes on. False when
-    /// it cannot: the client was told that its transaction has begun.
-    pub fn fail(&mut self, refusal: Refusal) -> bool {
-        let Some(sharing) = &mut self.sharing else { return false };
+    /// No backend is to be had: the client's next request is answered with `refusal`, and the session goes on. A transaction
+    /// that the client was told of, and no backend, has failed.
+    pub fn fail(&mut self, refusal: Refusal) {
+        let Some(sharing) = &mut self.sharing else { return };
         sharing.wants = false;
         sharing.failing = Some(refusal);
-        !sharing.begun
+        if sharing.untold != Untold::Nothing {
+            sharing.untold = Untold::Failed;
+            self.status = TransactionStatus::Failed;
+        }
+    }
+
+    /// Whether what is under way on the held backend, or has to go ahead of what the client says, is the session's own: a
+    /// cancel request that came now would not end the client's statement, but what the statement relies on.
+    #[must_use]
+    pub fn is_preparing(&self) -> bool {
+        let Some(sharing) = &self.sharing else { return false };
+        sharing.held.is_some() && (self.ledger.is_own() || sharing.has_prelude(self.status))
     }
 
     /// What goes to the backend before anything of the client's.

@@ -13,7 +13,7 @@ use super::{
     pin::Pin,
     refusal::Refusal,
     report::{Report, StatementKind},
-    sharing::{Gathered, SOME_UNNAMED, Sharing},
+    sharing::{Gathered, SOME_UNNAMED, Sharing, Untold},
     statement::{PREFIX, Statement, text_of},
     take::Take,
 };
@@ -300,24 +300,24 @@ impl Session {
         if text.len() > LONGEST {
             return false;
         }
-        let (done, status) = match (sharing.begun, self.status) {
-            (false, TransactionStatus::Idle) => {
+        let (done, status) = match (sharing.untold, self.status) {
+            (Untold::Nothing, TransactionStatus::Idle) => {
                 if !may_be_begin(text) || sql::command(text) != Command::Begin {
                     return false;
                 }
-                sharing.begun = true;
+                sharing.untold = Untold::Begun;
                 ("BEGIN", TransactionStatus::Open)
             }
-            (true, _) => {
+            (Untold::Begun | Untold::Failed, _) => {
                 let done = match sql::command(text) {
-                    Command::Commit => "COMMIT",
-                    Command::Rollback => "ROLLBACK",
+                    Command::Commit if sharing.untold == Untold::Begun => "COMMIT",
+                    Command::Commit | Command::Rollback => "ROLLBACK",
                     _ => return false,
                 };
-                sharing.begun = false;
+                sharing.untold = Untold::Nothing;
                 (done, TransactionStatus::Idle)
             }
-            (false, _) => return false,
+            (Untold::Nothing, _) => return false,
         };
         backend::write_command_complete(&mut sharing.to_client, done);
         backend::write_ready_for_query(&mut sharing.to_client, status);
@@ -372,23 +372,34 @@ impl Session {
         if self.in_batch || !self.ledger.is_settled() {
             return true;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
-        let Some(held) = sharing.held.as_deref_mut() else { return true };
-        if held.settings != sharing.settings && (self.status == TransactionStatus::Idle || sharing.begun) {
+        let Some(sharing) = self.sharing.as_deref() else { return true };
+        if sharing.held.is_none() {
+            return true;
+        }
+        if sharing.has_settings_to_apply(self.status) {
             self.apply_settings(shown);
             if self.sharing.as_ref().is_some_and(|sharing| sharing.confirming) {
                 return false;
             }
         }
-        if self.sharing.as_ref().is_some_and(|sharing| sharing.begun) {
-            self.stage(shown);
-            if let Some(sharing) = &mut self.sharing {
-                frontend::write_query(&mut sharing.to_backend, "BEGIN");
-                sharing.begun = false;
-            }
-            self.owe(Owed::Own(Own::Begin { failed: false }));
+        let untold = self.sharing.as_mut().map_or(Untold::Nothing, |sharing| sharing.tell());
+        if untold == Untold::Nothing {
+            return true;
+        }
+        self.stage(shown);
+        self.say_ahead("BEGIN", Own::Begin { failed: false });
+        if untold == Untold::Failed {
+            // There is none of this name, and a transaction that tries has failed.
+            self.say_ahead("ROLLBACK TO SAVEPOINT __gatekeeper_failed", Own::Aside);
         }
         true
+    }
+
+    fn say_ahead(&mut self, query: &str, own: Own) {
+        if let Some(sharing) = &mut self.sharing {
+            frontend::write_query(&mut sharing.to_backend, query);
+        }
+        self.owe(Owed::Own(own));
     }
 
     fn apply_settings(&mut self, shown: &mut Shown<'_>) {
@@ -895,6 +906,11 @@ impl Sharing {
             out: &mut self.to_backend,
         };
         Some((settings, pen))
+    }
+
+    /// The held backend is about to be told what it was not told of the transaction.
+    fn tell(&mut self) -> Untold {
+        std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 
     /// The held backend is about to lose a prepared statement.

@@ -17,7 +17,10 @@ use super::{
     settings::Settings,
     statement::Statement,
 };
-use crate::{sql::Effects, wire::backend::ParameterStatus};
+use crate::{
+    sql::Effects,
+    wire::{TransactionStatus, backend::ParameterStatus},
+};
 
 /// The state of a session that shares backends.
 pub(super) struct Sharing {
@@ -43,8 +46,7 @@ pub(super) struct Sharing {
     pub(super) suspicion: Effects,
     /// Settings that it may have changed.
     pub(super) touched: Vec<Arc<[u8]>>,
-    /// The client was told that its transaction has begun; the backend was not.
-    pub(super) begun: bool,
+    pub(super) untold: Untold,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
     /// Nothing goes to the backend before its settings are known to hold.
@@ -67,6 +69,17 @@ pub(super) struct Sharing {
     pub(super) to_client: Vec<u8>,
     /// Names that were made on the backend under the client's own, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
+}
+
+/// What the client was told of its transaction, and no backend was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// They know the same.
+    Nothing,
+    /// It has begun.
+    Begun,
+    /// It has begun, and failed since for want of a backend.
+    Failed,
 }
 
 /// The client's unnamed prepared statement.
@@ -112,7 +125,7 @@ impl Sharing {
             new_pins: VecDeque::new(),
             suspicion: Effects::NONE,
             touched: Vec::new(),
-            begun: false,
+            untold: Untold::Nothing,
             sequences_are_ours: false,
             confirming: false,
             failing: None,
@@ -147,6 +160,17 @@ impl Sharing {
             }
         }
         self.held = Some(memory);
+    }
+
+    /// Whether something has to go to the held backend ahead of what the client says first.
+    pub(super) fn has_prelude(&self, status: TransactionStatus) -> bool {
+        self.untold != Untold::Nothing || self.has_settings_to_apply(status)
+    }
+
+    /// Whether the held backend has to be given the client's settings, outside of a transaction.
+    pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
+        let outside = status == TransactionStatus::Idle || self.untold != Untold::Nothing;
+        outside && self.held.as_ref().is_some_and(|held| held.settings != self.settings)
     }
 
     /// The settings that the client said at its start.
