@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     assign::random,
@@ -24,6 +24,8 @@ use crate::{
 const TRIES: u32 = 50;
 /// Between two tries, on average: a node that was reached has acted by then.
 const PAUSE_MS: u64 = 100;
+/// A server answers what goes ahead of a statement within that, or does not listen to cancel requests either.
+const SHELTER: Duration = Duration::from_secs(5);
 
 /// Forwards a cancel request. There is no answer to the client, which only waits for its connection to close.
 ///
@@ -58,10 +60,20 @@ pub(super) async fn forward(
                 break;
             }
         }
-        // A session without a backend waits for one: it does no longer.
-        let Some(cancel) = entry.begin_cancel() else {
-            delivered = asked.busy;
-            break;
+        let cancel = match timeout(SHELTER, entry.begin_cancel_of_statement()).await {
+            Ok(Some(cancel)) => cancel,
+            // A session without a backend waits for one: it does no longer.
+            Ok(None) => {
+                delivered = asked.busy;
+                break;
+            }
+            Err(_) => {
+                tracing::warn!(
+                    session = entry.id,
+                    "a cancel request was not forwarded: the server does not answer"
+                );
+                break;
+            }
         };
         match cancel.send().await {
             Ok(()) => delivered = true,

@@ -50,6 +50,8 @@ pub(super) struct Relay {
     client_deaf: bool,
     /// A backend is being waited for.
     waiting: bool,
+    /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
+    sheltered: bool,
     /// Since when octets are in our hands, if that is being measured.
     held_since: Option<Instant>,
     turns: u8,
@@ -82,6 +84,7 @@ impl Relay {
             backend_deaf: false,
             client_deaf: false,
             waiting: false,
+            sheltered: false,
             held_since: None,
             turns: 0,
             activity: Activity::default(),
@@ -328,7 +331,7 @@ impl Relay {
             self.registered.take_wait_cancelled();
         } else if self.registered.take_wait_cancelled() {
             tenancy.leave();
-            return self.unleased(Refusal::cancelled());
+            return Ok(self.unleased(Refusal::cancelled()));
         }
         match tenancy.poll_lease(self.session.settings_mark(), cx) {
             Poll::Pending => Ok(Poll::Pending),
@@ -341,30 +344,32 @@ impl Relay {
                 self.answer(cx)?;
                 self.poll_lease(cx)
             }
-            Poll::Ready(Err(why)) => self.unleased(why.refusal()),
+            Poll::Ready(Err(why)) => Ok(self.unleased(why.refusal())),
         }
     }
 
-    /// There is no backend: the statement fails, and the session goes on if it can.
-    fn unleased(&mut self, refusal: Refusal) -> Result<Poll<()>, End> {
+    /// There is no backend: the statement fails, and the session goes on.
+    fn unleased(&mut self, refusal: Refusal) -> Poll<()> {
         self.waiting = false;
         tracing::debug!(
             session = self.registered.id,
             reason = refusal.cause.as_str(),
             "no backend for a statement"
         );
-        if self.session.fail(refusal.clone()) { Ok(Poll::Ready(())) } else { Err(End::Refused(refusal)) }
+        self.session.fail(refusal);
+        Poll::Ready(())
     }
 
     fn leased(&mut self, mut lease: Lease) {
         self.waiting = false;
         let Some(tenancy) = &mut self.tenancy else { return };
-        self.registered.leased(lease.running(), tenancy.reason());
         self.recorder.leased(lease.running(), tenancy.reason(), tenancy.path());
         let untouched = tenancy.follows(&lease);
         if let Some(memory) = lease.memory.take() {
             self.session.attach(memory, untouched);
         }
+        self.sheltered = self.session.is_preparing();
+        self.registered.leased(lease.running(), tenancy.reason(), self.sheltered);
         self.link = Link::Leased(lease);
         self.backend_unflushed = false;
         self.backend_deaf = false;
@@ -446,6 +451,10 @@ impl Relay {
         }
         for _ in before..self.session.transactions() {
             self.recorder.path().transaction();
+        }
+        if self.sheltered && !self.session.is_preparing() {
+            self.sheltered = false;
+            self.registered.expose();
         }
         self.told();
         if let Some(refusal) = self.session.broken() {

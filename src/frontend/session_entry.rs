@@ -9,6 +9,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use tokio::sync::Notify;
+
 use super::serving::{Cancel, Serving};
 use crate::{
     audit::record,
@@ -35,6 +37,8 @@ pub struct SessionEntry {
     /// What it is doing, packed by [`Activity`].
     activity: AtomicU64,
     pins: AtomicU16,
+    /// It has given its backend back, or takes cancel requests for it again.
+    exposed: Notify,
     /// Its wait for a backend is to end: the client has cancelled it.
     wait_cancelled: AtomicBool,
     order: AtomicU8,
@@ -44,6 +48,8 @@ pub struct SessionEntry {
 /// The backend that a session has, if it has one, and why that one.
 struct Held {
     serving: Option<Serving>,
+    /// What runs on it is not the client's: a cancel request is to wait.
+    sheltered: bool,
     /// Why the last one.
     reason: Reason,
 }
@@ -88,7 +94,8 @@ impl SessionEntry {
             facts,
             started_at: SystemTime::now(),
             started: Instant::now(),
-            backend: Mutex::new(Held { serving, reason }),
+            backend: Mutex::new(Held { serving, sheltered: false, reason }),
+            exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
             pins: AtomicU16::new(0),
             wait_cancelled: AtomicBool::new(false),
@@ -117,24 +124,50 @@ impl SessionEntry {
         self.held().reason
     }
 
-    /// It has leased a backend.
-    pub(super) fn leased(&self, running: &Arc<Running>, reason: Reason) {
-        *self.held() = Held { serving: Some(Serving::Leased(Arc::clone(running))), reason };
+    /// It has leased a backend. With `sheltered`, cancel requests wait for [`Self::expose`]: they would hit the settings or
+    /// the BEGIN that go ahead of the statement, and the statement would run without them.
+    pub(super) fn leased(&self, running: &Arc<Running>, reason: Reason, sheltered: bool) {
+        *self.held() = Held { serving: Some(Serving::Leased(Arc::clone(running))), sheltered, reason };
+    }
+
+    /// What runs on its backend is the client's from now on.
+    pub(super) fn expose(&self) {
+        self.held().sheltered = false;
+        self.exposed.notify_waiters();
     }
 
     /// It is about to give its backend back: whoever wants to cancel finds it no more.
     pub(super) fn released(&self) {
-        self.held().serving = None;
+        let mut held = self.held();
+        held.serving = None;
+        if std::mem::take(&mut held.sheltered) {
+            drop(held);
+            self.exposed.notify_waiters();
+        }
     }
 
-    /// A cancel request for the statement that runs now; `None` when the session has no backend. Its wait for one ends then.
+    /// A cancel request for what runs now, whatever it is; `None` when the session has no backend.
     pub(super) fn begin_cancel(&self) -> Option<Cancel> {
         // Under the lock: the backend is this session's for as long as it is held.
-        let held = self.held();
-        if let Some(serving) = &held.serving {
-            return Some(serving.begin_cancel());
+        self.held().serving.as_ref().map(Serving::begin_cancel)
+    }
+
+    /// A cancel request for the client's statement; `None` when the session has no backend. Its wait for one ends then.
+    ///
+    /// Cancel safe.
+    pub(super) async fn begin_cancel_of_statement(&self) -> Option<Cancel> {
+        loop {
+            let exposed = self.exposed.notified();
+            {
+                let held = self.held();
+                match &held.serving {
+                    Some(serving) if !held.sheltered => return Some(serving.begin_cancel()),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            exposed.await;
         }
-        drop(held);
         self.wait_cancelled.store(true, Ordering::Release);
         self.wake();
         None
