@@ -52,6 +52,8 @@ pub(super) struct Relay {
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
     sheltered: bool,
+    /// The time of this turn, once somebody has asked for it.
+    now: Option<Instant>,
     /// Since when octets are in our hands, if that is being measured.
     held_since: Option<Instant>,
     turns: u8,
@@ -85,6 +87,7 @@ impl Relay {
             client_deaf: false,
             waiting: false,
             sheltered: false,
+            now: None,
             held_since: None,
             turns: 0,
             activity: Activity::default(),
@@ -117,6 +120,7 @@ impl Relay {
 
     /// Moves what can be moved; returns when both directions wait for a socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.now = None;
         loop {
             if self.recorder.poll_ready(cx)?.is_pending() {
                 return Ok(());
@@ -129,7 +133,8 @@ impl Relay {
             let freed = held_back && !self.session.is_backlogged();
             let confirmed = confirming && !self.session.is_confirming();
             if confirmed {
-                self.judge_client(Instant::now())?;
+                let now = self.now();
+                self.judge_client(now)?;
             }
             let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
             if !(freed || confirmed || own || self.recorder.is_waiting()) {
@@ -251,7 +256,8 @@ impl Relay {
             }
             if self.session.wants_backend()
                 && self.poll_lease(cx)?.is_ready()
-                && self.judge_client(Instant::now())?
+                && let now = self.now()
+                && self.judge_client(now)?
             {
                 continue;
             }
@@ -270,7 +276,7 @@ impl Relay {
             match self.from_client.poll_fill(&mut self.client, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    let now = Instant::now();
+                    let now = self.now();
                     self.held(now);
                     self.judge_client(now)?;
                 }
@@ -427,7 +433,7 @@ impl Relay {
             match self.from_backend.poll_fill(stream, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    let now = Instant::now();
+                    let now = self.now();
                     self.held(now);
                     self.judge_backend(now)?;
                 }
@@ -482,6 +488,11 @@ impl Relay {
             Some(state) => End::ServerClosed(state),
             None => End::BackendLost { mid_statement: !self.session.is_settled() },
         }
+    }
+
+    /// The time, read once a turn: what happens in one turn happens at one time.
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     fn held(&mut self, now: Instant) {

@@ -52,8 +52,10 @@ struct Decided {
 }
 
 /// A wait under way.
+#[derive(Default)]
 struct Wait {
-    began: Instant,
+    /// Since when no endpoint can serve.
+    held: Option<Instant>,
     /// Endpoints that have failed it.
     tried: Vec<EndpointName>,
     /// Until the next try, while no endpoint can serve.
@@ -131,7 +133,7 @@ impl Tenancy {
                     return Poll::Ready(Ok(self.leased(lease)));
                 }
                 if self.wait.is_none() {
-                    self.wait = Some(Wait { began: Instant::now(), tried: Vec::new(), pause: None });
+                    self.wait = Some(Wait::default());
                 }
                 pool.wait(&mut self.waiter, &want);
             }
@@ -271,15 +273,16 @@ impl Tenancy {
 
     /// Whether a writer that is away is waited for.
     fn may_hold(&self) -> bool {
-        let held = self.wait.as_ref().map_or(Duration::ZERO, |wait| wait.began.elapsed());
+        let held = self.wait.as_ref().and_then(|wait| wait.held);
+        let held = held.map_or(Duration::ZERO, |since| since.elapsed());
         matches!(self.context.settings.route, RoutePolicy::Primary)
             && writer_was_there(&self.world.topology.load())
             && held < self.context.settings.limits.hold
     }
 
     fn hold(&mut self) {
-        let wait =
-            self.wait.get_or_insert_with(|| Wait { began: Instant::now(), tried: Vec::new(), pause: None });
+        let wait = self.wait.get_or_insert_default();
+        wait.held.get_or_insert_with(Instant::now);
         wait.pause = Some(Box::pin(sleep(RETRY)));
     }
 }

@@ -133,7 +133,8 @@ impl Pool {
             waiter.seat().grant(Lease::new(Arc::clone(self), place, member));
         } else {
             queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.seat())));
-            after.grow = true;
+            // A pool that is full has nothing to decide.
+            after.grow = state.slots.used() < state.settings.size;
         }
         drop(state);
         waiter.sit(queued);

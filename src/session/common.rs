@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use foldhash::fast::FixedState;
+use memchr::memmem::Finder;
 
 use super::{
     own::Phrases,
@@ -26,6 +27,8 @@ pub struct Common {
     catalogue: ArcSwap<Catalogue>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
+    /// Finds the view and the function that list prepared statements.
+    listing: Finder<'static>,
     /// Grows whenever definitions may have changed.
     definitions: AtomicU64,
 }
@@ -46,6 +49,7 @@ impl Common {
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
             definitions: AtomicU64::new(0),
+            listing: Finder::new("pg_prepared_statement"),
         }
     }
 
@@ -106,6 +110,11 @@ impl Common {
     /// statement that may move a sequence.
     pub(super) fn reads_sequences(&self) -> bool {
         self.reads_sequences.load(Ordering::Relaxed)
+    }
+
+    /// Whether a text may list prepared statements.
+    pub(super) fn may_list_prepared(&self, text: &[u8]) -> bool {
+        self.listing.find(text).is_some()
     }
 
     /// A number for one more session.

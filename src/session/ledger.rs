@@ -98,6 +98,11 @@ impl Ledger {
         self.owed.is_empty()
     }
 
+    /// Whether all that the server owes are answers to batches of our own.
+    pub(super) fn owes_client_nothing(&self) -> bool {
+        self.owed.iter().all(|owed| matches!(owed, Owed::Own(_)))
+    }
+
     /// Notes a request. Comes back when the server will skip it without an answer.
     pub(super) fn owe(&mut self, request: Owed) -> Option<Owed> {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.

@@ -417,13 +417,14 @@ impl Session {
         let statement = until_nul(body).0;
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let lists = sharing.common.may_list_prepared(statement);
         let mut verdict = Verdict::Pass;
         if cut {
             self.pin(Pin::LongStatement);
         }
         if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
             verdict = self.sql_prepared(statement, shown);
-        } else if lists_prepared(statement) {
+        } else if lists {
             self.show_own_statements(shown);
         }
         self.sequences(effects, Some(shown));
@@ -452,7 +453,8 @@ impl Session {
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
-        if lists_prepared(definition) {
+        let lists = self.sharing.as_ref().is_some_and(|sharing| sharing.common.may_list_prepared(definition));
+        if lists {
             self.show_own_statements(shown);
         }
         if name.is_empty() {
@@ -754,7 +756,7 @@ impl Session {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     fn show_own_statements(&mut self, shown: &mut Shown<'_>) {
-        if self.in_batch || !self.ledger.is_settled() || self.status == TransactionStatus::Failed {
+        if self.in_batch || !self.ledger.owes_client_nothing() || self.status == TransactionStatus::Failed {
             return;
         }
         self.stage(shown);
@@ -783,7 +785,7 @@ impl Session {
             sharing.common.sequences_are_read();
             if !sharing.sequences_are_ours
                 && let Some(shown) = shown
-                && self.ledger.is_settled()
+                && self.ledger.owes_client_nothing()
             {
                 self.stage(shown);
                 if let Some(sharing) = &mut self.sharing {
@@ -983,9 +985,4 @@ fn may_be_begin(text: &[u8]) -> bool {
         text.get(start..start + 2),
         Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")
     )
-}
-
-/// Whether the text may list prepared statements.
-fn lists_prepared(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"pg_prepared_statement").is_some()
 }

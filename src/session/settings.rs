@@ -1,6 +1,6 @@
 //! Settings that differ from a fresh backend's: what a session has set, and what a backend has been given.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{cmp::Ordering, hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
 
@@ -53,6 +53,18 @@ impl Settings {
     #[must_use]
     pub fn mark(&self) -> u64 {
         self.0.as_ref().map_or(0, |set| set.mark)
+    }
+
+    /// Lets equal settings be the very same ones: whoever compares them next has it easy. Of the two those are kept that all
+    /// who meet will agree on.
+    pub(super) fn unite(&mut self, other: &mut Self) {
+        if let (Some(one), Some(two)) = (&self.0, &other.0) {
+            match Arc::as_ptr(one).cmp(&Arc::as_ptr(two)) {
+                Ordering::Less => other.0 = Some(Arc::clone(one)),
+                Ordering::Greater => self.0 = Some(Arc::clone(two)),
+                Ordering::Equal => {}
+            }
+        }
     }
 
     pub(super) fn entries(&self) -> &[Entry] {

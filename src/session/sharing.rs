@@ -143,10 +143,14 @@ impl Sharing {
     }
 
     /// A backend is held from now on.
-    pub(super) fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+    pub(super) fn attach(&mut self, mut memory: Box<Memory>, untouched: bool) {
         self.wants = false;
         self.sequences_are_ours &= untouched;
-        if memory.settings == self.settings && !memory.reported.agrees(&self.known) {
+        let fits = memory.settings == self.settings;
+        if fits {
+            self.settings.unite(&mut memory.settings);
+        }
+        if fits && !memory.reported.agrees(&self.known) {
             // A reload of the server's configuration, say.
             let news: Vec<_> = memory
                 .reported
