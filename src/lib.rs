@@ -6,31 +6,46 @@
 //! time, randomness and the picture of the world as arguments; what touches sockets, files, clocks or metrics is a thin
 //! driver of such a machine; one module assembles them. `tests/architecture.rs` holds the layers to it.
 //!
-//! **Pure**, in layer order: [`names`], [`blame`], [`wire`] (octets ⇄ messages), [`scram`], [`handshake`] (all before the
-//! first ReadyForQuery), [`sql`] (what a statement may leave in the session), [`topology`] (what exists and what is known of it), [`route`] (which endpoint, and why),
-//! [`session`] (one client's conversation, without sockets).
+//! **Pure**, in layer order: [`names`], [`blame`], [`wire`] (octets ⇄ messages), [`scram`], [`sql`] (what a statement may
+//! leave in the session), [`topology`] (what exists and what is known of it), [`handshake`] (all before the first
+//! ReadyForQuery), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
-//! that spawns), [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections), [`pool`] (backends that
-//! outlive their sessions), [`probe`] (the only
-//! writer of the topology), [`frontend`] (client connections).
+//! that spawns), [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections), [`pool`]
+//! (backends that outlive their sessions), [`probe`] (the only writer of the topology), [`frontend`] (client connections).
 //!
-//! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`sandbox`] (a throwaway cluster for the demo and the tests), [`app`], [`cli`].
+//! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`sandbox`] (a throwaway cluster
+//! for the demo and the tests), [`app`], [`cli`].
 //!
 //! # A client's way
 //!
 //! [`frontend::Listener`] accepts it on a control thread and hands its socket to the worker with the fewest clients, where
 //! it stays. There one task greets it (TLS, StartupMessage), has it prove itself, asks [`route::decide`] for an endpoint and
-//! [`backend::EndpointHandle`] for a backend, and then relays: [`session::Session`] walks over the octets of both sides and
-//! says how many may go on; the driver moves them from the buffer they were read into. Nothing is copied, an idle client
-//! holds no buffer, and a statement allocates nothing of ours unless it is audited (rustls does, for each record).
+//! [`pool::Pool`] for a backend, for life or for a transaction, and then relays: [`session::Session`] walks over the octets of
+//! both sides and says how many may go on; the driver moves them from the buffer they were read into. What is not rewritten
+//! is not copied, an idle client holds no buffer, and a statement allocates nothing of ours unless it is audited (rustls
+//! does, for each record).
+//!
+//! # Sharing backends
+//!
+//! Truth comes from the server. [`sql::effects`] says which kinds of state a text *might* leave behind, with too many
+//! rather than too few; once the transaction is over, the session asks the server's catalogues, on the same backend and
+//! unseen by the client, what is really there: a pin for each thing that cannot be carried, and the values of settings that
+//! were touched. So rollbacks, savepoints and quoting are never emulated. What the catalogues do not show pins until
+//! `DISCARD ALL`. A backend with nothing left on it goes back together with [`session::Memory`]: its prepared statements,
+//! under names that sessions share, and the settings it was given, so that the next session adds only what differs, in the
+//! same write as its first statement.
 //!
 //! # Where this differs from the first plan
 //!
 //! - Workers are fed by accepting threads, not by `SO_REUSEPORT`: the kernel's hash leaves a few long-lived clients
 //!   unevenly spread.
 //! - A client's cancel key carries the server's process id (with a secret of ours), so that `PQbackendPID` and
-//!   `pg_backend_pid()` agree as they do without a proxy.
+//!   `pg_backend_pid()` agree as they do without a proxy; a session that shares backends has a number of its own there.
+//! - Start-up parameters other than `application_name` are part of a pool's key instead of being tracked: `RESET` leads back
+//!   to them, and the server checks them.
+//! - A role or session authorization that has to be given to another backend is confirmed before the statement is sent, one
+//!   round trip more: were it refused, the statement would run with the rights of whoever logged in.
 //! - The connect stack finds its token before it dials: a slow token command holds no connection and no place in the queue.
 //! - The configuration is read through a tree of values with their places rather than a serde mirror: serde stops at the
 //!   first mistake, and every mistake is to be told at once.

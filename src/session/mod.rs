@@ -6,6 +6,11 @@
 //! In session mode a backend belongs to its session for life, so everything is forwarded and nothing held back; the
 //! machine watches for what others must know: statements that end (metrics, audit), whether the session is idle (drain),
 //! whether a statement was under way when somebody vanished (cancel).
+//!
+//! A session that shares backends ([`Session::shared`]) says when it [wants](Session::wants_backend) one and when it is
+//! [done](Session::detach) with it. What is its own and has to be there whichever backend it holds (prepared statements,
+//! settings, a BEGIN held back) goes ahead of its statements in the same write; what it may have left behind it looks up in
+//! the server's catalogues before it lets go, and is held by [`Pin`]s as long as something is there.
 
 mod answers;
 mod cause;
