@@ -140,7 +140,7 @@ class Transaction(Gatekeeper):
 
     def __init__(self, workspace: Workspace, server_port: int, **options):
         password = workspace.path / "password"
-        password.write_text("not asked for by a server that trusts\n")
+        password.write_text("password\n")
         options = {
             "login": f'{{ password = {{ file = "{password}" }} }}',
             "auth": '{ method = "trust" }',

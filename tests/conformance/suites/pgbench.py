@@ -8,6 +8,8 @@ from lab.server import program
 from .outcome import Problem
 from .suite import Suite
 
+# For one run; they take seconds.
+LIMIT = 120
 FEW = ["-c", "8", "-j", "2", "-t", "62"]
 # Ten times as many as the transaction-mode listener has backends.
 MANY = ["-c", "200", "-j", "2", "-t", "20"]
@@ -38,7 +40,10 @@ class Pgbench(Suite):
 
 
 def _verdict(port: int, options) -> str:
-    done = _pgbench(port, "-n", *options, check=False)
+    try:
+        done = _pgbench(port, "-n", *options, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not finished after {LIMIT} s"
     counted = re.search(r"actually processed: (\d+)/(\d+)", done.stdout)
     failed = re.search(r"failed transactions: (\d+)", done.stdout)
     complaints = [line for line in done.stderr.splitlines() if not line.startswith("pgbench (")]
@@ -49,7 +54,7 @@ def _verdict(port: int, options) -> str:
 
 def _pgbench(port: int, *options, check=True):
     command = [str(program("pgbench")), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", *options, "postgres"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     if check and done.returncode:
         raise Problem(done.stderr[-800:])
     return done

@@ -13,7 +13,7 @@ class Suite:
     # What its results are.
     noun = "tests"
     # The middles that it goes through unless others are named.
-    through = ("session",)
+    through = ("session", "transaction")
     # What it needs of the machine: purposes of `.ci/setup`.
     needs: tuple[str, ...] = ()
     # Whether a single test can be run.
