@@ -36,7 +36,9 @@ class UnitTests(Suite):
         raise NotImplementedError
 
     def run(self, port, test=""):
-        return _verdicts(self.python, test or self.suite, self.folder, self.environment(port))
+        # What a class sets up is no test that can be named alone.
+        tests = re.sub(r"\.(setUp|tearDown)Class$", "", test) or self.suite
+        return _verdicts(self.python, tests, self.folder, self.environment(port))
 
     def check(self, direct):
         if all(verdict != "ok" for verdict in direct.values()):
