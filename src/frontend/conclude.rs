@@ -33,6 +33,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a statement that nobody waits for may take to end once it was cancelled.
 const RECOVERY: Duration = Duration::from_secs(10);
 
+/// Cancel requests for it, as long as it does not end.
+const TRIES: u32 = 20;
+
 /// Says goodbye to both sides.
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
@@ -106,14 +109,15 @@ async fn recover(
     // Who said farewell wanted it done; whoever just left wants nothing any more.
     let cancels = match session.is_settled() || matches!(end, End::Farewell) {
         true => 0,
-        false => entry.serving().as_ref().map_or(1, tries),
+        false => entry.serving().as_ref().map_or(1, tries).max(TRIES),
     };
     // Half a message of the client's cannot be ended by us.
-    let can_end = session.may_speak_to_backend() && !unsent;
-    session.wind_up(Instant::now(), &mut last);
+    let can_speak = session.may_speak_to_backend() && !unsent;
+    let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
     let heard = async { can_end && hear_end(&mut lease.stream, &last, &mut said, session, recorder).await };
-    // The statement may be over by itself: a cancel that comes late has no effect, for nobody gets the backend before. And the
-    // request may reach another node behind the same address.
+    // The statement may be over by itself: a cancel that comes late has no effect, for nobody gets the backend before. One that
+    // comes early, while the statement is still on its way, has none either; and the request may reach another node behind the
+    // same address.
     let cancelled = async {
         for _ in 0..cancels {
             if !cancel(entry).await {

@@ -230,8 +230,9 @@ impl Session {
         }
     }
 
-    /// The session is over: appends what ends that which the client has begun, so that the backend comes to rest.
-    pub fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) {
+    /// The session is over: appends what ends that which the client has begun, so that the backend comes to rest. False when
+    /// nothing can: the Sync that a batch lacks would commit what the client has not said to commit.
+    pub fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         self.farewell = true;
         if let Some(own) = self.to_backend() {
             out.append(own);
@@ -240,12 +241,14 @@ impl Session {
         if copying.is_some() {
             frontend::write_copy_fail(out, "the client is gone");
         }
-        if self.in_batch || copying == Some(StatementKind::Execute) {
+        if copying == Some(StatementKind::Execute) {
+            // The batch has failed with its COPY.
             self.in_batch = false;
             frontend::write_sync(out);
             self.owe(Owed::CopyEnd);
             self.owe(Owed::Sync { started: now });
         }
+        !self.in_batch
     }
 
     /// What is known of the backend, when the session ends, whatever is left on it.
