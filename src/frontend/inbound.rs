@@ -75,6 +75,11 @@ impl Inbound {
         self.buffer.is_full()
     }
 
+    /// Whether the unjudged octets will not grow, whatever is forwarded.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_full() && !self.has_cleared()
+    }
+
     /// Clears for the other side what passes, and forgets what does not.
     pub(super) fn take(&mut self, taken: Take) {
         let unjudged = self.unjudged().len();

@@ -126,11 +126,12 @@ impl Relay {
                 return Ok(());
             }
             self.pump_client(cx)?;
+            let slow = self.owes_client();
             let held_back = self.session.is_backlogged();
             let confirming = self.session.is_confirming();
             self.pump_backend(cx)?;
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
-            let freed = held_back && !self.session.is_backlogged();
+            let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
             let confirmed = confirming && !self.session.is_confirming();
             if confirmed {
                 let now = self.now();
@@ -254,15 +255,17 @@ impl Relay {
             if held {
                 self.released();
             }
-            if self.session.wants_backend()
-                && self.poll_lease(cx)?.is_ready()
-                && let now = self.now()
-                && self.judge_client(now)?
-            {
-                continue;
-            }
             if self.session.to_client().is_some() {
                 self.answer(cx)?;
+            }
+            // Whoever has not taken its last answer yet could not take the next: a backend is not kept waiting for it.
+            if self.session.wants_backend()
+                && (self.waiting || !self.owes_client())
+                && self.poll_lease(cx)?.is_ready()
+            {
+                let now = self.now();
+                self.judge_client(now)?;
+                continue;
             }
             // What it was answered comes before what it asks next.
             let deaf = self.session.to_client().is_some();
@@ -418,9 +421,13 @@ impl Relay {
                     self.client_gone(Some(error))?;
                 }
                 Poll::Ready(Err(_)) => self.client_deaf = true,
-                Poll::Pending => return Ok(()),
+                // What fits the buffer is read all the same: the backend comes free the sooner.
+                Poll::Pending if self.from_backend.is_full() || self.from_backend.has_ended() => {
+                    return Ok(());
+                }
+                Poll::Pending => {}
             }
-            if held {
+            if held && !self.owes_client() {
                 self.released();
             }
             if self.from_backend.has_ended() {
@@ -448,7 +455,7 @@ impl Relay {
         loop {
             let take = self
                 .session
-                .on_backend(now, self.from_backend.unjudged(), self.from_backend.is_full())
+                .on_backend(now, self.from_backend.unjudged(), self.from_backend.is_stuck())
                 .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
             self.from_backend.take(take);
             if take.drop == 0 || self.from_backend.unjudged().is_empty() {
