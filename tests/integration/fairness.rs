@@ -1,11 +1,18 @@
 //! Many clients, few backends: everybody has a turn, in the order they came, and a pool that is full is no failure.
 
-use std::process::Stdio;
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use gatekeeper::sandbox::{APP, DATABASE};
-use tokio::process::Command;
+use tokio::{process::Command, sync::Barrier, task::JoinSet};
 
-use crate::harness::Pooled;
+use crate::harness::{Frames, Pooled, Shape};
 
 /// `pgbench` with these arguments; what it said.
 async fn pgbench(pooled: &Pooled, arguments: &[&str]) -> String {
@@ -34,4 +41,45 @@ async fn pgbench_runs_in_every_mode_with_more_clients_than_backends() {
     assert_eq!(sum.await, "t", "every transaction counted once");
     let count = pooled.server("SELECT count(*) FROM pgbench_history").await;
     assert_eq!(count, (3 * 20 * 150).to_string());
+}
+
+/// Clients and turns of each in the race for a backend.
+const CLIENTS: usize = 500;
+const TURNS: usize = 12;
+
+/// One client of many: how many turns of others ended while each of its own lasted.
+async fn contender(listener: SocketAddr, start: Arc<Barrier>, turns: Arc<AtomicUsize>) -> Vec<usize> {
+    let mut client = Frames::log_in(listener, APP, &[("database", DATABASE)]).await;
+    start.wait().await;
+    let mut waits = Vec::with_capacity(TURNS);
+    for _ in 0..TURNS {
+        let before = turns.load(Relaxed);
+        assert_eq!(client.ask("SELECT pg_sleep(0.001) || 'served'").await.unwrap(), "served");
+        waits.push(turns.fetch_add(1, Relaxed) - before);
+    }
+    waits
+}
+
+#[tokio::test]
+async fn with_500_clients_on_5_backends_nobody_waits_three_times_as_long_as_most() {
+    for workers in [1, 2] {
+        let shape = Shape { workers, plain: true, pool: "query_wait_timeout = \"0s\"", ..Shape::default() };
+        let pooled = Pooled::start(shape).await;
+        let (start, turns) = (Arc::new(Barrier::new(CLIENTS)), Arc::new(AtomicUsize::new(0)));
+        let mut contenders = JoinSet::new();
+        for _ in 0..CLIENTS {
+            contenders.spawn(contender(pooled.listener(), Arc::clone(&start), Arc::clone(&turns)));
+        }
+        let mut waits = Vec::new();
+        while let Some(contender) = contenders.join_next().await {
+            // In its first turn the queue forms, and in its last it dissolves.
+            waits.extend_from_slice(&contender.unwrap()[1..TURNS - 1]);
+        }
+        waits.sort_unstable();
+        let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+        assert!(median > CLIENTS / 2, "{workers} workers: there was no queue: {median}");
+        assert!(longest < 3 * median, "{workers} workers: {longest} turns of others, {median} for most");
+        assert!(pooled.healthy().await);
+        pooled.rests().await;
+    }
 }

@@ -1,0 +1,155 @@
+//! Backends that die, servers that restart, freeze or go away, while sessions share them: who hears of it, in whose words,
+//! and that everybody goes on afterwards.
+
+use std::time::Duration;
+
+use gatekeeper::{sandbox::Stop, wire::tag::backend as b};
+
+use crate::harness::{
+    Frames, Pooled, Shape,
+    frames::{query, statement, sync},
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const TERMINATE: &str =
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app' AND datname = 'app'";
+const SLEEP: &str = "SELECT pg_sleep(600)";
+const SLEEPING: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
+
+/// The SQLSTATE of the last message, with which the connection ended.
+async fn ended_with(client: &mut Frames) -> String {
+    client.hear_out().await.last().map(|message| message.field(b'C')).unwrap_or_default()
+}
+
+/// Waits until the session is served again.
+async fn served(client: &mut Frames) {
+    until(LIMIT, async || match client.ask("SELECT 'served'").await {
+        Ok(said) if said == "served" => Ok(()),
+        other => Err(other),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices() {
+    let pooled = Pooled::of(3).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(pooled.client().await);
+    }
+    for round in 0..20 {
+        // So many at one time that each backend is there.
+        for client in &mut clients {
+            client.send(&query("SELECT pg_sleep(0.01)")).await;
+        }
+        for client in &mut clients {
+            let heard = client.hear_until(b::READY_FOR_QUERY).await;
+            assert!(heard.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{round}: {heard:?}");
+        }
+        pooled.rests().await;
+        pooled.server(TERMINATE).await;
+        // They are gone there; whether that was noticed here is what this is about.
+        until(LIMIT, async || match pooled.backends().await {
+            none if none.is_empty() => Ok(()),
+            some => Err(some),
+        })
+        .await;
+    }
+    pooled.rests().await;
+}
+
+#[tokio::test]
+async fn a_killed_backend_ends_the_session_that_has_it_and_no_other() {
+    let pooled = Pooled::of(3).await;
+    let (mut open, mut busy, mut bystander) =
+        (pooled.client().await, pooled.client().await, pooled.client().await);
+    bystander.ask("SELECT 1").await.unwrap();
+    open.ask("BEGIN").await.unwrap();
+    open.ask("SELECT 1").await.unwrap();
+    busy.send(&query(SLEEP)).await;
+    pooled.server_says(SLEEPING, "1").await;
+    pooled.server(TERMINATE).await;
+    assert_eq!(ended_with(&mut open).await, "57P01");
+    assert_eq!(ended_with(&mut busy).await, "57P01");
+    assert_eq!(bystander.ask("SELECT 'well'").await.unwrap(), "well");
+    pooled.rests().await;
+    assert!(pooled.healthy().await);
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_restart_of_the_server_and_hear_its_own_words_meanwhile() {
+    let shape = Shape { size: 2, endpoint: "", listener: "hold = \"0s\"", ..Shape::default() };
+    let pooled = Pooled::start(shape).await;
+    let (mut one, mut two) = (pooled.client().await, pooled.client().await);
+    one.ask("SET application_name = 'kept'").await.unwrap();
+    for client in [&mut one, &mut two] {
+        client.ask("SELECT 1").await.unwrap();
+    }
+    pooled.stand.server.node().stop(Stop::Fast).await.unwrap();
+    for (client, said) in
+        [(&mut one, query("SELECT 1")), (&mut two, [statement("SELECT 1", &[]), sync()].concat())]
+    {
+        client.send(&said).await;
+        let heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE).unwrap();
+        assert_eq!(error.field(b'S'), "ERROR", "the session goes on: {heard:?}");
+        let (state, words) = (error.field(b'C'), error.field(b'M'));
+        assert!(["08006", "08001", "57P03"].contains(&state.as_str()), "{state}: {words}");
+        assert!(words.contains("primary"), "{words}");
+    }
+    pooled.stand.server.node().start().await.unwrap();
+    served(&mut one).await;
+    served(&mut two).await;
+    assert_eq!(one.ask("SHOW application_name").await.unwrap(), "kept");
+    pooled.rests().await;
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_announced_and_ends_with_the_pools_name() {
+    let pool = "query_wait_timeout = \"1500ms\", wait_notice = \"300ms\"";
+    let pooled = Pooled::start(Shape { size: 2, pool, ..Shape::default() }).await;
+    let mut holders = [pooled.client().await, pooled.client().await];
+    for holder in &mut holders {
+        holder.ask("BEGIN").await.unwrap();
+        holder.ask("SELECT 1").await.unwrap();
+    }
+    let mut waiters = [pooled.client().await, pooled.client().await];
+    pooled.stand.server.node().freeze();
+    for (waiter, said) in
+        waiters.iter_mut().zip([query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()])
+    {
+        waiter.send(&said).await;
+        let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+        let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
+        assert_eq!(tags, [b::NOTICE_RESPONSE, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
+        assert_eq!((heard[1].field(b'C').as_str(), heard[1].field(b'S').as_str()), ("53300", "ERROR"));
+        assert!(heard[1].field(b'M').contains("app/app@primary"), "{:?}", heard[1]);
+    }
+    pooled.stand.server.node().thaw();
+    for holder in &mut holders {
+        holder.ask("COMMIT").await.unwrap();
+    }
+    for waiter in &mut waiters {
+        assert_eq!(waiter.ask("SELECT 'served'").await.unwrap(), "served");
+    }
+    pooled.rests().await;
+}
+
+#[tokio::test]
+async fn a_full_pool_is_no_failure_of_the_endpoint() {
+    let pool = "query_wait_timeout = \"200ms\"";
+    let pooled = Pooled::start(Shape { size: 1, pool, ..Shape::default() }).await;
+    let (mut holder, mut waiter) = (pooled.client().await, pooled.client().await);
+    holder.ask("BEGIN").await.unwrap();
+    holder.ask("SELECT 1").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(waiter.ask("SELECT 1").await, Err("53300".to_owned()));
+        assert!(pooled.healthy().await);
+    }
+    let endpoint = pooled.stand.gatekeeper.get("/v1/topology").await.unwrap().body;
+    assert!(endpoint.contains("\"health\":\"up\"") && endpoint.contains("\"failures\":0"), "{endpoint}");
+    holder.ask("COMMIT").await.unwrap();
+    served(&mut waiter).await;
+}
