@@ -174,6 +174,12 @@ async fn hear_end(
         if session.is_settled() {
             return said.unjudged().is_empty();
         }
+        // A COPY that has begun only now waits for data; the cancel request does not reach it there.
+        let mut more = Vec::new();
+        session.wind_up(Instant::now(), &mut more);
+        if !more.is_empty() && (backend.write_all(&more).await.is_err() || backend.flush().await.is_err()) {
+            return false;
+        }
         match poll_fn(|cx| said.poll_fill(backend, cx)).await {
             Ok(count) if count > 0 => {}
             _ => return false,

@@ -113,7 +113,10 @@ impl Ledger {
             }
             _ if self.skipping => true,
             Owed::Sync { .. } => self.copying_in,
-            Owed::CopyEnd => self.is_settled(),
+            Owed::CopyEnd => {
+                self.copying_in = false;
+                self.is_settled()
+            }
             _ => false,
         };
         if ignored {
@@ -232,7 +235,6 @@ impl Ledger {
 
     /// CopyInResponse: the Syncs that were sent ahead of the end of the data will be ignored.
     pub(super) fn on_copy_in(&mut self) {
-        self.copying_in = true;
         let mut in_data = true;
         let mut first = true;
         self.owed.retain(|request| {
@@ -242,6 +244,7 @@ impl Ledger {
             in_data &= !matches!(request, Owed::CopyEnd);
             !(in_data && matches!(request, Owed::Sync { .. }))
         });
+        self.copying_in = in_data;
     }
 
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
