@@ -302,11 +302,16 @@ impl Session {
         }
         let (done, status) = match (sharing.untold, self.status) {
             (Untold::Nothing, TransactionStatus::Idle) => {
-                if !may_be_begin(text) || sql::command(text) != Command::Begin {
+                if !may_be_begin(text) {
                     return false;
                 }
+                let done = match sql::command(text) {
+                    Command::Begin => "BEGIN",
+                    Command::StartTransaction => "START TRANSACTION",
+                    _ => return false,
+                };
                 sharing.untold = Untold::Begun;
-                ("BEGIN", TransactionStatus::Open)
+                (done, TransactionStatus::Open)
             }
             (Untold::Begun | Untold::Failed, _) => {
                 let done = match sql::command(text) {

@@ -6,8 +6,10 @@ use std::borrow::Cow;
 /// A text that is one statement of exactly one of these forms; comments, white space and semicolons around it do not count.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command<'a> {
-    /// `BEGIN`, `BEGIN WORK`, `BEGIN TRANSACTION` or `START TRANSACTION`, without modes.
+    /// `BEGIN`, `BEGIN WORK` or `BEGIN TRANSACTION`, without modes.
     Begin,
+    /// `START TRANSACTION`, without modes: the same, but for the tag of its answer.
+    StartTransaction,
     /// `COMMIT` or `END`, `WORK` or `TRANSACTION` allowed.
     Commit,
     /// `ROLLBACK` or `ABORT`, `WORK` or `TRANSACTION` allowed.
@@ -57,7 +59,7 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
     }
     if is("start") {
         let transaction = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"transaction");
-        return if transaction { end(lexer, Command::Begin) } else { None };
+        return if transaction { end(lexer, Command::StartTransaction) } else { None };
     }
     if is("commit") || is("end") {
         return block(lexer, Command::Commit);

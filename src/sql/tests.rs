@@ -88,12 +88,14 @@ const PLAIN: &[&str] = &[
 
 #[test]
 fn only_exact_forms_are_commands() {
-    use Command::{Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback};
+    use Command::{
+        Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback, StartTransaction,
+    };
     let name = |name: &'static str| name.as_bytes().into();
     for (text, wanted) in [
         ("BEGIN", Begin),
         ("/* x */ begin work ; -- y", Begin),
-        ("START TRANSACTION;", Begin),
+        ("START TRANSACTION;", StartTransaction),
         ("BEGIN READ ONLY", Other),
         ("BEGIN; SELECT 1", Other),
         ("START", Other),
