@@ -1,21 +1,55 @@
-//! What sessions know together, by listener, database and user.
+//! What sessions know together, by listener, database and user; and how that is kept true.
+//!
+//! Which names of a database leave session state is looked up before its first session is let in, again behind a
+//! transaction that changed definitions, and behind some transaction after [`REFRESH`]: over a backend that was just given
+//! back, so that no client waits. A statement that is said while nothing is known holds its session to its backend.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use super::catalogue::{self, Unlisted};
 use crate::{
+    blame::Chain,
     names::{DatabaseName, ListenerName, UserName},
+    pool::{Disposition, Lease},
     session::Common,
     sql::Catalogue,
+    tasks,
 };
 
 /// What the sessions of each listener, database and user know together.
 #[derive(Default)]
 pub struct Commons {
-    known: Mutex<HashMap<(ListenerName, DatabaseName, UserName), Arc<Common>>>,
+    known: Mutex<HashMap<(ListenerName, DatabaseName, UserName), Arc<Shared>>>,
 }
+
+/// What the sessions of one listener, database and user know together.
+pub(super) struct Shared {
+    pub(super) common: Arc<Common>,
+    database: DatabaseName,
+    began: Instant,
+    /// Milliseconds since `began` when the database is looked at again, and before which it is not even if definitions
+    /// change.
+    next: AtomicU64,
+    not_before: AtomicU64,
+    /// [`Common::definitions`] when it was looked at last.
+    definitions: AtomicU64,
+    /// Held by whoever looks.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// A function that was made elsewhere is known of this much later.
+const REFRESH: Duration = Duration::from_secs(60);
+/// Between two looks, whatever changes.
+const PAUSE: Duration = Duration::from_secs(1);
+
+// === impl Commons ===
 
 impl Commons {
     /// What the sessions of this listener, database and user know. `functions` hold a session to its backend.
@@ -25,16 +59,97 @@ impl Commons {
         database: &DatabaseName,
         user: &UserName,
         functions: &[String],
-    ) -> Arc<Common> {
+    ) -> Arc<Shared> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (listener.clone(), database.clone(), user.clone());
-        let common = known.entry(key).or_insert_with(|| {
-            let mut catalogue = Catalogue::default();
+        let shared = known.entry(key).or_insert_with(|| {
+            let mut always = Catalogue::default();
             for function in functions {
-                catalogue.insert(function);
+                always.insert(function);
             }
-            Arc::new(Common::new(catalogue))
+            Arc::new(Shared {
+                common: Arc::new(Common::new(always)),
+                database: database.clone(),
+                began: Instant::now(),
+                next: AtomicU64::new(0),
+                not_before: AtomicU64::new(0),
+                definitions: AtomicU64::new(0),
+                looking: tokio::sync::Mutex::default(),
+            })
         });
-        Arc::clone(common)
+        Arc::clone(shared)
     }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
+    /// backend.
+    ///
+    /// Cancel safety: dropped half-way, the next one looks.
+    ///
+    /// # Errors
+    /// What `lease` fails with. A look that fails is no error: sessions are held to their backends until one succeeds.
+    pub(super) async fn introduce<E>(&self, lease: impl Future<Output = Result<Lease, E>>) -> Result<(), E> {
+        if self.common.knows_database() {
+            return Ok(());
+        }
+        let _looking = self.looking.lock().await;
+        if !self.common.knows_database() {
+            self.look(lease.await?).await;
+        }
+        Ok(())
+    }
+
+    /// Gives a clean backend back; if it is time, not before the database was looked at.
+    pub(super) fn release(self: &Arc<Self>, now: Instant, lease: Lease) {
+        if !self.is_due(now) {
+            return lease.release(Disposition::Clean);
+        }
+        let shared = Arc::clone(self);
+        tasks::spawn_here("catalogue", async move {
+            match shared.looking.try_lock() {
+                Ok(_looking) => shared.look(lease).await,
+                Err(_) => lease.release(Disposition::Clean),
+            }
+        });
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let now = millis(now.duration_since(self.began));
+        now >= self.next.load(Ordering::Relaxed)
+            || (self.common.definitions() != self.definitions.load(Ordering::Relaxed)
+                && now >= self.not_before.load(Ordering::Relaxed))
+    }
+
+    async fn look(&self, mut lease: Lease) {
+        let definitions = self.common.definitions();
+        let listed = catalogue::list(&mut lease).await;
+        let now = millis(self.began.elapsed());
+        self.not_before.store(now + millis(PAUSE), Ordering::Relaxed);
+        match listed {
+            Ok(names) => {
+                lease.release(Disposition::Clean);
+                self.common.set_catalogue(&names);
+                self.definitions.store(definitions, Ordering::Relaxed);
+                self.next.store(now + millis(REFRESH), Ordering::Relaxed);
+            }
+            Err(why) => {
+                self.next.store(now + millis(PAUSE), Ordering::Relaxed);
+                let refused = matches!(why, Unlisted::Refused(_));
+                lease.release(if refused { Disposition::Reset } else { Disposition::Discard });
+                tracing::warn!(
+                    database = %self.database,
+                    error = %Chain(&why),
+                    known = self.common.knows_database(),
+                    "could not look up which functions leave session state"
+                );
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

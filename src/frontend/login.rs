@@ -219,6 +219,13 @@ impl Login<'_> {
         }
         let mut tenancy =
             Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), startup);
+        let Ok(pool) = tenancy.pool() else {
+            return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
+        };
+        let settings = &context.settings;
+        let functions = &settings.pool.pin_on_functions;
+        let shared = world.commons.get(&settings.name, &database, &pool.target().user, functions);
+        shared.introduce(lease(&mut tenancy, guest, context)).await?;
         let welcome = match tenancy.pool().ok().and_then(|pool| pool.welcome()) {
             Some(welcome) => welcome,
             None => {
@@ -244,10 +251,9 @@ impl Login<'_> {
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&welcome.notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
-        let settings = &context.settings;
         let database_user = pool.target().user.clone();
-        let common =
-            world.commons.get(&settings.name, &database, &database_user, &settings.pool.pin_on_functions);
+        let common = Arc::clone(&shared.common);
+        tenancy.share(shared);
         Ok(Opened {
             greeting: output,
             endpoint: pool.endpoint().clone(),

@@ -9,6 +9,7 @@ mod assign;
 mod authenticate;
 mod buffer;
 mod cancel;
+mod catalogue;
 mod client;
 mod commons;
 mod conclude;

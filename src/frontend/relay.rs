@@ -25,7 +25,7 @@ use super::{
     tenancy::{Step, Tenancy},
 };
 use crate::{
-    pool::{Disposition, Lease},
+    pool::Lease,
     session::{Refusal, Session},
     telemetry::labels::Direction,
     tls::Stream,
@@ -386,7 +386,7 @@ impl Relay {
     }
 
     /// Gives the backend back, if nothing of the session is left on it.
-    fn give_back(&mut self) {
+    fn give_back(&mut self, now: Instant) {
         // What it has said and is not understood yet is the session's.
         if !self.from_backend.unjudged().is_empty() || self.from_backend.has_ended() {
             return;
@@ -396,9 +396,8 @@ impl Relay {
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
             lease.memory = Some(memory);
             if let Some(tenancy) = &mut self.tenancy {
-                tenancy.returns(&lease);
+                tenancy.release(now, lease);
             }
-            lease.release(Disposition::Clean);
         }
     }
 
@@ -474,7 +473,7 @@ impl Relay {
             return Err(End::Refused(refusal.clone()));
         }
         if self.tenancy.is_some() {
-            self.give_back();
+            self.give_back(now);
         }
         Ok(())
     }

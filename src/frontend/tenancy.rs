@@ -12,13 +12,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     assign::{random, trouble, writer_was_there},
+    commons::Shared,
     context::{ListenerContext, World},
 };
 use crate::{
     backend::{ConnectError, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
-    pool::{Lease, LeaseError, Pool, Target, Trace, Waited, Waiter, Want},
+    pool::{Disposition, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter, Want},
     route::{NoEndpoint, Reason, RoutePolicy, decide},
     session::Refusal,
     tasks,
@@ -41,6 +42,8 @@ pub(super) struct Tenancy {
     waiter: Waiter,
     last: Option<Trace>,
     wait: Option<Wait>,
+    /// What its backends' database is known by, when they are shared.
+    shared: Option<Arc<Shared>>,
 }
 
 /// A decision, good until the topology changes.
@@ -105,7 +108,13 @@ impl Tenancy {
             waiter: Waiter::new(),
             last: None,
             wait: None,
+            shared: None,
         }
+    }
+
+    /// Its backends are shared by sessions that know this.
+    pub(super) fn share(&mut self, shared: Arc<Shared>) {
+        self.shared = Some(shared);
     }
 
     /// The next step towards a backend that holds the settings with the mark `settings`, if possible.
@@ -198,9 +207,13 @@ impl Tenancy {
         self.last.is_some_and(|last| lease.follows(&last))
     }
 
-    /// A lease is about to be given back.
-    pub(super) fn returns(&mut self, lease: &Lease) {
+    /// Gives a clean backend back.
+    pub(super) fn release(&mut self, now: std::time::Instant, lease: Lease) {
         self.last = Some(lease.trace());
+        match &self.shared {
+            Some(shared) => shared.release(now, lease),
+            None => lease.release(Disposition::Clean),
+        }
     }
 
     /// Why the last endpoint was chosen.

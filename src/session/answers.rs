@@ -210,9 +210,15 @@ impl Session {
                     self.broken = Some(Refusal::settings_lost(state));
                 }
             }
-            Own::Look(look) if look.is_answered() => self.on_look(look.seen),
+            Own::Look(look) if look.is_answered() => {
+                sharing.confirming = false;
+                self.on_look(look.seen);
+            }
             Own::Look(look) if look.tries < LOOKS_MAX => self.look_again(look.tries + 1),
-            Own::Look(_) => self.pin(Pin::Unproved),
+            Own::Look(_) => {
+                sharing.confirming = false;
+                self.pin(Pin::Unproved);
+            }
             Own::Begin { .. } | Own::Prepare { .. } | Own::Sequences | Own::Aside => {}
         }
     }
@@ -242,6 +248,8 @@ impl Session {
         let mut touched = std::mem::take(&mut sharing.touched);
         if suspicion.contains(Effects::SETTINGS_ALL) {
             asked.push(Question::Settings);
+            // A reset one leads back to what the client said: to be given before anything is said that may show it.
+            sharing.confirming = sharing.application.is_some();
             touched.extend(sharing.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
             touched.retain(|name| is_unlisted(name));
         }

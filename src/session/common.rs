@@ -1,10 +1,11 @@
 //! What all sessions of one database and user know together.
 
 use std::{
+    collections::HashSet,
     hash::BuildHasher,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +18,7 @@ use super::{
     settings::Settings,
     statement::{Circumstances, Statement, Statements},
 };
-use crate::sql::{self, Catalogue};
+use crate::sql::{self, Catalogue, Effects};
 
 /// What all sessions know together that share the backends of one database and user: the prepared statements, and what
 /// in that database leaves state behind.
@@ -25,6 +26,12 @@ pub struct Common {
     statements: Statements,
     pub(super) phrases: Phrases,
     catalogue: ArcSwap<Catalogue>,
+    /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
+    edition: AtomicU32,
+    /// Names that are in each catalogue.
+    always: Catalogue,
+    /// Names that statements have made and that no look at the database has shown yet.
+    learned: Mutex<HashSet<String>>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
     /// Finds the view and the function that list prepared statements.
@@ -36,16 +43,19 @@ pub struct Common {
 // === impl Common ===
 
 impl Common {
-    /// Nothing is prepared yet; of the database `catalogue` is known.
+    /// Nothing is prepared yet, and nothing known of the database but that the names in `always` leave state behind.
     #[must_use]
-    pub fn new(catalogue: Catalogue) -> Self {
+    pub fn new(always: Catalogue) -> Self {
         let statements = Statements::default();
         let nothing = Catalogue::default();
-        let phrases = Phrases::new(|definition| statements.get(definition, &nothing));
+        let phrases = Phrases::new(|definition| statements.get(definition, &nothing, 0));
         Self {
             statements,
             phrases,
-            catalogue: ArcSwap::from_pointee(catalogue),
+            catalogue: ArcSwap::from_pointee(always.clone()),
+            edition: AtomicU32::new(0),
+            always,
+            learned: Mutex::default(),
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
             definitions: AtomicU64::new(0),
@@ -53,15 +63,47 @@ impl Common {
         }
     }
 
-    /// What is known of the database.
+    /// Whether the database was looked at. Until then each statement may leave state behind.
     #[must_use]
-    pub fn catalogue(&self) -> Arc<Catalogue> {
-        self.catalogue.load_full()
+    pub fn knows_database(&self) -> bool {
+        self.edition.load(Ordering::Relaxed) != 0
     }
 
-    /// The database was looked at again.
-    pub fn set_catalogue(&self, catalogue: Catalogue) {
+    /// The database was looked at: these are the names that leave state behind.
+    pub fn set_catalogue(&self, names: &[String]) {
+        let mut catalogue = self.always.clone();
+        let mut learned = self.lock_learned();
+        for name in names {
+            catalogue.insert(name);
+            learned.remove(name);
+        }
+        // Their transactions may not be over.
+        for name in &*learned {
+            catalogue.insert(name);
+        }
+        self.replace(catalogue);
+    }
+
+    /// Another number after each change of the catalogue; the catalogue is read behind it.
+    pub(super) fn edition(&self) -> u32 {
+        self.edition.load(Ordering::Acquire)
+    }
+
+    /// Under the lock of `learned`.
+    fn replace(&self, catalogue: Catalogue) {
         self.catalogue.store(Arc::new(catalogue));
+        let next = self.edition.load(Ordering::Relaxed).wrapping_add(1).max(1);
+        self.edition.store(next, Ordering::Release);
+    }
+
+    fn lock_learned(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grows whenever definitions may have changed.
+    #[must_use]
+    pub fn definitions(&self) -> u64 {
+        self.definitions.load(Ordering::Relaxed)
     }
 
     /// A statement was said that may make functions, some of which may leave state behind.
@@ -71,17 +113,31 @@ impl Common {
         if names.is_empty() {
             return;
         }
-        self.catalogue.rcu(|known| {
-            let mut catalogue = Catalogue::clone(known);
-            for name in &names {
-                catalogue.insert(name);
-            }
-            catalogue
-        });
+        let mut learned = self.lock_learned();
+        if names.iter().all(|name| learned.contains(name)) {
+            return;
+        }
+        let mut catalogue = Catalogue::clone(&self.catalogue.load());
+        for name in names {
+            catalogue.insert(&name);
+            learned.insert(name);
+        }
+        if self.knows_database() {
+            self.replace(catalogue);
+        } else {
+            self.catalogue.store(Arc::new(catalogue));
+        }
     }
 
     pub(super) fn statement(&self, definition: &[u8]) -> Arc<Statement> {
-        self.statements.get(definition, &self.catalogue.load())
+        let edition = self.edition();
+        self.statements.get(definition, &self.catalogue.load(), edition)
+    }
+
+    /// What a statement may leave behind, by what is known now.
+    pub(super) fn effects(&self, statement: &Statement) -> Effects {
+        let edition = self.edition();
+        statement.effects(edition, || self.catalogue.load_full())
     }
 
     /// The statement with this definition, if a server has accepted it in these circumstances.

@@ -37,6 +37,11 @@ impl Memory {
         *self = Self::new(parameters);
     }
 
+    /// A Query was said: it destroys the unnamed statement.
+    pub fn queried(&mut self) {
+        self.unnamed = 0;
+    }
+
     /// The [`Settings::mark`] of what it was given: to choose a backend that fits a session already.
     #[must_use]
     pub fn settings_mark(&self) -> u64 {

@@ -240,7 +240,7 @@ impl Session {
             sharing.wants = true;
             return Verdict::Wait;
         }
-        if sharing.confirming || !self.prelude(shown) {
+        if sharing.confirming || !self.prelude(tag, shown) {
             return Verdict::Wait;
         }
         match tag {
@@ -254,7 +254,11 @@ impl Session {
                 self.owe(Owed::Whole { kind, started: now, text: None, rows: 0, error: None });
                 Verdict::Pass
             }
-            f::PARSE => self.parse(body, total.is_some(), shown),
+            f::PARSE => {
+                let verdict = self.parse(body, total.is_some(), shown);
+                self.in_batch = true;
+                verdict
+            }
             f::BIND => self.bind(body, total, shown),
             f::DESCRIBE => self.describe(body, shown),
             f::EXECUTE => {
@@ -373,14 +377,24 @@ impl Session {
     }
 
     /// What has to go ahead of a first message: the session's settings, and its BEGIN. False when the message has to wait.
-    fn prelude(&mut self, shown: &mut Shown<'_>) -> bool {
-        if self.in_batch || !self.ledger.is_settled() {
+    fn prelude(&mut self, tag: u8, shown: &mut Shown<'_>) -> bool {
+        if self.in_batch || !self.ledger.owes_client_nothing() {
             return true;
         }
         let Some(sharing) = self.sharing.as_deref() else { return true };
         if sharing.held.is_none() {
             return true;
         }
+        if !sharing.common.knows_database() {
+            // Whatever it calls may leave something behind.
+            self.pin(Pin::Unproved);
+        }
+        let Some(sharing) = self.sharing.as_deref() else { return true };
+        if !matches!(tag, f::QUERY | f::FUNCTION_CALL) && sharing.common.reads_sequences() {
+            // In the middle of a batch it is too late.
+            self.clear_sequences(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref() else { return true };
         if sharing.has_settings_to_apply(self.status) {
             self.apply_settings(shown);
             if self.sharing.as_ref().is_some_and(|sharing| sharing.confirming) {
@@ -423,14 +437,21 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let lists = sharing.common.may_list_prepared(statement);
+        let has_statements = !sharing.statements.is_empty();
         let mut verdict = Verdict::Pass;
         if cut {
             self.pin(Pin::LongStatement);
         }
+        if lists
+            || (has_statements
+                && effects.contains(Effects::PREPARE)
+                && sql::command(statement) == Command::Other)
+        {
+            // Where names of either kind meet, the server is to see them.
+            self.show_own_statements(shown);
+        }
         if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
             verdict = self.sql_prepared(statement, shown);
-        } else if lists {
-            self.show_own_statements(shown);
         }
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
@@ -449,7 +470,6 @@ impl Session {
     }
 
     fn parse(&mut self, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
-        self.in_batch = true;
         let (name, definition) = until_nul(body);
         let text = self.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
         if cut {
@@ -474,8 +494,16 @@ impl Session {
             return Verdict::Pass;
         }
         let statement = sharing.common.statement(definition);
+        if sharing.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
+            self.sequences_are_read(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let by_sql = sharing.pins.contains(Pin::SqlPrepared) || sharing.suspicion.contains(Effects::PREPARE);
         sharing.statements.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
+        if by_sql {
+            self.try_name(name, &statement);
+        }
         self.send_parse(&statement, |statement| Owed::Parse {
             name: name.into(),
             text,
@@ -492,8 +520,13 @@ impl Session {
     ) -> Verdict {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let statement = text_of(definition);
+        let edition = sharing.common.edition();
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
-        let number = sharing.unnamed.define(definition, effects);
+        if effects.contains(Effects::SEQUENCE_READ) {
+            self.sequences_are_read(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let number = sharing.unnamed.define(definition, effects, edition);
         if let Some(held) = &mut sharing.held {
             held.unnamed = number;
         }
@@ -559,8 +592,9 @@ impl Session {
             return self.unknown(name, shown, |out, name| write_bind(out, portal, name, rest, body, total));
         };
         sharing.bound = statement.id();
-        self.sequences(statement.effects, None);
-        self.suspect(statement.effects, statement.text(), Some(rest));
+        let effects = sharing.common.effects(&statement);
+        self.sequences(effects, None);
+        self.suspect(effects, statement.text(), Some(rest));
         self.ensure(&statement, shown);
         if let Some(sharing) = &mut self.sharing {
             write_bind(&mut sharing.to_backend, portal, statement.name(), rest, body, total);
@@ -571,10 +605,8 @@ impl Session {
     fn bind_unnamed(&mut self, rest: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.bound = 0;
-        let number = sharing.unnamed.number;
-        let there = sharing.held.as_ref().map_or(0, |held| held.unnamed);
-        if number != 0 {
-            let effects = sharing.unnamed.effects;
+        if sharing.unnamed.number != 0 {
+            let effects = sharing.unnamed.effects(&sharing.common);
             self.sequences(effects, None);
             if !effects.is_empty() {
                 let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
@@ -585,7 +617,14 @@ impl Session {
                 }
             }
         }
-        if number == there {
+        self.ensure_unnamed(shown);
+    }
+
+    /// Sees to it that the backend has the client's unnamed statement, or none.
+    fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let number = sharing.unnamed.number;
+        if sharing.held.as_ref().is_none_or(|held| held.unnamed == number) {
             return;
         }
         self.stage(shown);
@@ -609,12 +648,7 @@ impl Session {
         let Some((b'S', name)) = object(body) else { return Verdict::Pass };
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if name.is_empty() {
-            let effects = std::mem::take(&mut sharing.unnamed.effects);
-            // Describing does nothing.
-            self.bind_unnamed(b"", shown);
-            if let Some(sharing) = &mut self.sharing {
-                sharing.unnamed.effects = effects;
-            }
+            self.ensure_unnamed(shown);
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statements.get(name).cloned() else {
@@ -676,6 +710,15 @@ impl Session {
         self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
     }
 
+    /// Has the server say so if it has a statement called `name`, made by SQL.
+    fn try_name(&mut self, name: &[u8], statement: &Statement) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
+        frontend::write_close_statement(&mut sharing.to_backend, name);
+        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
+        self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
+    }
+
     /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
     fn sql_prepared(&mut self, statement: &[u8], shown: &mut Shown<'_>) -> Verdict {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
@@ -696,8 +739,9 @@ impl Session {
             Command::Execute { name, .. } => {
                 if let Some(prepared) = sharing.statements.get(&*name).cloned() {
                     let name: Box<[u8]> = (*name).into();
+                    let effects = sharing.common.effects(&prepared);
                     self.stage(shown);
-                    self.suspect(prepared.effects, prepared.text(), None);
+                    self.suspect(effects, prepared.text(), None);
                     self.pin(Pin::SqlExecute);
                     if let Some(sharing) = &mut self.sharing {
                         frontend::write_close_statement(&mut sharing.to_backend, &name);
@@ -739,8 +783,9 @@ impl Session {
             Command::Execute { name, .. } => {
                 if let Some(prepared) = sharing.statements.get(&*name).cloned() {
                     let name: Box<[u8]> = (*name).into();
+                    let effects = sharing.common.effects(&prepared);
                     self.stage(shown);
-                    self.suspect(prepared.effects, prepared.text(), None);
+                    self.suspect(effects, prepared.text(), None);
                     self.pin(Pin::SqlExecute);
                     self.parse_under_own_name(&name, &prepared);
                 }
@@ -786,25 +831,44 @@ impl Session {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if effects.contains(Effects::SEQUENCE_READ) && !sharing.pins.contains(Pin::Sequence) {
+        if effects.contains(Effects::SEQUENCE_READ) {
             sharing.common.sequences_are_read();
-            if !sharing.sequences_are_ours
-                && let Some(shown) = shown
-                && self.ledger.owes_client_nothing()
-            {
-                self.stage(shown);
-                if let Some(sharing) = &mut self.sharing {
-                    frontend::write_query(&mut sharing.to_backend, "DISCARD SEQUENCES");
-                }
-                self.owe(Owed::Own(Own::Sequences));
+        }
+        if sharing.common.reads_sequences() {
+            if let Some(shown) = shown {
+                self.clear_sequences(shown);
             }
             self.pin(Pin::Sequence);
+        } else {
+            sharing.sequences_are_ours = true;
         }
+    }
+
+    /// The client prepares a statement that reads what an earlier one has left.
+    fn sequences_are_read(&mut self, shown: &mut Shown<'_>) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.common.sequences_are_read();
+        }
+        self.clear_sequences(shown);
+    }
+
+    /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first.
+    fn clear_sequences(&mut self, shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        sharing.sequences_are_ours = true;
-        if effects.contains(Effects::SEQUENCE_MOVE) && sharing.common.reads_sequences() {
-            self.pin(Pin::Sequence);
+        if sharing.sequences_are_ours
+            || sharing.pins.contains(Pin::Sequence)
+            || self.in_batch
+            || !self.ledger.owes_client_nothing()
+            || self.status == TransactionStatus::Failed
+        {
+            return;
         }
+        sharing.sequences_are_ours = true;
+        self.stage(shown);
+        if let Some(sharing) = &mut self.sharing {
+            frontend::write_query(&mut sharing.to_backend, "DISCARD SEQUENCES");
+        }
+        self.owe(Owed::Own(Own::Sequences));
     }
 
     /// Notes what a statement may leave behind. `parameters` are those of its Bind, from the formats on.

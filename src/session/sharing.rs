@@ -15,10 +15,10 @@ use super::{
     refusal::Refusal,
     reported::Reported,
     settings::Settings,
-    statement::Statement,
+    statement::{Statement, text_of},
 };
 use crate::{
-    sql::Effects,
+    sql::{self, Effects},
     wire::{TransactionStatus, backend::ParameterStatus},
 };
 
@@ -89,7 +89,9 @@ pub(super) struct Unnamed {
     last: u64,
     /// The body of its Parse behind the name.
     pub(super) definition: Vec<u8>,
-    pub(super) effects: Effects,
+    effects: Effects,
+    /// The edition of the catalogue that `effects` goes by.
+    edition: u32,
 }
 
 /// A message that is larger than a buffer.
@@ -111,6 +113,7 @@ impl Sharing {
             last: common.next_session() << 32,
             definition: Vec::new(),
             effects: Effects::NONE,
+            edition: 0,
         };
         let mut new = Self {
             common,
@@ -190,12 +193,23 @@ impl Sharing {
 
 impl Unnamed {
     /// The client has a new one; answers its number.
-    pub(super) fn define(&mut self, definition: &[u8], effects: Effects) -> u64 {
+    pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32) -> u64 {
         self.last += 1;
         self.number = self.last;
         self.definition.clear();
         self.definition.extend_from_slice(definition);
-        self.effects = effects;
+        (self.effects, self.edition) = (effects, edition);
         self.number
+    }
+
+    /// What it may leave behind, by what is known now.
+    pub(super) fn effects(&mut self, common: &Common) -> Effects {
+        let edition = common.edition();
+        if self.edition != edition {
+            let text = text_of(&self.definition);
+            self.effects = common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+            self.edition = edition;
+        }
+        self.effects
     }
 }

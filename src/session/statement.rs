@@ -23,8 +23,9 @@ pub(super) struct Statement {
     name: Box<[u8]>,
     /// The body of its Parse behind the name: text, NUL, parameter types.
     definition: Arc<[u8]>,
-    /// What its text may change of a session's state.
-    pub(super) effects: Effects,
+    /// What its text may change of a session's state, and by which edition of the catalogue: [`Effects::bits`] in the lower
+    /// half.
+    judged: AtomicU64,
     /// The [`Circumstances`] in which a server accepted it last; 0 before.
     accepted: AtomicU64,
 }
@@ -65,6 +66,18 @@ impl Statement {
         self.id
     }
 
+    /// What its text may change of a session's state, by this edition of the catalogue.
+    pub(super) fn effects(&self, edition: u32, catalogue: impl FnOnce() -> Arc<Catalogue>) -> Effects {
+        let judged = self.judged.load(Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+        if judged >> 32 == u64::from(edition) {
+            return Effects::from_bits(judged as u32);
+        }
+        let effects = sql::effects(self.text(), &catalogue());
+        self.judged.store(pack(edition, effects), Ordering::Relaxed);
+        effects
+    }
+
     /// A server has accepted it.
     pub(super) fn accept(&self, circumstances: Circumstances) {
         // Mostly said already: sessions on other workers read it.
@@ -93,6 +106,10 @@ impl Statement {
     }
 }
 
+fn pack(edition: u32, effects: Effects) -> u64 {
+    u64::from(edition) << 32 | u64::from(effects.bits())
+}
+
 /// The text in a definition.
 pub(super) fn text_of(definition: &[u8]) -> &[u8] {
     memchr::memchr(0, definition).map_or(definition, |end| &definition[..end])
@@ -107,7 +124,8 @@ impl Statements {
     }
 
     /// The statement with this definition: the body of a Parse behind the name.
-    pub(super) fn get(&self, definition: &[u8], catalogue: &Catalogue) -> Arc<Statement> {
+    /// `edition` is that of `catalogue`, at most.
+    pub(super) fn get(&self, definition: &[u8], catalogue: &Catalogue, edition: u32) -> Arc<Statement> {
         let mut known = self.lock();
         if let Some(statement) = known.by_definition.get(definition).and_then(Weak::upgrade) {
             return statement;
@@ -122,7 +140,7 @@ impl Statements {
         let statement = Arc::new(Statement {
             id,
             name: [PREFIX, id.to_string().as_bytes()].concat().into(),
-            effects: sql::effects(text_of(&definition), catalogue),
+            judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });

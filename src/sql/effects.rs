@@ -84,6 +84,18 @@ impl Effects {
         Self(self.0 & !other.0)
     }
 
+    /// As a number, to be kept in an atomic one.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// From [`Effects::bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
     /// Adds the bits of `other`.
     pub const fn insert(&mut self, other: Self) {
         self.0 |= other.0;

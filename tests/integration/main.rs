@@ -13,6 +13,7 @@ mod admin;
 mod audit;
 mod cancel;
 mod cancel_race;
+mod clean;
 mod client_auth;
 mod client_certificates;
 mod client_passwords;

@@ -1,0 +1,161 @@
+//! Where trials are held: a server with two databases that look alike, and Gatekeeper in front of one of them.
+
+use std::{fs, time::Duration};
+
+use gatekeeper::sandbox::{DATABASE, SUPERUSER, SandboxOptions, ServerTls, Single};
+use tokio_postgres::Client;
+
+use super::{grammar::PEEK, pair::One};
+use crate::harness::{Stand, connect, stand::config, until};
+
+/// Clients of a trial, at the most.
+pub(super) const CLIENTS_MAX: usize = 4;
+/// The database that nobody pools.
+pub(super) const MIRROR: &str = "mirror";
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often something is looked at that comes true in the background, and when again.
+const LOOKS_MAX: usize = 1000;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+pub(super) struct Stage {
+    pub(super) stand: Stand,
+    /// A superuser who watches.
+    aside: Client,
+    /// The same in the database that is pooled.
+    inside: Client,
+    /// What [`Stage::look`] shows on a backend that nobody has used.
+    fresh: String,
+}
+
+/// What both databases hold.
+fn schema() -> String {
+    let own: String = (0..CLIENTS_MAX).map(|me| format!("CREATE TABLE own_{me} (a int);\n")).collect();
+    format!("{own}{}", include_str!("schema.sql"))
+}
+
+/// Everything of [`PEEK`], all other settings, and statements that no session should see.
+fn look() -> String {
+    format!(
+        "SELECT pg_catalog.concat_ws(', ', ({PEEK}), (SELECT pg_catalog.string_agg(name || '=' || setting, ', ' ORDER BY name) \
+         FROM pg_catalog.pg_settings WHERE name NOT LIKE 'transaction\\_%' AND name NOT LIKE '%.%'), \
+         (SELECT pg_catalog.string_agg(name, ', ') FROM public.prepared WHERE from_sql OR name !~ '^__gatekeeper_'))"
+    )
+}
+
+impl Stage {
+    pub(super) async fn set() -> Self {
+        let options = SandboxOptions { tls: ServerTls::Optional, ..SandboxOptions::default() };
+        let server = Single::start(options).await.unwrap();
+        let node = server.node();
+        node.sql(DATABASE, &format!("CREATE DATABASE {MIRROR}")).await.unwrap();
+        node.sql(DATABASE, "CREATE ROLE joe; CREATE ROLE ann").await.unwrap();
+        for database in [DATABASE, MIRROR] {
+            node.sql(database, &schema()).await.unwrap();
+        }
+        fs::write(server.folder().join("password"), SUPERUSER.password).unwrap();
+        let login =
+            format!("login = {{ user = \"{}\", password = {{ file = \"password\" }} }}", SUPERUSER.name);
+        let keys = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 20 }";
+        let config = config(&server, &login, keys, "");
+        let stand = Stand::start(server, &config).await;
+        let direct = |database: &str| {
+            let as_whom =
+                format!("user={} password={} dbname={database}", SUPERUSER.name, SUPERUSER.password);
+            let address = stand.server.address();
+            async move { connect(address, &as_whom).await.unwrap() }
+        };
+        let (aside, inside) = (direct(MIRROR).await, direct(DATABASE).await);
+        let mut stage = Self { stand, aside, inside, fresh: String::new() };
+        let mut first = stage.pooled().await;
+        stage.fresh = first.ask(&look()).await.unwrap();
+        // From the first time on that somebody asks, every session keeps the backend on which it moves a sequence.
+        first.ask("SELECT currval('kept')").await.unwrap_err();
+        first.end(true).await;
+        stage
+    }
+
+    /// A client of Gatekeeper's.
+    pub(super) async fn pooled(&self) -> One {
+        One::log_in(self.stand.listener, DATABASE).await
+    }
+
+    /// A client of the server's own.
+    pub(super) async fn direct(&self) -> One {
+        One::log_in(self.stand.server.address(), MIRROR).await
+    }
+
+    /// Both databases as they were.
+    pub(super) async fn prepare(&self) {
+        let own: Vec<_> = (0..CLIENTS_MAX).map(|me| format!("own_{me}")).collect();
+        let made: String = (0..CLIENTS_MAX).map(|me| format!("DROP FUNCTION IF EXISTS made_{me};")).collect();
+        let sql = format!("TRUNCATE {}, triggering; SELECT setval('kept', 1, false); {made}", own.join(", "));
+        for client in [&self.aside, &self.inside] {
+            client.batch_execute(&sql).await.unwrap();
+        }
+    }
+
+    /// What a session of no past sees through the pool, if it is not what it should be.
+    pub(super) async fn look(&self, probe: &mut One) -> Result<(), String> {
+        let seen = probe.ask(&look()).await?;
+        if seen == self.fresh {
+            return Ok(());
+        }
+        let (fresh, seen): (Vec<_>, Vec<_>) = (self.fresh.split(", ").collect(), seen.split(", ").collect());
+        let strange: Vec<_> = seen.iter().filter(|part| !fresh.contains(part)).collect();
+        let missing: Vec<_> = fresh.iter().filter(|part| !seen.contains(part)).collect();
+        Err(format!("another session sees {strange:?} in place of {missing:?}"))
+    }
+
+    /// Waits until a direct session is gone from the server.
+    pub(super) async fn gone(&self, pid: i32) {
+        until(PATIENCE, async || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+            let row = self.aside.query_one(sql, &[&pid]).await.unwrap();
+            if row.get::<_, i64>(0) == 0 { Ok(()) } else { Err(pid) }
+        })
+        .await;
+    }
+
+    /// Waits until as many advisory locks are held in one database as in the other.
+    pub(super) async fn same_locks(&self) -> Result<(), String> {
+        let sql = format!(
+            "SELECT coalesce(string_agg(concat(classid, ' ', objid, ' ', mode), ', ' ORDER BY classid, objid, mode), '') \
+             FROM pg_database d LEFT JOIN pg_locks l ON l.database = d.oid AND locktype = 'advisory' \
+             WHERE datname IN ('{DATABASE}', '{MIRROR}') GROUP BY datname ORDER BY datname"
+        );
+        let mut seen = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let rows = self.aside.query(&sql, &[]).await.unwrap();
+            seen = rows.iter().map(|row| row.get::<_, String>(0)).collect();
+            if seen[0] == seen[1] {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Err(format!("locks differ: {seen:?}"))
+    }
+
+    /// How many backends there are.
+    pub(super) async fn backends(&self) -> usize {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() \
+                   AND backend_type = 'client backend'";
+        let count: i64 = self.inside.query_one(sql, &[&DATABASE]).await.unwrap().get(0);
+        usize::try_from(count).unwrap()
+    }
+
+    /// Waits until no session's temporary relations are left in the pooled database.
+    pub(super) async fn no_temporary(&self) -> Result<(), String> {
+        let sql = "SELECT coalesce(string_agg(relname, ', '), '') FROM pg_class \
+                   WHERE pg_is_other_temp_schema(relnamespace)";
+        let mut seen = String::new();
+        for _ in 0..LOOKS_MAX {
+            seen = self.inside.query_one(sql, &[]).await.unwrap().get(0);
+            if seen.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Err(format!("temporary relations are left: {seen}"))
+    }
+}

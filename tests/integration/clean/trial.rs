@@ -1,0 +1,174 @@
+//! A trial: a few clients take turns; each of them is heard twice, and a stranger looks at what they leave behind.
+
+use super::{
+    draw::Draw,
+    grammar::{KINDS, Kind, PEEK, Step, step},
+    pair::One,
+    stage::{CLIENTS_MAX, Stage},
+};
+use crate::harness::frames::query;
+
+/// What one client did when it was its turn.
+#[derive(Clone)]
+pub(super) struct Turn {
+    client: usize,
+    step: Step,
+}
+
+/// One client, both ways.
+struct Both {
+    pooled: One,
+    direct: One,
+    /// What the last ReadyForQuery said.
+    status: u8,
+}
+
+/// Turns of one trial.
+const TURNS: usize = 40;
+
+/// Holds the trial of `seed`; when it fails, what happened, in as few turns as are needed for it to happen again.
+pub(super) async fn hold(stage: &Stage, seed: u64) -> Result<(), String> {
+    let mut turns = Vec::new();
+    let Err(mut why) = draw(stage, seed, &mut turns).await else { return Ok(()) };
+    let mut chunk = turns.len() / 2;
+    while chunk > 0 {
+        let mut at = 0;
+        while at < turns.len() {
+            let mut fewer = turns.clone();
+            fewer.drain(at..(at + chunk).min(turns.len()));
+            match replay(stage, &fewer).await {
+                Err(still) => (turns, why) = (fewer, still),
+                Ok(()) => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    let told: String =
+        turns.iter().map(|turn| format!("  client {}: {}\n", turn.client, turn.step)).collect();
+    Err(format!("seed {seed}: {why}, after\n{told}"))
+}
+
+async fn draw(stage: &Stage, seed: u64, turns: &mut Vec<Turn>) -> Result<(), String> {
+    let mut draw = Draw::new(seed);
+    let clients = 2 + draw.below(CLIENTS_MAX - 1);
+    let kinds: Vec<Kind> = (0..1 + draw.below(4)).map(|_| draw.one(&KINDS)).collect();
+    let mut trial = Trial::begin(stage).await;
+    for _ in 0..TURNS {
+        let client = draw.below(clients);
+        let status = trial.client(client).await.status;
+        turns.push(Turn { client, step: step(&mut draw, &kinds, client, status) });
+        trial.turn(turns.last().expect("one was drawn")).await?;
+    }
+    trial.end().await
+}
+
+async fn replay(stage: &Stage, turns: &[Turn]) -> Result<(), String> {
+    let mut trial = Trial::begin(stage).await;
+    for turn in turns {
+        trial.turn(turn).await?;
+    }
+    trial.end().await
+}
+
+struct Trial<'a> {
+    stage: &'a Stage,
+    clients: Vec<Option<Both>>,
+    stranger: One,
+}
+
+impl<'a> Trial<'a> {
+    async fn begin(stage: &'a Stage) -> Self {
+        stage.prepare().await;
+        Self { stage, clients: (0..CLIENTS_MAX).map(|_| None).collect(), stranger: stage.pooled().await }
+    }
+
+    async fn client(&mut self, at: usize) -> &mut Both {
+        let slot = &mut self.clients[at];
+        if slot.is_none() {
+            *slot = Some(Both {
+                pooled: self.stage.pooled().await,
+                direct: self.stage.direct().await,
+                status: b'I',
+            });
+        }
+        slot.as_mut().expect("it is there now")
+    }
+
+    async fn turn(&mut self, turn: &Turn) -> Result<(), String> {
+        let Turn { client, step } = turn;
+        let both = self.client(*client).await;
+        match step {
+            Step::Say { octets, ready, .. } => both.say(octets, *ready).await?,
+            Step::Vanish => self.part(*client, false, &[]).await?,
+            Step::Leave => self.part(*client, true, &[]).await?,
+            Step::Break { octets, .. } => self.part(*client, false, octets).await?,
+        }
+        self.stage.look(&mut self.stranger).await
+    }
+
+    /// A client goes.
+    async fn part(&mut self, client: usize, farewell: bool, octets: &[u8]) -> Result<(), String> {
+        let Some(Both { pooled, direct, .. }) = self.clients[client].take() else { return Ok(()) };
+        let pid = direct.pid();
+        if octets.is_empty() {
+            pooled.end(farewell).await;
+            direct.end(farewell).await;
+        } else {
+            pooled.break_off(octets).await;
+            direct.break_off(octets).await;
+        }
+        self.stage.gone(pid).await;
+        self.stage.same_locks().await
+    }
+
+    /// Everybody looks at what is theirs, and goes; then nothing is left.
+    async fn end(mut self) -> Result<(), String> {
+        for both in self.clients.iter_mut().flatten() {
+            for sql in ["ROLLBACK", PEEK] {
+                both.say(&query(sql), 1).await?;
+            }
+        }
+        // Whoever was notified while it did something else has heard so by now.
+        for client in 0..self.clients.len() {
+            if let Some(both) = &mut self.clients[client] {
+                both.say(&query("SELECT 1"), 1).await?;
+                if both.pooled.notified != both.direct.notified {
+                    return Err("notifications differ".into());
+                }
+            }
+            self.part(client, client % 2 == 0, &[]).await?;
+        }
+        self.stranger.end(true).await;
+        let mut strangers = Vec::new();
+        for count in 0..self.stage.backends().await {
+            let mut stranger = self.stage.pooled().await;
+            stranger.ask("BEGIN").await?;
+            self.stage.look(&mut stranger).await?;
+            let currval = if count % 2 == 0 {
+                stranger.ask("SELECT currval('kept')").await
+            } else {
+                stranger.ask_extended("SELECT currval('kept')").await
+            };
+            if currval != Err("55000".into()) {
+                return Err(format!("another session's currval: {currval:?}"));
+            }
+            strangers.push(stranger);
+        }
+        self.stage.no_temporary().await
+    }
+}
+
+impl Both {
+    /// Says the same both ways, and hears the same.
+    async fn say(&mut self, octets: &[u8], ready: usize) -> Result<(), String> {
+        let pooled = self.pooled.say(octets, ready).await;
+        let direct =
+            self.direct.say(octets, ready).await.map_err(|why| format!("the server itself: {why}"))?;
+        let pooled = pooled?;
+        if pooled != direct {
+            return Err(format!("the answers differ:\n  pooled {pooled:?}\n  direct {direct:?}"));
+        }
+        self.status = direct.last().and_then(|last| last.body.first()).copied().unwrap_or(b'I');
+        Ok(())
+    }
+}
