@@ -9,6 +9,7 @@ use crate::{
     files::Files,
     frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
     names::{EndpointName, ListenerName},
+    pool::{Filter, Pools},
     tasks::Tasks,
     telemetry::Metrics,
     tls::{ServerTls, TlsFileError},
@@ -34,6 +35,7 @@ pub(super) struct Workshop<'a> {
     pub(super) files: &'a Files,
     pub(super) tasks: &'a Tasks,
     pub(super) audit: &'a Audit,
+    pub(super) pools: &'a Arc<Pools>,
 }
 
 impl Workshop<'_> {
@@ -51,6 +53,14 @@ impl Workshop<'_> {
             });
         }
         handle.tls().watch(self.files);
+        // Sessions go on as they are; a backend that comes back is not used again.
+        let (mut changes, pools) = (handle.tls().changes(), Arc::clone(self.pools));
+        let whose = Filter::endpoint(handle.name().clone());
+        self.tasks.spawn("pooled TLS", async move {
+            while changes.changed().await.is_ok() {
+                pools.reconnect(&whose);
+            }
+        });
         Ok(handle)
     }
 

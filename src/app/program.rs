@@ -109,14 +109,15 @@ impl Program {
         };
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
-        let workshop = Workshop { metrics: &metrics, files: &files, tasks: &tasks, audit: &audit };
+        let pools = Pools::new(&workers, &metrics);
+        let workshop =
+            Workshop { metrics: &metrics, files: &files, tasks: &tasks, audit: &audit, pools: &pools };
         let handles: Vec<_> = config
             .endpoints
             .iter()
             .map(|settings| workshop.endpoint(settings))
             .collect::<Result<_, _>>()
             .map_err(StartError::Build)?;
-        let pools = Pools::new(&workers, &metrics);
         let (told, of_endpoints) = (audit.clone(), Arc::clone(&pools));
         let probe = Probe::start(
             &handles,
@@ -150,7 +151,7 @@ impl Program {
             commons: Commons::default(),
             topology: probe.snapshot(),
             endpoints: ways,
-            pools,
+            pools: Arc::clone(&pools),
             audit: audit.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
@@ -253,7 +254,13 @@ impl Program {
 
     /// Makes parts like those that were made at the start.
     pub(super) fn workshop(&self) -> Workshop<'_> {
-        Workshop { metrics: &self.metrics, files: &self.files, tasks: &self.tasks, audit: &self.world.audit }
+        Workshop {
+            metrics: &self.metrics,
+            files: &self.files,
+            tasks: &self.tasks,
+            audit: &self.world.audit,
+            pools: &self.world.pools,
+        }
     }
 }
 

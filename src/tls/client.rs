@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{ClientConfig, client::Resumption};
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::TlsConnector;
 
 use super::{
@@ -78,6 +78,12 @@ impl ClientTls {
                 peer: Mutex::new(None),
             }),
         })
+    }
+
+    /// Tells when other certificates or authorities count from now on; ends with the last use of this.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.loaded.changes()
     }
 
     /// How much TLS.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::harness::{
     Checked, Gatekeeper, Refused, check, connect, refused,
-    stand::{admin, config_with_tls},
+    stand::{Stand, admin, config_with_tls},
     until,
 };
 
@@ -185,4 +185,24 @@ async fn plaintext_to_another_machine_has_to_be_insisted_on() {
     let Checked { code, said, .. } = check(Some(&file), &[]);
     assert_eq!(code, Some(0));
     assert!(said.contains("warning: ") && said.contains("is plaintext"), "{said}");
+}
+
+#[tokio::test]
+async fn a_changed_authority_renews_the_backends_of_a_pool_and_ends_no_session() {
+    let server = server(ServerTls::Required).await;
+    let login = "login = { password = \"app-password\" }";
+    let keys = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 1 }";
+    let text = config_with_tls(&server, "tls = { mode = \"verify-ca\" }", login, keys, "");
+    let stand = Stand::start(server, &text).await;
+    let client = stand.connect(APP).await.unwrap();
+    let pid = async || {
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+        row.get::<_, i32>(0)
+    };
+    let before = pid().await;
+    assert_eq!(pid().await, before, "one backend serves them all");
+    let ca = stand.server.authority().ca_file();
+    let twice = std::fs::read_to_string(ca).unwrap().repeat(2);
+    std::fs::write(ca, twice).unwrap();
+    until(PATIENCE, async || if pid().await == before { Err("the old backend") } else { Ok(()) }).await;
 }
