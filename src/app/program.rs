@@ -109,7 +109,12 @@ impl Program {
         };
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
-        let pools = Pools::new(&workers, &metrics);
+        let told = audit.clone();
+        let pools = Pools::new(
+            &workers,
+            &metrics,
+            Box::new(move |target, running, event| report::pooled(target, running, event, &told)),
+        );
         let workshop =
             Workshop { metrics: &metrics, files: &files, tasks: &tasks, audit: &audit, pools: &pools };
         let handles: Vec<_> = config

@@ -15,13 +15,38 @@ use crate::{
     credentials::{Login, Mint},
     files::Reloaded,
     frontend::ListenerContext,
+    pool::{Event, Running, Target},
     telemetry::{
         EndpointMetrics, ProgramMetrics,
-        labels::{Certificate, Outcome},
+        labels::{Certificate, Outcome, Word},
     },
     tls::CertificateUse,
     topology::{Change, Endpoint, Snapshot},
+    wire::BackendKey,
 };
+
+/// A pool's backend was opened or closed.
+pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &Audit) {
+    let told = |duration, reason| {
+        Box::new(record::Backend {
+            server: record::Server {
+                endpoint: Arc::clone(running.endpoint().endpoint()),
+                backend_pid: running.server_key().map(BackendKey::pid),
+            },
+            session: None,
+            user: target.user.clone(),
+            duration,
+            reason,
+        })
+    };
+    audit.submit_now(match event {
+        Event::Opened(took) => Record::BackendOpened(told(took, None)),
+        Event::Closed(reason) => {
+            let lived = running.opened().elapsed().unwrap_or_default();
+            Record::BackendClosed(told(lived, Some(reason.as_str())))
+        }
+    });
+}
 
 /// For how long the tokens of an endpoint are kept.
 pub(super) fn token_ttl(settings: &EndpointSettings) -> Duration {

@@ -281,6 +281,7 @@ impl Lobby {
         let database_user = Some(opened.user.clone());
         let facts = Arc::new(record::Session { database_user, ..record::Session::clone(&facts) });
         let server = opened.serving.as_ref().map(Serving::record);
+        let owns_backend = matches!(opened.serving, Some(Serving::Own(_)));
         let registered = world.sessions.register(SessionEntry::new(
             Arc::clone(&facts),
             opened.client_key,
@@ -297,7 +298,8 @@ impl Lobby {
             return None;
         }
         let client_unread = guest.unread().to_vec();
-        if let Some(server) = server.clone() {
+        // What becomes of a pool's backends the pool tells.
+        if owns_backend && let Some(server) = server.clone() {
             world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
                 server,
                 session: Some(Arc::clone(&facts)),
@@ -312,6 +314,7 @@ impl Lobby {
             facts,
             user: opened.user,
             server,
+            owns_backend,
             route: Route {
                 decision: opened.endpoint.endpoint().role.as_str(),
                 reason: opened.reason.as_str(),

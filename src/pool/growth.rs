@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
 use super::{
-    LeaseError, Pool, Running, Welcome,
+    Event, LeaseError, Pool, Running, Welcome,
     budget::{Hunger, Permit},
     chore::{Chore, Workplace},
     member::{Member, Tenant},
@@ -90,6 +90,7 @@ impl Pool {
         let presence = backend.presence.take();
         let now = Instant::now();
         let mut after = Afterwards::default();
+        self.tell(&running, Event::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
         let mut state = self.lock();
         state.trouble = None;
         let login = match &state.welcome {

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Disposition, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
+    Disposition, Event, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
     budget::{Budget, Hunger},
     chore::Chore,
     member::Member,
@@ -301,6 +301,12 @@ impl Pool {
         self.lock().welcome = None;
     }
 
+    pub(super) fn tell(&self, running: &Running, event: Event) {
+        if let Some(pools) = self.pools.upgrade() {
+            pools.tell(&self.target, running, event);
+        }
+    }
+
     /// Does what could not be done under the lock.
     pub(super) fn finish(self: &Arc<Self>, worker: usize, after: Afterwards) {
         let Afterwards { wake, wake_too, gone, grow, quiet } = after;
@@ -310,8 +316,9 @@ impl Pool {
         let freed = !gone.is_empty();
         for Gone { member, tenant, reason } in gone {
             // A dial that failed has its own count.
-            if tenant.is_some() {
+            if let Some(tenant) = &tenant {
                 self.metrics.backend_closed(reason);
+                self.tell(&tenant.running, Event::Closed(reason));
             }
             if let Some(member) = member {
                 member.close();

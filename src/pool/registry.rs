@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Filter, LeaseError, Pool, PoolPhase, PoolSettings, Target,
+    Filter, LeaseError, Pool, PoolPhase, PoolSettings, Running, Target,
     budget::{Budget, Permit},
     state::{Afterwards, State},
     status::Levels,
@@ -36,6 +36,7 @@ pub struct Pools {
     registry: Mutex<Registry>,
     workers: usize,
     spawn: Spawn,
+    told: Told,
     metrics: Metrics,
     ids: AtomicU64,
     /// Somebody gave the last backend of a pool back that gives out none.
@@ -57,6 +58,18 @@ struct Entry {
     shown: Levels,
 }
 
+/// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
+pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
+
+/// What becomes of a pool's backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It has logged in, which took so long.
+    Opened(Duration),
+    /// It is closed, and why.
+    Closed(CloseReason),
+}
+
 /// Runs a task on a worker.
 type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -67,14 +80,15 @@ const TICK: Duration = Duration::from_millis(100);
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 impl Pools {
-    /// No pools yet, for sessions on `workers`. Each worker looks after its own from now on, until this is dropped.
+    /// No pools yet, for sessions on `workers`; `told` hears of every backend. Each worker looks after its own from now on, until this is dropped.
     #[must_use]
-    pub fn new(workers: &Workers, metrics: &Metrics) -> Arc<Self> {
+    pub fn new(workers: &Workers, metrics: &Metrics, told: Told) -> Arc<Self> {
         let spawner = workers.clone();
         let pools = Self::with(
             workers.len(),
             Box::new(move |worker, name, work| spawner.spawn_on(worker, name, move || work)),
             metrics.clone(),
+            told,
         );
         for worker in 0..workers.len() {
             let pools = Arc::downgrade(&pools);
@@ -91,11 +105,12 @@ impl Pools {
         pools
     }
 
-    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics) -> Arc<Self> {
+    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: Told) -> Arc<Self> {
         Arc::new(Self {
             registry: Mutex::default(),
             workers: workers.max(1),
             spawn,
+            told,
             metrics,
             ids: AtomicU64::new(1),
             quiet: Notify::new(),
@@ -243,6 +258,10 @@ impl Pools {
 
     pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn tell(&self, target: &Target, running: &Running, event: Event) {
+        (self.told)(target, running, event);
     }
 
     pub(super) fn spawn(&self, worker: usize, name: &'static str, work: Work) {
@@ -401,8 +420,9 @@ impl Pool {
         let (place, member) = state.slots.take_longest_idle(now)?;
         let tenant = state.slots.vacate(place, now).flatten();
         drop(state);
-        member.close();
         self.metrics.backend_closed(CloseReason::Shared);
+        self.tell(&member.running, Event::Closed(CloseReason::Shared));
+        member.close();
         tenant.map(|tenant| tenant.permit)
     }
 }

@@ -97,7 +97,7 @@ impl Desk {
             commons: Commons::default(),
             topology,
             endpoints: Live::fixed(ways),
-            pools: Pools::new(&Workers::start(1).unwrap(), &metrics),
+            pools: Pools::new(&Workers::start(1).unwrap(), &metrics, Box::new(|_, _, _| ())),
             audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),

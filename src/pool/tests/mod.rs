@@ -56,7 +56,7 @@ impl Stand {
                 tasks.spawn(name, work);
             }
         };
-        let pools = Pools::with(2, Box::new(spawn), metrics.clone());
+        let pools = Pools::with(2, Box::new(spawn), metrics.clone(), Box::new(|_, _, _| ()));
         let settings = PoolSettings { size, ..PoolSettings::new(PoolMode::Transaction, 100) };
         let stand = Self { server, pools, endpoint, settings, metrics, tasks };
         stand.keep_up();

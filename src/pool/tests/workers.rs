@@ -21,7 +21,7 @@ async fn a_backend_goes_to_the_worker_that_needs_it() {
     let server = Server::start().await;
     let metrics = Metrics::new();
     let workers = Workers::start(2).unwrap();
-    let pools = Pools::new(&workers, &metrics);
+    let pools = Pools::new(&workers, &metrics, Box::new(|_, _, _| ()));
     let settings = Arc::new(PoolSettings { size: 1, ..PoolSettings::new(PoolMode::Transaction, 10) });
     let pool = pools.pool(&endpoint(&server, None, &metrics), &target("alice"), &settings);
     let use_it = |worker: usize| {
@@ -48,7 +48,7 @@ async fn sessions_of_all_workers_share_a_small_pool() {
     let server = Server::start().await;
     let metrics = Metrics::new();
     let workers = Workers::start(3).unwrap();
-    let pools = Pools::new(&workers, &metrics);
+    let pools = Pools::new(&workers, &metrics, Box::new(|_, _, _| ()));
     let settings = Arc::new(PoolSettings { size: 2, ..PoolSettings::new(PoolMode::Transaction, 10) });
     let pool = pools.pool(&endpoint(&server, None, &metrics), &target("alice"), &settings);
     let (done, mut all) = tokio::sync::mpsc::channel(64);
