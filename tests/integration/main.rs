@@ -37,6 +37,7 @@ mod protocol;
 mod reload;
 mod replication;
 mod sandbox;
+mod shared_operations;
 mod shared_vanish;
 mod sockets;
 mod tokens;
