@@ -170,6 +170,7 @@ impl Program {
         }
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
+            self.world.pools.configure(&context.settings.name, &context.settings.pool);
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => running.context.publish(context),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     backend::EndpointHandle,
-    names::EndpointName,
+    names::{EndpointName, ListenerName},
     tasks::Workers,
     telemetry::{
         Metrics,
@@ -46,6 +46,8 @@ pub struct Pools {
 #[derive(Default)]
 struct Registry {
     pools: HashMap<Target, Entry>,
+    /// By listener, where they were said since the start: sessions that began before bring older ones.
+    settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
     /// What pools that match begin as; of several the last one.
     orders: Vec<(Filter, PoolPhase)>,
@@ -127,6 +129,8 @@ impl Pools {
         settings: &Arc<PoolSettings>,
     ) -> Arc<Pool> {
         let mut registry = self.lock();
+        let newer = registry.settings.get(&target.listener).filter(|newer| newer.mode == target.mode);
+        let settings = &newer.map_or_else(|| Arc::clone(settings), Arc::clone);
         let known = registry.pools.get(target).map(|entry| Arc::clone(&entry.pool));
         let withdrawn = match known {
             Some(pool) if pool.endpoint.same(endpoint) => {
@@ -159,6 +163,18 @@ impl Pools {
             withdrawn.enter(PoolPhase::Withdrawn);
         }
         pool
+    }
+
+    /// From now on the pools of `listener` go by these settings, those that are there at once, whatever settings the sessions
+    /// bring that ask for one.
+    pub fn configure(&self, listener: &ListenerName, settings: &Arc<PoolSettings>) {
+        self.lock().settings.insert(listener.clone(), Arc::clone(settings));
+        let filter = Filter { listener: Some(listener.clone()), ..Filter::default() };
+        for pool in self.matching(&filter) {
+            if pool.target().mode == settings.mode {
+                pool.configure(settings);
+            }
+        }
     }
 
     /// How many backends of an endpoint sessions have leased.
