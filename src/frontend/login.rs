@@ -433,11 +433,15 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
     }
 }
 
+/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
+/// backend's, in `pg_terminate_backend` say, hits nobody.
+const FIRST_PID: u64 = 1 << 30;
+
 /// What a client cancels with that shares backends: a number of its own, for no process is its.
 fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
-    let pid = i32::try_from(session & 0x7fff_ffff).unwrap_or(i32::MAX);
+    let pid = i32::try_from(FIRST_PID + session % FIRST_PID).unwrap_or(i32::MAX);
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
 }
 

@@ -19,7 +19,7 @@ use crate::{
     backend::{ConnectError, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
-    pool::{Disposition, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter, Want},
+    pool::{Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter, Want},
     route::{NoEndpoint, Reason, RoutePolicy, decide},
     session::Refusal,
     tasks,
@@ -194,6 +194,14 @@ impl Tenancy {
     fn leased(&mut self, lease: Lease) -> Step {
         self.wait = None;
         Step::Leased(lease)
+    }
+
+    /// A statement about whole databases is on its way: idle backends must not be what it fails for. Those in use are closed
+    /// when they come back.
+    pub(super) fn clear_the_way(&self) {
+        if let Some(decided) = &self.decided {
+            self.world.pools.reconnect(&Filter::endpoint(decided.pool.endpoint().name().clone()));
+        }
     }
 
     /// The client has cancelled its statement: it waits no longer.

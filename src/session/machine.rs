@@ -291,6 +291,12 @@ impl Session {
         self.sharing.as_mut()?.new_pins.pop_front()
     }
 
+    /// Whether the client has said something about whole databases since this was asked last: PostgreSQL refuses some of it
+    /// while anybody is connected to them, and idle backends are.
+    pub fn poll_database_command(&mut self) -> bool {
+        self.sharing.as_mut().is_some_and(|sharing| std::mem::take(&mut sharing.about_databases))
+    }
+
     /// Why the session may not give its backend back.
     #[must_use]
     pub fn pins(&self) -> Pins {

@@ -498,6 +498,10 @@ impl Session {
             self.sequences_are_read(shown);
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+            self.executed_by_parse(text_of(definition), shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let by_sql = sharing.pins.contains(Pin::SqlPrepared) || sharing.suspicion.contains(Effects::PREPARE);
         sharing.statements.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
@@ -736,23 +740,42 @@ impl Session {
                 }
                 Verdict::Taken
             }
-            Command::Execute { name, .. } => {
-                if let Some(prepared) = sharing.statements.get(&*name).cloned() {
-                    let name: Box<[u8]> = (*name).into();
-                    let effects = sharing.common.effects(&prepared);
+            _ => {
+                let named = sharing.named_in(statement);
+                if !named.is_empty() && !self.in_batch && self.ledger.owes_client_nothing() {
                     self.stage(shown);
-                    self.suspect(effects, prepared.text(), None);
-                    self.pin(Pin::SqlExecute);
+                    for (name, prepared) in &named {
+                        self.executes_by_sql(prepared);
+                        if let Some(sharing) = &mut self.sharing {
+                            frontend::write_close_statement(&mut sharing.to_backend, name);
+                            frontend::write_parse(&mut sharing.to_backend, name, prepared.definition());
+                        }
+                    }
                     if let Some(sharing) = &mut self.sharing {
-                        frontend::write_close_statement(&mut sharing.to_backend, &name);
-                        frontend::write_parse(&mut sharing.to_backend, &name, prepared.definition());
                         frontend::write_sync(&mut sharing.to_backend);
                     }
                     self.owe(Owed::Own(Own::Aside));
                 }
                 Verdict::Pass
             }
-            _ => Verdict::Pass,
+        }
+    }
+
+    /// A statement that was prepared by message is executed by SQL, whatever it does.
+    fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
+        let Some(sharing) = &mut self.sharing else { return };
+        let effects = sharing.common.effects(prepared);
+        self.suspect(effects, prepared.text(), None);
+        self.pin(Pin::SqlExecute);
+    }
+
+    /// The same where a Parse says `EXECUTE`, by itself or within another statement.
+    fn executed_by_parse(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        for (name, prepared) in sharing.named_in(statement) {
+            self.stage(shown);
+            self.executes_by_sql(&prepared);
+            self.parse_under_own_name(&name, &prepared);
         }
     }
 
@@ -780,18 +803,10 @@ impl Session {
                 }
                 Verdict::Taken
             }
-            Command::Execute { name, .. } => {
-                if let Some(prepared) = sharing.statements.get(&*name).cloned() {
-                    let name: Box<[u8]> = (*name).into();
-                    let effects = sharing.common.effects(&prepared);
-                    self.stage(shown);
-                    self.suspect(effects, prepared.text(), None);
-                    self.pin(Pin::SqlExecute);
-                    self.parse_under_own_name(&name, &prepared);
-                }
+            _ => {
+                self.executed_by_parse(statement, shown);
                 Verdict::Pass
             }
-            _ => Verdict::Pass,
         }
     }
 
@@ -878,6 +893,8 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.suspicion |= effects;
+        sharing.about_databases |= effects.contains(Effects::DDL)
+            && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
         if effects.contains(Effects::SETTINGS) {
             sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
         }

@@ -61,6 +61,8 @@ pub(super) struct Sharing {
     pub(super) batch: u32,
     /// The beginning of a message that no buffer holds and that has to be read whole.
     pub(super) gathered: Option<Gathered>,
+    /// The client has said something about whole databases.
+    pub(super) about_databases: bool,
     /// What follows of a message whose beginning was not passed on is not either.
     pub(super) drop_rest: bool,
     /// What goes to the backend before anything else does.
@@ -136,6 +138,7 @@ impl Sharing {
             bound: 0,
             batch: 0,
             gathered: None,
+            about_databases: false,
             drop_rest: false,
             to_backend: Vec::new(),
             to_client: Vec::new(),
@@ -178,6 +181,19 @@ impl Sharing {
     pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.untold != Untold::Nothing;
         outside && self.held.as_ref().is_some_and(|held| held.settings != self.settings)
+    }
+
+    /// The client's prepared statements whose names may stand in a text.
+    pub(super) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+        let folded = text.to_ascii_lowercase();
+        let named = |name: &[u8]| {
+            memchr::memmem::find(text, name).is_some() || memchr::memmem::find(&folded, name).is_some()
+        };
+        self.statements
+            .iter()
+            .filter(|(name, _)| named(name))
+            .map(|(name, statement)| (name.clone(), Arc::clone(statement)))
+            .collect()
     }
 
     /// The settings that the client said at its start.
