@@ -38,6 +38,7 @@ mod reload;
 mod replication;
 mod sandbox;
 mod shared_operations;
+mod shared_statements;
 mod shared_vanish;
 mod sockets;
 mod tokens;

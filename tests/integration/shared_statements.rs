@@ -1,0 +1,53 @@
+//! Statements that mean more than their text where backends are shared: those that execute what was prepared by message, and
+//! those about whole databases.
+
+use gatekeeper::sandbox::{SandboxOptions, Single};
+
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::harness::stand::{Stand, config};
+
+const APP: &str = "user=app password=app-password dbname=app";
+
+async fn stand(size: u32) -> Stand {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let login = "login = { password = \"app-password\" }";
+    let keys = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"transaction\", size = {size} }}");
+    let text = config(&server, login, &keys, "");
+    Stand::start(server, &text).await
+}
+
+#[tokio::test]
+async fn what_was_prepared_by_message_can_be_executed_by_sql_within_another_statement() {
+    let stand = stand(2).await;
+    let client = stand.connect(APP).await.unwrap();
+    let prepared = client.prepare("SELECT 42 AS answer").await.unwrap();
+    let listed = client.simple_query("SELECT name FROM pg_prepared_statements").await.unwrap();
+    let names: Vec<_> = listed
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    let [name] = names.as_slice() else { panic!("it sees its own and no other: {names:?}") };
+    client.simple_query(&format!("EXPLAIN EXECUTE {name}")).await.unwrap();
+    client.simple_query(&format!("CREATE TEMP TABLE made AS EXECUTE {name}")).await.unwrap();
+    let made: i32 = client.query_one("SELECT answer FROM made", &[]).await.unwrap().get(0);
+    assert_eq!(made, 42);
+    // By message, too.
+    let explained = client.query(&format!("EXPLAIN EXECUTE {name}"), &[]).await.unwrap();
+    assert!(!explained.is_empty());
+    assert_eq!(client.query_one(&prepared, &[]).await.unwrap().get::<_, i32>(0), 42);
+}
+
+#[tokio::test]
+async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
+    let stand = stand(2).await;
+    stand.server.node().sql("postgres", "ALTER ROLE app CREATEDB").await.unwrap();
+    let client = stand.connect(APP).await.unwrap();
+    client.simple_query("CREATE DATABASE passing").await.unwrap();
+    let other = stand.connect("user=app password=app-password dbname=passing").await.unwrap();
+    other.simple_query("SELECT 1").await.unwrap();
+    client.simple_query("DROP DATABASE passing").await.unwrap();
+}
