@@ -220,10 +220,10 @@ impl Recorder {
     pub(super) async fn closed(&mut self, end: &End, entry: &SessionEntry) {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::from);
         self.presence.listener().session_ended(outcome);
-        if matches!(end, End::ServerClosed(_) | End::BackendLost { .. }) {
-            if let Some(server) = &self.server {
-                self.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
-            }
+        if matches!(end, End::ServerClosed(_) | End::BackendLost { .. })
+            && let Some(server) = &self.server
+        {
+            self.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
         }
         let reason = end.blame().is_some().then(|| end.as_str());
         tracing::debug!(

@@ -219,7 +219,9 @@ impl Session {
                 sharing.confirming = false;
                 self.pin(Pin::Unproved);
             }
-            Own::Begin { .. } | Own::Prepare { .. } | Own::Sequences | Own::Aside => {}
+            // Without it the client's statements would each be a transaction of their own.
+            Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
+            Own::Begin { failed: false } | Own::Prepare { .. } | Own::Sequences | Own::Aside => {}
         }
     }
 
@@ -287,7 +289,7 @@ impl Session {
             sharing.pins = before.minus(Pins::VISIBLE).union(now);
             sharing.new_pins.extend(now.minus(before).iter());
         }
-        if !(seen.all || !seen.settings.is_empty()) {
+        if !seen.all && seen.settings.is_empty() {
             return;
         }
         let mut settings = if seen.all { Settings::default() } else { sharing.settings.clone() };

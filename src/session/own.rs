@@ -55,13 +55,16 @@ pub(super) enum Question {
     Settings,
 }
 
+/// A setting's name and its value, if there is one.
+pub(super) type SeenSetting = (Arc<[u8]>, Option<Box<[u8]>>);
+
 /// What was answered.
 #[derive(Default)]
 pub(super) struct Seen {
     /// The visible pins, if they were asked for.
     pub(super) pins: Option<Pins>,
     /// Settings by name; `None` where there is none of that name.
-    pub(super) settings: Vec<(Arc<[u8]>, Option<Box<[u8]>>)>,
+    pub(super) settings: Vec<SeenSetting>,
     /// [`Question::Settings`] was asked: `settings` are all that are listed.
     pub(super) all: bool,
 }

@@ -270,6 +270,18 @@ impl Refusal {
         .hint("Whether the statement under way took effect is unknown. Connect again.")
     }
 
+    /// The server did not begin the transaction that the client was told had begun.
+    #[must_use]
+    pub fn transaction_lost() -> Self {
+        Self::new(
+            SqlState::CONNECTION_FAILURE,
+            Blame::Endpoint,
+            Cause::SettingsLost,
+            "the server refused to begin the transaction",
+        )
+        .hint("Whether the statement under way took effect is unknown. Connect again.")
+    }
+
     /// No backend came free in time.
     #[must_use]
     pub fn pool_timeout(pool: &str, waited: std::time::Duration) -> Self {

@@ -11,10 +11,13 @@ use crate::handshake::Parameters;
 #[derive(Clone)]
 pub struct Reported {
     login: Arc<Parameters>,
-    changed: Vec<(Box<[u8]>, Box<[u8]>)>,
+    changed: Vec<Changed>,
     /// The sum of the marks of all settings.
     mark: u64,
 }
+
+/// A setting's name and its value now.
+type Changed = (Box<[u8]>, Box<[u8]>);
 
 // === impl Reported ===
 

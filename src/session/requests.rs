@@ -656,7 +656,7 @@ impl Session {
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statements.get(name).cloned() else {
-            return self.unknown(name, shown, |out, name| frontend::write_describe_statement(out, name));
+            return self.unknown(name, shown, frontend::write_describe_statement);
         };
         sharing.bound = statement.id();
         self.ensure(&statement, shown);
