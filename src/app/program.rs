@@ -179,7 +179,8 @@ impl Program {
                 None => Listener::bind(&bind),
             };
             let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
-            listeners.insert(bind, Running::start(socket, context, &world, &workers, &tasks));
+            let worker = listeners.len();
+            listeners.insert(bind, Running::start(socket, context, &world, &workers, worker));
         }
         for bind in inherited.unclaimed() {
             tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
@@ -270,20 +271,21 @@ impl Program {
 }
 
 impl Running {
+    /// Accepts on worker `worker` (modulo their number).
     pub(super) fn start(
         socket: Listener,
         context: ListenerContext,
         world: &Arc<World>,
         workers: &Workers,
-        tasks: &Tasks,
+        worker: usize,
     ) -> Self {
         let bind = socket.local_address().unwrap_or_else(|_| context.settings.bind.clone());
         let (context, shown) = live(context);
         let (accepting, closed) = oneshot::channel::<()>();
-        let accept = socket.run(shown, Arc::clone(world), workers.clone());
-        tasks.spawn("listener", async move {
+        let (world, others) = (Arc::clone(world), workers.clone());
+        workers.spawn_on(worker, "listener", move || async move {
             tokio::select! {
-                () = accept => {}
+                () = socket.run(shown, world, others) => {}
                 _ = closed => {}
             }
         });

@@ -175,7 +175,8 @@ impl Program {
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => running.context.publish(context),
                 (Some(socket), _) => {
-                    let running = Running::start(socket, context, &self.world, &self.workers, &self.tasks);
+                    let worker = self.listeners.len();
+                    let running = Running::start(socket, context, &self.world, &self.workers, worker);
                     self.listeners.insert(bind, running);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),

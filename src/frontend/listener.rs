@@ -1,10 +1,12 @@
-//! One client-facing socket: accepts clients and hands each to the worker with the fewest.
+//! One client-facing socket: accepts clients and gives each to the worker with the fewest.
+//!
+//! It is watched on a worker, not on a thread of its own: a client that stays on that worker wakes no other thread.
 
 use std::{
     fs, io,
     net::SocketAddr,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             fs::{FileTypeExt, PermissionsExt},
             net::{UnixListener, UnixStream},
@@ -27,11 +29,16 @@ use super::{
     client::{self, Arrival},
     context::{ListenerContext, World},
 };
-use crate::{live::Live, session::Refusal, tasks::Workers, telemetry::labels::RefusalReason};
+use crate::{
+    live::Live,
+    session::Refusal,
+    tasks::{self, Workers},
+    telemetry::labels::RefusalReason,
+};
 
 /// A bound socket that accepts clients.
 pub struct Listener {
-    socket: AsyncFd<OwnedFd>,
+    socket: OwnedFd,
     bind: Bind,
     /// Whether the socket file is ours to remove.
     bound_here: bool,
@@ -49,27 +56,21 @@ impl Listener {
     ///
     /// # Errors
     /// The system's: the address is in use or not ours, the path cannot be written.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub fn bind(bind: &Bind) -> io::Result<Self> {
         let socket = match bind {
             Bind::Tcp(address) => tcp(*address)?,
             Bind::Unix(path) => unix(path)?,
         };
-        Ok(Self { socket: watch(socket)?, bind: bind.clone(), bound_here: true })
+        Ok(Self { socket, bind: bind.clone(), bound_here: true })
     }
 
     /// Takes over a socket that listens already (socket activation).
     ///
     /// # Errors
     /// The system's, when it is no socket.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket: watch(socket)?, bind, bound_here: false })
+        Ok(Self { socket, bind, bound_here: false })
     }
 
     /// The address it listens on; with port 0 in the settings, the one the system chose.
@@ -80,47 +81,53 @@ impl Listener {
         match &self.bind {
             Bind::Unix(path) => Ok(Bind::Unix(path.clone())),
             Bind::Tcp(_) => {
-                let address = rustix::net::getsockname(self.socket.get_ref().as_fd())?;
+                let address = rustix::net::getsockname(&self.socket)?;
                 SocketAddr::try_from(address).map(Bind::Tcp).map_err(Into::into)
             }
         }
     }
 
-    /// Accepts for ever. A failing `accept()` backs off and never ends it.
+    /// Accepts for ever, on the worker that this is called on. A failing `accept()` backs off and never ends it.
     ///
     /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
     pub async fn run(self, context: Live<ListenerContext>, world: Arc<World>, workers: Workers) {
+        let watched = loop {
+            match watch(&self.socket) {
+                Ok(watched) => break watched,
+                Err(error) => failed(&context.load(), &error).await,
+            }
+        };
         loop {
-            let accepted = self.accept().await;
+            let accepted = accept(&watched).await;
             let context = context.load();
             match accepted {
                 Ok((socket, address)) => hand_over(socket, address, &context, &world, &workers),
-                Err(error) => {
-                    context.metrics.accept_failed();
-                    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
-                    sleep(BACK_OFF).await;
-                }
+                Err(error) => failed(&context, &error).await,
             }
         }
     }
+}
 
-    /// The next client's socket, not blocking, and where it came from.
-    async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        loop {
-            let mut ready = self.socket.readable().await?;
-            let accepted = rustix::net::acceptfrom_with(
-                self.socket.get_ref().as_fd(),
-                SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
-            );
-            match accepted {
-                Ok((socket, address)) => {
-                    return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
-                }
-                Err(Errno::WOULDBLOCK) => ready.clear_ready(),
-                // The client left the queue before its turn: nobody to serve, nothing wrong with us.
-                Err(Errno::CONNABORTED | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+async fn failed(context: &ListenerContext, error: &io::Error) {
+    context.metrics.accept_failed();
+    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
+    sleep(BACK_OFF).await;
+}
+
+/// The next client's socket, not blocking, and where it came from.
+async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    loop {
+        let mut ready = listening.readable().await?;
+        let accepted =
+            rustix::net::acceptfrom_with(listening.get_ref(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        match accepted {
+            Ok((socket, address)) => {
+                return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
             }
+            Err(Errno::WOULDBLOCK) => ready.clear_ready(),
+            // The client left the queue before its turn: nobody to serve, nothing wrong with us.
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -129,10 +136,10 @@ impl Listener {
 /// here, only to register it again with its worker.
 #[expect(
     deprecated,
-    reason = "sound here: the descriptor is owned, never replaced, and closed only with its registration"
+    reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"
 )]
-fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(socket)
+fn watch(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    AsyncFd::new(socket.as_fd())
 }
 
 fn hand_over(
@@ -157,7 +164,9 @@ fn hand_over(
         tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
     }
     let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
-    let worker = (0..workers.len()).min_by_key(|&index| workers.live(index)).unwrap_or(0);
+    // Of those with the fewest this one, where nobody need be woken.
+    let here = tasks::current_worker();
+    let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
     let arrival = Arrival {
         socket,
         address,
@@ -167,7 +176,11 @@ fn hand_over(
         context: Arc::clone(context),
         world: Arc::clone(world),
     };
-    workers.spawn_on(worker, "client", move || client::serve(arrival));
+    if worker == here {
+        tasks::spawn_here("client", client::serve(arrival));
+    } else {
+        workers.spawn_on(worker, "client", move || client::serve(arrival));
+    }
 }
 
 /// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few octets into a socket
