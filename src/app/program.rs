@@ -24,7 +24,7 @@ use crate::{
     frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, World},
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
-    pool::Pools,
+    pool::{PoolMode, Pools},
     probe::Probe,
     tasks::{Tasks, Workers},
     telemetry::{LogError, Metrics},
@@ -136,6 +136,7 @@ impl Program {
                 }
             },
         );
+        let pooled = pooled_backends(&config);
         let (endpoints, ways) = live(Endpoints::new(handles));
         let mut mock_secret = [0; 32];
         aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
@@ -160,7 +161,7 @@ impl Program {
             audit: audit.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
-            descriptors: Arc::new(Semaphore::new(sessions_by_descriptors())),
+            descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled))),
             mock_secret,
             console: Some(Arc::new(console)),
         });
@@ -311,12 +312,23 @@ async fn watch_certificates(world: Arc<World>, listeners: Live<Vec<Live<Listener
     }
 }
 
-/// How many sessions there are descriptors for: two each, beside what everything else and clients to be refused need.
-fn sessions_by_descriptors() -> usize {
+/// How many backends sessions may share, as far as the configuration says: an endpoint without a limit of its own has a pool
+/// of each listener.
+fn pooled_backends(config: &Config) -> usize {
+    let shared = config.listeners.iter().filter(|listener| listener.pool.mode == PoolMode::Transaction);
+    match shared.map(|listener| listener.pool.size).sum() {
+        0 => 0,
+        sizes => config.endpoints.iter().map(|endpoint| endpoint.pooled_backends().unwrap_or(sizes)).sum(),
+    }
+}
+
+/// How many descriptors there are for sessions, beside what `pooled` backends, everything else and clients to be refused
+/// need. However many backends are pooled, half of what is left is for clients.
+fn descriptors_for_sessions(pooled: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let others = 32 + limit / 16;
-    (limit.saturating_sub(others) / 2).min(Semaphore::MAX_PERMITS)
+    let left = limit.saturating_sub(32 + limit / 16);
+    (left - pooled.min(left / 2)).min(Semaphore::MAX_PERMITS)
 }
 
 fn cores() -> usize {

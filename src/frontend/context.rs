@@ -36,7 +36,7 @@ pub struct World {
     pub evidence: EvidenceSink,
     /// The makers of metrics.
     pub metrics: Metrics,
-    /// How many more sessions there are descriptors for, each needing two.
+    /// How many more descriptors there are for sessions: one with a backend of its own needs two, one that shares them one.
     pub descriptors: Arc<Semaphore>,
     /// What users who do not exist are challenged with; drawn at the start and never shown.
     pub mock_secret: [u8; 32],

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     live::Live,
+    pool::PoolMode,
     session::Refusal,
     tasks::{self, Workers},
     telemetry::labels::RefusalReason,
@@ -159,7 +160,12 @@ fn hand_over(
             return;
         }
     };
-    let descriptors = Arc::clone(&world.descriptors).try_acquire_owned().ok();
+    // A session that shares backends needs one for itself; its pool's are among those that are set aside.
+    let needed = match context.settings.pool.mode {
+        PoolMode::Session => 2,
+        PoolMode::Transaction => 1,
+    };
+    let descriptors = Arc::clone(&world.descriptors).try_acquire_many_owned(needed).ok();
     if descriptors.is_none() {
         tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
     }
