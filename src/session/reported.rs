@@ -7,9 +7,12 @@ use std::sync::Arc;
 use super::settings::mark_of;
 use crate::handshake::Parameters;
 
-/// Reported settings: those of a login, which many share, and what has changed since.
+/// Reported settings: those of a login, which many share, and what has changed since. Clones share them until one is changed.
 #[derive(Clone)]
-pub struct Reported {
+pub struct Reported(Arc<Statuses>);
+
+#[derive(Clone)]
+struct Statuses {
     login: Arc<Parameters>,
     changed: Vec<Changed>,
     /// The sum of the marks of all settings.
@@ -25,50 +28,62 @@ impl Reported {
     /// As a login reported them.
     #[must_use]
     pub fn new(login: Arc<Parameters>) -> Self {
-        let mut reported = Self { login: Arc::default(), changed: Vec::new(), mark: 0 };
+        let mut statuses = Statuses { login: Arc::default(), changed: Vec::new(), mark: 0 };
         for status in login.iter() {
-            reported.set(status.name, status.value);
+            statuses.set(status.name, status.value);
         }
         // The values are those of the login itself: no need to keep them twice.
-        reported.changed = Vec::new();
-        reported.login = login;
-        reported
+        statuses.changed = Vec::new();
+        statuses.login = login;
+        Self(Arc::new(statuses))
     }
 
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.get(name)
+    }
+
+    /// A setting was reported; answers whether that was news.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let news = self.get(name) != Some(value);
+        if news {
+            Arc::make_mut(&mut self.0).set(name, value);
+        }
+        news
+    }
+
+    /// Whether both say the same.
+    #[must_use]
+    pub fn agrees(&self, other: &Self) -> bool {
+        self.0.mark == other.0.mark
+    }
+
+    /// All settings.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let changed = &self.0.changed;
+        let kept = self.0.login.iter().map(|status| (status.name, status.value));
+        let kept = kept.filter(|(name, _)| !changed.iter().any(|(changed, _)| **changed == **name));
+        changed.iter().map(|(name, value)| (&**name, &**value)).chain(kept)
+    }
+}
+
+// === impl Statuses ===
+
+impl Statuses {
+    fn get(&self, name: &[u8]) -> Option<&[u8]> {
         match self.changed.iter().find(|(changed, _)| **changed == *name) {
             Some((_, value)) => Some(value),
             None => self.login.iter().filter(|status| status.name == name).last().map(|status| status.value),
         }
     }
 
-    /// A setting was reported; answers whether that was news.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
-        let before = self.get(name);
-        if before == Some(value) {
-            return false;
-        }
-        let lost = before.map_or(0, |before| mark_of(name, before));
+    fn set(&mut self, name: &[u8], value: &[u8]) {
+        let lost = self.get(name).map_or(0, |before| mark_of(name, before));
         self.mark = self.mark.wrapping_sub(lost).wrapping_add(mark_of(name, value));
         match self.changed.iter_mut().find(|(changed, _)| **changed == *name) {
             Some((_, changed)) => *changed = value.into(),
             None => self.changed.push((name.into(), value.into())),
         }
-        true
-    }
-
-    /// Whether both say the same.
-    #[must_use]
-    pub fn agrees(&self, other: &Self) -> bool {
-        self.mark == other.mark
-    }
-
-    /// All settings.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let changed = self.changed.iter().map(|(name, value)| (&**name, &**value));
-        let kept = self.login.iter().map(|status| (status.name, status.value));
-        changed.chain(kept.filter(|(name, _)| !self.changed.iter().any(|(changed, _)| **changed == **name)))
     }
 }
