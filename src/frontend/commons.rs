@@ -13,11 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::catalogue::{self, Unlisted};
+use foldhash::fast::RandomState;
+
+use super::{
+    briefing::{Briefing, Briefings},
+    catalogue::{self, Unlisted},
+};
 use crate::{
     blame::Chain,
     names::{DatabaseName, ListenerName, UserName},
-    pool::{Disposition, Lease},
+    pool::{Disposition, Lease, Welcome},
     session::Common,
     sql::Catalogue,
     tasks,
@@ -26,12 +31,13 @@ use crate::{
 /// What the sessions of each listener, database and user know together.
 #[derive(Default)]
 pub struct Commons {
-    known: Mutex<HashMap<(ListenerName, DatabaseName, UserName), Arc<Shared>>>,
+    known: Mutex<HashMap<(ListenerName, DatabaseName, UserName), Arc<Shared>, RandomState>>,
 }
 
 /// What the sessions of one listener, database and user know together.
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
+    briefings: Mutex<Briefings>,
     database: DatabaseName,
     began: Instant,
     /// Milliseconds since `began` when the database is looked at again, and before which it is not even if definitions
@@ -69,6 +75,7 @@ impl Commons {
             }
             Arc::new(Shared {
                 common: Arc::new(Common::new(always)),
+                briefings: Mutex::default(),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
@@ -84,6 +91,12 @@ impl Commons {
 // === impl Shared ===
 
 impl Shared {
+    /// What a client is told that calls itself `application`; `welcome` is the newest login of its pool.
+    pub(super) fn briefing(&self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Arc<Briefing> {
+        let mut briefings = self.briefings.lock().unwrap_or_else(PoisonError::into_inner);
+        briefings.of(welcome, application)
+    }
+
     /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
     /// backend.
     ///

@@ -133,14 +133,13 @@ impl Lobby {
         let database =
             DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
-        self.facts = Arc::new(record::Session {
-            tls,
-            user: Some(user),
-            database: Some(database),
-            method: Some(self.context.settings.auth.as_str()),
-            application,
-            ..record::Session::clone(&self.facts)
-        });
+        // In place, unless the audit log holds what was known before.
+        let facts = Arc::make_mut(&mut self.facts);
+        facts.tls = tls;
+        facts.user = Some(user);
+        facts.database = Some(database);
+        facts.method = Some(self.context.settings.auth.as_str());
+        facts.application = application;
         Ok(())
     }
 
@@ -275,11 +274,10 @@ impl Lobby {
 
     /// The session begins.
     pub(super) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
-        let Lobby { guest, facts, arrived, context, world, .. } = self;
+        let Lobby { guest, mut facts, arrived, context, world, .. } = self;
         let mut guest = guest?;
         // Known only now: an endpoint may have one user for all.
-        let database_user = Some(opened.user.clone());
-        let facts = Arc::new(record::Session { database_user, ..record::Session::clone(&facts) });
+        Arc::make_mut(&mut facts).database_user = Some(opened.user.clone());
         let server = opened.serving.as_ref().map(Serving::record);
         let owns_backend = matches!(opened.serving, Some(Serving::Own(_)));
         let registered = world.sessions.register(SessionEntry::new(
@@ -334,8 +332,9 @@ impl Lobby {
                 let session = Session::returning(options);
                 (Link::Leased(lease), None, session, Vec::new())
             }
-            Opening::Shared { tenancy, common, known, application } => {
-                let session = Session::shared(common, known, application.as_deref(), options);
+            Opening::Shared { tenancy, common, briefing } => {
+                let known = briefing.known.clone();
+                let session = Session::shared(common, known, briefing.application.as_deref(), options);
                 (Link::None, Some(tenancy), session, Vec::new())
             }
         };

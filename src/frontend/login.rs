@@ -16,6 +16,7 @@ use super::{
     Auth,
     assign::{Assigned, Unassigned, assign, refusal},
     authenticate::Proved,
+    briefing::Briefing,
     context::{ListenerContext, World},
     greet::Unwelcome,
     guest::Guest,
@@ -30,12 +31,11 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode},
     route::Reason,
-    session::{Common, Refusal, Reported},
+    session::{Common, Refusal},
     telemetry::BackendPresence,
     tls::Stream,
     wire::{
-        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication,
-        backend::{self, ParameterStatus},
+        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication, backend,
     },
 };
 
@@ -81,8 +81,7 @@ pub(super) enum Opening {
         tenancy: Box<Tenancy>,
         common: Arc<Common>,
         /// What the client is told of its settings.
-        known: Reported,
-        application: Option<Box<[u8]>>,
+        briefing: Arc<Briefing>,
     },
 }
 
@@ -213,7 +212,7 @@ impl Login<'_> {
         let began = Instant::now();
         let Self { mut startup, user, context, world, .. } = self;
         let version = startup.version();
-        let application = startup.get("application_name").map(Box::from);
+        let application: Option<Box<[u8]>> = startup.get("application_name").map(Box::from);
         for own in ["user", "database", "application_name", "replication"] {
             startup.remove(own);
         }
@@ -238,16 +237,13 @@ impl Login<'_> {
         let Ok(pool) = tenancy.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
-        let mut known = Reported::new(Arc::clone(&welcome.parameters));
-        if let Some(application) = &application {
-            known.set(b"application_name", application);
-        }
+        let briefing = shared.briefing(&welcome, application.as_deref());
         let client_key = session_key(session, version)?;
         let mut output = proved.output;
+        // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
+        output.reserve_exact(briefing.octets.len() + welcome.notices.len() + 64);
         authentication::write_ok(&mut output);
-        for (name, value) in known.iter() {
-            ParameterStatus { name, value }.write(&mut output);
-        }
+        output.extend_from_slice(&briefing.octets);
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&welcome.notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -263,7 +259,7 @@ impl Login<'_> {
             serving: None,
             took: began.elapsed(),
             presence: None,
-            backend: Opening::Shared { tenancy: Box::new(tenancy), common, known, application },
+            backend: Opening::Shared { tenancy: Box::new(tenancy), common, briefing },
         })
     }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod assign;
 mod authenticate;
+mod briefing;
 mod buffer;
 mod cancel;
 mod catalogue;

@@ -1,0 +1,99 @@
+//! What a client that shares backends is told of the server's settings, made once for all clients that are told the same.
+
+use std::sync::Arc;
+
+use crate::{pool::Welcome, session::Reported, wire::backend::ParameterStatus};
+
+/// What clients with the same `application_name` are told of the settings that one login reported.
+pub(super) struct Briefing {
+    welcome: Arc<Welcome>,
+    /// The client's `application_name`, if it has said one.
+    pub(super) application: Option<Box<[u8]>>,
+    /// What the client knows then.
+    pub(super) known: Reported,
+    /// ParameterStatus messages, one behind the other.
+    pub(super) octets: Vec<u8>,
+}
+
+/// The briefings that were needed last, the latest first.
+#[derive(Default)]
+pub(super) struct Briefings {
+    latest: Vec<Arc<Briefing>>,
+}
+
+/// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
+const KEPT: usize = 8;
+
+// === impl Briefing ===
+
+impl Briefing {
+    fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Self {
+        let mut known = Reported::new(Arc::clone(&welcome.parameters));
+        if let Some(application) = application {
+            known.set(b"application_name", application);
+        }
+        let mut octets = Vec::new();
+        for (name, value) in known.iter() {
+            ParameterStatus { name, value }.write(&mut octets);
+        }
+        octets.shrink_to_fit();
+        Self { welcome: Arc::clone(welcome), application: application.map(Box::from), known, octets }
+    }
+
+    fn is_for(&self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> bool {
+        Arc::ptr_eq(&self.welcome, welcome) && self.application.as_deref() == application
+    }
+}
+
+// === impl Briefings ===
+
+impl Briefings {
+    /// What a client that calls itself `application` is told of what the login of `welcome` reported.
+    pub(super) fn of(&mut self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Arc<Briefing> {
+        match self.latest.iter().position(|known| known.is_for(welcome, application)) {
+            Some(at) => self.latest[..=at].rotate_right(1),
+            None => {
+                self.latest.truncate(KEPT - 1);
+                self.latest.insert(0, Arc::new(Briefing::new(welcome, application)));
+            }
+        }
+        Arc::clone(&self.latest[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ProtocolVersion;
+
+    fn welcome() -> Arc<Welcome> {
+        Arc::new(Welcome { version: ProtocolVersion::V3_0, parameters: Arc::default(), notices: Vec::new() })
+    }
+
+    #[test]
+    fn clients_that_are_told_the_same_share_one_briefing() {
+        let (one, two) = (welcome(), welcome());
+        let mut briefings = Briefings::default();
+        let psql = briefings.of(&one, Some(b"psql"));
+        assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
+        assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
+        let nobody = briefings.of(&one, None);
+        assert!(nobody.octets.is_empty());
+        assert!(Arc::ptr_eq(&psql, &briefings.of(&one, Some(b"psql"))));
+        assert!(Arc::ptr_eq(&nobody, &briefings.of(&one, None)));
+        assert!(!Arc::ptr_eq(&nobody, &briefings.of(&two, None)), "another login may say something else");
+    }
+
+    #[test]
+    fn those_that_nobody_needs_are_forgotten() {
+        let welcome = welcome();
+        let mut briefings = Briefings::default();
+        let first = briefings.of(&welcome, Some(b"first"));
+        for number in 0..20 {
+            briefings.of(&welcome, Some(format!("{number}").as_bytes()));
+            briefings.of(&welcome, Some(b"often"));
+        }
+        assert_eq!(briefings.latest.len(), KEPT);
+        assert!(!Arc::ptr_eq(&first, &briefings.of(&welcome, Some(b"first"))));
+    }
+}
