@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
+
 use super::{ListenerLimits, ListenerSettings};
 use crate::{
     names::{DatabaseName, UserName},
@@ -22,9 +24,9 @@ pub(super) struct Admission {
 #[derive(Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
-    by_user: HashMap<UserName, usize>,
-    by_database: HashMap<DatabaseName, usize>,
+    by_address: HashMap<IpAddr, usize, RandomState>,
+    by_user: HashMap<UserName, usize, RandomState>,
+    by_database: HashMap<DatabaseName, usize, RandomState>,
 }
 
 /// A client's place; dropping it frees the place.
@@ -135,7 +137,7 @@ impl Drop for Permit {
 }
 
 /// Takes one off the count of `key`; who has none left is forgotten.
-fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

@@ -1,6 +1,10 @@
 //! Finds a session its backend: decide, connect, and decide again when that fails.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -136,8 +140,6 @@ pub(super) fn trouble(error: &ConnectError) -> &'static str {
 
 /// Any number, for choosing between equals and for not acting in step.
 pub(super) fn random() -> u64 {
-    let mut octets = [0; 8];
-    // Without entropy the choice is only less even.
-    aws_lc_rs::rand::fill(&mut octets).ok();
-    u64::from_ne_bytes(octets)
+    // Nobody gains from foreseeing it: each new state has keys of its own, which cost no system call.
+    RandomState::new().hash_one(())
 }

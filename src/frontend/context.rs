@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
 use super::{Commons, Console, ListenerSettings, Users, admission::Admission, sessions::Sessions};
@@ -47,7 +48,7 @@ pub struct World {
 /// The ways to the endpoints, swapped whole by a reload.
 #[derive(Default)]
 pub struct Endpoints {
-    by_name: HashMap<EndpointName, EndpointHandle>,
+    by_name: HashMap<EndpointName, EndpointHandle, RandomState>,
 }
 
 /// One listener as it is configured now; a reload makes a new one, and sessions keep theirs.
@@ -61,7 +62,7 @@ pub struct ListenerContext {
     /// The listener's numbers.
     pub metrics: Arc<ListenerMetrics>,
     /// The numbers of what its sessions do, by endpoint.
-    pub paths: HashMap<EndpointName, Arc<PathMetrics>>,
+    pub paths: HashMap<EndpointName, Arc<PathMetrics>, RandomState>,
     /// Its clients, counted across reloads.
     pub(super) admission: Arc<Admission>,
 }

@@ -1,7 +1,7 @@
 //! Every session of the process: to find one by its cancel key, to list them, to end them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -27,7 +27,8 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Registry {
-    by_pid: HashMap<i32, Vec<Arc<SessionEntry>>>,
+    /// By the process id of its cancel key, and by its number.
+    by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     visitors: Vec<Arc<Visitor>>,
     /// What every session was asked to do, and those that come late are too.
@@ -55,7 +56,7 @@ impl Sessions {
     pub fn register(self: &Arc<Self>, entry: SessionEntry) -> Registered {
         let entry = Arc::new(entry);
         let mut registry = self.lock();
-        registry.by_pid.entry(entry.key.pid()).or_default().push(Arc::clone(&entry));
+        registry.by_pid.insert((entry.key.pid(), entry.id), Arc::clone(&entry));
         let own = entry.own_endpoint();
         if let Some(name) = &own {
             *registry.on_endpoint.entry(name.clone()).or_default() += 1;
@@ -109,19 +110,21 @@ impl Sessions {
     /// The session that was given this key. Process ids repeat across servers, so the secret decides.
     #[must_use]
     pub fn find(&self, key: &BackendKey) -> Option<Arc<SessionEntry>> {
-        self.lock().by_pid.get(&key.pid())?.iter().find(|entry| entry.key == *key).cloned()
+        let registry = self.lock();
+        let mut entries = registry.by_pid.range((key.pid(), 0)..=(key.pid(), u64::MAX));
+        entries.find(|(_, entry)| entry.key == *key).map(|(_, entry)| Arc::clone(entry))
     }
 
     /// The session with this number.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Arc<SessionEntry>> {
-        self.lock().by_pid.values().flatten().find(|entry| entry.id == id).cloned()
+        self.lock().by_pid.values().find(|entry| entry.id == id).cloned()
     }
 
     /// All sessions, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<SessionEntry>> {
-        self.lock().by_pid.values().flatten().cloned().collect()
+        self.lock().by_pid.values().cloned().collect()
     }
 
     /// How many have a backend of an endpoint for life.
@@ -162,12 +165,7 @@ impl Sessions {
 
     fn remove(&self, entry: &SessionEntry, own: Option<&EndpointName>) {
         let mut registry = self.lock();
-        if let Some(entries) = registry.by_pid.get_mut(&entry.key.pid()) {
-            entries.retain(|other| other.id != entry.id);
-            if entries.is_empty() {
-                registry.by_pid.remove(&entry.key.pid());
-            }
-        }
+        registry.by_pid.remove(&(entry.key.pid(), entry.id));
         if let Some(name) = own
             && let Some(count) = registry.on_endpoint.get_mut(name)
         {

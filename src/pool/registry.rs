@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -45,7 +46,7 @@ pub struct Pools {
 
 #[derive(Default)]
 struct Registry {
-    pools: HashMap<Target, Entry>,
+    pools: HashMap<Target, Entry, RandomState>,
     /// By listener, where they were said since the start: sessions that began before bring older ones.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
