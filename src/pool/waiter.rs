@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use super::{Disposition, Lease, LeaseError, Pool, Want};
 
-/// A session that may wait for a backend: made once, used for all its waits, each of which allocates nothing.
+/// A session that may wait for a backend: made once, used for all its waits, of which only the first one allocates.
 ///
 /// Dropping it leaves the queue; a backend that was handed over and not taken yet goes back.
 #[derive(Default)]
 pub struct Waiter {
-    seat: Arc<Seat>,
+    /// Most sessions never wait.
+    seat: Option<Arc<Seat>>,
     queued: Option<Queued>,
 }
 
@@ -79,10 +80,8 @@ impl Waiter {
     /// What came of the wait. Pending for ever when there is none.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
         loop {
-            if self.queued.is_none() {
-                return Poll::Pending;
-            }
-            let mut seat = self.seat.lock();
+            let (Some(_), Some(seat)) = (&self.queued, &self.seat) else { return Poll::Pending };
+            let mut seat = seat.lock();
             let outcome = mem::take(&mut seat.outcome);
             if let Outcome::None = outcome {
                 if let Some(waited) = seat.notice.take() {
@@ -117,7 +116,8 @@ impl Waiter {
         if let Some(ticket) = ticket {
             pool.left(want.worker, ticket);
         }
-        let mut seat = self.seat.lock();
+        let Some(seat) = &self.seat else { return };
+        let mut seat = seat.lock();
         let outcome = mem::take(&mut seat.outcome);
         seat.clear();
         drop(seat);
@@ -127,8 +127,8 @@ impl Waiter {
         }
     }
 
-    pub(super) fn seat(&self) -> &Arc<Seat> {
-        &self.seat
+    pub(super) fn seat(&mut self) -> &Arc<Seat> {
+        self.seat.get_or_insert_default()
     }
 
     /// It begins to wait.
