@@ -33,12 +33,15 @@ pub(super) struct Arrival {
 /// What a client takes up, given back when this is dropped.
 pub(super) type Places = (Permit, Option<OwnedSemaphorePermit>);
 
-/// Serves one client for life, on the worker that this runs on.
-pub(super) async fn serve(arrival: Arrival) {
-    // The login's future is large and short-lived: it must not stay part of this one.
-    let Some((mut relay, _permit)) = Box::pin(welcome(arrival)).await else { return };
-    let end = relay.run().await;
-    Box::pin(conclude(&end, relay)).await;
+/// Serves one client for life, on the worker that this is called on.
+pub(super) fn serve(arrival: Arrival) -> impl Future<Output = ()> {
+    // The login's future is large and short-lived: neither it nor the arrival may be part of the one that stays.
+    let welcomed = Box::pin(welcome(arrival));
+    async move {
+        let Some((mut relay, _permit)) = welcomed.await else { return };
+        let end = relay.run().await;
+        Box::pin(conclude(&end, relay)).await;
+    }
 }
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
@@ -59,7 +62,7 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
         return None;
     }
     if let Some(console) = lobby.console() {
-        lobby.visit(console, startup, negotiation, presence).await;
+        Box::pin(lobby.visit(console, startup, negotiation, presence)).await;
         return None;
     }
     let opened = lobby.log_in(startup, negotiation, &mut permit.0).await?;

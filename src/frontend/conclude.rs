@@ -55,13 +55,15 @@ pub(super) async fn conclude(end: &End, relay: Relay) {
         Link::None => {}
         Link::Own(backend) => {
             cut_short(&mut session, &mut recorder);
-            leave(end, backend, abandoned, &session, entry).await;
+            // Large, and seldom needed.
+            Box::pin(leave(end, backend, abandoned, &session, entry)).await;
         }
         Link::Leased(lease) => {
             let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
             if !lost && session.broken().is_none() && session.fatal().is_none() {
                 let unsent = from_client.has_cleared();
-                recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry).await;
+                let recovery = recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
+                Box::pin(recovery).await;
             }
             cut_short(&mut session, &mut recorder);
         }

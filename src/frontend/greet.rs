@@ -58,7 +58,7 @@ pub(super) async fn greet(
                 return Err(Unwelcome::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
             if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
-                encrypt(guest, context, tls::Negotiation::Direct).await?;
+                Box::pin(encrypt(guest, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
@@ -74,7 +74,7 @@ pub(super) async fn greet(
                 None if taken.octets > 0 && !current.unread().is_empty() => {}
                 None => break,
                 Some(Accepted::Tls { .. }) => {
-                    encrypt(guest, context, tls::Negotiation::Postgres).await?;
+                    Box::pin(encrypt(guest, context, tls::Negotiation::Postgres)).await?;
                     break;
                 }
                 Some(Accepted::Startup(startup, negotiation)) => {

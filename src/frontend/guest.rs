@@ -15,7 +15,7 @@ pub(super) struct Guest {
 }
 
 /// What is read at a time: a login is a few short messages.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
 
 impl Guest {
     pub(super) const fn new(stream: Stream) -> Self {

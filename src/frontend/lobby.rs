@@ -87,7 +87,7 @@ impl Lobby {
             Err(_) => self.too_late().await,
             Ok(Err(unwelcome)) => self.turn_away(unwelcome).await,
             Ok(Ok(Greeting::Cancel(key))) => {
-                cancel::forward(&key, self.facts.client, &self.context, &self.world).await;
+                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.world)).await;
                 None
             }
             Ok(Ok(Greeting::Login(startup, negotiation))) => {
@@ -201,7 +201,7 @@ impl Lobby {
                 context: &self.context,
                 world: &self.world,
             };
-            login.relayed(self.guest.as_mut()?, self.deadline).await
+            Box::pin(login.relayed(self.guest.as_mut()?, self.deadline)).await
         } else {
             let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
             if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {

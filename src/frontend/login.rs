@@ -108,14 +108,15 @@ impl Login<'_> {
         database: DatabaseName,
         session: u64,
     ) -> Result<Opened, Failed> {
+        // What is seldom, or followed by a login at a server, does not make every client's future larger.
         match self.context.settings.pool.mode {
             // The pools' backends do not replicate.
-            _ if self.replicates() => self.alone(guest, proved).await,
+            _ if self.replicates() => Box::pin(self.alone(guest, proved)).await,
             // Where each session can have a login of its own, the server judges each client's password.
             PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
-                self.alone(guest, proved).await
+                Box::pin(self.alone(guest, proved)).await
             }
-            PoolMode::Session => self.leased(guest, proved, database).await,
+            PoolMode::Session => Box::pin(self.leased(guest, proved, database)).await,
             PoolMode::Transaction => self.shared(guest, proved, database, session).await,
         }
     }
@@ -224,11 +225,13 @@ impl Login<'_> {
         let settings = &context.settings;
         let functions = &settings.pool.pin_on_functions;
         let shared = world.commons.get(&settings.name, &database, &pool.target().user, functions);
-        shared.introduce(lease(&mut tenancy, guest, context)).await?;
+        if !shared.common.knows_database() {
+            Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
+        }
         let welcome = match tenancy.pool().ok().and_then(|pool| pool.welcome()) {
             Some(welcome) => welcome,
             None => {
-                let lease = lease(&mut tenancy, guest, context).await?;
+                let lease = Box::pin(lease(&mut tenancy, guest, context)).await?;
                 let welcome = Arc::clone(lease.login());
                 lease.release(Disposition::Clean);
                 welcome

@@ -219,6 +219,10 @@ impl StartupMessage {
     /// Takes the parameter `name` out, as often as it is there.
     pub fn remove(&mut self, name: &str) {
         self.parameters.retain(|(known, _)| known != name.as_bytes());
+        if self.parameters.is_empty() {
+            // What is left is kept for as long as a session lives.
+            self.parameters = Vec::new();
+        }
     }
 
     /// All parameters, in their order.
