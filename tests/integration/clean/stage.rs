@@ -117,8 +117,18 @@ impl Stage {
         .await;
     }
 
-    /// Waits until as many advisory locks are held in one database as in the other.
-    pub(super) async fn same_locks(&self) -> Result<(), String> {
+    /// Waits until Gatekeeper has done with all sessions but so many.
+    pub(super) async fn only(&self, sessions: usize) {
+        until(PATIENCE, async || {
+            let page = self.stand.gatekeeper.get("/v1/sessions").await.unwrap().body;
+            let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+            if page["total"] == sessions { Ok(()) } else { Err(page) }
+        })
+        .await;
+    }
+
+    /// Waits until as many advisory locks are held in one database as in the other; until there are none, if `none`.
+    pub(super) async fn same_locks(&self, none: bool) -> Result<(), String> {
         let sql = format!(
             "SELECT coalesce(string_agg(concat(classid, ' ', objid, ' ', mode), ', ' ORDER BY classid, objid, mode), '') \
              FROM pg_database d LEFT JOIN pg_locks l ON l.database = d.oid AND locktype = 'advisory' \
@@ -128,7 +138,7 @@ impl Stage {
         for _ in 0..LOOKS_MAX {
             let rows = self.aside.query(&sql, &[]).await.unwrap();
             seen = rows.iter().map(|row| row.get::<_, String>(0)).collect();
-            if seen[0] == seen[1] {
+            if seen[0] == seen[1] && (!none || seen[0].trim().is_empty()) {
                 return Ok(());
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;

@@ -29,7 +29,8 @@ const TURNS: usize = 40;
 /// Holds the trial of `seed`; when it fails, what happened, in as few turns as are needed for it to happen again.
 pub(super) async fn hold(stage: &Stage, seed: u64) -> Result<(), String> {
     let mut turns = Vec::new();
-    let Err(mut why) = draw(stage, seed, &mut turns).await else { return Ok(()) };
+    let Err(first) = draw(stage, seed, &mut turns).await else { return Ok(()) };
+    let mut why = first.clone();
     // What is left behind for good fails whatever comes next: then it tells nothing to leave turns out.
     let lasts = replay(stage, &[]).await.is_err();
     let mut chunk = if lasts { 0 } else { turns.len() / 2 };
@@ -47,14 +48,14 @@ pub(super) async fn hold(stage: &Stage, seed: u64) -> Result<(), String> {
     }
     let told: String =
         turns.iter().map(|turn| format!("  client {}: {}\n", turn.client, turn.step)).collect();
-    Err(format!("seed {seed}: {why}, after\n{told}"))
+    Err(format!("seed {seed}: {first}\nwith fewer turns: {why}, after\n{told}"))
 }
 
 async fn draw(stage: &Stage, seed: u64, turns: &mut Vec<Turn>) -> Result<(), String> {
     let mut draw = Draw::new(seed);
     let clients = 2 + draw.below(CLIENTS_MAX - 1);
     let kinds: Vec<Kind> = (0..1 + draw.below(4)).map(|_| draw.one(&KINDS)).collect();
-    let mut trial = Trial::begin(stage).await;
+    let mut trial = Trial::begin(stage).await?;
     for _ in 0..TURNS {
         let client = draw.below(clients);
         let status = trial.client(client).await.status;
@@ -65,7 +66,7 @@ async fn draw(stage: &Stage, seed: u64, turns: &mut Vec<Turn>) -> Result<(), Str
 }
 
 async fn replay(stage: &Stage, turns: &[Turn]) -> Result<(), String> {
-    let mut trial = Trial::begin(stage).await;
+    let mut trial = Trial::begin(stage).await?;
     for turn in turns {
         trial.turn(turn).await?;
     }
@@ -79,9 +80,13 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    async fn begin(stage: &'a Stage) -> Self {
+    async fn begin(stage: &'a Stage) -> Result<Self, String> {
+        // Whoever took part in the last one is gone.
+        stage.only(0).await;
+        stage.same_locks(true).await?;
+        stage.no_temporary().await?;
         stage.prepare().await;
-        Self { stage, clients: (0..CLIENTS_MAX).map(|_| None).collect(), stranger: stage.pooled().await }
+        Ok(Self { stage, clients: (0..CLIENTS_MAX).map(|_| None).collect(), stranger: stage.pooled().await })
     }
 
     async fn client(&mut self, at: usize) -> &mut Both {
@@ -120,7 +125,9 @@ impl<'a> Trial<'a> {
             direct.break_off(octets).await;
         }
         self.stage.gone(pid).await;
-        self.stage.same_locks().await
+        // What it said last may be under way for a while: nobody hears the answer.
+        self.stage.only(self.clients.iter().flatten().count() + 1).await;
+        self.stage.same_locks(false).await
     }
 
     /// Everybody looks at what is theirs, and goes; then nothing is left.
