@@ -31,8 +31,10 @@ use crate::{
 /// What the sessions of each listener, database and user know together.
 #[derive(Default)]
 pub struct Commons {
-    known: Mutex<HashMap<(ListenerName, DatabaseName, UserName), Arc<Shared>, RandomState>>,
+    known: Mutex<HashMap<Key, Arc<Shared>, RandomState>>,
 }
+
+type Key = (ListenerName, DatabaseName, UserName);
 
 /// What the sessions of one listener, database and user know together.
 pub(super) struct Shared {
