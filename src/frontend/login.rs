@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     Auth,
+    application_name::application_name,
     assign::{Assigned, Unassigned, assign, refusal},
     authenticate::Proved,
     briefing::Briefing,
@@ -213,7 +214,7 @@ impl Login<'_> {
         let began = Instant::now();
         let Self { mut startup, user, context, world, .. } = self;
         let version = startup.version();
-        let application: Option<Box<[u8]>> = startup.get("application_name").map(Box::from);
+        let said = startup.get("application_name").map(<[u8]>::to_vec);
         for own in ["user", "database", "application_name", "replication"] {
             startup.remove(own);
         }
@@ -240,6 +241,7 @@ impl Login<'_> {
         let Ok(pool) = tenancy.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
+        let application = said.map(|said| application_name(&said, welcome.parameters.get("server_version")));
         let briefing = shared.briefing(&welcome, application.as_deref());
         let client_key = session_key(session, version)?;
         let mut output = proved.output;

@@ -5,6 +5,7 @@
 //! (that is `route`).
 
 mod admission;
+mod application_name;
 mod assign;
 mod authenticate;
 mod briefing;
