@@ -48,6 +48,8 @@ pub(super) struct Relay {
     backend_deaf: bool,
     /// The client takes no more, but said farewell: the backend is heard out.
     client_deaf: bool,
+    /// What the backend has said goes on behind what the machine says.
+    interrupted: bool,
     /// A backend is being waited for.
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
@@ -85,6 +87,7 @@ impl Relay {
             recorder,
             backend_deaf: false,
             client_deaf: false,
+            interrupted: false,
             waiting: false,
             sheltered: false,
             now: None,
@@ -128,19 +131,26 @@ impl Relay {
             self.pump_client(cx)?;
             let slow = self.owes_client();
             let held_back = self.session.is_backlogged();
-            let confirming = self.session.is_confirming();
+            let awaiting = self.session.is_awaiting_answers();
             self.pump_backend(cx)?;
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
             let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
-            let confirmed = confirming && !self.session.is_confirming();
-            if confirmed {
+            let answered = awaiting && !self.session.is_awaiting_answers();
+            if answered {
                 let now = self.now();
                 self.judge_client(now)?;
             }
             let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
-            if !(freed || confirmed || own || self.recorder.is_waiting()) {
+            if !(freed || answered || own || self.recorder.is_waiting()) {
                 break;
             }
+        }
+        if self.tenancy.is_some()
+            && self.session.said_farewell()
+            && self.session.may_leave()
+            && (self.client_deaf || !self.owes_client())
+        {
+            return Err(End::Farewell);
         }
         self.from_client.rest();
         self.from_backend.rest();
@@ -429,6 +439,10 @@ impl Relay {
             if held && !self.owes_client() {
                 self.released();
             }
+            if std::mem::take(&mut self.interrupted) {
+                self.judge_backend(Instant::now())?;
+                continue;
+            }
             if self.from_backend.has_ended() {
                 return Err(self.backend_gone());
             }
@@ -458,6 +472,10 @@ impl Relay {
                 .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
             self.from_backend.take(take);
             if take.drop == 0 || self.from_backend.unjudged().is_empty() {
+                break;
+            }
+            if self.session.to_client().is_some() {
+                self.interrupted = true;
                 break;
             }
         }

@@ -11,7 +11,7 @@ use super::{
     prepared::Prepared,
     refusal::Refusal,
     settings::Settings,
-    sharing::Untold,
+    sharing::{Sharing, Untold},
     take::Take,
 };
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+/// The one setting that a client says at its start and the login of its backend does not.
+const APPLICATION_NAME: &[u8] = b"application_name";
 /// Looks that may fail before the session is held to its backend for good.
 const LOOKS_MAX: u8 = 2;
 
@@ -56,6 +58,7 @@ impl Session {
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
             let octets = self.server.pass(&piece);
+            self.answered();
             if !pass {
                 self.settle();
                 return Ok(Take { pass: at, drop: octets });
@@ -64,6 +67,13 @@ impl Session {
         }
         self.settle();
         Ok(Take { pass: at, drop: 0 })
+    }
+
+    /// More is known than before.
+    fn answered(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.awaiting = false;
+        }
     }
 
     /// A message of the backend; whether the client is to see it.
@@ -162,8 +172,21 @@ impl Session {
         let (Some(sharing), Ok(status)) = (self.sharing.as_deref_mut(), ParameterStatus::decode(body)) else {
             return true;
         };
+        let mut is_default = false;
         if let Some(held) = &mut sharing.held {
             held.reported.set(status.name, status.value);
+            is_default = held.reported.at_login(status.name) == Some(status.value);
+        }
+        // `RESET` leads back to what the client said at its start, which its backend does not know.
+        if sharing.leads_back
+            && is_default
+            && status.name == APPLICATION_NAME
+            && let Some(first) = &sharing.application
+        {
+            if sharing.known.set(APPLICATION_NAME, first) {
+                ParameterStatus { name: APPLICATION_NAME, value: first }.write(&mut sharing.to_client);
+            }
+            return false;
         }
         sharing.known.set(status.name, status.value)
     }
@@ -185,6 +208,13 @@ impl Session {
         self.reports.extend(self.ledger.on_error(now, state, texts, &mut skipped));
         for request in skipped.into_iter().rev() {
             self.undo(request);
+        }
+        // What was refused may be a setting that nobody can change: its value is not the session's, and not to be given to
+        // other backends. A full look tells them apart.
+        if let Some(sharing) = self.sharing.as_deref_mut()
+            && sharing.suspicion.intersects(Effects::SETTINGS | Effects::SETTINGS_BOUND)
+        {
+            sharing.suspicion |= Effects::SETTINGS_ALL;
         }
         // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
         if (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
@@ -235,6 +265,7 @@ impl Session {
             return;
         }
         let suspicion = std::mem::take(&mut sharing.suspicion);
+        sharing.leads_back = false;
         if suspicion.contains(Effects::DDL) {
             sharing.common.definitions_changed();
         }
@@ -258,6 +289,10 @@ impl Session {
         touched.sort_unstable();
         touched.dedup();
         asked.extend(touched.into_iter().map(Question::Setting));
+        if suspicion.contains(Effects::PREPARE) && !sharing.strays.is_empty() {
+            asked.push(Question::Statements);
+            sharing.confirming = true;
+        }
         if asked.is_empty() {
             self.close_strays();
         } else {
@@ -269,12 +304,13 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let unlisted = sharing.settings.entries().iter().filter(|entry| is_unlisted(&entry.name));
         let unlisted = unlisted.map(|entry| Question::Setting(Arc::clone(&entry.name)));
-        let asked = [Question::Pins, Question::Settings].into_iter().chain(unlisted).collect();
+        let asked =
+            [Question::Pins, Question::Settings, Question::Statements].into_iter().chain(unlisted).collect();
         self.look(asked, tries);
     }
 
     fn look(&mut self, asked: Vec<Question>, tries: u8) {
-        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(super::sharing::Sharing::pen) else {
+        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(Sharing::pen) else {
             return;
         };
         let own = own::write_look(asked, tries, pen);
@@ -289,6 +325,17 @@ impl Session {
             sharing.pins = before.minus(Pins::VISIBLE).union(now);
             sharing.new_pins.extend(now.minus(before).iter());
         }
+        if let Some(there) = &seen.statements {
+            // `DEALLOCATE` has found those that are gone.
+            let Sharing { strays, statements, .. } = &mut *sharing;
+            strays.retain(|name| {
+                let is_there = there.contains(name);
+                if !is_there {
+                    statements.remove(name);
+                }
+                is_there
+            });
+        }
         if !seen.all && seen.settings.is_empty() {
             return;
         }
@@ -301,12 +348,12 @@ impl Session {
         if let Some(held) = &mut sharing.held {
             held.settings = settings.clone();
         }
-        // `RESET` leads back to what the client said at its start, which its backend does not know.
+        // As above.
         if let Some(first) = &sharing.application
             && seen.all
-            && settings.get(b"application_name").is_none()
+            && settings.get(APPLICATION_NAME).is_none()
         {
-            settings = settings.with(b"application_name", Some(first));
+            settings = settings.with(APPLICATION_NAME, Some(first));
         }
         sharing.settings = settings;
     }

@@ -22,6 +22,10 @@ pub(super) struct Ledger {
     copying_in: bool,
     /// The server skips what it is sent, up to a Sync that it has not been sent yet.
     skipping: bool,
+    /// Requests that make or close the unnamed statement.
+    unnamed: usize,
+    /// Requests that make or close a named one.
+    named: usize,
 }
 
 /// One request.
@@ -124,8 +128,45 @@ impl Ledger {
         }
         // What follows the end of the data is no part of it.
         self.copying_in &= !matches!(request, Owed::CopyEnd);
+        self.count(&request, 1);
         self.owed.push_back(request);
         None
+    }
+
+    /// Whether only an answer will tell if the client has a statement of this name: a request of an earlier batch makes or
+    /// closes it. Within one batch all that follows shares its fate.
+    pub(super) fn is_uncertain(&self, statement: &[u8]) -> bool {
+        if if statement.is_empty() { self.unnamed } else { self.named } == 0 {
+            return false;
+        }
+        let mut synced = false;
+        for request in self.owed.iter().rev() {
+            match request {
+                Owed::Sync { .. } => synced = true,
+                _ if request.statement() == Some(statement) => return synced,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Whether requests that make or close named statements are owed.
+    pub(super) fn names_statements(&self) -> bool {
+        self.named > 0
+    }
+
+    fn pop(&mut self) -> Option<Owed> {
+        let request = self.owed.pop_front()?;
+        self.count(&request, -1);
+        Some(request)
+    }
+
+    fn count(&mut self, request: &Owed, by: isize) {
+        match request.statement() {
+            Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
+            Some(_) => self.named = self.named.saturating_add_signed(by),
+            None => {}
+        }
     }
 
     /// Our own batch, if its answer comes next.
@@ -144,7 +185,7 @@ impl Ledger {
 
     /// The batch of our own that is over.
     pub(super) fn take_own(&mut self) -> Option<Own> {
-        self.is_own().then(|| self.owed.pop_front())?.and_then(|owed| match owed {
+        self.is_own().then(|| self.pop())?.and_then(|owed| match owed {
             Owed::Own(own) => Some(own),
             _ => None,
         })
@@ -156,7 +197,7 @@ impl Ledger {
             Some(Owed::Parse { .. } | Owed::Bind { .. } | Owed::Close { .. }) => {}
             _ => return None,
         }
-        let mut step = self.owed.pop_front()?;
+        let mut step = self.pop()?;
         if let Some(texts) = texts {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
@@ -185,7 +226,7 @@ impl Ledger {
                 None
             }
             Some(Owed::Execute { .. }) => {
-                let Some(Owed::Execute { started, portal }) = self.owed.pop_front() else { return None };
+                let Some(Owed::Execute { started, portal }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
                 Some(Report { kind: StatementKind::Execute, started, ended: now, rows, error: None, text })
             }
@@ -227,7 +268,7 @@ impl Ledger {
             }
         };
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
-            skipped.extend(self.owed.pop_front());
+            skipped.extend(self.pop());
         }
         self.skipping = self.is_settled();
         Some(Report { kind, started, ended: now, rows: 0, error: Some(state), text })
@@ -251,7 +292,7 @@ impl Ledger {
     pub(super) fn on_ready(&mut self, now: Instant) -> Option<Report> {
         (self.copying_in, self.skipping) = (false, false);
         let mut report = None;
-        while let Some(request) = self.owed.pop_front() {
+        while let Some(request) = self.pop() {
             match request {
                 Owed::Sync { .. } => break,
                 Owed::Whole { kind, started, text, rows, error } => {
@@ -271,6 +312,7 @@ impl Ledger {
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
     pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
+        (self.unnamed, self.named) = (0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|request| match request {
             Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
             Owed::Execute { started, portal } => {
@@ -283,7 +325,20 @@ impl Ledger {
 
     fn drop_copy_ends(&mut self) {
         while matches!(self.owed.front(), Some(Owed::CopyEnd)) {
-            self.owed.pop_front();
+            self.pop();
+        }
+    }
+}
+
+// === impl Owed ===
+
+impl Owed {
+    /// The client's statement that it makes or closes.
+    fn statement(&self) -> Option<&[u8]> {
+        match self {
+            Self::Parse { name, made: Made::AsIs | Made::Named(_) | Made::Unnamed(_), .. }
+            | Self::Close { portal: false, name, closed: Closed::AsIs | Closed::Name(_) } => Some(name),
+            _ => None,
         }
     }
 }

@@ -215,10 +215,16 @@ impl Session {
         self.sharing.as_mut()?.held.take()
     }
 
-    /// Whether nothing goes to the backend before it has confirmed the session's settings.
+    /// Whether the client's next message can only be understood once more answers have come.
     #[must_use]
-    pub fn is_confirming(&self) -> bool {
-        self.sharing.as_ref().is_some_and(|sharing| sharing.confirming)
+    pub fn is_awaiting_answers(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.confirming || sharing.awaiting)
+    }
+
+    /// Whether the client, which has said Terminate, has all the answers that it asked for.
+    #[must_use]
+    pub fn may_leave(&self) -> bool {
+        self.is_settled() || self.in_batch || self.ledger.copies_in().is_some()
     }
 
     /// The client is told that it has waited for a backend for so long.

@@ -53,6 +53,8 @@ pub(super) enum Question {
     Setting(Arc<[u8]>),
     /// All settings that were set in the session and that the server lists.
     Settings,
+    /// The names of all prepared statements.
+    Statements,
 }
 
 /// A setting's name and its value, if there is one.
@@ -67,6 +69,8 @@ pub(super) struct Seen {
     pub(super) settings: Vec<SeenSetting>,
     /// [`Question::Settings`] was asked: `settings` are all that are listed.
     pub(super) all: bool,
+    /// The names of all prepared statements, if they were asked for.
+    pub(super) statements: Option<Vec<Box<[u8]>>>,
 }
 
 /// The statements that our own batches execute, prepared on a backend like any other.
@@ -74,6 +78,7 @@ pub(super) struct Phrases {
     pins: Arc<Statement>,
     setting: Arc<Statement>,
     settings: Arc<Statement>,
+    statements: Arc<Statement>,
     set: Arc<Statement>,
 }
 
@@ -94,6 +99,8 @@ const SETTING: &str = "SELECT pg_catalog.current_setting($1, true)";
 const SETTINGS: &str = "SELECT s.name, s.setting FROM pg_catalog.pg_settings s \
 WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'";
 
+const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p";
+
 /// A null value leads back to the default.
 const SET: &str = "SELECT pg_catalog.set_config($1, $2, false)";
 
@@ -103,7 +110,13 @@ impl Phrases {
     /// `intern` makes a statement of its definition.
     pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<Statement>) -> Self {
         let phrase = |text: &str| intern(&[text.as_bytes(), &[0, 0, 0]].concat());
-        Self { pins: phrase(PINS), setting: phrase(SETTING), settings: phrase(SETTINGS), set: phrase(SET) }
+        Self {
+            pins: phrase(PINS),
+            setting: phrase(SETTING),
+            settings: phrase(SETTINGS),
+            statements: phrase(STATEMENTS),
+            set: phrase(SET),
+        }
     }
 }
 
@@ -178,6 +191,10 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
                 seen.all = true;
                 pen.execute(&phrases.settings, &[]);
             }
+            Question::Statements => {
+                seen.statements = Some(Vec::new());
+                pen.execute(&phrases.statements, &[]);
+            }
         }
     }
     frontend::write_sync(pen.out);
@@ -220,7 +237,7 @@ impl Own {
             Self::Prepare { statement, .. } => Some(statement),
             _ => None,
         };
-        let phrases = [&phrases.pins, &phrases.setting, &phrases.settings, &phrases.set];
+        let phrases = [&phrases.pins, &phrases.setting, &phrases.settings, &phrases.statements, &phrases.set];
         for statement in phrases.into_iter().chain(made) {
             if self.has_failed() {
                 prepared.doubt(statement.id());
@@ -252,6 +269,9 @@ impl Look {
                         if let (Some(name), Some(value)) = (first, value(&mut reader)) {
                             self.seen.settings.push((name.to_ascii_lowercase().into(), Some(value.into())));
                         }
+                    }
+                    Some(Question::Statements) => {
+                        self.seen.statements.get_or_insert_default().extend(first.map(Into::into));
                     }
                     None => {}
                 }

@@ -44,6 +44,11 @@ impl Reported {
         self.0.get(name)
     }
 
+    /// The value of `name` at the login: where `RESET` leads back to.
+    pub(super) fn at_login(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.at_login(name)
+    }
+
     /// A setting was reported; answers whether that was news.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
         let news = self.get(name) != Some(value);
@@ -74,8 +79,12 @@ impl Statuses {
     fn get(&self, name: &[u8]) -> Option<&[u8]> {
         match self.changed.iter().find(|(changed, _)| **changed == *name) {
             Some((_, value)) => Some(value),
-            None => self.login.iter().filter(|status| status.name == name).last().map(|status| status.value),
+            None => self.at_login(name),
         }
+    }
+
+    fn at_login(&self, name: &[u8]) -> Option<&[u8]> {
+        self.login.iter().filter(|status| status.name == name).last().map(|status| status.value)
     }
 
     fn set(&mut self, name: &[u8], value: &[u8]) {

@@ -45,6 +45,10 @@ struct Shown<'a> {
 
 /// Messages beyond this are not kept to be read whole.
 const GATHERED_MAX: usize = 1 << 20;
+/// `currval` and `lastval`, as FunctionCall knows them.
+const SEQUENCE_READERS: [u32; 2] = [1575, 2559];
+/// `setseed`.
+const SETSEED: u32 = 1599;
 /// Names of settings are looked for among parameters up to this length (`NAMEDATALEN`, and a prefix of the same length).
 const SETTING_NAME_MAX: usize = 128;
 
@@ -213,7 +217,7 @@ impl Session {
         }
         if sharing.held.is_none() {
             match tag {
-                f::SYNC => {
+                f::SYNC if body.is_empty() => {
                     backend::write_ready_for_query(&mut sharing.to_client, self.status);
                     return Verdict::Taken;
                 }
@@ -226,7 +230,7 @@ impl Session {
                 return Verdict::Taken;
             }
             let answered = match tag {
-                f::QUERY => self.answer_ourselves(now, until_nul(body).0),
+                f::QUERY => self.answer_ourselves(now, body),
                 f::PARSE if total.is_none() => self.parse_ourselves(body),
                 f::CLOSE => self.close_ourselves(body),
                 _ => false,
@@ -240,7 +244,13 @@ impl Session {
             sharing.wants = true;
             return Verdict::Wait;
         }
-        if sharing.confirming || !self.prelude(tag, shown) {
+        if sharing.confirming {
+            return Verdict::Wait;
+        }
+        if self.is_uncertain(tag, body) {
+            return self.wait_for_answers();
+        }
+        if !self.prelude(tag, shown) {
             return Verdict::Wait;
         }
         match tag {
@@ -248,8 +258,7 @@ impl Session {
             f::FUNCTION_CALL => {
                 self.in_batch = false;
                 self.begun += 1;
-                // Whatever it calls.
-                self.suspect(own::VISIBLE, b"", None);
+                self.suspect_function(body);
                 let kind = StatementKind::FunctionCall;
                 self.owe(Owed::Whole { kind, started: now, text: None, rows: 0, error: None });
                 Verdict::Pass
@@ -285,6 +294,31 @@ impl Session {
         }
     }
 
+    /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the
+    /// other, knows by then which statements there are. Every answer that is waited for comes without the client's doing.
+    fn is_uncertain(&self, tag: u8, body: &[u8]) -> bool {
+        if self.ledger.is_settled() || self.ledger.copies_in().is_some() {
+            return false;
+        }
+        let name = match tag {
+            f::PARSE => Some(until_nul(body).0).filter(|name| !name.is_empty()),
+            f::BIND => Some(until_nul(until_nul(body).1).0),
+            f::DESCRIBE | f::CLOSE => object(body).filter(|(which, _)| *which == b'S').map(|(_, name)| name),
+            _ => None,
+        };
+        let Some(name) = name else { return false };
+        let mass = Effects::PREPARE | Effects::DISCARD;
+        let swept = || self.sharing.as_ref().is_some_and(|sharing| sharing.suspicion.intersects(mass));
+        self.ledger.is_uncertain(name) || (!self.in_batch && swept())
+    }
+
+    fn wait_for_answers(&mut self) -> Verdict {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.awaiting = true;
+        }
+        Verdict::Wait
+    }
+
     /// The client's request finds no backend.
     fn refuse(&mut self, tag: u8, refusal: &Refusal) {
         let Some(sharing) = &mut self.sharing else { return };
@@ -297,11 +331,12 @@ impl Session {
     }
 
     /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
-    fn answer_ourselves(&mut self, now: Instant, text: &[u8]) -> bool {
+    fn answer_ourselves(&mut self, now: Instant, body: &[u8]) -> bool {
         /// No text that is one of these commands and nothing else is longer, unless by comments.
         const LONGEST: usize = 64;
         let Some(sharing) = &mut self.sharing else { return false };
-        if text.len() > LONGEST {
+        let (text, rest) = until_nul(body);
+        if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
             return false;
         }
         let (done, status) = match (sharing.untold, self.status) {
@@ -328,6 +363,8 @@ impl Session {
             }
             (Untold::Nothing, _) => return false,
         };
+        // As any Query does.
+        sharing.unnamed.number = 0;
         backend::write_command_complete(&mut sharing.to_client, done);
         backend::write_ready_for_query(&mut sharing.to_client, status);
         self.status = status;
@@ -437,20 +474,18 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let lists = sharing.common.may_list_prepared(statement);
-        let has_statements = !sharing.statements.is_empty();
         let mut verdict = Verdict::Pass;
+        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
+        if (names || lists) && !self.in_batch && self.ledger.names_statements() {
+            return self.wait_for_answers();
+        }
         if cut {
             self.pin(Pin::LongStatement);
         }
-        if lists
-            || (has_statements
-                && effects.contains(Effects::PREPARE)
-                && sql::command(statement) == Command::Other)
-        {
-            // Where names of either kind meet, the server is to see them.
+        if lists {
             self.show_own_statements(shown);
         }
-        if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
+        if names {
             verdict = self.sql_prepared(statement, shown);
         }
         self.sequences(effects, Some(shown));
@@ -472,17 +507,7 @@ impl Session {
     fn parse(&mut self, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
         let (name, definition) = until_nul(body);
         let text = self.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
-        if cut {
-            // Too large to be kept: it stays where it is, under the name the client gave it.
-            self.pin(Pin::LongStatement);
-            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
-            return Verdict::Pass;
-        }
-        let lists = self.sharing.as_ref().is_some_and(|sharing| sharing.common.may_list_prepared(definition));
-        if lists {
-            self.show_own_statements(shown);
-        }
-        if name.is_empty() {
+        if name.is_empty() && !cut {
             return self.parse_unnamed(definition, text, shown);
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
@@ -490,6 +515,20 @@ impl Session {
             // The server itself is to say that it exists already.
             self.stage(shown);
             self.parse_under_own_name(name, &statement);
+            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
+            return Verdict::Pass;
+        }
+        if cut {
+            // Too large to be kept: it stays where it is, under the name the client gave it.
+            if name.is_empty() {
+                let number = sharing.unnamed.define(b"", Effects::NONE, 0, false);
+                if let Some(held) = &mut sharing.held {
+                    held.unnamed = number;
+                }
+            } else {
+                sharing.has_own(name);
+            }
+            self.pin(Pin::LongStatement);
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
@@ -502,7 +541,10 @@ impl Session {
             self.executed_by_parse(text_of(definition), shown);
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        let by_sql = sharing.pins.contains(Pin::SqlPrepared) || sharing.suspicion.contains(Effects::PREPARE);
+        // The server may have one of that name already: it is to say so.
+        let by_sql = sharing.pins.contains(Pin::SqlPrepared)
+            || sharing.suspicion.contains(Effects::PREPARE)
+            || sharing.is_own(name);
         sharing.statements.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
         if by_sql {
@@ -530,7 +572,8 @@ impl Session {
             self.sequences_are_read(shown);
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        let number = sharing.unnamed.define(definition, effects, edition);
+        let lists = sharing.common.may_list_prepared(definition);
+        let number = sharing.unnamed.define(definition, effects, edition, lists);
         if let Some(held) = &mut sharing.held {
             held.unnamed = number;
         }
@@ -584,6 +627,10 @@ impl Session {
         self.in_batch = true;
         let (portal, rest) = until_nul(body);
         let (name, rest) = until_nul(rest);
+        if !names_are_there(body) {
+            // The server is to say that it makes no sense.
+            return Verdict::Pass;
+        }
         if self.keeper.is_some() {
             self.owe(Owed::Bind { portal: portal.into(), statement: name.into() });
         }
@@ -593,12 +640,16 @@ impl Session {
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statements.get(name).cloned() else {
-            return self.unknown(name, shown, |out, name| write_bind(out, portal, name, rest, body, total));
+            return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
         let effects = sharing.common.effects(&statement);
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
+        if statement.lists {
+            self.show_own_statements_in_batch(shown);
+            return Verdict::Pass;
+        }
         self.ensure(&statement, shown);
         if let Some(sharing) = &mut self.sharing {
             write_bind(&mut sharing.to_backend, portal, statement.name(), rest, body, total);
@@ -609,6 +660,10 @@ impl Session {
     fn bind_unnamed(&mut self, rest: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.bound = 0;
+        if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
+            self.show_own_statements_in_batch(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.unnamed.number != 0 {
             let effects = sharing.unnamed.effects(&sharing.common);
             self.sequences(effects, None);
@@ -656,7 +711,7 @@ impl Session {
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statements.get(name).cloned() else {
-            return self.unknown(name, shown, frontend::write_describe_statement);
+            return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
         self.ensure(&statement, shown);
@@ -678,6 +733,7 @@ impl Session {
                     held.unnamed = 0;
                 }
             } else if let Some(statement) = sharing.statements.remove(name) {
+                sharing.has_no_own(name);
                 // The backend knows no statement of that name, and says CloseComplete all the same.
                 closed = Closed::Name(statement);
             }
@@ -687,21 +743,18 @@ impl Session {
     }
 
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
-    /// Names like our own are kept from what they could reach.
-    fn unknown(
-        &mut self,
-        name: &[u8],
-        shown: &mut Shown<'_>,
-        write: impl FnOnce(&mut Vec<u8>, &[u8]),
-    ) -> Verdict {
-        if !name.starts_with(PREFIX) {
-            return Verdict::Pass;
+    /// Names like our own are kept from what they could reach: that is closed first.
+    fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        let number = name.strip_prefix(PREFIX).and_then(|number| str::from_utf8(number).ok()?.parse().ok());
+        if let Some(id) = number {
+            self.stage(shown);
+            if let Some(sharing) = &mut self.sharing {
+                frontend::write_close_statement(&mut sharing.to_backend, name);
+                sharing.lose(id);
+            }
+            self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) });
         }
-        self.stage(shown);
-        if let Some(sharing) = &mut self.sharing {
-            write(&mut sharing.to_backend, &[b"_", name].concat());
-        }
-        Verdict::Taken
+        Verdict::Pass
     }
 
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
@@ -709,7 +762,7 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         frontend::write_close_statement(&mut sharing.to_backend, name);
         frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
-        sharing.strays.push(name.into());
+        sharing.has_own(name);
         self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
         self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
     }
@@ -732,6 +785,9 @@ impl Session {
         match sql::command(statement) {
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                if sharing.has_no_own(&name) {
+                    return Verdict::Pass;
+                }
                 self.stage(shown);
                 self.prepare_aside(&prepared);
                 if let Some(sharing) = &mut self.sharing {
@@ -749,6 +805,7 @@ impl Session {
                         if let Some(sharing) = &mut self.sharing {
                             frontend::write_close_statement(&mut sharing.to_backend, name);
                             frontend::write_parse(&mut sharing.to_backend, name, prepared.definition());
+                            sharing.has_own(name);
                         }
                     }
                     if let Some(sharing) = &mut self.sharing {
@@ -779,6 +836,21 @@ impl Session {
         }
     }
 
+    /// Makes all statements of the client under its own names, in a batch of our own.
+    fn make_all_under_own_names(&mut self) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Sharing { statements, strays, to_backend, .. } = sharing;
+        for (name, statement) in statements {
+            frontend::write_close_statement(to_backend, name);
+            frontend::write_parse(to_backend, name, statement.definition());
+            if !strays.contains(name) {
+                strays.push(name.clone());
+            }
+        }
+        frontend::write_sync(to_backend);
+        self.owe(Owed::Own(Own::Aside));
+    }
+
     /// The same in the extended protocol.
     fn sql_prepared_by_parse(
         &mut self,
@@ -793,6 +865,9 @@ impl Session {
         match sql::command(statement) {
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                if sharing.has_no_own(&name) {
+                    return Verdict::Pass;
+                }
                 self.ensure(&prepared, shown);
                 if let Some(sharing) = &mut self.sharing {
                     let types = definition.get(statement.len()..).unwrap_or_default();
@@ -821,7 +896,7 @@ impl Session {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     fn show_own_statements(&mut self, shown: &mut Shown<'_>) {
-        if self.in_batch || !self.ledger.owes_client_nothing() || self.status == TransactionStatus::Failed {
+        if self.in_batch || self.status == TransactionStatus::Failed {
             return;
         }
         self.stage(shown);
@@ -830,13 +905,26 @@ impl Session {
         for name in held.prepared.clear() {
             frontend::write_close_statement(&mut sharing.to_backend, &name);
         }
-        for (name, statement) in &sharing.statements {
+        self.make_all_under_own_names();
+    }
+
+    /// The same within a batch of the client's.
+    fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let ours: Vec<_> = held.prepared.clear().collect();
+        for name in &ours {
             frontend::write_close_statement(&mut sharing.to_backend, name);
-            frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
-            sharing.strays.push(name.clone());
         }
-        frontend::write_sync(&mut sharing.to_backend);
-        self.owe(Owed::Own(Own::Aside));
+        let theirs: Vec<_> =
+            sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
+        for name in ours {
+            self.owe(Owed::Close { portal: false, name, closed: Closed::Aside });
+        }
+        for (name, statement) in theirs {
+            self.parse_under_own_name(&name, &statement);
+        }
     }
 
     /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
@@ -895,6 +983,7 @@ impl Session {
         sharing.suspicion |= effects;
         sharing.about_databases |= effects.contains(Effects::DDL)
             && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
+        sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
             sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
         }
@@ -917,6 +1006,17 @@ impl Session {
                 self.pin(pin);
             }
         }
+    }
+
+    /// Notes what a FunctionCall may leave behind: whatever it calls.
+    fn suspect_function(&mut self, body: &[u8]) {
+        let (oid, arguments) = body.split_at(body.len().min(4));
+        let oid = oid.try_into().map_or(0, u32::from_be_bytes);
+        let read = if SEQUENCE_READERS.contains(&oid) { Effects::SEQUENCE_READ } else { Effects::NONE };
+        self.sequences(Effects::SEQUENCE_MOVE | read, None);
+        let settings = Effects::SETTINGS_ALL | Effects::SETTINGS_BOUND;
+        let hidden = if oid == SETSEED { Effects::FUNCTION } else { Effects::NONE };
+        self.suspect(own::VISIBLE | settings | hidden, b"", Some(arguments));
     }
 
     pub(super) fn pin(&mut self, pin: Pin) {
@@ -1001,6 +1101,25 @@ impl Sharing {
         std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 
+    /// Whether the held backend has a statement under the client's own name.
+    fn is_own(&self, name: &[u8]) -> bool {
+        self.strays.iter().any(|own| **own == *name)
+    }
+
+    /// The held backend is about to have a statement under the client's own name.
+    pub(super) fn has_own(&mut self, name: &[u8]) {
+        if !self.is_own(name) {
+            self.strays.push(name.into());
+        }
+    }
+
+    /// The held backend is about to lose it; whether it had it.
+    fn has_no_own(&mut self, name: &[u8]) -> bool {
+        let before = self.strays.len();
+        self.strays.retain(|own| **own != *name);
+        self.strays.len() < before
+    }
+
     /// The held backend is about to lose a prepared statement.
     fn lose(&mut self, id: u64) {
         if let Some(held) = &mut self.held {
@@ -1034,10 +1153,11 @@ fn names_are_there(body: &[u8]) -> bool {
     memchr::memchr_iter(0, body).nth(1).is_some()
 }
 
-/// What a Describe or Close is about.
+/// What a Describe or Close is about, if it makes sense.
 fn object(body: &[u8]) -> Option<(u8, &[u8])> {
     let (&which, name) = body.split_first()?;
-    Some((which, until_nul(name).0))
+    let (&end, name) = name.split_last()?;
+    (end == 0 && memchr::memchr(0, name).is_none()).then_some((which, name))
 }
 
 /// Appends a Bind of `statement`; `total` is the length of the client's frame when only its beginning is here.

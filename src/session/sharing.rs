@@ -46,11 +46,15 @@ pub(super) struct Sharing {
     pub(super) suspicion: Effects,
     /// Settings that it may have changed.
     pub(super) touched: Vec<Arc<[u8]>>,
+    /// Settings may go back to their defaults.
+    pub(super) leads_back: bool,
     pub(super) untold: Untold,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
     /// Nothing goes to the backend before its settings are known to hold.
     pub(super) confirming: bool,
+    /// The client's next message is not understood before more answers have come.
+    pub(super) awaiting: bool,
     /// The next request of the client is answered with this.
     pub(super) failing: Option<Refusal>,
     /// What the client says up to its Sync is skipped.
@@ -69,7 +73,7 @@ pub(super) struct Sharing {
     pub(super) to_backend: Vec<u8>,
     /// What goes to the client before anything else does.
     pub(super) to_client: Vec<u8>,
-    /// Names that were made on the backend under the client's own, to be closed before it is given back.
+    /// Statements that the backend has under the client's own names, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
 }
 
@@ -94,6 +98,8 @@ pub(super) struct Unnamed {
     effects: Effects,
     /// The edition of the catalogue that `effects` goes by.
     edition: u32,
+    /// It may list prepared statements.
+    pub(super) lists: bool,
 }
 
 /// A message that is larger than a buffer.
@@ -116,6 +122,7 @@ impl Sharing {
             definition: Vec::new(),
             effects: Effects::NONE,
             edition: 0,
+            lists: false,
         };
         let mut new = Self {
             common,
@@ -130,9 +137,11 @@ impl Sharing {
             new_pins: VecDeque::new(),
             suspicion: Effects::NONE,
             touched: Vec::new(),
+            leads_back: false,
             untold: Untold::Nothing,
             sequences_are_ours: false,
             confirming: false,
+            awaiting: false,
             failing: None,
             skipping: false,
             bound: 0,
@@ -209,12 +218,12 @@ impl Sharing {
 
 impl Unnamed {
     /// The client has a new one; answers its number.
-    pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32) -> u64 {
+    pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32, lists: bool) -> u64 {
         self.last += 1;
         self.number = self.last;
         self.definition.clear();
         self.definition.extend_from_slice(definition);
-        (self.effects, self.edition) = (effects, edition);
+        (self.effects, self.edition, self.lists) = (effects, edition, lists);
         self.number
     }
 

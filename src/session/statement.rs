@@ -26,6 +26,8 @@ pub(super) struct Statement {
     /// What its text may change of a session's state, and by which edition of the catalogue: [`Effects::bits`] in the lower
     /// half.
     judged: AtomicU64,
+    /// It may list prepared statements.
+    pub(super) lists: bool,
     /// The [`Circumstances`] in which a server accepted it last; 0 before.
     accepted: AtomicU64,
 }
@@ -115,6 +117,11 @@ pub(super) fn text_of(definition: &[u8]) -> &[u8] {
     memchr::memchr(0, definition).map_or(definition, |end| &definition[..end])
 }
 
+/// Whether the text may list prepared statements.
+pub(super) fn lists_prepared(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"pg_prepared_statement").is_some()
+}
+
 // === impl Statements ===
 
 impl Statements {
@@ -141,6 +148,7 @@ impl Statements {
             id,
             name: [PREFIX, id.to_string().as_bytes()].concat().into(),
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
+            lists: lists_prepared(&definition),
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });
