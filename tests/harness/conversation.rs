@@ -7,7 +7,7 @@ use gatekeeper::{
     wire::tag,
 };
 
-use super::{frames::Frames, psql, raw::Message};
+use super::{frames::Frames, psql, raw::Message, shared::Neighbours};
 
 /// A turn of a conversation.
 #[derive(Clone)]
@@ -51,22 +51,38 @@ impl Ways {
 
     /// Holds it one way, and shows what was heard.
     pub async fn hold(&self, address: SocketAddr, turns: &[Turn]) -> Vec<Message> {
-        let mut client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
-        let mut heard = Vec::new();
-        for turn in turns {
-            match turn {
-                Turn::Say(octets) => client.send(octets).await,
-                Turn::Hear(tag) => heard.extend(client.hear_until(*tag).await),
-                Turn::HearOut => heard.extend(client.hear_out().await),
-                Turn::Meanwhile(sql) => {
-                    let done = psql(&self.aside, sql).await;
-                    assert!(done.success, "{}", done.said);
+        let client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
+        hold(client, turns, &self.aside, None).await
+    }
+}
+
+/// Holds a conversation as `client`, and shows what was heard, what was reported at the login first. `aside` is a
+/// connection string for what others do; `neighbours` take the client's backend whenever they can.
+pub async fn hold(
+    mut client: Frames,
+    turns: &[Turn],
+    aside: &str,
+    mut neighbours: Option<&mut Neighbours>,
+) -> Vec<Message> {
+    let mut heard = client.reported.clone();
+    for turn in turns {
+        match turn {
+            Turn::Say(octets) => {
+                if let Some(neighbours) = &mut neighbours {
+                    neighbours.stir().await;
                 }
+                client.send(octets).await;
+            }
+            Turn::Hear(tag) => heard.extend(client.hear_until(*tag).await),
+            Turn::HearOut => heard.extend(client.hear_out().await),
+            Turn::Meanwhile(sql) => {
+                let done = psql(aside, sql).await;
+                assert!(done.success, "{}", done.said);
             }
         }
-        heard.iter_mut().for_each(forget_pid);
-        heard
     }
+    heard.iter_mut().for_each(forget_pid);
+    heard
 }
 
 fn forget_pid(message: &mut Message) {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use gatekeeper::{
     handshake::{Credential, Login},
     sandbox::NativeUser,
-    wire::{self, BackendKey, ProtocolVersion, StartupMessage, tag},
+    wire::{self, BackendKey, ProtocolVersion, StartupMessage, backend::ParameterStatus, tag},
 };
 use tokio::time::timeout;
 
@@ -19,6 +19,8 @@ pub struct Frames {
     pub raw: Raw,
     pub key: Option<BackendKey>,
     pub version: ProtocolVersion,
+    /// The ParameterStatus messages of the login, in the order of their names.
+    pub reported: Vec<Message>,
 }
 
 impl Frames {
@@ -49,7 +51,9 @@ impl Frames {
             let message = timeout(PATIENCE, raw.read()).await.expect("an answer in time");
             let message = message.expect("the login goes on");
             if let Some(logged_in) = login.on_octets(&message.octets()).unwrap().outcome {
-                return Self { raw, key: logged_in.key, version: logged_in.version };
+                let mut reported: Vec<_> = logged_in.parameters.iter().map(reported).collect();
+                reported.sort_by(|one, two| one.body.cmp(&two.body));
+                return Self { raw, key: logged_in.key, version: logged_in.version, reported };
             }
         }
     }
@@ -108,6 +112,11 @@ pub async fn cancel(address: SocketAddr, key: &BackendKey) {
     raw.send(&request).await;
     let answer = timeout(PATIENCE, raw.read()).await.expect("closed in time");
     assert_eq!(answer, None, "a cancel request has no answer");
+}
+
+fn reported(status: ParameterStatus<'_>) -> Message {
+    let body = [status.name, b"\0", status.value, b"\0"].concat();
+    Message { tag: tag::backend::PARAMETER_STATUS, body }
 }
 
 fn message(tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod pki;
 mod pooled;
 pub mod raw;
 mod refused;
+pub mod shared;
 pub mod stand;
 pub mod tls;
 mod until;

@@ -40,6 +40,7 @@ mod sandbox;
 mod shared_operations;
 mod shared_statements;
 mod shared_vanish;
+mod sharing;
 mod sockets;
 mod tokens;
 mod vanish;

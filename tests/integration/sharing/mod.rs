@@ -1,0 +1,11 @@
+//! Sessions that share backends are answered as if each had its own: conversations held directly and through both pool
+//! modes, and once more with others taking the backend after every turn.
+
+mod copying;
+mod messages;
+mod pipelines;
+mod prepared;
+mod settings;
+mod sql_prepared;
+mod state;
+mod transactions;
