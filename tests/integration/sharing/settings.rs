@@ -158,8 +158,6 @@ async fn settings_follow_their_session() {
                     q("SHOW my.other"),
                     q("RESET my.setting"),
                     q("SELECT current_setting('my.setting', true)"),
-                    q("SET \"My\".\"Quoted\" = 'q'"),
-                    q("SHOW my.quoted"),
                 ],
             ),
             talk(
