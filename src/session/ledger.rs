@@ -126,8 +126,6 @@ impl Ledger {
         if ignored {
             return Some(request);
         }
-        // What follows the end of the data is no part of it.
-        self.copying_in &= !matches!(request, Owed::CopyEnd);
         self.count(&request, 1);
         self.owed.push_back(request);
         None
