@@ -375,6 +375,7 @@ impl Session {
         self.status == TransactionStatus::Idle
             && !self.in_batch
             && self.ledger.is_settled()
+            && !self.ledger.is_skipping()
             && self.client.at_boundary()
             && self.server.at_boundary()
     }

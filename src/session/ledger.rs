@@ -102,6 +102,12 @@ impl Ledger {
         self.owed.is_empty()
     }
 
+    /// Whether the server skips what it is sent, up to a Sync: one that counts when it comes, though it was sent while data
+    /// was copied, where it would not have counted, answers as any other.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Whether all that the server owes are answers to batches of our own.
     pub(super) fn owes_client_nothing(&self) -> bool {
         self.owed.iter().all(|owed| matches!(owed, Owed::Own(_)))

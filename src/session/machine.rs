@@ -322,6 +322,7 @@ impl Session {
         self.status == TransactionStatus::Idle
             && !self.in_batch
             && self.is_settled()
+            && !self.ledger.is_skipping()
             && self.client.at_boundary()
     }
 

@@ -187,6 +187,23 @@ fn a_sync_sent_ahead_of_copy_data_is_ignored_as_the_server_does() {
 }
 
 #[test]
+fn a_sync_behind_data_that_is_refused_may_count_and_is_waited_for() {
+    let mut script = vec![
+        client(b'E', b"\0\0\0\0\0"),
+        server(b'G', b"\0\0\0"),
+        client(b'd', b"bad\n"),
+        client(b'S', b""),
+        server(b'E', b"SERROR\0VERROR\0C22P02\0Mbad data\0\0"),
+    ];
+    assert!(
+        !play(&script, 1000, false).0.is_idle(),
+        "nobody knows whether the Sync was read before the data failed"
+    );
+    script.push(server(b'Z', b"I"));
+    assert!(play(&script, 1000, false).0.is_idle());
+}
+
+#[test]
 fn a_stray_copy_done_owes_nothing() {
     let script = [client(b'c', b""), client(b'Q', b"\0"), server(b'I', b""), server(b'Z', b"I")];
     let (session, reports) = play(&script, 1000, false);
