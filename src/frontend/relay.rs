@@ -50,6 +50,8 @@ pub(super) struct Relay {
     client_deaf: bool,
     /// What the backend has said goes on behind what the machine says.
     interrupted: bool,
+    /// What the client has said can be understood now, once what it said before is written.
+    unheard: bool,
     /// A backend is being waited for.
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
@@ -88,6 +90,7 @@ impl Relay {
             backend_deaf: false,
             client_deaf: false,
             interrupted: false,
+            unheard: false,
             waiting: false,
             sheltered: false,
             now: None,
@@ -136,10 +139,7 @@ impl Relay {
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
             let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
             let answered = awaiting && !self.session.is_awaiting_answers();
-            if answered {
-                let now = self.now();
-                self.judge_client(now)?;
-            }
+            self.unheard |= answered;
             let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
             if !(freed || answered || own || self.recorder.is_waiting()) {
                 break;
@@ -267,6 +267,11 @@ impl Relay {
             }
             if self.session.to_client().is_some() {
                 self.answer(cx)?;
+            }
+            if std::mem::take(&mut self.unheard) {
+                let now = self.now();
+                self.judge_client(now)?;
+                continue;
             }
             // Whoever has not taken its last answer yet could not take the next: a backend is not kept waiting for it.
             if self.session.wants_backend()

@@ -41,6 +41,8 @@ struct Shown<'a> {
     octets: &'a [u8],
     at: usize,
     staged: bool,
+    /// No more octets can be shown before some of these are taken.
+    full: bool,
 }
 
 /// Messages beyond this are not kept to be read whole.
@@ -61,7 +63,7 @@ impl Session {
         full: bool,
     ) -> Result<Take, FrameError> {
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
-        let mut shown = Shown { octets: unread, at: 0, staged };
+        let mut shown = Shown { octets: unread, at: 0, staged, full };
         loop {
             if self.gathering() {
                 match self.gather(now, &mut shown)? {
@@ -250,6 +252,12 @@ impl Session {
         if self.is_uncertain(tag, body) {
             return self.wait_for_answers();
         }
+        if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
+            if !(shown.full && shown.at == 0) {
+                return Verdict::Wait;
+            }
+            self.pin(Pin::HiddenSetting);
+        }
         if !self.prelude(tag, shown) {
             return Verdict::Wait;
         }
@@ -310,6 +318,20 @@ impl Session {
         let mass = Effects::PREPARE | Effects::DISCARD;
         let swept = || self.sharing.as_ref().is_some_and(|sharing| sharing.suspicion.intersects(mass));
         self.ledger.is_uncertain(name) || (!self.in_batch && swept())
+    }
+
+    /// Whether a Bind has the name of a setting among its parameters.
+    fn binds_setting_name(&self, body: &[u8]) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let text = match until_nul(until_nul(body).1).0 {
+            b"" => text_of(&sharing.unnamed.definition),
+            name => match sharing.statements.get(name) {
+                Some(statement) => statement.text(),
+                None => return false,
+            },
+        };
+        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        effects.contains(Effects::SETTINGS_BOUND)
     }
 
     fn wait_for_answers(&mut self) -> Verdict {

@@ -1,5 +1,7 @@
 //! Conversations as scripts: what each side says, what is forwarded, what is reported.
 
+mod sharing;
+
 use std::time::{Duration, Instant};
 
 use super::{Report, Session, SessionOptions, Take};
@@ -16,7 +18,7 @@ fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     octets
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Side {
     Client,
     Server,

@@ -1,0 +1,324 @@
+//! Sessions that share backends, as scripts: what each side says, and what reaches the other.
+
+use std::{sync::Arc, time::Instant};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    super::{Common, Memory, Reported, Session, SessionOptions},
+    Side::{self, Client, Server},
+    client, frame, server,
+};
+use crate::{
+    handshake::Parameters,
+    sql::Catalogue,
+    wire::{Frame, Speaker, TransactionStatus},
+};
+
+/// A session and what has reached either side.
+struct Talk {
+    session: Session,
+    said: [Vec<u8>; 2],
+    to_backend: Vec<u8>,
+    to_client: Vec<u8>,
+    /// How often a backend was leased.
+    leases: usize,
+    /// A side made no sense.
+    over: bool,
+}
+
+impl Talk {
+    fn new(text_limit: Option<usize>) -> Self {
+        let common = Arc::new(Common::new(Catalogue::default()));
+        common.set_catalogue(&[]);
+        let known = Reported::new(Arc::new(Parameters::default()));
+        let session = Session::shared(common, known, None, SessionOptions { text_limit });
+        let said = [Vec::new(), Vec::new()];
+        Self { session, said, to_backend: Vec::new(), to_client: Vec::new(), leases: 0, over: false }
+    }
+
+    /// A side says `octets`, `step` of them at a time.
+    fn say(&mut self, side: &Side, octets: &[u8], step: usize) {
+        for part in octets.chunks(step) {
+            let said = match side {
+                Client => &mut self.said[0],
+                Server => &mut self.said[1],
+            };
+            said.extend_from_slice(part);
+            self.settle();
+        }
+    }
+
+    /// Does what a driver does until nothing moves.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        loop {
+            let mut moved = false;
+            for at in [0, 1] {
+                let unread = &self.said[at];
+                let take = if at == 0 {
+                    self.session.on_client(now, unread, false)
+                } else {
+                    self.session.on_backend(now, unread, false)
+                };
+                let Ok(take) = take else {
+                    self.over = true;
+                    return;
+                };
+                assert!(take.octets() <= unread.len(), "no more is taken than was shown");
+                let to = if at == 0 { &mut self.to_backend } else { &mut self.to_client };
+                if at == 0 {
+                    to.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
+                }
+                to.extend_from_slice(&unread[..take.pass]);
+                self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
+                self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
+                self.said[at].drain(..take.octets());
+                moved |= take.octets() > 0;
+                if self.session.wants_backend() {
+                    self.leases += 1;
+                    self.session.attach(Box::new(Memory::new(Arc::new(Parameters::default()))), false);
+                    moved = true;
+                }
+            }
+            while self.session.poll_report().is_some() {}
+            if !moved {
+                return;
+            }
+        }
+    }
+}
+
+/// The messages in `octets`: their tags, and the texts in them that a reader recognises.
+fn shown(octets: &[u8], speaker: Speaker) -> String {
+    let mut shown = Vec::new();
+    let mut rest = octets;
+    while let Ok(Some(frame)) = Frame::read(speaker, rest) {
+        let body: String = frame
+            .body()
+            .iter()
+            .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '.' })
+            .collect();
+        shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
+        rest = &rest[frame.octets().len()..];
+    }
+    shown.join(" | ")
+}
+
+/// Plays a script in all step sizes; answers what reached the backend and the client.
+fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
+    let play = |step| {
+        let mut talk = Talk::new(Some(50));
+        for (side, octets) in script {
+            talk.say(side, octets, step);
+        }
+        talk
+    };
+    let whole = play(usize::MAX);
+    for step in 1..20 {
+        let parts = play(step);
+        assert_eq!(parts.to_backend, whole.to_backend, "shown {step} octets at a time");
+        assert_eq!(parts.to_client, whole.to_client, "shown {step} octets at a time");
+    }
+    (shown(&whole.to_backend, Speaker::Client), shown(&whole.to_client, Speaker::Server), whole)
+}
+
+fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
+    (Client, client_frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect())
+}
+
+const BIND_S: &[u8] = b"\0s\0\0\0\0\0\0\0";
+const EXECUTE: &[u8] = b"\0\0\0\0\0";
+const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision\0\0";
+
+#[test]
+fn a_beginning_is_held_back_until_there_is_something_to_begin() {
+    let (to_backend, to_client, talk) = played(&[
+        client(b'Q', b"BEGIN\0"),
+        client(b'Q', b"COMMIT\0"),
+        client(b'Q', b"START TRANSACTION\0"),
+        client(b'Q', b"SELECT 1\0"),
+        server(b'C', b"BEGIN\0"),
+        server(b'Z', b"T"),
+        server(b'C', b"SELECT 1\0"),
+        server(b'Z', b"T"),
+    ]);
+    assert_eq!(to_backend, "QBEGIN | QSELECT 1");
+    assert_eq!(to_client, "CBEGIN | ZT | CCOMMIT | ZI | CSTART TRANSACTION | ZT | CSELECT 1 | ZT");
+    assert_eq!((talk.leases, talk.session.status()), (1, TransactionStatus::Open));
+}
+
+#[test]
+fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missing() {
+    let mut script =
+        vec![one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]), server(b'1', b""), server(b'Z', b"I")];
+    let (to_backend, to_client, _) = played(&script);
+    assert_eq!(to_backend, "P__gatekeeper_6.SELECT 1 | S");
+    assert_eq!(to_client, "1 | ZI");
+    let play = |talk: &mut Talk, script: &[(Side, Vec<u8>)]| {
+        script.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    };
+    let mut talk = Talk::new(None);
+    play(&mut talk, &script);
+    assert!(talk.session.detach().is_some(), "nothing of the session is left there");
+    talk.to_backend.clear();
+    script = vec![one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")])];
+    play(&mut talk, &script);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(sent, "P__gatekeeper_6.SELECT 1 | B.__gatekeeper_6 | E | S");
+    talk.to_client.clear();
+    let answer = [server(b'1', b""), server(b'2', b""), server(b'C', b"SELECT 1\0"), server(b'Z', b"I")];
+    play(&mut talk, &answer);
+    assert_eq!(
+        shown(&talk.to_client, Speaker::Server),
+        "2 | CSELECT 1 | ZI",
+        "what it did not ask for is not said"
+    );
+}
+
+#[test]
+fn a_name_is_not_used_before_it_is_known_whether_it_was_made() {
+    let pipeline =
+        one_batch(&[(b'E', EXECUTE), (b'P', b"s\0SELECT 1\0\0\0"), (b'S', b""), (b'B', BIND_S), (b'S', b"")]);
+    let before = played(std::slice::from_ref(&pipeline)).0;
+    assert_eq!(before, "E | P__gatekeeper_6.SELECT 1 | S");
+    let failed = [pipeline.clone(), server(b'E', ERROR), server(b'Z', b"I")];
+    assert_eq!(played(&failed).0, format!("{before} | B.s | S"), "the server says that there is none");
+    let made = [pipeline, server(b'C', b"SELECT 1\0"), server(b'1', b""), server(b'Z', b"I")];
+    assert_eq!(played(&made).0, format!("{before} | B.__gatekeeper_6 | S"));
+}
+
+#[test]
+fn a_settings_name_that_is_not_here_yet_is_waited_for() {
+    let bind = frame(b'B', b"\0s\0\0\0\0\x01\0\0\0\x08work_mem\0\0");
+    let mut talk = Talk::new(None);
+    let parse = [frame(b'P', b"s\0SELECT set_config($1, 'x', false)\0\0\0"), frame(b'S', b"")].concat();
+    talk.say(&Client, &parse, 1000);
+    talk.say(&Server, &[frame(b'1', b""), frame(b'Z', b"I")].concat(), 1000);
+    talk.to_backend.clear();
+    talk.say(&Client, &bind[..20], 1000);
+    assert!(talk.to_backend.is_empty(), "the parameters are not here");
+    let rest = [&bind[20..], &frame(b'E', EXECUTE), &frame(b'S', b"")].concat();
+    talk.say(&Client, &rest, 1000);
+    let answer = [frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
+    talk.say(&Server, &answer, 1000);
+    let asked = shown(&talk.to_backend, Speaker::Client);
+    assert!(asked.contains("work_mem") && asked.contains("current_setting"), "{asked}");
+}
+
+#[test]
+fn a_farewell_waits_for_the_answers() {
+    let script = vec![one_batch(&[(b'Q', b"SELECT 1\0"), (b'X', b"")])];
+    let (to_backend, _, talk) = played(&script);
+    assert_eq!(to_backend, "QSELECT 1");
+    assert!(talk.session.said_farewell() && !talk.session.may_leave());
+    let whole = [script, vec![server(b'C', b"SELECT 1\0"), server(b'Z', b"I")]].concat();
+    assert!(played(&whole).2.session.may_leave());
+}
+
+#[test]
+fn a_sync_or_an_end_of_data_out_of_the_blue_needs_no_backend() {
+    let (to_backend, to_client, talk) = played(&[
+        client(b'S', b""),
+        client(b'H', b""),
+        client(b'd', b"x"),
+        client(b'c', b""),
+        client(b'S', b""),
+    ]);
+    assert_eq!((to_backend.as_str(), to_client.as_str(), talk.leases), ("", "ZI | ZI", 0));
+}
+
+fn client_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+    let texts: [&[u8]; 11] = [
+        b"BEGIN\0",
+        b"COMMIT\0",
+        b"SELECT 1\0",
+        b"SET work_mem = 1\0",
+        b"RESET ALL\0",
+        b"PREPARE s AS SELECT 1\0",
+        b"DEALLOCATE s\0",
+        b"EXECUTE s\0",
+        b"DISCARD ALL\0",
+        b"SELECT lastval()\0",
+        b"",
+    ];
+    let text = proptest::sample::select(texts.to_vec());
+    let name = proptest::sample::select(vec![&b"\0"[..], b"s\0", b"__gatekeeper_1\0", b"no end"]);
+    let shapes = (0..14, name.clone(), name, text.prop_map(<[u8]>::to_vec), vec(any::<u8>(), 0..9));
+    shapes.prop_map(|(kind, one, two, text, noise)| {
+        let (tag, body) = match kind {
+            0 | 1 => (b'Q', text),
+            2 | 3 => (b'P', [one, &text, b"\0\0"].concat()),
+            4 | 5 => (b'B', [one, two, b"\0\0\0\0\0\0"].concat()),
+            6 => (b'D', [b"S", one].concat()),
+            7 => (b'C', [b"S", one].concat()),
+            8 => (b'E', [one, b"\0\0\0\0"].concat()),
+            9 | 10 => (b'S', Vec::new()),
+            11 => (b'd', noise),
+            12 => (b'F', noise),
+            _ => (proptest_tag(&noise), noise),
+        };
+        client(tag, &body)
+    })
+}
+
+/// One of the rarer messages.
+fn proptest_tag(noise: &[u8]) -> u8 {
+    b"cfHX"[noise.len() % 4]
+}
+
+fn server_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+    let messages: [(u8, &[u8]); 12] = [
+        (b'Z', b"I"),
+        (b'Z', b"T"),
+        (b'Z', b"E"),
+        (b'C', b"SELECT 1\0"),
+        (b'C', b"DISCARD ALL\0"),
+        (b'1', b""),
+        (b'2', b""),
+        (b'3', b""),
+        (b'E', ERROR),
+        (b'G', b"\0\0\0"),
+        (b'D', b"\0\x01\0\0\0\x011"),
+        (b'S', b"application_name\0x\0"),
+    ];
+    proptest::sample::select(messages.to_vec()).prop_map(|(tag, body)| server(tag, body))
+}
+
+proptest! {
+    #[test]
+    fn octets_of_any_kind_are_an_error_or_pass_and_never_a_panic(
+        client_says in vec(any::<u8>(), 0..200),
+        server_says in vec(any::<u8>(), 0..200),
+    ) {
+        let mut talk = Talk::new(Some(5));
+        talk.say(&Client, &client_says, 7);
+        if !talk.over {
+            talk.say(&Server, &server_says, 7);
+        }
+    }
+
+    #[test]
+    fn messages_in_any_order_give_the_same_however_they_are_cut(
+        script in vec(prop_oneof![client_message(), server_message()], 0..30),
+        step in 1usize..12,
+    ) {
+        let play = |step| {
+            let mut talk = Talk::new(None);
+            for (side, octets) in &script {
+                // A server says nothing where there is none.
+                if !talk.over && (matches!(side, Client) || talk.leases > 0) {
+                    talk.say(side, octets, step);
+                }
+            }
+            talk
+        };
+        let (whole, parts) = (play(usize::MAX), play(step));
+        prop_assert_eq!(whole.over, parts.over);
+        if !whole.over {
+            prop_assert_eq!(shown(&whole.to_backend, Speaker::Client), shown(&parts.to_backend, Speaker::Client));
+            prop_assert_eq!(shown(&whole.to_client, Speaker::Server), shown(&parts.to_client, Speaker::Server));
+            prop_assert_eq!(whole.session.pins(), parts.session.pins());
+        }
+    }
+}
