@@ -155,6 +155,7 @@ impl Shared {
         // A start-up parameter of its own gives each conversation a pool of its own.
         let number = self.held.fetch_add(1, Ordering::Relaxed).to_string();
         let (turns, startup, aside) = (talk.turns.clone(), talk.startup.clone(), self.aside.clone());
+        #[expect(clippy::disallowed_methods, reason = "a panic is told along with what else differs")]
         let held = tokio::spawn(async move {
             let mut parameters = vec![("database", DATABASE), ("talk.number", &number)];
             parameters.extend(startup);

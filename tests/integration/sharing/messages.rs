@@ -11,6 +11,12 @@ use crate::harness::{
     shared::{Shared, answered, batch, q, talk},
 };
 
+/// 1500 columns that show `value`.
+fn columns(value: &str) -> String {
+    let columns: Vec<_> = (0..1500).map(|i| format!("{value} AS column_{i}")).collect();
+    format!("SELECT {}", columns.join(", "))
+}
+
 /// `int4pl`: what `+` calls.
 const PLUS: u32 = 177;
 
@@ -107,23 +113,8 @@ async fn large_answers_arrive_whole() {
             talk(
                 "a description of many columns",
                 [
-                    q(&format!(
-                        "SELECT {}",
-                        (0..1500).map(|i| format!("{i} AS column_{i}")).collect::<Vec<_>>().join(", ")
-                    )),
-                    batch([
-                        parse(
-                            "s",
-                            &format!(
-                                "SELECT {}",
-                                (0..1500)
-                                    .map(|i| format!("$1::int AS column_{i}"))
-                                    .collect::<Vec<_>>()
-                                    .join(", ")
-                            ),
-                        ),
-                        describe(b'S', "s"),
-                    ]),
+                    q(&columns("1")),
+                    batch([parse("s", &columns("$1::int")), describe(b'S', "s")]),
                     batch([describe(b'S', "s"), bind("", "s", &[b"1"]), describe(b'P', ""), execute("", 0)]),
                 ],
             ),

@@ -215,7 +215,10 @@ async fn who_one_is_and_how_transactions_begin_follow_too() {
                     q(who),
                 ],
             ),
-            talk("SET SESSION AUTHORIZATION", [q("SET SESSION AUTHORIZATION app"), q(who), q("SET SESSION AUTHORIZATION postgres"), q(who)]),
+            talk(
+                "SET SESSION AUTHORIZATION",
+                [q("SET SESSION AUTHORIZATION app"), q(who), q("SET SESSION AUTHORIZATION postgres"), q(who)],
+            ),
             talk(
                 "a role in a batch, and a statement of a batch behind it",
                 [
@@ -228,7 +231,8 @@ async fn who_one_is_and_how_transactions_begin_follow_too() {
             talk(
                 "SESSION CHARACTERISTICS",
                 [
-                    q("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"),
+                    q("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE \
+                       READ, READ ONLY"),
                     q("SHOW transaction_isolation"),
                     q("SHOW transaction_read_only"),
                     q("BEGIN"),
@@ -243,7 +247,13 @@ async fn who_one_is_and_how_transactions_begin_follow_too() {
             ),
             talk(
                 "a timeout",
-                [q("SET statement_timeout = '50ms'"), q("SELECT pg_sleep(5)"), q("SHOW statement_timeout"), q("RESET statement_timeout"), q("SELECT 1")],
+                [
+                    q("SET statement_timeout = '50ms'"),
+                    q("SELECT pg_sleep(5)"),
+                    q("SHOW statement_timeout"),
+                    q("RESET statement_timeout"),
+                    q("SELECT 1"),
+                ],
             ),
         ])
         .await;

@@ -142,7 +142,8 @@ async fn what_is_temporary_stays_with_its_session() {
                     q("DO $$ BEGIN CREATE TEMP TABLE by_block (a int); END $$"),
                     q("SELECT count(*) FROM by_block"),
                     q("DROP TABLE by_block"),
-                    q("CREATE FUNCTION makes() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE made (a int); END $$"),
+                    q("CREATE FUNCTION makes() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE \
+                       TEMP TABLE made (a int); END $$"),
                     q("SELECT makes()"),
                     q("SELECT count(*) FROM made"),
                     q("DROP FUNCTION makes()"),
@@ -233,12 +234,31 @@ async fn locks_sequences_and_functions_keep_what_they_leave() {
                     q("SELECT currval('numbers')"),
                 ],
             ),
-            talk("nobody's lastval in a batch", [batch([statement("SELECT lastval()", &[])]), batch([statement("SELECT currval('numbers')", &[])])]),
+            talk(
+                "nobody's lastval in a batch",
+                [
+                    batch([statement("SELECT lastval()", &[])]),
+                    batch([statement("SELECT currval('numbers')", &[])]),
+                ],
+            ),
             talk(
                 "setseed",
-                [q("SELECT setseed(0.5)"), q("SELECT random()"), q("SELECT random()"), q("SET SEED TO 0.25"), q("SELECT random()")],
+                [
+                    q("SELECT setseed(0.5)"),
+                    q("SELECT random()"),
+                    q("SELECT random()"),
+                    q("SET SEED TO 0.25"),
+                    q("SELECT random()"),
+                ],
             ),
-            talk("LOAD", [q("LOAD 'plpgsql'"), q("SELECT 1"), q("LOAD 'no_such_library'").into_iter().take(0).collect()]),
+            talk(
+                "LOAD",
+                [
+                    q("LOAD 'plpgsql'"),
+                    q("SELECT 1"),
+                    q("LOAD 'no_such_library'").into_iter().take(0).collect(),
+                ],
+            ),
             talk(
                 "large objects",
                 [
@@ -255,11 +275,20 @@ async fn locks_sequences_and_functions_keep_what_they_leave() {
             talk(
                 "functions that set",
                 [
-                    q("CREATE FUNCTION sets(v text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('work_mem', v, false); END $$"),
+                    q("CREATE FUNCTION sets(v text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+                       PERFORM set_config('work_mem', v, false); END $$"),
                     q("SELECT sets('2MB')"),
                     q("SHOW work_mem"),
                     q("SELECT sets('3MB')"),
-                    answered(3, [query("SHOW work_mem"), statement("SELECT sets($1)", &[b"5MB"]), sync(), query("SHOW work_mem")]),
+                    answered(
+                        3,
+                        [
+                            query("SHOW work_mem"),
+                            statement("SELECT sets($1)", &[b"5MB"]),
+                            sync(),
+                            query("SHOW work_mem"),
+                        ],
+                    ),
                     q("DROP FUNCTION sets"),
                     q("SHOW work_mem"),
                 ],
@@ -267,7 +296,8 @@ async fn locks_sequences_and_functions_keep_what_they_leave() {
             talk(
                 "functions with settings of their own",
                 [
-                    q("CREATE FUNCTION shows() RETURNS text LANGUAGE sql SET work_mem = '9MB' AS $$ SELECT current_setting('work_mem') $$"),
+                    q("CREATE FUNCTION shows() RETURNS text LANGUAGE sql SET work_mem = '9MB' AS \
+                       $$ SELECT current_setting('work_mem') $$"),
                     q("SELECT shows()"),
                     q("SHOW work_mem"),
                     q("DROP FUNCTION shows"),

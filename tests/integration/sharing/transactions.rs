@@ -219,7 +219,12 @@ async fn blocks_savepoints_and_several_statements_end_as_at_the_server() {
             ),
             talk(
                 "an implicit block",
-                [q("SELECT 1; BEGIN; SELECT 2"), q("COMMIT"), q("SELECT 1; COMMIT; SELECT 2"), q("SELECT 1; ROLLBACK")],
+                [
+                    q("SELECT 1; BEGIN; SELECT 2"),
+                    q("COMMIT"),
+                    q("SELECT 1; COMMIT; SELECT 2"),
+                    q("SELECT 1; ROLLBACK"),
+                ],
             ),
             talk(
                 "a commit that fails",
@@ -234,20 +239,36 @@ async fn blocks_savepoints_and_several_statements_end_as_at_the_server() {
                     q("COMMIT"),
                 ],
             ),
-            talk("empty queries", [q(""), q(" "), q(";"), q("-- nothing"), q("/* nothing */"), q("SELECT 1;;")]),
+            talk(
+                "empty queries",
+                [q(""), q(" "), q(";"), q("-- nothing"), q("/* nothing */"), q("SELECT 1;;")],
+            ),
             talk(
                 "what cannot run in a block",
-                [q("BEGIN"), q("VACUUM notes"), q("ROLLBACK"), q("SELECT 1; VACUUM notes"), q("VACUUM notes")],
+                [
+                    q("BEGIN"),
+                    q("VACUUM notes"),
+                    q("ROLLBACK"),
+                    q("SELECT 1; VACUUM notes"),
+                    q("VACUUM notes"),
+                ],
             ),
             talk(
                 "two-phase commit",
-                [q("BEGIN"), q("INSERT INTO notes (word) VALUES ('x')"), q("PREPARE TRANSACTION 'x'"), q("ROLLBACK PREPARED 'x'"), q("SELECT count(*) FROM notes")],
+                [
+                    q("BEGIN"),
+                    q("INSERT INTO notes (word) VALUES ('x')"),
+                    q("PREPARE TRANSACTION 'x'"),
+                    q("ROLLBACK PREPARED 'x'"),
+                    q("SELECT count(*) FROM notes"),
+                ],
             ),
             talk(
                 "procedures that commit",
                 [
-                    q("CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO notes (word) VALUES ('c'); \
-                       COMMIT; INSERT INTO notes (word) VALUES ('r'); ROLLBACK; END $$"),
+                    q("CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN \
+                       INSERT INTO notes (word) VALUES ('c'); COMMIT; \
+                       INSERT INTO notes (word) VALUES ('r'); ROLLBACK; END $$"),
                     q("CALL commits()"),
                     q("SELECT word || '' FROM notes ORDER BY id"),
                     q("BEGIN"),
