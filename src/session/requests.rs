@@ -413,6 +413,10 @@ impl Session {
             return false;
         }
         let Some(statement) = sharing.common.accepted(definition, &sharing.settings) else { return false };
+        // What it executes are this session's own statements: that another session's were there says nothing.
+        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+            return false;
+        }
         sharing.statements.insert(name.into(), statement);
         backend::write_parse_complete(&mut sharing.to_client);
         if let Some(keeper) = &mut self.keeper {
@@ -671,6 +675,10 @@ impl Session {
         if statement.lists {
             self.show_own_statements_in_batch(shown);
             return Verdict::Pass;
+        }
+        // It may have been parsed on another backend, or on none.
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement.text(), shown);
         }
         self.ensure(&statement, shown);
         if let Some(sharing) = &mut self.sharing {

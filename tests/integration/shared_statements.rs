@@ -1,11 +1,18 @@
 //! Statements that mean more than their text where backends are shared: those that execute what was prepared by message, and
 //! those about whole databases.
 
-use gatekeeper::sandbox::{SandboxOptions, Single};
+use gatekeeper::{
+    sandbox::{APP as USER, SandboxOptions, Single},
+    wire::tag::backend as b,
+};
 
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::harness::stand::{Stand, config};
+use crate::harness::{
+    Frames,
+    frames::{bind, execute, parse, sync},
+    stand::{Stand, config},
+};
 
 const APP: &str = "user=app password=app-password dbname=app";
 
@@ -50,4 +57,34 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
     let other = stand.connect("user=app password=app-password dbname=passing").await.unwrap();
     other.simple_query("SELECT 1").await.unwrap();
     client.simple_query("DROP DATABASE passing").await.unwrap();
+}
+
+/// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.
+#[tokio::test]
+async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_the_same_before() {
+    let stand = stand(4).await;
+    let mut others = Vec::new();
+    for number in 1..=3 {
+        let mut client = Frames::log_in(stand.listener, USER, &[("database", "app")]).await;
+        for (name, text) in
+            [("s1", format!("SELECT {number}")), ("s2", "EXPLAIN (VERBOSE) EXECUTE s1".to_owned())]
+        {
+            client.send(&[parse(name, &text), sync()].concat()).await;
+            let heard = client.hear_until(b::READY_FOR_QUERY).await;
+            assert!(
+                heard.iter().all(|message| message.tag != b::ERROR_RESPONSE),
+                "{name} of {number}: {heard:?}"
+            );
+        }
+        client.send(&[bind("", "s2", &[]), execute("", 0), sync()].concat()).await;
+        let heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let rows: Vec<_> = heard.iter().filter(|message| message.tag == b::DATA_ROW).collect();
+        let shown = format!("Output: {number}");
+        assert!(
+            rows.iter().any(|row| String::from_utf8_lossy(&row.body).contains(&shown)),
+            "{number}: {heard:?}"
+        );
+        // It stays, so that what it prepared is known to those who come after it.
+        others.push(client);
+    }
 }
