@@ -147,6 +147,14 @@ impl Pooled {
         }
     }
 
+    /// How many statements the sessions have begun, all together.
+    pub async fn statements(&self) -> u64 {
+        let answer = self.stand.gatekeeper.get("/v1/sessions").await.unwrap();
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let sessions = body["sessions"].as_array().unwrap().iter();
+        sessions.map(|session| session["statements"].as_u64().unwrap()).sum()
+    }
+
     /// Waits until the pool looks like that.
     pub async fn looks(&self, like: impl Fn(&Seen) -> bool) {
         until(PATIENCE, async || match self.seen().await {
