@@ -1,0 +1,114 @@
+//! What needs no backend: the beginning of a transaction, the end of one in which nothing was said, statements that
+//! some server has accepted already.
+
+use std::time::Instant;
+
+use super::messages::object;
+use crate::{
+    session::{
+        machine::{self, Session, until_nul},
+        report::{Report, StatementKind},
+        sharing::Untold,
+        statement::text_of,
+    },
+    sql::{self, Command, Effects},
+    wire::{TransactionStatus, backend},
+};
+
+impl Session {
+    /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
+    pub(super) fn answer_ourselves(&mut self, now: Instant, body: &[u8]) -> bool {
+        /// No text that is one of these commands and nothing else is longer, unless by comments.
+        const LONGEST: usize = 64;
+        let Some(sharing) = &mut self.sharing else { return false };
+        let (text, rest) = until_nul(body);
+        if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
+            return false;
+        }
+        let (done, status) = match (sharing.untold, self.status) {
+            (Untold::Nothing, TransactionStatus::Idle) => {
+                if !may_be_begin(text) {
+                    return false;
+                }
+                let done = match sql::command(text) {
+                    Command::Begin => "BEGIN",
+                    Command::StartTransaction => "START TRANSACTION",
+                    _ => return false,
+                };
+                sharing.untold = Untold::Begun;
+                (done, TransactionStatus::Open)
+            }
+            (Untold::Begun | Untold::Failed, _) => {
+                let done = match sql::command(text) {
+                    Command::Commit if sharing.untold == Untold::Begun => "COMMIT",
+                    Command::Commit | Command::Rollback => "ROLLBACK",
+                    _ => return false,
+                };
+                sharing.untold = Untold::Nothing;
+                (done, TransactionStatus::Idle)
+            }
+            (Untold::Nothing, _) => return false,
+        };
+        // As any Query does.
+        sharing.unnamed.number = 0;
+        backend::write_command_complete(&mut sharing.to_client, done);
+        backend::write_ready_for_query(&mut sharing.to_client, status);
+        self.status = status;
+        self.begun += 1;
+        self.transactions += u64::from(status == TransactionStatus::Idle);
+        let text = self.keeper.as_ref().map(|keeper| machine::text(text, keeper.limit, false));
+        self.reports.push_back(Report {
+            kind: StatementKind::Query,
+            started: now,
+            ended: now,
+            rows: 0,
+            error: None,
+            text,
+        });
+        true
+    }
+
+    /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
+    /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
+    pub(super) fn parse_ourselves(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        let (name, definition) = until_nul(body);
+        if name.is_empty() || sharing.statements.contains_key(name) {
+            return false;
+        }
+        let Some(statement) = sharing.common.accepted(definition, &sharing.settings) else { return false };
+        // What it executes are this session's own statements: that another session's were there says nothing.
+        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+            return false;
+        }
+        sharing.statements.insert(name.into(), statement);
+        backend::write_parse_complete(&mut sharing.to_client);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.texts.parsed(name, machine::text(text_of(definition), keeper.limit, false));
+        }
+        true
+    }
+
+    /// A name is forgotten without a backend.
+    pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        let Some((b'S', name)) = object(body) else { return false };
+        if sharing.statements.remove(name).is_none() {
+            return false;
+        }
+        backend::write_close_complete(&mut sharing.to_client);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.texts.closed(false, name);
+        }
+        true
+    }
+}
+
+/// Whether a look at the text is worth it: it begins like BEGIN or START TRANSACTION.
+fn may_be_begin(text: &[u8]) -> bool {
+    let start = text.iter().position(|octet| !octet.is_ascii_whitespace()).unwrap_or(0);
+    matches!(
+        text.get(start..start + 2),
+        Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")
+    )
+}

@@ -1,0 +1,193 @@
+//! Prepared statements that SQL names: `DEALLOCATE`, `EXECUTE`, and the lists of what is prepared.
+
+use std::sync::Arc;
+
+use super::{Shown, Verdict};
+use crate::{
+    session::{
+        ledger::{Closed, Made, Owed},
+        machine::Session,
+        own::Own,
+        pin::Pin,
+        sharing::Sharing,
+        statement::Statement,
+    },
+    sql::{self, Command},
+    wire::{TransactionStatus, frontend},
+};
+
+impl Session {
+    /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
+    pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        frontend::write_close_statement(&mut sharing.to_backend, name);
+        frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
+        sharing.has_own(name);
+        self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
+        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
+    }
+
+    /// Has the server say so if it has a statement called `name`, made by SQL.
+    pub(super) fn try_name(&mut self, name: &[u8], statement: &Statement) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
+        frontend::write_close_statement(&mut sharing.to_backend, name);
+        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
+        self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
+    }
+
+    /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
+    pub(super) fn sql_prepared(&mut self, statement: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
+            return Verdict::Pass;
+        }
+        match sql::command(statement) {
+            Command::Deallocate { name } => {
+                let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                if sharing.has_no_own(&name) {
+                    return Verdict::Pass;
+                }
+                self.stage(shown);
+                self.prepare_aside(&prepared);
+                if let Some(sharing) = &mut self.sharing {
+                    frontend::write_query(&mut sharing.to_backend, &deallocate(&prepared));
+                    sharing.lose(prepared.id());
+                }
+                Verdict::Taken
+            }
+            _ => {
+                let named = sharing.named_in(statement);
+                if !named.is_empty() && !self.in_batch && self.ledger.owes_client_nothing() {
+                    self.stage(shown);
+                    for (name, prepared) in &named {
+                        self.executes_by_sql(prepared);
+                        if let Some(sharing) = &mut self.sharing {
+                            frontend::write_close_statement(&mut sharing.to_backend, name);
+                            frontend::write_parse(&mut sharing.to_backend, name, prepared.definition());
+                            sharing.has_own(name);
+                        }
+                    }
+                    if let Some(sharing) = &mut self.sharing {
+                        frontend::write_sync(&mut sharing.to_backend);
+                    }
+                    self.owe(Owed::Own(Own::Aside));
+                }
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// A statement that was prepared by message is executed by SQL, whatever it does.
+    pub(super) fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
+        let Some(sharing) = &mut self.sharing else { return };
+        let effects = sharing.common.effects(prepared);
+        self.suspect(effects, prepared.text(), None);
+        self.pin(Pin::SqlExecute);
+    }
+
+    /// The same where a Parse says `EXECUTE`, by itself or within another statement.
+    pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        for (name, prepared) in sharing.named_in(statement) {
+            self.stage(shown);
+            self.executes_by_sql(&prepared);
+            self.parse_under_own_name(&name, &prepared);
+        }
+    }
+
+    /// Makes all statements of the client under its own names, in a batch of our own.
+    pub(super) fn make_all_under_own_names(&mut self) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Sharing { statements, strays, to_backend, .. } = sharing;
+        for (name, statement) in statements {
+            frontend::write_close_statement(to_backend, name);
+            frontend::write_parse(to_backend, name, statement.definition());
+            if !strays.contains(name) {
+                strays.push(name.clone());
+            }
+        }
+        frontend::write_sync(to_backend);
+        self.owe(Owed::Own(Own::Aside));
+    }
+
+    /// The same in the extended protocol.
+    pub(super) fn sql_prepared_by_parse(
+        &mut self,
+        statement: &[u8],
+        definition: &[u8],
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
+            return Verdict::Pass;
+        }
+        match sql::command(statement) {
+            Command::Deallocate { name } => {
+                let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                if sharing.has_no_own(&name) {
+                    return Verdict::Pass;
+                }
+                self.ensure(&prepared, shown);
+                if let Some(sharing) = &mut self.sharing {
+                    let types = definition.get(statement.len()..).unwrap_or_default();
+                    let rewritten = [deallocate(&prepared).as_bytes(), types].concat();
+                    frontend::write_parse(&mut sharing.to_backend, b"", &rewritten);
+                    sharing.unnamed.definition = rewritten;
+                    sharing.lose(prepared.id());
+                }
+                Verdict::Taken
+            }
+            _ => {
+                self.executed_by_parse(statement, shown);
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// A batch of our own ahead of a Query, for a statement that the Query needs.
+    pub(super) fn prepare_aside(&mut self, statement: &Arc<Statement>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some((_, mut pen)) = sharing.pen() else { return };
+        pen.prepare(statement);
+        frontend::write_sync(pen.out);
+        self.owe(Owed::Own(Own::Prepare { statement: Arc::clone(statement), failed: false }));
+    }
+
+    /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
+    pub(super) fn show_own_statements(&mut self, shown: &mut Shown<'_>) {
+        if self.in_batch || self.status == TransactionStatus::Failed {
+            return;
+        }
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        for name in held.prepared.clear() {
+            frontend::write_close_statement(&mut sharing.to_backend, &name);
+        }
+        self.make_all_under_own_names();
+    }
+
+    /// The same within a batch of the client's.
+    pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let ours: Vec<_> = held.prepared.clear().collect();
+        for name in &ours {
+            frontend::write_close_statement(&mut sharing.to_backend, name);
+        }
+        let theirs: Vec<_> =
+            sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
+        for name in ours {
+            self.owe(Owed::Close { portal: false, name, closed: Closed::Aside });
+        }
+        for (name, statement) in theirs {
+            self.parse_under_own_name(&name, &statement);
+        }
+    }
+}
+
+fn deallocate(statement: &Statement) -> String {
+    format!("DEALLOCATE \"{}\"", String::from_utf8_lossy(statement.name()))
+}

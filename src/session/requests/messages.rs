@@ -1,0 +1,346 @@
+//! What becomes of each message that reaches a backend.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Shown, Verdict};
+use crate::{
+    session::{
+        ledger::{Closed, Made, Owed},
+        machine::{Session, text, until_nul},
+        pin::Pin,
+        report::{StatementKind, Text},
+        statement::{PREFIX, Statement, text_of},
+    },
+    sql::{self, Effects},
+    wire::{Header, frontend},
+};
+
+impl Session {
+    pub(super) fn query(&mut self, now: Instant, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
+        let statement = until_nul(body).0;
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let lists = sharing.common.may_list_prepared(statement);
+        let mut verdict = Verdict::Pass;
+        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
+        if (names || lists) && !self.in_batch && self.ledger.names_statements() {
+            return self.wait_for_answers();
+        }
+        if cut {
+            self.pin(Pin::LongStatement);
+        }
+        if lists {
+            self.show_own_statements(shown);
+        }
+        if names {
+            verdict = self.sql_prepared(statement, shown);
+        }
+        self.sequences(effects, Some(shown));
+        self.suspect(effects, statement, None);
+        if let Some(sharing) = &mut self.sharing {
+            // As PostgreSQL: a Query destroys the unnamed statement.
+            sharing.unnamed.number = 0;
+            if let Some(held) = &mut sharing.held {
+                held.unnamed = 0;
+            }
+        }
+        self.in_batch = false;
+        self.begun += 1;
+        let text = self.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
+        self.owe(Owed::Whole { kind: StatementKind::Query, started: now, text, rows: 0, error: None });
+        verdict
+    }
+
+    pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
+        let (name, definition) = until_nul(body);
+        let text = self.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
+        if name.is_empty() && !cut {
+            return self.parse_unnamed(definition, text, shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if let Some(statement) = sharing.statements.get(name).cloned() {
+            // The server itself is to say that it exists already.
+            self.stage(shown);
+            self.parse_under_own_name(name, &statement);
+            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
+            return Verdict::Pass;
+        }
+        if cut {
+            // Too large to be kept: it stays where it is, under the name the client gave it.
+            if name.is_empty() {
+                let number = sharing.unnamed.define(b"", Effects::NONE, 0, false);
+                if let Some(held) = &mut sharing.held {
+                    held.unnamed = number;
+                }
+            } else {
+                sharing.has_own(name);
+            }
+            self.pin(Pin::LongStatement);
+            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
+            return Verdict::Pass;
+        }
+        let statement = sharing.common.statement(definition);
+        if sharing.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
+            self.sequences_are_read(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+            self.executed_by_parse(text_of(definition), shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        // The server may have one of that name already: it is to say so.
+        let by_sql = sharing.pins.contains(Pin::SqlPrepared)
+            || sharing.suspicion.contains(Effects::PREPARE)
+            || sharing.is_own(name);
+        sharing.statements.insert(name.into(), Arc::clone(&statement));
+        self.stage(shown);
+        if by_sql {
+            self.try_name(name, &statement);
+        }
+        self.send_parse(&statement, |statement| Owed::Parse {
+            name: name.into(),
+            text,
+            made: Made::Named(statement),
+        });
+        Verdict::Taken
+    }
+
+    pub(super) fn parse_unnamed(
+        &mut self,
+        definition: &[u8],
+        text: Option<Text>,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let statement = text_of(definition);
+        let edition = sharing.common.edition();
+        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        if effects.contains(Effects::SEQUENCE_READ) {
+            self.sequences_are_read(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let lists = sharing.common.may_list_prepared(definition);
+        let number = sharing.unnamed.define(definition, effects, edition, lists);
+        if let Some(held) = &mut sharing.held {
+            held.unnamed = number;
+        }
+        let mut verdict = Verdict::Pass;
+        if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
+            verdict = self.sql_prepared_by_parse(statement, definition, shown);
+        }
+        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(number) });
+        verdict
+    }
+
+    /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
+    pub(super) fn send_parse(
+        &mut self,
+        statement: &Arc<Statement>,
+        owed: impl FnOnce(Arc<Statement>) -> Owed,
+    ) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let (id, name) = (statement.id(), statement.name());
+        let had = held.prepared.may_have(id);
+        if had {
+            frontend::write_close_statement(&mut sharing.to_backend, name);
+        }
+        statement.write_parse(&mut sharing.to_backend);
+        let evicted = held.prepared.sent(id, name, sharing.batch);
+        if let Some((_, name)) = &evicted {
+            frontend::write_close_statement(&mut sharing.to_backend, name);
+        }
+        if had {
+            self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) });
+        }
+        self.owe(owed(Arc::clone(statement)));
+        if let Some((id, name)) = evicted {
+            self.owe(Owed::Close { portal: false, name, closed: Closed::Ours(id) });
+        }
+    }
+
+    /// Sees to it that the backend has `statement` for what follows in this batch.
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let batch = sharing.batch;
+        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(statement.id(), batch));
+        if !ready {
+            self.send_parse(statement, |statement| Owed::Parse {
+                name: Box::default(),
+                text: None,
+                made: Made::Ours(statement),
+            });
+        }
+    }
+
+    pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
+        self.in_batch = true;
+        let (portal, rest) = until_nul(body);
+        let (name, rest) = until_nul(rest);
+        if !names_are_there(body) {
+            // The server is to say that it makes no sense.
+            return Verdict::Pass;
+        }
+        if self.keeper.is_some() {
+            self.owe(Owed::Bind { portal: portal.into(), statement: name.into() });
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if name.is_empty() {
+            self.bind_unnamed(rest, shown);
+            return Verdict::Pass;
+        }
+        let Some(statement) = sharing.statements.get(name).cloned() else {
+            return self.unknown(name, shown);
+        };
+        sharing.bound = statement.id();
+        let effects = sharing.common.effects(&statement);
+        self.sequences(effects, None);
+        self.suspect(effects, statement.text(), Some(rest));
+        if statement.lists {
+            self.show_own_statements_in_batch(shown);
+            return Verdict::Pass;
+        }
+        // It may have been parsed on another backend, or on none.
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement.text(), shown);
+        }
+        self.ensure(&statement, shown);
+        if let Some(sharing) = &mut self.sharing {
+            write_bind(&mut sharing.to_backend, portal, statement.name(), rest, body, total);
+        }
+        Verdict::Taken
+    }
+
+    pub(super) fn bind_unnamed(&mut self, rest: &[u8], shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        sharing.bound = 0;
+        if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
+            self.show_own_statements_in_batch(shown);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.unnamed.number != 0 {
+            let effects = sharing.unnamed.effects(&sharing.common);
+            self.sequences(effects, None);
+            if !effects.is_empty() {
+                let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
+                let definition = definition.unwrap_or_default();
+                self.suspect(effects, text_of(&definition), Some(rest));
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.unnamed.definition = definition;
+                }
+            }
+        }
+        self.ensure_unnamed(shown);
+    }
+
+    /// Sees to it that the backend has the client's unnamed statement, or none.
+    pub(super) fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let number = sharing.unnamed.number;
+        if sharing.held.as_ref().is_none_or(|held| held.unnamed == number) {
+            return;
+        }
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let owed = if number == 0 {
+            // Another session's: the server is to say that there is none.
+            frontend::write_close_statement(&mut sharing.to_backend, b"");
+            Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(0) }
+        } else {
+            frontend::write_parse(&mut sharing.to_backend, b"", &sharing.unnamed.definition);
+            Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed }
+        };
+        if let Some(held) = &mut sharing.held {
+            held.unnamed = number;
+        }
+        self.owe(owed);
+    }
+
+    pub(super) fn describe(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        self.in_batch = true;
+        let Some((b'S', name)) = object(body) else { return Verdict::Pass };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if name.is_empty() {
+            self.ensure_unnamed(shown);
+            return Verdict::Pass;
+        }
+        let Some(statement) = sharing.statements.get(name).cloned() else {
+            return self.unknown(name, shown);
+        };
+        sharing.bound = statement.id();
+        self.ensure(&statement, shown);
+        if let Some(sharing) = &mut self.sharing {
+            frontend::write_describe_statement(&mut sharing.to_backend, statement.name());
+        }
+        Verdict::Taken
+    }
+
+    pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
+        self.in_batch = true;
+        let Some((which, name)) = object(body) else { return Verdict::Pass };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let mut closed = Closed::AsIs;
+        if which == b'S' {
+            if name.is_empty() {
+                sharing.unnamed.number = 0;
+                if let Some(held) = &mut sharing.held {
+                    held.unnamed = 0;
+                }
+            } else if let Some(statement) = sharing.statements.remove(name) {
+                sharing.has_no_own(name);
+                // The backend knows no statement of that name, and says CloseComplete all the same.
+                closed = Closed::Name(statement);
+            }
+        }
+        self.owe(Owed::Close { portal: which == b'P', name: name.into(), closed });
+        Verdict::Pass
+    }
+
+    /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
+    /// Names like our own are kept from what they could reach: that is closed first.
+    pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        let number = name.strip_prefix(PREFIX).and_then(|number| str::from_utf8(number).ok()?.parse().ok());
+        if let Some(id) = number {
+            self.stage(shown);
+            if let Some(sharing) = &mut self.sharing {
+                frontend::write_close_statement(&mut sharing.to_backend, name);
+                sharing.lose(id);
+            }
+            self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) });
+        }
+        Verdict::Pass
+    }
+}
+
+/// Whether both names of a Bind are in what is here of its body.
+pub(super) fn names_are_there(body: &[u8]) -> bool {
+    memchr::memchr_iter(0, body).nth(1).is_some()
+}
+
+/// What a Describe or Close is about, if it makes sense.
+pub(super) fn object(body: &[u8]) -> Option<(u8, &[u8])> {
+    let (&which, name) = body.split_first()?;
+    let (&end, name) = name.split_last()?;
+    (end == 0 && memchr::memchr(0, name).is_none()).then_some((which, name))
+}
+
+/// Appends a Bind of `statement`; `total` is the length of the client's frame when only its beginning is here.
+fn write_bind(
+    out: &mut Vec<u8>,
+    portal: &[u8],
+    statement: &[u8],
+    rest: &[u8],
+    body: &[u8],
+    total: Option<usize>,
+) {
+    let start = out.len();
+    frontend::write_bind(out, portal, statement, rest);
+    let Some(total) = total else { return };
+    // The length speaks of what is still to come, too.
+    let missing = total - Header::OCTETS - body.len();
+    let length = u32::try_from(out.len() - start - 1 + missing).unwrap_or(u32::MAX);
+    if let Some(field) = out.get_mut(start + 1..).and_then(|from| from.first_chunk_mut()) {
+        *field = length.to_be_bytes();
+    }
+}

@@ -1,0 +1,351 @@
+//! What a session that shares backends does with its client's messages.
+//!
+//! A message goes on as it is wherever it can. What must be added (settings, a missing Parse, a BEGIN held back) or said
+//! otherwise (the name of a prepared statement) is written to a buffer that goes to the backend in the same write.
+
+mod alone;
+mod by_sql;
+mod messages;
+mod owing;
+mod prelude;
+mod suspicion;
+
+use std::time::Instant;
+
+use self::messages::{names_are_there, object};
+use super::{
+    ledger::Owed,
+    machine::{Session, until_nul},
+    pin::Pin,
+    refusal::Refusal,
+    report::StatementKind,
+    sharing::Gathered,
+    statement::text_of,
+    take::Take,
+};
+use crate::{
+    sql::{self, Effects},
+    wire::{self, FrameError, Header, Piece, Speaker, backend, tag::frontend as f},
+};
+
+/// What becomes of a message.
+enum Verdict {
+    /// It goes on as it is.
+    Pass,
+    /// It was understood, and answered or rewritten.
+    Taken,
+    /// Not yet.
+    Wait,
+}
+
+/// The octets shown in one call, and how they go to the backend: in place, or, from the first addition on, by way of our
+/// own buffer.
+struct Shown<'a> {
+    octets: &'a [u8],
+    at: usize,
+    staged: bool,
+    /// No more octets can be shown before some of these are taken.
+    full: bool,
+}
+
+/// Messages beyond this are not kept to be read whole.
+const GATHERED_MAX: usize = 1 << 20;
+
+impl Session {
+    /// As [`Session::on_client`], when backends are shared.
+    pub(super) fn on_client_shared(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<Take, FrameError> {
+        let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
+        let mut shown = Shown { octets: unread, at: 0, staged, full };
+        loop {
+            if self.gathering() {
+                match self.gather(now, &mut shown)? {
+                    true => continue,
+                    false => break,
+                }
+            }
+            if self.client.at_boundary() && self.copies_in() {
+                let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).octets;
+                self.pass_on(&mut shown, run);
+            }
+            let Some(piece) = self.client.next(&unread[shown.at..])? else { break };
+            let octets = match &piece {
+                Piece::Whole(frame) => frame.octets(),
+                Piece::Part(part) => &unread[shown.at..shown.at + part.here()],
+                Piece::Rest(here) => &unread[shown.at..shown.at + here],
+            };
+            let verdict = match &piece {
+                Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, &mut shown),
+                Piece::Part(part) => {
+                    let body = octets.get(Header::OCTETS..).unwrap_or_default();
+                    let stuck = full && shown.at == 0;
+                    match part.tag() {
+                        f::QUERY | f::PARSE if !stuck => break,
+                        f::QUERY | f::PARSE if part.total() <= GATHERED_MAX => {
+                            self.begin_gathering(part.tag(), octets, part.missing(), &mut shown);
+                            self.client.pass(&piece);
+                            shown.at += octets.len();
+                            continue;
+                        }
+                        f::BIND if !names_are_there(body) && !stuck => break,
+                        f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
+                        tag => {
+                            let verdict = self.request(now, tag, body, Some(part.total()), &mut shown);
+                            if let Some(sharing) = &mut self.sharing {
+                                sharing.drop_rest = matches!(verdict, Verdict::Taken) && tag != f::BIND;
+                            }
+                            verdict
+                        }
+                    }
+                }
+                Piece::Rest(_) if self.sharing.as_ref().is_some_and(|sharing| sharing.drop_rest) => {
+                    self.stage(&mut shown);
+                    Verdict::Taken
+                }
+                Piece::Rest(_) => Verdict::Pass,
+            };
+            match verdict {
+                Verdict::Wait => break,
+                Verdict::Pass if shown.staged => {
+                    if let Some(sharing) = &mut self.sharing {
+                        sharing.to_backend.extend_from_slice(octets);
+                    }
+                }
+                Verdict::Pass => {}
+                Verdict::Taken => self.stage(&mut shown),
+            }
+            shown.at += self.client.pass(&piece);
+        }
+        Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
+    }
+
+    fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {
+        if shown.staged
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.to_backend.extend_from_slice(&shown.octets[shown.at..shown.at + count]);
+        }
+        shown.at += count;
+    }
+
+    /// From here on our own buffer leads to the backend, with what has passed before.
+    fn stage(&mut self, shown: &mut Shown<'_>) {
+        if !shown.staged
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.to_backend.extend_from_slice(&shown.octets[..shown.at]);
+            shown.staged = true;
+        }
+    }
+
+    /// Whether the client's CopyData can only be for the backend.
+    fn copies_in(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.held.is_some() && !sharing.skipping)
+            && !self.ledger.is_settled()
+    }
+
+    fn gathering(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.gathered.is_some())
+    }
+
+    fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        if let Some(sharing) = &mut self.sharing {
+            let mut all = Vec::with_capacity(octets.len() + missing);
+            all.extend_from_slice(octets);
+            sharing.gathered = Some(Gathered { tag, octets: all, missing });
+        }
+    }
+
+    /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
+    fn gather(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<bool, FrameError> {
+        let Some(sharing) = &mut self.sharing else { return Ok(false) };
+        let Some(gathered) = &mut sharing.gathered else { return Ok(true) };
+        if gathered.missing > 0 {
+            let Some(piece @ Piece::Rest(here)) = self.client.next(&shown.octets[shown.at..])? else {
+                return Ok(false);
+            };
+            gathered.octets.extend_from_slice(&shown.octets[shown.at..shown.at + here]);
+            gathered.missing -= here;
+            self.client.pass(&piece);
+            // These octets are done with, whatever becomes of the message.
+            self.stage(shown);
+            shown.at += here;
+            return Ok(true);
+        }
+        let Some(gathered) = sharing.gathered.take() else { return Ok(true) };
+        self.stage(shown);
+        let body = gathered.octets.get(Header::OCTETS..).unwrap_or_default();
+        let verdict = self.request(now, gathered.tag, body, None, shown);
+        let Some(sharing) = &mut self.sharing else { return Ok(false) };
+        match verdict {
+            Verdict::Wait => {
+                sharing.gathered = Some(gathered);
+                return Ok(false);
+            }
+            Verdict::Pass => sharing.to_backend.extend_from_slice(&gathered.octets),
+            Verdict::Taken => {}
+        }
+        Ok(true)
+    }
+
+    /// One message. `total` is the length of its frame when only the beginning of its body is here.
+    fn request(
+        &mut self,
+        now: Instant,
+        tag: u8,
+        body: &[u8],
+        total: Option<usize>,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if tag == f::TERMINATE {
+            self.farewell = true;
+            return Verdict::Taken;
+        }
+        if sharing.skipping {
+            if tag == f::SYNC {
+                sharing.skipping = false;
+                backend::write_ready_for_query(&mut sharing.to_client, self.status);
+            }
+            return Verdict::Taken;
+        }
+        if sharing.held.is_none() {
+            match tag {
+                f::SYNC if body.is_empty() => {
+                    backend::write_ready_for_query(&mut sharing.to_client, self.status);
+                    return Verdict::Taken;
+                }
+                // PostgreSQL ignores copied data that nobody asked for, too.
+                f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
+                _ => {}
+            }
+            if let Some(refusal) = sharing.failing.take() {
+                self.refuse(tag, &refusal);
+                return Verdict::Taken;
+            }
+            let answered = match tag {
+                f::QUERY => self.answer_ourselves(now, body),
+                f::PARSE if total.is_none() => self.parse_ourselves(body),
+                f::CLOSE => self.close_ourselves(body),
+                _ => false,
+            };
+            if answered {
+                return Verdict::Taken;
+            }
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if sharing.held.is_none() {
+            sharing.wants = true;
+            return Verdict::Wait;
+        }
+        if sharing.confirming {
+            return Verdict::Wait;
+        }
+        if self.is_uncertain(tag, body) {
+            return self.wait_for_answers();
+        }
+        if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
+            if !(shown.full && shown.at == 0) {
+                return Verdict::Wait;
+            }
+            self.pin(Pin::HiddenSetting);
+        }
+        if !self.prelude(tag, shown) {
+            return Verdict::Wait;
+        }
+        match tag {
+            f::QUERY => self.query(now, body, total.is_some(), shown),
+            f::FUNCTION_CALL => {
+                self.in_batch = false;
+                self.begun += 1;
+                self.suspect_function(body);
+                let kind = StatementKind::FunctionCall;
+                self.owe(Owed::Whole { kind, started: now, text: None, rows: 0, error: None });
+                Verdict::Pass
+            }
+            f::PARSE => {
+                let verdict = self.parse(body, total.is_some(), shown);
+                self.in_batch = true;
+                verdict
+            }
+            f::BIND => self.bind(body, total, shown),
+            f::DESCRIBE => self.describe(body, shown),
+            f::EXECUTE => {
+                self.in_batch = true;
+                self.begun += 1;
+                let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
+                self.owe(Owed::Execute { started: now, portal });
+                Verdict::Pass
+            }
+            f::CLOSE => self.close(body),
+            f::SYNC => {
+                self.in_batch = false;
+                self.owe(Owed::Sync { started: now });
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.batch = sharing.batch.wrapping_add(1);
+                }
+                Verdict::Pass
+            }
+            f::COPY_DONE | f::COPY_FAIL => {
+                self.owe(Owed::CopyEnd);
+                Verdict::Pass
+            }
+            _ => Verdict::Pass,
+        }
+    }
+
+    /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the
+    /// other, knows by then which statements there are. Every answer that is waited for comes without the client's doing.
+    fn is_uncertain(&self, tag: u8, body: &[u8]) -> bool {
+        if self.ledger.is_settled() || self.ledger.copies_in().is_some() {
+            return false;
+        }
+        let name = match tag {
+            f::PARSE => Some(until_nul(body).0).filter(|name| !name.is_empty()),
+            f::BIND => Some(until_nul(until_nul(body).1).0),
+            f::DESCRIBE | f::CLOSE => object(body).filter(|(which, _)| *which == b'S').map(|(_, name)| name),
+            _ => None,
+        };
+        let Some(name) = name else { return false };
+        let mass = Effects::PREPARE | Effects::DISCARD;
+        let swept = || self.sharing.as_ref().is_some_and(|sharing| sharing.suspicion.intersects(mass));
+        self.ledger.is_uncertain(name) || (!self.in_batch && swept())
+    }
+
+    /// Whether a Bind has the name of a setting among its parameters.
+    fn binds_setting_name(&self, body: &[u8]) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let text = match until_nul(until_nul(body).1).0 {
+            b"" => text_of(&sharing.unnamed.definition),
+            name => match sharing.statements.get(name) {
+                Some(statement) => statement.text(),
+                None => return false,
+            },
+        };
+        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        effects.contains(Effects::SETTINGS_BOUND)
+    }
+
+    fn wait_for_answers(&mut self) -> Verdict {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.awaiting = true;
+        }
+        Verdict::Wait
+    }
+
+    /// The client's request finds no backend.
+    fn refuse(&mut self, tag: u8, refusal: &Refusal) {
+        let Some(sharing) = &mut self.sharing else { return };
+        refusal.write_error(&mut sharing.to_client);
+        if matches!(tag, f::QUERY | f::FUNCTION_CALL) {
+            backend::write_ready_for_query(&mut sharing.to_client, self.status);
+        } else {
+            sharing.skipping = true;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the server owes from now on, and what becomes of it when the server never gets to it.
+
+use std::sync::Arc;
+
+use crate::session::{
+    Settings,
+    ledger::{Closed, Made, Owed},
+    machine::Session,
+    memory::Memory,
+    own::Pen,
+    sharing::{SOME_UNNAMED, Sharing, Untold},
+};
+
+impl Session {
+    pub(in crate::session) fn owe(&mut self, request: Owed) {
+        if let Some(ignored) = self.ledger.owe(request) {
+            self.undo(ignored);
+        }
+    }
+
+    /// The server never got to this request.
+    pub(in crate::session) fn undo(&mut self, request: Owed) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let mut held = sharing.held.as_deref_mut();
+        let mut doubt = |id| {
+            if let Some(held) = &mut held {
+                held.prepared.doubt(id);
+            }
+        };
+        match request {
+            Owed::Parse { name, made: Made::Named(statement), .. } => {
+                doubt(statement.id());
+                if sharing.statements.get(&name).is_some_and(|other| Arc::ptr_eq(other, &statement)) {
+                    sharing.statements.remove(&name);
+                }
+            }
+            Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
+            Owed::Parse { made: Made::Unnamed(number), .. } => {
+                if sharing.unnamed.number == number {
+                    sharing.unnamed.number = 0;
+                }
+                forget_unnamed(held);
+            }
+            Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
+                forget_unnamed(held);
+            }
+            Owed::Close { name, closed: Closed::Name(statement), .. } => {
+                sharing.statements.insert(name, statement);
+            }
+            Owed::Close { name, closed: Closed::Ours(id), .. } => {
+                if let Some(held) = held {
+                    held.prepared.kept(id, &name);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn forget_unnamed(held: Option<&mut Memory>) {
+    if let Some(held) = held {
+        held.unnamed = SOME_UNNAMED;
+    }
+}
+
+// === impl Sharing ===
+
+impl Sharing {
+    /// The settings of the held backend, and what a batch of ours for it is written with.
+    pub(in crate::session) fn pen(&mut self) -> Option<(Settings, Pen<'_>)> {
+        let held = self.held.as_deref_mut()?;
+        self.batch = self.batch.wrapping_add(1);
+        let settings = held.settings.clone();
+        let pen = Pen {
+            phrases: &self.common.phrases,
+            prepared: &mut held.prepared,
+            batch: self.batch,
+            out: &mut self.to_backend,
+        };
+        Some((settings, pen))
+    }
+
+    /// The held backend is about to be told what it was not told of the transaction.
+    pub(super) fn tell(&mut self) -> Untold {
+        std::mem::replace(&mut self.untold, Untold::Nothing)
+    }
+
+    /// Whether the held backend has a statement under the client's own name.
+    pub(super) fn is_own(&self, name: &[u8]) -> bool {
+        self.strays.iter().any(|own| **own == *name)
+    }
+
+    /// The held backend is about to have a statement under the client's own name.
+    pub(in crate::session) fn has_own(&mut self, name: &[u8]) {
+        if !self.is_own(name) {
+            self.strays.push(name.into());
+        }
+    }
+
+    /// The held backend is about to lose it; whether it had it.
+    pub(super) fn has_no_own(&mut self, name: &[u8]) -> bool {
+        let before = self.strays.len();
+        self.strays.retain(|own| **own != *name);
+        self.strays.len() < before
+    }
+
+    /// The held backend is about to lose a prepared statement.
+    pub(super) fn lose(&mut self, id: u64) {
+        if let Some(held) = &mut self.held {
+            held.prepared.closed(id);
+        }
+    }
+}
