@@ -42,8 +42,8 @@ const LAYERS: &[Layer] = &[
     Layer("session", Pure, &["wire", "sql", "route", "handshake"]),
     Layer("live", Effects, &[]),
     Layer("tasks", Effects, &[]),
-    // The label `backend_role` is a `topology::DeclaredRole`.
-    Layer("telemetry", Effects, &["topology"]),
+    // The label `backend_role` is a `topology::DeclaredRole`, the `reason` of a decision a `route::Reason`.
+    Layer("telemetry", Effects, &["topology", "route"]),
     Layer("audit", Effects, &["telemetry"]),
     Layer("files", Effects, &[]),
     // The name to check is the address's, and a token command is told its endpoint.

@@ -1,6 +1,6 @@
 //! The way to one endpoint.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -10,9 +10,10 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    AcceptedPassword, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointSettings,
+    AcceptedPassword, AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed,
+    EndpointSettings, Questions,
     accepted::AcceptedPasswords,
-    cancel,
+    ask, cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
@@ -28,7 +29,7 @@ use crate::{
         labels::{ConnectPhase, Outcome},
     },
     tls::{ClientTls, TlsFileError},
-    topology::Endpoint,
+    topology::{Endpoint, NodeId, ObservedRole},
     wire::{BackendKey, StartupMessage, frontend},
 };
 
@@ -122,6 +123,34 @@ impl EndpointHandle {
     /// [`ConnectError`] says where and why.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
         self.shared.connector.clone().oneshot(request).await
+    }
+
+    /// Asks a backend that has just logged in which node it leads to. A server that will not say is `None`.
+    ///
+    /// Cancel safety: the backend is of no further use.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the connection broke over it, or the server is no standby, as after a promotion by mistake; then the
+    /// backend is not to be given to readers.
+    pub async fn identify_standby(&self, backend: &mut Backend) -> Result<Option<NodeId>, ConnectError> {
+        if backend.observed_role() == Some(ObservedRole::Primary) {
+            return Err(self.error(ConnectFailure::NoStandby));
+        }
+        // What it has said beyond its greeting is to be heard first, by somebody who understands it.
+        if !backend.unread.is_empty() {
+            return Ok(None);
+        }
+        let limit = self.settings().connect_timeout;
+        let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+        let failure = match timeout(limit, ask(&mut backend.stream, Questions::Node)).await {
+            Ok(Ok(answer)) if answer.role == ObservedRole::Standby => return Ok(answer.node),
+            Ok(Ok(_primary)) => ConnectFailure::NoStandby,
+            Ok(Err(AskError::Refused { .. })) => return Ok(None),
+            Ok(Err(AskError::Broken(source))) => broken(source),
+            Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
+        };
+        Err(self.error(failure))
     }
 
     /// A token as a login of `user` would show it; `None` where logins take none.

@@ -67,6 +67,8 @@ pub enum ConnectFailure {
     Token(TokenError),
     /// The server lets the user in without a password, and so cannot judge a client's.
     NeverAsked,
+    /// The server takes writes, where a standby was wanted for reads: it was promoted by mistake.
+    NoStandby,
     /// The server refused the login.
     Refused(Box<Refused>),
     /// The dialog of the login failed otherwise.
@@ -134,9 +136,10 @@ impl ConnectError {
             ConnectFailure::UnlistedUser { .. } | ConnectFailure::Unverified | ConnectFailure::Token(_) => {
                 ConnectPhase::Token
             }
-            ConnectFailure::NeverAsked | ConnectFailure::Refused(_) | ConnectFailure::Login(_) => {
-                ConnectPhase::Login
-            }
+            ConnectFailure::NeverAsked
+            | ConnectFailure::NoStandby
+            | ConnectFailure::Refused(_)
+            | ConnectFailure::Login(_) => ConnectPhase::Login,
             ConnectFailure::Broken { phase, .. } | ConnectFailure::Timeout { phase: Some(phase), .. } => {
                 *phase
             }
@@ -188,6 +191,10 @@ impl ConnectError {
             ConnectFailure::NeverAsked => {
                 "have the server ask this user for a password (see its `pg_hba.conf`), or verify clients by \"scram\" or \
                  \"certificate\""
+                    .into()
+            }
+            ConnectFailure::NoStandby => {
+                "a server of a read pool left recovery: make it a standby again, or declare the endpoint's `role` as it is"
                     .into()
             }
             ConnectFailure::TlsRefused => "turn TLS on at the server, or set the endpoint's `tls.mode`".into(),
@@ -275,6 +282,9 @@ impl fmt::Display for ConnectError {
             ConnectFailure::NeverAsked => {
                 f.write_str(": the server asks this user for no password, and so cannot judge a client's")
             }
+            ConnectFailure::NoStandby => {
+                f.write_str(": the server is no standby any more: its data may differ from the writer's")
+            }
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
             ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
             ConnectFailure::Injected => f.write_str(": unencrypted octets after the server's consent to TLS"),
@@ -311,6 +321,7 @@ impl std::error::Error for ConnectError {
             ConnectFailure::UnlistedUser { .. }
             | ConnectFailure::Unverified
             | ConnectFailure::NeverAsked
+            | ConnectFailure::NoStandby
             | ConnectFailure::TlsRefused
             | ConnectFailure::RefusedBeforeTls { .. }
             | ConnectFailure::Injected

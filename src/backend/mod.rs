@@ -4,6 +4,7 @@
 //! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
 
 mod accepted;
+mod ask;
 mod cancel;
 mod connection;
 mod connector;
@@ -13,6 +14,7 @@ mod error;
 mod hop;
 mod login;
 mod phase;
+mod questions;
 mod reach;
 mod refusal_before_tls;
 mod refused;
@@ -21,12 +23,14 @@ mod socket;
 mod way;
 
 pub use accepted::AcceptedPassword;
+pub(crate) use ask::{AskError, ask, query};
 pub use connection::Backend;
 pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;
 pub use error::{ConnectError, ConnectFailure};
 pub use phase::Durations;
+pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
 pub(crate) use refused::words as fault_words;
 pub use refused::{Refused, Shown};

@@ -81,6 +81,12 @@ pub const KEYS: &[Key] = &[
     key("listener", "bind", &["LISTEN_HOST", "LISTEN_PORT"]),
     key("listener", "route", &["LISTEN_ROUTE"]),
     key("listener", "when_no_reader", &["LISTEN_WHEN_NO_READER"]),
+    key("listener", "consistency", &["LISTEN_CONSISTENCY"]),
+    key("listener", "max_lag", &["LISTEN_MAX_LAG"]),
+    key("listener", "freshness_wait", &["LISTEN_FRESHNESS_WAIT"]),
+    key("listener", "hints", &["LISTEN_HINTS"]),
+    key("listener", "primary_only", &["LISTEN_PRIMARY_ONLY"]),
+    key("listener", "secondary_read_pools", &["LISTEN_SECONDARY_READ_POOLS"]),
     key("listener", "insecure_trust", &["LISTEN_INSECURE_TRUST"]),
     key("listener", "max_clients", &["LISTEN_MAX_CLIENTS"]),
     key("listener", "max_clients_per_address", &["LISTEN_MAX_CLIENTS_PER_ADDRESS"]),
@@ -132,6 +138,7 @@ pub const KEYS: &[Key] = &[
     key("runtime", "workers", &["WORKERS"]),
     key("runtime", "drain_delay", &["DRAIN_DELAY"]),
     key("runtime", "drain_timeout", &["DRAIN_TIMEOUT"]),
+    key("runtime", "local_region", &["LOCAL_REGION"]),
 ];
 
 const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> Key {
@@ -227,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_table_knows_its_keys_and_the_tables_in_it() {
-        assert_eq!(names_in("runtime").collect::<Vec<_>>(), ["workers", "drain_delay", "drain_timeout"]);
+        assert_eq!(
+            names_in("runtime").collect::<Vec<_>>(),
+            ["workers", "drain_delay", "drain_timeout", "local_region"]
+        );
         let top: Vec<_> = names_in("").collect();
         assert_eq!(top, ["cluster", "listener", "admin", "console", "audit", "log", "probe", "runtime"]);
         assert!(names_in("cluster").any(|name| name == "tls"));

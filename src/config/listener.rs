@@ -8,16 +8,18 @@ use super::{
     pool,
     problem::{Origin, nearest},
     reader::{Section, Spot},
+    split,
 };
 use crate::{
     backend::EndpointSettings,
     frontend::{Bind, ListenerLimits, ListenerSettings},
     names::{EndpointName, ListenerName},
+    pool::PoolSettings,
     route::{RoutePolicy, WhenNoReader},
     topology::DeclaredRole,
 };
 
-const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
+pub(super) const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
     [("primary", WhenNoReader::Primary), ("refuse", WhenNoReader::Refuse)];
 /// What to write for a bind address.
 const BIND_FORM: &str =
@@ -66,7 +68,11 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         let (auth, guests) =
             auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         let limits = read_limits(&section);
-        let pool = pool::read(&section, auth.as_ref(), limits.max_clients);
+        let splits = matches!(route.as_ref().map(|route| &route.value), Some(RoutePolicy::Split(_)));
+        let pool = PoolSettings { splits, ..pool::read(&section, auth.as_ref(), limits.max_clients) };
+        if splits {
+            split::check(&section, auth.as_ref(), pool.mode, &reached);
+        }
         if let Some(bind) = &bind
             && !bind.value.is_local()
             && tls.is_none()
@@ -127,24 +133,18 @@ pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
 // === route ===
 
 fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePolicy>> {
-    const FORM: &str = "write one of \"primary\", \"read-pool\", \"secondary\", \"endpoint:NAME\"";
-    let when_no_reader = match section.has("when_no_reader") {
-        true => section.word("when_no_reader", &WHEN_NO_READER),
-        false => None,
-    };
+    const FORM: &str = "write one of \"primary\", \"read-pool\", \"secondary\", \"split\", \"endpoint:NAME\"";
     if !section.has("route") {
         section.missing("route", "route = \"primary\"");
         return None;
     }
-    let route = section.parsed(
+    let mut route = section.parsed(
         "route",
         |text| match text {
             "primary" => Ok(RoutePolicy::Primary),
-            "read-pool" => Ok(RoutePolicy::ReadPool {
-                when_no_reader: when_no_reader.as_ref().map(|spot| spot.value).unwrap_or_default(),
-            }),
+            "read-pool" => Ok(RoutePolicy::ReadPool { when_no_reader: WhenNoReader::default() }),
             "secondary" => Ok(RoutePolicy::Secondary),
-            "split" => Err("\"split\" comes in a later version".to_owned()),
+            "split" => Ok(RoutePolicy::Split(Arc::default())),
             _ => match text.strip_prefix("endpoint:") {
                 Some(name) => EndpointName::new(name)
                     .map(RoutePolicy::Endpoint)
@@ -154,6 +154,21 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
         },
         FORM,
     )?;
+    match &mut route.value {
+        RoutePolicy::ReadPool { when_no_reader } => {
+            *when_no_reader =
+                section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value;
+        }
+        RoutePolicy::Split(settings) => *settings = Arc::new(split::read(section)),
+        _ if section.has("when_no_reader") => {
+            let what = "goes with route = \"read-pool\" or \"split\" only";
+            section.problem("when_no_reader", what, "remove it");
+        }
+        _ => {}
+    }
+    if !matches!(route.value, RoutePolicy::Split(_)) {
+        split::refuse(section);
+    }
     match &route.value {
         RoutePolicy::Endpoint(name) if !clusters.named.iter().any(|known| known == name.as_str()) => {
             let known = clusters.named.iter().map(String::as_str);
@@ -163,13 +178,6 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
             };
             section.problem("route", format!("no endpoint is called `{name}`"), remedy);
             return None;
-        }
-        RoutePolicy::ReadPool { .. } if when_no_reader.is_none() => {
-            section.record("when_no_reader", "primary", &Origin::Default);
-        }
-        RoutePolicy::ReadPool { .. } => {}
-        _ if when_no_reader.is_some() => {
-            section.problem("when_no_reader", "goes with route = \"read-pool\" only", "remove it");
         }
         _ => {}
     }
@@ -191,7 +199,7 @@ fn check_route(
     let all_read = clusters.named.len() == clusters.endpoints.len();
     let (served, role) = match route {
         RoutePolicy::Primary => (!reached.is_empty(), "\"primary\""),
-        RoutePolicy::ReadPool { .. } => (
+        RoutePolicy::ReadPool { .. } | RoutePolicy::Split(_) => (
             reached.iter().any(|endpoint| endpoint.endpoint.role.serves_reads()),
             "\"read-pool\" or \"replica\"",
         ),

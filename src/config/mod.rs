@@ -23,6 +23,7 @@ mod problem;
 mod reader;
 mod secret;
 mod source;
+mod split;
 mod transport;
 mod tree;
 mod units;

@@ -176,17 +176,22 @@ pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
     }
 }
 
-/// Reads `[runtime]`.
-pub(super) fn runtime(root: &Section<'_>) -> RuntimeSettings {
+/// Reads `[runtime]`, and where the process runs.
+pub(super) fn runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
     let section = root.table_or_empty("runtime", "runtime");
     let default = RuntimeSettings::default();
     let workers = section.number("workers", 1..=1024);
     if workers.is_none() {
         section.record("workers", "the number of cores", &Origin::Default);
     }
-    RuntimeSettings {
+    let settings = RuntimeSettings {
         workers: workers.and_then(|spot| usize::try_from(spot.value).ok()),
         drain_delay: section.duration("drain_delay", default.drain_delay).value,
         drain_timeout: section.duration("drain_timeout", default.drain_timeout).value,
+    };
+    let local_region = section.text("local_region");
+    if local_region.is_none() {
+        section.record("local_region", "the writer's", &Origin::Default);
     }
+    (settings, local_region.map(|spot| spot.value))
 }

@@ -36,6 +36,7 @@ pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usiz
         query_wait_timeout: pool.duration("query_wait_timeout", default.query_wait_timeout).value,
         wait_notice: pool.duration("wait_notice", default.wait_notice).value,
         pin_on_functions: functions(&pool),
+        splits: false,
     }
 }
 

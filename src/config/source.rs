@@ -11,6 +11,7 @@ use super::{
     listener, observe, overlay,
     problem::{Origin, Problem, Report},
     reader::{Context, Section},
+    split,
     tree::{self, Table},
 };
 
@@ -131,13 +132,16 @@ impl ConfigSource {
         let audit = observe::audit(&section);
         let log = observe::log(&section);
         let probe = observe::probe(&section);
-        let runtime = observe::runtime(&section);
+        let (runtime, local_region) = observe::runtime(&section);
         context.environment.report_unread(&endpoints, &listeners, &context.report);
+
+        let mut listeners_read: Vec<_> = listeners_read.into_iter().map(|spot| spot.value).collect();
+        split::locate(&mut listeners_read, local_region.as_deref());
 
         let config = Config {
             clusters: clusters.clusters,
             endpoints: clusters.endpoints.into_iter().map(|spot| spot.value).collect(),
-            listeners: listeners_read.into_iter().map(|spot| spot.value).collect(),
+            listeners: listeners_read,
             admin,
             console,
             audit,

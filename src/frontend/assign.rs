@@ -77,7 +77,7 @@ pub(super) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
             }
             Err(none) => none,
         };
-        if !matches!(policy, RoutePolicy::Primary)
+        if !matches!(policy, RoutePolicy::Primary | RoutePolicy::Split(_))
             || !writer_was_there(&snapshot)
             || Instant::now() >= deadline
         {

@@ -246,7 +246,7 @@ impl Tenancy {
         if let Some(decided) = &self.decided
             && Arc::ptr_eq(&decided.snapshot, &snapshot)
             && tried.is_empty()
-            && matches!(policy, RoutePolicy::Primary | RoutePolicy::Endpoint(_))
+            && matches!(policy, RoutePolicy::Primary | RoutePolicy::Split(_) | RoutePolicy::Endpoint(_))
         {
             return Ok(Arc::clone(&decided.pool));
         }
@@ -296,7 +296,7 @@ impl Tenancy {
     fn may_hold(&self) -> bool {
         let held = self.wait.as_ref().and_then(|wait| wait.held);
         let held = held.map_or(Duration::ZERO, |since| since.elapsed());
-        matches!(self.context.settings.route, RoutePolicy::Primary)
+        matches!(self.context.settings.route, RoutePolicy::Primary | RoutePolicy::Split(_))
             && writer_was_there(&self.world.topology.load())
             && held < self.context.settings.limits.hold
     }

@@ -17,6 +17,7 @@ use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
     session::Memory,
+    topology::NodeId,
 };
 
 impl Pool {
@@ -71,10 +72,10 @@ impl Pool {
         let begun = Instant::now();
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
-            let dialed = pool.endpoint.connect(pool.target.request()).await;
+            let dialed = pool.greet().await;
             let Some(place) = workplace.leave() else { return };
             match dialed {
-                Ok(backend) => pool.arrived(place, permit, backend, worker),
+                Ok((backend, node)) => pool.arrived(place, permit, backend, node, worker),
                 Err(error) => {
                     drop(permit);
                     pool.failed(place, error, begun, worker);
@@ -83,10 +84,29 @@ impl Pool {
         });
     }
 
+    /// Logs in, and where a listener splits asks a server that is to serve reads who it is.
+    ///
+    /// Cancel safety: dropping it closes the connection that was being made.
+    async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
+        let mut backend = self.endpoint.connect(self.target.request()).await?;
+        if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
+            return Ok((backend, None));
+        }
+        let node = self.endpoint.identify_standby(&mut backend).await?;
+        Ok((backend, node))
+    }
+
     /// A backend has logged in on `worker`.
-    fn arrived(self: &Arc<Self>, place: Place, permit: Permit, mut backend: Backend, worker: usize) {
+    fn arrived(
+        self: &Arc<Self>,
+        place: Place,
+        permit: Permit,
+        mut backend: Backend,
+        node: Option<NodeId>,
+        worker: usize,
+    ) {
         let Some(pools) = self.pools.upgrade() else { return };
-        let running = Arc::new(Running::new(pools.next_id(), self, place.index, &backend));
+        let running = Arc::new(Running::new(pools.next_id(), self, place.index, &backend, node));
         let presence = backend.presence.take();
         let now = Instant::now();
         let mut after = Afterwards::default();

@@ -7,7 +7,9 @@ use super::{
     member::Member,
     slots::{Place, Sought},
 };
-use crate::{backend::ConnectError, session::Memory, telemetry::labels::CloseReason, tls::Stream};
+use crate::{
+    backend::ConnectError, session::Memory, telemetry::labels::CloseReason, tls::Stream, topology::NodeId,
+};
 
 /// Exclusive use of a backend for as long as a session needs it.
 ///
@@ -92,6 +94,13 @@ impl Lease {
     #[must_use]
     pub const fn running(&self) -> &Arc<Running> {
         &self.running
+    }
+
+    /// The node it is a connection to; `None` where nobody asked, or the server would not say. Backends of endpoints that serve
+    /// reads know theirs, where a listener splits.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.running.node()
     }
 
     /// What the server said when it let this backend in.

@@ -16,6 +16,7 @@ use super::Pool;
 use crate::{
     backend::{Backend, ConnectError, EndpointHandle},
     tls::TlsFacts,
+    topology::NodeId,
     wire::BackendKey,
 };
 
@@ -30,6 +31,7 @@ pub struct Running {
     local: Option<SocketAddr>,
     tls: Option<TlsFacts>,
     opened: SystemTime,
+    node: Option<NodeId>,
     /// Cancel requests whose sockets have not closed yet.
     cancels: AtomicUsize,
     /// One was sent since the backend was last known to be past it.
@@ -44,7 +46,7 @@ pub struct CancelGuard {
 // === impl Running ===
 
 impl Running {
-    pub(super) fn new(id: u64, pool: &Arc<Pool>, slot: u32, backend: &Backend) -> Self {
+    pub(super) fn new(id: u64, pool: &Arc<Pool>, slot: u32, backend: &Backend, node: Option<NodeId>) -> Self {
         Self {
             id,
             endpoint: pool.endpoint().clone(),
@@ -55,6 +57,7 @@ impl Running {
             local: backend.stream.tcp().and_then(|tcp| tcp.local_addr().ok()),
             tls: backend.stream.facts(),
             opened: SystemTime::now(),
+            node,
             cancels: AtomicUsize::new(0),
             cancelled: AtomicBool::new(false),
         }
@@ -70,6 +73,12 @@ impl Running {
     #[must_use]
     pub const fn endpoint(&self) -> &EndpointHandle {
         &self.endpoint
+    }
+
+    /// The node it is a connection to; `None` where nobody asked, or the server would not say.
+    #[must_use]
+    pub const fn node(&self) -> Option<NodeId> {
+        self.node
     }
 
     /// What cancels its statements; `None` from servers that give none.

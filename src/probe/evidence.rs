@@ -1,9 +1,14 @@
 //! What traffic notices about an endpoint before the next look at it.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
-use super::keeper::Message;
-use crate::{names::EndpointName, topology::ObservedRole};
+use super::{keeper::Message, wanted::Wanted};
+use crate::{
+    names::EndpointName,
+    topology::{ObservedRole, Replayed, Snapshot},
+};
 
 /// Something that traffic noticed. It changes nothing by itself: it makes the probe look at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,7 @@ pub enum Evidence {
 #[derive(Clone)]
 pub struct EvidenceSink {
     pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) wanted: Arc<Wanted>,
 }
 
 // === impl EvidenceSink ===
@@ -32,5 +38,19 @@ impl EvidenceSink {
     /// way then.
     pub fn submit(&self, endpoint: &EndpointName, evidence: Evidence) {
         self.inbox.try_send(Message::Evidence { endpoint: endpoint.clone(), evidence }).ok();
+    }
+
+    /// Hands in how far a node has replayed, unless that is no news to `snapshot`, the picture the session goes by. It changes
+    /// what is known of the node, and nothing else.
+    pub fn replayed(&self, snapshot: &Snapshot, replayed: Replayed) {
+        if snapshot.is_news(&replayed) {
+            self.inbox.try_send(Message::Replayed(replayed)).ok();
+        }
+    }
+
+    /// Asks that the writer be asked where it stands, later than now and as soon as may be: somebody has written and would read
+    /// elsewhere. Who asks while that is wanted already costs one look at an atomic.
+    pub fn want_sample(&self) {
+        self.wanted.want();
     }
 }

@@ -8,14 +8,17 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Evidence, ProbeSettings, prober::Prober};
+use super::{Evidence, ProbeSettings, line::WriterLine, prober::Prober, sampler::Sampler, wanted::Wanted};
 use crate::{
     backend::EndpointHandle,
     live::Publisher,
     names::EndpointName,
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
-    topology::{Change, FoldRules, Health, Observation, Snapshot, WriterTrail, fold, reconfigure},
+    topology::{
+        Change, FoldRules, Health, Observation, ObservedRole, Outcome, Replayed, Snapshot, fold, heard,
+        reconfigure,
+    },
 };
 
 /// What the keeper is told.
@@ -34,6 +37,15 @@ pub(super) enum Message {
         /// What.
         evidence: Evidence,
     },
+    /// The sampler has asked the writer where it stands.
+    Sampled {
+        /// Which one, as with probers.
+        sampler: u64,
+        /// What it said.
+        observation: Observation,
+    },
+    /// A session has heard how far a node has replayed.
+    Replayed(Replayed),
     /// The configuration changed.
     Configure {
         /// All endpoints from now on.
@@ -54,7 +66,18 @@ pub(super) struct Keeper<F> {
     pub(super) inbox: mpsc::WeakSender<Message>,
     pub(super) probers: HashMap<EndpointName, Running>,
     pub(super) started: u64,
-    pub(super) trail: WriterTrail,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) sampling: Option<Sampling>,
+    /// There is something in `snapshot` that others do not see yet.
+    pub(super) unpublished: bool,
+}
+
+/// A sampler at work.
+pub(super) struct Sampling {
+    id: u64,
+    endpoint: EndpointHandle,
+    /// Dropped with this, the sampler stops.
+    _task: Tasks,
 }
 
 /// A prober at work.
@@ -66,6 +89,12 @@ pub(super) struct Running {
     _task: Tasks,
 }
 
+/// Messages that are folded before what sessions heard in passing is published: one publication does for many.
+const BATCH: usize = 64;
+
+/// How long a sampler waits that takes the place of one which reached another server than the prober did.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// How long a node behind a read pool's address is remembered: pools are scaled in minutes.
 const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
@@ -75,11 +104,24 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
     /// Works until everybody who could tell it anything is gone.
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<Message>) {
         while let Some(message) = told.recv().await {
-            match message {
-                Message::Observed { prober, observation } => self.observed(prober, &observation),
-                Message::Evidence { endpoint, evidence } => self.evidence(&endpoint, evidence),
-                Message::Configure { endpoints, settings } => self.configure(&endpoints, settings),
+            self.on_message(message);
+            for _ in 1..BATCH {
+                let Ok(message) = told.try_recv() else { break };
+                self.on_message(message);
             }
+            if self.unpublished {
+                self.publish();
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Observed { prober, observation } => self.observed(prober, &observation),
+            Message::Sampled { sampler, observation } => self.sampled(sampler, &observation),
+            Message::Replayed(replayed) => self.replayed(&replayed),
+            Message::Evidence { endpoint, evidence } => self.evidence(&endpoint, evidence),
+            Message::Configure { endpoints, settings } => self.configure(&endpoints, settings),
         }
     }
 
@@ -87,28 +129,83 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         if self.probers.get(&observation.endpoint).is_none_or(|running| running.id != prober) {
             return;
         }
-        let rules = FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER };
-        let (next, changes) = fold(&self.snapshot, observation, &rules);
-        self.follow_writer(&next, observation);
-        self.snapshot = next;
-        self.publisher.publish(self.snapshot.clone());
+        let changes = self.fold(observation);
         self.count(&observation.endpoint);
         for change in &changes {
             self.tell(change);
         }
     }
 
-    /// Samples the writer's WAL position, from looks at the writer alone.
-    fn follow_writer(&mut self, next: &Snapshot, observation: &Observation) {
-        if next.writer != self.snapshot.writer {
-            self.trail.clear();
+    /// The sampler's answer counts for the server that the prober saw, and for no other: a name or a balancer may lead to
+    /// several. Then both look again.
+    fn sampled(&mut self, sampler: u64, observation: &Observation) {
+        if self.sampling.as_ref().is_none_or(|sampling| sampling.id != sampler) {
+            return;
         }
-        if next.writer.as_ref() == Some(&observation.endpoint)
-            && let Some(position) = next.get(&observation.endpoint).and_then(|status| status.position)
-            && position.asked_at == observation.asked_at
-        {
-            self.trail.push(position);
+        let Outcome::Sampled(answer) = &observation.outcome else { return };
+        let seen = self.snapshot.get(&observation.endpoint).and_then(|status| status.node);
+        if answer.role == ObservedRole::Primary && answer.node == seen {
+            self.fold(observation);
+            return;
         }
+        tracing::debug!(endpoint = %observation.endpoint, "another server than before said where it stands: looking");
+        self.sampling = None;
+        self.sample_writer(PATIENCE);
+        if let Some(running) = self.probers.get(&observation.endpoint) {
+            running.wake.notify_one();
+        }
+    }
+
+    fn replayed(&mut self, replayed: &Replayed) {
+        if let Some(next) = heard(&self.snapshot, replayed) {
+            self.snapshot = next;
+            self.unpublished = true;
+        }
+    }
+
+    fn fold(&mut self, observation: &Observation) -> Vec<Change> {
+        let rules = FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER };
+        let (next, changes) = fold(&self.snapshot, observation, &rules);
+        self.snapshot = next;
+        self.publish();
+        self.sample_writer(Duration::ZERO);
+        changes
+    }
+
+    fn publish(&mut self) {
+        self.publisher.publish(self.snapshot.clone());
+        self.unpublished = false;
+    }
+
+    /// Has the writer sampled that is the writer now, by a sampler that starts after `patience` if it takes a new one.
+    fn sample_writer(&mut self, patience: Duration) {
+        let writer = self.snapshot.writer.as_ref().and_then(|name| self.probers.get(name));
+        let Some(endpoint) = writer.map(|running| &running.endpoint) else {
+            self.sampling = None;
+            return;
+        };
+        if self.sampling.as_ref().is_some_and(|sampling| sampling.endpoint.same(endpoint)) {
+            return;
+        }
+        let (endpoint, inbox) = (endpoint.clone(), self.inbox.clone());
+        // Where the probe cannot log in, nobody asks.
+        let Some(login) = endpoint.settings().probe_login.clone() else {
+            self.sampling = None;
+            return;
+        };
+        self.started += 1;
+        let (id, tasks) = (self.started, Tasks::new());
+        let sampler = Sampler {
+            id,
+            endpoint: endpoint.name().clone(),
+            metrics: Arc::clone(endpoint.metrics()),
+            line: WriterLine { endpoint: endpoint.clone(), login, kept: None },
+            limit: self.settings.timeout,
+            wanted: Arc::clone(&self.wanted),
+            inbox,
+        };
+        tasks.spawn("writer sampler", sampler.run(patience));
+        self.sampling = Some(Sampling { id, endpoint, _task: tasks });
     }
 
     fn evidence(&self, endpoint: &EndpointName, evidence: Evidence) {
@@ -143,11 +240,9 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         }
         let (next, changes) =
             reconfigure(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
-        if next.writer != self.snapshot.writer {
-            self.trail.clear();
-        }
         self.snapshot = next;
-        self.publisher.publish(self.snapshot.clone());
+        self.publish();
+        self.sample_writer(Duration::ZERO);
         for endpoint in endpoints {
             self.count(endpoint.name());
         }
@@ -176,8 +271,8 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         let metrics = running.endpoint.metrics();
         metrics.state(status.health, status.observed, status.mismatch());
         let position = status.position.filter(|_| status.health == Health::Up);
-        let behind = position.and_then(|position| self.trail.octets_behind(position.lsn));
-        let fresh = position.and_then(|position| self.trail.fresh_as_of(position.lsn));
+        let behind = position.and_then(|position| self.snapshot.trail.octets_behind(position.lsn));
+        let fresh = position.and_then(|position| self.snapshot.trail.fresh_as_of(position.lsn));
         let lag = match (position, fresh) {
             // Whoever has replayed all that the writer was last seen to have written is not behind.
             _ if behind == Some(0) => Some(Duration::ZERO),

@@ -3,18 +3,20 @@
 //! One task for each endpoint logs in through the same connector as sessions do, so that "up" means "a login works", and
 //! asks on a connection of its own what the server is and how far its WAL has come. Where no login is configured it
 //! knocks: a server that answers a StartupMessage, be it with a refusal, is up. One more task, the keeper, folds what is
-//! seen into the next [`Snapshot`].
+//! seen into the next [`Snapshot`]. A third, the sampler, asks the writer where it stands while sessions want to know.
 //!
-//! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself. Refuses to
+//! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself, but for how far
+//! a node says it has replayed; what the sampler does delays no look. Refuses to
 //! know: routes and sessions, and what others do about a [`Change`].
 
-mod check;
 mod evidence;
 mod keeper;
 mod knock;
+mod line;
 mod prober;
-mod questions;
+mod sampler;
 mod settings;
+mod wanted;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,19 +27,19 @@ use crate::{
     live::{Live, live},
     tasks::Tasks,
     telemetry::TopologyMetrics,
-    topology::{Change, Snapshot, WriterTrail},
+    topology::{Change, Snapshot},
 };
 
-pub(crate) use check::{CheckError, ask, query};
 pub use evidence::{Evidence, EvidenceSink};
 use keeper::{Keeper, Message};
-pub(crate) use questions::{Columns, Questions};
 pub use settings::ProbeSettings;
+use wanted::Wanted;
 
 /// The probe at work. It ends when this and every [`EvidenceSink`] is gone.
 pub struct Probe {
     snapshot: Live<Snapshot>,
     inbox: mpsc::Sender<Message>,
+    wanted: Arc<Wanted>,
 }
 
 /// Observations and evidence that may wait for the keeper; it folds a hundred thousand in a second.
@@ -59,6 +61,7 @@ impl Probe {
         report: impl FnMut(&Change, &Snapshot) + Send + 'static,
     ) -> Self {
         let (inbox, told) = mpsc::channel(INBOX);
+        let wanted = Arc::new(Wanted::default());
         let first = Snapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
         let mut keeper = Keeper {
@@ -70,11 +73,13 @@ impl Probe {
             inbox: inbox.downgrade(),
             probers: HashMap::new(),
             started: 0,
-            trail: WriterTrail::default(),
+            wanted: Arc::clone(&wanted),
+            sampling: None,
+            unpublished: false,
         };
         keeper.configure(endpoints, settings);
         tasks.spawn("topology keeper", keeper.run(told));
-        Self { snapshot, inbox }
+        Self { snapshot, inbox, wanted }
     }
 
     /// The picture, always the newest.
@@ -86,7 +91,7 @@ impl Probe {
     /// Where traffic hands in what it notices.
     #[must_use]
     pub fn evidence(&self) -> EvidenceSink {
-        EvidenceSink { inbox: self.inbox.clone() }
+        EvidenceSink { inbox: self.inbox.clone(), wanted: Arc::clone(&self.wanted) }
     }
 
     /// Looks at `endpoints` from now on. What is known of an endpoint whose declaration is the same is kept, and one whose

@@ -11,15 +11,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    ProbeSettings,
-    check::{CheckError, ask},
-    keeper::Message,
-    knock::knock,
-    questions::Questions,
-};
+use super::{ProbeSettings, keeper::Message, knock::knock};
 use crate::{
-    backend::{Backend, ConnectError, ConnectRequest, EndpointHandle, ProbeLogin},
+    backend::{AskError, Backend, ConnectError, ConnectRequest, EndpointHandle, ProbeLogin, Questions, ask},
     blame::{Blame, Chain},
     telemetry::labels::Outcome as Counted,
     topology::{Observation, Outcome},
@@ -160,7 +154,7 @@ impl Prober {
     }
 
     /// Asks, and asks for less from then on when the server takes offence.
-    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, CheckError> {
+    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, AskError> {
         match ask(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
@@ -186,7 +180,7 @@ impl Prober {
     }
 }
 
-fn request(login: &ProbeLogin) -> ConnectRequest {
+pub(super) fn request(login: &ProbeLogin) -> ConnectRequest {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", login.user.as_str());
     startup.set("database", login.database.as_str());
@@ -213,7 +207,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
 }
 
 /// Takes leave, so that the server's log does not speak of a lost connection.
-async fn farewell(mut backend: Backend) {
+pub(super) async fn farewell(mut backend: Backend) {
     let mut terminate = Vec::new();
     wire::frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
     let leave = async {

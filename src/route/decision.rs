@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Reason;
 use crate::topology::Endpoint;
 
 /// An endpoint, and why that one.
@@ -11,21 +12,6 @@ pub struct RouteDecision {
     pub endpoint: Arc<Endpoint>,
     /// Why there.
     pub reason: Reason,
-}
-
-/// Why an endpoint was chosen: a closed set, since it is a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The route wants the writer, and this is it.
-    Writer,
-    /// The route wants a read pool, and this one was the least busy of two drawn.
-    ReadPool,
-    /// The route wants the secondary cluster.
-    Secondary,
-    /// The route names this endpoint.
-    Named,
-    /// The route wants a read pool, none can serve, and the primary may stand in.
-    NoReader,
 }
 
 /// Why no endpoint can be had now. The same question may be answered otherwise after the next change of the topology.
@@ -43,25 +29,6 @@ pub enum NoEndpoint {
     /// The endpoint that the route names was tried, or has left the configuration.
     #[error("the endpoint of this route cannot serve now")]
     NoNamed,
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 5] = [Self::Writer, Self::ReadPool, Self::Secondary, Self::Named, Self::NoReader];
-
-    /// The word used in metrics, logs and the audit log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Writer => "writer",
-            Self::ReadPool => "read-pool",
-            Self::Secondary => "secondary",
-            Self::Named => "named",
-            Self::NoReader => "no-reader",
-        }
-    }
 }
 
 // === impl NoEndpoint ===

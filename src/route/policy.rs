@@ -1,7 +1,8 @@
 //! Where a listener's statements may go.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use super::SplitSettings;
 use crate::{
     names::EndpointName,
     topology::{DeclaredRole, Endpoint},
@@ -19,11 +20,13 @@ pub enum RoutePolicy {
     },
     /// The secondary cluster's endpoints.
     Secondary,
+    /// Provable reads to the read pools, everything else to the writer.
+    Split(Arc<SplitSettings>),
     /// That one endpoint.
     Endpoint(EndpointName),
 }
 
-/// What a read-pool route does when no read pool can serve.
+/// What becomes of reads when no read pool can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenNoReader {
     /// The primary serves instead.
@@ -45,6 +48,7 @@ impl RoutePolicy {
                     || (*when_no_reader == WhenNoReader::Primary && role == DeclaredRole::Primary)
             }
             Self::Secondary => role == DeclaredRole::Secondary,
+            Self::Split(_) => role.serves_reads() || role == DeclaredRole::Primary,
             Self::Endpoint(name) => endpoint.name == *name,
         }
     }
@@ -56,6 +60,7 @@ impl fmt::Display for RoutePolicy {
             Self::Primary => f.write_str("primary"),
             Self::ReadPool { .. } => f.write_str("read-pool"),
             Self::Secondary => f.write_str("secondary"),
+            Self::Split(_) => f.write_str("split"),
             Self::Endpoint(name) => write!(f, "endpoint:{name}"),
         }
     }

@@ -46,6 +46,7 @@ pub enum Buckets {
 #[expect(missing_docs, reason = "each is the label of that name")]
 pub enum Label {
     BackendRole,
+    Cause,
     Certificate,
     Cluster,
     Direction,
@@ -78,6 +79,7 @@ impl Label {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BackendRole => "backend_role",
+            Self::Cause => "cause",
             Self::Certificate => "certificate",
             Self::Cluster => "cluster",
             Self::Direction => "direction",
@@ -227,6 +229,12 @@ catalog! {
     PINS = COUNTER, "gatekeeper_pins_total", [Listener, Endpoint, BackendRole, Reason],
         "Backends pinned to their session, by what the session left on them.";
 
+    // Where a listener's statements go.
+    ROUTE_DECISIONS = COUNTER, "gatekeeper_route_decisions_total", [Listener, Reason],
+        "Decisions where a session or statement goes, by reason.";
+    READ_FALLBACKS = COUNTER, "gatekeeper_read_fallbacks_total", [Listener, Reason],
+        "Reads that went to the primary instead of a read pool, by reason.";
+
     // A listener's clients.
     CLIENTS = GAUGE, "gatekeeper_clients", [Listener, State],
         "Clients connected now, by what they are doing.";
@@ -286,6 +294,10 @@ catalog! {
         "Time a look at an endpoint took.";
     PROBE_SUCCESS = GAUGE, "gatekeeper_probe_success_timestamp_seconds", [Endpoint, BackendRole],
         "When an endpoint was last looked at with success: the age of what is known of it.";
+    WRITER_SAMPLES = COUNTER, "gatekeeper_writer_samples_total", [Endpoint, BackendRole, Outcome],
+        "Times the writer was asked where it stands since sessions wanted to read elsewhere, by outcome.";
+    RERUNS = COUNTER, "gatekeeper_reruns_total", [Endpoint, BackendRole, Cause],
+        "Statements that failed on an endpoint and ran again elsewhere, by cause.";
     REPLICATION_POSITION = GAUGE, "gatekeeper_replication_position_bytes", [Endpoint, BackendRole],
         "WAL position: inserted on a primary, replayed on a standby; NaN while unknown.";
     REPLICATION_LAG_BYTES = GAUGE, "gatekeeper_replication_lag_bytes", [Endpoint, BackendRole],

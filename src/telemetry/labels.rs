@@ -2,10 +2,14 @@
 //!
 //! Whatever is not here and not a configured name never becomes a label: no SQL text, no address, no user name.
 
+mod route;
+
 use crate::{
     blame::Blame,
     topology::{Health, ObservedRole},
 };
+
+pub use route::Fallback;
 
 /// A closed set of words, each a label value.
 pub trait Word: Copy + 'static {

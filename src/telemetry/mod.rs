@@ -22,7 +22,7 @@ mod timings;
 pub use logging::{LogError, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics,
-    PathCounts, PathMetrics, PathTotals, ProgramMetrics, TopologyMetrics,
+    PathCounts, PathMetrics, PathTotals, ProgramMetrics, RouteCounts, TopologyMetrics,
 };
 pub use registry::{Counter, Gauge, Histogram, Level};
 pub use settings::{LogFormat, LogSettings};

@@ -37,7 +37,7 @@ fn declared_and_saying_so(
         return Some(kept.endpoint.name.clone());
     }
     let (first, rest) = candidates.split_first()?;
-    rest.iter().all(|other| same_server(first, other)).then(|| first.endpoint.name.clone())
+    rest.iter().all(|other| first.is_same_server(other)).then(|| first.endpoint.name.clone())
 }
 
 /// Nobody says it is the writer: whoever was it stays it, and at the start a single declaration is believed (nobody may
@@ -62,16 +62,8 @@ fn may_be_writer(status: &EndpointStatus) -> bool {
     status.endpoint.role == DeclaredRole::Primary
 }
 
-/// Two addresses of one server (a private and a public one, say) are not two writers.
-fn same_server(a: &EndpointStatus, b: &EndpointStatus) -> bool {
-    match (a.node, b.node) {
-        (Some(a), Some(b)) => a.started_us == b.started_us,
-        _ => false,
-    }
-}
-
 fn two_writers(endpoints: &[EndpointStatus]) -> bool {
     let mut writable = endpoints.iter().filter(|status| status.says_writable());
     let Some(first) = writable.next() else { return false };
-    writable.any(|other| !same_server(first, other))
+    writable.any(|other| !first.is_same_server(other))
 }

@@ -1,10 +1,12 @@
 //! An observation in, the next snapshot and what changed out.
 
+mod trail;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Answer, Change, DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, Outcome,
-    Position, Snapshot, elect,
+    Answer, Change, DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole,
+    Outcome, Position, Replayed, Snapshot, elect,
 };
 
 /// How much it takes to believe something.
@@ -28,13 +30,42 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
     let before = status.clone();
     match &observation.outcome {
         Outcome::Answered(answer) => answered(status, answer, observation, rules),
+        Outcome::Sampled(answer) => sampled(status, answer, observation),
         Outcome::Alive => alive(status, observation),
         Outcome::Failed(reason) => failed(status, reason, observation, rules),
         Outcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     compare(&before, status, &mut changes);
     conclude(snapshot, &mut next, &mut changes);
+    trail::follow(snapshot, &mut next, Some(observation));
     (next, changes)
+}
+
+/// The snapshot after a node said in passing how far it has replayed; `None` when that is no news.
+#[must_use]
+pub fn heard(snapshot: &Snapshot, replayed: &Replayed) -> Option<Snapshot> {
+    if !snapshot.is_news(replayed) {
+        return None;
+    }
+    let mut next = snapshot.clone();
+    let status = next.endpoints.iter_mut().find(|it| it.endpoint.name == replayed.endpoint)?;
+    let Replayed { node: id, lsn, asked_at, answered_at, .. } = *replayed;
+    let position = lsn.map(|lsn| Position { lsn, asked_at });
+    match status.nodes.iter_mut().find(|node| node.id == id) {
+        Some(node) => {
+            node.position = later(node.position.filter(|_| lsn.is_some()), position);
+            node.last_seen = node.last_seen.max(answered_at);
+        }
+        None => status.nodes.push(NodeStatus {
+            id,
+            role: ObservedRole::Standby,
+            position,
+            timeline: None,
+            last_seen: answered_at,
+            strayed: false,
+        }),
+    }
+    Some(next)
 }
 
 /// The snapshot for a changed configuration, and what became different. An endpoint whose declaration did not change keeps
@@ -48,9 +79,11 @@ pub fn reconfigure(
         Some(status) if status.endpoint == endpoint => status.clone(),
         _ => EndpointStatus::unknown(endpoint),
     };
-    let mut next = Snapshot { endpoints: endpoints.into_iter().map(kept).collect(), ..Snapshot::default() };
+    let endpoints = endpoints.into_iter().map(kept).collect();
+    let mut next = Snapshot { endpoints, trail: Arc::clone(&snapshot.trail), ..Snapshot::default() };
     let mut changes = Vec::new();
     conclude(snapshot, &mut next, &mut changes);
+    trail::follow(snapshot, &mut next, None);
     (next, changes)
 }
 
@@ -70,9 +103,14 @@ fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observat
         position,
         timeline: answer.timeline,
         last_seen: observation.ended_at,
+        strayed: false,
     };
     match status.nodes.iter_mut().find(|node| node.id == id) {
-        Some(node) => *node = seen,
+        Some(node) => {
+            let position = later(node.position.filter(|_| position.is_some()), position);
+            let last_seen = node.last_seen.max(seen.last_seen);
+            *node = NodeStatus { position, last_seen, strayed: node.strayed, ..seen };
+        }
         None => status.nodes.push(seen),
     }
     // Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
@@ -81,6 +119,19 @@ fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observat
             || (hides_several
                 && observation.ended_at.saturating_duration_since(node.last_seen) < rules.forget_nodes_after)
     });
+}
+
+/// The same server, still a primary, stands there now.
+fn sampled(status: &mut EndpointStatus, answer: &Answer, observation: &Observation) {
+    let same = answer.node == status.node && answer.role == ObservedRole::Primary;
+    if same && let Some(lsn) = answer.lsn {
+        status.position = later(status.position, Some(Position { lsn, asked_at: observation.asked_at }));
+    }
+}
+
+/// Of two answers of one server the later one. It never goes back, but answers may overtake each other.
+fn later(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+    one.into_iter().chain(other).max_by_key(|position| (position.lsn, position.asked_at))
 }
 
 fn alive(status: &mut EndpointStatus, observation: &Observation) {

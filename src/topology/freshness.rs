@@ -11,38 +11,60 @@ use std::{
 
 use super::Position;
 
-/// The writer's insert positions over the last while.
+/// The writer's insert positions over the last while: close together lately, ever wider apart the older they are.
+///
+/// Leaving one out never makes anybody look fresher: a floor falls to a later sample, and a node is level with an earlier
+/// one.
 #[derive(Debug, Clone, Default)]
 pub struct WriterTrail {
     /// In the order of both time and position; the oldest first.
-    samples: VecDeque<Position>,
+    samples: VecDeque<Sample>,
+}
+
+/// One answer of the writer.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    position: Position,
+    answered_at: Instant,
 }
 
 /// How long samples are kept: a node that is further behind is stale, by how much matters to nobody.
 const KEPT: Duration = Duration::from_secs(900);
 
-/// Samples at most: with the probe's default interval all of [`KEPT`].
+/// Samples at most, before some are left out. With one each 5 ms the last second and a half is still whole then.
 const SAMPLES: usize = 512;
 
-// === impl WriterTrail ===
+/// After thinning, two neighbours of a sample are further apart than this part of its age: about 300 samples in [`KEPT`].
+const PART_OF_AGE: u32 = 16;
 
 impl WriterTrail {
-    /// Adds a sample of the writer's insert position. Another writer, or one that went back (a restore, a new timeline),
-    /// starts a new trail: what was replayed of the old one says nothing about it.
-    pub fn push(&mut self, sample: Position) {
-        let sample = Position { lsn: floor(sample.lsn), ..sample };
-        if self.samples.back().is_some_and(|last| last.lsn > sample.lsn) {
-            self.samples.clear();
+    /// Adds a sample of the writer's insert position, which was answered at `answered_at`. One that went back (a restore, a
+    /// new timeline) starts a new trail: what was replayed of the old one says nothing about it. One that was asked before
+    /// the last one adds nothing.
+    pub fn push(&mut self, position: Position, answered_at: Instant) {
+        let position = Position { lsn: floor(position.lsn), ..position };
+        if self.samples.back().is_some_and(|last| last.position.asked_at > position.asked_at) {
+            return;
         }
-        while self.samples.len() >= SAMPLES
-            || self
-                .samples
-                .front()
-                .is_some_and(|oldest| sample.asked_at.saturating_duration_since(oldest.asked_at) > KEPT)
+        while let Some(last) = self.samples.back()
+            && last.position.lsn > position.lsn
         {
-            self.samples.pop_front();
+            // Two questions that were on their way together may have been answered in either order.
+            if last.answered_at <= position.asked_at {
+                self.samples.clear();
+            } else {
+                self.samples.pop_back();
+            }
         }
-        self.samples.push_back(sample);
+        // While the writer is idle, the first and the last moment of it say it all.
+        let mut idle = self.samples.iter().rev().take(2);
+        if let (Some(last), Some(before)) = (idle.next(), idle.next())
+            && (last.position.lsn, before.position.lsn) == (position.lsn, position.lsn)
+        {
+            self.samples.pop_back();
+        }
+        self.samples.push_back(Sample { position, answered_at });
+        self.thin(position.asked_at);
     }
 
     /// Forgets all samples: the writer is another one.
@@ -50,17 +72,69 @@ impl WriterTrail {
         self.samples.clear();
     }
 
+    /// Whether there are no samples.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// The latest *t* that a node which has replayed up to `lsn` is fresh as of; `None` when it is behind all samples,
     /// or there are none.
     #[must_use]
     pub fn fresh_as_of(&self, lsn: u64) -> Option<Instant> {
-        self.samples.iter().rev().find(|sample| sample.lsn <= lsn).map(|sample| sample.asked_at)
+        let beyond = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
+        self.samples.get(beyond.checked_sub(1)?).map(|sample| sample.position.asked_at)
+    }
+
+    /// The first sample that was asked at `floor` or later: whoever has replayed up to it shows all that committed before
+    /// `floor`.
+    #[must_use]
+    pub fn since(&self, floor: Instant) -> Option<Position> {
+        let first = self.samples.partition_point(|sample| sample.position.asked_at < floor);
+        self.samples.get(first).map(|sample| sample.position)
+    }
+
+    /// The first sample that whoever has replayed up to `lsn` lacks.
+    #[must_use]
+    pub fn beyond(&self, lsn: u64) -> Option<Position> {
+        let first = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
+        self.samples.get(first).map(|sample| sample.position)
     }
 
     /// How many octets `lsn` is behind the latest sample.
     #[must_use]
     pub fn octets_behind(&self, lsn: u64) -> Option<u64> {
-        self.samples.back().map(|sample| sample.lsn.saturating_sub(lsn))
+        self.samples.back().map(|sample| sample.position.lsn.saturating_sub(lsn))
+    }
+
+    fn thin(&mut self, now: Instant) {
+        let age = |sample: &Sample| now.saturating_duration_since(sample.position.asked_at);
+        while self.samples.front().is_some_and(|oldest| age(oldest) > KEPT) {
+            self.samples.pop_front();
+        }
+        if self.samples.len() < SAMPLES {
+            return;
+        }
+        let mut kept: VecDeque<Sample> = VecDeque::with_capacity(SAMPLES);
+        for (at, sample) in self.samples.iter().enumerate() {
+            let spacing = age(sample) / PART_OF_AGE;
+            let between = |before: &Sample, after: &Sample| {
+                after.position.asked_at.saturating_duration_since(before.position.asked_at)
+            };
+            // The oldest and the newest stay.
+            let (Some(before), Some(after)) = (kept.back(), self.samples.get(at + 1)) else {
+                kept.push_back(*sample);
+                continue;
+            };
+            if between(before, after) > spacing {
+                kept.push_back(*sample);
+            }
+        }
+        self.samples = kept;
+        // Clocks that stand still, as far as we are concerned: bounded all the same.
+        while self.samples.len() >= SAMPLES {
+            self.samples.pop_front();
+        }
     }
 }
 
@@ -82,49 +156,4 @@ fn floor(lsn: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn trail(samples: &[(u64, u64)]) -> (WriterTrail, Instant) {
-        let start = Instant::now();
-        let mut trail = WriterTrail::default();
-        for &(second, lsn) in samples {
-            trail.push(Position { lsn, asked_at: start + Duration::from_secs(second) });
-        }
-        (trail, start)
-    }
-
-    #[test]
-    fn a_node_is_as_fresh_as_the_latest_sample_that_it_has_replayed() {
-        let (trail, start) = trail(&[(0, 100), (2, 200), (4, 200), (6, 300)]);
-        let fresh = |lsn| trail.fresh_as_of(lsn).map(|t| (t - start).as_secs());
-        assert_eq!(fresh(99), None);
-        assert_eq!(fresh(100), Some(0));
-        assert_eq!(fresh(250), Some(4), "an idle writer makes nobody stale");
-        assert_eq!(fresh(u64::MAX), Some(6));
-        assert_eq!(trail.octets_behind(250), Some(50));
-    }
-
-    #[test]
-    fn a_writer_that_went_back_starts_a_new_trail() {
-        let (trail, _) = trail(&[(0, 1000), (2, 500)]);
-        assert_eq!(trail.fresh_as_of(400), None);
-        assert_eq!(trail.octets_behind(500), Some(0));
-    }
-
-    #[test]
-    fn a_position_behind_a_page_header_is_replayed_when_the_page_before_is() {
-        for (inserted, replayed) in [(8192 * 7 + 24, 8192 * 7), ((16 << 20) * 3 + 40, (16 << 20) * 3)] {
-            let (trail, start) = trail(&[(0, inserted)]);
-            assert_eq!(trail.fresh_as_of(replayed), Some(start));
-        }
-        let (trail, _) = trail(&[(0, 8192 * 7 + 40)]);
-        assert_eq!(trail.fresh_as_of(8192 * 7), None, "something can end there on an ordinary page");
-    }
-
-    #[test]
-    fn old_samples_are_forgotten() {
-        let (trail, _) = trail(&[(0, 100), (901, 200)]);
-        assert_eq!(trail.fresh_as_of(150), None);
-    }
-}
+mod tests;

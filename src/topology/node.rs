@@ -30,6 +30,8 @@ pub struct NodeStatus {
     pub timeline: Option<u32>,
     /// When it last answered.
     pub last_seen: Instant,
+    /// It has replayed what the writer, asked afterwards, had not written: it follows another history, and does so for life.
+    pub strayed: bool,
 }
 
 // === impl NodeId ===

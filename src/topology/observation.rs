@@ -23,6 +23,9 @@ pub struct Observation {
 pub enum Outcome {
     /// The server answered questions on a connection that was logged in.
     Answered(Answer),
+    /// The writer was asked in between where it stands, on a connection that was there already. It proves no login, and counts
+    /// for nothing if another server answered than the last look saw.
+    Sampled(Answer),
     /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
     Alive,
     /// It could not be reached or logged in to. The reason holds no secret.
@@ -44,4 +47,19 @@ pub struct Answer {
     pub timeline: Option<u32>,
     /// Who answered; absent when the server will not say.
     pub node: Option<NodeId>,
+}
+
+/// What a node said in passing about how far it has replayed, on a session's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// Behind which endpoint it was met.
+    pub endpoint: EndpointName,
+    /// Which one it is.
+    pub node: NodeId,
+    /// What it has replayed; `None` when it is not in recovery, or would not say.
+    pub lsn: Option<u64>,
+    /// Our clock, taken before it was asked.
+    pub asked_at: Instant,
+    /// Our clock, when its answer had come.
+    pub answered_at: Instant,
 }

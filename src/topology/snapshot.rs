@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, EndpointStatus, elect};
+use super::{ASK_AGAIN, Endpoint, EndpointStatus, Replayed, WriterTrail, elect};
 use crate::names::EndpointName;
 
 /// Everything known of every endpoint; swapped whole, written by the probe's keeper alone.
@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub writer: Option<EndpointName>,
     /// Several servers say that they take writes: an alarm, whoever is the writer.
     pub two_writers: bool,
+    /// Where the writer has been: what every other position is measured by. It begins anew with each writer.
+    pub trail: Arc<WriterTrail>,
 }
 
 // === impl Snapshot ===
@@ -24,12 +26,26 @@ impl Snapshot {
     pub fn declared(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
         let endpoints: Vec<_> = endpoints.into_iter().map(EndpointStatus::unknown).collect();
         let election = elect(&endpoints, None);
-        Self { endpoints, writer: election.writer, two_writers: false }
+        Self { endpoints, writer: election.writer, two_writers: false, trail: Arc::default() }
     }
 
     /// The status of the endpoint called `name`.
     #[must_use]
     pub fn get(&self, name: &EndpointName) -> Option<&EndpointStatus> {
         self.endpoints.iter().find(|status| status.endpoint.name == *name)
+    }
+
+    /// Whether `replayed` says anything that is not known, so that whoever heard it need not tell otherwise.
+    #[must_use]
+    pub fn is_news(&self, replayed: &Replayed) -> bool {
+        let Some(status) = self.get(&replayed.endpoint) else { return false };
+        let Some(known) = status.nodes.iter().find(|node| node.id == replayed.node) else { return true };
+        match (known.position, replayed.lsn) {
+            (Some(known), Some(lsn)) => {
+                lsn > known.lsn || replayed.asked_at.saturating_duration_since(known.asked_at) >= ASK_AGAIN
+            }
+            (None, None) => replayed.answered_at.saturating_duration_since(known.last_seen) >= ASK_AGAIN,
+            (None, Some(_)) | (Some(_), None) => true,
+        }
     }
 }

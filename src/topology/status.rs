@@ -90,6 +90,25 @@ impl EndpointStatus {
         self.observed.is_some_and(|observed| observed != self.endpoint.role.expects())
     }
 
+    /// Whether there may be a standby behind it: not every server that it has shown lately says that it takes writes.
+    #[must_use]
+    pub fn has_standby(&self) -> bool {
+        match self.nodes.as_slice() {
+            [] => self.observed != Some(ObservedRole::Primary),
+            nodes => nodes.iter().any(|node| node.role == ObservedRole::Standby),
+        }
+    }
+
+    /// Whether both are one server: two addresses of it (a private and a public one, say) are not two writers.
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        let by_node = match (self.node, other.node) {
+            (Some(one), Some(other)) => one.started_us == other.started_us,
+            _ => false,
+        };
+        by_node || self.endpoint.name == other.endpoint.name
+    }
+
     /// Whether it answers and says that it takes writes, whatever it was declared to be.
     #[must_use]
     pub fn says_writable(&self) -> bool {

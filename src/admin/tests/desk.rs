@@ -222,7 +222,7 @@ fn snapshot(lines: &str) -> Snapshot {
         })
         .collect();
     let election = elect(&endpoints, None);
-    Snapshot { endpoints, writer: election.writer, two_writers: election.two_writers }
+    Snapshot { endpoints, writer: election.writer, two_writers: election.two_writers, ..Snapshot::default() }
 }
 
 /// The primary is logged in to with a password, all others with tokens.

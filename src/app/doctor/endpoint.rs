@@ -12,14 +12,13 @@ use super::{
 };
 use crate::{
     backend::{
-        Backend, ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, ProbeLogin, Resolved, reach,
-        reach_unix, resolve,
+        AskError, Backend, ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, ProbeLogin,
+        Questions, Resolved, ask, reach, reach_unix, resolve,
     },
     blame::Chain,
     credentials::Login,
     handshake::Method,
     names::UserName,
-    probe::{CheckError, Questions, ask},
     tasks::Tasks,
     telemetry::Metrics,
     topology::{Address, Answer, ObservedRole},
@@ -191,7 +190,7 @@ async fn knock(handle: &EndpointHandle) -> (Opinion, Option<()>) {
 async fn role(
     settings: &EndpointSettings,
     backend: &mut Backend,
-) -> (Opinion, Option<(Answer, Option<CheckError>)>) {
+) -> (Opinion, Option<(Answer, Option<AskError>)>) {
     let (answer, reduced) = match in_time(settings, ask(&mut backend.stream, Questions::All)).await {
         Err(error) if error.is_about_the_question() => {
             (in_time(settings, ask(&mut backend.stream, Questions::Role)).await, Some(error))
@@ -216,7 +215,7 @@ async fn privileges(
     settings: &EndpointSettings,
     login: &ProbeLogin,
     backend: &mut Backend,
-    reduced: Option<CheckError>,
+    reduced: Option<AskError>,
 ) -> (Opinion, Option<()>) {
     let users: &[UserName] = match &settings.login {
         Login::Token(token) => &token.users,
@@ -230,9 +229,9 @@ async fn privileges(
 /// An answer within the time that a connect may take.
 async fn in_time<T>(
     settings: &EndpointSettings,
-    asked: impl Future<Output = Result<T, CheckError>>,
-) -> Result<T, CheckError> {
-    let late = |_elapsed| CheckError::Broken(io::ErrorKind::TimedOut.into());
+    asked: impl Future<Output = Result<T, AskError>>,
+) -> Result<T, AskError> {
+    let late = |_elapsed| AskError::Broken(io::ErrorKind::TimedOut.into());
     timeout(settings.connect_timeout, asked).await.map_err(late)?
 }
 

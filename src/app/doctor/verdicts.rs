@@ -7,12 +7,11 @@ use super::{
     questions::{Grants, Replay},
 };
 use crate::{
-    backend::{ConnectError, ProbeLogin, Shown},
+    backend::{AskError, ConnectError, ProbeLogin, Shown},
     blame::Chain,
     credentials::Login,
     handshake::Method,
     names::UserName,
-    probe::CheckError,
     tls::{TlsFacts, TlsMode},
     topology::{Answer, DeclaredRole, ObservedRole},
 };
@@ -154,7 +153,7 @@ pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Op
 }
 
 /// A server that is logged in to and does not answer.
-pub(super) fn unanswered(error: &CheckError) -> Opinion {
+pub(super) fn unanswered(error: &AskError) -> Opinion {
     Opinion::failed(
         Chain(error).to_string(),
         "look at the server's own log: a user that may connect may ask these questions",
@@ -188,7 +187,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
 }
 
 /// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, CheckError>>) -> Opinion {
+pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, AskError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -223,8 +222,8 @@ pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, CheckError>>) 
 /// What may be asked of the server. `reduced` is why the probe asks it for less than usual.
 pub(super) fn privileges(
     login: &ProbeLogin,
-    reduced: Option<&CheckError>,
-    grants: &Result<Grants, CheckError>,
+    reduced: Option<&AskError>,
+    grants: &Result<Grants, AskError>,
 ) -> Opinion {
     let ProbeLogin { user, database } = login;
     let mut opinion =

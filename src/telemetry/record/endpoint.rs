@@ -7,6 +7,7 @@ use std::{
 
 use super::{Each, Scope, timestamp};
 use crate::{
+    route::RerunCause,
     telemetry::{
         catalog::{self, Label},
         labels::{Certificate, ConnectPhase, Outcome, RoleState, Word},
@@ -35,6 +36,8 @@ pub struct EndpointMetrics {
     probes: Each<Outcome, Counter>,
     probe_duration: Histogram,
     probe_success: Gauge,
+    samples: Each<Outcome, Counter>,
+    reruns: Each<RerunCause, Counter>,
     position: Gauge,
     lag_bytes: Gauge,
     lag: Gauge,
@@ -72,6 +75,8 @@ impl EndpointMetrics {
             probes: scope.each(Label::Outcome, |scope| scope.counter(&catalog::PROBES)),
             probe_duration: scope.histogram(&catalog::PROBE_DURATION),
             probe_success: scope.unknown(&catalog::PROBE_SUCCESS),
+            samples: scope.each(Label::Outcome, |scope| scope.counter(&catalog::WRITER_SAMPLES)),
+            reruns: scope.each(Label::Cause, |scope| scope.counter(&catalog::RERUNS)),
             position: scope.unknown(&catalog::REPLICATION_POSITION),
             lag_bytes: scope.unknown(&catalog::REPLICATION_LAG_BYTES),
             lag: scope.unknown(&catalog::REPLICATION_LAG),
@@ -133,6 +138,16 @@ impl EndpointMetrics {
         if outcome == Outcome::Ok {
             self.probe_success.set(timestamp(now));
         }
+    }
+
+    /// The writer was asked where it stands, since sessions wanted to know.
+    pub fn writer_sampled(&self, outcome: Outcome) {
+        self.samples.of(outcome).increment();
+    }
+
+    /// A statement that failed here ran again elsewhere.
+    pub fn rerun(&self, cause: RerunCause) {
+        self.reruns.of(cause).increment();
     }
 
     /// What the snapshot says of the endpoint now: it is one of those in use. `mismatch`: observed and declared role

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{ClientPresence, Each, Scope, clients::Clients, timestamp};
+use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, timestamp};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AuthFailure, ClientState, Outcome, RefusalReason, SessionOutcome},
@@ -12,6 +12,7 @@ use crate::telemetry::{
 /// The handles of one listener.
 pub struct ListenerMetrics {
     pub(super) clients: Clients,
+    routes: Routes,
     limit: Gauge,
     connections: Counter,
     refusals: Each<RefusalReason, Counter>,
@@ -26,6 +27,7 @@ impl ListenerMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
         Self {
             clients: Clients::new(scope),
+            routes: Routes::new(scope),
             limit: scope.gauge(&catalog::CLIENTS_LIMIT),
             connections: scope.counter(&catalog::CLIENT_CONNECTIONS),
             refusals: scope.each(Label::Reason, |scope| scope.counter(&catalog::CLIENT_REFUSALS)),
@@ -43,6 +45,12 @@ impl ListenerMetrics {
     pub fn accepted(self: &Arc<Self>) -> ClientPresence {
         self.connections.increment();
         ClientPresence::enter_first(self, ClientState::Login)
+    }
+
+    /// Where worker `worker` counts its decisions. Takes a short lock: a session asks once.
+    #[must_use]
+    pub fn routes(&self, worker: usize) -> Arc<RouteCounts> {
+        self.routes.shards.of(worker)
     }
 
     /// So many clients are accepted at one time.
@@ -84,6 +92,7 @@ impl ListenerMetrics {
     /// Moves what all workers counted to where it is shown.
     pub(super) fn flush(&self) {
         self.clients.flush();
+        self.routes.flush();
     }
 
     /// The configuration no longer has the listener: its limit is 0, its certificate never ends. Its counters stand

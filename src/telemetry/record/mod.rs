@@ -5,6 +5,7 @@ mod endpoint;
 mod listener;
 mod path;
 mod program;
+mod routes;
 mod sharded;
 
 use std::{
@@ -30,6 +31,7 @@ pub use endpoint::{BackendPresence, EndpointMetrics};
 pub use listener::ListenerMetrics;
 pub use path::{PathCounts, PathMetrics, PathTotals};
 pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
+pub use routes::RouteCounts;
 use sharded::Sharded;
 
 /// All the numbers of one process, and the maker of the handles that write them. Clones share the numbers.

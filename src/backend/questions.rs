@@ -3,9 +3,16 @@
 use std::net::IpAddr;
 
 use crate::{
-    topology::{Answer, NodeId, ObservedRole},
+    topology::{Answer, NodeId, ObservedRole, parse_lsn},
     wire::{DecodeError, Reader},
 };
+
+/// The columns of [`Questions::All`] and [`Questions::Node`] that tell the node: one source, so that both mean the same one.
+macro_rules! node {
+    () => {
+        "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, host(inet_server_addr()), inet_server_port()"
+    };
+}
 
 /// How much a server is asked. Every ordinary user may ask all of it of PostgreSQL; where a service took a function
 /// away, the rest has to do.
@@ -15,6 +22,8 @@ pub(crate) enum Questions {
     All,
     /// Role and read-only state.
     Role,
+    /// Role, read-only state and node.
+    Node,
 }
 
 // === impl Questions ===
@@ -27,16 +36,18 @@ impl Questions {
     pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::All => {
-                "SELECT pg_is_in_recovery(), \
-                 current_setting('transaction_read_only'), \
-                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
-                 CASE WHEN pg_is_in_recovery() THEN NULL \
-                 ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, \
-                 (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, \
-                 host(inet_server_addr()), \
-                 inet_server_port()"
+                concat!(
+                    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
+                     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
+                     CASE WHEN pg_is_in_recovery() THEN NULL \
+                     ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, ",
+                    node!()
+                )
             }
             Self::Role => "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')",
+            Self::Node => {
+                concat!("SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), ", node!())
+            }
         }
     }
 
@@ -54,8 +65,10 @@ impl Questions {
         let read_only = columns.next()? == Some("on");
         let mut answer = Answer { role, read_only, lsn: None, timeline: None, node: None };
         if self == Self::All {
-            answer.lsn = columns.next()?.and_then(lsn);
+            answer.lsn = columns.next()?.and_then(parse_lsn);
             answer.timeline = columns.next()?.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        }
+        if self != Self::Role {
             let started = columns.next()?.and_then(|micros| micros.parse().ok());
             let address = columns.next()?.and_then(|text| text.parse::<IpAddr>().ok());
             let port = columns.next()?.and_then(|text| text.parse().ok());
@@ -63,13 +76,6 @@ impl Questions {
         }
         Ok(answer)
     }
-}
-
-/// `16/B374D848` as a number of octets.
-fn lsn(text: &str) -> Option<u64> {
-    let (high, low) = text.split_once('/')?;
-    let part = |hex| u32::from_str_radix(hex, 16).ok().map(u64::from);
-    Some(part(high)? << 32 | part(low)?)
 }
 
 /// The columns of a DataRow in text format.
@@ -151,6 +157,25 @@ mod tests {
         let answer = Questions::All.read(&standby).unwrap();
         assert_eq!((answer.role, answer.read_only, answer.lsn), (ObservedRole::Standby, true, None));
         assert_eq!(answer.node, Some(NodeId { started_us: 7, address: None, port: None }));
+    }
+
+    #[test]
+    fn a_login_learns_the_same_node_as_the_probe() {
+        let told = row(&[Some("t"), Some("on"), Some("1700000000123456"), Some("10.0.0.1"), Some("5432")]);
+        let node = Questions::Node.read(&told).unwrap().node;
+        let looked = row(&[
+            Some("t"),
+            Some("on"),
+            None,
+            None,
+            Some("1700000000123456"),
+            Some("10.0.0.1"),
+            Some("5432"),
+        ]);
+        assert_eq!(node, Questions::All.read(&looked).unwrap().node);
+        assert!(node.is_some());
+        let silent = row(&[Some("t"), Some("on"), None, None, None]);
+        assert_eq!(Questions::Node.read(&silent).unwrap().node, None);
     }
 
     #[test]

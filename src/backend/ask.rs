@@ -4,18 +4,17 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::questions::Questions;
+use super::{Questions, fault_words};
 use crate::{
-    backend::fault_words,
     topology::Answer,
     wire::{self, DecodeError, Frame, FrameError, Speaker, SqlState, backend::Message, tag},
 };
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CheckError {
+pub(crate) enum AskError {
     /// The server would not answer; the connection is as good as before.
-    #[error("the probe's query was refused: {words}")]
+    #[error("the question was refused: {words}")]
     Refused {
         /// The server's SQLSTATE.
         sqlstate: Option<SqlState>,
@@ -23,23 +22,23 @@ pub(crate) enum CheckError {
         words: String,
     },
     /// The connection broke.
-    #[error("the probe's connection broke")]
+    #[error("the connection broke over a question")]
     Broken(#[source] io::Error),
     /// The server sent no frame.
-    #[error("the answer to the probe's query is not PostgreSQL's protocol")]
+    #[error("the answer to a question is not PostgreSQL's protocol")]
     Frame(#[source] FrameError),
     /// The server sent something else than was asked for.
-    #[error("the answer to the probe's query cannot be read")]
+    #[error("the answer to a question cannot be read")]
     Answer(#[source] DecodeError),
     /// The server had nothing to say.
-    #[error("the probe's query was not answered")]
+    #[error("the question was not answered")]
     Nothing,
 }
 
-/// Octets of an answer at most: it is one short row.
+/// Octets of an answer at most: it is one short row, or a few.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// Asks what the probe asks.
+/// Asks what a server is.
 ///
 /// Cancel safety: as [`query`].
 ///
@@ -48,7 +47,7 @@ const ANSWER_MAX: usize = 64 << 10;
 pub(crate) async fn ask(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
-) -> Result<Answer, CheckError> {
+) -> Result<Answer, AskError> {
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 
@@ -57,55 +56,55 @@ pub(crate) async fn ask(
 /// Cancel safety: a connection on which it was dropped is of no further use.
 ///
 /// # Errors
-/// [`CheckError`] says whether the connection is still good.
+/// [`AskError`] says whether the connection is still good.
 pub(crate) async fn query<T>(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
-) -> Result<T, CheckError> {
+) -> Result<T, AskError> {
     let mut query = Vec::new();
     wire::frame(&mut query, tag::frontend::QUERY, |body| {
         body.extend_from_slice(sql.as_bytes());
         body.push(0);
     });
-    connection.write_all(&query).await.map_err(CheckError::Broken)?;
-    connection.flush().await.map_err(CheckError::Broken)?;
+    connection.write_all(&query).await.map_err(AskError::Broken)?;
+    connection.flush().await.map_err(AskError::Broken)?;
 
     let mut unread = Vec::with_capacity(1024);
-    let mut result = Err(CheckError::Nothing);
+    let mut result = Err(AskError::Nothing);
     let mut octets_read = 0;
     loop {
         let mut taken = 0;
-        while let Some(frame) = Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default())
-            .map_err(CheckError::Frame)?
+        while let Some(frame) =
+            Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default()).map_err(AskError::Frame)?
         {
             taken += frame.octets().len();
-            match Message::decode(&frame).map_err(CheckError::Answer)? {
-                Message::DataRow => result = read(frame.body()).map_err(CheckError::Answer),
+            match Message::decode(&frame).map_err(AskError::Answer)? {
+                Message::DataRow => result = read(frame.body()).map_err(AskError::Answer),
                 Message::ErrorResponse(fault) => {
                     result =
-                        Err(CheckError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
+                        Err(AskError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
                 }
                 Message::ReadyForQuery(_) => return result,
                 _ => {}
             }
         }
         unread.drain(..taken);
-        match connection.read_buf(&mut unread).await.map_err(CheckError::Broken)? {
+        match connection.read_buf(&mut unread).await.map_err(AskError::Broken)? {
             // A server that ends says why first: that is worth more than the end.
-            0 if matches!(result, Err(CheckError::Refused { .. })) => return result,
-            0 => return Err(CheckError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 if matches!(result, Err(AskError::Refused { .. })) => return result,
+            0 => return Err(AskError::Broken(io::ErrorKind::UnexpectedEof.into())),
             octets => octets_read += octets,
         }
         if octets_read > ANSWER_MAX {
-            return Err(CheckError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
+            return Err(AskError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
         }
     }
 }
 
-// === impl CheckError ===
+// === impl AskError ===
 
-impl CheckError {
+impl AskError {
     /// Whether the server took offence at a function or setting, so that a smaller question may do.
     pub(crate) fn is_about_the_question(&self) -> bool {
         let Self::Refused { sqlstate: Some(state), .. } = self else { return false };

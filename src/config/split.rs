@@ -1,0 +1,115 @@
+//! What a listener says about splitting reads off.
+
+use std::sync::Arc;
+
+use super::{listener::WHEN_NO_READER, problem::Origin, reader::Section};
+use crate::{
+    backend::EndpointSettings,
+    frontend::{Auth, ListenerSettings},
+    pool::PoolMode,
+    route::{Consistency, Hints, RelationName, RoutePolicy, SplitSettings, WhenNoReader},
+    topology::DeclaredRole,
+};
+
+const CONSISTENCY: [(&str, Consistency); 3] = [
+    ("session", Consistency::Session),
+    ("bounded", Consistency::Bounded),
+    ("eventual", Consistency::Eventual),
+];
+const HINTS: [(&str, Hints); 3] = [("off", Hints::Off), ("primary", Hints::Primary), ("all", Hints::All)];
+
+/// The keys of a listener that say nothing on another route.
+const KEYS: [&str; 6] =
+    ["consistency", "max_lag", "freshness_wait", "hints", "primary_only", "secondary_read_pools"];
+
+/// Reads the keys of a listener that splits.
+pub(super) fn read(section: &Section<'_>) -> SplitSettings {
+    let default = SplitSettings::default();
+    SplitSettings {
+        when_no_reader: section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value,
+        consistency: section.word_or("consistency", &CONSISTENCY, default.consistency).value,
+        max_lag: section.positive_duration("max_lag", default.max_lag),
+        freshness_wait: section.duration("freshness_wait", default.freshness_wait).value,
+        hints: section.word_or("hints", &HINTS, default.hints).value,
+        primary_only: relations(section),
+        // The process's own setting: see `locate`.
+        local_region: None,
+        secondary_read_pools: section.flag("secondary_read_pools").value,
+    }
+}
+
+/// Reports the keys that only a listener which splits may have.
+pub(super) fn refuse(section: &Section<'_>) {
+    for key in KEYS.into_iter().filter(|key| section.has(key)) {
+        section.problem(key, "goes with route = \"split\" only", "remove it");
+    }
+}
+
+/// Reports what a listener cannot be that splits. `mode` is that of its pools.
+pub(super) fn check(
+    section: &Section<'_>,
+    auth: Option<&Auth>,
+    mode: PoolMode,
+    reached: &[&EndpointSettings],
+) {
+    if matches!(auth, Some(Auth::Passthrough)) {
+        section.problem(
+            "route",
+            "cannot split for a client that logs in by its own dialog with the server: it keeps one backend for life",
+            "give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or \
+             write \"primary\" or \"read-pool\"",
+        );
+    } else if mode == PoolMode::Session {
+        let remedy = match section.origin {
+            Origin::File { .. } => {
+                "write pool = { mode = \"transaction\" }, or \"primary\" or \"read-pool\" here"
+            }
+            _ => "set GATEKEEPER_POOL_MODE=transaction, or write \"primary\" or \"read-pool\" here",
+        };
+        section.problem(
+            "route",
+            "cannot split for sessions that keep one backend for life (pool mode \"session\")",
+            remedy,
+        );
+    }
+    let blind = reached
+        .iter()
+        .find(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary && endpoint.probe_login.is_none());
+    if let Some(endpoint) = blind.filter(|_| !matches!(auth, Some(Auth::Passthrough))) {
+        let what = format!(
+            "nobody can ask endpoint `{}` where it stands: the reads of a session that has written stay there",
+            endpoint.endpoint.name
+        );
+        section.warning("route", what, "give the endpoint a `login` of its own");
+    }
+}
+
+/// Tells the listeners that split where this process runs, if `region` says so.
+pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
+    for listener in listeners {
+        if let RoutePolicy::Split(settings) = &mut listener.route {
+            Arc::make_mut(settings).local_region = region.map(str::to_owned);
+        }
+    }
+}
+
+/// Relations as SQL writes them.
+fn relations(section: &Section<'_>) -> Vec<RelationName> {
+    let Some(listed) = section.texts("primary_only") else {
+        section.record("primary_only", "", &Origin::Default);
+        return Vec::new();
+    };
+    let mut relations = Vec::new();
+    for name in listed.value {
+        match name.value.parse() {
+            Ok(relation) => relations.push(relation),
+            Err(error) => section.context.report.problem(
+                &name.origin,
+                section.named("primary_only"),
+                format!("cannot be \"{}\": {error}", name.value),
+                "write \"schema.table\" or \"table\"",
+            ),
+        }
+    }
+    relations
+}

@@ -1,0 +1,53 @@
+//! A sampler's connection to the writer.
+
+use std::time::Duration;
+
+use super::{
+    prober::{farewell, request},
+    sampler::Line,
+};
+use crate::{
+    backend::{AskError, Backend, ConnectError, EndpointHandle, ProbeLogin, Questions, ask},
+    topology::Answer,
+};
+
+/// A connection to the writer, made when it is needed.
+pub(super) struct WriterLine {
+    pub(super) endpoint: EndpointHandle,
+    pub(super) login: ProbeLogin,
+    pub(super) kept: Option<Backend>,
+}
+
+/// Why the writer did not say where it stands.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    /// It could not be logged in to.
+    #[error("logging in")]
+    Connect(#[source] ConnectError),
+    /// It did not answer.
+    #[error("asking")]
+    Ask(#[source] AskError),
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+}
+
+impl Line for WriterLine {
+    async fn open(&mut self) -> Result<(), LineError> {
+        if self.kept.is_none() {
+            self.kept = Some(self.endpoint.connect(request(&self.login)).await.map_err(LineError::Connect)?);
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self) -> Result<Answer, LineError> {
+        let Some(kept) = &mut self.kept else { return Err(LineError::Ask(AskError::Nothing)) };
+        ask(&mut kept.stream, Questions::All).await.map_err(LineError::Ask)
+    }
+
+    async fn close(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            farewell(kept).await;
+        }
+    }
+}

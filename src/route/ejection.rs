@@ -1,0 +1,158 @@
+//! Who failed a session lately, and is better left alone for a moment.
+//!
+//! The probe needs seconds to call an endpoint down, and never sees most nodes behind a read pool's address. What sessions
+//! see (a connection that broke, a login that failed) keeps them away at once, for a time that doubles with each failure
+//! that follows such a time.
+
+use std::time::{Duration, Instant};
+
+use crate::{names::EndpointName, topology::NodeId};
+
+/// Who failed a session lately. An answer is advice: whoever is the last one that can serve is used all the same.
+#[derive(Debug, Clone, Default)]
+pub struct Ejections {
+    /// Few: it is looked through from end to end.
+    ejected: Vec<Ejected>,
+}
+
+/// Who may fail a session: an endpoint that cannot be logged in to, or one of the nodes behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspect {
+    /// An endpoint.
+    Endpoint(EndpointName),
+    /// A node.
+    Node(NodeId),
+}
+
+#[derive(Debug, Clone)]
+struct Ejected {
+    who: Suspect,
+    until: Instant,
+    backoff: Duration,
+}
+
+/// The first time: a balancer's connections break now and then, and a restart takes longer.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// The longest time: by then the probe has a word in it.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Whoever has not failed for so long behind its time begins anew.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// Suspects at most. When there are more, something else is wrong than one of them.
+const MOST: usize = 64;
+
+// === impl Ejections ===
+
+impl Ejections {
+    /// `who` failed a session at `now`; `jitter` is any number. All that one incident breaks counts once. Whether it was news:
+    /// whoever keeps this where others read it needs to publish it only then.
+    pub fn failed(&mut self, who: Suspect, now: Instant, jitter: u64) -> bool {
+        self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
+        // Up to a quarter longer, so that not everybody comes back together.
+        let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
+        if let Some(ejected) = self.ejected.iter_mut().find(|ejected| ejected.who == who) {
+            if now < ejected.until {
+                return false;
+            }
+            ejected.backoff = (ejected.backoff * 2).min(LONGEST);
+            ejected.until = now + lasts(ejected.backoff);
+            return true;
+        }
+        if self.ejected.len() >= MOST {
+            return false;
+        }
+        self.ejected.push(Ejected { who, until: now + lasts(FIRST), backoff: FIRST });
+        true
+    }
+
+    /// Whether it is better to leave `endpoint` alone.
+    #[must_use]
+    pub fn avoids_endpoint(&self, endpoint: &EndpointName, now: Instant) -> bool {
+        self.avoids(now, |who| matches!(who, Suspect::Endpoint(name) if name == endpoint))
+    }
+
+    /// Whether it is better to leave `node` alone.
+    #[must_use]
+    pub fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
+        self.avoids(now, |who| matches!(who, Suspect::Node(id) if id == node))
+    }
+
+    fn avoids(&self, now: Instant, is: impl Fn(&Suspect) -> bool) -> bool {
+        self.ejected.iter().any(|ejected| now < ejected.until && is(&ejected.who))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads() -> EndpointName {
+        EndpointName::new("reads").unwrap()
+    }
+
+    fn suspect() -> Suspect {
+        Suspect::Endpoint(reads())
+    }
+
+    #[test]
+    fn the_time_doubles_with_each_failure_behind_it_and_has_an_end() {
+        let (mut ejections, mut now) = (Ejections::default(), Instant::now());
+        for expected in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+            let expected = Duration::from_millis(expected);
+            assert!(ejections.failed(suspect(), now, 0));
+            assert!(ejections.avoids_endpoint(&reads(), now + expected - Duration::from_millis(1)));
+            now += expected;
+            assert!(!ejections.avoids_endpoint(&reads(), now), "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_one_incident_breaks_counts_once() {
+        let (mut ejections, now) = (Ejections::default(), Instant::now());
+        let news = (0..20).filter(|_| ejections.failed(suspect(), now, 0)).count();
+        assert_eq!(news, 1);
+        assert!(!ejections.avoids_endpoint(&reads(), now + FIRST));
+    }
+
+    #[test]
+    fn whoever_works_for_a_minute_is_forgiven() {
+        let (mut ejections, now) = (Ejections::default(), Instant::now());
+        ejections.failed(suspect(), now, 0);
+        ejections.failed(suspect(), now + FIRST, 0);
+        let later = now + FIRST * 3 + FORGIVEN;
+        ejections.failed(suspect(), later, 0);
+        assert!(!ejections.avoids_endpoint(&reads(), later + FIRST));
+    }
+
+    #[test]
+    fn chance_makes_it_a_quarter_longer_at_most() {
+        let now = Instant::now();
+        for jitter in [0, 1, 249, 250, u64::MAX] {
+            let mut ejections = Ejections::default();
+            ejections.failed(suspect(), now, jitter);
+            assert!(ejections.avoids_endpoint(&reads(), now + FIRST - Duration::from_millis(1)));
+            assert!(!ejections.avoids_endpoint(&reads(), now + FIRST * 5 / 4));
+        }
+    }
+
+    #[test]
+    fn a_node_is_avoided_and_not_the_endpoint_that_hides_it() {
+        let (mut ejections, now) = (Ejections::default(), Instant::now());
+        let node = NodeId { started_us: 1, address: None, port: None };
+        ejections.failed(Suspect::Node(node), now, 0);
+        assert!(ejections.avoids_node(&node, now));
+        assert!(!ejections.avoids_node(&NodeId { started_us: 2, ..node }, now));
+        assert!(!ejections.avoids_endpoint(&reads(), now));
+    }
+
+    #[test]
+    fn no_list_of_suspects_grows_without_end() {
+        let (mut ejections, now) = (Ejections::default(), Instant::now());
+        for started_us in 0..1000 {
+            ejections.failed(Suspect::Node(NodeId { started_us, address: None, port: None }), now, 0);
+        }
+        assert_eq!(ejections.ejected.len(), MOST);
+    }
+}

@@ -1,0 +1,188 @@
+//! Why an endpoint was chosen.
+
+use super::Ground;
+
+/// Why an endpoint was chosen: a closed set, since it is a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The route wants the writer, and this is it.
+    Writer,
+    /// The route wants a read pool, and this one was the least busy of two drawn.
+    ReadPool,
+    /// The route wants the secondary cluster.
+    Secondary,
+    /// The route names this endpoint.
+    Named,
+    /// The route wants a read pool, none can serve, and the primary may stand in.
+    NoReader,
+    /// Split: what is asked is proved to read, and a read pool serves it.
+    Read,
+    /// Split: the session or the transaction is read-only, and a read pool serves it.
+    ReadOnly,
+    /// Split: the statement needs the writer, or may.
+    Statement(Ground),
+    /// Split: it is part of a transaction that may write.
+    Transaction,
+    /// Split: the transaction is serializable, which no standby offers.
+    Serializable,
+    /// Split: what the session left on its backend of the writer keeps it there.
+    Pinned,
+    /// Split: a hint in the statement says so.
+    Hint,
+    /// Split: the session says so by `gatekeeper.route`.
+    SessionSetting,
+    /// Split: a read, and the node is known not to show what it must see yet.
+    NotFresh,
+    /// Split: a read, and the writer was not asked since the session's last write where it stands.
+    NotSampled,
+    /// Split: a read that a node answered before it was found to show too little; it ran again.
+    AnswerTooOld,
+    /// Split: a read that ran again after it failed where it went first.
+    Rerun(RerunCause),
+}
+
+/// Why a statement ran again: a closed set, since it is a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RerunCause {
+    /// The standby would not run it (SQLSTATE 25006): it was a write after all.
+    ReadOnlyRefused,
+    /// It was in the way of what the standby had to replay (SQLSTATE 40001).
+    RecoveryConflict,
+    /// The node went away, or ended the connection (SQLSTATE 57P01).
+    NodeLost,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; PLAIN.len() + Ground::ALL.len() + RerunCause::ALL.len()] = {
+        let mut all = [Self::Writer; PLAIN.len() + Ground::ALL.len() + RerunCause::ALL.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = if at < PLAIN.len() {
+                PLAIN[at]
+            } else if at < PLAIN.len() + Ground::ALL.len() {
+                Self::Statement(Ground::ALL[at - PLAIN.len()])
+            } else {
+                Self::Rerun(RerunCause::ALL[at - PLAIN.len() - Ground::ALL.len()])
+            };
+            at += 1;
+        }
+        all
+    };
+
+    /// Why a read went to the writer instead of a read pool, as far as a reason can say so: those that a read pool which is
+    /// there, and keeps up, would have spared.
+    pub const FALLBACKS: [Self; 4 + RerunCause::ALL.len()] = [
+        Self::NoReader,
+        Self::NotFresh,
+        Self::NotSampled,
+        Self::AnswerTooOld,
+        Self::Rerun(RerunCause::ReadOnlyRefused),
+        Self::Rerun(RerunCause::RecoveryConflict),
+        Self::Rerun(RerunCause::NodeLost),
+    ];
+
+    /// Its place in [`Reason::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Writer => 0,
+            Self::ReadPool => 1,
+            Self::Secondary => 2,
+            Self::Named => 3,
+            Self::NoReader => 4,
+            Self::Read => 5,
+            Self::ReadOnly => 6,
+            Self::Transaction => 7,
+            Self::Serializable => 8,
+            Self::Pinned => 9,
+            Self::Hint => 10,
+            Self::SessionSetting => 11,
+            Self::NotFresh => 12,
+            Self::NotSampled => 13,
+            Self::AnswerTooOld => 14,
+            Self::Statement(ground) => PLAIN.len() + ground as usize,
+            Self::Rerun(cause) => PLAIN.len() + Ground::ALL.len() + cause as usize,
+        }
+    }
+
+    /// The word used in metrics, logs and the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::ReadPool => "read-pool",
+            Self::Secondary => "secondary",
+            Self::Named => "named",
+            Self::NoReader => "no-reader",
+            Self::Read => "read",
+            Self::ReadOnly => "read-only",
+            Self::Statement(ground) => ground.as_str(),
+            Self::Transaction => "transaction",
+            Self::Serializable => "serializable",
+            Self::Pinned => "pinned",
+            Self::Hint => "hint",
+            Self::SessionSetting => "session-setting",
+            Self::NotFresh => "not-fresh",
+            Self::NotSampled => "not-sampled",
+            Self::AnswerTooOld => "answer-too-old",
+            Self::Rerun(cause) => cause.as_str(),
+        }
+    }
+}
+
+/// Those that carry nothing.
+const PLAIN: [Reason; 15] = [
+    Reason::Writer,
+    Reason::ReadPool,
+    Reason::Secondary,
+    Reason::Named,
+    Reason::NoReader,
+    Reason::Read,
+    Reason::ReadOnly,
+    Reason::Transaction,
+    Reason::Serializable,
+    Reason::Pinned,
+    Reason::Hint,
+    Reason::SessionSetting,
+    Reason::NotFresh,
+    Reason::NotSampled,
+    Reason::AnswerTooOld,
+];
+
+// === impl RerunCause ===
+
+impl RerunCause {
+    /// Every value: label values exist from the start.
+    pub const ALL: [Self; 3] = [Self::ReadOnlyRefused, Self::RecoveryConflict, Self::NodeLost];
+
+    /// The word used in metrics, logs and the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnlyRefused => "read-only-refused",
+            Self::RecoveryConflict => "recovery-conflict",
+            Self::NodeLost => "node-lost",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_place_and_a_word_of_its_own() {
+        let mut words = HashSet::new();
+        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), at, "{reason:?}");
+            let word = reason.as_str();
+            assert!(words.insert(word), "`{word}` stands twice");
+            assert!(word.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-'), "{word}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The router's closed sets as labels.
+
+use super::Word;
+use crate::route::{Reason, RerunCause};
+
+impl Word for Reason {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self.index()
+    }
+}
+
+impl Word for RerunCause {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a read went to the writer instead of a read pool: one of [`Reason::FALLBACKS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback(usize);
+
+// === impl Fallback ===
+
+impl Fallback {
+    const EVERY: [Self; Reason::FALLBACKS.len()] = {
+        let mut every = [Self(0); Reason::FALLBACKS.len()];
+        let mut at = 0;
+        while at < every.len() {
+            every[at] = Self(at);
+            at += 1;
+        }
+        every
+    };
+
+    /// The one that `reason` is, if it is one.
+    #[must_use]
+    pub fn of(reason: Reason) -> Option<Self> {
+        Reason::FALLBACKS.iter().position(|fallback| *fallback == reason).map(Self)
+    }
+}
+
+impl Word for Fallback {
+    const ALL: &'static [Self] = &Self::EVERY;
+
+    fn as_str(self) -> &'static str {
+        Reason::FALLBACKS[self.0].as_str()
+    }
+
+    fn index(self) -> usize {
+        self.0
+    }
+}
