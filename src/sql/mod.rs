@@ -12,21 +12,52 @@
 //! Refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
 //! [`functions`] nor the [`Catalogue`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
 
+mod access;
+mod arguments;
 mod body;
+mod built_in;
+mod cache;
 mod catalogue;
+mod classification;
+mod classifier;
 mod command;
+mod command_word;
+mod control;
+mod decided;
 mod effects;
 mod functions;
+mod ground;
+mod hint;
+mod json;
+mod judge;
 mod keyword;
+mod knowledge;
+mod knowledge_builder;
 mod lexer;
+mod meaning;
+mod query;
 mod scan;
+mod second_opinion;
 mod settings;
 mod stateful;
+mod steps;
+mod syntax;
+mod template;
 #[cfg(test)]
 mod tests;
 
+pub use access::Access;
 pub use catalogue::Catalogue;
+pub use classification::Classification;
+pub use classifier::{Classifier, ClassifierOptions, TEXT_MAX};
 pub use command::{Command, command};
+pub use control::{Control, Modes};
 pub use effects::Effects;
+pub use ground::Ground;
+pub use hint::Hint;
+pub use judge::Findings;
+pub use knowledge::Knowledge;
+pub use knowledge_builder::{KNOWLEDGE_SQL, KnowledgeBuilder, UnknownRow};
+pub use meaning::Meaning;
 pub use scan::{effects, setting_names};
 pub use stateful::{STATEFUL_SQL, stateful_names};

@@ -1,0 +1,37 @@
+//! Functions of which the arguments decide.
+
+use pg_query::protobuf::{AConst, FuncCall, Node, a_const::Val, node::Node as Kind};
+
+use super::{Ground, judge::qualified};
+
+/// What the arguments of a call of a built-in function decide: that it is harmless (`Some(None)`), or on which ground it
+/// stays on the primary; `None` if its name alone counts.
+pub(super) fn decided(call: &FuncCall) -> Option<Option<Ground>> {
+    let (schema, name) = qualified(&call.funcname)?;
+    if !matches!(schema, None | Some("pg_catalog")) {
+        return None;
+    }
+    match name {
+        // Settings with a dot in their names are the application's own, and follow the session to each backend.
+        "current_setting" => {
+            let setting = call.args.first().and_then(constant)?;
+            setting.contains('.').then_some(None)
+        }
+        "set_config" => {
+            // It might lift READ ONLY.
+            let setting = call.args.first().and_then(constant);
+            let harmless =
+                setting.is_some_and(|setting| !setting.to_ascii_lowercase().contains("transaction"));
+            (!harmless).then_some(Some(Ground::Uncovered))
+        }
+        _ => None,
+    }
+}
+
+/// The text of a constant.
+fn constant(node: &Node) -> Option<&str> {
+    match &node.node {
+        Some(Kind::AConst(AConst { val: Some(Val::Sval(text)), .. })) => Some(&text.sval),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! What each PostgreSQL has: functions, relations, operators and types of `pg_catalog`, as facts of releases 15 and 18.
+//!
+//! The lists are `pg_proc`, `pg_class`, `pg_operator` and `pg_type` of new databases, both releases together; of overloads
+//! the most volatile is listed, with the numbers of its arguments where others differ. What volatility would get wrong is
+//! decided in [`super::decided`].
+
+use super::{Ground, decided, knowledge::Found};
+
+/// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
+const FUNCTIONS: &str = include_str!("built_in/functions.txt");
+/// `name d` or `information_schema.name d`: data like any other. `s`: a server's own state. `q`: sequences.
+const RELATIONS: &str = include_str!("built_in/relations.txt");
+const OPERATORS: &str = include_str!("built_in/operators.txt");
+const TYPES: &str = include_str!("built_in/types.txt");
+
+/// What a call of the built-in function `name` does.
+pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
+    let Some(line) = row(FUNCTIONS, name) else { return Found::Nothing };
+    if let Some(found) = decided::function(name) {
+        return found;
+    }
+    let mut columns = line.split(' ');
+    let Some("v") = columns.next() else { return Found::Safe };
+    let volatile = match (columns.next(), arguments) {
+        (Some(counts), Some(count)) => counts.split(',').any(|known| known.parse() == Ok(count)),
+        _ => true,
+    };
+    if volatile { Found::Unsafe(Ground::VolatileFunction) } else { Found::Safe }
+}
+
+/// What reading the built-in relation `name` does.
+pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
+    let kind = match schema {
+        None | Some("pg_catalog") => row(RELATIONS, name),
+        Some("information_schema") => row(RELATIONS, &format!("information_schema.{name}")),
+        // Every table's values too long for a row: data.
+        Some("pg_toast") => Some("d"),
+        Some(_) => None,
+    };
+    match kind {
+        Some("d") => Found::Safe,
+        Some("q") => Found::Unsafe(Ground::Sequence),
+        Some(_) => Found::Unsafe(Ground::ServerState),
+        // Extensions follow the custom, and a newer server has more of them.
+        None if name.starts_with("pg_stat_") || name.starts_with("pg_statio_") => {
+            Found::Unsafe(Ground::ServerState)
+        }
+        None => Found::Nothing,
+    }
+}
+
+/// What the built-in operator `name` does: all of them are stable.
+pub(super) fn operator(name: &str) -> Found {
+    if row(OPERATORS, name).is_some() { Found::Safe } else { Found::Nothing }
+}
+
+/// What a cast to the built-in type `name` does: all their functions are stable.
+pub(super) fn kind(name: &str) -> Found {
+    if row(TYPES, name).is_some() { Found::Safe } else { Found::Nothing }
+}
+
+/// What follows `name` in the line that it begins, in a table sorted by its octets.
+fn row(table: &'static str, name: &str) -> Option<&'static str> {
+    let (mut low, mut high) = (0, table.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let from = table[..middle].rfind('\n').map_or(0, |end| end + 1);
+        let to = table[from..].find('\n').map_or(table.len(), |length| from + length);
+        let (known, columns) = table[from..to].split_once(' ').unwrap_or((&table[from..to], ""));
+        match known.as_bytes().cmp(name.as_bytes()) {
+            std::cmp::Ordering::Equal => return Some(columns),
+            std::cmp::Ordering::Less => low = to + 1,
+            std::cmp::Ordering::Greater => high = from,
+        }
+    }
+    None
+}

@@ -1,0 +1,100 @@
+//! What is remembered of texts: bounded by octets, compared whole.
+
+use std::hash::{Hash, Hasher};
+
+use foldhash::fast::RandomState;
+use quick_cache::{Equivalent, Weighter, sync::Cache as Shared};
+
+use super::{Classification, Meaning};
+
+/// Classifications by text, or by template, shared by all workers.
+///
+/// A lookup takes a shared lock on one of several shards, and allocates nothing. What is used once makes room for what is
+/// used often.
+pub(super) struct Cache {
+    known: Shared<Key, Classification, Octets, RandomState>,
+}
+
+/// All that a classification depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Circumstances {
+    pub(super) meaning: Meaning,
+    pub(super) epoch: u64,
+}
+
+/// A text in its circumstances.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    circumstances: Circumstances,
+    text: Box<[u8]>,
+}
+
+/// The same, borrowed.
+struct Asked<'a> {
+    circumstances: Circumstances,
+    text: &'a [u8],
+}
+
+#[derive(Clone)]
+struct Octets;
+
+/// What an entry takes besides its text, about.
+const ENTRY: u64 = 96;
+/// A text of ordinary length, for the first size of the table.
+const ORDINARY: u64 = 256;
+
+// === impl Cache ===
+
+impl Cache {
+    /// Holds about so many octets.
+    pub(super) fn new(octets: u64) -> Self {
+        let entries = usize::try_from(octets / (ENTRY + ORDINARY)).unwrap_or(usize::MAX);
+        Self { known: Shared::with(entries, octets, Octets, RandomState::default(), Default::default()) }
+    }
+
+    pub(super) fn get(&self, text: &[u8], circumstances: Circumstances) -> Option<Classification> {
+        self.known.get(&Asked { circumstances, text })
+    }
+
+    pub(super) fn insert(&self, text: &[u8], circumstances: Circumstances, classification: Classification) {
+        self.known.insert(Key { circumstances, text: text.into() }, classification);
+    }
+
+    /// Forgets `text` in whatever circumstances.
+    pub(super) fn forget(&self, text: &[u8]) {
+        self.known.retain(|key, _| *key.text != *text);
+    }
+
+    /// How many octets it holds.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> u64 {
+        self.known.weight()
+    }
+}
+
+impl Weighter<Key, Classification> for Octets {
+    fn weight(&self, key: &Key, _: &Classification) -> u64 {
+        key.text.len() as u64 + ENTRY
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Asked { circumstances: self.circumstances, text: &self.text }.hash(state);
+    }
+}
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Circumstances { meaning, epoch } = self.circumstances;
+        let bits = epoch << 2 | u64::from(meaning.standard_strings) << 1 | u64::from(meaning.utf8);
+        state.write_u64(bits);
+        state.write(self.text);
+    }
+}
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.circumstances == key.circumstances && *self.text == *key.text
+    }
+}

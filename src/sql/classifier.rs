@@ -1,0 +1,215 @@
+//! Statement text → [`Classification`], in steps of rising cost.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use pg_query::ParserOptions;
+
+use super::{
+    Access, Classification, Control, Findings, Ground, Knowledge, Meaning,
+    cache::{Cache, Circumstances},
+    command_word,
+    hint::hint,
+    judge::Judge,
+    second_opinion,
+    template::Template,
+};
+
+/// Judges texts of one database, and remembers what it said. To be shared by all workers.
+///
+/// Fails closed: a text is [`Access::Read`] on [`Ground::Read`] only if the server's own grammar takes it, all of its tree is
+/// known to read and what it uses is known to be safe, and a second parser does not say otherwise.
+pub struct Classifier {
+    texts: Cache,
+    templates: Cache,
+    primary_only: Box<[Box<str>]>,
+    learned: Mutex<VecDeque<Box<[u8]>>>,
+}
+
+/// How a [`Classifier`] is made.
+#[derive(Clone, Debug)]
+pub struct ClassifierOptions {
+    /// Relations that are only read on the primary: `name` in any schema, or `schema.name`.
+    pub primary_only: Vec<String>,
+    /// How much it remembers, in octets.
+    pub memory: u64,
+}
+
+/// Longer texts are not parsed: a tree takes a hundred times as much memory as its text.
+pub const TEXT_MAX: usize = 32 * 1024;
+/// Texts that a standby has refused as writes: more of them push out the oldest.
+const LEARNED_MAX: usize = 1024;
+
+// === impl Classifier ===
+
+impl Classifier {
+    /// Nothing is remembered yet.
+    #[must_use]
+    pub fn new(options: &ClassifierOptions) -> Self {
+        Self {
+            texts: Cache::new(options.memory / 2),
+            templates: Cache::new(options.memory / 2),
+            primary_only: options.primary_only.iter().map(|name| name.to_lowercase().into()).collect(),
+            learned: Mutex::default(),
+        }
+    }
+
+    /// What `text` (one or more statements) may do. Allocates nothing for what is remembered; what is not is parsed, so it
+    /// needs a thread that lives long and has 2 MiB of stack.
+    #[must_use]
+    pub fn classify(&self, text: &[u8], meaning: &Meaning, knowledge: &Knowledge) -> Classification {
+        let circumstances = Circumstances { meaning: *meaning, epoch: knowledge.epoch() };
+        let short = text.len() <= TEXT_MAX;
+        if short && let Some(known) = self.texts.get(text, circumstances) {
+            return known;
+        }
+        if let Some(ground) = command_word::sole_write(text) {
+            return Classification { hint: hint(text), ..Classification::on(ground) };
+        }
+        if !text.is_ascii() && !(meaning.utf8 && str::from_utf8(text).is_ok()) {
+            return Classification { hint: hint(text), ..mixed(Ground::Encoding) };
+        }
+        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+        if let Some(template) = &template
+            && let Some(known) = self.templates.get(template.as_bytes(), circumstances)
+        {
+            return Classification { hint: hint(text), ..known };
+        }
+        if !short {
+            return Classification { hint: hint(text), ..mixed(Ground::TooLong) };
+        }
+        let judged = Classification { hint: hint(text), ..self.judge(text, meaning, knowledge, None) };
+        match &template {
+            // What differs in its literals each time would push out what does not.
+            Some(template) if template.literal => {
+                self.remember(&self.templates, template.as_bytes(), circumstances, judged)
+            }
+            _ => self.remember(&self.texts, text, circumstances, judged),
+        }
+    }
+
+    /// The same from the start, and what was found on the way.
+    #[must_use]
+    pub fn explain(
+        &self,
+        text: &[u8],
+        meaning: &Meaning,
+        knowledge: &Knowledge,
+    ) -> (Classification, Findings) {
+        let mut findings = Findings::default();
+        let judged = if text.len() > TEXT_MAX {
+            mixed(Ground::TooLong)
+        } else if !text.is_ascii() && !(meaning.utf8 && str::from_utf8(text).is_ok()) {
+            mixed(Ground::Encoding)
+        } else {
+            self.judge(text, meaning, knowledge, Some(&mut findings))
+        };
+        (Classification { hint: hint(text), ..judged }, findings)
+    }
+
+    /// A standby refused `text` as a write (25006): it stays on the primary from now on, and so do the texts that differ
+    /// from it in their literals only.
+    pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
+        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+        let (cache, key) = match &template {
+            Some(template) if template.literal => (&self.templates, template.as_bytes()),
+            _ => (&self.texts, text),
+        };
+        {
+            let mut learned = self.lock_learned();
+            if !learned.iter().any(|known| **known == *key) {
+                if learned.len() == LEARNED_MAX {
+                    learned.pop_front();
+                }
+                learned.push_back(key.into());
+            }
+        }
+        cache.forget(key);
+    }
+
+    /// How many texts were learned to be writes, of [`Classifier::learn_write`].
+    #[must_use]
+    pub fn learned(&self) -> usize {
+        self.lock_learned().len()
+    }
+
+    fn remember(
+        &self,
+        cache: &Cache,
+        key: &[u8],
+        circumstances: Circumstances,
+        judged: Classification,
+    ) -> Classification {
+        cache.insert(key, circumstances, judged);
+        // After it was inserted: whoever learns now forgets it behind that.
+        if judged.access == Access::Read && self.lock_learned().iter().any(|known| **known == *key) {
+            let learned = Classification { access: Access::Doubt, ground: Ground::LearnedWrite, ..judged };
+            cache.insert(key, circumstances, learned);
+            return learned;
+        }
+        judged
+    }
+
+    fn judge(
+        &self,
+        text: &[u8],
+        meaning: &Meaning,
+        knowledge: &Knowledge,
+        findings: Option<&mut Findings>,
+    ) -> Classification {
+        let Ok(text) = str::from_utf8(text) else { return mixed(Ground::Encoding) };
+        let options = match meaning.standard_strings {
+            true => ParserOptions::DEFAULT,
+            false => ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS,
+        };
+        let parsed = match pg_query::parse(text, options) {
+            Ok(parsed) => parsed,
+            Err(error) => return mixed(refused(&error)),
+        };
+        let statements = &parsed.protobuf.stmts;
+        let judged = Judge::new(knowledge, &self.primary_only, findings).text(statements);
+        // The other parser knows no other strings than standard ones.
+        if judged.may_leave_primary()
+            && meaning.standard_strings
+            && second_opinion::disagrees(text, statements.len())
+        {
+            return Classification { access: Access::Doubt, ground: Ground::ParsersDisagree, ..judged };
+        }
+        judged
+    }
+
+    fn lock_learned(&self) -> MutexGuard<'_, VecDeque<Box<[u8]>>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ClassifierOptions {
+    /// Every relation may be read elsewhere; 4 MiB.
+    fn default() -> Self {
+        Self { primary_only: Vec::new(), memory: 4 << 20 }
+    }
+}
+
+/// Nobody knows what the text says about transactions.
+fn mixed(ground: Ground) -> Classification {
+    Classification { control: Control::Mixed, ..Classification::on(ground) }
+}
+
+/// Why the grammar did not give a tree.
+fn refused(error: &pg_query::Error) -> Ground {
+    match error {
+        pg_query::Error::Decode(_) => Ground::TooDeep,
+        pg_query::Error::Parse(message)
+            if ["memory exhausted", "nested too deeply", "stack depth limit"]
+                .iter()
+                .any(|words| message.contains(words)) =>
+        {
+            Ground::TooDeep
+        }
+        // A zero octet, which no server takes either.
+        pg_query::Error::Conversion(_) => Ground::Encoding,
+        _ => Ground::Unparsable,
+    }
+}

@@ -1,0 +1,70 @@
+//! What a comment in front of a text asks for.
+
+/// What a comment in front of a text asks for: `/* gatekeeper: route=primary */` or `/* gatekeeper: route=read */`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hint {
+    /// Send it to the primary.
+    Primary,
+    /// Take it for a read.
+    Read,
+}
+
+impl Hint {
+    /// As it is written behind `route=`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Read => "read",
+        }
+    }
+
+    /// The hint that `word` spells, in whatever case.
+    #[must_use]
+    pub fn named(word: &[u8]) -> Option<Self> {
+        [Self::Primary, Self::Read]
+            .into_iter()
+            .find(|hint| word.eq_ignore_ascii_case(hint.as_str().as_bytes()))
+    }
+}
+
+/// The hint in the comments in front of the first statement of `text`. The first one counts; a comment within a comment
+/// is no hint, nor is what nobody here understands.
+#[must_use]
+pub(super) fn hint(text: &[u8]) -> Option<Hint> {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_ascii_start();
+        if let Some(comment) = rest.strip_prefix(b"/*") {
+            let end = memchr::memmem::find(comment, b"*/")?;
+            let inside = &comment[..end];
+            if memchr::memmem::find(inside, b"/*").is_some() {
+                return None;
+            }
+            if let Some(hint) = said(inside) {
+                return Some(hint);
+            }
+            rest = &comment[end + 2..];
+        } else if let Some(comment) = rest.strip_prefix(b"--") {
+            rest = &comment[memchr::memchr2(b'\n', b'\r', comment)?..];
+        } else {
+            return None;
+        }
+    }
+}
+
+/// What a comment says: `gatekeeper:`, then words, one of which is `route=…`.
+fn said(comment: &[u8]) -> Option<Hint> {
+    let comment = comment.trim_ascii();
+    let (name, words) = comment.split_at_checked(NAME.len())?;
+    if !name.eq_ignore_ascii_case(NAME) {
+        return None;
+    }
+    words.split(|octet| octet.is_ascii_whitespace() || *octet == b',').find_map(|word| {
+        let (key, value) = word.split_at_checked(ROUTE.len())?;
+        key.eq_ignore_ascii_case(ROUTE).then(|| Hint::named(value)).flatten()
+    })
+}
+
+const NAME: &[u8] = b"gatekeeper:";
+const ROUTE: &[u8] = b"route=";

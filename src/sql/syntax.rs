@@ -1,0 +1,218 @@
+//! Statements' trees: what each does, and what all of a text say about transactions together.
+
+use pg_query::protobuf::{
+    AConst, CopyStmt, DefElem, Node, RawStmt, TransactionStmt, TransactionStmtKind, VariableSetStmt,
+    a_const::Val, node::Node as Kind,
+};
+
+use super::{Access, Classification, Control, Ground, Modes, judge::Judge, steps::Step};
+
+impl Judge<'_> {
+    /// Judges all statements of a text together.
+    pub(super) fn text(mut self, statements: &[RawStmt]) -> Classification {
+        let steps: Vec<Step> = statements
+            .iter()
+            .filter_map(|raw| raw.stmt.as_ref()?.node.as_ref())
+            .map(|kind| self.statement(kind))
+            .collect();
+        let control = Step::together(&steps);
+        let ends = !matches!(control, Control::Whole(_));
+        if ends && steps.contains(&Step::Local) {
+            self.blame(Ground::SessionState);
+        }
+        // Whether a read-only transaction begins or ends here, or something that may write in it.
+        let doubtful = match control {
+            Control::None => false,
+            Control::Begin(modes) | Control::SetTransaction(modes) => {
+                self.blame(Ground::Transaction);
+                modes.read_only == Some(false)
+            }
+            Control::Commit { .. } | Control::Rollback { .. } | Control::Savepoint => {
+                self.blame(Ground::Transaction);
+                false
+            }
+            Control::Whole(modes) => {
+                let reads = modes.read_only == Some(true);
+                if !reads {
+                    self.blame(Ground::Transaction);
+                }
+                !reads
+            }
+            Control::Mixed => {
+                self.blame(Ground::Transaction);
+                true
+            }
+        };
+        if steps.iter().any(|step| step.modes().is_some_and(|modes| modes.serializable == Some(true))) {
+            self.blame(Ground::Serializable);
+        }
+        let ground = self.ground();
+        let access = if doubtful { ground.access().max(Access::Doubt) } else { ground.access() };
+        Classification { access, ground, control, hint: None }
+    }
+
+    fn statement(&mut self, kind: &Kind) -> Step {
+        match kind {
+            Kind::SelectStmt(select) => self.select(select),
+            Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
+                self.written(kind);
+            }
+            Kind::ExplainStmt(explain) => {
+                if let Some(kind) = explain.query.as_ref().and_then(|node| node.node.as_ref()) {
+                    self.explained(kind);
+                }
+            }
+            Kind::CopyStmt(copy) => self.copy(copy),
+            Kind::TransactionStmt(control) => return self.control(control),
+            Kind::VariableSetStmt(set) => return self.set(set),
+            Kind::DeclareCursorStmt(cursor) => {
+                self.optional(cursor.query.as_deref());
+                if cursor.options & HOLD == 0 {
+                    return Step::Local;
+                }
+                self.blame(Ground::SessionState);
+            }
+            Kind::ExecuteStmt(execute) => {
+                self.nodes(&execute.params);
+                self.blame(Ground::Named);
+            }
+            Kind::FetchStmt(_) => self.blame(Ground::Named),
+            // What a PREPARE says does nothing before its EXECUTE.
+            Kind::VariableShowStmt(_)
+            | Kind::PrepareStmt(_)
+            | Kind::DeallocateStmt(_)
+            | Kind::DiscardStmt(_)
+            | Kind::ClosePortalStmt(_)
+            | Kind::UnlistenStmt(_)
+            | Kind::LoadStmt(_)
+            | Kind::ConstraintsSetStmt(_) => self.blame(Ground::SessionState),
+            Kind::LockStmt(_) => self.blame(Ground::Locks),
+            Kind::ListenStmt(_)
+            | Kind::NotifyStmt(_)
+            | Kind::CallStmt(_)
+            | Kind::DoStmt(_)
+            | Kind::VacuumStmt(_)
+            | Kind::ClusterStmt(_)
+            | Kind::ReindexStmt(_)
+            | Kind::CheckPointStmt(_)
+            | Kind::RefreshMatViewStmt(_) => self.blame(Ground::Utility),
+            _ => self.blame(Ground::Ddl),
+        }
+        Step::Plain
+    }
+
+    /// EXPLAIN of a write goes where the write goes: ANALYZE may be on.
+    fn explained(&mut self, kind: &Kind) {
+        match kind {
+            Kind::DeclareCursorStmt(cursor) => self.optional(cursor.query.as_deref()),
+            kind => {
+                self.statement(kind);
+            }
+        }
+    }
+
+    /// The relation is only noted.
+    fn written(&mut self, kind: &Kind) {
+        let relation = match kind {
+            Kind::InsertStmt(insert) => insert.relation.as_ref(),
+            Kind::UpdateStmt(update) => update.relation.as_ref(),
+            Kind::DeleteStmt(delete) => delete.relation.as_ref(),
+            Kind::MergeStmt(merge) => merge.relation.as_ref(),
+            _ => None,
+        };
+        if let Some(relation) = relation {
+            self.range(relation);
+        }
+        self.blame(Ground::Writes);
+    }
+
+    fn copy(&mut self, copy: &CopyStmt) {
+        if let Some(relation) = &copy.relation {
+            self.range(relation);
+        }
+        if copy.is_from {
+            self.blame(Ground::Writes);
+        }
+        if copy.is_program || !copy.filename.is_empty() {
+            self.blame(Ground::ServerFile);
+        }
+        self.optional(copy.query.as_deref());
+        self.optional(copy.where_clause.as_deref());
+    }
+
+    fn control(&mut self, control: &TransactionStmt) -> Step {
+        use TransactionStmtKind::{
+            TransStmtBegin, TransStmtCommit, TransStmtRelease, TransStmtRollback, TransStmtRollbackTo,
+            TransStmtSavepoint, TransStmtStart,
+        };
+        match control.kind() {
+            TransStmtBegin | TransStmtStart => Step::Begin(modes(&control.options)),
+            TransStmtCommit => Step::Commit { chain: control.chain },
+            TransStmtRollback => Step::Rollback { chain: control.chain },
+            TransStmtSavepoint | TransStmtRelease | TransStmtRollbackTo => Step::Savepoint,
+            // Two-phase commit.
+            _ => {
+                self.blame(Ground::Utility);
+                Step::Other
+            }
+        }
+    }
+
+    fn set(&mut self, set: &VariableSetStmt) -> Step {
+        match &*set.name {
+            "TRANSACTION" => Step::SetTransaction(modes(&set.args)),
+            // A snapshot that another session of the same server exported.
+            "TRANSACTION SNAPSHOT" => {
+                self.blame(Ground::StandbyFunction);
+                Step::Other
+            }
+            // `transaction_read_only` and its kin: another way to write SET TRANSACTION.
+            name if starts_with(name, "transaction_") => {
+                self.blame(Ground::Transaction);
+                Step::Other
+            }
+            _ if set.is_local => Step::Local,
+            _ => {
+                self.blame(Ground::SessionState);
+                Step::Plain
+            }
+        }
+    }
+}
+
+/// `CURSOR_OPT_HOLD` of PostgreSQL's `parsenodes.h`.
+const HOLD: i32 = 0x20;
+
+fn starts_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|front| front.eq_ignore_ascii_case(prefix))
+}
+
+/// The modes in the options of BEGIN or SET TRANSACTION.
+fn modes(options: &[Node]) -> Modes {
+    let mut modes = Modes::default();
+    for option in options {
+        let Some(Kind::DefElem(option)) = &option.node else { continue };
+        match &*option.defname {
+            "transaction_read_only" => modes.read_only = Some(!is_zero(option)),
+            "transaction_isolation" => modes.serializable = Some(is_serializable(option)),
+            _ => {}
+        }
+    }
+    modes
+}
+
+fn value(option: &DefElem) -> Option<&Val> {
+    match option.arg.as_ref()?.node.as_ref()? {
+        Kind::AConst(AConst { val, .. }) => val.as_ref(),
+        _ => None,
+    }
+}
+
+/// READ WRITE; what cannot be read is taken for it.
+fn is_zero(option: &DefElem) -> bool {
+    !matches!(value(option), Some(Val::Ival(number)) if number.ival != 0)
+}
+
+fn is_serializable(option: &DefElem) -> bool {
+    !matches!(value(option), Some(Val::Sval(level)) if !level.sval.eq_ignore_ascii_case("serializable"))
+}
