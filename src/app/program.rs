@@ -21,7 +21,7 @@ use crate::{
     config::{Config, ConfigSource, Loaded},
     console::{Averages, Console, Office, keep_averages},
     files::Files,
-    frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, World},
+    frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, Suspects, World},
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{PoolMode, Pools},
@@ -153,6 +153,7 @@ impl Program {
             metrics: metrics.admin(),
         });
         let world = Arc::new(World {
+            suspects: Suspects::default(),
             sessions: Arc::new(Sessions::default()),
             commons: Commons::default(),
             topology: probe.snapshot(),

@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
-use super::{Commons, Console, ListenerSettings, Users, admission::Admission, sessions::Sessions};
+use super::{
+    Commons, Console, ListenerSettings, Users, admission::Admission, sessions::Sessions, suspects::Suspects,
+};
 use crate::{
     audit::Audit,
     backend::EndpointHandle,
@@ -35,6 +37,8 @@ pub struct World {
     pub audit: Audit,
     /// Where sessions tell what they notice about endpoints.
     pub evidence: EvidenceSink,
+    /// Who failed a session a moment ago.
+    pub suspects: Suspects,
     /// The makers of metrics.
     pub metrics: Metrics,
     /// How many more descriptors there are for sessions: one with a backend of its own needs two, one that shares them one.

@@ -28,6 +28,7 @@ use crate::{
     blame::Chain,
     handshake::Negotiation,
     names::{DatabaseName, UserName},
+    route::RoutePolicy,
     session::{Cause, Refusal, Session, SessionOptions},
     telemetry::{
         ClientPresence,
@@ -332,9 +333,12 @@ impl Lobby {
                 let session = Session::returning(options);
                 (Link::Leased(lease), None, session, Vec::new())
             }
-            Opening::Shared { tenancy, common, briefing } => {
+            Opening::Shared { tenancy, common, briefing, asked } => {
                 let known = briefing.known.clone();
-                let session = Session::shared(common, known, briefing.application.as_deref(), options);
+                let mut session = Session::shared(common, known, briefing.application.as_deref(), options);
+                if let RoutePolicy::Split(split) = &context.settings.route {
+                    session.split(Arc::clone(split), asked);
+                }
                 (Link::None, Some(tenancy), session, Vec::new())
             }
         };

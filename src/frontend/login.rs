@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Auth,
     application_name::application_name,
+    asked::asked,
     assign::{Assigned, Unassigned, assign, refusal},
     authenticate::Proved,
     briefing::Briefing,
@@ -22,7 +23,7 @@ use super::{
     greet::Unwelcome,
     guest::Guest,
     serving::{OwnBackend, Serving},
-    tenancy::{Step, Tenancy, Unleased},
+    tenancy::{Step, Tenancy, Unleased, Want},
 };
 use crate::{
     backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
@@ -32,7 +33,7 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode},
     route::Reason,
-    session::{Common, Refusal},
+    session::{Asked, Common, Refusal},
     telemetry::BackendPresence,
     tls::Stream,
     wire::{
@@ -83,6 +84,7 @@ pub(super) enum Opening {
         common: Arc<Common>,
         /// What the client is told of its settings.
         briefing: Arc<Briefing>,
+        asked: Asked,
     },
 }
 
@@ -215,6 +217,7 @@ impl Login<'_> {
         let Self { mut startup, user, context, world, .. } = self;
         let version = startup.version();
         let said = startup.get("application_name").map(<[u8]>::to_vec);
+        let asked = asked(&startup);
         for own in ["user", "database", "application_name", "replication"] {
             startup.remove(own);
         }
@@ -264,7 +267,7 @@ impl Login<'_> {
             serving: None,
             took: began.elapsed(),
             presence: None,
-            backend: Opening::Shared { tenancy: Box::new(tenancy), common, briefing },
+            backend: Opening::Shared { tenancy: Box::new(tenancy), common, briefing, asked },
         })
     }
 
@@ -418,9 +421,10 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
 
 /// A backend for a client that is being logged in, unless it leaves while it waits for one.
 async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerContext) -> Result<Lease, Failed> {
+    let want = Want { settings: 0, need: tenancy.first_need(), floor: None };
     let leased = async {
         loop {
-            match poll_fn(|cx| tenancy.poll_lease(0, cx)).await {
+            match poll_fn(|cx| tenancy.poll_lease(&want, cx)).await {
                 Ok(Step::Leased(lease)) => return Ok(lease),
                 // Before its login no client expects to be told anything.
                 Ok(Step::Notice(_)) => {}

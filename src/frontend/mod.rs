@@ -6,6 +6,7 @@
 
 mod admission;
 mod application_name;
+mod asked;
 mod assign;
 mod authenticate;
 mod briefing;
@@ -34,6 +35,7 @@ mod serving;
 mod session_entry;
 mod sessions;
 mod settings;
+mod suspects;
 mod tenancy;
 mod users;
 mod visitor;
@@ -48,5 +50,6 @@ pub use serving::{OwnBackend, Serving};
 pub use session_entry::{Activity, Order, SessionEntry};
 pub use sessions::{Registered, Sessions};
 pub use settings::{Auth, Bind, ListenerLimits, ListenerSettings};
+pub use suspects::Suspects;
 pub use users::{Users, UsersFile, UsersFileError, UsersFileMistake};
 pub use visitor::{Visit, Visitor};

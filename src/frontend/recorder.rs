@@ -129,6 +129,16 @@ impl Recorder {
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };
     }
 
+    /// What a read pool was asked is asked again elsewhere.
+    pub(super) fn rerun(&mut self, reason: Reason) {
+        tracing::debug!(
+            session = self.facts.id,
+            endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
+            reason = reason.as_str(),
+            "a read runs again elsewhere"
+        );
+    }
+
     /// The session is held to its backend.
     pub(super) fn pinned(&mut self, pin: Pin) {
         self.path.pinned(label(pin));

@@ -8,11 +8,14 @@
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use tokio::time::{Sleep, sleep};
 
 use super::{
     end::End,
@@ -22,10 +25,11 @@ use super::{
     recorder::Recorder,
     session_entry::{Activity, Order},
     sessions::Registered,
-    tenancy::{Step, Tenancy},
+    tenancy::{Step, Tenancy, Want},
 };
 use crate::{
     pool::Lease,
+    route::Reason,
     session::{Refusal, Session},
     telemetry::labels::Direction,
     tls::Stream,
@@ -56,6 +60,10 @@ pub(super) struct Relay {
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
     sheltered: bool,
+    /// When the backend was leased.
+    leased_at: Option<Instant>,
+    /// Until the end of a batch has been waited for long enough.
+    patience: Option<Pin<Box<Sleep>>>,
     /// The time of this turn, once somebody has asked for it.
     now: Option<Instant>,
     /// Since when octets are in our hands, if that is being measured.
@@ -63,6 +71,9 @@ pub(super) struct Relay {
     turns: u8,
     activity: Activity,
 }
+
+/// How long the end of a batch is waited for: clients send it at once, with what stands before it.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
 const TIMED: u8 = 16;
@@ -93,6 +104,8 @@ impl Relay {
             unheard: false,
             waiting: false,
             sheltered: false,
+            leased_at: None,
+            patience: None,
             now: None,
             held_since: None,
             turns: 0,
@@ -141,7 +154,9 @@ impl Relay {
             let answered = awaiting && !self.session.is_awaiting_answers();
             self.unheard |= answered;
             let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
-            if !(freed || answered || own || self.recorder.is_waiting()) {
+            // What another backend is to be told is not in any socket.
+            self.unheard |= self.session.has_something_to_say();
+            if !(freed || answered || own || self.unheard || self.recorder.is_waiting()) {
                 break;
             }
         }
@@ -155,6 +170,7 @@ impl Relay {
         self.from_client.rest();
         self.from_backend.rest();
         self.show_activity();
+        self.wait_for_more(cx)?;
         // A backend of its own hears the farewell, and closes.
         if self.session.said_farewell() && !matches!(self.link, Link::Own(_)) && self.session.is_settled() {
             return Err(End::Farewell);
@@ -165,6 +181,22 @@ impl Relay {
             Some(Order::Drain | Order::Stop) => Err(End::Refused(Refusal::shutdown())),
             Some(Order::Kill) => Err(End::Refused(Refusal::killed())),
         }
+    }
+
+    /// The end of a batch is waited for, though not for long: it goes to the writer as it is.
+    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if !self.session.is_waiting_for_more() {
+            self.patience = None;
+            return Ok(());
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if patience.as_mut().poll(cx).is_ready() {
+            self.patience = None;
+            self.session.on_impatience();
+            self.unheard = true;
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
     }
 
     /// Writes what the machine says to the backend on its own; whether the backend takes no more of it now.
@@ -331,6 +363,7 @@ impl Relay {
             }
         }
         self.told();
+        self.give_back(now);
         if self.session.said_farewell() {
             // Whatever it says after that, PostgreSQL would not read either.
             self.from_client.end();
@@ -357,7 +390,12 @@ impl Relay {
             tenancy.leave();
             return Ok(self.unleased(Refusal::cancelled()));
         }
-        match tenancy.poll_lease(self.session.settings_mark(), cx) {
+        let want = Want {
+            settings: self.session.settings_mark(),
+            need: self.session.need(),
+            floor: self.session.floor(*self.now.get_or_insert_with(Instant::now)),
+        };
+        match tenancy.poll_lease(&want, cx) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(Step::Leased(lease))) => {
                 self.leased(lease);
@@ -390,10 +428,14 @@ impl Relay {
         self.recorder.leased(lease.running(), tenancy.reason(), tenancy.path());
         let untouched = tenancy.follows(&lease);
         if let Some(memory) = lease.memory.take() {
-            self.session.attach(memory, untouched);
+            match tenancy.assignment(&lease) {
+                Some(assignment) => self.session.assign(memory, untouched, assignment),
+                None => self.session.attach(memory, untouched),
+            }
         }
         self.sheltered = self.session.is_preparing();
         self.registered.leased(lease.running(), tenancy.reason(), self.sheltered);
+        self.leased_at = Some(self.now());
         self.link = Link::Leased(lease);
         self.backend_unflushed = false;
         self.backend_deaf = false;
@@ -413,6 +455,8 @@ impl Relay {
             if let Some(tenancy) = &mut self.tenancy {
                 tenancy.release(now, lease);
             }
+            // What could not be said to this backend may be said to another.
+            self.unheard |= !self.from_client.unjudged().is_empty();
         }
     }
 
@@ -449,7 +493,11 @@ impl Relay {
                 continue;
             }
             if self.from_backend.has_ended() {
-                return Err(self.backend_gone());
+                if !self.session.on_backend_lost() {
+                    return Err(self.backend_gone());
+                }
+                self.lost_reader();
+                return Ok(());
             }
             if self.recorder.is_waiting() {
                 return Ok(());
@@ -501,8 +549,32 @@ impl Relay {
         Ok(())
     }
 
+    /// A read pool's backend is gone, and the session goes on without it.
+    fn lost_reader(&mut self) {
+        self.told();
+        self.registered.released();
+        if let Link::Leased(lease) = std::mem::replace(&mut self.link, Link::None)
+            && let Some(tenancy) = &mut self.tenancy
+        {
+            tenancy.node_failed(&lease);
+        }
+        self.from_backend = Inbound::default();
+    }
+
     /// Passes on what the machine has to tell.
     fn told(&mut self) {
+        if let Some(replayed) = self.session.poll_position()
+            && let (Link::Leased(lease), Some(tenancy), Some(asked_at)) =
+                (&self.link, &self.tenancy, self.leased_at)
+        {
+            tenancy.replayed(lease, replayed, asked_at);
+        }
+        if let Some(reason) = self.session.poll_rerun() {
+            self.recorder.rerun(reason);
+            if let (Reason::Rerun(cause), Link::Leased(lease)) = (reason, &self.link) {
+                lease.running().endpoint().metrics().rerun(cause);
+            }
+        }
         while let Some(report) = self.session.poll_report() {
             self.recorder.statement(report);
         }

@@ -1,5 +1,8 @@
 //! How a session that shares backends gets one for each transaction: decide, lease, wait, and decide again when that
 //! fails.
+//!
+//! A session that splits has two ways, one to the writer and one to the read pools. A read that must see its session's own
+//! writes takes a backend of a read pool only if the node behind it is known to show them, or can be asked in the same write.
 
 use std::{
     pin::Pin,
@@ -19,12 +22,13 @@ use crate::{
     backend::{ConnectError, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
-    pool::{Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter, Want},
-    route::{NoEndpoint, Reason, RoutePolicy, decide},
-    session::Refusal,
+    pool::{self, Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter},
+    probe::Evidence,
+    route::{Demand, Need, NoEndpoint, Reason, RerunCause, RoutePolicy, Side, Suspect, decide, decide_split},
+    session::{Assignment, Freshness, Refusal},
     tasks,
-    telemetry::PathCounts,
-    topology::Snapshot,
+    telemetry::{PathCounts, RouteCounts},
+    topology::{Replayed, Snapshot, Standing},
     wire::StartupMessage,
 };
 
@@ -37,11 +41,18 @@ pub(super) struct Tenancy {
     database: DatabaseName,
     /// What a backend is logged in with besides.
     startup: StartupMessage,
-    /// Where the last decision led.
-    decided: Option<Decided>,
+    /// Where the last decision for the writer led, and for the one side of a session that does not split.
+    writer: Option<Decided>,
+    /// Where the last decision for a read pool led.
+    reader: Option<Decided>,
+    /// Which of the two counts now.
+    side: Side,
     waiter: Waiter,
-    last: Option<Trace>,
     wait: Option<Wait>,
+    /// How the backend that was leased last stands towards what the session must see.
+    freshness: Freshness,
+    /// Where decisions are counted.
+    routes: Arc<RouteCounts>,
     /// What its backends' database is known by, when they are shared.
     shared: Option<Arc<Shared>>,
 }
@@ -52,6 +63,19 @@ struct Decided {
     pool: Arc<Pool>,
     reason: Reason,
     path: Arc<PathCounts>,
+    /// The backend that was given back last.
+    last: Option<Trace>,
+}
+
+/// What a session wants a backend for.
+#[derive(Clone, Copy)]
+pub(super) struct Want {
+    /// The [`crate::session::Session::settings_mark`] of its settings.
+    pub(super) settings: u64,
+    /// Which side may serve it, and why.
+    pub(super) need: Need,
+    /// What a read must not be older than.
+    pub(super) floor: Option<std::time::Instant>,
 }
 
 /// A wait under way.
@@ -61,8 +85,14 @@ struct Wait {
     held: Option<Instant>,
     /// Endpoints that have failed it.
     tried: Vec<EndpointName>,
-    /// Until the next try, while no endpoint can serve.
+    /// Until the next try, while no endpoint can serve, or none is fresh enough.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Since when no node is fresh enough.
+    stale: Option<Instant>,
+    /// Backends that were passed over, since the nodes behind them have just failed a session.
+    passed_over: u8,
+    /// Why a read goes to the writer.
+    turned: Option<Reason>,
 }
 
 /// A step of a wait.
@@ -85,8 +115,15 @@ pub(super) enum Unleased {
     Closed,
 }
 
+/// What a session needs before its client has said anything.
+const FIRST: Need = Need { side: Side::Writer, reason: Reason::Writer };
+
 /// Between two tries while no endpoint can serve.
 const RETRY: Duration = Duration::from_millis(200);
+/// Backends of failing nodes that are passed over before the writer serves instead.
+const PASSED_OVER_MAX: u8 = 8;
+/// Between two looks for a node that is fresh enough.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 // === impl Tenancy ===
 
@@ -98,16 +135,20 @@ impl Tenancy {
         database: DatabaseName,
         startup: StartupMessage,
     ) -> Self {
+        let routes = context.metrics.routes(tasks::current_worker());
         Self {
             world,
             context,
             user,
             database,
             startup,
-            decided: None,
+            writer: None,
+            reader: None,
+            side: Side::Writer,
             waiter: Waiter::new(),
-            last: None,
             wait: None,
+            freshness: Freshness::Enough,
+            routes,
             shared: None,
         }
     }
@@ -117,8 +158,8 @@ impl Tenancy {
         self.shared = Some(shared);
     }
 
-    /// The next step towards a backend that holds the settings with the mark `settings`, if possible.
-    pub(super) fn poll_lease(&mut self, settings: u64, cx: &mut Context<'_>) -> Poll<Result<Step, Unleased>> {
+    /// The next step towards a backend, if possible.
+    pub(super) fn poll_lease(&mut self, want: &Want, cx: &mut Context<'_>) -> Poll<Result<Step, Unleased>> {
         loop {
             if let Some(pause) = self.wait.as_mut().and_then(|wait| wait.pause.as_mut()) {
                 ready!(pause.as_mut().poll(cx));
@@ -128,7 +169,10 @@ impl Tenancy {
                 }
             }
             if !self.waiter.is_waiting() {
-                let pool = match self.decide() {
+                if self.is_too_early(want) {
+                    continue;
+                }
+                let pool = match self.decide(want.need) {
                     Ok(pool) => pool,
                     Err(none) if self.may_hold() => {
                         tracing::debug!(%none, "a transaction is held");
@@ -137,20 +181,28 @@ impl Tenancy {
                     }
                     Err(none) => return self.over(Unleased::NoEndpoint(none)),
                 };
-                let want = Want { worker: tasks::current_worker(), settings, last: self.last };
-                if let Some(lease) = pool.try_lease(&want) {
-                    return Poll::Ready(Ok(self.leased(lease)));
+                let last = self.decided().and_then(|decided| decided.last);
+                let wish = pool::Want { worker: tasks::current_worker(), settings: want.settings, last };
+                if let Some(lease) = pool.try_lease(&wish) {
+                    match self.leased(want, lease) {
+                        Some(step) => return Poll::Ready(Ok(step)),
+                        None => continue,
+                    }
                 }
                 if self.wait.is_none() {
                     self.wait = Some(Wait::default());
                 }
-                pool.wait(&mut self.waiter, &want);
+                pool.wait(&mut self.waiter, &wish);
             }
             match ready!(self.waiter.poll(cx)) {
-                Waited::Lease(lease) => return Poll::Ready(Ok(self.leased(lease))),
+                Waited::Lease(lease) => {
+                    if let Some(step) = self.leased(want, lease) {
+                        return Poll::Ready(Ok(step));
+                    }
+                }
                 Waited::Notice(waited) => return Poll::Ready(Ok(Step::Notice(waited))),
                 Waited::Failed(error) => {
-                    if let Some(over) = self.failed(error) {
+                    if let Some(over) = self.failed(want.need, error) {
                         return self.over(over);
                     }
                 }
@@ -158,9 +210,48 @@ impl Tenancy {
         }
     }
 
+    /// Whether no node can be known to be fresh enough yet. Then a read waits for a while, or turns to the writer.
+    fn is_too_early(&mut self, want: &Want) -> bool {
+        let Some(floor) = want.floor.filter(|_| self.side_of(want.need) == Side::Reader) else {
+            return false;
+        };
+        let now = std::time::Instant::now();
+        match self.world.topology.load().standing(None, floor, now) {
+            Standing::Unknown => {
+                self.world.evidence.want_sample();
+                self.turn(Reason::NotSampled);
+                self.wait.as_ref().is_some_and(|wait| wait.pause.is_some())
+            }
+            Standing::Fresh | Standing::Ask { .. } | Standing::Stale => false,
+        }
+    }
+
+    /// No node that would do is at hand: the read waits for a moment, if the listener lets it, or turns to the writer.
+    fn turn(&mut self, reason: Reason) {
+        let patience = match &self.context.settings.route {
+            RoutePolicy::Split(split) => split.freshness_wait,
+            _ => Duration::ZERO,
+        };
+        let wait = self.wait.get_or_insert_default();
+        let since = *wait.stale.get_or_insert_with(Instant::now);
+        if since.elapsed() < patience {
+            wait.pause = Some(Box::pin(sleep(LOOK_AGAIN)));
+        } else {
+            wait.turned = Some(reason);
+        }
+    }
+
+    /// The side that a need leads to, after all that has happened to it.
+    fn side_of(&self, need: Need) -> Side {
+        match self.wait.as_ref().and_then(|wait| wait.turned) {
+            Some(_) => Side::Writer,
+            None => need.side,
+        }
+    }
+
     /// The wait is over; `None` when it is worth another try.
-    fn failed(&mut self, error: LeaseError) -> Option<Unleased> {
-        let decided = self.decided.take();
+    fn failed(&mut self, need: Need, error: LeaseError) -> Option<Unleased> {
+        let decided = self.slot().take();
         match error {
             LeaseError::Withdrawn => None,
             LeaseError::Closed => Some(Unleased::Closed),
@@ -173,7 +264,8 @@ impl Tenancy {
                 let elsewhere = super::assign::elsewhere_may_do(&error);
                 if elsewhere && let Some(wait) = &mut self.wait {
                     wait.tried.push(endpoint.name().clone());
-                    if self.decide().is_ok() {
+                    self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()));
+                    if self.decide(need).is_ok() {
                         return None;
                     }
                     if self.may_hold() {
@@ -191,15 +283,88 @@ impl Tenancy {
         Poll::Ready(Err(why))
     }
 
-    fn leased(&mut self, lease: Lease) -> Step {
+    /// A backend is there; `None` when the node behind it will not do.
+    fn leased(&mut self, want: &Want, lease: Lease) -> Option<Step> {
+        self.freshness = Freshness::Enough;
+        if self.side == Side::Reader {
+            let now = std::time::Instant::now();
+            let node = lease.node();
+            if node.is_some_and(|node| self.world.suspects.avoids_node(&node, now)) {
+                lease.release(Disposition::Discard);
+                let wait = self.wait.get_or_insert_default();
+                wait.passed_over += 1;
+                if wait.passed_over > PASSED_OVER_MAX {
+                    self.turn(Reason::Rerun(RerunCause::NodeLost));
+                }
+                return None;
+            }
+            let standing =
+                want.floor.map(|floor| self.world.topology.load().standing(node.as_ref(), floor, now));
+            match standing {
+                None | Some(Standing::Fresh) => {}
+                Some(Standing::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
+                Some(Standing::Stale | Standing::Unknown) => {
+                    lease.release(Disposition::Clean);
+                    self.turn(Reason::NotFresh);
+                    return None;
+                }
+            }
+        }
         self.wait = None;
-        Step::Leased(lease)
+        let reason = self.reason();
+        self.routes.decided(reason);
+        if want.need.side == Side::Reader && self.side == Side::Writer {
+            self.routes.fell_back(reason);
+        }
+        Some(Step::Leased(lease))
+    }
+
+    /// The decision that counts now.
+    fn decided(&self) -> Option<&Decided> {
+        match self.side {
+            Side::Writer => self.writer.as_ref(),
+            Side::Reader => self.reader.as_ref(),
+        }
+    }
+
+    fn slot(&mut self) -> &mut Option<Decided> {
+        match self.side {
+            Side::Writer => &mut self.writer,
+            Side::Reader => &mut self.reader,
+        }
+    }
+
+    /// What a session that splits is to know of the backend that was leased last.
+    pub(super) fn assignment<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
+        matches!(self.context.settings.route, RoutePolicy::Split(_)).then(|| Assignment {
+            side: self.side,
+            reason: self.reason(),
+            endpoint: lease.running().endpoint().name(),
+            freshness: self.freshness,
+        })
+    }
+
+    /// The node behind a backend that a read was sent to has failed it.
+    pub(super) fn node_failed(&mut self, lease: &Lease) {
+        if let Some(node) = lease.node() {
+            self.world.suspects.failed(Suspect::Node(node));
+        }
+        self.world.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
+    }
+
+    /// A node has said how far it has replayed.
+    pub(super) fn replayed(&self, lease: &Lease, lsn: Option<u64>, asked_at: std::time::Instant) {
+        let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
+        let endpoint = lease.running().endpoint().name().clone();
+        let answered_at = std::time::Instant::now();
+        let replayed = Replayed { endpoint, node, lsn, asked_at, answered_at };
+        self.world.evidence.replayed(&decided.snapshot, replayed);
     }
 
     /// A statement about whole databases is on its way: idle backends must not be what it fails for. Those in use are closed
     /// when they come back.
     pub(super) fn clear_the_way(&self) {
-        if let Some(decided) = &self.decided {
+        for decided in self.writer.iter().chain(&self.reader) {
             self.world.pools.reconnect(&Filter::endpoint(decided.pool.endpoint().name().clone()));
         }
     }
@@ -212,12 +377,14 @@ impl Tenancy {
 
     /// Whether the backend is the one that was given back last, and nobody has used it since.
     pub(super) fn follows(&self, lease: &Lease) -> bool {
-        self.last.is_some_and(|last| lease.follows(&last))
+        self.decided().and_then(|decided| decided.last).is_some_and(|last| lease.follows(&last))
     }
 
     /// Gives a clean backend back.
     pub(super) fn release(&mut self, now: std::time::Instant, lease: Lease) {
-        self.last = Some(lease.trace());
+        if let Some(decided) = self.slot() {
+            decided.last = Some(lease.trace());
+        }
         match &self.shared {
             Some(shared) => shared.release(now, lease),
             None => lease.release(Disposition::Clean),
@@ -226,38 +393,64 @@ impl Tenancy {
 
     /// Why the last endpoint was chosen.
     pub(super) fn reason(&self) -> Reason {
-        self.decided.as_ref().map_or(Reason::Named, |decided| decided.reason)
+        self.decided().map_or(Reason::Named, |decided| decided.reason)
     }
 
     /// The numbers of what is done on the last endpoint.
     pub(super) fn path(&self) -> Option<&Arc<PathCounts>> {
-        self.decided.as_ref().map(|decided| &decided.path)
+        self.decided().map(|decided| &decided.path)
     }
 
-    /// The pool of the last decision.
+    /// The pool of a first decision: the writer's, or a read pool's while no server takes writes.
     pub(super) fn pool(&mut self) -> Result<Arc<Pool>, NoEndpoint> {
-        self.decide()
+        match self.decide(FIRST) {
+            Err(none) if matches!(self.context.settings.route, RoutePolicy::Split(_)) => {
+                self.decide(Need { side: Side::Reader, ..FIRST }).map_err(|_| none)
+            }
+            decided => decided,
+        }
     }
 
-    fn decide(&mut self) -> Result<Arc<Pool>, NoEndpoint> {
-        let policy = &self.context.settings.route;
+    fn decide(&mut self, need: Need) -> Result<Arc<Pool>, NoEndpoint> {
         let snapshot = self.world.topology.load();
-        let tried = self.wait.as_ref().map_or(&[][..], |wait| &wait.tried);
-        if let Some(decided) = &self.decided
+        let reason = self.wait.as_ref().and_then(|wait| wait.turned).unwrap_or(need.reason);
+        self.side = self.side_of(need);
+        let (keeps, split) = match &self.context.settings.route {
+            RoutePolicy::Primary | RoutePolicy::Endpoint(_) => (true, false),
+            RoutePolicy::Split(_) => (self.side == Side::Writer, true),
+            RoutePolicy::ReadPool { .. } | RoutePolicy::Secondary => (false, false),
+        };
+        if keeps
+            && self.wait.as_ref().is_none_or(|wait| wait.tried.is_empty())
+            && let Some(decided) = self.slot()
             && Arc::ptr_eq(&decided.snapshot, &snapshot)
-            && tried.is_empty()
-            && matches!(policy, RoutePolicy::Primary | RoutePolicy::Split(_) | RoutePolicy::Endpoint(_))
         {
+            if split {
+                decided.reason = reason;
+            }
             return Ok(Arc::clone(&decided.pool));
         }
+        let policy = &self.context.settings.route;
+        let tried = self.wait.as_ref().map_or(&[][..], |wait| &wait.tried);
         let load =
             |name: &EndpointName| self.world.sessions.on_endpoint(name) + self.world.pools.leased(name);
-        let decision = decide(policy, &snapshot, load, random(), tried)?;
+        let decision = match policy {
+            RoutePolicy::Split(settings) => {
+                let now = std::time::Instant::now();
+                let avoided = |name: &EndpointName| self.world.suspects.avoids(name, now);
+                let demand = Demand { side: self.side, reason, tried };
+                decide_split(settings, &snapshot, &demand, load, avoided, random())?
+            }
+            _ => decide(policy, &snapshot, load, random(), tried)?,
+        };
         let endpoints = self.world.endpoints.load();
         let Some(endpoint) = endpoints.get(&decision.endpoint.name) else {
             return Err(NoEndpoint::NoNamed);
         };
-        if let Some(decided) = &mut self.decided
+        if split && decision.reason == Reason::NoReader {
+            self.side = Side::Writer;
+        }
+        if let Some(decided) = self.slot()
             && decided.pool.endpoint().same(endpoint)
         {
             decided.snapshot = snapshot;
@@ -274,13 +467,10 @@ impl Tenancy {
             mode: settings.pool.mode,
         };
         let pool = self.world.pools.pool(endpoint, &target, &settings.pool);
-        self.last = None;
-        self.decided = Some(Decided {
-            snapshot,
-            pool: Arc::clone(&pool),
-            reason: decision.reason,
-            path: self.context.path(&self.world, endpoint),
-        });
+        let path = self.context.path(&self.world, endpoint);
+        let decided =
+            Decided { snapshot, pool: Arc::clone(&pool), reason: decision.reason, path, last: None };
+        *self.slot() = Some(decided);
         Ok(pool)
     }
 
@@ -290,6 +480,11 @@ impl Tenancy {
             credentials::Login::Password(login) => login.user.clone().unwrap_or_else(|| self.user.clone()),
             credentials::Login::Passthrough | credentials::Login::Token(_) => self.user.clone(),
         }
+    }
+
+    /// What the session needs first, as [`Self::pool`] has decided.
+    pub(super) fn first_need(&self) -> Need {
+        Need { side: self.side, ..FIRST }
     }
 
     /// Whether a writer that is away is waited for.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Demand, NoEndpoint, Reason, RouteDecision, RoutePolicy, SplitSettings, WhenNoReader};
+use super::{Demand, NoEndpoint, Reason, RouteDecision, RoutePolicy, Side, SplitSettings, WhenNoReader};
 use crate::{
     names::EndpointName,
     topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
@@ -73,7 +73,7 @@ pub fn decide_split(
     draw: u64,
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !demand.tried.contains(&status.endpoint.name);
-    if demand.access == Access::Writer {
+    if demand.side == Side::Writer {
         return writer(snapshot, open, demand.reason);
     }
     let home = home(snapshot);

@@ -8,7 +8,7 @@ use crate::names::EndpointName;
 #[derive(Debug, Clone, Copy)]
 pub struct Demand<'a> {
     /// Who may serve it.
-    pub access: Access,
+    pub side: Side,
     /// Why: what the decision says if it goes as it should.
     pub reason: Reason,
     /// Endpoints that failed this very demand.
@@ -17,7 +17,7 @@ pub struct Demand<'a> {
 
 /// Who may serve a demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum Side {
     /// A read pool, or else the writer.
     Reader,
     /// The writer alone.

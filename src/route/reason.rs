@@ -1,6 +1,6 @@
 //! Why an endpoint was chosen.
 
-use super::Ground;
+use crate::sql::Ground;
 
 /// Why an endpoint was chosen: a closed set, since it is a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,16 +15,10 @@ pub enum Reason {
     Named,
     /// The route wants a read pool, none can serve, and the primary may stand in.
     NoReader,
-    /// Split: what is asked is proved to read, and a read pool serves it.
-    Read,
     /// Split: the session or the transaction is read-only, and a read pool serves it.
     ReadOnly,
-    /// Split: the statement needs the writer, or may.
+    /// Split: what was judged of the statement decides: a read pool serves what is proved to read, the writer what is not.
     Statement(Ground),
-    /// Split: it is part of a transaction that may write.
-    Transaction,
-    /// Split: the transaction is serializable, which no standby offers.
-    Serializable,
     /// Split: what the session left on its backend of the writer keeps it there.
     Pinned,
     /// Split: a hint in the statement says so.
@@ -37,6 +31,8 @@ pub enum Reason {
     NotSampled,
     /// Split: a read that a node answered before it was found to show too little; it ran again.
     AnswerTooOld,
+    /// Split: nobody knows yet what else belongs to it.
+    Unfinished,
     /// Split: a read that ran again after it failed where it went first.
     Rerun(RerunCause),
 }
@@ -50,6 +46,8 @@ pub enum RerunCause {
     RecoveryConflict,
     /// The node went away, or ended the connection (SQLSTATE 57P01).
     NodeLost,
+    /// The standby lacked something, or could not do it; the primary has the last word.
+    StandbyRefused,
 }
 
 // === impl Reason ===
@@ -82,6 +80,7 @@ impl Reason {
         Self::Rerun(RerunCause::ReadOnlyRefused),
         Self::Rerun(RerunCause::RecoveryConflict),
         Self::Rerun(RerunCause::NodeLost),
+        Self::Rerun(RerunCause::StandbyRefused),
     ];
 
     /// Its place in [`Reason::ALL`].
@@ -93,16 +92,14 @@ impl Reason {
             Self::Secondary => 2,
             Self::Named => 3,
             Self::NoReader => 4,
-            Self::Read => 5,
-            Self::ReadOnly => 6,
-            Self::Transaction => 7,
-            Self::Serializable => 8,
-            Self::Pinned => 9,
-            Self::Hint => 10,
-            Self::SessionSetting => 11,
-            Self::NotFresh => 12,
-            Self::NotSampled => 13,
-            Self::AnswerTooOld => 14,
+            Self::ReadOnly => 5,
+            Self::Pinned => 6,
+            Self::Hint => 7,
+            Self::SessionSetting => 8,
+            Self::NotFresh => 9,
+            Self::NotSampled => 10,
+            Self::AnswerTooOld => 11,
+            Self::Unfinished => 12,
             Self::Statement(ground) => PLAIN.len() + ground as usize,
             Self::Rerun(cause) => PLAIN.len() + Ground::ALL.len() + cause as usize,
         }
@@ -117,46 +114,43 @@ impl Reason {
             Self::Secondary => "secondary",
             Self::Named => "named",
             Self::NoReader => "no-reader",
-            Self::Read => "read",
             Self::ReadOnly => "read-only",
             Self::Statement(ground) => ground.as_str(),
-            Self::Transaction => "transaction",
-            Self::Serializable => "serializable",
             Self::Pinned => "pinned",
             Self::Hint => "hint",
             Self::SessionSetting => "session-setting",
             Self::NotFresh => "not-fresh",
             Self::NotSampled => "not-sampled",
             Self::AnswerTooOld => "answer-too-old",
+            Self::Unfinished => "unfinished",
             Self::Rerun(cause) => cause.as_str(),
         }
     }
 }
 
 /// Those that carry nothing.
-const PLAIN: [Reason; 15] = [
+const PLAIN: [Reason; 13] = [
     Reason::Writer,
     Reason::ReadPool,
     Reason::Secondary,
     Reason::Named,
     Reason::NoReader,
-    Reason::Read,
     Reason::ReadOnly,
-    Reason::Transaction,
-    Reason::Serializable,
     Reason::Pinned,
     Reason::Hint,
     Reason::SessionSetting,
     Reason::NotFresh,
     Reason::NotSampled,
     Reason::AnswerTooOld,
+    Reason::Unfinished,
 ];
 
 // === impl RerunCause ===
 
 impl RerunCause {
     /// Every value: label values exist from the start.
-    pub const ALL: [Self; 3] = [Self::ReadOnlyRefused, Self::RecoveryConflict, Self::NodeLost];
+    pub const ALL: [Self; 4] =
+        [Self::ReadOnlyRefused, Self::RecoveryConflict, Self::NodeLost, Self::StandbyRefused];
 
     /// The word used in metrics, logs and the audit log.
     #[must_use]
@@ -165,6 +159,7 @@ impl RerunCause {
             Self::ReadOnlyRefused => "read-only-refused",
             Self::RecoveryConflict => "recovery-conflict",
             Self::NodeLost => "node-lost",
+            Self::StandbyRefused => "standby-refused",
         }
     }
 }

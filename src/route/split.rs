@@ -112,6 +112,18 @@ impl Hints {
     /// Every value.
     pub const ALL: [Self; 3] = [Self::Off, Self::Primary, Self::All];
 
+    /// Whether a hint may send a statement to the primary.
+    #[must_use]
+    pub const fn may_force_primary(self) -> bool {
+        !matches!(self, Self::Off)
+    }
+
+    /// Whether a hint may call a statement a read that is not proved to be one.
+    #[must_use]
+    pub const fn may_call_a_read(self) -> bool {
+        matches!(self, Self::All)
+    }
+
     /// The word used in configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -10,11 +10,15 @@ use super::{
     pin::{Pin, Pins},
     prepared::Prepared,
     refusal::Refusal,
+    repeat::Opening,
+    reported::IN_HOT_STANDBY,
     settings::Settings,
     sharing::{Sharing, Untold},
+    split::Attempt,
     take::Take,
 };
 use crate::{
+    route::{Reason, Side},
     sql::Effects,
     wire::{
         self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
@@ -40,6 +44,14 @@ impl Session {
             if self.server.at_boundary() && !self.ledger.is_own() {
                 at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
                 at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
+            }
+            if self.holds_back() {
+                match self.opening(&unread[at..], full && at == 0) {
+                    Opening::Unknown => break,
+                    Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
+                    Opening::Answer => self.with_attempt(Attempt::answered),
+                    Opening::Prepared => self.with_attempt(Attempt::prepared),
+                }
             }
             let Some(piece) = self.server.next(&unread[at..])? else { break };
             let pass = match &piece {
@@ -93,6 +105,11 @@ impl Session {
         }
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE => self.on_step_complete(),
+            b::READY_FOR_QUERY => {
+                self.on_answer(now, frame);
+                self.on_unit_over(now);
+                true
+            }
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
                 self.on_answer(now, frame);
@@ -102,6 +119,29 @@ impl Session {
                 self.on_answer(now, frame);
                 true
             }
+        }
+    }
+
+    fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
+        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+            change(&mut held.attempt);
+        }
+    }
+
+    /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
+    fn on_unit_over(&mut self, now: Instant) {
+        let (idle, settled) = (self.status == TransactionStatus::Idle, self.ledger.is_settled());
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(split) = sharing.split.as_deref_mut() else { return };
+        if split.side == Side::Reader {
+            split.blind &= !settled;
+            if let Some(held) = &mut sharing.held {
+                held.attempt.over();
+            }
+        } else if split.writing && idle {
+            split.floor = Some(now);
+            // What was said behind it may write, too.
+            split.writing = !settled;
         }
     }
 
@@ -177,6 +217,12 @@ impl Session {
             held.reported.set(status.name, status.value);
             is_default = held.reported.at_login(status.name) == Some(status.value);
         }
+        if status.name == IN_HOT_STANDBY
+            && sharing.split.as_ref().is_some_and(|split| split.side == Side::Reader)
+        {
+            // The client sees one server, which takes writes.
+            return false;
+        }
         // `RESET` leads back to what the client said at its start, which its backend does not know.
         if sharing.leads_back
             && is_default
@@ -188,14 +234,18 @@ impl Session {
             }
             return false;
         }
-        sharing.known.set(status.name, status.value)
+        let news = sharing.known.set(status.name, status.value);
+        if news && let Some(split) = &mut sharing.split {
+            split.learn(&sharing.known);
+        }
+        news
     }
 
     /// An ErrorResponse; whether the client is to see it.
     fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
         let fault = Fault::new(body);
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
-        if fault.is_fatal() {
+        if fault.is_fatal() && !matches!(self.ledger.own(), Some(Own::Dropped)) {
             self.fatal = Some(state);
             return true;
         }
@@ -251,7 +301,23 @@ impl Session {
             }
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
-            Own::Begin { failed: false } | Own::Prepare { .. } | Own::Sequences | Own::Aside => {}
+            Own::Position { required, replayed } => self.on_position(required, replayed),
+            Own::Begin { failed: false }
+            | Own::Prepare { .. }
+            | Own::Sequences
+            | Own::Aside
+            | Own::Dropped => {}
+        }
+    }
+
+    /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
+    fn on_position(&mut self, required: u64, replayed: Option<u64>) {
+        let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) else {
+            return;
+        };
+        split.news.position = Some(replayed);
+        if replayed.is_none_or(|replayed| replayed < required) {
+            self.repeat(Reason::AnswerTooOld);
         }
     }
 
@@ -261,7 +327,7 @@ impl Session {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.held.is_none() || sharing.untold != Untold::Nothing {
+        if sharing.held.is_none() || sharing.untold != Untold::Nothing || sharing.is_leaving() {
             return;
         }
         let suspicion = std::mem::take(&mut sharing.suspicion);
@@ -383,6 +449,13 @@ impl Session {
     /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
     pub(super) fn is_done_with_backend(&self) -> bool {
         let Some(sharing) = self.sharing.as_deref() else { return false };
+        if sharing.is_leaving() {
+            return sharing.held.is_some()
+                && self.ledger.is_settled()
+                && self.server.at_boundary()
+                && sharing.to_backend.is_empty()
+                && self.fatal.is_none();
+        }
         sharing.held.is_some()
             && self.is_at_rest()
             && sharing.pins.is_empty()

@@ -26,6 +26,8 @@ pub struct Common {
     statements: Statements,
     pub(super) phrases: Phrases,
     catalogue: ArcSwap<Catalogue>,
+    classifier: sql::Classifier,
+    knowledge: ArcSwap<sql::Knowledge>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
     /// Names that are in each catalogue.
@@ -53,6 +55,8 @@ impl Common {
             statements,
             phrases,
             catalogue: ArcSwap::from_pointee(always.clone()),
+            classifier: sql::Classifier::new(&sql::ClassifierOptions::default()),
+            knowledge: ArcSwap::from_pointee(sql::Knowledge::assumed()),
             edition: AtomicU32::new(0),
             always,
             learned: Mutex::default(),
@@ -166,6 +170,11 @@ impl Common {
     /// statement that may move a sequence.
     pub(super) fn reads_sequences(&self) -> bool {
         self.reads_sequences.load(Ordering::Relaxed)
+    }
+
+    /// What a text may do.
+    pub(super) fn classify(&self, text: &[u8], meaning: &sql::Meaning) -> sql::Classification {
+        self.classifier.classify(text, meaning, &self.knowledge.load())
     }
 
     /// Whether a text may list prepared statements.

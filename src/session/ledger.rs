@@ -327,6 +327,27 @@ impl Ledger {
         Some(Report { kind, started, ended: now, rows: 0, error: Some(SqlState::CONNECTION_FAILURE), text })
     }
 
+    /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
+    /// was noted of it, in the order it was sent.
+    pub(super) fn drop_answers(&mut self) -> Vec<Owed> {
+        (self.unnamed, self.named) = (0, 0);
+        (self.copying_in, self.skipping) = (false, false);
+        let mut dropped = Vec::new();
+        for request in std::mem::take(&mut self.owed) {
+            match request {
+                Owed::Own(_) => self.owed.push_back(request),
+                Owed::Whole { .. } | Owed::Sync { .. } => self.owed.push_back(Owed::Own(Own::Dropped)),
+                request => dropped.push(request),
+            }
+        }
+        dropped
+    }
+
+    /// Nothing will be answered any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn drop_copy_ends(&mut self) {
         while matches!(self.owed.front(), Some(Owed::CopyEnd)) {
             self.pop();

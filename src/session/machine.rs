@@ -15,9 +15,11 @@ use super::{
     report::{Report, StatementKind, Text},
     reported::Reported,
     sharing::{Sharing, Untold},
+    split::{Asked, Assignment, Split, WRITER},
     take::Take,
     texts::Texts,
 };
+use crate::route::{Need, SplitSettings};
 use crate::wire::{
     self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend,
     fault::{self, Severity},
@@ -202,7 +204,60 @@ impl Session {
     /// since.
     pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
         if let Some(sharing) = &mut self.sharing {
-            sharing.attach(memory, untouched);
+            sharing.attach(memory, untouched, None);
+        }
+    }
+
+    /// The same for a session that [splits](Self::split) what it says.
+    pub fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.attach(memory, untouched, Some(assignment));
+        }
+    }
+
+    /// Reads go to the read pools from now on, everything else to the writer.
+    pub fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
+        if let Some(sharing) = &mut self.sharing {
+            let mut split = Split::new(settings, asked);
+            split.learn(&sharing.known);
+            sharing.split = Some(Box::new(split));
+        }
+    }
+
+    /// What the backend is wanted for; anything will do for a session that does not split.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        let split = self.sharing.as_ref().and_then(|sharing| sharing.split.as_ref());
+        split.map_or(WRITER, |split| split.need)
+    }
+
+    /// What a read must not be older than, at `now`: by the session's own writes, or by what it asks for.
+    #[must_use]
+    pub fn floor(&self, now: Instant) -> Option<Instant> {
+        let sharing = self.sharing.as_ref()?;
+        sharing.split.as_ref()?.floor(now, &sharing.settings)
+    }
+
+    /// Whether something is to be said that the driver has no octets of: [`Self::on_client`] is to be called, whatever the
+    /// client has said.
+    #[must_use]
+    pub fn has_something_to_say(&self) -> bool {
+        let Some(sharing) = &self.sharing else { return false };
+        sharing.split.as_ref().is_some_and(|split| !split.again.is_empty() && !split.leaving)
+            && !sharing.wants
+    }
+
+    /// Whether the end of a batch is waited for, so that it can be judged: not for long, [`Self::on_impatience`].
+    #[must_use]
+    pub fn is_waiting_for_more(&self) -> bool {
+        let split = self.sharing.as_ref().and_then(|sharing| sharing.split.as_ref());
+        split.is_some_and(|split| split.unfinished)
+    }
+
+    /// The end of a batch was waited for long enough: what follows is judged as it is.
+    pub fn on_impatience(&mut self) {
+        if let Some(split) = self.sharing.as_mut().and_then(|sharing| sharing.split.as_mut()) {
+            split.impatient = true;
         }
     }
 
@@ -212,7 +267,11 @@ impl Session {
         if !self.is_done_with_backend() {
             return None;
         }
-        self.sharing.as_mut()?.held.take()
+        let sharing = self.sharing.as_mut()?;
+        if let Some(split) = &mut sharing.split {
+            split.left();
+        }
+        sharing.held.take()
     }
 
     /// Whether the client's next message can only be understood once more answers have come.

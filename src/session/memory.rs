@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{prepared::Prepared, reported::Reported, settings::Settings};
+use super::{prepared::Prepared, reported::Reported, settings::Settings, split::Attempt};
 use crate::handshake::Parameters;
 
 /// What a backend is known to hold: the pool keeps it beside the connection, and a session that leases the backend goes
@@ -16,6 +16,8 @@ pub struct Memory {
     pub(super) reported: Reported,
     /// Which unnamed statement it has; 0 for none.
     pub(super) unnamed: u64,
+    /// What it was sent and has not answered, while it may have to be said again; empty between two leases.
+    pub(super) attempt: Attempt,
 }
 
 // === impl Memory ===
@@ -29,6 +31,7 @@ impl Memory {
             settings: Settings::default(),
             reported: Reported::new(parameters),
             unnamed: 0,
+            attempt: Attempt::default(),
         }
     }
 

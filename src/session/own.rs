@@ -9,6 +9,7 @@ use super::{
     pin::{Pin, Pins},
     prepared::Prepared,
     settings::Settings,
+    split::LAST_ROUTE,
     statement::Statement,
 };
 use crate::{
@@ -30,6 +31,10 @@ pub(super) enum Own {
     Look(Box<Look>),
     /// Statements made or closed under a client's own names.
     Aside,
+    /// A node's replay position, which has to be `required` at least.
+    Position { required: u64, replayed: Option<u64> },
+    /// What the client has said, and will not hear the answer to: it is said again elsewhere.
+    Dropped,
 }
 
 /// A look at what a transaction has left behind.
@@ -80,6 +85,7 @@ pub(super) struct Phrases {
     settings: Arc<Statement>,
     statements: Arc<Statement>,
     set: Arc<Statement>,
+    position: Arc<Statement>,
 }
 
 /// One letter for each kind of state that holds a backend.
@@ -101,6 +107,10 @@ WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalo
 
 const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p";
 
+/// How much a standby has replayed, in octets; nothing of a server that is none (any more).
+const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8 END";
+
 /// A null value leads back to the default.
 const SET: &str = "SELECT pg_catalog.set_config($1, $2, false)";
 
@@ -116,6 +126,7 @@ impl Phrases {
             settings: phrase(SETTINGS),
             statements: phrase(STATEMENTS),
             set: phrase(SET),
+            position: phrase(POSITION),
         }
     }
 }
@@ -201,13 +212,35 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
     Own::Look(Box::new(Look { asked, answered: 0, seen, failed: None, tries }))
 }
 
+/// Writes the batch that asks for a node's replay position.
+pub(super) fn write_position(required: u64, mut pen: Pen<'_>) -> Own {
+    let phrases = pen.phrases;
+    pen.execute(&phrases.position, &[]);
+    frontend::write_sync(pen.out);
+    Own::Position { required, replayed: None }
+}
+
+/// Writes the batch that lets the server say where the client's last statement went. `held` are the backend's settings.
+pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: Pen<'_>) -> Own {
+    let phrases = pen.phrases;
+    pen.execute(&phrases.set, &[Some(LAST_ROUTE), Some(answer)]);
+    frontend::write_sync(pen.out);
+    Own::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
+}
+
 // === impl Own ===
 
 impl Own {
     /// A message of the answer that is neither an error nor its end.
     pub(super) fn on_answer(&mut self, frame: &Frame<'_>) {
-        if let Self::Look(look) = self {
-            look.on_answer(frame);
+        match self {
+            Self::Look(look) => look.on_answer(frame),
+            Self::Position { replayed, .. } if frame.tag() == b::DATA_ROW => {
+                let mut row = Reader::new(frame.body());
+                let text = row.i16().ok().and_then(|_| value(&mut row));
+                *replayed = text.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            }
+            _ => {}
         }
     }
 
@@ -217,7 +250,8 @@ impl Own {
             Self::Look(look) => look.failed = Some(state),
             Self::Apply { failed, .. } => *failed = Some(state),
             Self::Begin { failed } | Self::Prepare { failed, .. } => *failed = true,
-            Self::Sequences | Self::Aside => {}
+            Self::Position { replayed, .. } => *replayed = None,
+            Self::Sequences | Self::Aside | Self::Dropped => {}
         }
     }
 
@@ -227,7 +261,8 @@ impl Own {
             Self::Look(look) => look.failed.is_some(),
             Self::Apply { failed, .. } => failed.is_some(),
             Self::Begin { failed } | Self::Prepare { failed, .. } => *failed,
-            Self::Sequences | Self::Aside => false,
+            Self::Position { replayed, .. } => replayed.is_none(),
+            Self::Sequences | Self::Aside | Self::Dropped => false,
         }
     }
 
@@ -237,7 +272,14 @@ impl Own {
             Self::Prepare { statement, .. } => Some(statement),
             _ => None,
         };
-        let phrases = [&phrases.pins, &phrases.setting, &phrases.settings, &phrases.statements, &phrases.set];
+        let phrases = [
+            &phrases.pins,
+            &phrases.setting,
+            &phrases.settings,
+            &phrases.statements,
+            &phrases.set,
+            &phrases.position,
+        ];
         for statement in phrases.into_iter().chain(made) {
             if self.has_failed() {
                 prepared.doubt(statement.id());

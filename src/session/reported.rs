@@ -15,9 +15,14 @@ pub struct Reported(Arc<Statuses>);
 struct Statuses {
     login: Arc<Parameters>,
     changed: Vec<Changed>,
-    /// The sum of the marks of all settings.
+    /// The sum of the marks of all settings but [`IN_HOT_STANDBY`].
     mark: u64,
+    /// The mark of that one.
+    standby: u64,
 }
+
+/// Whether the server is a standby, as it reports it: <https://www.postgresql.org/docs/current/runtime-config-preset.html>.
+pub(super) const IN_HOT_STANDBY: &[u8] = b"in_hot_standby";
 
 /// A setting's name and its value now.
 type Changed = (Box<[u8]>, Box<[u8]>);
@@ -28,7 +33,7 @@ impl Reported {
     /// As a login reported them.
     #[must_use]
     pub fn new(login: Arc<Parameters>) -> Self {
-        let mut statuses = Statuses { login: Arc::default(), changed: Vec::new(), mark: 0 };
+        let mut statuses = Statuses { login: Arc::default(), changed: Vec::new(), mark: 0, standby: 0 };
         for status in login.iter() {
             statuses.set(status.name, status.value);
         }
@@ -61,6 +66,12 @@ impl Reported {
     /// Whether both say the same.
     #[must_use]
     pub fn agrees(&self, other: &Self) -> bool {
+        self.says_as(other) && self.0.standby == other.0.standby
+    }
+
+    /// Whether both say the same, whatever kinds of servers they are.
+    #[must_use]
+    pub(super) fn says_as(&self, other: &Self) -> bool {
         self.0.mark == other.0.mark
     }
 
@@ -89,7 +100,8 @@ impl Statuses {
 
     fn set(&mut self, name: &[u8], value: &[u8]) {
         let lost = self.get(name).map_or(0, |before| mark_of(name, before));
-        self.mark = self.mark.wrapping_sub(lost).wrapping_add(mark_of(name, value));
+        let mark = if name == IN_HOT_STANDBY { &mut self.standby } else { &mut self.mark };
+        *mark = mark.wrapping_sub(lost).wrapping_add(mark_of(name, value));
         match self.changed.iter_mut().find(|(changed, _)| **changed == *name) {
             Some((_, changed)) => *changed = value.into(),
             None => self.changed.push((name.into(), value.into())),

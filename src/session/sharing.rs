@@ -13,11 +13,13 @@ use super::{
     memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
-    reported::Reported,
+    reported::{IN_HOT_STANDBY, Reported},
     settings::Settings,
+    split::{Assignment, Split},
     statement::{Statement, text_of},
 };
 use crate::{
+    route::Side,
     sql::{self, Effects},
     wire::{TransactionStatus, backend::ParameterStatus},
 };
@@ -75,6 +77,8 @@ pub(super) struct Sharing {
     pub(super) to_client: Vec<u8>,
     /// Statements that the backend has under the client's own names, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
+    /// `None` when all that the session says goes to one side.
+    pub(super) split: Option<Box<Split>>,
 }
 
 /// What the client was told of its transaction, and no backend was.
@@ -152,33 +156,55 @@ impl Sharing {
             to_backend: Vec::new(),
             to_client: Vec::new(),
             strays: Vec::new(),
+            split: None,
         };
         new.settings = new.first_settings();
         new
     }
 
     /// A backend is held from now on.
-    pub(super) fn attach(&mut self, mut memory: Box<Memory>, untouched: bool) {
+    pub(super) fn attach(
+        &mut self,
+        mut memory: Box<Memory>,
+        untouched: bool,
+        assignment: Option<Assignment<'_>>,
+    ) {
         self.wants = false;
+        if let (Some(split), Some(assignment)) = (&mut self.split, assignment) {
+            split.assigned(assignment);
+        }
         self.sequences_are_ours &= untouched;
         let fits = memory.settings == self.settings;
         if fits {
             self.settings.unite(&mut memory.settings);
         }
-        if fits && !memory.reported.agrees(&self.known) {
+        // A client that is served by both sides sees one server, which takes writes.
+        let reader = self.split.as_ref().is_some_and(|split| split.side == Side::Reader);
+        let agrees =
+            if reader { memory.reported.says_as(&self.known) } else { memory.reported.agrees(&self.known) };
+        if fits && !agrees {
             // A reload of the server's configuration, say.
             let news: Vec<_> = memory
                 .reported
                 .iter()
                 .filter(|(name, value)| self.known.get(name) != Some(value))
+                .filter(|(name, _)| !(reader && *name == IN_HOT_STANDBY))
                 .map(|(name, value)| (name.to_vec(), value.to_vec()))
                 .collect();
             for (name, value) in news {
                 ParameterStatus { name: &name, value: &value }.write(&mut self.to_client);
                 self.known.set(&name, &value);
             }
+            if let Some(split) = &mut self.split {
+                split.learn(&self.known);
+            }
         }
         self.held = Some(memory);
+    }
+
+    /// Whether the held backend is given up, whatever the client's transaction.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.split.as_ref().is_some_and(|split| split.leaving)
     }
 
     /// Whether something has to go to the held backend ahead of what the client says first.

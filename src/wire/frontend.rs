@@ -131,8 +131,8 @@ impl<'a> Object<'a> {
 }
 
 /// Appends a Query.
-pub fn write_query(out: &mut Vec<u8>, text: &str) {
-    writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_bytes()));
+pub fn write_query(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
+    writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_ref()));
 }
 
 /// Appends a Parse of the statement `name`; `definition` is all that follows the name: text, NUL, parameter types.

@@ -42,5 +42,6 @@ mod shared_statements;
 mod shared_vanish;
 mod sharing;
 mod sockets;
+mod split;
 mod tokens;
 mod vanish;

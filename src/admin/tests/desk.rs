@@ -93,6 +93,7 @@ impl Desk {
         let (publisher, topology) = live(first);
         let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
         let world = World {
+            suspects: crate::frontend::Suspects::default(),
             sessions: Arc::new(Sessions::default()),
             commons: Commons::default(),
             topology,

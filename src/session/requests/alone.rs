@@ -9,9 +9,10 @@ use crate::{
         machine::{self, Session, until_nul},
         report::{Report, StatementKind},
         sharing::Untold,
+        split::Split,
         statement::text_of,
     },
-    sql::{self, Command, Effects},
+    sql::{self, Classification, Command, Control, Effects},
     wire::{TransactionStatus, backend},
 };
 
@@ -19,7 +20,7 @@ impl Session {
     /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
     pub(super) fn answer_ourselves(&mut self, now: Instant, body: &[u8]) -> bool {
         /// No text that is one of these commands and nothing else is longer, unless by comments.
-        const LONGEST: usize = 64;
+        const LONGEST: usize = 128;
         let Some(sharing) = &mut self.sharing else { return false };
         let (text, rest) = until_nul(body);
         if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
@@ -30,13 +31,24 @@ impl Session {
                 if !may_be_begin(text) {
                     return false;
                 }
-                let done = match sql::command(text) {
-                    Command::Begin => "BEGIN",
-                    Command::StartTransaction => "START TRANSACTION",
-                    _ => return false,
+                let begun = match sharing.split.as_deref_mut() {
+                    Some(split) => begin(split, sharing.common.classify(text, &split.meaning), text),
+                    None => match sql::command(text) {
+                        Command::Begin => Some("BEGIN"),
+                        Command::StartTransaction => Some("START TRANSACTION"),
+                        _ => None,
+                    },
                 };
+                let Some(done) = begun else { return false };
                 sharing.untold = Untold::Begun;
                 (done, TransactionStatus::Open)
+            }
+            (Untold::Begun, _)
+                if sharing.split.as_deref_mut().is_some_and(|split| {
+                    set_transaction(split, sharing.common.classify(text, &split.meaning), text)
+                }) =>
+            {
+                ("SET", TransactionStatus::Open)
             }
             (Untold::Begun | Untold::Failed, _) => {
                 let done = match sql::command(text) {
@@ -45,6 +57,9 @@ impl Session {
                     _ => return false,
                 };
                 sharing.untold = Untold::Nothing;
+                if let Some(split) = &mut sharing.split {
+                    split.begun.clear();
+                }
                 (done, TransactionStatus::Idle)
             }
             (Untold::Nothing, _) => return false,
@@ -101,6 +116,29 @@ impl Session {
             keeper.texts.closed(false, name);
         }
         true
+    }
+}
+
+/// Holds back the beginning of a transaction in whatever modes: what its answer says, if it is one.
+fn begin(split: &mut Split, judged: Classification, text: &[u8]) -> Option<&'static str> {
+    let Control::Begin(modes) = judged.control else { return None };
+    let done = match text.trim_ascii_start().first() {
+        Some(b'b' | b'B') => "BEGIN",
+        Some(b's' | b'S') => "START TRANSACTION",
+        _ => return None,
+    };
+    split.begun.clear();
+    split.begun.say(text, modes).then_some(done)
+}
+
+/// Holds back what sets the modes of a transaction that no server has heard of.
+fn set_transaction(split: &mut Split, judged: Classification, text: &[u8]) -> bool {
+    match judged.control {
+        // Others import a snapshot, or are to be refused.
+        Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
+            split.begun.say(text, modes)
+        }
+        _ => false,
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod alone;
 mod by_sql;
+mod foresight;
 mod messages;
 mod owing;
 mod prelude;
 mod suspicion;
+mod unit;
 
 use std::time::Instant;
 
@@ -46,6 +48,8 @@ struct Shown<'a> {
     staged: bool,
     /// No more octets can be shown before some of these are taken.
     full: bool,
+    /// The message was too large to be shown with what follows it.
+    gathered: bool,
 }
 
 /// Messages beyond this are not kept to be read whole.
@@ -59,18 +63,29 @@ impl Session {
         unread: &[u8],
         full: bool,
     ) -> Result<Take, FrameError> {
+        self.say_again(now)?;
+        if self.has_more_to_say_again() {
+            return Ok(Take::default());
+        }
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
-        let mut shown = Shown { octets: unread, at: 0, staged, full };
+        let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
+        self.take_in(now, &mut shown)?;
+        Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
+    }
+
+    /// Takes in as much as can be understood now.
+    fn take_in(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<(), FrameError> {
+        let (unread, full) = (shown.octets, shown.full);
         loop {
             if self.gathering() {
-                match self.gather(now, &mut shown)? {
+                match self.gather(now, shown)? {
                     true => continue,
                     false => break,
                 }
             }
             if self.client.at_boundary() && self.copies_in() {
                 let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).octets;
-                self.pass_on(&mut shown, run);
+                self.pass_on(shown, run);
             }
             let Some(piece) = self.client.next(&unread[shown.at..])? else { break };
             let octets = match &piece {
@@ -79,14 +94,14 @@ impl Session {
                 Piece::Rest(here) => &unread[shown.at..shown.at + here],
             };
             let verdict = match &piece {
-                Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, &mut shown),
+                Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, shown),
                 Piece::Part(part) => {
                     let body = octets.get(Header::OCTETS..).unwrap_or_default();
                     let stuck = full && shown.at == 0;
                     match part.tag() {
                         f::QUERY | f::PARSE if !stuck => break,
                         f::QUERY | f::PARSE if part.total() <= GATHERED_MAX => {
-                            self.begin_gathering(part.tag(), octets, part.missing(), &mut shown);
+                            self.begin_gathering(part.tag(), octets, part.missing(), shown);
                             self.client.pass(&piece);
                             shown.at += octets.len();
                             continue;
@@ -94,7 +109,7 @@ impl Session {
                         f::BIND if !names_are_there(body) && !stuck => break,
                         f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
                         tag => {
-                            let verdict = self.request(now, tag, body, Some(part.total()), &mut shown);
+                            let verdict = self.request(now, tag, body, Some(part.total()), shown);
                             if let Some(sharing) = &mut self.sharing {
                                 sharing.drop_rest = matches!(verdict, Verdict::Taken) && tag != f::BIND;
                             }
@@ -103,7 +118,7 @@ impl Session {
                     }
                 }
                 Piece::Rest(_) if self.sharing.as_ref().is_some_and(|sharing| sharing.drop_rest) => {
-                    self.stage(&mut shown);
+                    self.stage(shown);
                     Verdict::Taken
                 }
                 Piece::Rest(_) => Verdict::Pass,
@@ -116,11 +131,12 @@ impl Session {
                     }
                 }
                 Verdict::Pass => {}
-                Verdict::Taken => self.stage(&mut shown),
+                Verdict::Taken => self.stage(shown),
             }
+            self.note_said(octets);
             shown.at += self.client.pass(&piece);
         }
-        Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
+        Ok(())
     }
 
     fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {
@@ -180,7 +196,9 @@ impl Session {
         let Some(gathered) = sharing.gathered.take() else { return Ok(true) };
         self.stage(shown);
         let body = gathered.octets.get(Header::OCTETS..).unwrap_or_default();
+        shown.gathered = true;
         let verdict = self.request(now, gathered.tag, body, None, shown);
+        shown.gathered = false;
         let Some(sharing) = &mut self.sharing else { return Ok(false) };
         match verdict {
             Verdict::Wait => {
@@ -190,6 +208,7 @@ impl Session {
             Verdict::Pass => sharing.to_backend.extend_from_slice(&gathered.octets),
             Verdict::Taken => {}
         }
+        self.note_said(&gathered.octets);
         Ok(true)
     }
 
@@ -240,10 +259,12 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if sharing.held.is_none() {
-            sharing.wants = true;
-            return Verdict::Wait;
+            return self.want(tag, body, shown);
         }
         if sharing.confirming {
+            return Verdict::Wait;
+        }
+        if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
         if self.is_uncertain(tag, body) {
@@ -258,6 +279,8 @@ impl Session {
         if !self.prelude(tag, shown) {
             return Verdict::Wait;
         }
+        self.tell_last_route(tag, body, shown);
+        self.begin_unit(tag, body);
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
             f::FUNCTION_CALL => {

@@ -31,6 +31,7 @@ impl Session {
             // In the middle of a batch it is too late.
             self.clear_sequences(shown);
         }
+        self.ask_position(shown);
         let Some(sharing) = self.sharing.as_deref() else { return true };
         if sharing.has_settings_to_apply(self.status) {
             self.apply_settings(shown);
@@ -43,15 +44,28 @@ impl Session {
             return true;
         }
         self.stage(shown);
-        self.say_ahead("BEGIN", Own::Begin { failed: false });
+        self.say_begin();
         if untold == Untold::Failed {
             // There is none of this name, and a transaction that tries has failed.
-            self.say_ahead("ROLLBACK TO SAVEPOINT __gatekeeper_failed", Own::Aside);
+            self.say_ahead(b"ROLLBACK TO SAVEPOINT __gatekeeper_failed", Own::Aside);
         }
         true
     }
 
-    pub(super) fn say_ahead(&mut self, query: &str, own: Own) {
+    /// Says what the client has begun its transaction with.
+    fn say_begin(&mut self) {
+        let split = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut());
+        let Some(split) = split else { return self.say_ahead(b"BEGIN", Own::Begin { failed: false }) };
+        let begun = std::mem::take(&mut split.begun);
+        for command in begun.commands() {
+            self.say_ahead(command, Own::Begin { failed: false });
+        }
+        if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
+            split.told = Some(begun);
+        }
+    }
+
+    pub(super) fn say_ahead(&mut self, query: &[u8], own: Own) {
         if let Some(sharing) = &mut self.sharing {
             frontend::write_query(&mut sharing.to_backend, query);
         }

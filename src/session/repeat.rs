@@ -1,0 +1,175 @@
+//! What becomes of a unit that a read pool cannot serve: it is said again elsewhere, as long as the client has heard nothing
+//! of its answer.
+//!
+//! Messages that promise an answer without being one (ParseComplete, RowDescription, …) are held back until the next one
+//! tells whether it is an error. Errors that the server's being a standby may explain are never the last word: the writer
+//! has it.
+
+use super::{machine::Session, sharing::Untold, split::rerun_on};
+use crate::{
+    route::{Reason, RerunCause, Side},
+    sql::Effects,
+    wire::{Fault, Header, Speaker, TransactionStatus, Walker, tag::backend as b},
+};
+
+/// What the answer begins with.
+pub(super) enum Opening {
+    /// An answer: it passes.
+    Answer,
+    /// Nothing that tells yet.
+    Unknown,
+    /// All that was asked so far is answered, and it was to prepare statements.
+    Prepared,
+    /// A refusal that another server might not give.
+    Refused(RerunCause),
+}
+
+const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
+
+impl Session {
+    /// Whether answers are held back until it is known what they are.
+    pub(super) fn holds_back(&self) -> bool {
+        let held = self.sharing.as_deref().filter(|sharing| sharing.split.is_some());
+        held.and_then(|sharing| sharing.held.as_deref()).is_some_and(|held| held.attempt.is_repeatable())
+            && self.server.at_boundary()
+            && !self.ledger.is_own()
+            && self.client.at_boundary()
+    }
+
+    /// Looks at the next answers. `stuck` says that no more of them will be shown.
+    pub(super) fn opening(&self, unread: &[u8], stuck: bool) -> Opening {
+        let mut rest = unread;
+        loop {
+            let Ok(Some(header)) = Header::read(Speaker::Server, rest) else { break };
+            match header.tag() {
+                b::PARSE_COMPLETE
+                | b::BIND_COMPLETE
+                | b::CLOSE_COMPLETE
+                | b::NO_DATA
+                | b::ROW_DESCRIPTION
+                | b::PARAMETER_DESCRIPTION
+                | b::PARAMETER_STATUS
+                | b::NOTICE_RESPONSE => {}
+                b::ERROR_RESPONSE => {
+                    let Some(body) = rest.get(Header::OCTETS..header.total()) else { break };
+                    let state = Fault::new(body).sqlstate();
+                    return match state.and_then(rerun_on) {
+                        // Nobody knows how far it got.
+                        Some(RerunCause::NodeLost) if !self.is_proved() => Opening::Answer,
+                        Some(cause) => Opening::Refused(cause),
+                        None => Opening::Answer,
+                    };
+                }
+                _ => return Opening::Answer,
+            }
+            let Some(behind) = rest.get(header.total()..) else { break };
+            rest = behind;
+        }
+        if stuck {
+            return Opening::Answer;
+        }
+        let open = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        // Nobody flushes half of an answer that an end was asked for.
+        if rest.is_empty() && !unread.is_empty() && open.is_some_and(|held| held.attempt.is_open()) {
+            return Opening::Prepared;
+        }
+        Opening::Unknown
+    }
+
+    /// Whether what the read pool was sent is proved to read.
+    fn is_proved(&self) -> bool {
+        let held = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        held.is_some_and(|held| held.attempt.is_proved())
+    }
+
+    /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
+    pub(super) fn repeat(&mut self, why: Reason) {
+        let given_up = self.ledger.drop_answers();
+        for request in given_up.into_iter().rev() {
+            self.undo(request);
+        }
+        let open = self.in_batch;
+        self.rewind(why);
+        if open {
+            self.sync_aside();
+        }
+    }
+
+    /// The read pool's backend is gone; whether the session can go on without it.
+    pub fn on_backend_lost(&mut self) -> bool {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let (Some(split), Some(held)) = (sharing.split.as_deref_mut(), sharing.held.as_deref()) else {
+            return false;
+        };
+        let idle = self.status == TransactionStatus::Idle || sharing.untold == Untold::Begun;
+        let nothing_said = idle && self.ledger.owes_client_nothing() && !self.in_batch;
+        let may_go_on =
+            split.leaving || (self.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
+        if split.side == Side::Writer
+            || !may_go_on
+            || !sharing.pins.is_empty()
+            || sharing.gathered.is_some()
+            || self.farewell
+        {
+            return false;
+        }
+        let left = split.leaving;
+        self.fatal = None;
+        let dropped = self.ledger.drop_answers();
+        for request in dropped.into_iter().rev() {
+            self.undo(request);
+        }
+        self.ledger.clear();
+        if !left {
+            self.rewind(LOST);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        sharing.held = None;
+        sharing.strays.clear();
+        sharing.to_backend.clear();
+        (sharing.confirming, sharing.awaiting) = (false, false);
+        if let Some(split) = &mut sharing.split {
+            split.left();
+        }
+        self.server = Walker::new(Speaker::Server);
+        true
+    }
+
+    /// The session is where it was before it said what was not answered.
+    fn rewind(&mut self, why: Reason) {
+        self.in_batch = false;
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let (Some(split), Some(held)) = (sharing.split.as_deref_mut(), sharing.held.as_deref_mut()) else {
+            return;
+        };
+        if let Some((begun, before)) = held.attempt.take(&mut split.again) {
+            self.begun = begun;
+            if let Some(before) = before {
+                split.begun = before;
+                sharing.untold = Untold::Begun;
+            }
+        }
+        if let Some(told) = split.told.take() {
+            split.begun = told;
+            sharing.untold = Untold::Begun;
+        }
+        split.losses += u8::from(why == LOST);
+        split.rerun = Some(why);
+        split.news.rerun = Some(why);
+        split.leaving = true;
+        sharing.suspicion = Effects::NONE;
+        sharing.touched.clear();
+        (sharing.confirming, sharing.awaiting) = (false, false);
+    }
+
+    /// What a node has just said of how far it has replayed, in octets of WAL; `None` within when it would not say, or is no
+    /// standby.
+    pub fn poll_position(&mut self) -> Option<Option<u64>> {
+        self.sharing.as_deref_mut()?.split.as_deref_mut()?.news.position.take()
+    }
+
+    /// Why the last unit is said again elsewhere, if it is and nobody was told.
+    pub fn poll_rerun(&mut self) -> Option<Reason> {
+        self.sharing.as_deref_mut()?.split.as_deref_mut()?.news.rerun.take()
+    }
+}

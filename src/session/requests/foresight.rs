@@ -1,0 +1,256 @@
+//! What the client is about to say: all of it is judged together, before any of it is sent to a read pool.
+
+use super::{Shown, Verdict, messages::object};
+use crate::{
+    route::{Need, Reason, RerunCause, Side, Unit},
+    session::{
+        machine::{Session, until_nul},
+        sharing::{Sharing, Untold},
+        statement::text_of,
+    },
+    sql::{Access, Classification, Control, Effects, Ground, Modes},
+    wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
+};
+
+/// What is known of what comes.
+enum Foreseen {
+    /// All that is judged together, and how many messages that is.
+    Unit(Unit, usize),
+    /// The end of it is not here.
+    More(Unit, usize),
+}
+
+/// Times that a unit may lose its node before the writer has to serve it.
+const LOSSES_MAX: u8 = 1;
+/// Statements that one batch may prepare; with more of them it is not judged.
+const PREPARES: usize = 8;
+
+impl Session {
+    /// The client's message needs a backend, and there is none: says so, once it is known which.
+    pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Verdict {
+        let need = self.need_of(tag, body, shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let Some(split) = sharing.split.as_deref_mut() else {
+            sharing.wants = true;
+            return Verdict::Wait;
+        };
+        if let Some((need, judged, proved)) = need {
+            split.need = need;
+            (split.judged, split.begins) = (judged, Some(proved));
+            sharing.wants = true;
+        }
+        Verdict::Wait
+    }
+
+    /// A read pool's backend is held: whether the client's message may be sent there. If not, it is given up as soon as that
+    /// can be.
+    pub(super) fn may_stay(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return true };
+        let Some(split) = sharing.split.as_deref() else { return true };
+        if split.leaving {
+            return false;
+        }
+        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH | f::CLOSE) {
+            return true;
+        }
+        let settled = self.ledger.is_settled();
+        if split.blind && !settled && !self.in_batch {
+            // In which state of its transaction the session will be only the answers tell.
+            self.wait_for_answers();
+            return false;
+        }
+        if self.status != TransactionStatus::Idle || !sharing.pins.is_empty() {
+            // The transaction began READ ONLY, and ends where it began.
+            return true;
+        }
+        let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
+        let batch = self.in_batch;
+        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
+        let Some(split) = sharing.split.as_deref_mut() else { return true };
+        if need.side == Side::Reader {
+            split.judged = judged;
+            split.begins = (!batch).then_some(proved);
+            return true;
+        }
+        if !settled {
+            self.wait_for_answers();
+            return false;
+        }
+        self.leave_reader();
+        false
+    }
+
+    /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
+    fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
+        let foreseen = self.foresee(tag, body, shown);
+        let sharing = self.sharing.as_deref_mut()?;
+        let begun = sharing.untold == Untold::Begun;
+        let split = sharing.split.as_deref_mut()?;
+        let situation = split.situation(begun, &sharing.settings);
+        let (mut unit, count) = match foreseen {
+            Foreseen::Unit(unit, count) => (unit, count),
+            Foreseen::More(mut unit, count) => {
+                unit.unfinished = split.impatient || (shown.full && shown.at == 0);
+                if !unit.unfinished && unit.need(&situation).side == Side::Reader {
+                    split.unfinished = true;
+                    return None;
+                }
+                (unit, count)
+            }
+        };
+        (split.unfinished, split.impatient) = (false, false);
+        if sharing.untold == Untold::Failed {
+            unit.unfinished = true;
+        }
+        let need = unit.need(&situation);
+        let need = match split.rerun {
+            // A lost node says nothing about the next one.
+            Some(Reason::Rerun(RerunCause::NodeLost)) if split.losses <= LOSSES_MAX => need,
+            Some(reason) => Need { side: Side::Writer, reason },
+            None => need,
+        };
+        Some((need, count, unit.access == Access::Read))
+    }
+
+    /// Looks ahead, from the message `tag`, `body` on.
+    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Foreseen {
+        let mut unit = Unit::EMPTY;
+        let Some(sharing) = self.sharing.as_deref() else { return Foreseen::Unit(unit, 0) };
+        let Some(split) = sharing.split.as_deref() else { return Foreseen::Unit(unit, 0) };
+        let situation = split.situation(sharing.untold == Untold::Begun, &sharing.settings);
+        if shown.gathered {
+            // It is all that is here.
+            match tag {
+                f::QUERY => unit.add(&sharing.unit_of(until_nul(body).0)),
+                _ => unit.unfinished = true,
+            }
+            return Foreseen::Unit(unit, 1);
+        }
+        let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
+        let (mut parses, mut executes) = (0, false);
+        let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
+        let mut count = 0;
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            count += 1;
+            let body = frame.body();
+            let prepared = |name: &[u8], parsed: &[(&[u8], Unit)]| {
+                let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
+                here.unwrap_or_else(|| sharing.unit_of_prepared(name))
+            };
+            match frame.tag() {
+                f::QUERY => {
+                    unit.add(&sharing.unit_of(until_nul(body).0));
+                    return Foreseen::Unit(unit, count);
+                }
+                f::FUNCTION_CALL => {
+                    unit.add(&Unit { access: Access::Doubt, ground: Ground::Uncovered, ..Unit::EMPTY });
+                    return Foreseen::Unit(unit, count);
+                }
+                f::PARSE => {
+                    let (name, definition) = until_nul(body);
+                    let one = sharing.unit_of(text_of(definition));
+                    match parsed.get_mut(parses) {
+                        Some(slot) => *slot = (name, one),
+                        None => unit.unfinished = true,
+                    }
+                    parses += 1;
+                    unit.add(&one);
+                }
+                f::BIND => {
+                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]))
+                }
+                f::DESCRIBE => {
+                    if let Some((b'S', name)) = object(body) {
+                        unit.add(&prepared(name, &parsed[..parses.min(PREPARES)]));
+                    }
+                }
+                f::EXECUTE => executes = true,
+                f::SYNC | f::TERMINATE => return Foreseen::Unit(unit, count),
+                f::FLUSH => {
+                    // Nobody knows what follows; it is known to do no harm where nothing was executed yet.
+                    unit.unfinished |= executes;
+                    return Foreseen::Unit(unit, count);
+                }
+                _ => {}
+            }
+            if unit.unfinished || unit.need(&situation).side == Side::Writer {
+                return Foreseen::Unit(unit, count);
+            }
+        }
+        Foreseen::More(unit, count)
+    }
+
+    /// Gives up a read pool's backend on which nothing of the client's is under way; a batch that has only prepared
+    /// statements goes on elsewhere.
+    fn leave_reader(&mut self) {
+        let open = self.in_batch;
+        self.in_batch = false;
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if let Some(held) = &mut sharing.held {
+            held.attempt.forget();
+        }
+        if let Some(split) = &mut sharing.split {
+            split.leaving = true;
+        }
+        if open {
+            self.sync_aside();
+        }
+    }
+}
+
+impl Sharing {
+    /// What a text may do.
+    fn unit_of(&self, text: &[u8]) -> Unit {
+        let Some(split) = &self.split else { return Unit::EMPTY };
+        let effects = self.common.with_catalogue(|catalogue| crate::sql::effects(text, catalogue));
+        unit(self.common.classify(text, &split.meaning), effects)
+    }
+
+    /// What a statement may do that the client has prepared before.
+    fn unit_of_prepared(&self, name: &[u8]) -> Unit {
+        let Some(split) = &self.split else { return Unit::EMPTY };
+        if name.is_empty() {
+            return match self.unnamed.number {
+                0 => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
+                _ => self.unit_of(text_of(&self.unnamed.definition)),
+            };
+        }
+        match self.statements.get(name) {
+            Some(statement) => {
+                let effects = self.common.effects(statement);
+                unit(self.common.classify(statement.text(), &split.meaning), effects)
+            }
+            // Prepared by SQL, or not at all.
+            None => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
+        }
+    }
+
+    /// Whether the message may do what is not proved to read.
+    pub(super) fn may_write(&self, tag: u8, body: &[u8]) -> bool {
+        let unit = match tag {
+            f::QUERY => self.unit_of(until_nul(body).0),
+            f::BIND => self.unit_of_prepared(until_nul(until_nul(body).1).0),
+            f::FUNCTION_CALL => return true,
+            _ => return false,
+        };
+        unit.access != Access::Read
+    }
+}
+
+fn unit(classification: Classification, effects: Effects) -> Unit {
+    let Classification { access, mut ground, control, hint } = classification;
+    let begins = match control {
+        Control::Begin(modes) => Some(modes),
+        // What comes behind it is in a transaction that nobody here can follow.
+        Control::Mixed => Some(Modes { read_only: Some(false), ..Modes::default() }),
+        Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
+            Some(modes)
+        }
+        _ => None,
+    };
+    if matches!(control, Control::Mixed) {
+        ground = ground.max(Ground::Transaction);
+    }
+    Unit { access, ground, begins, touches_session: !effects.is_empty(), hint, unfinished: false }
+}

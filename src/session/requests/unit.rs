@@ -1,0 +1,158 @@
+//! What a session that sends reads to the read pools notes of each unit: what it would have to say again, and whether it
+//! may write.
+
+use std::time::Instant;
+
+use crate::{
+    route::Side,
+    session::{
+        ledger::Owed,
+        machine::{Session, until_nul},
+        own::{self, Own},
+        sharing::Sharing,
+        split::{Freshness, LAST_ROUTE},
+    },
+    wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
+};
+
+use super::Shown;
+
+impl Session {
+    /// Notes that a message is about to be sent on.
+    pub(super) fn begin_unit(&mut self, tag: u8, body: &[u8]) {
+        let (status, begun, in_batch) = (self.status, self.begun, self.in_batch);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(split) = sharing.split.as_deref_mut() else { return };
+        split.trace.said();
+        if split.side == Side::Writer {
+            if !split.writing && sharing.may_write(tag, body) {
+                sharing.writes();
+            }
+            return;
+        }
+        if !in_batch && !matches!(tag, f::SYNC | f::FLUSH) {
+            // The session said BEGIN a moment ago, for a client that had its answer before.
+            let before = split.told.take();
+            let outside = status == TransactionStatus::Idle || before.is_some();
+            let begins = split.begins.take();
+            split.blind |= before.is_some() || !outside || begins.is_none_or(|proved| !proved);
+            if outside
+                && let Some(proved) = begins
+                && let Some(held) = sharing.held.as_deref_mut()
+            {
+                held.attempt.begin(begun, proved, before);
+            }
+        }
+        split.judged = split.judged.saturating_sub(1);
+    }
+
+    /// Keeps what the client has said, if it may have to be said again.
+    pub(super) fn note_said(&mut self, octets: &[u8]) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.split.is_none() {
+            return;
+        }
+        let Some(held) = sharing.held.as_deref_mut().filter(|held| held.attempt.is_open()) else { return };
+        held.attempt.say(octets);
+        if matches!(octets.first(), Some(&(f::QUERY | f::SYNC | f::FUNCTION_CALL))) {
+            held.attempt.end();
+        }
+    }
+
+    /// Says again what a read pool did not answer, where the session is now.
+    pub(super) fn say_again(&mut self, now: Instant) -> Result<(), FrameError> {
+        let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) else {
+            return Ok(());
+        };
+        if split.again.is_empty() || split.leaving {
+            return Ok(());
+        }
+        let mut again = std::mem::take(&mut split.again);
+        // All that the client will say of it is here.
+        let mut shown = Shown { octets: &again, at: 0, staged: true, full: true, gathered: false };
+        let taken = self.take_in(now, &mut shown);
+        let said = shown.at;
+        again.drain(..said);
+        if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
+            if again.is_empty() {
+                (split.rerun, split.losses) = (None, 0);
+            } else {
+                split.again = again;
+            }
+        }
+        taken
+    }
+
+    /// Whether something has to be said again before anything else.
+    pub(super) fn has_more_to_say_again(&self) -> bool {
+        let split = self.sharing.as_deref().and_then(|sharing| sharing.split.as_deref());
+        split.is_some_and(|split| !split.again.is_empty())
+    }
+
+    /// A Sync of ours, for a batch that goes on elsewhere.
+    pub(in crate::session) fn sync_aside(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            frontend::write_sync(&mut sharing.to_backend);
+        }
+        self.owe(Owed::Own(Own::Aside));
+    }
+
+    /// Asks a read pool's node for its replay position, ahead of a read that must not be older than the session's last write.
+    pub(super) fn ask_position(&mut self, shown: &mut Shown<'_>) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(Freshness::Ask { lsn }) =
+            sharing.split.as_deref_mut().and_then(|split| split.freshness.take())
+        else {
+            return;
+        };
+        self.stage(shown);
+        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(Sharing::pen) else { return };
+        let own = own::write_position(lsn, pen);
+        self.owe(Owed::Own(own));
+    }
+
+    /// The client asks where its last statement went: the server is to know.
+    pub(super) fn tell_last_route(&mut self, tag: u8, body: &[u8], shown: &mut Shown<'_>) {
+        /// A question that means this is short.
+        const LONGEST: usize = 256;
+        let Some(sharing) = self.sharing.as_deref() else { return };
+        let text = match tag {
+            _ if sharing.split.is_none() => return,
+            f::QUERY => until_nul(body).0,
+            f::PARSE => until_nul(until_nul(body).1).0,
+            f::BIND => match sharing.statements.get(until_nul(until_nul(body).1).0) {
+                Some(statement) => statement.text(),
+                None => return,
+            },
+            _ => return,
+        };
+        if text.len() > LONGEST
+            || memchr::memmem::find(text, LAST_ROUTE).is_none()
+            || self.in_batch
+            || !self.ledger.owes_client_nothing()
+            || self.status == TransactionStatus::Failed
+        {
+            return;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(split) = sharing.split.as_deref() else { return };
+        let answer = match split.trace.last() {
+            Some((endpoint, reason)) => format!("{endpoint} ({})", reason.as_str()),
+            None => String::new(),
+        };
+        self.stage(shown);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some((held, pen)) = sharing.pen() else { return };
+        let own = own::write_last_route(&held, answer.as_bytes(), pen);
+        self.owe(Owed::Own(own));
+    }
+}
+
+impl Sharing {
+    /// What is said now to the writer may write.
+    fn writes(&mut self) {
+        if let Some(split) = &mut self.split {
+            split.writing = true;
+        }
+    }
+}

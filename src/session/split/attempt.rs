@@ -1,0 +1,167 @@
+//! What the client has said to a read pool, kept until the answer to it begins: then it need not be said again.
+
+use std::collections::VecDeque;
+
+use super::Begun;
+
+/// The client's own octets, unit by unit: a Query, or a batch up to its Sync.
+#[derive(Default)]
+pub(in crate::session) struct Attempt {
+    octets: Vec<u8>,
+    units: VecDeque<Said>,
+    /// The last unit goes on.
+    open: bool,
+}
+
+/// One unit.
+struct Said {
+    octets: usize,
+    /// Statements that were begun before it.
+    begun: u64,
+    /// Some of its answer has gone to the client.
+    answered: bool,
+    /// All of it is kept.
+    whole: bool,
+    /// It is proved to read: even if nobody knows how far the server got, it may be said again.
+    proved: bool,
+    /// What the client was told of its transaction before it, and no server was.
+    before: Option<Begun>,
+}
+
+/// Octets of units that are kept.
+const KEPT: usize = 64 << 10;
+/// Room that is kept between two attempts.
+const ROOM: usize = 1024;
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// A unit begins, when `begun` statements were begun. `before` is what the client was told of its transaction, and no
+    /// server was.
+    pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<Begun>) {
+        self.units.push_back(Said { octets: 0, begun, answered: false, whole: true, proved, before });
+        self.open = true;
+    }
+
+    /// Whether a unit goes on.
+    pub(in crate::session) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The client has said more of the unit that goes on.
+    pub(in crate::session) fn say(&mut self, octets: &[u8]) {
+        let Some(last) = self.units.back_mut().filter(|_| self.open) else { return };
+        last.whole &= self.octets.len() + octets.len() <= KEPT;
+        if last.whole {
+            self.octets.extend_from_slice(octets);
+            last.octets += octets.len();
+        }
+    }
+
+    /// The unit is said.
+    pub(in crate::session) const fn end(&mut self) {
+        self.open = false;
+    }
+
+    /// Whether the unit that is answered next could be said again.
+    pub(in crate::session) fn is_repeatable(&self) -> bool {
+        self.units.front().is_some_and(|unit| !unit.answered) && self.units.iter().all(|unit| unit.whole)
+    }
+
+    /// Whether it could even if nobody knows how far the server got, and all behind it, too.
+    pub(in crate::session) fn is_proved(&self) -> bool {
+        self.is_repeatable() && self.units.iter().all(|unit| unit.proved)
+    }
+
+    /// Its answer has begun.
+    pub(in crate::session) fn answered(&mut self) {
+        if let Some(unit) = self.units.front_mut() {
+            unit.answered = true;
+        }
+    }
+
+    /// Its answer is over.
+    pub(in crate::session) fn over(&mut self) {
+        let Some(unit) = self.units.pop_front() else { return };
+        self.open &= !self.units.is_empty();
+        self.octets.drain(..unit.octets);
+        if self.octets.is_empty() {
+            self.octets.shrink_to(ROOM);
+        }
+    }
+
+    /// What the client has said of the unit that goes on was answered, and did nothing but prepare statements: it need not be
+    /// said again.
+    pub(in crate::session) fn prepared(&mut self) {
+        if let Some(unit) = self.units.back_mut() {
+            let kept = self.octets.len() - unit.octets;
+            self.octets.truncate(kept);
+            unit.octets = 0;
+        }
+    }
+
+    /// None of it will be said again.
+    pub(in crate::session) fn forget(&mut self) {
+        self.octets.clear();
+        self.octets.shrink_to(ROOM);
+        self.units.clear();
+        self.open = false;
+    }
+
+    /// All of it is to be said again: its octets go to the end of `again`. Comes back how many statements were begun before
+    /// it, and what no server had been told then.
+    pub(in crate::session) fn take(&mut self, again: &mut Vec<u8>) -> Option<(u64, Option<Begun>)> {
+        again.append(&mut self.octets);
+        self.octets.shrink_to(ROOM);
+        self.open = false;
+        let first = self.units.drain(..).next()?;
+        Some((first.begun, first.before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(attempt: &mut Attempt, octets: &[u8]) {
+        attempt.begin(7, true, None);
+        attempt.say(octets);
+        attempt.end();
+    }
+
+    #[test]
+    fn what_was_not_answered_is_said_again_in_its_order() {
+        let mut attempt = Attempt::default();
+        for unit in [b"one", b"two", b"six"] {
+            said(&mut attempt, unit);
+        }
+        attempt.answered();
+        assert!(!attempt.is_repeatable(), "the client has some of its answer");
+        attempt.over();
+        assert!(attempt.is_repeatable() && attempt.is_proved());
+        let mut again = Vec::new();
+        assert_eq!(attempt.take(&mut again).map(|(begun, _)| begun), Some(7));
+        assert_eq!(again, b"twosix");
+        assert!(!attempt.is_repeatable());
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_said_again_nor_what_stands_before_it() {
+        let mut attempt = Attempt::default();
+        said(&mut attempt, b"one");
+        said(&mut attempt, &[0; KEPT]);
+        assert!(!attempt.is_repeatable());
+        attempt.over();
+        attempt.over();
+        said(&mut attempt, b"two");
+        assert!(attempt.is_repeatable());
+    }
+
+    #[test]
+    fn doubt_is_only_said_again_when_the_server_says_that_it_refused() {
+        let mut attempt = Attempt::default();
+        attempt.begin(0, false, None);
+        attempt.say(b"SELECT f()");
+        assert!(attempt.is_repeatable() && !attempt.is_proved());
+    }
+}

@@ -1,0 +1,212 @@
+//! The state of a session that sends its reads to the read pools.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Begun, Trace};
+use crate::{
+    names::EndpointName,
+    route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
+    session::{reported::Reported, settings::Settings},
+    sql::{Hint, Meaning},
+    wire::SqlState,
+};
+
+/// What a session is told of the backend it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Assignment<'a> {
+    /// Which side it is on.
+    pub side: Side,
+    /// Why the statement goes there.
+    pub reason: Reason,
+    /// The endpoint's name, for those who ask where their last statement went.
+    pub endpoint: &'a EndpointName,
+    /// How a read pool's node stands towards the session's [floor](crate::session::Session::floor).
+    pub freshness: Freshness,
+}
+
+/// How a node stands towards what a session must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It shows all of it.
+    Enough,
+    /// It does once it has replayed the writer's WAL up to here: it is asked in the same write.
+    Ask {
+        /// The position, in octets of WAL.
+        lsn: u64,
+    },
+}
+
+/// See [`crate::session`].
+pub(in crate::session) struct Split {
+    pub(in crate::session) settings: Arc<SplitSettings>,
+    /// What the next backend is needed for.
+    pub(in crate::session) need: Need,
+    /// Which side the held backend is on.
+    pub(in crate::session) side: Side,
+    /// Messages of the client, from the next one on, that a read pool may be sent.
+    pub(in crate::session) judged: usize,
+    /// The next of them begins a unit; whether that is proved to read.
+    pub(in crate::session) begins: Option<bool>,
+    /// The read pool owes answers that may open or end a transaction.
+    pub(in crate::session) blind: bool,
+    /// When the session last committed what is not proved a read, as far as it knows.
+    pub(in crate::session) floor: Option<Instant>,
+    /// Something was said to the writer that is not proved a read, and its transaction is not over.
+    pub(in crate::session) writing: bool,
+    /// How the client has begun a transaction that no server has heard of.
+    pub(in crate::session) begun: Begun,
+    /// The same, while the server is being told.
+    pub(in crate::session) told: Option<Begun>,
+    /// How the node of the backend that was given stands, until it was made sure of.
+    pub(in crate::session) freshness: Option<Freshness>,
+    /// The held backend is given up as soon as it has said all that it owes.
+    pub(in crate::session) leaving: bool,
+    /// What is to be said again, ahead of what the client says next.
+    pub(in crate::session) again: Vec<u8>,
+    /// Why: the next unit goes by this.
+    pub(in crate::session) rerun: Option<Reason>,
+    /// Times that the unit was said again because a node was lost.
+    pub(in crate::session) losses: u8,
+    /// A batch is waited for whose end has not come.
+    pub(in crate::session) unfinished: bool,
+    /// It has been waited for long enough.
+    pub(in crate::session) impatient: bool,
+    /// Where units go and went.
+    pub(in crate::session) trace: Trace,
+    /// What the driver has not been told of.
+    pub(in crate::session) news: News,
+    /// What the client's texts mean, as far as its settings decide.
+    pub(in crate::session) meaning: Meaning,
+    /// `default_transaction_read_only` of the client.
+    pub(in crate::session) read_only: bool,
+    /// What the client asked for at its start: where `RESET` leads back to.
+    pub(in crate::session) asked: Asked,
+}
+
+/// What a client asks of us in its startup packet, as settings of these names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `gatekeeper.route`.
+    pub route: Option<Box<[u8]>>,
+    /// `gatekeeper.consistency`.
+    pub consistency: Option<Box<[u8]>>,
+}
+
+/// What the driver is to hear.
+#[derive(Default)]
+pub(in crate::session) struct News {
+    /// What a node said of how far it has replayed.
+    pub(in crate::session) position: Option<Option<u64>>,
+    /// Why the last unit is said again.
+    pub(in crate::session) rerun: Option<Reason>,
+}
+
+/// Settings that clients say things to us with.
+pub(in crate::session) const ROUTE: &[u8] = b"gatekeeper.route";
+pub(in crate::session) const CONSISTENCY: &[u8] = b"gatekeeper.consistency";
+pub(in crate::session) const LAST_ROUTE: &[u8] = b"gatekeeper.last_route";
+
+// === impl Split ===
+
+impl Split {
+    pub(in crate::session) fn new(settings: Arc<SplitSettings>, asked: Asked) -> Self {
+        Self {
+            settings,
+            need: WRITER,
+            side: Side::Writer,
+            judged: 0,
+            begins: None,
+            blind: false,
+            floor: None,
+            writing: false,
+            begun: Begun::default(),
+            told: None,
+            freshness: None,
+            leaving: false,
+            again: Vec::new(),
+            rerun: None,
+            losses: 0,
+            unfinished: false,
+            impatient: false,
+            trace: Trace::default(),
+            news: News::default(),
+            meaning: Meaning::default(),
+            read_only: false,
+            asked,
+        }
+    }
+
+    /// What a read must not be older than, if anything.
+    pub(in crate::session) fn floor(&self, now: Instant, settings: &Settings) -> Option<Instant> {
+        let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
+        let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+        match asked.unwrap_or(self.settings.consistency) {
+            Consistency::Session => self.floor,
+            // Nothing was written before the clock began that would matter.
+            Consistency::Bounded => now.checked_sub(self.settings.max_lag),
+            Consistency::Eventual => None,
+        }
+    }
+
+    /// What decides where a unit goes, besides the unit.
+    pub(in crate::session) fn situation(&self, begun: bool, settings: &Settings) -> Situation {
+        let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
+        Situation {
+            begun: begun.then(|| self.begun.modes()),
+            read_only: self.read_only,
+            serializable: settings.get(b"default_transaction_isolation") == Some(b"serializable"),
+            wish: wish.and_then(Hint::named),
+            hints: self.settings.hints,
+        }
+    }
+
+    /// The client was told of its settings.
+    pub(in crate::session) fn learn(&mut self, known: &Reported) {
+        let is =
+            |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
+        self.meaning = Meaning {
+            standard_strings: is(b"standard_conforming_strings", b"on"),
+            utf8: is(b"client_encoding", b"UTF8"),
+        };
+        self.read_only = is(b"default_transaction_read_only", b"on");
+    }
+
+    /// A backend is held from now on.
+    pub(in crate::session) fn assigned(&mut self, assignment: Assignment<'_>) {
+        let Assignment { side, reason, endpoint, freshness } = assignment;
+        self.side = side;
+        self.freshness = Some(freshness);
+        self.trace.goes(side, endpoint, reason);
+        self.leaving = false;
+    }
+
+    /// The session holds its backend no longer.
+    pub(in crate::session) fn left(&mut self) {
+        self.judged = 0;
+        self.begins = None;
+        (self.told, self.freshness) = (None, None);
+        self.blind = false;
+        self.leaving = false;
+    }
+}
+
+/// What anything may be sent to.
+pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: Reason::Writer };
+
+/// Whether what a read pool's node answers with `state` may be due to its being one; the writer's answer counts then.
+///
+/// Besides what the standby itself says, that is whatever a lag explains: relations, functions and types that were made or
+/// changed a moment ago (class 42), and states that only standbys are in (0A, 55, 58, XX).
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+#[must_use]
+pub(in crate::session) fn rerun_on(state: SqlState) -> Option<RerunCause> {
+    match state.as_str() {
+        "25006" => Some(RerunCause::ReadOnlyRefused),
+        "40001" | "40P01" => Some(RerunCause::RecoveryConflict),
+        _ => match state.class() {
+            "08" | "57" if state != SqlState::QUERY_CANCELED => Some(RerunCause::NodeLost),
+            "0A" | "3D" | "3F" | "42" | "55" | "58" | "XX" => Some(RerunCause::StandbyRefused),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,52 @@
+//! Where a session's last unit went, for `SHOW gatekeeper.last_route`.
+
+use crate::{
+    names::EndpointName,
+    route::{Reason, Side},
+};
+
+/// Where a session's units go and went.
+#[derive(Default)]
+pub(in crate::session) struct Trace {
+    now: Option<(Side, Reason)>,
+    before: Option<(Side, Reason)>,
+    /// Nothing was said on the backend of `now` yet.
+    fresh: bool,
+    /// Names are kept by side: most sessions meet one of each, again and again.
+    writer: Option<EndpointName>,
+    reader: Option<EndpointName>,
+}
+
+// === impl Trace ===
+
+impl Trace {
+    /// What is said next goes there.
+    pub(in crate::session) fn goes(&mut self, side: Side, endpoint: &EndpointName, reason: Reason) {
+        let name = match side {
+            Side::Writer => &mut self.writer,
+            Side::Reader => &mut self.reader,
+        };
+        if name.as_ref() != Some(endpoint) {
+            *name = Some(endpoint.clone());
+        }
+        if !self.fresh {
+            self.before = self.now;
+        }
+        (self.now, self.fresh) = (Some((side, reason)), true);
+    }
+
+    /// A unit was said there.
+    pub(in crate::session) const fn said(&mut self) {
+        self.fresh = false;
+    }
+
+    /// Where the last unit went, and why.
+    pub(in crate::session) fn last(&self) -> Option<(&EndpointName, Reason)> {
+        let (side, reason) = if self.fresh { self.before } else { self.now }?;
+        let name = match side {
+            Side::Writer => &self.writer,
+            Side::Reader => &self.reader,
+        };
+        name.as_ref().map(|name| (name, reason))
+    }
+}

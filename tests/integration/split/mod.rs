@@ -1,0 +1,7 @@
+//! A listener that splits looks like one PostgreSQL server: reads go to the read pools, everything else to the primary, and
+//! nothing ever fails because of where it was sent.
+
+mod freshness;
+mod reads;
+mod reruns;
+mod transactions;

@@ -1,0 +1,123 @@
+//! What a read pool cannot serve runs again elsewhere, unseen.
+
+use std::time::Duration;
+
+use crate::harness::{
+    Split,
+    frames::{bind, execute, parse, sync},
+    split::last_route,
+    until,
+};
+use gatekeeper::{sandbox::Stop, wire::tag::backend::READY_FOR_QUERY};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn stock() -> Split {
+    let split = Split::with("").await;
+    split.primary("CREATE TABLE stock (id int, n int); INSERT INTO stock VALUES (1, 10); GRANT ALL ON stock TO PUBLIC").await;
+    split.settles().await;
+    split
+}
+
+#[tokio::test]
+async fn a_function_that_lied_about_itself_runs_on_the_primary_and_is_remembered() {
+    let split = stock().await;
+    // STABLE promises what is not so, and only a standby notices.
+    split
+        .primary(
+            "CREATE SEQUENCE ticket; GRANT ALL ON SEQUENCE ticket TO PUBLIC; \
+             CREATE FUNCTION draw() RETURNS bigint LANGUAGE plpgsql STABLE AS \
+             $$ BEGIN RETURN nextval('ticket'); END $$",
+        )
+        .await;
+    split.settles().await;
+    let mut client = split.client().await;
+    for n in 1..=3 {
+        assert_eq!(client.ask("SELECT draw()").await.unwrap(), n.to_string(), "once each");
+        let route = last_route(&mut client).await;
+        assert!(
+            ["primary (read-only-refused)", "primary (learned-write)"].contains(&&*route) || n == 1,
+            "{route}"
+        );
+    }
+    assert_eq!(last_route(&mut client).await, "primary (session-state)");
+}
+
+#[tokio::test]
+async fn a_table_that_the_read_pool_lacks_is_read_on_the_primary() {
+    let split = stock().await;
+    for node in ["reads-1", "reads-2"] {
+        split.sandbox.node(node).pause_replay().await.unwrap();
+    }
+    split.primary("CREATE TABLE young AS SELECT 7 AS n; GRANT ALL ON young TO PUBLIC").await;
+    let mut client = split.client().await;
+    assert_eq!(client.ask("SELECT n FROM young").await.unwrap(), "7");
+    // And in the extended protocol, where answers begin before the error.
+    client
+        .send(&[parse("", "SELECT n FROM young"), bind("", "", &[]), execute("", 0), sync()].concat())
+        .await;
+    let heard = client.hear_until(READY_FOR_QUERY).await;
+    let tags: Vec<u8> = heard.iter().map(|message| message.tag).collect();
+    assert_eq!(String::from_utf8_lossy(&tags), "12DCZ");
+    // What is wrong everywhere is said by the primary.
+    assert_eq!(client.ask("SELECT n FROM nowhere").await.unwrap_err(), "42P01");
+}
+
+#[tokio::test]
+async fn reads_survive_the_death_of_their_node() {
+    let split = stock().await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = split.client().await;
+        client.ask("SELECT n FROM stock").await.unwrap();
+        clients.push(client);
+    }
+    split.sandbox.node("reads-1").stop(Stop::Immediate).await.unwrap();
+    for _ in 0..10 {
+        for client in &mut clients {
+            assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10");
+        }
+    }
+    split.sandbox.node("reads-2").stop(Stop::Immediate).await.unwrap();
+    for _ in 0..10 {
+        for client in &mut clients {
+            assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10");
+        }
+    }
+    for node in ["reads-1", "reads-2"] {
+        split.sandbox.node(node).start().await.unwrap();
+    }
+    let client = &mut clients[0];
+    until(PATIENCE, async || {
+        assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10");
+        match last_route(client).await {
+            route if route == "reads (read)" => Ok(()),
+            route => Err(route),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_whose_server_ends_in_the_middle_runs_again() {
+    let split = stock().await;
+    let mut client = split.client().await;
+    let slow = "SELECT count(*) FROM stock WHERE pg_sleep(1) IS NOT NULL";
+    client.send(&crate::harness::frames::query(slow)).await;
+    // Both, for nobody knows which one it is.
+    for node in ["reads-1", "reads-2"] {
+        let node = split.sandbox.node(node);
+        until(PATIENCE, async || {
+            node.sql("postgres", "SELECT 1").await.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+        node.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1)%' AND pid <> pg_backend_pid()",
+        )
+        .await
+        .unwrap();
+    }
+    let heard = client.hear_until(READY_FOR_QUERY).await;
+    assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+}
