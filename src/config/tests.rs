@@ -7,6 +7,7 @@ mod combinations;
 mod environment;
 mod files;
 mod mistakes;
+mod split;
 
 /// A file without a mistake, to be spoiled.
 const GOOD: &str = r#"[[cluster]]

@@ -248,7 +248,8 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[host, ("GATEKEEPER_LISTEN_ROUTE", "split")],
             &[
-                "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: \"split\" comes in a later version; write one of \"primary\", \"read-pool\", \"secondary\", \"endpoint:NAME\"",
+                "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: leads nowhere: no endpoint has the role \"read-pool\" or \"replica\"; add such an endpoint, or write \"endpoint:NAME\"",
+                "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: cannot split for a client that logs in by its own dialog with the server: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\"",
             ],
         ),
         (

@@ -56,12 +56,6 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                 ],
             ),
             (
-                &[("route = \"primary\"", "route = \"split\"")],
-                &[
-                    "g.toml:12:9: listener.app.route: \"split\" comes in a later version; write one of \"primary\", \"read-pool\", \"secondary\", \"endpoint:NAME\"",
-                ],
-            ),
-            (
                 &[("route = \"primary\"", "route = \"endpoint:primari\"")],
                 &[
                     "g.toml:12:9: listener.app.route: no endpoint is called `primari`; did you mean \"endpoint:primary\"?",
@@ -70,7 +64,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("route = \"primary\"", "route = \"anywhere\"")],
                 &[
-                    "g.toml:12:9: listener.app.route: cannot be \"anywhere\"; write one of \"primary\", \"read-pool\", \"secondary\", \"endpoint:NAME\"",
+                    "g.toml:12:9: listener.app.route: cannot be \"anywhere\"; write one of \"primary\", \"read-pool\", \"secondary\", \"split\", \"endpoint:NAME\"",
                 ],
             ),
             (
@@ -109,7 +103,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("route = \"primary\"", "route = \"primary\"\nwhen_no_reader = \"refuse\"")],
                 &[
-                    "g.toml:13:18: listener.app.when_no_reader: goes with route = \"read-pool\" only; remove it",
+                    "g.toml:13:18: listener.app.when_no_reader: goes with route = \"read-pool\" or \"split\" only; remove it",
                 ],
             ),
             (
