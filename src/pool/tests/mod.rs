@@ -3,6 +3,7 @@
 mod budget;
 mod cancel;
 mod growth;
+mod identity;
 mod lease;
 mod operations;
 mod property;
@@ -86,11 +87,20 @@ impl Stand {
 }
 
 fn endpoint(server: &Server, budget: Option<usize>, metrics: &Metrics) -> EndpointHandle {
+    endpoint_of(DeclaredRole::Primary, server, budget, metrics)
+}
+
+fn endpoint_of(
+    role: DeclaredRole,
+    server: &Server,
+    budget: Option<usize>,
+    metrics: &Metrics,
+) -> EndpointHandle {
     let endpoint = Arc::new(Endpoint {
         name: EndpointName::new("primary").unwrap(),
         cluster: ClusterName::new("orders").unwrap(),
         region: None,
-        role: DeclaredRole::Primary,
+        role,
         address: server.address.to_string().parse().unwrap(),
     });
     let metrics = metrics.endpoint(&endpoint);

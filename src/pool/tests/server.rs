@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) stubborn: AtomicBool,
     /// The time zone reported at a login.
     pub(super) zone: Mutex<String>,
+    /// What it says when it is asked who it is: whether it is a standby, and when it started.
+    pub(super) identity: Mutex<Option<(bool, i64)>>,
     /// Process ids for which a cancel request came.
     pub(super) cancelled: Mutex<HashSet<i32>>,
     /// Cancel requests are kept open while this is set.
@@ -88,6 +90,10 @@ impl Server {
 
     pub(super) fn refuse(&self, sqlstate: Option<&[u8; 5]>) {
         *self.shared.refusal.lock().unwrap() = sqlstate.copied();
+    }
+
+    pub(super) fn says_it_is(&self, identity: Option<(bool, i64)>) {
+        *self.shared.identity.lock().unwrap() = identity;
     }
 
     pub(super) fn hold(&self, holds: bool) {
@@ -174,7 +180,22 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                     "ROLLBACK" => b'I',
                     _ => status,
                 };
-                if refused {
+                let asked = query.starts_with("SELECT pg_is_in_recovery()");
+                if let Some((standby, started)) = *shared.identity.lock().unwrap()
+                    && asked
+                {
+                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                        let role = if standby { ("t", "on") } else { ("f", "off") };
+                        let started = started.to_string();
+                        let columns = [role.0, role.1, started.as_str(), "10.0.0.1", "5432"];
+                        body.extend_from_slice(&(columns.len() as i16).to_be_bytes());
+                        for column in columns {
+                            body.extend_from_slice(&(column.len() as i32).to_be_bytes());
+                            body.extend_from_slice(column.as_bytes());
+                        }
+                    });
+                }
+                if refused || (asked && answer.is_empty()) {
                     Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
                 } else {
                     frame(&mut answer, tag::backend::COMMAND_COMPLETE, |body| {
