@@ -98,3 +98,102 @@ fn the_other_routes_keep_to_their_endpoints() {
     assert_eq!(choose(&named, &world, &[]), "x:named");
     assert_eq!(choose(&named, &world, &["x"]), "no-named");
 }
+
+/// A block of `tests/data/routes`.
+struct Block<'t> {
+    title: &'t str,
+    settings: SplitSettings,
+    endpoints: Vec<EndpointStatus>,
+    demands: Vec<(&'t str, &'t str)>,
+}
+
+fn blocks(text: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(title) = line.strip_prefix("= ") {
+            let (settings, endpoints, demands) = (SplitSettings::default(), Vec::new(), Vec::new());
+            blocks.push(Block { title, settings, endpoints, demands });
+            continue;
+        }
+        let block = blocks.last_mut().expect("a block begins with its title");
+        if let Some(demand) = line.strip_prefix("> ") {
+            block.demands.push(demand.split_once(" : ").expect("`> demand : answers`"));
+        } else if let [name, role, health, observed, region, cluster] =
+            line.split_whitespace().collect::<Vec<_>>()[..]
+        {
+            let endpoint = Endpoint {
+                name: EndpointName::new(name).unwrap(),
+                cluster: ClusterName::new(cluster).unwrap(),
+                region: Some(region.to_owned()),
+                role: role.parse().unwrap(),
+                address: "127.0.0.1".parse().unwrap(),
+            };
+            block.endpoints.push(EndpointStatus {
+                health: Health::ALL.into_iter().find(|known| known.as_str() == health).unwrap(),
+                observed: match observed {
+                    "standby" => Some(ObservedRole::Standby),
+                    "standby-no" => Some(ObservedRole::Primary),
+                    _ => None,
+                },
+                ..EndpointStatus::unknown(Arc::new(endpoint))
+            });
+        } else {
+            match line.split_once('=') {
+                Some(("local", region)) => block.settings.local_region = Some(region.to_owned()),
+                None if line == "refuse" => block.settings.when_no_reader = WhenNoReader::Refuse,
+                None if line == "secondary" => block.settings.secondary_read_pools = true,
+                _ => panic!("no setting: {line}"),
+            }
+        }
+    }
+    blocks
+}
+
+#[test]
+fn split_sends_each_demand_where_the_table_says() {
+    let blocks = blocks(include_str!("../../../tests/data/routes/split.txt"));
+    let mut checked = 0;
+    for Block { title, settings, endpoints, demands } in blocks {
+        let writer = elect(&endpoints, None).writer;
+        let snapshot = Snapshot { endpoints, writer, ..Snapshot::default() };
+        for (demand, answers) in demands {
+            let words: Vec<_> = demand.split_whitespace().collect();
+            let named = |sign: char| -> Vec<_> {
+                let names = words.iter().filter_map(|word| word.strip_prefix(sign));
+                names.map(|name| EndpointName::new(name).unwrap()).collect()
+            };
+            let (tried, avoided) = (named('-'), named('~'));
+            let (access, reason) = match words[0] {
+                "reader" => (Access::Reader, Reason::Read),
+                _ => (Access::Writer, Reason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap()),
+            };
+            let demand = Demand { access, reason, tried: &tried };
+            let answered: std::collections::BTreeSet<String> = (0..64u64)
+                .map(|draw| draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                .map(|draw| {
+                    let avoided = |name: &EndpointName| avoided.contains(name);
+                    match decide_split(&settings, &snapshot, &demand, |_| 0, avoided, draw) {
+                        Ok(to) => format!("{}:{}", to.endpoint.name, to.reason.as_str()),
+                        Err(none) => none.as_str().to_owned(),
+                    }
+                })
+                .collect();
+            let answered = answered.into_iter().collect::<Vec<_>>().join(" ");
+            assert_eq!(answered, answers, "{title}: {words:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "only {checked} demands were read");
+}
+
+#[test]
+fn of_two_read_pools_the_one_with_fewer_leases_serves() {
+    let world = snapshot("p primary up primary\na read-pool up standby\nb read-pool up standby");
+    let load = |name: &EndpointName| if name.as_str() == "a" { 5 } else { 1 };
+    let demand = Demand { access: Access::Reader, reason: Reason::Read, tried: &[] };
+    for draw in 0..64u64 {
+        let to = decide_split(&SplitSettings::default(), &world, &demand, load, |_| false, draw << 31 | draw)
+            .unwrap();
+        assert_eq!(to.endpoint.name.as_str(), "b");
+    }
+}
