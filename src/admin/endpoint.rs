@@ -72,6 +72,8 @@ pub(super) struct NodeView {
     position: Option<PositionView>,
     timeline: Option<u32>,
     last_seen: Moment,
+    /// It has replayed what the writer never wrote, and serves no reads where a listener splits.
+    strayed: bool,
 }
 
 /// TLS towards an endpoint.
@@ -194,6 +196,7 @@ impl NodeView {
             position: node.position.map(|position| PositionView::new(position, clock)),
             timeline: node.timeline,
             last_seen: clock.since(node.last_seen),
+            strayed: node.strayed,
         }
     }
 }

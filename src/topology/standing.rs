@@ -36,10 +36,10 @@ impl Snapshot {
     pub fn standing(&self, node: Option<&NodeId>, floor: Instant, now: Instant) -> Standing {
         let Some(wanted) = self.trail.since(floor) else { return Standing::Unknown };
         let ask = Standing::Ask { lsn: wanted.lsn };
-        let Some((status, node)) = node.and_then(|id| self.node(id)) else { return ask };
-        if !node.replays_the_writer() || !self.follows_writer(&status.endpoint.cluster) {
+        if !self.may_serve(node) {
             return Standing::Stale;
         }
+        let Some((_, node)) = node.and_then(|id| self.node(id)) else { return ask };
         let hopeless = match node.position {
             Some(position) if position.lsn >= wanted.lsn => return Standing::Fresh,
             Some(position) => lags(&self.trail, position, wanted, floor, now),
@@ -47,6 +47,15 @@ impl Snapshot {
             None => now.saturating_duration_since(node.last_seen) < ASK_AGAIN,
         };
         if hopeless { Standing::Stale } else { ask }
+    }
+
+    /// Whether `node` may answer reads at all, however old they may be: as far as is known it is a standby, and what it replays
+    /// is the writer's. A node that nobody has met gets the benefit of the doubt.
+    #[must_use]
+    pub fn may_serve(&self, node: Option<&NodeId>) -> bool {
+        node.and_then(|id| self.node(id)).is_none_or(|(status, node)| {
+            node.replays_the_writer() && self.follows_writer(&status.endpoint.cluster)
+        })
     }
 
     /// The latest moment that a node which has replayed up to `lsn` is fresh as of; `None` when it is behind all that is

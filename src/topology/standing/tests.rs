@@ -159,6 +159,8 @@ fn a_node_that_left_recovery_is_never_fresh() {
     for now in [11, 500, 5000] {
         assert_eq!(world.standing(2, 0, now), Standing::Stale);
     }
+    assert!(!world.snapshot.may_serve(Some(&node(2))), "not even when anything will do");
+    assert!(world.snapshot.may_serve(Some(&node(3))) && world.snapshot.may_serve(None));
 }
 
 #[test]
