@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
+    route::{Reason, RerunCause},
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
@@ -68,6 +69,37 @@ fn every_series_is_there_before_its_first_event() {
         "gatekeeper_statement_errors_total{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\",sqlstate_class=\"40\"} 1\n"
     ));
     assert!(page.contains("outcome=\"ok\"} 0\n"));
+}
+
+#[test]
+fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_could_have_served() {
+    let metrics = Metrics::new();
+    let (listener, reads) = (metrics.listener(&listener()), metrics.endpoint(&endpoint()));
+    let before = series(&metrics.render());
+    for worker in [0, 3] {
+        let routes = listener.routes(worker);
+        routes.decided(Reason::Read);
+        routes.decided(Reason::NotFresh);
+        routes.fell_back(Reason::NotFresh);
+        routes.decided(Reason::Pinned);
+        routes.fell_back(Reason::Pinned);
+    }
+    reads.rerun(RerunCause::RecoveryConflict);
+    reads.writer_sampled(Outcome::Error);
+    let page = metrics.render();
+    assert_eq!(series(&page), before, "an event made a new series");
+    for line in [
+        "gatekeeper_route_decisions_total{listener=\"app\",reason=\"read\"} 2\n",
+        "gatekeeper_route_decisions_total{listener=\"app\",reason=\"not-fresh\"} 2\n",
+        "gatekeeper_route_decisions_total{listener=\"app\",reason=\"pinned\"} 2\n",
+        "gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"not-fresh\"} 2\n",
+        "gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"no-reader\"} 0\n",
+        "gatekeeper_reruns_total{endpoint=\"reads\",backend_role=\"read-pool\",cause=\"recovery-conflict\"} 1\n",
+        "gatekeeper_writer_samples_total{endpoint=\"reads\",backend_role=\"read-pool\",outcome=\"error\"} 1\n",
+    ] {
+        assert!(page.contains(line), "{line}{page}");
+    }
+    assert!(!page.contains("gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"pinned\"}"));
 }
 
 fn series(page: &str) -> BTreeSet<String> {
