@@ -26,6 +26,7 @@ mod endpoint_tls;
 mod endpoints;
 mod environment;
 mod fairness;
+mod freshness;
 mod guest_list;
 mod listeners;
 mod lost_backends;

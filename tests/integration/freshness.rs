@@ -1,0 +1,214 @@
+//! How fresh the nodes of a read pool are known to be.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatekeeper::{
+    backend::{ConnectFailure, EndpointHandle, EndpointSettings, ProbeLogin},
+    live::Live,
+    names::{DatabaseName, EndpointName, UserName},
+    probe::{Probe, ProbeSettings},
+    sandbox::{APP, DATABASE, Node, Sandbox, SandboxOptions},
+    tasks::Tasks,
+    telemetry::Metrics,
+    topology::{DeclaredRole, NodeId, Replayed, Snapshot, Standing, parse_lsn},
+};
+
+use crate::harness::{
+    endpoint::{handle, native, request, settings},
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The probe hardly ever looks: what is learned in time is learned otherwise.
+const SELDOM: ProbeSettings =
+    ProbeSettings { interval: Duration::from_secs(3600), timeout: Duration::from_secs(5), failures: 2 };
+
+/// The primary and its read pool, and the probe that looks at them.
+struct Watched {
+    sandbox: Sandbox,
+    reads: EndpointHandle,
+    probe: Probe,
+    snapshot: Live<Snapshot>,
+    _tasks: Tasks,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+        let tasks = Tasks::new();
+        let cluster = &sandbox.clusters()[0];
+        let of = |endpoint: &gatekeeper::sandbox::SandboxEndpoint| {
+            let role: DeclaredRole = endpoint.role().parse().unwrap();
+            let settings = settings(endpoint.name(), role, endpoint.address(), cluster.authority().ca_file());
+            let probe_login = Some(ProbeLogin {
+                user: UserName::new(APP.name).unwrap(),
+                database: DatabaseName::new("postgres").unwrap(),
+            });
+            handle(EndpointSettings { login: native(APP), probe_login, ..settings }, &tasks)
+        };
+        let handles: Vec<EndpointHandle> = cluster.endpoints().iter().map(of).collect();
+        let probe = Probe::start(&handles, SELDOM, Metrics::new().topology(), &tasks, |_, _| {});
+        let reads = handles.into_iter().find(|handle| handle.name().as_str() == "reads").unwrap();
+        let watched = Self { sandbox, reads, snapshot: probe.snapshot(), probe, _tasks: tasks };
+        until(LIMIT, async || {
+            let snapshot = watched.snapshot.load();
+            let all = snapshot.endpoints.iter().all(|status| status.last_success.is_some());
+            if all { Ok(()) } else { Err(snapshot) }
+        })
+        .await;
+        watched
+    }
+
+    fn nodes(&self) -> &[Node] {
+        self.sandbox.endpoint("reads").nodes()
+    }
+
+    /// A transaction that commits on the primary, and when it had.
+    async fn write(&self) -> Instant {
+        let sql = "CREATE TABLE IF NOT EXISTS written (at timestamptz); INSERT INTO written VALUES (now())";
+        self.sandbox.node("primary").sql(DATABASE, sql).await.unwrap();
+        Instant::now()
+    }
+
+    fn standing(&self, node: &NodeId, floor: Instant) -> Standing {
+        self.snapshot.load().standing(Some(node), floor, Instant::now())
+    }
+
+    /// Asks for a sample until the writer was asked since `floor`.
+    async fn sampled(&self, floor: Instant) {
+        until(LIMIT, async || {
+            self.probe.evidence().want_sample();
+            match self.snapshot.load().standing(None, floor, Instant::now()) {
+                Standing::Ask { .. } => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    }
+
+    /// Asks the node how far it has replayed, as a session does together with a read, and hands that in.
+    async fn ask(&self, node: &Node, id: NodeId) {
+        let asked_at = Instant::now();
+        let said = node.sql("postgres", "SELECT pg_last_wal_replay_lsn()").await.unwrap();
+        let lsn = parse_lsn(said.trim());
+        assert!(lsn.is_some(), "{said}");
+        let endpoint = EndpointName::new("reads").unwrap();
+        let replayed = Replayed { endpoint, node: id, lsn, asked_at, answered_at: Instant::now() };
+        self.probe.evidence().replayed(&self.snapshot.load(), replayed);
+    }
+}
+
+/// Who it is, by its own word.
+async fn identity(node: &Node) -> i64 {
+    let sql = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
+    node.sql("postgres", sql).await.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_login_learns_which_of_the_nodes_behind_one_address_it_leads_to() {
+    let watched = Watched::start().await;
+    let mut expected = BTreeSet::new();
+    for node in watched.nodes() {
+        expected.insert(identity(node).await);
+    }
+    let (mut seen, mut known) = (BTreeSet::new(), false);
+    for _ in 0..16 {
+        let mut backend = watched.reads.connect(request(APP.name, DATABASE)).await.unwrap();
+        let node = watched.reads.identify_standby(&mut backend).await.unwrap().unwrap();
+        assert!(node.address.is_some() && node.port.is_some());
+        seen.insert(node.started_us);
+        // The probe, which asks in the same words, means the same node.
+        known |= watched.snapshot.load().node(&node).is_some();
+    }
+    assert_eq!(seen, expected);
+    assert!(known, "{:?}", watched.snapshot.load().endpoints);
+}
+
+#[tokio::test]
+async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
+    let watched = Watched::start().await;
+    let node = &watched.nodes()[0];
+    let started = identity(node).await;
+    let mut id = None;
+    while id.is_none() {
+        let mut backend = watched.reads.connect(request(APP.name, DATABASE)).await.unwrap();
+        let led_to = watched.reads.identify_standby(&mut backend).await.unwrap().unwrap();
+        id = Some(led_to).filter(|led_to| led_to.started_us == started);
+    }
+    let id = id.unwrap();
+
+    node.pause_replay().await.unwrap();
+    let floor = watched.write().await;
+    assert_eq!(watched.standing(&id, floor), Standing::Unknown, "the writer was not asked since");
+    watched.sampled(floor).await;
+    watched.ask(node, id).await;
+    until(LIMIT, async || {
+        // Seen to be stale, and to be asked again a little later; fresh at no time.
+        let standing = watched.standing(&id, floor);
+        assert_ne!(standing, Standing::Fresh);
+        let heard = watched.snapshot.load().node(&id).is_some_and(|(_, node)| node.position.is_some());
+        if heard && matches!(standing, Standing::Ask { .. }) { Ok(()) } else { Err(standing) }
+    })
+    .await;
+
+    node.resume_replay().await.unwrap();
+    until(LIMIT, async || {
+        watched.ask(node, id).await;
+        match watched.standing(&id, floor) {
+            Standing::Fresh => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+
+    // The next write is another matter.
+    let floor = watched.write().await;
+    assert_ne!(watched.standing(&id, floor), Standing::Fresh);
+}
+
+#[tokio::test]
+async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
+    let watched = Watched::start().await;
+    let promoted = &watched.nodes()[0];
+    let started = identity(promoted).await;
+    promoted.promote().await.unwrap();
+    let (mut refused, mut served) = (0, 0);
+    for _ in 0..16 {
+        let mut backend = watched.reads.connect(request(APP.name, DATABASE)).await.unwrap();
+        match watched.reads.identify_standby(&mut backend).await {
+            Ok(node) => {
+                assert_ne!(node.unwrap().started_us, started);
+                served += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error.failure(), ConnectFailure::NoStandby), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && served > 0, "{refused} refused, {served} served");
+
+    // Nor is it fresh, once the probe has met it, however far it is.
+    let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
+    let met = |snapshot: &Arc<Snapshot>| {
+        let status = snapshot.get(&reads).unwrap();
+        status.nodes.iter().find(|node| node.id.started_us == started).copied()
+    };
+    until(LIMIT, async || {
+        evidence.submit(&reads, gatekeeper::probe::Evidence::ConnectionLost);
+        match met(&watched.snapshot.load()) {
+            Some(node) if node.role == gatekeeper::topology::ObservedRole::Primary => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    let id = met(&watched.snapshot.load()).unwrap().id;
+    let floor = watched.write().await;
+    watched.sampled(floor).await;
+    assert_eq!(watched.standing(&id, floor), Standing::Stale);
+}
