@@ -8,11 +8,13 @@ use std::{
 use crate::harness::Stand;
 
 /// Families whose series belong to a listener or to the program, and so to no endpoint; whoever adds one says it here.
-const OF_NO_ENDPOINT: [&str; 15] = [
+const OF_NO_ENDPOINT: [&str; 17] = [
     "gatekeeper_clients",
     "gatekeeper_client_",
     "gatekeeper_authentication_failures_total",
     "gatekeeper_sessions_total",
+    "gatekeeper_route_decisions_total",
+    "gatekeeper_read_fallbacks_total",
     "gatekeeper_cancel_requests_total",
     "gatekeeper_accept_errors_total",
     "gatekeeper_listener_",
