@@ -157,19 +157,22 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
     }
 
     fn replayed(&mut self, replayed: &Replayed) {
-        if let Some(next) = heard(&self.snapshot, replayed) {
+        if let Some(next) = heard(&self.snapshot, replayed, &self.rules()) {
             self.snapshot = next;
             self.unpublished = true;
         }
     }
 
     fn fold(&mut self, observation: &Observation) -> Vec<Change> {
-        let rules = FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER };
-        let (next, changes) = fold(&self.snapshot, observation, &rules);
+        let (next, changes) = fold(&self.snapshot, observation, &self.rules());
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
         changes
+    }
+
+    fn rules(&self) -> FoldRules {
+        FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
     }
 
     fn publish(&mut self) {

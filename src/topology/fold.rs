@@ -2,7 +2,10 @@
 
 mod trail;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Answer, Change, DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole,
@@ -43,7 +46,7 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
 
 /// The snapshot after a node said in passing how far it has replayed; `None` when that is no news.
 #[must_use]
-pub fn heard(snapshot: &Snapshot, replayed: &Replayed) -> Option<Snapshot> {
+pub fn heard(snapshot: &Snapshot, replayed: &Replayed, rules: &FoldRules) -> Option<Snapshot> {
     if !snapshot.is_news(replayed) {
         return None;
     }
@@ -65,6 +68,7 @@ pub fn heard(snapshot: &Snapshot, replayed: &Replayed) -> Option<Snapshot> {
             strayed: false,
         }),
     }
+    forget(&mut status.nodes, answered_at, rules);
     Some(next)
 }
 
@@ -96,7 +100,6 @@ fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observat
     status.timeline = answer.timeline;
     let Some(id) = answer.node else { return };
     status.node = Some(id);
-    let hides_several = status.endpoint.role == DeclaredRole::ReadPool;
     let seen = NodeStatus {
         id,
         role: answer.role,
@@ -113,12 +116,15 @@ fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observat
         }
         None => status.nodes.push(seen),
     }
-    // Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
-    status.nodes.retain(|node| {
-        node.id == id
-            || (hides_several
-                && observation.ended_at.saturating_duration_since(node.last_seen) < rules.forget_nodes_after)
-    });
+    if status.endpoint.role != DeclaredRole::ReadPool {
+        status.nodes.retain(|node| node.id == id);
+    }
+    forget(&mut status.nodes, observation.ended_at, rules);
+}
+
+/// Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
+fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &FoldRules) {
+    nodes.retain(|node| now.saturating_duration_since(node.last_seen) < rules.forget_nodes_after);
 }
 
 /// The same server, still a primary, stands there now.

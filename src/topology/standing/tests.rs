@@ -81,7 +81,7 @@ impl World {
     }
 
     fn passing(mut self, ms: u32, id: i64, lsn: Option<u64>) -> Self {
-        if let Some(next) = heard(&self.snapshot, &self.says(ms, id, lsn)) {
+        if let Some(next) = heard(&self.snapshot, &self.says(ms, id, lsn), &RULES) {
             self.snapshot = next;
         }
         self
@@ -232,4 +232,11 @@ fn what_advances_nothing_is_no_news() {
 fn a_look_that_was_overtaken_by_what_a_session_heard_takes_nothing_back() {
     let world = World::new().writer(20, 200).passing(25, 2, Some(200)).reader(22, 2, 150);
     assert_eq!(world.standing(2, 15, 30), Standing::Fresh);
+}
+
+#[test]
+fn a_node_that_only_sessions_have_met_is_forgotten_as_others_are() {
+    let world = World::new().passing(10, 2, Some(100)).passing(700_000, 3, Some(100));
+    let nodes = &world.snapshot.get(&name("r")).unwrap().nodes;
+    assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [node(3)]);
 }
