@@ -115,6 +115,8 @@ impl Reason {
             Self::Named => "named",
             Self::NoReader => "no-reader",
             Self::ReadOnly => "read-only",
+            // An endpoint can be named, too.
+            Self::Statement(Ground::Named) => "named-earlier",
             Self::Statement(ground) => ground.as_str(),
             Self::Pinned => "pinned",
             Self::Hint => "hint",

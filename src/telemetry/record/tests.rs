@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
     route::{Reason, RerunCause},
+    sql::Ground,
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
@@ -78,7 +79,7 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(Reason::Read);
+        routes.decided(Reason::Statement(Ground::Read));
         routes.decided(Reason::NotFresh);
         routes.fell_back(Reason::NotFresh);
         routes.decided(Reason::Pinned);
