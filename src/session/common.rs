@@ -177,6 +177,11 @@ impl Common {
         self.classifier.classify(text, meaning, &self.knowledge.load())
     }
 
+    /// A standby has refused a text as a write.
+    pub(super) fn learn_write(&self, text: &[u8], meaning: &sql::Meaning) {
+        self.classifier.learn_write(text, meaning);
+    }
+
     /// Whether a text may list prepared statements.
     pub(super) fn may_list_prepared(&self, text: &[u8]) -> bool {
         self.listing.find(text).is_some()

@@ -5,11 +5,19 @@
 //! tells whether it is an error. Errors that the server's being a standby may explain are never the last word: the writer
 //! has it.
 
-use super::{machine::Session, sharing::Untold, split::rerun_on};
+use super::{
+    machine::{Session, until_nul},
+    sharing::Untold,
+    split::rerun_on,
+    statement::text_of,
+};
 use crate::{
     route::{Reason, RerunCause, Side},
     sql::Effects,
-    wire::{Fault, Header, Speaker, TransactionStatus, Walker, tag::backend as b},
+    wire::{
+        Fault, Frame, Header, Speaker, TransactionStatus, Walker,
+        tag::{backend as b, frontend as f},
+    },
 };
 
 /// What the answer begins with.
@@ -135,6 +143,40 @@ impl Session {
         true
     }
 
+    /// A standby refused to write: what is said again first is remembered as a write. What was executed before it in its unit
+    /// would have been answered.
+    fn learn_write(&self) {
+        let Some(sharing) = self.sharing.as_deref() else { return };
+        let Some(split) = sharing.split.as_deref() else { return };
+        let learn = |text: &[u8]| sharing.common.learn_write(text, &split.meaning);
+        let mut rest = split.again.as_slice();
+        let mut parsed: Option<(&[u8], &[u8])> = None;
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            let body = frame.body();
+            match frame.tag() {
+                f::QUERY => return learn(until_nul(body).0),
+                f::PARSE => {
+                    let (name, definition) = until_nul(body);
+                    parsed = Some((name, text_of(definition)));
+                }
+                f::BIND => {
+                    let name = until_nul(until_nul(body).1).0;
+                    return match parsed {
+                        Some((known, text)) if known == name => learn(text),
+                        _ if name.is_empty() => learn(text_of(&sharing.unnamed.definition)),
+                        _ => {
+                            if let Some(statement) = sharing.statements.get(name) {
+                                learn(statement.text());
+                            }
+                        }
+                    };
+                }
+                _ => {}
+            }
+            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+        }
+    }
+
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: Reason) {
         self.in_batch = false;
@@ -160,6 +202,9 @@ impl Session {
         sharing.suspicion = Effects::NONE;
         sharing.touched.clear();
         (sharing.confirming, sharing.awaiting) = (false, false);
+        if why == Reason::Rerun(RerunCause::ReadOnlyRefused) {
+            self.learn_write();
+        }
     }
 
     /// What a node has just said of how far it has replayed, in octets of WAL; `None` within when it would not say, or is no
