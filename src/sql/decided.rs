@@ -53,8 +53,8 @@ const DECIDED: &[(&str, Ground)] = &[
     ("setval", Ground::Writes),
     ("pg_notify", Ground::Utility),
     // They read what an earlier `nextval` left in the session.
-    ("currval", Ground::SessionState),
-    ("lastval", Ground::SessionState),
+    ("currval", Ground::Sequence),
+    ("lastval", Ground::Sequence),
     // Whoever calls it judges its arguments first: `calls`.
     ("set_config", Ground::SessionState),
     ("setseed", Ground::SessionState),
@@ -67,6 +67,9 @@ const DECIDED: &[(&str, Ground)] = &[
     // A sequence's value is logged 32 ahead: a standby shows another one.
     ("pg_sequence_last_value", Ground::Sequence),
     ("pg_get_sequence_data", Ground::Sequence),
+    // They make the schema of temporary objects where search_path leads with it, which a standby cannot.
+    ("current_schema", Ground::StandbyFunction),
+    ("current_schemas", Ground::StandbyFunction),
     // Transaction identifiers: a standby cannot give one, and its snapshots are its own.
     ("txid_current", Ground::StandbyFunction),
     ("txid_current_if_assigned", Ground::StandbyFunction),

@@ -17,10 +17,10 @@ pub enum Ground {
     SessionState,
     /// It reads what each server has of its own: `pg_stat_activity`, `pg_settings`, `inet_server_addr()`, ….
     ServerState,
-    /// It reads a sequence, which runs ahead on a standby.
-    Sequence,
     /// It reads a relation that is listed as `primary_only`.
     PrimaryOnly,
+    /// It reads a sequence, which runs ahead on a standby, or what the session's last `nextval` was.
+    Sequence,
     /// It reads an unlogged relation, which is empty or refused on a standby.
     Unlogged,
     /// It reads a temporary relation.
@@ -74,8 +74,8 @@ impl Ground {
         Self::Transaction,
         Self::SessionState,
         Self::ServerState,
-        Self::Sequence,
         Self::PrimaryOnly,
+        Self::Sequence,
         Self::Unlogged,
         Self::Temporary,
         Self::Foreign,
@@ -139,16 +139,14 @@ impl Ground {
     #[must_use]
     pub const fn access(self) -> Access {
         match self {
-            Self::Read
-            | Self::Transaction
-            | Self::SessionState
-            | Self::ServerState
-            | Self::Sequence
-            | Self::PrimaryOnly
+            Self::Read | Self::Transaction | Self::SessionState | Self::ServerState | Self::PrimaryOnly => {
+                Access::Read
+            }
+            Self::Sequence
             | Self::Unlogged
             | Self::Temporary
-            | Self::Foreign => Access::Read,
-            Self::Named
+            | Self::Foreign
+            | Self::Named
             | Self::Serializable
             | Self::StandbyFunction
             | Self::Definition

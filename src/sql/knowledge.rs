@@ -103,7 +103,7 @@ impl Knowledge {
         };
         let found = own.and(look(&self.functions, schema, name, fits));
         // A call may be another way to write a cast.
-        if found == Found::Nothing && arguments == Some(1) { self.kind(schema, name) } else { found }
+        if found == Found::Nothing && arguments == Some(1) { self.known_kind(schema, name) } else { found }
     }
 
     /// What reading the relation `name` does.
@@ -123,6 +123,11 @@ impl Knowledge {
 
     /// What a cast to the type `name` does.
     pub(super) fn kind(&self, schema: Option<&str>, name: &str) -> Found {
+        let found = self.known_kind(schema, name);
+        if found == Found::Nothing { self.unknown() } else { found }
+    }
+
+    fn known_kind(&self, schema: Option<&str>, name: &str) -> Found {
         let own = match schema {
             None | Some("pg_catalog" | "information_schema") => built_in::kind(name),
             Some(_) => Found::Nothing,
@@ -132,8 +137,7 @@ impl Knowledge {
             Found::Nothing => Found::Nothing,
             _ => Found::Safe,
         };
-        let found = own.and(row).and(look(&self.types, schema, name, |_| true));
-        if found == Found::Nothing { self.unknown() } else { found }
+        own.and(row).and(look(&self.types, schema, name, |_| true))
     }
 
     /// The ground on which `(row).name` stays on the primary: it may be a call.

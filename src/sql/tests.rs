@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod corpus;
 mod oracle;
 
 fn effects_of(text: &str) -> Effects {

@@ -1,0 +1,149 @@
+//! PostgreSQL's regression statements, each run on a real hot standby: what none of them may be called, and how many are
+//! called what they are.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use pg_query::NodeRef;
+use serde::Deserialize;
+
+use super::super::{
+    Access, Classifier, ClassifierOptions, Control, Effects, Ground, Knowledge, Meaning, built_in, effects,
+};
+use crate::sql::{Catalogue, knowledge::Found};
+
+/// One statement of the corpus.
+#[derive(Deserialize)]
+struct Statement {
+    sql: String,
+    /// SQLSTATE on the standby.
+    standby: String,
+    class: Class,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum Class {
+    Read,
+    Write,
+    StandbyError,
+    BothError,
+}
+
+/// What a standby refuses that no other node's state would have helped.
+const ONLY_A_STANDBY: [&str; 3] = ["55000", "XX000", "0A000"];
+
+/// The file lies beside the repository, or where `STATEMENT_CORPUS` says; `None` without one.
+fn corpus() -> Option<Vec<Statement>> {
+    let path = std::env::var_os("STATEMENT_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/statement-corpus.jsonl.xz"),
+        PathBuf::from,
+    );
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    let unpacked = Command::new("xz").arg("-dc").arg(&path).output().expect("xz runs");
+    assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
+    let text = String::from_utf8(unpacked.stdout).expect("UTF-8");
+    Some(text.lines().map(|line| serde_json::from_str(line).expect("a statement")).collect())
+}
+
+/// Statements that may be called reads though they are not, each with its reason: `reason  statement` in lines, the
+/// statement's line ends written `\n`.
+fn exceptions() -> HashMap<String, &'static str> {
+    include_str!("../../../tests/data/classifier/exceptions.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (reason, text) =
+                line.split_once("  ").unwrap_or_else(|| panic!("two spaces are missing in `{line}`"));
+            (text.trim_start().replace(r"\n", "\n"), reason)
+        })
+        .collect()
+}
+
+/// Whether a statement calls only what each PostgreSQL has.
+fn is_built_in(sql: &str) -> bool {
+    let Ok(parsed) = pg_query::parse(sql, pg_query::ParserOptions::DEFAULT) else { return false };
+    let name = |parts: &[pg_query::protobuf::Node]| match parts.last().and_then(|node| node.node.as_ref()) {
+        Some(pg_query::protobuf::node::Node::String(name)) => name.sval.clone(),
+        _ => String::new(),
+    };
+    parsed.protobuf.nodes().into_iter().all(|(node, ..)| match node {
+        NodeRef::FuncCall(call) => built_in::function(&name(&call.funcname), None) != Found::Nothing,
+        NodeRef::AExpr(expression) if expression.kind() == pg_query::protobuf::AExprKind::AexprOp => {
+            built_in::operator(&name(&expression.name)) != Found::Nothing
+        }
+        _ => true,
+    })
+}
+
+#[test]
+fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
+    let Some(corpus) = corpus() else { return };
+    let classifier = Classifier::new(&ClassifierOptions::default());
+    let (meaning, knowledge) = (Meaning::default(), Knowledge::assumed());
+    let exceptions = exceptions();
+    let mut unused: HashSet<&str> = exceptions.keys().map(String::as_str).collect();
+    let excused = |sql: &str, unused: &mut HashSet<&str>| {
+        unused.remove(sql);
+        exceptions.contains_key(sql)
+    };
+    let mut wrong = Vec::new();
+    let (mut plain, mut plain_reads, mut all, mut all_reads) = (0, 0, 0, 0);
+    let mut missed = BTreeMap::<Ground, Vec<&str>>::new();
+    for statement in &corpus {
+        let sql = &statement.sql;
+        let said = classifier.classify(sql.as_bytes(), &meaning, &knowledge);
+        let leaves = said.may_leave_primary();
+        match statement.class {
+            Class::Write => {
+                if said.access == Access::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, said.ground.as_str()));
+                }
+            }
+            Class::StandbyError if ONLY_A_STANDBY.contains(&&*statement.standby) => {
+                if said.access == Access::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, said.ground.as_str()));
+                }
+            }
+            Class::Read => {
+                all += 1;
+                all_reads += u32::from(leaves);
+                let stateless = effects(sql.as_bytes(), &Catalogue::default())
+                    .without(Effects::SEQUENCE_MOVE)
+                    == Effects::NONE
+                    && !matches!(said.ground, Ground::SessionState | Ground::Transaction | Ground::Named)
+                    && said.control == Control::None;
+                if stateless && is_built_in(sql) {
+                    plain += 1;
+                    plain_reads += u32::from(leaves);
+                    if !leaves {
+                        missed.entry(said.ground).or_default().push(sql);
+                    }
+                }
+            }
+            Class::StandbyError | Class::BothError => {}
+        }
+    }
+    let percent = |part: u32, whole: u32| f64::from(part) * 100.0 / f64::from(whole.max(1));
+    for (ground, texts) in &missed {
+        println!("{} {}", ground.as_str(), texts.len());
+        for text in texts {
+            println!("    {}", text.replace('\n', " ").chars().take(160).collect::<String>());
+        }
+    }
+    println!("writes called reads: {}", wrong.len());
+    println!(
+        "reads called reads: {plain_reads} of {plain} without state and functions of their own: {:.2} %",
+        percent(plain_reads, plain)
+    );
+    println!("reads called reads, of all: {all_reads} of {all}: {:.2} %", percent(all_reads, all));
+    assert!(wrong.is_empty(), "{} writes are called reads:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(percent(plain_reads, plain) >= 97.0, "too few reads are called reads");
+    assert!(unused.is_empty(), "exceptions that are none: {unused:?}");
+}
