@@ -3,10 +3,11 @@
 //! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
 //! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
 
+mod classify;
 mod verifier;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal, Read, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -14,11 +15,12 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app::{self, Doctor, Form, Verdict},
+    app::{self, Doctor, Form, KnowledgeError, Verdict},
     blame::Chain,
     config::{ConfigSource, Loaded, Setting},
-    names::UserName,
+    names::{DatabaseName, UserName},
     sandbox,
+    sql::Knowledge,
 };
 
 /// One process in front of a whole AlloyDB cluster.
@@ -56,6 +58,27 @@ enum Command {
         #[command(flatten)]
         configured: Configured,
     },
+    /// Say what a statement may do, where a split listener would send it, and why.
+    ///
+    /// Without an endpoint by what each PostgreSQL has: its own functions are known, other relations are taken for ordinary
+    /// tables, other functions are unknown.
+    Classify {
+        /// The text of one or more statements; `-` reads it from standard input.
+        #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+        sql: Option<String>,
+        /// Read lines `{"sql": …}` from standard input, and answer each with a line
+        /// `{"access": …, "reason": …, "effects": […]}`.
+        #[arg(long)]
+        jsonl: bool,
+        /// Judge by the catalogues of this endpoint, as they are now.
+        #[arg(long, value_name = "NAME")]
+        endpoint: Option<String>,
+        /// The database whose catalogues are read; by default the probe's.
+        #[arg(long, value_name = "NAME", requires = "endpoint")]
+        database: Option<DatabaseName>,
+        #[command(flatten)]
+        configured: Configured,
+    },
     /// Start a throwaway cluster of PostgreSQL servers with Gatekeeper in front, and take a tour of it.
     Demo {
         /// End after the tour instead of at Ctrl-C.
@@ -90,6 +113,9 @@ pub fn main() -> ExitCode {
         Command::Run(configured) => return run(configured),
         Command::Check(configured) => check(configured),
         Command::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
+        Command::Classify { sql, jsonl: _, endpoint, database, configured } => {
+            classify(configured, endpoint.as_deref(), database, sql)
+        }
         Command::Demo { once } => demo(once),
         Command::Verifier { user } => print_verifier(&user),
         Command::Version => {
@@ -133,6 +159,41 @@ fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Res
     };
     let verdict = doctor.examine(form, &mut io::stdout().lock())?;
     Ok(if verdict == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn classify(
+    configured: Configured,
+    endpoint: Option<&str>,
+    database: Option<DatabaseName>,
+    sql: Option<String>,
+) -> io::Result<ExitCode> {
+    let knowledge = match endpoint {
+        None => Knowledge::assumed(),
+        Some(endpoint) => {
+            let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+                return Ok(ExitCode::FAILURE);
+            };
+            match app::knowledge_of(loaded.config, endpoint, database) {
+                Ok(knowledge) => knowledge,
+                Err(error) => {
+                    writeln!(io::stderr(), "error: {}", Chain(&error))?;
+                    let unknown = matches!(error, KnowledgeError::UnknownEndpoint(_));
+                    return Ok(if unknown { ExitCode::from(NONSENSE) } else { ExitCode::FAILURE });
+                }
+            }
+        }
+    };
+    let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+    match sql {
+        None => classify::lines(&mut input, &mut out, &knowledge)?,
+        Some(sql) if sql == "-" => {
+            let mut text = Vec::new();
+            input.read_to_end(&mut text)?;
+            classify::one(&text, &mut out, &knowledge)?;
+        }
+        Some(sql) => classify::one(sql.as_bytes(), &mut out, &knowledge)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_verifier(user: &UserName) -> io::Result<ExitCode> {

@@ -7,6 +7,7 @@ mod build;
 mod console;
 mod doctor;
 mod inherited;
+mod knowledge;
 mod program;
 mod reload;
 mod report;
@@ -18,6 +19,7 @@ use std::{io::Write, process::ExitCode};
 use tokio::runtime::Builder;
 
 pub use doctor::{Doctor, Form, UnknownEndpoint, Verdict};
+pub use knowledge::{KnowledgeError, knowledge_of};
 use program::Program;
 pub use program::StartError;
 pub use settings::RuntimeSettings;

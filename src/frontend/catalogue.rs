@@ -1,4 +1,4 @@
-//! Looks up which names of a database leave session state, over a backend that nobody else uses just now.
+//! Looks up which names of a database leave session state, and what it has, over a backend that nobody else uses just now.
 //!
 //! Promises: the backend is as it was before, or an error says that it is of no more use. Refuses to know: who asks, and
 //! when.
@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
 use crate::{
     handshake::FRAME_MAX,
     pool::Lease,
-    sql::STATEFUL_SQL,
+    sql::{KNOWLEDGE_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow},
     wire::{
         Frame, Header, Reader, Speaker, TransactionStatus, backend::Message, frontend, tag::backend as b,
     },
@@ -21,7 +21,7 @@ use crate::{
 
 /// Why the names are not known.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unlisted {
+pub enum Unlisted {
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] std::io::Error),
@@ -32,7 +32,7 @@ pub(super) enum Unlisted {
     #[error("the server refused: {0}")]
     Refused(String),
     /// There are more than anybody would look through.
-    #[error("more than {NAMES_MAX} names")]
+    #[error("more than {ROWS_MAX} names")]
     TooMany,
     /// It took too long.
     #[error("no answer within {} s", LIMIT.as_secs())]
@@ -41,7 +41,7 @@ pub(super) enum Unlisted {
 
 /// Half a second is much for a large schema; the server gives up before we do.
 const LIMIT: Duration = Duration::from_secs(20);
-const NAMES_MAX: usize = 100_000;
+const ROWS_MAX: usize = 500_000;
 
 /// The names, in lower case, in UTF-8. The backend's session settings do not matter and stay.
 ///
@@ -53,20 +53,70 @@ pub(super) async fn list(lease: &mut Lease) -> Result<Vec<String>, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
-    timeout(LIMIT, ask(lease)).await.unwrap_or(Err(Unlisted::Late))
+    let mut names = Vec::new();
+    let each = |row: &[u8]| {
+        let [name] = columns(row).ok_or(Unlisted::Unexpected)?;
+        names.push(String::from_utf8_lossy(name).into_owned());
+        Ok(())
+    };
+    ask(&mut lease.stream, STATEFUL_SQL, each).await?;
+    Ok(names)
 }
 
-async fn ask(lease: &mut Lease) -> Result<Vec<String>, Unlisted> {
+/// What the database has, for the classifier. The backend's session settings do not matter and stay.
+///
+/// Cancel safety: dropped half-way, the backend is of no more use.
+///
+/// # Errors
+/// [`Unlisted`]; the backend is of no more use.
+pub(super) async fn know(lease: &mut Lease) -> Result<KnowledgeBuilder, Unlisted> {
+    if let Some(memory) = &mut lease.memory {
+        memory.queried();
+    }
+    knowledge(&mut lease.stream).await
+}
+
+/// What the database has that the connection is logged in to, for the classifier.
+///
+/// Cancel safety: dropped half-way, the connection is of no more use.
+///
+/// # Errors
+/// [`Unlisted`]; the connection is of no more use.
+pub async fn knowledge(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<KnowledgeBuilder, Unlisted> {
+    let mut builder = KnowledgeBuilder::new();
+    let each = |row: &[u8]| {
+        let columns: [&[u8]; 7] = columns(row).ok_or(Unlisted::Unexpected)?;
+        builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
+    };
+    ask(connection, KNOWLEDGE_SQL, each).await?;
+    Ok(builder)
+}
+
+/// Tells `each` the rows that `sql` lists.
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    sql: &str,
+    each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+) -> Result<(), Unlisted> {
+    timeout(LIMIT, converse(stream, sql, each)).await.unwrap_or(Err(Unlisted::Late))
+}
+
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    sql: &str,
+    mut each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+) -> Result<(), Unlisted> {
     let mut say = Vec::with_capacity(16 * 1024);
     let text = format!(
         "BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '15s'; \
-         {STATEFUL_SQL}; COMMIT"
+         {sql}; COMMIT"
     );
     frontend::write_query(&mut say, &text);
-    let stream = &mut lease.stream;
     stream.write_all(&say).await.map_err(Unlisted::Broken)?;
     stream.flush().await.map_err(Unlisted::Broken)?;
-    let mut names = Vec::new();
+    let mut rows = 0;
     let mut refused = None;
     let mut unread = Vec::with_capacity(8 * 1024);
     loop {
@@ -74,8 +124,9 @@ async fn ask(lease: &mut Lease) -> Result<Vec<String>, Unlisted> {
         while let Some(frame) = frame(&unread[taken..])? {
             taken += frame.octets().len();
             if frame.tag() == b::DATA_ROW {
-                names.push(first_column(frame.body()).ok_or(Unlisted::Unexpected)?);
-                if names.len() > NAMES_MAX {
+                each(frame.body())?;
+                rows += 1;
+                if rows > ROWS_MAX {
                     return Err(Unlisted::TooMany);
                 }
                 continue;
@@ -91,7 +142,7 @@ async fn ask(lease: &mut Lease) -> Result<Vec<String>, Unlisted> {
                         None if status != TransactionStatus::Idle || !rest.is_empty() => {
                             Err(Unlisted::Unexpected)
                         }
-                        None => Ok(names),
+                        None => Ok(()),
                     };
                 }
                 Message::CommandComplete(_) => {}
@@ -113,9 +164,17 @@ fn frame(unread: &[u8]) -> Result<Option<Frame<'_>>, Unlisted> {
     }
 }
 
-fn first_column(row: &[u8]) -> Option<String> {
+/// The columns of a row that has so many; NULL is empty.
+fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut reader = Reader::new(row);
-    reader.i16().ok()?;
-    let length = usize::try_from(reader.i32().ok()?).ok()?;
-    Some(String::from_utf8_lossy(reader.octets(length).ok()?).into_owned())
+    if usize::try_from(reader.i16().ok()?) != Ok(N) {
+        return None;
+    }
+    let mut columns: [&[u8]; N] = [b""; N];
+    for column in &mut columns {
+        if let Ok(length) = usize::try_from(reader.i32().ok()?) {
+            *column = reader.octets(length).ok()?;
+        }
+    }
+    Some(columns)
 }

@@ -2,7 +2,8 @@
 //!
 //! Which names of a database leave session state is looked up before its first session is let in, again behind a
 //! transaction that changed definitions, and behind some transaction after [`REFRESH`]: over a backend that was just given
-//! back, so that no client waits. A statement that is said while nothing is known holds its session to its backend.
+//! back, so that no client waits. Where statements are split by what they may do, what the database has is read with it, and
+//! once more when a statement uses a name that is not known. A statement that is said while nothing is known holds its session to its backend.
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ use crate::{
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, Welcome},
     session::Common,
-    sql::Catalogue,
+    sql::{Catalogue, ClassifierOptions, KnowledgeBuilder},
     tasks,
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     /// change.
     next: AtomicU64,
     not_before: AtomicU64,
+    /// And before which it is not for the sake of a name that is not known.
+    unknown_before: AtomicU64,
     /// [`Common::definitions`] when it was looked at last.
     definitions: AtomicU64,
     /// Held by whoever looks.
@@ -56,17 +59,21 @@ pub(super) struct Shared {
 const REFRESH: Duration = Duration::from_secs(60);
 /// Between two looks, whatever changes.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks for the sake of a name that is not known: there may be no such thing.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(10);
 
 // === impl Commons ===
 
 impl Commons {
-    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend.
+    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
+    /// their statements are split by what they may do.
     pub(super) fn get(
         &self,
         listener: &ListenerName,
         database: &DatabaseName,
         user: &UserName,
         functions: &[String],
+        split: Option<&ClassifierOptions>,
     ) -> Arc<Shared> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (listener.clone(), database.clone(), user.clone());
@@ -76,12 +83,16 @@ impl Commons {
                 always.insert(function);
             }
             Arc::new(Shared {
-                common: Arc::new(Common::new(always)),
+                common: Arc::new(match split {
+                    Some(options) => Common::splitting(always, options),
+                    None => Common::new(always),
+                }),
                 briefings: Mutex::default(),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
                 not_before: AtomicU64::new(0),
+                unknown_before: AtomicU64::new(0),
                 definitions: AtomicU64::new(0),
                 looking: tokio::sync::Mutex::default(),
             })
@@ -136,17 +147,30 @@ impl Shared {
         now >= self.next.load(Ordering::Relaxed)
             || (self.common.definitions() != self.definitions.load(Ordering::Relaxed)
                 && now >= self.not_before.load(Ordering::Relaxed))
+            || (self.common.splits()
+                && self.common.met_unknown()
+                && now >= self.unknown_before.load(Ordering::Relaxed))
+    }
+
+    async fn ask(&self, lease: &mut Lease) -> Result<(Vec<String>, Option<KnowledgeBuilder>), Unlisted> {
+        let names = catalogue::list(lease).await?;
+        let known = if self.common.splits() { Some(catalogue::know(lease).await?) } else { None };
+        Ok((names, known))
     }
 
     async fn look(&self, mut lease: Lease) {
         let definitions = self.common.definitions();
-        let listed = catalogue::list(&mut lease).await;
+        let listed = self.ask(&mut lease).await;
         let now = millis(self.began.elapsed());
         self.not_before.store(now + millis(PAUSE), Ordering::Relaxed);
+        self.unknown_before.store(now + millis(UNKNOWN_PAUSE), Ordering::Relaxed);
         match listed {
-            Ok(names) => {
+            Ok((names, known)) => {
                 lease.release(Disposition::Clean);
                 self.common.set_catalogue(&names);
+                if let Some(known) = known {
+                    self.common.set_knowledge(known);
+                }
                 self.definitions.store(definitions, Ordering::Relaxed);
                 self.next.store(now + millis(REFRESH), Ordering::Relaxed);
             }

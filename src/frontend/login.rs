@@ -228,7 +228,7 @@ impl Login<'_> {
         };
         let settings = &context.settings;
         let functions = &settings.pool.pin_on_functions;
-        let shared = world.commons.get(&settings.name, &database, &pool.target().user, functions);
+        let shared = world.commons.get(&settings.name, &database, &pool.target().user, functions, None);
         if !shared.common.knows_database() {
             Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
         }

@@ -40,6 +40,7 @@ mod tenancy;
 mod users;
 mod visitor;
 
+pub use catalogue::{Unlisted, knowledge};
 pub use commons::Commons;
 pub use console::{Console, ConsoleClient};
 pub use context::{Endpoints, ListenerContext, World};

@@ -18,7 +18,10 @@ use super::{
     settings::Settings,
     statement::{Circumstances, Statement, Statements},
 };
-use crate::sql::{self, Catalogue, Effects};
+use crate::sql::{
+    self, Catalogue, Classification, Classifier, ClassifierOptions, Effects, Knowledge, KnowledgeBuilder,
+    Meaning,
+};
 
 /// What all sessions know together that share the backends of one database and user: the prepared statements, and what
 /// in that database leaves state behind.
@@ -40,6 +43,12 @@ pub struct Common {
     listing: Finder<'static>,
     /// Grows whenever definitions may have changed.
     definitions: AtomicU64,
+    classifier: Classifier,
+    knowledge: ArcSwap<Knowledge>,
+    /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
+    splits: bool,
+    /// A statement used a name that is not known.
+    met_unknown: AtomicBool,
 }
 
 // === impl Common ===
@@ -48,6 +57,16 @@ impl Common {
     /// Nothing is prepared yet, and nothing known of the database but that the names in `always` leave state behind.
     #[must_use]
     pub fn new(always: Catalogue) -> Self {
+        Self::with(always, &ClassifierOptions::default(), false)
+    }
+
+    /// The same for sessions whose statements are split by what they may do.
+    #[must_use]
+    pub fn splitting(always: Catalogue, options: &ClassifierOptions) -> Self {
+        Self::with(always, options, true)
+    }
+
+    fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = Statements::default();
         let nothing = Catalogue::default();
         let phrases = Phrases::new(|definition| statements.get(definition, &nothing, 0));
@@ -64,6 +83,10 @@ impl Common {
             sessions: AtomicU64::new(0),
             definitions: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
+            classifier: Classifier::new(options),
+            knowledge: ArcSwap::from_pointee(Knowledge::empty()),
+            splits,
+            met_unknown: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +109,39 @@ impl Common {
             catalogue.insert(name);
         }
         self.replace(catalogue);
+    }
+
+    /// Whether what the database has is to be read, besides the names that leave state behind.
+    #[must_use]
+    pub fn splits(&self) -> bool {
+        self.splits
+    }
+
+    /// What the database has was read.
+    pub fn set_knowledge(&self, read: KnowledgeBuilder) {
+        self.met_unknown.store(false, Ordering::Relaxed);
+        let next = self.knowledge.load().epoch() + 1;
+        self.knowledge.store(Arc::new(read.build(next)));
+    }
+
+    /// Whether a statement has used a name that was not known since the database was looked at.
+    #[must_use]
+    pub fn met_unknown(&self) -> bool {
+        self.met_unknown.load(Ordering::Relaxed)
+    }
+
+    /// What `text` may do, by what is known of the database.
+    pub fn classify(&self, text: &[u8], meaning: &Meaning) -> Classification {
+        let said = self.classifier.classify(text, meaning, &self.knowledge.load());
+        if said.ground.asks_for_knowledge() && !self.met_unknown() {
+            self.met_unknown.store(true, Ordering::Relaxed);
+        }
+        said
+    }
+
+    /// A standby refused `text` as a write: it stays on the primary from now on.
+    pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
+        self.classifier.learn_write(text, meaning);
     }
 
     /// Another number after each change of the catalogue; the catalogue is read behind it.

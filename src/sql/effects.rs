@@ -96,6 +96,11 @@ impl Effects {
         Self(bits & Self::ALL.0)
     }
 
+    /// The names of its bits.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name)
+    }
+
     /// Adds the bits of `other`.
     pub const fn insert(&mut self, other: Self) {
         self.0 |= other.0;
@@ -147,8 +152,7 @@ impl fmt::Debug for Effects {
         if *self == Self::ALL {
             return out.write_str("ALL");
         }
-        let set = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
-        for (count, (_, name)) in set.enumerate() {
+        for (count, name) in self.names().enumerate() {
             out.write_str(if count == 0 { "" } else { "|" })?;
             out.write_str(name)?;
         }

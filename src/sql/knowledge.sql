@@ -20,7 +20,9 @@ holder AS MATERIALIZED (
     SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid AS class, r.oid,
         'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS of_class, r.ev_class AS of_oid,
         r.ev_action::pg_catalog.text AS expression
-    FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.=) '1'
+    FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+    -- A materialized view is data.
+    WHERE r.ev_type OPERATOR(pg_catalog.=) '1' AND c.relkind OPERATOR(pg_catalog.=) 'v'
     UNION ALL
     SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, 'pg_catalog.pg_class'::pg_catalog.regclass, p.polrelid,
         p.polqual::pg_catalog.text

@@ -61,6 +61,15 @@ struct Report {
     listeners: Vec<Examination>,
 }
 
+// === impl UnknownEndpoint ===
+
+impl UnknownEndpoint {
+    /// There is nothing called `asked` among `known`.
+    pub(super) fn new(asked: &str, known: Vec<EndpointName>) -> Self {
+        Self { asked: asked.to_owned(), known }
+    }
+}
+
 // === impl Doctor ===
 
 impl Doctor {
@@ -75,7 +84,7 @@ impl Doctor {
             endpoints.retain(|settings| settings.endpoint.name.as_str() == asked);
             listeners.clear();
             if endpoints.is_empty() {
-                return Err(UnknownEndpoint { asked: asked.to_owned(), known });
+                return Err(UnknownEndpoint::new(asked, known));
             }
         }
         Ok(Self { endpoints, listeners })

@@ -1,0 +1,89 @@
+//! Reads what the database of an endpoint has, once, for `gatekeeper classify`.
+
+use std::{io, sync::Arc};
+
+use tokio::runtime::Builder;
+
+use super::doctor::UnknownEndpoint;
+use crate::{
+    backend::{ConnectError, ConnectRequest, EndpointHandle, EndpointSettings},
+    config::Config,
+    frontend::{Unlisted, knowledge},
+    names::DatabaseName,
+    sql::Knowledge,
+    tasks::Tasks,
+    telemetry::Metrics,
+    tls::TlsFileError,
+    wire::{ProtocolVersion, StartupMessage},
+};
+
+/// Why an endpoint's catalogues could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KnowledgeError {
+    /// There is no such endpoint.
+    #[error(transparent)]
+    UnknownEndpoint(UnknownEndpoint),
+    /// Nobody is named who could log in.
+    #[error("the endpoint has no login of ours: name a user and a database for its probe")]
+    NoLogin,
+    /// The system has no threads to give.
+    #[error("the system has no threads to give")]
+    Threads(#[source] io::Error),
+    /// What the endpoint's way is made of cannot be used.
+    #[error("the way to the endpoint cannot be made")]
+    Endpoint(#[source] TlsFileError),
+    /// The login failed.
+    #[error("the login failed")]
+    Login(#[source] ConnectError),
+    /// The catalogues were not listed.
+    #[error("the catalogues cannot be read")]
+    Unlisted(#[source] Unlisted),
+}
+
+/// What the database of the endpoint called `asked` has: `database`, or the one that its probe uses. Blocks for as long as the
+/// endpoint's time limits allow.
+///
+/// # Errors
+/// [`KnowledgeError`].
+pub fn knowledge_of(
+    config: Config,
+    asked: &str,
+    database: Option<DatabaseName>,
+) -> Result<Knowledge, KnowledgeError> {
+    let known = config.endpoints.iter().map(|settings| settings.endpoint.name.clone()).collect();
+    let settings = config.endpoints.into_iter().find(|settings| settings.endpoint.name.as_str() == asked);
+    let settings =
+        settings.ok_or_else(|| KnowledgeError::UnknownEndpoint(UnknownEndpoint::new(asked, known)))?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(KnowledgeError::Threads)?;
+    let read = runtime.block_on(read(settings, database));
+    // A resolver that hangs holds its thread; nobody waits for it.
+    runtime.shutdown_background();
+    read
+}
+
+async fn read(
+    settings: EndpointSettings,
+    database: Option<DatabaseName>,
+) -> Result<Knowledge, KnowledgeError> {
+    let login = settings.probe_login.clone().ok_or(KnowledgeError::NoLogin)?;
+    let metrics = Metrics::new().endpoint(&settings.endpoint);
+    let (handle, keeper) = EndpointHandle::new(settings, metrics).map_err(KnowledgeError::Endpoint)?;
+    let tasks = Arc::new(Tasks::new());
+    if let Some(keeper) = keeper {
+        tasks.spawn("token keeper", keeper.run(|_mint| {}));
+    }
+    let database = database.unwrap_or(login.database);
+    let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
+    startup.set("user", login.user.as_str());
+    startup.set("database", database.as_str());
+    startup.set("application_name", "gatekeeper classify");
+    startup.set("client_encoding", "UTF8");
+    let request = ConnectRequest { user: login.user, startup };
+    let connected = handle.connect(request).await.map_err(KnowledgeError::Login);
+    let read = match connected {
+        Ok(mut backend) => knowledge(&mut backend.stream).await.map_err(KnowledgeError::Unlisted),
+        Err(error) => Err(error),
+    };
+    tasks.shutdown().await;
+    read.map(|builder| builder.build(1))
+}

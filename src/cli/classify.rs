@@ -1,0 +1,163 @@
+//! `gatekeeper classify`: what a text may do, for people and, line by line, for programs.
+
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{
+    self, Access, Catalogue, Classification, Classifier, ClassifierOptions, Control, Findings, Knowledge,
+    Meaning,
+};
+
+/// A line that is asked.
+#[derive(Deserialize)]
+struct Asked {
+    sql: String,
+}
+
+/// The line that answers it.
+#[derive(Serialize)]
+struct Answer {
+    access: &'static str,
+    reason: &'static str,
+    effects: Vec<&'static str>,
+}
+
+/// The line that answers what cannot be read.
+#[derive(Serialize)]
+struct Mistake {
+    error: String,
+}
+
+/// Longer lines are not kept.
+const LINE_MAX: u64 = 256 << 20;
+
+/// Says of `text` what it may do and why, in lines for people.
+pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+    let classifier = Classifier::new(&ClassifierOptions::default());
+    let (said, findings) = classifier.explain(text, &Meaning::default(), knowledge);
+    let effects = sql::effects(text, &Catalogue::default());
+    writeln!(out, "access     {}", said.access.as_str())?;
+    writeln!(out, "reason     {}", said.ground.as_str())?;
+    writeln!(out, "split      {}", place(&said))?;
+    writeln!(out, "control    {}", control(said.control))?;
+    writeln!(out, "hint       {}", said.hint.map_or("none", |hint| hint.as_str()))?;
+    writeln!(out, "effects    {}", list(effects.names()))?;
+    let Findings { functions, relations, operators, types } = &findings;
+    for (name, found) in
+        [("functions", functions), ("relations", relations), ("operators", operators), ("types", types)]
+    {
+        writeln!(out, "{name:<9}  {}", list(found.iter().map(String::as_str)))?;
+    }
+    out.flush()
+}
+
+/// Answers each line of `input`, until it ends.
+pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+    let classifier = Classifier::new(&ClassifierOptions::default());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        io::Read::take(&mut *input, LINE_MAX).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Asked>(&line) {
+            Ok(Asked { sql }) => {
+                let said = classifier.classify(sql.as_bytes(), &Meaning::default(), knowledge);
+                let effects = sql::effects(sql.as_bytes(), &Catalogue::default());
+                let answer = Answer {
+                    access: said.access.as_str(),
+                    reason: said.ground.as_str(),
+                    effects: effects.names().collect(),
+                };
+                serde_json::to_writer(&mut *out, &answer)?;
+            }
+            Err(error) => serde_json::to_writer(&mut *out, &Mistake { error: error.to_string() })?,
+        }
+        writeln!(out)?;
+        out.flush()?;
+    }
+}
+
+/// Where a split listener sends it.
+fn place(said: &Classification) -> &'static str {
+    match (said.may_leave_primary(), said.control, said.access) {
+        (true, ..) => "a read pool",
+        (false, Control::Begin(_) | Control::SetTransaction(_), Access::Read) => {
+            "with the first statement behind it: what it says decides for the whole transaction"
+        }
+        (false, Control::Commit { .. } | Control::Rollback { .. } | Control::Savepoint, Access::Read) => {
+            "wherever its transaction is"
+        }
+        _ => "the primary",
+    }
+}
+
+fn control(control: Control) -> String {
+    let modes = |modes: sql::Modes| {
+        let access = match modes.read_only {
+            Some(true) => " read only",
+            Some(false) => " read write",
+            None => "",
+        };
+        format!("{access}{}", if modes.serializable == Some(true) { " serializable" } else { "" })
+    };
+    match control {
+        Control::None => "none".to_owned(),
+        Control::Begin(said) => format!("begin{}", modes(said)),
+        Control::SetTransaction(said) => format!("set transaction{}", modes(said)),
+        Control::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
+        Control::Rollback { chain } => format!("rollback{}", if chain { " and chain" } else { "" }),
+        Control::Savepoint => "savepoint".to_owned(),
+        Control::Whole(said) => format!("a whole transaction{}", modes(said)),
+        Control::Mixed => "mixed".to_owned(),
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(input: &[u8]) -> Vec<String> {
+        let mut out = Vec::new();
+        lines(&mut &input[..], &mut out, &Knowledge::assumed()).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_line_is_answered_with_one_line_whatever_it_is() {
+        let input = b"{\"sql\": \"SELECT 1\"}\n\nnonsense\n{\"sql\": 1}\n\xff\n{\"sql\": \"SET x = 1\", \"more\": 2}\n{\"sql\": \"DELETE FROM t\"}";
+        let answers = answers(input);
+        assert_eq!(answers[0], r#"{"access":"read","reason":"read","effects":[]}"#);
+        assert!(answers[1..4].iter().all(|line| line.starts_with(r#"{"error":""#)), "{answers:?}");
+        assert_eq!(answers[4], r#"{"access":"read","reason":"session-state","effects":["SETTINGS"]}"#);
+        assert_eq!(answers[5], r#"{"access":"write","reason":"writes","effects":[]}"#);
+        assert_eq!(answers.len(), 6);
+    }
+
+    #[test]
+    fn what_was_found_is_said() {
+        let mut out = Vec::new();
+        let text =
+            b"/* gatekeeper: route=primary */ WITH w AS (SELECT 1) SELECT now(), s.f() FROM w, public.t";
+        one(text, &mut out, &Knowledge::assumed()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        for line in [
+            "reason     unknown-function",
+            "hint       primary",
+            "functions  now, s.f",
+            "relations  public.t",
+        ] {
+            assert!(out.contains(line), "{line} is missing in\n{out}");
+        }
+    }
+}
