@@ -66,7 +66,6 @@ impl Cache {
     }
 
     /// How many octets it holds.
-    #[cfg(test)]
     pub(super) fn weight(&self) -> u64 {
         self.known.weight()
     }

@@ -129,6 +129,12 @@ impl Classifier {
         cache.forget(key);
     }
 
+    /// How many octets it remembers.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        self.texts.weight() + self.templates.weight()
+    }
+
     /// How many texts were learned to be writes, of [`Classifier::learn_write`].
     #[must_use]
     pub fn learned(&self) -> usize {

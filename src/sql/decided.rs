@@ -14,6 +14,13 @@ pub(super) fn function(name: &str) -> Option<Found> {
     ground.map(Found::Unsafe)
 }
 
+/// Every name with a decision of its own.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let decided = DECIDED.iter().filter(|(name, _)| *name != "current_setting").map(|(name, _)| *name);
+    HARMLESS.iter().copied().chain(decided)
+}
+
 /// Volatile, and yet they neither write nor show one server's own state.
 const HARMLESS: &[&str] = &[
     // Clocks move on: that is all that makes them volatile. Servers of a cluster keep the same time, and a session has no

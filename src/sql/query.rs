@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{
     AExpr, AExprKind, Alias, CommonTableExpr, CteCycleClause, CteSearchClause, FuncCall, JoinExpr, Node,
-    RangeTableFunc, RangeTableFuncCol, RangeVar, SelectStmt, SortBy, TypeName, WindowDef, WithClause,
+    RangeTableFunc, RangeTableFuncCol, RangeVar, SelectStmt, SortBy, SqlValueFunctionOp, TypeName, WindowDef, WithClause,
     node::Node as Kind,
 };
 
@@ -42,9 +42,13 @@ impl Judge<'_> {
             | Kind::Float(_)
             | Kind::Boolean(_)
             | Kind::BitString(_)
-            | Kind::SqlvalueFunction(_)
             | Kind::SetToDefault(_)
             | Kind::JsonTablePathSpec(_) => {}
+            // As `current_schema()`.
+            Kind::SqlvalueFunction(function) if function.op() == SqlValueFunctionOp::SvfopCurrentSchema => {
+                self.blame(Ground::StandbyFunction);
+            }
+            Kind::SqlvalueFunction(_) => {}
             Kind::ColumnRef(column) => {
                 if let [_, .., last] = &*column.fields
                     && let Some(name) = word(last)

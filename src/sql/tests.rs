@@ -3,6 +3,9 @@
 use super::*;
 
 mod corpus;
+mod grounds;
+mod hostile;
+mod lexing;
 mod oracle;
 
 fn effects_of(text: &str) -> Effects {
