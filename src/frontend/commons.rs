@@ -129,8 +129,10 @@ impl Shared {
     }
 
     /// Gives a clean backend back; if it is time, not before the database was looked at.
-    pub(super) fn release(self: &Arc<Self>, now: Instant, lease: Lease) {
-        if !self.is_due(now) {
+    /// A backend that may be behind the writer is only asked when nobody else has been for a long time.
+    pub(super) fn release(self: &Arc<Self>, now: Instant, lease: Lease, behind: bool) {
+        let due = if behind { self.is_overdue(now) } else { self.is_due(now) };
+        if !due {
             return lease.release(Disposition::Clean);
         }
         let shared = Arc::clone(self);
@@ -150,6 +152,10 @@ impl Shared {
             || (self.common.splits()
                 && self.common.met_unknown()
                 && now >= self.unknown_before.load(Ordering::Relaxed))
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(REFRESH)
     }
 
     async fn ask(&self, lease: &mut Lease) -> Result<(Vec<String>, Option<KnowledgeBuilder>), Unlisted> {

@@ -32,8 +32,9 @@ use crate::{
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode},
-    route::Reason,
+    route::{Reason, RoutePolicy},
     session::{Asked, Common, Refusal},
+    sql::ClassifierOptions,
     telemetry::BackendPresence,
     tls::Stream,
     wire::{
@@ -228,7 +229,9 @@ impl Login<'_> {
         };
         let settings = &context.settings;
         let functions = &settings.pool.pin_on_functions;
-        let shared = world.commons.get(&settings.name, &database, &pool.target().user, functions, None);
+        let options = classifier_options(&settings.route);
+        let user = &pool.target().user;
+        let shared = world.commons.get(&settings.name, &database, user, functions, options.as_ref());
         if !shared.common.knows_database() {
             Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
         }
@@ -436,6 +439,16 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
         leased = leased => leased.map_err(|why| unleased(context, &why)),
         gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
     }
+}
+
+/// How the statements of a listener that splits are judged.
+fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
+    let RoutePolicy::Split(split) = route else { return None };
+    let primary_only = split.primary_only.iter().map(|relation| match &relation.schema {
+        Some(schema) => format!("{schema}.{}", relation.name),
+        None => relation.name.clone(),
+    });
+    Some(ClassifierOptions { primary_only: primary_only.collect(), ..ClassifierOptions::default() })
 }
 
 /// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a

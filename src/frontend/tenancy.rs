@@ -298,8 +298,12 @@ impl Tenancy {
                 }
                 return None;
             }
-            let standing =
-                want.floor.map(|floor| self.world.topology.load().standing(node.as_ref(), floor, now));
+            let snapshot = self.world.topology.load();
+            let standing = match (want.floor, node) {
+                (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
+                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
+                (None, _) => None,
+            };
             match standing {
                 None | Some(Standing::Fresh) => {}
                 Some(Standing::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
@@ -386,7 +390,7 @@ impl Tenancy {
             decided.last = Some(lease.trace());
         }
         match &self.shared {
-            Some(shared) => shared.release(now, lease),
+            Some(shared) => shared.release(now, lease, self.side == Side::Reader),
             None => lease.release(Disposition::Clean),
         }
     }

@@ -29,8 +29,6 @@ pub struct Common {
     statements: Statements,
     pub(super) phrases: Phrases,
     catalogue: ArcSwap<Catalogue>,
-    classifier: sql::Classifier,
-    knowledge: ArcSwap<sql::Knowledge>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
     /// Names that are in each catalogue.
@@ -74,8 +72,6 @@ impl Common {
             statements,
             phrases,
             catalogue: ArcSwap::from_pointee(always.clone()),
-            classifier: sql::Classifier::new(&sql::ClassifierOptions::default()),
-            knowledge: ArcSwap::from_pointee(sql::Knowledge::assumed()),
             edition: AtomicU32::new(0),
             always,
             learned: Mutex::default(),
@@ -226,16 +222,6 @@ impl Common {
     /// statement that may move a sequence.
     pub(super) fn reads_sequences(&self) -> bool {
         self.reads_sequences.load(Ordering::Relaxed)
-    }
-
-    /// What a text may do.
-    pub(super) fn classify(&self, text: &[u8], meaning: &sql::Meaning) -> sql::Classification {
-        self.classifier.classify(text, meaning, &self.knowledge.load())
-    }
-
-    /// A standby has refused a text as a write.
-    pub(super) fn learn_write(&self, text: &[u8], meaning: &sql::Meaning) {
-        self.classifier.learn_write(text, meaning);
     }
 
     /// Whether a text may list prepared statements.

@@ -2,8 +2,8 @@
 
 use pg_query::protobuf::{
     AExpr, AExprKind, Alias, CommonTableExpr, CteCycleClause, CteSearchClause, FuncCall, JoinExpr, Node,
-    RangeTableFunc, RangeTableFuncCol, RangeVar, SelectStmt, SortBy, SqlValueFunctionOp, TypeName, WindowDef, WithClause,
-    node::Node as Kind,
+    RangeTableFunc, RangeTableFuncCol, RangeVar, SelectStmt, SortBy, SqlValueFunctionOp, TypeName, WindowDef,
+    WithClause, node::Node as Kind,
 };
 
 use super::{

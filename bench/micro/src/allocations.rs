@@ -18,7 +18,10 @@ pub fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 
-#[expect(unsafe_code, reason = "an allocator is unsafe by its nature; this one passes everything on as it came")]
+#[expect(
+    unsafe_code,
+    reason = "an allocator is unsafe by its nature; this one passes everything on as it came"
+)]
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);

@@ -40,11 +40,14 @@ const TEXTS: &[(&str, &str)] = &[
 fn main() {
     let knowledge = Knowledge::assumed();
     let meaning = Meaning::default();
-    println!("| statement | octets | remembered, ns | new literals, ns | parsed, ns | allocations: remembered | new literals | parsed |");
+    println!(
+        "| statement | octets | remembered, ns | new literals, ns | parsed, ns | allocations: remembered | new literals | parsed |"
+    );
     println!("| --- | --: | --: | --: | --: | --: | --: | --: |");
     for (name, text) in TEXTS {
         let varied = text.contains("{}");
-        let texts: Vec<String> = (0..HOT).map(|number| text.replace("{}", &(100_000 + number).to_string())).collect();
+        let texts: Vec<String> =
+            (0..HOT).map(|number| text.replace("{}", &(100_000 + number).to_string())).collect();
         let classifier = Classifier::new(&ClassifierOptions::default());
         let ask = |classifier: &Classifier, text: &str| -> Classification {
             classifier.classify(black_box(text.as_bytes()), &meaning, &knowledge)

@@ -153,7 +153,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     let mut script =
         vec![one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]), server(b'1', b""), server(b'Z', b"I")];
     let (to_backend, to_client, _) = played(&script);
-    assert_eq!(to_backend, "P__gatekeeper_6.SELECT 1 | S");
+    assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S");
     assert_eq!(to_client, "1 | ZI");
     let play = |talk: &mut Talk, script: &[(Side, Vec<u8>)]| {
         script.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
@@ -165,7 +165,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     script = vec![one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")])];
     play(&mut talk, &script);
     let sent = shown(&talk.to_backend, Speaker::Client);
-    assert_eq!(sent, "P__gatekeeper_6.SELECT 1 | B.__gatekeeper_6 | E | S");
+    assert_eq!(sent, "P__gatekeeper_7.SELECT 1 | B.__gatekeeper_7 | E | S");
     talk.to_client.clear();
     let answer = [server(b'1', b""), server(b'2', b""), server(b'C', b"SELECT 1\0"), server(b'Z', b"I")];
     play(&mut talk, &answer);
@@ -181,11 +181,11 @@ fn a_name_is_not_used_before_it_is_known_whether_it_was_made() {
     let pipeline =
         one_batch(&[(b'E', EXECUTE), (b'P', b"s\0SELECT 1\0\0\0"), (b'S', b""), (b'B', BIND_S), (b'S', b"")]);
     let before = played(std::slice::from_ref(&pipeline)).0;
-    assert_eq!(before, "E | P__gatekeeper_6.SELECT 1 | S");
+    assert_eq!(before, "E | P__gatekeeper_7.SELECT 1 | S");
     let failed = [pipeline.clone(), server(b'E', ERROR), server(b'Z', b"I")];
     assert_eq!(played(&failed).0, format!("{before} | B.s | S"), "the server says that there is none");
     let made = [pipeline, server(b'C', b"SELECT 1\0"), server(b'1', b""), server(b'Z', b"I")];
-    assert_eq!(played(&made).0, format!("{before} | B.__gatekeeper_6 | S"));
+    assert_eq!(played(&made).0, format!("{before} | B.__gatekeeper_7 | S"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use proptest::{prelude::*, sample::select};
 
 use super::{
     super::{
-        Access, Classification, Classifier, ClassifierOptions, Control, Ground, Hint, Knowledge, KnowledgeBuilder, Meaning,
-        Modes, TEXT_MAX,
+        Access, Classification, Classifier, ClassifierOptions, Control, Ground, Hint, Knowledge,
+        KnowledgeBuilder, Meaning, Modes, TEXT_MAX,
     },
     case,
 };
@@ -31,7 +31,10 @@ fn knowledge() -> Knowledge {
 }
 
 fn classifier() -> Classifier {
-    Classifier::new(&ClassifierOptions { primary_only: vec!["public.ledger".to_owned()], ..Default::default() })
+    Classifier::new(&ClassifierOptions {
+        primary_only: vec!["public.ledger".to_owned()],
+        ..Default::default()
+    })
 }
 
 fn judge(table: &str, meaning: Meaning) {
@@ -103,7 +106,9 @@ fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
     assert!(says("SELECT a FROM t WHERE b = 1").may_leave_primary());
     classifier.learn_write(b"SELECT a FROM t WHERE b = 1", &STANDARD);
     classifier.learn_write(b"SELECT a FROM t WHERE b = $1", &STANDARD);
-    for text in ["SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = 22", "SELECT a FROM t WHERE b = $1"] {
+    for text in
+        ["SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = 22", "SELECT a FROM t WHERE b = $1"]
+    {
         assert_eq!((says(text).access, says(text).ground), (Access::Doubt, Ground::LearnedWrite), "{text}");
     }
     assert!(says("SELECT a FROM t WHERE c = 1").may_leave_primary());
@@ -120,7 +125,10 @@ fn octets_that_cannot_be_judged_are_doubt() {
     assert_eq!(said(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).ground, Ground::Encoding);
     assert_eq!(said("SELECT 'ä'".as_bytes(), sjis).ground, Ground::Encoding);
     assert_eq!(said(b"SELECT 1", sjis).ground, Ground::Read);
-    assert_eq!(said("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).ground, Ground::Read);
+    assert_eq!(
+        said("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).ground,
+        Ground::Read
+    );
     assert_eq!(said(b"SELECT '\xff'", STANDARD).ground, Ground::Encoding);
     assert_eq!(said(b"SELECT 1\0; DELETE FROM t", STANDARD).access, Access::Doubt);
 }
@@ -141,10 +149,16 @@ fn what_a_text_says_about_transactions_is_told() {
         ("SELECT 1", Control::None),
         ("BEGIN", Control::Begin(modes(None, None))),
         ("BEGIN READ ONLY", Control::Begin(modes(Some(true), None))),
-        ("START TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE", Control::Begin(modes(Some(false), Some(true)))),
+        (
+            "START TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE",
+            Control::Begin(modes(Some(false), Some(true))),
+        ),
         ("BEGIN ISOLATION LEVEL READ COMMITTED", Control::Begin(modes(None, Some(false)))),
         ("SET TRANSACTION READ ONLY", Control::SetTransaction(modes(Some(true), None))),
-        ("SET TRANSACTION READ ONLY; SET TRANSACTION READ WRITE", Control::SetTransaction(modes(Some(false), None))),
+        (
+            "SET TRANSACTION READ ONLY; SET TRANSACTION READ WRITE",
+            Control::SetTransaction(modes(Some(false), None)),
+        ),
         ("COMMIT", Control::Commit { chain: false }),
         ("END AND CHAIN", Control::Commit { chain: true }),
         ("ABORT", Control::Rollback { chain: false }),
@@ -201,7 +215,9 @@ fn what_is_decided_of_functions_is_asked_of_servers_too() {
     let sql = super::super::KNOWLEDGE_SQL;
     for name in super::super::decided::names() {
         assert!(
-            sql.contains(&format!("{name},")) || sql.contains(&format!("{name}}}")) || sql.contains(&format!("{name}|")),
+            sql.contains(&format!("{name},"))
+                || sql.contains(&format!("{name}}}"))
+                || sql.contains(&format!("{name}|")),
             "`{name}` is missing in knowledge.sql"
         );
     }
@@ -212,8 +228,13 @@ fn what_is_remembered_is_bounded() {
     let (classifier, knowledge) =
         (Classifier::new(&ClassifierOptions { memory: 256 << 10, ..Default::default() }), knowledge());
     for number in 0..20_000 {
-        let _ = classifier.classify(format!("SELECT a AS c{number} FROM t").as_bytes(), &STANDARD, &knowledge);
-        let _ = classifier.classify(format!("SELECT a AS c{number} FROM t WHERE a = 1").as_bytes(), &STANDARD, &knowledge);
+        let _ =
+            classifier.classify(format!("SELECT a AS c{number} FROM t").as_bytes(), &STANDARD, &knowledge);
+        let _ = classifier.classify(
+            format!("SELECT a AS c{number} FROM t WHERE a = 1").as_bytes(),
+            &STANDARD,
+            &knowledge,
+        );
     }
     assert!(classifier.octets() <= 256 << 10, "{}", classifier.octets());
 }
@@ -241,9 +262,39 @@ proptest! {
 }
 
 const PIECES: &[&str] = &[
-    "SELECT", "1", "'x'", "E'y'", "a", "FROM t", "WHERE a = 1", "nextval('x')", "INTO", ";", "DELETE FROM t", "(", ")", ",",
-    "$1", "\"b\"", "FOR UPDATE", "UNION", "set_config('a', 'b', true)", "WITH", "x AS (SELECT 1)", "::", "text", "U&'x'",
-    "$$z$$", "-1", "<", "=", "1.5", "1e5", "0x1F", "/* gatekeeper: route=primary */", "current_setting('a.b')",
+    "SELECT",
+    "1",
+    "'x'",
+    "E'y'",
+    "a",
+    "FROM t",
+    "WHERE a = 1",
+    "nextval('x')",
+    "INTO",
+    ";",
+    "DELETE FROM t",
+    "(",
+    ")",
+    ",",
+    "$1",
+    "\"b\"",
+    "FOR UPDATE",
+    "UNION",
+    "set_config('a', 'b', true)",
+    "WITH",
+    "x AS (SELECT 1)",
+    "::",
+    "text",
+    "U&'x'",
+    "$$z$$",
+    "-1",
+    "<",
+    "=",
+    "1.5",
+    "1e5",
+    "0x1F",
+    "/* gatekeeper: route=primary */",
+    "current_setting('a.b')",
 ];
 
 const BETWEEN: &[&str] = &["", " ", "\n", "\r", "--\r", "/* */", "-- x\n", "/* ' */"];

@@ -3,7 +3,8 @@
 use std::thread;
 
 use super::super::{
-    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, command, effects, setting_names, stateful_names,
+    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, command, effects, setting_names,
+    stateful_names,
 };
 
 /// What a worker has. Unoptimized, the decoder of trees takes a multiple of that for each level of the hundred that it allows.
@@ -21,7 +22,11 @@ fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
                     let meaning = Meaning { standard_strings, utf8 };
                     let said = classifier.classify(&text, &meaning, &knowledge);
                     let (explained, _) = classifier.explain(&text, &meaning, &knowledge);
-                    assert!(said.access != Access::Read || explained.access == Access::Read || text.len() > 32 << 10);
+                    assert!(
+                        said.access != Access::Read
+                            || explained.access == Access::Read
+                            || text.len() > 32 << 10
+                    );
                 }
             }
             let _ = effects(&text, &Catalogue::default());

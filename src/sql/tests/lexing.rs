@@ -45,7 +45,12 @@ fn theirs(text: &str) -> Option<Vec<Mark>> {
                 Mark::Quoted
             }
             Theirs::Ident if written.starts_with('"') => Mark::Quoted,
-            _ if written.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_' || !first.is_ascii()) => Mark::Word(written.to_owned()),
+            _ if written.starts_with(|first: char| {
+                first.is_ascii_alphabetic() || first == '_' || !first.is_ascii()
+            }) =>
+            {
+                Mark::Word(written.to_owned())
+            }
             _ => continue,
         };
         marks.push(mark);
@@ -111,7 +116,8 @@ proptest! {
 
 /// No digits before letters: how numbers end is not the lexer's matter.
 const PARTS: &[&str] = &[
-    "a", "B", "_", "$", "$$", "$a$", "$1 ", "1 ", "'", "''", "\"", "\"\"", "--", "/*", "*/", "/", "*", "-", "\n", "\r", " ", "\t",
-    ";", "(", ")", ",", ".", "E'", "e'", "U&'", "u&\"", "N'", "X'", "B'", "\\", "\\'", "ä", "DELETE ", "SELECT ", "::", "=", "<",
-    "@", "#", "&", "|", "`", "?", "!", "~", "^", "%", "+", "[", "]", ":", "x\u{b}", "\u{c}", "\u{a0}",
+    "a", "B", "_", "$", "$$", "$a$", "$1 ", "1 ", "'", "''", "\"", "\"\"", "--", "/*", "*/", "/", "*", "-",
+    "\n", "\r", " ", "\t", ";", "(", ")", ",", ".", "E'", "e'", "U&'", "u&\"", "N'", "X'", "B'", "\\", "\\'",
+    "ä", "DELETE ", "SELECT ", "::", "=", "<", "@", "#", "&", "|", "`", "?", "!", "~", "^", "%", "+", "[",
+    "]", ":", "x\u{b}", "\u{c}", "\u{a0}",
 ];

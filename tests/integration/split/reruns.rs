@@ -27,7 +27,7 @@ async fn a_function_that_lied_about_itself_runs_on_the_primary_and_is_remembered
         .primary(
             "CREATE SEQUENCE ticket; GRANT ALL ON SEQUENCE ticket TO PUBLIC; \
              CREATE FUNCTION draw() RETURNS bigint LANGUAGE plpgsql STABLE AS \
-             $$ BEGIN RETURN nextval('ticket'); END $$",
+             $$ DECLARE n bigint; BEGIN EXECUTE concat('SELECT next', 'val(''ticket'')') INTO n; RETURN n; END $$",
         )
         .await;
     split.settles().await;
