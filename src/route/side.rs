@@ -100,7 +100,8 @@ impl Unit {
         if self.access == Access::Read && self.ground.may_leave_primary() {
             return reader(Reason::Statement(Ground::Read));
         }
-        if hint == Some(Hint::Read) && situation.hints.may_call_a_read() && self.access != Access::Write {
+        let could_be = self.access != Access::Write && self.ground != Ground::LearnedWrite;
+        if hint == Some(Hint::Read) && situation.hints.may_call_a_read() && could_be {
             return reader(hinted);
         }
         refused

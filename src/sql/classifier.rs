@@ -150,7 +150,7 @@ impl Classifier {
     ) -> Classification {
         cache.insert(key, circumstances, judged);
         // After it was inserted: whoever learns now forgets it behind that.
-        if judged.access == Access::Read && self.lock_learned().iter().any(|known| **known == *key) {
+        if judged.access != Access::Write && self.lock_learned().iter().any(|known| **known == *key) {
             let learned = Classification { access: Access::Doubt, ground: Ground::LearnedWrite, ..judged };
             cache.insert(key, circumstances, learned);
             return learned;

@@ -20,27 +20,30 @@ async fn stock() -> Split {
 }
 
 #[tokio::test]
-async fn a_function_that_lied_about_itself_runs_on_the_primary_and_is_remembered() {
-    let split = stock().await;
-    // STABLE promises what is not so, and only a standby notices.
+async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_is_remembered() {
+    let split = Split::with("hints = \"all\"").await;
     split
         .primary(
-            "CREATE SEQUENCE ticket; GRANT ALL ON SEQUENCE ticket TO PUBLIC; \
-             CREATE FUNCTION draw() RETURNS bigint LANGUAGE plpgsql STABLE AS \
-             $$ DECLARE n bigint; BEGIN EXECUTE concat('SELECT next', 'val(''ticket'')') INTO n; RETURN n; END $$",
+            "CREATE TABLE stock (n int); INSERT INTO stock VALUES (0); GRANT ALL ON stock TO PUBLIC; \
+             CREATE FUNCTION bump() RETURNS int LANGUAGE plpgsql AS \
+             $$ BEGIN UPDATE stock SET n = n + 1; RETURN (SELECT n FROM stock); END $$",
         )
         .await;
     split.settles().await;
     let mut client = split.client().await;
-    for n in 1..=3 {
-        assert_eq!(client.ask("SELECT draw()").await.unwrap(), n.to_string(), "once each");
-        let route = last_route(&mut client).await;
-        assert!(
-            ["primary (read-only-refused)", "primary (learned-write)"].contains(&&*route) || n == 1,
-            "{route}"
-        );
+    let call = "/* gatekeeper: route=read */ SELECT bump()";
+    assert_eq!(client.ask(call).await.unwrap(), "1");
+    assert_eq!(last_route(&mut client).await, "primary (read-only-refused)");
+    for n in 2..=4 {
+        assert_eq!(client.ask(call).await.unwrap(), n.to_string(), "once each");
+        assert_eq!(last_route(&mut client).await, "primary (learned-write)");
     }
-    assert_eq!(last_route(&mut client).await, "primary (session-state)");
+    // Messages, too: other texts are not known yet.
+    let call = "/* gatekeeper: route=read */ SELECT bump() AS again";
+    client.send(&[parse("", call), bind("", "", &[]), execute("", 0), sync()].concat()).await;
+    let heard = client.hear_until(READY_FOR_QUERY).await;
+    assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+    assert_eq!(split.primary("SELECT n FROM stock").await, "5");
 }
 
 #[tokio::test]
