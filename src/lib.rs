@@ -7,7 +7,7 @@
 //! driver of such a machine; one module assembles them. `tests/architecture.rs` holds the layers to it.
 //!
 //! **Pure**, in layer order: [`names`], [`blame`], [`wire`] (octets ⇄ messages), [`scram`], [`sql`] (what a statement may
-//! leave in the session), [`topology`] (what exists and what is known of it), [`handshake`] (all before the first
+//! leave in the session and do to the database), [`topology`] (what exists and what is known of it), [`handshake`] (all before the first
 //! ReadyForQuery), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place

@@ -444,10 +444,8 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
 /// How the statements of a listener that splits are judged.
 fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
     let RoutePolicy::Split(split) = route else { return None };
-    let primary_only = split.primary_only.iter().map(|relation| match &relation.schema {
-        Some(schema) => format!("{schema}.{}", relation.name),
-        None => relation.name.clone(),
-    });
+    let primary_only =
+        split.primary_only.iter().map(|relation| (relation.schema.clone(), relation.name.clone()));
     Some(ClassifierOptions { primary_only: primary_only.collect(), ..ClassifierOptions::default() })
 }
 

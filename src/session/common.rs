@@ -80,7 +80,8 @@ impl Common {
             definitions: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
             classifier: Classifier::new(options),
-            knowledge: ArcSwap::from_pointee(Knowledge::empty()),
+            // Where nothing is split nobody reads it, and scripts have no database.
+            knowledge: ArcSwap::from_pointee(if splits { Knowledge::empty() } else { Knowledge::assumed() }),
             splits,
             met_unknown: AtomicBool::new(false),
         }

@@ -24,21 +24,23 @@ use super::{
 pub struct Classifier {
     texts: Cache,
     templates: Cache,
-    primary_only: Box<[Box<str>]>,
+    primary_only: Box<[(Option<String>, String)]>,
     learned: Mutex<VecDeque<Box<[u8]>>>,
 }
 
 /// How a [`Classifier`] is made.
 #[derive(Clone, Debug)]
 pub struct ClassifierOptions {
-    /// Relations that are only read on the primary: `name` in any schema, or `schema.name`.
-    pub primary_only: Vec<String>,
+    /// Relations that are only read on the primary: schema and name as PostgreSQL keeps them; without a schema in any.
+    pub primary_only: Vec<(Option<String>, String)>,
     /// How much it remembers, in octets.
     pub memory: u64,
 }
 
 /// Longer texts are not parsed: a tree takes a hundred times as much memory as its text.
 pub const TEXT_MAX: usize = 32 * 1024;
+/// The longest run of octets of operators that is given to the scanner.
+const RUN_MAX: usize = 512;
 /// Texts that a standby has refused as writes: more of them push out the oldest.
 const LEARNED_MAX: usize = 1024;
 
@@ -51,7 +53,7 @@ impl Classifier {
         Self {
             texts: Cache::new(options.memory / 2),
             templates: Cache::new(options.memory / 2),
-            primary_only: options.primary_only.iter().map(|name| name.to_lowercase().into()).collect(),
+            primary_only: options.primary_only.clone().into(),
             learned: Mutex::default(),
         }
     }
@@ -68,7 +70,7 @@ impl Classifier {
         if let Some(ground) = command_word::sole_write(text) {
             return Classification { hint: hint(text), ..Classification::on(ground) };
         }
-        if !text.is_ascii() && !(meaning.utf8 && str::from_utf8(text).is_ok()) {
+        if !is_readable(text, meaning) {
             return Classification { hint: hint(text), ..mixed(Ground::Encoding) };
         }
         let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
@@ -101,7 +103,7 @@ impl Classifier {
         let mut findings = Findings::default();
         let judged = if text.len() > TEXT_MAX {
             mixed(Ground::TooLong)
-        } else if !text.is_ascii() && !(meaning.utf8 && str::from_utf8(text).is_ok()) {
+        } else if !is_readable(text, meaning) {
             mixed(Ground::Encoding)
         } else {
             self.judge(text, meaning, knowledge, Some(&mut findings))
@@ -166,6 +168,9 @@ impl Classifier {
         findings: Option<&mut Findings>,
     ) -> Classification {
         let Ok(text) = str::from_utf8(text) else { return mixed(Ground::Encoding) };
+        if has_long_run(text.as_bytes()) {
+            return mixed(Ground::TooDeep);
+        }
         let options = match meaning.standard_strings {
             true => ParserOptions::DEFAULT,
             false => ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS,
@@ -196,6 +201,18 @@ impl Default for ClassifierOptions {
     fn default() -> Self {
         Self { primary_only: Vec::new(), memory: 4 << 20 }
     }
+}
+
+/// Whether `text` is what the grammar reads: ASCII or UTF-8, and the client means it so.
+fn is_readable(text: &[u8], meaning: &Meaning) -> bool {
+    text.is_ascii() || (meaning.utf8 && str::from_utf8(text).is_ok())
+}
+
+/// Whether so many octets of operators follow each other that the server's scanner, which reads all of them again behind each
+/// `/*`, would take its time: seconds for 20 kB of it. No operator is that long, and few comments.
+fn has_long_run(text: &[u8]) -> bool {
+    let is_operator = |octet: &u8| b"~!@#^&|`?+-*/%<>=".contains(octet);
+    text.split(|octet| !is_operator(octet)).any(|run| run.len() > RUN_MAX)
 }
 
 /// Nobody knows what the text says about transactions.

@@ -20,7 +20,7 @@ pub struct Findings {
 /// A judgement under way.
 pub(super) struct Judge<'k> {
     pub(super) knowledge: &'k Knowledge,
-    primary_only: &'k [Box<str>],
+    primary_only: &'k [(Option<String>, String)],
     ground: Ground,
     /// The names of WITH queries, wherever they stand.
     pub(super) queries: Vec<String>,
@@ -30,7 +30,7 @@ pub(super) struct Judge<'k> {
 impl<'k> Judge<'k> {
     pub(super) fn new(
         knowledge: &'k Knowledge,
-        primary_only: &'k [Box<str>],
+        primary_only: &'k [(Option<String>, String)],
         findings: Option<&'k mut Findings>,
     ) -> Self {
         Self { knowledge, primary_only, ground: Ground::Read, queries: Vec::new(), findings }
@@ -93,12 +93,12 @@ impl<'k> Judge<'k> {
     /// A relation that is read.
     pub(super) fn relation(&mut self, schema: &str, name: &str) {
         let schema = (!schema.is_empty()).then_some(schema);
-        let listed = |listed: &str| match (listed.rsplit_once('.'), schema) {
-            (Some((of, listed)), Some(schema)) => of == schema && listed == name,
-            (Some((_, listed)), None) => listed == name,
-            (None, _) => listed == name,
+        // A schema that is not said could be any.
+        let is_meant = |listed: &Option<String>| match (listed, schema) {
+            (Some(listed), Some(schema)) => listed == schema,
+            _ => true,
         };
-        if self.primary_only.iter().any(|relation| listed(relation)) {
+        if self.primary_only.iter().any(|(of, listed)| listed == name && is_meant(of)) {
             self.blame(Ground::PrimaryOnly);
         }
         let found = match schema {

@@ -1,4 +1,5 @@
-//! Statement text: what it may do to the session, and which few statements the session machine acts on itself.
+//! Statement text: what it may do to the session and to the database, and which few statements the session machine acts on
+//! itself.
 //!
 //! In transaction mode a session may only give its backend back when nothing of it is left there. The server's catalogues
 //! say what is left, but asking costs a round trip; so each text is scanned once, and only a text that *might* leave
@@ -9,7 +10,13 @@
 //! costs a check. One pass, no allocation. Where the octets can be read in two ways (a backslash before a quote, a dollar
 //! quote after an octet of a Shift-JIS character) the text is scanned again with quotes and comments taken for code.
 //!
-//! Refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
+//! [`Classifier`] answers the other question: what a text may do to the database, and whether it may leave the primary. It fails
+//! closed: a text must be proved to do no more than read. In order of cost: what is
+//! remembered of the very text; a first word that writes; what is remembered of its [`template`] (all but its literals); the
+//! server's own grammar, whose tree is walked whole ([`query`], [`syntax`]), with what the [`built_in`] tables and the
+//! [`Knowledge`] of the database say of each name; and the [`second_opinion`] of another parser.
+//!
+//! [`effects`] refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
 //! [`functions`] nor the [`Catalogue`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
 
 mod access;

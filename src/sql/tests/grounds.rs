@@ -32,7 +32,7 @@ fn knowledge() -> Knowledge {
 
 fn classifier() -> Classifier {
     Classifier::new(&ClassifierOptions {
-        primary_only: vec!["public.ledger".to_owned()],
+        primary_only: vec![(Some("public".to_owned()), "ledger".to_owned())],
         ..Default::default()
     })
 }

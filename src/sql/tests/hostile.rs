@@ -3,12 +3,12 @@
 use std::thread;
 
 use super::super::{
-    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, command, effects, setting_names,
-    stateful_names,
+    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, TEXT_MAX, command, effects,
+    setting_names, stateful_names,
 };
 
-/// What a worker has. Unoptimized, the decoder of trees takes a multiple of that for each level of the hundred that it allows.
-const STACK: usize = if cfg!(debug_assertions) { 16 << 20 } else { 2 << 20 };
+/// What a worker has. Unoptimized, the decoder of trees needs more than half of it for the hundred levels that it allows.
+const STACK: usize = 4 << 20;
 
 /// Asks everything of this module about each text, as a worker would.
 fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
@@ -17,19 +17,19 @@ fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
         let classifier = Classifier::new(&ClassifierOptions::default());
         let knowledge = Knowledge::assumed();
         for text in texts {
+            let _ = classifier.classify(&text, &Meaning::default(), &knowledge);
+            let _ = effects(&text, &Catalogue::default());
+            if text.len() > 2 * TEXT_MAX {
+                continue;
+            }
             for standard_strings in [true, false] {
                 for utf8 in [true, false] {
                     let meaning = Meaning { standard_strings, utf8 };
                     let said = classifier.classify(&text, &meaning, &knowledge);
                     let (explained, _) = classifier.explain(&text, &meaning, &knowledge);
-                    assert!(
-                        said.access != Access::Read
-                            || explained.access == Access::Read
-                            || text.len() > 32 << 10
-                    );
+                    assert!(said.access != Access::Read || explained.access == Access::Read);
                 }
             }
-            let _ = effects(&text, &Catalogue::default());
             let _ = command(&text);
             setting_names(&text, &mut |_| ());
             stateful_names(&text, &Catalogue::default(), &mut |_| ());
@@ -44,7 +44,7 @@ fn chain(before: &str, part: &str, after: &str, times: usize) -> Vec<u8> {
 }
 
 /// Around the limits of the parsers, and far beyond.
-const TIMES: [usize; 8] = [20, 48, 100, 1000, 3000, 5000, 16_000, 1_000_000];
+const TIMES: [usize; 6] = [48, 100, 1000, 5000, 16_000, 1_000_000];
 
 #[test]
 fn deep_nesting_stops_nothing() {
