@@ -47,8 +47,7 @@ impl Session {
     /// Looks at the next answers. `stuck` says that no more of them will be shown.
     pub(super) fn opening(&self, unread: &[u8], stuck: bool) -> Opening {
         let mut rest = unread;
-        loop {
-            let Ok(Some(header)) = Header::read(Speaker::Server, rest) else { break };
+        while let Ok(Some(header)) = Header::read(Speaker::Server, rest) {
             match header.tag() {
                 b::PARSE_COMPLETE
                 | b::BIND_COMPLETE

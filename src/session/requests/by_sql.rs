@@ -51,7 +51,7 @@ impl Session {
                 self.stage(shown);
                 self.prepare_aside(&prepared);
                 if let Some(sharing) = &mut self.sharing {
-                    frontend::write_query(&mut sharing.to_backend, &deallocate(&prepared));
+                    frontend::write_query(&mut sharing.to_backend, deallocate(&prepared));
                     sharing.lose(prepared.id());
                 }
                 Verdict::Taken
