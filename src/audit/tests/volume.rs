@@ -1,0 +1,58 @@
+//! Many records: by several threads, through several files.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn eight_threads_leave_no_gap_and_lose_nothing() {
+    let mut scene = Scene::new();
+    scene.settings.queue = 64;
+    let audit = scene.open();
+    let tasks = crate::tasks::Tasks::new();
+    let (done, mut finished) = tokio::sync::mpsc::channel(8);
+    for _ in 0..8 {
+        let (audit, done) = (audit.clone(), done.clone());
+        tasks.spawn("producer", async move {
+            for _ in 0..500 {
+                audit.submit(statement(&audit, "SELECT 1", None)).await.unwrap();
+            }
+            done.send(()).await.unwrap();
+        });
+    }
+    for _ in 0..8 {
+        finished.recv().await.unwrap();
+    }
+    audit.close().await;
+    let lines = scene.lines();
+    assert_gap_free(&lines);
+    assert_eq!(lines.len(), 8 * 500 + 2);
+    let times: Vec<_> = lines.iter().skip(1).map(|line| line["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "the order of the lines is not the order of their times");
+    assert_eq!(scene.counted("gatekeeper_audit_records_total"), 8 * 500 + 2);
+    assert_eq!(scene.counted("gatekeeper_audit_queue_records"), 0);
+    assert_eq!(scene.counted("gatekeeper_audit_dropped_total"), 0);
+}
+
+#[tokio::test]
+async fn rotation_and_reopening_lose_nothing() {
+    let mut scene = Scene::new();
+    scene.settings.rotate_bytes = Some(20_000);
+    let audit = scene.open();
+    for round in 0..5 {
+        for _ in 0..100 {
+            audit.submit(opened()).await.unwrap();
+        }
+        std::fs::rename(scene.path(), scene.folder.path().join(format!("moved-{round}"))).unwrap();
+        audit.reopen().await.unwrap();
+    }
+    audit.close().await;
+    let lines = scene.lines();
+    assert_gap_free(&lines);
+    assert_eq!(lines.len(), 502);
+    let files = std::fs::read_dir(scene.folder.path()).unwrap().count();
+    assert!(files > 6, "the file was moved by us too, not by the test alone: {files} files");
+}
+
+#[test]
+fn a_record_is_small() {
+    assert_eq!((size_of::<Record>(), size_of::<Submit>()), (16, 16));
+}
