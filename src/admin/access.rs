@@ -81,7 +81,7 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
             path: path.into(),
             status: status.as_u16(),
         };
-        // The answer is made: without room in the log in time, the record is lost, which the log itself will say.
+        // The answer is made: it is told late rather than not at all, once the log has room.
         context.api.world.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
     }
     response

@@ -24,6 +24,8 @@ pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
+    /// SIGXFSZ: a file has reached the limit that the process was given. Whoever writes it is told so as well.
+    _file_size: tokio::signal::unix::Signal,
 }
 
 /// Between the last order to sessions and the end of their threads.
@@ -40,6 +42,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

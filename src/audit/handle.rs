@@ -36,7 +36,8 @@ struct Running {
 
 /// A record being submitted. It is ready at once, unless the queue is full and clients are to wait.
 ///
-/// Cancel safety: dropping it while it waits loses the record, which is counted and said in the log.
+/// Cancel safety: dropped while it waits, the record takes spare room; without any it is counted as lost, and the log will
+/// say so.
 #[must_use = "a record may have to wait for room"]
 pub struct Submit {
     waiting: Option<Waiting>,
@@ -126,8 +127,25 @@ impl Audit {
         QueryText::capture(&log.settings, statement, cut)
     }
 
+    /// Whether what is asked next has to wait until the log has room again: with `on_full = "block"`, at the level
+    /// `statements`, while there is none. What comes back waits for room, at most `block_timeout`.
+    #[must_use]
+    pub fn holds_statements(&self) -> Option<Submit> {
+        let log = self.log.as_ref().filter(|log| log.settings.level == AuditLevel::Statements)?;
+        if log.settings.on_full == OnFull::Shed || !log.queue.is_full() {
+            return None;
+        }
+        let log = Arc::clone(log);
+        Some(Submit {
+            waiting: Some(Box::pin(async move {
+                let room = tokio::time::timeout(log.settings.block_timeout, log.queue.some_room());
+                room.await.ok().flatten().ok_or(AuditUnavailable)
+            })),
+        })
+    }
+
     /// Submits a record. With `on_full = "shed"`, or while there is room, the result is ready at once. Otherwise it waits
-    /// for room, at most `block_timeout`.
+    /// for room, at most `block_timeout`, and then takes spare room: what it tells has happened.
     ///
     /// # Errors
     /// [`AuditUnavailable`] when there was no room in time: what comes next must be refused.
@@ -141,17 +159,20 @@ impl Audit {
                 log.lose();
                 None
             }
-            OnFull::Block => Some(Box::pin(Arc::clone(log).wait(record)) as _),
+            OnFull::Block => {
+                Some(Box::pin(Pending { log: Arc::clone(log), record: Some(record) }.wait()) as _)
+            }
         });
         Submit { waiting }
     }
 
-    /// Submits a record where nobody can wait, as in a destructor: without room it is lost, whatever `on_full` says.
+    /// Submits a record where nobody can wait, as in a destructor: without room it takes spare room with
+    /// `on_full = "block"`, and is lost otherwise.
     pub fn submit_now(&self, record: Record) {
         let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else { return };
         log.metrics.queued.increment();
-        if log.queue.try_push(record).is_err() {
-            log.lose();
+        if let Err(record) = log.queue.try_push(record) {
+            log.keep(record);
         }
     }
 
@@ -197,26 +218,45 @@ impl Log {
         self.queue.lose();
     }
 
-    async fn wait(self: Arc<Self>, record: Record) -> Result<(), AuditUnavailable> {
-        /// Counts the record as lost unless it found room: nobody may give up in silence.
-        struct Pending(Option<Arc<Log>>);
-        impl Drop for Pending {
-            fn drop(&mut self) {
-                if let Some(log) = &self.0 {
-                    log.lose();
-                }
-            }
-        }
-        let mut pending = Pending(Some(Arc::clone(&self)));
-        match tokio::time::timeout(self.settings.block_timeout, self.queue.push(record)).await {
-            Ok(Ok(())) => {
-                pending.0 = None;
-                Ok(())
-            }
-            _ => Err(AuditUnavailable),
+    /// Keeps what found no room, if clients are to wait rather than that anything is lost.
+    fn keep(&self, record: Record) {
+        // A client that is not let in has done nothing yet, and there is no end of them: they may not take up the room of
+        // those who have.
+        let keeps = self.settings.on_full == OnFull::Block && !record.is_arrival();
+        if !keeps || self.queue.push_spare(record).is_err() {
+            self.lose();
         }
     }
 }
+
+/// A record that waits for room. Nobody gives up in silence: dropped, it is kept in spare room or counted as lost.
+struct Pending {
+    log: Arc<Log>,
+    record: Option<Record>,
+}
+
+impl Pending {
+    async fn wait(mut self) -> Result<(), AuditUnavailable> {
+        let log = Arc::clone(&self.log);
+        let Some(record) = &self.record else { return Ok(()) };
+        let room = tokio::time::timeout(log.settings.block_timeout, log.queue.room_for(record));
+        let room = room.await.ok().flatten().ok_or(AuditUnavailable)?;
+        if let Some(record) = self.record.take() {
+            log.queue.push(record, room);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.log.keep(record);
+        }
+    }
+}
+
+// === impl Submit ===
 
 impl Submit {
     /// Whether there is nothing to wait for.

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{
+    chain::LineHash,
     record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
     text::Shower,
 };
@@ -20,6 +21,16 @@ pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
 }
 
+/// What every record begins with.
+pub(super) struct Head<'a> {
+    pub(super) seq: u64,
+    pub(super) time: Timestamp,
+    pub(super) boot_id: &'a str,
+    pub(super) prev_hash: Option<&'a LineHash>,
+    pub(super) action: &'a str,
+    pub(super) severity: Severity,
+}
+
 /// How serious a record is, in Cloud Logging's words.
 #[derive(Clone, Copy)]
 pub(super) enum Severity {
@@ -30,22 +41,18 @@ pub(super) enum Severity {
 
 impl<'a> Line<'a> {
     /// Begins a line with what every record has.
-    pub(super) fn begin(
-        out: &'a mut Vec<u8>,
-        seq: u64,
-        time: Timestamp,
-        boot_id: &str,
-        action: &str,
-        severity: Severity,
-    ) -> Self {
+    pub(super) fn begin(out: &'a mut Vec<u8>, head: &Head<'_>) -> Self {
         out.extend_from_slice(b"{\"schema_version\":");
         let mut line = Self { out };
         line.value(SCHEMA_VERSION);
-        line.put("seq", seq);
-        line.put("time", format_args!("{time:.6}"));
-        line.put("boot_id", boot_id);
-        line.put("severity", severity.as_str());
-        line.put("event.action", action);
+        line.put("seq", head.seq);
+        line.put("time", format_args!("{:.6}", head.time));
+        line.put("boot_id", head.boot_id);
+        if let Some(hash) = head.prev_hash {
+            line.put("prev_hash", format_args!("{hash}"));
+        }
+        line.put("severity", head.severity.as_str());
+        line.put("event.action", head.action);
         line
     }
 

@@ -5,6 +5,7 @@
 //! and without `statements = "full"` no literal does. Refuses to know: how a statement was routed, what a client is told
 //! when the log is full.
 
+mod chain;
 mod handle;
 mod line;
 mod queue;
@@ -16,7 +17,7 @@ mod writer;
 
 pub use handle::{Audit, AuditError, AuditUnavailable, Submit};
 pub use record::Record;
-pub use settings::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText};
+pub use settings::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy};
 pub use text::QueryText;
 
 /// The JSON Schema of a line.

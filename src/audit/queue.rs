@@ -1,7 +1,8 @@
 //! The bounded queue between those who submit records and the one writer.
 //!
 //! Promises: what is in the queue is written in its order; what found no room is counted. Room is measured in records, and
-//! a record with a long statement takes the room of several, so that memory is bounded too.
+//! a record with a long statement takes the room of several, so that memory is bounded too. As much room again is spare: for
+//! what has happened already and must not be lost, where waiting for room has come to nothing.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::record::Record;
 
@@ -27,9 +28,15 @@ struct State {
     entries: VecDeque<Entry>,
     /// The room that `entries` take.
     taken: usize,
+    /// The spare room that they take.
+    spare: usize,
+    /// The number that the last entry taken by the writer has, at least.
+    numbered: u64,
     lost: Option<Lost>,
     reopen: Vec<Reopen>,
     closing: bool,
+    /// The writer has taken the last.
+    ended: bool,
     /// The writer waits for anything at all; otherwise it looks by itself before long, and need not be woken.
     idle: bool,
 }
@@ -40,6 +47,8 @@ pub(super) struct Entry {
     pub(super) record: Record,
     /// The room it takes.
     room: usize,
+    /// It is spare room.
+    spare: bool,
 }
 
 /// Records that were not written.
@@ -48,6 +57,8 @@ pub(super) struct Lost {
     pub(super) count: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
+    /// The number of the last line that came before all of them, or of one before it.
+    pub(super) after: u64,
 }
 
 /// Somebody waits to hear how reopening went.
@@ -62,8 +73,8 @@ pub(super) struct Work {
     pub(super) last: bool,
 }
 
-/// Room that written entries give back.
-#[derive(Debug, Default, Clone, Copy)]
+/// Room that is to be given back.
+#[derive(Debug)]
 pub(super) struct Room(usize);
 
 /// Octets of statement text that take the room of one record.
@@ -79,37 +90,62 @@ impl Queue {
 
     /// Adds `record` if there is room now, and gives it back otherwise.
     pub(super) fn try_push(&self, record: Record) -> Result<(), Record> {
-        let room = self.room_for(&record);
+        let room = self.units(&record);
         match self.room.try_acquire_many(room) {
             Ok(permit) => {
                 permit.forget();
-                self.append(record, room);
+                self.append(self.lock(), record, room, false);
                 Ok(())
             }
             Err(_) => Err(record),
         }
     }
 
-    /// Adds `record` when there is room. First come, first served. `Err` once the queue is closed.
+    /// Waits for the room that `record` takes; it is [`Queue::push`]'s then. First come, first served. `None` once the queue
+    /// is closed.
     ///
-    /// Cancel safety: when dropped before it is done, nothing was added.
-    pub(super) async fn push(&self, record: Record) -> Result<(), Record> {
-        let room = self.room_for(&record);
-        match self.room.acquire_many(room).await {
-            Ok(permit) => {
-                permit.forget();
-                self.append(record, room);
-                Ok(())
-            }
-            Err(_) => Err(record),
+    /// Cancel safety: when dropped, no room is taken.
+    pub(super) async fn room_for(&self, record: &Record) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire_many(self.units(record)).await.ok()
+    }
+
+    /// Adds `record` in the room that was waited for.
+    pub(super) fn push(&self, record: Record, room: SemaphorePermit<'_>) {
+        let units = self.units(&record);
+        room.forget();
+        self.append(self.lock(), record, units, false);
+    }
+
+    /// Adds `record` if there is spare room, and gives it back otherwise.
+    pub(super) fn push_spare(&self, record: Record) -> Result<(), Record> {
+        let units = self.units(&record);
+        let mut state = self.lock();
+        if state.ended || state.spare + units as usize > self.capacity {
+            return Err(record);
         }
+        state.spare += units as usize;
+        self.append(state, record, units, true);
+        Ok(())
+    }
+
+    /// Whether not even the smallest record finds room.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.available_permits() == 0
+    }
+
+    /// Waits until there is some room, and takes none. `None` once the queue is closed.
+    ///
+    /// Cancel safety: nothing to lose.
+    pub(super) async fn some_room(&self) -> Option<()> {
+        self.room.acquire().await.ok().map(drop)
     }
 
     /// Counts a record that found no room.
     pub(super) fn lose(&self) {
         let now = Timestamp::now();
         let mut state = self.lock();
-        let lost = state.lost.get_or_insert(Lost { count: 0, first: now, last: now });
+        let after = state.numbered + state.entries.len() as u64;
+        let lost = state.lost.get_or_insert(Lost { count: 0, first: now, last: now, after });
         lost.count += 1;
         lost.last = now;
         self.wake(state);
@@ -134,11 +170,10 @@ impl Queue {
         self.work.notify_one();
     }
 
-    fn append(&self, record: Record, room: u32) {
+    fn append(&self, mut state: MutexGuard<'_, State>, record: Record, room: u32, spare: bool) {
         let room = room as usize;
-        let mut state = self.lock();
         // Taken under the lock: the order of the lines is the order of their times.
-        state.entries.push_back(Entry { time: Timestamp::now(), record, room });
+        state.entries.push_back(Entry { time: Timestamp::now(), record, room, spare });
         let was_pressing = self.presses(&state);
         state.taken += room;
         if !was_pressing && self.presses(&state) {
@@ -161,7 +196,7 @@ impl Queue {
         state.taken >= self.capacity.div_ceil(2)
     }
 
-    fn room_for(&self, record: &Record) -> u32 {
+    fn units(&self, record: &Record) -> u32 {
         let room = (1 + record.weight() / TEXT_UNIT).min(self.capacity);
         u32::try_from(room).expect("no more than the capacity")
     }
@@ -174,24 +209,36 @@ impl Queue {
 // === for the writer ===
 
 impl Queue {
-    /// Waits until there is something to do and takes it: at most `most` entries.
-    pub(super) fn take(&self, most: usize) -> Work {
+    /// Waits until there is something to do, or `until` is over, and takes it: at most `most` entries, which follow the line
+    /// with the number `last`.
+    pub(super) fn take(&self, last: u64, most: usize, until: Option<Duration>) -> Work {
         let mut state = self.lock();
-        while state.is_empty() && !state.closing {
+        if state.is_empty() && !state.closing {
             state.idle = true;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let nothing = |state: &mut State| state.is_empty() && !state.closing;
+            state = match until {
+                None => self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    self.work
+                        .wait_timeout_while(state, until, nothing)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
         }
         state.idle = false;
         let count = state.entries.len().min(most);
         let entries: Vec<_> = state.entries.drain(..count).collect();
-        state.taken -= Room::of(&entries).0;
+        state.taken -= entries.iter().map(|entry| entry.room).sum::<usize>();
         let all = state.entries.is_empty();
+        state.ended = all && state.closing;
+        state.numbered = last + count as u64;
         Work {
             entries,
             // What was lost came after what stands in the queue.
             lost: if all { state.lost.take() } else { None },
             reopen: std::mem::take(&mut state.reopen),
-            last: all && state.closing,
+            last: state.ended,
         }
     }
 
@@ -203,9 +250,10 @@ impl Queue {
     }
 
     /// Waits before a failed write is tried again; ends early when a reopening is asked for, and says whether the queue is
-    /// being closed.
-    pub(super) fn pause(&self, time: Duration) -> (Vec<Reopen>, bool) {
-        let state = self.lock();
+    /// being closed. `last` is the number of the last line so far.
+    pub(super) fn pause(&self, last: u64, time: Duration) -> (Vec<Reopen>, bool) {
+        let mut state = self.lock();
+        state.numbered = state.numbered.max(last);
         let (mut state, _) = self
             .work
             .wait_timeout_while(state, time, |state| state.reopen.is_empty())
@@ -214,6 +262,17 @@ impl Queue {
     }
 
     /// Gives back the room of what was written.
+    pub(super) fn written(&self, entries: &[Entry]) {
+        let of =
+            |spare: bool| entries.iter().filter(move |entry| entry.spare == spare).map(|entry| entry.room);
+        let spare: usize = of(true).sum();
+        if spare > 0 {
+            self.lock().spare -= spare;
+        }
+        self.release(Room(of(false).sum()));
+    }
+
+    /// Gives back room.
     pub(super) fn release(&self, room: Room) {
         self.room.add_permits(room.0);
     }
@@ -232,11 +291,5 @@ impl Queue {
 impl State {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.lost.is_none() && self.reopen.is_empty()
-    }
-}
-
-impl Room {
-    pub(super) fn of(entries: &[Entry]) -> Self {
-        Self(entries.iter().map(|entry| entry.room).sum())
     }
 }

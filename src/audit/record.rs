@@ -8,7 +8,8 @@ use crate::{
     topology::Endpoint,
 };
 
-/// One thing that happened. `audit.started`, `audit.stopped` and `audit.lost` are the writer's own and not here.
+/// One thing that happened. `audit.started`, `audit.stopped`, `audit.rotated` and `audit.lost` are the
+/// writer's own and not here.
 ///
 /// It is small: what is large stands behind a pointer, so that a queue of them, and a future that holds one, stay small.
 #[derive(Clone)]
@@ -285,6 +286,11 @@ impl Record {
     /// Whether only level `statements` writes it.
     pub(super) const fn is_statement(&self) -> bool {
         matches!(self, Self::StatementExecuted(_))
+    }
+
+    /// Whether it tells only that somebody came.
+    pub(super) const fn is_arrival(&self) -> bool {
+        matches!(self, Self::SessionOpened(_))
     }
 
     /// Octets of statement text that it holds.

@@ -21,6 +21,23 @@ pub struct AuditSettings {
     pub rotate_bytes: Option<u64>,
     /// Octets of statement text kept. Default 8 KiB.
     pub max_text: usize,
+    /// When what was written is made to reach the disk.
+    pub sync: SyncPolicy,
+    /// Whether each line carries the hash of the one before.
+    pub hash_chain: bool,
+}
+
+/// When what was written is made to reach the disk. It matters when the machine fails: what was written survives the end of
+/// the process, however it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncPolicy {
+    /// When the kernel thinks fit: its last half minute or so may be missing.
+    #[default]
+    Never,
+    /// When so much time has passed, which is what may be missing.
+    Interval(Duration),
+    /// After each write: what is in the file is on the disk.
+    Batch,
 }
 
 /// Where audit records go.

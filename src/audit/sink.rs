@@ -1,12 +1,13 @@
-//! Where lines end: a file that is rotated and reopened, or standard output.
+//! Where lines end: a file that is moved aside and begun anew, or standard output.
 //!
-//! Promises: the file holds whole lines only, also after a write that failed half-way; lines that were not written are
-//! the caller's to write again, so that rotation, reopening and a full disk lose nothing.
+//! Promises: the file holds whole lines only, also after a write that failed half-way; half a line that an earlier process
+//! left is ended, so that it spoils no other; lines that were not written are the caller's to write again, so that
+//! rotation, reopening and a full disk lose nothing. Refuses to know: when to rotate, what a line says.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -16,12 +17,19 @@ use super::AuditOutput;
 
 pub(super) struct Sink {
     output: Output,
-    rotate_bytes: Option<u64>,
 }
 
 enum Output {
-    File { path: PathBuf, file: File, size: u64 },
+    File { path: PathBuf, opened: Opened },
     Stdout,
+}
+
+/// A file that lines are appended to.
+pub(super) struct Opened {
+    file: File,
+    size: u64,
+    /// It is on a disk: there is something to sync.
+    regular: bool,
 }
 
 /// A write that failed.
@@ -36,50 +44,107 @@ pub(super) struct WriteFailed {
 const MODE: u32 = 0o640;
 
 impl Sink {
-    pub(super) fn open(output: &AuditOutput, rotate_bytes: Option<u64>) -> io::Result<Self> {
+    pub(super) fn open(output: &AuditOutput) -> io::Result<Self> {
         let output = match output {
             AuditOutput::Stdout => Output::Stdout,
-            AuditOutput::File(path) => {
-                let (file, size) = append_to(path)?;
-                Output::File { path: path.clone(), file, size }
-            }
+            AuditOutput::File(path) => Output::File { path: path.clone(), opened: append_to(path)? },
         };
-        Ok(Self { output, rotate_bytes })
+        Ok(Self { output })
     }
 
-    /// Writes whole lines. The file is rotated first if it would grow past its limit.
+    /// Octets in the file; none on standard output.
+    pub(super) fn size(&self) -> u64 {
+        match &self.output {
+            Output::Stdout => 0,
+            Output::File { opened, .. } => opened.size,
+        }
+    }
+
+    /// Writes whole lines.
     ///
     /// # Errors
     /// The system's; it says how much was written all the same.
-    pub(super) fn write(&mut self, lines: &[u8], now: Timestamp) -> Result<(), WriteFailed> {
-        let failed = |written| move |error| WriteFailed { written, error };
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), WriteFailed> {
         match &mut self.output {
             Output::Stdout => {
                 let mut out = io::stdout().lock();
-                out.write_all(lines).and_then(|()| out.flush()).map_err(failed(0))
+                let written = out.write_all(lines).and_then(|()| out.flush());
+                written.map_err(|error| WriteFailed { written: 0, error })
             }
-            Output::File { path, file, size } => {
-                if *size > 0 && self.rotate_bytes.is_some_and(|limit| *size + lines.len() as u64 > limit) {
-                    (*file, *size) = rotate(path, now).map_err(failed(0))?;
-                }
-                append(file, size, lines)
-            }
+            Output::File { opened, .. } => append(&mut opened.file, &mut opened.size, lines),
         }
     }
 
-    /// Opens the file by its name again, after somebody moved it. On failure the old one goes on.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        if let Output::File { path, file, size } = &mut self.output {
-            (*file, *size) = append_to(path)?;
+    /// Makes what was written reach the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match &self.output {
+            Output::File { opened: Opened { file, regular: true, .. }, .. } => file.sync_data(),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether the file's name leads to another file by now, or to none.
+    pub(super) fn is_moved(&self) -> bool {
+        let Output::File { path, opened } = &self.output else { return false };
+        let place = |of: Metadata| (of.dev(), of.ino());
+        match (std::fs::metadata(path), opened.file.metadata()) {
+            (Ok(named), Ok(ours)) => place(named) != place(ours),
+            _ => true,
+        }
+    }
+
+    /// Moves the file aside, under a name with the time and a number that is free, and says which. Lines still go to it,
+    /// until another one is opened by the old name.
+    pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<String>> {
+        let Output::File { path, .. } = &self.output else { return Ok(None) };
+        let stamp = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
+        let mut aside = with_suffix(path, &stamp);
+        for number in 1.. {
+            if !aside.exists() {
+                break;
+            }
+            aside = with_suffix(path, &format!("{stamp}-{number}"));
+        }
+        std::fs::rename(path, &aside)?;
+        Ok(aside.file_name().map(|name| name.to_string_lossy().into_owned()))
+    }
+
+    /// Opens the file by its name again. Lines go on into the old one until the new one is adopted.
+    pub(super) fn open_again(&self) -> io::Result<Option<Opened>> {
+        match &self.output {
+            Output::File { path, .. } => append_to(path).map(Some),
+            Output::Stdout => Ok(None),
+        }
+    }
+
+    /// From now on lines go there.
+    pub(super) fn adopt(&mut self, new: Opened) {
+        if let Output::File { opened, .. } = &mut self.output {
+            *opened = new;
+        }
     }
 }
 
-fn append_to(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+fn append_to(path: &Path) -> io::Result<Opened> {
+    let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let facts = file.metadata()?;
+    let mut size = facts.len();
+    if facts.is_file() && size > 0 && !ends_a_line(path) {
+        file.write_all(b"\n")?;
+        size += 1;
+    }
+    Ok(Opened { file, size, regular: facts.is_file() })
+}
+
+/// Whether the last octet of a file ends a line. One that may not be read gets the benefit of the doubt.
+fn ends_a_line(path: &Path) -> bool {
+    let last = || {
+        let (mut file, mut last) = (File::open(path)?, [0]);
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last)
+    };
+    last().map_or(true, |last| last == *b"\n")
 }
 
 fn append(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFailed> {
@@ -107,20 +172,6 @@ fn torn(file: &File, size: &mut u64, lines: &[u8], written: usize, error: io::Er
     WriteFailed { written: whole, error }
 }
 
-/// Moves the file aside, under a name with the time and a number that is free, and begins a new one.
-fn rotate(path: &Path, now: Timestamp) -> io::Result<(File, u64)> {
-    let stamp = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
-    let mut aside = with_suffix(path, &stamp);
-    for number in 1.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = with_suffix(path, &format!("{stamp}-{number}"));
-    }
-    std::fs::rename(path, &aside)?;
-    append_to(path)
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
@@ -136,8 +187,8 @@ mod tests {
         "2026-11-22T10:00:00Z".parse().unwrap()
     }
 
-    fn sink(path: &Path, rotate_bytes: Option<u64>) -> Sink {
-        Sink::open(&AuditOutput::File(path.to_owned()), rotate_bytes).unwrap()
+    fn sink(path: &Path) -> Sink {
+        Sink::open(&AuditOutput::File(path.to_owned())).unwrap()
     }
 
     #[test]
@@ -145,22 +196,42 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        sink(&path, None).write(b"{}\n", now()).unwrap();
+        sink(&path).write(b"{}\n").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
     }
 
     #[test]
-    fn a_file_is_moved_aside_before_it_grows_past_its_limit() {
+    fn a_file_that_is_moved_aside_takes_lines_until_the_next_one_is_adopted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let mut sink = sink(&path, Some(10));
-        for line in ["{\"a\":1}\n", "{\"a\":2}\n", "{\"a\":3}\n"] {
-            sink.write(line.as_bytes(), now()).unwrap();
+        let mut sink = sink(&path);
+        for number in 1..=3 {
+            sink.write(format!("{{\"a\":{number}}}\n").as_bytes()).unwrap();
+            assert!(!sink.is_moved());
+            let aside = sink.move_aside(now()).unwrap().unwrap();
+            assert!(sink.is_moved());
+            assert!(aside.starts_with("audit.jsonl.20261122T100000Z"), "{aside}");
+            sink.write(b"{\"end\":true}\n").unwrap();
+            let next = sink.open_again().unwrap().unwrap();
+            sink.adopt(next);
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-        assert_eq!(read("audit.jsonl.20261122T100000Z"), "{\"a\":1}\n");
-        assert_eq!(read("audit.jsonl.20261122T100000Z-1"), "{\"a\":2}\n");
-        assert_eq!(read("audit.jsonl"), "{\"a\":3}\n");
+        assert_eq!(read("audit.jsonl.20261122T100000Z"), "{\"a\":1}\n{\"end\":true}\n");
+        assert_eq!(read("audit.jsonl.20261122T100000Z-1"), "{\"a\":2}\n{\"end\":true}\n");
+        assert_eq!(read("audit.jsonl.20261122T100000Z-2"), "{\"a\":3}\n{\"end\":true}\n");
+        assert_eq!((read("audit.jsonl").as_str(), sink.size()), ("", 0));
+    }
+
+    #[test]
+    fn half_a_line_that_was_left_behind_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        std::fs::write(&path, "{\"a\":1}\n{\"a").unwrap();
+        let mut sink = sink(&path);
+        sink.write(b"{\"a\":3}\n").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"a\":1}\n{\"a\n{\"a\":3}\n");
+        assert_eq!(sink.size(), text.len() as u64);
     }
 
     #[test]

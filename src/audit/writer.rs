@@ -1,12 +1,17 @@
 //! The one writer: numbers the records, makes lines of them, and keeps at it when the disk does not take them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use super::{
-    AuditError, AuditLevel, AuditSettings, OnFull, StatementText,
-    line::{Line, Severity},
+    AuditError, AuditLevel, AuditSettings, OnFull, StatementText, SyncPolicy,
+    chain::LineHash,
+    line::{Head, Line, Severity},
     queue::{Entry, Lost, Queue, Reopen, Room},
     sink::Sink,
     text::Shower,
@@ -21,9 +26,35 @@ pub(super) struct Writer {
     boot_id: String,
     /// The number of the next line, from 1. Lines are numbered as they are made, so that there is no gap.
     seq: u64,
+    /// The hash of the last line, if lines carry it.
+    last_hash: Option<LineHash>,
     /// Lines that are not in the file yet.
     pending: Vec<u8>,
     pending_records: u64,
+    rotation: Option<Rotation>,
+    sync: SyncPolicy,
+    /// Since when something was written that may not be on the disk.
+    unsynced: Option<Instant>,
+}
+
+/// When the file is moved aside.
+struct Rotation {
+    /// It holds no more than so much.
+    limit: u64,
+    /// The size past which that is done next: the limit, or more after a failure.
+    at: u64,
+}
+
+/// The process ends, and the disk still takes nothing.
+struct GaveUp;
+
+/// The two sides of a change of files.
+#[derive(Clone, Copy)]
+enum Side {
+    /// The last line of the old one.
+    End,
+    /// The first line of the new one.
+    Begin,
 }
 
 /// Entries that are written at a time.
@@ -34,6 +65,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_millis(200);
 /// Failed attempts after which a closing writer gives up.
 const LAST_ATTEMPTS: u32 = 5;
+/// Room that is left for the last line of a file.
+const LAST_LINE: u64 = 512;
 
 impl Writer {
     /// Opens the output and writes `audit.started`: a log that cannot be written is found out before anything begins.
@@ -42,78 +75,84 @@ impl Writer {
         queue: Arc<Queue>,
         metrics: AuditMetrics,
     ) -> Result<Self, AuditError> {
-        let sink = Sink::open(&settings.output, settings.rotate_bytes)
-            .map_err(|source| AuditError::Open { output: settings.output.clone(), source })?;
+        let failed = |source| AuditError::Open { output: settings.output.clone(), source };
         let mut writer = Self {
             queue,
-            sink,
+            sink: Sink::open(&settings.output).map_err(failed)?,
             shower: Shower::new(settings),
             metrics,
             boot_id: boot_id(),
             seq: 1,
+            last_hash: settings.hash_chain.then_some(LineHash::NONE),
             pending: Vec::new(),
             pending_records: 0,
+            rotation: settings.rotate_bytes.map(|limit| Rotation { limit, at: limit }),
+            sync: settings.sync,
+            unsynced: None,
         };
         writer.started(settings);
-        match writer.sink.write(&writer.pending, Timestamp::now()) {
-            Ok(()) => {
-                writer.wrote();
-                Ok(writer)
-            }
-            Err(failed) => Err(AuditError::Open { output: settings.output.clone(), source: failed.error }),
-        }
+        writer.attempt().map_err(failed)?;
+        Ok(writer)
     }
 
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
+        // What could not be written has been told.
+        self.serve().unwrap_or_else(|GaveUp| ());
+    }
+
+    fn serve(&mut self) -> Result<(), GaveUp> {
         loop {
-            let work = self.queue.take(BATCH);
+            let work = self.queue.take(self.seq - 1, BATCH, self.until_sync());
             self.reopen(work.reopen);
             for entry in &work.entries {
-                self.entry(entry);
+                self.entry(entry)?;
             }
             if let Some(lost) = work.lost {
                 self.lost(lost);
             }
             if work.last {
-                self.own("audit.stopped", Severity::Info).end();
+                self.line(Timestamp::now(), "audit.stopped", Severity::Info, |_, _| ());
             }
-            if !self.flush() {
-                return;
-            }
-            self.queue.release(Room::of(&work.entries));
+            self.flush()?;
+            self.queue.written(&work.entries);
             self.metrics.queued.lower(work.entries.len() as u64);
             if work.last {
-                return;
+                if self.sync != SyncPolicy::Never {
+                    self.sync_now();
+                }
+                return Ok(());
+            }
+            if self.until_sync() == Some(Duration::ZERO) {
+                self.sync_now();
             }
             self.queue.gather(GATHER);
         }
     }
 
-    /// Writes what is pending, for as long as it takes. While it fails the queue counts as full. `false`: the process
-    /// ends, and the disk still takes nothing.
-    fn flush(&mut self) -> bool {
+    /// Writes what is pending, for as long as it takes.
+    fn flush(&mut self) -> Result<(), GaveUp> {
+        if self.pending.is_empty() { Ok(()) } else { self.insist(Self::attempt) }
+    }
+
+    /// Does what may fail until it succeeds. In between the queue counts as full.
+    fn insist(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
         let mut jam: Option<Room> = None;
         let mut last_attempts = LAST_ATTEMPTS;
-        while !self.pending.is_empty() {
-            let Err(failed) = self.sink.write(&self.pending, Timestamp::now()) else {
-                self.wrote();
-                break;
-            };
-            self.pending.drain(..failed.written);
+        while let Err(error) = what(self) {
             self.metrics.errors.increment();
             if jam.is_none() {
                 jam = Some(self.queue.jam());
-                tracing::error!(error = %failed.error, "the audit log cannot be written; trying again");
+                tracing::error!(%error, "the audit log cannot be written; trying again");
             }
-            let (reopen, closing) = self.queue.pause(RETRY);
+            let (reopen, closing) = self.queue.pause(self.seq - 1, RETRY);
             self.reopen(reopen);
             if closing {
                 last_attempts -= 1;
                 if last_attempts == 0 {
                     let lost = self.pending_records + self.queue.take_lost().map_or(0, |lost| lost.count);
                     tracing::error!(records = lost, "the audit log could not be written to its end");
-                    return false;
+                    return Err(GaveUp);
                 }
             }
         }
@@ -121,17 +160,47 @@ impl Writer {
             self.queue.release(room);
             tracing::info!("the audit log is written again");
         }
-        true
+        Ok(())
     }
 
-    fn wrote(&mut self) {
+    /// Writes what is pending, or some of it.
+    fn attempt(&mut self) -> io::Result<()> {
+        if let Err(failed) = self.sink.write(&self.pending) {
+            self.pending.drain(..failed.written);
+            return Err(failed.error);
+        }
         self.pending.clear();
         self.metrics.wrote(std::mem::take(&mut self.pending_records), std::time::SystemTime::now());
+        if self.sync == SyncPolicy::Batch {
+            self.sync_now();
+        } else {
+            self.unsynced.get_or_insert_with(Instant::now);
+        }
+        Ok(())
     }
 
+    /// How long what was written may still wait to be synced; `None` when nobody waits for it.
+    fn until_sync(&self) -> Option<Duration> {
+        match (self.sync, self.unsynced) {
+            (SyncPolicy::Interval(interval), Some(since)) => Some(interval.saturating_sub(since.elapsed())),
+            _ => None,
+        }
+    }
+
+    /// Makes what was written reach the disk. What the system answers is told and counted; it cannot be mended by trying
+    /// again, since the kernel forgets what it failed to write.
+    fn sync_now(&mut self) {
+        self.unsynced = None;
+        if let Err(error) = self.sink.sync() {
+            self.metrics.errors.increment();
+            tracing::error!(%error, "what was written to the audit log may not have reached the disk");
+        }
+    }
+
+    /// Somebody wants the file opened by its name again. Nothing happens if that is the same file.
     fn reopen(&mut self, askers: Vec<Reopen>) {
         for asker in askers {
-            let outcome = self.sink.reopen();
+            let outcome = if self.sink.is_moved() { self.change_files() } else { Ok(()) };
             if let Err(error) = &outcome {
                 tracing::error!(%error, "the audit log could not be opened again; the old file goes on");
             }
@@ -140,45 +209,141 @@ impl Writer {
         }
     }
 
-    fn entry(&mut self, entry: &Entry) {
-        let (seq, severity) = (self.number(), Severity::of(&entry.record));
-        let action = entry.record.action();
-        let mut line = Line::begin(&mut self.pending, seq, entry.time, &self.boot_id, action, severity);
-        line.record(&entry.record, &mut self.shower);
-        line.end();
+    fn change_files(&mut self) -> io::Result<()> {
+        let Some(next) = self.sink.open_again()? else { return Ok(()) };
+        // A file that takes nothing gets no last line: what is pending goes to the next one.
+        if self.pending.is_empty() {
+            let before = (self.seq, self.last_hash);
+            self.rotated(Side::End, "reopened", None);
+            if self.attempt().is_err() {
+                self.pending.clear();
+                (self.pending_records, (self.seq, self.last_hash)) = (0, before);
+            } else if self.sync != SyncPolicy::Never {
+                self.sync_now();
+            }
+        }
+        self.sink.adopt(next);
+        self.rotated(Side::Begin, "reopened", None);
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<(), GaveUp> {
+        let before = (self.pending.len(), self.seq, self.last_hash);
+        self.record(entry);
+        if self.is_past_limit() && self.sink.size() + before.0 as u64 > 0 {
+            // It will be the first of the next file, and has another number there.
+            self.pending.truncate(before.0);
+            (self.seq, self.last_hash) = (before.1, before.2);
+            self.pending_records -= 1;
+            self.rotate()?;
+            self.record(entry);
+        }
+        Ok(())
+    }
+
+    fn is_past_limit(&self) -> bool {
+        let size = self.sink.size() + self.pending.len() as u64 + LAST_LINE;
+        self.rotation.as_ref().is_some_and(|rotation| size > rotation.at)
+    }
+
+    /// Moves the file aside and begins a new one.
+    fn rotate(&mut self) -> Result<(), GaveUp> {
+        self.flush()?;
+        let Some(rotation) = &mut self.rotation else { return Ok(()) };
+        let aside = match self.sink.move_aside(Timestamp::now()) {
+            Ok(aside) => aside,
+            Err(error) => {
+                rotation.at = self.sink.size() + rotation.limit / 16;
+                self.metrics.errors.increment();
+                tracing::error!(%error, "the audit log could not be moved aside; it grows past its limit");
+                return Ok(());
+            }
+        };
+        rotation.at = rotation.limit;
+        let aside = aside.as_deref();
+        self.rotated(Side::End, "size", aside);
+        self.flush()?;
+        if self.sync != SyncPolicy::Never {
+            self.sync_now();
+        }
+        self.insist(|writer| {
+            // Somebody may have had it opened in the meantime.
+            if let Some(next) = writer.sink.open_again()? {
+                writer.sink.adopt(next);
+            }
+            Ok(())
+        })?;
+        self.rotated(Side::Begin, "size", aside);
+        Ok(())
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        let (action, severity) = (entry.record.action(), Severity::of(&entry.record));
+        self.line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
     }
 
     fn started(&mut self, settings: &AuditSettings) {
-        let mut line = self.own("audit.started", Severity::Info);
-        line.put("service.name", "gatekeeper");
-        line.put("service.version", env!("CARGO_PKG_VERSION"));
-        line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
-        line.put("process.pid", std::process::id());
-        line.put("audit.level", level(settings.level));
-        line.put("audit.statements", statements(settings.statements));
-        line.put("audit.on_full", on_full(settings.on_full));
-        line.end();
+        self.line(Timestamp::now(), "audit.started", Severity::Info, |line, _| {
+            line.put("service.name", "gatekeeper");
+            line.put("service.version", env!("CARGO_PKG_VERSION"));
+            line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
+            line.put("process.pid", std::process::id());
+            line.put("audit.level", level(settings.level));
+            line.put("audit.statements", statements(settings.statements));
+            line.put("audit.on_full", on_full(settings.on_full));
+            line.put("audit.sync", sync(settings.sync));
+        });
     }
 
     fn lost(&mut self, lost: Lost) {
-        let mut line = self.own("audit.lost", Severity::Error);
-        line.put("audit.lost.count", lost.count);
-        line.put("audit.lost.first_time", format_args!("{:.6}", lost.first));
-        line.put("audit.lost.last_time", format_args!("{:.6}", lost.last));
+        self.line(Timestamp::now(), "audit.lost", Severity::Error, |line, _| {
+            line.put("audit.lost.count", lost.count);
+            line.put("audit.lost.after_seq", lost.after);
+            line.put("audit.lost.first_time", format_args!("{:.6}", lost.first));
+            line.put("audit.lost.last_time", format_args!("{:.6}", lost.last));
+        });
+    }
+
+    fn rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
+        self.line(Timestamp::now(), "audit.rotated", Severity::Info, |line, _| {
+            line.put("event.reason", reason);
+            line.put("audit.rotated.side", side.as_str());
+            if let Some(aside) = aside {
+                line.put("audit.rotated.file", aside);
+            }
+        });
+    }
+
+    /// Adds a line to what is pending.
+    fn line(
+        &mut self,
+        time: Timestamp,
+        action: &str,
+        severity: Severity,
+        fill: impl FnOnce(&mut Line<'_>, &mut Shower),
+    ) {
+        let begins = self.pending.len();
+        let (seq, boot_id, prev_hash) = (self.seq, &*self.boot_id, self.last_hash.as_ref());
+        let head = Head { seq, time, boot_id, prev_hash, action, severity };
+        let mut line = Line::begin(&mut self.pending, &head);
+        fill(&mut line, &mut self.shower);
         line.end();
-    }
-
-    /// A line of the writer's own.
-    fn own(&mut self, action: &str, severity: Severity) -> Line<'_> {
-        let seq = self.number();
-        Line::begin(&mut self.pending, seq, Timestamp::now(), &self.boot_id, action, severity)
-    }
-
-    fn number(&mut self) -> u64 {
-        let seq = self.seq;
         self.seq += 1;
         self.pending_records += 1;
-        seq
+        if let Some(last) = &mut self.last_hash {
+            *last = LineHash::of(self.pending[begins..].trim_ascii_end());
+        }
+    }
+}
+
+// === impl Side ===
+
+impl Side {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Begin => "begin",
+        }
     }
 }
 
@@ -209,5 +374,13 @@ const fn on_full(on_full: OnFull) -> &'static str {
     match on_full {
         OnFull::Block => "block",
         OnFull::Shed => "shed",
+    }
+}
+
+const fn sync(policy: SyncPolicy) -> &'static str {
+    match policy {
+        SyncPolicy::Never => "never",
+        SyncPolicy::Interval(_) => "interval",
+        SyncPolicy::Batch => "batch",
     }
 }

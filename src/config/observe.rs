@@ -14,7 +14,7 @@ use super::{
 use crate::{
     admin::AdminSettings,
     app::RuntimeSettings,
-    audit::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText},
+    audit::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy},
     frontend::{Bind, ListenerSettings},
     probe::ProbeSettings,
     telemetry::{LogFormat, LogSettings},
@@ -27,6 +27,8 @@ const ADMIN_BIND: &str = "127.0.0.1:8080";
 const AUDIT_QUEUE: usize = 65_536;
 /// How long a client waits for room in the audit log's queue.
 const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long what was written to the audit log may wait to be synced.
+const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
 /// Octets of statement text kept in an audit record.
 const AUDIT_TEXT: u64 = 8 << 10;
 
@@ -39,6 +41,11 @@ const STATEMENTS: [(&str, StatementText); 4] = [
     ("full", StatementText::Full),
 ];
 const ON_FULL: [(&str, OnFull); 2] = [("block", OnFull::Block), ("shed", OnFull::Shed)];
+const SYNC: [(&str, SyncPolicy); 3] = [
+    ("never", SyncPolicy::Never),
+    ("interval", SyncPolicy::Interval(AUDIT_SYNC)),
+    ("batch", SyncPolicy::Batch),
+];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Reads `[admin]`; `None` when it is turned off.
@@ -133,6 +140,15 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         },
         |spot| spot.value,
     );
+    let sync_interval = section.positive_duration("sync_interval", AUDIT_SYNC);
+    let sync = match section.word_or("sync", &SYNC, SyncPolicy::default()).value {
+        SyncPolicy::Interval(_) => SyncPolicy::Interval(sync_interval),
+        other => other,
+    };
+    if sync != SyncPolicy::Never && output == Some(AuditOutput::Stdout) {
+        section.problem("sync", "only a file can be synced", "remove it, or write to a file");
+    }
+    let hash_chain = section.flag_or("hash_chain", false).value;
     Some(AuditSettings {
         output: output?,
         level,
@@ -142,6 +158,8 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         block_timeout,
         rotate_bytes: rotate_bytes.map(|spot| spot.value),
         max_text: usize::try_from(max_text).unwrap_or(usize::MAX),
+        sync,
+        hash_chain,
     })
 }
 

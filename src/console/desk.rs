@@ -129,7 +129,7 @@ impl Console {
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
         let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
-        // It is done: without room in the log in time the record is lost, which the log itself will say.
+        // It is done: it is told late rather than not at all, once the log has room.
         world.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }
 }

@@ -76,7 +76,8 @@ impl Lobby {
             world,
         };
         if lobby.world.audit.submit(Record::SessionOpened(Arc::clone(&lobby.facts))).await.is_err() {
-            lobby.refuse(Refusal::audit()).await;
+            // Nothing was told of its arrival, so nothing is of its end.
+            lobby.turn_down(&Refusal::audit()).await;
             return None;
         }
         Some(lobby)
@@ -386,13 +387,18 @@ impl Lobby {
 
     /// Tells the client, counts it, records it.
     pub(super) async fn refuse(&mut self, refusal: Refusal) {
+        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
+        self.turn_down(&refusal).await;
+    }
+
+    /// Tells the client and counts it.
+    async fn turn_down(&mut self, refusal: &Refusal) {
         tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
         if let Some(reason) = label(refusal.cause) {
             self.context.metrics.refused(reason);
         }
-        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
         if let Some(guest) = &mut self.guest {
-            last_words(&mut guest.stream, &refusal).await.ok();
+            last_words(&mut guest.stream, refusal).await.ok();
         }
     }
 

@@ -205,6 +205,12 @@ impl Recorder {
         }
     }
 
+    /// Whether what the client asks next has to wait for the audit log, which is looked at by [`Recorder::poll_ready`].
+    pub(super) fn holds_statements(&mut self) -> bool {
+        self.waiting.extend(self.audit.holds_statements());
+        !self.waiting.is_empty()
+    }
+
     /// Whether something submitted was not taken yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

@@ -328,6 +328,11 @@ impl Relay {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     let now = self.now();
                     self.held(now);
+                    // What cannot be recorded is not begun; what is under way may go on.
+                    if self.session.is_settled() && self.recorder.holds_statements() {
+                        self.unheard = true;
+                        return Ok(());
+                    }
                     self.judge_client(now)?;
                 }
                 Poll::Ready(gone) => self.client_gone(gone.err())?,

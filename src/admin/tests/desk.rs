@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::{
     admin::{AdminSettings, Api, Command, access::Client, context::Context, control, router::router},
-    audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, record},
+    audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
     frontend::{
@@ -283,5 +283,7 @@ fn audit(file: PathBuf) -> AuditSettings {
         block_timeout: Duration::from_secs(5),
         rotate_bytes: None,
         max_text: 1024,
+        sync: SyncPolicy::Never,
+        hash_chain: false,
     }
 }

@@ -1,34 +1,161 @@
-//! The part of JSON Schema that `schema.json` uses.
+//! The part of JSON Schema (2020-12) that `schema.json` uses: what it does not know, it refuses, so that no rule is passed
+//! over in silence.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// The part of JSON Schema that `schema.json` uses.
-pub(super) fn assert_valid(schema: &Value, line: &Value) {
-    let object = line.as_object().expect("an object");
-    let required = |list: &Value| {
-        for key in list.as_array().unwrap() {
-            assert!(object.contains_key(key.as_str().unwrap()), "{key} is missing in {line}");
+/// The schema of a line.
+pub struct Schema(Value);
+
+impl Schema {
+    /// The schema in `text`.
+    pub fn new(text: &str) -> Self {
+        Self(serde_json::from_str(text).expect("the schema is JSON"))
+    }
+
+    /// The words that `key` may have.
+    pub fn words(&self, key: &str) -> Vec<&str> {
+        let words = self.0["properties"][key]["enum"].as_array().expect("a closed set");
+        words.iter().map(|word| word.as_str().expect("a word")).collect()
+    }
+
+    /// Every key that a line may have.
+    pub fn keys(&self) -> Vec<&str> {
+        self.0["properties"].as_object().expect("properties").keys().map(String::as_str).collect()
+    }
+
+    /// Why `line` is not what the schema says; nothing if it is.
+    pub fn faults(&self, line: &Value) -> Vec<String> {
+        let mut faults = Vec::new();
+        self.check(&self.0, line, "", &mut faults);
+        faults
+    }
+
+    fn check(&self, schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
+        let rules = schema.as_object().unwrap_or_else(|| panic!("no schema at `{at}`: {schema}"));
+        for (keyword, rule) in rules {
+            let holds = match keyword.as_str() {
+                "$schema" | "$defs" | "title" | "description" | "then" => true,
+                "$ref" => self.fits(self.referred(rule), value, at),
+                "type" => is_of_type(value, rule),
+                "const" => value == rule,
+                "enum" => list(rule).contains(value),
+                "pattern" => value.as_str().is_none_or(|text| matches(text, rule)),
+                "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
+                "required" => value.as_object().is_none_or(|object| {
+                    let missing: Vec<_> =
+                        list(rule).iter().filter(|key| !object.contains_key(key.as_str().unwrap())).collect();
+                    faults.extend(missing.iter().map(|key| format!("{key} is missing")));
+                    true
+                }),
+                "properties" => {
+                    for (key, schema) in rule.as_object().unwrap() {
+                        if let Some(value) = value.get(key) {
+                            self.check(schema, value, key, faults);
+                        }
+                    }
+                    true
+                }
+                "additionalProperties" => {
+                    assert_eq!(*rule, Value::Bool(false), "only the closed form is known");
+                    let known = rules["properties"].as_object().unwrap();
+                    faults.extend(strange(value, |key| known.contains_key(key)));
+                    true
+                }
+                "propertyNames" => {
+                    faults.extend(strange(value, |key| self.fits(rule, &key.into(), key)));
+                    true
+                }
+                "anyOf" => list(rule).iter().any(|schema| self.fits(schema, value, at)),
+                "allOf" => {
+                    list(rule).iter().for_each(|schema| self.check(schema, value, at, faults));
+                    true
+                }
+                "if" => {
+                    if self.fits(rule, value, at) {
+                        self.check(&rules["then"], value, at, faults);
+                    }
+                    true
+                }
+                other => panic!("the schema uses `{other}`, which nobody checks"),
+            };
+            if !holds {
+                faults.push(format!("`{at}` is {value}: {keyword} {rule}"));
+            }
         }
-    };
-    required(&schema["required"]);
-    for (key, value) in object {
-        let property = &schema["properties"][key];
-        assert!(property.is_object(), "the schema has no {key}: {line}");
-        let fits = match property["type"].as_str() {
-            Some("string") => value.is_string(),
-            Some("integer") => value.is_i64() || value.is_u64(),
-            Some("number") => value.is_number(),
-            Some("boolean") => value.is_boolean(),
-            _ => *value == property["const"],
+    }
+
+    fn fits(&self, schema: &Value, value: &Value, at: &str) -> bool {
+        let mut faults = Vec::new();
+        self.check(schema, value, at, &mut faults);
+        faults.is_empty()
+    }
+
+    fn referred(&self, to: &Value) -> &Value {
+        let path = to.as_str().and_then(|to| to.strip_prefix('#')).expect("a place in this schema");
+        self.0.pointer(path).unwrap_or_else(|| panic!("the schema has no {path}"))
+    }
+}
+
+fn list(rule: &Value) -> &Vec<Value> {
+    rule.as_array().expect("a list")
+}
+
+fn strange(value: &Value, known: impl Fn(&str) -> bool) -> Vec<String> {
+    let keys = value.as_object().into_iter().flat_map(Map::keys);
+    keys.filter(|key| !known(key)).map(|key| format!("`{key}` has no business here")).collect()
+}
+
+fn is_of_type(value: &Value, rule: &Value) -> bool {
+    match rule.as_str().expect("one type") {
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        other => panic!("the schema uses the type `{other}`, which nobody checks"),
+    }
+}
+
+/// The part of regular expressions that the patterns use: `^`, characters and classes of them, each as often as `{n}` says,
+/// and `$`.
+fn matches(text: &str, pattern: &Value) -> bool {
+    let pattern = pattern.as_str().expect("a pattern");
+    let mut rest = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("anchored");
+    let mut text = text.chars();
+    while let Some(first) = rest.chars().next() {
+        let (class, after) = match first {
+            '[' => rest[1..].split_once(']').expect("a whole class"),
+            '\\' => (&rest[1..2], &rest[2..]),
+            _ => rest.split_at(first.len_utf8()),
         };
-        assert!(fits, "{key} in {line}");
-        if let Some(words) = property["enum"].as_array() {
-            assert!(words.contains(value), "{key} in {line}");
+        let (times, after) = match after.strip_prefix('{') {
+            Some(after) => {
+                after.split_once('}').map(|(times, after)| (times.parse().unwrap(), after)).unwrap()
+            }
+            None => (1, after),
+        };
+        if !(0..times).all(|_| text.next().is_some_and(|c| is_in(class, c))) {
+            return false;
+        }
+        rest = after;
+    }
+    text.next().is_none()
+}
+
+fn is_in(class: &str, wanted: char) -> bool {
+    let class: Vec<char> = class.chars().collect();
+    let mut at = 0;
+    while at < class.len() {
+        if class.get(at + 1) == Some(&'-') && at + 2 < class.len() {
+            if (class[at]..=class[at + 2]).contains(&wanted) {
+                return true;
+            }
+            at += 3;
+        } else if class[at] == wanted {
+            return true;
+        } else {
+            at += 1;
         }
     }
-    for rule in schema["allOf"].as_array().unwrap() {
-        if rule["if"]["properties"]["event.action"]["const"] == line["event.action"] {
-            required(&rule["then"]["required"]);
-        }
-    }
+    false
 }

@@ -33,9 +33,10 @@ async fn eight_threads_leave_no_gap_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn rotation_and_reopening_lose_nothing() {
+async fn rotation_and_reopening_lose_nothing_and_are_told_on_both_sides() {
     let mut scene = Scene::new();
-    scene.settings.rotate_bytes = Some(20_000);
+    (scene.settings.rotate_bytes, scene.settings.hash_chain) = (Some(20_000), true);
+    scene.settings.sync = SyncPolicy::Interval(Duration::from_millis(1));
     let audit = scene.open();
     for round in 0..5 {
         for _ in 0..100 {
@@ -43,13 +44,45 @@ async fn rotation_and_reopening_lose_nothing() {
         }
         std::fs::rename(scene.path(), scene.folder.path().join(format!("moved-{round}"))).unwrap();
         audit.reopen().await.unwrap();
+        audit.reopen().await.unwrap();
     }
     audit.close().await;
     let lines = scene.lines();
     assert_gap_free(&lines);
-    assert_eq!(lines.len(), 502);
-    let files = std::fs::read_dir(scene.folder.path()).unwrap().count();
-    assert!(files > 6, "the file was moved by us too, not by the test alone: {files} files");
+    assert_eq!(actions(&lines).iter().filter(|action| **action == "session.opened").count(), 500);
+
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(scene.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 6, "the file was moved by us too, not by the test alone: {files:?}");
+    let side = |line: &Value| line["audit.rotated.side"].as_str().unwrap_or_default().to_owned();
+    for file in &files {
+        assert!(std::fs::metadata(file).unwrap().len() <= 20_000, "{}", file.display());
+        let lines = read(file);
+        let (first, last) = (&lines[0], lines.last().unwrap());
+        assert!(side(first) == "begin" || first["event.action"] == "audit.started", "{first}");
+        assert!(side(last) == "end" || last["event.action"] == "audit.stopped", "{last}");
+        if last["event.reason"] == "size" {
+            assert_eq!(last["audit.rotated.file"], file.file_name().unwrap().to_str().unwrap());
+        }
+    }
+    let changes = actions(&lines).iter().filter(|action| **action == "audit.rotated").count();
+    assert_eq!(changes, 2 * (files.len() - 1), "opening the same file again is no change");
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_no_new_name_leaves_the_lines_in_the_old_file() {
+    let mut scene = Scene::new();
+    scene.settings.rotate_bytes = Some(10_000);
+    let audit = scene.open();
+    std::fs::rename(scene.path(), scene.folder.path().join("elsewhere")).unwrap();
+    for _ in 0..100 {
+        audit.submit(opened()).await.unwrap();
+    }
+    audit.close().await;
+    let lines = scene.lines();
+    assert_gap_free(&lines);
+    assert_eq!(lines.len(), 102);
+    assert!(scene.counted("gatekeeper_audit_write_errors_total") > 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::audit::{AuditLevel, AuditOutput, OnFull};
+use crate::audit::{AuditLevel, AuditOutput, OnFull, SyncPolicy};
 
 fn settings(statements: StatementText) -> AuditSettings {
     AuditSettings {
@@ -13,6 +13,8 @@ fn settings(statements: StatementText) -> AuditSettings {
         block_timeout: Duration::from_secs(1),
         rotate_bytes: None,
         max_text: 8 << 10,
+        sync: SyncPolicy::Never,
+        hash_chain: false,
     }
 }
 
