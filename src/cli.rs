@@ -3,6 +3,7 @@
 //! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
 //! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
 
+mod audit;
 mod classify;
 mod verifier;
 
@@ -90,6 +91,9 @@ enum Command {
         /// The database user, as clients say it.
         user: UserName,
     },
+    /// Look at audit logs.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the version.
     Version,
 }
@@ -118,6 +122,8 @@ pub fn main() -> ExitCode {
         }
         Command::Demo { once } => demo(once),
         Command::Verifier { user } => print_verifier(&user),
+        Command::Audit(audit::Command::Verify(asked)) => audit::verify(&asked, &mut io::stdout().lock())
+            .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }

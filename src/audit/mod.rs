@@ -13,6 +13,7 @@ pub mod record;
 mod settings;
 mod sink;
 mod text;
+pub mod verify;
 mod writer;
 
 pub use handle::{Audit, AuditError, AuditUnavailable, Submit};

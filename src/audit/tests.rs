@@ -72,8 +72,10 @@ impl Scene {
         until(|| self.counted("gatekeeper_audit_queue_records") == 0).await;
         std::fs::rename(self.path(), self.folder.path().join("before")).unwrap();
         std::os::unix::fs::symlink("/dev/full", self.path()).unwrap();
+        let errors = || self.counted("gatekeeper_audit_write_errors_total");
+        let before = errors();
         audit.reopen().await.unwrap();
-        until(|| self.counted("gatekeeper_audit_write_errors_total") > 0).await;
+        until(|| errors() > before).await;
     }
 
     async fn free_the_disk(&self, audit: &Audit) {

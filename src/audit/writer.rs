@@ -140,11 +140,11 @@ impl Writer {
         let mut jam: Option<Room> = None;
         let mut last_attempts = LAST_ATTEMPTS;
         while let Err(error) = what(self) {
-            self.metrics.errors.increment();
             if jam.is_none() {
                 jam = Some(self.queue.jam());
                 tracing::error!(%error, "the audit log cannot be written; trying again");
             }
+            self.metrics.errors.increment();
             let (reopen, closing) = self.queue.pause(self.seq - 1, RETRY);
             self.reopen(reopen);
             if closing {

@@ -1,0 +1,77 @@
+//! The lines of a file, one at a time and none longer than memory should hold.
+
+use std::{
+    cmp::Ordering,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// The lines of a file or of standard input.
+pub(super) struct Lines {
+    from: Box<dyn BufRead>,
+    line: Vec<u8>,
+}
+
+/// What orders files: when their first record was made.
+#[derive(Deserialize)]
+struct First {
+    time: String,
+    seq: u64,
+}
+
+/// The longest line: more than any statement's text.
+const LONGEST: u64 = 2 << 30;
+/// What is read at a time.
+const BUFFER: usize = 1 << 17;
+/// How a file begins that gzip has made.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+impl Lines {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut from: Box<dyn BufRead> = match path.to_str() {
+            Some("-") => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
+            _ => Box::new(BufReader::with_capacity(BUFFER, File::open(path)?)),
+        };
+        if from.fill_buf()?.starts_with(&GZIP) {
+            return Err(io::Error::other("it is compressed: `zcat FILE… | gatekeeper audit verify -`"));
+        }
+        Ok(Self { from, line: Vec::new() })
+    }
+
+    /// The next line without its line break; the last one may have had none.
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        if self.from.by_ref().take(LONGEST).read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        if self.line.len() as u64 == LONGEST {
+            return Err(io::Error::other("its lines do not end"));
+        }
+        let whole = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        Ok(Some(whole))
+    }
+}
+
+/// The files in the order of their first records: names say little, since the newest one has the shortest. Those without one
+/// come last, as they were named.
+pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
+    if files.iter().any(|file| file.as_os_str() == "-") {
+        return files.to_vec();
+    }
+    let mut files: Vec<_> = files.iter().map(|file| (first(file), file.clone())).collect();
+    files.sort_by(|(one, _), (other, _)| match (one, other) {
+        (Some(one), Some(other)) => one.time.cmp(&other.time).then(one.seq.cmp(&other.seq)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    });
+    files.into_iter().map(|(_, file)| file).collect()
+}
+
+fn first(file: &Path) -> Option<First> {
+    let mut lines = Lines::open(file).ok()?;
+    serde_json::from_slice(lines.next().ok()??).ok()
+}
