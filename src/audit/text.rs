@@ -8,10 +8,14 @@
 //! utility statements (`EXECUTE p(4111…)`, `COPY … FROM PROGRAM '…'`, `COMMENT … IS '…'`, defaults) and all comments,
 //! needs text that parses, and costs five times as much.
 
+mod literals;
+mod secrets;
+
 use std::{collections::HashMap, sync::Arc};
 
-use pg_query::protobuf::{ScanToken, Token};
+use aws_lc_rs::digest;
 
+use self::literals::{scan, without_literals};
 use super::{AuditSettings, StatementText};
 
 /// A statement's text on its way to the log. Cheap to clone: a prepared statement keeps one for all its executions.
@@ -51,8 +55,6 @@ pub(super) enum Withheld {
 
 /// Longest text that is given to the parser or scanner, in octets.
 pub(super) const PARSER_LIMIT: usize = 32 << 10;
-/// Words that announce a secret: statements with them are redacted even where literals are shown.
-const SECRET_WORDS: [&str; 6] = ["passw", "passphrase", "secret", "credential", "token", "scram-sha-256$"];
 /// What stands for a hidden rest.
 const REDACTED: &str = "[redacted]";
 /// Texts whose outcome is remembered.
@@ -144,38 +146,50 @@ impl Shower {
 }
 
 fn fingerprint(text: &QueryText) -> Shown {
-    let outcome = readable(text).and_then(|source| {
+    match scan(text).and_then(|(source, tokens)| {
+        // Of utility statements the parser's own fingerprint takes in some literals, and a password can be guessed from it.
+        if !literals::are_queries(source, &tokens) {
+            return Ok(hashed(&without_literals(source, &tokens).0));
+        }
         pg_query::fingerprint(
             source,
             pg_query::ParserOptions::default(),
             pg_query::FingerprintOptions::default(),
         )
+        .map(|fingerprint| fingerprint.hex)
         .map_err(|_| Withheld::Unreadable)
-    });
-    match outcome {
-        Ok(fingerprint) => Shown { fingerprint: Some(fingerprint.hex.into()), ..Shown::default() },
+    }) {
+        Ok(fingerprint) => Shown { fingerprint: Some(fingerprint.into()), ..Shown::default() },
         Err(withheld) => Shown { withheld: Some(withheld), ..Shown::default() },
     }
 }
 
-/// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
-/// only up to the first word that announces a secret.
-fn full(text: &QueryText) -> Shown {
-    let sent = String::from_utf8_lossy(&text.octets);
-    let Some(secret) = secret_word(&sent) else {
-        return Shown { text: Some((&*sent).into()), truncated: text.cut, ..Shown::default() };
-    };
-    let safe = match scan(text) {
-        Ok((source, tokens)) => without_literals(source, &tokens).0,
-        Err(_) => format!("{} {REDACTED}", &sent[..secret]),
-    };
-    Shown { text: Some(safe.into()), redacted: true, truncated: text.cut, ..Shown::default() }
+/// Sixteen hexadecimal digits, as a fingerprint has.
+fn hashed(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref()[..8].iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// Where the first word that announces a secret begins.
-fn secret_word(text: &str) -> Option<usize> {
-    let lower = text.to_ascii_lowercase();
-    SECRET_WORDS.iter().filter_map(|word| lower.find(word)).min()
+/// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
+/// only up to what announces the secret.
+fn full(text: &QueryText) -> Shown {
+    let sent = String::from_utf8_lossy(&text.octets);
+    let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();
+    let safe = match scan(text) {
+        Ok((source, tokens)) => (announced.is_some() || secrets::is_carried(source, &tokens))
+            .then(|| without_literals(source, &tokens).0),
+        Err(_) => announced
+            .into_iter()
+            .chain(secrets::statement(&sent))
+            .min()
+            .map(|at| format!("{} {REDACTED}", &sent[..at]).trim_start().to_owned()),
+    };
+    match safe {
+        Some(safe) => {
+            Shown { text: Some(safe.into()), redacted: true, truncated: text.cut, ..Shown::default() }
+        }
+        None => Shown { text: Some((&*sent).into()), truncated: text.cut, ..Shown::default() },
+    }
 }
 
 fn readable(text: &QueryText) -> Result<&str, Withheld> {
@@ -183,117 +197,6 @@ fn readable(text: &QueryText) -> Result<&str, Withheld> {
         return Err(Withheld::TooLong);
     }
     std::str::from_utf8(&text.octets).map_err(|_| Withheld::Unreadable)
-}
-
-fn scan(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld> {
-    let source = readable(text)?;
-    // `scan_tokens` of pg_query 18.1 makes a slice of a null pointer when there is no token at all: undefined behaviour,
-    // and an abort where it is checked. Only white space has no tokens; a comment is one.
-    if source.bytes().all(|octet| matches!(octet, b' ' | b'\t'..=b'\r')) {
-        return Ok((source, Vec::new()));
-    }
-    let tokens = pg_query::scan_tokens(source).map_err(|_| Withheld::Unreadable)?;
-    // The scanner takes strings as the standard does. With `standard_conforming_strings` off the server does not, and
-    // the two part ways at the first plain string that has a backslash before a quote.
-    let ambiguous = tokens.iter().any(|token| {
-        let word = slice(source, token);
-        word.starts_with('\'') && word.contains("\\'")
-    });
-    if ambiguous { Err(Withheld::Ambiguous) } else { Ok((source, tokens)) }
-}
-
-fn slice<'a>(source: &'a str, token: &ScanToken) -> &'a str {
-    let at = |octet: i32| usize::try_from(octet).unwrap_or(0);
-    source.get(at(token.start)..at(token.end)).unwrap_or_default()
-}
-
-/// The text with its literals replaced by `$n`, its comments dropped and its white space made single blanks; and
-/// whether a secret that is no literal (`SET app.password = hunter2`) was hidden.
-fn without_literals(source: &str, tokens: &[ScanToken]) -> (String, bool) {
-    let kind = |token: &ScanToken| Token::try_from(token.token).unwrap_or(Token::Nul);
-    let parameters = tokens.iter().filter(|token| kind(token) == Token::Param);
-    let mut number =
-        parameters.filter_map(|token| slice(source, token)[1..].parse::<u64>().ok()).max().unwrap_or(0);
-    let mut shown = String::with_capacity(source.len());
-    let (mut last_end, mut redacted, mut hiding) = (0, false, false);
-    let mut statement = Vec::new();
-    for token in tokens {
-        let word = slice(source, token);
-        let kind = kind(token);
-        if matches!(kind, Token::SqlComment | Token::CComment) {
-            continue;
-        }
-        if kind == Token::Ascii59 {
-            statement.clear();
-            hiding = false;
-        } else if hiding {
-            last_end = token.end;
-            continue;
-        }
-        if token.start > last_end && !shown.is_empty() {
-            shown.push(' ');
-        }
-        last_end = token.end;
-        match kind {
-            Token::Sconst
-            | Token::Usconst
-            | Token::Bconst
-            | Token::Xconst
-            | Token::Iconst
-            | Token::Fconst => {
-                number = number.saturating_add(1);
-                shown.push('$');
-                shown.push_str(&number.to_string());
-            }
-            _ => shown.push_str(word),
-        }
-        if statement.len() < 2 {
-            statement.push(word.to_ascii_uppercase());
-        }
-        if carries_settings(&statement)
-            && secret_word(word).is_some()
-            && rest_has_bare_word(source, tokens, token)
-        {
-            shown.push(' ');
-            shown.push_str(REDACTED);
-            (hiding, redacted) = (true, true);
-        }
-    }
-    (shown, redacted)
-}
-
-/// Whether a statement that begins so may give a secret as a bare word, as in `SET app.password = hunter2`, or (wrongly,
-/// but it was sent) in `ALTER ROLE bob PASSWORD hunter2`.
-fn carries_settings(beginning: &[String]) -> bool {
-    match beginning.first().map(String::as_str) {
-        Some("SET") => true,
-        Some("ALTER" | "CREATE") => matches!(
-            beginning.get(1).map(String::as_str),
-            Some("ROLE" | "USER" | "GROUP" | "SYSTEM" | "DATABASE" | "SERVER" | "SUBSCRIPTION" | "FOREIGN")
-        ),
-        _ => false,
-    }
-}
-
-/// Whether the first token after `secret` that is no `=`, `TO` or `.` is something else than a literal or an end.
-fn rest_has_bare_word(source: &str, tokens: &[ScanToken], secret: &ScanToken) -> bool {
-    let after = tokens.iter().filter(|token| token.start >= secret.end).find(|token| {
-        let joins =
-            matches!(slice(source, token), "=" | ".") || slice(source, token).eq_ignore_ascii_case("to");
-        let comment = matches!(Token::try_from(token.token), Ok(Token::SqlComment | Token::CComment));
-        !joins && !comment
-    });
-    after.is_some_and(|token| {
-        !matches!(
-            Token::try_from(token.token),
-            Ok(Token::Sconst
-                | Token::Usconst
-                | Token::Param
-                | Token::Ascii59
-                | Token::Ascii41
-                | Token::Ascii44)
-        ) && !slice(source, token).eq_ignore_ascii_case("null")
-    })
 }
 
 #[cfg(test)]

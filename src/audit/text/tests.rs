@@ -1,3 +1,5 @@
+mod planted;
+
 use std::time::Duration;
 
 use super::*;
@@ -133,6 +135,65 @@ fn passwords_never_reach_the_log() {
     }
 }
 
+/// The secret in all of them is `hunter2`: it is shown at no level.
+const CARRIERS: [&str; 27] = [
+    "ALTER ROLE bob PASSWORD 'hunter2'",
+    "alter/**/role bob encrypted password 'hunter2'",
+    "ALTER ROLE bob PASSWORD \"hunter2\"",
+    "CREATE ROLE bob LOGIN PASSWORD 'hunter2' IN ROLE a",
+    "CREATE USER bob PASSWORD E'hunter2'",
+    "CREATE GROUP bob PASSWORD 'hunter2'",
+    "CREATE USER MAPPING FOR a SERVER s OPTIONS (\"password\" 'hunter2')",
+    "CREATE USER MAPPING FOR a SERVER s OPTIONS (U&\"\\0070assword\" 'hunter2')",
+    "ALTER USER MAPPING FOR a SERVER s OPTIONS (SET key 'hunter2')",
+    "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (password 'hunter2')",
+    "ALTER SERVER s OPTIONS (ADD pw 'hunter2')",
+    "CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (key 'hunter2')",
+    "CREATE SUBSCRIPTION s CONNECTION 'postgresql://me:hunter2@host/db' PUBLICATION p",
+    "CREATE SUBSCRIPTION s CONNECTION \"host=h password=hunter2\" PUBLICATION p",
+    "ALTER SUBSCRIPTION s CONNECTION 'host=h pass'\n'word=hunter2'",
+    "ALTER SYSTEM SET primary_conninfo = 'user=me pwd=hunter2'",
+    "SET my.password = 'hunter2'",
+    "SET LOCAL my.password TO hunter2",
+    "SET SESSION \"my.secret\" = \"hunter2\"",
+    "SELECT set_config('my.password', 'hunter2', false)",
+    "SELECT * FROM dblink('postgres://me:hunter2@h/d', 'SELECT 1') AS t(a int)",
+    "SELECT dblink_connect('c', 'host=h password=hunter2')",
+    "SELECT public.connect('postgres://me:hunter2@h/d')",
+    "SELECT connect(E'host=h p\\x61ssword=hunter2'), 'a'",
+    "SELECT connect(U&'host=h p\\0061ssword=hunter2')",
+    "SELECT pgp_sym_encrypt(body, 'hunter2') FROM t",
+    "DO $$ BEGIN EXECUTE 'ALTER ROLE bob PASSWORD ''hunter2'''; END $$",
+];
+
+#[test]
+fn statements_that_carry_passwords_are_redacted_at_every_level() {
+    for sent in CARRIERS {
+        // And once more as the middle one of three, and once with an end that is missing.
+        let among = format!("SELECT 1; {sent}; SELECT 2");
+        let broken = format!("{sent} '");
+        for sent in [sent, &among, &broken] {
+            for level in [StatementText::Fingerprint, StatementText::Normalized, StatementText::Full] {
+                let shown = show(level, sent);
+                assert!(!format!("{shown:?}").contains("hunter2"), "{sent} at {level:?}: {shown:?}");
+                let says = shown.redacted || level != StatementText::Full;
+                assert!(says, "{sent} at {level:?} does not say that it was redacted: {shown:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fingerprint_does_not_tell_a_password() {
+    for sent in CARRIERS {
+        // With names in the place of literals it is not the same; no more can be said of them.
+        if !sent.contains("\"hunter2\"") && !sent.contains(" hunter2") {
+            let of = |password: &str| show(StatementText::Fingerprint, sent.replace("hunter2", password));
+            assert_eq!(of("hunter2"), of("secret7"), "{sent}");
+        }
+    }
+}
+
 #[test]
 fn a_column_named_like_a_secret_is_no_secret() {
     for sent in
@@ -156,7 +217,7 @@ fn a_password_in_text_that_cannot_be_read_is_cut_off_even_in_full() {
         let shown = show(StatementText::Full, sent);
         assert!(shown.redacted);
         let text = shown.text.unwrap();
-        assert!(text.ends_with(" [redacted]") && !text.contains("hunter2"), "{text}");
+        assert!(text.ends_with("[redacted]") && !text.contains("hunter2"), "{text}");
     }
 }
 
@@ -182,7 +243,13 @@ fn a_fingerprint_is_the_same_for_statements_that_differ_in_literals_only() {
     assert!(fingerprint("SELECT a FROM t WHERE b = 1").is_some());
     assert_eq!(fingerprint("SELECT a FROM t WHERE b = 1"), fingerprint("select a from t where b = 2"));
     assert_ne!(fingerprint("SELECT a FROM t WHERE b = 1"), fingerprint("SELECT a FROM t WHERE c = 1"));
-    assert_eq!(show(StatementText::Fingerprint, "selec").withheld, Some(Withheld::Unreadable));
+    assert_eq!(show(StatementText::Fingerprint, "SELECT FROM WHERE").withheld, Some(Withheld::Unreadable));
+    for utility in
+        ["DO '{}'", "COMMENT ON TABLE t IS '{}'", "SET a.b = '{}'", "NOTIFY c, '{}'", "EXECUTE p('{}')"]
+    {
+        let of = |literal: &str| fingerprint(&utility.replace("{}", literal));
+        assert_eq!(of("one"), of("two"), "{utility}");
+    }
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! What announces a secret: a word, a kind of statement, a spelling that hides what it says.
+//!
+//! A guess that errs on the side of hiding. What no reader can see, a word put together at run time inside a quoted body,
+//! it cannot see either.
+
+use pg_query::protobuf::ScanToken;
+
+use super::literals::{is_comment, is_literal, kind, slice};
+
+/// Words that announce a secret, in small letters.
+const WORDS: [&str; 13] = [
+    "passw",
+    "passphrase",
+    "secret",
+    "credential",
+    "token",
+    "scram-sha-256$",
+    "conninfo",
+    "dblink",
+    "crypt(",
+    "pgp_sym",
+    "hmac(",
+    "apikey",
+    "api_key",
+];
+/// Spellings under which any word may hide: octets and characters by number.
+const SPELLINGS: [&str; 2] = ["u&'", "u&\""];
+
+/// Where the first word that announces a secret begins.
+pub(super) fn word(text: &str) -> Option<usize> {
+    let lower = text.to_ascii_lowercase();
+    WORDS.iter().filter_map(|word| lower.find(word)).chain(address(&lower)).min()
+}
+
+/// An address with a user in it, and so perhaps a password: `postgresql://user:…@host`.
+fn address(text: &str) -> Option<usize> {
+    let found = text.find("://")?;
+    text[found..]
+        .contains('@')
+        .then(|| text[..found].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1))
+}
+
+/// Where something is spelled so that no word in it can be recognised.
+pub(super) fn spelling(text: &str) -> Option<usize> {
+    let lower = text.to_ascii_lowercase();
+    let by_number = |at: &usize| {
+        lower.as_bytes().get(at + 1).is_some_and(|next| matches!(next, b'x' | b'u' | b'0'..=b'7'))
+    };
+    let escapes = memchr::memchr_iter(b'\\', lower.as_bytes()).find(by_number);
+    SPELLINGS.iter().filter_map(|spelling| lower.find(spelling)).chain(escapes).min()
+}
+
+/// Whether a text that could not be scanned may hold a statement of a kind that carries secrets, and where.
+pub(super) fn statement(text: &str) -> Option<usize> {
+    let upper = text.to_ascii_uppercase();
+    let carrier = CARRIERS.iter().any(|word| upper.contains(word));
+    ["ALTER", "CREATE"].iter().filter(|_| carrier).filter_map(|word| upper.find(word)).min()
+}
+
+/// What is made or altered by statements that carry secrets.
+const CARRIERS: [&str; 8] =
+    ["ROLE", "USER", "GROUP", "SYSTEM", "DATABASE", "SERVER", "SUBSCRIPTION", "FOREIGN"];
+
+/// Whether one of the statements is of a kind that carries secrets in its literals, as `ALTER ROLE … PASSWORD '…'`,
+/// `CREATE SUBSCRIPTION … CONNECTION '…'`.
+pub(super) fn is_carried(source: &str, tokens: &[ScanToken]) -> bool {
+    let mut beginning = Vec::new();
+    tokens.iter().filter(|token| !is_comment(kind(token))).any(|token| {
+        match slice(source, token) {
+            ";" => beginning.clear(),
+            word if beginning.len() < 2 => beginning.push(word.to_ascii_uppercase()),
+            _ => {}
+        }
+        beginning.len() == 2 && may_be_bare(&beginning) && beginning[0] != "SET"
+    })
+}
+
+/// Whether a statement that begins so may give a secret as a bare word, as in `SET app.password = hunter2`, or (wrongly,
+/// but it was sent) in `ALTER ROLE bob PASSWORD hunter2`.
+pub(super) fn may_be_bare(beginning: &[String]) -> bool {
+    match beginning.first().map(String::as_str) {
+        Some("SET") => true,
+        Some("ALTER" | "CREATE") => beginning.get(1).is_some_and(|word| CARRIERS.contains(&word.as_str())),
+        _ => false,
+    }
+}
+
+/// Whether the first token after `secret` that is no `=`, `TO` or `.` is something else than a literal or an end.
+pub(super) fn is_bare(source: &str, tokens: &[ScanToken], secret: &ScanToken) -> bool {
+    let after = tokens.iter().filter(|token| token.start >= secret.end).find(|token| {
+        let word = slice(source, token);
+        let joins = matches!(word, "=" | ".") || word.eq_ignore_ascii_case("to");
+        !joins && !is_comment(kind(token))
+    });
+    after.is_some_and(|token| {
+        let word = slice(source, token);
+        let harmless =
+            matches!(word, ";" | ")" | ",") || word.starts_with('$') || word.eq_ignore_ascii_case("null");
+        !harmless && !is_literal(kind(token))
+    })
+}
+
+/// Whether a quoted name looks like what should have been a literal: `CONNECTION "host=h password=…"`.
+pub(super) fn is_misquoted(word: &str) -> bool {
+    word.starts_with('"') && (word.contains('=') || word.contains("://"))
+}
