@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy bench conformance setup
+.PHONY: help demo test ci fmt lint doc policy bench million conformance setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +49,10 @@ policy: ## licences, banned crates and sources of all dependencies
 bench: ## processor time, system calls, allocations and memory beside a bare relay and PgBouncer (BENCH='cpu --quick' for a part)
 	@.ci/setup bench
 	bench/run $(BENCH)
+
+million: ## a million audited statements through rotating files, then `gatekeeper audit verify`: none may be missing
+	@.ci/setup bench
+	bench/run audit-complete
 
 conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gatekeeper (SUITES='regress isolation' for a part)
 	@.ci/setup python

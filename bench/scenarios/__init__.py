@@ -1,12 +1,13 @@
 """What is measured. Each module has a `TITLE` and a `measure(bench)` that returns its part of the report."""
 
-from . import allocations, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
+from . import allocations, audit, audit_complete, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
 from . import pooled_calls, storm
 
 SESSION = {"cpu": cpu, "memory": memory, "logins": logins, "allocations": allocations, "calls": calls}
 TRANSACTION = {
     "pooled": pooled, "pooled-calls": pooled_calls, "pooled-allocations": pooled_allocations,
-    "idle-memory": idle_memory, "storm": storm, "bulk": bulk, "growth": growth,
+    "idle-memory": idle_memory, "storm": storm, "bulk": bulk, "growth": growth, "audit": audit,
+    "audit-complete": audit_complete,
 }
 MODES = {"session": list(SESSION), "transaction": list(TRANSACTION)}
 SCENARIOS = SESSION | TRANSACTION

@@ -5,11 +5,11 @@ asked for a password (SCRAM-SHA-256, the same as towards the server) or trusted.
 """
 
 from .account import SIZE, Account
-from .gatekeeper import PooledGatekeeper, TwoWorkers
+from .gatekeeper import AuditedGatekeeper, PooledGatekeeper, TwoWorkers
 from .pgbouncer import PgBouncer
 from .relay import PooledRelay
 
 POOLS = {
     "relay": PooledRelay, "pgbouncer": PgBouncer, "gatekeeper": PooledGatekeeper, "gatekeeper, 2 workers": TwoWorkers,
 }
-__all__ = ["POOLS", "SIZE", "Account"]
+__all__ = ["POOLS", "SIZE", "Account", "AuditedGatekeeper"]

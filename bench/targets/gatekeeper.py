@@ -26,6 +26,20 @@ class PooledGatekeeper(Gatekeeper):
         return super().configuration().replace("[[listener]]", f"[[listener]]\nmax_clients = {MOST_CLIENTS}")
 
 
+class AuditedGatekeeper(PooledGatekeeper):
+    """The same with an audit log; `audit` are the keys of its table, besides the file."""
+
+    def __init__(self, workspace: Workspace, *args, audit: dict, **options):
+        super().__init__(workspace, *args, **options)
+        self.audit = audit
+        self.audit_file = workspace.path / "audit" / f"{self.port}.jsonl"
+        self.audit_file.parent.mkdir(exist_ok=True)
+
+    def configuration(self) -> str:
+        keys = "".join(f"{key} = {value}\n" for key, value in self.audit.items())
+        return f'{super().configuration()}[audit]\nfile = "{self.audit_file}"\n{keys}'
+
+
 class TwoWorkers(PooledGatekeeper):
     """The same with two."""
 

@@ -11,6 +11,8 @@ mod harness;
 
 mod admin;
 mod audit;
+mod audit_full;
+mod audit_load;
 mod cancel;
 mod cancel_race;
 mod clean;

@@ -1,0 +1,74 @@
+"""Whether a million statements are all in the audit log, while its file is rotated, and what it takes to verify it."""
+
+import json
+import re
+import subprocess
+import time
+
+from targets import AuditedGatekeeper
+
+from .common import Bench, pgbench, processor_seconds, progress, table
+from .pooled import CLIENTS
+
+TITLE = "A million statements in the audit log"
+MANY, MANY_QUICK = 1_000_000, 100_000
+KEYS = {"level": '"statements"', "on_full": '"block"', "hash_chain": "true", "rotate_size": '"64MiB"'}
+
+
+def measure(bench: Bench) -> str:
+    many = MANY_QUICK if bench.settings.quick else MANY
+    server, account = bench.pool_server()
+    options = {"profile": bench.settings.profile, "account": account, "asks": True}
+    target = AuditedGatekeeper(bench.workspace, server.port, audit=KEYS, **options)
+    target.start()
+    before = processor_seconds(target.process.pid)
+    load = pgbench(
+        target.port, "-n", "-S", "-c", CLIENTS, "-j", 2, "-t", many // CLIENTS,
+        user=account.user, password=account.password,
+    )
+    spent = processor_seconds(target.process.pid) - before
+    program = target.program
+    target.stop()
+    server.stop()
+    files = sorted(target.audit_file.parent.glob(f"{target.audit_file.name}*"))
+    said, seconds, resident = verified(program, files)
+    told = sum(executed(file) for file in files)
+    octets = sum(file.stat().st_size for file in files)
+    if told < load.transactions or "none is missing in between" not in said:
+        raise SystemExit(f"{told} of {load.transactions} statements are told; verify says: {said}")
+    rows = [
+        ["transactions of pgbench", f"{load.transactions:,}"],
+        ["statements told of them", f"{told:,}"],
+        ["files", len(files)],
+        ["octets for a statement", f"{octets / told:.0f}"],
+        ["transactions per second", f"{load.per_second:,.0f}"],
+        ["processor time for each, µs", f"{spent / load.transactions * 1e6:.1f}"],
+        ["verify: records per second", f"{told / seconds:,.0f}"],
+        ["verify: resident memory, KiB", resident],
+    ]
+    progress(rows[1])
+    return (
+        f"{table(['what', ''], rows)}\n\n"
+        "`pgbench -S` (one statement a transaction), `on_full = \"block\"`, a chain of hashes, rotation at 64 MiB. "
+        f"`gatekeeper audit verify` said: {said}\n"
+    )
+
+
+def verified(program, files) -> tuple[str, float, int]:
+    """What the program says of the files, how long it takes, and its largest resident memory."""
+    began = time.monotonic()
+    command = ["/usr/bin/time", "-f", "%M", program, "audit", "verify", "--strict", *files]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"verify: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1], time.monotonic() - began, int(re.search(r"(\d+)\s*$", done.stderr)[1])
+
+
+def executed(file) -> int:
+    """pgbench's statements in a file; what it asks at its start is another."""
+    with file.open() as lines:
+        return sum(
+            "abalance" in record.get("db.query.text", "")
+            for record in map(json.loads, lines)
+            if record["event.action"] == "statement.executed"
+        )

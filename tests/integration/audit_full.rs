@@ -1,0 +1,192 @@
+//! A file that takes no more, and a process that is killed: what `block` and `shed` promise, in the real program.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use gatekeeper::sandbox::{SandboxOptions, Single};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use tokio_postgres::Client;
+
+use crate::harness::{
+    Gatekeeper, Stand,
+    audit::{Audited, audited_in_all, verified},
+    refused,
+    stand::{admin, config},
+    until,
+};
+
+const APP: &str = "user=app password=app-password dbname=app application_name=tests";
+const PATIENCE: Duration = Duration::from_secs(20);
+const INSERT: &str = "INSERT INTO done VALUES (1)";
+
+/// A passthrough stand that audits statements, with a table that counts those that ran.
+async fn stand(keys: &str) -> (Stand, PathBuf, String) {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let file = server.folder().join("audit.jsonl");
+    let rest = format!("[audit]\nfile = {file:?}\nlevel = \"statements\"\n{keys}\n");
+    let config = config(&server, "", "", &rest);
+    let stand = Stand::start(server, &config).await;
+    let client = stand.connect(APP).await.unwrap();
+    client.batch_execute("CREATE TABLE done (a int)").await.unwrap();
+    (stand, file, config)
+}
+
+/// From now on no file of the process grows past `octets`: a write across it is cut short, and the next one fails. `None`
+/// lifts it.
+fn limit(stand: &Stand, octets: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(stand.gatekeeper.pid()).unwrap());
+    let maximum = prlimit(pid, Resource::Fsize, Rlimit { current: octets, maximum: None }).unwrap();
+    assert_eq!(maximum.maximum, None, "a hard limit is in the way");
+}
+
+fn size(file: &PathBuf) -> u64 {
+    fs::metadata(file).unwrap().len()
+}
+
+/// Inserts until it fails; how many were answered.
+async fn insert_until_refused(client: &Client) -> (usize, tokio_postgres::Error) {
+    for count in 0..100_000 {
+        if let Err(error) = client.simple_query(INSERT).await {
+            return (count, error);
+        }
+    }
+    panic!("nothing was refused");
+}
+
+fn inserts(lines: &[Audited]) -> usize {
+    lines.iter().filter(|line| line.text("db.query.text") == "INSERT INTO done VALUES ($1)").count()
+}
+
+async fn rows(stand: &Stand) -> usize {
+    let client = stand.connect(APP).await.unwrap();
+    let count: i64 = client.query_one("SELECT count(*) FROM done", &[]).await.unwrap().get(0);
+    usize::try_from(count).unwrap()
+}
+
+#[tokio::test]
+async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself() {
+    let (stand, file, _) = stand("on_full = \"block\"\nblock_timeout = \"300ms\"").await;
+    let client = stand.connect(APP).await.unwrap();
+    // In the middle of a line, most likely.
+    limit(&stand, Some(size(&file) + 20_001));
+    let (answered, error) = insert_until_refused(&client).await;
+    let told = refused(Err(error));
+    told.gives_nothing_away(stand.server.folder());
+    assert_eq!(told.sqlstate, "53400");
+    assert_eq!(told.message, "the audit log cannot be written, and statements must be audited");
+    stand.gatekeeper.says("the audit log cannot be written; trying again").await;
+    // Nobody else comes in either.
+    assert_eq!(refused(stand.connect(APP).await).sqlstate, "53400");
+    let whole = fs::read(&file).unwrap();
+    assert!(whole.ends_with(b"\n"), "half a line is left in the file");
+
+    limit(&stand, None);
+    stand.gatekeeper.says("the audit log is written again").await;
+    let ran = rows(&stand).await;
+    assert_eq!(ran, answered, "what was refused did not run");
+    let lines = until(PATIENCE, async || {
+        let lines = audited_in_all(&file);
+        if inserts(&lines) == ran { Ok(lines) } else { Err(inserts(&lines)) }
+    })
+    .await;
+    let closed = lines.iter().filter(|line| line.text("event.reason") == "refused").count();
+    assert!(closed >= 1, "the session that was refused is told to its end");
+    // What was said of the client that did not come in is all that is lost.
+    let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
+    assert_eq!(lost, 1);
+    let (code, said) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 record lost by the log's own word"), "{said}");
+}
+
+#[tokio::test]
+async fn shed_goes_on_serving_and_says_what_was_lost() {
+    let (stand, file, _) = stand("on_full = \"shed\"").await;
+    let client = stand.connect(APP).await.unwrap();
+    limit(&stand, Some(size(&file) + 5_001));
+    let mut ran = 0;
+    until(PATIENCE, async || {
+        for _ in 0..100 {
+            client.simple_query(INSERT).await.unwrap();
+        }
+        ran += 100;
+        match stand.gatekeeper.metric("gatekeeper_audit_dropped_total").await {
+            Some(dropped) if dropped >= 100.0 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    limit(&stand, None);
+    stand.gatekeeper.says("the audit log is written again").await;
+    assert_eq!(rows(&stand).await, ran);
+    let lines = until(PATIENCE, async || {
+        let lines = audited_in_all(&file);
+        let told = lines.iter().any(|line| line.action() == "audit.lost")
+            && lines.iter().any(|line| line.text("db.query.text").starts_with("SELECT count"));
+        if told { Ok(lines) } else { Err(lines.len()) }
+    })
+    .await;
+    let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
+    assert_eq!(inserts(&lines) + usize::try_from(lost).unwrap(), ran, "each is told or counted");
+    let (code, said) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("{lost} records were lost here, as the log itself says")), "{said}");
+    let (code, said) = verified(&file, &["--strict", "--quiet"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAULT") && said.contains("NOT COMPLETE"), "{said}");
+}
+
+#[tokio::test]
+async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
+    let (mut stand, file, config) = stand("sync = \"interval\"\nhash_chain = true").await;
+    let client = stand.connect(APP).await.unwrap();
+    for _ in 0..500 {
+        client.simple_query(INSERT).await.unwrap();
+    }
+    let queue = "gatekeeper_audit_queue_records";
+    until(PATIENCE, async || match stand.gatekeeper.metric(queue).await {
+        Some(0.0) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    // Killed under load: what was answered just now may be missing, what was before may not.
+    let (gatekeeper, load) = (&stand.gatekeeper, insert_until_refused(&client));
+    let kill = async {
+        tokio::task::yield_now().await;
+        until(PATIENCE, async || match gatekeeper.metric("gatekeeper_audit_records_total").await {
+            Some(written) if written > 800.0 => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        gatekeeper.signal(Signal::KILL);
+    };
+    let ((answered, _), ()) = tokio::join!(load, kill);
+    stand.gatekeeper.ended().await;
+    let told = inserts(&audited_in_all(&file));
+    assert!(told > 750, "{told} of {} are told", 500 + answered);
+
+    let (code, said) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("it is running, or it was killed"), "{said}");
+    // As if it had been in the middle of a line.
+    let text = fs::read(&file).unwrap();
+    fs::write(&file, &text[..text.len() - 40]).unwrap();
+    stand.gatekeeper = Gatekeeper::start(stand.server.folder(), &config, admin(&stand.server)).await;
+    stand.connect(APP).await.unwrap().simple_query("SELECT 1").await.unwrap();
+    stand.gatekeeper.signal(Signal::TERM);
+    stand.gatekeeper.ended().await;
+    let (code, said) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("it was killed, and what it had not written yet is missing"), "{said}");
+    assert!(said.contains("the last line of this process is cut off"), "{said}");
+    assert_eq!(verified(&file, &["--quiet"]), (Some(0), String::new()));
+    assert_eq!(verified(&file, &["--strict"]).0, Some(1));
+
+    // A record that somebody took out is another thing.
+    let text = fs::read_to_string(&file).unwrap();
+    let without: String =
+        text.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 100).map(|(_, l)| l).collect();
+    fs::write(&file, without).unwrap();
+    let (code, said) = verified(&file, &["--quiet"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("audit.jsonl:101: record 101 of boot"), "{said}");
+}

@@ -1,0 +1,109 @@
+//! Many statements: none is missing, however often the file changes; and no literal of any of them is there.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use gatekeeper::sandbox::{SandboxOptions, Single};
+use rustix::process::Signal;
+use tokio_postgres::Client;
+
+use crate::harness::{
+    Stand,
+    audit::{audited_in_all, audited_until, files, verified},
+    psql,
+    stand::config,
+    until,
+};
+
+const APP: &str = "user=app password=app-password dbname=app application_name=tests";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A million of them: `make million`.
+const EACH: usize = 4000;
+
+async fn stand(keys: &str) -> (Stand, PathBuf) {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let file = server.folder().join("audit.jsonl");
+    let rest = format!("[audit]\nfile = {file:?}\nlevel = \"statements\"\n{keys}\n");
+    let config = config(&server, "", "", &rest);
+    (Stand::start(server, &config).await, file)
+}
+
+async fn load(client: Client) {
+    for number in 0..EACH {
+        client.simple_query(&format!("SELECT {number}, 'x'")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_statement_is_missing_while_the_file_is_rotated_and_renamed_under_load() {
+    let keys =
+        "on_full = \"block\"\nqueue = 256\nrotate_size = \"1MiB\"\nhash_chain = true\nsync = \"batch\"";
+    let (mut stand, file) = stand(keys).await;
+    let clients = [stand.connect(APP).await, stand.connect(APP).await, stand.connect(APP).await];
+    let [one, two, three] = clients.map(Result::unwrap);
+    let gatekeeper = &stand.gatekeeper;
+    let reloads = "gatekeeper_config_reloads_total{outcome=\"ok\"}";
+    let rename = async {
+        for number in 0..5_u32 {
+            // Our own rotation may be at it right now; logrotate would try again tomorrow.
+            until(PATIENCE, async || fs::rename(&file, file.with_extension(format!("jsonl.moved{number}"))))
+                .await;
+            gatekeeper.signal(Signal::HUP);
+            until(PATIENCE, async || match gatekeeper.metric(reloads).await {
+                Some(now) if now > f64::from(number) => Ok(()),
+                seen => Err(seen),
+            })
+            .await;
+        }
+    };
+    tokio::join!(load(one), load(two), load(three), rename);
+    stand.gatekeeper.signal(Signal::TERM);
+    stand.gatekeeper.ended().await;
+
+    let (code, said) = verified(&file, &["--strict"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("none is missing in between"), "{said}");
+    let lines = audited_in_all(&file);
+    let told = lines.iter().filter(|line| line.text("db.query.text") == "SELECT $1, $2").count();
+    assert_eq!(told, 3 * EACH);
+    let of = |reason: &str| lines.iter().filter(|line| line.text("event.reason") == reason).count();
+    assert!(of("reopened") >= 10, "{}", of("reopened"));
+    assert!(of("size") >= 4, "{} in {:?}", of("size"), files(&file));
+}
+
+#[tokio::test]
+async fn data_parameters_and_passwords_are_not_told_at_any_level_of_text() {
+    const MARKER: &str = "zq7Marker";
+    for level in ["none", "fingerprint", "normalized", "full"] {
+        let (stand, file) = stand(&format!("statements = \"{level}\"")).await;
+        let client = stand.connect(APP).await.unwrap();
+        client.batch_execute("CREATE TABLE t (a text)").await.unwrap();
+        let parameter = &[&MARKER as &(dyn tokio_postgres::types::ToSql + Sync)];
+        client.execute("INSERT INTO t VALUES ($1)", parameter).await.unwrap();
+        for sent in [
+            format!("ALTER ROLE app PASSWORD '{MARKER}'; CREATE ROLE other PASSWORD '{MARKER}'"),
+            format!("CREATE SUBSCRIPTION s CONNECTION 'postgres://me:{MARKER}@host/db' PUBLICATION p"),
+            format!("SET my.password = '{MARKER}'"),
+            format!("CREATE USER MAPPING FOR app SERVER s OPTIONS (password '{MARKER}"),
+        ] {
+            // Most are refused by the server, and told all the same.
+            client.simple_query(&sent).await.err();
+        }
+        let data = stand.server.folder().join("data");
+        fs::write(&data, format!("{MARKER}\n")).unwrap();
+        let address = stand.listener;
+        let connection = format!(
+            "host={} port={} user=app password=app-password dbname=app sslmode=disable",
+            address.ip(),
+            address.port()
+        );
+        let copied = psql(&connection, &format!("\\copy t from '{}'", data.display())).await;
+        assert!(copied.success, "{}", copied.said);
+        client.simple_query("SELECT count(*) FROM t").await.unwrap();
+        drop(client);
+        let lines = audited_until(&file, |line| line.action() == "session.closed").await;
+        let told = lines.iter().filter(|line| line.action() == "statement.executed").count();
+        assert!(told >= 7, "{told}");
+        let log = fs::read_to_string(&file).unwrap();
+        assert!(!log.contains(MARKER), "{level}:\n{log}");
+    }
+}
