@@ -4,6 +4,12 @@
 //! `boot_id`; what could not be written is said in a line of its own; a file holds whole lines; no password reaches it,
 //! and without `statements = "full"` no literal does. Refuses to know: how a statement was routed, what a client is told
 //! when the log is full.
+//!
+//! What may be lost, and when. With `on_full = "shed"`: what finds no room. With `block`: that a client came which was not let
+//! in, and what happened once the queue and as much spare room are full, where nobody can be made to wait (a token minted, a
+//! backend closed). Both are counted and said. When the process is killed: what stands in the queue, which is 5 ms if the
+//! disk keeps up. When the machine fails: what was not synced, as `sync` has it. A failed sync is logged and counted; what it
+//! was about cannot be known.
 
 mod chain;
 mod handle;
