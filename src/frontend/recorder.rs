@@ -196,7 +196,7 @@ impl Recorder {
                 server,
                 route: Some(self.route),
                 text: report.text.and_then(|text| self.audit.text(&text.octets, text.cut)),
-                operation: None,
+                operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),
                 rows: report.error.is_none().then_some(report.rows),

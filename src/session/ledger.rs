@@ -31,7 +31,14 @@ pub(super) struct Ledger {
 /// One request.
 pub(super) enum Owed {
     /// A Query or FunctionCall: ends with ReadyForQuery.
-    Whole { kind: StatementKind, started: Instant, text: Option<Text>, rows: u64, error: Option<SqlState> },
+    Whole {
+        kind: StatementKind,
+        started: Instant,
+        text: Option<Text>,
+        rows: u64,
+        operation: Option<Box<str>>,
+        error: Option<SqlState>,
+    },
     /// An Execute of the portal: ends with its own answer.
     Execute { started: Instant, portal: Box<[u8]> },
     /// A Parse: the statement exists once the server says so.
@@ -215,24 +222,36 @@ impl Ledger {
         Some(step)
     }
 
-    /// CommandComplete, EmptyQueryResponse or PortalSuspended, with the rows it speaks of.
+    /// CommandComplete, EmptyQueryResponse or PortalSuspended, with the rows and the command it speaks of.
     pub(super) fn on_statement_complete(
         &mut self,
         now: Instant,
         rows: u64,
+        command: Option<Box<str>>,
         texts: Option<&Texts>,
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
         match self.owed.front_mut() {
-            Some(Owed::Whole { rows: so_far, .. }) => {
+            Some(Owed::Whole { rows: so_far, operation, .. }) => {
                 *so_far = so_far.saturating_add(rows);
+                if operation.is_none() {
+                    *operation = command;
+                }
                 None
             }
             Some(Owed::Execute { .. }) => {
                 let Some(Owed::Execute { started, portal }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
-                Some(Report { kind: StatementKind::Execute, started, ended: now, rows, error: None, text })
+                Some(Report {
+                    kind: StatementKind::Execute,
+                    started,
+                    ended: now,
+                    rows,
+                    operation: command,
+                    error: None,
+                    text,
+                })
             }
             _ => None,
         }
@@ -275,7 +294,7 @@ impl Ledger {
             skipped.extend(self.pop());
         }
         self.skipping = self.is_settled();
-        Some(Report { kind, started, ended: now, rows: 0, error: Some(state), text })
+        Some(Report { kind, started, ended: now, rows: 0, operation: None, error: Some(state), text })
     }
 
     /// CopyInResponse: the Syncs that were sent ahead of the end of the data will be ignored.
@@ -299,8 +318,9 @@ impl Ledger {
         while let Some(request) = self.pop() {
             match request {
                 Owed::Sync { .. } => break,
-                Owed::Whole { kind, started, text, rows, error } => {
-                    report = Some(Report { kind, started, ended: now, rows, error, text });
+                Owed::Whole { kind, started, text, rows, operation, error } => {
+                    let operation = operation.filter(|_| error.is_none());
+                    report = Some(Report { kind, started, ended: now, rows, operation, error, text });
                     break;
                 }
                 _ => {}
@@ -324,7 +344,8 @@ impl Ledger {
             }
             _ => None,
         })?;
-        Some(Report { kind, started, ended: now, rows: 0, error: Some(SqlState::CONNECTION_FAILURE), text })
+        let error = Some(SqlState::CONNECTION_FAILURE);
+        Some(Report { kind, started, ended: now, rows: 0, operation: None, error, text })
     }
 
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what

@@ -461,7 +461,7 @@ impl Session {
                     Some(keeper) if tag == f::QUERY => Some(text(until_nul(body).0, keeper.limit, partial)),
                     _ => None,
                 };
-                Owed::Whole { kind, started: now, text, rows: 0, error: None }
+                Owed::Whole { kind, started: now, text, rows: 0, operation: None, error: None }
             }
             f::EXECUTE => {
                 self.begun += 1;
@@ -490,13 +490,16 @@ impl Session {
         match frame.tag() {
             b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
             b::COMMAND_COMPLETE => {
-                let rows = match backend::Message::decode(frame) {
-                    Ok(backend::Message::CommandComplete(tag)) => tag.rows().unwrap_or(0),
-                    _ => 0,
+                let (rows, command) = match backend::Message::decode(frame) {
+                    Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
+                    _ => (0, &[][..]),
                 };
-                self.on_statement_complete(now, rows);
+                // Only who keeps texts wants to hear of it.
+                let wanted = self.keeper.is_some() && !command.is_empty();
+                let command = wanted.then(|| String::from_utf8_lossy(command).into());
+                self.on_statement_complete(now, rows, command);
             }
-            b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0),
+            b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0, None),
             b::ERROR_RESPONSE => self.on_error(now, frame.body()),
             b::COPY_IN_RESPONSE => self.ledger.on_copy_in(),
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE => {
@@ -518,8 +521,8 @@ impl Session {
         self.reports.extend(self.ledger.on_ready(now));
     }
 
-    fn on_statement_complete(&mut self, now: Instant, rows: u64) {
-        let report = self.ledger.on_statement_complete(now, rows, texts(self.keeper.as_deref()));
+    fn on_statement_complete(&mut self, now: Instant, rows: u64, command: Option<Box<str>>) {
+        let report = self.ledger.on_statement_complete(now, rows, command, texts(self.keeper.as_deref()));
         self.reports.extend(report);
     }
 

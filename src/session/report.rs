@@ -15,6 +15,9 @@ pub struct Report {
     pub ended: Instant,
     /// Rows returned or touched, as the server's CommandComplete says; summed over a Query of several statements.
     pub rows: u64,
+    /// The server's command tag without its counts, as `INSERT`; of a Query of several statements that of the first. Known
+    /// when texts are kept, of a statement that succeeded.
+    pub operation: Option<Box<str>>,
     /// Its error; the first one of a Query.
     pub error: Option<SqlState>,
     /// Its text, when texts are kept.

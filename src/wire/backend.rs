@@ -206,6 +206,18 @@ impl<'a> CommandTag<'a> {
         self.0
     }
 
+    /// The tag without its counts, as `INSERT` or `CREATE TABLE`.
+    #[must_use]
+    pub fn command(&self) -> &'a [u8] {
+        let mut command = self.0;
+        while let Some(blank) = memchr::memrchr(b' ', command)
+            && command[blank + 1..].iter().all(u8::is_ascii_digit)
+        {
+            command = &command[..blank];
+        }
+        command
+    }
+
     /// How many rows were read or written, for commands that say so.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {

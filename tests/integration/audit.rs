@@ -75,6 +75,8 @@ async fn a_session_is_told_from_its_opening_to_its_close() {
     let asked =
         records.iter().find(|record| record.text("db.query.text").contains("pg_backend_pid")).unwrap();
     assert_eq!(asked.text("db.response.rows"), "1");
+    assert_eq!(asked.text("db.operation.name"), "SELECT");
+    assert_eq!(failed.text("db.operation.name"), "");
     assert_eq!(records.last().unwrap().text("session.statements"), statements.to_string());
 
     let all = audited(&file);

@@ -77,6 +77,7 @@ impl Session {
             started: now,
             ended: now,
             rows: 0,
+            operation: None,
             error: None,
             text,
         });

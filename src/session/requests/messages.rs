@@ -47,7 +47,14 @@ impl Session {
         self.in_batch = false;
         self.begun += 1;
         let text = self.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
-        self.owe(Owed::Whole { kind: StatementKind::Query, started: now, text, rows: 0, error: None });
+        self.owe(Owed::Whole {
+            kind: StatementKind::Query,
+            started: now,
+            text,
+            rows: 0,
+            operation: None,
+            error: None,
+        });
         verdict
     }
 

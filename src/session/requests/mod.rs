@@ -288,7 +288,14 @@ impl Session {
                 self.begun += 1;
                 self.suspect_function(body);
                 let kind = StatementKind::FunctionCall;
-                self.owe(Owed::Whole { kind, started: now, text: None, rows: 0, error: None });
+                self.owe(Owed::Whole {
+                    kind,
+                    started: now,
+                    text: None,
+                    rows: 0,
+                    operation: None,
+                    error: None,
+                });
                 Verdict::Pass
             }
             f::PARSE => {

@@ -20,7 +20,7 @@ fn what_we_say_as_a_server_is_read_back() {
     assert!(matches!(next(), M::NegotiateProtocolVersion { version: ProtocolVersion::V3_2, unknown: 2 }));
     assert!(matches!(next(), M::ParameterStatus(p) if p.name == b"TimeZone" && p.value == b"UTC"));
     assert!(matches!(next(), M::BackendKeyData(key) if *key == BackendKey::new(7, &[9; 32]).unwrap()));
-    assert!(matches!(next(), M::CommandComplete(tag) if tag.rows() == Some(5)));
+    assert!(matches!(next(), M::CommandComplete(tag) if tag.rows() == Some(5) && tag.command() == b"INSERT"));
     assert!(matches!(next(), M::NotificationResponse { pid: 7, channel: b"c", payload: b"p" }));
     let M::ErrorResponse(fault) = next() else { panic!() };
     assert_eq!(fault.sqlstate(), Some(SqlState::TOO_MANY_CONNECTIONS));
@@ -90,4 +90,21 @@ fn views_of_client_messages_borrow_what_they_show() {
     assert!(decode(b"D\0\0\0\x07Zn\0").is_err());
     assert!(decode(b"S\0\0\0\x05\0").is_err());
     assert!(decode(b"Q\0\0\0\x0aselect").is_err());
+}
+
+#[test]
+fn a_command_tag_is_a_command_and_perhaps_counts() {
+    for (text, command) in [
+        (&b"INSERT 0 5"[..], &b"INSERT"[..]),
+        (b"SELECT 1", b"SELECT"),
+        (b"CREATE TABLE", b"CREATE TABLE"),
+        (b"ALTER TABLE 7 x", b"ALTER TABLE 7 x"),
+        (b"7", b"7"),
+        (b"", b""),
+    ] {
+        let mut out = Vec::new();
+        frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend([text, b"\0"].concat()));
+        let [backend::Message::CommandComplete(tag)] = server_messages(&out)[..] else { panic!() };
+        assert_eq!(tag.command(), command, "{}", String::from_utf8_lossy(text));
+    }
 }
