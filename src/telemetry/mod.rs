@@ -12,6 +12,7 @@ pub mod catalog;
 mod distribution;
 pub mod labels;
 mod logging;
+mod openmetrics;
 mod process;
 mod record;
 mod registry;

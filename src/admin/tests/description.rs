@@ -67,6 +67,15 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
+async fn metrics_are_openmetrics_for_who_asks_for_it() {
+    let accept = ("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    let answer = Desk::new(WELL).ask("GET", "/metrics", &[accept]).await;
+    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(answer.text.contains("\n# TYPE gatekeeper_admin_requests counter\n"));
+    assert!(answer.text.ends_with("\n# EOF\n") && !answer.text.contains("\n\n"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn an_unknown_path_is_an_error_like_any_other() {
     let answer = Desk::new(WELL).get("/v2/topology").await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"));

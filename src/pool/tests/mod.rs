@@ -5,6 +5,7 @@ mod cancel;
 mod growth;
 mod identity;
 mod lease;
+mod metrics;
 mod operations;
 mod property;
 mod reset;

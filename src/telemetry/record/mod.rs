@@ -20,6 +20,7 @@ use tokio::time::MissedTickBehavior;
 use super::{
     catalog::{Label, Metric},
     labels::Word,
+    openmetrics,
     process::{self, ProcessMetrics},
     registry::{self, Counter, Gauge, Histogram, Labels, Level, Registry},
     shards::Tally,
@@ -127,7 +128,7 @@ impl Metrics {
         self.sharded.totals()
     }
 
-    /// The page for Prometheus, in its text format, version 0.0.4. It shows all that was counted before. Reads `/proc`;
+    /// The page for Prometheus, in its text format, version 0.0.4; [`Self::render_openmetrics`] is the other one. It shows all that was counted before. Reads `/proc`;
     /// holds a lock that a session may ask for no longer than it takes to copy what is behind it.
     #[must_use]
     pub fn render(&self) -> String {
@@ -137,6 +138,12 @@ impl Metrics {
         self.sharded.show(&mut page);
         process::show_cpu(&mut page, cpu);
         page
+    }
+
+    /// The same page as OpenMetrics 1.0.
+    #[must_use]
+    pub fn render_openmetrics(&self) -> String {
+        openmetrics::from_text(&self.render())
     }
 
     fn scope(&self) -> Scope<'_> {

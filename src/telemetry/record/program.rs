@@ -20,6 +20,7 @@ pub struct TopologyMetrics {
 pub struct ProgramMetrics {
     reloads: Each<Outcome, Counter>,
     reload_success: Gauge,
+    reload_failed: Gauge,
     files: Each<Outcome, Counter>,
     panics: Counter,
 }
@@ -76,6 +77,7 @@ impl ProgramMetrics {
         Self {
             reloads: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONFIG_RELOADS)),
             reload_success: scope.unknown(&catalog::CONFIG_RELOAD_SUCCESS),
+            reload_failed: scope.gauge(&catalog::CONFIG_RELOAD_FAILED),
             files: scope.each(Label::Outcome, |scope| scope.counter(&catalog::FILE_RELOADS)),
             panics: scope.counter(&catalog::PANICS),
         }
@@ -89,6 +91,7 @@ impl ProgramMetrics {
     /// The configuration was read again, or the attempt changed nothing.
     pub fn reloaded(&self, outcome: Outcome, now: SystemTime) {
         self.reloads.of(outcome).increment();
+        self.reload_failed.set(if outcome == Outcome::Error { 1.0 } else { 0.0 });
         if outcome == Outcome::Ok {
             self.reload_success.set(timestamp(now));
         }

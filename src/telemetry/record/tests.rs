@@ -1,4 +1,8 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::{
@@ -120,8 +124,89 @@ fn names_say_kind_and_unit() {
             assert!(name.ends_with("_seconds"), "{name}");
             assert!(buckets.bounds().is_sorted(), "{name}");
         }
-        assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}");
+        assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '\\', '"']), "{name}");
     }
+}
+
+/// What the page shows more of when there is one more of something.
+fn cost<T>(metrics: &Metrics, more: impl FnOnce() -> T) -> usize {
+    let before = series(&metrics.render()).len();
+    more();
+    series(&metrics.render()).len() - before
+}
+
+/// Half of what an endpoint costs are the buckets of its phases: a bound more there is seven series more.
+#[test]
+fn the_page_stays_within_its_budget_of_series() {
+    let metrics = Metrics::new();
+    let program =
+        cost(&metrics, || (metrics.topology(), metrics.program(), metrics.admin(), metrics.audit()));
+    let listener_costs = cost(&metrics, || metrics.listener(&listener()));
+    let endpoint_costs = cost(&metrics, || metrics.endpoint(&endpoint()));
+    let path = cost(&metrics, || metrics.path(&listener(), &endpoint()));
+    println!("series: program {program}, listener {listener_costs}, endpoint {endpoint_costs}, path {path}");
+    for (what, costs, budget) in [
+        ("the program", program, 50),
+        ("a listener", listener_costs, 60),
+        ("an endpoint", endpoint_costs, 130),
+        ("a listener's way to an endpoint", path, 110),
+    ] {
+        assert!(costs <= budget, "{what} costs {costs} series, and the budget is {budget}");
+    }
+}
+
+/// Listeners and endpoints enough for so many series.
+fn crowd(metrics: &Metrics, wanted: usize) -> Vec<Arc<PathMetrics>> {
+    let mut paths = Vec::new();
+    for number in 0.. {
+        if series(&metrics.render()).len() >= wanted {
+            break;
+        }
+        let endpoint =
+            Endpoint { name: EndpointName::new(&format!("reads-{number}")).unwrap(), ..endpoint() };
+        let listener = ListenerName::new(&format!("app-{}", number % 5)).unwrap();
+        let _handles = (metrics.listener(&listener), metrics.endpoint(&endpoint));
+        paths.push(metrics.path(&listener, &endpoint));
+    }
+    paths
+}
+
+/// Would a page hold one of the locks that sessions ask for while it is written, no session could count meanwhile.
+#[test]
+fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
+    let metrics = Metrics::new();
+    let paths = crowd(&metrics, 5000);
+    let (rounds, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let took = std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let (paths, rounds, done) = (&paths, &rounds, &done);
+            scope.spawn(move || {
+                while !done.load(Relaxed) {
+                    for path in paths {
+                        // Both of the locks there are: where to count, and where a long duration goes.
+                        path.of(worker).statement(Outcome::Ok, Duration::from_secs(1000));
+                    }
+                    rounds.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let mut took = Vec::new();
+        // On a busy machine a page may be written while no worker has a turn, but not every time.
+        let gone_on = (0..500).any(|_| {
+            let before = rounds.load(Relaxed);
+            let start = Instant::now();
+            let page = metrics.render_openmetrics();
+            took.push(start.elapsed());
+            // The first of a worker's rounds may have begun before the page.
+            page.len() > 100_000 && rounds.load(Relaxed) >= before + 4
+        });
+        done.store(true, Relaxed);
+        assert!(gone_on, "nobody could count while a page was written");
+        took
+    });
+    let quickest = took.iter().min().expect("a page was written");
+    let size = metrics.render_openmetrics().len();
+    println!("{} series, {size} octets, in {quickest:?}", series(&metrics.render()).len());
 }
 
 #[test]

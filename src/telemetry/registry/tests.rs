@@ -53,20 +53,20 @@ fn a_histogram_shows_cumulative_buckets_sum_and_count() {
     let bucket = |bound: &str| {
         shown(&registry, &format!("gatekeeper_probe_duration_seconds_bucket{{{labels},le=\"{bound}\"}}"))
     };
-    assert_eq!((bucket("0.0001"), bucket("+Inf")), ("0".into(), "0".into()), "before the first record");
+    assert_eq!((bucket("0.00025"), bucket("+Inf")), ("0".into(), "0".into()), "before the first record");
     // A bound belongs to its own bucket: `le` means "at most".
-    for micros in [100, 101] {
+    for micros in [250, 251] {
         histogram.record(Duration::from_micros(micros));
     }
     registry.run_upkeep();
     histogram.record(Duration::from_secs(20));
-    assert_eq!(bucket("0.0001"), "1");
-    assert_eq!(bucket("0.00025"), "2");
+    assert_eq!(bucket("0.00025"), "1");
+    assert_eq!(bucket("0.001"), "2");
     assert_eq!(bucket("10"), "2");
     assert_eq!(bucket("+Inf"), "3");
     let sum: f64 =
         shown(&registry, &format!("gatekeeper_probe_duration_seconds_sum{{{labels}}}")).parse().unwrap();
-    assert!((sum - 20.000_201).abs() < 1e-9, "{sum}");
+    assert!((sum - 20.000_501).abs() < 1e-9, "{sum}");
     assert_eq!(shown(&registry, &format!("gatekeeper_probe_duration_seconds_count{{{labels}}}")), "3");
 }
 
