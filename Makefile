@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy bench million conformance setup
+.PHONY: help demo test ci fmt lint doc policy bench million conformance grafana setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,9 +15,9 @@ demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=
 
 # Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner.
 test: ## all tests, against real PostgreSQL servers on loopback
-	@.ci/setup test pg18
+	@.ci/setup test pg18 prometheus
 	$(CARGO) test --locked --doc
-	@GATEKEEPER_TEST_PG18=$$(.ci/postgresql-18) && export GATEKEEPER_TEST_PG18 && \
+	@GATEKEEPER_TEST_PG18=$$(.ci/postgresql-18) && export GATEKEEPER_TEST_PG18 GATEKEEPER_TEST_PROMETHEUS=required && \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) nextest run --locked $(TESTS); \
 	else \
@@ -58,6 +58,11 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
+
+grafana: ## writes what is generated in grafana/: dashboards, the table of metrics
+	@.ci/setup build
+	grafana/generate
+	GATEKEEPER_TEST_UPDATE=1 $(CARGO) test --locked --test contract the_table_of_all_metrics_is_the_catalogue
 
 setup: ## installs all that the other targets need
 	@.ci/setup

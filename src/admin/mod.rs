@@ -27,5 +27,6 @@ mod topology;
 
 pub use context::Api;
 pub use control::{Command, Control, ReloadFailure, ReloadReport, control};
+pub use openapi::description;
 pub use server::{AdminError, Server};
 pub use settings::AdminSettings;

@@ -48,6 +48,12 @@ pub(super) async fn openapi() -> Json<Description> {
     Json(Document::openapi())
 }
 
+/// The same for whoever has no running program at hand.
+#[must_use]
+pub fn description() -> serde_json::Value {
+    serde_json::to_value(Document::openapi()).unwrap_or_default()
+}
+
 impl Modify for Key {
     fn modify(&self, description: &mut Description) {
         let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));

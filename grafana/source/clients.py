@@ -1,0 +1,167 @@
+"""Who is it? Clients, their identities, and what the process itself needs."""
+
+from .panel import floor, limits, lines, query, stat, table
+from .words import BAD, DOUBTFUL, GOOD
+
+NEXT = "overview"
+DAY = 86400
+USE = "sum by (listener) (gatekeeper_clients{@listener}) / (sum by (listener) (gatekeeper_clients_limit{@listener}) > 0)"
+DROPPED = "sum(increase(gatekeeper_audit_dropped_total{@all}[$__range]))"
+
+
+def clients():
+    return [
+        (8, 8, lines(
+            "Clients by what they do", "Clients that are connected: logging in, idle, or in a statement or transaction.",
+            "many in `login` wait for a password check or a backend; many `active` with few statements are stuck.",
+            "none", query("sum by (state) (gatekeeper_clients{@listener})", "{{state}}"), stacked=True,
+            colors={"active": "#3274D9", "idle": GOOD, "login": DOUBTFUL})),
+        (8, 8, lines(
+            "Of a listener's limit", "Share of the clients a listener accepts that are connected.",
+            "before 100 %: raise `max_clients`, or have applications keep fewer connections.",
+            "percentunit", query(USE, "{{listener}}"), steps=limits(0.8, 0.9), top=1)),
+        (8, 8, lines(
+            "Connections accepted", "New connections of clients, by listener.",
+            "many short ones cost a login each: the application has no pool of its own.",
+            "cps", query("sum by (listener) (rate(gatekeeper_client_connections_total{@listener}@rate))", "{{listener}}"))),
+        (8, 8, lines(
+            "Turned away, by reason", "Clients that got no session, other than by authentication.",
+            "`max_clients…`: limits; `tls…`: the client's settings; `no_endpoint`: the cluster; `internal`: the log.",
+            "cps", query("sum by (listener, reason) (rate(gatekeeper_client_refusals_total{@listener}@rate)) > 0",
+                         "{{listener}} · {{reason}}"), stacked=True)),
+        (8, 8, lines(
+            "Failed authentication, by reason", "Clients that did not prove who they are.",
+            "a steady rate of `wrong_password` is a forgotten client; a burst is an attack: the audit log has the addresses.",
+            "cps", query("sum by (listener, reason) (rate(gatekeeper_authentication_failures_total{@listener}@rate)) > 0",
+                         "{{listener}} · {{reason}}"), stacked=True)),
+        (8, 8, lines(
+            "Sessions ended, and whose fault", "How sessions ended: well, or by the client, the endpoint, a rule, credentials, us.",
+            "`endpoint` follows a failover; `us` is a bug: report it.",
+            "cps", query("sum by (outcome) (rate(gatekeeper_sessions_total{@listener}@rate)) > 0", "{{outcome}}"), stacked=True,
+            colors={"ok": GOOD, "us": BAD})),
+        (12, 7, lines(
+            "Cancel requests", "Cancel requests from clients; those with an unknown key are errors.",
+            "errors are clients that cancel what has ended, or guesses.",
+            "cps", query("sum by (outcome) (rate(gatekeeper_cancel_requests_total{@listener}@rate))", "{{outcome}}"))),
+        (12, 7, lines(
+            "Failures of accept()", "Times the system would not give us a new connection.",
+            "the process or the system is out of file descriptors: raise the limit.",
+            "cps", query("sum by (listener) (rate(gatekeeper_accept_errors_total{@listener}@rate))", "{{listener}}"))),
+    ]
+
+
+def identity():
+    return [
+        (8, 8, lines(
+            "Life of tokens", "Time until the token in use is renewed at the latest.",
+            "it rises at each mint; one that runs down to nothing while logins go on cannot be renewed.",
+            "s", query("max by (endpoint, backend_role) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()",
+                       "{{endpoint}} · {{backend_role}}"))),
+        (8, 8, lines(
+            "Tokens minted", "Tokens minted, and attempts that failed.",
+            "a failure is told in the log with what the token command said; in the end all logins fail.",
+            "cps", query("sum by (endpoint, outcome) (rate(gatekeeper_token_mints_total{@endpoint}@rate))", "{{endpoint}} · {{outcome}}"))),
+        (8, 8, lines(
+            "Time of a mint", "Time that half and 95 of 100 tokens took to mint, in the last hour.",
+            "seconds are usual for `gcloud`; the metadata server answers in milliseconds.",
+            "s", query("histogram_quantile(0.5, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "half of them"),
+            query("histogram_quantile(0.95, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "95 of 100"))),
+        (12, 7, table(
+            "Certificates of endpoints", "Time left of what servers showed, of the CAs that are trusted, and of our own.",
+            "changed files are read by themselves; the cluster's new CA comes from its administrator.", "endpoint", [
+                (name, f'min by (endpoint) (gatekeeper_certificate_expiry_timestamp_seconds{{@endpoint, certificate="{kind}"}}) - time()',
+                 "s", {"steps": floor(14 * DAY, 3 * DAY)})
+                for name, kind in (("CA", "ca"), ("server", "server"), ("ours", "client"))
+            ])),
+        (12, 7, lines(
+            "Certificates shown to clients", "Time left of the certificate of each listener.",
+            "put the renewed files in place: they are read by themselves.",
+            "s", query("min by (listener) (gatekeeper_listener_certificate_expiry_timestamp_seconds{@listener}) - time()", "{{listener}}"))),
+    ]
+
+
+def audit():
+    return [
+        (6, 7, stat(
+            "Audit records lost", "Records that were dropped in the time shown, since the queue was full.",
+            "any loss is an incident of its own: tell whoever answers for the audit log, and find what is slow.",
+            "none", DROPPED, limits(bad=1), decimals=0)),
+        (9, 7, lines(
+            "Audit queue", "Records that wait to be written, as a share of those that may.",
+            "a queue that fills is a slow or full disk; full, it stops statements or loses records, as configured.",
+            "percentunit", query("sum by (instance) (gatekeeper_audit_queue_records{@all}) "
+                                 "/ (sum by (instance) (gatekeeper_audit_queue_limit_records{@all}) > 0)", "{{instance}}"),
+            steps=limits(0.5, 0.8), top=1)),
+        (9, 7, lines(
+            "Audit records", "Records written, dropped, and writes that failed.",
+            "any line but `written` is a reason to look at the disk.",
+            "wps", query("sum(rate(gatekeeper_audit_records_total{@all}@rate))", "written"),
+            query("sum(rate(gatekeeper_audit_dropped_total{@all}@rate))", "dropped"),
+            query("sum(rate(gatekeeper_audit_write_errors_total{@all}@rate))", "failed writes"),
+            colors={"written": GOOD, "dropped": BAD, "failed writes": DOUBTFUL})),
+        (12, 7, lines(
+            "Last write of the audit log", "Time since records were last written.",
+            "it grows while nothing happens; while the queue is not empty it must not.",
+            "s", query("time() - max by (instance) (gatekeeper_audit_write_success_timestamp_seconds{@all})", "{{instance}}"))),
+        (12, 7, lines(
+            "Requests to the admin API", "Requests by outcome; those without a valid key are denied.",
+            "`denied` from an address that is not yours is somebody looking for a way in.",
+            "reqps", query("sum by (outcome) (rate(gatekeeper_admin_requests_total{@all}@rate))", "{{outcome}}"),
+            colors={"ok": GOOD, "denied": DOUBTFUL, "error": BAD})),
+    ]
+
+
+def process():
+    return [
+        (6, 5, stat(
+            "Panics", "Bugs in the time shown, each of which ended one task.",
+            "report it with the log's line: it has the place.",
+            "none", "sum(increase(gatekeeper_panics_total{@all}[$__range]))", limits(bad=1), decimals=0)),
+        (6, 5, stat(
+            "Reload refused", "1 while the last reload of the configuration changed nothing.",
+            "`gatekeeper check` prints every mistake; until then the next start will fail.",
+            "none", "max(gatekeeper_config_reload_failed{@all})", limits(bad=1))),
+        (6, 5, stat(
+            "Configuration read", "Time since the configuration was last read with success.",
+            "older than your last change: reload.",
+            "s", "time() - min(gatekeeper_config_reload_success_timestamp_seconds{@all})", limits())),
+        (6, 5, stat(
+            "Running for", "Time since the process started, of the youngest.",
+            "shorter than expected: it was restarted. See why in the log.",
+            "s", "time() - max(process_start_time_seconds{@all})", limits())),
+        (8, 7, lines(
+            "Processor", "Processors in use.",
+            "near the number of workers statements wait for us: give it more, or run another one.",
+            "short", query("sum by (instance) (rate(process_cpu_seconds_total{@all}@rate))", "{{instance}}"))),
+        (8, 7, lines(
+            "Memory", "Memory that is resident.",
+            "grows with clients and with what they fetch, and comes down again; if not, report it.",
+            "bytes", query("sum by (instance) (process_resident_memory_bytes{@all})", "{{instance}}"))),
+        (8, 7, lines(
+            "File descriptors", "Share of the descriptors the process may open.",
+            "raise `LimitNOFILE` before it is full.",
+            "percentunit", query("sum by (instance) (process_open_fds{@all}) / sum by (instance) (process_max_fds{@all})", "{{instance}}"),
+            steps=limits(0.7, 0.9))),
+        (8, 7, lines(
+            "Threads", "Threads of the process.",
+            "steady after the start; if it grows, report it.",
+            "none", query("sum by (instance) (process_threads{@all})", "{{instance}}"))),
+        (8, 7, lines(
+            "Reloads", "Configurations and changed files that were read again, or were wrong and left out.",
+            "errors are told in the log with file and line.",
+            "none", query("sum by (outcome) (increase(gatekeeper_config_reloads_total{@all}@rate))", "configuration · {{outcome}}"),
+            query("sum by (outcome) (increase(gatekeeper_file_reloads_total{@all}@rate))", "files · {{outcome}}"), bars=True)),
+        (8, 7, lines(
+            "Versions", "How many processes run which version.",
+            "more than one line for long is a rollout that stopped half-way.",
+            "none", query("count by (version) (gatekeeper_build_info{@all})", "{{version}}"))),
+    ]
+
+
+def rows():
+    return [
+        ("Who comes, and who is turned away?", clients()),
+        ("Do our own credentials last?", identity()),
+        ("Is everything written down?", audit()),
+        ("How is the process?", process()),
+    ]

@@ -1,0 +1,61 @@
+//! The alerts: Prometheus takes them, each is tested, and each asks for what there is.
+
+use std::process::Output;
+
+use crate::grafana::{self, alerts, faults_of_query, tool};
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn every_alert_asks_for_what_there_is() {
+    let alerts = alerts();
+    assert!(alerts.len() > 15, "{} alerts", alerts.len());
+    for alert in &alerts {
+        assert_eq!(faults_of_query(&alert.expr), Vec::<String>::new(), "{}: {}", alert.name, alert.expr);
+        for part in ["severity:", "summary:"] {
+            assert!(alert.lines.contains(part), "{} has no {part}", alert.name);
+        }
+        let runbook = format!("runbook: grafana/RUNBOOK.md#{}\n", alert.name.to_lowercase());
+        assert!(alert.lines.contains(&runbook), "{} does not lead to its section of the runbook", alert.name);
+    }
+}
+
+#[test]
+fn every_alert_is_seen_to_fire_and_not_to_fire() {
+    let tests = grafana::text("alerts/rules_test.yml");
+    for alert in alerts() {
+        let fires = format!("alertname: {}\n        exp_alerts:\n", alert.name);
+        let rests = format!("alertname: {} }}\n", alert.name);
+        assert!(tests.contains(&fires), "{} is never seen to fire", alert.name);
+        assert!(tests.contains(&rests), "{} is never seen not to fire", alert.name);
+    }
+}
+
+#[test]
+fn prometheus_takes_the_rules_and_their_tests_hold() {
+    for (what, file) in [("check", "alerts/rules.yml"), ("test", "alerts/rules_test.yml")] {
+        let Some(mut promtool) = tool("promtool") else { return };
+        let output = promtool.args([what, "rules"]).arg(grafana::file(file)).output().expect("promtool runs");
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_rule_that_never_fires_and_one_that_is_none_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = grafana::text("alerts/rules.yml");
+    std::fs::write(folder.path().join("rules_test.yml"), grafana::text("alerts/rules_test.yml")).expect("it is written");
+    for (what, file, before, after) in [
+        ("test", "rules_test.yml", "gatekeeper_replication_lag_seconds) > 30", "gatekeeper_replication_lag_seconds) > 3000"),
+        ("test", "rules_test.yml", "for: 30s", "for: 1h"),
+        ("check", "rules.yml", "max by (job) (", "max by job ("),
+    ] {
+        assert!(rules.contains(before), "{before}");
+        std::fs::write(folder.path().join("rules.yml"), rules.replace(before, after)).expect("it is written");
+        let Some(mut promtool) = tool("promtool") else { return };
+        let output = promtool.args([what, "rules"]).arg(folder.path().join(file)).output().expect("promtool runs");
+        assert!(!output.status.success(), "{after} was not noticed:\n{}", said(&output));
+    }
+}
