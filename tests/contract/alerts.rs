@@ -46,16 +46,23 @@ fn prometheus_takes_the_rules_and_their_tests_hold() {
 fn a_rule_that_never_fires_and_one_that_is_none_are_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = grafana::text("alerts/rules.yml");
-    std::fs::write(folder.path().join("rules_test.yml"), grafana::text("alerts/rules_test.yml")).expect("it is written");
+    std::fs::write(folder.path().join("rules_test.yml"), grafana::text("alerts/rules_test.yml"))
+        .expect("it is written");
     for (what, file, before, after) in [
-        ("test", "rules_test.yml", "gatekeeper_replication_lag_seconds) > 30", "gatekeeper_replication_lag_seconds) > 3000"),
+        (
+            "test",
+            "rules_test.yml",
+            "gatekeeper_replication_lag_seconds) > 30",
+            "gatekeeper_replication_lag_seconds) > 3000",
+        ),
         ("test", "rules_test.yml", "for: 30s", "for: 1h"),
         ("check", "rules.yml", "max by (job) (", "max by job ("),
     ] {
         assert!(rules.contains(before), "{before}");
         std::fs::write(folder.path().join("rules.yml"), rules.replace(before, after)).expect("it is written");
         let Some(mut promtool) = tool("promtool") else { return };
-        let output = promtool.args([what, "rules"]).arg(folder.path().join(file)).output().expect("promtool runs");
+        let output =
+            promtool.args([what, "rules"]).arg(folder.path().join(file)).output().expect("promtool runs");
         assert!(!output.status.success(), "{after} was not noticed:\n{}", said(&output));
     }
 }

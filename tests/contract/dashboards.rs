@@ -20,7 +20,8 @@ fn nothing_is_wrong_with_any_dashboard() {
     let known: Vec<&str> = dashboards.iter().map(|dashboard| dashboard.uid.as_str()).collect();
     let mut found = faults_of_set(&dashboards);
     for dashboard in &dashboards {
-        found.extend(faults(dashboard, &known).into_iter().map(|fault| format!("{}: {fault}", dashboard.uid)));
+        found
+            .extend(faults(dashboard, &known).into_iter().map(|fault| format!("{}: {fault}", dashboard.uid)));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -29,7 +30,8 @@ fn nothing_is_wrong_with_any_dashboard() {
 fn spoiled(spoil: impl FnOnce(&mut Value)) -> Vec<String> {
     let dashboards = Dashboard::all();
     let known: Vec<&str> = dashboards.iter().map(|dashboard| dashboard.uid.as_str()).collect();
-    let overview = dashboards.iter().find(|dashboard| dashboard.uid == "gatekeeper-overview").expect("it is there");
+    let overview =
+        dashboards.iter().find(|dashboard| dashboard.uid == "gatekeeper-overview").expect("it is there");
     let mut json = overview.json.clone();
     spoil(&mut json);
     faults(&Dashboard::parse(json), &known)
@@ -44,22 +46,31 @@ fn each_mistake_in_a_dashboard_is_found() {
         ("it overlaps `Gatekeepers answering`", |json| json["panels"][2]["gridPos"]["x"] = json!(2)),
         ("it is not within 24 columns", |json| json["panels"][8]["gridPos"]["w"] = json!(4)),
         ("it has no unit", |json| json["panels"][1]["fieldConfig"]["defaults"]["unit"] = json!("")),
-        ("its description does not say", |json| json["panels"][1]["description"] = json!("Processes that answer.")),
+        ("its description does not say", |json| {
+            json["panels"][1]["description"] = json!("Processes that answer.")
+        }),
         ("it asks nothing", |json| json["panels"][1]["targets"] = json!([])),
         ("it leads nowhere", |json| json["panels"][1]["links"] = json!([])),
         ("there is no dashboard gatekeeper-nowhere", |json| {
             json["panels"][1]["links"][0]["url"] = json!("/d/gatekeeper-nowhere?x=1");
         }),
         ("there is no variable endpoint", |json| {
-            json["templating"]["list"].as_array_mut().unwrap().retain(|variable| variable["name"] != "endpoint");
+            json["templating"]["list"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|variable| variable["name"] != "endpoint");
         }),
         ("there is no variable shard", |json| ask(json, "up{instance=~\"$shard\"}")),
         ("there is no metric gatekeeper_no_such_metric", |json| ask(json, "max(gatekeeper_no_such_metric)")),
         ("there is no metric gatekeeper_gone_total", |json| {
             json["annotations"]["list"][0]["expr"] = json!("rate(gatekeeper_gone_total[1m])");
         }),
-        ("gatekeeper_clients has no label endpoint", |json| ask(json, "sum(gatekeeper_clients{endpoint=\"a\"})")),
-        ("the counter gatekeeper_statements_total is not in rate()", |json| ask(json, "sum(gatekeeper_statements_total)")),
+        ("gatekeeper_clients has no label endpoint", |json| {
+            ask(json, "sum(gatekeeper_clients{endpoint=\"a\"})")
+        }),
+        ("the counter gatekeeper_statements_total is not in rate()", |json| {
+            ask(json, "sum(gatekeeper_statements_total)")
+        }),
     ];
     for (fault, spoil) in mistakes {
         let found = spoiled(spoil);
@@ -77,14 +88,23 @@ fn ask(json: &mut Value, expr: &str) {
 fn each_mistake_in_a_query_is_found() {
     for (expr, fault) in [
         ("rate(gatekeeper_clients[5m])", "gatekeeper_clients goes up and down, and is in rate()"),
-        ("sum(gatekeeper_statement_duration_seconds_count)", "the counter gatekeeper_statement_duration_seconds_count is not"),
-        ("sum(rate(gatekeeper_statement_duration_seconds[5m]))", "there is no metric gatekeeper_statement_duration_seconds"),
+        (
+            "sum(gatekeeper_statement_duration_seconds_count)",
+            "the counter gatekeeper_statement_duration_seconds_count is not",
+        ),
+        (
+            "sum(rate(gatekeeper_statement_duration_seconds[5m]))",
+            "there is no metric gatekeeper_statement_duration_seconds",
+        ),
         ("max by (region) (gatekeeper_backends)", "nothing in it has the label region"),
         ("sum by (le) (rate(gatekeeper_statements_total[5m]))", "nothing in it has the label le"),
         ("1 + 1", "it selects nothing"),
     ] {
         let found = faults_of_query(expr);
-        assert!(found.iter().any(|found| found.starts_with(fault)), "`{fault}` is not among {found:?} of {expr}");
+        assert!(
+            found.iter().any(|found| found.starts_with(fault)),
+            "`{fault}` is not among {found:?} of {expr}"
+        );
     }
     for expr in [
         "histogram_quantile(0.9, sum by (endpoint, le) (rate(gatekeeper_probe_duration_seconds_bucket{job=\"x\"}[5m])))",

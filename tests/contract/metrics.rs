@@ -57,7 +57,10 @@ fn series_in(text: &str) -> BTreeSet<&str> {
 fn unknown_series(text: &str) -> Vec<&str> {
     let known = |series: &str| {
         CATALOG.iter().any(|metric| {
-            metric.name == series || ["_bucket", "_sum", "_count"].iter().any(|part| series.strip_suffix(part) == Some(metric.name))
+            metric.name == series
+                || ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|part| series.strip_suffix(part) == Some(metric.name))
         })
     };
     series_in(text).into_iter().filter(|series| !known(series)).collect()
@@ -70,20 +73,30 @@ fn every_metric_that_is_written_about_exists() {
         fs::read_to_string(path).expect("shipped files are readable")
     };
     let mut named = 0;
-    for page in ["README.md", "grafana/README.md", "grafana/RUNBOOK.md", "grafana/alerts/rules.yml", "grafana/alerts/rules_test.yml"] {
+    for page in [
+        "README.md",
+        "grafana/README.md",
+        "grafana/RUNBOOK.md",
+        "grafana/alerts/rules.yml",
+        "grafana/alerts/rules_test.yml",
+    ] {
         let text = read(page);
         assert_eq!(unknown_series(&text), Vec::<&str>::new(), "{page}");
         named += series_in(&text).len();
     }
     assert!(named > 60, "the pages name {named} metrics: the check looks for the wrong thing");
-    assert_eq!(unknown_series("rate(gatekeeper_no_such_thing_total[5m])"), ["gatekeeper_no_such_thing_total"]);
+    assert_eq!(
+        unknown_series("rate(gatekeeper_no_such_thing_total[5m])"),
+        ["gatekeeper_no_such_thing_total"]
+    );
 }
 
 #[test]
 fn every_metric_is_looked_at_by_a_panel_or_an_alert() {
     let mut looked_at = BTreeSet::new();
     let dashboards = grafana::Dashboard::all();
-    let panels = dashboards.iter().flat_map(grafana::Dashboard::targets).map(|(_, _, target)| target.expr.clone());
+    let panels =
+        dashboards.iter().flat_map(grafana::Dashboard::targets).map(|(_, _, target)| target.expr.clone());
     for expr in panels.chain(grafana::alerts().into_iter().map(|alert| alert.expr)) {
         looked_at.extend(grafana::Query::parse(&expr).selectors.into_iter().map(|selector| selector.metric));
     }

@@ -22,7 +22,9 @@ fn faults(page: &str, alerts: &BTreeSet<String>) -> Vec<String> {
         if !text.trim_start().starts_with("**Felt:** ") {
             faults.push(format!("{heading} does not begin with what users feel"));
         }
-        let Some((_, command)) = text.trim_end().strip_suffix("\n```").and_then(|text| text.rsplit_once("```sh\n")) else {
+        let Some((_, command)) =
+            text.trim_end().strip_suffix("\n```").and_then(|text| text.rsplit_once("```sh\n"))
+        else {
             faults.push(format!("{heading} does not end with a command"));
             continue;
         };
@@ -91,12 +93,24 @@ fn each_mistake_in_the_runbook_is_found() {
     for (before, after, fault) in [
         ("## GatekeeperDown\n", "## GatekeeperUp\n", "GatekeeperDown has no section"),
         ("## GatekeeperDown\n", "## GatekeeperUp\n", "GatekeeperUp is no alert"),
-        ("**Felt:** applications that", "Applications that", "GatekeeperDown does not begin with what users feel"),
+        (
+            "**Felt:** applications that",
+            "Applications that",
+            "GatekeeperDown does not begin with what users feel",
+        ),
         ("gatekeeper doctor reads", "gatekeeper surgeon reads", "there is no `gatekeeper surgeon`"),
-        ("gatekeeper doctor reads --config", "gatekeeper doctor reads --conf", "`gatekeeper doctor` knows no --conf"),
+        (
+            "gatekeeper doctor reads --config",
+            "gatekeeper doctor reads --conf",
+            "`gatekeeper doctor` knows no --conf",
+        ),
         ("$ADMIN/readyz", "$ADMIN/ready", "nothing answers get /ready"),
         ("-X POST $ADMIN/v1/reload", "$ADMIN/v1/reload", "nothing answers get /v1/reload"),
-        ("curl -sS $ADMIN/v1/info\n```", "curl -sS $ADMIN/v1/info\n```\n\nGood luck.", "GatekeeperPanicked does not end with a command"),
+        (
+            "curl -sS $ADMIN/v1/info\n```",
+            "curl -sS $ADMIN/v1/info\n```\n\nGood luck.",
+            "GatekeeperPanicked does not end with a command",
+        ),
     ] {
         assert!(page.contains(before), "{before}");
         let found = faults(&page.replace(before, after), &names());

@@ -150,25 +150,7 @@ impl Gatekeeper {
 
     /// A request to its admin API; `headers` are whole lines, each with its line break.
     pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect(self.admin).await?;
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}",
-            self.admin
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) =
-            answer.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other(answer.clone()))?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| std::io::Error::other(head.to_owned()))?;
-        let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-            dechunk(body)
-        } else {
-            body.to_owned()
-        };
-        Ok(Answer { status, body })
+        request(self.admin, method, path, headers, body).await
     }
 
     /// The value of one series of `/metrics`, written as it is there: `name{label="value"}`; `None` if it is not there.
@@ -222,6 +204,33 @@ impl Drop for Gatekeeper {
             eprintln!("--- gatekeeper said:\n{}---", self.stderr());
         }
     }
+}
+
+/// A request by HTTP; `headers` are whole lines, each with its line break.
+pub async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other(answer.clone()))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(head.to_owned()))?;
+    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        dechunk(body)
+    } else {
+        body.to_owned()
+    };
+    Ok(Answer { status, body })
 }
 
 fn dechunk(mut rest: &str) -> String {

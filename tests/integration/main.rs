@@ -36,6 +36,7 @@ mod metrics;
 mod postgresql_18;
 mod pressure;
 mod probe;
+mod prometheus;
 mod protocol;
 mod reload;
 mod replication;

@@ -1,11 +1,8 @@
 //! `/metrics` of the running program.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{io::Write as _, process::Stdio};
 
-use crate::harness::Stand;
+use crate::harness::{Stand, grafana::tool};
 
 /// Families whose series belong to a listener or to the program, and so to no endpoint; whoever adds one says it here.
 const OF_NO_ENDPOINT: [&str; 17] = [
@@ -72,16 +69,9 @@ async fn every_series_of_an_endpoint_carries_its_name_and_role() {
 
 #[tokio::test]
 async fn prometheus_own_linter_has_nothing_to_say() {
-    let Ok(mut promtool) = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-    else {
-        eprintln!("skipped: no promtool on this machine");
-        return;
-    };
+    let Some(mut promtool) = tool("promtool") else { return };
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(metrics().await.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said =

@@ -57,7 +57,8 @@ impl Dashboard {
 
     pub fn parse(json: Value) -> Self {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let panels = list(&json["panels"]).into_iter().filter(|panel| panel["type"] != "row").map(Panel::parse);
+        let panels =
+            list(&json["panels"]).into_iter().filter(|panel| panel["type"] != "row").map(Panel::parse);
         let variables = list(&json["templating"]["list"]).into_iter().map(|variable| Variable {
             name: string(&variable["name"]),
             query: variable["query"]["query"].as_str().map(str::to_owned),
@@ -106,7 +107,11 @@ impl Panel {
 impl Target {
     /// The labels that its legend names.
     pub fn legend_labels(&self) -> impl Iterator<Item = &str> {
-        self.legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label.trim())
+        self.legend
+            .split("{{")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("}}"))
+            .map(|(label, _)| label.trim())
     }
 }
 

@@ -91,7 +91,9 @@ fn urls(panel: &Value) -> impl Iterator<Item = &str> {
     let own = panel["links"].as_array().into_iter().flatten();
     let overrides = panel["fieldConfig"]["overrides"].as_array().into_iter().flatten();
     let properties = overrides.flat_map(|it| it["properties"].as_array().into_iter().flatten());
-    let values = properties.filter(|it| it["id"] == "links").flat_map(|it| it["value"].as_array().into_iter().flatten());
+    let values = properties
+        .filter(|it| it["id"] == "links")
+        .flat_map(|it| it["value"].as_array().into_iter().flatten());
     own.chain(values).filter_map(|link| link["url"].as_str())
 }
 
@@ -131,7 +133,9 @@ fn of_use(metric: &Metric, selector: &Selector) -> Option<String> {
         (Kind::Counter | Kind::Histogram(_), false) => {
             Some(format!("the counter {} is not in rate() or increase()", selector.metric))
         }
-        (Kind::Gauge, true) => Some(format!("{} goes up and down, and is in {}()", selector.metric, selector.function)),
+        (Kind::Gauge, true) => {
+            Some(format!("{} goes up and down, and is in {}()", selector.metric, selector.function))
+        }
         _ => None,
     }
 }

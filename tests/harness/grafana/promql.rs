@@ -108,7 +108,9 @@ impl<'a> Parser<'a> {
 
     /// An aggregation whose grouping comes before its argument: `sum by (…) (…)`.
     fn aggregates(&mut self, word: &str) -> bool {
-        let Some(grouping) = GROUPING.iter().find(|grouping| self.rest().starts_with(&format!("{grouping} "))) else {
+        let Some(grouping) =
+            GROUPING.iter().find(|grouping| self.rest().starts_with(&format!("{grouping} ")))
+        else {
             return false;
         };
         if !["sum", "max", "min", "count", "avg"].contains(&word) {
@@ -137,8 +139,11 @@ impl<'a> Parser<'a> {
         if self.rest().starts_with('{') {
             self.at += 1;
             let matchers = self.take_to('}');
-            selector.labels =
-                matchers.split(',').filter_map(|matcher| matcher.split(['=', '!']).next()).flat_map(names).collect();
+            selector.labels = matchers
+                .split(',')
+                .filter_map(|matcher| matcher.split(['=', '!']).next())
+                .flat_map(names)
+                .collect();
         }
         selector.text = self.text[start..self.at].trim_end().to_owned();
         if self.rest().starts_with('[') {
