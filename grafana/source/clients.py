@@ -54,8 +54,8 @@ def identity():
     return [
         (8, 8, lines(
             "Life of tokens", "Time until the token in use is renewed at the latest.",
-            "it rises at each mint; one that runs down to nothing while logins go on cannot be renewed.",
-            "s", query("max by (endpoint, backend_role) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()",
+            "it rises at each mint; one that stays at 0 while logins go on cannot be renewed.",
+            "s", query("clamp_min(max by (endpoint, backend_role) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time(), 0)",
                        "{{endpoint}} · {{backend_role}}"))),
         (8, 8, lines(
             "Tokens minted", "Tokens minted, and attempts that failed.",

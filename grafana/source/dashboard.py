@@ -67,6 +67,8 @@ def dashboard(name, next_name, rows):
         for width, height, panel in content:
             if x + width > WIDTH:
                 x, y, tallest = 0, y + tallest, 0
+            if panel["type"] == "timeseries" and width >= 12:
+                panel["options"]["legend"].update(displayMode="table", placement="right", calcs=["lastNotNull", "max"])
             panel.setdefault("links", [link_to(next_name)])
             panel["gridPos"] = {"x": x, "y": y, "w": width, "h": height}
             panels.append(panel)

@@ -6,13 +6,14 @@ from .words import BAD, GOOD, STATE, STATES, quantile
 NEXT = "pools"
 NAMED = "{{endpoint}} · {{backend_role}}"
 BY = "by (endpoint, backend_role)"
+TOKEN = "max by (endpoint) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()"
 CERTIFICATES = "min by (endpoint, certificate) (gatekeeper_certificate_expiry_timestamp_seconds{@endpoint}) - time()"
 
 
 def standing():
     return [
         (24, 6, timeline(
-            "What it is", "Colour is the role, red is down, orange is not what it was declared to be.",
+            "What it is", "Colour is the role, red is down, orange was promoted or demoted and is not what it is declared to be.",
             "where it turns red is the moment to look for in the server's own log.", STATE, STATES)),
         (6, 5, stat(
             "Seen well", "Time since a login and its questions last worked, of the endpoint that waits longest.",
@@ -121,12 +122,11 @@ def replication():
             query("max by (endpoint) (gatekeeper_backends_limit{@endpoint})", "{{endpoint}}: limit"))),
         (12, 8, table(
             "Certificates and tokens", "Time left of each certificate (the CA's, the server's, ours) and of the token in use.",
-            "red: renew it now. An endpoint without a kind of certificate has none.", "endpoint", [
+            "red: renew it now. No value: there is none of that kind. A token of 0 s is not wanted by anybody, or cannot be renewed.", "endpoint", [
                 ("CA", _certificate("ca"), "s", {"steps": floor(14 * 86400, 3 * 86400)}),
                 ("server", _certificate("server"), "s", {"steps": floor(14 * 86400, 3 * 86400)}),
                 ("ours", _certificate("client"), "s", {"steps": floor(14 * 86400, 3 * 86400)}),
-                ("token", "max by (endpoint) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()", "s",
-                 {"steps": floor(300, 60)}),
+                ("token", f"clamp_min({TOKEN}, 0)", "s", None),
             ])),
     ]
 

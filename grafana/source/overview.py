@@ -2,17 +2,9 @@
 
 from .dashboard import link_to
 from .panel import exactly, floor, limits, lines, query, stat, states, table, timeline
-from .words import BAD, DOUBTFUL, STATE, STATES, quantile
+from .words import BAD, CHANGED, CHANGES, DOUBTFUL, STATE, STATES, error_ratio, quantile
 
 NEXT = "endpoint"
-ERRORS = 'sum{by} (rate(gatekeeper_statements_total{{@path, outcome="error"}}@rate))'
-ALL = "sum{by} (rate(gatekeeper_statements_total{{@path}}@rate))"
-
-
-def error_ratio(by=""):
-    by = f" by ({by})" if by else ""
-    return f"{ERRORS.format(by=by)} / {ALL.format(by=by)}"
-
 
 def linked(name, panel):
     panel["links"] = [link_to(name)]
@@ -26,7 +18,7 @@ def verdict():
             "if one is missing, look at its process and its log first: nothing below knows of it.",
             "none", "sum(up{@all})", floor(bad=1))),
         (3, 4, linked("routing", stat(
-            "Servers that take writes", "Endpoints whose server says that it takes writes. One is right.",
+            "Taking writes", "Endpoints whose server says that it takes writes. One is right.",
             "at 0 writes fail: see the timeline for who wrote last. At 2 or more two servers may be taking different "
             "writes: stop one of them before anything else.",
             "none", "max(gatekeeper_topology_writable_endpoints{@all})", exactly(1)))),
@@ -40,8 +32,8 @@ def verdict():
             "after a planned promotion: change `role` in the configuration and reload. Otherwise find out who promoted.",
             "none", "sum(max by (endpoint) (gatekeeper_endpoint_role_mismatch{@endpoint}))", limits(doubtful=1))),
         (3, 4, stat(
-            "Statements that fail", "Share of all statements that servers answered with an error.",
-            "see which endpoint and which class of SQLSTATE: 57, 58, 53 and 08 are the cluster's, 22, 23 and 42 the application's.",
+            "Statements that fail", "Share of statements that servers answered with an error, mistakes in SQL and data (22, 23, 42, P0) aside.",
+            "see which endpoint, and there which class of SQLSTATE: 57, 58, 53 and 08 are the cluster's.",
             "percentunit", error_ratio(), limits(0.01, 0.05), decimals=2)),
         (3, 4, stat(
             "Slowest in a hundred", "99 of 100 statements were answered within this time, by the servers and us.",
@@ -62,7 +54,7 @@ def endpoints():
     columns = [
         ("about", "max by (endpoint, cluster, region, backend_role) (gatekeeper_endpoint_info{@endpoint} == 1)", "none", None),
         ("state", STATE, "none", {"mappings": states(STATES), "steps": limits(4, 6)}),
-        ("down for", 'time() - max by (endpoint) (gatekeeper_probe_success_timestamp_seconds{@endpoint})', "s",
+        ("seen well ago", 'time() - max by (endpoint) (gatekeeper_probe_success_timestamp_seconds{@endpoint})', "s",
          {"steps": limits(15, 30)}),
         ("lag", "max by (endpoint) (gatekeeper_replication_lag_seconds{@endpoint})", "s", {"steps": limits(10, 30)}),
         ("statements/s", "sum by (endpoint) (rate(gatekeeper_statements_total{@path}@rate))", "reqps", None),
@@ -71,7 +63,7 @@ def endpoints():
         ("backends", "sum by (endpoint) (gatekeeper_backends{@endpoint})", "none", None),
     ]
     return table(
-        "Endpoints now", "A row for each endpoint: what it is, since when it was last seen well, and what it serves.",
+        "Endpoints now", "A row for each endpoint: what it is, how long ago it was last seen well, and what it serves.",
         "go to the endpoint whose row is red.", "endpoint", columns, hidden=("Value #A", "about"), sort="state",
         link=link_to("endpoint", endpoint="${__value.raw}"))
 
@@ -80,9 +72,9 @@ def rows():
     return [
         ("Is anything broken?", verdict()),
         ("Which endpoint, and since when?", [
-            (24, 7, endpoints()),
-            (24, 7, timeline(
-                "Topology", "What each endpoint is: its colour is its role, red is down, orange is not what it was declared to be.",
+            (24, 6, endpoints()),
+            (24, 6, timeline(
+                "Topology", "What each endpoint is: its colour is its role, red is down, orange was promoted or demoted and is not what it is declared to be.",
                 "the left end of the red or orange piece is when it began; compare with deployments and maintenance then.",
                 STATE, STATES)),
             (12, 7, lines(
@@ -93,8 +85,7 @@ def rows():
             (12, 7, linked("routing", lines(
                 "Changes of the topology", "What changed, by kind: health, roles, the writer.",
                 "`writer` is a failover; `two_writers` means data may be diverging.",
-                "none", query("sum by (kind) (increase(gatekeeper_topology_changes_total{@all}@rate))", "{{kind}}"),
-                bars=True, stacked=True, colors={"two_writers": BAD, "writer": DOUBTFUL}))),
+                "none", query(CHANGED, "{{kind}}"), bars=True, stacked=True, colors=CHANGES))),
         ]),
         ("Who feels it?", [
             (8, 8, lines(
@@ -103,7 +94,7 @@ def rows():
                 "reqps", query("sum by (endpoint, backend_role) (rate(gatekeeper_statements_total{@path}@rate))",
                                "{{endpoint}} · {{backend_role}}"), stacked=True)),
             (8, 8, lines(
-                "Statements that fail", "Share of statements that an endpoint answered with an error.",
+                "Statements that fail", "Share of statements that an endpoint answered with an error, mistakes in SQL and data aside.",
                 "open the endpoint: its errors are there by class of SQLSTATE.",
                 "percentunit", query(error_ratio("endpoint, backend_role"), "{{endpoint}} · {{backend_role}}"),
                 steps=limits(0.01, 0.05))),
@@ -124,9 +115,11 @@ def rows():
                 query("sum by (reason) (rate(gatekeeper_authentication_failures_total{@listener}@rate)) > 0",
                       "authentication: {{reason}}"), stacked=True))),
             (8, 7, linked("clients", timeline(
-                "Alerts", "Alerts of these rules that are firing, if the same Prometheus evaluates them.",
+                "Alerts", "Alerts of these rules that are firing, or will if it lasts, as the same Prometheus evaluates them.",
                 "each has a section in grafana/RUNBOOK.md, called like it.",
-                'max by (alertname) (ALERTS{alertname=~"Gatekeeper.*", alertstate="firing"})', {1: ("firing", BAD)},
+                '2 * max by (alertname) (ALERTS{alertname=~"Gatekeeper.*", alertstate="firing"})\n'
+                'or max by (alertname) (ALERTS{alertname=~"Gatekeeper.*", alertstate="pending"})',
+                {1: ("pending", DOUBTFUL), 2: ("firing", BAD)},
                 legend="{{alertname}}"))),
         ]),
     ]

@@ -96,22 +96,24 @@ def stat(title, shows, do, unit, expr, steps, *, mappings=None, decimals=None):
 
 
 def lines(title, shows, do, unit, *targets, steps=None, stacked=False, bars=False, colors=None, top=None, log=False):
-    """Series over time; `colors` by legend."""
+    """Series over time; `colors` by legend. Where there is room its legend becomes a table: see `dashboard`."""
     custom = {
         "drawStyle": "bars" if bars else "line", "lineWidth": 1 if bars else 2, "showPoints": "never",
-        "fillOpacity": 60 if bars else 25 if stacked else 8, "spanNulls": False, "axisSoftMin": 0,
+        "fillOpacity": 60 if bars else 25 if stacked else 0 if log else 8, "spanNulls": False, "axisSoftMin": 0,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "scaleDistribution": {"type": "log", "log": 10} if log else {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if steps else "off"},
     }
+    dashed = {"matcher": {"id": "byRegexp", "options": "/: limit$/"}, "properties": [
+        {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 4]}}, {"id": "custom.fillOpacity", "value": 0}]}
     painted = [_painted(f"/^{legend}$/", color) for legend, color in (colors or {}).items()]
-    options = {"legend": {"displayMode": "table", "placement": "right", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+    options = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull"]},
                "tooltip": {"mode": "multi", "sort": "desc"}}
     more = {} if top is None else {"max": top}
     if not log:
         more["min"] = 0
     return _panel("timeseries", title, shows, do, unit, list(targets), options=options, custom=custom, steps=steps,
-                  overrides=_by_role() + painted, **more)
+                  overrides=[*_by_role(), *painted, dashed], **more)
 
 
 def timeline(title, shows, do, expr, table, legend="{{endpoint}}"):
@@ -159,7 +161,7 @@ def table(title, shows, do, key, columns, *, hidden=(), sort=None, link=None):
     exclude.update({f"Time {at}": True for at in range(1, len(columns) + 1)} | {"Time": True})
     transformations = [
         {"id": "joinByField", "options": {"byField": key, "mode": "outer"}},
-        {"id": "organize", "options": {"excludeByName": exclude, "renameByName": names, "indexByName": {key: 0}}},
+        {"id": "organize", "options": {"excludeByName": exclude, "renameByName": {"backend_role": "declared", **names}, "indexByName": {key: 0}}},
     ]
     options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}
     if sort:

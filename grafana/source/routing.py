@@ -1,7 +1,7 @@
 """Why there? Which endpoint served which listener, and what the routing knew."""
 
 from .panel import exactly, limits, lines, query, stat, timeline
-from .words import BAD, STATE, STATES
+from .words import CHANGED, CHANGES, STATE, STATES
 
 NEXT = "clients"
 NAMED = "{{endpoint}} · {{backend_role}}"
@@ -29,7 +29,7 @@ def rows():
                 "none", 'sum(increase(gatekeeper_client_refusals_total{@listener, reason="no_endpoint"}[$__range]))',
                 limits(bad=1), decimals=0)),
             (24, 6, timeline(
-                "Topology", "What each endpoint is: its colour is its role, red is down, orange is not what it was declared to be.",
+                "Topology", "What each endpoint is: its colour is its role, red is down, orange was promoted or demoted.",
                 "a route follows it within one look of the probe; compare the moments with the traffic below.", STATE, STATES)),
         ]),
         ("Where do statements go?", [
@@ -56,7 +56,6 @@ def rows():
             (8, 8, lines(
                 "Changes of the topology", "What changed, by kind.",
                 "`writer` is a failover, `role` a server that was promoted or demoted, `node` another server behind an address.",
-                "none", query("sum by (kind) (increase(gatekeeper_topology_changes_total{@all}@rate))", "{{kind}}"),
-                bars=True, stacked=True, colors={"two_writers": BAD})),
+                "none", query(CHANGED, "{{kind}}"), bars=True, stacked=True, colors=CHANGES)),
         ]),
     ]
