@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy bench million conformance grafana setup
+.PHONY: help demo test ci fmt lint doc policy bench million conformance grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -63,6 +63,11 @@ grafana: ## writes what is generated in grafana/: dashboards, the table of metri
 	@.ci/setup build
 	grafana/generate
 	GATEKEEPER_TEST_UPDATE=1 $(CARGO) test --locked --test contract the_table_of_all_metrics_is_the_catalogue
+
+pictures: ## draws the dashboards as they look after a bad day (needs chromium)
+	@.ci/setup test prometheus pictures
+	GATEKEEPER_TEST_PROMETHEUS=required GATEKEEPER_TEST_PICTURES=$(CURDIR)/grafana/pictures \
+		$(CARGO) test --locked --test integration every_panel_and_alert
 
 setup: ## installs all that the other targets need
 	@.ci/setup

@@ -43,6 +43,29 @@ def rows():
                 "if the primary's part grows, reads have come back to it.",
                 "reqps", query("sum by (backend_role) (rate(gatekeeper_statements_total{@path}@rate))", "{{backend_role}}"), stacked=True)),
         ]),
+        ("Why?", [
+            (12, 9, lines(
+                "Decisions by reason", "Why sessions and statements went where they went.",
+                "the audit log has the reason of each statement, and `GET /v1/sessions` that of each session.",
+                "reqps", query("sum by (reason) (rate(gatekeeper_route_decisions_total{@listener}@rate)) > 0", "{{reason}}"), stacked=True)),
+            (12, 9, lines(
+                "Reads that the primary served instead, by reason", "Reads that a read pool would have spared the primary.",
+                "`no-reader`: read pools are down. `not-fresh`, `answer-too-old`: they lag. `not-sampled`: the writer was not asked in time. "
+                "The rest ran again after a standby could not serve them.",
+                "reqps", query("sum by (listener, reason) (rate(gatekeeper_read_fallbacks_total{@listener}@rate)) > 0",
+                               "{{listener}} · {{reason}}"), stacked=True)),
+            (12, 8, lines(
+                "Statements that ran again, by cause", "Statements that failed on an endpoint, unseen by the client, and ran again elsewhere.",
+                "`read-only-refused` are writes that looked like reads: tell us of the statement. `recovery-conflict`: see the lag. "
+                "`node-lost`: see the endpoint.",
+                "reqps", query("sum by (endpoint, cause) (rate(gatekeeper_reruns_total{@endpoint}@rate))", "{{endpoint}} · {{cause}}"),
+                stacked=True)),
+            (12, 8, lines(
+                "Writer asked where it stands", "How often the writer was asked for its position, so that reads can be fresh enough.",
+                "errors here send reads to the primary: see the primary's endpoint.",
+                "ops", query("sum by (endpoint, outcome) (rate(gatekeeper_writer_samples_total{@endpoint}@rate)) > 0",
+                             "{{endpoint}} · {{outcome}}"))),
+        ]),
         ("How fresh are reads?", [
             (8, 8, lines(
                 "Replication lag", "How long ago a standby was level with its writer.",

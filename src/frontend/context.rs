@@ -107,7 +107,8 @@ impl ListenerContext {
         before: Option<&Self>,
     ) -> Self {
         let path = |handle: &EndpointHandle| metrics.path(&settings.name, handle.endpoint());
-        let paths = endpoints.iter().map(|handle| (handle.name().clone(), path(handle))).collect();
+        let reached = endpoints.iter().filter(|handle| settings.route.may_reach(handle.endpoint()));
+        let paths = reached.map(|handle| (handle.name().clone(), path(handle))).collect();
         let own = metrics.listener(&settings.name);
         own.limit(settings.limits.max_clients);
         let admission = before.map_or_else(Arc::default, |before| Arc::clone(&before.admission));
@@ -125,7 +126,7 @@ impl ListenerContext {
         let worker = tasks::current_worker();
         match self.paths.get(endpoint.name()) {
             Some(path) => path.of(worker),
-            // An endpoint that a reload brought after this listener was made.
+            // An endpoint that a reload brought after this listener was made, or gave another role.
             None => world.metrics.path(&self.settings.name, endpoint.endpoint()).of(worker),
         }
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::grafana::{self, Dashboard, faults, faults_of_query, faults_of_set};
+use crate::runbook::{answers, of_command};
 
 #[test]
 fn the_dashboards_are_what_their_source_generates() {
@@ -123,6 +124,26 @@ fn one_thing_in_two_colours_is_found_and_so_is_a_name_taken_twice() {
     for fault in [format!("two dashboards are called {}", dashboards[0].uid), "primary".to_owned()] {
         assert!(found.iter().any(|found| found.contains(&fault)), "`{fault}` is not among {found:#?}");
     }
+}
+
+#[test]
+fn what_panels_tell_one_to_call_exists() {
+    let mut called = 0;
+    for dashboard in Dashboard::all() {
+        for panel in &dashboard.panels {
+            let description = panel.json["description"].as_str().unwrap_or_default();
+            for words in description.split('`').skip(1).step_by(2) {
+                let faults = match words.split_once(" /") {
+                    Some((method, path)) if answers(&method.to_lowercase(), path) => Vec::new(),
+                    Some(_) => vec![format!("nothing answers {words}")],
+                    None => of_command(words),
+                };
+                assert_eq!(faults, Vec::<String>::new(), "{} / {}", dashboard.uid, panel.title);
+                called += usize::from(words.starts_with("gatekeeper ") || words.contains(" /"));
+            }
+        }
+    }
+    assert!(called >= 3, "{called} calls were found: the check looks for the wrong thing");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn faults(page: &str, alerts: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// What is wrong with a command: what it calls of ours does not exist.
-fn of_command(command: &str) -> Vec<String> {
+pub(crate) fn of_command(command: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for part in command.split(['&', ';', '|', '#', '\n']) {
         let words: Vec<&str> = part.split_whitespace().collect();
@@ -66,7 +66,7 @@ fn of_command(command: &str) -> Vec<String> {
 }
 
 /// Whether the admin API's own description has it.
-fn answers(method: &str, path: &str) -> bool {
+pub(crate) fn answers(method: &str, path: &str) -> bool {
     let description = admin::description();
     let paths = description["paths"].as_object().expect("it has paths");
     paths.iter().any(|(template, methods)| {

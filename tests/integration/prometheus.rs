@@ -142,6 +142,7 @@ fn config(sandbox: &Sandbox) -> String {
     );
     let config = sandbox.config_toml().unwrap();
     let config = config.replace("[[listener]]\n", &format!("[[listener]]\n{listener}"));
+    let config = config.replace("route = \"primary\"", "route = \"split\"");
     // Tokens that are renewed while one looks.
     let config = config.replace("token_command = [", "token_ttl = \"6s\", token_command = [");
     config.replace("[[cluster.endpoint]]\n", "[[cluster.endpoint]]\nmax_backends = 40\n")
@@ -243,6 +244,7 @@ async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happene
         ("sum(increase(gatekeeper_client_refusals_total{reason=\"protocol\"}$R))", 0.9),
         ("sum(increase(gatekeeper_cancel_requests_total{outcome=\"ok\"}$R))", 0.9),
         ("max(max_over_time(gatekeeper_pool_waiting_clients$R))", 1.0),
+        ("sum(increase(gatekeeper_read_fallbacks_total{reason=\"no-reader\"}$R))", 0.9),
     ] {
         let seen = value(prometheus, &query.replace("$R", &range), span).await;
         assert!(seen >= least, "{query} is {seen}");
@@ -268,11 +270,11 @@ async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happene
         "{metadata}{other}"
     );
 
-    // The page's own promise, for 4 listeners, 4 endpoints and the ways between them.
+    // The page's own promise, for 4 listeners, 4 endpoints and the 6 ways that routes allow.
     let series =
         value(prometheus, "count({job=\"gatekeeper\", __name__=~\"gatekeeper_.*|process_.*\"})", span).await;
     eprintln!("{series} series");
-    assert!(series <= 50.0 + 4.0 * 60.0 + 4.0 * 130.0 + 16.0 * 110.0, "{series} series");
+    assert!(series <= 50.0 + 4.0 * 100.0 + 4.0 * 140.0 + 6.0 * 110.0, "{series} series");
 
     mistakes_are_noticed(prometheus, span).await;
     draw(prometheus, span);
