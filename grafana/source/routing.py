@@ -58,7 +58,7 @@ def rows():
                 "Statements that ran again, by cause", "Statements that failed on an endpoint, unseen by the client, and ran again elsewhere.",
                 "`read-only-refused` are writes that looked like reads: tell us of the statement. `recovery-conflict`: see the lag. "
                 "`node-lost`: see the endpoint.",
-                "reqps", query("sum by (endpoint, cause) (rate(gatekeeper_reruns_total{@endpoint}@rate))", "{{endpoint}} · {{cause}}"),
+                "reqps", query("sum by (cause) (rate(gatekeeper_reruns_total{@endpoint}@rate))", "{{cause}}"),
                 stacked=True)),
             (12, 8, lines(
                 "Writer asked where it stands", "How often the writer was asked for its position, so that reads can be fresh enough.",
