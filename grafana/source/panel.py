@@ -1,6 +1,6 @@
 """Panels: each says what it shows, in which unit, and what to do about it."""
 
-from .words import BAD, DOUBTFUL, GOOD, ROLES, STATES, UNKNOWN, spell_out
+from .words import BAD, DOUBTFUL, GOOD, ROLES, spell_out
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 

@@ -46,7 +46,7 @@ def rows():
         ("Why?", [
             (12, 9, lines(
                 "Decisions by reason", "Why sessions and statements went where they went.",
-                "the audit log has the reason of each statement, and `GET /v1/sessions` that of each session.",
+                "`gatekeeper classify` says of a text what it may do and why; the audit log has the reason of each statement.",
                 "reqps", query("sum by (reason) (rate(gatekeeper_route_decisions_total{@listener}@rate)) > 0", "{{reason}}"), stacked=True)),
             (12, 9, lines(
                 "Reads that the primary served instead, by reason", "Reads that a read pool would have spared the primary.",

@@ -1,0 +1,1 @@
+"""A likeness of Grafana: dashboards as pictures of vectors, from what a Prometheus knows."""
