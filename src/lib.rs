@@ -11,8 +11,9 @@
 //! ReadyForQuery), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
-//! that spawns), [`telemetry`], [`audit`], [`tls`], [`credentials`], [`backend`] (server connections), [`pool`]
-//! (backends that outlive their sessions), [`probe`] (the only writer of the topology), [`frontend`] (client connections).
+//! that spawns), [`telemetry`], [`events`] (what happened lately), [`audit`], [`tls`], [`credentials`], [`backend`] (server
+//! connections), [`pool`] (backends that outlive their sessions), [`probe`] (the only writer of the topology), [`frontend`]
+//! (client connections).
 //!
 //! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`sandbox`] (a throwaway cluster
 //! for the demo and the tests), [`app`], [`cli`].
@@ -72,6 +73,7 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod credentials;
+pub mod events;
 pub mod files;
 pub mod frontend;
 pub mod handshake;

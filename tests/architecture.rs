@@ -44,6 +44,7 @@ const LAYERS: &[Layer] = &[
     Layer("tasks", Effects, &[]),
     // The label `backend_role` is a `topology::DeclaredRole`, the `reason` of a decision a `route::Reason`.
     Layer("telemetry", Effects, &["topology", "route"]),
+    Layer("events", Effects, &["topology"]),
     Layer("audit", Effects, &["telemetry"]),
     Layer("files", Effects, &[]),
     // The name to check is the address's, and a token command is told its endpoint.
@@ -56,7 +57,11 @@ const LAYERS: &[Layer] = &[
     Layer("probe", Effects, &["backend", "topology"]),
     // Until there are pools, a session's backend comes straight from the connector; what sessions notice about endpoints is
     // evidence for the probe.
-    Layer("frontend", Effects, &["session", "handshake", "pool", "backend", "probe", "tls", "audit"]),
+    Layer(
+        "frontend",
+        Effects,
+        &["session", "handshake", "pool", "backend", "probe", "tls", "events", "audit"],
+    ),
     Layer("admin", Assembly, &["pool", "probe", "frontend"]),
     // It asks for reloads as the admin API does.
     Layer("console", Assembly, &["admin"]),

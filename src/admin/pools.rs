@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     blame::Chain,
+    events::Happening,
     names::{DatabaseName, EndpointName, ListenerName, NameError, UserName},
     pool::{Filter, Pool, Pools},
     telemetry::labels::BackendState,
@@ -204,10 +205,26 @@ async fn perform(
         Operation::Reconnect => pools.reconnect(&filter),
     };
     tracing::info!(operation = operation.as_str(), ?filter, pools = found, "an operator works on pools");
+    let what = format!("{} {}", operation.as_str(), spoken(&filter));
+    world.events.tell(Happening::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();
     Ok(Json(Done { pools: found, quiet }))
+}
+
+/// The pools that are meant, in words.
+fn spoken(filter: &Filter) -> String {
+    let Filter { listener, endpoint, database, user } = filter;
+    let named = [
+        ("listener", listener.as_ref().map(ListenerName::as_str)),
+        ("endpoint", endpoint.as_ref().map(EndpointName::as_str)),
+        ("database", database.as_ref().map(DatabaseName::as_str)),
+        ("user", user.as_ref().map(UserName::as_str)),
+    ];
+    let named: Vec<_> =
+        named.into_iter().filter_map(|(what, name)| Some(format!("{what} `{}`", name?))).collect();
+    if named.is_empty() { "all pools".to_owned() } else { format!("the pools of {}", named.join(", ")) }
 }
 
 fn understood<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {

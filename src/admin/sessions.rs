@@ -18,6 +18,7 @@ use super::{
     moment::{Clock, Moment},
 };
 use crate::{
+    events::Happening,
     frontend::{Order, Serving, SessionEntry},
     session::Pin,
     wire::BackendKey,
@@ -126,6 +127,8 @@ pub(super) async fn kill(
     let view = SessionView::new(&entry, Clock::now());
     entry.order(Order::Kill);
     tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
+    let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
+    context.api.world.events.tell(Happening::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -6,6 +6,7 @@ use super::report;
 use crate::{
     audit::Audit,
     backend::{EndpointHandle, EndpointSettings},
+    events::Events,
     files::Files,
     frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
     names::{EndpointName, ListenerName},
@@ -35,6 +36,7 @@ pub(super) struct Workshop<'a> {
     pub(super) files: &'a Files,
     pub(super) tasks: &'a Tasks,
     pub(super) audit: &'a Audit,
+    pub(super) events: &'a Events,
     pub(super) pools: &'a Arc<Pools>,
 }
 
@@ -46,10 +48,10 @@ impl Workshop<'_> {
         let (handle, keeper) = EndpointHandle::new(settings.clone(), Arc::clone(&metrics))
             .map_err(|error| BuildError::EndpointTls(endpoint.name.clone(), error))?;
         if let Some(keeper) = keeper {
-            let audit = self.audit.clone();
+            let (audit, events) = (self.audit.clone(), self.events.clone());
             let ttl = report::token_ttl(settings);
             self.tasks.spawn("token keeper", async move {
-                keeper.run(|mint| report::minted(&mint, &endpoint, ttl, &metrics, &audit)).await;
+                keeper.run(|mint| report::minted(&mint, &endpoint, ttl, &metrics, &audit, &events)).await;
             });
         }
         handle.tls().watch(self.files);

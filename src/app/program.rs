@@ -20,6 +20,7 @@ use crate::{
     audit::{Audit, AuditError},
     config::{Config, ConfigSource, Loaded},
     console::{Averages, Console, Office, keep_averages},
+    events::Events,
     files::Files,
     frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, Suspects, World},
     live::{Live, Publisher, live},
@@ -109,33 +110,41 @@ impl Program {
         };
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
+        let events = Events::default();
         let told = audit.clone();
         let pools = Pools::new(
             &workers,
             &metrics,
             Box::new(move |target, running, event| report::pooled(target, running, event, &told)),
         );
-        let workshop =
-            Workshop { metrics: &metrics, files: &files, tasks: &tasks, audit: &audit, pools: &pools };
+        let workshop = Workshop {
+            metrics: &metrics,
+            files: &files,
+            tasks: &tasks,
+            audit: &audit,
+            events: &events,
+            pools: &pools,
+        };
         let handles: Vec<_> = config
             .endpoints
             .iter()
             .map(|settings| workshop.endpoint(settings))
             .collect::<Result<_, _>>()
             .map_err(StartError::Build)?;
-        let (told, of_endpoints) = (audit.clone(), Arc::clone(&pools));
+        let (told, seen, of_endpoints) = (audit.clone(), events.clone(), Arc::clone(&pools));
         let probe = Probe::start(
             &handles,
             config.probe.clone(),
             metrics.topology(),
             &tasks,
             move |change, snapshot| {
-                report::topology_changed(change, snapshot, &told);
+                report::topology_changed(change, snapshot, &told, &seen);
                 if let Some(endpoint) = turned(change) {
                     of_endpoints.withdraw(endpoint);
                 }
             },
         );
+        events.begin(&probe.snapshot().load());
         let pooled = pooled_backends(&config);
         let (endpoints, ways) = live(Endpoints::new(handles));
         let mut mock_secret = [0; 32];
@@ -160,6 +169,7 @@ impl Program {
             endpoints: ways,
             pools: Arc::clone(&pools),
             audit: audit.clone(),
+            events: events.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
             descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled))),
@@ -204,7 +214,7 @@ impl Program {
         program.loaded(SystemTime::now());
         tasks.spawn(
             "file watcher",
-            files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program)),
+            files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events)),
         );
         tasks.spawn("metrics upkeep", metrics.clone().run_upkeep());
         tasks.spawn("certificate watcher", watch_certificates(Arc::clone(&world), shown));
@@ -267,6 +277,7 @@ impl Program {
             files: &self.files,
             tasks: &self.tasks,
             audit: &self.world.audit,
+            events: &self.world.events,
             pools: &self.world.pools,
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     audit::{Record, record},
     blame::Chain,
     config::Config,
+    events::Happening,
     files::Reload,
     frontend::{Endpoints, Listener, ListenerContext},
     names::ListenerName,
@@ -27,6 +28,8 @@ impl Program {
         self.metrics.program().reloaded(outcome, SystemTime::now());
         let error = match &done {
             Ok(report) => {
+                let changed = report.changed.clone();
+                self.world.events.tell(Happening::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
@@ -34,6 +37,8 @@ impl Program {
                 None
             }
             Err(failure) => {
+                let error = failure.details().into_iter().next().unwrap_or_else(|| failure.to_string());
+                self.world.events.tell(Happening::ReloadFailed { trigger, error });
                 for line in failure.details() {
                     tracing::error!(trigger, "{line}");
                 }

@@ -13,6 +13,7 @@ use crate::{
     backend::{EndpointHandle, EndpointSettings},
     blame::Chain,
     credentials::{Login, Mint},
+    events::{Events, Happening},
     files::Reloaded,
     frontend::ListenerContext,
     pool::{Event, Running, Target},
@@ -63,6 +64,7 @@ pub(super) fn minted(
     ttl: Duration,
     metrics: &EndpointMetrics,
     audit: &Audit,
+    events: &Events,
 ) {
     let mut told = record::Mint {
         endpoint: Arc::clone(endpoint),
@@ -85,6 +87,11 @@ pub(super) fn minted(
                 remedy = error.remedy(),
                 "backend token command failed"
             );
+            events.tell(Happening::TokenFailed {
+                endpoint: endpoint.name.clone(),
+                user: mint.user.clone(),
+                error: Chain(error).to_string(),
+            });
             told.error = Some(Chain(error).to_string().into());
             audit.submit_now(Record::TokenFailed(Box::new(told)));
         }
@@ -92,7 +99,8 @@ pub(super) fn minted(
 }
 
 /// The topology changed. The probe has logged and counted it.
-pub(super) fn topology_changed(change: &Change, snapshot: &Snapshot, audit: &Audit) {
+pub(super) fn topology_changed(change: &Change, snapshot: &Snapshot, audit: &Audit, events: &Events) {
+    events.topology_changed(change, snapshot);
     let endpoint =
         change.endpoint().and_then(|name| snapshot.get(name)).map(|status| Arc::clone(&status.endpoint));
     audit.submit_now(Record::TopologyChanged(Box::new(TopologyChange {
@@ -104,14 +112,17 @@ pub(super) fn topology_changed(change: &Change, snapshot: &Snapshot, audit: &Aud
 }
 
 /// Files were read again because they changed.
-pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics) {
+pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, events: &Events) {
+    let what = reloaded.what.clone();
     match &reloaded.result {
         Ok(_) => {
             metrics.file_reloaded(Outcome::Ok);
+            events.tell(Happening::FilesReloaded { what });
             tracing::info!(what = reloaded.what, "changed files are in use");
         }
         Err(error) => {
             metrics.file_reloaded(Outcome::Error);
+            events.tell(Happening::FilesUnusable { what, error: Chain(&**error).to_string() });
             tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files cannot be used; the old ones stay");
         }
     }

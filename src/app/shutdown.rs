@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::program::Program;
-use crate::frontend::Order;
+use crate::{events::Happening, frontend::Order};
 
 /// What a signal asks for.
 pub(super) enum Signal {
@@ -66,6 +66,7 @@ impl Signals {
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     tracing::info!(sessions = program.world.sessions.count(), "draining; a second signal ends at once");
+    program.world.events.tell(Happening::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
         admin.drain();

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     admin::Control,
     audit::{Record, record},
+    events::Happening,
     frontend::{self, ConsoleClient, ListenerContext, World},
     live::Live,
     names::{DatabaseName, UserName},
@@ -124,7 +125,10 @@ impl Console {
                 tracing::debug!(session = who.id, user, command = said, error = error_code, "console")
             }
             Access::Admin => {
-                tracing::info!(session = who.id, user, command = said, error = error_code, "console")
+                tracing::info!(session = who.id, user, command = said, error = error_code, "console");
+                if error.is_none() {
+                    world.events.tell(Happening::Operated { through: "console", what: said.to_string() });
+                }
             }
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     audit::Audit,
     backend::EndpointHandle,
+    events::Events,
     live::Live,
     names::EndpointName,
     pool::Pools,
@@ -35,6 +36,8 @@ pub struct World {
     pub commons: Commons,
     /// The audit log.
     pub audit: Audit,
+    /// What happened lately.
+    pub events: Events,
     /// Where sessions tell what they notice about endpoints.
     pub evidence: EvidenceSink,
     /// Who failed a session a moment ago.

@@ -26,6 +26,7 @@ use crate::{
         record::{self, Route, SessionRejected, Sqlstate},
     },
     blame::Chain,
+    events::Happening,
     handshake::Negotiation,
     names::{DatabaseName, UserName},
     route::RoutePolicy,
@@ -403,6 +404,8 @@ impl Lobby {
     }
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
+        let listener = self.facts.listener.clone();
+        self.world.events.tell(Happening::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }

@@ -18,6 +18,7 @@ use crate::{
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    events::Events,
     frontend::{
         Auth, Bind, Commons, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings,
         OwnBackend, Registered, Serving, SessionEntry, Sessions, World,
@@ -100,6 +101,7 @@ impl Desk {
             endpoints: Live::fixed(ways),
             pools: Pools::new(&Workers::start(1).unwrap(), &metrics, Box::new(|_, _, _| ())),
             audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
+            events: Events::default(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
             descriptors: Arc::new(tokio::sync::Semaphore::new(8)),

@@ -1,0 +1,58 @@
+//! Where events are told, and where they are read.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::{Event, Happening, Term, Terms, ring::Ring};
+use crate::topology::{Change, Snapshot};
+
+/// What happened lately. Cheap to clone: all clones are one.
+#[derive(Clone, Default)]
+pub struct Events {
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    ring: Ring,
+    terms: Terms,
+}
+
+impl Events {
+    /// Something happened.
+    pub fn tell(&self, what: Happening) {
+        let what = what.bounded();
+        self.lock().ring.push(what, Timestamp::now());
+    }
+
+    /// The topology changed, and now is like this.
+    pub fn topology_changed(&self, change: &Change, snapshot: &Snapshot) {
+        let what = Happening::Topology(change.clone()).bounded();
+        let now = Timestamp::now();
+        let mut kept = self.lock();
+        kept.ring.push(what, now);
+        kept.terms.follow(snapshot, now);
+    }
+
+    /// The topology is like this at the start.
+    pub fn begin(&self, snapshot: &Snapshot) {
+        self.lock().terms.follow(snapshot, Timestamp::now());
+    }
+
+    /// Those with a greater `seq` than `after`, the newest first, `limit` at most.
+    #[must_use]
+    pub fn after(&self, after: u64, limit: usize) -> Vec<Event> {
+        self.lock().ring.newest_first(after).take(limit).cloned().collect()
+    }
+
+    /// Who was the writer and until when, the newest first; the first goes on.
+    #[must_use]
+    pub fn terms(&self) -> Vec<(Term, Option<Timestamp>)> {
+        self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

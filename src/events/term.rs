@@ -1,0 +1,157 @@
+//! Who was the writer, and when.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::{
+    names::EndpointName,
+    topology::{Health, NodeId, Snapshot},
+};
+
+/// A time in which writes went to one server, or to none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// The endpoint that was the writer; `None`: nobody was.
+    pub writer: Option<EndpointName>,
+    /// The server behind its address, if it was asked.
+    pub node: Option<NodeId>,
+    /// Whether a login to it worked: a writer that is down takes no writes.
+    pub health: Health,
+    /// When it was first seen so.
+    pub from: Timestamp,
+}
+
+/// The last terms, the oldest first. Each ends where the next one begins.
+#[derive(Debug, Default)]
+pub struct Terms {
+    kept: VecDeque<Term>,
+}
+
+/// Terms that are kept.
+const CAPACITY: usize = 64;
+
+// === impl Terms ===
+
+impl Terms {
+    /// Takes note of who is the writer at `now`.
+    pub fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let status = snapshot.writer.as_ref().and_then(|name| snapshot.get(name));
+        let next = Term {
+            writer: snapshot.writer.clone(),
+            node: status.and_then(|status| status.node),
+            health: status.map_or(Health::Unknown, |status| status.health),
+            from: now,
+        };
+        match self.kept.back_mut() {
+            Some(current) if current.is_same(&next) => {}
+            // What was only declared has answered: it has been the writer all along, as far as anybody knows.
+            Some(current)
+                if current.writer == next.writer
+                    && current.health == Health::Unknown
+                    && next.health == Health::Up =>
+            {
+                (current.node, current.health) = (next.node, next.health);
+            }
+            _ => {
+                if self.kept.len() >= CAPACITY {
+                    self.kept.pop_front();
+                }
+                self.kept.push_back(next);
+            }
+        }
+    }
+
+    /// The newest first, each with its end; the first has none.
+    pub fn newest_first(&self) -> impl Iterator<Item = (&Term, Option<Timestamp>)> {
+        let ends = std::iter::once(None).chain(self.kept.iter().rev().map(|term| Some(term.from)));
+        self.kept.iter().rev().zip(ends)
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    /// Whether nothing changed for whoever writes.
+    fn is_same(&self, next: &Self) -> bool {
+        (&self.writer, self.node, self.health) == (&next.writer, next.node, next.health)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        names::ClusterName,
+        topology::{Endpoint, EndpointStatus},
+    };
+
+    fn status(name: &str, health: Health, node: Option<i64>) -> EndpointStatus {
+        let endpoint = Arc::new(Endpoint {
+            name: EndpointName::new(name).unwrap(),
+            cluster: ClusterName::new("orders").unwrap(),
+            region: None,
+            role: "primary".parse().unwrap(),
+            address: "127.0.0.1:5432".parse().unwrap(),
+        });
+        let node = node.map(|started_us| NodeId { started_us, address: None, port: None });
+        EndpointStatus { health, node, ..EndpointStatus::unknown(endpoint) }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// What is kept after these have been seen, a second apart: the writer with its node, its health, from, until.
+    fn kept(seen: &[(Option<&str>, Health, Option<i64>)]) -> Vec<String> {
+        let mut terms = Terms::default();
+        for (second, (writer, health, node)) in (0..).zip(seen) {
+            let endpoints = writer.map(|name| status(name, *health, *node)).into_iter().collect();
+            let writer = writer.map(|name| EndpointName::new(name).unwrap());
+            terms.follow(&Snapshot { endpoints, writer, two_writers: false }, at(second));
+        }
+        let second = |time: Timestamp| time.as_second() - at(0).as_second();
+        let line = |(term, until): (&Term, Option<Timestamp>)| {
+            let writer = term.writer.as_ref().map_or("nobody", EndpointName::as_str);
+            let node = term.node.map(|node| node.started_us);
+            let (from, until) = (second(term.from), until.map(second));
+            format!("{writer} {node:?} {} {from} {until:?}", term.health.as_str())
+        };
+        terms.newest_first().map(line).collect()
+    }
+
+    #[test]
+    fn a_failover_is_told_with_the_time_in_which_nobody_wrote() {
+        let seen = [
+            (Some("primary"), Health::Unknown, None),
+            (Some("primary"), Health::Up, Some(1)),
+            (Some("primary"), Health::Up, Some(1)),
+            (Some("primary"), Health::Down, Some(1)),
+            (None, Health::Unknown, None),
+            (Some("dr"), Health::Up, Some(2)),
+        ];
+        assert_eq!(
+            kept(&seen),
+            [
+                "dr Some(2) up 5 None",
+                "nobody None unknown 4 Some(5)",
+                "primary Some(1) down 3 Some(4)",
+                "primary Some(1) up 0 Some(3)",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_server_behind_the_same_address_is_another_term() {
+        let seen = [(Some("primary"), Health::Up, Some(1)), (Some("primary"), Health::Up, Some(2))];
+        assert_eq!(kept(&seen), ["primary Some(2) up 1 None", "primary Some(1) up 0 Some(1)"]);
+    }
+
+    #[test]
+    fn a_writer_that_comes_and_goes_for_ever_is_not_remembered_for_ever() {
+        let flapping = [(Some("primary"), Health::Up, Some(1)), (Some("primary"), Health::Down, Some(1))];
+        assert_eq!(kept(&flapping.repeat(1000)).len(), CAPACITY);
+    }
+}
