@@ -1,18 +1,23 @@
-//! Who may ask: a bearer key, compared in constant time; and the record of who asked.
+//! Who may ask: a bearer key, compared in constant time, or the cookie of a browser that has shown it; and the record of who
+//! asked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq;
 use tokio::time::sleep;
 
-use super::{AdminSettings, context::Context, error::Problem};
+use super::{AdminSettings, context::Context, cookies::Cookies, error::Problem, page::is_page};
 use crate::{
     audit::{Record, record::AdminRequest},
     telemetry::labels::AdminOutcome,
@@ -24,17 +29,25 @@ pub(super) struct Access {
     key: Option<[u8; 32]>,
     /// Health and metrics need no key.
     open_health: bool,
+    /// The browsers that have shown the key.
+    pub(super) cookies: Cookies,
 }
 
 /// The address that a request came from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client(pub(super) SocketAddr);
 
+/// An answer says that its request has shown the key in its own way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Authenticated;
+
 /// Whether a request may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// It showed the key.
     Known,
+    /// It comes from a browser that has shown the key.
+    Session,
     /// It needs none.
     Open,
     /// It needs one and showed none.
@@ -43,6 +56,9 @@ enum Verdict {
     WrongKey,
     /// It needs none, and comes from a page of another site in an operator's browser.
     Foreign,
+    /// It comes from a browser that has shown the key, and wants to change something. The page changes nothing, so some other
+    /// page makes the browser ask.
+    OnlyLooks,
 }
 
 /// How long a denial is held back: keys are not found by trying, and the audit log is not filled by it.
@@ -63,8 +79,12 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
             problem.into_response()
         }
     };
-    let denied = verdict.denial().is_some();
     let status = response.status();
+    let mut denied = verdict.denial().is_some();
+    if !denied && status == StatusCode::UNAUTHORIZED {
+        denied = true;
+        sleep(DISCOURAGEMENT).await;
+    }
     context.metrics.answered(match (denied, status.as_u16()) {
         (true, _) => AdminOutcome::Denied,
         (false, ..400) => AdminOutcome::Ok,
@@ -73,10 +93,11 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
     if denied {
         tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "a request to the admin API was denied");
     }
-    if denied || !is_health(&path) {
+    if denied || !(is_health(&path) || is_page(&path)) {
         let request = AdminRequest {
             client: client.map(|Client(address)| address),
-            authenticated: verdict == Verdict::Known,
+            authenticated: matches!(verdict, Verdict::Known | Verdict::Session)
+                || response.extensions().get::<Authenticated>().is_some(),
             method: method.as_str().into(),
             path: path.into(),
             status: status.as_u16(),
@@ -99,22 +120,60 @@ impl Access {
         Self {
             key: settings.api_key.as_ref().map(|key| hash(key.reveal().as_bytes())),
             open_health: settings.bind.ip().is_loopback(),
+            cookies: Cookies::new(settings),
         }
     }
 
+    pub(super) fn needs_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Whether `shown` is the key.
+    pub(super) fn is_key(&self, shown: &[u8]) -> bool {
+        self.key.is_some_and(|key| bool::from(hash(shown).ct_eq(&key)))
+    }
+
     fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
-        let Some(key) = &self.key else {
-            // Browsers say so themselves when a page of any site makes them change something elsewhere.
+        if self.key.is_none() {
+            // Browsers say so themselves when a page of any site makes them change something elsewhere; and a site whose name
+            // is made to lead here is called by its name.
             let foreign = !method.is_safe() && headers.contains_key(header::ORIGIN);
-            return if foreign { Verdict::Foreign } else { Verdict::Open };
-        };
+            let rebound = !is_health(path) && called_by_foreign_name(headers);
+            return if foreign || rebound { Verdict::Foreign } else { Verdict::Open };
+        }
+        if (self.open_health && is_health(path)) || is_page(path) || path == LOGIN {
+            return Verdict::Open;
+        }
         match bearer(headers) {
-            _ if self.open_health && is_health(path) => Verdict::Open,
-            None => Verdict::NoKey,
-            Some(shown) if bool::from(hash(shown).ct_eq(key)) => Verdict::Known,
+            Some(shown) if self.is_key(shown) => Verdict::Known,
             Some(_) => Verdict::WrongKey,
+            None if !from_our_page(headers) || !self.cookies.is_open(headers, Instant::now()) => {
+                Verdict::NoKey
+            }
+            None if method.is_safe() || path == LOGOUT => Verdict::Session,
+            None => Verdict::OnlyLooks,
         }
     }
+}
+
+const LOGIN: &str = "/v1/login";
+const LOGOUT: &str = "/v1/logout";
+
+/// Whether the request was not made by another site's page, nor by one of another port of this host, which cookies do not tell
+/// apart. Browsers that do not say it do not send the cookie for other sites.
+///
+/// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
+fn from_our_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, None | Some(b"same-origin" | b"none"))
+}
+
+/// Whether the request is addressed to a name that anybody can have, rather than to an address or `localhost`.
+fn called_by_foreign_name(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).map(HeaderValue::to_str) else { return false };
+    let Some(authority) = host.ok().and_then(|host| host.parse::<Authority>().ok()) else { return true };
+    let host = authority.host().trim_matches(['[', ']']);
+    !host.eq_ignore_ascii_case("localhost") && host.parse::<IpAddr>().is_err()
 }
 
 /// The key of `Authorization: Bearer KEY`.
@@ -127,7 +186,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 const SCHEME: &[u8] = b"Bearer ";
 
-fn hash(text: &[u8]) -> [u8; 32] {
+pub(super) fn hash(text: &[u8]) -> [u8; 32] {
     digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 octets")
 }
 
@@ -136,12 +195,17 @@ fn hash(text: &[u8]) -> [u8; 32] {
 impl Verdict {
     fn denial(self) -> Option<Problem> {
         let (status, code, message) = match self {
-            Self::Known | Self::Open => return None,
+            Self::Known | Self::Session | Self::Open => return None,
             Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key", "show the key: Authorization: Bearer KEY"),
             Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key"),
             Self::Foreign => {
                 let message = "a page of a website changes nothing here: configure a key to allow it";
                 (StatusCode::FORBIDDEN, "foreign_origin", message)
+            }
+            Self::OnlyLooks => {
+                let message =
+                    "a browser's session looks and changes nothing: show the key: Authorization: Bearer KEY";
+                (StatusCode::FORBIDDEN, "only_looks", message)
             }
         };
         Some(Problem::new(status, code, message))

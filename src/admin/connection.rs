@@ -24,7 +24,7 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's head, counted from the end of the answer before: idle connections end, too.
 const HEAD: Duration = Duration::from_secs(30);
-/// Octets of a request's head. No route reads a body.
+/// Octets of a request's head. One route reads a body, a short one.
 const HEAD_OCTETS: usize = 16 << 10;
 /// Headers of a request.
 const HEADERS: usize = 64;

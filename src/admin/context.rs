@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::Access};
+use super::{AdminSettings, Control, access::Access, stream::Gallery};
 use crate::{
     frontend::{ListenerContext, World},
     live::Live,
@@ -31,6 +31,8 @@ pub struct Api {
 pub(super) struct Context {
     pub(super) api: Api,
     pub(super) access: Access,
+    /// Those who look on.
+    pub(super) gallery: Gallery,
     /// The API's own numbers.
     pub(super) metrics: AdminMetrics,
     pub(super) started: Timestamp,
@@ -43,6 +45,7 @@ impl Context {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
             access: Access::new(settings),
+            gallery: Gallery::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),
             draining: AtomicBool::new(false),

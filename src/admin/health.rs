@@ -79,21 +79,35 @@ pub(super) async fn readyz(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     let Query(Which { listener: wanted }) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let snapshot = context.api.world.topology.load();
-    let sessions = &context.api.world.sessions;
-    let listeners: Vec<_> = context
-        .listeners()
-        .iter()
-        .filter(|listener| wanted.as_deref().is_none_or(|name| listener.settings.name.as_str() == name))
-        .map(|listener| assess(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
-        .collect();
-    if let (Some(name), true) = (wanted, listeners.is_empty()) {
+    let readiness = Readiness::of(&context, wanted.as_deref());
+    if let (Some(name), true) = (wanted, readiness.listeners.is_empty()) {
         return Err(Problem::not_found(format!("there is no listener `{name}`")));
     }
-    let draining = context.is_draining();
-    let ready = !draining && listeners.iter().all(|listener| listener.ready);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(Readiness { ready, draining, listeners })))
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(readiness)))
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Of every listener.
+    pub(super) fn of_all(context: &Context) -> Self {
+        Self::of(context, None)
+    }
+
+    fn of(context: &Context, wanted: Option<&str>) -> Self {
+        let snapshot = context.api.world.topology.load();
+        let sessions = &context.api.world.sessions;
+        let listeners: Vec<_> = context
+            .listeners()
+            .iter()
+            .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
+            .map(|listener| assess(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
+            .collect();
+        let draining = context.is_draining();
+        let ready = !draining && listeners.iter().all(|listener| listener.ready);
+        Self { ready, draining, listeners }
+    }
 }
 
 /// Routing gives an endpoint the benefit of the doubt, since trying costs a client nothing it had. Readiness does not:

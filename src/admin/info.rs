@@ -40,6 +40,8 @@ pub(super) struct ListenerView {
     tls: &'static str,
     /// What is shown to clients, and the CAs that their certificates are checked against.
     certificates: Vec<CertificateView>,
+    /// Clients it has now, logged in or not.
+    clients: usize,
     /// Clients it accepts at one time.
     max_clients: usize,
 }
@@ -50,14 +52,21 @@ pub(super) struct ListenerView {
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn info(State(context): State<Arc<Context>>) -> Json<Info> {
-    let clock = Clock::now();
-    Json(Info {
-        version: env!("CARGO_PKG_VERSION"),
-        started: clock.since_time(context.started),
-        draining: context.is_draining(),
-        sessions: context.api.world.sessions.count(),
-        listeners: context.listeners().iter().map(|listener| ListenerView::new(listener, clock)).collect(),
-    })
+    Json(Info::new(&context, Clock::now()))
+}
+
+// === impl Info ===
+
+impl Info {
+    pub(super) fn new(context: &Context, clock: Clock) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started: clock.since_time(context.started),
+            draining: context.is_draining(),
+            sessions: context.api.world.sessions.count(),
+            listeners: context.listeners().iter().map(|it| ListenerView::new(it, clock)).collect(),
+        }
+    }
 }
 
 // === impl ListenerView ===
@@ -81,6 +90,7 @@ impl ListenerView {
                 .flat_map(|tls| tls.certificates())
                 .map(|facts| CertificateView::new(facts, clock))
                 .collect(),
+            clients: listener.clients(),
             max_clients: settings.limits.max_clients,
         }
     }

@@ -38,6 +38,11 @@ impl Clock {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }
 
+    /// Now, as it is shown.
+    pub(super) fn now_shown(self) -> String {
+        show(self.time)
+    }
+
     /// A moment of the clock that measures.
     pub(super) fn since(self, instant: Instant) -> Moment {
         let age = self.instant.saturating_duration_since(instant);

@@ -5,11 +5,12 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         OpenApi as Description,
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::{health, info, metrics, operations, pools, sessions, topology};
+use super::{events, health, info, login, metrics, operations, page, pools, sessions, stream, topology};
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -17,13 +18,16 @@ use super::{health, info, metrics, operations, pools, sessions, topology};
     info(
         title = "Gatekeeper's admin API",
         description = "Fields are added and never change their meaning within `/v1`. On a loopback address `/livez`, \
-                       `/readyz` and `/metrics` need no key, and nothing does when no key is configured.",
+                       `/readyz` and `/metrics` need no key, and nothing does when no key is configured. A browser that \
+                       has shown the key to `/v1/login` may look at everything with its cookie; what changes something \
+                       needs the key itself.",
     ),
     paths(
         health::livez,
         health::readyz,
         metrics::metrics,
         topology::topology,
+        events::list,
         sessions::list,
         sessions::kill,
         pools::list,
@@ -31,6 +35,11 @@ use super::{health, info, metrics, operations, pools, sessions, topology};
         pools::operate_endpoint,
         operations::reload,
         info::info,
+        page::index,
+        page::file,
+        login::login,
+        login::logout,
+        stream::stream,
         openapi,
     ),
     components(schemas(pools::Operation)),
@@ -57,6 +66,19 @@ pub fn description() -> serde_json::Value {
 impl Modify for Key {
     fn modify(&self, description: &mut Description) {
         let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        description.components.get_or_insert_default().add_security_scheme("key", key);
+        let words = "Set by `/v1/login`; over TLS its name is `__Host-gatekeeper`.";
+        let cookie = ApiKeyValue::with_description("gatekeeper-PORT", words);
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("key", key);
+        components.add_security_scheme("session", cookie);
+        let session = || SecurityRequirement::new("session", Vec::<String>::new());
+        let needs_key = |operation: &&mut Operation| operation.security.is_some();
+        for (path, item) in &mut description.paths.paths {
+            let logout = item.post.as_mut().filter(|_| path == "/v1/logout");
+            for operation in [item.get.as_mut(), logout].into_iter().flatten().filter(needs_key) {
+                operation.security.get_or_insert_default().push(session());
+            }
+        }
     }
 }

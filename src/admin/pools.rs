@@ -235,6 +235,19 @@ fn no_such_endpoint() -> Problem {
     Problem::not_found("there is no such endpoint")
 }
 
+// === impl PoolList ===
+
+impl PoolList {
+    /// The first `limit` of all.
+    pub(super) fn first(context: &Context, limit: usize) -> Self {
+        let mut pools: Vec<_> =
+            context.api.world.pools.list().iter().map(|pool| PoolView::new(pool)).collect();
+        pools.sort_by(|a, b| a.names().cmp(&b.names()));
+        pools.truncate(limit);
+        Self { pools }
+    }
+}
+
 // === impl Which ===
 
 impl Which {

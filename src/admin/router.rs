@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     error_handling::HandleErrorLayer,
+    extract::DefaultBodyLimit,
     middleware,
     routing::{MethodRouter, delete, get, post},
 };
@@ -16,7 +17,9 @@ use super::{
     access::guard,
     context::Context,
     error::{limited, no_such_method, no_such_path},
-    health, info, metrics, openapi, operations, pools, sessions, topology,
+    events, health, info,
+    login::{self, LOGIN_OCTETS},
+    metrics, openapi, operations, page, pools, sessions, stream, topology,
 };
 
 /// One path, what it costs and what answers it.
@@ -49,6 +52,12 @@ pub(super) fn routes() -> Vec<Route> {
         route("/livez", Cost::Nothing, get(health::livez)),
         route("/readyz", Cost::Nothing, get(health::readyz)),
         route("/metrics", Cost::Work, get(metrics::metrics)),
+        route("/", Cost::Work, get(page::index)),
+        route("/page/{file}", Cost::Work, get(page::file)),
+        route("/v1/login", Cost::Work, post(login::login)),
+        route("/v1/logout", Cost::Work, post(login::logout)),
+        route("/v1/stream", Cost::Work, get(stream::stream)),
+        route("/v1/events", Cost::Work, get(events::list)),
         route("/v1/topology", Cost::Work, get(topology::topology)),
         route("/v1/sessions", Cost::Work, get(sessions::list)),
         route("/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
@@ -79,6 +88,8 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(with(Cost::Nothing))
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
+        .layer(DefaultBodyLimit::max(LOGIN_OCTETS))
         .layer(middleware::from_fn_with_state(Arc::clone(&context), guard))
+        .layer(middleware::from_fn(page::headers))
         .with_state(context)
 }

@@ -132,6 +132,21 @@ pub(super) async fn kill(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
+// === impl Page ===
+
+impl Page {
+    /// At most `limit` sessions: those that are held to a backend first, then those at work, then the newest.
+    pub(super) fn most_interesting(context: &Context, limit: usize, clock: Clock) -> Self {
+        let mut entries = context.api.world.sessions.list();
+        entries.sort_by_cached_key(|entry| {
+            let (held, busy) = (entry.pins().iter().next().is_some(), entry.activity().busy);
+            (!held, !busy, std::cmp::Reverse(entry.id))
+        });
+        let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
+        Self { total: entries.len(), sessions }
+    }
+}
+
 // === impl Which ===
 
 impl Which {

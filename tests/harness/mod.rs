@@ -8,6 +8,7 @@
 )]
 
 pub mod audit;
+pub mod browser;
 mod client;
 pub mod conversation;
 pub mod endpoint;

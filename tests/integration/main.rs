@@ -47,5 +47,6 @@ mod shared_vanish;
 mod sharing;
 mod sockets;
 mod split;
+mod status_page;
 mod tokens;
 mod vanish;

@@ -8,6 +8,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, StatusCode},
 };
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -182,9 +183,18 @@ pub(super) async fn ask(router: Router, method: &str, path: &str, headers: &[(&s
     let client: SocketAddr = CLIENT.parse().unwrap();
     let request = Request::builder().method(method).uri(path).extension(Client(client));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    answer(router, request.body(Body::empty()).unwrap()).await
+}
+
+/// What `router` answers: of a stream the first event.
+pub(super) async fn answer(router: Router, request: Request) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
-    let octets = to_bytes(body, usize::MAX).await.unwrap();
+    let streams = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let octets = match streams {
+        true => body.into_data_stream().next().await.unwrap().unwrap(),
+        false => to_bytes(body, usize::MAX).await.unwrap(),
+    };
     Answer { status: head.status, headers: head.headers, text: String::from_utf8(octets.into()).unwrap() }
 }
 

@@ -3,9 +3,11 @@
 mod access;
 mod description;
 mod desk;
+mod events;
 mod health;
 mod limits;
 mod operations;
+mod page;
 mod pools;
 mod sessions;
 mod topology;

@@ -1,0 +1,127 @@
+//! The sessions of browsers: who has shown the key looks on with a cookie.
+//!
+//! Promises: a cookie holds nothing but chance, and only its hash is kept here; it ends after a while, at a logout and
+//! with the process; there are never more than a few. What it opens is not known here.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{AdminSettings, access::hash};
+
+/// The sessions of browsers.
+pub(super) struct Cookies {
+    /// With TLS the browser itself holds us to the prefix's promises: only this host, only encrypted, every path. Without it
+    /// the port tells two programs of one host apart, since cookies go to all ports.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc6265#section-8.5>
+    name: String,
+    secure: bool,
+    /// Hashes of what was given out and when; the oldest first.
+    open: Mutex<VecDeque<([u8; 32], Instant)>>,
+}
+
+/// How long a browser may look on.
+const LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Browsers at one time; one more ends the session of the first.
+const OPEN: usize = 64;
+
+impl Cookies {
+    pub(super) fn new(settings: &AdminSettings) -> Self {
+        let secure = settings.tls.is_some();
+        let name = match secure {
+            true => "__Host-gatekeeper".to_owned(),
+            false => format!("gatekeeper-{}", settings.bind.port()),
+        };
+        Self { name, secure, open: Mutex::default() }
+    }
+
+    /// Begins a session; returns what the browser is to be told in `Set-Cookie`. `None`: the system has no chance to give.
+    pub(super) fn open(&self, now: Instant) -> Option<HeaderValue> {
+        let mut chance = [0; 32];
+        aws_lc_rs::rand::fill(&mut chance).ok()?;
+        let value = URL_SAFE_NO_PAD.encode(chance);
+        let mut open = self.lock();
+        open.retain(|(_, since)| now.saturating_duration_since(*since) < LIFE);
+        if open.len() >= OPEN {
+            open.pop_front();
+        }
+        open.push_back((hash(value.as_bytes()), now));
+        self.told(&value, LIFE)
+    }
+
+    /// Ends the session of whoever shows these headers; returns what the browser is to be told.
+    pub(super) fn close(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if let Some(shown) = self.shown(headers) {
+            self.lock().retain(|(known, _)| *known != shown);
+        }
+        self.told("", Duration::ZERO)
+    }
+
+    /// Whether the headers have the cookie of an open session.
+    pub(super) fn is_open(&self, headers: &HeaderMap, now: Instant) -> bool {
+        let Some(shown) = self.shown(headers) else { return false };
+        let open = self.lock();
+        // What is compared are hashes: how long it takes tells nothing about the cookie.
+        open.iter().any(|(known, since)| *known == shown && now.saturating_duration_since(*since) < LIFE)
+    }
+
+    /// The hash of the cookie that is shown.
+    fn shown(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash(value.as_bytes()))
+    }
+
+    fn told(&self, value: &str, life: Duration) -> Option<HeaderValue> {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let (name, life) = (&self.name, life.as_secs());
+        let told = format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+        HeaderValue::try_from(told).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<([u8; 32], Instant)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookies() -> Cookies {
+        Cookies::new(&AdminSettings { bind: "127.0.0.1:8080".parse().unwrap(), api_key: None, tls: None })
+    }
+
+    fn showing(cookie: &HeaderValue) -> HeaderMap {
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::try_from(format!("other=1; {pair}; more=2")).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_session_lasts_until_it_is_closed_or_old() {
+        let (cookies, now) = (cookies(), Instant::now());
+        let (one, two) = (cookies.open(now).unwrap(), cookies.open(now).unwrap());
+        assert!(cookies.is_open(&showing(&one), now) && cookies.is_open(&showing(&two), now));
+        let gone = cookies.close(&showing(&one)).unwrap();
+        assert!(gone.to_str().unwrap().contains("=; Path=/; Max-Age=0;"), "{gone:?}");
+        assert!(!cookies.is_open(&showing(&one), now) && cookies.is_open(&showing(&two), now));
+        assert!(!cookies.is_open(&showing(&two), now + LIFE));
+        assert!(!cookies.is_open(&HeaderMap::new(), now));
+    }
+
+    #[test]
+    fn there_are_never_more_than_a_few() {
+        let (cookies, now) = (cookies(), Instant::now());
+        let all: Vec<_> = (0..=OPEN).map(|_| cookies.open(now).unwrap()).collect();
+        assert!(!cookies.is_open(&showing(&all[0]), now));
+        assert!(all[1..].iter().all(|cookie| cookies.is_open(&showing(cookie), now)));
+    }
+}

@@ -1,0 +1,76 @@
+//! A browser shows the key once and looks on with a cookie.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::{
+    access::Authenticated,
+    context::Context,
+    error::{ErrorBody, Problem},
+};
+
+/// The key.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Shown {
+    key: String,
+}
+
+/// Octets of a login: a key is no longer than a request's head may be.
+pub(super) const LOGIN_OCTETS: usize = 4096;
+
+/// Begins the session of a browser. Its cookie opens what can be looked at; what changes something needs the key itself.
+#[utoipa::path(post, path = "/v1/login", tag = "page", request_body = Shown, responses(
+    (status = 204, description = "The cookie is set; it lasts half a day.",
+        headers(("set-cookie" = String, description = "HttpOnly, SameSite=Strict, and Secure over TLS."))),
+    (status = 400, description = "This is no login.", body = ErrorBody),
+    (status = 401, description = "This is not the key.", body = ErrorBody),
+    (status = 404, description = "No key is configured: there is nothing to log in to.", body = ErrorBody),
+    (status = 503, description = "The system has no random numbers to give.", body = ErrorBody),
+))]
+pub(super) async fn login(
+    State(context): State<Arc<Context>>,
+    shown: Result<Json<Shown>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let access = &context.access;
+    if !access.needs_key() {
+        return Err(Problem::not_found("no key is configured: there is nothing to log in to"));
+    }
+    // What was sent is not said: it may be a key.
+    let Json(shown) = shown.map_err(|_| Problem::bad_request("send {\"key\": \"…\"} as application/json"))?;
+    let key = Zeroizing::new(shown.key);
+    if !access.is_key(key.trim().as_bytes()) {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key"));
+    }
+    let cookie = access.cookies.open(Instant::now()).ok_or_else(|| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_entropy", "no random numbers to be had: try again")
+    })?;
+    let mut response = with_cookie(Some(cookie));
+    response.extensions_mut().insert(Authenticated);
+    Ok(response)
+}
+
+/// Ends the session of the browser that asks.
+#[utoipa::path(post, path = "/v1/logout", tag = "page", security(("key" = [])), responses(
+    (status = 204, description = "The session is over, if there was one."),
+    (status = 401, description = "There is no session to end.", body = ErrorBody),
+))]
+pub(super) async fn logout(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+    with_cookie(context.access.cookies.close(&headers))
+}
+
+fn with_cookie(cookie: Option<HeaderValue>) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}

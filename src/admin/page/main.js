@@ -1,0 +1,121 @@
+// Follows the stream of pictures and shows each; asks for the key when it is wanted; says so when what is shown is old.
+
+import { el, show } from "./dom.js";
+import * as lists from "./lists.js";
+import * as topology from "./topology.js";
+import { duration } from "./words.js";
+
+const part = (id) => document.getElementById(id);
+
+/** Milliseconds without a picture after which what is shown is called old. */
+const OLD = 4000;
+/** Milliseconds before a refused stream is asked for again. */
+const AGAIN = 2000;
+
+let stream = null;
+let picture = null;
+let seen = 0;
+let withKey = false;
+
+function follow() {
+  stream?.close();
+  stream = new EventSource("/v1/stream");
+  stream.addEventListener("picture", ({ data }) => {
+    picture = JSON.parse(data);
+    seen = performance.now();
+    draw();
+  });
+  // Lost connections are made again by the browser; a stream that is refused is not.
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) refused();
+  });
+}
+
+async function refused() {
+  try {
+    const { status } = await fetch("/v1/info");
+    if (status === 401) return askForKey();
+  } catch {
+    // It is not there: later, perhaps.
+  }
+  setTimeout(follow, AGAIN);
+}
+
+function askForKey() {
+  withKey = true;
+  picture = null;
+  part("page").hidden = true;
+  part("logout").hidden = true;
+  part("login").hidden = false;
+  show(part("state"), "locked");
+  part("state").className = "";
+  part("key").focus();
+}
+
+function draw() {
+  part("login").hidden = true;
+  part("page").hidden = false;
+  part("logout").hidden = !withKey;
+  show(part("headline"), topology.headline(picture));
+  show(part("map"), topology.map(picture));
+  show(part("writers"), topology.writers(picture));
+  show(part("answer"), topology.answer(picture, part("time").value));
+  show(part("events"), lists.events(picture));
+  show(part("sessions"), lists.sessions(picture));
+  show(part("session-count"), lists.sessionCount(picture));
+  show(part("pools"), lists.pools(picture));
+  show(part("pool-count"), String(picture.pools.pools.length));
+  const { version, started } = picture.info;
+  show(part("about"), `Gatekeeper ${version}, up for ${duration(started.age_seconds)}. The same as JSON: `,
+    ["topology", "sessions", "pools", "events", "info"].map((name) => [el("a", { href: `/v1/${name}` }, `/v1/${name}`), " "]));
+  topology.lines(part("map"));
+  tell();
+}
+
+/** Says whether all is well, and whether what is shown is of now. */
+function tell() {
+  if (picture === null) return;
+  const age = performance.now() - seen;
+  const old = age > OLD;
+  document.body.classList.toggle("old", old);
+  const ready = picture.readiness.ready;
+  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.health === "down");
+  const words = ready ? (bad ? "serving, with trouble" : "all is well") : "not ready";
+  show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
+  part("state").className = old || !ready ? "bad" : bad ? "fair" : "good";
+  document.title = old || !ready ? "✗ Gatekeeper" : bad ? "! Gatekeeper" : "Gatekeeper";
+}
+
+part("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const key = part("key").value;
+  try {
+    const answered = await fetch("/v1/login", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ key }),
+    });
+    if (answered.ok) {
+      part("key").value = "";
+      show(part("denied"));
+      return follow();
+    }
+    show(part("denied"), answered.status === 401 ? "This is not the key." : `It did not work (${answered.status}): try again.`);
+  } catch {
+    show(part("denied"), "Gatekeeper does not answer: try again.");
+  }
+});
+
+part("logout").addEventListener("click", async () => {
+  stream?.close();
+  await fetch("/v1/logout", { method: "POST" }).catch(() => null);
+  askForKey();
+});
+
+part("when").addEventListener("submit", (event) => event.preventDefault());
+part("time").addEventListener("input", () => {
+  if (picture !== null) show(part("answer"), topology.answer(picture, part("time").value));
+});
+addEventListener("resize", () => picture !== null && topology.lines(part("map")));
+setInterval(tell, 1000);
+follow();

@@ -1,0 +1,157 @@
+//! The whole picture, again and again, for the status page: server-sent events.
+//!
+//! One request for minutes rather than some each second: the audit log has a line for who looked on, not for each look. A
+//! picture is made once for all who look on at that moment.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use serde::Serialize;
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::{Interval, MissedTickBehavior, interval},
+};
+use utoipa::ToSchema;
+
+use super::{
+    context::Context,
+    error::{ErrorBody, Problem},
+    events::{EVENTS, EventList},
+    health::Readiness,
+    info::Info,
+    moment::Clock,
+    pools::PoolList,
+    sessions::Page,
+    topology::Topology,
+};
+
+/// All that the status page shows.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Picture {
+    /// The server's time: ages count from here.
+    now: String,
+    info: Info,
+    readiness: Readiness,
+    topology: Topology,
+    pools: PoolList,
+    /// Some of the sessions: those that are held to a backend first, then those at work.
+    sessions: Page,
+    events: EventList,
+}
+
+/// Those who look on, and what they were shown last.
+pub(super) struct Gallery {
+    places: Arc<Semaphore>,
+    last: Mutex<Option<(Instant, Bytes)>>,
+}
+
+/// One who looks on.
+struct Spectator {
+    context: Arc<Context>,
+    ticks: Interval,
+    until: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Between two pictures.
+const PACE: Duration = Duration::from_secs(1);
+/// How old a picture may be that another has been shown.
+const YOUNG: Duration = Duration::from_millis(500);
+/// Those who look on at one time.
+const PLACES: usize = 16;
+/// How long one stream lasts: shorter than its connection may. The page asks again, and shows its cookie again.
+const LENGTH: Duration = Duration::from_secs(540);
+/// Sessions in a picture.
+const SESSIONS: usize = 100;
+/// Pools in a picture.
+const POOLS: usize = 200;
+
+/// The whole picture, each second: an event named `picture` whose data is JSON.
+#[utoipa::path(get, path = "/v1/stream", tag = "page", security(("key" = [])), responses(
+    (status = 200, description = "Server-sent events; the stream ends after some minutes: ask again.", body = Picture,
+        content_type = "text/event-stream"),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+    (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
+))]
+pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
+    let place = Arc::clone(&context.gallery.places).try_acquire_owned().map_err(|_| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
+    })?;
+    let mut ticks = interval(PACE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let spectator = Spectator { context, ticks, until: Instant::now() + LENGTH, _place: place };
+    let frames = unfold(spectator, |mut spectator| async move {
+        spectator.ticks.tick().await;
+        let now = Instant::now();
+        if now >= spectator.until {
+            return None;
+        }
+        let frame = spectator.context.gallery.frame(&spectator.context, now).await;
+        Some((Ok::<_, Infallible>(frame), spectator))
+    });
+    let kind = (header::CONTENT_TYPE, "text/event-stream");
+    // Proxies that gather answers would show the past.
+    let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
+    Ok(([kind, unbuffered], Body::from_stream(frames)).into_response())
+}
+
+// === impl Gallery ===
+
+impl Gallery {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(PLACES)), last: Mutex::default() }
+    }
+
+    /// Where whoever looks on takes a place.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
+    /// A picture as an event. While one is made, the others wait for it and take it too.
+    ///
+    /// Cancel safe.
+    async fn frame(&self, context: &Context, now: Instant) -> Bytes {
+        let mut last = self.last.lock().await;
+        if let Some((made, frame)) = &*last
+            && now.saturating_duration_since(*made) < YOUNG
+        {
+            return frame.clone();
+        }
+        // JSON has no line breaks of its own, so that it is one line of data. Our own views can be written.
+        let json = serde_json::to_string(&Picture::new(context)).unwrap_or_default();
+        let frame = Bytes::from(format!("event: picture\nretry: 1000\ndata: {json}\n\n"));
+        *last = Some((now, frame.clone()));
+        frame
+    }
+}
+
+// === impl Picture ===
+
+impl Picture {
+    fn new(context: &Context) -> Self {
+        let clock = Clock::now();
+        Self {
+            now: clock.now_shown(),
+            info: Info::new(context, clock),
+            readiness: Readiness::of_all(context),
+            topology: Topology::new(context, clock),
+            pools: PoolList::first(context, POOLS),
+            sessions: Page::most_interesting(context, SESSIONS, clock),
+            events: EventList::new(context, 0, EVENTS, clock),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The status page in a real browser, in front of a whole sandbox: it asks for the key, takes nobody's name for markup, and
+//! follows a failover so that a stranger finds which server took a write.
+
+use std::{fs, time::Duration};
+
+use gatekeeper::sandbox::{ALICE_AT_LISTENERS, DATABASE, Sandbox, SandboxOptions};
+use tokio::time::{Instant, sleep_until};
+
+use crate::harness::{
+    Gatekeeper,
+    browser::{Browser, program},
+    connect,
+};
+
+const KEY: &str = "correct-horse-battery-staple";
+/// A client's name for itself that would be markup.
+const HOSTILE: &str = "<img src=x onerror='window.taken=1'><script>window.taken=1</script>";
+
+/// Keeps a picture of the page where somebody wants to look at it.
+async fn keep(browser: &Browser, name: &str) {
+    if let Some(folder) = std::env::var_os("GATEKEEPER_TEST_PICTURES") {
+        let file = std::path::Path::new(&folder).join(format!("{name}.png"));
+        fs::write(file, browser.picture().await).unwrap();
+    }
+}
+
+/// Asks the page which server took a write at a time of the day, as a reader would.
+async fn asked(browser: &Browser, time: &str) -> String {
+    let typed = format!(
+        "(time => {{ time.value = '{time}'; time.dispatchEvent(new Event('input')); }})(document.getElementById('time'))"
+    );
+    browser.js(&typed).await;
+    browser.reads("#answer", |text| !text.is_empty()).await
+}
+
+#[tokio::test]
+async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write() {
+    let Some(program) = program() else { return };
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let admin = sandbox.admin_address();
+    let config = sandbox.config_toml().unwrap().replace(
+        "[admin]\n",
+        "[probe]\ninterval = \"300ms\"\ntimeout = \"5s\"\nfailures = 2\n\n[admin]\napi_key = { env = \"KEY\" }\n",
+    );
+    let gatekeeper = Gatekeeper::launch(sandbox.folder(), &config, admin, &[("KEY", KEY)]);
+    gatekeeper.says("gatekeeper is ready").await;
+    let ready = Instant::now();
+    let login = format!(
+        "user={} password={} dbname={DATABASE}",
+        ALICE_AT_LISTENERS.name, ALICE_AT_LISTENERS.password
+    );
+    let listeners = sandbox.listeners();
+
+    let browser = Browser::start(program, 1280, 900).await;
+    browser.open(&format!("http://{admin}/")).await;
+    browser.reads("#login h2", |text| text.contains("key")).await;
+    keep(&browser, "login").await;
+    assert_eq!(browser.text("#page").await, "", "nothing is shown before the key");
+    for (typed, then) in [("guess", "This is not the key."), (KEY, "")] {
+        browser.js("document.getElementById('key').value = ''").await;
+        browser.js("document.getElementById('key').focus()").await;
+        browser.type_text(typed).await;
+        browser.js("document.querySelector('#login button').click()").await;
+        browser.reads("#denied", |text| text == then).await;
+    }
+    let writes_go_to =
+        |name: &'static str| move |text: &str| text.contains(&format!("Writes go to {name} ("));
+    browser.reads("#headline", writes_go_to("primary")).await;
+    assert_eq!(browser.js("document.cookie").await, "", "no script sees the cookie");
+    let complaints: Vec<_> = browser.complaints().into_iter().filter(|it| !it.contains("401")).collect();
+    assert_eq!(complaints, Vec::<String>::new());
+
+    // A client that calls itself something nasty, held to its backend by a lock.
+    let hostile = format!("{login} application_name='{}'", HOSTILE.replace('\'', "\\'"));
+    let reader = connect(listeners[1].address, &hostile).await.unwrap();
+    reader.simple_query("SELECT 1").await.unwrap();
+    let writer = connect(listeners[0].address, &format!("{login} application_name=billing")).await.unwrap();
+    let sessions = browser.reads("#sessions", |text| text.contains("billing") && text.contains("<img")).await;
+    assert!(sessions.contains(HOSTILE), "{sessions}");
+    assert_eq!(browser.js("window.taken === undefined").await, true);
+    assert_eq!(browser.js("document.querySelectorAll('main img, main script').length").await, 0);
+    browser.reads("#map", |text| text.contains("caught up")).await;
+
+    // The page tells whole seconds: the one before the write is one in which this Gatekeeper was there.
+    sleep_until(ready + Duration::from_secs(2)).await;
+    writer.simple_query("INSERT INTO customers (name, country) VALUES ('mine', 'NZ')").await.unwrap();
+    let written =
+        (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1)).strftime("%H:%M:%S").to_string();
+    let address = sandbox.node("primary").address().to_string();
+    keep(&browser, "before").await;
+
+    sandbox.node("primary").crash().await.unwrap();
+    let down =
+        |text: &str| text.contains("The writer primary is down") && text.contains("no server takes writes");
+    browser.reads("#headline", down).await;
+    browser.reads("#state", |text| text == "not ready").await;
+    sandbox.promote_secondary().await.unwrap();
+    browser
+        .reads("#headline", |text| text.contains("dr is declared secondary, but says it is a primary"))
+        .await;
+    keep(&browser, "failover").await;
+    let roles = config
+        .replace("name = \"primary\"\nrole = \"primary\"", "name = \"primary\"\nrole = \"replica\"")
+        .replace("name = \"dr\"\nrole = \"secondary\"", "name = \"dr\"\nrole = \"primary\"");
+    fs::write(gatekeeper.config_file(), roles).unwrap();
+    let key = format!("authorization: Bearer {KEY}\r\n");
+    assert_eq!(gatekeeper.ask("POST", "/v1/reload", &key, "").await.unwrap().status, 200);
+    browser.reads("#headline", writes_go_to("dr")).await;
+
+    // A minute later a stranger asks which server took that write.
+    let answer = asked(&browser, &written).await;
+    assert_eq!(answer, format!("primary ({address}) took the writes."));
+    let history = browser.text("#writers").await;
+    let rows: Vec<_> =
+        history.lines().filter(|line| line.contains("primary") || line.contains("dr")).collect();
+    assert!(
+        rows[0].starts_with("dr (") && rows.last().unwrap().starts_with(&format!("primary ({address})")),
+        "{history}"
+    );
+    assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
+    let events = browser.text("#events").await;
+    for told in
+        ["endpoint `primary` is down", "the writer is `dr`", "the configuration was read again (admin)"]
+    {
+        assert!(events.contains(told), "no `{told}` in:\n{events}");
+    }
+
+    // On a phone nothing sticks out, and in the dark it is another picture.
+    keep(&browser, "after").await;
+    browser.scheme("dark").await;
+    keep(&browser, "dark").await;
+    browser.resize(390, 844).await;
+    let wide =
+        browser.js("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+    assert_eq!(wide, 0, "the page is wider than a phone");
+    keep(&browser, "phone-dark").await;
+    browser.scheme("light").await;
+    keep(&browser, "phone-light").await;
+
+    let complaints: Vec<_> = browser.complaints().into_iter().filter(|it| !it.contains("401")).collect();
+    assert_eq!(complaints, Vec::<String>::new());
+    browser.js("document.getElementById('logout').click()").await;
+    browser.reads("#login h2", |text| text.contains("key")).await;
+    assert_eq!(browser.js("fetch('/v1/info').then(answer => answer.status)").await, 401);
+}
+
+#[tokio::test]
+async fn the_page_says_so_when_what_it_shows_is_old() {
+    let Some(program) = program() else { return };
+    let stand = crate::harness::Stand::passthrough().await;
+    let admin = crate::harness::stand::admin(&stand.server);
+    let browser = Browser::start(program, 1280, 900).await;
+    browser.open(&format!("http://{admin}/")).await;
+    browser.reads("#state", |text| text == "all is well").await;
+    assert_eq!(
+        browser.js("document.getElementById('login').hidden").await,
+        true,
+        "there is no key to ask for"
+    );
+    drop(stand.gatekeeper);
+    browser.reads("#state", |text| text.starts_with("not live: last seen ")).await;
+}
