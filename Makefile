@@ -13,11 +13,13 @@ demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 
-# Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner.
+# Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner. The
+# status page is tested where there is a browser; `make ci` installs one.
 test: ## all tests, against real PostgreSQL servers on loopback
 	@.ci/setup test pg18 prometheus
 	$(CARGO) test --locked --doc
 	@GATEKEEPER_TEST_PG18=$$(.ci/postgresql-18) && export GATEKEEPER_TEST_PG18 GATEKEEPER_TEST_PROMETHEUS=required && \
+	GATEKEEPER_TEST_BROWSER=$$(.ci/browser) && export GATEKEEPER_TEST_BROWSER && \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) nextest run --locked $(TESTS); \
 	else \
@@ -25,7 +27,7 @@ test: ## all tests, against real PostgreSQL servers on loopback
 	fi
 
 ci: ## what has to pass before a change lands
-	@.ci/setup python policy
+	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
 	$(MAKE) policy lint doc test conformance
 

@@ -5,6 +5,7 @@
 //! Refuses to know: who told it, and who reads. It is no audit log: it forgets, and it ends with the process.
 
 mod event;
+#[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
 mod happening;
 mod ring;

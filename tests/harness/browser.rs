@@ -186,7 +186,8 @@ impl Browser {
             }
             Some("Network.requestWillBeSent") => {
                 let url = parameters["request"]["url"].as_str().unwrap_or_default();
-                let ours = url.starts_with("http://127.") || url.starts_with("about:");
+                // The browser's own icons are `data:`.
+                let ours = ["http://127.", "about:", "data:"].iter().any(|start| url.starts_with(start));
                 (!ours).then(|| format!("a request to {url}"))
             }
             _ => None,

@@ -122,13 +122,13 @@ function endpointCard(endpoint, writer) {
   const classes = ["endpoint", endpoint.health, endpoint.writer ? "writes" : ""].join(" ");
   const observed = endpoint.observed_role;
   return el("article.endpoint", { id: `endpoint-${endpoint.name}`, class: classes },
-    el("h4", {}, dot(endpoint.health), endpoint.name,
+    el("div", {}, el("h4", {}, dot(endpoint.health), endpoint.name,
       endpoint.writer ? el("span.badge.writer", {}, "writer") : null,
       endpoint.role_mismatch ? el("span.badge.down", {}, `says ${ROLES[observed] ?? "?"}`) : null),
     el("p", {}, el("span.role", { class: `role ${endpoint.declared_role}` }, endpoint.declared_role), ` ${endpoint.address}`),
     el("p.small", {}, healthWords(endpoint)),
     endpoint.last_error === null ? null : el("p.small.error", {}, endpoint.last_error),
-    el("p.small", {}, [count(endpoint.sessions, "session"), freshness(endpoint, writer)].filter(Boolean).join(" · ")),
+    el("p.small", {}, [count(endpoint.sessions, "session"), freshness(endpoint, writer)].filter(Boolean).join(" · "))),
     endpoint.nodes.length === 0 ? null : el("ul.nodes", {}, endpoint.nodes.map((node) => nodeChip(node, endpoint, writer))));
 }
 

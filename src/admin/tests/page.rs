@@ -172,7 +172,7 @@ async fn more_than_a_few_who_look_on_are_told_to_come_back() {
     let desk = Desk::new(WELL);
     let places = desk.context.gallery.places();
     let all = places.available_permits();
-    let taken = places.clone().acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
+    let taken = std::sync::Arc::clone(&places).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
     assert_eq!(desk.get("/v1/stream").await.code(), "overloaded");
     drop(taken);
     assert_eq!(desk.get("/v1/stream").await.status, 200);
