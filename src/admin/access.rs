@@ -27,7 +27,9 @@ use crate::{
 pub(super) struct Access {
     /// The key's hash: digests of one length are compared, so that not even the key's length can be measured.
     key: Option<[u8; 32]>,
-    /// Health and metrics need no key.
+    /// Only this machine can connect: health and metrics need no key.
+    loopback: bool,
+    /// Health needs no key, whoever asks.
     open_health: bool,
     /// The browsers that have shown the key.
     pub(super) cookies: Cookies,
@@ -119,7 +121,8 @@ impl Access {
     pub(super) fn new(settings: &AdminSettings) -> Self {
         Self {
             key: settings.api_key.as_ref().map(|key| hash(key.reveal().as_bytes())),
-            open_health: settings.bind.ip().is_loopback(),
+            loopback: settings.bind.ip().is_loopback(),
+            open_health: settings.open_health,
             cookies: Cookies::new(settings),
         }
     }
@@ -141,7 +144,13 @@ impl Access {
             let rebound = !is_health(path) && called_by_foreign_name(headers);
             return if foreign || rebound { Verdict::Foreign } else { Verdict::Open };
         }
-        if (self.open_health && is_health(path)) || is_page(path) || path == LOGIN {
+        let open = match path {
+            "/livez" | "/readyz" => self.loopback || self.open_health,
+            "/metrics" => self.loopback,
+            LOGIN => true,
+            _ => is_page(path),
+        };
+        if open {
             return Verdict::Open;
         }
         match bearer(headers) {

@@ -95,7 +95,12 @@ mod tests {
     use super::*;
 
     fn cookies() -> Cookies {
-        Cookies::new(&AdminSettings { bind: "127.0.0.1:8080".parse().unwrap(), api_key: None, tls: None })
+        Cookies::new(&AdminSettings {
+            bind: "127.0.0.1:8080".parse().unwrap(),
+            api_key: None,
+            open_health: false,
+            tls: None,
+        })
     }
 
     fn showing(cookie: &HeaderValue) -> HeaderMap {

@@ -18,7 +18,7 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
     info(
         title = "Gatekeeper's admin API",
         description = "Fields are added and never change their meaning within `/v1`. On a loopback address `/livez`, \
-                       `/readyz` and `/metrics` need no key, and nothing does when no key is configured. A browser that \
+                       `/readyz` and `/metrics` need no key; with `open_health` the first two need none anywhere; nothing does when no key is configured. A browser that \
                        has shown the key to `/v1/login` may look at everything with its cookie; what changes something \
                        needs the key itself.",
     ),

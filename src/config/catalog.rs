@@ -117,6 +117,7 @@ pub const KEYS: &[Key] = &[
     key("admin", "enabled", &["API_ENABLED"]),
     key("admin", "bind", &["API_HOST", "API_PORT"]),
     key("admin", "api_key", &[ADMIN_API_KEY]),
+    key("admin", "open_health", &["API_OPEN_HEALTH"]),
     key("admin.tls", "cert", &["API_TLS_CERT"]),
     key("admin.tls", "key", &["API_TLS_KEY"]),
     key("console", "database", &["CONSOLE_DATABASE"]),

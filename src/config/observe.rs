@@ -62,6 +62,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
         }
     };
     let api_key = secret::read(&section, "api_key");
+    let open_health = section.flag_or("open_health", false).value;
     let tls = section.table("tls", "admin.tls").and_then(|section| {
         let identity = read_identity(&section)?;
         let tls = ListenerTls {
@@ -99,7 +100,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
         let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
         section.problem("bind", what, format!("write another port in {}", section.spoken("bind")));
     }
-    Some(AdminSettings { bind, api_key, tls })
+    Some(AdminSettings { bind, api_key, open_health, tls })
 }
 
 /// Reads `[audit]`; without it there is no audit log.

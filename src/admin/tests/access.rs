@@ -50,6 +50,17 @@ async fn on_loopback_health_and_metrics_need_no_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_it_is_said_health_needs_no_key_anywhere_and_metrics_do() {
+    let desk = Desk::open_health(PUBLIC, KEY);
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(desk.get(path).await.status, 200, "{path}");
+    }
+    for path in ["/metrics", "/v1/info"] {
+        assert_eq!(desk.get(path).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_key_anybody_on_this_machine_may_ask_but_no_website() {
     let desk = Desk::new(WELL);
     assert_eq!(desk.get("/v1/info").await.status, 200);

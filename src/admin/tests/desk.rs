@@ -77,6 +77,15 @@ impl Desk {
 
     /// Bound to `bind`, with or without a key.
     pub(super) fn with(bind: &str, key: Option<&str>, endpoints: &str) -> Self {
+        Self::made(bind, key, false, endpoints)
+    }
+
+    /// With a key that health does not need.
+    pub(super) fn open_health(bind: &str, key: &str) -> Self {
+        Self::made(bind, Some(key), true, WELL)
+    }
+
+    fn made(bind: &str, key: Option<&str>, open_health: bool, endpoints: &str) -> Self {
         let (tasks, metrics, folder) = (Tasks::new(), Metrics::new(), tempfile::tempdir().unwrap());
         let first = snapshot(endpoints);
         let handles: Vec<_> =
@@ -112,7 +121,7 @@ impl Desk {
         let (control, commands) = control();
         let api = Api { world: Arc::new(world), listeners: Live::fixed(shown), control, metrics };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
-        let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, tls: None };
+        let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
         let context = Arc::new(Context::new(&settings, api));
         Self {
             router: router(Arc::clone(&context)),
