@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy bench million conformance grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,7 +29,7 @@ test: ## all tests, against real PostgreSQL servers on loopback
 ci: ## what has to pass before a change lands
 	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
-	$(MAKE) policy lint doc test conformance
+	$(MAKE) policy packaging lint doc test conformance
 
 fmt: ## format
 	$(CARGO) fmt --all
@@ -47,6 +47,16 @@ policy: ## licences, banned crates and sources of all dependencies
 	@.ci/setup policy
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline --locked --log-level warn check --hide-inclusion-graph bans licenses sources
+
+packaging: ## Dockerfile, unit, Debian package and Kubernetes manifests, by their linters and against each other
+	@.ci/setup packaging
+	@tools=$$(.ci/packaging-tools) && set -x && \
+	"$$tools/python" tests/packaging/check && "$$tools/python" tests/packaging/check --prove
+
+# cargo-deb is not installed for you: `cargo install --locked cargo-deb`.
+deb: ## a Debian package in target/debian
+	@.ci/setup build
+	$(CARGO) deb --locked --profile dist
 
 bench: ## processor time, system calls, allocations and memory beside a bare relay and PgBouncer (BENCH='cpu --quick' for a part)
 	@.ci/setup bench

@@ -1,0 +1,41 @@
+"""The Dockerfile: hadolint, and what it cannot know. Here is no engine to build it with."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from run import said, tool
+
+FILES = "config/Dockerfile"
+
+
+def faults(root: Path) -> list[str]:
+    dockerfile = root / FILES
+    found = [f"hadolint: {line}" for line in said(tool("hadolint"), dockerfile)]
+    text = re.sub(r"\\\n", " ", dockerfile.read_text())
+    lines = [line.split(None, 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    starts = [at for at, (word, _) in enumerate(lines) if word == "FROM"]
+    build, last = lines[starts[0]:starts[-1]], lines[starts[-1]:]
+    copied = [path for word, rest in build if word == "COPY" for path in rest.split()[:-1] if not path.startswith("--")]
+    found += [f"{FILES}: there is no `{path}` to copy" for path in copied if not (root / path).exists()]
+    ignored = (root / f"{FILES}.dockerignore").read_text().splitlines()
+    found += [f"{FILES}.dockerignore: `{path}` is copied and ignored" for path in copied if f"!{path}" not in ignored]
+    found += [f"{FILES}: the last stage runs something: {rest}" for word, rest in last if word == "RUN"]
+    users = [rest for word, rest in last if word == "USER"]
+    if not users or not re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1]):
+        found.append(f"{FILES}: the last stage has no user by number that is not root")
+    if "distroless" not in last[0][1] or "debug" in last[0][1]:
+        found.append(f"{FILES}: the last stage may have a shell")
+    found += [f"{FILES}: {word} is no list of words: a shell would run it"
+              for word, rest in last if word in ("ENTRYPOINT", "CMD") and not rest.startswith("[")]
+    return found + can_be_built(root, copied)
+
+
+def can_be_built(root: Path, copied: list[str]) -> list[str]:
+    """All that the manifest names is copied: Cargo builds nothing where a test lacks its file."""
+    manifest = tomllib.loads((root / "Cargo.toml").read_text())
+    named = ["src/main.rs", *manifest["workspace"]["members"]]
+    for kind, folder in {"test": "tests", "bench": "benches", "example": "examples"}.items():
+        named += [target.get("path", f"{folder}/{target['name']}.rs") for target in manifest.get(kind, [])]
+    inside = lambda path: any(path == there or path.startswith(there + "/") for there in copied)  # noqa: E731
+    return [f"{FILES}: what is copied cannot be built: there is no `{path}`" for path in named if not inside(path)]

@@ -1,0 +1,34 @@
+"""The Debian package, as far as it can be told without building it."""
+
+import tomllib
+from pathlib import Path
+
+from run import said
+
+FILES = ("config/debian", "Cargo.toml")
+
+
+def faults(root: Path) -> list[str]:
+    deb = tomllib.loads((root / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
+    found, installed = [], set()
+    for source, target, mode in deb["assets"]:
+        if not source.startswith("target/") and not (root / source).exists():
+            found.append(f"Cargo.toml: the package's `{source}` is not there")
+        if int(mode, 8) & 0o022:
+            found.append(f"Cargo.toml: others may write the package's `{source}`")
+        installed.add("/" + (target + Path(source).name if target.endswith("/") else target))
+    found += [f"Cargo.toml: `{file}` is a configuration file that is not installed"
+              for file in deb["conf-files"] if file not in installed]
+    found += [f"Cargo.toml: `{file}` is overwritten by an upgrade"
+              for file in installed if file.startswith("/etc/") and file not in deb["conf-files"]]
+    unit = (root / "config/systemd/gatekeeper.service").read_text()
+    for named in ("/usr/bin/gatekeeper", "/etc/gatekeeper/gatekeeper.toml", "/etc/default/gatekeeper",
+                  "/usr/share/doc/gatekeeper/README.md"):
+        if named in unit and named not in installed:
+            found.append(f"config/systemd: the unit names `{named}`, which the package does not install")
+    for script in ("postinst", "postrm"):
+        path = root / deb["maintainer-scripts"] / script
+        found += [f"{path.name}: {line}" for line in said("sh", "-n", path)]
+        if "#DEBHELPER#" not in path.read_text():
+            found.append(f"{path.name}: there is no #DEBHELPER#, so the unit is not made known")
+    return found
