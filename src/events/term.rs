@@ -110,7 +110,7 @@ mod tests {
         for (second, (writer, health, node)) in (0..).zip(seen) {
             let endpoints = writer.map(|name| status(name, *health, *node)).into_iter().collect();
             let writer = writer.map(|name| EndpointName::new(name).unwrap());
-            terms.follow(&Snapshot { endpoints, writer, two_writers: false }, at(second));
+            terms.follow(&Snapshot { endpoints, writer, ..Snapshot::default() }, at(second));
         }
         let second = |time: Timestamp| time.as_second() - at(0).as_second();
         let line = |(term, until): (&Term, Option<Timestamp>)| {
