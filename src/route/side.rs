@@ -150,3 +150,100 @@ const fn writer(reason: Reason) -> Need {
 const fn reader(reason: Reason) -> Need {
     Need { side: Side::Reader, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ_ONLY: Modes = Modes { read_only: Some(true), serializable: None };
+    const READ_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
+    const SERIALIZABLE: Modes = Modes { read_only: Some(true), serializable: Some(true) };
+    const PLAIN: Modes = Modes { read_only: None, serializable: None };
+
+    fn on(ground: Ground) -> Unit {
+        Unit { access: ground.access(), ground, ..Unit::EMPTY }
+    }
+
+    fn goes(unit: Unit, situation: Situation) -> (Side, &'static str) {
+        let need = unit.need(&situation);
+        (need.side, need.reason.as_str())
+    }
+
+    #[test]
+    fn only_what_is_proved_to_read_leaves_the_writer_by_itself() {
+        for ground in Ground::ALL {
+            let (side, reason) = goes(on(ground), Situation::default());
+            assert_eq!(side == Side::Reader, ground == Ground::Read, "{ground:?}");
+            assert_eq!(reason, ground.as_str());
+        }
+        let touches = Unit { touches_session: true, ..Unit::EMPTY };
+        assert_eq!(goes(touches, Situation::default()), (Side::Writer, "session-state"));
+        let unfinished = Unit { unfinished: true, ..Unit::EMPTY };
+        assert_eq!(goes(unfinished, Situation::default()), (Side::Writer, "unfinished"));
+    }
+
+    #[test]
+    fn a_transaction_goes_by_its_modes() {
+        let begins = |modes| Unit { begins: Some(modes), ..on(Ground::Transaction) };
+        let begun = |modes| Situation { begun: Some(modes), ..Situation::default() };
+        for (modes, expected) in [
+            (PLAIN, (Side::Writer, "transaction")),
+            (READ_WRITE, (Side::Writer, "transaction")),
+            (READ_ONLY, (Side::Reader, "read-only")),
+            (SERIALIZABLE, (Side::Writer, "serializable")),
+        ] {
+            assert_eq!(goes(begins(modes), Situation::default()), expected, "{modes:?}");
+            assert_eq!(goes(Unit::EMPTY, begun(modes)), expected, "{modes:?}");
+        }
+        // What comes later counts.
+        assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, Side::Reader);
+        assert_eq!(goes(begins(READ_WRITE), begun(READ_ONLY)).0, Side::Writer);
+    }
+
+    #[test]
+    fn whoever_only_reads_gets_doubtful_statements_read_elsewhere_but_no_others() {
+        let session = Situation { read_only: true, ..Situation::default() };
+        for ground in Ground::ALL {
+            let doubtful = matches!(
+                ground,
+                Ground::VolatileFunction | Ground::UnknownFunction | Ground::Named | Ground::Unparsable
+            );
+            let (side, _) = goes(on(ground), session);
+            if doubtful || ground == Ground::Read {
+                assert_eq!(side, Side::Reader, "{ground:?}");
+            }
+            if ground.access() == Access::Write || matches!(ground, Ground::ServerState | Ground::Unlogged) {
+                assert_eq!(side, Side::Writer, "{ground:?}");
+            }
+        }
+        let writes = Unit { begins: Some(READ_WRITE), ..on(Ground::Transaction) };
+        assert_eq!(goes(writes, session).0, Side::Writer);
+    }
+
+    #[test]
+    fn hints_do_what_the_listener_lets_them() {
+        let said = |hint, ground| Unit { hint: Some(hint), ..on(ground) };
+        let under = |hints| Situation { hints, ..Situation::default() };
+        let primary = said(Hint::Primary, Ground::Read);
+        assert_eq!(goes(primary, under(Hints::Off)).0, Side::Reader);
+        assert_eq!(goes(primary, under(Hints::Primary)), (Side::Writer, "hint"));
+        let read = said(Hint::Read, Ground::VolatileFunction);
+        assert_eq!(goes(read, under(Hints::Primary)).0, Side::Writer);
+        assert_eq!(goes(read, under(Hints::All)), (Side::Reader, "hint"));
+        assert_eq!(goes(said(Hint::Read, Ground::Writes), under(Hints::All)).0, Side::Writer);
+        assert_eq!(goes(said(Hint::Read, Ground::LearnedWrite), under(Hints::All)).0, Side::Writer);
+        // What the session says counts for statements that say nothing themselves.
+        let wish = Situation { wish: Some(Hint::Primary), ..under(Hints::All) };
+        assert_eq!(goes(Unit::EMPTY, wish), (Side::Writer, "session-setting"));
+        assert_eq!(goes(read, wish), (Side::Reader, "hint"));
+    }
+
+    #[test]
+    fn a_batch_is_as_bad_as_its_worst_statement() {
+        let mut batch = Unit::EMPTY;
+        batch.add(&on(Ground::Read));
+        batch.add(&on(Ground::Locks));
+        batch.add(&on(Ground::ServerState));
+        assert_eq!(goes(batch, Situation::default()), (Side::Writer, "locks"));
+    }
+}

@@ -73,6 +73,10 @@ impl Classifier {
         if !is_readable(text, meaning) {
             return Classification { hint: hint(text), ..mixed(Ground::Encoding) };
         }
+        if text.len() > RUN_MAX && has_long_run(text) {
+            // Not to be judged by its template, which says nothing of it.
+            return Classification { hint: hint(text), ..mixed(Ground::TooDeep) };
+        }
         let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
         if let Some(template) = &template
             && let Some(known) = self.templates.get(template.as_bytes(), circumstances)

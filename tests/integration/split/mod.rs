@@ -2,6 +2,7 @@
 //! nothing ever fails because of where it was sent.
 
 mod freshness;
+mod hints;
 mod reads;
 mod reruns;
 mod transactions;
