@@ -46,6 +46,13 @@
 //! writer takes each 5 ms at most while anybody wishes. A node whose WAL comes from elsewhere (promoted by mistake, ahead of
 //! the writer, in a cluster with a writer of its own) is never fresh. [`route::decide_split`] then chooses the endpoint.
 //!
+//! What is judged together is a unit ([`route::Unit`]): a Query, or a batch up to its Sync. The session looks ahead in what
+//! the client has sent, has [`sql::Classifier`] judge each text, and says what it [needs](route::Need) before it takes a
+//! backend. A BEGIN is held back with its modes, so that `SET TRANSACTION READ ONLY` can still decide. What a read pool is
+//! sent is kept until its answer begins ([`session`], beside the backend, so that an idle session keeps nothing): messages
+//! that only promise an answer are held back, and on an error that the server's being a standby may explain, on a lost
+//! connection or a node that is behind, the unit is said again elsewhere.
+//!
 //! # Where this differs from the first plan
 //!
 //! - Workers are fed by accepting threads, not by `SO_REUSEPORT`: the kernel's hash leaves a few long-lived clients
@@ -61,6 +68,11 @@
 //!   first mistake, and every mistake is to be told at once.
 //! - Statement text is normalized with the server's own scanner rather than `pg_query::normalize`, which keeps comments and
 //!   the literals of utility statements.
+//! - A READ ONLY transaction that has begun on a read pool ends there: to move it would need its isolation level, which a role
+//!   may set unseen. A session that holds something on a read pool stays with it, too.
+//! - Any error of a standby that a lag or a standby's limits may explain (classes 08, 0A, 42, 55, 57, 58, XX, not only 25006,
+//!   40001 and 57P01) has the primary's answer instead: nothing fails because of where it was sent.
+//! - A batch whose end does not come at once (20 ms) goes to the writer as it is.
 //! - What each statement counts is kept in cells of each worker, and its two histograms go to the page from there: the
 //!   exporter keeps every sample until it is drained, one by one.
 
