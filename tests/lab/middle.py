@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .decisions import Decisions
+from .readers import Readers
+from .server import Server
 from .tls import Tls
 from .workspace import ROOT, Workspace, free_port, listens, stop, until
 
@@ -22,6 +25,14 @@ def binary(name: str, profile: str) -> Path:
 
 class Middle:
     """One process in the middle; `port` is where clients go. Each leg is plain unless it is given a certificate."""
+
+    # What the server in front of which it is put has to be started with.
+    wants: dict[str, str] = {}
+
+    @classmethod
+    def before(cls, server: Server) -> "Middle":
+        """One in front of `server`, which runs."""
+        return cls(server.workspace, server.port)
 
     def __init__(
         self, workspace: Workspace, server_port: int, *, client_tls: Tls | None = None, server_tls: Tls | None = None
@@ -57,6 +68,9 @@ class Middle:
             stop(self.process)
             self.process = None
 
+    def decisions(self) -> Decisions | None:
+        """Where it has sent statements, if it had a choice."""
+
 
 class Relay(Middle):
     """The bare relay of the benches."""
@@ -87,6 +101,8 @@ class Garbler(Middle):
 class Gatekeeper(Middle):
     """The program itself: one listener, one endpoint; what is not said is as shipped."""
 
+    route = "primary"
+
     def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
         super().__init__(*args, **options)
         self.program = binary("gatekeeper", profile)
@@ -104,6 +120,10 @@ class Gatekeeper(Middle):
     def environment(self):
         return {name: value for name, value in os.environ.items() if not name.startswith("GATEKEEPER_")}
 
+    def endpoints(self) -> list[tuple[str, str, int]]:
+        """Name, role and port of each."""
+        return [("primary", "primary", self.server_port)]
+
     def configuration(self) -> str:
         client, server = self.client_tls, self.server_tls
         mode = '{ mode = "verify-full", server_name = "localhost" }' if server else '{ mode = "disable" }'
@@ -111,16 +131,21 @@ class Gatekeeper(Middle):
             "[[cluster]]",
             'name = "lab"',
             f'ca_file = "{server.ca}"' if server else "",
-            "[[cluster.endpoint]]",
-            'name = "primary"',
-            'role = "primary"',
-            f'address = "127.0.0.1:{self.server_port}"',
-            f"tls = {mode}",
-            f"login = {self.login}",
+        ]
+        for name, role, port in self.endpoints():
+            lines += [
+                "[[cluster.endpoint]]",
+                f'name = "{name}"',
+                f'role = "{role}"',
+                f'address = "127.0.0.1:{port}"',
+                f"tls = {mode}",
+                f"login = {self.login}",
+            ]
+        lines += [
             "[[listener]]",
             'name = "app"',
             f'bind = "127.0.0.1:{self.port}"',
-            'route = "primary"',
+            f'route = "{self.route}"',
             f"auth = {self.auth}",
             f"pool = {self.pool}",
             f'tls = {{ cert = "{client.cert}", key = "{client.key}" }}' if client else "",
@@ -149,4 +174,49 @@ class Transaction(Gatekeeper):
         super().__init__(workspace, server_port, **options)
 
 
-MIDDLES = {"session": Session, "transaction": Transaction, "relay": Relay, "garbler": Garbler}
+class Split(Transaction):
+    """The same backends, and provable reads on a read pool of two standbys that show each commit before it is done."""
+
+    route = "split"
+    wants = {"synchronous_commit": "remote_apply"}
+    lag = "0"
+
+    @classmethod
+    def before(cls, server: Server) -> "Split":
+        return cls(server.workspace, server.port, readers=Readers(server.workspace, server))
+
+    def __init__(self, *args, readers: Readers, **options):
+        super().__init__(*args, **options)
+        self.readers = readers
+
+    def endpoints(self):
+        return [*super().endpoints(), ("reads", "read-pool", self.readers.port)]
+
+    def start(self, *args, **options):
+        self.readers.start(synchronous="synchronous_commit" in self.wants, lag=self.lag)
+        super().start(*args, **options)
+        until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper has met the read pool")
+
+    def stop(self):
+        super().stop()
+        self.readers.stop()
+
+    def decisions(self):
+        return Decisions.of(self.admin_port)
+
+
+class SplitLag(Split):
+    """Read pools that show everything two seconds late."""
+
+    wants: dict[str, str] = {}
+    lag = "2s"
+
+
+MIDDLES = {
+    "session": Session,
+    "transaction": Transaction,
+    "split": Split,
+    "split-lag": SplitLag,
+    "relay": Relay,
+    "garbler": Garbler,
+}

@@ -54,6 +54,10 @@ class Server:
         self.data = workspace.path / "data"
         self.log = workspace.path / "server.log"
         self.process = None
+        # What it is started with besides, for the sake of what stands in front of it.
+        self.wanted: dict[str, str] = {}
+        # What it was started with.
+        self.running: dict[str, str] = {}
 
     def start(self, **settings):
         """Starts it afresh, with some more settings: what an earlier run left in it is gone."""
@@ -62,8 +66,13 @@ class Server:
             self._run("initdb", "-D", self.template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         shutil.rmtree(self.data, ignore_errors=True)
         subprocess.run(as_server(["cp", "-a", self.template, self.data]), check=True)
-        all_settings = {name: value.strip("'") for name, value in self.settings.items()} | settings
-        options = [word for name, value in all_settings.items() for word in ("-c", f"{name}={value}")]
+        common = {name: value.strip("'") for name, value in self.settings.items()}
+        self.launch(common | self.wanted | settings)
+
+    def launch(self, settings: dict):
+        """Runs the server on the data folder as it is, with these settings alone."""
+        self.running = settings
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = self.workspace.start(
             [program("postgres"), "-D", self.data, "-p", self.port, *options],
             log=self.log, as_server=True, stop_signal=signal.SIGQUIT,

@@ -1,0 +1,65 @@
+"""A read pool: two hot standbys of a server, behind one address."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from .server import Server
+from .workspace import Workspace, free_port, listens, stop, until
+
+BALANCER = Path(__file__).with_name("balancer.py")
+NAMES = ("reader_1", "reader_2")
+# A read that is in the way of what its standby has to replay is let finish for as long, and cancelled then. A primary that
+# waits for its standbys waits for that, too.
+CONFLICTS = "1s"
+
+
+class Standby(Server):
+    """A hot standby, with the settings of the server that it is a copy of."""
+
+    def __init__(self, workspace: Workspace, name: str, primary: Server):
+        super().__init__(workspace)
+        self.name = name
+        self.primary = primary
+        self.data = workspace.path / name
+        self.log = workspace.path / f"{name}.log"
+
+    def start(self, **settings):
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        conninfo = f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={self.name}"
+        self._run("pg_basebackup", "-d", conninfo, "-D", self.data, "-R", "-N", "-c", "fast")
+        own = {"primary_conninfo": conninfo, "hot_standby": "on", "max_standby_streaming_delay": CONFLICTS}
+        self.launch(self.primary.running | own | settings)
+
+
+class Readers:
+    """Both standbys, and the balancer at whose `port` a connection reaches one or the other."""
+
+    def __init__(self, workspace: Workspace, primary: Server):
+        self.workspace = workspace
+        self.primary = primary
+        self.port = free_port()
+        self.standbys = [Standby(workspace, name, primary) for name in NAMES]
+        self.balancer = None
+
+    def start(self, *, synchronous: bool, lag: str = "0"):
+        """Starts them; a primary that is `synchronous` does not end a commit before both show it, if it is set so."""
+        for standby in self.standbys:
+            standby.start(recovery_min_apply_delay=lag)
+        words = [sys.executable, BALANCER, self.port, *(standby.port for standby in self.standbys)]
+        self.balancer = self.workspace.start(words, log=self.workspace.path / "balancer.log")
+        until(30, lambda: listens(self.port), "the balancer accepts connections")
+        streaming = "select count(*) from pg_stat_replication where state = 'streaming'"
+        if synchronous:
+            self.primary.sql(f"alter system set synchronous_standby_names = 'FIRST 2 ({', '.join(NAMES)})'")
+            self.primary.sql("select pg_reload_conf()")
+            streaming += " and sync_state = 'sync'"
+        until(30, lambda: self.primary.sql(streaming) == "2", "both standbys are streamed to")
+
+    def stop(self):
+        if self.balancer:
+            stop(self.balancer)
+            self.balancer = None
+        for standby in self.standbys:
+            standby.stop()
