@@ -13,10 +13,14 @@ POOLS = "read-pool"
 
 @dataclass
 class Decisions:
-    """Statements by the role of the endpoint that answered them, and decisions by their reason."""
+    """Statements by the role of the endpoint that answered them; decisions and pins by their reason.
+
+    A decision is taken for each transaction, and none while the session is pinned to the primary.
+    """
 
     answered: Counter = field(default_factory=Counter)
     reasons: Counter = field(default_factory=Counter)
+    pins: Counter = field(default_factory=Counter)
     readers_up: bool = False
 
     @classmethod
@@ -32,6 +36,8 @@ class Decisions:
                 found.answered[labels["backend_role"]] += int(float(value))
             elif name == "gatekeeper_route_decisions_total":
                 found.reasons[labels["reason"]] += int(float(value))
+            elif name == "gatekeeper_pins_total":
+                found.pins[labels["reason"]] += int(float(value))
             elif name == "gatekeeper_endpoint_health" and labels["backend_role"] == POOLS and labels["state"] == "up":
                 found.readers_up = float(value) == 1
         return found
@@ -41,12 +47,21 @@ class Decisions:
         """Statements that read pools answered."""
         return self.answered[POOLS]
 
-    def lines(self) -> list[str]:
-        """For a report."""
+    def lines(self, reads: int = 0) -> list[str]:
+        """For a report; `reads` is how many of the statements are reads, where that is known."""
         total = self.answered.total()
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.most_common(10) if count)
-        share = 100 * self.by_readers / total if total else 0
-        return [f"read pools answered {self.by_readers} of {total} statements ({share:.1f} %); decisions: {reasons}"]
+        answered = f"read pools answered {self.by_readers} of {total} statements ({_share(self.by_readers, total)})"
+        if reads:
+            answered += f", {_share(self.by_readers, reads)} of {reads} reads"
+        lines = [answered]
+        for what, counts in (("decisions", self.reasons), ("pins to the primary", self.pins)):
+            if words := ", ".join(f"{reason} {count}" for reason, count in counts.most_common(10) if count):
+                lines.append(f"{what}: {words}")
+        return lines
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole if whole else 0:.1f} %"
 
 
 def _sample(line: str):

@@ -102,6 +102,8 @@ class Gatekeeper(Middle):
     """The program itself: one listener, one endpoint; what is not said is as shipped."""
 
     route = "primary"
+    # Who asks endpoints for their role and positions, where logins are not those of one user.
+    probed_as = ""
 
     def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
         super().__init__(*args, **options)
@@ -140,6 +142,7 @@ class Gatekeeper(Middle):
                 f'address = "127.0.0.1:{port}"',
                 f"tls = {mode}",
                 f"login = {self.login}",
+                f'probe = {{ user = "{self.probed_as}" }}' if self.probed_as else "",
             ]
         lines += [
             "[[listener]]",
@@ -178,6 +181,7 @@ class Split(Transaction):
     """The same backends, and provable reads on a read pool of two standbys that show each commit before it is done."""
 
     route = "split"
+    probed_as = "postgres"
     wants = {"synchronous_commit": "remote_apply"}
     lag = "0"
 

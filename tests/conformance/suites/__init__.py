@@ -3,7 +3,7 @@
 from .crates import Sqlx, TokioPostgres
 from .pgbench import Pgbench
 from .postgresql import Isolation, Regress, SerialRegress
-from .programs import Jdbc, NodePostgres
+from .programs import Django, Jdbc, NodePostgres
 from .sqlalchemy import SqlAlchemy
 from .unittests import Asyncpg, Psycopg2
 
@@ -19,6 +19,7 @@ SUITES = {
     "sqlx": Sqlx,
     "node-postgres": NodePostgres,
     "jdbc": Jdbc,
+    "django": Django,
 }
 # What runs when none is named; the others take longer to build and to run.
 USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench"]

@@ -56,6 +56,41 @@ class NodePostgres(Program):
         return ["env", f"NODE_PATH={self.modules}", "node", PROGRAMS / "node-postgres.cjs"]
 
 
+class Django(Program):
+    """A web shop on Django, in its default of autocommit and with connections that are kept: all that visitors are shown.
+
+    Of its reads read pools have to serve nearly all where they show what was committed; two seconds behind they cannot,
+    since it visits without a pause and a session's own writes have to be seen.
+    """
+
+    noun = "visits"
+    needs = ("test", "python")
+    single = False
+    through = ("split", "split-lag")
+    least_share = {"split": 0.9}
+    packages = ("django==5.2.19", "psycopg==3.3.9")
+
+    def fetch(self):
+        self.python = kept.python("django", *self.packages)
+
+    def command(self):
+        return [self.python, PROGRAMS / "shop/visit.py"]
+
+    def prepare(self):
+        self.server.start()
+        kept.call([*self.command(), self.server.port, "fill"])
+
+    def run(self, port, test=""):
+        return super().run(port, "text") | super().run(port, "bound")
+
+    def check(self, direct):
+        if failed := {test: saw for test, saw in direct.items() if " 5" in saw[:3]}:
+            raise Problem(f"direct: {failed}")
+
+    def reads(self, direct):
+        return sum(int(saw) for test, saw in direct.items() if test.endswith(" reads"))
+
+
 class Jdbc(Program):
     needs = ("test", "java")
 

@@ -18,6 +18,8 @@ class Suite:
     needs: tuple[str, ...] = ()
     # Whether a single test can be run.
     single = True
+    # By middle: which share of the suite's reads read pools have to answer.
+    least_share: dict[str, float] = {}
 
     def __init__(self, workspace: Workspace, server: Server):
         self.workspace = workspace
@@ -36,3 +38,7 @@ class Suite:
 
     def check(self, direct: dict[str, str]):
         """Raises a `Problem` when so much of the direct run failed that likeness says nothing."""
+
+    def reads(self, direct: dict[str, str]) -> int:
+        """How many reads a run takes, where the suite itself has counted them."""
+        return 0
