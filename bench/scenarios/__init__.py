@@ -1,13 +1,13 @@
 """What is measured. Each module has a `TITLE` and a `measure(bench)` that returns its part of the report."""
 
 from . import allocations, audit, audit_complete, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
-from . import pooled_calls, storm
+from . import pooled_calls, split, storm
 
 SESSION = {"cpu": cpu, "memory": memory, "logins": logins, "allocations": allocations, "calls": calls}
 TRANSACTION = {
     "pooled": pooled, "pooled-calls": pooled_calls, "pooled-allocations": pooled_allocations,
     "idle-memory": idle_memory, "storm": storm, "bulk": bulk, "growth": growth, "audit": audit,
-    "audit-complete": audit_complete,
+    "audit-complete": audit_complete, "split": split,
 }
 MODES = {"session": list(SESSION), "transaction": list(TRANSACTION)}
 SCENARIOS = SESSION | TRANSACTION

@@ -17,7 +17,7 @@ NAMES = (
 
 
 def measure(bench: Bench) -> str:
-    if not _works(bench):
+    if not works(bench):
         return "Not measured: perf is not installed, or may not count system calls here.\n"
     rows = []
     for tls in (False, True):
@@ -38,8 +38,8 @@ def measure(bench: Bench) -> str:
     )
 
 
-def _works(bench: Bench) -> bool:
-    return bool(shutil.which("perf")) and "total" in _count(bench, ["-p", os.getpid()], ["true"])
+def works(bench: Bench) -> bool:
+    return bool(shutil.which("perf")) and "total" in count(bench, ["-p", os.getpid()], ["true"])
 
 
 def _per_transaction(bench: Bench, pool, mode: str, tls: bool, account) -> list[str]:
@@ -48,7 +48,7 @@ def _per_transaction(bench: Bench, pool, mode: str, tls: bool, account) -> list[
         words, environment = pgbench_words(
             pool.port, *options, tls=tls, user=account.user, password=account.password
         )
-        return _count(bench, ["-p", pool.process.pid], words, environment)
+        return count(bench, ["-p", pool.process.pid], words, environment)
 
     counted(FEW)
     few, many = counted(FEW), counted(MANY)
@@ -61,7 +61,7 @@ def _per_transaction(bench: Bench, pool, mode: str, tls: bool, account) -> list[
     return [f"{total:.2f}", ", ".join(listed)]
 
 
-def _count(bench: Bench, process, words, environment=None) -> dict:
+def count(bench: Bench, process, words, environment=None) -> dict:
     """System calls of a process while `words` run, by name, and `total`."""
     output = bench.workspace.path / "calls"
     output.unlink(missing_ok=True)
