@@ -354,6 +354,7 @@ impl Tenancy {
             self.world.suspects.failed(Suspect::Node(node));
         }
         self.world.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
+        self.reader = None;
     }
 
     /// A node has said how far it has replayed.
@@ -421,7 +422,8 @@ impl Tenancy {
         self.side = self.side_of(need);
         let (keeps, split) = match &self.context.settings.route {
             RoutePolicy::Primary | RoutePolicy::Endpoint(_) => (true, false),
-            RoutePolicy::Split(_) => (self.side == Side::Writer, true),
+            // The load is looked at whenever anything is news, which is some times in a second.
+            RoutePolicy::Split(_) => (true, true),
             RoutePolicy::ReadPool { .. } | RoutePolicy::Secondary => (false, false),
         };
         if keeps

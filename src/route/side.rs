@@ -174,7 +174,7 @@ mod tests {
         for ground in Ground::ALL {
             let (side, reason) = goes(on(ground), Situation::default());
             assert_eq!(side == Side::Reader, ground == Ground::Read, "{ground:?}");
-            assert_eq!(reason, ground.as_str());
+            assert_eq!(reason, Reason::Statement(ground).as_str());
         }
         let touches = Unit { touches_session: true, ..Unit::EMPTY };
         assert_eq!(goes(touches, Situation::default()), (Side::Writer, "session-state"));
