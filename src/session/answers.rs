@@ -98,7 +98,10 @@ impl Session {
         }
         if let Some(own) = self.ledger.own() {
             match frame.tag() {
-                b::READY_FOR_QUERY => self.on_own_ready(),
+                b::READY_FOR_QUERY => {
+                    self.on_own_ready();
+                    self.undo_what_was_begun(frame.body());
+                }
                 _ => own.on_answer(frame),
             }
             return false;
@@ -307,6 +310,15 @@ impl Session {
             | Own::Sequences
             | Own::Aside
             | Own::Dropped => {}
+        }
+    }
+
+    /// The backend is given up, and has begun a transaction by what is said again elsewhere: whoever has it next is not to
+    /// find itself in it.
+    fn undo_what_was_begun(&mut self, ready: &[u8]) {
+        let leaving = self.sharing.as_deref().is_some_and(Sharing::is_leaving);
+        if leaving && self.ledger.is_settled() && ready.first() != Some(&TransactionStatus::Idle.octet()) {
+            self.say_ahead(b"ROLLBACK", Own::Aside);
         }
     }
 

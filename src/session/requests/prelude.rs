@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    pub(super) fn say_ahead(&mut self, query: &[u8], own: Own) {
+    pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
         if let Some(sharing) = &mut self.sharing {
             frontend::write_query(&mut sharing.to_backend, query);
         }

@@ -1,6 +1,17 @@
 //! Transactions go where their beginning sends them.
 
-use crate::harness::{Split, split::last_route};
+use std::time::Duration;
+
+use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+
+use crate::harness::{
+    Split,
+    frames::{bind, execute, parse, query, sync},
+    split::last_route,
+    until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn items() -> Split {
     let split = Split::with("").await;
@@ -81,4 +92,42 @@ async fn a_serializable_transaction_is_the_primarys_though_it_only_reads() {
     assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
     client.ask("COMMIT").await.unwrap();
     assert_eq!(last_route(&mut client).await, "primary (serializable)");
+}
+
+/// Found by the checker of `chaos`: the beginning that a read pool had been told stayed behind when the transaction went on
+/// elsewhere, and whoever had its backend next was in it.
+#[tokio::test]
+async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began() {
+    let split = items().await;
+    for node in ["reads-1", "reads-2"] {
+        split.sandbox.node(node).pause_replay().await.unwrap();
+    }
+    let mut client = split.client().await;
+    let too_old = "gatekeeper_route_decisions_total{listener=\"app\",reason=\"answer-too-old\"}";
+    // What a read pool is told to begin with: the client's own messages, or what was held back until the first statement.
+    let begin = [parse("", "BEGIN READ ONLY"), bind("", "", &[]), execute("", 0), sync()].concat();
+    for begin in [begin, query("BEGIN READ ONLY")] {
+        let before = split.gatekeeper.metric(too_old).await.unwrap();
+        client.ask("UPDATE item SET note = note WHERE id = 2").await.unwrap();
+        until(PATIENCE, async || {
+            client.send(&begin).await;
+            let heard = client.hear_until(READY_FOR_QUERY).await;
+            assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+            assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
+            client.ask("COMMIT").await.unwrap();
+            let now = split.gatekeeper.metric(too_old).await.unwrap();
+            if now >= before + 3.0 { Ok(()) } else { Err(now) }
+        })
+        .await;
+        for node in ["reads-1", "reads-2"] {
+            until(PATIENCE, async || {
+                let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+                match split.sandbox.node(node).sql("postgres", open).await.unwrap().as_str() {
+                    "0" => Ok(()),
+                    open => Err(format!("{open} open on {node}")),
+                }
+            })
+            .await;
+        }
+    }
 }
