@@ -19,6 +19,7 @@ mod installation;
 mod middleman;
 mod node;
 mod options;
+mod rebuild;
 mod run;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod sandbox;

@@ -301,6 +301,11 @@ impl Node {
         Ok(())
     }
 
+    /// The PostgreSQL it runs.
+    pub(super) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Where a server that was shut down cleanly wrote its last record.
     pub(super) async fn last_checkpoint(&self) -> Result<String, SandboxError> {
         let mut controldata = self.installation.command("pg_controldata");
