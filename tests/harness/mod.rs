@@ -11,6 +11,7 @@ pub mod audit;
 pub mod browser;
 mod client;
 pub mod conversation;
+pub mod draw;
 pub mod endpoint;
 pub mod frames;
 mod gatekeeper;

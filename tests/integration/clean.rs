@@ -6,7 +6,6 @@
 //!
 //! `CLEAN_SEEDS` says how many trials are held, `CLEAN_FIRST` which seed is the first one's.
 
-mod draw;
 mod grammar;
 mod pair;
 mod stage;

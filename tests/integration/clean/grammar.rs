@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::draw::Draw;
-use crate::harness::frames::{
-    bind, close, copy_data, copy_done, copy_fail, describe, execute, parse, query, sync,
+use crate::harness::{
+    draw::Draw,
+    frames::{bind, close, copy_data, copy_done, copy_fail, describe, execute, parse, query, sync},
 };
 
 /// One turn of a client.

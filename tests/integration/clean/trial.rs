@@ -1,12 +1,11 @@
 //! A trial: a few clients take turns; each of them is heard twice, and a stranger looks at what they leave behind.
 
 use super::{
-    draw::Draw,
     grammar::{KINDS, Kind, PEEK, Step, step},
     pair::One,
     stage::{CLIENTS_MAX, Stage},
 };
-use crate::harness::frames::query;
+use crate::harness::{draw::Draw, frames::query};
 
 /// What one client did when it was its turn.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
 //! Chance that can be had again: the same seed draws the same.
 
 /// A source of draws (SplitMix64).
-pub(super) struct Draw(u64);
+pub struct Draw(u64);
 
 impl Draw {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,17 +17,17 @@ impl Draw {
     }
 
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
     /// True once in `many` times.
-    pub(super) fn once_in(&mut self, many: usize) -> bool {
+    pub fn once_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }
 
     /// One of `these`.
-    pub(super) fn one<T: Copy>(&mut self, these: &[T]) -> T {
+    pub fn one<T: Copy>(&mut self, these: &[T]) -> T {
         these[self.below(these.len())]
     }
 }
