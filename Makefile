@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance chaos grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -80,6 +80,11 @@ pictures: ## draws the dashboards as they look after a bad day (needs chromium)
 	@.ci/setup test prometheus pictures
 	GATEKEEPER_TEST_PROMETHEUS=required GATEKEEPER_TEST_PICTURES=$(CURDIR)/grafana/pictures \
 		$(CARGO) test --locked --test integration every_panel_and_alert
+
+chaos: ## sessions through a split listener while its servers fail, for 10 minutes (CHAOS_SECONDS=60 CHAOS_SEED=7 for others)
+	@.ci/setup test
+	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
+		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture chaos::for_long
 
 setup: ## installs all that the other targets need
 	@.ci/setup

@@ -15,6 +15,7 @@ mod audit_full;
 mod audit_load;
 mod cancel;
 mod cancel_race;
+mod chaos;
 mod clean;
 mod client_auth;
 mod client_certificates;
