@@ -1,4 +1,4 @@
-"""pgbench in its three query modes: every transaction must be carried out, without an error on either side."""
+"""pgbench's own scripts in its three query modes: every transaction must be carried out, without an error on either side."""
 
 import re
 import subprocess
@@ -21,6 +21,10 @@ RUNS = {
     "200 clients, simple": ["-M", "simple", *MANY],
     "200 clients, extended": ["-M", "extended", *MANY],
     "200 clients, prepared": ["-M", "prepared", *MANY],
+    "read-only, simple": ["-S", "-M", "simple", *FEW],
+    "read-only, extended": ["-S", "-M", "extended", *FEW],
+    "read-only, prepared": ["-S", "-M", "prepared", *FEW],
+    "200 clients, read-only": ["-S", "-M", "prepared", *MANY],
 }
 
 
