@@ -13,7 +13,7 @@ pub(super) struct Configured {
 }
 
 /// The settings that only the next start reads: tables, and single keys.
-const AT_START: [&str; 4] = ["admin", "audit", "log", "runtime.workers"];
+const AT_START: [&str; 5] = ["admin", "audit", "log", "traces", "runtime.workers"];
 
 impl Configured {
     /// What it knows at the start, and what it reads from then on.

@@ -28,7 +28,7 @@ use crate::{
     pool::{PoolMode, Pools},
     probe::Probe,
     tasks::{Tasks, Workers},
-    telemetry::{LogError, Metrics},
+    telemetry::{LogError, Metrics, traces::Tracer},
     topology::Change,
 };
 
@@ -111,6 +111,15 @@ impl Program {
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
         let events = Events::default();
+        let spans = metrics.traces();
+        let traces = match &config.traces {
+            None => Tracer::off(),
+            Some(settings) => {
+                let (tracer, exporter) = Tracer::new(settings, spans);
+                tasks.spawn("traces", exporter.run());
+                tracer
+            }
+        };
         let told = audit.clone();
         let pools = Pools::new(
             &workers,
@@ -169,6 +178,7 @@ impl Program {
             endpoints: ways,
             pools: Arc::clone(&pools),
             audit: audit.clone(),
+            traces,
             events: events.clone(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),

@@ -136,6 +136,7 @@ impl Program {
             ("admin", config.admin != self.config.admin),
             ("audit", config.audit != self.config.audit),
             ("log", config.log != self.config.log),
+            ("traces", config.traces != self.config.traces),
             ("workers", config.runtime.workers != self.config.runtime.workers),
         ] {
             if differs {
@@ -189,11 +190,13 @@ impl Program {
         }
         self.contexts.publish(self.listeners.values().map(|running| running.context.reader()).collect());
         let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
+        let traces = self.config.traces.take();
         let workers = self.config.runtime.workers;
         self.config = config;
         // What needs a restart is compared with what is in use, each time.
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
+        self.config.traces = traces;
     }
 }
 

@@ -134,6 +134,9 @@ pub const KEYS: &[Key] = &[
     key("audit", "sync", &["AUDIT_SYNC"]),
     key("audit", "sync_interval", &["AUDIT_SYNC_INTERVAL"]),
     key("audit", "hash_chain", &["AUDIT_HASH_CHAIN"]),
+    key("traces", "endpoint", &["TRACES_ENDPOINT"]),
+    key("traces", "ratio", &["TRACES_RATIO"]),
+    key("traces", "queue", &["TRACES_QUEUE"]),
     key("log", "level", &["LOG_LEVEL"]),
     key("log", "format", &["LOG_FORMAT"]),
     key("probe", "interval", &["PROBE_INTERVAL"]),
@@ -243,7 +246,10 @@ mod tests {
             ["workers", "drain_delay", "drain_timeout", "local_region"]
         );
         let top: Vec<_> = names_in("").collect();
-        assert_eq!(top, ["cluster", "listener", "admin", "console", "audit", "log", "probe", "runtime"]);
+        assert_eq!(
+            top,
+            ["cluster", "listener", "admin", "console", "audit", "traces", "log", "probe", "runtime"]
+        );
         assert!(names_in("cluster").any(|name| name == "tls"));
     }
 }

@@ -24,6 +24,7 @@ mod reader;
 mod secret;
 mod source;
 mod split;
+mod traces;
 mod transport;
 mod tree;
 mod units;
@@ -37,8 +38,14 @@ pub use problem::{Origin, Problem, Problems, Setting};
 pub use source::{ConfigSource, Loaded};
 
 use crate::{
-    admin::AdminSettings, app::RuntimeSettings, audit::AuditSettings, backend::EndpointSettings,
-    console::ConsoleSettings, frontend::ListenerSettings, probe::ProbeSettings, telemetry::LogSettings,
+    admin::AdminSettings,
+    app::RuntimeSettings,
+    audit::AuditSettings,
+    backend::EndpointSettings,
+    console::ConsoleSettings,
+    frontend::ListenerSettings,
+    probe::ProbeSettings,
+    telemetry::{LogSettings, traces::TraceSettings},
     topology::Cluster,
 };
 
@@ -57,6 +64,8 @@ pub struct Config {
     pub console: ConsoleSettings,
     /// The audit log; `None` when turned off.
     pub audit: Option<AuditSettings>,
+    /// The traces; `None` when there are none.
+    pub traces: Option<TraceSettings>,
     /// The program's own log.
     pub log: LogSettings,
     /// The probe.

@@ -11,7 +11,7 @@ use super::{
     listener, observe, overlay,
     problem::{Origin, Problem, Report},
     reader::{Context, Section},
-    split,
+    split, traces,
     tree::{self, Table},
 };
 
@@ -130,6 +130,7 @@ impl ConfigSource {
         let admin = observe::admin(&section, &listeners_read);
         let console = console::read(&section, &listeners_read);
         let audit = observe::audit(&section);
+        let traces = traces::read(&section);
         let log = observe::log(&section);
         let probe = observe::probe(&section);
         let (runtime, local_region) = observe::runtime(&section);
@@ -145,6 +146,7 @@ impl ConfigSource {
             admin,
             console,
             audit,
+            traces,
             log,
             probe,
             runtime,

@@ -17,7 +17,7 @@ use crate::{
     pool::Pools,
     probe::EvidenceSink,
     tasks,
-    telemetry::{ListenerMetrics, Metrics, PathCounts, PathMetrics},
+    telemetry::{ListenerMetrics, Metrics, PathCounts, PathMetrics, traces::Tracer},
     tls::ServerTls,
     topology::Snapshot,
 };
@@ -36,6 +36,8 @@ pub struct World {
     pub commons: Commons,
     /// The audit log.
     pub audit: Audit,
+    /// The traces.
+    pub traces: Tracer,
     /// What happened lately.
     pub events: Events,
     /// Where sessions tell what they notice about endpoints.

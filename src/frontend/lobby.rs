@@ -19,6 +19,7 @@ use super::{
     relay::Relay,
     serving::Serving,
     session_entry::SessionEntry,
+    traced::{self, Traced},
 };
 use crate::{
     audit::{
@@ -309,7 +310,9 @@ impl Lobby {
                 reason: None,
             })));
         }
-        let text_limit = world.audit.wants_statements().then(|| world.audit.text_limit());
+        let audited = world.audit.wants_statements().then(|| world.audit.text_limit());
+        let text_limit = audited.max(world.traces.is_on().then_some(traced::TEXT));
+        let traced = Traced::connected(&world.traces, &facts, arrived);
         let recorder = Recorder::new(Recorded {
             audit: world.audit.clone(),
             facts,
@@ -324,6 +327,7 @@ impl Lobby {
             presence,
             backend_presence: opened.presence,
             evidence: world.evidence.clone(),
+            traced,
             arrived,
         });
         let options = SessionOptions { text_limit };

@@ -37,6 +37,8 @@ mod sessions;
 mod settings;
 mod suspects;
 mod tenancy;
+mod traced;
+
 mod users;
 mod visitor;
 

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::{end::End, session_entry::SessionEntry};
+use super::{end::End, session_entry::SessionEntry, traced::Traced};
 use crate::{
     audit::{
         Audit, Record, Submit,
@@ -47,6 +47,7 @@ pub(super) struct Recorder {
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
     evidence: EvidenceSink,
+    traced: Traced,
     arrived: Instant,
     connected: Instant,
     traffic: (u64, u64),
@@ -67,6 +68,7 @@ pub(super) struct Recorded {
     pub(super) presence: ClientPresence,
     pub(super) backend_presence: Option<BackendPresence>,
     pub(super) evidence: EvidenceSink,
+    pub(super) traced: Traced,
     pub(super) arrived: Instant,
 }
 
@@ -84,6 +86,7 @@ impl Recorder {
             mut presence,
             backend_presence,
             evidence,
+            traced,
             arrived,
         } = of;
         presence.enter(ClientState::Idle);
@@ -98,6 +101,7 @@ impl Recorder {
             presence,
             _backend_presence: backend_presence,
             evidence,
+            traced,
             arrived,
             connected: Instant::now(),
             traffic: (0, 0),
@@ -112,6 +116,7 @@ impl Recorder {
 
     /// The session has leased a backend.
     pub(super) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+        self.traced.leased();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
             && !Arc::ptr_eq(path, &self.path)
@@ -188,6 +193,7 @@ impl Recorder {
                 }
             }
         }
+        self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
         if self.audit.wants_statements()
             && let Some(server) = self.server.clone()
         {

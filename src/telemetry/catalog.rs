@@ -307,6 +307,8 @@ catalog! {
         "1 while the last reload of the configuration changed nothing: the next start will read what was refused.";
     FILE_RELOADS = COUNTER, "gatekeeper_file_reloads_total", [Outcome],
         "Changed CA, certificate, key and users files that were read again, by outcome.";
+    TRACE_SPANS = COUNTER, "gatekeeper_trace_spans_total", [Outcome],
+        "Spans that the collector took, and those that were dropped for want of room or of a collector, by outcome.";
     AUDIT_RECORDS = COUNTER, "gatekeeper_audit_records_total", [],
         "Audit records written.";
     AUDIT_DROPPED = COUNTER, "gatekeeper_audit_dropped_total", [],

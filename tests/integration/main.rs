@@ -50,4 +50,5 @@ mod sockets;
 mod split;
 mod status_page;
 mod tokens;
+mod traces;
 mod vanish;

@@ -5,7 +5,7 @@ use std::{io::Write as _, process::Stdio};
 use crate::harness::{Stand, grafana::tool};
 
 /// Families whose series belong to a listener or to the program, and so to no endpoint; whoever adds one says it here.
-const OF_NO_ENDPOINT: [&str; 17] = [
+const OF_NO_ENDPOINT: [&str; 18] = [
     "gatekeeper_clients",
     "gatekeeper_client_",
     "gatekeeper_authentication_failures_total",
@@ -20,6 +20,7 @@ const OF_NO_ENDPOINT: [&str; 17] = [
     "gatekeeper_build_info",
     "gatekeeper_config_",
     "gatekeeper_file_reloads_total",
+    "gatekeeper_trace_",
     "gatekeeper_audit_",
     "gatekeeper_panics_total",
     "process_",

@@ -31,7 +31,7 @@ pub use clients::ClientPresence;
 pub use endpoint::{BackendPresence, EndpointMetrics};
 pub use listener::ListenerMetrics;
 pub use path::{PathCounts, PathMetrics, PathTotals};
-pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics};
+pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics, TraceMetrics};
 pub use routes::RouteCounts;
 use sharded::Sharded;
 
@@ -92,6 +92,12 @@ impl Metrics {
     #[must_use]
     pub fn program(&self) -> ProgramMetrics {
         ProgramMetrics::new(&self.scope())
+    }
+
+    /// The handles of the traces.
+    #[must_use]
+    pub fn traces(&self) -> TraceMetrics {
+        TraceMetrics::new(&self.scope())
     }
 
     /// The handles of the admin API.

@@ -1,6 +1,6 @@
 //! What belongs to no endpoint and no listener: the topology as a whole, reloads, panics, the audit log.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use super::{Each, Scope, timestamp};
 use crate::telemetry::{
@@ -23,6 +23,12 @@ pub struct ProgramMetrics {
     reload_failed: Gauge,
     files: Each<Outcome, Counter>,
     panics: Counter,
+}
+
+/// The handles of the traces.
+#[derive(Clone)]
+pub struct TraceMetrics {
+    spans: Arc<Each<Outcome, Counter>>,
 }
 
 /// The handles of the admin API.
@@ -115,6 +121,20 @@ impl ProgramMetrics {
                 "panic: this is a bug in Gatekeeper"
             );
         }));
+    }
+}
+
+// === impl TraceMetrics ===
+
+impl TraceMetrics {
+    pub(super) fn new(scope: &Scope<'_>) -> Self {
+        let spans = scope.each(Label::Outcome, |scope| scope.counter(&catalog::TRACE_SPANS));
+        Self { spans: Arc::new(spans) }
+    }
+
+    /// So many spans were taken by the collector, or dropped.
+    pub fn spans(&self, outcome: Outcome, count: u64) {
+        self.spans.of(outcome).add(count);
     }
 }
 

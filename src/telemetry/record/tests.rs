@@ -41,6 +41,7 @@ fn what_is_shown_is_what_the_catalogue_lists() {
         metrics.program(),
         metrics.admin(),
         metrics.audit(),
+        metrics.traces(),
     );
     let page = metrics.render();
     let heads = |prefix| -> BTreeSet<String> {

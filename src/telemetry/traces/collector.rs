@@ -1,0 +1,85 @@
+//! The collector's address.
+
+use std::{fmt, str::FromStr};
+
+/// `http://HOST:PORT/PATH`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector {
+    /// What is dialed: a host and a port.
+    pub(super) authority: String,
+    /// What is asked for there.
+    pub(super) path: String,
+}
+
+/// Why a text is no collector's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CollectorError {
+    /// It does not begin with `http://`.
+    #[error("spans are sent by plain HTTP, to a collector nearby")]
+    Scheme,
+    /// There is no host.
+    #[error("there is no host")]
+    Host,
+    /// It has something that no address has.
+    #[error("an address has no spaces, and nothing but ASCII")]
+    Octets,
+}
+
+/// OTLP's own, where the text has none.
+const PORT: u16 = 4318;
+const PATH: &str = "/v1/traces";
+
+impl FromStr for Collector {
+    type Err = CollectorError;
+
+    fn from_str(text: &str) -> Result<Self, CollectorError> {
+        let rest = text.strip_prefix("http://").ok_or(CollectorError::Scheme)?;
+        // It goes into a request's head as it is.
+        if !rest.bytes().all(|octet| octet.is_ascii_graphic()) {
+            return Err(CollectorError::Octets);
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        if host.map_or(authority, |(host, _)| host).is_empty() {
+            return Err(CollectorError::Host);
+        }
+        let authority = if host.is_some() { authority.to_owned() } else { format!("{authority}:{PORT}") };
+        let path = if matches!(path, "" | "/") { PATH } else { path };
+        Ok(Self { authority, path: path.to_owned() })
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_otlps_own_port_and_path_unless_it_says_others() {
+        for (text, shown) in [
+            ("http://localhost", "http://localhost:4318/v1/traces"),
+            ("http://127.0.0.1:9/", "http://127.0.0.1:9/v1/traces"),
+            ("http://[::1]:9/otlp/v1/traces", "http://[::1]:9/otlp/v1/traces"),
+        ] {
+            assert_eq!(text.parse::<Collector>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_apart() {
+        for (text, error) in [
+            ("https://collector", CollectorError::Scheme),
+            ("collector:4318", CollectorError::Scheme),
+            ("http://", CollectorError::Host),
+            ("http://:4318", CollectorError::Host),
+            ("http://a\r\nx: y", CollectorError::Octets),
+        ] {
+            assert_eq!(text.parse::<Collector>().unwrap_err(), error, "{text}");
+        }
+    }
+}

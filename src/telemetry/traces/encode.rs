@@ -1,0 +1,119 @@
+//! Spans as OTLP's protocol buffers.
+//!
+//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>; the encoding is
+//! <https://protobuf.dev/programming-guides/encoding/>.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Attribute, Span};
+
+/// The two clocks at one moment: spans are measured by one, and told by the other.
+#[derive(Clone, Copy)]
+pub(super) struct Clocks {
+    pub(super) instant: Instant,
+    pub(super) time: SystemTime,
+}
+
+/// `SpanKind`
+const INTERNAL: u64 = 1;
+const CLIENT: u64 = 3;
+/// `StatusCode`
+const ERROR: u64 = 2;
+
+/// `ExportTraceServiceRequest`: all of `spans`, of this program.
+pub(super) fn request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
+    let mut out = Vec::with_capacity(spans.len() * 320 + 128);
+    message(&mut out, 1, |resource_spans| {
+        message(resource_spans, 1, |resource| {
+            attribute(resource, 1, "service.name", &Attribute::Word("gatekeeper"));
+            attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
+        });
+        message(resource_spans, 2, |scope_spans| {
+            message(scope_spans, 1, |scope| octets(scope, 1, b"gatekeeper"));
+            for span in spans {
+                message(scope_spans, 2, |out| write(out, span, clocks));
+            }
+        });
+    });
+    out
+}
+
+fn write(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
+    octets(out, 1, &span.context.trace);
+    octets(out, 2, &span.context.span);
+    if let Some(parent) = &span.context.parent {
+        octets(out, 4, parent);
+    }
+    octets(out, 5, span.name.as_bytes());
+    number(out, 6, if span.towards_server { CLIENT } else { INTERNAL });
+    fixed(out, 7, clocks.nanoseconds(span.started));
+    fixed(out, 8, clocks.nanoseconds(span.ended));
+    for (name, value) in &span.attributes {
+        attribute(out, 9, name, value);
+    }
+    if let Some(error) = &span.error {
+        attribute(out, 9, "error.type", &Attribute::Text(error.clone()));
+        message(out, 15, |status| number(status, 3, ERROR));
+    }
+}
+
+/// `KeyValue`
+fn attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
+    message(out, field, |pair| {
+        octets(pair, 1, name.as_bytes());
+        message(pair, 2, |any| match value {
+            Attribute::Text(text) => octets(any, 1, text.as_bytes()),
+            Attribute::Word(word) => octets(any, 1, word.as_bytes()),
+            Attribute::Number(value) => number(any, 3, value.cast_unsigned()),
+        });
+    });
+}
+
+/// A message in a message. Its length stands in front, so that it is made aside.
+fn message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    fill(&mut inner);
+    octets(out, field, &inner);
+}
+
+fn octets(out: &mut Vec<u8>, field: u64, octets: &[u8]) {
+    varint(out, field << 3 | 2);
+    varint(out, octets.len() as u64);
+    out.extend_from_slice(octets);
+}
+
+fn number(out: &mut Vec<u8>, field: u64, value: u64) {
+    varint(out, field << 3);
+    varint(out, value);
+}
+
+fn fixed(out: &mut Vec<u8>, field: u64, value: u64) {
+    varint(out, field << 3 | 1);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7F) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+// === impl Clocks ===
+
+impl Clocks {
+    pub(super) fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+
+    /// Nanoseconds since 1970.
+    fn nanoseconds(self, moment: Instant) -> u64 {
+        let time = match moment.checked_duration_since(self.instant) {
+            Some(later) => self.time.checked_add(later),
+            None => self.time.checked_sub(self.instant.saturating_duration_since(moment)),
+        };
+        let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or(Duration::ZERO);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,91 @@
+//! Sends spans to the collector, some at a time.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Collector, Span,
+    encode::{Clocks, request},
+};
+use crate::telemetry::{TraceMetrics, labels::Outcome};
+
+/// Sends spans until nobody is left who could hand in any.
+pub struct Exporter {
+    collector: Collector,
+    queue: mpsc::Receiver<Span>,
+    metrics: TraceMetrics,
+    /// The collector took the last ones: what goes wrong next is news.
+    well: bool,
+}
+
+/// Spans in one request.
+const BATCH: usize = 512;
+/// How long spans are gathered.
+const GATHER: Duration = Duration::from_secs(1);
+/// For one request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of an answer that are read: its first line says it all.
+const ANSWER: usize = 512;
+
+impl Exporter {
+    pub(super) fn new(collector: Collector, queue: mpsc::Receiver<Span>, metrics: TraceMetrics) -> Self {
+        Self { collector, queue, metrics, well: true }
+    }
+
+    /// Sends for ever. What the collector does not take is dropped and counted: it is not sent again.
+    pub async fn run(mut self) {
+        let mut spans = Vec::with_capacity(BATCH);
+        loop {
+            if self.queue.recv_many(&mut spans, BATCH).await == 0 {
+                return;
+            }
+            if spans.len() < BATCH {
+                sleep(GATHER).await;
+                while spans.len() < BATCH
+                    && let Ok(span) = self.queue.try_recv()
+                {
+                    spans.push(span);
+                }
+            }
+            let body = request(&spans, Clocks::now());
+            let sent = timeout(PATIENCE, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
+            let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
+            self.metrics.spans(outcome, spans.len() as u64);
+            match sent {
+                Ok(()) if !self.well => tracing::info!(collector = %self.collector, "spans are taken again"),
+                Err(error) if self.well => {
+                    tracing::warn!(collector = %self.collector, %error, "spans are not taken, and are dropped");
+                }
+                _ => {}
+            }
+            self.well = outcome == Outcome::Ok;
+            spans.clear();
+        }
+    }
+
+    /// <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>
+    async fn send(&self, body: &[u8]) -> io::Result<()> {
+        let Collector { authority, path } = &self.collector;
+        let mut stream = TcpStream::connect(authority.as_str()).await?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/x-protobuf\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body).await?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER as u64).read_to_end(&mut answer).await?;
+        let line = answer.split(|octet| *octet == b'\r').next().unwrap_or_default();
+        match line.split(|octet| *octet == b' ').nth(1) {
+            Some([b'2', _, _]) => Ok(()),
+            _ => Err(io::Error::other(format!("it answered `{}`", line.escape_ascii()))),
+        }
+    }
+}

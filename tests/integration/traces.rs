@@ -1,0 +1,206 @@
+//! Traces: what a collector is told, and that it harms nobody when there is none.
+
+use std::time::Duration;
+
+use gatekeeper::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::harness::{
+    Stand,
+    stand::{config, token_login},
+    until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+/// One field of a protocol buffer: its number, and its octets or its number in octets.
+fn fields(mut octets: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    fn varint(octets: &mut &[u8]) -> u64 {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (first, rest) = octets.split_first().unwrap();
+            *octets = rest;
+            value |= u64::from(first & 0x7F) << shift;
+            shift += 7;
+            if first & 0x80 == 0 {
+                return value;
+            }
+        }
+    }
+    let mut found = Vec::new();
+    while !octets.is_empty() {
+        let key = varint(&mut octets);
+        let content = match key & 7 {
+            0 => varint(&mut octets).to_le_bytes().to_vec(),
+            kind => {
+                let length = if kind == 1 { 8 } else { usize::try_from(varint(&mut octets)).unwrap() };
+                let (content, rest) = octets.split_at(length);
+                octets = rest;
+                content.to_vec()
+            }
+        };
+        found.push((key >> 3, content));
+    }
+    found
+}
+
+/// The fields of that number.
+fn all(octets: &[u8], number: u64) -> Vec<Vec<u8>> {
+    fields(octets).into_iter().filter(|(field, _)| *field == number).map(|(_, content)| content).collect()
+}
+
+/// A span as it was told.
+#[derive(Debug, Clone)]
+struct Told {
+    name: String,
+    trace: String,
+    span: String,
+    parent: String,
+    took: u64,
+    failed: bool,
+    attributes: String,
+}
+
+fn told(span: &[u8]) -> Told {
+    let hex = |number| -> String {
+        all(span, number).concat().iter().map(|octet| format!("{octet:02x}")).collect()
+    };
+    let moment = |number| u64::from_le_bytes(all(span, number).concat().try_into().unwrap());
+    let pair = |pair: Vec<u8>| {
+        let value = fields(&all(&pair, 2).concat()).remove(0);
+        let value = match value {
+            (1, text) => String::from_utf8(text).unwrap(),
+            (_, number) => u64::from_le_bytes(number.try_into().unwrap()).to_string(),
+        };
+        format!("{}={value}\n", String::from_utf8(all(&pair, 1).concat()).unwrap())
+    };
+    Told {
+        name: String::from_utf8(all(span, 5).concat()).unwrap(),
+        trace: hex(1),
+        span: hex(2),
+        parent: hex(4),
+        took: moment(8).checked_sub(moment(7)).expect("it ends after it begins"),
+        failed: !all(span, 15).is_empty(),
+        attributes: all(span, 9).into_iter().map(pair).collect(),
+    }
+}
+
+/// Takes one request, answers it, and gives back its spans.
+async fn take(collector: &TcpListener) -> Vec<Told> {
+    let (mut stream, _) = collector.accept().await.unwrap();
+    let mut heard = Vec::new();
+    let body = loop {
+        stream.read_buf(&mut heard).await.unwrap();
+        let Some(end) = heard.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8(heard[..end].to_vec()).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
+        assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+        let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
+        if heard.len() >= end + 4 + length.parse::<usize>().unwrap() {
+            break heard.split_off(end + 4);
+        }
+    };
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let resource = all(&body, 1).concat();
+    let scope = all(&resource, 2).concat();
+    all(&scope, 2).iter().map(|span| told(span)).collect()
+}
+
+async fn stand(collector: &str, ratio: &str, pool: &str) -> Stand {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let traces = format!("[traces]\nendpoint = \"{collector}\"\nratio = \"{ratio}\"\n");
+    let listener = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"{pool}\" }}");
+    let config = config(&server, &token_login(&server), &listener, &traces);
+    Stand::start(server, &config).await
+}
+
+#[tokio::test]
+async fn a_statement_is_part_of_the_span_that_its_comment_names() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", collector.local_addr().unwrap());
+    let stand = stand(&address, "0%", "transaction").await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    let comment = |flags: &str| format!("/*action='x',traceparent='00-{TRACE}-{PARENT}-{flags}'*/");
+    client.simple_query("SELECT 'untraced'").await.unwrap();
+    client.simple_query(&format!("SELECT 'unsampled' {}", comment("00"))).await.unwrap();
+    client
+        .simple_query(&format!("SELECT 'secret' FROM generate_series(1, 3) {}", comment("01")))
+        .await
+        .unwrap();
+    client.simple_query(&format!("SELECT 1 / 0 {}", comment("01"))).await.unwrap_err();
+    let mut spans = Vec::new();
+    while spans.iter().filter(|span: &&Told| span.name == "statement").count() < 2 {
+        let more = tokio::time::timeout(PATIENCE, take(&collector)).await.unwrap();
+        spans.extend(more);
+    }
+    let statements: Vec<_> = spans.iter().filter(|span| span.name == "statement").collect();
+    for statement in &statements {
+        assert_eq!((statement.trace.as_str(), statement.parent.as_str()), (TRACE, PARENT));
+        for fact in [
+            "db.system.name=postgresql\n",
+            "db.namespace=app\n",
+            "gatekeeper.endpoint=primary\n",
+            "gatekeeper.backend_role=primary\n",
+            "gatekeeper.route.reason=writer\n",
+            "gatekeeper.statement=query\n",
+        ] {
+            assert!(statement.attributes.contains(fact), "no {fact} in {statement:#?}");
+        }
+        assert!(!statement.attributes.contains("secret") && statement.took > 0, "{statement:#?}");
+    }
+    assert!(statements[0].attributes.contains("db.response.returned_rows=3\n") && !statements[0].failed);
+    assert!(statements[1].attributes.contains("db.response.status_code=22012\n") && statements[1].failed);
+    assert!(statements[1].attributes.contains("error.type=22012\n"));
+    // Each waited for its backend, which is part of it.
+    let lease = spans.iter().find(|span| span.name == "lease").unwrap();
+    assert!(statements.iter().any(|it| it.span == lease.parent && lease.trace == TRACE), "{spans:#?}");
+    assert!(spans.iter().all(|span| span.name != "connect"), "nothing without a parent is sampled");
+}
+
+#[tokio::test]
+async fn what_has_no_parent_is_sampled_by_the_ratio_and_connecting_is_a_span() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", collector.local_addr().unwrap());
+    let stand = stand(&address, "100%", "session").await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    let mut spans = Vec::new();
+    while spans.len() < 2 {
+        spans.extend(tokio::time::timeout(PATIENCE, take(&collector)).await.unwrap());
+    }
+    let names: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.parent.as_str())).collect();
+    assert_eq!(names, [("connect", ""), ("statement", "")]);
+    assert!(spans[0].attributes.contains("gatekeeper.auth=trust\n"), "{spans:#?}");
+    until(PATIENCE, async || {
+        match stand.gatekeeper.metric("gatekeeper_trace_spans_total{outcome=\"ok\"}").await {
+            Some(2.0) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_there_harms_nobody_and_what_is_lost_is_counted() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let stand = stand(&address, "100%", "transaction").await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    for _ in 0..100 {
+        client.simple_query("SELECT 1").await.unwrap();
+    }
+    until(PATIENCE, async || {
+        match stand.gatekeeper.metric("gatekeeper_trace_spans_total{outcome=\"error\"}").await {
+            Some(lost) if lost >= 101.0 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    client.simple_query("SELECT 1").await.unwrap();
+}
