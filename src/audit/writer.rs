@@ -98,7 +98,7 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
         // What could not be written has been told.
-        self.serve().unwrap_or_else(|GaveUp| ());
+        self.serve().unwrap_or(());
     }
 
     fn serve(&mut self) -> Result<(), GaveUp> {
