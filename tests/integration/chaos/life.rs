@@ -83,7 +83,7 @@ impl Life {
     }
 
     async fn connect(&mut self) {
-        match Voice::connect(self.listener, self.history.client % 2 == 0).await {
+        match Voice::connect(self.listener, self.history.client.is_multiple_of(2)).await {
             Ok(voice) => {
                 self.voice = Some(voice);
                 self.note("log in".to_owned(), false, vec![Fact::Met]);
