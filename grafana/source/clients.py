@@ -99,15 +99,20 @@ def audit():
             query("sum(rate(gatekeeper_audit_dropped_total{@all}@rate))", "dropped"),
             query("sum(rate(gatekeeper_audit_write_errors_total{@all}@rate))", "failed writes"),
             colors={"written": GOOD, "dropped": BAD, "failed writes": DOUBTFUL})),
-        (12, 7, lines(
+        (8, 7, lines(
             "Last write of the audit log", "Time since records were last written.",
             "it grows while nothing happens; while the queue is not empty it must not.",
             "s", query("time() - max by (instance) (gatekeeper_audit_write_success_timestamp_seconds{@all})", "{{instance}}"))),
-        (12, 7, lines(
+        (8, 7, lines(
             "Requests to the admin API", "Requests by outcome; those without a valid key are denied.",
             "`denied` from an address that is not yours is somebody looking for a way in.",
             "reqps", query("sum by (outcome) (rate(gatekeeper_admin_requests_total{@all}@rate))", "{{outcome}}"),
             colors={"ok": GOOD, "denied": DOUBTFUL, "error": BAD})),
+        (8, 7, lines(
+            "Trace spans", "Spans that the collector took, and those that were dropped.",
+            "`error` is a collector that is away or too slow: no session waits for it, and the log says why.",
+            "ops", query("sum by (outcome) (rate(gatekeeper_trace_spans_total{@all}@rate))", "{{outcome}}"),
+            colors={"ok": GOOD, "error": BAD})),
     ]
 
 
