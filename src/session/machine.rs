@@ -243,8 +243,9 @@ impl Session {
     #[must_use]
     pub fn has_something_to_say(&self) -> bool {
         let Some(sharing) = &self.sharing else { return false };
+        // Until a backend has come, or has answered what was asked of it first, it is not to be said.
         sharing.split.as_ref().is_some_and(|split| !split.again.is_empty() && !split.leaving)
-            && !sharing.wants
+            && !(sharing.wants || sharing.confirming || sharing.awaiting)
     }
 
     /// Whether the end of a batch is waited for, so that it can be judged: not for long, [`Self::on_impatience`].

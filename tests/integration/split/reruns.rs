@@ -8,7 +8,10 @@ use crate::harness::{
     split::last_route,
     until,
 };
-use gatekeeper::{sandbox::Stop, wire::tag::backend::READY_FOR_QUERY};
+use gatekeeper::{
+    sandbox::{APP, Stop},
+    wire::tag::backend::READY_FOR_QUERY,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,6 +47,28 @@ async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_i
     let heard = client.hear_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
     assert_eq!(split.primary("SELECT n FROM stock").await, "5");
+}
+
+/// The regression suite's `select_views` stood still here behind a lagging standby, and its whole worker with it.
+#[tokio::test]
+async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
+    let split = stock().await;
+    split.primary(&format!("CREATE ROLE clerk; GRANT clerk TO \"{}\"", APP.name)).await;
+    split.settles().await;
+    for node in ["reads-1", "reads-2"] {
+        split.sandbox.node(node).pause_replay().await.unwrap();
+    }
+    split.primary("CREATE TABLE young AS SELECT 7 AS n; GRANT ALL ON young TO PUBLIC").await;
+    let mut client = split.client().await;
+    client.ask("SET gatekeeper.consistency = 'eventual'").await.unwrap();
+    client.ask("SET ROLE clerk").await.unwrap();
+    // Whoever writes keeps the backend that has the role.
+    let mut writer = split.client().await;
+    writer.ask("BEGIN").await.unwrap();
+    writer.ask("LOCK TABLE stock IN ROW EXCLUSIVE MODE").await.unwrap();
+    assert_eq!(client.ask("SELECT n || current_role FROM young").await.unwrap(), "7clerk");
+    assert_eq!(last_route(&mut client).await, "primary (standby-refused)");
+    writer.ask("COMMIT").await.unwrap();
 }
 
 #[tokio::test]
