@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    history::{Fact, History, Outcome},
+    history::{Fact, Failure, History, Outcome},
     plan::Strike,
 };
 
@@ -41,6 +41,16 @@ impl Summary<'_> {
 
     fn count(&self, which: impl Fn(&Fact) -> bool) -> usize {
         self.facts().filter(|fact| which(fact)).count()
+    }
+
+    /// How often each SQLSTATE was the answer.
+    fn states<'f>(&'f self, which: impl Fn(&'f Fact) -> Option<&'f Failure>) -> BTreeMap<&'f str, usize> {
+        let mut states = BTreeMap::new();
+        for why in self.facts().filter_map(which) {
+            let state = if why.state.is_empty() { "connection lost" } else { &why.state };
+            *states.entry(state).or_default() += 1;
+        }
+        states
     }
 
     /// The longest read on its own while each kind of fault was on, and how many there were.
@@ -83,14 +93,24 @@ impl fmt::Display for Summary<'_> {
             self.count(|fact| matches!(fact, Fact::SeesList { .. })),
             self.count(|fact| matches!(fact, Fact::Sum { .. }))
         )?;
-        writeln!(
-            f,
-            "  sessions: {}; errors: {} excused by the primary's trouble, {} read-only transactions cut, {} deadlocks and the like",
-            self.count(|fact| matches!(fact, Fact::Met)),
-            self.count(|fact| matches!(fact, Fact::Failed { .. })),
-            self.count(|fact| matches!(fact, Fact::Cut { .. })),
-            self.count(|fact| matches!(fact, Fact::Refused { .. }))
-        )?;
+        writeln!(f, "  sessions: {}", self.count(|fact| matches!(fact, Fact::Met)))?;
+        for (what, states) in [
+            (
+                "errors that the primary's own trouble excuses",
+                self.states(|fact| if let Fact::Failed { why } = fact { Some(why) } else { None }),
+            ),
+            (
+                "read-only transactions that ended with their node",
+                self.states(|fact| if let Fact::Cut { why } = fact { Some(why) } else { None }),
+            ),
+            (
+                "deadlocks and what follows an error",
+                self.states(|fact| if let Fact::Refused { why } = fact { Some(why) } else { None }),
+            ),
+        ] {
+            let listed: Vec<_> = states.iter().map(|(state, count)| format!("{state} {count}")).collect();
+            writeln!(f, "  {what}: {} ({})", states.values().sum::<usize>(), listed.join(", "))?;
+        }
         let share = 100.0 * (leased - again).max(0.0) / (leased + fell_back).max(1.0);
         writeln!(
             f,
