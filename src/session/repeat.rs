@@ -102,24 +102,32 @@ impl Session {
         }
     }
 
-    /// The read pool's backend is gone; whether the session can go on without it.
-    pub fn on_backend_lost(&mut self) -> bool {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let (Some(split), Some(held)) = (sharing.split.as_deref_mut(), sharing.held.as_deref()) else {
+    /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
+    /// again.
+    pub(super) fn can_lose_backend(&self) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let (Some(split), Some(held)) = (sharing.split.as_deref(), sharing.held.as_deref()) else {
             return false;
         };
         let idle = self.status == TransactionStatus::Idle || sharing.untold == Untold::Begun;
         let nothing_said = idle && self.ledger.owes_client_nothing() && !self.in_batch;
         let may_go_on =
             split.leaving || (self.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
-        if split.side == Side::Writer
-            || !may_go_on
-            || !sharing.pins.is_empty()
-            || sharing.gathered.is_some()
-            || self.farewell
-        {
+        split.side == Side::Reader
+            && may_go_on
+            && sharing.pins.is_empty()
+            && sharing.gathered.is_none()
+            && !self.farewell
+    }
+
+    /// The read pool's backend is gone; whether the session can go on without it.
+    pub fn on_backend_lost(&mut self) -> bool {
+        if !self.can_lose_backend() {
             return false;
         }
+        let Some(split) = self.sharing.as_deref().and_then(|sharing| sharing.split.as_deref()) else {
+            return false;
+        };
         let left = split.leaving;
         self.fatal = None;
         let dropped = self.ledger.drop_answers();

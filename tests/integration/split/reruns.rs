@@ -149,3 +149,32 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
     let heard = client.hear_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
 }
+
+/// Found by the checker of `chaos`: a node that ended while it was asked how far it has replayed, ahead of a read, ended the
+/// client's session, too.
+#[tokio::test]
+async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
+    let split = stock().await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(split.client().await);
+    }
+    let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'";
+    for n in 0..20 {
+        for client in &mut clients {
+            client.ask(&format!("UPDATE stock SET n = {n}")).await.unwrap();
+        }
+        // The writer has been asked where it stands once a read is a node's again: from then on nodes are asked.
+        for _ in 0..10 {
+            for client in &mut clients {
+                assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), n.to_string());
+            }
+        }
+        for node in ["reads-1", "reads-2"] {
+            split.sandbox.node(node).sql("postgres", terminate).await.unwrap();
+        }
+        for client in &mut clients {
+            assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), n.to_string());
+        }
+    }
+}
