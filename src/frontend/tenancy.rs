@@ -262,6 +262,12 @@ impl Tenancy {
             LeaseError::Down(error) => {
                 let endpoint = decided?.pool.endpoint().clone();
                 let elsewhere = super::assign::elsewhere_may_do(&error);
+                // A standby may not have the database or the user yet, or what lets them in: the writer has the last word.
+                if self.side == Side::Reader && error.refused().is_some() && !elsewhere {
+                    self.wait.get_or_insert_default().turned =
+                        Some(Reason::Rerun(RerunCause::StandbyRefused));
+                    return None;
+                }
                 if elsewhere && let Some(wait) = &mut self.wait {
                     wait.tried.push(endpoint.name().clone());
                     self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()));

@@ -18,7 +18,7 @@ use super::{
     take::Take,
 };
 use crate::{
-    route::{Reason, Side},
+    route::{Reason, RerunCause, Side},
     sql::Effects,
     wire::{
         self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
@@ -288,11 +288,18 @@ impl Session {
         let Some(held) = sharing.held.as_deref_mut() else { return };
         own.settle(&sharing.common.phrases, &mut held.prepared);
         match own {
-            Own::Apply { wanted, failed } => {
+            Own::Apply { wanted, failed: None } => {
                 sharing.confirming = false;
                 held.settings = wanted;
-                if let Some(state) = failed {
-                    self.broken = Some(Refusal::settings_lost(state));
+            }
+            // All of it is undone, and the backend has what it had. A standby may not know the role yet.
+            Own::Apply { failed: Some(state), .. } => {
+                sharing.confirming = false;
+                match sharing.split.as_deref() {
+                    Some(split) if split.side == Side::Reader => {
+                        self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
+                    }
+                    _ => self.broken = Some(Refusal::settings_lost(state)),
                 }
             }
             Own::Look(look) if look.is_answered() => {

@@ -85,6 +85,11 @@ impl Split {
         Frames::log_in(self.listener(), APP, &parameters).await
     }
 
+    /// One more client, of this database.
+    pub async fn client_of(&self, database: &str) -> Frames {
+        Frames::log_in(self.listener(), APP, &[("database", database)]).await
+    }
+
     /// What the primary answers a superuser who asks it directly.
     pub async fn primary(&self, sql: &str) -> String {
         self.sandbox.node("primary").sql(DATABASE, sql).await.unwrap()

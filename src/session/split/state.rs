@@ -178,6 +178,10 @@ impl Split {
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);
         self.leaving = false;
+        if self.again.is_empty() {
+            // Nothing of the unit had been said where it could not be served.
+            self.rerun = None;
+        }
     }
 
     /// The session holds its backend no longer.

@@ -66,7 +66,7 @@ class Django(Program):
     noun = "visits"
     needs = ("test", "python")
     single = False
-    through = ("split", "split-lag")
+    through = ("split",)
     least_share = {"split": 0.9}
     packages = ("django==5.2.19", "psycopg==3.3.9")
 
