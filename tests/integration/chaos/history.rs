@@ -54,6 +54,8 @@ pub(super) struct Failure {
     pub(super) said: String,
     /// The connection went with it.
     pub(super) lost: bool,
+    /// Some of an answer had come before it: nobody can take that back.
+    pub(super) begun: bool,
 }
 
 /// One thing that was done.
@@ -85,7 +87,7 @@ const AROUND: usize = 12;
 
 impl Failure {
     pub(super) fn lost(said: impl Into<String>) -> Self {
-        Self { state: String::new(), said: said.into(), lost: true }
+        Self { state: String::new(), said: said.into(), lost: true, begun: false }
     }
 
     /// Whether what it answers may have been done all the same.

@@ -61,7 +61,9 @@ pub(super) fn judge(history: &History, hits: &Hits) -> Result<(), Broken> {
                     own = before.clone();
                     Ok(())
                 }
-                Fact::Failed { why } if !excused(entry, hits) => Err(format!("nothing excuses this: {why}")),
+                Fact::Failed { why } if !why.begun && !excused(entry, hits) => {
+                    Err(format!("nothing excuses this: {why}"))
+                }
                 other => own.meets(other),
             };
             verdict.map_err(|why| Broken { client: history.client, at: Some(at), why })?;
@@ -225,6 +227,9 @@ mod tests {
         judge(&failed, &[at(1, 2)]).unwrap_err();
         judge(&failed, &[at(12, 13)]).unwrap_err();
         judge(&failed, &[at(1, 2), at(8, 9)]).unwrap();
+        // What has begun to come cannot be taken back.
+        let begun = Failure { begun: true, ..Failure::lost("gone") };
+        verdict(vec![Fact::Failed { why: begun }]).unwrap();
     }
 
     #[test]

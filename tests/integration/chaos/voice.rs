@@ -144,6 +144,7 @@ impl Own {
                 self.over = true;
                 let mut why = failure.unwrap_or_else(|| Failure::lost("the connection ended"));
                 why.lost = true;
+                why.begun |= !answers.is_empty() || !rows.is_empty();
                 return (answers, Some(why));
             };
             match message.tag {
@@ -151,7 +152,9 @@ impl Own {
                 b::COMMAND_COMPLETE => answers.push(std::mem::take(&mut rows)),
                 b::ERROR_RESPONSE => {
                     let lost = FATAL.contains(&message.field(b'V').as_str());
-                    failure = Some(Failure { state: message.field(b'C'), said: message.field(b'M'), lost });
+                    let begun = !answers.is_empty() || !rows.is_empty();
+                    let (state, said) = (message.field(b'C'), message.field(b'M'));
+                    failure = Some(Failure { state, said, lost, begun });
                 }
                 b::READY_FOR_QUERY => return (answers, failure),
                 _ => {}
@@ -327,6 +330,8 @@ fn failure(error: &Error, login: bool) -> Failure {
             state: said.code().code().to_owned(),
             said: said.message().to_owned(),
             lost: login || FATAL.contains(&said.severity()),
+            // The driver does not show what had come.
+            begun: !login && FATAL.contains(&said.severity()),
         },
         None => Failure::lost(error.to_string()),
     }
