@@ -250,9 +250,9 @@ impl Session {
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.ledger.own(), Some(Own::Dropped)) {
             self.fatal = Some(state);
-            // What the session asks ahead of a read is answered first: then it is this that hears of the node's end, and the
-            // read runs again.
-            return self.ledger.own().is_none() || !self.can_lose_backend();
+            // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
+            // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
+            return !self.can_lose_backend();
         }
         if let Some(own) = self.ledger.own() {
             own.on_error(state);
