@@ -96,7 +96,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "  sessions: {}", self.count(|fact| matches!(fact, Fact::Met)))?;
         for (what, states) in [
             (
-                "errors that the primary's own trouble excuses",
+                "errors that the primary's own trouble excuses, or an answer that had begun",
                 self.states(|fact| if let Fact::Failed { why } = fact { Some(why) } else { None }),
             ),
             (
