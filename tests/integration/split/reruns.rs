@@ -229,3 +229,21 @@ async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
         }
     }
 }
+
+/// The regression suite's `tsdicts` saw the last words of a node that had refused a read, behind a lagging standby.
+#[tokio::test]
+async fn a_node_that_ends_behind_its_refusal_says_nothing_to_the_client() {
+    let split = Split::with("hints = \"all\"\nconsistency = \"eventual\"").await;
+    let mut client = split.client().await;
+    // On a standby there is no such unit (0A000), and then the connection is ended.
+    let read = "/* gatekeeper: route=read */ SELECT date_trunc(CASE WHEN pg_is_in_recovery() \
+                AND pg_terminate_backend(pg_backend_pid()) THEN 'timezone' ELSE 'day' END, timestamp '2020-02-02 20:02')";
+    for n in 0..20 {
+        assert_eq!(client.ask(&format!("{read} AS n{n}")).await.unwrap(), "2020-02-02 00:00:00");
+        // A node whose connections end is left alone for a while.
+        let route = last_route(&mut client).await;
+        assert!(matches!(&*route, "primary (standby-refused)" | "primary (node-lost)"), "{route}");
+        // Should that connection have been given back before its last words came, a proved read can hear them.
+        assert_eq!(client.ask("SELECT 1").await.unwrap(), "1");
+    }
+}
