@@ -182,7 +182,9 @@ class Split(Transaction):
 
     route = "split"
     probed_as = "postgres"
-    wants = {"synchronous_commit": "remote_apply"}
+    # What a read on the primary tidies up is WAL as well, and no commit waits for it: by default standbys get it up to 200 ms
+    # later, and until then nobody can tell that they show all that was committed before.
+    wants = {"synchronous_commit": "remote_apply", "wal_writer_delay": "10ms"}
     lag = "0"
 
     @classmethod
