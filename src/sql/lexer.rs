@@ -33,17 +33,21 @@ pub(super) enum Token<'a> {
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
+    /// Where the last token began; the end of the text behind the last one.
+    began: usize,
+    /// Comments that were passed over.
+    comments: usize,
     doubt: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, doubt: false }
+        Self::from(text, 0)
     }
 
     /// Starts at `at` octets into `text`.
     pub(super) fn from(text: &'a [u8], at: usize) -> Self {
-        Self { text, at, doubt: false }
+        Self { text, at, began: at, comments: 0, doubt: false }
     }
 
     /// Whether what was read so far can be read in another way too.
@@ -56,10 +60,26 @@ impl<'a> Lexer<'a> {
         &self.text[self.at..]
     }
 
+    /// Octets read so far.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Where the last token began; at the end, when there was none.
+    pub(super) fn began(&self) -> usize {
+        self.began
+    }
+
+    /// How many comments were passed over.
+    pub(super) fn comments(&self) -> usize {
+        self.comments
+    }
+
     /// The next token, over white space and comments.
     #[inline]
     pub(super) fn next(&mut self) -> Option<Token<'a>> {
         loop {
+            self.began = self.at;
             let octet = *self.text.get(self.at)?;
             match CLASS[usize::from(octet)] {
                 Class::Space => self.at += 1,
@@ -111,12 +131,14 @@ impl<'a> Lexer<'a> {
             }
             (b'$', _) => Some(self.dollar()),
             (b'-', Some(b'-')) => {
+                self.comments += 1;
                 // PostgreSQL ends it at a carriage return too.
                 let length = memchr::memchr2(b'\n', b'\r', self.rest());
                 self.at = length.map_or(self.text.len(), |length| self.at + length);
                 None
             }
             (b'/', Some(b'*')) => {
+                self.comments += 1;
                 self.comment();
                 None
             }
