@@ -511,7 +511,9 @@ impl Relay {
             match self.from_backend.poll_fill(stream, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    let now = self.now();
+                    // Not the time at which the client was heard in this turn: what the server has committed since would
+                    // count as older than it is, and a read pool as fresh enough that lacks it.
+                    let now = *self.now.insert(Instant::now());
                     self.held(now);
                     self.judge_backend(now)?;
                 }
@@ -573,6 +575,11 @@ impl Relay {
                 (&self.link, &self.tenancy, self.leased_at)
         {
             tenancy.replayed(lease, replayed, asked_at);
+        }
+        if self.session.poll_wrote()
+            && let Some(tenancy) = &self.tenancy
+        {
+            tenancy.wrote();
         }
         if let Some(reason) = self.session.poll_rerun() {
             self.recorder.rerun(reason);

@@ -372,6 +372,12 @@ impl Tenancy {
         self.world.evidence.replayed(&decided.snapshot, replayed);
     }
 
+    /// The session has committed what its next reads must show: the sooner the writer is asked where it stands, the sooner
+    /// they find a read pool that does.
+    pub(super) fn wrote(&self) {
+        self.world.evidence.want_sample();
+    }
+
     /// A statement about whole databases is on its way: idle backends must not be what it fails for. Those in use are closed
     /// when they come back.
     pub(super) fn clear_the_way(&self) {

@@ -142,7 +142,7 @@ impl Session {
                 held.attempt.over();
             }
         } else if split.writing && idle {
-            split.floor = Some(now);
+            split.raise_floor(now);
             // What was said behind it may write, too.
             split.writing = !settled;
         }

@@ -12,7 +12,7 @@ use super::{
     statement::text_of,
 };
 use crate::{
-    route::{Reason, RerunCause, Side},
+    route::{Consistency, Reason, RerunCause, Side},
     sql::Effects,
     wire::{
         Fault, Frame, Header, Speaker, TransactionStatus, Walker,
@@ -218,6 +218,13 @@ impl Session {
     /// standby.
     pub fn poll_position(&mut self) -> Option<Option<u64>> {
         self.sharing.as_deref_mut()?.split.as_deref_mut()?.news.position.take()
+    }
+
+    /// Whether the session has committed what its next reads must show, and nobody was told.
+    pub fn poll_wrote(&mut self) -> bool {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let Some(split) = sharing.split.as_deref_mut() else { return false };
+        std::mem::take(&mut split.news.wrote) && split.consistency(&sharing.settings) == Consistency::Session
     }
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.

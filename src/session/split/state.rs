@@ -99,6 +99,8 @@ pub(in crate::session) struct News {
     pub(in crate::session) position: Option<Option<u64>>,
     /// Why the last unit is said again.
     pub(in crate::session) rerun: Option<Reason>,
+    /// What was committed raised the floor.
+    pub(in crate::session) wrote: bool,
 }
 
 /// Settings that clients say things to us with.
@@ -136,16 +138,27 @@ impl Split {
         }
     }
 
+    /// A transaction is over at `now` that may have written.
+    pub(in crate::session) fn raise_floor(&mut self, now: Instant) {
+        self.floor = Some(now);
+        self.news.wrote = true;
+    }
+
     /// What a read must not be older than, if anything.
     pub(in crate::session) fn floor(&self, now: Instant, settings: &Settings) -> Option<Instant> {
-        let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
-        let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-        match asked.unwrap_or(self.settings.consistency) {
+        match self.consistency(settings) {
             Consistency::Session => self.floor,
             // Nothing was written before the clock began that would matter.
             Consistency::Bounded => now.checked_sub(self.settings.max_lag),
             Consistency::Eventual => None,
         }
+    }
+
+    /// What the session's reads must show: as it has said, or as the listener does.
+    pub(in crate::session) fn consistency(&self, settings: &Settings) -> Consistency {
+        let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
+        let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+        asked.unwrap_or(self.settings.consistency)
     }
 
     /// What decides where a unit goes, besides the unit.
