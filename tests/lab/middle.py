@@ -185,7 +185,7 @@ class Split(Transaction):
     # What a read on the primary tidies up is WAL as well, and no commit waits for it: by default standbys get it up to 200 ms
     # later, and until then nobody can tell that they show all that was committed before.
     wants = {"synchronous_commit": "remote_apply", "wal_writer_delay": "10ms"}
-    lag = "0"
+    lag = 0
 
     @classmethod
     def before(cls, server: Server) -> "Split":
@@ -215,7 +215,7 @@ class SplitLag(Split):
     """Read pools that show everything two seconds late."""
 
     wants: dict[str, str] = {}
-    lag = "2s"
+    lag = 2
 
 
 MIDDLES = {

@@ -11,7 +11,7 @@ BALANCER = Path(__file__).with_name("balancer.py")
 NAMES = ("reader_1", "reader_2")
 # A read that is in the way of what its standby has to replay is let finish for as long, and cancelled then. A primary that
 # waits for its standbys waits for that, too.
-CONFLICTS = "1s"
+CONFLICTS = 1
 
 
 class Standby(Server):
@@ -29,7 +29,7 @@ class Standby(Server):
         shutil.rmtree(self.data, ignore_errors=True)
         conninfo = f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={self.name}"
         self._run("pg_basebackup", "-d", conninfo, "-D", self.data, "-R", "-N", "-c", "fast")
-        own = {"primary_conninfo": conninfo, "hot_standby": "on", "max_standby_streaming_delay": CONFLICTS}
+        own = {"primary_conninfo": conninfo, "hot_standby": "on"}
         self.launch(self.primary.running | own | settings)
 
 
@@ -43,10 +43,12 @@ class Readers:
         self.standbys = [Standby(workspace, name, primary) for name in NAMES]
         self.balancer = None
 
-    def start(self, *, synchronous: bool, lag: str = "0"):
-        """Starts them; a primary that is `synchronous` does not end a commit before both show it, if it is set so."""
+    def start(self, *, synchronous: bool, lag: int = 0):
+        """Starts them; a primary that is `synchronous` does not end a commit before both show it, if it is set so. `lag` is in seconds."""
         for standby in self.standbys:
-            standby.start(recovery_min_apply_delay=lag)
+            # The time for reads begins when a record is received: what waits for the lag would have used it up already.
+            patience = f"{CONFLICTS + lag}s"
+            standby.start(recovery_min_apply_delay=f"{lag}s", max_standby_streaming_delay=patience)
         words = [sys.executable, BALANCER, self.port, *(standby.port for standby in self.standbys)]
         self.balancer = self.workspace.start(words, log=self.workspace.path / "balancer.log")
         until(30, lambda: listens(self.port), "the balancer accepts connections")
