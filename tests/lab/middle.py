@@ -201,6 +201,8 @@ class Split(Transaction):
     def start(self, *args, **options):
         self.readers.start(synchronous="synchronous_commit" in self.wants, lag=self.lag)
         super().start(*args, **options)
+        # It listens for clients before it does for the admin API.
+        until(30, lambda: listens(self.admin_port), "the admin API accepts connections")
         until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper has met the read pool")
 
     def stop(self):
