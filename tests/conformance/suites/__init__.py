@@ -22,4 +22,4 @@ SUITES = {
     "django": Django,
 }
 # What runs when none is named; the others take longer to build and to run.
-USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench"]
+USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django"]

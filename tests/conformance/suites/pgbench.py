@@ -30,6 +30,7 @@ RUNS = {
 
 class Pgbench(Suite):
     noun = "modes"
+    through = ("session", "transaction", "split")
 
     def prepare(self):
         self.server.start(max_connections=300)

@@ -71,6 +71,7 @@ class Regress(PostgreSql):
     """The regression suite, as many tests at a time as its schedule says."""
 
     at_a_time = 20
+    through = ("session", "transaction", "split")
 
     def fetch(self):
         self.source = self.copied()

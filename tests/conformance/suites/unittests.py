@@ -46,6 +46,7 @@ class UnitTests(Suite):
 
 
 class Psycopg2(UnitTests):
+    through = ("session", "transaction", "split")
     name = "psycopg2"
     version = "2.9.13"
     suite = "test_suite"
