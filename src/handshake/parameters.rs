@@ -14,6 +14,16 @@ impl Parameters {
         self.octets.extend_from_slice(frame.octets());
     }
 
+    /// As if the setting `name`, if it was reported, had been reported as `value`.
+    pub(crate) fn pretend(&mut self, name: &str, value: &[u8]) {
+        let mut octets = Vec::with_capacity(self.octets.len());
+        for status in self.iter() {
+            let value = if status.name == name.as_bytes() { value } else { status.value };
+            ParameterStatus { name: status.name, value }.write(&mut octets);
+        }
+        self.octets = octets;
+    }
+
     /// All messages, one behind the other: to be sent to a client as they are.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

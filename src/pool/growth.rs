@@ -20,6 +20,9 @@ use crate::{
     topology::NodeId,
 };
 
+/// <https://www.postgresql.org/docs/current/runtime-config-client.html>
+const READ_ONLY: &str = "default_transaction_read_only";
+
 impl Pool {
     /// Dials what is needed, from `worker`.
     pub(super) fn grow(self: &Arc<Self>, worker: usize) {
@@ -86,12 +89,19 @@ impl Pool {
 
     /// Logs in, and where a listener splits asks a server that is to serve reads who it is.
     ///
+    /// Such a backend is read-only from its start: should its server be promoted by mistake, then what was taken for a read is
+    /// refused there like on a standby, instead of being written where nobody will find it. No client is told of that.
+    ///
     /// Cancel safety: dropping it closes the connection that was being made.
     async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
-        let mut backend = self.endpoint.connect(self.target.request()).await?;
+        let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
-            return Ok((backend, None));
+            return Ok((self.endpoint.connect(request).await?, None));
         }
+        let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
+        request.startup.set(READ_ONLY, "on");
+        let mut backend = self.endpoint.connect(request).await?;
+        backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
         Ok((backend, node))
     }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use super::{
     pin::{Pin, Pins},
     prepared::Prepared,
+    reported::DEFAULT_READ_ONLY,
     settings::Settings,
     split::LAST_ROUTE,
     statement::Statement,
 };
 use crate::{
+    route::Side,
     sql::Effects,
     wire::{Frame, Reader, SqlState, frontend, tag::backend as b},
 };
@@ -170,8 +172,11 @@ pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
     IDENTITY.iter().any(|name| held.get(name) != wanted.get(name))
 }
 
-/// Writes the batch that gives a backend with the settings `held` those of `wanted`.
-pub(super) fn write_apply(held: &Settings, wanted: &Settings, mut pen: Pen<'_>) -> Own {
+/// Writes the batch that gives a backend on `side` with the settings `held` those of `wanted`.
+pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pen: Pen<'_>) -> Own {
+    // A read pool's backend does not learn to write: its server may be promoted.
+    let would_write =
+        |name: &[u8], value: &[u8]| side == Side::Reader && name == DEFAULT_READ_ONLY && value != b"on";
     let phrases = pen.phrases;
     let mut set = |name: &[u8], value: Option<&[u8]>| pen.execute(&phrases.set, &[Some(name), value]);
     // What follows is done as whoever logged in, who has the rights.
@@ -179,7 +184,7 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, mut pen: Pen<'_>) 
         set(name, None);
     }
     for (name, value) in held.difference(wanted).filter(|(name, _)| !IDENTITY.contains(name)) {
-        set(name, value);
+        set(name, value.filter(|value| !would_write(name, value)));
     }
     for name in IDENTITY {
         if let Some(value) = wanted.get(name) {

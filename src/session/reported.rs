@@ -15,14 +15,24 @@ pub struct Reported(Arc<Statuses>);
 struct Statuses {
     login: Arc<Parameters>,
     changed: Vec<Changed>,
-    /// The sum of the marks of all settings but [`IN_HOT_STANDBY`].
+    /// The sum of the marks of all settings but those of [`of_its_kind`].
     mark: u64,
-    /// The mark of that one.
-    standby: u64,
+    /// The sum of the marks of those.
+    kind: u64,
 }
 
 /// Whether the server is a standby, as it reports it: <https://www.postgresql.org/docs/current/runtime-config-preset.html>.
 pub(super) const IN_HOT_STANDBY: &[u8] = b"in_hot_standby";
+
+/// Whether what a read pool's backend reports as `name` says what kind of server it is, and nothing of the session. Those that
+/// a listener splits to are [logged in](crate::pool::Target) so that they cannot write.
+pub(super) fn of_its_kind(name: &[u8]) -> bool {
+    name == IN_HOT_STANDBY || name == DEFAULT_READ_ONLY
+}
+
+/// Whether transactions are read-only that do not say otherwise:
+/// <https://www.postgresql.org/docs/current/runtime-config-client.html>.
+pub(super) const DEFAULT_READ_ONLY: &[u8] = b"default_transaction_read_only";
 
 /// A setting's name and its value now.
 type Changed = (Box<[u8]>, Box<[u8]>);
@@ -33,7 +43,7 @@ impl Reported {
     /// As a login reported them.
     #[must_use]
     pub fn new(login: Arc<Parameters>) -> Self {
-        let mut statuses = Statuses { login: Arc::default(), changed: Vec::new(), mark: 0, standby: 0 };
+        let mut statuses = Statuses { login: Arc::default(), changed: Vec::new(), mark: 0, kind: 0 };
         for status in login.iter() {
             statuses.set(status.name, status.value);
         }
@@ -66,7 +76,7 @@ impl Reported {
     /// Whether both say the same.
     #[must_use]
     pub fn agrees(&self, other: &Self) -> bool {
-        self.says_as(other) && self.0.standby == other.0.standby
+        self.says_as(other) && self.0.kind == other.0.kind
     }
 
     /// Whether both say the same, whatever kinds of servers they are.
@@ -100,7 +110,7 @@ impl Statuses {
 
     fn set(&mut self, name: &[u8], value: &[u8]) {
         let lost = self.get(name).map_or(0, |before| mark_of(name, before));
-        let mark = if name == IN_HOT_STANDBY { &mut self.standby } else { &mut self.mark };
+        let mark = if of_its_kind(name) { &mut self.kind } else { &mut self.mark };
         *mark = mark.wrapping_sub(lost).wrapping_add(mark_of(name, value));
         match self.changed.iter_mut().find(|(changed, _)| **changed == *name) {
             Some((_, changed)) => *changed = value.into(),

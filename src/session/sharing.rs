@@ -13,7 +13,7 @@ use super::{
     memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
-    reported::{IN_HOT_STANDBY, Reported},
+    reported::{Reported, of_its_kind},
     settings::Settings,
     split::{Assignment, Split},
     statement::{Statement, text_of},
@@ -188,7 +188,7 @@ impl Sharing {
                 .reported
                 .iter()
                 .filter(|(name, value)| self.known.get(name) != Some(value))
-                .filter(|(name, _)| !(reader && *name == IN_HOT_STANDBY))
+                .filter(|(name, _)| !(reader && of_its_kind(name)))
                 .map(|(name, value)| (name.to_vec(), value.to_vec()))
                 .collect();
             for (name, value) in news {

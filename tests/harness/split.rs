@@ -26,13 +26,15 @@ pub struct SplitShape<'a> {
     pub listener: &'a str,
     /// More tables.
     pub rest: &'a str,
+    /// Between two looks of the probe.
+    pub interval: &'a str,
     /// The servers.
     pub servers: SandboxOptions,
 }
 
 impl Default for SplitShape<'_> {
     fn default() -> Self {
-        Self { size: 5, listener: "", rest: "", servers: SandboxOptions::default() }
+        Self { size: 5, listener: "", rest: "", interval: "300ms", servers: SandboxOptions::default() }
     }
 }
 
@@ -137,8 +139,8 @@ fn config(sandbox: &Sandbox, shape: &SplitShape<'_>) -> String {
     .unwrap();
     writeln!(
         toml,
-        "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"300ms\"\ntimeout = \"2s\"\nfailures = 2\n\n{}",
-        shape.rest
+        "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"{}\"\ntimeout = \"2s\"\nfailures = 2\n\n{}",
+        shape.interval, shape.rest
     )
     .unwrap();
     toml

@@ -2,6 +2,7 @@
 
 use super::Shown;
 use crate::{
+    route::Side,
     session::{
         ledger::Owed,
         machine::Session,
@@ -76,9 +77,10 @@ impl Session {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let wanted = sharing.settings.clone();
+        let side = sharing.split.as_ref().map_or(Side::Writer, |split| split.side);
         let Some((held, pen)) = sharing.pen() else { return };
         let confirming = own::changes_identity(&held, &wanted);
-        let own = own::write_apply(&held, &wanted, pen);
+        let own = own::write_apply(&held, &wanted, side, pen);
         sharing.confirming = confirming;
         self.owe(Owed::Own(own));
     }

@@ -6,7 +6,10 @@ use super::{Begun, Trace};
 use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
-    session::{reported::Reported, settings::Settings},
+    session::{
+        reported::{DEFAULT_READ_ONLY, Reported},
+        settings::Settings,
+    },
     sql::{Hint, Meaning},
     wire::SqlState,
 };
@@ -181,7 +184,7 @@ impl Split {
             standard_strings: is(b"standard_conforming_strings", b"on"),
             utf8: is(b"client_encoding", b"UTF8"),
         };
-        self.read_only = is(b"default_transaction_read_only", b"on");
+        self.read_only = is(DEFAULT_READ_ONLY, b"on");
     }
 
     /// A backend is held from now on.

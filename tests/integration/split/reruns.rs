@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::harness::{
     Split,
     frames::{bind, execute, parse, sync},
-    split::last_route,
+    split::{SplitShape, last_route},
     until,
 };
 use gatekeeper::{
-    sandbox::{APP, Stop},
+    sandbox::{APP, DATABASE, Stop},
     wire::tag::backend::READY_FOR_QUERY,
 };
 
@@ -246,4 +246,56 @@ async fn a_node_that_ends_behind_its_refusal_says_nothing_to_the_client() {
         // Should that connection have been given back before its last words came, a proved read can hear them.
         assert_eq!(client.ask("SELECT 1").await.unwrap(), "1");
     }
+}
+
+/// A function that says it only reads, and calls one that writes.
+#[tokio::test]
+async fn nothing_is_written_on_a_node_that_was_promoted_by_mistake() {
+    // The probe does not see it.
+    let split = Split::start(SplitShape { interval: "1h", ..SplitShape::default() }).await;
+    split
+        .primary(
+            "CREATE TABLE notes (n int); GRANT ALL ON notes TO PUBLIC; \
+             CREATE FUNCTION note() RETURNS int LANGUAGE plpgsql VOLATILE AS \
+             $$ BEGIN INSERT INTO notes VALUES (1); RETURN 1; END $$; \
+             CREATE FUNCTION look() RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN note(); END $$",
+        )
+        .await;
+    split.settles().await;
+    let mut client = split.client().await;
+    until(PATIENCE, async || {
+        client.ask("SELECT count(*) FROM notes").await?;
+        let route = last_route(&mut client).await;
+        if route == "reads (read)" { Ok(()) } else { Err(route) }
+    })
+    .await;
+    for node in ["reads-1", "reads-2"] {
+        split.sandbox.node(node).promote().await.unwrap();
+    }
+    assert_eq!(client.ask("SELECT look()").await.unwrap(), "1");
+    assert_eq!(last_route(&mut client).await, "primary (read-only-refused)");
+    for (node, notes) in [("primary", "1"), ("reads-1", "0"), ("reads-2", "0")] {
+        let found = split.sandbox.node(node).sql(DATABASE, "SELECT count(*) FROM notes").await.unwrap();
+        assert_eq!(found, notes, "on {node}");
+    }
+    // Clients see one server, which lets them write.
+    assert_eq!(client.ask("SHOW default_transaction_read_only").await.unwrap(), "off");
+}
+
+/// Settings follow a session to both sides, and what keeps a read pool's backend from writing does not follow it back.
+#[tokio::test]
+async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
+    let split = stock().await;
+    let mut client = split.client().await;
+    for value in ["on", "off"] {
+        client.ask(&format!("SET default_transaction_read_only = {value}")).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10");
+            assert_eq!(client.ask("SHOW default_transaction_read_only").await.unwrap(), value);
+        }
+    }
+    client.ask("UPDATE stock SET n = 11").await.unwrap();
+    client.ask("RESET default_transaction_read_only").await.unwrap();
+    assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "11");
+    client.ask("UPDATE stock SET n = 12").await.unwrap();
 }
