@@ -14,6 +14,8 @@ PLAIN, SPLIT = "transaction", "split"
 WRITE_AND_READ = (
     "\\set aid random(1, 100000 * :scale)\n"
     "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;\n"
+    # Until the writer was asked where it stands, nobody can tell what a read has to show.
+    "\\sleep 20 ms\n"
     "SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n"
 )
 FEW, MANY = 20, 420

@@ -22,8 +22,9 @@ use crate::{
 /// Behind a read pool's address stand several nodes, and each new connection may reach another one than the backend's:
 /// so many tries, as long as the same statement runs. One of twenty nodes is found in nine cases of ten.
 const TRIES: u32 = 50;
-/// Between two tries, on average: a node that was reached has acted by then.
-const PAUSE_MS: u64 = 100;
+/// Before the second try and before each from the fifth on, on average; in between it doubles. A node that was reached acts
+/// at once, and of two nodes the second is tried before anybody has lost patience.
+const PAUSE_MS: (u64, u64) = (10, 100);
 /// A server answers what goes ahead of a statement within that, or does not listen to cancel requests either.
 const SHELTER: Duration = Duration::from_secs(5);
 
@@ -54,7 +55,7 @@ pub(super) async fn forward(
     for attempt in 0..serving.as_ref().map_or(1, tries) {
         // The first request is forwarded whatever we believe: the server knows better.
         if attempt > 0 {
-            sleep(pause()).await;
+            sleep(pause(attempt)).await;
             let now = entry.activity();
             if !(now.busy && now.begun == asked.begun) {
                 break;
@@ -103,8 +104,10 @@ pub(super) fn tries(serving: &Serving) -> u32 {
     }
 }
 
-/// How long to wait before the next one. Uneven, since requests in step with one another meet a balancer that takes
-/// turns in step, too, and go the same wrong way each time.
-pub(super) fn pause() -> Duration {
-    Duration::from_millis(PAUSE_MS / 2 + random() % PAUSE_MS)
+/// How long to wait before the try `attempt`, the second one being 1. Uneven, since requests in step with one another meet a
+/// balancer that takes turns in step, too, and go the same wrong way each time.
+pub(super) fn pause(attempt: u32) -> Duration {
+    let (first, last) = PAUSE_MS;
+    let average = (first << attempt.saturating_sub(1).min(16)).min(last);
+    Duration::from_millis(average / 2 + random() % average)
 }

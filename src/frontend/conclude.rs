@@ -88,8 +88,8 @@ async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Sessio
         timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
     }
     // The request may have reached another node behind the same address.
-    for _ in 1..entry.serving().as_ref().map_or(1, tries) {
-        if !delivered || timeout(pause(), hear_out(&mut backend)).await.is_ok() {
+    for attempt in 1..entry.serving().as_ref().map_or(1, tries) {
+        if !delivered || timeout(pause(attempt), hear_out(&mut backend)).await.is_ok() {
             break;
         }
         delivered = cancel(entry).await;
@@ -121,11 +121,11 @@ async fn recover(
     // comes early, while the statement is still on its way, has none either; and the request may reach another node behind the
     // same address.
     let cancelled = async {
-        for _ in 0..cancels {
+        for attempt in 1..=cancels {
             if !cancel(entry).await {
                 break;
             }
-            sleep(pause()).await;
+            sleep(pause(attempt)).await;
         }
         if can_end {
             pending().await
