@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance chaos grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance hostile chaos grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,7 +29,7 @@ test: ## all tests, against real PostgreSQL servers on loopback
 ci: ## what has to pass before a change lands
 	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
-	$(MAKE) policy packaging lint doc test conformance
+	$(MAKE) policy packaging lint doc test conformance hostile
 
 fmt: ## format
 	$(CARGO) fmt --all
@@ -70,6 +70,12 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
+
+hostile: ## statements made to stop the classifier, said to the release build
+	@.ci/setup build
+	$(CARGO) build --locked --release
+	tests/hostile/check
+	tests/hostile/check --prove
 
 grafana: ## writes what is generated in grafana/: dashboards, the table of metrics
 	@.ci/setup build

@@ -38,7 +38,6 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-#[ignore = "under heavy load a session that only reads was closed once, under seed 1: the cause is not known"]
 async fn sessions_keep_what_they_were_promised_whatever_happens_to_the_servers() {
     let stage = Stage::set("").await;
     for seed in [1, random()] {
