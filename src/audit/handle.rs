@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AuditLevel, AuditOutput, AuditSettings, OnFull, queue::Queue, record::Record, text::QueryText,
-    writer::Writer,
+    AuditLevel, AuditOutput, AuditSettings, OnFull, queue::Queue, reads::Reads, record::Record,
+    text::QueryText, writer::Writer,
 };
 use crate::{tasks::Thread, telemetry::AuditMetrics};
 
@@ -26,6 +26,8 @@ struct Log {
     settings: AuditSettings,
     queue: Arc<Queue>,
     metrics: AuditMetrics,
+    /// At the level `writes`.
+    reads: Option<Reads>,
     running: Mutex<Option<Running>>,
 }
 
@@ -98,7 +100,8 @@ impl Audit {
         })
         .map_err(AuditError::Thread)?;
         let running = Mutex::new(Some(Running { thread, ended }));
-        Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, running })) })
+        let reads = (settings.level == AuditLevel::Writes).then(Reads::new);
+        Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, reads, running })) })
     }
 
     /// Which records are written; `None` when there is no log.
@@ -110,7 +113,18 @@ impl Audit {
     /// Whether records of statements are written: if not, nobody need make them.
     #[must_use]
     pub fn wants_statements(&self) -> bool {
-        self.level() == Some(AuditLevel::Statements)
+        self.level() >= Some(AuditLevel::Writes)
+    }
+
+    /// Whether a record is written of a statement with this text, of which `cut` says that there was more; without a text
+    /// nobody can tell what it does. To be asked on a thread with 2 MiB of stack.
+    #[must_use]
+    pub fn wants_statement(&self, text: Option<(&[u8], bool)>) -> bool {
+        let Some(log) = self.log.as_ref().filter(|_| self.wants_statements()) else { return false };
+        match (&log.reads, text) {
+            (Some(reads), Some((text, cut))) => !reads.only_reads(text, cut),
+            _ => true,
+        }
     }
 
     /// Octets of a statement's text that are worth keeping for [`Audit::text`].
@@ -123,15 +137,15 @@ impl Audit {
     /// `max_text`). `cut` says that `statement` is only the beginning of it.
     #[must_use]
     pub fn text(&self, statement: &[u8], cut: bool) -> Option<QueryText> {
-        let log = self.log.as_ref().filter(|log| log.settings.level == AuditLevel::Statements)?;
+        let log = self.log.as_ref().filter(|_| self.wants_statements())?;
         QueryText::capture(&log.settings, statement, cut)
     }
 
-    /// Whether what is asked next has to wait until the log has room again: with `on_full = "block"`, at the level
-    /// `statements`, while there is none. What comes back waits for room, at most `block_timeout`.
+    /// Whether what is asked next has to wait until the log has room again: with `on_full = "block"`, at the levels
+    /// `writes` and `statements`, while there is none. What comes back waits for room, at most `block_timeout`.
     #[must_use]
     pub fn holds_statements(&self) -> Option<Submit> {
-        let log = self.log.as_ref().filter(|log| log.settings.level == AuditLevel::Statements)?;
+        let log = self.log.as_ref().filter(|_| self.wants_statements())?;
         if log.settings.on_full == OnFull::Shed || !log.queue.is_full() {
             return None;
         }
@@ -209,7 +223,7 @@ impl Audit {
 
 impl Log {
     fn wants(&self, record: &Record) -> bool {
-        !record.is_statement() || self.settings.level == AuditLevel::Statements
+        !record.is_statement() || self.settings.level >= AuditLevel::Writes
     }
 
     fn lose(&self) {

@@ -15,6 +15,7 @@ mod chain;
 mod handle;
 mod line;
 mod queue;
+mod reads;
 pub mod record;
 mod settings;
 mod sink;

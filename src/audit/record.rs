@@ -283,7 +283,7 @@ impl Record {
         }
     }
 
-    /// Whether only level `statements` writes it.
+    /// Whether it is only written from level `writes` on.
     pub(super) const fn is_statement(&self) -> bool {
         matches!(self, Self::StatementExecuted(_))
     }

@@ -55,6 +55,8 @@ pub enum AuditLevel {
     /// Sessions, logins, topology, credentials, configuration, admin requests.
     #[default]
     Sessions,
+    /// And every statement that may write, by its text.
+    Writes,
     /// And every statement.
     Statements,
 }

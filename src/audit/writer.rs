@@ -357,6 +357,7 @@ fn boot_id() -> String {
 const fn level(level: AuditLevel) -> &'static str {
     match level {
         AuditLevel::Sessions => "sessions",
+        AuditLevel::Writes => "writes",
         AuditLevel::Statements => "statements",
     }
 }

@@ -32,8 +32,11 @@ const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
 /// Octets of statement text kept in an audit record.
 const AUDIT_TEXT: u64 = 8 << 10;
 
-const LEVELS: [(&str, AuditLevel); 2] =
-    [("sessions", AuditLevel::Sessions), ("statements", AuditLevel::Statements)];
+const LEVELS: [(&str, AuditLevel); 3] = [
+    ("sessions", AuditLevel::Sessions),
+    ("writes", AuditLevel::Writes),
+    ("statements", AuditLevel::Statements),
+];
 const STATEMENTS: [(&str, StatementText); 4] = [
     ("none", StatementText::None),
     ("fingerprint", StatementText::Fingerprint),

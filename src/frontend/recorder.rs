@@ -194,7 +194,8 @@ impl Recorder {
             }
         }
         self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
-        if self.audit.wants_statements()
+        let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
+        if self.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
             let statement = Statement {

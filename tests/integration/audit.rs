@@ -257,3 +257,25 @@ async fn a_log_that_cannot_be_written_is_found_out_before_anybody_is_served() {
     assert_eq!(gatekeeper.ended().await.code(), Some(1));
     gatekeeper.says("audit log `/dev/full`: No space left on device").await;
 }
+
+#[tokio::test]
+async fn at_the_level_writes_statements_that_only_read_are_left_out() {
+    let (stand, file) = stand("level = \"writes\"\nstatements = \"full\"").await;
+    let client = stand.connect(APP).await.unwrap();
+    client.batch_execute("CREATE TEMPORARY TABLE notes (n int)").await.unwrap();
+    client.execute("INSERT INTO notes VALUES ($1)", &[&7_i32]).await.unwrap();
+    client.query("SELECT n FROM notes WHERE n = $1", &[&7_i32]).await.unwrap();
+    client.simple_query("SELECT n FROM notes").await.unwrap();
+    client.simple_query("SELECT n FROM notes; DELETE FROM notes").await.unwrap();
+    client.simple_query("INSERT INTO nowhere VALUES (1)").await.unwrap_err();
+    let records = last_session(&file, client).await;
+    let statements = records.iter().filter(|record| record.action() == "statement.executed");
+    let texts: Vec<_> = statements.map(|record| record.text("db.query.text")).collect();
+    let expected = [
+        "CREATE TEMPORARY TABLE notes (n int)",
+        "INSERT INTO notes VALUES ($1)",
+        "SELECT n FROM notes; DELETE FROM notes",
+        "INSERT INTO nowhere VALUES (1)",
+    ];
+    assert_eq!(texts, expected);
+}
