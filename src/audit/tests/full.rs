@@ -17,6 +17,7 @@ async fn shedding_drops_counts_and_says_what_was_lost() {
     }
     assert_eq!(scene.counted("gatekeeper_audit_dropped_total"), 10);
     scene.free_the_disk(&audit).await;
+    until(|| scene.counted("gatekeeper_audit_queue_records") == 0).await;
     audit.submit(opened()).await.unwrap();
     audit.close().await;
     let lines = scene.lines();
