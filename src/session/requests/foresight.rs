@@ -4,11 +4,12 @@ use super::{Shown, Verdict, messages::object};
 use crate::{
     route::{Need, Reason, RerunCause, Side, Unit},
     session::{
+        common::Common,
         machine::{Session, until_nul},
         sharing::{Sharing, Untold},
         statement::text_of,
     },
-    sql::{Access, Classification, Control, Effects, Ground, Modes},
+    sql::{Access, Classification, Control, Effects, Ground, Meaning, Modes},
     wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
 };
 
@@ -204,7 +205,7 @@ impl Sharing {
     fn unit_of(&self, text: &[u8]) -> Unit {
         let Some(split) = &self.split else { return Unit::EMPTY };
         let effects = self.common.with_catalogue(|catalogue| crate::sql::effects(text, catalogue));
-        unit(self.common.classify(text, &split.meaning), effects)
+        unit(classify(&self.common, text, &split.meaning), effects)
     }
 
     /// What a statement may do that the client has prepared before.
@@ -219,7 +220,7 @@ impl Sharing {
         match self.statements.get(name) {
             Some(statement) => {
                 let effects = self.common.effects(statement);
-                unit(self.common.classify(statement.text(), &split.meaning), effects)
+                unit(classify(&self.common, statement.text(), &split.meaning), effects)
             }
             // Prepared by SQL, or not at all.
             None => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
@@ -236,6 +237,16 @@ impl Sharing {
         };
         unit.access != Access::Read
     }
+}
+
+/// What a text may do. Whether transactions are read-only that do not say otherwise only the writer can show: a read pool's
+/// backend always is.
+fn classify(common: &Common, text: &[u8], meaning: &Meaning) -> Classification {
+    const SETTING: &[u8] = b"read_only";
+    let said = common.classify(text, meaning);
+    let shows_setting = said.ground == Ground::SessionState
+        && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
+    if shows_setting { Classification { ground: Ground::ServerState, ..said } } else { said }
 }
 
 fn unit(classification: Classification, effects: Effects) -> Unit {

@@ -294,6 +294,10 @@ async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
             assert_eq!(client.ask("SHOW default_transaction_read_only").await.unwrap(), value);
         }
     }
+    for command in ["BEGIN READ ONLY", "SHOW default_transaction_read_only", "COMMIT"] {
+        let answer = client.ask(command).await.unwrap();
+        assert!(!command.starts_with("SHOW") || answer == "off", "{answer}");
+    }
     client.ask("UPDATE stock SET n = 11").await.unwrap();
     client.ask("RESET default_transaction_read_only").await.unwrap();
     assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "11");
