@@ -25,7 +25,7 @@ struct Statuses {
 pub(super) const IN_HOT_STANDBY: &[u8] = b"in_hot_standby";
 
 /// Whether what a read pool's backend reports as `name` says what kind of server it is, and nothing of the session. Those that
-/// a listener splits to are [logged in](crate::pool::Target) so that they cannot write.
+/// a listener splits to are logged in so that they cannot write.
 pub(super) fn of_its_kind(name: &[u8]) -> bool {
     name == IN_HOT_STANDBY || name == DEFAULT_READ_ONLY
 }
