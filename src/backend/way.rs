@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{ConnectFailure, EndpointSettings, accepted::AcceptedPasswords};
 use crate::{
-    credentials::{Login, PasswordLogin, Secret, TokenKeeper, TokenSource},
+    credentials::{Login, PasswordLogin, Secret, TokenKeeper, TokenSource, TokenUsers},
     names::UserName,
     scram::Keys,
     wire::StartupMessage,
@@ -31,7 +31,7 @@ pub(super) struct PasswordWay {
 /// A login with tokens.
 pub(super) struct TokenWay {
     pub(super) source: TokenSource,
-    users: Vec<UserName>,
+    users: TokenUsers,
     verifies: bool,
     pub(super) insecure_without_verification: bool,
 }
@@ -115,7 +115,7 @@ impl TokenWay {
     /// Tokens are spent for listed users alone: nobody whom a listener lets in may become just any principal. And none is
     /// spent when it could not be sent.
     pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
-        if !self.users.contains(user) {
+        if !self.users.permits(user) {
             return Err(ConnectFailure::UnlistedUser { user: user.clone() });
         }
         if !(self.verifies || self.insecure_without_verification) {

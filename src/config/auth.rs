@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    files,
+    catalog, files,
     problem::Origin,
     reader::{Section, Spot},
 };
 use crate::{
     backend::EndpointSettings,
-    credentials::Login,
+    credentials::{Login, TokenUsers},
     frontend::{Auth, Bind, GuestList, IdentityMap},
     names::{DatabaseName, NameError, UserName},
     tls::{CertificateName, ClientCertificates, ListenerTls},
@@ -105,11 +105,21 @@ fn method(
         }
         _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
     } + " on a loopback address or a Unix-domain socket";
+    let local = bind.is_none_or(Bind::is_local);
+    if !local {
+        require_token_users(section, &injecting);
+    }
+    let tokens_alone = injecting.iter().all(|endpoint| matches!(endpoint.login, Login::Token(_)));
     let method = match () {
         () if auth.has("method") => auth.word("method", &METHODS)?.value,
         () if injecting.is_empty() => {
             auth.record("method", "passthrough", &Origin::Default);
             Method::Passthrough
+        }
+        // `listener::read` warns of it.
+        () if section.context.environment_alone && tokens_alone && local => {
+            auth.record("method", "trust", &Origin::Default);
+            Method::Trust
         }
         () => {
             let what = format!(
@@ -164,6 +174,27 @@ fn method(
             Some(Auth::Password { remember: auth.positive_duration("remember", REMEMBER) })
         }
     }
+}
+
+/// Reports each of `endpoints` that mints tokens for every user, for a listener that other machines can reach.
+fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) {
+    for endpoint in endpoints {
+        if !mints_for_any_user(endpoint) {
+            continue;
+        }
+        let name = endpoint.endpoint.name.as_str();
+        let owner = listener.context.several.then_some(name);
+        let variable = catalog::spoken("cluster.endpoint.login", "users", owner);
+        let what = "a token login has to say for whom, where other machines can connect";
+        let remedy = format!("list the database users that clients may log in as in {variable}");
+        let subject = format!("endpoint.{name}.login.users");
+        listener.context.report.problem(&listener.place("bind"), subject, what, remedy);
+    }
+}
+
+/// True if no list limits whom the endpoint's tokens are minted for.
+pub(super) fn mints_for_any_user(endpoint: &EndpointSettings) -> bool {
+    matches!(&endpoint.login, Login::Token(token) if token.users == TokenUsers::Any)
 }
 
 fn method_word(method: Method) -> &'static str {

@@ -38,12 +38,14 @@ pub(super) const PG_BIN: &str = "PG_BIN";
 pub(super) const BACKEND_CLUSTER: &str = "BACKEND_CLUSTER";
 /// The region of an endpoint's cluster.
 pub(super) const BACKEND_REGION: &str = "BACKEND_REGION";
+/// The cluster that an endpoint's cluster replicates from.
+pub(super) const BACKEND_REPLICA_OF: &str = "BACKEND_REPLICA_OF";
 
 /// Every key.
 pub const KEYS: &[Key] = &[
     key("cluster", "name", &[BACKEND_CLUSTER]),
     key("cluster", "region", &[BACKEND_REGION]),
-    key("cluster", "replica_of", &[]),
+    key("cluster", "replica_of", &[BACKEND_REPLICA_OF]),
     key("cluster", "ca_file", &[]),
     key("cluster", "login", &[]),
     key("cluster.tls", "mode", &[]),

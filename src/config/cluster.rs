@@ -251,7 +251,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
             }
             return None;
         }
-        Login::Token(token) => token.users.first().cloned(),
+        Login::Token(token) => token.users.listed().first().cloned(),
         Login::Password(password) => password.user.clone(),
     };
     let user = match said {

@@ -1,18 +1,19 @@
 //! Listeners: where they listen, where they lead, and who may come in.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use super::{
-    auth, clients,
+    auth, catalog, clients,
     cluster::{Clusters, titled},
     pool,
     problem::{Origin, nearest},
     reader::{Section, Spot},
     split,
+    tree::Item,
 };
 use crate::{
     backend::EndpointSettings,
-    frontend::{Bind, ListenerLimits, ListenerSettings},
+    frontend::{Auth, Bind, ListenerLimits, ListenerSettings},
     names::{EndpointName, ListenerName},
     pool::PoolSettings,
     route::{RoutePolicy, WhenNoReader},
@@ -28,6 +29,7 @@ const BIND_FORM: &str =
 /// Reads every `[[listener]]`.
 pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
     let mut all: Vec<Spot<ListenerSettings>> = Vec::new();
+    let mut open = OpenToThisMachine::default();
     for section in root.tables("listener", "listener", |table| titled("listener", table)) {
         let name = section.parsed(
             "name",
@@ -67,6 +69,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         let tls = clients::tls(&section);
         let (auth, guests) =
             auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
+        open.note(&section, auth.as_ref(), &reached);
         let limits = read_limits(&section);
         let splits = matches!(route.as_ref().map(|route| &route.value), Some(RoutePolicy::Split(_)));
         let pool = PoolSettings { splits, ..pool::read(&section, auth.as_ref(), limits.max_clients) };
@@ -99,7 +102,52 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             all.push(Spot { value: settings, origin: section.origin.clone() });
         }
     }
+    open.warn(root);
     all
+}
+
+// === open to this machine ===
+
+/// What the environment leaves open to everybody on this machine: one warning for all listeners.
+#[derive(Default)]
+struct OpenToThisMachine {
+    listeners: Vec<String>,
+    /// The variables that close it, as far as they are not set.
+    variables: BTreeSet<String>,
+}
+
+impl OpenToThisMachine {
+    fn note(&mut self, listener: &Section<'_>, auth: Option<&Auth>, reached: &[&EndpointSettings]) {
+        let method_is_default =
+            listener.raw("auth").and_then(Item::as_table).is_none_or(|auth| auth.get("method").is_none());
+        if *auth.unwrap_or(&Auth::Passthrough) != Auth::Trust {
+            return;
+        }
+        let any_user = reached.iter().any(|endpoint| auth::mints_for_any_user(endpoint));
+        if method_is_default {
+            self.variables.insert(catalog::spoken("listener.auth", "method", None));
+        }
+        if any_user {
+            self.variables.insert(catalog::spoken("cluster.endpoint.login", "users", None));
+        }
+        if method_is_default || any_user {
+            let name = listener.title.split('.').nth(1).unwrap_or_default();
+            self.listeners.push(format!("`{name}`"));
+        }
+    }
+
+    fn warn(self, root: &Section<'_>) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let what = format!(
+            "everybody on this machine may log in at {} as any user that a token is minted for",
+            self.listeners.join(", ")
+        );
+        let variables: Vec<String> = self.variables.into_iter().collect();
+        let remedy = format!("set {}", variables.join(" and "));
+        root.context.report.warning(&Origin::Default, "listener.auth.method", what, remedy);
+    }
 }
 
 // === bind ===

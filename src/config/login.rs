@@ -9,7 +9,7 @@ use super::{
     tree::{Item, Value},
 };
 use crate::{
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
     names::UserName,
 };
 
@@ -126,8 +126,16 @@ fn token(section: &Section<'_>, insecure_without_verification: bool) -> TokenLog
     TokenLoginSettings { command, ttl, timeout, users, insecure_without_verification }
 }
 
-/// The users that may be logged in with a token: at least one, each once.
-fn users(section: &Section<'_>) -> Vec<UserName> {
+/// The users that may be logged in with a token: at least one, each once. Without a file the list may be missing; the
+/// listeners then check that only this machine reaches them.
+fn users(section: &Section<'_>) -> TokenUsers {
+    if !section.has("users") && section.context.environment_alone {
+        return TokenUsers::Any;
+    }
+    TokenUsers::Listed(listed_users(section))
+}
+
+fn listed_users(section: &Section<'_>) -> Vec<UserName> {
     if !section.has("users") {
         let remedy =
             format!("list the database users that clients may log in as in {}", section.spoken("users"));

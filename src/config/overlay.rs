@@ -21,6 +21,8 @@ use crate::{
 const FIRST_PORT: u16 = 15432;
 /// The cluster of endpoints that only the environment describes, where nobody says otherwise.
 const DEFAULT_CLUSTER: &str = "default";
+/// The cluster of endpoints with the role `secondary` that only the environment describes, where nobody says otherwise.
+const SECONDARY_CLUSTER: &str = "secondary";
 
 /// Lays `environment` over `root`.
 pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Report) {
@@ -30,13 +32,15 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Repo
     for variable in KEYS.iter().flat_map(|key| key.variables) {
         environment.shared(variable);
     }
+    refuse_shared_host(root, environment, report);
     let described = root.tables("listener").next().is_some();
     let added = add_endpoints(root, environment, report);
     let implied = if described { added } else { endpoint_names(root) };
     add_listeners(root, environment, &implied, report);
 
     for cluster in root.tables_mut("cluster") {
-        set_region(cluster, environment);
+        set_from_endpoints(cluster, "region", catalog::BACKEND_REGION, environment);
+        set_from_endpoints(cluster, "replica_of", catalog::BACKEND_REPLICA_OF, environment);
         let shared_login = cluster.get("login").cloned();
         for endpoint in cluster.tables_mut("endpoint") {
             let name = name_of(endpoint);
@@ -142,26 +146,57 @@ fn cluster_for<'r>(
     origin: &Origin,
 ) -> Option<&'r mut Table> {
     let clusters: Vec<String> = root.tables("cluster").map(name_of).collect();
+    // The secondary cluster that endpoints without a cluster of their own make is none of the primary's.
+    let primary: Vec<&str> =
+        clusters.iter().map(String::as_str).filter(|it| *it != SECONDARY_CLUSTER).collect();
+    let primary = if let [only] = primary.as_slice() { *only } else { DEFAULT_CLUSTER };
+    let role = environment.own_or_shared(name, "BACKEND_ROLE").and_then(|(role, _)| role.parse().ok());
+    let is_secondary = role == Some(DeclaredRole::Secondary);
     let (cluster, place) = environment.own_or_shared(name, catalog::BACKEND_CLUSTER).unwrap_or_else(|| {
-        let only = if let [only] = clusters.as_slice() { only.as_str() } else { DEFAULT_CLUSTER };
-        (only.to_owned(), Origin::Default)
+        let cluster = if is_secondary { SECONDARY_CLUSTER } else { primary };
+        (cluster.to_owned(), Origin::Default)
     });
     if !clusters.contains(&cluster) {
         let mut table = Table::new();
         table.set("name", Item::text(&cluster, &place));
+        if is_secondary && place == Origin::Default && clusters.iter().any(|it| it == primary) {
+            table.set("replica_of", Item::text(primary, &Origin::Default));
+        }
         root.push_table("cluster", table, origin);
     }
     root.tables_mut("cluster").find(|table| name_of(table) == cluster)
 }
 
-/// Sets a cluster's region from the first of its endpoints that has one.
-fn set_region(cluster: &mut Table, environment: &Environment) {
+/// Sets `key` of a cluster from the first of its endpoints whose `variable` is set.
+fn set_from_endpoints(cluster: &mut Table, key: &str, variable: &str, environment: &Environment) {
     let names: Vec<String> = cluster.tables("endpoint").map(name_of).collect();
-    let regions: Vec<_> =
-        names.iter().map(|name| environment.own_or_shared(name, catalog::BACKEND_REGION)).collect();
-    if let Some((text, origin)) = regions.into_iter().flatten().next() {
-        cluster.set("region", Item::text(text, &origin));
+    let found: Vec<_> = names.iter().map(|name| environment.own_or_shared(name, variable)).collect();
+    let cluster_name = name_of(cluster);
+    // A variable for all endpoints may say of all clusters what they replicate from: one of them is the source.
+    let is_source = |text: &str| key == "replica_of" && text == cluster_name;
+    if let Some((text, origin)) = found.into_iter().flatten().find(|(text, _)| !is_source(text)) {
+        cluster.set(key, Item::text(text, &origin));
     }
+}
+
+/// Refuses a host for all endpoints over a file that gives several of them an address: they would be one server.
+fn refuse_shared_host(root: &Table, environment: &Environment, report: &Report) {
+    let Some((host, origin)) = environment.shared("BACKEND_HOST") else { return };
+    let moved: Vec<String> = root
+        .tables("cluster")
+        .flat_map(|cluster| cluster.tables("endpoint"))
+        .filter(|endpoint| endpoint.get("address").is_some())
+        .map(name_of)
+        .filter(|name| environment.own(name, "BACKEND_HOST").is_none())
+        .collect();
+    if moved.len() < 2 {
+        return;
+    }
+    let names: Vec<String> = moved.iter().map(|name| format!("`{name}`")).collect();
+    let what = format!("\"{host}\" would be the host of several endpoints of the file: {}", names.join(", "));
+    let variables: Vec<String> = moved.iter().map(|name| own_variable(name, "BACKEND_HOST")).collect();
+    let remedy = format!("set {} for the one that is meant", variables.join(" or "));
+    report.problem(&origin, "", what, remedy);
 }
 
 /// Whether a variable says something about the login to the endpoint `name`, whose cluster may say the rest.

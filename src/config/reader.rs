@@ -19,6 +19,8 @@ pub(super) struct Context {
     pub(super) several: bool,
     /// Whether the files and variables that a configuration mentions are read.
     pub(super) follow: bool,
+    /// True if there is no file: a container that is configured by variables alone.
+    pub(super) environment_alone: bool,
 }
 
 /// A value and where it came from.

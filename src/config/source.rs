@@ -119,7 +119,8 @@ impl ConfigSource {
         let listeners = overlay::listener_names(&root);
 
         let several = endpoints.len() > 1 || listeners.len() > 1;
-        let context = Context { report, environment, base, several, follow: self.follow };
+        let environment_alone = matches!(self.document, Document::None);
+        let context = Context { report, environment, base, several, follow: self.follow, environment_alone };
         let section = Section::open(&context, &root, "", "", &Origin::Default);
         let clusters = cluster::read(&context, &section);
         if !section.has("cluster") {

@@ -15,6 +15,6 @@ mod token;
 pub use cached::MintCause;
 pub use error::TokenError;
 pub use secret::Secret;
-pub use settings::{Login, PasswordLogin, TokenCommand, TokenLoginSettings};
+pub use settings::{Login, PasswordLogin, TokenCommand, TokenLoginSettings, TokenUsers};
 pub use source::{KeptToken, Mint, TokenKeeper, TokenSource, TokenStatus};
 pub use token::{Token, TokenLogin};

@@ -26,9 +26,18 @@ pub struct TokenLoginSettings {
     /// How long the command may run. Default 10 s.
     pub timeout: Duration,
     /// The database users that may be logged in this way; all others are refused before a token is spent.
-    pub users: Vec<UserName>,
+    pub users: TokenUsers,
     /// Sends the token over connections that were not verified.
     pub insecure_without_verification: bool,
+}
+
+/// The database users that tokens are spent for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenUsers {
+    /// Every user. The server binds a token to its user; only clients of this machine get here.
+    Any,
+    /// These users, each once.
+    Listed(Vec<UserName>),
 }
 
 /// A command that prints a token.
@@ -47,6 +56,28 @@ pub struct PasswordLogin {
     pub user: Option<UserName>,
     /// The password.
     pub password: Secret,
+}
+
+// === impl TokenUsers ===
+
+impl TokenUsers {
+    /// True if a token may be minted for `user`.
+    #[must_use]
+    pub fn permits(&self, user: &UserName) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(users) => users.contains(user),
+        }
+    }
+
+    /// The users by name; none when every user is permitted.
+    #[must_use]
+    pub fn listed(&self) -> &[UserName] {
+        match self {
+            Self::Any => &[],
+            Self::Listed(users) => users,
+        }
+    }
 }
 
 // === impl Login ===

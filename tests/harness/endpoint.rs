@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use gatekeeper::{
     backend::{ConnectRequest, EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
     names::{ClusterName, EndpointName, UserName},
     sandbox::{NativeUser, Tokens},
     tasks::Tasks,
@@ -55,7 +55,7 @@ pub fn iam(tokens: &Tokens, users: &[&str]) -> Login {
         command: TokenCommand::Words(tokens.command_words()),
         ttl: Duration::from_secs(300),
         timeout: Duration::from_secs(10),
-        users: users.iter().map(|user| UserName::new(user).unwrap()).collect(),
+        users: TokenUsers::Listed(users.iter().map(|user| UserName::new(user).unwrap()).collect()),
         insecure_without_verification: false,
     })
 }

@@ -18,7 +18,7 @@ use crate::{
     admin::{AdminSettings, Api, Command, access::Client, context::Context, control, router::router},
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
     events::Events,
     frontend::{
         Auth, Bind, Commons, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings,
@@ -254,7 +254,7 @@ fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
         command: TokenCommand::Shell(format!("echo {PASSWORD}")),
         ttl: Duration::from_secs(300),
         timeout: Duration::from_secs(10),
-        users: Vec::new(),
+        users: TokenUsers::Listed(Vec::new()),
         insecure_without_verification: true,
     };
     let password = PasswordLogin { user: None, password: Secret::new(PASSWORD.to_owned()) };

@@ -173,7 +173,7 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
 async fn asked_of_others(handle: &EndpointHandle, login: &ProbeLogin) -> Vec<(UserName, Method)> {
     let Login::Token(settings) = &handle.settings().login else { return Vec::new() };
     let mut asked = Vec::new();
-    for user in settings.users.iter().filter(|user| **user != login.user).take(OTHERS) {
+    for user in settings.users.listed().iter().filter(|user| **user != login.user).take(OTHERS) {
         if let Ok(method) = handle.method(&startup(user.as_str(), login.database.as_str())).await {
             asked.push((user.clone(), method));
         }
@@ -218,7 +218,7 @@ async fn privileges(
     reduced: Option<AskError>,
 ) -> (Opinion, Option<()>) {
     let users: &[UserName] = match &settings.login {
-        Login::Token(token) => &token.users,
+        Login::Token(token) => token.users.listed(),
         Login::Password(_) | Login::Passthrough => &[],
     };
     let asked = questions::grants(&mut backend.stream, users);

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     backend::{ConnectRequest, EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
     names::{ClusterName, EndpointName, UserName},
     tasks::Tasks,
     telemetry::Metrics,
@@ -194,7 +194,7 @@ pub(super) fn with_token(command: &str) -> Login {
         command: TokenCommand::Shell(command.to_owned()),
         ttl: Duration::from_secs(300),
         timeout: Duration::from_secs(10),
-        users: vec![user("alice")],
+        users: TokenUsers::Listed(vec![user("alice")]),
         insecure_without_verification: true,
     })
 }

@@ -1,6 +1,7 @@
 //! The environment: alone, over a file, and what nobody reads.
 
 use super::*;
+use crate::{credentials::TokenUsers, frontend::Auth};
 
 #[test]
 fn one_variable_is_enough() {
@@ -101,12 +102,160 @@ fn a_token_login_in_the_environment_alone() {
     ]));
     let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
     assert_eq!(
-        token.users.iter().map(|user| user.as_str()).collect::<Vec<_>>(),
+        token.users.listed().iter().map(|user| user.as_str()).collect::<Vec<_>>(),
         ["alice@example.com", "sa@project.iam"]
     );
     assert_eq!(token.ttl.as_secs(), 600);
     let admin = config.admin.unwrap();
     assert_eq!((admin.bind.to_string().as_str(), admin.api_key.unwrap().reveal()), ("0.0.0.0:8080", "key"));
+}
+
+/// The variables of a deployment that has a token command and no word of who may come in.
+const DROP_IN: [(&str, &str); 7] = [
+    ("GATEKEEPER_BACKEND_HOST", "10.20.30.40"),
+    ("GATEKEEPER_BACKEND_PORT", "5432"),
+    ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
+    ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"),
+    ("GATEKEEPER_LISTEN_PORT", "15432"),
+    ("GATEKEEPER_API_PORT", "8080"),
+    ("ADMIN_API_KEY", "key"),
+];
+
+/// `DROP_IN` and `more`.
+fn drop_in(more: &[(&str, &str)]) -> ConfigSource {
+    variables(&[&DROP_IN, more].concat())
+}
+
+#[test]
+fn a_token_command_alone_lets_this_machine_in_with_one_warning() {
+    let source = drop_in(&[]);
+    let config = config(&source);
+    assert!(config.listeners[0].auth == Auth::Trust);
+    let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
+    assert_eq!(token.users, TokenUsers::Any);
+    assert_eq!(
+        warnings(&source),
+        [
+            "configuration: listener.auth.method: everybody on this machine may log in at `primary` as any user that a token is minted for; set GATEKEEPER_BACKEND_TOKEN_USERS and GATEKEEPER_LISTEN_AUTH"
+        ]
+    );
+    let several = drop_in(&[
+        ("GATEKEEPER_ENDPOINTS", "primary,reads"),
+        ("GATEKEEPER_READS_BACKEND_HOST", "10.20.30.41"),
+        ("GATEKEEPER_READS_BACKEND_TOKEN_USERS", "alice@example.com"),
+    ]);
+    assert_eq!(
+        warnings(&several),
+        [
+            "configuration: listener.auth.method: everybody on this machine may log in at `primary`, `reads` as any user that a token is minted for; set GATEKEEPER_BACKEND_TOKEN_USERS and GATEKEEPER_LISTEN_AUTH"
+        ]
+    );
+}
+
+#[test]
+fn the_warning_names_only_what_is_not_set() {
+    let users = ("GATEKEEPER_BACKEND_TOKEN_USERS", "alice@example.com");
+    let trust = ("GATEKEEPER_LISTEN_AUTH", "trust");
+    let named = |more: &[(&str, &str)]| {
+        let said = warnings(&drop_in(more));
+        said.iter()
+            .map(|line| line.rsplit("; set ").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[users]), ["GATEKEEPER_LISTEN_AUTH"]);
+    assert_eq!(named(&[trust]), ["GATEKEEPER_BACKEND_TOKEN_USERS"]);
+    assert!(named(&[users, trust]).is_empty());
+}
+
+#[test]
+fn a_token_command_alone_stays_a_mistake_where_other_machines_can_connect() {
+    let said = mistakes(&drop_in(&[("GATEKEEPER_LISTEN_HOST", "0.0.0.0")]));
+    assert_eq!(
+        said,
+        [
+            "GATEKEEPER_LISTEN_HOST: endpoint.primary.login.users: a token login has to say for whom, where other machines can connect; list the database users that clients may log in as in GATEKEEPER_BACKEND_TOKEN_USERS",
+            "configuration: listener.primary.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
+        ]
+    );
+    // Over a file, and for a password of ours, nobody comes in unasked either.
+    let over_file = mistakes(&file(GOOD).with_variables([
+        ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
+        ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"),
+    ]));
+    assert_eq!(over_file.len(), 2, "{over_file:#?}");
+    let password = mistakes(&variables(&[
+        ("GATEKEEPER_BACKEND_HOST", "127.0.0.1"),
+        ("GATEKEEPER_BACKEND_PASSWORD", "p"),
+    ]));
+    assert_eq!(password.len(), 1, "{password:#?}");
+}
+
+#[test]
+fn one_host_over_a_file_with_several_endpoints_is_a_mistake_that_names_the_right_variables() {
+    let text = GOOD.replace(
+        "[[listener]]",
+        "[[cluster.endpoint]]\nname = \"reads\"\nrole = \"read-pool\"\naddress = \"127.0.0.2:5432\"\n\n[[listener]]",
+    );
+    let host = ("GATEKEEPER_BACKEND_HOST", "127.0.0.9");
+    assert_eq!(
+        mistakes(&file(&text).with_variables([host])),
+        [
+            "GATEKEEPER_BACKEND_HOST: \"127.0.0.9\" would be the host of several endpoints of the file: `primary`, `reads`; set GATEKEEPER_PRIMARY_BACKEND_HOST or GATEKEEPER_READS_BACKEND_HOST for the one that is meant"
+        ]
+    );
+    let one = config(&file(GOOD).with_variables([host]));
+    assert_eq!(one.endpoints[0].endpoint.address.to_string(), "127.0.0.9:5432");
+    let own = ("GATEKEEPER_READS_BACKEND_HOST", "127.0.0.8");
+    let other = config(&file(&text).with_variables([host, own]));
+    let addresses: Vec<_> = other.endpoints.iter().map(|it| it.endpoint.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.9:5432", "127.0.0.8:5432"]);
+}
+
+#[test]
+fn the_environment_alone_describes_a_secondary_cluster() {
+    let three = [
+        ("GATEKEEPER_ENDPOINTS", "primary,reads,dr,dr-reads"),
+        ("GATEKEEPER_PRIMARY_BACKEND_HOST", "10.0.0.1"),
+        ("GATEKEEPER_READS_BACKEND_HOST", "10.0.0.2"),
+        ("GATEKEEPER_READS_BACKEND_ROLE", "read-pool"),
+        ("GATEKEEPER_DR_BACKEND_HOST", "10.9.0.1"),
+        ("GATEKEEPER_DR_BACKEND_ROLE", "secondary"),
+        ("GATEKEEPER_DR_BACKEND_REGION", "us-east1"),
+        ("GATEKEEPER_DR_LISTEN_ROUTE", "secondary"),
+        ("GATEKEEPER_DR_READS_BACKEND_HOST", "10.9.0.2"),
+        ("GATEKEEPER_DR_READS_BACKEND_ROLE", "secondary"),
+    ];
+    let clusters = |more: &[(&str, &str)]| -> Vec<String> {
+        let config = config(&variables(&[&three, more].concat()));
+        let of = |name: &str| -> Vec<&str> {
+            let endpoints = config.endpoints.iter().map(|it| &it.endpoint);
+            endpoints.filter(|it| it.cluster.as_str() == name).map(|it| it.name.as_str()).collect()
+        };
+        let show = |it: &crate::topology::Cluster| {
+            let source = it.replica_of.as_ref().map_or("nothing", |of| of.as_str());
+            format!("{} of {source} in {:?}: {:?}", it.name, it.region, of(it.name.as_str()))
+        };
+        config.clusters.iter().map(show).collect()
+    };
+    assert_eq!(
+        clusters(&[]),
+        [
+            "default of nothing in None: [\"primary\", \"reads\"]",
+            "secondary of default in Some(\"us-east1\"): [\"dr\", \"dr-reads\"]"
+        ]
+    );
+    assert_eq!(
+        clusters(&[
+            ("GATEKEEPER_BACKEND_CLUSTER", "orders"),
+            ("GATEKEEPER_BACKEND_REPLICA_OF", "orders"),
+            ("GATEKEEPER_DR_BACKEND_CLUSTER", "orders-dr"),
+            ("GATEKEEPER_DR_READS_BACKEND_CLUSTER", "orders-dr"),
+        ]),
+        [
+            "orders of nothing in None: [\"primary\", \"reads\"]",
+            "orders-dr of orders in Some(\"us-east1\"): [\"dr\", \"dr-reads\"]"
+        ]
+    );
 }
 
 #[test]
@@ -159,7 +308,7 @@ fn a_variable_changes_one_word_of_the_login_that_a_cluster_says() {
         .replace("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }");
     let config = config(&file(&text).with_variables([("GATEKEEPER_BACKEND_TOKEN_TTL", "1m")]));
     let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
-    assert_eq!((token.ttl.as_secs(), token.users.len()), (60, 1));
+    assert_eq!((token.ttl.as_secs(), token.users.listed().len()), (60, 1));
     assert_eq!(config.endpoints[0].tls.mode.as_str(), "verify-ca");
 }
 
@@ -261,9 +410,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[host, ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint")],
             &[
-                "GATEKEEPER_BACKEND_TOKEN_CMD: endpoint.primary.login.users: a token login has to say for whom; list the database users that clients may log in as in GATEKEEPER_BACKEND_TOKEN_USERS",
                 "GATEKEEPER_BACKEND_HOST: endpoint.primary.tls.mode: a token would be sent over a connection that is not verified (mode \"prefer\"); write \"verify-ca\" or \"verify-full\" in GATEKEEPER_BACKEND_TLS_MODE, or insist with GATEKEEPER_BACKEND_INSECURE_TOKEN_WITHOUT_VERIFICATION = true",
-                "configuration: listener.primary.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
             ],
         ),
         (

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::*;
+use super::{super::TokenUsers, *};
 use crate::{
     names::{ClusterName, EndpointName},
     topology::DeclaredRole,
@@ -27,7 +27,7 @@ fn settings(command: TokenCommand, timeout: Duration) -> TokenLoginSettings {
         command,
         ttl: Duration::ZERO,
         timeout,
-        users: vec![user()],
+        users: TokenUsers::Listed(vec![user()]),
         insecure_without_verification: false,
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        TokenCommand,
+        TokenCommand, TokenUsers,
         command::tests::{endpoint, user},
     },
     *,
@@ -35,7 +35,7 @@ impl Bench {
             command: TokenCommand::Shell(line),
             ttl,
             timeout: Duration::from_secs(60),
-            users: vec![user()],
+            users: TokenUsers::Listed(vec![user()]),
             insecure_without_verification: false,
         };
         let (source, keeper) = TokenSource::new(&settings, &endpoint());
