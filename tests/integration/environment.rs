@@ -1,11 +1,11 @@
 //! Configured by the environment alone, as in a container; and what is said of mistakes.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
-use gatekeeper::sandbox::{SandboxOptions, Single};
+use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, ServerTls, Single};
 
 use crate::harness::{
-    Checked, Gatekeeper, check, connect,
+    Checked, Gatekeeper, Psql, check, connect, psql,
     stand::{admin, listener},
     until,
 };
@@ -96,6 +96,106 @@ async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
     }
     let series = "gatekeeper_endpoint_info{endpoint=\"read-one\",backend_role=\"replica\"";
     assert!(gatekeeper.get("/metrics").await.unwrap().body.contains(series));
+}
+
+/// A block of variables in README, and the program that runs with it.
+struct Documented {
+    gatekeeper: Gatekeeper,
+    /// The command below the variables.
+    command: String,
+    port: u16,
+}
+
+impl Documented {
+    /// Runs the first block of README below the words `above`: as it stands there, but for addresses, paths and the token
+    /// command.
+    async fn run(server: &Single, above: &str) -> Self {
+        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        let (_, below) = readme.split_once(above).expect(above);
+        let (_, block) = below.split_once("```env\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let (port, api) = (free_port(), free_port());
+        let mut command = String::new();
+        let mut variables: Vec<(&str, String)> = Vec::new();
+        for line in block.lines() {
+            if let Some(line) = line.strip_prefix("# ") {
+                command = line.to_owned();
+                continue;
+            }
+            let (name, value) = line.split_once('=').unwrap();
+            let value = match name {
+                "GATEKEEPER_BACKEND_HOST" => server.address().ip().to_string(),
+                "GATEKEEPER_BACKEND_PORT" => server.address().port().to_string(),
+                "GATEKEEPER_BACKEND_TLS_CA_FILE" => server.authority().ca_file().display().to_string(),
+                "GATEKEEPER_BACKEND_TOKEN_CMD" => server.tokens().command(),
+                "GATEKEEPER_LISTEN_PORT" => port.to_string(),
+                "GATEKEEPER_API_PORT" => api.to_string(),
+                _ => value.to_owned(),
+            };
+            variables.push((name, value));
+        }
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let gatekeeper = Gatekeeper::from_environment(&variables, ([127, 0, 0, 1], api).into()).await;
+        Self { gatekeeper, command, port }
+    }
+
+    /// Runs the command below the block, as `user` if it is another one's turn.
+    async fn psql(&self, user: Option<&str>) -> Psql {
+        let words: Vec<&str> = self.command.split(' ').collect();
+        let ["psql", "-h", host, "-p", "15432", "-U", documented] = words.as_slice() else {
+            panic!("{}", self.command)
+        };
+        let (user, port) = (user.unwrap_or(documented), self.port);
+        let connection = format!("host={host} port={port} user={user} password=app-password dbname=app");
+        psql(&connection, "SELECT current_user").await
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn the_documented_token_command_serves_every_user_of_this_machine() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let documented = Documented::run(&server, "Tokens, for everybody").await;
+    let answer = documented.psql(None).await;
+    assert_eq!((answer.rows.as_str(), answer.said.as_str()), (ALICE, ""));
+    assert_eq!(documented.psql(Some(SERVICE_ACCOUNT)).await.rows, SERVICE_ACCOUNT);
+    let said = documented.gatekeeper.stderr();
+    let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [warning] = warnings.as_slice() else { panic!("{said}") };
+    for name in ["GATEKEEPER_LISTEN_AUTH", "GATEKEEPER_BACKEND_TOKEN_USERS"] {
+        assert!(warning.contains(name), "{warning}");
+    }
+}
+
+#[tokio::test]
+async fn the_documented_password_pattern_lets_clients_log_in_with_their_own() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let documented = Documented::run(&server, "The clients' own passwords").await;
+    let answer = documented.psql(None).await;
+    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+}
+
+#[tokio::test]
+async fn the_documented_sidecar_pattern_speaks_plaintext_on_this_machine() {
+    let options = || SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
+    let server = Single::start(options()).await.unwrap();
+    let documented = Documented::run(&server, "Beside Google's Auth Proxy, which").await;
+    let answer = documented.psql(None).await;
+    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    drop(documented);
+
+    let file = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/sidecar.toml")).unwrap();
+    let listener = listener(&server);
+    let file = file
+        .replace("127.0.0.1:5432", &server.address().to_string())
+        .replace("127.0.0.1:15432", &listener.to_string());
+    let admin = admin(&server);
+    let file = format!("{file}\n[admin]\nbind = \"{admin}\"\n");
+    let _gatekeeper = Gatekeeper::start(server.folder(), &file, admin).await;
+    connect(listener, APP).await.unwrap();
 }
 
 #[test]
