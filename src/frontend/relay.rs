@@ -69,6 +69,8 @@ pub(super) struct Relay {
     /// Since when octets are in our hands, if that is being measured.
     held_since: Option<Instant>,
     turns: u8,
+    /// Steps that this turn may still take.
+    steps: u8,
     activity: Activity,
 }
 
@@ -77,6 +79,10 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
 const TIMED: u8 = 16;
+
+/// Steps of one turn, each of which may move a buffer: then the worker's other sessions have theirs, however much there is
+/// to do here.
+const MAX_STEPS: u8 = 200;
 
 impl Relay {
     pub(super) fn new(
@@ -109,6 +115,7 @@ impl Relay {
             now: None,
             held_since: None,
             turns: 0,
+            steps: 0,
             activity: Activity::default(),
         }
     }
@@ -129,7 +136,7 @@ impl Relay {
                 self.registered.wake_with(cx.waker());
                 waker_known = true;
             }
-            match self.poll(cx) {
+            match self.poll(cx).and_then(|()| self.obey()) {
                 Ok(()) => Poll::Pending,
                 Err(end) => Poll::Ready(end),
             }
@@ -137,9 +144,10 @@ impl Relay {
         .await
     }
 
-    /// Moves what can be moved; returns when both directions wait for a socket.
+    /// Moves what can be moved; returns when both directions wait for a socket, or when others are to have their turn.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.now = None;
+        self.steps = MAX_STEPS;
         loop {
             if self.recorder.poll_ready(cx)?.is_pending() {
                 return Ok(());
@@ -148,6 +156,11 @@ impl Relay {
             let slow = self.owes_client();
             let held_back = self.session.is_backlogged();
             let awaiting = self.session.is_awaiting_answers();
+            let over = self.steps == 0;
+            if over {
+                // The other direction has its part of the turn, too.
+                self.steps = MAX_STEPS;
+            }
             self.pump_backend(cx)?;
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
             let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
@@ -156,7 +169,8 @@ impl Relay {
             let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
             // What another backend is to be told is not in any socket.
             self.unheard |= self.session.has_something_to_say();
-            if !(freed || answered || own || self.unheard || self.recorder.is_waiting()) {
+            let more = freed || answered || own || self.unheard || self.recorder.is_waiting();
+            if !more || over || self.is_turn_over(cx) {
                 break;
             }
         }
@@ -175,6 +189,20 @@ impl Relay {
         if self.session.said_farewell() && !matches!(self.link, Link::Own(_)) && self.session.is_settled() {
             return Err(End::Farewell);
         }
+        Ok(())
+    }
+
+    /// Counts a step; true once the turn has taken all that it may. Then it is woken at once for the next.
+    fn is_turn_over(&mut self, cx: &Context<'_>) -> bool {
+        self.steps = self.steps.saturating_sub(1);
+        if self.steps == 0 {
+            cx.waker().wake_by_ref();
+        }
+        self.steps == 0
+    }
+
+    /// Does what others have ordered, whatever the session is doing.
+    fn obey(&self) -> Result<(), End> {
         match self.registered.ordered() {
             None => Ok(()),
             Some(Order::Drain) if !self.session.is_idle() => Ok(()),
@@ -274,7 +302,7 @@ impl Relay {
 
     /// Client to backend, until a socket has to be waited for.
     fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        loop {
+        while !self.is_turn_over(cx) {
             if self.backend_deaf {
                 self.from_client.discard_cleared();
                 if let Some(own) = self.session.to_backend() {
@@ -338,6 +366,7 @@ impl Relay {
                 Poll::Ready(gone) => self.client_gone(gone.err())?,
             }
         }
+        Ok(())
     }
 
     /// Says to the client what the machine has answered by itself.
@@ -364,6 +393,11 @@ impl Relay {
             taken |= take.octets() > 0;
             let over = self.session.said_farewell() || self.from_client.unjudged().is_empty();
             if take.octets() == 0 || over {
+                break;
+            }
+            if take.pass > 0 {
+                // What passes is sent before more is understood: what the machine adds to that would overtake it.
+                self.unheard = true;
                 break;
             }
         }
@@ -467,7 +501,7 @@ impl Relay {
 
     /// Backend to client, until a socket or the audit log has to be waited for.
     fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        loop {
+        while !self.is_turn_over(cx) {
             if self.client_deaf {
                 self.from_backend.discard_cleared();
             }
@@ -520,6 +554,7 @@ impl Relay {
                 Poll::Ready(_) => self.from_backend.end(),
             }
         }
+        Ok(())
     }
 
     /// Shows the machine what the backend said, and tells what it makes of it.

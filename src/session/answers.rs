@@ -478,6 +478,7 @@ impl Session {
                 && self.fatal.is_none();
         }
         sharing.held.is_some()
+            && !sharing.unused
             && self.is_at_rest()
             && sharing.pins.is_empty()
             && sharing.suspicion.is_empty()

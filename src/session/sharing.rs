@@ -31,6 +31,9 @@ pub(super) struct Sharing {
     pub(super) held: Option<Box<Memory>>,
     /// The session cannot go on without a backend.
     pub(super) wants: bool,
+    /// The held backend was leased for a message that has not been taken in yet. It stays until then: given back before, it
+    /// would be leased again for the same message, and so on for ever.
+    pub(super) unused: bool,
     /// The client's prepared statements by their names.
     pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
     /// The client's unnamed statement.
@@ -132,6 +135,7 @@ impl Sharing {
             common,
             held: None,
             wants: false,
+            unused: false,
             statements: HashMap::default(),
             unnamed,
             settings: Settings::default(),
@@ -170,6 +174,7 @@ impl Sharing {
         assignment: Option<Assignment<'_>>,
     ) {
         self.wants = false;
+        self.unused = true;
         if let (Some(split), Some(assignment)) = (&mut self.split, assignment) {
             split.assigned(assignment);
         }

@@ -1,5 +1,6 @@
 //! Conversations as scripts: what each side says, what is forwarded, what is reported.
 
+mod leasing;
 mod sharing;
 
 use std::time::{Duration, Instant};

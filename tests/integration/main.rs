@@ -23,6 +23,7 @@ mod client_passwords;
 mod client_tls;
 mod console;
 mod copy;
+mod cut_messages;
 mod doctor;
 mod drain;
 mod endpoint_tls;

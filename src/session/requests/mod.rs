@@ -14,7 +14,7 @@ mod unit;
 
 use std::time::Instant;
 
-use self::messages::{names_are_there, object};
+use self::messages::object;
 use super::{
     ledger::Owed,
     machine::{Session, until_nul},
@@ -70,6 +70,9 @@ impl Session {
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.unused &= shown.at == 0 && !unread.is_empty();
+        }
         Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
     }
 
@@ -106,7 +109,8 @@ impl Session {
                             shown.at += octets.len();
                             continue;
                         }
-                        f::BIND if !names_are_there(body) && !stuck => break,
+                        // What is understood is waited for whole, as far as it fits the buffer: until then it needs no backend.
+                        f::BIND | f::FUNCTION_CALL if !stuck => break,
                         f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
                         tag => {
                             let verdict = self.request(now, tag, body, Some(part.total()), shown);
@@ -270,10 +274,8 @@ impl Session {
         if self.is_uncertain(tag, body) {
             return self.wait_for_answers();
         }
+        // Not all of its parameters can be seen.
         if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
-            if !(shown.full && shown.at == 0) {
-                return Verdict::Wait;
-            }
             self.pin(Pin::HiddenSetting);
         }
         if !self.prelude(tag, shown) {

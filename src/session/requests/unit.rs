@@ -73,6 +73,9 @@ impl Session {
         let taken = self.take_in(now, &mut shown);
         let said = shown.at;
         again.drain(..said);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.unused &= said == 0;
+        }
         if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
             if again.is_empty() {
                 (split.rerun, split.losses) = (None, 0);

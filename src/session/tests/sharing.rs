@@ -129,7 +129,7 @@ fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
 
 const BIND_S: &[u8] = b"\0s\0\0\0\0\0\0\0";
 const EXECUTE: &[u8] = b"\0\0\0\0\0";
-const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision\0\0";
+pub(super) const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision\0\0";
 
 #[test]
 fn a_beginning_is_held_back_until_there_is_something_to_begin() {
