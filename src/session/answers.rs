@@ -67,6 +67,10 @@ impl Session {
                         true
                     }
                 }
+                // Of so many columns that no buffer holds it.
+                Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
+                    self.on_shared_step_complete(part.tag())
+                }
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
             let octets = self.server.pass(&piece);
@@ -107,7 +111,9 @@ impl Session {
             return false;
         }
         match frame.tag() {
-            b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE => self.on_step_complete(),
+            b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
+                self.on_shared_step_complete(frame.tag())
+            }
             b::READY_FOR_QUERY => {
                 self.on_answer(now, frame);
                 self.on_unit_over(now);
@@ -148,10 +154,9 @@ impl Session {
         }
     }
 
-    /// ParseComplete, CloseComplete or BindComplete; whether the client is to see it.
-    fn on_step_complete(&mut self) -> bool {
-        let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
-        let step = self.ledger.on_step_complete(texts);
+    /// A message with this `tag` that answers one step of a batch; whether the client is to see it.
+    fn on_shared_step_complete(&mut self, tag: u8) -> bool {
+        let step = self.on_step_complete(tag);
         let Some(sharing) = self.sharing.as_deref_mut() else { return true };
         let mut made = |id| {
             if let Some(held) = &mut sharing.held {

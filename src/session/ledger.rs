@@ -12,7 +12,7 @@ use super::{
     statement::Statement,
     texts::Texts,
 };
-use crate::wire::SqlState;
+use crate::wire::{SqlState, tag::backend as b};
 
 /// Requests without an answer yet.
 #[derive(Default)]
@@ -43,8 +43,10 @@ pub(super) enum Owed {
     Execute { started: Instant, portal: Box<[u8]> },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
-    /// A Bind, kept only when texts are.
+    /// A Bind; its names are kept only when texts are.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
+    /// A Describe: ends with RowDescription or NoData.
+    Describe,
     /// A Close.
     Close { portal: bool, name: Box<[u8]>, closed: Closed },
     /// All that a batch of our own, up to its Sync, is answered with.
@@ -202,11 +204,19 @@ impl Ledger {
         })
     }
 
-    /// ParseComplete, BindComplete or CloseComplete: what it answers, if that was noted.
-    pub(super) fn on_step_complete(&mut self, texts: Option<&mut Texts>) -> Option<Owed> {
-        match self.owed.front() {
-            Some(Owed::Parse { .. } | Owed::Bind { .. } | Owed::Close { .. }) => {}
-            _ => return None,
+    /// ParseComplete, BindComplete, CloseComplete, or what ends the answer to a Describe: the request that a message of this
+    /// `tag` answers, if that request was noted.
+    pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<Owed> {
+        self.drop_copy_ends();
+        let answers = match self.owed.front()? {
+            Owed::Parse { .. } => tag == b::PARSE_COMPLETE,
+            Owed::Bind { .. } => tag == b::BIND_COMPLETE,
+            Owed::Close { .. } => tag == b::CLOSE_COMPLETE,
+            Owed::Describe => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
+            _ => false,
+        };
+        if !answers {
+            return None;
         }
         let mut step = self.pop()?;
         if let Some(texts) = texts {
@@ -273,7 +283,7 @@ impl Ledger {
             return None;
         }
         let Some(failed) = self.owed.front() else {
-            // A Describe, say, which is not noted.
+            // Nothing was noted: in session mode, a Describe, say.
             self.skipping = true;
             return None;
         };
@@ -286,7 +296,7 @@ impl Ledger {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
-            Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } | Owed::Own(_) => {
+            Owed::Describe | Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } | Owed::Own(_) => {
                 (StatementKind::Prepare, now, None)
             }
         };

@@ -171,6 +171,10 @@ impl Session {
                         self.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
                     }
                 }
+                // Of so many columns that no buffer holds it.
+                Piece::Part(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
+                    self.on_step_complete(part.tag());
+                }
                 Piece::Part(_) | Piece::Rest(_) => {}
             }
             at += self.server.pass(&piece);
@@ -475,6 +479,7 @@ impl Session {
                 self.farewell = true;
                 return;
             }
+            f::DESCRIBE if self.keeper.is_some() => Owed::Describe,
             f::PARSE | f::BIND | f::CLOSE => {
                 match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit, partial)) {
                     Some(step) => step,
@@ -503,13 +508,17 @@ impl Session {
             b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0, None),
             b::ERROR_RESPONSE => self.on_error(now, frame.body()),
             b::COPY_IN_RESPONSE => self.ledger.on_copy_in(),
-            b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE => {
-                if let Some(keeper) = &mut self.keeper {
-                    self.ledger.on_step_complete(Some(&mut keeper.texts));
-                }
+            b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
+                self.on_step_complete(frame.tag());
             }
             _ => {}
         }
+    }
+
+    /// A message with this `tag` answers one step of a batch: which, if that was noted.
+    pub(super) fn on_step_complete(&mut self, tag: u8) -> Option<Owed> {
+        let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
+        self.ledger.on_step_complete(tag, texts)
     }
 
     fn on_ready(&mut self, now: Instant, body: &[u8]) {

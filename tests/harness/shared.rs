@@ -84,6 +84,16 @@ INSERT INTO notes (word) VALUES ('one'), ('two'), ('three')";
 
 impl Shared {
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with each statement in the audit log.
+    pub async fn start_audited() -> Self {
+        Self::start_with("\n[audit]\nfile = \"FOLDER/audit.jsonl\"\nlevel = \"statements\"\n").await
+    }
+
+    /// `rest` is the end of the configuration; `FOLDER` stands for the server's.
+    async fn start_with(rest: &str) -> Self {
         let options = SandboxOptions { tls: ServerTls::Optional, ..SandboxOptions::default() };
         let server = Single::start(options).await.unwrap();
         let node = server.node();
@@ -100,7 +110,7 @@ impl Shared {
         let more = format!(
             "[[listener]]\nname = \"session\"\nbind = \"{session}\"\nroute = \"primary\"\n{}",
             pool("session")
-        );
+        ) + &rest.replace("FOLDER", &server.folder().display().to_string());
         let login = "login = { user = \"app\", password = { file = \"app-password\" } }";
         let config = config(&server, login, &pool("transaction"), &more);
         let aside = format!(

@@ -19,21 +19,27 @@ use crate::{
 impl Session {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
     pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        frontend::write_close_statement(&mut sharing.to_backend, name);
-        frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
-        sharing.has_own(name);
-        self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
-        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
+        self.close_aside(name);
+        self.parse_aside(name, statement);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.has_own(name);
+        }
+    }
+
+    fn close_aside(&mut self, name: &[u8]) {
+        let close = Owed::Close { portal: false, name: name.into(), closed: Closed::Aside };
+        self.request_ahead(close, |out| frontend::write_close_statement(out, name));
+    }
+
+    fn parse_aside(&mut self, name: &[u8], statement: &Statement) {
+        let parse = Owed::Parse { name: Box::default(), text: None, made: Made::Aside };
+        self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
     }
 
     /// Has the server say so if it has a statement called `name`, made by SQL.
     pub(super) fn try_name(&mut self, name: &[u8], statement: &Statement) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        frontend::write_parse(&mut sharing.to_backend, name, statement.definition());
-        frontend::write_close_statement(&mut sharing.to_backend, name);
-        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::Aside });
-        self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Aside });
+        self.parse_aside(name, statement);
+        self.close_aside(name);
     }
 
     /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
@@ -174,13 +180,10 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
         let ours: Vec<_> = held.prepared.clear().collect();
-        for name in &ours {
-            frontend::write_close_statement(&mut sharing.to_backend, name);
-        }
         let theirs: Vec<_> =
             sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
         for name in ours {
-            self.owe(Owed::Close { portal: false, name, closed: Closed::Aside });
+            self.close_aside(&name);
         }
         for (name, statement) in theirs {
             self.parse_under_own_name(&name, &statement);

@@ -146,24 +146,24 @@ impl Session {
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let batch = sharing.batch;
         let Some(held) = sharing.held.as_deref_mut() else { return };
         let (id, name) = (statement.id(), statement.name());
         let had = held.prepared.may_have(id);
+        let evicted = held.prepared.sent(id, name, batch);
         if had {
-            frontend::write_close_statement(&mut sharing.to_backend, name);
+            self.close_shared(id, name);
         }
-        statement.write_parse(&mut sharing.to_backend);
-        let evicted = held.prepared.sent(id, name, sharing.batch);
-        if let Some((_, name)) = &evicted {
-            frontend::write_close_statement(&mut sharing.to_backend, name);
-        }
-        if had {
-            self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) });
-        }
-        self.owe(owed(Arc::clone(statement)));
+        self.request_ahead(owed(Arc::clone(statement)), |out| statement.write_parse(out));
         if let Some((id, name)) = evicted {
-            self.owe(Owed::Close { portal: false, name, closed: Closed::Ours(id) });
+            self.close_shared(id, &name);
         }
+    }
+
+    /// Closes a shared statement; of the unnamed one the `id` is 0.
+    fn close_shared(&mut self, id: u64, name: &[u8]) {
+        let close = Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) };
+        self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
     /// Sees to it that the backend has `statement` for what follows in this batch.
@@ -183,14 +183,21 @@ impl Session {
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         self.in_batch = true;
+        let verdict = self.bind_statement(body, total, shown);
+        let (portal, rest) = until_nul(body);
+        let names = self.keeper.is_some().then(|| (portal.into(), until_nul(rest).0.into()));
+        let (portal, statement) = names.unwrap_or_default();
+        self.owe(Owed::Bind { portal, statement });
+        verdict
+    }
+
+    /// Writes what a Bind needs ahead of it, and the Bind itself when it has to name another statement.
+    fn bind_statement(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         let (portal, rest) = until_nul(body);
         let (name, rest) = until_nul(rest);
         if !names_are_there(body) {
             // The server is to say that it makes no sense.
             return Verdict::Pass;
-        }
-        if self.keeper.is_some() {
-            self.owe(Owed::Bind { portal: portal.into(), statement: name.into() });
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if name.is_empty() {
@@ -250,22 +257,26 @@ impl Session {
         }
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let owed = if number == 0 {
-            // Another session's: the server is to say that there is none.
-            frontend::write_close_statement(&mut sharing.to_backend, b"");
-            Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(0) }
-        } else {
-            frontend::write_parse(&mut sharing.to_backend, b"", &sharing.unnamed.definition);
-            Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed }
-        };
         if let Some(held) = &mut sharing.held {
             held.unnamed = number;
         }
-        self.owe(owed);
+        if number == 0 {
+            // Another session's: the server is to say that there is none.
+            return self.close_shared(0, b"");
+        }
+        frontend::write_parse(&mut sharing.to_backend, b"", &sharing.unnamed.definition);
+        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed });
     }
 
     pub(super) fn describe(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.in_batch = true;
+        let verdict = self.describe_statement(body, shown);
+        self.owe(Owed::Describe);
+        verdict
+    }
+
+    /// Writes what a Describe needs ahead of it, and the Describe itself when it has to name another statement.
+    fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         let Some((b'S', name)) = object(body) else { return Verdict::Pass };
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if name.is_empty() {
@@ -285,7 +296,8 @@ impl Session {
 
     pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
         self.in_batch = true;
-        let Some((which, name)) = object(body) else { return Verdict::Pass };
+        // What makes no sense is refused by the server.
+        let (which, name) = object(body).unwrap_or((b'P', b""));
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let mut closed = Closed::AsIs;
         if which == b'S' {
@@ -311,10 +323,9 @@ impl Session {
         if let Some(id) = number {
             self.stage(shown);
             if let Some(sharing) = &mut self.sharing {
-                frontend::write_close_statement(&mut sharing.to_backend, name);
                 sharing.lose(id);
             }
-            self.owe(Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) });
+            self.close_shared(id, name);
         }
         Verdict::Pass
     }

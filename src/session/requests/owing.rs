@@ -18,6 +18,15 @@ impl Session {
         }
     }
 
+    /// Writes a request behind what goes to the backend already, and notes that its answer is owed: in one step, so that
+    /// requests are noted in the order in which the server gets them.
+    pub(in crate::session) fn request_ahead(&mut self, request: Owed, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(sharing) = &mut self.sharing {
+            write(&mut sharing.to_backend);
+        }
+        self.owe(request);
+    }
+
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };

@@ -67,10 +67,7 @@ impl Session {
     }
 
     pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
-        if let Some(sharing) = &mut self.sharing {
-            frontend::write_query(&mut sharing.to_backend, query);
-        }
-        self.owe(Owed::Own(own));
+        self.request_ahead(Owed::Own(own), |out| frontend::write_query(out, query));
     }
 
     pub(super) fn apply_settings(&mut self, shown: &mut Shown<'_>) {

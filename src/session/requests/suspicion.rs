@@ -3,14 +3,13 @@
 use super::Shown;
 use crate::{
     session::{
-        ledger::Owed,
         machine::Session,
         own::{self, Own},
         pin::Pin,
         sharing::Sharing,
     },
     sql::{self, Effects},
-    wire::{Reader, TransactionStatus, frontend},
+    wire::{Reader, TransactionStatus},
 };
 
 /// `currval` and `lastval`, as FunctionCall knows them.
@@ -62,10 +61,7 @@ impl Session {
         }
         sharing.sequences_are_ours = true;
         self.stage(shown);
-        if let Some(sharing) = &mut self.sharing {
-            frontend::write_query(&mut sharing.to_backend, "DISCARD SEQUENCES");
-        }
-        self.owe(Owed::Own(Own::Sequences));
+        self.say_ahead(b"DISCARD SEQUENCES", Own::Sequences);
     }
 
     /// Notes what a statement may leave behind. `parameters` are those of its Bind, from the formats on.

@@ -49,6 +49,30 @@ impl Talk {
         }
     }
 
+    /// The server answers all that has reached it, each message in its order.
+    fn answer(&mut self) {
+        let said = std::mem::take(&mut self.to_backend);
+        let mut rest = said.as_slice();
+        let mut answers = Vec::new();
+        while let Ok(Some(message)) = Frame::read(Speaker::Client, rest) {
+            answers.extend(match message.tag() {
+                b'P' => frame(b'1', b""),
+                b'B' => frame(b'2', b""),
+                b'C' => frame(b'3', b""),
+                b'D' if message.body().first() == Some(&b'S') => {
+                    [frame(b't', b"\0\0"), frame(b'n', b"")].concat()
+                }
+                b'D' => frame(b'n', b""),
+                b'E' => frame(b'C', b"SELECT 1\0"),
+                b'S' => frame(b'Z', b"I"),
+                b'Q' => [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(),
+                _ => Vec::new(),
+            });
+            rest = &rest[message.octets().len()..];
+        }
+        self.say(&Server, &answers, 1000);
+    }
+
     /// Does what a driver does until nothing moves.
     fn settle(&mut self) {
         let now = Instant::now();
@@ -174,6 +198,56 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
         "2 | CSELECT 1 | ZI",
         "what it did not ask for is not said"
     );
+}
+
+/// What a client hears on a backend that has none of its statements `s` and `t`, and answers in order all that reaches it.
+fn heard_where_statements_are_missing(text_limit: Option<usize>, messages: &[(u8, &[u8])]) -> String {
+    let mut talk = Talk::new(text_limit);
+    let parses = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'P', b"t\0SELECT 2\0\0\0"), (b'S', b"")]);
+    talk.say(&Client, &parses.1, 1000);
+    talk.answer();
+    assert!(talk.session.detach().is_some(), "nothing of the session is left there");
+    talk.to_client.clear();
+    talk.say(&Client, &one_batch(messages).1, 1000);
+    talk.answer();
+    shown(&talk.to_client, Speaker::Server)
+}
+
+#[test]
+fn what_the_client_did_not_say_is_not_answered_whoever_keeps_texts() {
+    let bind = |portal: &str, statement: &str| {
+        [portal.as_bytes(), b"\0", statement.as_bytes(), b"\0\0\0\0\0\0\0"].concat()
+    };
+    let (bind_s, bind_t, bind_unnamed) = (bind("p", "s"), bind("q", "t"), bind("", ""));
+    let bind_ours = bind("", "__gatekeeper_99");
+    for text_limit in [None, Some(50)] {
+        let heard = |messages: &[(u8, &[u8])]| heard_where_statements_are_missing(text_limit, messages);
+        let sync: (u8, &[u8]) = (b'S', b"");
+        assert_eq!(heard(&[(b'B', &bind_s), (b'E', b"p\0\0\0\0\0"), sync]), "2 | CSELECT 1 | ZI");
+        assert_eq!(heard(&[(b'B', &bind_s), (b'B', &bind_t), sync]), "2 | 2 | ZI", "one behind the other");
+        assert_eq!(heard(&[(b'D', b"Ss\0"), (b'B', &bind_t), sync]), "t | n | 2 | ZI");
+        assert_eq!(heard(&[(b'B', &bind_s), (b'C', b"Ss\0"), (b'D', b"St\0"), sync]), "2 | 3 | t | n | ZI");
+        assert_eq!(heard(&[(b'B', &bind_ours), (b'C', b"Px\0"), sync]), "2 | 3 | ZI", "a name like ours");
+        let unnamed: (u8, &[u8]) = (b'P', b"\0SELECT 3\0\0\0");
+        assert_eq!(heard(&[unnamed, (b'B', &bind_unnamed), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
+        let lists: (u8, &[u8]) = (b'P', b"l\0SELECT name FROM pg_prepared_statements\0\0\0");
+        assert_eq!(heard(&[lists, (b'B', &bind("", "l")), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
+        let runs: (u8, &[u8]) = (b'P', b"x\0EXECUTE s\0\0\0");
+        assert_eq!(heard(&[runs, (b'B', &bind("", "x")), (b'B', &bind_t), sync]), "1 | 2 | 2 | ZI");
+    }
+}
+
+#[test]
+fn an_error_is_that_of_the_request_it_answers() {
+    for text_limit in [None, Some(50)] {
+        for refused in [(b'B', BIND_S), (b'D', &b"Ss\0"[..])] {
+            let mut talk = Talk::new(text_limit);
+            let batch = one_batch(&[refused, (b'Q', b"SELECT 'skipped'\0"), (b'S', b"")]);
+            talk.say(&Client, &batch.1, 1000);
+            talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"I")].concat(), 1000);
+            assert!(talk.session.is_idle(), "a Query behind it was skipped, too");
+        }
+    }
 }
 
 #[test]

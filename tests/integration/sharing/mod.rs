@@ -1,6 +1,7 @@
 //! Sessions that share backends are answered as if each had its own: conversations held directly and through both pool
 //! modes, and once more with others taking the backend after every turn.
 
+mod audited;
 mod copying;
 mod messages;
 mod pipelines;
