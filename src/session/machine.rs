@@ -511,9 +511,13 @@ impl Session {
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,
-            f::DESCRIBE if self.keeper.is_some() => Owed::Describe,
+            f::DESCRIBE => Owed::Describe,
             f::PARSE | f::BIND | f::CLOSE => {
-                match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit, partial)) {
+                let step = match &self.keeper {
+                    Some(keeper) => step(tag, body, keeper.limit, partial),
+                    None => Some(nameless(tag)),
+                };
+                match step {
                     Some(step) => step,
                     None => return,
                 }
@@ -608,6 +612,16 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
             Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
         }
     })
+}
+
+/// The same where no texts are kept: an error is known to be this one's, and not that of a Query behind it.
+fn nameless(tag: u8) -> Owed {
+    let name = Box::default();
+    match tag {
+        tag::frontend::PARSE => Owed::Parse { name, text: None, made: Made::AsIs },
+        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default() },
+        _ => Owed::Close { portal: true, name, closed: Closed::AsIs },
+    }
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.

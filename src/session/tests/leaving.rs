@@ -77,3 +77,21 @@ fn nothing_behind_terminate_is_executed() {
     assert_eq!(to_backend, "QSELECT 1");
     assert!(talk.session.may_leave());
 }
+
+#[test]
+fn a_query_behind_an_error_is_skipped() {
+    let failing: [&[(u8, &[u8])]; 3] = [&[BIND], &[(b'D', b"Snosuch\0")], &[(b'P', b"\0SELEC\0\0\0")]];
+    for failing in failing {
+        let script = [failing, &[(b'Q', b"SELECT 1\0"), SYNC]].concat();
+        assert_eq!(kept(&script, &[], &[(b'E', ERROR), (b'Z', b"I")]), (false, false, true), "{failing:?}");
+        let unsynced = &script[..2];
+        assert_eq!(
+            kept(unsynced, &[(b'E', ERROR)], &[]),
+            (true, false, false),
+            "the backend skips all but Terminate"
+        );
+        assert_eq!(kept(unsynced, &[], &[(b'E', ERROR)]), (false, false, true));
+        let shared = [one_batch(&script), server(b'E', ERROR), server(b'Z', b"I"), client(b'X', b"")];
+        assert!(played(&shared).2.session.may_leave(), "{failing:?}");
+    }
+}
