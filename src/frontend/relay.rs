@@ -51,8 +51,6 @@ pub(super) struct Relay {
     pub(super) recorder: Recorder,
     /// The backend takes no more; what it still has to say is read.
     backend_deaf: bool,
-    /// The client takes no more, but said farewell: the backend is heard out.
-    client_deaf: bool,
     /// What the backend has said goes on behind what the machine says.
     interrupted: bool,
     /// What the client has said can be understood now, once what it said before is written.
@@ -111,7 +109,6 @@ impl Relay {
             registered,
             recorder,
             backend_deaf: false,
-            client_deaf: false,
             interrupted: false,
             unheard: false,
             waiting: false,
@@ -182,22 +179,13 @@ impl Relay {
                 break;
             }
         }
-        if self.tenancy.is_some()
-            && self.session.said_farewell()
-            && self.session.may_leave()
-            && (self.client_deaf || !self.owes_client())
-        {
+        if self.session.said_farewell() && self.session.may_leave() && !self.owes_client() {
             return Err(End::Farewell);
         }
         self.from_client.rest();
         self.from_backend.rest();
         self.show_activity();
-        self.wait_for_more(cx)?;
-        // A backend of its own hears the farewell, and closes.
-        if self.session.said_farewell() && !matches!(self.link, Link::Own(_)) && self.session.is_settled() {
-            return Err(End::Farewell);
-        }
-        Ok(())
+        self.wait_for_more(cx)
     }
 
     /// Counts a step; true once the turn has taken all that it may. Then it is woken at once for the next.
@@ -418,9 +406,15 @@ impl Relay {
         Ok(taken || self.session.wants_backend())
     }
 
-    /// Nothing more will come from the client.
-    fn client_gone(&mut self, _error: Option<io::Error>) -> Result<(), End> {
-        if self.session.is_idle() && !self.session.wants_backend() {
+    /// Nothing more will come from the client, or go to it. What stands before Terminate is done all the same, unless answers
+    /// to it cannot be written.
+    fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), End> {
+        if error.is_none() && self.session.finds_farewell(self.from_client.unjudged()) {
+            return Ok(());
+        }
+        if self.session.said_farewell() && self.session.may_leave() {
+            Err(End::Farewell)
+        } else if self.session.is_idle() && !self.session.wants_backend() {
             Err(End::Left)
         } else {
             Err(End::Vanished)
@@ -559,9 +553,6 @@ impl Relay {
     /// Backend to client, until a socket or the audit log has to be waited for.
     fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while !self.is_turn_over(cx) {
-            if self.client_deaf {
-                self.from_backend.discard_cleared();
-            }
             let held = self.owes_client();
             match self.send_to_client(cx) {
                 Poll::Ready(Ok(0)) => {}
@@ -571,10 +562,7 @@ impl Relay {
                         continue;
                     }
                 }
-                Poll::Ready(Err(error)) if !self.session.said_farewell() => {
-                    self.client_gone(Some(error))?;
-                }
-                Poll::Ready(Err(_)) => self.client_deaf = true,
+                Poll::Ready(Err(error)) => self.client_gone(Some(error))?,
                 // What fits the buffer is read all the same: the backend comes free the sooner.
                 Poll::Pending if self.from_backend.is_full() || self.from_backend.has_ended() => {
                     return Ok(());

@@ -283,7 +283,7 @@ impl Ledger {
             return None;
         }
         let Some(failed) = self.owed.front() else {
-            // Nothing was noted: in session mode, a Describe, say.
+            // Nothing was noted: a message that makes no sense, say.
             self.skipping = true;
             return None;
         };

@@ -42,6 +42,8 @@ pub struct Session {
     pub(super) in_batch: bool,
     /// The client said Terminate.
     pub(super) farewell: bool,
+    /// The backend was sent Terminate, too: it says all that it owes, and closes.
+    pub(super) farewell_passed: bool,
     /// The server said that it ends the session.
     pub(super) fatal: Option<SqlState>,
     /// The session cannot go on.
@@ -80,6 +82,7 @@ impl Session {
             transactions: 0,
             in_batch: false,
             farewell: false,
+            farewell_passed: false,
             fatal: None,
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
@@ -118,6 +121,10 @@ impl Session {
         if self.sharing.is_some() {
             return self.on_client_shared(now, unread, full);
         }
+        if self.farewell {
+            // PostgreSQL would not read it either.
+            return Ok(Take::default());
+        }
         let mut at = 0;
         loop {
             if self.client.at_boundary() {
@@ -125,9 +132,14 @@ impl Session {
             }
             let Some(piece) = self.client.next(&unread[at..])? else { return Ok(Take { pass: at, drop: 0 }) };
             match &piece {
-                Piece::Whole(frame) if self.returning && frame.tag() == tag::frontend::TERMINATE => {
+                Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.farewell = true;
-                    return Ok(Take { pass: at, drop: self.client.pass(&piece) });
+                    self.farewell_passed = !self.returning || self.breaks_off();
+                    let octets = self.client.pass(&piece);
+                    return Ok(match self.farewell_passed {
+                        true => Take { pass: at + octets, drop: 0 },
+                        false => Take { pass: at, drop: octets },
+                    });
                 }
                 Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 Piece::Part(part) => {
@@ -285,10 +297,34 @@ impl Session {
         self.sharing.as_ref().is_some_and(|sharing| sharing.confirming || sharing.awaiting)
     }
 
-    /// Whether the client, which has said Terminate, has all the answers that it asked for.
+    /// Whether the session of a client that has said Terminate may end: the client has all the answers that PostgreSQL would
+    /// have given it. A backend that was sent Terminate ends the session by closing, once it has said them.
     #[must_use]
     pub fn may_leave(&self) -> bool {
-        self.is_settled() || self.in_batch || self.ledger.copies_in().is_some()
+        self.ledger.copies_in().is_some()
+            || (self.is_settled() && !self.farewell_passed && !self.has_more_to_say_again())
+    }
+
+    /// Whether Terminate would reach the backend in the middle of a batch. No message of ours ends a batch without committing
+    /// it, and what it owes it may not have said yet: the backend is to hear Terminate itself, and closes.
+    pub(super) fn breaks_off(&self) -> bool {
+        (self.in_batch || self.ledger.is_skipping()) && self.ledger.copies_in().is_none()
+    }
+
+    /// Whether Terminate is among the messages in `unread`: then all that stands before it is still to be done, though the
+    /// client has closed its socket.
+    #[must_use]
+    pub fn finds_farewell(&self, unread: &[u8]) -> bool {
+        let mut rest = unread;
+        while self.client.at_boundary()
+            && let Ok(Some(frame)) = Frame::read(Speaker::Client, rest)
+        {
+            if frame.tag() == tag::frontend::TERMINATE {
+                return true;
+            }
+            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+        }
+        false
     }
 
     /// The client is told that it has waited for a backend for so long.
@@ -318,7 +354,7 @@ impl Session {
             self.owe(Owed::CopyEnd);
             self.owe(Owed::Sync { started: now });
         }
-        !self.in_batch
+        !(self.in_batch || self.farewell_passed || self.ledger.is_skipping())
     }
 
     /// What is known of the backend, when the session ends, whatever is left on it.
@@ -446,8 +482,8 @@ impl Session {
 
     /// Whether a message of the client is understood, and so waited for, rather than let go in parts.
     fn wants_whole(&self, tag: u8) -> bool {
-        use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY};
-        self.keeper.is_some() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+        use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY, TERMINATE};
+        tag == TERMINATE || self.keeper.is_some() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
     }
 
     fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
@@ -475,13 +511,13 @@ impl Session {
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,
-            f::TERMINATE => {
-                self.farewell = true;
-                return;
-            }
-            f::DESCRIBE if self.keeper.is_some() => Owed::Describe,
+            f::DESCRIBE => Owed::Describe,
             f::PARSE | f::BIND | f::CLOSE => {
-                match self.keeper.as_deref().and_then(|k| step(tag, body, k.limit, partial)) {
+                let step = match &self.keeper {
+                    Some(keeper) => step(tag, body, keeper.limit, partial),
+                    None => Some(nameless(tag)),
+                };
+                match step {
                     Some(step) => step,
                     None => return,
                 }
@@ -507,7 +543,11 @@ impl Session {
             }
             b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0, None),
             b::ERROR_RESPONSE => self.on_error(now, frame.body()),
-            b::COPY_IN_RESPONSE => self.ledger.on_copy_in(),
+            b::COPY_IN_RESPONSE => {
+                self.ledger.on_copy_in();
+                // A server that copies data takes Terminate for a mistake in it, and forgets it.
+                self.farewell_passed = false;
+            }
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 self.on_step_complete(frame.tag());
             }
@@ -572,6 +612,16 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
             Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
         }
     })
+}
+
+/// The same where no texts are kept: an error is known to be this one's, and not that of a Query behind it.
+fn nameless(tag: u8) -> Owed {
+    let name = Box::default();
+    match tag {
+        tag::frontend::PARSE => Owed::Parse { name, text: None, made: Made::AsIs },
+        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default() },
+        _ => Owed::Close { portal: true, name, closed: Closed::AsIs },
+    }
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.

@@ -1,6 +1,7 @@
 //! Conversations as scripts: what each side says, what is forwarded, what is reported.
 
 mod leasing;
+mod leaving;
 mod sharing;
 
 use std::time::{Duration, Instant};

@@ -32,6 +32,7 @@ mod environment;
 mod fairness;
 mod freshness;
 mod guest_list;
+mod leaving;
 mod listeners;
 mod lost_backends;
 mod metrics;

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     sql::{self, Effects},
-    wire::{self, FrameError, Header, Piece, Speaker, backend, tag::frontend as f},
+    wire::{self, FrameError, Header, Piece, Speaker, backend, frontend, tag::frontend as f},
 };
 
 /// What becomes of a message.
@@ -67,11 +67,19 @@ impl Session {
         if self.has_more_to_say_again() {
             return Ok(Take::default());
         }
+        if self.farewell {
+            // Whatever it says after that, PostgreSQL would not read either.
+            self.pass_farewell();
+            return Ok(Take::default());
+        }
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;
         if let Some(sharing) = &mut self.sharing {
             sharing.unused &= shown.at == 0 && !unread.is_empty();
+        }
+        if self.farewell {
+            self.pass_farewell();
         }
         Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
     }
@@ -139,8 +147,22 @@ impl Session {
             }
             self.note_said(octets);
             shown.at += self.client.pass(&piece);
+            if self.farewell && matches!(&piece, Piece::Whole(frame) if frame.tag() == f::TERMINATE) {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Lets the backend hear that the client has said Terminate, if it has to end what is under way there.
+    fn pass_farewell(&mut self) {
+        if self.farewell_passed || !self.breaks_off() {
+            return;
+        }
+        if let Some(sharing) = self.sharing.as_deref_mut().filter(|sharing| sharing.held.is_some()) {
+            frontend::write_terminate(&mut sharing.to_backend);
+            self.farewell_passed = true;
+        }
     }
 
     fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {

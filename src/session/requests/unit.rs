@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Whether something has to be said again before anything else.
-    pub(super) fn has_more_to_say_again(&self) -> bool {
+    pub(in crate::session) fn has_more_to_say_again(&self) -> bool {
         let split = self.sharing.as_deref().and_then(|sharing| sharing.split.as_deref());
         split.is_some_and(|split| !split.again.is_empty())
     }

@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// A session and what has reached either side.
-struct Talk {
-    session: Session,
+pub(super) struct Talk {
+    pub(super) session: Session,
     said: [Vec<u8>; 2],
     to_backend: Vec<u8>,
     to_client: Vec<u8>,
@@ -133,7 +133,7 @@ fn shown(octets: &[u8], speaker: Speaker) -> String {
 }
 
 /// Plays a script in all step sizes; answers what reached the backend and the client.
-fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
+pub(super) fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
     let play = |step| {
         let mut talk = Talk::new(Some(50));
         for (side, octets) in script {
@@ -150,12 +150,12 @@ fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
     (shown(&whole.to_backend, Speaker::Client), shown(&whole.to_client, Speaker::Server), whole)
 }
 
-fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
+pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
     (Client, client_frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect())
 }
 
 const BIND_S: &[u8] = b"\0s\0\0\0\0\0\0\0";
-const EXECUTE: &[u8] = b"\0\0\0\0\0";
+pub(super) const EXECUTE: &[u8] = b"\0\0\0\0\0";
 pub(super) const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision\0\0";
 
 #[test]
