@@ -184,23 +184,24 @@ impl Session {
         true
     }
 
-    /// Commands after which things are known to be gone.
+    /// Commands after which things are known to be gone: those that were there before. What is sent behind such a command is
+    /// sent once this is done.
     fn on_command_complete(&mut self, body: &[u8]) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if !sharing.suspicion.intersects(Effects::DISCARD | Effects::PREPARE | Effects::BLOCK) {
+        if body.first() != Some(&b'D') {
             return;
         }
+        let by_same = self.ledger.effects_now();
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared = Prepared::default();
                 held.settings = Settings::default();
-                held.unnamed = 0;
                 sharing.statements.clear();
-                sharing.unnamed.number = 0;
                 sharing.strays.clear();
                 sharing.settings = sharing.first_settings();
                 sharing.pins = Pins::NONE;
+                sharing.binds_reset = false;
                 sharing.suspicion = Effects::NONE;
                 sharing.touched.clear();
             }
@@ -210,7 +211,10 @@ impl Session {
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
             }
-            b"DISCARD SEQUENCES" => sharing.pins = sharing.pins.without(Pin::Sequence),
+            // Another statement of the same Query may have moved one since.
+            b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
+                sharing.pins = sharing.pins.without(Pin::Sequence);
+            }
             _ => {}
         }
     }
@@ -357,7 +361,7 @@ impl Session {
             return;
         }
         let suspicion = std::mem::take(&mut sharing.suspicion);
-        sharing.leads_back = false;
+        (sharing.leads_back, sharing.binds_reset) = (false, false);
         if suspicion.contains(Effects::DDL) {
             sharing.common.definitions_changed();
         }

@@ -53,6 +53,8 @@ pub(super) struct Sharing {
     pub(super) touched: Vec<Arc<[u8]>>,
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
+    /// A portal of this transaction may reset the session.
+    pub(super) binds_reset: bool,
     pub(super) untold: Untold,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
@@ -146,6 +148,7 @@ impl Sharing {
             suspicion: Effects::NONE,
             touched: Vec::new(),
             leads_back: false,
+            binds_reset: false,
             untold: Untold::Nothing,
             sequences_are_ours: false,
             confirming: false,

@@ -194,6 +194,11 @@ pub fn write_execute(out: &mut Vec<u8>) {
     });
 }
 
+/// Appends a Flush.
+pub fn write_flush(out: &mut Vec<u8>) {
+    writer::frame(out, tag::FLUSH, |_| {});
+}
+
 /// Appends a Terminate.
 pub fn write_terminate(out: &mut Vec<u8>) {
     writer::frame(out, tag::TERMINATE, |_| {});

@@ -54,6 +54,8 @@ impl Session {
             rows: 0,
             operation: None,
             error: None,
+            // The rest of a text that is cut may say anything.
+            effects: if cut { Effects::ALL } else { effects },
         });
         verdict
     }

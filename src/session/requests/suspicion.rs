@@ -3,6 +3,7 @@
 use super::Shown;
 use crate::{
     session::{
+        ledger::MAY_RESET,
         machine::Session,
         own::{self, Own},
         pin::Pin,
@@ -73,6 +74,7 @@ impl Session {
         sharing.suspicion |= effects;
         sharing.about_databases |= effects.contains(Effects::DDL)
             && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
+        sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
             sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));

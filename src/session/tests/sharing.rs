@@ -281,6 +281,51 @@ fn a_settings_name_that_is_not_here_yet_is_waited_for() {
 }
 
 #[test]
+fn a_reset_forgets_nothing_sent_behind_it() {
+    let reset = one_batch(&[(b'Q', b"DISCARD ALL\0"), (b'Q', b"SET ROLE r1\0")]);
+    assert_eq!(played(std::slice::from_ref(&reset)).0, "QDISCARD ALL");
+    let answered = [reset, server(b'C', b"DISCARD ALL\0"), server(b'Z', b"I")];
+    assert_eq!(played(&answered).0, "QDISCARD ALL | QSET ROLE r1");
+    let mut talk = Talk::new(None);
+    answered.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), 1000);
+    let asked = shown(&talk.to_backend, Speaker::Client);
+    assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
+}
+
+#[test]
+fn an_answer_to_a_reset_is_flushed() {
+    let script = [
+        one_batch(&[
+            (b'P', b"d\0DEALLOCATE ALL\0\0\0"),
+            (b'B', b"\0d\0\0\0\0\0\0\0"),
+            (b'E', EXECUTE),
+            (b'P', b"s\0SELECT 1\0\0\0"),
+            (b'B', BIND_S),
+            (b'E', EXECUTE),
+            (b'S', b""),
+        ]),
+        server(b'1', b""),
+        server(b'2', b""),
+    ];
+    let before = played(&script).0;
+    assert!(before.ends_with(" | E | H"), "{before}");
+    let script = [&script[..], &[server(b'C', b"DEALLOCATE ALL\0")]].concat();
+    let behind = played(&script).0;
+    assert!(behind[before.len()..].contains("SELECT 1 | B") && behind.ends_with(" | E | H | S"), "{behind}");
+    // The statement that was made behind it is still the client's.
+    let script = [
+        &script[..],
+        &[server(b'1', b""), server(b'3', b""), server(b'1', b""), server(b'2', b"")],
+        &[server(b'C', b"SELECT 1\0"), server(b'Z', b"I")],
+        &[one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")])],
+    ]
+    .concat();
+    let again = played(&script).0;
+    assert!(!again.ends_with("B.s | E | S"), "{again}");
+}
+
+#[test]
 fn a_farewell_waits_for_the_answers() {
     let script = vec![one_batch(&[(b'Q', b"SELECT 1\0"), (b'X', b"")])];
     let (to_backend, _, talk) = played(&script);

@@ -6,6 +6,7 @@ mod copying;
 mod messages;
 mod pipelines;
 mod prepared;
+mod resets;
 mod settings;
 mod sql_prepared;
 mod state;
