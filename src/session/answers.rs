@@ -8,7 +8,6 @@ use super::{
     machine::{Session, understood},
     own::{self, Own, Question, Seen},
     pin::{Pin, Pins},
-    prepared::Prepared,
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
@@ -60,12 +59,9 @@ impl Session {
                     if !(full && at == 0) {
                         break;
                     }
-                    if part.tag() == b::ERROR_RESPONSE {
-                        let body = unread.get(Header::OCTETS..).unwrap_or_default();
-                        self.on_shared_error(now, body)
-                    } else {
-                        true
-                    }
+                    let body = unread.get(Header::OCTETS..).unwrap_or_default();
+                    let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
+                    passes && !self.is_rewritten(part.tag(), body, part.missing())
                 }
                 // Of so many columns that no buffer holds it.
                 Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
@@ -96,7 +92,13 @@ impl Session {
     fn on_shared_answer(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
         match frame.tag() {
             b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
-            b::ERROR_RESPONSE => return self.on_shared_error(now, frame.body()),
+            b::ERROR_RESPONSE => {
+                return self.on_shared_error(now, frame.body())
+                    && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0);
+            }
+            b::NOTICE_RESPONSE if !self.ledger.is_own() => {
+                return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
+            }
             b::NOTIFICATION_RESPONSE => return true,
             _ => {}
         }
@@ -129,6 +131,23 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// Whether an error or a notice speaks of a shared statement by its name, and the client gets it with its own name
+    /// instead. `missing` bytes of the body are still to come, and pass as they are.
+    fn is_rewritten(&mut self, tag: u8, body: &[u8], missing: usize) -> bool {
+        if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
+            return false;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let Sharing { held: Some(held), statements, to_client, .. } = sharing else { return false };
+        let own = |id| statements.iter().find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
+        let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
+        let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
+        to_client.push(tag);
+        to_client.extend_from_slice(&length.to_be_bytes());
+        to_client.extend_from_slice(&replaced);
+        true
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
@@ -195,7 +214,7 @@ impl Session {
         let Some(held) = sharing.held.as_deref_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
-                held.prepared = Prepared::default();
+                held.prepared.clear();
                 held.settings = Settings::default();
                 sharing.statements.clear();
                 sharing.strays.clear();
@@ -206,7 +225,7 @@ impl Session {
                 sharing.touched.clear();
             }
             b"DEALLOCATE ALL" => {
-                held.prepared = Prepared::default();
+                held.prepared.clear();
                 sharing.statements.clear();
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
@@ -323,11 +342,7 @@ impl Session {
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
-            Own::Begin { failed: false }
-            | Own::Prepare { .. }
-            | Own::Sequences
-            | Own::Aside
-            | Own::Dropped => {}
+            Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {}
         }
     }
 
@@ -507,5 +522,5 @@ fn is_unlisted(name: &[u8]) -> bool {
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.
 fn is_understood(tag: u8) -> bool {
-    understood(tag) || tag == b::PARAMETER_STATUS
+    understood(tag) || matches!(tag, b::PARAMETER_STATUS | b::NOTICE_RESPONSE)
 }

@@ -23,8 +23,6 @@ use crate::{
 pub(super) enum Own {
     /// A BEGIN that the client has had its answer to.
     Begin { failed: bool },
-    /// A statement that is parsed for what follows.
-    Prepare { statement: Arc<Statement>, failed: bool },
     /// `DISCARD SEQUENCES`: what other sessions left of theirs.
     Sequences,
     /// Settings that the backend is given. `failed` once the server refused one.
@@ -148,18 +146,19 @@ impl Pen<'_> {
         if self.prepared.uses(id, self.batch) {
             return;
         }
+        let name = self.prepared.name(id);
         if self.prepared.may_have(id) {
-            frontend::write_close_statement(self.out, statement.name());
+            frontend::write_close_statement(self.out, &name);
         }
-        statement.write_parse(self.out);
-        if let Some((_, closed)) = self.prepared.sent(id, statement.name(), self.batch) {
-            frontend::write_close_statement(self.out, &closed);
+        frontend::write_parse(self.out, &name, statement.definition());
+        if let Some(closed) = self.prepared.sent(id, self.batch) {
+            frontend::write_close_statement(self.out, &self.prepared.name(closed));
         }
     }
 
     fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
         self.prepare(statement);
-        frontend::write_bind_texts(self.out, statement.name(), parameters);
+        frontend::write_bind_texts(self.out, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out);
     }
 }
@@ -254,7 +253,7 @@ impl Own {
         match self {
             Self::Look(look) => look.failed = Some(state),
             Self::Apply { failed, .. } => *failed = Some(state),
-            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed = true,
+            Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
             Self::Sequences | Self::Aside | Self::Dropped => {}
         }
@@ -265,7 +264,7 @@ impl Own {
         match self {
             Self::Look(look) => look.failed.is_some(),
             Self::Apply { failed, .. } => failed.is_some(),
-            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed,
+            Self::Begin { failed } => *failed,
             Self::Position { replayed, .. } => replayed.is_none(),
             Self::Sequences | Self::Aside | Self::Dropped => false,
         }
@@ -273,10 +272,6 @@ impl Own {
 
     /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
     pub(super) fn settle(&self, phrases: &Phrases, prepared: &mut Prepared) {
-        let made = match self {
-            Self::Prepare { statement, .. } => Some(statement),
-            _ => None,
-        };
         let phrases = [
             &phrases.pins,
             &phrases.setting,
@@ -285,7 +280,7 @@ impl Own {
             &phrases.set,
             &phrases.position,
         ];
-        for statement in phrases.into_iter().chain(made) {
+        for statement in phrases {
             if self.has_failed() {
                 prepared.doubt(statement.id());
             } else {

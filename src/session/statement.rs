@@ -10,17 +10,12 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{
-    sql::{self, Catalogue, Effects},
-    wire::frontend,
-};
+use crate::sql::{self, Catalogue, Effects};
 
 /// One prepared statement, whoever prepares it: a text and its parameter types.
 pub(super) struct Statement {
     /// Unique in this process.
     id: u64,
-    /// The name it has on every backend.
-    name: Box<[u8]>,
     /// The body of its Parse behind the name: text, NUL, parameter types.
     definition: Arc<[u8]>,
     /// What its text may change of a session's state, and by which edition of the catalogue: [`Effects::bits`] in the lower
@@ -51,19 +46,12 @@ struct Known {
     sweep_at: usize,
 }
 
-/// What shared names begin with: no client is expected to use it, and one that does is not let near them.
-pub(super) const PREFIX: &[u8] = b"__gatekeeper_";
 /// With so many definitions it is worth to look for those that nobody uses any more.
 const SWEEP: usize = 1024;
 
 // === impl Statement ===
 
 impl Statement {
-    /// The name it has on every backend.
-    pub(super) fn name(&self) -> &[u8] {
-        &self.name
-    }
-
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -100,11 +88,6 @@ impl Statement {
     /// Its text.
     pub(super) fn text(&self) -> &[u8] {
         text_of(&self.definition)
-    }
-
-    /// Appends its Parse.
-    pub(super) fn write_parse(&self, out: &mut Vec<u8>) {
-        frontend::write_parse(out, &self.name, &self.definition);
     }
 }
 
@@ -146,7 +129,6 @@ impl Statements {
         let definition: Arc<[u8]> = definition.into();
         let statement = Arc::new(Statement {
             id,
-            name: [PREFIX, id.to_string().as_bytes()].concat().into(),
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
             lists: lists_prepared(&definition),
             definition: Arc::clone(&definition),

@@ -56,9 +56,9 @@ impl Session {
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
                 sharing.statements.insert(name, statement);
             }
-            Owed::Close { name, closed: Closed::Ours(id), .. } => {
+            Owed::Close { closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
-                    held.prepared.kept(id, &name);
+                    held.prepared.kept(id);
                 }
             }
             _ => {}
@@ -111,6 +111,11 @@ impl Sharing {
         let before = self.strays.len();
         self.strays.retain(|own| **own != *name);
         self.strays.len() < before
+    }
+
+    /// Whether a name that a shared statement has on the held backend may stand in `text`.
+    pub(super) fn names_ours(&self, text: &[u8]) -> bool {
+        self.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
     }
 
     /// The held backend is about to lose a prepared statement.

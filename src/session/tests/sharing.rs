@@ -101,7 +101,7 @@ impl Talk {
                 moved |= take.octets() > 0;
                 if self.session.wants_backend() {
                     self.leases += 1;
-                    self.session.attach(Box::new(Memory::new(Arc::new(Parameters::default()))), false);
+                    self.session.attach(Box::new(Memory::new(Arc::default(), [0; 16])), false);
                     moved = true;
                 }
             }
@@ -126,7 +126,8 @@ fn shown(octets: &[u8], speaker: Speaker) -> String {
         shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
         rest = &rest[frame.octets().len()..];
     }
-    shown.join(" | ")
+    // The key of a backend that is none.
+    shown.join(" | ").replace(&format!("__gatekeeper_{}", "0".repeat(47)), "__gatekeeper_")
 }
 
 /// Plays a script in all step sizes; answers what reached the backend and the client.
@@ -323,6 +324,34 @@ fn an_answer_to_a_reset_is_flushed() {
     .concat();
     let again = played(&script).0;
     assert!(!again.ends_with("B.s | E | S"), "{again}");
+}
+
+#[test]
+fn no_text_that_is_executed_has_a_name_of_ours() {
+    let (to_backend, _, _) = played(&[
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+        server(b'1', b""),
+        server(b'Z', b"I"),
+        client(b'Q', b"DEALLOCATE s\0"),
+    ]);
+    assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S | CSs | Ps.SELECT 1 | S | QDEALLOCATE s");
+}
+
+#[test]
+fn an_error_speaks_of_a_statement_by_the_clients_name() {
+    let name = format!("__gatekeeper_{}7", "0".repeat(47));
+    let text = |name: &str| format!("SERROR\0C26000\0Mprepared statement \"{name}\" does not exist\0\0");
+    let script = [
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+        server(b'1', b""),
+        server(b'Z', b"I"),
+        one_batch(&[(b'B', BIND_S), (b'S', b"")]),
+        server(b'N', text(&name).as_bytes()),
+        server(b'E', text(&name).as_bytes()),
+        server(b'Z', b"I"),
+    ];
+    let said = "SERROR.C26000.Mprepared statement \"s\" does not exist";
+    assert_eq!(played(&script).1, format!("1 | ZI | N{said} | E{said} | ZI"));
 }
 
 #[test]

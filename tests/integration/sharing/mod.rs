@@ -4,6 +4,7 @@
 mod audited;
 mod copying;
 mod messages;
+mod names;
 mod pipelines;
 mod prepared;
 mod resets;
