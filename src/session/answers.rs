@@ -11,8 +11,8 @@ use super::{
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
-    settings::Settings,
-    sharing::{Sharing, Untold},
+    settings::{SETTINGS_MAX_BYTES, Settings},
+    sharing::{Gathered, Sharing, Untold},
     split::Attempt,
     take::Take,
 };
@@ -27,6 +27,8 @@ use crate::{
 
 /// The one setting that a client says at its start and the login of its backend does not.
 const APPLICATION_NAME: &[u8] = b"application_name";
+/// An answer of ours that is larger cannot be a setting that a session may have.
+const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 /// Looks that may fail before the session is held to its backend for good.
 const LOOKS_MAX: u8 = 2;
 
@@ -54,14 +56,24 @@ impl Session {
             }
             let Some(piece) = self.server.next(&unread[at..])? else { break };
             let pass = match &piece {
+                Piece::Rest(here) if self.keeps_back() => {
+                    self.keep_back(now, &unread[at..at + here]);
+                    false
+                }
                 Piece::Whole(frame) => self.on_shared_answer(now, frame),
                 Piece::Part(part) if self.ledger.is_own() || is_understood(part.tag()) => {
                     if !(full && at == 0) {
                         break;
                     }
-                    let body = unread.get(Header::OCTETS..).unwrap_or_default();
-                    let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
-                    passes && !self.is_rewritten(part.tag(), body, part.missing())
+                    let here = unread.get(..part.here()).unwrap_or_default();
+                    if self.ledger.is_own() || part.tag() == b::PARAMETER_STATUS {
+                        self.begin_keeping_back(part.total(), here);
+                        false
+                    } else {
+                        let body = here.get(Header::OCTETS..).unwrap_or_default();
+                        let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
+                        passes && !self.is_rewritten(part.tag(), body, part.missing())
+                    }
                 }
                 // Of so many columns that no buffer holds it.
                 Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
@@ -85,6 +97,46 @@ impl Session {
     fn answered(&mut self) {
         if let Some(sharing) = &mut self.sharing {
             sharing.awaiting = false;
+        }
+    }
+
+    /// Whether the rest of a message is kept from the client.
+    fn keeps_back(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.kept_back.is_some())
+    }
+
+    /// A message that no buffer holds and that the client is not to see as it comes: an answer to a question of ours, or the
+    /// report of a setting. `here` is its beginning. It is read once it is whole, if it is not too large.
+    fn begin_keeping_back(&mut self, total: usize, here: &[u8]) {
+        let missing = total - here.len();
+        let tag = here.first().copied().unwrap_or_default();
+        let fits = total <= ANSWER_MAX;
+        if !fits && let Some(own) = self.ledger.own() {
+            own.on_too_large(tag);
+        }
+        if let Some(sharing) = &mut self.sharing {
+            let octets = if fits { here.to_vec() } else { Vec::new() };
+            sharing.kept_back = Some(Gathered { tag, octets, missing });
+        }
+    }
+
+    /// More of it.
+    fn keep_back(&mut self, now: Instant, here: &[u8]) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(kept) = &mut sharing.kept_back else { return };
+        kept.missing = kept.missing.saturating_sub(here.len());
+        if !kept.octets.is_empty() {
+            kept.octets.extend_from_slice(here);
+        }
+        if kept.missing > 0 {
+            return;
+        }
+        let octets = sharing.kept_back.take().map(|kept| kept.octets).unwrap_or_default();
+        let Ok(Some(frame)) = Frame::read(Speaker::Server, &octets) else { return };
+        if self.on_shared_answer(now, &frame)
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.to_client.extend_from_slice(&octets);
         }
     }
 
@@ -266,8 +318,8 @@ impl Session {
             return false;
         }
         let news = sharing.known.set(status.name, status.value);
-        if news && let Some(split) = &mut sharing.split {
-            split.learn(&sharing.known);
+        if news {
+            sharing.learn();
         }
         news
     }
@@ -330,6 +382,7 @@ impl Session {
                     _ => self.broken = Some(Refusal::settings_lost(state)),
                 }
             }
+            Own::Look(look) if look.too_large => self.broken = Some(Refusal::settings_too_large()),
             Own::Look(look) if look.is_answered() => {
                 sharing.confirming = false;
                 self.on_look(look.seen);
@@ -450,11 +503,12 @@ impl Session {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let mut settings = if seen.all { Settings::default() } else { sharing.settings.clone() };
-        for (name, value) in &seen.settings {
-            if !name.starts_with(b"transaction_") {
-                settings = settings.with(name, value.as_deref());
-            }
+        let before = if seen.all { Settings::default() } else { sharing.settings.clone() };
+        let seen_now = seen.settings.iter().filter(|(name, _)| !name.starts_with(b"transaction_"));
+        let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
+        if settings.bytes() > SETTINGS_MAX_BYTES {
+            self.broken = Some(Refusal::settings_too_large());
+            return;
         }
         if let Some(held) = &mut sharing.held {
             held.settings = settings.clone();

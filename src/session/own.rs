@@ -44,6 +44,8 @@ pub(super) struct Look {
     /// How many are answered.
     answered: usize,
     pub(super) seen: Seen,
+    /// An answer was too large to be read.
+    pub(super) too_large: bool,
     /// The server refused a question.
     pub(super) failed: Option<SqlState>,
     /// How many looks have failed before this one.
@@ -99,20 +101,25 @@ pg_catalog.pg_my_temp_schema()) THEN 'T' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_cursors c WHERE c.is_holdable) THEN 'C' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql) THEN 'P' END)";
 
-const SETTING: &str = "SELECT pg_catalog.current_setting($1, true)";
+/// In the encoding of the database: the session's may change, and may lack what a value contains.
+const SETTING: &str = "SELECT pg_catalog.convert_to(pg_catalog.current_setting($1, true), \
+pg_catalog.getdatabaseencoding())";
 
 /// As `pg_settings` shows them: in base units, which `set_config` understands.
-const SETTINGS: &str = "SELECT s.name, s.setting FROM pg_catalog.pg_settings s \
+const SETTINGS: &str = "SELECT s.name, pg_catalog.convert_to(s.setting, pg_catalog.getdatabaseencoding()) \
+FROM pg_catalog.pg_settings s \
 WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'";
 
 const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p";
 
 /// How much a standby has replayed, in octets; nothing of a server that is none (any more).
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
-pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8 END";
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
-/// A null value leads back to the default.
-const SET: &str = "SELECT pg_catalog.set_config($1, $2, false)";
+/// A null value leads back to the default. The value itself is not asked for: the session's encoding may lack what it
+/// contains.
+const SET: &str = "SELECT pg_catalog.set_config($1, \
+pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), false) IS NULL";
 
 // === impl Phrases ===
 
@@ -158,7 +165,7 @@ impl Pen<'_> {
 
     fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
         self.prepare(statement);
-        frontend::write_bind_texts(self.out, &self.prepared.name(statement.id()), parameters);
+        frontend::write_bind_binary(self.out, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out);
     }
 }
@@ -213,7 +220,7 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
         }
     }
     frontend::write_sync(pen.out);
-    Own::Look(Box::new(Look { asked, answered: 0, seen, failed: None, tries }))
+    Own::Look(Box::new(Look { asked, answered: 0, seen, too_large: false, failed: None, tries }))
 }
 
 /// Writes the batch that asks for a node's replay position.
@@ -256,6 +263,16 @@ impl Own {
             Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
             Self::Sequences | Self::Aside | Self::Dropped => {}
+        }
+    }
+
+    /// A message of the answer was too large to be read.
+    pub(super) fn on_too_large(&mut self, tag: u8) {
+        match self {
+            Self::Look(look) if tag == b::DATA_ROW => look.too_large = true,
+            // No error of ours is so large; whatever it says, it is one.
+            _ if tag == b::ERROR_RESPONSE => self.on_error(SqlState::INTERNAL_ERROR),
+            _ => {}
         }
     }
 

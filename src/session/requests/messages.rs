@@ -20,6 +20,7 @@ impl Session {
         let statement = until_nul(body).0;
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let effects = sharing.proved(effects, statement);
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         let lists = sharing.common.may_list_prepared(statement) || (names && sharing.names_ours(statement));
@@ -212,7 +213,7 @@ impl Session {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
-        let effects = sharing.common.effects(&statement);
+        let effects = sharing.proved(sharing.common.effects(&statement), statement.text());
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
@@ -243,6 +244,7 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.unnamed.number != 0 {
             let effects = sharing.unnamed.effects(&sharing.common);
+            let effects = sharing.proved(effects, text_of(&sharing.unnamed.definition));
             self.sequences(effects, None);
             if !effects.is_empty() {
                 let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));

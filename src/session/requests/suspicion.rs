@@ -17,8 +17,8 @@ use crate::{
 const SEQUENCE_READERS: [u32; 2] = [1575, 2559];
 /// `setseed`.
 const SETSEED: u32 = 1599;
-/// Names of settings are looked for among parameters up to this length (`NAMEDATALEN`, and a prefix of the same length).
-const SETTING_NAME_MAX: usize = 128;
+/// Names of settings without a dot in them are not longer (`NAMEDATALEN`).
+const SETTING_NAME_MAX: usize = 63;
 
 impl Session {
     /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
@@ -77,12 +77,23 @@ impl Session {
         sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
-            sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
+            let mut strange = false;
+            sql::setting_names(statement, &mut |name| {
+                // What a name in other letters is called elsewhere depends on the encoding.
+                strange |= !name.is_ascii();
+                sharing.touched.push(name.into());
+            });
+            if strange {
+                self.pin(Pin::HiddenSetting);
+            }
         }
         if effects.contains(Effects::SETTINGS_BOUND) {
-            match parameters {
-                Some(parameters) => touched_by_parameters(parameters, sharing),
-                None => self.pin(Pin::HiddenSetting),
+            let sharing = self.sharing.as_deref_mut();
+            let followed = sharing
+                .zip(parameters)
+                .is_some_and(|(sharing, parameters)| touched_by_parameters(parameters, sharing));
+            if !followed {
+                self.pin(Pin::HiddenSetting);
             }
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
@@ -121,9 +132,11 @@ impl Session {
     }
 }
 
-/// Notes every parameter that may be a setting's name.
-fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) {
+/// Notes every parameter that may be a setting's name. False if one may be that is not of ASCII: what it is called elsewhere
+/// depends on the encoding.
+fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
     let mut reader = Reader::new(parameters);
+    let mut ascii = true;
     let mut values = || {
         for _ in 0..reader.i16().ok()? {
             reader.i16().ok()?;
@@ -131,12 +144,20 @@ fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) {
         for _ in 0..reader.i16().ok()? {
             let Ok(length) = usize::try_from(reader.i32().ok()?) else { continue };
             let value = reader.octets(length).ok()?;
-            let name = |octet: &u8| octet.is_ascii_alphanumeric() || b"_.$".contains(octet);
-            if (1..=SETTING_NAME_MAX).contains(&value.len()) && value.iter().all(name) {
-                sharing.touched.push(value.to_ascii_lowercase().into());
+            let name =
+                |octet: &u8| octet.is_ascii_alphanumeric() || b"_.$".contains(octet) || !octet.is_ascii();
+            let is_name = value.iter().all(name) && !value.is_empty();
+            if is_name && (value.len() <= SETTING_NAME_MAX || value.contains(&b'.')) {
+                if value.is_ascii() {
+                    sharing.touched.push(value.to_ascii_lowercase().into());
+                } else {
+                    // Names of settings that are not the server's own have a dot.
+                    ascii &= !value.contains(&b'.');
+                }
             }
         }
         Some(())
     };
     values();
+    ascii
 }

@@ -25,6 +25,8 @@ struct Talk {
     leases: usize,
     /// A side made no sense.
     over: bool,
+    /// Octets that are shown at once, at most.
+    buffer: usize,
 }
 
 impl Talk {
@@ -34,7 +36,15 @@ impl Talk {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, None, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
-        Self { session, said, to_backend: Vec::new(), to_client: Vec::new(), leases: 0, over: false }
+        Self {
+            session,
+            said,
+            to_backend: Vec::new(),
+            to_client: Vec::new(),
+            leases: 0,
+            over: false,
+            buffer: usize::MAX,
+        }
     }
 
     /// A side says `octets`, `step` of them at a time.
@@ -80,10 +90,12 @@ impl Talk {
             let mut moved = false;
             for at in [0, 1] {
                 let unread = &self.said[at];
+                let unread = &unread[..unread.len().min(self.buffer)];
+                let full = unread.len() == self.buffer;
                 let take = if at == 0 {
                     self.session.on_client(now, unread, false)
                 } else {
-                    self.session.on_backend(now, unread, false)
+                    self.session.on_backend(now, unread, full)
                 };
                 let Ok(take) = take else {
                     self.over = true;
@@ -324,6 +336,34 @@ fn an_answer_to_a_reset_is_flushed() {
     .concat();
     let again = played(&script).0;
     assert!(!again.ends_with("B.s | E | S"), "{again}");
+}
+
+#[test]
+fn no_answer_to_a_question_of_ours_reaches_the_client() {
+    let value = "x".repeat(300);
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    let row = [&b"\0\x01"[..], &length, value.as_bytes()].concat();
+    let long = format!("SNOTICE\0C00000\0M{value}\0\0");
+    for (buffer, step) in (40..80).flat_map(|buffer| [1, 7, 1000].map(|step| (buffer, step))) {
+        let mut talk = Talk::new(None);
+        talk.buffer = buffer;
+        talk.say(&Client, &frame(b'Q', b"SET app.x = 'x'\0"), 1000);
+        talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), step);
+        let answer = [
+            frame(b'1', b""),
+            frame(b'2', b""),
+            frame(b'N', long.as_bytes()),
+            frame(b'D', &row),
+            frame(b'C', b"SELECT 1\0"),
+            frame(b'Z', b"I"),
+        ];
+        talk.say(&Server, &answer.concat(), step);
+        assert_eq!(shown(&talk.to_client, Speaker::Server), "CSET | ZI", "{step} of {buffer} at a time");
+        assert!(talk.session.detach().is_some(), "nothing is left that is not known");
+        talk.to_backend.clear();
+        talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+        assert!(shown(&talk.to_backend, Speaker::Client).contains(&value), "the next backend is given it");
+    }
 }
 
 #[test]

@@ -12,3 +12,4 @@ mod settings;
 mod sql_prepared;
 mod state;
 mod transactions;
+mod values;
