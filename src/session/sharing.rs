@@ -16,7 +16,7 @@ use super::{
     reported::{Reported, of_its_kind},
     settings::Settings,
     split::{Assignment, Split},
-    statement::{Statement, text_of},
+    statement::{Reading, Statement, text_of},
 };
 use crate::{
     route::Side,
@@ -46,6 +46,8 @@ pub(super) struct Sharing {
     pub(super) known: Reported,
     /// Letters of the client's encoding may contain bytes of ASCII: the server does not read its texts as they look here.
     unreadable: bool,
+    /// How its texts are read.
+    pub(super) reading: Reading,
     pub(super) pins: Pins,
     /// Pins that nobody was told of.
     pub(super) new_pins: VecDeque<Pin>,
@@ -152,6 +154,7 @@ impl Sharing {
             settings: Settings::default(),
             application: application.map(Into::into),
             unreadable: false,
+            reading: Reading::of(&known),
             known,
             pins: Pins::NONE,
             new_pins: VecDeque::new(),
@@ -224,6 +227,7 @@ impl Sharing {
     pub(super) fn learn(&mut self) {
         self.unreadable =
             self.known.get(b"client_encoding").is_some_and(|encoding| UNREADABLE.contains(&encoding));
+        self.reading = Reading::of(&self.known);
         if let Some(split) = &mut self.split {
             split.learn(&self.known);
         }

@@ -89,7 +89,7 @@ impl Session {
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
-        let statement = sharing.common.statement(definition);
+        let statement = sharing.common.statement(definition, sharing.reading);
         if sharing.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
@@ -209,7 +209,7 @@ impl Session {
             self.bind_unnamed(rest, shown);
             return Verdict::Pass;
         }
-        let Some(statement) = sharing.statements.get(name).cloned() else {
+        let Some(statement) = sharing.statement_named(name) else {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
@@ -300,7 +300,7 @@ impl Session {
             self.ensure_unnamed(shown);
             return Verdict::Pass;
         }
-        let Some(statement) = sharing.statements.get(name).cloned() else {
+        let Some(statement) = sharing.statement_named(name) else {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();

@@ -9,6 +9,7 @@ use crate::session::{
     memory::Memory,
     own::Pen,
     sharing::{SOME_UNNAMED, Sharing, Untold},
+    statement::Statement,
 };
 
 impl Session {
@@ -92,6 +93,19 @@ impl Sharing {
     /// The held backend is about to be told what it was not told of the transaction.
     pub(super) fn tell(&mut self) -> Untold {
         std::mem::replace(&mut self.untold, Untold::Nothing)
+    }
+
+    /// The client's statement of this name. One that the held backend lacks, and that the session would read differently by now,
+    /// is another one from now on: it is parsed as the session reads it, and others that read it as before are not to get it.
+    pub(super) fn statement_named(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let statement = self.statements.get_mut(name)?;
+        let reading = self.reading.needed_by(statement.definition());
+        if statement.reading() != reading
+            && self.held.as_ref().is_some_and(|held| !held.prepared.may_have(statement.id()))
+        {
+            *statement = self.common.statement(statement.definition(), reading);
+        }
+        Some(Arc::clone(statement))
     }
 
     /// Whether the held backend has a statement under the client's own name.
