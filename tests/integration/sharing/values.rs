@@ -245,3 +245,70 @@ async fn say(client: &mut Frames, text: &[u8]) {
     client.send(&raw_query(text)).await;
     client.hear_until(b::READY_FOR_QUERY).await;
 }
+
+/// The last column of a statement that was prepared as `s`.
+async fn run(client: &mut Frames) -> String {
+    client.send(&[bind("", "s", &[]), execute("", 0), sync()].concat()).await;
+    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let row = heard.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
+    String::from_utf8_lossy(&row.body[6..]).into_owned()
+}
+
+async fn prepare(client: &mut Frames, text: &str) {
+    client.send(&[parse("s", text), sync()].concat()).await;
+    client.hear_until(b::READY_FOR_QUERY).await;
+}
+
+#[tokio::test]
+async fn sessions_that_read_a_text_differently_share_no_statement() {
+    let pool = Pooled::of(1).await;
+    let hour = "SELECT extract(hour FROM '2020-01-01 12:00+00'::timestamptz - \
+                '2020-01-01 00:00'::timestamptz)::int::text";
+    let cases = [
+        ("SET TimeZone = 'UTC'", "12", "SET TimeZone = '<+01>-01'", "13", hour),
+        (
+            "SET DateStyle = 'ISO, MDY'",
+            "1",
+            "SET DateStyle = 'ISO, DMY'",
+            "2",
+            "SELECT extract(month FROM '01/02/2020'::date)::text",
+        ),
+        (
+            "SET client_encoding = 'UTF8'",
+            "1",
+            "SET client_encoding = 'LATIN1'",
+            "2",
+            "SELECT length('é')::text",
+        ),
+        (
+            "SET standard_conforming_strings = on",
+            "2",
+            "SET standard_conforming_strings = off",
+            "1",
+            "SELECT length('\\n')::text",
+        ),
+    ];
+    for (first, one_says, second, other_says, text) in cases {
+        let (mut one, mut other) = (pool.client().await, pool.client().await);
+        one.ask(first).await.unwrap();
+        other.ask(second).await.unwrap();
+        prepare(&mut one, text).await;
+        prepare(&mut other, text).await;
+        for _ in 0..2 {
+            assert_eq!(
+                (run(&mut one).await.as_str(), run(&mut other).await.as_str()),
+                (one_says, other_says),
+                "{second}"
+            );
+        }
+        // Prepared under one setting, made again under another: nobody else is given that.
+        one.ask(second).await.unwrap();
+        pool.server("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
+        pool.looks(|seen| seen.idle == 0 && seen.leased == 0).await;
+        run(&mut one).await;
+        let mut third = pool.client().await;
+        third.ask(first).await.unwrap();
+        prepare(&mut third, text).await;
+        assert_eq!(run(&mut third).await, one_says, "{first}");
+    }
+}
