@@ -12,7 +12,7 @@ use crate::{
         sharing::Sharing,
         statement::Statement,
     },
-    sql::{self, Command},
+    sql::{self, Command, Effects},
     wire::{TransactionStatus, frontend},
 };
 
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// A statement is bound that names others: the backend has them under the client's own names when it is executed.
-    pub(super) fn named_by_sql(&mut self, text: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn named_by_sql(&mut self, effects: Effects, text: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
             return;
@@ -135,7 +135,8 @@ impl Session {
                     self.parse_under_own_name(&name, &prepared);
                 }
             }
-            _ => self.executed_by_parse(text, shown),
+            _ if effects.contains(Effects::EXECUTE) => self.executed_by_parse(text, shown),
+            _ => {}
         }
     }
 

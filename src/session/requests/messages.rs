@@ -9,6 +9,7 @@ use crate::{
         machine::{Session, text, until_nul},
         pin::Pin,
         report::{StatementKind, Text},
+        sharing::Sharing,
         statement::{Statement, text_of},
     },
     sql::{self, Effects},
@@ -106,6 +107,10 @@ impl Session {
         self.stage(shown);
         if by_sql {
             self.try_name(name, &statement);
+            if let Some(sharing) = &mut self.sharing {
+                // It is closed again, or the client's own.
+                sharing.has_no_own(name);
+            }
         }
         self.send_parse(&statement, |statement| Owed::Parse {
             name: name.into(),
@@ -217,13 +222,14 @@ impl Session {
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        if statement.lists || (names && sharing.names_ours(statement.text())) {
+        let ours = |sharing: &Box<Sharing>| sharing.names_ours(statement.text());
+        if statement.lists || (names && self.sharing.as_ref().is_some_and(ours)) {
             self.show_own_statements_in_batch(shown);
             return Verdict::Pass;
         }
         // It may have been parsed on another backend, or on none.
         if names {
-            self.named_by_sql(statement.text(), shown);
+            self.named_by_sql(effects, statement.text(), shown);
         }
         self.ensure(&statement, shown);
         if let Some(sharing) = self.sharing.as_deref_mut()
@@ -255,7 +261,7 @@ impl Session {
                     if self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text)) {
                         self.show_own_statements_in_batch(shown);
                     }
-                    self.named_by_sql(text, shown);
+                    self.named_by_sql(effects, text, shown);
                 }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;
