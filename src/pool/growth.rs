@@ -141,7 +141,7 @@ impl Pool {
             chore: Chore::Settle,
         };
         state.slots.arrive(place, tenant, now);
-        let memory = Box::new(Memory::new(Arc::clone(&login.parameters)));
+        let memory = Box::new(Memory::new(Arc::clone(&login.parameters), key()));
         let member = Member { stream: backend.stream, memory, running, login, worker };
         if backend.unread.is_empty() {
             self.place(&mut state, place, member, &mut after);
@@ -187,6 +187,13 @@ impl Pool {
             pools.feed(&self.target.endpoint, worker);
         }
     }
+}
+
+/// What nobody can guess.
+fn key() -> [u8; 16] {
+    let mut key = [0; 16];
+    aws_lc_rs::rand::fill(&mut key).expect("the program does not start without random numbers");
+    key
 }
 
 /// Any number, so that what happens together once does not happen together for ever.

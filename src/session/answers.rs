@@ -8,12 +8,11 @@ use super::{
     machine::{Session, understood},
     own::{self, IDENTITY, Own, Question, Seen},
     pin::{Pin, Pins},
-    prepared::Prepared,
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
-    settings::Settings,
-    sharing::{Sharing, Untold},
+    settings::{SETTINGS_MAX_BYTES, Settings},
+    sharing::{Gathered, Sharing, Untold},
     split::Attempt,
     take::Take,
 };
@@ -28,6 +27,8 @@ use crate::{
 
 /// The one setting that a client says at its start and the login of its backend does not.
 const APPLICATION_NAME: &[u8] = b"application_name";
+/// An answer of ours that is larger cannot be a setting that a session may have.
+const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 /// Looks that may fail before the session is held to its backend for good.
 const LOOKS_MAX: u8 = 2;
 
@@ -55,16 +56,23 @@ impl Session {
             }
             let Some(piece) = self.server.next(&unread[at..])? else { break };
             let pass = match &piece {
+                Piece::Rest(here) if self.keeps_back() => {
+                    self.keep_back(now, &unread[at..at + here]);
+                    false
+                }
                 Piece::Whole(frame) => self.on_shared_answer(now, frame),
                 Piece::Part(part) if self.ledger.is_own() || is_understood(part.tag()) => {
                     if !(full && at == 0) {
                         break;
                     }
-                    if part.tag() == b::ERROR_RESPONSE {
-                        let body = unread.get(Header::OCTETS..).unwrap_or_default();
-                        self.on_shared_error(now, body)
+                    let here = unread.get(..part.here()).unwrap_or_default();
+                    if self.ledger.is_own() || part.tag() == b::PARAMETER_STATUS {
+                        self.begin_keeping_back(part.total(), here);
+                        false
                     } else {
-                        true
+                        let body = here.get(Header::OCTETS..).unwrap_or_default();
+                        let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
+                        passes && !self.is_rewritten(part.tag(), body, part.missing())
                     }
                 }
                 // Of so many columns that no buffer holds it.
@@ -92,11 +100,57 @@ impl Session {
         }
     }
 
+    /// Whether the rest of a message is kept from the client.
+    fn keeps_back(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.kept_back.is_some())
+    }
+
+    /// A message that no buffer holds and that the client is not to see as it comes: an answer to a question of ours, or the
+    /// report of a setting. `here` is its beginning. It is read once it is whole, if it is not too large.
+    fn begin_keeping_back(&mut self, total: usize, here: &[u8]) {
+        let missing = total - here.len();
+        let tag = here.first().copied().unwrap_or_default();
+        let fits = total <= ANSWER_MAX;
+        if !fits && let Some(own) = self.ledger.own() {
+            own.on_too_large(tag);
+        }
+        if let Some(sharing) = &mut self.sharing {
+            let octets = if fits { here.to_vec() } else { Vec::new() };
+            sharing.kept_back = Some(Gathered { tag, octets, missing });
+        }
+    }
+
+    /// More of it.
+    fn keep_back(&mut self, now: Instant, here: &[u8]) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(kept) = &mut sharing.kept_back else { return };
+        kept.missing = kept.missing.saturating_sub(here.len());
+        if !kept.octets.is_empty() {
+            kept.octets.extend_from_slice(here);
+        }
+        if kept.missing > 0 {
+            return;
+        }
+        let octets = sharing.kept_back.take().map(|kept| kept.octets).unwrap_or_default();
+        let Ok(Some(frame)) = Frame::read(Speaker::Server, &octets) else { return };
+        if self.on_shared_answer(now, &frame)
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.to_client.extend_from_slice(&octets);
+        }
+    }
+
     /// A message of the backend; whether the client is to see it.
     fn on_shared_answer(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
         match frame.tag() {
             b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
-            b::ERROR_RESPONSE => return self.on_shared_error(now, frame.body()),
+            b::ERROR_RESPONSE => {
+                return self.on_shared_error(now, frame.body())
+                    && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0);
+            }
+            b::NOTICE_RESPONSE if !self.ledger.is_own() => {
+                return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
+            }
             b::NOTIFICATION_RESPONSE => return true,
             _ => {}
         }
@@ -129,6 +183,23 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// Whether an error or a notice speaks of a shared statement by its name, and the client gets it with its own name
+    /// instead. `missing` bytes of the body are still to come, and pass as they are.
+    fn is_rewritten(&mut self, tag: u8, body: &[u8], missing: usize) -> bool {
+        if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
+            return false;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let Sharing { held: Some(held), statements, to_client, .. } = sharing else { return false };
+        let own = |id| statements.iter().find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
+        let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
+        let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
+        to_client.push(tag);
+        to_client.extend_from_slice(&length.to_be_bytes());
+        to_client.extend_from_slice(&replaced);
+        true
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
@@ -184,33 +255,37 @@ impl Session {
         true
     }
 
-    /// Commands after which things are known to be gone.
+    /// Commands after which things are known to be gone: those that were there before. What is sent behind such a command is
+    /// sent once this is done.
     fn on_command_complete(&mut self, body: &[u8]) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if !sharing.suspicion.intersects(Effects::DISCARD | Effects::PREPARE | Effects::BLOCK) {
+        if body.first() != Some(&b'D') {
             return;
         }
+        let by_same = self.ledger.effects_now();
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
-                held.prepared = Prepared::default();
+                held.prepared.clear();
                 held.settings = Settings::default();
-                held.unnamed = 0;
                 sharing.statements.clear();
-                sharing.unnamed.number = 0;
                 sharing.strays.clear();
                 sharing.settings = sharing.first_settings();
                 sharing.pins = Pins::NONE;
+                sharing.binds_reset = false;
                 sharing.suspicion = Effects::NONE;
                 sharing.touched.clear();
             }
             b"DEALLOCATE ALL" => {
-                held.prepared = Prepared::default();
+                held.prepared.clear();
                 sharing.statements.clear();
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
             }
-            b"DISCARD SEQUENCES" => sharing.pins = sharing.pins.without(Pin::Sequence),
+            // Another statement of the same Query may have moved one since.
+            b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
+                sharing.pins = sharing.pins.without(Pin::Sequence);
+            }
             _ => {}
         }
     }
@@ -243,8 +318,8 @@ impl Session {
             return false;
         }
         let news = sharing.known.set(status.name, status.value);
-        if news && let Some(split) = &mut sharing.split {
-            split.learn(&sharing.known);
+        if news {
+            sharing.learn();
         }
         news
     }
@@ -307,6 +382,7 @@ impl Session {
                     _ => self.broken = Some(Refusal::settings_lost(state)),
                 }
             }
+            Own::Look(look) if look.too_large => self.broken = Some(Refusal::settings_too_large()),
             Own::Look(look) if look.is_answered() => {
                 sharing.confirming = false;
                 self.on_look(look.seen);
@@ -319,11 +395,7 @@ impl Session {
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
-            Own::Begin { failed: false }
-            | Own::Prepare { .. }
-            | Own::Sequences
-            | Own::Aside
-            | Own::Dropped => {}
+            Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {}
         }
     }
 
@@ -366,7 +438,7 @@ impl Session {
             return;
         }
         let mut suspicion = std::mem::take(&mut sharing.suspicion);
-        sharing.leads_back = false;
+        (sharing.leads_back, sharing.binds_reset) = (false, false);
         if suspicion.contains(Effects::DDL) {
             suspicion = suspicion.without(Effects::DDL);
             sharing.common.definitions_changed();
@@ -481,13 +553,16 @@ impl Session {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let mut settings = if seen.all { Settings::default() } else { sharing.settings.clone() };
-        for (name, value) in &seen.settings {
+        let before = if seen.all { Settings::default() } else { sharing.settings.clone() };
+        let seen_now = seen.settings.iter().filter(|(name, value)| {
             // A setting that no module defines stays behind empty once it was set on a backend, by whomever.
             let left_empty = value.as_deref() == Some(b"") && sharing.settings.get(name).is_none();
-            if !name.starts_with(b"transaction_") && !left_empty {
-                settings = settings.with(name, value.as_deref());
-            }
+            !name.starts_with(b"transaction_") && !left_empty
+        });
+        let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
+        if settings.bytes() > SETTINGS_MAX_BYTES {
+            self.broken = Some(Refusal::settings_too_large());
+            return;
         }
         if let Some(held) = &mut sharing.held {
             held.settings = settings.clone();
@@ -556,5 +631,5 @@ fn is_unlisted(name: &[u8]) -> bool {
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.
 fn is_understood(tag: u8) -> bool {
-    understood(tag) || tag == b::PARAMETER_STATUS
+    understood(tag) || matches!(tag, b::PARAMETER_STATUS | b::NOTICE_RESPONSE)
 }

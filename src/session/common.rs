@@ -16,7 +16,7 @@ use memchr::memmem::Finder;
 use super::{
     own::Phrases,
     settings::Settings,
-    statement::{Circumstances, Statement, Statements},
+    statement::{Circumstances, Reading, Statement, Statements},
 };
 use crate::sql::{
     self, Catalogue, CatalogueBuilder, Classification, Classifier, ClassifierOptions, Effects, Knowledge,
@@ -89,7 +89,7 @@ impl Common {
     fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = Statements::default();
         let nothing = Catalogue::default();
-        let phrases = Phrases::new(|definition| statements.get(definition, &nothing, 0));
+        let phrases = Phrases::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
         Self {
             statements,
             phrases,
@@ -215,9 +215,9 @@ impl Common {
         }
     }
 
-    pub(super) fn statement(&self, definition: &[u8]) -> Arc<Statement> {
+    pub(super) fn statement(&self, definition: &[u8], reading: Reading) -> Arc<Statement> {
         let edition = self.edition();
-        self.statements.get(definition, &self.catalogue.load(), edition)
+        self.statements.get(definition, reading, &self.catalogue.load(), edition)
     }
 
     /// What a statement may leave behind, by what is known now.
@@ -227,9 +227,14 @@ impl Common {
     }
 
     /// The statement with this definition, if a server has accepted it in these circumstances.
-    pub(super) fn accepted(&self, definition: &[u8], settings: &Settings) -> Option<Arc<Statement>> {
+    pub(super) fn accepted(
+        &self,
+        definition: &[u8],
+        reading: Reading,
+        settings: &Settings,
+    ) -> Option<Arc<Statement>> {
         let now = self.circumstances(settings);
-        self.statements.known(definition).filter(|statement| statement.is_accepted(now))
+        self.statements.known(definition, reading).filter(|statement| statement.is_accepted(now))
     }
 
     /// What decides whether a server accepts a statement of a session with these settings.

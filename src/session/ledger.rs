@@ -12,7 +12,10 @@ use super::{
     statement::Statement,
     texts::Texts,
 };
-use crate::wire::{SqlState, tag::backend as b};
+use crate::{
+    sql::Effects,
+    wire::{SqlState, tag::backend as b},
+};
 
 /// Requests without an answer yet.
 #[derive(Default)]
@@ -26,6 +29,8 @@ pub(super) struct Ledger {
     unnamed: usize,
     /// Requests that make or close a named one.
     named: usize,
+    /// Requests that may take away what requests before them have left.
+    resets: usize,
 }
 
 /// One request.
@@ -38,9 +43,11 @@ pub(super) enum Owed {
         rows: u64,
         operation: Option<Box<str>>,
         error: Option<SqlState>,
+        /// What its text may leave behind or take away.
+        effects: Effects,
     },
-    /// An Execute of the portal: ends with its own answer.
-    Execute { started: Instant, portal: Box<[u8]> },
+    /// An Execute of the portal: ends with its own answer. `resets`: the portal's statement may take away what is there.
+    Execute { started: Instant, portal: Box<[u8]>, resets: bool },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; its names are kept only when texts are.
@@ -168,6 +175,20 @@ impl Ledger {
         self.named > 0
     }
 
+    /// Whether a request is owed that may take away what the session has left behind. What is sent behind it would be noted
+    /// before its answer comes, and forgotten with what stood before it: it has to wait for that answer.
+    pub(super) fn is_resetting(&self) -> bool {
+        self.resets > 0
+    }
+
+    /// What the request may leave behind or take away that is answered now.
+    pub(super) fn effects_now(&self) -> Effects {
+        match self.owed.front() {
+            Some(Owed::Whole { effects, .. }) => *effects,
+            _ => Effects::NONE,
+        }
+    }
+
     fn pop(&mut self) -> Option<Owed> {
         let request = self.owed.pop_front()?;
         self.count(&request, -1);
@@ -179,6 +200,9 @@ impl Ledger {
             Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
             Some(_) => self.named = self.named.saturating_add_signed(by),
             None => {}
+        }
+        if request.may_reset() {
+            self.resets = self.resets.saturating_add_signed(by);
         }
     }
 
@@ -251,7 +275,7 @@ impl Ledger {
                 None
             }
             Some(Owed::Execute { .. }) => {
-                let Some(Owed::Execute { started, portal }) = self.pop() else { return None };
+                let Some(Owed::Execute { started, portal, .. }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
                 Some(Report {
                     kind: StatementKind::Execute,
@@ -288,7 +312,7 @@ impl Ledger {
             return None;
         };
         let (kind, started, text) = match failed {
-            Owed::Execute { started, portal } => {
+            Owed::Execute { started, portal, .. } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
             Owed::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
@@ -328,7 +352,7 @@ impl Ledger {
         while let Some(request) = self.pop() {
             match request {
                 Owed::Sync { .. } => break,
-                Owed::Whole { kind, started, text, rows, operation, error } => {
+                Owed::Whole { kind, started, text, rows, operation, error, .. } => {
                     let operation = operation.filter(|_| error.is_none());
                     report = Some(Report { kind, started, ended: now, rows, operation, error, text });
                     break;
@@ -346,10 +370,10 @@ impl Ledger {
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
     pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
-        (self.unnamed, self.named) = (0, 0);
+        (self.unnamed, self.named, self.resets) = (0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|request| match request {
             Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
-            Owed::Execute { started, portal } => {
+            Owed::Execute { started, portal, .. } => {
                 Some((StatementKind::Execute, started, texts.and_then(|texts| texts.of_portal(&portal))))
             }
             _ => None,
@@ -361,7 +385,7 @@ impl Ledger {
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
     /// was noted of it, in the order it was sent.
     pub(super) fn drop_answers(&mut self) -> Vec<Owed> {
-        (self.unnamed, self.named) = (0, 0);
+        (self.unnamed, self.named, self.resets) = (0, 0, 0);
         (self.copying_in, self.skipping) = (false, false);
         let mut dropped = Vec::new();
         for request in std::mem::take(&mut self.owed) {
@@ -388,7 +412,20 @@ impl Ledger {
 
 // === impl Owed ===
 
+/// What may end with `DISCARD ALL`, `DISCARD SEQUENCES` or `DEALLOCATE ALL`: requests that say so, and by what they may
+/// execute.
+pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
+
 impl Owed {
+    /// Whether it may take away what requests before it have left.
+    fn may_reset(&self) -> bool {
+        match self {
+            Self::Whole { effects, .. } => effects.intersects(MAY_RESET),
+            Self::Execute { resets, .. } => *resets,
+            _ => false,
+        }
+    }
+
     /// The client's statement that it makes or closes.
     fn statement(&self) -> Option<&[u8]> {
         match self {

@@ -20,6 +20,7 @@ use super::{
     texts::Texts,
 };
 use crate::route::{Need, SplitSettings};
+use crate::sql::Effects;
 use crate::wire::{
     self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend,
     fault::{self, Severity},
@@ -502,12 +503,20 @@ impl Session {
                     Some(keeper) if tag == f::QUERY => Some(text(until_nul(body).0, keeper.limit, partial)),
                     _ => None,
                 };
-                Owed::Whole { kind, started: now, text, rows: 0, operation: None, error: None }
+                Owed::Whole {
+                    kind,
+                    started: now,
+                    text,
+                    rows: 0,
+                    operation: None,
+                    error: None,
+                    effects: Effects::NONE,
+                }
             }
             f::EXECUTE => {
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                Owed::Execute { started: now, portal }
+                Owed::Execute { started: now, portal, resets: false }
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,

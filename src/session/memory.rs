@@ -23,11 +23,12 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// A backend that has just logged in, and reported `parameters`.
+    /// A backend that has just logged in, and reported `parameters`. `key` is random: with it nobody guesses the names of the
+    /// statements that sessions share there.
     #[must_use]
-    pub fn new(parameters: Arc<Parameters>) -> Self {
+    pub fn new(parameters: Arc<Parameters>, key: [u8; 16]) -> Self {
         Self {
-            prepared: Prepared::default(),
+            prepared: Prepared::new(key),
             settings: Settings::default(),
             reported: Reported::new(parameters),
             unnamed: 0,
@@ -37,7 +38,11 @@ impl Memory {
 
     /// A backend that was reset by `DISCARD ALL`: as it was after its login.
     pub fn forget(&mut self, parameters: Arc<Parameters>) {
-        *self = Self::new(parameters);
+        self.prepared.clear();
+        self.settings = Settings::default();
+        self.reported = Reported::new(parameters);
+        self.unnamed = 0;
+        self.attempt = Attempt::default();
     }
 
     /// A Query was said: it destroys the unnamed statement.

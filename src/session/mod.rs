@@ -30,6 +30,7 @@ mod settings;
 mod sharing;
 mod split;
 mod statement;
+mod statement_name;
 mod take;
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,6 @@ use crate::{
 pub(super) enum Own {
     /// A BEGIN that the client has had its answer to.
     Begin { failed: bool },
-    /// A statement that is parsed for what follows.
-    Prepare { statement: Arc<Statement>, failed: bool },
     /// `DISCARD SEQUENCES`: what other sessions left of theirs.
     Sequences,
     /// Settings that the backend is given. `failed` once the server refused one.
@@ -46,6 +44,8 @@ pub(super) struct Look {
     /// How many are answered.
     answered: usize,
     pub(super) seen: Seen,
+    /// An answer was too large to be read.
+    pub(super) too_large: bool,
     /// The server refused a question.
     pub(super) failed: Option<SqlState>,
     /// How many looks have failed before this one.
@@ -101,20 +101,25 @@ pg_catalog.pg_my_temp_schema()) THEN 'T' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_cursors c WHERE c.is_holdable) THEN 'C' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql) THEN 'P' END)";
 
-const SETTING: &str = "SELECT pg_catalog.current_setting($1, true)";
+/// In the encoding of the database: the session's may change, and may lack what a value contains.
+const SETTING: &str = "SELECT pg_catalog.convert_to(pg_catalog.current_setting($1, true), \
+pg_catalog.getdatabaseencoding())";
 
 /// As `pg_settings` shows them: in base units, which `set_config` understands.
-const SETTINGS: &str = "SELECT s.name, s.setting FROM pg_catalog.pg_settings s \
+const SETTINGS: &str = "SELECT s.name, pg_catalog.convert_to(s.setting, pg_catalog.getdatabaseencoding()) \
+FROM pg_catalog.pg_settings s \
 WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'";
 
 const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p";
 
 /// How much a standby has replayed, in octets; nothing of a server that is none (any more).
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
-pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8 END";
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
-/// A null value leads back to the default.
-const SET: &str = "SELECT pg_catalog.set_config($1, $2, false)";
+/// A null value leads back to the default. The value itself is not asked for: the session's encoding may lack what it
+/// contains.
+const SET: &str = "SELECT pg_catalog.set_config($1, \
+pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), false) IS NULL";
 
 // === impl Phrases ===
 
@@ -148,18 +153,19 @@ impl Pen<'_> {
         if self.prepared.uses(id, self.batch) {
             return;
         }
+        let name = self.prepared.name(id);
         if self.prepared.may_have(id) {
-            frontend::write_close_statement(self.out, statement.name());
+            frontend::write_close_statement(self.out, &name);
         }
-        statement.write_parse(self.out);
-        if let Some((_, closed)) = self.prepared.sent(id, statement.name(), self.batch) {
-            frontend::write_close_statement(self.out, &closed);
+        frontend::write_parse(self.out, &name, statement.definition());
+        if let Some(closed) = self.prepared.sent(id, self.batch) {
+            frontend::write_close_statement(self.out, &self.prepared.name(closed));
         }
     }
 
     fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
         self.prepare(statement);
-        frontend::write_bind_texts(self.out, statement.name(), parameters);
+        frontend::write_bind_binary(self.out, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out);
     }
 }
@@ -214,7 +220,7 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
         }
     }
     frontend::write_sync(pen.out);
-    Own::Look(Box::new(Look { asked, answered: 0, seen, failed: None, tries }))
+    Own::Look(Box::new(Look { asked, answered: 0, seen, too_large: false, failed: None, tries }))
 }
 
 /// Writes the batch that asks for a node's replay position.
@@ -254,9 +260,19 @@ impl Own {
         match self {
             Self::Look(look) => look.failed = Some(state),
             Self::Apply { failed, .. } => *failed = Some(state),
-            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed = true,
+            Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
             Self::Sequences | Self::Aside | Self::Dropped => {}
+        }
+    }
+
+    /// A message of the answer was too large to be read.
+    pub(super) fn on_too_large(&mut self, tag: u8) {
+        match self {
+            Self::Look(look) if tag == b::DATA_ROW => look.too_large = true,
+            // No error of ours is so large; whatever it says, it is one.
+            _ if tag == b::ERROR_RESPONSE => self.on_error(SqlState::INTERNAL_ERROR),
+            _ => {}
         }
     }
 
@@ -265,7 +281,7 @@ impl Own {
         match self {
             Self::Look(look) => look.failed.is_some(),
             Self::Apply { failed, .. } => failed.is_some(),
-            Self::Begin { failed } | Self::Prepare { failed, .. } => *failed,
+            Self::Begin { failed } => *failed,
             Self::Position { replayed, .. } => replayed.is_none(),
             Self::Sequences | Self::Aside | Self::Dropped => false,
         }
@@ -273,10 +289,6 @@ impl Own {
 
     /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
     pub(super) fn settle(&self, phrases: &Phrases, prepared: &mut Prepared) {
-        let made = match self {
-            Self::Prepare { statement, .. } => Some(statement),
-            _ => None,
-        };
         let phrases = [
             &phrases.pins,
             &phrases.setting,
@@ -285,7 +297,7 @@ impl Own {
             &phrases.set,
             &phrases.position,
         ];
-        for statement in phrases.into_iter().chain(made) {
+        for statement in phrases {
             if self.has_failed() {
                 prepared.doubt(statement.id());
             } else {

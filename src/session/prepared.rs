@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use super::statement_name::{NameStem, StatementName};
+
 /// The statements that one backend has, and when each was used last.
-#[derive(Default)]
 pub(super) struct Prepared {
     held: HashMap<u64, Held, RandomState>,
     clock: u64,
+    /// What their names begin with there.
+    stem: NameStem,
 }
 
 struct Held {
-    name: Box<[u8]>,
     used: u64,
     state: State,
 }
@@ -33,6 +35,22 @@ const HELD_MAX: usize = 500;
 // === impl Prepared ===
 
 impl Prepared {
+    /// Of a backend that has none yet. `key` is random.
+    pub(super) fn new(key: [u8; 16]) -> Self {
+        Self { held: HashMap::default(), clock: 0, stem: NameStem::new(key) }
+    }
+
+    /// The name that the statement `id` has there.
+    #[inline]
+    pub(super) fn name(&self, id: u64) -> StatementName {
+        self.stem.name(id)
+    }
+
+    /// The names there.
+    pub(super) const fn stem(&self) -> &NameStem {
+        &self.stem
+    }
+
     /// Whether the backend has the statement `id`, fit for use, when it comes to what follows in `batch`; counts as a use.
     #[inline]
     pub(super) fn uses(&mut self, id: u64, batch: u32) -> bool {
@@ -52,15 +70,15 @@ impl Prepared {
     }
 
     /// It is sent the statement `id` in `batch`. Answers one that has to be closed for it.
-    pub(super) fn sent(&mut self, id: u64, name: &[u8], batch: u32) -> Option<(u64, Box<[u8]>)> {
+    pub(super) fn sent(&mut self, id: u64, batch: u32) -> Option<u64> {
         self.clock += 1;
-        let held = Held { name: name.into(), used: self.clock, state: State::Sent(batch) };
+        let held = Held { used: self.clock, state: State::Sent(batch) };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
         }
         let oldest = self.held.iter().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)?;
-        self.held.remove(&oldest).map(|held| (oldest, held.name))
+        self.held.remove(&oldest).map(|_| oldest)
     }
 
     /// It has the statement `id` now.
@@ -73,8 +91,8 @@ impl Prepared {
     }
 
     /// It was to close the statement `id`, and did not.
-    pub(super) fn kept(&mut self, id: u64, name: &[u8]) {
-        let held = Held { name: name.into(), used: self.clock, state: State::Unsure };
+    pub(super) fn kept(&mut self, id: u64) {
+        let held = Held { used: self.clock, state: State::Unsure };
         self.held.entry(id).or_insert(held).state = State::Unsure;
     }
 
@@ -91,7 +109,8 @@ impl Prepared {
     }
 
     /// It has lost them all. Answers their names.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = Box<[u8]>> {
-        self.held.drain().map(|(_, held)| held.name)
+    pub(super) fn clear(&mut self) -> Vec<StatementName> {
+        let Self { held, stem, .. } = self;
+        held.drain().map(|(id, _)| stem.name(id)).collect()
     }
 }

@@ -270,6 +270,18 @@ impl Refusal {
         .hint("Whether the statement under way took effect is unknown. Connect again.")
     }
 
+    /// A session's settings are too large to be carried from one backend to another.
+    #[must_use]
+    pub fn settings_too_large() -> Self {
+        Self::new(
+            SqlState::new(*b"54000"),
+            Blame::Client,
+            Cause::SettingsLost,
+            "the session's settings take more than 1 MiB",
+        )
+        .hint("Keep long values in a table, or connect by a listener in session mode.")
+    }
+
     /// The server did not begin the transaction that the client was told had begun.
     #[must_use]
     pub fn transaction_lost() -> Self {

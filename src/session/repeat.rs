@@ -142,6 +142,7 @@ impl Session {
         sharing.held = None;
         sharing.strays.clear();
         sharing.to_backend.clear();
+        sharing.kept_back = None;
         (sharing.confirming, sharing.awaiting) = (false, false);
         if let Some(split) = &mut sharing.split {
             split.left();

@@ -1,6 +1,6 @@
 //! Settings that differ from a fresh backend's: what a session has set, and what a backend has been given.
 
-use std::{cmp::Ordering, hash::BuildHasher, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
 
@@ -16,12 +16,17 @@ struct Set {
     mark: u64,
 }
 
-/// One setting, as `current_setting` shows it, in the encoding of its session.
+/// One setting, as `current_setting` shows it, in the encoding of its database: sessions of all encodings share backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: Arc<[u8]>,
     pub(super) value: Arc<[u8]>,
 }
+
+/// What a session's settings may take, by [`Settings::bytes`]: as much as a statement that is read whole.
+pub(super) const SETTINGS_MAX_BYTES: usize = 1 << 20;
+/// What an entry takes besides its name and its value.
+const ENTRY_BYTES: usize = 64;
 
 // === impl Settings ===
 
@@ -47,6 +52,23 @@ impl Settings {
             (Err(_), None) => {}
         }
         Self::from_sorted(entries)
+    }
+
+    /// With each name set to its value, or no longer set.
+    pub(super) fn with_all<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
+        let changes: BTreeMap<_, _> = changes.collect();
+        let kept = self.entries().iter().filter(|entry| !changes.contains_key(&*entry.name)).cloned();
+        let new = changes.iter().filter_map(|(name, value)| {
+            value.map(|value| Entry { name: (*name).into(), value: value.into() })
+        });
+        let mut entries: Vec<_> = kept.chain(new).collect();
+        entries.sort_unstable_by(|one, two| one.name.cmp(&two.name));
+        Self::from_sorted(entries)
+    }
+
+    /// What they take of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries().iter().map(|entry| entry.name.len() + entry.value.len() + ENTRY_BYTES).sum()
     }
 
     /// A number that equal settings share; 0 when nothing is set.
@@ -133,5 +155,14 @@ mod tests {
         let none = one.with(b"a", None).with(b"b", None);
         assert!(none == Settings::default() && none.mark() == 0);
         assert!(one != one.with(b"a", Some(b"2")));
+    }
+
+    #[test]
+    fn changes_together_are_changes_one_by_one() {
+        let before = Settings::default().with(b"a", Some(b"1")).with(b"b", Some(b"2"));
+        let changes = [(&b"c"[..], Some(&b"3"[..])), (b"a", None), (b"b", Some(b"4")), (b"d", None)];
+        let one_by_one = changes.iter().fold(before.clone(), |all, (name, value)| all.with(name, *value));
+        assert!(before.with_all(changes.into_iter()) == one_by_one);
+        assert_eq!(one_by_one.bytes(), 2 * (1 + 1 + ENTRY_BYTES));
     }
 }

@@ -16,7 +16,7 @@ use super::{
     reported::{Reported, of_its_kind},
     settings::Settings,
     split::{Assignment, Split},
-    statement::{Statement, text_of},
+    statement::{Reading, Statement, text_of},
 };
 use crate::{
     route::Side,
@@ -44,6 +44,10 @@ pub(super) struct Sharing {
     pub(super) application: Option<Arc<[u8]>>,
     /// What the client was told of its settings.
     pub(super) known: Reported,
+    /// Letters of the client's encoding may contain bytes of ASCII: the server does not read its texts as they look here.
+    unreadable: bool,
+    /// How its texts are read.
+    pub(super) reading: Reading,
     pub(super) pins: Pins,
     /// Pins that nobody was told of.
     pub(super) new_pins: VecDeque<Pin>,
@@ -59,6 +63,8 @@ pub(super) struct Sharing {
     pub(super) wants_catalogue: bool,
     /// Settings that a statement prepared by SQL may change whenever it is executed.
     pub(super) prepared_settings: Vec<Arc<[u8]>>,
+    /// A portal of this transaction may reset the session.
+    pub(super) binds_reset: bool,
     pub(super) untold: Untold,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
@@ -76,6 +82,9 @@ pub(super) struct Sharing {
     pub(super) batch: u32,
     /// The beginning of a message that no buffer holds and that has to be read whole.
     pub(super) gathered: Option<Gathered>,
+    /// A message of the backend that no buffer holds and that the client is not to see as it comes; without octets when it is
+    /// not even to be read.
+    pub(super) kept_back: Option<Gathered>,
     /// The client has said something about whole databases.
     pub(super) about_databases: bool,
     /// What follows of a message whose beginning was not passed on is not either.
@@ -133,6 +142,9 @@ pub(super) struct OutdatedTexts {
 
 /// How many bytes of such texts a session keeps: one transaction seldom has more, and one that has is pinned.
 const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
+/// The encodings in which a byte of ASCII may be the second one of a letter. No server has one of them itself.
+/// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
+const UNREADABLE: [&[u8]; 7] = [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
 
 /// A backend that may hold some unnamed statement, nobody knows which.
 pub(super) const SOME_UNNAMED: u64 = u64::MAX;
@@ -158,6 +170,8 @@ impl Sharing {
             unnamed,
             settings: Settings::default(),
             application: application.map(Into::into),
+            unreadable: false,
+            reading: Reading::of(&known),
             known,
             pins: Pins::NONE,
             new_pins: VecDeque::new(),
@@ -167,6 +181,7 @@ impl Sharing {
             outdated: OutdatedTexts::default(),
             wants_catalogue: false,
             prepared_settings: Vec::new(),
+            binds_reset: false,
             untold: Untold::Nothing,
             sequences_are_ours: false,
             confirming: false,
@@ -176,6 +191,7 @@ impl Sharing {
             bound: 0,
             batch: 0,
             gathered: None,
+            kept_back: None,
             about_databases: false,
             drop_rest: false,
             to_backend: Vec::new(),
@@ -184,6 +200,7 @@ impl Sharing {
             split: None,
         };
         new.settings = new.first_settings();
+        new.learn();
         new
     }
 
@@ -221,11 +238,27 @@ impl Sharing {
                 ParameterStatus { name: &name, value: &value }.write(&mut self.to_client);
                 self.known.set(&name, &value);
             }
-            if let Some(split) = &mut self.split {
-                split.learn(&self.known);
-            }
+            self.learn();
         }
         self.held = Some(memory);
+    }
+
+    /// The client was told something new of its settings.
+    pub(super) fn learn(&mut self) {
+        self.unreadable =
+            self.known.get(b"client_encoding").is_some_and(|encoding| UNREADABLE.contains(&encoding));
+        self.reading = Reading::of(&self.known);
+        if let Some(split) = &mut self.split {
+            split.learn(&self.known);
+        }
+    }
+
+    /// What `text` may leave behind, of which it looks as if it were `effects`.
+    pub(super) fn proved(&self, effects: Effects, text: &[u8]) -> Effects {
+        // Sequences aside, about which all sessions would have to mind.
+        const ANYTHING: Effects =
+            Effects::ALL.without(Effects::SEQUENCE_READ.union(Effects::SEQUENCE_MOVE).union(Effects::BLOCK));
+        if self.unreadable && !text.is_ascii() { effects.union(ANYTHING) } else { effects }
     }
 
     /// Whether the held backend is given up, whatever the client's transaction.

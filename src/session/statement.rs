@@ -2,25 +2,24 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 
-use crate::{
-    sql::{self, Catalogue, Effects},
-    wire::frontend,
-};
+use super::reported::Reported;
+use crate::sql::{self, Catalogue, Effects};
 
 /// One prepared statement, whoever prepares it: a text and its parameter types.
 pub(super) struct Statement {
     /// Unique in this process.
     id: u64,
-    /// The name it has on every backend.
-    name: Box<[u8]>,
+    /// How its text is read.
+    reading: Reading,
     /// The body of its Parse behind the name: text, NUL, parameter types.
     definition: Arc<[u8]>,
     /// What its text may change of a session's state, and by which edition of the catalogue: [`Effects::bits`] in the lower
@@ -31,6 +30,12 @@ pub(super) struct Statement {
     /// The [`Circumstances`] in which a server accepted it last; 0 before.
     accepted: AtomicU64,
 }
+
+/// How a server reads a text, by the settings of its session: the encoding, and those that say what literals mean. A server
+/// decides that when it parses a statement, so sessions that read differently share none. The default reads a text that means
+/// the same to everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reading(u64);
 
 /// What decides, besides its text, whether a server accepts a statement, as far as it passes through here: a number that is
 /// another one after each change of definitions, and for other settings.
@@ -45,27 +50,48 @@ pub(super) struct Statements {
 
 #[derive(Default)]
 struct Known {
-    by_definition: HashMap<Arc<[u8]>, Weak<Statement>, RandomState>,
+    by_definition: HashMap<Arc<[u8]>, Vec<(Reading, Weak<Statement>)>, RandomState>,
     last_id: u64,
     /// As many entries make it worth to look for those that nobody uses any more.
     sweep_at: usize,
 }
 
-/// What shared names begin with: no client is expected to use it, and one that does is not let near them.
-pub(super) const PREFIX: &[u8] = b"__gatekeeper_";
 /// With so many definitions it is worth to look for those that nobody uses any more.
 const SWEEP: usize = 1024;
+
+// === impl Reading ===
+
+impl Reading {
+    /// The settings that decide, all of which a server reports.
+    const SETTINGS: [&[u8]; 5] =
+        [b"client_encoding", b"DateStyle", b"IntervalStyle", b"TimeZone", b"standard_conforming_strings"];
+
+    /// That of a session that was told these settings.
+    pub(super) fn of(known: &Reported) -> Self {
+        let values = Self::SETTINGS.map(|name| known.get(name));
+        Self(FixedState::default().hash_one(values) | 1)
+    }
+
+    /// The reading that a statement's text needs.
+    pub(super) fn needed_by(self, definition: &[u8]) -> Self {
+        let text = text_of(definition);
+        let quotes = |at: usize| text.get(at + 1).is_some_and(|next| !next.is_ascii_digit());
+        let has_literals =
+            memchr::memchr(b'\'', text).is_some() || memchr::memchr_iter(b'$', text).any(quotes);
+        if text.is_ascii() && !has_literals { Self::default() } else { self }
+    }
+}
 
 // === impl Statement ===
 
 impl Statement {
-    /// The name it has on every backend.
-    pub(super) fn name(&self) -> &[u8] {
-        &self.name
-    }
-
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// How its text is read.
+    pub(super) fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// What its text may change of a session's state, by this edition of the catalogue.
@@ -101,11 +127,6 @@ impl Statement {
     pub(super) fn text(&self) -> &[u8] {
         text_of(&self.definition)
     }
-
-    /// Appends its Parse.
-    pub(super) fn write_parse(&self, out: &mut Vec<u8>) {
-        frontend::write_parse(out, &self.name, &self.definition);
-    }
 }
 
 fn pack(edition: u32, effects: Effects) -> u64 {
@@ -124,21 +145,37 @@ pub(super) fn lists_prepared(text: &[u8]) -> bool {
 
 // === impl Statements ===
 
+fn find(readings: &[(Reading, Weak<Statement>)], reading: Reading) -> Option<Arc<Statement>> {
+    readings.iter().find(|(of, _)| *of == reading).and_then(|(_, statement)| statement.upgrade())
+}
+
 impl Statements {
-    /// The statement with this definition, if some session has prepared it.
-    pub(super) fn known(&self, definition: &[u8]) -> Option<Arc<Statement>> {
-        self.lock().by_definition.get(definition).and_then(Weak::upgrade)
+    /// The statement with this definition, if some session that reads it alike has prepared it.
+    pub(super) fn known(&self, definition: &[u8], reading: Reading) -> Option<Arc<Statement>> {
+        find(self.lock().by_definition.get(definition)?, reading.needed_by(definition))
     }
 
     /// The statement with this definition: the body of a Parse behind the name.
     /// `edition` is that of `catalogue`, at most.
-    pub(super) fn get(&self, definition: &[u8], catalogue: &Catalogue, edition: u32) -> Arc<Statement> {
+    pub(super) fn get(
+        &self,
+        definition: &[u8],
+        reading: Reading,
+        catalogue: &Catalogue,
+        edition: u32,
+    ) -> Arc<Statement> {
         let mut known = self.lock();
-        if let Some(statement) = known.by_definition.get(definition).and_then(Weak::upgrade) {
+        let reading = reading.needed_by(definition);
+        if let Some(statement) =
+            known.by_definition.get(definition).and_then(|readings| find(readings, reading))
+        {
             return statement;
         }
         if known.by_definition.len() >= known.sweep_at {
-            known.by_definition.retain(|_, statement| statement.strong_count() > 0);
+            known.by_definition.retain(|_, readings| {
+                readings.retain(|(_, statement)| statement.strong_count() > 0);
+                !readings.is_empty()
+            });
             known.sweep_at = (known.by_definition.len() * 2).max(SWEEP);
         }
         known.last_id += 1;
@@ -146,13 +183,15 @@ impl Statements {
         let definition: Arc<[u8]> = definition.into();
         let statement = Arc::new(Statement {
             id,
-            name: [PREFIX, id.to_string().as_bytes()].concat().into(),
+            reading,
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
             lists: lists_prepared(&definition),
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });
-        known.by_definition.insert(definition, Arc::downgrade(&statement));
+        let readings = known.by_definition.entry(definition).or_default();
+        readings.retain(|(_, statement)| statement.strong_count() > 0);
+        readings.push((reading, Arc::downgrade(&statement)));
         statement
     }
 

@@ -152,12 +152,13 @@ pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: &[u8
     });
 }
 
-/// Appends a Bind of `statement` to the unnamed portal, with parameters as text and results as text.
-pub fn write_bind_texts(out: &mut Vec<u8>, statement: &[u8], parameters: &[Option<&[u8]>]) {
+/// Appends a Bind of `statement` to the unnamed portal, with parameters and results in binary form.
+pub fn write_bind_binary(out: &mut Vec<u8>, statement: &[u8], parameters: &[Option<&[u8]>]) {
     writer::frame(out, tag::BIND, |body| {
         writer::string(body, b"");
         writer::string(body, statement);
-        body.extend_from_slice(&0_i16.to_be_bytes());
+        let all_binary = [1_i16.to_be_bytes(), BINARY.to_be_bytes()].concat();
+        body.extend_from_slice(&all_binary);
         let count = i16::try_from(parameters.len()).expect("our own messages are short");
         body.extend_from_slice(&count.to_be_bytes());
         for parameter in parameters {
@@ -165,7 +166,7 @@ pub fn write_bind_texts(out: &mut Vec<u8>, statement: &[u8], parameters: &[Optio
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(parameter.unwrap_or_default());
         }
-        body.extend_from_slice(&0_i16.to_be_bytes());
+        body.extend_from_slice(&all_binary);
     });
 }
 
@@ -192,6 +193,14 @@ pub fn write_execute(out: &mut Vec<u8>) {
         writer::string(body, b"");
         body.extend_from_slice(&0_i32.to_be_bytes());
     });
+}
+
+/// The code of the binary format.
+const BINARY: i16 = 1;
+
+/// Appends a Flush.
+pub fn write_flush(out: &mut Vec<u8>) {
+    writer::frame(out, tag::FLUSH, |_| {});
 }
 
 /// Appends a Terminate.

@@ -92,7 +92,9 @@ impl Session {
         if name.is_empty() || sharing.statements.contains_key(name) {
             return false;
         }
-        let Some(statement) = sharing.common.accepted(definition, &sharing.settings) else { return false };
+        let Some(statement) = sharing.common.accepted(definition, sharing.reading, &sharing.settings) else {
+            return false;
+        };
         // What it executes are this session's own statements: that another session's were there says nothing.
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;

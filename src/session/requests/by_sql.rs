@@ -12,7 +12,7 @@ use crate::{
         sharing::Sharing,
         statement::Statement,
     },
-    sql::{self, Command},
+    sql::{self, Command, Effects},
     wire::{TransactionStatus, frontend},
 };
 
@@ -54,13 +54,17 @@ impl Session {
                 if sharing.has_no_own(&name) {
                     return Verdict::Pass;
                 }
+                // The server itself is to say that it is gone, under the client's own name: whoever may look at statements
+                // that are under way sees no name of ours.
                 self.stage(shown);
-                self.prepare_aside(&prepared);
                 if let Some(sharing) = &mut self.sharing {
-                    frontend::write_query(&mut sharing.to_backend, deallocate(&prepared));
-                    sharing.lose(prepared.id());
+                    frontend::write_close_statement(&mut sharing.to_backend, &name);
+                    frontend::write_parse(&mut sharing.to_backend, &name, prepared.definition());
+                    frontend::write_sync(&mut sharing.to_backend);
+                    sharing.has_own(&name);
                 }
-                Verdict::Taken
+                self.owe(Owed::Own(Own::Aside));
+                Verdict::Pass
             }
             _ => {
                 let named = sharing.named_in(statement);
@@ -117,47 +121,23 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// The same in the extended protocol.
-    pub(super) fn sql_prepared_by_parse(
-        &mut self,
-        statement: &[u8],
-        definition: &[u8],
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
-            return Verdict::Pass;
-        }
-        match sql::command(statement) {
-            Command::Deallocate { name } => {
-                let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
-                if sharing.has_no_own(&name) {
-                    return Verdict::Pass;
-                }
-                self.ensure(&prepared, shown);
-                if let Some(sharing) = &mut self.sharing {
-                    let types = definition.get(statement.len()..).unwrap_or_default();
-                    let rewritten = [deallocate(&prepared).as_bytes(), types].concat();
-                    frontend::write_parse(&mut sharing.to_backend, b"", &rewritten);
-                    sharing.unnamed.definition = rewritten;
-                    sharing.lose(prepared.id());
-                }
-                Verdict::Taken
-            }
-            _ => {
-                self.executed_by_parse(statement, shown);
-                Verdict::Pass
-            }
-        }
-    }
-
-    /// A batch of our own ahead of a Query, for a statement that the Query needs.
-    pub(super) fn prepare_aside(&mut self, statement: &Arc<Statement>) {
+    /// A statement is bound that names others: the backend has them under the client's own names when it is executed.
+    pub(super) fn named_by_sql(&mut self, effects: Effects, text: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some((_, mut pen)) = sharing.pen() else { return };
-        pen.prepare(statement);
-        frontend::write_sync(pen.out);
-        self.owe(Owed::Own(Own::Prepare { statement: Arc::clone(statement), failed: false }));
+        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
+            return;
+        }
+        match sql::command(text) {
+            Command::Deallocate { name } => {
+                let Some(prepared) = sharing.statements.remove(&*name) else { return };
+                if !sharing.is_own(&name) {
+                    self.stage(shown);
+                    self.parse_under_own_name(&name, &prepared);
+                }
+            }
+            _ if effects.contains(Effects::EXECUTE) => self.executed_by_parse(text, shown),
+            _ => {}
+        }
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
@@ -179,7 +159,7 @@ impl Session {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
-        let ours: Vec<_> = held.prepared.clear().collect();
+        let ours = held.prepared.clear();
         let theirs: Vec<_> =
             sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
         for name in ours {
@@ -189,8 +169,4 @@ impl Session {
             self.parse_under_own_name(&name, &statement);
         }
     }
-}
-
-fn deallocate(statement: &Statement) -> String {
-    format!("DEALLOCATE \"{}\"", String::from_utf8_lossy(statement.name()))
 }

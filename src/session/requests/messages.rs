@@ -9,7 +9,8 @@ use crate::{
         machine::{Session, text, until_nul},
         pin::Pin,
         report::{StatementKind, Text},
-        statement::{PREFIX, Statement, text_of},
+        sharing::Sharing,
+        statement::{Statement, text_of},
     },
     sql::{self, Effects},
     wire::{Header, frontend},
@@ -20,9 +21,10 @@ impl Session {
         let statement = until_nul(body).0;
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
-        let lists = sharing.common.may_list_prepared(statement);
+        let effects = sharing.proved(effects, statement);
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
+        let lists = sharing.common.may_list_prepared(statement) || (names && sharing.names_ours(statement));
         if (names || lists) && !self.in_batch && self.ledger.names_statements() {
             return self.wait_for_answers();
         }
@@ -54,6 +56,8 @@ impl Session {
             rows: 0,
             operation: None,
             error: None,
+            // The rest of a text that is cut may say anything.
+            effects: if cut { Effects::ALL } else { effects },
         });
         verdict
     }
@@ -86,7 +90,7 @@ impl Session {
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
-        let statement = sharing.common.statement(definition);
+        let statement = sharing.common.statement(definition, sharing.reading);
         if sharing.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
@@ -103,6 +107,10 @@ impl Session {
         self.stage(shown);
         if by_sql {
             self.try_name(name, &statement);
+            if let Some(sharing) = &mut self.sharing {
+                // It is closed again, or the client's own.
+                sharing.has_no_own(name);
+            }
         }
         self.send_parse(&statement, |statement| Owed::Parse {
             name: name.into(),
@@ -131,12 +139,11 @@ impl Session {
         if let Some(held) = &mut sharing.held {
             held.unnamed = number;
         }
-        let mut verdict = Verdict::Pass;
-        if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
-            verdict = self.sql_prepared_by_parse(statement, definition, shown);
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement, shown);
         }
         self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(number) });
-        verdict
+        Verdict::Pass
     }
 
     /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
@@ -148,13 +155,16 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let batch = sharing.batch;
         let Some(held) = sharing.held.as_deref_mut() else { return };
-        let (id, name) = (statement.id(), statement.name());
+        let id = statement.id();
+        let name = held.prepared.name(id);
         let had = held.prepared.may_have(id);
-        let evicted = held.prepared.sent(id, name, batch);
+        let evicted = held.prepared.sent(id, batch).map(|evicted| (evicted, held.prepared.name(evicted)));
         if had {
-            self.close_shared(id, name);
+            self.close_shared(id, &name);
         }
-        self.request_ahead(owed(Arc::clone(statement)), |out| statement.write_parse(out));
+        self.request_ahead(owed(Arc::clone(statement)), |out| {
+            frontend::write_parse(out, &name, statement.definition());
+        });
         if let Some((id, name)) = evicted {
             self.close_shared(id, &name);
         }
@@ -162,7 +172,7 @@ impl Session {
 
     /// Closes a shared statement; of the unnamed one the `id` is 0.
     fn close_shared(&mut self, id: u64, name: &[u8]) {
-        let close = Owed::Close { portal: false, name: name.into(), closed: Closed::Ours(id) };
+        let close = Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(id) };
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
@@ -204,24 +214,29 @@ impl Session {
             self.bind_unnamed(rest, shown);
             return Verdict::Pass;
         }
-        let Some(statement) = sharing.statements.get(name).cloned() else {
+        let Some(statement) = sharing.statement_named(name) else {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
-        let effects = sharing.common.effects(&statement);
+        let effects = sharing.proved(sharing.common.effects(&statement), statement.text());
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
-        if statement.lists {
+        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
+        let ours = |sharing: &Box<Sharing>| sharing.names_ours(statement.text());
+        if statement.lists || (names && self.sharing.as_ref().is_some_and(ours)) {
             self.show_own_statements_in_batch(shown);
             return Verdict::Pass;
         }
         // It may have been parsed on another backend, or on none.
-        if effects.contains(Effects::EXECUTE) {
-            self.executed_by_parse(statement.text(), shown);
+        if names {
+            self.named_by_sql(effects, statement.text(), shown);
         }
         self.ensure(&statement, shown);
-        if let Some(sharing) = &mut self.sharing {
-            write_bind(&mut sharing.to_backend, portal, statement.name(), rest, body, total);
+        if let Some(sharing) = self.sharing.as_deref_mut()
+            && let Some(held) = &sharing.held
+        {
+            let name = held.prepared.name(statement.id());
+            write_bind(&mut sharing.to_backend, portal, &name, rest, body, total);
         }
         Verdict::Taken
     }
@@ -235,11 +250,19 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.unnamed.number != 0 {
             let effects = sharing.unnamed.effects(&sharing.common);
+            let effects = sharing.proved(effects, text_of(&sharing.unnamed.definition));
             self.sequences(effects, None);
             if !effects.is_empty() {
                 let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
                 let definition = definition.unwrap_or_default();
-                self.suspect(effects, text_of(&definition), Some(rest));
+                let text = text_of(&definition);
+                self.suspect(effects, text, Some(rest));
+                if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
+                    if self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text)) {
+                        self.show_own_statements_in_batch(shown);
+                    }
+                    self.named_by_sql(effects, text, shown);
+                }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;
                 }
@@ -283,13 +306,16 @@ impl Session {
             self.ensure_unnamed(shown);
             return Verdict::Pass;
         }
-        let Some(statement) = sharing.statements.get(name).cloned() else {
+        let Some(statement) = sharing.statement_named(name) else {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
         self.ensure(&statement, shown);
-        if let Some(sharing) = &mut self.sharing {
-            frontend::write_describe_statement(&mut sharing.to_backend, statement.name());
+        if let Some(sharing) = self.sharing.as_deref_mut()
+            && let Some(held) = &sharing.held
+        {
+            let name = held.prepared.name(statement.id());
+            frontend::write_describe_statement(&mut sharing.to_backend, &name);
         }
         Verdict::Taken
     }
@@ -310,6 +336,11 @@ impl Session {
                 sharing.has_no_own(name);
                 // The backend knows no statement of that name, and says CloseComplete all the same.
                 closed = Closed::Name(statement);
+            } else if let Some(held) = &mut sharing.held
+                && let Some(id) = held.prepared.stem().id_of(name)
+            {
+                // Somebody has found out a name of ours: what others prepared is made anew for them.
+                held.prepared.doubt(id);
             }
         }
         self.owe(Owed::Close { portal: which == b'P', name: name.into(), closed });
@@ -317,10 +348,10 @@ impl Session {
     }
 
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
-    /// Names like our own are kept from what they could reach: that is closed first.
+    /// Our own names, should one be known, are kept from what they could reach: that is closed first.
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let number = name.strip_prefix(PREFIX).and_then(|number| str::from_utf8(number).ok()?.parse().ok());
-        if let Some(id) = number {
+        let held = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
             self.stage(shown);
             if let Some(sharing) = &mut self.sharing {
                 sharing.lose(id);

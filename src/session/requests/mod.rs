@@ -293,7 +293,8 @@ impl Session {
         if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
-        if self.is_uncertain(tag, body) {
+        let ends = matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL);
+        if (self.ledger.is_resetting() && !ends) || self.is_uncertain(tag, body) {
             return self.wait_for_answers();
         }
         // Not all of its parameters can be seen.
@@ -319,6 +320,7 @@ impl Session {
                     rows: 0,
                     operation: None,
                     error: None,
+                    effects: Effects::NONE,
                 });
                 Verdict::Pass
             }
@@ -333,8 +335,9 @@ impl Session {
                 self.in_batch = true;
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                self.owe(Owed::Execute { started: now, portal });
-                Verdict::Pass
+                let resets = self.sharing.as_ref().is_some_and(|sharing| sharing.binds_reset);
+                self.owe(Owed::Execute { started: now, portal, resets });
+                if resets { self.flushed(body, shown) } else { Verdict::Pass }
             }
             f::CLOSE => self.close(body),
             f::SYNC => {
@@ -366,9 +369,7 @@ impl Session {
             _ => None,
         };
         let Some(name) = name else { return false };
-        let mass = Effects::PREPARE | Effects::DISCARD;
-        let swept = || self.sharing.as_ref().is_some_and(|sharing| sharing.suspicion.intersects(mass));
-        self.ledger.is_uncertain(name) || (!self.in_batch && swept())
+        self.ledger.is_uncertain(name)
     }
 
     /// Whether a Bind has the name of a setting among its parameters.
@@ -390,6 +391,16 @@ impl Session {
             sharing.awaiting = true;
         }
         Verdict::Wait
+    }
+
+    /// Passes an Execute on whose answer has to come before more is said: the server is told not to hold it back up to the
+    /// Sync.
+    fn flushed(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        self.stage(shown);
+        let Some(sharing) = &mut self.sharing else { return Verdict::Pass };
+        wire::frame(&mut sharing.to_backend, f::EXECUTE, |to| to.extend_from_slice(body));
+        frontend::write_flush(&mut sharing.to_backend);
+        Verdict::Taken
     }
 
     /// The client's request finds no backend.

@@ -9,6 +9,7 @@ use crate::session::{
     memory::Memory,
     own::Pen,
     sharing::{SOME_UNNAMED, Sharing, Untold},
+    statement::Statement,
 };
 
 impl Session {
@@ -56,9 +57,9 @@ impl Session {
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
                 sharing.statements.insert(name, statement);
             }
-            Owed::Close { name, closed: Closed::Ours(id), .. } => {
+            Owed::Close { closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
-                    held.prepared.kept(id, &name);
+                    held.prepared.kept(id);
                 }
             }
             _ => {}
@@ -94,6 +95,19 @@ impl Sharing {
         std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 
+    /// The client's statement of this name. One that the held backend lacks, and that the session would read differently by now,
+    /// is another one from now on: it is parsed as the session reads it, and others that read it as before are not to get it.
+    pub(super) fn statement_named(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let statement = self.statements.get_mut(name)?;
+        let reading = self.reading.needed_by(statement.definition());
+        if statement.reading() != reading
+            && self.held.as_ref().is_some_and(|held| !held.prepared.may_have(statement.id()))
+        {
+            *statement = self.common.statement(statement.definition(), reading);
+        }
+        Some(Arc::clone(statement))
+    }
+
     /// Whether the held backend has a statement under the client's own name.
     pub(super) fn is_own(&self, name: &[u8]) -> bool {
         self.strays.iter().any(|own| **own == *name)
@@ -111,6 +125,11 @@ impl Sharing {
         let before = self.strays.len();
         self.strays.retain(|own| **own != *name);
         self.strays.len() < before
+    }
+
+    /// Whether a name that a shared statement has on the held backend may stand in `text`.
+    pub(super) fn names_ours(&self, text: &[u8]) -> bool {
+        self.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
     }
 
     /// The held backend is about to lose a prepared statement.

@@ -3,6 +3,7 @@
 use super::Shown;
 use crate::{
     session::{
+        ledger::MAY_RESET,
         machine::Session,
         own::{self, Own},
         pin::Pin,
@@ -16,8 +17,8 @@ use crate::{
 const SEQUENCE_READERS: [u32; 2] = [1575, 2559];
 /// `setseed`.
 const SETSEED: u32 = 1599;
-/// Names of settings are looked for among parameters up to this length (`NAMEDATALEN`, and a prefix of the same length).
-const SETTING_NAME_MAX: usize = 128;
+/// Names of settings without a dot in them are not longer (`NAMEDATALEN`).
+const SETTING_NAME_MAX: usize = 63;
 
 impl Session {
     /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
@@ -84,23 +85,35 @@ impl Session {
         sharing.suspicion |= effects;
         sharing.about_databases |= effects.contains(Effects::DDL)
             && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
+        sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
             let prepares = effects.contains(Effects::PREPARE);
+            let mut strange = false;
             sql::setting_names(statement, &mut |name| {
+                // What a name in other letters is called elsewhere depends on the encoding.
+                strange |= !name.is_ascii();
                 sharing.touched.push(name.into());
                 if prepares && !sharing.prepared_settings.iter().any(|known| **known == *name) {
                     sharing.prepared_settings.push(name.into());
                 }
             });
+            if strange {
+                self.pin(Pin::HiddenSetting);
+            }
         }
-        if effects.contains(Effects::EXECUTE) {
+        if effects.contains(Effects::EXECUTE)
+            && let Some(sharing) = self.sharing.as_deref_mut()
+        {
             sharing.touched.extend_from_slice(&sharing.prepared_settings);
         }
         if effects.contains(Effects::SETTINGS_BOUND) {
-            match parameters {
-                Some(parameters) => touched_by_parameters(parameters, sharing),
-                None => self.pin(Pin::HiddenSetting),
+            let sharing = self.sharing.as_deref_mut();
+            let followed = sharing
+                .zip(parameters)
+                .is_some_and(|(sharing, parameters)| touched_by_parameters(parameters, sharing));
+            if !followed {
+                self.pin(Pin::HiddenSetting);
             }
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
@@ -139,9 +152,11 @@ impl Session {
     }
 }
 
-/// Notes every parameter that may be a setting's name.
-fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) {
+/// Notes every parameter that may be a setting's name. False if one may be that is not of ASCII: what it is called elsewhere
+/// depends on the encoding.
+fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
     let mut reader = Reader::new(parameters);
+    let mut ascii = true;
     let mut values = || {
         for _ in 0..reader.i16().ok()? {
             reader.i16().ok()?;
@@ -149,12 +164,20 @@ fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) {
         for _ in 0..reader.i16().ok()? {
             let Ok(length) = usize::try_from(reader.i32().ok()?) else { continue };
             let value = reader.octets(length).ok()?;
-            let name = |octet: &u8| octet.is_ascii_alphanumeric() || b"_.$".contains(octet);
-            if (1..=SETTING_NAME_MAX).contains(&value.len()) && value.iter().all(name) {
-                sharing.touched.push(value.to_ascii_lowercase().into());
+            let name =
+                |octet: &u8| octet.is_ascii_alphanumeric() || b"_.$".contains(octet) || !octet.is_ascii();
+            let is_name = value.iter().all(name) && !value.is_empty();
+            if is_name && (value.len() <= SETTING_NAME_MAX || value.contains(&b'.')) {
+                if value.is_ascii() {
+                    sharing.touched.push(value.to_ascii_lowercase().into());
+                } else {
+                    // Names of settings that are not the server's own have a dot.
+                    ascii &= !value.contains(&b'.');
+                }
             }
         }
         Some(())
     };
     values();
+    ascii
 }

@@ -88,7 +88,7 @@ impl Driver {
         if self.session.wants_backend() {
             assert!(!self.holds, "nobody has two backends");
             (self.leases, self.holds, moved) = (self.leases + 1, true, true);
-            let memory = Box::new(Memory::new(Arc::new(Parameters::default())));
+            let memory = Box::new(Memory::new(Arc::new(Parameters::default()), [0; 16]));
             let need = self.session.need();
             let endpoint = EndpointName::new("e").expect("a name");
             let (side, reason, freshness) = (need.side, need.reason, Freshness::Enough);

@@ -25,6 +25,8 @@ pub(super) struct Talk {
     leases: usize,
     /// A side made no sense.
     over: bool,
+    /// Octets that are shown at once, at most.
+    buffer: usize,
 }
 
 impl Talk {
@@ -34,7 +36,15 @@ impl Talk {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, None, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
-        Self { session, said, to_backend: Vec::new(), to_client: Vec::new(), leases: 0, over: false }
+        Self {
+            session,
+            said,
+            to_backend: Vec::new(),
+            to_client: Vec::new(),
+            leases: 0,
+            over: false,
+            buffer: usize::MAX,
+        }
     }
 
     /// A side says `octets`, `step` of them at a time.
@@ -83,10 +93,12 @@ impl Talk {
             }
             for at in [0, 1] {
                 let unread = &self.said[at];
+                let unread = &unread[..unread.len().min(self.buffer)];
+                let full = unread.len() == self.buffer;
                 let take = if at == 0 {
                     self.session.on_client(now, unread, false)
                 } else {
-                    self.session.on_backend(now, unread, false)
+                    self.session.on_backend(now, unread, full)
                 };
                 let Ok(take) = take else {
                     self.over = true;
@@ -104,7 +116,7 @@ impl Talk {
                 moved |= take.octets() > 0;
                 if self.session.wants_backend() {
                     self.leases += 1;
-                    self.session.attach(Box::new(Memory::new(Arc::new(Parameters::default()))), false);
+                    self.session.attach(Box::new(Memory::new(Arc::default(), [0; 16])), false);
                     moved = true;
                 }
             }
@@ -129,7 +141,8 @@ fn shown(octets: &[u8], speaker: Speaker) -> String {
         shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
         rest = &rest[frame.octets().len()..];
     }
-    shown.join(" | ")
+    // The key of a backend that is none.
+    shown.join(" | ").replace(&format!("__gatekeeper_{}", "0".repeat(47)), "__gatekeeper_")
 }
 
 /// Plays a script in all step sizes; answers what reached the backend and the client.
@@ -281,6 +294,107 @@ fn a_settings_name_that_is_not_here_yet_is_waited_for() {
     talk.say(&Server, &answer, 1000);
     let asked = shown(&talk.to_backend, Speaker::Client);
     assert!(asked.contains("work_mem") && asked.contains("current_setting"), "{asked}");
+}
+
+#[test]
+fn a_reset_forgets_nothing_sent_behind_it() {
+    let reset = one_batch(&[(b'Q', b"DISCARD ALL\0"), (b'Q', b"SET ROLE r1\0")]);
+    assert_eq!(played(std::slice::from_ref(&reset)).0, "QDISCARD ALL");
+    let answered = [reset, server(b'C', b"DISCARD ALL\0"), server(b'Z', b"I")];
+    assert_eq!(played(&answered).0, "QDISCARD ALL | QSET ROLE r1");
+    let mut talk = Talk::new(None);
+    answered.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), 1000);
+    let asked = shown(&talk.to_backend, Speaker::Client);
+    assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
+}
+
+#[test]
+fn an_answer_to_a_reset_is_flushed() {
+    let script = [
+        one_batch(&[
+            (b'P', b"d\0DEALLOCATE ALL\0\0\0"),
+            (b'B', b"\0d\0\0\0\0\0\0\0"),
+            (b'E', EXECUTE),
+            (b'P', b"s\0SELECT 1\0\0\0"),
+            (b'B', BIND_S),
+            (b'E', EXECUTE),
+            (b'S', b""),
+        ]),
+        server(b'1', b""),
+        server(b'2', b""),
+    ];
+    let before = played(&script).0;
+    assert!(before.ends_with(" | E | H"), "{before}");
+    let script = [&script[..], &[server(b'C', b"DEALLOCATE ALL\0")]].concat();
+    let behind = played(&script).0;
+    assert!(behind[before.len()..].contains("SELECT 1 | B") && behind.ends_with(" | E | H | S"), "{behind}");
+    // The statement that was made behind it is still the client's.
+    let script = [
+        &script[..],
+        &[server(b'1', b""), server(b'3', b""), server(b'1', b""), server(b'2', b"")],
+        &[server(b'C', b"SELECT 1\0"), server(b'Z', b"I")],
+        &[one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")])],
+    ]
+    .concat();
+    let again = played(&script).0;
+    assert!(!again.ends_with("B.s | E | S"), "{again}");
+}
+
+#[test]
+fn no_answer_to_a_question_of_ours_reaches_the_client() {
+    let value = "x".repeat(300);
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    let row = [&b"\0\x01"[..], &length, value.as_bytes()].concat();
+    let long = format!("SNOTICE\0C00000\0M{value}\0\0");
+    for (buffer, step) in (40..80).flat_map(|buffer| [1, 7, 1000].map(|step| (buffer, step))) {
+        let mut talk = Talk::new(None);
+        talk.buffer = buffer;
+        talk.say(&Client, &frame(b'Q', b"SET app.x = 'x'\0"), 1000);
+        talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), step);
+        let answer = [
+            frame(b'1', b""),
+            frame(b'2', b""),
+            frame(b'N', long.as_bytes()),
+            frame(b'D', &row),
+            frame(b'C', b"SELECT 1\0"),
+            frame(b'Z', b"I"),
+        ];
+        talk.say(&Server, &answer.concat(), step);
+        assert_eq!(shown(&talk.to_client, Speaker::Server), "CSET | ZI", "{step} of {buffer} at a time");
+        assert!(talk.session.detach().is_some(), "nothing is left that is not known");
+        talk.to_backend.clear();
+        talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+        assert!(shown(&talk.to_backend, Speaker::Client).contains(&value), "the next backend is given it");
+    }
+}
+
+#[test]
+fn no_text_that_is_executed_has_a_name_of_ours() {
+    let (to_backend, _, _) = played(&[
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+        server(b'1', b""),
+        server(b'Z', b"I"),
+        client(b'Q', b"DEALLOCATE s\0"),
+    ]);
+    assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S | CSs | Ps.SELECT 1 | S | QDEALLOCATE s");
+}
+
+#[test]
+fn an_error_speaks_of_a_statement_by_the_clients_name() {
+    let name = format!("__gatekeeper_{}7", "0".repeat(47));
+    let text = |name: &str| format!("SERROR\0C26000\0Mprepared statement \"{name}\" does not exist\0\0");
+    let script = [
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+        server(b'1', b""),
+        server(b'Z', b"I"),
+        one_batch(&[(b'B', BIND_S), (b'S', b"")]),
+        server(b'N', text(&name).as_bytes()),
+        server(b'E', text(&name).as_bytes()),
+        server(b'Z', b"I"),
+    ];
+    let said = "SERROR.C26000.Mprepared statement \"s\" does not exist";
+    assert_eq!(played(&script).1, format!("1 | ZI | N{said} | E{said} | ZI"));
 }
 
 #[test]

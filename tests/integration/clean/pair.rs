@@ -80,7 +80,7 @@ impl One {
     }
 }
 
-/// Without what differs between two databases: object ids in row descriptions, numbers of temporary schemas and of shared statements.
+/// Without what differs between two databases: object ids in row descriptions, numbers of temporary schemas.
 fn comparable(mut message: Message) -> Message {
     match message.tag {
         b::ROW_DESCRIPTION => forget_oids(&mut message.body),
@@ -90,10 +90,6 @@ fn comparable(mut message: Message) -> Message {
                 // Whether a Parse had to go ahead decides where in the server the failed transaction is noticed.
                 forget_number(&mut message.body, b"\0L");
                 forget_word(&mut message.body, b"\0R");
-            }
-            // An error speaks of a prepared statement by its shared name.
-            for name in [&b"prepared statement \"__gatekeeper_"[..], b"prepared statement \"s"] {
-                forget_number(&mut message.body, name);
             }
         }
         _ => {}

@@ -4,9 +4,12 @@
 mod audited;
 mod copying;
 mod messages;
+mod names;
 mod pipelines;
 mod prepared;
+mod resets;
 mod settings;
 mod sql_prepared;
 mod state;
 mod transactions;
+mod values;
