@@ -9,6 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::{
     own::Own,
     report::{Report, StatementKind, Text},
+    sharing::Unnamed,
     statement::Statement,
     texts::Texts,
 };
@@ -38,6 +39,8 @@ pub(super) enum Owed {
         rows: u64,
         operation: Option<Box<str>>,
         error: Option<SqlState>,
+        /// The unnamed statement that a Query destroys, unless the server skips it.
+        unnamed: Option<Box<Unnamed>>,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute { started: Instant, portal: Box<[u8]> },
@@ -63,8 +66,8 @@ pub(super) enum Made {
     AsIs,
     /// A shared statement, known to the client by its own name.
     Named(Arc<Statement>),
-    /// The unnamed statement with this number.
-    Unnamed(u64),
+    /// The client's unnamed statement. Within is the one before, which stays if the server skips the Parse.
+    Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that the backend lacked: the client does not hear of it.
     Ours(Arc<Statement>),
     /// The unnamed statement of the client that the backend lacked: the client does not hear of it.
@@ -79,6 +82,8 @@ pub(super) enum Closed {
     AsIs,
     /// The client's name for this statement; the statement itself stays.
     Name(Arc<Statement>),
+    /// The client's unnamed statement, which is within.
+    Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
     /// hear of it.
     Ours(u64),
@@ -223,7 +228,7 @@ impl Ledger {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
                 Owed::Bind { portal, statement } => texts.bound(portal, statement),
-                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) } => {
+                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_) } => {
                     texts.closed(*portal, name);
                 }
                 _ => {}
@@ -300,8 +305,13 @@ impl Ledger {
                 (StatementKind::Prepare, now, None)
             }
         };
+        let first = skipped.len();
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
             skipped.extend(self.pop());
+        }
+        // A Parse that is refused, not skipped, has destroyed the unnamed statement before it.
+        if let Some(Owed::Parse { made: Made::Unnamed(before), .. }) = skipped.get_mut(first) {
+            *before = None;
         }
         self.skipping = self.is_settled();
         Some(Report { kind, started, ended: now, rows: 0, operation: None, error: Some(state), text })
@@ -328,7 +338,7 @@ impl Ledger {
         while let Some(request) = self.pop() {
             match request {
                 Owed::Sync { .. } => break,
-                Owed::Whole { kind, started, text, rows, operation, error } => {
+                Owed::Whole { kind, started, text, rows, operation, error, .. } => {
                     let operation = operation.filter(|_| error.is_none());
                     report = Some(Report { kind, started, ended: now, rows, operation, error, text });
                     break;
@@ -393,7 +403,11 @@ impl Owed {
     fn statement(&self) -> Option<&[u8]> {
         match self {
             Self::Parse { name, made: Made::AsIs | Made::Named(_) | Made::Unnamed(_), .. }
-            | Self::Close { portal: false, name, closed: Closed::AsIs | Closed::Name(_) } => Some(name),
+            | Self::Close {
+                portal: false,
+                name,
+                closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_),
+            } => Some(name),
             _ => None,
         }
     }

@@ -466,7 +466,7 @@ impl Session {
                     Some(keeper) if tag == f::QUERY => Some(text(until_nul(body).0, keeper.limit, partial)),
                     _ => None,
                 };
-                Owed::Whole { kind, started: now, text, rows: 0, operation: None, error: None }
+                Owed::Whole { kind, started: now, text, rows: 0, operation: None, error: None, unnamed: None }
             }
             f::EXECUTE => {
                 self.begun += 1;

@@ -248,6 +248,22 @@ impl Sharing {
 // === impl Unnamed ===
 
 impl Unnamed {
+    /// Puts the client's statement away, with its definition; `None` when there is none.
+    pub(super) fn put_away(&mut self) -> Option<Box<Self>> {
+        let number = std::mem::take(&mut self.number);
+        let definition = if number == 0 { return None } else { std::mem::take(&mut self.definition) };
+        let Self { last, effects, edition, lists, .. } = *self;
+        Some(Box::new(Self { number, last, definition, effects, edition, lists }))
+    }
+
+    /// The client has again what [`Self::put_away`] gave; numbers are not used twice.
+    pub(super) fn bring_back(&mut self, before: Option<Box<Self>>) {
+        match before {
+            Some(before) => *self = Self { last: self.last, ..*before },
+            None => self.number = 0,
+        }
+    }
+
     /// The client has a new one; answers its number.
     pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32, lists: bool) -> u64 {
         self.last += 1;

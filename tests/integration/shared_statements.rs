@@ -59,6 +59,52 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
     client.simple_query("DROP DATABASE passing").await.unwrap();
 }
 
+/// What a client hears in answer to `messages` and a Sync: tags, and the texts of rows and errors.
+async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
+    client.send(&[messages.concat(), sync()].concat()).await;
+    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let shown = heard.iter().map(|message| match message.tag {
+        b::DATA_ROW => format!("D({})", String::from_utf8_lossy(message.body.get(6..).unwrap_or_default())),
+        b::ERROR_RESPONSE => format!("E({})", message.field(b'C')),
+        tag => char::from(tag).to_string(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Two sessions on one backend.
+async fn two_sessions(stand: &Stand) -> [Frames; 2] {
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        sessions.push(Frames::log_in(stand.listener, USER, &[("database", "app")]).await);
+    }
+    sessions.try_into().ok().unwrap()
+}
+
+#[tokio::test]
+async fn an_unnamed_statement_outlives_what_is_said_to_clear_sequences() {
+    let stand = stand(1).await;
+    let reads = stand.connect(APP).await.unwrap();
+    reads.simple_query("CREATE SEQUENCE here; SELECT nextval('here'); SELECT lastval()").await.unwrap();
+    drop(reads);
+    let [mut one, mut other] = two_sessions(&stand).await;
+    assert_eq!(heard(&mut other, &[parse("named", "SELECT 2")]).await, "1 Z");
+    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    assert_eq!(heard(&mut other, &[bind("", "named", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+}
+
+#[tokio::test]
+async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    assert_eq!(heard(&mut other, &[parse("two", "SELECT 2"), parse("end", "COMMIT")]).await, "1 1 Z");
+    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    other.ask("BEGIN").await.unwrap();
+    assert_eq!(heard(&mut other, &[bind("", "two", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(heard(&mut other, &[bind("", "end", &[]), execute("", 0)]).await, "2 C Z");
+    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+}
+
 /// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.
 #[tokio::test]
 async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_the_same_before() {

@@ -9,6 +9,7 @@ use crate::{
         machine::{Session, text, until_nul},
         pin::Pin,
         report::{StatementKind, Text},
+        sharing::Unnamed,
         statement::{PREFIX, Statement, text_of},
     },
     sql::{self, Effects},
@@ -37,13 +38,8 @@ impl Session {
         }
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
-        if let Some(sharing) = &mut self.sharing {
-            // As PostgreSQL: a Query destroys the unnamed statement.
-            sharing.unnamed.number = 0;
-            if let Some(held) = &mut sharing.held {
-                held.unnamed = 0;
-            }
-        }
+        // As PostgreSQL.
+        let unnamed = self.destroy_unnamed();
         self.in_batch = false;
         self.begun += 1;
         let text = self.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
@@ -54,6 +50,7 @@ impl Session {
             rows: 0,
             operation: None,
             error: None,
+            unnamed,
         });
         verdict
     }
@@ -74,16 +71,14 @@ impl Session {
         }
         if cut {
             // Too large to be kept: it stays where it is, under the name the client gave it.
-            if name.is_empty() {
-                let number = sharing.unnamed.define(b"", Effects::NONE, 0, false);
-                if let Some(held) = &mut sharing.held {
-                    held.unnamed = number;
-                }
+            let made = if name.is_empty() {
+                Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
             } else {
                 sharing.has_own(name);
-            }
+                Made::AsIs
+            };
             self.pin(Pin::LongStatement);
-            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
+            self.owe(Owed::Parse { name: name.into(), text, made });
             return Verdict::Pass;
         }
         let statement = sharing.common.statement(definition);
@@ -127,16 +122,30 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let lists = sharing.common.may_list_prepared(definition);
-        let number = sharing.unnamed.define(definition, effects, edition, lists);
-        if let Some(held) = &mut sharing.held {
-            held.unnamed = number;
-        }
+        let before = self.define_unnamed(definition, effects, edition, lists);
         let mut verdict = Verdict::Pass;
         if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
             verdict = self.sql_prepared_by_parse(statement, definition, shown);
         }
-        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(number) });
+        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(before) });
         verdict
+    }
+
+    /// The client has a new unnamed statement; comes back the one before, if the new one's Parse may yet be skipped.
+    fn define_unnamed(
+        &mut self,
+        definition: &[u8],
+        effects: Effects,
+        edition: u32,
+        lists: bool,
+    ) -> Option<Box<Unnamed>> {
+        let before = self.destroy_unnamed();
+        let sharing = self.sharing.as_deref_mut()?;
+        let number = sharing.unnamed.define(definition, effects, edition, lists);
+        if let Some(held) = &mut sharing.held {
+            held.unnamed = number;
+        }
+        before
     }
 
     /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
@@ -302,10 +311,7 @@ impl Session {
         let mut closed = Closed::AsIs;
         if which == b'S' {
             if name.is_empty() {
-                sharing.unnamed.number = 0;
-                if let Some(held) = &mut sharing.held {
-                    held.unnamed = 0;
-                }
+                closed = Closed::Unnamed(self.destroy_unnamed());
             } else if let Some(statement) = sharing.statements.remove(name) {
                 sharing.has_no_own(name);
                 // The backend knows no statement of that name, and says CloseComplete all the same.

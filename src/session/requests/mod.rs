@@ -297,6 +297,7 @@ impl Session {
                     rows: 0,
                     operation: None,
                     error: None,
+                    unnamed: None,
                 });
                 Verdict::Pass
             }

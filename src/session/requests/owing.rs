@@ -8,7 +8,7 @@ use crate::session::{
     machine::Session,
     memory::Memory,
     own::Pen,
-    sharing::{SOME_UNNAMED, Sharing, Untold},
+    sharing::{SOME_UNNAMED, Sharing, Unnamed, Untold},
 };
 
 impl Session {
@@ -25,6 +25,21 @@ impl Session {
             write(&mut sharing.to_backend);
         }
         self.owe(request);
+    }
+
+    /// A request is about to replace or to destroy the client's unnamed statement. Comes back that statement, if the server
+    /// may yet skip the request.
+    pub(in crate::session) fn destroy_unnamed(&mut self) -> Option<Box<Unnamed>> {
+        let certain = self.ledger.owes_client_nothing() && !self.ledger.is_skipping();
+        let sharing = self.sharing.as_deref_mut()?;
+        if let Some(held) = &mut sharing.held {
+            held.unnamed = 0;
+        }
+        if certain {
+            sharing.unnamed.number = 0;
+            return None;
+        }
+        sharing.unnamed.put_away()
     }
 
     /// The server never got to this request.
@@ -44,16 +59,18 @@ impl Session {
                 }
             }
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
-            Owed::Parse { made: Made::Unnamed(number), .. } => {
-                if sharing.unnamed.number == number {
-                    sharing.unnamed.number = 0;
-                }
+            Owed::Parse { made: Made::Unnamed(before), .. }
+            | Owed::Close { closed: Closed::Unnamed(before), .. }
+            | Owed::Whole { unnamed: before, .. } => {
+                sharing.unnamed.bring_back(before);
                 forget_unnamed(held);
             }
             Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
                 forget_unnamed(held);
             }
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
+                // The backend may have it under this very name.
+                sharing.has_own(&name);
                 sharing.statements.insert(name, statement);
             }
             Owed::Close { name, closed: Closed::Ours(id), .. } => {

@@ -66,7 +66,12 @@ impl Session {
         }
     }
 
+    /// Says `query` ahead of what the client says. As any Query it destroys the unnamed statement that the backend has; the
+    /// client's is parsed again when it is used.
     pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
+        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+            held.unnamed = 0;
+        }
         self.request_ahead(Owed::Own(own), |out| frontend::write_query(out, query));
     }
 
