@@ -197,6 +197,7 @@ impl Session {
                 held.settings = Settings::default();
                 held.unnamed = 0;
                 sharing.statements.clear();
+                sharing.parsed.clear();
                 sharing.unnamed.number = 0;
                 sharing.strays.clear();
                 sharing.settings = sharing.first_settings();
@@ -207,6 +208,7 @@ impl Session {
             b"DEALLOCATE ALL" => {
                 held.prepared = Prepared::default();
                 sharing.statements.clear();
+                sharing.parsed.clear();
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
             }

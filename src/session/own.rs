@@ -138,6 +138,8 @@ pub(super) struct Pen<'a> {
     pub(super) phrases: &'a Phrases,
     pub(super) prepared: &'a mut Prepared,
     pub(super) batch: u32,
+    /// The last Parse of any client.
+    pub(super) parsed: u64,
     pub(super) out: &'a mut Vec<u8>,
 }
 
@@ -145,14 +147,14 @@ impl Pen<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed.
     pub(super) fn prepare(&mut self, statement: &Statement) {
         let id = statement.id();
-        if self.prepared.uses(id, self.batch) {
+        if self.prepared.uses(id, self.batch, 0) {
             return;
         }
         if self.prepared.may_have(id) {
             frontend::write_close_statement(self.out, statement.name());
         }
         statement.write_parse(self.out);
-        if let Some((_, closed)) = self.prepared.sent(id, statement.name(), self.batch) {
+        if let Some((_, closed)) = self.prepared.sent(id, statement.name(), self.batch, self.parsed) {
             frontend::write_close_statement(self.out, &closed);
         }
     }

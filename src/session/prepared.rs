@@ -14,6 +14,8 @@ pub(super) struct Prepared {
 struct Held {
     name: Box<[u8]>,
     used: u64,
+    /// The last Parse of any client when it was sent.
+    parsed: u64,
     state: State,
 }
 
@@ -33,12 +35,15 @@ const HELD_MAX: usize = 500;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Whether the backend has the statement `id`, fit for use, when it comes to what follows in `batch`; counts as a use.
+    /// Whether the backend has the statement `id`, made since the Parse `since` and fit for use, when it comes to what follows
+    /// in `batch`; counts as a use.
     #[inline]
-    pub(super) fn uses(&mut self, id: u64, batch: u32) -> bool {
+    pub(super) fn uses(&mut self, id: u64, batch: u32, since: u64) -> bool {
         self.clock += 1;
         match self.held.get_mut(&id) {
-            Some(held) if held.state == State::Made || held.state == State::Sent(batch) => {
+            Some(held)
+                if held.parsed >= since && (held.state == State::Made || held.state == State::Sent(batch)) =>
+            {
                 held.used = self.clock;
                 true
             }
@@ -51,10 +56,16 @@ impl Prepared {
         self.held.contains_key(&id)
     }
 
-    /// It is sent the statement `id` in `batch`. Answers one that has to be closed for it.
-    pub(super) fn sent(&mut self, id: u64, name: &[u8], batch: u32) -> Option<(u64, Box<[u8]>)> {
+    /// It is sent the statement `id` in `batch`, behind the Parse `parsed`. Answers one that has to be closed for it.
+    pub(super) fn sent(
+        &mut self,
+        id: u64,
+        name: &[u8],
+        batch: u32,
+        parsed: u64,
+    ) -> Option<(u64, Box<[u8]>)> {
         self.clock += 1;
-        let held = Held { name: name.into(), used: self.clock, state: State::Sent(batch) };
+        let held = Held { name: name.into(), used: self.clock, parsed, state: State::Sent(batch) };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
@@ -74,7 +85,7 @@ impl Prepared {
 
     /// It was to close the statement `id`, and did not.
     pub(super) fn kept(&mut self, id: u64, name: &[u8]) {
-        let held = Held { name: name.into(), used: self.clock, state: State::Unsure };
+        let held = Held { name: name.into(), used: self.clock, parsed: 0, state: State::Unsure };
         self.held.entry(id).or_insert(held).state = State::Unsure;
     }
 

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use super::{
     common::Common,
     memory::Memory,
+    parsed::Parsed,
     pin::{Pin, Pins},
     refusal::Refusal,
     reported::{Reported, of_its_kind},
@@ -36,6 +37,8 @@ pub(super) struct Sharing {
     pub(super) unused: bool,
     /// The client's prepared statements by their names.
     pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    /// When it parsed them.
+    pub(super) parsed: Parsed,
     /// The client's unnamed statement.
     pub(super) unnamed: Unnamed,
     /// The client's settings.
@@ -137,6 +140,7 @@ impl Sharing {
             wants: false,
             unused: false,
             statements: HashMap::default(),
+            parsed: Parsed::default(),
             unnamed,
             settings: Settings::default(),
             application: application.map(Into::into),

@@ -10,7 +10,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{
     Frames,
-    frames::{bind, execute, parse, sync},
+    frames::{bind, describe, execute, parse, sync},
     stand::{Stand, config},
 };
 
@@ -103,6 +103,34 @@ async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
     assert_eq!(heard(&mut other, &[bind("", "two", &[]), execute("", 0)]).await, "2 D(2) C Z");
     assert_eq!(heard(&mut other, &[bind("", "end", &[]), execute("", 0)]).await, "2 C Z");
     assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+}
+
+/// Definitions that are changed where Gatekeeper does not see it.
+#[tokio::test]
+async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
+    let stand = stand(1).await;
+    let node = stand.server.node();
+    let there = async |sql| node.sql("app", sql).await.unwrap();
+    there("CREATE TABLE changing AS SELECT 1 AS a; ALTER TABLE changing OWNER TO app").await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    let star = "SELECT * FROM changing";
+    let run = |name| [bind("", name, &[]), describe(b'P', ""), execute("", 0)].concat();
+    for session in [&mut one, &mut other] {
+        assert_eq!(heard(session, &[parse("s", star), run("s")]).await, "1 2 T D(1) C Z");
+    }
+    there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
+    let both = "D(1\0\0\0\u{1}2)";
+    for session in [&mut one, &mut other] {
+        let answer = heard(session, &[parse("n", star), run("n")]).await;
+        assert_eq!(answer, format!("1 2 T {both} C Z"), "in the same batch");
+    }
+    there("ALTER TABLE changing DROP COLUMN b").await;
+    for session in [&mut one, &mut other] {
+        assert_eq!(heard(session, &[parse("m", star)]).await, "1 Z");
+        assert_eq!(heard(session, &[run("m")]).await, "2 T D(1) C Z", "in the next one");
+    }
+    there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
+    assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
 }
 
 /// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.

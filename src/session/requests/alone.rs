@@ -97,6 +97,7 @@ impl Session {
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;
         }
+        sharing.parsed.note(statement.id(), sharing.common.next_parse());
         sharing.statements.insert(name.into(), statement);
         backend::write_parse_complete(&mut sharing.to_client);
         if let Some(keeper) = &mut self.keeper {
@@ -109,9 +110,8 @@ impl Session {
     pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
         let Some(sharing) = &mut self.sharing else { return false };
         let Some((b'S', name)) = object(body) else { return false };
-        if sharing.statements.remove(name).is_none() {
-            return false;
-        }
+        let Some(statement) = sharing.statements.remove(name) else { return false };
+        sharing.parsed.forget(statement.id());
         backend::write_close_complete(&mut sharing.to_client);
         if let Some(keeper) = &mut self.keeper {
             keeper.texts.closed(false, name);

@@ -51,6 +51,7 @@ impl Session {
         match sql::command(statement) {
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                sharing.parsed.forget(prepared.id());
                 if sharing.has_no_own(&name) {
                     return Verdict::Pass;
                 }
@@ -131,6 +132,7 @@ impl Session {
         match sql::command(statement) {
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                sharing.parsed.forget(prepared.id());
                 if sharing.has_no_own(&name) {
                     return Verdict::Pass;
                 }

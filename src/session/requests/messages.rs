@@ -94,6 +94,7 @@ impl Session {
         let by_sql = sharing.pins.contains(Pin::SqlPrepared)
             || sharing.suspicion.contains(Effects::PREPARE)
             || sharing.is_own(name);
+        sharing.parsed.note(statement.id(), sharing.common.next_parse());
         sharing.statements.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
         if by_sql {
@@ -155,11 +156,11 @@ impl Session {
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let batch = sharing.batch;
+        let (batch, parsed) = (sharing.batch, sharing.common.last_parse());
         let Some(held) = sharing.held.as_deref_mut() else { return };
         let (id, name) = (statement.id(), statement.name());
         let had = held.prepared.may_have(id);
-        let evicted = held.prepared.sent(id, name, batch);
+        let evicted = held.prepared.sent(id, name, batch, parsed);
         if had {
             self.close_shared(id, name);
         }
@@ -179,8 +180,9 @@ impl Session {
     pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let batch = sharing.batch;
-        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(statement.id(), batch));
+        let (id, batch) = (statement.id(), sharing.batch);
+        let since = sharing.parsed.when(id);
+        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(id, batch, since));
         if !ready {
             self.send_parse(statement, |statement| Owed::Parse {
                 name: Box::default(),
@@ -314,6 +316,7 @@ impl Session {
                 closed = Closed::Unnamed(self.destroy_unnamed());
             } else if let Some(statement) = sharing.statements.remove(name) {
                 sharing.has_no_own(name);
+                sharing.parsed.forget(statement.id());
                 // The backend knows no statement of that name, and says CloseComplete all the same.
                 closed = Closed::Name(statement);
             }

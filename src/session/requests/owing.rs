@@ -101,6 +101,7 @@ impl Sharing {
             phrases: &self.common.phrases,
             prepared: &mut held.prepared,
             batch: self.batch,
+            parsed: self.common.last_parse(),
             out: &mut self.to_backend,
         };
         Some((settings, pen))
