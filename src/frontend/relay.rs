@@ -490,7 +490,8 @@ impl Relay {
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
-            lease.memory = Some(memory);
+            // Without its memory the backend is closed.
+            lease.memory = memory.is_reusable().then_some(memory);
             if let Some(tenancy) = &mut self.tenancy {
                 tenancy.release(now, lease);
             }

@@ -272,7 +272,10 @@ impl Unnamed {
     pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32, lists: bool) -> u64 {
         self.last += 1;
         self.number = self.last;
+        /// Room that is kept for the next definition.
+        const ROOM: usize = 64 << 10;
         self.definition.clear();
+        self.definition.shrink_to(ROOM);
         self.definition.extend_from_slice(definition);
         (self.effects, self.edition, self.lists) = (effects, edition, lists);
         self.number

@@ -133,6 +133,57 @@ async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
 }
 
+/// An INSERT of about that many octets.
+fn bulk_insert(octets: usize) -> String {
+    let row = format!("('{}')", "x".repeat(80));
+    let rows = vec![row.as_str(); octets / (row.len() + 1)];
+    format!("INSERT INTO bulk VALUES {}", rows.join(","))
+}
+
+#[tokio::test]
+async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
+    const MIB: usize = 1 << 20;
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    let create = "CREATE TABLE bulk (line text)";
+    one.ask(create).await.unwrap();
+    for octets in [2 * MIB, 17 * MIB] {
+        let insert = bulk_insert(octets);
+        one.ask(&insert).await.unwrap();
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Query of {octets} octets");
+    }
+    let insert = bulk_insert(2 * MIB);
+    let long: [(&str, &[Vec<u8>]); 2] = [("", &[parse("", &insert)]), ("s", &[parse("s", &insert)])];
+    for (name, parse) in long {
+        assert_eq!(heard(&mut one, parse).await, "1 Z");
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Parse of {name:?}");
+        assert_eq!(heard(&mut one, &[bind("", name, &[]), execute("", 0)]).await, "2 C Z", "{name:?}");
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind its Execute");
+    }
+}
+
+#[tokio::test]
+async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
+    const MIB: usize = 1 << 20;
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    one.ask("CREATE TABLE bulk (line text)").await.unwrap();
+    for octets in [2 * MIB, 17 * MIB] {
+        let pid = other.ask("SELECT pg_backend_pid()").await.unwrap();
+        let sets = format!("{}; SET work_mem = '7MB'; SELECT setseed(0.5)", bulk_insert(octets));
+        one.ask(&sets).await.unwrap();
+        assert_eq!(one.ask("SHOW work_mem").await.unwrap(), "7MB");
+        if octets > 16 * MIB {
+            assert_eq!(other.ask("SHOW work_mem").await.unwrap(), "4MB");
+            assert_ne!(other.ask("SELECT pg_backend_pid()").await.unwrap(), pid, "nobody has read what ran on it");
+        }
+        one.ask("DISCARD ALL").await.unwrap();
+    }
+    let makes = format!("{}; CREATE TEMP TABLE mine (a int)", bulk_insert(17 * MIB));
+    one.ask(&makes).await.unwrap();
+    assert_eq!(one.ask("SELECT count(*) FROM mine").await.unwrap(), "0", "it is held to where its table is");
+}
+
 /// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.
 #[tokio::test]
 async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_the_same_before() {

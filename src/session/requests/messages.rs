@@ -27,15 +27,13 @@ impl Session {
         if (names || lists) && !self.in_batch && self.ledger.names_statements() {
             return self.wait_for_answers();
         }
-        if cut {
-            self.pin(Pin::LongStatement);
-        }
         if lists {
             self.show_own_statements(shown);
         }
         if names {
             verdict = self.sql_prepared(statement, shown);
         }
+        let effects = if cut { effects | self.passes_unread() } else { effects };
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
         // As PostgreSQL.

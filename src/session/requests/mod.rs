@@ -52,8 +52,10 @@ struct Shown<'a> {
     gathered: bool,
 }
 
-/// Messages beyond this are not kept to be read whole.
-const GATHERED_MAX: usize = 1 << 20;
+/// Octets of a Query or Parse that no buffer holds and that is kept to be read whole: what a client may have Gatekeeper hold
+/// for it, twice while the message is on its way. A longer Query passes unread; a longer Parse holds its session to its
+/// backend.
+const GATHERED_MAX: usize = 16 << 20;
 
 impl Session {
     /// As [`Session::on_client`], when backends are shared.
