@@ -49,6 +49,17 @@ impl Session {
             return Verdict::Pass;
         }
         match sql::command(statement) {
+            Command::Deallocate { name } if self.in_batch => {
+                if let Some(prepared) = sharing.statements.get(&*name).cloned() {
+                    self.stage(shown);
+                    self.parse_under_own_name(&name, &prepared);
+                }
+                Verdict::Pass
+            }
+            _ if self.in_batch => {
+                self.executed_by_parse(statement, shown);
+                Verdict::Pass
+            }
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
                 sharing.parsed.forget(prepared.id());
@@ -65,7 +76,7 @@ impl Session {
             }
             _ => {
                 let named = sharing.named_in(statement);
-                if !named.is_empty() && !self.in_batch && self.ledger.owes_client_nothing() {
+                if !named.is_empty() && self.ledger.owes_client_nothing() {
                     self.stage(shown);
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
@@ -118,38 +129,15 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// The same in the extended protocol.
-    pub(super) fn sql_prepared_by_parse(
-        &mut self,
-        statement: &[u8],
-        definition: &[u8],
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
-            return Verdict::Pass;
-        }
-        match sql::command(statement) {
-            Command::Deallocate { name } => {
-                let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
-                sharing.parsed.forget(prepared.id());
-                if sharing.has_no_own(&name) {
-                    return Verdict::Pass;
-                }
-                self.ensure(&prepared, shown);
-                if let Some(sharing) = &mut self.sharing {
-                    let types = definition.get(statement.len()..).unwrap_or_default();
-                    let rewritten = [deallocate(&prepared).as_bytes(), types].concat();
-                    frontend::write_parse(&mut sharing.to_backend, b"", &rewritten);
-                    sharing.unnamed.definition = rewritten;
-                    sharing.lose(prepared.id());
-                }
-                Verdict::Taken
-            }
-            _ => {
-                self.executed_by_parse(statement, shown);
-                Verdict::Pass
-            }
+    /// The portal that a Bind makes may forget a statement of the client's by SQL: the server is to have that statement. Whether
+    /// it was forgotten the server says once the transaction is over.
+    pub(super) fn deallocated_by_bind(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
+        let Command::Deallocate { name } = sql::command(statement) else { return };
+        let Some(sharing) = self.sharing.as_deref() else { return };
+        let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
+        if !sharing.is_own(&name) {
+            self.stage(shown);
+            self.parse_under_own_name(&name, &prepared);
         }
     }
 

@@ -24,7 +24,14 @@ impl Session {
         let lists = sharing.common.may_list_prepared(statement);
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        if (names || lists) && !self.in_batch && self.ledger.names_statements() {
+        let depends = lists || (names && !sharing.statements.is_empty()) || self.ledger.names_statements();
+        if (names || lists)
+            && depends
+            && !self.in_batch
+            && !self.ledger.owes_client_nothing()
+            && self.ledger.copies_in().is_none()
+        {
+            // What it needs is made ahead of it, which depends on the transaction it finds.
             return self.wait_for_answers();
         }
         if lists {
@@ -122,12 +129,11 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let lists = sharing.common.may_list_prepared(definition);
         let before = self.define_unnamed(definition, effects, edition, lists);
-        let mut verdict = Verdict::Pass;
-        if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
-            verdict = self.sql_prepared_by_parse(statement, definition, shown);
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement, shown);
         }
         self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(before) });
-        verdict
+        Verdict::Pass
     }
 
     /// The client has a new unnamed statement; comes back the one before, if the new one's Parse may yet be skipped.
@@ -228,6 +234,9 @@ impl Session {
         if effects.contains(Effects::EXECUTE) {
             self.executed_by_parse(statement.text(), shown);
         }
+        if effects.contains(Effects::PREPARE) {
+            self.deallocated_by_bind(statement.text(), shown);
+        }
         self.ensure(&statement, shown);
         if let Some(sharing) = &mut self.sharing {
             write_bind(&mut sharing.to_backend, portal, statement.name(), rest, body, total);
@@ -249,6 +258,9 @@ impl Session {
                 let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
                 let definition = definition.unwrap_or_default();
                 self.suspect(effects, text_of(&definition), Some(rest));
+                if effects.contains(Effects::PREPARE) {
+                    self.deallocated_by_bind(text_of(&definition), shown);
+                }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;
                 }
