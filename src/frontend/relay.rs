@@ -472,6 +472,7 @@ impl Relay {
                 None => self.session.attach(memory, untouched),
             }
         }
+        self.session.serves_as(lease.running().pid());
         self.sheltered = self.session.is_preparing();
         self.registered.leased(lease.running(), tenancy.reason(), self.sheltered);
         self.leased_at = Some(self.now());

@@ -97,7 +97,7 @@ impl Session {
         match frame.tag() {
             b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
             b::ERROR_RESPONSE => return self.on_shared_error(now, frame.body()),
-            b::NOTIFICATION_RESPONSE => return true,
+            b::NOTIFICATION_RESPONSE => return self.on_notification(frame.body()),
             _ => {}
         }
         if let Some(own) = self.ledger.own() {
@@ -215,6 +215,21 @@ impl Session {
             b"DISCARD SEQUENCES" => sharing.pins = sharing.pins.without(Pin::Sequence),
             _ => {}
         }
+    }
+
+    /// A NotificationResponse; whether it passes as it is. One of the session's own has the process id that its client knows.
+    fn on_notification(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
+        let Some((pid, rest)) = body.split_first_chunk() else { return true };
+        if i32::from_be_bytes(*pid) != sharing.backend_pid {
+            return true;
+        }
+        let pid = sharing.told_pid.to_be_bytes();
+        wire::frame(&mut sharing.to_client, b::NOTIFICATION_RESPONSE, |out| {
+            out.extend_from_slice(&pid);
+            out.extend_from_slice(rest);
+        });
+        false
     }
 
     /// A setting was reported; whether that is news to the client.
@@ -505,5 +520,5 @@ fn is_unlisted(name: &[u8]) -> bool {
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.
 fn is_understood(tag: u8) -> bool {
-    understood(tag) || tag == b::PARAMETER_STATUS
+    understood(tag) || matches!(tag, b::PARAMETER_STATUS | b::NOTIFICATION_RESPONSE)
 }

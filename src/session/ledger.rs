@@ -43,7 +43,12 @@ pub(super) enum Owed {
         unnamed: Option<Box<Unnamed>>,
     },
     /// An Execute of the portal: ends with its own answer.
-    Execute { started: Instant, portal: Box<[u8]> },
+    Execute {
+        started: Instant,
+        portal: Box<[u8]>,
+        /// The client's statement that it forgets by SQL, unless it fails.
+        forgets: Option<Box<Forgotten>>,
+    },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; its names are kept only when texts are.
@@ -58,6 +63,12 @@ pub(super) enum Owed {
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
     Sync { started: Instant },
+}
+
+/// A statement of the client's, by its name.
+pub(super) struct Forgotten {
+    pub(super) name: Box<[u8]>,
+    pub(super) statement: Arc<Statement>,
 }
 
 /// What a Parse makes.
@@ -256,7 +267,7 @@ impl Ledger {
                 None
             }
             Some(Owed::Execute { .. }) => {
-                let Some(Owed::Execute { started, portal }) = self.pop() else { return None };
+                let Some(Owed::Execute { started, portal, .. }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
                 Some(Report {
                     kind: StatementKind::Execute,
@@ -293,7 +304,7 @@ impl Ledger {
             return None;
         };
         let (kind, started, text) = match failed {
-            Owed::Execute { started, portal } => {
+            Owed::Execute { started, portal, .. } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
             Owed::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
@@ -359,7 +370,7 @@ impl Ledger {
         (self.unnamed, self.named) = (0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|request| match request {
             Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
-            Owed::Execute { started, portal } => {
+            Owed::Execute { started, portal, .. } => {
                 Some((StatementKind::Execute, started, texts.and_then(|texts| texts.of_portal(&portal))))
             }
             _ => None,

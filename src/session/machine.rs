@@ -266,6 +266,20 @@ impl Session {
         }
     }
 
+    /// The client was told at its login that this is its process.
+    pub fn told_pid(&mut self, pid: i32) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.told_pid = pid;
+        }
+    }
+
+    /// The backend that was leased is this process of its server.
+    pub fn serves_as(&mut self, pid: i32) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.backend_pid = pid;
+        }
+    }
+
     /// What is known of the backend, when it can be given back: nothing is under way on it, and nothing of the session
     /// is left there.
     pub fn detach(&mut self) -> Option<Box<Memory>> {
@@ -471,7 +485,7 @@ impl Session {
             f::EXECUTE => {
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                Owed::Execute { started: now, portal }
+                Owed::Execute { started: now, portal, forgets: None }
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,

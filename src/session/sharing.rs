@@ -67,6 +67,8 @@ pub(super) struct Sharing {
     pub(super) failing: Option<Refusal>,
     /// What the client says up to its Sync is skipped.
     pub(super) skipping: bool,
+    /// The portal bound last that forgets a statement by SQL, and the name of that statement.
+    pub(super) deallocating: Option<(Box<[u8]>, Box<[u8]>)>,
     /// The statement that was bound last.
     pub(super) bound: u64,
     /// Batches of the client so far.
@@ -83,6 +85,9 @@ pub(super) struct Sharing {
     pub(super) to_client: Vec<u8>,
     /// Statements that the backend has under the client's own names, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
+    /// The process id that the client was told at its login, and that of the backend it holds.
+    pub(super) told_pid: i32,
+    pub(super) backend_pid: i32,
     /// `None` when all that the session says goes to one side.
     pub(super) split: Option<Box<Split>>,
 }
@@ -156,6 +161,7 @@ impl Sharing {
             awaiting: false,
             failing: None,
             skipping: false,
+            deallocating: None,
             bound: 0,
             batch: 0,
             gathered: None,
@@ -164,6 +170,8 @@ impl Sharing {
             to_backend: Vec::new(),
             to_client: Vec::new(),
             strays: Vec::new(),
+            told_pid: 0,
+            backend_pid: 0,
             split: None,
         };
         new.settings = new.first_settings();

@@ -10,7 +10,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{
     Frames,
-    frames::{bind, describe, execute, parse, sync},
+    frames::{bind, describe, execute, parse, query, sync},
     stand::{Stand, config},
 };
 
@@ -131,6 +131,27 @@ async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
     assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
+}
+
+#[tokio::test]
+async fn a_notification_of_a_sessions_own_has_the_process_id_it_was_told() {
+    let stand = stand(1).await;
+    let mut client = Frames::log_in(stand.listener, USER, &[("database", "app")]).await;
+    client.ask("LISTEN here").await.unwrap();
+    let long = "x".repeat(7900);
+    for payload in ["word", &long] {
+        client.send(&query(&format!("NOTIFY here, '{payload}'"))).await;
+        let mut heard = client.hear_until(b::READY_FOR_QUERY).await;
+        while heard.last().is_none_or(|message| message.tag != b::NOTIFICATION_RESPONSE)
+            && !heard.iter().any(|message| message.tag == b::NOTIFICATION_RESPONSE)
+        {
+            heard.extend(client.hear().await);
+        }
+        let notification = heard.iter().find(|message| message.tag == b::NOTIFICATION_RESPONSE).unwrap();
+        let told = client.key.as_ref().unwrap().pid().to_be_bytes();
+        let expected = [&told[..], b"here\0", payload.as_bytes(), b"\0"].concat();
+        assert!(notification.body == expected, "{notification:?}");
+    }
 }
 
 /// An INSERT of about that many octets.

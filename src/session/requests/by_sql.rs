@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Shown, Verdict};
 use crate::{
     session::{
-        ledger::{Closed, Made, Owed},
+        ledger::{Closed, Forgotten, Made, Owed},
         machine::Session,
         own::Own,
         pin::Pin,
@@ -129,16 +129,27 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// The portal that a Bind makes may forget a statement of the client's by SQL: the server is to have that statement. Whether
-    /// it was forgotten the server says once the transaction is over.
-    pub(super) fn deallocated_by_bind(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
+    /// The `portal` that a Bind makes may forget a statement of the client's by SQL once it is executed: the server is to have
+    /// that statement.
+    pub(super) fn deallocated_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
         let Command::Deallocate { name } = sql::command(statement) else { return };
-        let Some(sharing) = self.sharing.as_deref() else { return };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
+        sharing.deallocating = Some((portal.into(), name.as_ref().into()));
         if !sharing.is_own(&name) {
             self.stage(shown);
             self.parse_under_own_name(&name, &prepared);
         }
+    }
+
+    /// An Execute of `portal` is about to be sent: the statement that it forgets by SQL.
+    pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
+        let sharing = self.sharing.as_deref_mut()?;
+        let (_, name) = sharing.deallocating.take_if(|(bound, _)| **bound == *portal)?;
+        let statement = sharing.statements.remove(&name)?;
+        sharing.parsed.forget(statement.id());
+        sharing.has_no_own(&name);
+        Some(Box::new(Forgotten { name, statement }))
     }
 
     /// A batch of our own ahead of a Query, for a statement that the Query needs.

@@ -216,7 +216,7 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if name.is_empty() {
-            self.bind_unnamed(rest, shown);
+            self.bind_unnamed(portal, rest, shown);
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statements.get(name).cloned() else {
@@ -235,7 +235,7 @@ impl Session {
             self.executed_by_parse(statement.text(), shown);
         }
         if effects.contains(Effects::PREPARE) {
-            self.deallocated_by_bind(statement.text(), shown);
+            self.deallocated_by_bind(portal, statement.text(), shown);
         }
         self.ensure(&statement, shown);
         if let Some(sharing) = &mut self.sharing {
@@ -244,7 +244,7 @@ impl Session {
         Verdict::Taken
     }
 
-    pub(super) fn bind_unnamed(&mut self, rest: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.bound = 0;
         if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
@@ -259,7 +259,7 @@ impl Session {
                 let definition = definition.unwrap_or_default();
                 self.suspect(effects, text_of(&definition), Some(rest));
                 if effects.contains(Effects::PREPARE) {
-                    self.deallocated_by_bind(text_of(&definition), shown);
+                    self.deallocated_by_bind(portal, text_of(&definition), shown);
                 }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;

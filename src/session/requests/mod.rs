@@ -314,7 +314,8 @@ impl Session {
                 self.in_batch = true;
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                self.owe(Owed::Execute { started: now, portal });
+                let forgets = self.forgotten_by(until_nul(body).0);
+                self.owe(Owed::Execute { started: now, portal, forgets });
                 Verdict::Pass
             }
             f::CLOSE => self.close(body),

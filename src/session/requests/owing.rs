@@ -73,6 +73,10 @@ impl Session {
                 sharing.has_own(&name);
                 sharing.statements.insert(name, statement);
             }
+            Owed::Execute { forgets: Some(forgotten), .. } => {
+                sharing.has_own(&forgotten.name);
+                sharing.statements.insert(forgotten.name, forgotten.statement);
+            }
             Owed::Close { name, closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
                     held.prepared.kept(id, &name);
