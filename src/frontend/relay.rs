@@ -62,8 +62,9 @@ pub(super) struct Relay {
     sheltered: bool,
     /// When the backend was leased.
     leased_at: Option<Instant>,
-    /// Until the end of a batch has been waited for long enough.
+    /// Until more of the client has been waited for long enough; kept from one wait to the next.
     patience: Option<Pin<Box<Sleep>>>,
+    is_patient: bool,
     /// The time of this turn, once somebody has asked for it.
     now: Option<Instant>,
     /// Since when octets are in our hands, if that is being measured.
@@ -74,7 +75,8 @@ pub(super) struct Relay {
     activity: Activity,
 }
 
-/// How long the end of a batch is waited for: clients send it at once, with what stands before it.
+/// How long the end of a batch is waited for: clients send it at once, with what stands before it. So long a BEGIN waits for
+/// what follows it, too: `now()` is at most so much later than the client's BEGIN.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
@@ -112,6 +114,7 @@ impl Relay {
             sheltered: false,
             leased_at: None,
             patience: None,
+            is_patient: false,
             now: None,
             held_since: None,
             turns: 0,
@@ -211,15 +214,18 @@ impl Relay {
         }
     }
 
-    /// The end of a batch is waited for, though not for long: it goes to the writer as it is.
+    /// More of the client is waited for, though not for long: the end of a batch, or what follows its BEGIN.
     fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if !self.session.is_waiting_for_more() {
-            self.patience = None;
+            self.is_patient = false;
             return Ok(());
         }
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if !std::mem::replace(&mut self.is_patient, true) {
+            patience.as_mut().reset(tokio::time::Instant::now() + PATIENCE);
+        }
         if patience.as_mut().poll(cx).is_ready() {
-            self.patience = None;
+            self.is_patient = false;
             self.session.on_impatience();
             self.unheard = true;
             cx.waker().wake_by_ref();

@@ -57,6 +57,8 @@ pub(super) struct Sharing {
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
     pub(super) untold: Untold,
+    /// What became of the client's BEGIN, while it is held back.
+    pub(super) begin: HeldBegin,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
     /// Nothing goes to the backend before its settings are known to hold.
@@ -101,6 +103,17 @@ pub(super) enum Untold {
     Begun,
     /// It has begun, and failed since for want of a backend.
     Failed,
+}
+
+/// What a BEGIN that is held back waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldBegin {
+    /// For the client's first statement, though not for long.
+    Waits,
+    /// For a backend, which is wanted for nothing else yet.
+    Wants,
+    /// For the client's first statement: no backend came free for it alone, or a read pool may serve what follows.
+    Stays,
 }
 
 /// The client's unnamed prepared statement.
@@ -156,6 +169,7 @@ impl Sharing {
             touched: Vec::new(),
             leads_back: false,
             untold: Untold::Nothing,
+            begin: HeldBegin::Waits,
             sequences_are_ours: false,
             confirming: false,
             awaiting: false,

@@ -6,20 +6,28 @@ use gatekeeper::{
     wire::tag::backend as b,
 };
 
+use std::time::Duration;
+
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{
     Frames,
     frames::{bind, describe, execute, parse, query, sync},
     stand::{Stand, config},
+    until,
 };
 
 const APP: &str = "user=app password=app-password dbname=app";
 
 async fn stand(size: u32) -> Stand {
+    stand_with(&format!("size = {size}")).await
+}
+
+/// A stand whose pool has these keys.
+async fn stand_with(pool: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let login = "login = { password = \"app-password\" }";
-    let keys = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"transaction\", size = {size} }}");
+    let keys = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"transaction\", {pool} }}");
     let text = config(&server, login, &keys, "");
     Stand::start(server, &text).await
 }
@@ -131,6 +139,45 @@ async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
     assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
+}
+
+#[tokio::test]
+async fn a_transaction_has_the_time_of_its_beginning() {
+    let stand = stand(2).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    one.ask("SET work_mem = '7MB'").await.unwrap();
+    one.ask("BEGIN").await.unwrap();
+    // The client's own work between its BEGIN and its first statement.
+    until(Duration::from_secs(20), async || {
+        let asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+        match other.ask(asked).await.unwrap().as_str() {
+            "1" => Ok(()),
+            seen => Err(seen.to_owned()),
+        }
+    })
+    .await;
+    let before = other.ask("SELECT clock_timestamp()").await.unwrap();
+    let earlier = one.ask(&format!("SELECT now() < '{before}'")).await.unwrap();
+    assert_eq!(earlier, "t", "now() is the time of BEGIN");
+    assert_eq!(one.ask("SHOW work_mem").await.unwrap(), "7MB");
+    one.ask("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_beginning_for_which_no_backend_is_free_fails_nothing() {
+    let stand = stand_with("size = 1, query_wait_timeout = \"1s\"").await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    other.ask("BEGIN").await.unwrap();
+    assert_eq!(other.ask("SELECT 1").await.unwrap(), "1");
+    one.ask("BEGIN").await.unwrap();
+    one.ask("COMMIT").await.unwrap();
+    one.ask("BEGIN").await.unwrap();
+    // Longer than a backend is waited for.
+    let waits = "SELECT pg_sleep(1.5)";
+    other.ask(waits).await.unwrap();
+    other.ask("COMMIT").await.unwrap();
+    assert_eq!(one.ask("SELECT 1").await.unwrap(), "1");
+    one.ask("COMMIT").await.unwrap();
 }
 
 #[tokio::test]

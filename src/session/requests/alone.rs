@@ -8,7 +8,7 @@ use crate::{
     session::{
         machine::{self, Session, until_nul},
         report::{Report, StatementKind},
-        sharing::Untold,
+        sharing::{HeldBegin, Untold},
         split::Split,
         statement::text_of,
     },
@@ -41,6 +41,8 @@ impl Session {
                 };
                 let Some(done) = begun else { return false };
                 sharing.untold = Untold::Begun;
+                // A backend may be on its way for a transaction that the client has ended meanwhile.
+                sharing.begin = if sharing.wants { HeldBegin::Wants } else { HeldBegin::Waits };
                 (done, TransactionStatus::Open)
             }
             (Untold::Begun, _)

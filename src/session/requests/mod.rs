@@ -69,6 +69,7 @@ impl Session {
         if self.has_more_to_say_again() {
             return Ok(Take::default());
         }
+        self.begin_without_statement();
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;

@@ -8,7 +8,7 @@ use crate::session::{
     machine::Session,
     memory::Memory,
     own::Pen,
-    sharing::{SOME_UNNAMED, Sharing, Unnamed, Untold},
+    sharing::{HeldBegin, SOME_UNNAMED, Sharing, Unnamed, Untold},
 };
 
 impl Session {
@@ -113,6 +113,7 @@ impl Sharing {
 
     /// The held backend is about to be told what it was not told of the transaction.
     pub(super) fn tell(&mut self) -> Untold {
+        self.begin = HeldBegin::Waits;
         std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 
