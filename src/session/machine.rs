@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     report::{Report, StatementKind, Text},
     reported::Reported,
-    sharing::{Sharing, Untold},
+    sharing::{HeldBegin, Sharing, Untold},
     split::{Asked, Assignment, Split, WRITER},
     take::Take,
     texts::Texts,

@@ -42,7 +42,8 @@ impl Prepared {
         self.clock += 1;
         match self.held.get_mut(&id) {
             Some(held)
-                if held.parsed >= since && (held.state == State::Made || held.state == State::Sent(batch)) =>
+                if held.parsed >= since
+                    && (held.state == State::Made || held.state == State::Sent(batch)) =>
             {
                 held.used = self.clock;
                 true
@@ -57,13 +58,7 @@ impl Prepared {
     }
 
     /// It is sent the statement `id` in `batch`, behind the Parse `parsed`. Answers one that has to be closed for it.
-    pub(super) fn sent(
-        &mut self,
-        id: u64,
-        name: &[u8],
-        batch: u32,
-        parsed: u64,
-    ) -> Option<(u64, Box<[u8]>)> {
+    pub(super) fn sent(&mut self, id: u64, name: &[u8], batch: u32, parsed: u64) -> Option<(u64, Box<[u8]>)> {
         self.clock += 1;
         let held = Held { name: name.into(), used: self.clock, parsed, state: State::Sent(batch) };
         self.held.insert(id, held);

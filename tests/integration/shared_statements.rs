@@ -218,7 +218,11 @@ async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
     for octets in [2 * MIB, 17 * MIB] {
         let insert = bulk_insert(octets);
         one.ask(&insert).await.unwrap();
-        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Query of {octets} octets");
+        assert_eq!(
+            other.ask("SELECT 'served'").await.unwrap(),
+            "served",
+            "behind a Query of {octets} octets"
+        );
     }
     let insert = bulk_insert(2 * MIB);
     let long: [(&str, &[Vec<u8>]); 2] = [("", &[parse("", &insert)]), ("s", &[parse("s", &insert)])];
@@ -243,7 +247,11 @@ async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
         assert_eq!(one.ask("SHOW work_mem").await.unwrap(), "7MB");
         if octets > 16 * MIB {
             assert_eq!(other.ask("SHOW work_mem").await.unwrap(), "4MB");
-            assert_ne!(other.ask("SELECT pg_backend_pid()").await.unwrap(), pid, "nobody has read what ran on it");
+            assert_ne!(
+                other.ask("SELECT pg_backend_pid()").await.unwrap(),
+                pid,
+                "nobody has read what ran on it"
+            );
         }
         one.ask("DISCARD ALL").await.unwrap();
     }

@@ -19,11 +19,11 @@ use crate::{
 impl Session {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
     pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let new = if sharing.is_own(name) { &b""[..] } else { name };
+        sharing.has_own(name);
         self.close_aside(name);
-        self.parse_aside(name, statement);
-        if let Some(sharing) = &mut self.sharing {
-            sharing.has_own(name);
-        }
+        self.parse_aside(name, statement, new);
     }
 
     fn close_aside(&mut self, name: &[u8]) {
@@ -31,14 +31,15 @@ impl Session {
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
-    fn parse_aside(&mut self, name: &[u8], statement: &Statement) {
-        let parse = Owed::Parse { name: Box::default(), text: None, made: Made::Aside };
+    /// `new` is the name if the backend has none of it, should the server skip this.
+    fn parse_aside(&mut self, name: &[u8], statement: &Statement, new: &[u8]) {
+        let parse = Owed::Parse { name: new.into(), text: None, made: Made::Aside };
         self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
     }
 
     /// Has the server say so if it has a statement called `name`, made by SQL.
     pub(super) fn try_name(&mut self, name: &[u8], statement: &Statement) {
-        self.parse_aside(name, statement);
+        self.parse_aside(name, statement, b"");
         self.close_aside(name);
     }
 

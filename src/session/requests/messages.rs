@@ -215,6 +215,7 @@ impl Session {
             return Verdict::Pass;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        sharing.deallocating.take_if(|(bound, _)| **bound == *portal);
         if name.is_empty() {
             self.bind_unnamed(portal, rest, shown);
             return Verdict::Pass;

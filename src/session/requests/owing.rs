@@ -59,6 +59,9 @@ impl Session {
                 }
             }
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
+            Owed::Parse { name, made: Made::Aside, .. } => {
+                sharing.has_no_own(&name);
+            }
             Owed::Parse { made: Made::Unnamed(before), .. }
             | Owed::Close { closed: Closed::Unnamed(before), .. }
             | Owed::Whole { unnamed: before, .. } => {

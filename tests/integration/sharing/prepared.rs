@@ -265,7 +265,13 @@ async fn the_unnamed_statement_is_the_sessions_own() {
                     batch([bind("", "", &[]), execute("", 0)]),
                     answered(
                         1,
-                        [bind("", "nobody", &[]), query("SELECT 2"), parse("", "SELECT 3"), query("SELECT 4"), sync()],
+                        [
+                            bind("", "nobody", &[]),
+                            query("SELECT 2"),
+                            parse("", "SELECT 3"),
+                            query("SELECT 4"),
+                            sync(),
+                        ],
                     ),
                     batch([bind("", "", &[]), execute("", 0)]),
                 ],
