@@ -269,7 +269,7 @@ impl Session {
     /// An ErrorResponse; whether the client is to see it.
     fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
         let fault = Fault::new(body);
-        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.ledger.own(), Some(Own::Dropped)) {
             self.fatal = Some(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
@@ -279,6 +279,12 @@ impl Session {
         if let Some(own) = self.ledger.own() {
             own.on_error(state);
             return false;
+        }
+        let refused = self.ledger.refused();
+        let passes = refused.is_none();
+        if let (Some(report), Some(sharing)) = (refused, self.sharing.as_deref_mut()) {
+            state = report.sqlstate;
+            report.write(&mut sharing.to_client);
         }
         let mut skipped = Vec::new();
         let texts = self.keeper.as_deref().map(|keeper| &keeper.texts);
@@ -300,7 +306,7 @@ impl Session {
         {
             held.prepared.doubt(sharing.bound);
         }
-        true
+        passes
     }
 
     /// A batch of our own is over.

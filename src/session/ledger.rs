@@ -13,7 +13,7 @@ use super::{
     statement::Statement,
     texts::Texts,
 };
-use crate::wire::{SqlState, tag::backend as b};
+use crate::wire::{SqlState, fault, tag::backend as b};
 
 /// Requests without an answer yet.
 #[derive(Default)]
@@ -53,6 +53,8 @@ pub(super) enum Owed {
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; its names are kept only when texts are.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
+    /// What the server refuses in place of a message that is refused in our own name: the client hears this.
+    Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
     Describe,
     /// A Close.
@@ -283,6 +285,14 @@ impl Ledger {
         }
     }
 
+    /// What the client is to hear instead of the error that comes next, if that is one of our own making.
+    pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
+        match self.owed.front() {
+            Some(Owed::Refused(report)) => Some(report),
+            _ => None,
+        }
+    }
+
     /// ErrorResponse. What follows up to the next Sync is skipped by the server and never answered: it goes to `skipped`,
     /// in the order it was sent.
     pub(super) fn on_error(
@@ -312,9 +322,12 @@ impl Ledger {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
-            Owed::Describe | Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } | Owed::Own(_) => {
-                (StatementKind::Prepare, now, None)
-            }
+            Owed::Refused(_)
+            | Owed::Describe
+            | Owed::Close { .. }
+            | Owed::CopyEnd
+            | Owed::Whole { .. }
+            | Owed::Own(_) => (StatementKind::Prepare, now, None),
         };
         let first = skipped.len();
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {

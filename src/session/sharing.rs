@@ -37,6 +37,8 @@ pub(super) struct Sharing {
     pub(super) unused: bool,
     /// The client's prepared statements by their names.
     pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    /// Octets of their names and definitions, and of those that were closed since this was counted last.
+    pub(super) statement_octets: usize,
     /// When it parsed them.
     pub(super) parsed: Parsed,
     /// The client's unnamed statement.
@@ -158,6 +160,7 @@ impl Sharing {
             wants: false,
             unused: false,
             statements: HashMap::default(),
+            statement_octets: 0,
             parsed: Parsed::default(),
             unnamed,
             settings: Settings::default(),
@@ -260,6 +263,23 @@ impl Sharing {
             .filter(|(name, _)| named(name))
             .map(|(name, statement)| (name.clone(), Arc::clone(statement)))
             .collect()
+    }
+
+    /// Whether the client may have one more prepared statement, whose name and definition are of so many octets.
+    pub(super) fn may_prepare(&mut self, octets: usize) -> bool {
+        /// Named statements that a client may have at a time, and octets of their names and definitions.
+        const COUNT_MAX: usize = 1 << 16;
+        const OCTETS_MAX: usize = 64 << 20;
+        if self.statements.len() + self.strays.len() >= COUNT_MAX {
+            return false;
+        }
+        if self.statement_octets + octets > OCTETS_MAX {
+            let each = self.statements.iter().map(|(name, known)| name.len() + known.definition().len());
+            self.statement_octets = each.sum();
+        }
+        let may = self.statement_octets + octets <= OCTETS_MAX;
+        self.statement_octets += if may { octets } else { 0 };
+        may
     }
 
     /// The settings that the client said at its start.

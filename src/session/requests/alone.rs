@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::messages::object;
+use super::messages::{object, too_many_statements};
 use crate::{
     session::{
         machine::{self, Session, until_nul},
@@ -95,6 +95,11 @@ impl Session {
             return false;
         }
         let Some(statement) = sharing.common.accepted(definition, &sharing.settings) else { return false };
+        if !sharing.may_prepare(name.len() + definition.len()) {
+            too_many_statements().write(&mut sharing.to_client);
+            sharing.skipping = true;
+            return true;
+        }
         // What it executes are this session's own statements: that another session's were there says nothing.
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;

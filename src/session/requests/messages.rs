@@ -13,7 +13,12 @@ use crate::{
         statement::{PREFIX, Statement, text_of},
     },
     sql::{self, Effects},
-    wire::{Header, frontend},
+    wire::{
+        self, Header, SqlState,
+        fault::{Report, Severity},
+        frontend,
+        tag::frontend as f,
+    },
 };
 
 impl Session {
@@ -73,6 +78,10 @@ impl Session {
             self.parse_under_own_name(name, &statement);
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
+        }
+        if !sharing.may_prepare(name.len() + definition.len()) {
+            self.refuse_message(too_many_statements(), shown);
+            return Verdict::Taken;
         }
         if cut {
             // Too large to be kept: it stays where it is, under the name the client gave it.
@@ -151,6 +160,16 @@ impl Session {
             held.unnamed = number;
         }
         before
+    }
+
+    /// The client's message is refused in our own name. The server gets one that makes no sense in its place, so that the batch
+    /// fails there, too, and the transaction with it.
+    fn refuse_message(&mut self, report: Report<'static>, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        self.request_ahead(Owed::Refused(Box::new(report)), |out| {
+            // A Bind that announces more formats than it has.
+            wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
+        });
     }
 
     /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
@@ -349,6 +368,14 @@ impl Session {
         }
         Verdict::Pass
     }
+}
+
+/// The client has as many prepared statements as it may have.
+pub(super) fn too_many_statements() -> Report<'static> {
+    let message = "too many prepared statements in this session, or too long ones";
+    let mut report = Report::new(Severity::Error, SqlState::new(*b"54000"), message);
+    report.hint = Some("Close statements that are not used any more.".into());
+    report
 }
 
 /// Whether both names of a Bind are in what is here of its body.
