@@ -143,7 +143,7 @@ fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disp
     entry.released();
     // A session that keeps its backend for life leaves its memory where it is.
     if let Some(memory) = session.abandon() {
-        lease.memory = Some(memory);
+        lease.memory = memory.is_reusable().then_some(memory);
     }
     lease.release(disposition);
 }

@@ -63,8 +63,9 @@ pub(super) struct Relay {
     renewal: Option<Renewal>,
     /// When the backend was leased.
     leased_at: Option<Instant>,
-    /// Until the end of a batch has been waited for long enough.
+    /// Until more of the client has been waited for long enough; kept from one wait to the next.
     patience: Option<Pin<Box<Sleep>>>,
+    is_patient: bool,
     /// The time of this turn, once somebody has asked for it.
     now: Option<Instant>,
     /// Since when octets are in our hands, if that is being measured.
@@ -78,7 +79,8 @@ pub(super) struct Relay {
 /// A comparison of the catalogue under way, with the backend that it goes over.
 type Renewal = Pin<Box<dyn Future<Output = (Lease, Result<(), Unlisted>)> + Send>>;
 
-/// How long the end of a batch is waited for: clients send it at once, with what stands before it.
+/// How long the end of a batch is waited for: clients send it at once, with what stands before it. So long a BEGIN waits for
+/// what follows it, too: `now()` is at most so much later than the client's BEGIN.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
@@ -116,6 +118,7 @@ impl Relay {
             renewal: None,
             leased_at: None,
             patience: None,
+            is_patient: false,
             now: None,
             held_since: None,
             turns: 0,
@@ -207,15 +210,18 @@ impl Relay {
         }
     }
 
-    /// The end of a batch is waited for, though not for long: it goes to the writer as it is.
+    /// More of the client is waited for, though not for long: the end of a batch, or what follows its BEGIN.
     fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if !self.session.is_waiting_for_more() {
-            self.patience = None;
+            self.is_patient = false;
             return Ok(());
         }
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        if !std::mem::replace(&mut self.is_patient, true) {
+            patience.as_mut().reset(tokio::time::Instant::now() + PATIENCE);
+        }
         if patience.as_mut().poll(cx).is_ready() {
-            self.patience = None;
+            self.is_patient = false;
             self.session.on_impatience();
             self.unheard = true;
             cx.waker().wake_by_ref();
@@ -474,6 +480,7 @@ impl Relay {
                 None => self.session.attach(memory, untouched),
             }
         }
+        self.session.serves_as(lease.running().pid());
         self.sheltered = self.session.is_preparing();
         self.registered.leased(lease.running(), tenancy.reason(), self.sheltered);
         self.leased_at = Some(self.now());
@@ -495,7 +502,8 @@ impl Relay {
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
-            lease.memory = Some(memory);
+            // Without its memory the backend is closed.
+            lease.memory = memory.is_reusable().then_some(memory);
             if let Some(tenancy) = &mut self.tenancy {
                 tenancy.release(now, lease);
             }

@@ -151,7 +151,7 @@ impl Session {
             b::NOTICE_RESPONSE if !self.ledger.is_own() => {
                 return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
             }
-            b::NOTIFICATION_RESPONSE => return true,
+            b::NOTIFICATION_RESPONSE => return self.on_notification(frame.body()),
             _ => {}
         }
         if let Some(own) = self.ledger.own() {
@@ -269,6 +269,7 @@ impl Session {
                 held.prepared.clear();
                 held.settings = Settings::default();
                 sharing.statements.clear();
+                sharing.parsed.clear();
                 sharing.strays.clear();
                 sharing.settings = sharing.first_settings();
                 sharing.pins = Pins::NONE;
@@ -279,6 +280,7 @@ impl Session {
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
                 sharing.statements.clear();
+                sharing.parsed.clear();
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
             }
@@ -288,6 +290,21 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// A NotificationResponse; whether it passes as it is. One of the session's own has the process id that its client knows.
+    fn on_notification(&mut self, body: &[u8]) -> bool {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
+        let Some((pid, rest)) = body.split_first_chunk() else { return true };
+        if i32::from_be_bytes(*pid) != sharing.backend_pid {
+            return true;
+        }
+        let pid = sharing.told_pid.to_be_bytes();
+        wire::frame(&mut sharing.to_client, b::NOTIFICATION_RESPONSE, |out| {
+            out.extend_from_slice(&pid);
+            out.extend_from_slice(rest);
+        });
+        false
     }
 
     /// A setting was reported; whether that is news to the client.
@@ -327,7 +344,7 @@ impl Session {
     /// An ErrorResponse; whether the client is to see it.
     fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
         let fault = Fault::new(body);
-        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.ledger.own(), Some(Own::Dropped)) {
             self.fatal = Some(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
@@ -337,6 +354,12 @@ impl Session {
         if let Some(own) = self.ledger.own() {
             own.on_error(state);
             return false;
+        }
+        let refused = self.ledger.refused();
+        let passes = refused.is_none();
+        if let (Some(report), Some(sharing)) = (refused, self.sharing.as_deref_mut()) {
+            state = report.sqlstate;
+            report.write(&mut sharing.to_client);
         }
         let mut skipped = Vec::new();
         let texts = self.keeper.as_deref().map(|keeper| &keeper.texts);
@@ -358,7 +381,7 @@ impl Session {
         {
             held.prepared.doubt(sharing.bound);
         }
-        true
+        passes
     }
 
     /// A batch of our own is over.
@@ -631,5 +654,5 @@ fn is_unlisted(name: &[u8]) -> bool {
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.
 fn is_understood(tag: u8) -> bool {
-    understood(tag) || matches!(tag, b::PARAMETER_STATUS | b::NOTICE_RESPONSE)
+    understood(tag) || matches!(tag, b::PARAMETER_STATUS | b::NOTICE_RESPONSE | b::NOTIFICATION_RESPONSE)
 }

@@ -37,6 +37,8 @@ pub struct Common {
     learned: Mutex<HashSet<String>>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
+    /// Statements that clients have parsed so far.
+    parses: AtomicU64,
     /// Finds the view and the function that list prepared statements.
     listing: Finder<'static>,
     /// Grows whenever definitions of the database may have changed: counted for all of its users together.
@@ -103,6 +105,7 @@ impl Common {
             compared: AtomicU64::new(0),
             epoch: ArcSwap::default(),
             strict: false,
+            parses: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
             classifier: Classifier::new(options),
             // Where nothing is split nobody reads it, and scripts have no database.
@@ -272,6 +275,16 @@ impl Common {
     /// A number for one more session.
     pub(super) fn next_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A client parses a named statement: a number that is greater than all before.
+    pub(super) fn next_parse(&self) -> u64 {
+        self.parses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The last number of [`Self::next_parse`].
+    pub(super) fn last_parse(&self) -> u64 {
+        self.parses.load(Ordering::Relaxed)
     }
 
     pub(super) fn sequences_are_read(&self) {

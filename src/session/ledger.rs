@@ -9,12 +9,13 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::{
     own::Own,
     report::{Report, StatementKind, Text},
+    sharing::Unnamed,
     statement::Statement,
     texts::Texts,
 };
 use crate::{
     sql::Effects,
-    wire::{SqlState, tag::backend as b},
+    wire::{SqlState, fault, tag::backend as b},
 };
 
 /// Requests without an answer yet.
@@ -45,13 +46,24 @@ pub(super) enum Owed {
         error: Option<SqlState>,
         /// What its text may leave behind or take away.
         effects: Effects,
+        /// The unnamed statement that a Query destroys, unless the server skips it.
+        unnamed: Option<Box<Unnamed>>,
     },
-    /// An Execute of the portal: ends with its own answer. `resets`: the portal's statement may take away what is there.
-    Execute { started: Instant, portal: Box<[u8]>, resets: bool },
+    /// An Execute of the portal: ends with its own answer.
+    Execute {
+        started: Instant,
+        portal: Box<[u8]>,
+        /// The portal's statement may take away what is there.
+        resets: bool,
+        /// The client's statement that it forgets by SQL, unless it fails.
+        forgets: Option<Box<Forgotten>>,
+    },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; its names are kept only when texts are.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
+    /// What the server refuses in place of a message that is refused in our own name: the client hears this.
+    Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
     Describe,
     /// A Close.
@@ -64,14 +76,20 @@ pub(super) enum Owed {
     Sync { started: Instant },
 }
 
+/// A statement of the client's, by its name.
+pub(super) struct Forgotten {
+    pub(super) name: Box<[u8]>,
+    pub(super) statement: Arc<Statement>,
+}
+
 /// What a Parse makes.
 pub(super) enum Made {
     /// What the client says, under the client's own name.
     AsIs,
     /// A shared statement, known to the client by its own name.
     Named(Arc<Statement>),
-    /// The unnamed statement with this number.
-    Unnamed(u64),
+    /// The client's unnamed statement. Within is the one before, which stays if the server skips the Parse.
+    Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that the backend lacked: the client does not hear of it.
     Ours(Arc<Statement>),
     /// The unnamed statement of the client that the backend lacked: the client does not hear of it.
@@ -86,6 +104,8 @@ pub(super) enum Closed {
     AsIs,
     /// The client's name for this statement; the statement itself stays.
     Name(Arc<Statement>),
+    /// The client's unnamed statement, which is within.
+    Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
     /// hear of it.
     Ours(u64),
@@ -247,7 +267,7 @@ impl Ledger {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
                 Owed::Bind { portal, statement } => texts.bound(portal, statement),
-                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) } => {
+                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_) } => {
                     texts.closed(*portal, name);
                 }
                 _ => {}
@@ -291,6 +311,14 @@ impl Ledger {
         }
     }
 
+    /// What the client is to hear instead of the error that comes next, if that is one of our own making.
+    pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
+        match self.owed.front() {
+            Some(Owed::Refused(report)) => Some(report),
+            _ => None,
+        }
+    }
+
     /// ErrorResponse. What follows up to the next Sync is skipped by the server and never answered: it goes to `skipped`,
     /// in the order it was sent.
     pub(super) fn on_error(
@@ -320,12 +348,20 @@ impl Ledger {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
-            Owed::Describe | Owed::Close { .. } | Owed::CopyEnd | Owed::Whole { .. } | Owed::Own(_) => {
-                (StatementKind::Prepare, now, None)
-            }
+            Owed::Refused(_)
+            | Owed::Describe
+            | Owed::Close { .. }
+            | Owed::CopyEnd
+            | Owed::Whole { .. }
+            | Owed::Own(_) => (StatementKind::Prepare, now, None),
         };
+        let first = skipped.len();
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
             skipped.extend(self.pop());
+        }
+        // A Parse that is refused, not skipped, has destroyed the unnamed statement before it.
+        if let Some(Owed::Parse { made: Made::Unnamed(before), .. }) = skipped.get_mut(first) {
+            *before = None;
         }
         self.skipping = self.is_settled();
         Some(Report { kind, started, ended: now, rows: 0, operation: None, error: Some(state), text })
@@ -430,7 +466,11 @@ impl Owed {
     fn statement(&self) -> Option<&[u8]> {
         match self {
             Self::Parse { name, made: Made::AsIs | Made::Named(_) | Made::Unnamed(_), .. }
-            | Self::Close { portal: false, name, closed: Closed::AsIs | Closed::Name(_) } => Some(name),
+            | Self::Close {
+                portal: false,
+                name,
+                closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_),
+            } => Some(name),
             _ => None,
         }
     }

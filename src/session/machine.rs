@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     report::{Report, StatementKind, Text},
     reported::Reported,
-    sharing::{Sharing, Untold},
+    sharing::{HeldBegin, Sharing, Untold},
     split::{Asked, Assignment, Split, WRITER},
     take::Take,
     texts::Texts,
@@ -265,17 +265,37 @@ impl Session {
             && !(sharing.wants || sharing.confirming || sharing.awaiting)
     }
 
-    /// Whether the end of a batch is waited for, so that it can be judged: not for long, [`Self::on_impatience`].
+    /// Whether more of the client is waited for, so that it can be judged, or that its BEGIN goes with what follows: not for
+    /// long, [`Self::on_impatience`].
     #[must_use]
     pub fn is_waiting_for_more(&self) -> bool {
-        let split = self.sharing.as_ref().and_then(|sharing| sharing.split.as_ref());
-        split.is_some_and(|split| split.unfinished)
+        let Some(sharing) = &self.sharing else { return false };
+        sharing.holds_begin_back() || sharing.split.as_ref().is_some_and(|split| split.unfinished)
     }
 
-    /// The end of a batch was waited for long enough: what follows is judged as it is.
+    /// More of the client was waited for long enough: what follows is judged as it is, and its transaction begins.
     pub fn on_impatience(&mut self) {
+        if let Some(sharing) = &mut self.sharing
+            && sharing.holds_begin_back()
+        {
+            sharing.want_for_begin();
+        }
         if let Some(split) = self.sharing.as_mut().and_then(|sharing| sharing.split.as_mut()) {
             split.impatient = true;
+        }
+    }
+
+    /// The client was told at its login that this is its process.
+    pub fn told_pid(&mut self, pid: i32) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.told_pid = pid;
+        }
+    }
+
+    /// The backend that was leased is this process of its server.
+    pub fn serves_as(&mut self, pid: i32) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.backend_pid = pid;
         }
     }
 
@@ -330,7 +350,9 @@ impl Session {
 
     /// The client is told that it has waited for a backend for so long.
     pub fn notice_wait(&mut self, waited: Duration) {
-        if let Some(sharing) = &mut self.sharing {
+        if let Some(sharing) = &mut self.sharing
+            && sharing.begin != HeldBegin::Wants
+        {
             let message = format!("waiting for a server connection for {} s", waited.as_secs());
             fault::Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
                 .write(&mut sharing.to_client);
@@ -368,6 +390,11 @@ impl Session {
     pub fn fail(&mut self, refusal: Refusal) {
         let Some(sharing) = &mut self.sharing else { return };
         sharing.wants = false;
+        if sharing.begin == HeldBegin::Wants {
+            // The client has asked for nothing that would fail.
+            sharing.begin = HeldBegin::Stays;
+            return;
+        }
         sharing.failing = Some(refusal);
         if sharing.untold != Untold::Nothing {
             sharing.untold = Untold::Failed;
@@ -511,12 +538,13 @@ impl Session {
                     operation: None,
                     error: None,
                     effects: Effects::NONE,
+                    unnamed: None,
                 }
             }
             f::EXECUTE => {
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                Owed::Execute { started: now, portal, resets: false }
+                Owed::Execute { started: now, portal, resets: false, forgets: None }
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,

@@ -18,6 +18,9 @@ pub struct Memory {
     pub(super) unnamed: u64,
     /// What it was sent and has not answered, while it may have to be said again; empty between two leases.
     pub(super) attempt: Attempt,
+    /// It was sent a statement that nobody has read: what neither the catalogues show nor `DISCARD ALL` clears may be left on
+    /// it.
+    pub(super) unread: bool,
 }
 
 // === impl Memory ===
@@ -33,6 +36,7 @@ impl Memory {
             reported: Reported::new(parameters),
             unnamed: 0,
             attempt: Attempt::default(),
+            unread: false,
         }
     }
 
@@ -48,6 +52,12 @@ impl Memory {
     /// A Query was said: it destroys the unnamed statement.
     pub fn queried(&mut self) {
         self.unnamed = 0;
+    }
+
+    /// Whether another session may use the backend once this one is done with it.
+    #[must_use]
+    pub const fn is_reusable(&self) -> bool {
+        !self.unread
     }
 
     /// The [`Settings::mark`] of what it was given: to choose a backend that fits a session already.

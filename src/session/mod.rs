@@ -19,6 +19,7 @@ mod ledger;
 mod machine;
 mod memory;
 mod own;
+mod parsed;
 mod pin;
 mod prepared;
 mod refusal;

@@ -143,6 +143,8 @@ pub(super) struct Pen<'a> {
     pub(super) phrases: &'a Phrases,
     pub(super) prepared: &'a mut Prepared,
     pub(super) batch: u32,
+    /// The last Parse of any client.
+    pub(super) parsed: u64,
     pub(super) out: &'a mut Vec<u8>,
 }
 
@@ -150,7 +152,7 @@ impl Pen<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed.
     pub(super) fn prepare(&mut self, statement: &Statement) {
         let id = statement.id();
-        if self.prepared.uses(id, self.batch) {
+        if self.prepared.uses(id, self.batch, 0) {
             return;
         }
         let name = self.prepared.name(id);
@@ -158,7 +160,7 @@ impl Pen<'_> {
             frontend::write_close_statement(self.out, &name);
         }
         frontend::write_parse(self.out, &name, statement.definition());
-        if let Some(closed) = self.prepared.sent(id, self.batch) {
+        if let Some(closed) = self.prepared.sent(id, self.batch, self.parsed) {
             frontend::write_close_statement(self.out, &self.prepared.name(closed));
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Prepared {
 
 struct Held {
     used: u64,
+    /// The last Parse of any client when it was sent.
+    parsed: u64,
     state: State,
 }
 
@@ -51,12 +53,16 @@ impl Prepared {
         &self.stem
     }
 
-    /// Whether the backend has the statement `id`, fit for use, when it comes to what follows in `batch`; counts as a use.
+    /// Whether the backend has the statement `id`, made since the Parse `since` and fit for use, when it comes to what follows
+    /// in `batch`; counts as a use.
     #[inline]
-    pub(super) fn uses(&mut self, id: u64, batch: u32) -> bool {
+    pub(super) fn uses(&mut self, id: u64, batch: u32, since: u64) -> bool {
         self.clock += 1;
         match self.held.get_mut(&id) {
-            Some(held) if held.state == State::Made || held.state == State::Sent(batch) => {
+            Some(held)
+                if held.parsed >= since
+                    && (held.state == State::Made || held.state == State::Sent(batch)) =>
+            {
                 held.used = self.clock;
                 true
             }
@@ -69,10 +75,10 @@ impl Prepared {
         self.held.contains_key(&id)
     }
 
-    /// It is sent the statement `id` in `batch`. Answers one that has to be closed for it.
-    pub(super) fn sent(&mut self, id: u64, batch: u32) -> Option<u64> {
+    /// It is sent the statement `id` in `batch`, behind the Parse `parsed`. Answers one that has to be closed for it.
+    pub(super) fn sent(&mut self, id: u64, batch: u32, parsed: u64) -> Option<u64> {
         self.clock += 1;
-        let held = Held { used: self.clock, state: State::Sent(batch) };
+        let held = Held { used: self.clock, parsed, state: State::Sent(batch) };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
@@ -92,7 +98,7 @@ impl Prepared {
 
     /// It was to close the statement `id`, and did not.
     pub(super) fn kept(&mut self, id: u64) {
-        let held = Held { used: self.clock, state: State::Unsure };
+        let held = Held { used: self.clock, parsed: 0, state: State::Unsure };
         self.held.entry(id).or_insert(held).state = State::Unsure;
     }
 

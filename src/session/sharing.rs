@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use super::{
     common::Common,
     memory::Memory,
+    parsed::Parsed,
     pin::{Pin, Pins},
     refusal::Refusal,
     reported::{Reported, of_its_kind},
@@ -36,6 +37,10 @@ pub(super) struct Sharing {
     pub(super) unused: bool,
     /// The client's prepared statements by their names.
     pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    /// Octets of their names and definitions, and of those that were closed since this was counted last.
+    pub(super) statement_octets: usize,
+    /// When it parsed them.
+    pub(super) parsed: Parsed,
     /// The client's unnamed statement.
     pub(super) unnamed: Unnamed,
     /// The client's settings.
@@ -66,6 +71,8 @@ pub(super) struct Sharing {
     /// A portal of this transaction may reset the session.
     pub(super) binds_reset: bool,
     pub(super) untold: Untold,
+    /// What became of the client's BEGIN, while it is held back.
+    pub(super) begin: HeldBegin,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
     /// Nothing goes to the backend before its settings are known to hold.
@@ -76,6 +83,8 @@ pub(super) struct Sharing {
     pub(super) failing: Option<Refusal>,
     /// What the client says up to its Sync is skipped.
     pub(super) skipping: bool,
+    /// The portal bound last that forgets a statement by SQL, and the name of that statement.
+    pub(super) deallocating: Option<(Box<[u8]>, Box<[u8]>)>,
     /// The statement that was bound last.
     pub(super) bound: u64,
     /// Batches of the client so far.
@@ -95,6 +104,9 @@ pub(super) struct Sharing {
     pub(super) to_client: Vec<u8>,
     /// Statements that the backend has under the client's own names, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
+    /// The process id that the client was told at its login, and that of the backend it holds.
+    pub(super) told_pid: i32,
+    pub(super) backend_pid: i32,
     /// `None` when all that the session says goes to one side.
     pub(super) split: Option<Box<Split>>,
 }
@@ -108,6 +120,17 @@ pub(super) enum Untold {
     Begun,
     /// It has begun, and failed since for want of a backend.
     Failed,
+}
+
+/// What a BEGIN that is held back waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldBegin {
+    /// For the client's first statement, though not for long.
+    Waits,
+    /// For a backend, which is wanted for nothing else yet.
+    Wants,
+    /// For the client's first statement: no backend came free for it alone, or a read pool may serve what follows.
+    Stays,
 }
 
 /// The client's unnamed prepared statement.
@@ -167,6 +190,8 @@ impl Sharing {
             wants: false,
             unused: false,
             statements: HashMap::default(),
+            statement_octets: 0,
+            parsed: Parsed::default(),
             unnamed,
             settings: Settings::default(),
             application: application.map(Into::into),
@@ -183,11 +208,13 @@ impl Sharing {
             prepared_settings: Vec::new(),
             binds_reset: false,
             untold: Untold::Nothing,
+            begin: HeldBegin::Waits,
             sequences_are_ours: false,
             confirming: false,
             awaiting: false,
             failing: None,
             skipping: false,
+            deallocating: None,
             bound: 0,
             batch: 0,
             gathered: None,
@@ -197,6 +224,8 @@ impl Sharing {
             to_backend: Vec::new(),
             to_client: Vec::new(),
             strays: Vec::new(),
+            told_pid: 0,
+            backend_pid: 0,
             split: None,
         };
         new.settings = new.first_settings();
@@ -290,6 +319,23 @@ impl Sharing {
             .collect()
     }
 
+    /// Whether the client may have one more prepared statement, whose name and definition are of so many octets.
+    pub(super) fn may_prepare(&mut self, octets: usize) -> bool {
+        /// Named statements that a client may have at a time, and octets of their names and definitions.
+        const COUNT_MAX: usize = 1 << 16;
+        const OCTETS_MAX: usize = 64 << 20;
+        if self.statements.len() + self.strays.len() >= COUNT_MAX {
+            return false;
+        }
+        if self.statement_octets + octets > OCTETS_MAX {
+            let each = self.statements.iter().map(|(name, known)| name.len() + known.definition().len());
+            self.statement_octets = each.sum();
+        }
+        let may = self.statement_octets + octets <= OCTETS_MAX;
+        self.statement_octets += if may { octets } else { 0 };
+        may
+    }
+
     /// The settings that the client said at its start.
     pub(super) fn first_settings(&self) -> Settings {
         match &self.application {
@@ -330,11 +376,30 @@ impl OutdatedTexts {
 // === impl Unnamed ===
 
 impl Unnamed {
+    /// Puts the client's statement away, with its definition; `None` when there is none.
+    pub(super) fn put_away(&mut self) -> Option<Box<Self>> {
+        let number = std::mem::take(&mut self.number);
+        let definition = if number == 0 { return None } else { std::mem::take(&mut self.definition) };
+        let Self { last, effects, edition, lists, .. } = *self;
+        Some(Box::new(Self { number, last, definition, effects, edition, lists }))
+    }
+
+    /// The client has again what [`Self::put_away`] gave; numbers are not used twice.
+    pub(super) fn bring_back(&mut self, before: Option<Box<Self>>) {
+        match before {
+            Some(before) => *self = Self { last: self.last, ..*before },
+            None => self.number = 0,
+        }
+    }
+
     /// The client has a new one; answers its number.
     pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32, lists: bool) -> u64 {
         self.last += 1;
         self.number = self.last;
+        /// Room that is kept for the next definition.
+        const ROOM: usize = 64 << 10;
         self.definition.clear();
+        self.definition.shrink_to(ROOM);
         self.definition.extend_from_slice(definition);
         (self.effects, self.edition, self.lists) = (effects, edition, lists);
         self.number

@@ -6,20 +6,28 @@ use gatekeeper::{
     wire::tag::backend as b,
 };
 
+use std::time::Duration;
+
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{
     Frames,
-    frames::{bind, execute, parse, sync},
+    frames::{bind, describe, execute, parse, query, sync},
     stand::{Stand, config},
+    until,
 };
 
 const APP: &str = "user=app password=app-password dbname=app";
 
 async fn stand(size: u32) -> Stand {
+    stand_with(&format!("size = {size}")).await
+}
+
+/// A stand whose pool has these keys.
+async fn stand_with(pool: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let login = "login = { password = \"app-password\" }";
-    let keys = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"transaction\", size = {size} }}");
+    let keys = format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"transaction\", {pool} }}");
     let text = config(&server, login, &keys, "");
     Stand::start(server, &text).await
 }
@@ -57,6 +65,197 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
     let other = stand.connect("user=app password=app-password dbname=passing").await.unwrap();
     other.simple_query("SELECT 1").await.unwrap();
     client.simple_query("DROP DATABASE passing").await.unwrap();
+}
+
+/// What a client hears in answer to `messages` and a Sync: tags, and the texts of rows and errors.
+async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
+    client.send(&[messages.concat(), sync()].concat()).await;
+    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let shown = heard.iter().map(|message| match message.tag {
+        b::DATA_ROW => format!("D({})", String::from_utf8_lossy(message.body.get(6..).unwrap_or_default())),
+        b::ERROR_RESPONSE => format!("E({})", message.field(b'C')),
+        tag => char::from(tag).to_string(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Two sessions on one backend.
+async fn two_sessions(stand: &Stand) -> [Frames; 2] {
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        sessions.push(Frames::log_in(stand.listener, USER, &[("database", "app")]).await);
+    }
+    sessions.try_into().ok().unwrap()
+}
+
+#[tokio::test]
+async fn an_unnamed_statement_outlives_what_is_said_to_clear_sequences() {
+    let stand = stand(1).await;
+    let reads = stand.connect(APP).await.unwrap();
+    reads.simple_query("CREATE SEQUENCE here; SELECT nextval('here'); SELECT lastval()").await.unwrap();
+    drop(reads);
+    let [mut one, mut other] = two_sessions(&stand).await;
+    assert_eq!(heard(&mut other, &[parse("named", "SELECT 2")]).await, "1 Z");
+    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    assert_eq!(heard(&mut other, &[bind("", "named", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+}
+
+#[tokio::test]
+async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    assert_eq!(heard(&mut other, &[parse("two", "SELECT 2"), parse("end", "COMMIT")]).await, "1 1 Z");
+    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    other.ask("BEGIN").await.unwrap();
+    assert_eq!(heard(&mut other, &[bind("", "two", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(heard(&mut other, &[bind("", "end", &[]), execute("", 0)]).await, "2 C Z");
+    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+}
+
+/// Definitions that are changed where Gatekeeper does not see it.
+#[tokio::test]
+async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
+    let stand = stand(1).await;
+    let node = stand.server.node();
+    let there = async |sql| node.sql("app", sql).await.unwrap();
+    there("CREATE TABLE changing AS SELECT 1 AS a; ALTER TABLE changing OWNER TO app").await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    let star = "SELECT * FROM changing";
+    let run = |name| [bind("", name, &[]), describe(b'P', ""), execute("", 0)].concat();
+    for session in [&mut one, &mut other] {
+        assert_eq!(heard(session, &[parse("s", star), run("s")]).await, "1 2 T D(1) C Z");
+    }
+    there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
+    let both = "D(1\0\0\0\u{1}2)";
+    for session in [&mut one, &mut other] {
+        let answer = heard(session, &[parse("n", star), run("n")]).await;
+        assert_eq!(answer, format!("1 2 T {both} C Z"), "in the same batch");
+    }
+    there("ALTER TABLE changing DROP COLUMN b").await;
+    for session in [&mut one, &mut other] {
+        assert_eq!(heard(session, &[parse("m", star)]).await, "1 Z");
+        assert_eq!(heard(session, &[run("m")]).await, "2 T D(1) C Z", "in the next one");
+    }
+    there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
+    assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
+}
+
+#[tokio::test]
+async fn a_transaction_has_the_time_of_its_beginning() {
+    let stand = stand(2).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    one.ask("BEGIN").await.unwrap();
+    // The client's own work between its BEGIN and its first statement.
+    until(Duration::from_secs(20), async || {
+        let asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+        match other.ask(asked).await.unwrap().as_str() {
+            "1" => Ok(()),
+            seen => Err(seen.to_owned()),
+        }
+    })
+    .await;
+    let before = other.ask("SELECT clock_timestamp()").await.unwrap();
+    let earlier = one.ask(&format!("SELECT now() < '{before}'")).await.unwrap();
+    assert_eq!(earlier, "t", "now() is the time of BEGIN");
+    one.ask("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_beginning_for_which_no_backend_is_free_fails_nothing() {
+    let stand = stand_with("size = 1, query_wait_timeout = \"1s\"").await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    other.ask("BEGIN").await.unwrap();
+    assert_eq!(other.ask("SELECT 1").await.unwrap(), "1");
+    one.ask("BEGIN").await.unwrap();
+    one.ask("COMMIT").await.unwrap();
+    one.ask("BEGIN").await.unwrap();
+    // Longer than a backend is waited for.
+    let waits = "SELECT pg_sleep(1.5)";
+    other.ask(waits).await.unwrap();
+    other.ask("COMMIT").await.unwrap();
+    assert_eq!(one.ask("SELECT 1").await.unwrap(), "1");
+    one.ask("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_notification_of_a_sessions_own_has_the_process_id_it_was_told() {
+    let stand = stand(1).await;
+    let mut client = Frames::log_in(stand.listener, USER, &[("database", "app")]).await;
+    client.ask("LISTEN here").await.unwrap();
+    let long = "x".repeat(7900);
+    for payload in ["word", &long] {
+        client.send(&query(&format!("NOTIFY here, '{payload}'"))).await;
+        let mut heard = client.hear_until(b::READY_FOR_QUERY).await;
+        while heard.last().is_none_or(|message| message.tag != b::NOTIFICATION_RESPONSE)
+            && !heard.iter().any(|message| message.tag == b::NOTIFICATION_RESPONSE)
+        {
+            heard.extend(client.hear().await);
+        }
+        let notification = heard.iter().find(|message| message.tag == b::NOTIFICATION_RESPONSE).unwrap();
+        let told = client.key.as_ref().unwrap().pid().to_be_bytes();
+        let expected = [&told[..], b"here\0", payload.as_bytes(), b"\0"].concat();
+        assert!(notification.body == expected, "{notification:?}");
+    }
+}
+
+/// An INSERT of about that many octets.
+fn bulk_insert(octets: usize) -> String {
+    let row = format!("('{}')", "x".repeat(80));
+    let rows = vec![row.as_str(); octets / (row.len() + 1)];
+    format!("INSERT INTO bulk VALUES {}", rows.join(","))
+}
+
+#[tokio::test]
+async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
+    const MIB: usize = 1 << 20;
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    let create = "CREATE TABLE bulk (line text)";
+    one.ask(create).await.unwrap();
+    for octets in [2 * MIB, 17 * MIB] {
+        let insert = bulk_insert(octets);
+        one.ask(&insert).await.unwrap();
+        assert_eq!(
+            other.ask("SELECT 'served'").await.unwrap(),
+            "served",
+            "behind a Query of {octets} octets"
+        );
+    }
+    let insert = bulk_insert(2 * MIB);
+    let long: [(&str, &[Vec<u8>]); 2] = [("", &[parse("", &insert)]), ("s", &[parse("s", &insert)])];
+    for (name, parse) in long {
+        assert_eq!(heard(&mut one, parse).await, "1 Z");
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Parse of {name:?}");
+        assert_eq!(heard(&mut one, &[bind("", name, &[]), execute("", 0)]).await, "2 C Z", "{name:?}");
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind its Execute");
+    }
+}
+
+#[tokio::test]
+async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
+    const MIB: usize = 1 << 20;
+    let stand = stand(1).await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    one.ask("CREATE TABLE bulk (line text)").await.unwrap();
+    for octets in [2 * MIB, 17 * MIB] {
+        let pid = other.ask("SELECT pg_backend_pid()").await.unwrap();
+        let sets = format!("{}; SET work_mem = '7MB'; SELECT setseed(0.5)", bulk_insert(octets));
+        one.ask(&sets).await.unwrap();
+        assert_eq!(one.ask("SHOW work_mem").await.unwrap(), "7MB");
+        if octets > 16 * MIB {
+            assert_eq!(other.ask("SHOW work_mem").await.unwrap(), "4MB");
+            assert_ne!(
+                other.ask("SELECT pg_backend_pid()").await.unwrap(),
+                pid,
+                "nobody has read what ran on it"
+            );
+        }
+        one.ask("DISCARD ALL").await.unwrap();
+    }
+    let makes = format!("{}; CREATE TEMP TABLE mine (a int)", bulk_insert(17 * MIB));
+    one.ask(&makes).await.unwrap();
+    assert_eq!(one.ask("SELECT count(*) FROM mine").await.unwrap(), "0", "it is held to where its table is");
 }
 
 /// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.

@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use super::messages::object;
+use super::messages::{object, too_many_statements};
 use crate::{
     session::{
         machine::{self, Session, until_nul},
         report::{Report, StatementKind},
-        sharing::Untold,
+        sharing::{HeldBegin, Untold},
         split::Split,
         statement::text_of,
     },
@@ -41,6 +41,8 @@ impl Session {
                 };
                 let Some(done) = begun else { return false };
                 sharing.untold = Untold::Begun;
+                // A backend may be on its way for a transaction that the client has ended meanwhile.
+                sharing.begin = if sharing.wants { HeldBegin::Wants } else { HeldBegin::Waits };
                 (done, TransactionStatus::Open)
             }
             (Untold::Begun, _)
@@ -95,10 +97,16 @@ impl Session {
         let Some(statement) = sharing.common.accepted(definition, sharing.reading, &sharing.settings) else {
             return false;
         };
+        if !sharing.may_prepare(name.len() + definition.len()) {
+            too_many_statements().write(&mut sharing.to_client);
+            sharing.skipping = true;
+            return true;
+        }
         // What it executes are this session's own statements: that another session's were there says nothing.
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;
         }
+        sharing.parsed.note(statement.id(), sharing.common.next_parse());
         sharing.statements.insert(name.into(), statement);
         backend::write_parse_complete(&mut sharing.to_client);
         if let Some(keeper) = &mut self.keeper {
@@ -111,9 +119,8 @@ impl Session {
     pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
         let Some(sharing) = &mut self.sharing else { return false };
         let Some((b'S', name)) = object(body) else { return false };
-        if sharing.statements.remove(name).is_none() {
-            return false;
-        }
+        let Some(statement) = sharing.statements.remove(name) else { return false };
+        sharing.parsed.forget(statement.id());
         backend::write_close_complete(&mut sharing.to_client);
         if let Some(keeper) = &mut self.keeper {
             keeper.texts.closed(false, name);

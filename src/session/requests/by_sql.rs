@@ -5,25 +5,25 @@ use std::sync::Arc;
 use super::{Shown, Verdict};
 use crate::{
     session::{
-        ledger::{Closed, Made, Owed},
+        ledger::{Closed, Forgotten, Made, Owed},
         machine::Session,
         own::Own,
         pin::Pin,
         sharing::Sharing,
         statement::Statement,
     },
-    sql::{self, Command, Effects},
+    sql::{self, Command},
     wire::{TransactionStatus, frontend},
 };
 
 impl Session {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
     pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let new = if sharing.is_own(name) { &b""[..] } else { name };
+        sharing.has_own(name);
         self.close_aside(name);
-        self.parse_aside(name, statement);
-        if let Some(sharing) = &mut self.sharing {
-            sharing.has_own(name);
-        }
+        self.parse_aside(name, statement, new);
     }
 
     fn close_aside(&mut self, name: &[u8]) {
@@ -31,14 +31,15 @@ impl Session {
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
-    fn parse_aside(&mut self, name: &[u8], statement: &Statement) {
-        let parse = Owed::Parse { name: Box::default(), text: None, made: Made::Aside };
+    /// `new` is the name if the backend has none of it, should the server skip this.
+    fn parse_aside(&mut self, name: &[u8], statement: &Statement, new: &[u8]) {
+        let parse = Owed::Parse { name: new.into(), text: None, made: Made::Aside };
         self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
     }
 
     /// Has the server say so if it has a statement called `name`, made by SQL.
     pub(super) fn try_name(&mut self, name: &[u8], statement: &Statement) {
-        self.parse_aside(name, statement);
+        self.parse_aside(name, statement, b"");
         self.close_aside(name);
     }
 
@@ -49,8 +50,20 @@ impl Session {
             return Verdict::Pass;
         }
         match sql::command(statement) {
+            Command::Deallocate { name } if self.in_batch => {
+                if let Some(prepared) = sharing.statements.get(&*name).cloned() {
+                    self.stage(shown);
+                    self.parse_under_own_name(&name, &prepared);
+                }
+                Verdict::Pass
+            }
+            _ if self.in_batch => {
+                self.executed_by_parse(statement, shown);
+                Verdict::Pass
+            }
             Command::Deallocate { name } => {
                 let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
+                sharing.parsed.forget(prepared.id());
                 if sharing.has_no_own(&name) {
                     return Verdict::Pass;
                 }
@@ -68,7 +81,7 @@ impl Session {
             }
             _ => {
                 let named = sharing.named_in(statement);
-                if !named.is_empty() && !self.in_batch && self.ledger.owes_client_nothing() {
+                if !named.is_empty() && self.ledger.owes_client_nothing() {
                     self.stage(shown);
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
@@ -121,23 +134,27 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// A statement is bound that names others: the backend has them under the client's own names when it is executed.
-    pub(super) fn named_by_sql(&mut self, effects: Effects, text: &[u8], shown: &mut Shown<'_>) {
+    /// The `portal` that a Bind makes may forget a statement of the client's by SQL once it is executed: the server is to have
+    /// that statement.
+    pub(super) fn deallocated_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
+        let Command::Deallocate { name } = sql::command(statement) else { return };
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
-            return;
+        let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
+        sharing.deallocating = Some((portal.into(), name.as_ref().into()));
+        if !sharing.is_own(&name) {
+            self.stage(shown);
+            self.parse_under_own_name(&name, &prepared);
         }
-        match sql::command(text) {
-            Command::Deallocate { name } => {
-                let Some(prepared) = sharing.statements.remove(&*name) else { return };
-                if !sharing.is_own(&name) {
-                    self.stage(shown);
-                    self.parse_under_own_name(&name, &prepared);
-                }
-            }
-            _ if effects.contains(Effects::EXECUTE) => self.executed_by_parse(text, shown),
-            _ => {}
-        }
+    }
+
+    /// An Execute of `portal` is about to be sent: the statement that it forgets by SQL.
+    pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
+        let sharing = self.sharing.as_deref_mut()?;
+        let (_, name) = sharing.deallocating.take_if(|(bound, _)| **bound == *portal)?;
+        let statement = sharing.statements.remove(&name)?;
+        sharing.parsed.forget(statement.id());
+        sharing.has_no_own(&name);
+        Some(Box::new(Forgotten { name, statement }))
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.

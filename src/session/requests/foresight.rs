@@ -6,7 +6,7 @@ use crate::{
     session::{
         common::Common,
         machine::{Session, until_nul},
-        sharing::{Sharing, Untold},
+        sharing::{HeldBegin, Sharing, Untold},
         statement::text_of,
     },
     sql::{Access, Classification, Control, Effects, Ground, Meaning, Modes},
@@ -31,6 +31,9 @@ impl Session {
     pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Verdict {
         let need = self.need_of(tag, body, shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        if sharing.begin == HeldBegin::Wants {
+            sharing.begin = HeldBegin::Stays;
+        }
         let Some(split) = sharing.split.as_deref_mut() else {
             sharing.wants = true;
             return Verdict::Wait;

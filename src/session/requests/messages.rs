@@ -9,11 +9,16 @@ use crate::{
         machine::{Session, text, until_nul},
         pin::Pin,
         report::{StatementKind, Text},
-        sharing::Sharing,
+        sharing::{Sharing, Unnamed},
         statement::{Statement, text_of},
     },
     sql::{self, Effects},
-    wire::{Header, frontend},
+    wire::{
+        self, Header, SqlState,
+        fault::{Report, Severity},
+        frontend,
+        tag::frontend as f,
+    },
 };
 
 impl Session {
@@ -25,11 +30,15 @@ impl Session {
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         let lists = sharing.common.may_list_prepared(statement) || (names && sharing.names_ours(statement));
-        if (names || lists) && !self.in_batch && self.ledger.names_statements() {
+        let depends = lists || (names && !sharing.statements.is_empty()) || self.ledger.names_statements();
+        if (names || lists)
+            && depends
+            && !self.in_batch
+            && !self.ledger.owes_client_nothing()
+            && self.ledger.copies_in().is_none()
+        {
+            // What it needs is made ahead of it, which depends on the transaction it finds.
             return self.wait_for_answers();
-        }
-        if cut {
-            self.pin(Pin::LongStatement);
         }
         if lists {
             self.show_own_statements(shown);
@@ -37,15 +46,11 @@ impl Session {
         if names {
             verdict = self.sql_prepared(statement, shown);
         }
+        let effects = if cut { effects | self.passes_unread() } else { effects };
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
-        if let Some(sharing) = &mut self.sharing {
-            // As PostgreSQL: a Query destroys the unnamed statement.
-            sharing.unnamed.number = 0;
-            if let Some(held) = &mut sharing.held {
-                held.unnamed = 0;
-            }
-        }
+        // As PostgreSQL.
+        let unnamed = self.destroy_unnamed();
         self.in_batch = false;
         self.begun += 1;
         let text = self.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
@@ -58,6 +63,7 @@ impl Session {
             error: None,
             // The rest of a text that is cut may say anything.
             effects: if cut { Effects::ALL } else { effects },
+            unnamed,
         });
         verdict
     }
@@ -76,18 +82,20 @@ impl Session {
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
+        if !sharing.may_prepare(name.len() + definition.len()) {
+            self.refuse_message(too_many_statements(), shown);
+            return Verdict::Taken;
+        }
         if cut {
             // Too large to be kept: it stays where it is, under the name the client gave it.
-            if name.is_empty() {
-                let number = sharing.unnamed.define(b"", Effects::NONE, 0, false);
-                if let Some(held) = &mut sharing.held {
-                    held.unnamed = number;
-                }
+            let made = if name.is_empty() {
+                Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
             } else {
                 sharing.has_own(name);
-            }
+                Made::AsIs
+            };
             self.pin(Pin::LongStatement);
-            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
+            self.owe(Owed::Parse { name: name.into(), text, made });
             return Verdict::Pass;
         }
         let statement = sharing.common.statement(definition, sharing.reading);
@@ -103,6 +111,7 @@ impl Session {
         let by_sql = sharing.pins.contains(Pin::SqlPrepared)
             || sharing.suspicion.contains(Effects::PREPARE)
             || sharing.is_own(name);
+        sharing.parsed.note(statement.id(), sharing.common.next_parse());
         sharing.statements.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
         if by_sql {
@@ -135,15 +144,39 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let lists = sharing.common.may_list_prepared(definition);
+        let before = self.define_unnamed(definition, effects, edition, lists);
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement, shown);
+        }
+        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(before) });
+        Verdict::Pass
+    }
+
+    /// The client has a new unnamed statement; comes back the one before, if the new one's Parse may yet be skipped.
+    fn define_unnamed(
+        &mut self,
+        definition: &[u8],
+        effects: Effects,
+        edition: u32,
+        lists: bool,
+    ) -> Option<Box<Unnamed>> {
+        let before = self.destroy_unnamed();
+        let sharing = self.sharing.as_deref_mut()?;
         let number = sharing.unnamed.define(definition, effects, edition, lists);
         if let Some(held) = &mut sharing.held {
             held.unnamed = number;
         }
-        if effects.contains(Effects::EXECUTE) {
-            self.executed_by_parse(statement, shown);
-        }
-        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(number) });
-        Verdict::Pass
+        before
+    }
+
+    /// The client's message is refused in our own name. The server gets one that makes no sense in its place, so that the batch
+    /// fails there, too, and the transaction with it.
+    fn refuse_message(&mut self, report: Report<'static>, shown: &mut Shown<'_>) {
+        self.stage(shown);
+        self.request_ahead(Owed::Refused(Box::new(report)), |out| {
+            // A Bind that announces more formats than it has.
+            wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
+        });
     }
 
     /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
@@ -153,12 +186,13 @@ impl Session {
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let batch = sharing.batch;
+        let (batch, parsed) = (sharing.batch, sharing.common.last_parse());
         let Some(held) = sharing.held.as_deref_mut() else { return };
         let id = statement.id();
         let name = held.prepared.name(id);
         let had = held.prepared.may_have(id);
-        let evicted = held.prepared.sent(id, batch).map(|evicted| (evicted, held.prepared.name(evicted)));
+        let evicted =
+            held.prepared.sent(id, batch, parsed).map(|evicted| (evicted, held.prepared.name(evicted)));
         if had {
             self.close_shared(id, &name);
         }
@@ -180,8 +214,9 @@ impl Session {
     pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let batch = sharing.batch;
-        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(statement.id(), batch));
+        let (id, batch) = (statement.id(), sharing.batch);
+        let since = sharing.parsed.when(id);
+        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(id, batch, since));
         if !ready {
             self.send_parse(statement, |statement| Owed::Parse {
                 name: Box::default(),
@@ -210,8 +245,9 @@ impl Session {
             return Verdict::Pass;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        sharing.deallocating.take_if(|(bound, _)| **bound == *portal);
         if name.is_empty() {
-            self.bind_unnamed(rest, shown);
+            self.bind_unnamed(portal, rest, shown);
             return Verdict::Pass;
         }
         let Some(statement) = sharing.statement_named(name) else {
@@ -228,8 +264,11 @@ impl Session {
             return Verdict::Pass;
         }
         // It may have been parsed on another backend, or on none.
-        if names {
-            self.named_by_sql(effects, statement.text(), shown);
+        if effects.contains(Effects::EXECUTE) {
+            self.executed_by_parse(statement.text(), shown);
+        }
+        if effects.contains(Effects::PREPARE) {
+            self.deallocated_by_bind(portal, statement.text(), shown);
         }
         self.ensure(&statement, shown);
         if let Some(sharing) = self.sharing.as_deref_mut()
@@ -241,7 +280,7 @@ impl Session {
         Verdict::Taken
     }
 
-    pub(super) fn bind_unnamed(&mut self, rest: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.bound = 0;
         if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
@@ -257,11 +296,16 @@ impl Session {
                 let definition = definition.unwrap_or_default();
                 let text = text_of(&definition);
                 self.suspect(effects, text, Some(rest));
-                if effects.intersects(Effects::PREPARE | Effects::EXECUTE) {
-                    if self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text)) {
-                        self.show_own_statements_in_batch(shown);
-                    }
-                    self.named_by_sql(effects, text, shown);
+                if effects.intersects(Effects::PREPARE | Effects::EXECUTE)
+                    && self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text))
+                {
+                    self.show_own_statements_in_batch(shown);
+                }
+                if effects.contains(Effects::EXECUTE) {
+                    self.executed_by_parse(text, shown);
+                }
+                if effects.contains(Effects::PREPARE) {
+                    self.deallocated_by_bind(portal, text, shown);
                 }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;
@@ -328,12 +372,10 @@ impl Session {
         let mut closed = Closed::AsIs;
         if which == b'S' {
             if name.is_empty() {
-                sharing.unnamed.number = 0;
-                if let Some(held) = &mut sharing.held {
-                    held.unnamed = 0;
-                }
+                closed = Closed::Unnamed(self.destroy_unnamed());
             } else if let Some(statement) = sharing.statements.remove(name) {
                 sharing.has_no_own(name);
+                sharing.parsed.forget(statement.id());
                 // The backend knows no statement of that name, and says CloseComplete all the same.
                 closed = Closed::Name(statement);
             } else if let Some(held) = &mut sharing.held
@@ -360,6 +402,14 @@ impl Session {
         }
         Verdict::Pass
     }
+}
+
+/// The client has as many prepared statements as it may have.
+pub(super) fn too_many_statements() -> Report<'static> {
+    let message = "too many prepared statements in this session, or too long ones";
+    let mut report = Report::new(Severity::Error, SqlState::new(*b"54000"), message);
+    report.hint = Some("Close statements that are not used any more.".into());
+    report
 }
 
 /// Whether both names of a Bind are in what is here of its body.

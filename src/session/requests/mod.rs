@@ -52,8 +52,10 @@ struct Shown<'a> {
     gathered: bool,
 }
 
-/// Messages beyond this are not kept to be read whole.
-const GATHERED_MAX: usize = 1 << 20;
+/// Octets of a Query or Parse that no buffer holds and that is kept to be read whole: what a client may have Gatekeeper hold
+/// for it, twice while the message is on its way. A longer Query passes unread; a longer Parse holds its session to its
+/// backend.
+const GATHERED_MAX: usize = 16 << 20;
 
 impl Session {
     /// As [`Session::on_client`], when backends are shared.
@@ -72,6 +74,7 @@ impl Session {
             self.pass_farewell();
             return Ok(Take::default());
         }
+        self.begin_without_statement();
         let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;
@@ -321,6 +324,7 @@ impl Session {
                     operation: None,
                     error: None,
                     effects: Effects::NONE,
+                    unnamed: None,
                 });
                 Verdict::Pass
             }
@@ -336,7 +340,8 @@ impl Session {
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
                 let resets = self.sharing.as_ref().is_some_and(|sharing| sharing.binds_reset);
-                self.owe(Owed::Execute { started: now, portal, resets });
+                let forgets = self.forgotten_by(until_nul(body).0);
+                self.owe(Owed::Execute { started: now, portal, resets, forgets });
                 if resets { self.flushed(body, shown) } else { Verdict::Pass }
             }
             f::CLOSE => self.close(body),

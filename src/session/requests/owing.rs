@@ -8,7 +8,7 @@ use crate::session::{
     machine::Session,
     memory::Memory,
     own::Pen,
-    sharing::{SOME_UNNAMED, Sharing, Untold},
+    sharing::{HeldBegin, SOME_UNNAMED, Sharing, Unnamed, Untold},
     statement::Statement,
 };
 
@@ -28,6 +28,21 @@ impl Session {
         self.owe(request);
     }
 
+    /// A request is about to replace or to destroy the client's unnamed statement. Comes back that statement, if the server
+    /// may yet skip the request.
+    pub(in crate::session) fn destroy_unnamed(&mut self) -> Option<Box<Unnamed>> {
+        let certain = self.ledger.owes_client_nothing() && !self.ledger.is_skipping();
+        let sharing = self.sharing.as_deref_mut()?;
+        if let Some(held) = &mut sharing.held {
+            held.unnamed = 0;
+        }
+        if certain {
+            sharing.unnamed.number = 0;
+            return None;
+        }
+        sharing.unnamed.put_away()
+    }
+
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
@@ -45,17 +60,26 @@ impl Session {
                 }
             }
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
-            Owed::Parse { made: Made::Unnamed(number), .. } => {
-                if sharing.unnamed.number == number {
-                    sharing.unnamed.number = 0;
-                }
+            Owed::Parse { name, made: Made::Aside, .. } => {
+                sharing.has_no_own(&name);
+            }
+            Owed::Parse { made: Made::Unnamed(before), .. }
+            | Owed::Close { closed: Closed::Unnamed(before), .. }
+            | Owed::Whole { unnamed: before, .. } => {
+                sharing.unnamed.bring_back(before);
                 forget_unnamed(held);
             }
             Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
                 forget_unnamed(held);
             }
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
+                // The backend may have it under this very name.
+                sharing.has_own(&name);
                 sharing.statements.insert(name, statement);
+            }
+            Owed::Execute { forgets: Some(forgotten), .. } => {
+                sharing.has_own(&forgotten.name);
+                sharing.statements.insert(forgotten.name, forgotten.statement);
             }
             Owed::Close { closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
@@ -85,6 +109,7 @@ impl Sharing {
             phrases: &self.common.phrases,
             prepared: &mut held.prepared,
             batch: self.batch,
+            parsed: self.common.last_parse(),
             out: &mut self.to_backend,
         };
         Some((settings, pen))
@@ -92,6 +117,7 @@ impl Sharing {
 
     /// The held backend is about to be told what it was not told of the transaction.
     pub(super) fn tell(&mut self) -> Untold {
+        self.begin = HeldBegin::Waits;
         std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 

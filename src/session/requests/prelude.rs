@@ -2,13 +2,14 @@
 
 use super::Shown;
 use crate::{
-    route::Side,
+    route::{Side, Unit},
     session::{
         ledger::Owed,
         machine::Session,
         own::{self, Own},
         pin::Pin,
-        sharing::Untold,
+        sharing::{HeldBegin, Sharing, Untold},
+        split::WRITER,
     },
     wire::{frontend, tag::frontend as f},
 };
@@ -53,6 +54,23 @@ impl Session {
         true
     }
 
+    /// A backend has come for a BEGIN that was held back: it begins there now, whenever the client goes on.
+    pub(super) fn begin_without_statement(&mut self) {
+        let Some(sharing) = self.sharing.as_deref() else { return };
+        if sharing.begin != HeldBegin::Wants || sharing.held.is_none() || sharing.confirming {
+            return;
+        }
+        if sharing.untold == Untold::Nothing {
+            // The client has ended its transaction meanwhile.
+            if let Some(sharing) = &mut self.sharing {
+                sharing.begin = HeldBegin::Waits;
+            }
+            return;
+        }
+        let mut shown = Shown { octets: &[], at: 0, staged: true, full: false, gathered: false };
+        self.prelude(f::QUERY, &mut shown);
+    }
+
     /// Says what the client has begun its transaction with.
     fn say_begin(&mut self) {
         let split = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut());
@@ -66,7 +84,12 @@ impl Session {
         }
     }
 
+    /// Says `query` ahead of what the client says. As any Query it destroys the unnamed statement that the backend has; the
+    /// client's is parsed again when it is used.
     pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
+        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+            held.unnamed = 0;
+        }
         self.request_ahead(Owed::Own(own), |out| frontend::write_query(out, query));
     }
 
@@ -80,5 +103,25 @@ impl Session {
         let own = own::write_apply(&held, &wanted, side, pen);
         sharing.confirming = confirming;
         self.owe(Owed::Own(own));
+    }
+}
+
+impl Sharing {
+    /// Whether a BEGIN is held back, and not for as long as the client likes.
+    pub(in crate::session) fn holds_begin_back(&self) -> bool {
+        self.untold == Untold::Begun && self.begin == HeldBegin::Waits && self.held.is_none() && !self.wants
+    }
+
+    /// The BEGIN that is held back was so for long enough: `now()` is to be the time of the client's BEGIN.
+    pub(in crate::session) fn want_for_begin(&mut self) {
+        self.begin = HeldBegin::Stays;
+        if let Some(split) = &mut self.split {
+            if Unit::EMPTY.need(&split.situation(true, &self.settings)).side == Side::Reader {
+                return;
+            }
+            (split.need, split.judged, split.begins) = (WRITER, 0, None);
+        }
+        self.begin = HeldBegin::Wants;
+        self.wants = true;
     }
 }

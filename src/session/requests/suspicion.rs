@@ -131,6 +131,19 @@ impl Session {
         }
     }
 
+    /// A Query that is too long to be read passes: what it may leave behind. All of it that the catalogues show is looked up;
+    /// for the rest of it the backend serves nobody else.
+    pub(super) fn passes_unread(&mut self) -> Effects {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.touched.extend([&b"role"[..], b"session_authorization"].map(Into::into));
+            if let Some(held) = &mut sharing.held {
+                held.unread = true;
+            }
+        }
+        let definitions = Effects::DDL | Effects::DROPS;
+        own::VISIBLE | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
+    }
+
     /// Notes what a FunctionCall may leave behind: whatever it calls.
     pub(super) fn suspect_function(&mut self, body: &[u8]) {
         let (oid, arguments) = body.split_at(body.len().min(4));

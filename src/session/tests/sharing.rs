@@ -67,6 +67,11 @@ impl Talk {
         while let Ok(Some(message)) = Frame::read(Speaker::Client, rest) {
             answers.extend(match message.tag() {
                 b'P' => frame(b'1', b""),
+                // It announces more formats than it has.
+                b'B' if message.body().starts_with(b"\0\0\xff\xff") => {
+                    answers.extend([frame(b'E', ERROR), frame(b'Z', b"I")].concat());
+                    break;
+                }
                 b'B' => frame(b'2', b""),
                 b'C' => frame(b'3', b""),
                 b'D' if message.body().first() == Some(&b'S') => {
@@ -264,6 +269,34 @@ fn an_error_is_that_of_the_request_it_answers() {
             assert!(talk.session.is_idle(), "a Query behind it was skipped, too");
         }
     }
+}
+
+#[test]
+fn a_client_has_so_many_statements_and_octets_of_them_and_goes_on() {
+    const COUNT: usize = 1 << 16;
+    let mut talk = Talk::new(None);
+    let mut heard = |messages: &[(u8, &[u8])]| {
+        talk.to_client.clear();
+        talk.say(&Client, &one_batch(messages).1, usize::MAX);
+        talk.answer();
+        shown(&talk.to_client, Speaker::Server)
+    };
+    let parse = |name: &str| [name.as_bytes(), b"\0SELECT 1\0\0\0"].concat();
+    for number in 0..COUNT {
+        assert_eq!(heard(&[(b'P', &parse(&format!("s{number}"))), (b'S', b"")]), "1 | ZI", "{number}");
+    }
+    let more = parse("more");
+    let refused = heard(&[(b'P', &more), (b'B', BIND_S), (b'S', b"")]);
+    assert!(refused.starts_with("ESERROR") && refused.contains("C54000"), "{refused}");
+    assert!(refused.ends_with(" | ZI") && !refused.contains("| 2"), "what follows is skipped: {refused}");
+    let closes = [(b'C', &b"Ss7\0"[..]), (b'P', &more), (b'S', b"")];
+    assert_eq!(heard(&closes), "3 | 1 | ZI", "there is room for one again");
+    assert_eq!(heard(&[(b'C', b"Ss1\0"), (b'C', b"Ss2\0"), (b'S', b"")]), "3 | 3 | ZI");
+    let long = |name: &str| [name.as_bytes(), b"\0", "x".repeat(32 << 20).as_bytes(), b"\0\0\0"].concat();
+    assert_eq!(heard(&[(b'P', &long("a")), (b'S', b"")]), "1 | ZI");
+    let refused = heard(&[(b'P', &long("b")), (b'S', b"")]);
+    assert!(refused.contains("C54000") && refused.ends_with(" | ZI"), "there is no room for so long a one");
+    assert_eq!(heard(&[(b'C', b"Sa\0"), (b'P', &long("b")), (b'S', b"")]), "3 | 1 | ZI");
 }
 
 #[test]

@@ -92,6 +92,21 @@ async fn named_statements_are_there_on_every_backend() {
                 [batch([bind("", "s", &[]), execute("", 0)]), batch([describe(b'S', "t")])],
             ),
             talk(
+                "a Parse and a Close that an error skips",
+                [
+                    batch([bind("", "nobody", &[]), parse("a", "SELECT 'skipped'")]),
+                    batch([bind("", "a", &[]), execute("", 0)]),
+                    batch([parse("a", "SELECT 'made'")]),
+                    batch([describe(b'S', "nobody"), close(b'S', "a"), parse("a", "SELECT 'skipped'")]),
+                    batch([bind("", "a", &[]), execute("", 0)]),
+                    batch([parse("a", "SELECT 'there already'")]),
+                    q("EXECUTE a"),
+                    batch([describe(b'S', "nobody"), close(b'S', "a")]),
+                    q("EXECUTE a"),
+                    batch([bind("", "a", &[]), execute("", 0)]),
+                ],
+            ),
+            talk(
                 "a Parse that fails later than others",
                 [
                     batch([parse("a", "SELECT * FROM no_such_table")]),
@@ -220,6 +235,52 @@ async fn the_unnamed_statement_is_the_sessions_own() {
                     q("BEGIN"),
                     batch([bind("", "", &[]), execute("", 0)]),
                     q("ROLLBACK"),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                ],
+            ),
+            talk(
+                "kept when an error skips the Parse that would replace it",
+                [
+                    batch([parse("", "SELECT 'kept'")]),
+                    batch([bind("", "nobody", &[]), parse("", "SELECT 'skipped'")]),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                    batch([
+                        statement("SELECT 1", &[]),
+                        statement("SELECT 1/0", &[]),
+                        parse("", "SELECT 'skipped'"),
+                        parse("", "SELECT 'skipped, too'"),
+                    ]),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                    batch([parse("", "SELECT 'kept'"), parse("x", "SELEC"), parse("", "SELECT 'skipped'")]),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                ],
+            ),
+            talk(
+                "kept when an error skips the Close or the Query that would destroy it",
+                [
+                    batch([parse("", "SELECT 'kept'")]),
+                    batch([describe(b'S', "nobody"), close(b'S', "")]),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                    answered(1, [bind("", "nobody", &[]), query("SELECT 'skipped'"), sync()]),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                    answered(
+                        1,
+                        [
+                            bind("", "nobody", &[]),
+                            query("SELECT 2"),
+                            parse("", "SELECT 3"),
+                            query("SELECT 4"),
+                            sync(),
+                        ],
+                    ),
+                    batch([bind("", "", &[]), execute("", 0)]),
+                ],
+            ),
+            talk(
+                "lost with a Parse that fails behind others of its batch",
+                [
+                    batch([parse("", "SELECT 'lost'")]),
+                    batch([statement("SELECT 'lost, too'", &[]), parse("", "SELEC"), parse("", "SELECT 1")]),
                     batch([bind("", "", &[]), execute("", 0)]),
                 ],
             ),
