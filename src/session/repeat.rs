@@ -59,8 +59,7 @@ impl Session {
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
                     let Some(body) = rest.get(Header::OCTETS..header.total()) else { break };
-                    let state = Fault::new(body).sqlstate();
-                    return match state.and_then(rerun_on) {
+                    return match rerun_on(&Fault::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !self.is_proved() => Opening::Answer,
                         Some(cause) => Opening::Refused(cause),
@@ -202,7 +201,7 @@ impl Session {
             split.begun = told;
             sharing.untold = Untold::Begun;
         }
-        split.losses += u8::from(why == LOST);
+        split.reruns = split.reruns.saturating_add(1);
         split.rerun = Some(why);
         split.news.rerun = Some(why);
         split.leaving = true;

@@ -2,6 +2,7 @@
 
 mod leasing;
 mod sharing;
+mod split;
 
 use std::time::{Duration, Instant};
 

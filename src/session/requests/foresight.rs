@@ -21,8 +21,8 @@ enum Foreseen {
     More(Unit, usize),
 }
 
-/// Times that a unit may lose its node before the writer has to serve it.
-const LOSSES_MAX: u8 = 1;
+/// Times that a unit may run again on a read pool before the writer has to serve it.
+const RERUNS_MAX: u8 = 1;
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
@@ -106,7 +106,7 @@ impl Session {
         let need = unit.need(&situation);
         let need = match split.rerun {
             // A lost node says nothing about the next one.
-            Some(Reason::Rerun(RerunCause::NodeLost)) if split.losses <= LOSSES_MAX => need,
+            Some(Reason::Rerun(RerunCause::NodeLost)) if split.reruns <= RERUNS_MAX => need,
             Some(reason) => Need { side: Side::Writer, reason },
             None => need,
         };

@@ -25,6 +25,8 @@ impl Session {
         let Some(split) = sharing.split.as_deref_mut() else { return };
         split.trace.said();
         if split.side == Side::Writer {
+            // Its answer is the last word.
+            split.reruns = 0;
             if !split.writing && sharing.may_write(tag, body) {
                 sharing.writes();
             }
@@ -78,7 +80,7 @@ impl Session {
         }
         if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
             if again.is_empty() {
-                (split.rerun, split.losses) = (None, 0);
+                split.rerun = None;
             } else {
                 split.again = again;
             }
