@@ -31,6 +31,8 @@ pub struct Unit {
     pub hint: Option<Hint>,
     /// More of it is to come, and nobody knows what.
     pub unfinished: bool,
+    /// It binds a portal and goes on behind a Flush, nobody knows with what. It cannot move any more then.
+    pub keeps_portal: bool,
 }
 
 /// What else decides.
@@ -59,6 +61,7 @@ impl Unit {
         touches_session: false,
         hint: None,
         unfinished: false,
+        keeps_portal: false,
     };
 
     /// Where it goes.
@@ -77,7 +80,10 @@ impl Unit {
         if modes.serializable.unwrap_or(situation.serializable) {
             return writer(Reason::Statement(Ground::Serializable));
         }
-        if self.unfinished {
+        let read_only = modes.read_only.unwrap_or(situation.read_only);
+        let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
+        // What the client has said to only read stays where it is, whatever follows.
+        if self.unfinished || (self.keeps_portal && !declared) {
             return writer(Reason::Unfinished);
         }
         let refused = if self.touches_session && self.ground == Ground::Read {
@@ -85,7 +91,7 @@ impl Unit {
         } else {
             writer(Reason::Statement(self.ground))
         };
-        if modes.read_only.unwrap_or(situation.read_only) {
+        if read_only {
             if self.touches_session || !self.suits_read_only() {
                 return refused;
             }
@@ -140,6 +146,7 @@ impl Unit {
         self.touches_session |= other.touches_session;
         self.hint = self.hint.or(other.hint);
         self.unfinished |= other.unfinished;
+        self.keeps_portal |= other.keeps_portal;
     }
 }
 
@@ -236,6 +243,21 @@ mod tests {
         let wish = Situation { wish: Some(Hint::Primary), ..under(Hints::All) };
         assert_eq!(goes(Unit::EMPTY, wish), (Side::Writer, "session-setting"));
         assert_eq!(goes(read, wish), (Side::Reader, "hint"));
+    }
+
+    #[test]
+    fn a_portal_that_outlives_what_is_known_stays_on_the_writer_unless_all_is_said_to_read() {
+        let keeps = Unit { keeps_portal: true, ..Unit::EMPTY };
+        assert_eq!(goes(keeps, Situation::default()), (Side::Writer, "unfinished"));
+        let session = Situation { read_only: true, ..Situation::default() };
+        assert_eq!(goes(keeps, session), (Side::Reader, "read-only"));
+        let begun = Situation { begun: Some(READ_ONLY), ..Situation::default() };
+        assert_eq!(goes(keeps, begun), (Side::Reader, "read-only"));
+        assert_eq!(goes(Unit { unfinished: true, ..keeps }, begun).0, Side::Writer);
+        let hinted = Unit { hint: Some(Hint::Read), ..keeps };
+        let under = |hints| Situation { hints, ..Situation::default() };
+        assert_eq!(goes(hinted, under(Hints::All)).0, Side::Reader);
+        assert_eq!(goes(hinted, under(Hints::Primary)).0, Side::Writer);
     }
 
     #[test]

@@ -76,8 +76,11 @@ impl Session {
         }
         let open = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
         // Nobody flushes half of an answer that an end was asked for.
-        if rest.is_empty() && !unread.is_empty() && open.is_some_and(|held| held.attempt.is_open()) {
-            return Opening::Prepared;
+        if rest.is_empty()
+            && !unread.is_empty()
+            && let Some(held) = open.filter(|held| held.attempt.is_open())
+        {
+            return if held.attempt.keeps_portal() { Opening::Answer } else { Opening::Prepared };
         }
         Opening::Unknown
     }

@@ -2,14 +2,14 @@
 
 use super::{Shown, Verdict, messages::object};
 use crate::{
-    route::{Need, Reason, RerunCause, Side, Unit},
+    route::{Need, Reason, RerunCause, Side, Situation, Unit},
     session::{
         common::Common,
         machine::{Session, until_nul},
         sharing::{Sharing, Untold},
         statement::text_of,
     },
-    sql::{Access, Classification, Control, Effects, Ground, Meaning, Modes},
+    sql::{self, Access, Classification, Control, Effects, Ground, Meaning, Modes},
     wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
 };
 
@@ -51,7 +51,11 @@ impl Session {
         if split.leaving {
             return false;
         }
-        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH | f::CLOSE) {
+        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
+            return true;
+        }
+        if self.in_batch && sharing.held.as_deref().is_some_and(|held| held.attempt.keeps_portal()) {
+            // What it has bound is nowhere else.
             return true;
         }
         let settled = self.ledger.is_settled();
@@ -83,11 +87,12 @@ impl Session {
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
     fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
-        let foreseen = self.foresee(tag, body, shown);
+        let sharing = self.sharing.as_deref()?;
+        let situation =
+            sharing.split.as_deref()?.situation(sharing.untold == Untold::Begun, &sharing.settings);
+        let foreseen = self.foresee(tag, body, shown, &situation);
         let sharing = self.sharing.as_deref_mut()?;
-        let begun = sharing.untold == Untold::Begun;
         let split = sharing.split.as_deref_mut()?;
-        let situation = split.situation(begun, &sharing.settings);
         let (mut unit, count) = match foreseen {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
@@ -114,25 +119,27 @@ impl Session {
     }
 
     /// Looks ahead, from the message `tag`, `body` on.
-    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Foreseen {
+    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>, situation: &Situation) -> Foreseen {
         let mut unit = Unit::EMPTY;
         let Some(sharing) = self.sharing.as_deref() else { return Foreseen::Unit(unit, 0) };
-        let Some(split) = sharing.split.as_deref() else { return Foreseen::Unit(unit, 0) };
-        let situation = split.situation(sharing.untold == Untold::Begun, &sharing.settings);
         if shown.gathered {
             // It is all that is here.
             match tag {
                 f::QUERY => unit.add(&sharing.unit_of(until_nul(body).0)),
                 _ => unit.unfinished = true,
             }
+            unit.unfinished |= self.in_batch;
             return Foreseen::Unit(unit, 1);
         }
         let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        let (mut parses, mut executes) = (0, false);
+        let (mut parses, mut uses_portal) = (0, false);
         let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            // An error ahead of it in the batch, and the server skips it, up to a Sync that is not known yet.
+            let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || self.in_batch);
+            unit.unfinished |= is_late;
             count += 1;
             let body = frame.body();
             let prepared = |name: &[u8], parsed: &[(&[u8], Unit)]| {
@@ -159,23 +166,24 @@ impl Session {
                     unit.add(&one);
                 }
                 f::BIND => {
-                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]))
+                    uses_portal = true;
+                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]));
                 }
                 f::DESCRIBE => {
                     if let Some((b'S', name)) = object(body) {
                         unit.add(&prepared(name, &parsed[..parses.min(PREPARES)]));
                     }
                 }
-                f::EXECUTE => executes = true,
+                f::EXECUTE => uses_portal = true,
                 f::SYNC | f::TERMINATE => return Foreseen::Unit(unit, count),
                 f::FLUSH => {
-                    // Nobody knows what follows; it is known to do no harm where nothing was executed yet.
-                    unit.unfinished |= executes;
+                    // Nobody knows what follows; what was only prepared can be prepared elsewhere, too.
+                    unit.keeps_portal = uses_portal;
                     return Foreseen::Unit(unit, count);
                 }
                 _ => {}
             }
-            if unit.unfinished || unit.need(&situation).side == Side::Writer {
+            if unit.unfinished || unit.need(situation).side == Side::Writer {
                 return Foreseen::Unit(unit, count);
             }
         }
@@ -204,7 +212,7 @@ impl Sharing {
     /// What a text may do.
     fn unit_of(&self, text: &[u8]) -> Unit {
         let Some(split) = &self.split else { return Unit::EMPTY };
-        let effects = self.common.with_catalogue(|catalogue| crate::sql::effects(text, catalogue));
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         unit(classify(&self.common, text, &split.meaning), effects)
     }
 
@@ -263,5 +271,13 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
     if matches!(control, Control::Mixed) {
         ground = ground.max(Ground::Transaction);
     }
-    Unit { access, ground, begins, touches_session: !effects.is_empty(), hint, unfinished: false }
+    Unit {
+        access,
+        ground,
+        begins,
+        touches_session: !effects.is_empty(),
+        hint,
+        unfinished: false,
+        keeps_portal: false,
+    }
 }

@@ -32,6 +32,12 @@ impl Session {
             }
             return;
         }
+        if !in_batch && tag == f::SYNC && status == TransactionStatus::Idle {
+            // Without a batch it is one by itself: its ReadyForQuery is not the end of what is said behind it.
+            if let Some(held) = sharing.held.as_deref_mut() {
+                held.attempt.begin(begun, true, None);
+            }
+        }
         if !in_batch && !matches!(tag, f::SYNC | f::FLUSH) {
             // The session said BEGIN a moment ago, for a client that had its answer before.
             let before = split.told.take();
@@ -46,18 +52,24 @@ impl Session {
             }
         }
         split.judged = split.judged.saturating_sub(1);
+        if tag == f::BIND
+            && let Some(held) = sharing.held.as_deref_mut()
+        {
+            held.attempt.bind();
+        }
     }
 
-    /// Keeps what the client has said, if it may have to be said again.
-    pub(super) fn note_said(&mut self, octets: &[u8]) {
+    /// Keeps what the client has said, if it may have to be said again: a message with this tag, `whole` or the beginning of
+    /// it; what follows of that has no tag.
+    pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, octets: &[u8]) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.split.is_none() {
             return;
         }
         let Some(held) = sharing.held.as_deref_mut().filter(|held| held.attempt.is_open()) else { return };
         held.attempt.say(octets);
-        if matches!(octets.first(), Some(&(f::QUERY | f::SYNC | f::FUNCTION_CALL))) {
-            held.attempt.end();
+        if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
+            held.attempt.end(whole);
         }
     }
 

@@ -138,7 +138,7 @@ impl Talk {
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
                 self.said[at].drain(..take.octets());
                 moved |= take.octets() > 0;
-                if self.sides.is_some() && self.said[1].is_empty() {
+                if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }
                 if self.session.wants_backend() {

@@ -83,3 +83,85 @@ fn an_error_that_a_standby_explains_runs_again_once() {
         assert!(heard.ends_with("ZI"), "{heard}");
     }
 }
+
+/// Answers to [`read`].
+fn read_answers() -> Vec<u8> {
+    [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat()
+}
+
+#[test]
+fn a_sync_without_a_batch_does_not_stand_for_the_batch_behind_it() {
+    let mut talk = Talk::splitting();
+    talk.say(&Client, &[read(), frame(b'S', b""), read(), read()].concat(), 1000);
+    talk.say(&Server, &[read_answers(), frame(b'Z', b"I")].concat(), 1000);
+    talk.to_backend.clear();
+    assert!(talk.lose_backend());
+    let again = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(again, "P.SELECT 1 | B | E | S | P.SELECT 1 | B | E | S", "both that were not answered");
+}
+
+#[test]
+fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
+    let mut talk = Talk::splitting();
+    // Wherever it is cut, what follows may look like a Sync, or like a Query.
+    let bind = frame(b'B', b"\0\0\0\0\0\x01\0\0\0\x08SSSSQQQQ\0\0");
+    let batch =
+        [frame(b'P', b"\0SELECT $1::text\0\0\0"), bind, frame(b'E', EXECUTE), frame(b'S', b"")].concat();
+    talk.say(&Client, &batch, 1000);
+    let first = std::mem::take(&mut talk.to_backend);
+    for step in 1..30 {
+        let mut talk = Talk::splitting();
+        talk.session.on_impatience();
+        talk.say(&Client, &batch, step);
+        let said = std::mem::take(&mut talk.to_backend);
+        assert_eq!(said, first, "shown {step} octets at a time");
+        if sides(&talk) == [Side::Reader] {
+            assert!(talk.lose_backend());
+            assert_eq!(talk.to_backend, first, "shown {step} octets at a time");
+        }
+    }
+}
+
+#[test]
+fn a_portal_that_is_bound_before_a_flush_is_the_writers() {
+    for (frames, side) in [
+        (&[(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'D', b"S\0")][..], Side::Reader),
+        (&[(b'P', b"\0SELECT 1\0\0\0"), (b'B', b"\0\0\0\0\0\0\0\0")], Side::Writer),
+        (&[(b'B', b"\0\0\0\0\0\0\0\0"), (b'E', EXECUTE)], Side::Writer),
+        (&[(b'C', b"Snobody\0")], Side::Reader),
+    ] {
+        let mut talk = Talk::splitting();
+        let batch: Vec<u8> = frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect();
+        talk.say(&Client, &[batch, frame(b'H', b"")].concat(), 1000);
+        assert_eq!(sides(&talk), [side], "{frames:?}");
+    }
+}
+
+#[test]
+fn a_query_within_a_batch_is_the_writers() {
+    for first in [(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'C', b"Snobody\0"), (b'D', b"Snobody\0")] {
+        let mut talk = Talk::splitting();
+        let batch = [frame(first.0, first.1), frame(b'Q', b"SELECT 1\0")].concat();
+        talk.say(&Client, &batch, 1000);
+        assert_eq!(sides(&talk), [Side::Writer], "{first:?}");
+    }
+}
+
+#[test]
+fn a_close_is_sent_only_where_what_follows_may_go() {
+    let mut talk = Talk::splitting();
+    let insert = [
+        frame(b'C', b"Snobody\0"),
+        frame(b'P', b"\0INSERT INTO t VALUES (1)\0\0\0"),
+        frame(b'B', b"\0\0\0\0\0\0\0\0"),
+        frame(b'E', EXECUTE),
+        frame(b'S', b""),
+    ];
+    talk.say(&Client, &[read(), insert.concat()].concat(), 1000);
+    assert_eq!(shown(&talk.to_backend, Speaker::Client), "P.SELECT 1 | B | E | S");
+    talk.to_backend.clear();
+    talk.say(&Server, &read_answers(), 1000);
+    assert_eq!(sides(&talk), [Side::Reader, Side::Writer]);
+    let said = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(said, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
+}

@@ -3,6 +3,7 @@
 
 mod freshness;
 mod hints;
+mod pipelines;
 mod reads;
 mod reruns;
 mod transactions;
