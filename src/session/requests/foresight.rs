@@ -6,10 +6,12 @@ use crate::{
     session::{
         common::Common,
         machine::{Session, until_nul},
+        own::Own,
         sharing::{Sharing, Untold},
+        split::Begun,
         statement::text_of,
     },
-    sql::{self, Access, Classification, Control, Effects, Ground, Meaning, Modes},
+    sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
     wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
 };
 
@@ -65,8 +67,8 @@ impl Session {
             return false;
         }
         if self.status != TransactionStatus::Idle || !sharing.pins.is_empty() {
-            // The transaction began READ ONLY, and ends where it began.
-            return true;
+            // The transaction began READ ONLY, and ends where it began, unless it turns to something else.
+            return !self.moves_transaction(tag, body, shown);
         }
         let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
         let batch = self.in_batch;
@@ -105,6 +107,7 @@ impl Session {
             }
         };
         (split.unfinished, split.impatient) = (false, false);
+        split.opens = unit.begins.is_some();
         if sharing.untold == Untold::Failed {
             unit.unfinished = true;
         }
@@ -190,6 +193,44 @@ impl Session {
         Foreseen::More(unit, count)
     }
 
+    /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and the writer can
+    /// be where the read pool is by a BEGIN alone, gives up the read pool's backend: the transaction goes on there.
+    ///
+    /// That is so before anything was said in the transaction (`SET TRANSACTION READ WRITE`), and if the message ends it
+    /// before it goes on with something else (`COMMIT; INSERT …`).
+    fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let Some(split) = sharing.split.as_deref() else { return false };
+        let leaves_nothing =
+            sharing.suspicion.is_empty() && sharing.pins.is_empty() && sharing.strays.is_empty();
+        if self.in_batch || !leaves_nothing || !self.ledger.is_settled() {
+            return false;
+        }
+        let (begun, untold) = match (&split.opening, self.status) {
+            (Some(opening), TransactionStatus::Open) => (opening.clone(), Untold::Begun),
+            (_, TransactionStatus::Idle) => return false,
+            (_, status) if sharing.ends_transaction_first(tag, body) => {
+                let mut begun = Begun::default();
+                begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
+                let failed = status == TransactionStatus::Failed;
+                (begun, if failed { Untold::Failed } else { Untold::Begun })
+            }
+            _ => return false,
+        };
+        let situation = Situation { begun: Some(begun.modes()), ..split.situation(false, &sharing.settings) };
+        let (Foreseen::Unit(unit, _) | Foreseen::More(unit, _)) = self.foresee(tag, body, shown, &situation);
+        if unit.need(&situation).side == Side::Reader {
+            return false;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let Some(split) = sharing.split.as_deref_mut() else { return false };
+        split.begun = begun;
+        sharing.untold = untold;
+        self.leave_reader();
+        self.say_ahead(b"ROLLBACK", Own::Aside);
+        true
+    }
+
     /// Gives up a read pool's backend on which nothing of the client's is under way; a batch that has only prepared
     /// statements goes on elsewhere.
     fn leave_reader(&mut self) {
@@ -209,6 +250,55 @@ impl Session {
 }
 
 impl Sharing {
+    /// Whether a message, the first of its unit, ends the transaction; a Query only if more stands behind that.
+    fn ends_transaction_first(&self, tag: u8, body: &[u8]) -> bool {
+        let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
+        match tag {
+            f::QUERY => {
+                let text = until_nul(body).0;
+                let end = memchr::memchr(b';', text);
+                end.is_some_and(|end| is_end(&text[..end]) && !is_end(text))
+            }
+            f::PARSE => is_end(text_of(until_nul(body).1)),
+            f::BIND => match until_nul(until_nul(body).1).0 {
+                b"" => self.unnamed.number != 0 && is_end(text_of(&self.unnamed.definition)),
+                name => self.statements.get(name).is_some_and(|statement| is_end(statement.text())),
+            },
+            _ => false,
+        }
+    }
+
+    /// A message is about to be sent to a read pool that belongs to a transaction or begins one, when the client's status is
+    /// `status`: notes what the transaction has begun with, while that is all.
+    pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
+        let (Some(split), Some(held)) = (self.split.as_deref(), self.held.as_deref()) else { return };
+        let text = match tag {
+            f::QUERY => until_nul(body).0,
+            f::BIND => match until_nul(until_nul(body).1).0 {
+                b"" => text_of(&self.unnamed.definition),
+                name => self.statements.get(name).map_or(&b""[..], |statement| statement.text()),
+            },
+            f::FUNCTION_CALL => b"",
+            _ => return,
+        };
+        // What was held back until this unit goes ahead of it.
+        let before = held.attempt.before();
+        let is_first =
+            (status == TransactionStatus::Idle || before.is_some()) && !held.attempt.keeps_portal();
+        let so_far = if is_first { before } else { split.opening.as_ref() };
+        let next = match self.common.classify(text, &split.meaning).control {
+            Control::Begin(modes) if is_first && so_far.is_none() => Some((Begun::default(), modes)),
+            Control::SetTransaction(modes) if modes != Modes::default() => {
+                so_far.map(|opening| (opening.clone(), modes))
+            }
+            _ => None,
+        };
+        let next = next.and_then(|(mut opening, modes)| opening.say(text, modes).then_some(opening));
+        if let Some(split) = &mut self.split {
+            split.opening = next;
+        }
+    }
+
     /// What a text may do.
     fn unit_of(&self, text: &[u8]) -> Unit {
         let Some(split) = &self.split else { return Unit::EMPTY };

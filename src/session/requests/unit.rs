@@ -43,7 +43,8 @@ impl Session {
             let before = split.told.take();
             let outside = status == TransactionStatus::Idle || before.is_some();
             let begins = split.begins.take();
-            split.blind |= before.is_some() || !outside || begins.is_none_or(|proved| !proved);
+            let opens = std::mem::take(&mut split.opens);
+            split.blind |= before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved);
             if outside
                 && let Some(proved) = begins
                 && let Some(held) = sharing.held.as_deref_mut()
@@ -52,6 +53,9 @@ impl Session {
             }
         }
         split.judged = split.judged.saturating_sub(1);
+        if split.blind {
+            sharing.note_opening(tag, body, status);
+        }
         if tag == f::BIND
             && let Some(held) = sharing.held.as_deref_mut()
         {

@@ -65,6 +65,11 @@ impl Attempt {
         }
     }
 
+    /// What the client was told of its transaction before the unit that goes on, and no server was.
+    pub(in crate::session) fn before(&self) -> Option<&Begun> {
+        self.units.back().filter(|_| self.open)?.before.as_ref()
+    }
+
     /// Whether a unit goes on that has bound a portal.
     pub(in crate::session) fn keeps_portal(&self) -> bool {
         self.open && self.units.back().is_some_and(|unit| unit.bound)

@@ -50,6 +50,10 @@ pub(in crate::session) struct Split {
     pub(in crate::session) judged: usize,
     /// The next of them begins a unit; whether that is proved to read.
     pub(in crate::session) begins: Option<bool>,
+    /// It begins a transaction.
+    pub(in crate::session) opens: bool,
+    /// How the transaction on the read pool has begun, while nothing else was said in it: it can still go elsewhere.
+    pub(in crate::session) opening: Option<Begun>,
     /// The read pool owes answers that may open or end a transaction.
     pub(in crate::session) blind: bool,
     /// When the session last committed what is not proved a read, as far as it knows.
@@ -122,6 +126,8 @@ impl Split {
             side: Side::Writer,
             judged: 0,
             begins: None,
+            opens: false,
+            opening: None,
             blind: false,
             floor: None,
             writing: false,
@@ -205,6 +211,7 @@ impl Split {
     pub(in crate::session) fn left(&mut self) {
         self.judged = 0;
         self.begins = None;
+        (self.opens, self.opening) = (false, None);
         (self.told, self.freshness) = (None, None);
         self.blind = false;
         self.leaving = false;
