@@ -27,6 +27,8 @@ pub struct Unit {
     pub begins: Option<Modes>,
     /// It may change or read what belongs to the session and outlives the transaction.
     pub touches_session: bool,
+    /// It may leave what holds the session to its backend.
+    pub pins: bool,
     /// What a comment in front of it asks for.
     pub hint: Option<Hint>,
     /// More of it is to come, and nobody knows what.
@@ -59,6 +61,7 @@ impl Unit {
         ground: Ground::Read,
         begins: None,
         touches_session: false,
+        pins: false,
         hint: None,
         unfinished: false,
         keeps_portal: false,
@@ -136,6 +139,13 @@ impl Unit {
         )
     }
 
+    /// Whether the writer would serve it in a READ ONLY transaction, and a standby would not, or not for long.
+    #[must_use]
+    pub const fn needs_writer_to_read(&self) -> bool {
+        let is_refused = matches!(self.ground, Ground::Ddl | Ground::Writes | Ground::ServerFile);
+        self.pins || !(self.suits_read_only() || is_refused)
+    }
+
     /// This and `other` together.
     pub fn add(&mut self, other: &Self) {
         self.access = self.access.max(other.access);
@@ -144,6 +154,7 @@ impl Unit {
             self.begins = Some(modes.over(self.begins.unwrap_or_default()));
         }
         self.touches_session |= other.touches_session;
+        self.pins |= other.pins;
         self.hint = self.hint.or(other.hint);
         self.unfinished |= other.unfinished;
         self.keeps_portal |= other.keeps_portal;
@@ -225,6 +236,23 @@ mod tests {
         }
         let writes = Unit { begins: Some(READ_WRITE), ..on(Ground::Transaction) };
         assert_eq!(goes(writes, session).0, Side::Writer);
+    }
+
+    #[test]
+    fn what_only_the_writer_can_do_in_a_read_only_transaction_is_known() {
+        for (ground, expected) in [
+            (Ground::Read, false),
+            (Ground::SessionState, false),
+            (Ground::Writes, false),
+            (Ground::Ddl, false),
+            (Ground::Locks, true),
+            (Ground::Utility, true),
+            (Ground::ServerState, true),
+            (Ground::Sequence, true),
+        ] {
+            assert_eq!(on(ground).needs_writer_to_read(), expected, "{ground:?}");
+        }
+        assert!(Unit { pins: true, ..Unit::EMPTY }.needs_writer_to_read());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
         machine::{Session, until_nul},
         own::Own,
         sharing::{Sharing, Untold},
-        split::Begun,
+        split::{Begun, Opening},
         statement::text_of,
     },
     sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
@@ -25,6 +25,18 @@ enum Foreseen {
 
 /// Times that a unit may run again on a read pool before the writer has to serve it.
 const RERUNS_MAX: u8 = 1;
+/// What may leave something that holds the session to its backend.
+const PINNING: Effects = Effects::TEMPORARY
+    .union(Effects::LISTEN)
+    .union(Effects::ADVISORY)
+    .union(Effects::CURSOR)
+    .union(Effects::PREPARE)
+    .union(Effects::EXECUTE)
+    .union(Effects::LOAD)
+    .union(Effects::FUNCTION)
+    .union(Effects::SEQUENCE_READ)
+    .union(Effects::SEQUENCE_MOVE)
+    .union(Effects::SETTINGS_HIDDEN);
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
@@ -196,8 +208,8 @@ impl Session {
     /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and the writer can
     /// be where the read pool is by a BEGIN alone, gives up the read pool's backend: the transaction goes on there.
     ///
-    /// That is so before anything was said in the transaction (`SET TRANSACTION READ WRITE`), and if the message ends it
-    /// before it goes on with something else (`COMMIT; INSERT …`).
+    /// That is so as long as nothing but reads were said in the transaction, each with a snapshot of its own, and if the message
+    /// ends it before it goes on with something else (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
         let Some(sharing) = self.sharing.as_deref() else { return false };
         let Some(split) = sharing.split.as_deref() else { return false };
@@ -206,9 +218,10 @@ impl Session {
         if self.in_batch || !leaves_nothing || !self.ledger.is_settled() {
             return false;
         }
-        let (begun, untold) = match (&split.opening, self.status) {
-            (Some(opening), TransactionStatus::Open) => (opening.clone(), Untold::Begun),
+        let opening = split.opening.as_ref().filter(|opening| !opening.has_portal);
+        let (begun, untold) = match (opening, self.status) {
             (_, TransactionStatus::Idle) => return false,
+            (Some(opening), TransactionStatus::Open) => (opening.begun.clone(), Untold::Begun),
             (_, status) if sharing.ends_transaction_first(tag, body) => {
                 let mut begun = Begun::default();
                 begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
@@ -219,7 +232,10 @@ impl Session {
         };
         let situation = Situation { begun: Some(begun.modes()), ..split.situation(false, &sharing.settings) };
         let (Foreseen::Unit(unit, _) | Foreseen::More(unit, _)) = self.foresee(tag, body, shown, &situation);
-        if unit.need(&situation).side == Side::Reader {
+        let may_turn = opening.is_some_and(|opening| !opening.has_read)
+            || unit.needs_writer_to_read()
+            || sharing.ends_transaction(tag, body);
+        if !may_turn || unit.need(&situation).side == Side::Reader {
             return false;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return false };
@@ -268,34 +284,76 @@ impl Sharing {
         }
     }
 
+    /// Whether a message ends the transaction: a Query with more in it, or what stands first in a batch.
+    fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
+        let Some(split) = self.split.as_deref() else { return false };
+        let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
+        self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
+    }
+
     /// A message is about to be sent to a read pool that belongs to a transaction or begins one, when the client's status is
-    /// `status`: notes what the transaction has begun with, while that is all.
+    /// `status`: notes what the transaction has begun with, while it can go elsewhere.
     pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
         let (Some(split), Some(held)) = (self.split.as_deref(), self.held.as_deref()) else { return };
+        // What was held back until this unit goes ahead of it.
+        let before = held.attempt.before();
+        let is_first =
+            (status == TransactionStatus::Idle || before.is_some()) && !held.attempt.keeps_portal();
+        if !is_first && split.opening.is_none() {
+            return;
+        }
         let text = match tag {
             f::QUERY => until_nul(body).0,
             f::BIND => match until_nul(until_nul(body).1).0 {
                 b"" => text_of(&self.unnamed.definition),
                 name => self.statements.get(name).map_or(&b""[..], |statement| statement.text()),
             },
+            f::EXECUTE => {
+                let is_whole = until_nul(body).1 == [0; 4];
+                if let Some(split) = self.split.as_deref_mut()
+                    && let Some(opening) = &mut split.opening
+                {
+                    opening.has_portal &= !is_whole;
+                }
+                return;
+            }
             f::FUNCTION_CALL => b"",
             _ => return,
         };
-        // What was held back until this unit goes ahead of it.
-        let before = held.attempt.before();
-        let is_first =
-            (status == TransactionStatus::Idle || before.is_some()) && !held.attempt.keeps_portal();
-        let so_far = if is_first { before } else { split.opening.as_ref() };
-        let next = match self.common.classify(text, &split.meaning).control {
-            Control::Begin(modes) if is_first && so_far.is_none() => Some((Begun::default(), modes)),
-            Control::SetTransaction(modes) if modes != Modes::default() => {
-                so_far.map(|opening| (opening.clone(), modes))
+        let so_far = if is_first {
+            before.map(|begun| Opening { begun: begun.clone(), has_read: false, has_portal: false })
+        } else {
+            split.opening.clone()
+        };
+        let said = self.common.classify(text, &split.meaning);
+        let next = match (said.control, so_far) {
+            (Control::Begin(modes), None) if is_first => {
+                let mut begun = Begun::default();
+                begun.say(text, modes).then_some(Opening { begun, has_read: false, has_portal: false })
+            }
+            (Control::SetTransaction(modes), Some(mut opening))
+                if modes != Modes::default() && !opening.has_read =>
+            {
+                opening.begun.say(text, modes).then_some(opening)
+            }
+            (Control::None, Some(opening)) if said.ground == Ground::Read => {
+                let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+                let level = self.settings.get(b"default_transaction_isolation");
+                let moves_on =
+                    level.is_none_or(|level| level == b"read committed") && !opening.begun.keeps_snapshot();
+                (effects.is_empty() && moves_on).then_some(Opening { has_read: true, ..opening })
             }
             _ => None,
         };
-        let next = next.and_then(|(mut opening, modes)| opening.say(text, modes).then_some(opening));
+        // A portal with a name may be used until the transaction ends.
+        let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
+        let next = next.map(|opening| Opening {
+            // A Query ends the one without a name.
+            has_portal: tag == f::BIND || (opening.has_portal && tag != f::QUERY),
+            ..opening
+        });
         if let Some(split) = &mut self.split {
-            split.opening = next;
+            split.opening = next.filter(|_| !is_named);
         }
     }
 
@@ -366,6 +424,7 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
         ground,
         begins,
         touches_session: !effects.is_empty(),
+        pins: effects.intersects(PINNING),
         hint,
         unfinished: false,
         keeps_portal: false,

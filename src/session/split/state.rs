@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Begun, Trace};
+use super::{Begun, Opening, Trace};
 use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
@@ -52,8 +52,8 @@ pub(in crate::session) struct Split {
     pub(in crate::session) begins: Option<bool>,
     /// It begins a transaction.
     pub(in crate::session) opens: bool,
-    /// How the transaction on the read pool has begun, while nothing else was said in it: it can still go elsewhere.
-    pub(in crate::session) opening: Option<Begun>,
+    /// How the transaction on the read pool has begun, while it can still go elsewhere.
+    pub(in crate::session) opening: Option<Opening>,
     /// The read pool owes answers that may open or end a transaction.
     pub(in crate::session) blind: bool,
     /// When the session last committed what is not proved a read, as far as it knows.

@@ -284,3 +284,71 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
         assert_eq!(told(&mut split.client().await, units).await, expected);
     }
 }
+
+/// What a READ ONLY transaction left on a read pool kept the session from ever writing again, and a lock was held where nobody
+/// else looked for it.
+#[tokio::test]
+async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
+    let split = items().await;
+    let read = || query("SELECT note FROM item WHERE id = 1");
+    let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    for kept in [
+        "PREPARE p AS INSERT INTO item VALUES (8, 'eight')",
+        "LISTEN news",
+        "SELECT pg_advisory_lock(1)",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT note FROM item",
+        "SET work_mem = '9MB'",
+        "SELECT count(*) FROM pg_locks WHERE false",
+        "INSERT INTO item VALUES (9, 'nine')",
+        "SET TRANSACTION READ WRITE",
+    ] {
+        let rest =
+            [query("COMMIT"), query("UPDATE item SET note = note WHERE id = 1"), query("SHOW work_mem")];
+        for units in [
+            vec![query("BEGIN READ ONLY"), read(), query(kept), read()],
+            vec![by_messages("BEGIN READ ONLY"), by_messages("SELECT 1"), by_messages(kept), read()],
+            vec![query("BEGIN READ ONLY"), read(), query(&format!("SELECT 1; COMMIT; {kept}"))],
+        ] {
+            let units = [&units[..], &rest].concat();
+            let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+            let expected = told(&mut direct, &units).await;
+            drop(direct);
+            assert_eq!(told(&mut split.client().await, &units).await, expected, "{kept}");
+        }
+    }
+}
+
+/// What a server keeps of the transaction itself stays with it.
+#[tokio::test]
+async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
+    let split = items().await;
+    let lock = || query("SELECT pg_advisory_xact_lock(1)");
+    for units in [
+        vec![query("SELECT 1"), query("DECLARE c CURSOR FOR SELECT 7"), lock(), query("FETCH c")],
+        vec![query("SELECT 1"), query("SAVEPOINT a"), lock(), query("ROLLBACK TO a")],
+        vec![query("SELECT 1"), query("SET LOCAL work_mem = '9MB'"), lock(), query("SHOW work_mem")],
+        vec![
+            [parse("", "SELECT generate_series(1, 5)"), bind("named", "", &[]), execute("named", 2), sync()]
+                .concat(),
+            [statement("SELECT pg_advisory_xact_lock(1)", &[]), sync()].concat(),
+            [execute("named", 2), sync()].concat(),
+        ],
+        vec![
+            [parse("", "SELECT generate_series(1, 5)"), bind("", "", &[]), execute("", 2), sync()].concat(),
+            [execute("", 2), sync()].concat(),
+        ],
+    ] {
+        let units = [&[query("BEGIN READ ONLY")], &units[..], &[query("COMMIT")]].concat();
+        let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+        let expected = told(&mut direct, &units).await;
+        assert_eq!(told(&mut split.client().await, &units).await, expected);
+    }
+    // A snapshot, too.
+    let mut client = split.client().await;
+    client.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.unwrap();
+    assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2");
+    split.primary("INSERT INTO item VALUES (3, 'three')").await;
+    client.ask("SELECT pg_advisory_xact_lock(1)").await.unwrap();
+    assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2");
+    client.ask("COMMIT").await.unwrap();
+}
