@@ -96,6 +96,11 @@ impl Split {
         Frames::log_in(self.listener(), APP, &parameters).await
     }
 
+    /// A client of the primary alone, with a backend of its own: what it hears is what PostgreSQL says.
+    pub async fn plain(&self) -> Frames {
+        Frames::log_in((self.sandbox.block().ip(100), 15433).into(), APP, &[("database", DATABASE)]).await
+    }
+
     /// One more client, of this database.
     pub async fn client_of(&self, database: &str) -> Frames {
         Frames::log_in(self.listener(), APP, &[("database", database)]).await
@@ -144,6 +149,11 @@ fn config(sandbox: &Sandbox, shape: &SplitShape<'_>) -> String {
         "[[listener]]\nname = \"app\"\nbind = \"{ip}:15432\"\nroute = \"split\"\nauth = {{ method = \"trust\" }}\n\
          pool = {{ mode = \"transaction\", size = {}{} }}\n{}\n",
         shape.size, shape.pool, shape.listener
+    )
+    .unwrap();
+    writeln!(
+        toml,
+        "[[listener]]\nname = \"plain\"\nbind = \"{ip}:15433\"\nroute = \"primary\"\nauth = {{ method = \"trust\" }}\n"
     )
     .unwrap();
     writeln!(

@@ -334,7 +334,7 @@ async fn an_error_that_any_server_gives_is_answered_once() {
         if route == "reads (read)" { Ok(()) } else { Err(route) }
     })
     .await;
-    let mut direct = crate::harness::Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+    let mut direct = split.plain().await;
     for batch in [
         [parse("", "SELECT $1::int, $2::text"), bind("", "", &[b"1"]), execute("", 0), sync()],
         [parse("", "SELECT $1::int"), bind("", "", &[b"one"]), execute("", 0), sync()],

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::{
-    sandbox::{APP, DATABASE},
-    wire::tag::backend::READY_FOR_QUERY,
-};
+use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
 
 use crate::harness::{
     Frames, Split,
@@ -219,7 +216,7 @@ async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
             ],
         ),
     ] {
-        let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+        let mut direct = split.plain().await;
         let mut client = split.client().await;
         let expected = told(&mut direct, &units).await;
         let through = told(&mut client, &units).await;
@@ -263,7 +260,7 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
                 query("DISCARD ALL"),
                 query("UPDATE item SET note = note WHERE id = 1"),
             ];
-            let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+            let mut direct = split.plain().await;
             let expected = told(&mut direct, &units).await;
             assert_eq!(told(&mut split.client().await, &units).await, expected, "{end}; {behind}");
         }
@@ -279,7 +276,7 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
     let batch = [statement("COMMIT", &[]), statement("UPDATE item SET note = note", &[]), sync()].concat();
     let by_messages = [query("BEGIN READ ONLY"), query("SELECT note FROM item WHERE id = 1"), batch];
     for units in [&units[..], &by_messages] {
-        let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+        let mut direct = split.plain().await;
         let expected = told(&mut direct, units).await;
         assert_eq!(told(&mut split.client().await, units).await, expected);
     }
@@ -310,7 +307,7 @@ async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
             vec![query("BEGIN READ ONLY"), read(), query(&format!("SELECT 1; COMMIT; {kept}"))],
         ] {
             let units = [&units[..], &rest].concat();
-            let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+            let mut direct = split.plain().await;
             let expected = told(&mut direct, &units).await;
             drop(direct);
             assert_eq!(told(&mut split.client().await, &units).await, expected, "{kept}");
@@ -339,7 +336,7 @@ async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
         ],
     ] {
         let units = [&[query("BEGIN READ ONLY")], &units[..], &[query("COMMIT")]].concat();
-        let mut direct = Frames::log_in(split.direct(), APP, &[("database", DATABASE)]).await;
+        let mut direct = split.plain().await;
         let expected = told(&mut direct, &units).await;
         assert_eq!(told(&mut split.client().await, &units).await, expected);
     }
