@@ -35,7 +35,6 @@ const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::LOAD)
     .union(Effects::FUNCTION)
     .union(Effects::SEQUENCE_READ)
-    .union(Effects::SEQUENCE_MOVE)
     .union(Effects::SETTINGS_HIDDEN);
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
