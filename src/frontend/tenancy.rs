@@ -19,7 +19,7 @@ use super::{
     context::{ListenerContext, World},
 };
 use crate::{
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
     pool::{self, Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter},
@@ -268,8 +268,12 @@ impl Tenancy {
                 let decided = decided?;
                 let endpoint = decided.pool.endpoint().clone();
                 let elsewhere = elsewhere_may_do(&error);
-                if is_about_the_endpoint(&error)
+                // Without a token others wait in vain, too; of the endpoint that says nothing.
+                let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
+                let is_its_own = is_about_the_endpoint(&error);
+                if (is_its_own || has_no_token)
                     && self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()))
+                    && is_its_own
                 {
                     self.world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
                 }
