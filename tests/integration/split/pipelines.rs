@@ -187,6 +187,30 @@ async fn what_follows_a_close_is_known_before_the_close_is_sent() {
     }
 }
 
+/// The server skips what stands behind an error up to a Sync, a Query as well.
+#[tokio::test]
+async fn a_query_behind_an_error_in_its_batch_is_skipped() {
+    let split = notes().await;
+    let read = [statement("SELECT 'next'", &[]), sync()].concat();
+    for (what, fails) in [
+        ("Bind", [parse("", "SELECT $1::int"), bind("", "", &[b"one"])].concat()),
+        ("Bind of nothing", bind("", "nobody", &[])),
+        ("Describe", describe(b'S', "nobody")),
+        ("Describe of a portal", describe(b'P', "nobody")),
+        ("Parse", parse("", "SELECT FROM WHERE")),
+        ("Execute", [parse("", "SELECT 1/0"), bind("", "", &[]), execute("", 0)].concat()),
+    ] {
+        for behind in [query("SELECT 'skipped'"), query("INSERT INTO note VALUES (9)")] {
+            let alone = [fails.clone(), behind.clone(), sync()].concat();
+            compare(&split, what, &[(alone, b"Z")]).await;
+            // What is pipelined behind it is skipped as far as the next Sync, and no further.
+            let more = [fails.clone(), behind, read.clone(), read.clone(), read.clone()].concat();
+            compare(&split, what, &[(more, b"ZZZ")]).await;
+        }
+    }
+    assert_eq!(split.primary("SELECT count(*) FROM note").await, "0");
+}
+
 /// A Sync without a batch has an answer of its own.
 #[tokio::test]
 async fn a_sync_more_than_needed_is_answered_by_itself() {
