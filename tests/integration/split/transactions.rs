@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+use gatekeeper::wire::{Frame, Speaker, tag::backend::READY_FOR_QUERY};
 
 use crate::harness::{
     Frames, Split,
@@ -132,12 +132,19 @@ async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began
     }
 }
 
-/// What `client` answers to these, each a unit of its own: the commands' tags, or the state of an error.
+/// What `client` answers to these, each sent once the one before is answered: the commands' tags, or the state of an error.
 async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
     let mut told = Vec::new();
     for unit in units {
         client.send(unit).await;
-        let heard = client.hear_until(READY_FOR_QUERY).await;
+        let mut heard = Vec::new();
+        let mut rest = &unit[..];
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            if matches!(frame.tag(), b'Q' | b'S') {
+                heard.extend(client.hear_until(READY_FOR_QUERY).await);
+            }
+            rest = &rest[frame.octets().len()..];
+        }
         told.extend(heard.iter().filter_map(|message| match message.tag {
             b'E' => Some(message.field(b'C')),
             b'C' | b'Z' => Some(String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned()),
@@ -296,7 +303,7 @@ async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
         "DECLARE c CURSOR WITH HOLD FOR SELECT note FROM item",
         "SET work_mem = '9MB'",
         "SELECT count(*) FROM pg_locks WHERE false",
-        "INSERT INTO item VALUES (9, 'nine')",
+        "INSERT INTO item SELECT 9, 'nine' WHERE false",
         "SET TRANSACTION READ WRITE",
     ] {
         let rest =
