@@ -66,8 +66,14 @@ pub(super) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
                 };
                 match connect(endpoint.clone()).await {
                     Ok(backend) => return Ok(Assigned { backend, endpoint, reason: decision.reason }),
-                    Err(error) if elsewhere_may_do(&error) => {
-                        world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                    // Another reader may do where one fails, and the writer has the last word.
+                    Err(error)
+                        if elsewhere_may_do(&error)
+                            || (decision.reason == Reason::ReadPool && !refuses_the_user(&error)) =>
+                    {
+                        if is_about_the_endpoint(&error) {
+                            world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                        }
                         tried.push(decision.endpoint.name.clone());
                         failure = Some((endpoint, error));
                         continue;
@@ -109,6 +115,16 @@ pub(super) fn elsewhere_may_do(error: &ConnectError) -> bool {
         Some(refused) => refused.sqlstate().is_some_and(|state| matches!(state.class(), "53" | "57")),
         None => error.blame() == Blame::Endpoint,
     }
+}
+
+/// Whether the server would not have the user: a password is not tried on one server after the other.
+fn refuses_the_user(error: &ConnectError) -> bool {
+    error.refused().is_some_and(|refused| refused.is_authorization())
+}
+
+/// Whether a failure says something about the endpoint, or the way to it. A user or a token that is refused says nothing.
+pub(super) fn is_about_the_endpoint(error: &ConnectError) -> bool {
+    elsewhere_may_do(error) || matches!(error.failure(), ConnectFailure::Tls(_))
 }
 
 /// What the client is told when no backend was found, and who is to blame.

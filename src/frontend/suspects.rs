@@ -24,12 +24,14 @@ pub struct Suspects {
 // === impl Suspects ===
 
 impl Suspects {
-    /// Somebody failed a session just now.
-    pub(super) fn failed(&self, who: Suspect) {
+    /// Somebody failed a session just now; whether that was not known.
+    pub(super) fn failed(&self, who: Suspect) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.failed(who, Instant::now(), random()) {
+        let is_news = known.failed(who, Instant::now(), random());
+        if is_news {
             self.published.store(known.clone().into());
         }
+        is_news
     }
 
     /// Whether it is better to leave `endpoint` alone at `now`.

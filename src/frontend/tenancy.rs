@@ -14,12 +14,12 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    assign::{random, trouble, writer_was_there},
+    assign::{elsewhere_may_do, is_about_the_endpoint, random, trouble, writer_was_there},
     commons::Shared,
     context::{ListenerContext, World},
 };
 use crate::{
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
     pool::{self, Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter},
@@ -256,21 +256,38 @@ impl Tenancy {
             LeaseError::Withdrawn => None,
             LeaseError::Closed => Some(Unleased::Closed),
             LeaseError::Timeout { waited } => {
+                if let Some(decided) = &decided
+                    && self.goes_on_without(decided, need)
+                {
+                    return None;
+                }
                 let pool = decided.map(|decided| decided.pool.target().to_string()).unwrap_or_default();
                 Some(Unleased::Timeout { pool, waited })
             }
             LeaseError::Down(error) => {
-                let endpoint = decided?.pool.endpoint().clone();
-                let elsewhere = super::assign::elsewhere_may_do(&error);
+                let decided = decided?;
+                let endpoint = decided.pool.endpoint().clone();
+                let elsewhere = elsewhere_may_do(&error);
+                // Without a token others wait in vain, too; of the endpoint that says nothing.
+                let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
+                let is_its_own = is_about_the_endpoint(&error);
+                if (is_its_own || has_no_token)
+                    && self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()))
+                    && is_its_own
+                {
+                    self.world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                }
                 // A standby may not have the database or the user yet, or what lets them in: the writer has the last word.
                 if self.side == Side::Reader && error.refused().is_some() && !elsewhere {
                     self.wait.get_or_insert_default().turned =
                         Some(Reason::Rerun(RerunCause::StandbyRefused));
                     return None;
                 }
-                if elsewhere && let Some(wait) = &mut self.wait {
-                    wait.tried.push(endpoint.name().clone());
-                    self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()));
+                if self.goes_on_without(&decided, need) {
+                    return None;
+                }
+                if elsewhere {
+                    self.wait.get_or_insert_default().tried.push(endpoint.name().clone());
                     if self.decide(need).is_ok() {
                         return None;
                     }
@@ -282,6 +299,16 @@ impl Tenancy {
                 Some(Unleased::Down(endpoint, error))
             }
         }
+    }
+
+    /// Whether a read that got no backend where it was sent may be served by another read pool, or by the writer.
+    fn goes_on_without(&mut self, decided: &Decided, need: Need) -> bool {
+        let is_reader = self.side == Side::Reader || decided.reason == Reason::ReadPool;
+        if !is_reader {
+            return false;
+        }
+        self.wait.get_or_insert_default().tried.push(decided.pool.endpoint().name().clone());
+        self.decide(need).is_ok()
     }
 
     fn over(&mut self, why: Unleased) -> Poll<Result<Step, Unleased>> {

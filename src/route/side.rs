@@ -27,10 +27,14 @@ pub struct Unit {
     pub begins: Option<Modes>,
     /// It may change or read what belongs to the session and outlives the transaction.
     pub touches_session: bool,
+    /// It may leave what holds the session to its backend.
+    pub pins: bool,
     /// What a comment in front of it asks for.
     pub hint: Option<Hint>,
     /// More of it is to come, and nobody knows what.
     pub unfinished: bool,
+    /// It binds a portal and goes on behind a Flush, nobody knows with what. It cannot move any more then.
+    pub keeps_portal: bool,
 }
 
 /// What else decides.
@@ -57,8 +61,10 @@ impl Unit {
         ground: Ground::Read,
         begins: None,
         touches_session: false,
+        pins: false,
         hint: None,
         unfinished: false,
+        keeps_portal: false,
     };
 
     /// Where it goes.
@@ -77,7 +83,10 @@ impl Unit {
         if modes.serializable.unwrap_or(situation.serializable) {
             return writer(Reason::Statement(Ground::Serializable));
         }
-        if self.unfinished {
+        let read_only = modes.read_only.unwrap_or(situation.read_only);
+        let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
+        // What the client has said to only read stays where it is, whatever follows.
+        if self.unfinished || (self.keeps_portal && !declared) {
             return writer(Reason::Unfinished);
         }
         let refused = if self.touches_session && self.ground == Ground::Read {
@@ -85,7 +94,7 @@ impl Unit {
         } else {
             writer(Reason::Statement(self.ground))
         };
-        if modes.read_only.unwrap_or(situation.read_only) {
+        if read_only {
             if self.touches_session || !self.suits_read_only() {
                 return refused;
             }
@@ -130,6 +139,13 @@ impl Unit {
         )
     }
 
+    /// Whether the writer would serve it in a READ ONLY transaction, and a standby would not, or not for long.
+    #[must_use]
+    pub const fn needs_writer_to_read(&self) -> bool {
+        let is_refused = matches!(self.ground, Ground::Ddl | Ground::Writes | Ground::ServerFile);
+        self.pins || !(self.suits_read_only() || is_refused)
+    }
+
     /// This and `other` together.
     pub fn add(&mut self, other: &Self) {
         self.access = self.access.max(other.access);
@@ -138,8 +154,10 @@ impl Unit {
             self.begins = Some(modes.over(self.begins.unwrap_or_default()));
         }
         self.touches_session |= other.touches_session;
+        self.pins |= other.pins;
         self.hint = self.hint.or(other.hint);
         self.unfinished |= other.unfinished;
+        self.keeps_portal |= other.keeps_portal;
     }
 }
 
@@ -221,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_writer_can_do_in_a_read_only_transaction_is_known() {
+        for (ground, expected) in [
+            (Ground::Read, false),
+            (Ground::SessionState, false),
+            (Ground::Writes, false),
+            (Ground::Ddl, false),
+            (Ground::Locks, true),
+            (Ground::Utility, true),
+            (Ground::ServerState, true),
+            (Ground::Sequence, true),
+        ] {
+            assert_eq!(on(ground).needs_writer_to_read(), expected, "{ground:?}");
+        }
+        assert!(Unit { pins: true, ..Unit::EMPTY }.needs_writer_to_read());
+    }
+
+    #[test]
     fn hints_do_what_the_listener_lets_them() {
         let said = |hint, ground| Unit { hint: Some(hint), ..on(ground) };
         let under = |hints| Situation { hints, ..Situation::default() };
@@ -236,6 +271,21 @@ mod tests {
         let wish = Situation { wish: Some(Hint::Primary), ..under(Hints::All) };
         assert_eq!(goes(Unit::EMPTY, wish), (Side::Writer, "session-setting"));
         assert_eq!(goes(read, wish), (Side::Reader, "hint"));
+    }
+
+    #[test]
+    fn a_portal_that_outlives_what_is_known_stays_on_the_writer_unless_all_is_said_to_read() {
+        let keeps = Unit { keeps_portal: true, ..Unit::EMPTY };
+        assert_eq!(goes(keeps, Situation::default()), (Side::Writer, "unfinished"));
+        let session = Situation { read_only: true, ..Situation::default() };
+        assert_eq!(goes(keeps, session), (Side::Reader, "read-only"));
+        let begun = Situation { begun: Some(READ_ONLY), ..Situation::default() };
+        assert_eq!(goes(keeps, begun), (Side::Reader, "read-only"));
+        assert_eq!(goes(Unit { unfinished: true, ..keeps }, begun).0, Side::Writer);
+        let hinted = Unit { hint: Some(Hint::Read), ..keeps };
+        let under = |hints| Situation { hints, ..Situation::default() };
+        assert_eq!(goes(hinted, under(Hints::All)).0, Side::Reader);
+        assert_eq!(goes(hinted, under(Hints::Primary)).0, Side::Writer);
     }
 
     #[test]

@@ -50,7 +50,14 @@ impl Session {
                 match self.opening(&unread[at..], full && at == 0) {
                     Opening::Unknown => break,
                     Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
-                    Opening::Answer => self.with_attempt(Attempt::answered),
+                    Opening::Answer => {
+                        self.with_attempt(Attempt::answered);
+                        if let Some(split) =
+                            self.sharing.as_deref_mut().and_then(|it| it.split.as_deref_mut())
+                        {
+                            split.reruns = 0;
+                        }
+                    }
                     Opening::Prepared => self.with_attempt(Attempt::prepared),
                 }
             }

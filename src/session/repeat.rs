@@ -59,8 +59,7 @@ impl Session {
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
                     let Some(body) = rest.get(Header::OCTETS..header.total()) else { break };
-                    let state = Fault::new(body).sqlstate();
-                    return match state.and_then(rerun_on) {
+                    return match rerun_on(&Fault::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !self.is_proved() => Opening::Answer,
                         Some(cause) => Opening::Refused(cause),
@@ -77,8 +76,11 @@ impl Session {
         }
         let open = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
         // Nobody flushes half of an answer that an end was asked for.
-        if rest.is_empty() && !unread.is_empty() && open.is_some_and(|held| held.attempt.is_open()) {
-            return Opening::Prepared;
+        if rest.is_empty()
+            && !unread.is_empty()
+            && let Some(held) = open.filter(|held| held.attempt.is_open())
+        {
+            return if held.attempt.keeps_portal() { Opening::Answer } else { Opening::Prepared };
         }
         Opening::Unknown
     }
@@ -203,7 +205,7 @@ impl Session {
             split.begun = told;
             sharing.untold = Untold::Begun;
         }
-        split.losses += u8::from(why == LOST);
+        split.reruns = split.reruns.saturating_add(1);
         split.rerun = Some(why);
         split.news.rerun = Some(why);
         split.leaving = true;

@@ -3,6 +3,7 @@
 mod leasing;
 mod leaving;
 mod sharing;
+mod split;
 
 use std::time::{Duration, Instant};
 

@@ -22,6 +22,8 @@ pub struct Split {
 pub struct SplitShape<'a> {
     /// Backends of each pool.
     pub size: usize,
+    /// More keys of the pools, each behind a comma.
+    pub pool: &'a str,
     /// More keys of the listener, a line each.
     pub listener: &'a str,
     /// More tables.
@@ -34,7 +36,14 @@ pub struct SplitShape<'a> {
 
 impl Default for SplitShape<'_> {
     fn default() -> Self {
-        Self { size: 5, listener: "", rest: "", interval: "300ms", servers: SandboxOptions::default() }
+        Self {
+            size: 5,
+            pool: "",
+            listener: "",
+            rest: "",
+            interval: "300ms",
+            servers: SandboxOptions::default(),
+        }
     }
 }
 
@@ -87,6 +96,11 @@ impl Split {
         Frames::log_in(self.listener(), APP, &parameters).await
     }
 
+    /// A client of the primary alone, with a backend of its own: what it hears is what PostgreSQL says.
+    pub async fn plain(&self) -> Frames {
+        Frames::log_in((self.sandbox.block().ip(100), 15433).into(), APP, &[("database", DATABASE)]).await
+    }
+
     /// One more client, of this database.
     pub async fn client_of(&self, database: &str) -> Frames {
         Frames::log_in(self.listener(), APP, &[("database", database)]).await
@@ -133,8 +147,13 @@ fn config(sandbox: &Sandbox, shape: &SplitShape<'_>) -> String {
     writeln!(
         toml,
         "[[listener]]\nname = \"app\"\nbind = \"{ip}:15432\"\nroute = \"split\"\nauth = {{ method = \"trust\" }}\n\
-         pool = {{ mode = \"transaction\", size = {} }}\n{}\n",
-        shape.size, shape.listener
+         pool = {{ mode = \"transaction\", size = {}{} }}\n{}\n",
+        shape.size, shape.pool, shape.listener
+    )
+    .unwrap();
+    writeln!(
+        toml,
+        "[[listener]]\nname = \"plain\"\nbind = \"{ip}:15433\"\nroute = \"primary\"\nauth = {{ method = \"trust\" }}\n"
     )
     .unwrap();
     writeln!(

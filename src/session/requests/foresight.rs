@@ -2,14 +2,16 @@
 
 use super::{Shown, Verdict, messages::object};
 use crate::{
-    route::{Need, Reason, RerunCause, Side, Unit},
+    route::{Need, Reason, RerunCause, Side, Situation, Unit},
     session::{
         common::Common,
         machine::{Session, until_nul},
+        own::Own,
         sharing::{HeldBegin, Sharing, Untold},
+        split::{Begun, Opening},
         statement::text_of,
     },
-    sql::{Access, Classification, Control, Effects, Ground, Meaning, Modes},
+    sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
     wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
 };
 
@@ -21,8 +23,19 @@ enum Foreseen {
     More(Unit, usize),
 }
 
-/// Times that a unit may lose its node before the writer has to serve it.
-const LOSSES_MAX: u8 = 1;
+/// Times that a unit may run again on a read pool before the writer has to serve it.
+const RERUNS_MAX: u8 = 1;
+/// What may leave something that holds the session to its backend.
+const PINNING: Effects = Effects::TEMPORARY
+    .union(Effects::LISTEN)
+    .union(Effects::ADVISORY)
+    .union(Effects::CURSOR)
+    .union(Effects::PREPARE)
+    .union(Effects::EXECUTE)
+    .union(Effects::LOAD)
+    .union(Effects::FUNCTION)
+    .union(Effects::SEQUENCE_READ)
+    .union(Effects::SETTINGS_HIDDEN);
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
@@ -54,7 +67,11 @@ impl Session {
         if split.leaving {
             return false;
         }
-        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH | f::CLOSE) {
+        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
+            return true;
+        }
+        if self.in_batch && sharing.held.as_deref().is_some_and(|held| held.attempt.keeps_portal()) {
+            // What it has bound is nowhere else.
             return true;
         }
         let settled = self.ledger.is_settled();
@@ -64,8 +81,8 @@ impl Session {
             return false;
         }
         if self.status != TransactionStatus::Idle || !sharing.pins.is_empty() {
-            // The transaction began READ ONLY, and ends where it began.
-            return true;
+            // The transaction began READ ONLY, and ends where it began, unless it turns to something else.
+            return !self.moves_transaction(tag, body, shown);
         }
         let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
         let batch = self.in_batch;
@@ -86,11 +103,12 @@ impl Session {
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
     fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
-        let foreseen = self.foresee(tag, body, shown);
+        let sharing = self.sharing.as_deref()?;
+        let situation =
+            sharing.split.as_deref()?.situation(sharing.untold == Untold::Begun, &sharing.settings);
+        let foreseen = self.foresee(tag, body, shown, &situation);
         let sharing = self.sharing.as_deref_mut()?;
-        let begun = sharing.untold == Untold::Begun;
         let split = sharing.split.as_deref_mut()?;
-        let situation = split.situation(begun, &sharing.settings);
         let (mut unit, count) = match foreseen {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
@@ -103,13 +121,14 @@ impl Session {
             }
         };
         (split.unfinished, split.impatient) = (false, false);
+        split.opens = unit.begins.is_some();
         if sharing.untold == Untold::Failed {
             unit.unfinished = true;
         }
         let need = unit.need(&situation);
         let need = match split.rerun {
             // A lost node says nothing about the next one.
-            Some(Reason::Rerun(RerunCause::NodeLost)) if split.losses <= LOSSES_MAX => need,
+            Some(Reason::Rerun(RerunCause::NodeLost)) if split.reruns <= RERUNS_MAX => need,
             Some(reason) => Need { side: Side::Writer, reason },
             None => need,
         };
@@ -117,25 +136,27 @@ impl Session {
     }
 
     /// Looks ahead, from the message `tag`, `body` on.
-    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Foreseen {
+    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>, situation: &Situation) -> Foreseen {
         let mut unit = Unit::EMPTY;
         let Some(sharing) = self.sharing.as_deref() else { return Foreseen::Unit(unit, 0) };
-        let Some(split) = sharing.split.as_deref() else { return Foreseen::Unit(unit, 0) };
-        let situation = split.situation(sharing.untold == Untold::Begun, &sharing.settings);
         if shown.gathered {
             // It is all that is here.
             match tag {
                 f::QUERY => unit.add(&sharing.unit_of(until_nul(body).0)),
                 _ => unit.unfinished = true,
             }
+            unit.unfinished |= self.in_batch;
             return Foreseen::Unit(unit, 1);
         }
         let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        let (mut parses, mut executes) = (0, false);
+        let (mut parses, mut uses_portal) = (0, false);
         let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            // An error ahead of it in the batch, and the server skips it, up to a Sync that is not known yet.
+            let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || self.in_batch);
+            unit.unfinished |= is_late;
             count += 1;
             let body = frame.body();
             let prepared = |name: &[u8], parsed: &[(&[u8], Unit)]| {
@@ -162,27 +183,70 @@ impl Session {
                     unit.add(&one);
                 }
                 f::BIND => {
-                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]))
+                    uses_portal = true;
+                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]));
                 }
                 f::DESCRIBE => {
                     if let Some((b'S', name)) = object(body) {
                         unit.add(&prepared(name, &parsed[..parses.min(PREPARES)]));
                     }
                 }
-                f::EXECUTE => executes = true,
+                f::EXECUTE => uses_portal = true,
                 f::SYNC | f::TERMINATE => return Foreseen::Unit(unit, count),
                 f::FLUSH => {
-                    // Nobody knows what follows; it is known to do no harm where nothing was executed yet.
-                    unit.unfinished |= executes;
+                    // Nobody knows what follows; what was only prepared can be prepared elsewhere, too.
+                    unit.keeps_portal = uses_portal;
                     return Foreseen::Unit(unit, count);
                 }
                 _ => {}
             }
-            if unit.unfinished || unit.need(&situation).side == Side::Writer {
+            if unit.unfinished || unit.need(situation).side == Side::Writer {
                 return Foreseen::Unit(unit, count);
             }
         }
         Foreseen::More(unit, count)
+    }
+
+    /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and the writer can
+    /// be where the read pool is by a BEGIN alone, gives up the read pool's backend: the transaction goes on there.
+    ///
+    /// That is so as long as nothing but reads were said in the transaction, each with a snapshot of its own, and if the message
+    /// ends it before it goes on with something else (`COMMIT; INSERT …`).
+    fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let Some(split) = sharing.split.as_deref() else { return false };
+        let leaves_nothing =
+            sharing.suspicion.is_empty() && sharing.pins.is_empty() && sharing.strays.is_empty();
+        if self.in_batch || !leaves_nothing || !self.ledger.is_settled() {
+            return false;
+        }
+        let opening = split.opening.as_ref().filter(|opening| !opening.has_portal);
+        let (begun, untold) = match (opening, self.status) {
+            (_, TransactionStatus::Idle) => return false,
+            (Some(opening), TransactionStatus::Open) => (opening.begun.clone(), Untold::Begun),
+            (_, status) if sharing.ends_transaction_first(tag, body) => {
+                let mut begun = Begun::default();
+                begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
+                let failed = status == TransactionStatus::Failed;
+                (begun, if failed { Untold::Failed } else { Untold::Begun })
+            }
+            _ => return false,
+        };
+        let situation = Situation { begun: Some(begun.modes()), ..split.situation(false, &sharing.settings) };
+        let (Foreseen::Unit(unit, _) | Foreseen::More(unit, _)) = self.foresee(tag, body, shown, &situation);
+        let may_turn = opening.is_some_and(|opening| !opening.has_read)
+            || unit.needs_writer_to_read()
+            || sharing.ends_transaction(tag, body);
+        if !may_turn || unit.need(&situation).side == Side::Reader {
+            return false;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let Some(split) = sharing.split.as_deref_mut() else { return false };
+        split.begun = begun;
+        sharing.untold = untold;
+        self.leave_reader();
+        self.say_ahead(b"ROLLBACK", Own::Aside);
+        true
     }
 
     /// Gives up a read pool's backend on which nothing of the client's is under way; a batch that has only prepared
@@ -204,10 +268,101 @@ impl Session {
 }
 
 impl Sharing {
+    /// Whether a message, the first of its unit, ends the transaction; a Query only if more stands behind that.
+    fn ends_transaction_first(&self, tag: u8, body: &[u8]) -> bool {
+        let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
+        match tag {
+            f::QUERY => {
+                let text = until_nul(body).0;
+                let end = memchr::memchr(b';', text);
+                end.is_some_and(|end| is_end(&text[..end]) && !is_end(text))
+            }
+            f::PARSE => is_end(text_of(until_nul(body).1)),
+            f::BIND => match until_nul(until_nul(body).1).0 {
+                b"" => self.unnamed.number != 0 && is_end(text_of(&self.unnamed.definition)),
+                name => self.statements.get(name).is_some_and(|statement| is_end(statement.text())),
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether a message ends the transaction: a Query with more in it, or what stands first in a batch.
+    fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
+        let Some(split) = self.split.as_deref() else { return false };
+        let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
+        self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
+    }
+
+    /// A message is about to be sent to a read pool that belongs to a transaction or begins one, when the client's status is
+    /// `status`: notes what the transaction has begun with, while it can go elsewhere.
+    pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
+        let (Some(split), Some(held)) = (self.split.as_deref(), self.held.as_deref()) else { return };
+        // What was held back until this unit goes ahead of it.
+        let before = held.attempt.before();
+        let is_first =
+            (status == TransactionStatus::Idle || before.is_some()) && !held.attempt.keeps_portal();
+        if !is_first && split.opening.is_none() {
+            return;
+        }
+        let text = match tag {
+            f::QUERY => until_nul(body).0,
+            f::BIND => match until_nul(until_nul(body).1).0 {
+                b"" => text_of(&self.unnamed.definition),
+                name => self.statements.get(name).map_or(&b""[..], |statement| statement.text()),
+            },
+            f::EXECUTE => {
+                let is_whole = until_nul(body).1 == [0; 4];
+                if let Some(split) = self.split.as_deref_mut()
+                    && let Some(opening) = &mut split.opening
+                {
+                    opening.has_portal &= !is_whole;
+                }
+                return;
+            }
+            f::FUNCTION_CALL => b"",
+            _ => return,
+        };
+        let so_far = if is_first {
+            before.map(|begun| Opening { begun: begun.clone(), has_read: false, has_portal: false })
+        } else {
+            split.opening.clone()
+        };
+        let said = self.common.classify(text, &split.meaning);
+        let next = match (said.control, so_far) {
+            (Control::Begin(modes), None) if is_first => {
+                let mut begun = Begun::default();
+                begun.say(text, modes).then_some(Opening { begun, has_read: false, has_portal: false })
+            }
+            (Control::SetTransaction(modes), Some(mut opening))
+                if modes != Modes::default() && !opening.has_read =>
+            {
+                opening.begun.say(text, modes).then_some(opening)
+            }
+            (Control::None, Some(opening)) if said.ground == Ground::Read => {
+                let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+                let level = self.settings.get(b"default_transaction_isolation");
+                let moves_on =
+                    level.is_none_or(|level| level == b"read committed") && !opening.begun.keeps_snapshot();
+                (effects.is_empty() && moves_on).then_some(Opening { has_read: true, ..opening })
+            }
+            _ => None,
+        };
+        // A portal with a name may be used until the transaction ends.
+        let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
+        let next = next.map(|opening| Opening {
+            // A Query ends the one without a name.
+            has_portal: tag == f::BIND || (opening.has_portal && tag != f::QUERY),
+            ..opening
+        });
+        if let Some(split) = &mut self.split {
+            split.opening = next.filter(|_| !is_named);
+        }
+    }
+
     /// What a text may do.
     fn unit_of(&self, text: &[u8]) -> Unit {
         let Some(split) = &self.split else { return Unit::EMPTY };
-        let effects = self.common.with_catalogue(|catalogue| crate::sql::effects(text, catalogue));
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         unit(classify(&self.common, text, &split.meaning), effects)
     }
 
@@ -266,5 +421,14 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
     if matches!(control, Control::Mixed) {
         ground = ground.max(Ground::Transaction);
     }
-    Unit { access, ground, begins, touches_session: !effects.is_empty(), hint, unfinished: false }
+    Unit {
+        access,
+        ground,
+        begins,
+        touches_session: !effects.is_empty(),
+        pins: effects.intersects(PINNING),
+        hint,
+        unfinished: false,
+        keeps_portal: false,
+    }
 }

@@ -148,7 +148,11 @@ impl Session {
                 Verdict::Pass => {}
                 Verdict::Taken => self.stage(shown),
             }
-            self.note_said(octets);
+            match &piece {
+                Piece::Whole(frame) => self.note_said(Some(frame.tag()), true, octets),
+                Piece::Part(part) => self.note_said(Some(part.tag()), false, octets),
+                Piece::Rest(_) => self.note_said(None, false, octets),
+            }
             shown.at += self.client.pass(&piece);
             if self.farewell && matches!(&piece, Piece::Whole(frame) if frame.tag() == f::TERMINATE) {
                 break;
@@ -237,7 +241,7 @@ impl Session {
             Verdict::Pass => sharing.to_backend.extend_from_slice(&gathered.octets),
             Verdict::Taken => {}
         }
-        self.note_said(&gathered.octets);
+        self.note_said(Some(gathered.tag), true, &gathered.octets);
         Ok(true)
     }
 

@@ -25,17 +25,26 @@ impl Session {
         let Some(split) = sharing.split.as_deref_mut() else { return };
         split.trace.said();
         if split.side == Side::Writer {
+            // Its answer is the last word.
+            split.reruns = 0;
             if !split.writing && sharing.may_write(tag, body) {
                 sharing.writes();
             }
             return;
+        }
+        if !in_batch && tag == f::SYNC && status == TransactionStatus::Idle {
+            // Without a batch it is one by itself: its ReadyForQuery is not the end of what is said behind it.
+            if let Some(held) = sharing.held.as_deref_mut() {
+                held.attempt.begin(begun, true, None);
+            }
         }
         if !in_batch && !matches!(tag, f::SYNC | f::FLUSH) {
             // The session said BEGIN a moment ago, for a client that had its answer before.
             let before = split.told.take();
             let outside = status == TransactionStatus::Idle || before.is_some();
             let begins = split.begins.take();
-            split.blind |= before.is_some() || !outside || begins.is_none_or(|proved| !proved);
+            let opens = std::mem::take(&mut split.opens);
+            split.blind |= before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved);
             if outside
                 && let Some(proved) = begins
                 && let Some(held) = sharing.held.as_deref_mut()
@@ -44,18 +53,27 @@ impl Session {
             }
         }
         split.judged = split.judged.saturating_sub(1);
+        if split.blind {
+            sharing.note_opening(tag, body, status);
+        }
+        if tag == f::BIND
+            && let Some(held) = sharing.held.as_deref_mut()
+        {
+            held.attempt.bind();
+        }
     }
 
-    /// Keeps what the client has said, if it may have to be said again.
-    pub(super) fn note_said(&mut self, octets: &[u8]) {
+    /// Keeps what the client has said, if it may have to be said again: a message with this tag, `whole` or the beginning of
+    /// it; what follows of that has no tag.
+    pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, octets: &[u8]) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.split.is_none() {
             return;
         }
         let Some(held) = sharing.held.as_deref_mut().filter(|held| held.attempt.is_open()) else { return };
         held.attempt.say(octets);
-        if matches!(octets.first(), Some(&(f::QUERY | f::SYNC | f::FUNCTION_CALL))) {
-            held.attempt.end();
+        if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
+            held.attempt.end(whole);
         }
     }
 
@@ -78,7 +96,7 @@ impl Session {
         }
         if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
             if again.is_empty() {
-                (split.rerun, split.losses) = (None, 0);
+                split.rerun = None;
             } else {
                 split.again = again;
             }

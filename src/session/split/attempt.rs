@@ -22,6 +22,8 @@ struct Said {
     answered: bool,
     /// All of it is kept.
     whole: bool,
+    /// It has bound a portal.
+    bound: bool,
     /// It is proved to read: even if nobody knows how far the server got, it may be said again.
     proved: bool,
     /// What the client was told of its transaction before it, and no server was.
@@ -39,13 +41,38 @@ impl Attempt {
     /// A unit begins, when `begun` statements were begun. `before` is what the client was told of its transaction, and no
     /// server was.
     pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<Begun>) {
-        self.units.push_back(Said { octets: 0, begun, answered: false, whole: true, proved, before });
+        self.units.push_back(Said {
+            octets: 0,
+            begun,
+            answered: false,
+            whole: true,
+            bound: false,
+            proved,
+            before,
+        });
         self.open = true;
     }
 
     /// Whether a unit goes on.
     pub(in crate::session) const fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// The unit that goes on binds a portal, which is nowhere else.
+    pub(in crate::session) fn bind(&mut self) {
+        if let Some(last) = self.units.back_mut().filter(|_| self.open) {
+            last.bound = true;
+        }
+    }
+
+    /// What the client was told of its transaction before the unit that goes on, and no server was.
+    pub(in crate::session) fn before(&self) -> Option<&Begun> {
+        self.units.back().filter(|_| self.open)?.before.as_ref()
+    }
+
+    /// Whether a unit goes on that has bound a portal.
+    pub(in crate::session) fn keeps_portal(&self) -> bool {
+        self.open && self.units.back().is_some_and(|unit| unit.bound)
     }
 
     /// The client has said more of the unit that goes on.
@@ -58,8 +85,11 @@ impl Attempt {
         }
     }
 
-    /// The unit is said.
-    pub(in crate::session) const fn end(&mut self) {
+    /// The unit is said; what was not `whole` is not kept.
+    pub(in crate::session) fn end(&mut self, whole: bool) {
+        if let Some(last) = self.units.back_mut().filter(|_| self.open) {
+            last.whole &= whole;
+        }
         self.open = false;
     }
 
@@ -126,7 +156,7 @@ mod tests {
     fn said(attempt: &mut Attempt, octets: &[u8]) {
         attempt.begin(7, true, None);
         attempt.say(octets);
-        attempt.end();
+        attempt.end(true);
     }
 
     #[test]

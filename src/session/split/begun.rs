@@ -11,6 +11,17 @@ pub(in crate::session) struct Begun {
     modes: Modes,
 }
 
+/// How a READ ONLY transaction on a read pool has begun, as long as the writer would be where the read pool is by that alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::session) struct Opening {
+    /// What it has begun with.
+    pub(in crate::session) begun: Begun,
+    /// Something was read in it since: its modes cannot change any more.
+    pub(in crate::session) has_read: bool,
+    /// A portal was bound, and not executed to its end.
+    pub(in crate::session) has_portal: bool,
+}
+
 /// No beginning of a transaction is longer, unless by comments.
 const LONGEST: usize = 512;
 
@@ -36,6 +47,12 @@ impl Begun {
     /// The commands in the order they were said.
     pub(in crate::session) fn commands(&self) -> impl Iterator<Item = &[u8]> {
         self.script.split_inclusive(|octet| *octet == 0).map(|command| &command[..command.len() - 1])
+    }
+
+    /// Whether one snapshot serves all of it, so that what was read in it belongs to its server.
+    pub(in crate::session) fn keeps_snapshot(&self) -> bool {
+        const LEVEL: &[u8] = b"repeatable";
+        self.script.windows(LEVEL.len()).any(|word| word.eq_ignore_ascii_case(LEVEL))
     }
 
     /// The transaction is over, or a server has heard of it.

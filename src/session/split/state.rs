@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Begun, Trace};
+use super::{Begun, Opening, Trace};
 use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
@@ -11,7 +11,7 @@ use crate::{
         settings::Settings,
     },
     sql::{Hint, Meaning},
-    wire::SqlState,
+    wire::Fault,
 };
 
 /// What a session is told of the backend it is given.
@@ -50,6 +50,10 @@ pub(in crate::session) struct Split {
     pub(in crate::session) judged: usize,
     /// The next of them begins a unit; whether that is proved to read.
     pub(in crate::session) begins: Option<bool>,
+    /// It begins a transaction.
+    pub(in crate::session) opens: bool,
+    /// How the transaction on the read pool has begun, while it can still go elsewhere.
+    pub(in crate::session) opening: Option<Opening>,
     /// The read pool owes answers that may open or end a transaction.
     pub(in crate::session) blind: bool,
     /// When the session last committed what is not proved a read, as far as it knows.
@@ -68,8 +72,9 @@ pub(in crate::session) struct Split {
     pub(in crate::session) again: Vec<u8>,
     /// Why: the next unit goes by this.
     pub(in crate::session) rerun: Option<Reason>,
-    /// Times that the unit was said again because a node was lost.
-    pub(in crate::session) losses: u8,
+    /// Times that the unit that is answered next was said again. Only the beginning of its answer, or the writer, ends the
+    /// count.
+    pub(in crate::session) reruns: u8,
     /// A batch is waited for whose end has not come.
     pub(in crate::session) unfinished: bool,
     /// It has been waited for long enough.
@@ -121,6 +126,8 @@ impl Split {
             side: Side::Writer,
             judged: 0,
             begins: None,
+            opens: false,
+            opening: None,
             blind: false,
             floor: None,
             writing: false,
@@ -130,7 +137,7 @@ impl Split {
             leaving: false,
             again: Vec::new(),
             rerun: None,
-            losses: 0,
+            reruns: 0,
             unfinished: false,
             impatient: false,
             trace: Trace::default(),
@@ -204,6 +211,7 @@ impl Split {
     pub(in crate::session) fn left(&mut self) {
         self.judged = 0;
         self.begins = None;
+        (self.opens, self.opening) = (false, None);
         (self.told, self.freshness) = (None, None);
         self.blind = false;
         self.leaving = false;
@@ -213,20 +221,50 @@ impl Split {
 /// What anything may be sent to.
 pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: Reason::Writer };
 
-/// Whether what a read pool's node answers with `state` may be due to its being one; the writer's answer counts then.
+/// Whether what a read pool's node answers may be due to its being one; the writer's answer counts then.
 ///
 /// Besides what the standby itself says, that is whatever a lag explains: relations, functions and types that were made or
-/// changed a moment ago (class 42), and states that only standbys are in (0A, 55, 58, XX).
+/// changed a moment ago (class 42), and states that only standbys are in (0A, 55, 58, XX). A node is lost only if the
+/// connection ends with what it says: a server that goes on after an error of class 08 or 57 has answered.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 #[must_use]
-pub(in crate::session) fn rerun_on(state: SqlState) -> Option<RerunCause> {
-    match state.as_str() {
-        "25006" => Some(RerunCause::ReadOnlyRefused),
-        "40001" | "40P01" => Some(RerunCause::RecoveryConflict),
-        _ => match state.class() {
-            "08" | "57" if state != SqlState::QUERY_CANCELED => Some(RerunCause::NodeLost),
-            "0A" | "3D" | "3F" | "42" | "55" | "58" | "XX" => Some(RerunCause::StandbyRefused),
-            _ => None,
-        },
+pub(in crate::session) fn rerun_on(fault: &Fault<'_>) -> Option<RerunCause> {
+    let state = fault.sqlstate()?;
+    match (state.as_str(), state.class()) {
+        ("40001" | "40P01", _) => Some(RerunCause::RecoveryConflict),
+        _ if fault.is_fatal() => Some(RerunCause::NodeLost),
+        ("25006", _) => Some(RerunCause::ReadOnlyRefused),
+        (_, "0A" | "3D" | "3F" | "42" | "55" | "58" | "XX") => Some(RerunCause::StandbyRefused),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_on_is_not_lost() {
+        use RerunCause::{NodeLost, ReadOnlyRefused, RecoveryConflict, StandbyRefused};
+        for (state, by_error, by_fatal) in [
+            ("08P01", None, NodeLost),
+            ("08006", None, NodeLost),
+            ("57014", None, NodeLost),
+            ("57P01", None, NodeLost),
+            ("57P03", None, NodeLost),
+            ("22012", None, NodeLost),
+            ("25P03", None, NodeLost),
+            ("40001", Some(RecoveryConflict), RecoveryConflict),
+            ("25006", Some(ReadOnlyRefused), NodeLost),
+            ("42P01", Some(StandbyRefused), NodeLost),
+            ("XX000", Some(StandbyRefused), NodeLost),
+        ] {
+            for (severity, expected) in
+                [("ERROR", by_error), ("FATAL", Some(by_fatal)), ("PANIC", Some(by_fatal))]
+            {
+                let body = format!("SX\0V{severity}\0C{state}\0Mm\0\0");
+                assert_eq!(rerun_on(&Fault::new(body.as_bytes())), expected, "{severity} {state}");
+            }
+        }
     }
 }

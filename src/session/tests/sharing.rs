@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Instant};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Common, Memory, Reported, Session, SessionOptions},
+    super::{Asked, Assignment, Common, Freshness, Memory, Reported, Session, SessionOptions},
     Side::{self, Client, Server},
     client, frame, server,
 };
 use crate::{
     handshake::Parameters,
+    names::EndpointName,
+    route,
     sql::{Catalogue, CatalogueBuilder},
     wire::{Frame, Speaker, TransactionStatus},
 };
@@ -19,10 +21,12 @@ use crate::{
 pub(super) struct Talk {
     pub(super) session: Session,
     said: [Vec<u8>; 2],
-    to_backend: Vec<u8>,
-    to_client: Vec<u8>,
+    pub(super) to_backend: Vec<u8>,
+    pub(super) to_client: Vec<u8>,
     /// How often a backend was leased.
     leases: usize,
+    /// For which sides, if the session splits.
+    pub(super) sides: Option<Vec<route::Side>>,
     /// A side made no sense.
     over: bool,
     /// Octets that are shown at once, at most.
@@ -36,19 +40,44 @@ impl Talk {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, None, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
-        Self {
-            session,
-            said,
-            to_backend: Vec::new(),
-            to_client: Vec::new(),
-            leases: 0,
-            over: false,
-            buffer: usize::MAX,
-        }
+        let (to_backend, to_client) = (Vec::new(), Vec::new());
+        let buffer = usize::MAX;
+        Self { session, said, to_backend, to_client, leases: 0, sides: None, over: false, buffer }
+    }
+
+    /// A session that sends reads to the read pools, which gives its backends back.
+    pub(super) fn splitting() -> Self {
+        let mut talk = Self::new(None);
+        talk.session.split(Arc::default(), Asked::default());
+        talk.sides = Some(Vec::new());
+        talk
+    }
+
+    /// The backend's connection breaks; whether the session goes on.
+    pub(super) fn lose_backend(&mut self) -> bool {
+        let goes_on = self.session.on_backend_lost();
+        self.said[1].clear();
+        self.settle();
+        goes_on
+    }
+
+    fn lease(&mut self) {
+        self.leases += 1;
+        let memory = Box::new(Memory::new(Arc::new(Parameters::default()), [0; 16]));
+        let Some(sides) = &mut self.sides else { return self.session.attach(memory, false) };
+        let need = self.session.need();
+        sides.push(need.side);
+        let endpoint = &EndpointName::new("some").unwrap();
+        let freshness = Freshness::Enough;
+        self.session.assign(
+            memory,
+            false,
+            Assignment { side: need.side, reason: need.reason, endpoint, freshness },
+        );
     }
 
     /// A side says `octets`, `step` of them at a time.
-    fn say(&mut self, side: &Side, octets: &[u8], step: usize) {
+    pub(super) fn say(&mut self, side: &Side, octets: &[u8], step: usize) {
         for part in octets.chunks(step) {
             let said = match side {
                 Client => &mut self.said[0],
@@ -119,9 +148,11 @@ impl Talk {
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
                 self.said[at].drain(..take.octets());
                 moved |= take.octets() > 0;
+                if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
+                    moved |= self.session.detach().is_some();
+                }
                 if self.session.wants_backend() {
-                    self.leases += 1;
-                    self.session.attach(Box::new(Memory::new(Arc::default(), [0; 16])), false);
+                    self.lease();
                     moved = true;
                 }
             }
@@ -134,7 +165,7 @@ impl Talk {
 }
 
 /// The messages in `octets`: their tags, and the texts in them that a reader recognises.
-fn shown(octets: &[u8], speaker: Speaker) -> String {
+pub(super) fn shown(octets: &[u8], speaker: Speaker) -> String {
     let mut shown = Vec::new();
     let mut rest = octets;
     while let Ok(Some(frame)) = Frame::read(speaker, rest) {
@@ -172,7 +203,7 @@ pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
     (Client, client_frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect())
 }
 
-const BIND_S: &[u8] = b"\0s\0\0\0\0\0\0\0";
+pub(super) const BIND_S: &[u8] = b"\0s\0\0\0\0\0\0\0";
 pub(super) const EXECUTE: &[u8] = b"\0\0\0\0\0";
 pub(super) const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision\0\0";
 

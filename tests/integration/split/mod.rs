@@ -3,6 +3,8 @@
 
 mod freshness;
 mod hints;
+mod lost_readers;
+mod pipelines;
 mod reads;
 mod reruns;
 mod transactions;

@@ -303,3 +303,100 @@ async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
     assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "11");
     client.ask("UPDATE stock SET n = 12").await.unwrap();
 }
+
+/// Reruns that a read pool was the cause of so far.
+async fn reruns(split: &Split) -> f64 {
+    let mut sum = 0.0;
+    for cause in ["node-lost", "recovery-conflict", "standby-refused", "read-only-refused"] {
+        let series = format!(
+            "gatekeeper_reruns_total{{endpoint=\"reads\",backend_role=\"read-pool\",cause=\"{cause}\"}}"
+        );
+        sum += split.gatekeeper.metric(&series).await.unwrap();
+    }
+    sum
+}
+
+/// A Bind with too few values (08P01) ran again some thousand times a second, and its client heard nothing.
+#[tokio::test]
+async fn an_error_that_any_server_gives_is_answered_once() {
+    let split = stock().await;
+    split
+        .primary(
+            "CREATE FUNCTION fails(state text) RETURNS int LANGUAGE plpgsql STABLE AS \
+             $$ BEGIN RAISE EXCEPTION 'so be it' USING ERRCODE = state; END $$",
+        )
+        .await;
+    split.settles().await;
+    let mut client = split.client().await;
+    until(PATIENCE, async || {
+        client.ask("SELECT n FROM stock").await?;
+        let route = last_route(&mut client).await;
+        if route == "reads (read)" { Ok(()) } else { Err(route) }
+    })
+    .await;
+    let mut direct = split.plain().await;
+    for batch in [
+        [parse("", "SELECT $1::int, $2::text"), bind("", "", &[b"1"]), execute("", 0), sync()],
+        [parse("", "SELECT $1::int"), bind("", "", &[b"one"]), execute("", 0), sync()],
+        [parse("", "SELECT 1"), bind("", "", &[]), execute("nobody", 0), sync()],
+    ] {
+        let batch = batch.concat();
+        let before = reruns(&split).await;
+        let mut heard = Vec::new();
+        for who in [&mut client, &mut direct] {
+            who.send(&batch).await;
+            let answer = who.hear_until(READY_FOR_QUERY).await;
+            heard.push(answer.iter().map(|it| (it.tag, it.field(b'C'), it.field(b'M'))).collect::<Vec<_>>());
+        }
+        assert_eq!(heard[0], heard[1]);
+        assert_eq!(reruns(&split).await, before, "{heard:?}");
+    }
+    for (state, most) in [
+        ("08000", 0.0),
+        ("08006", 0.0),
+        ("08P01", 0.0),
+        ("57014", 0.0),
+        ("57P01", 0.0),
+        ("57P03", 0.0),
+        ("22012", 0.0),
+        ("40001", 1.0),
+        ("40P01", 1.0),
+        ("0A000", 1.0),
+        ("42P01", 1.0),
+        ("55000", 1.0),
+        ("58030", 1.0),
+        ("XX000", 1.0),
+    ] {
+        let before = reruns(&split).await;
+        assert_eq!(client.ask(&format!("SELECT fails('{state}')")).await.unwrap_err(), state);
+        assert_eq!(reruns(&split).await - before, most, "{state}");
+    }
+    assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10", "the session goes on");
+}
+
+/// Whoever ends each backend that a read gets ends the session at last, as on one server: by the writer's own words.
+#[tokio::test]
+async fn a_read_that_is_ended_wherever_it_runs_has_an_end() {
+    let split = stock().await;
+    let mut client = split.client().await;
+    let before = reruns(&split).await;
+    client
+        .send(&crate::harness::frames::query("SELECT count(*) FROM stock WHERE pg_sleep(60) IS NOT NULL"))
+        .await;
+    let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                     WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()";
+    let ends_everywhere = async {
+        loop {
+            for node in ["reads-1", "reads-2", "primary"] {
+                split.sandbox.node(node).sql("postgres", terminate).await.unwrap();
+            }
+        }
+    };
+    let heard = tokio::select! {
+        heard = client.hear_out() => heard,
+        () = ends_everywhere => unreachable!("it goes on for ever"),
+    };
+    let last = heard.last().expect("the writer's words");
+    assert_eq!((last.tag, last.field(b'C')), (b'E', "57P01".to_owned()));
+    assert!(reruns(&split).await - before <= 2.0);
+}

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+use gatekeeper::wire::{Frame, Speaker, tag::backend::READY_FOR_QUERY};
 
 use crate::harness::{
-    Split,
-    frames::{bind, execute, parse, query, sync},
+    Frames, Split,
+    frames::{bind, execute, parse, query, statement, sync},
     split::last_route,
     until,
 };
@@ -130,4 +130,229 @@ async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began
             .await;
         }
     }
+}
+
+/// What `client` answers to these, each sent once the one before is answered: the commands' tags, or the state of an error.
+async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
+    let mut told = Vec::new();
+    for unit in units {
+        client.send(unit).await;
+        let mut heard = Vec::new();
+        let mut rest = &unit[..];
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            if matches!(frame.tag(), b'Q' | b'S') {
+                heard.extend(client.hear_until(READY_FOR_QUERY).await);
+            }
+            rest = &rest[frame.octets().len()..];
+        }
+        told.extend(heard.iter().filter_map(|message| match message.tag {
+            b'E' => Some(message.field(b'C')),
+            b'C' | b'Z' => Some(String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned()),
+            _ => None,
+        }));
+    }
+    told
+}
+
+/// `BEGIN READ ONLY` by messages is told a read pool at once, and nothing has to stay there until something was asked.
+#[tokio::test]
+async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
+    let split = items().await;
+    let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    let insert = "INSERT INTO item VALUES (7, 'seven')";
+    let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    for (what, units) in [
+        (
+            "by messages",
+            vec![
+                by_messages("BEGIN READ ONLY"),
+                by_messages("SET TRANSACTION READ WRITE"),
+                by_messages(insert),
+                by_messages("ROLLBACK"),
+            ],
+        ),
+        (
+            "by both",
+            vec![
+                by_messages("BEGIN READ ONLY"),
+                query("SET TRANSACTION READ WRITE"),
+                query(insert),
+                query("ROLLBACK"),
+            ],
+        ),
+        (
+            "with other modes between",
+            vec![
+                query("BEGIN READ ONLY"),
+                by_messages(isolation),
+                by_messages("SET TRANSACTION READ WRITE"),
+                query("SHOW transaction_isolation"),
+                by_messages(insert),
+                query("ROLLBACK"),
+            ],
+        ),
+        (
+            "in one write",
+            vec![
+                by_messages("BEGIN READ ONLY"),
+                [by_messages("SET TRANSACTION READ WRITE"), by_messages(insert)].concat(),
+                query("ROLLBACK"),
+                query("SELECT 1"),
+            ],
+        ),
+        (
+            "too late",
+            vec![
+                by_messages("BEGIN READ ONLY"),
+                by_messages("SELECT note FROM item"),
+                by_messages("SET TRANSACTION READ WRITE"),
+                query("ROLLBACK"),
+            ],
+        ),
+        (
+            "in one batch",
+            vec![
+                [
+                    statement("BEGIN READ ONLY", &[]),
+                    statement("SET TRANSACTION READ WRITE", &[]),
+                    statement(insert, &[]),
+                    sync(),
+                ]
+                .concat(),
+                query("ROLLBACK"),
+            ],
+        ),
+    ] {
+        let mut direct = split.plain().await;
+        let mut client = split.client().await;
+        let expected = told(&mut direct, &units).await;
+        let through = told(&mut client, &units).await;
+        assert_eq!(through, expected, "{what}");
+        assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2", "{what}");
+    }
+    until(PATIENCE, async || {
+        for node in ["reads-1", "reads-2"] {
+            let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+            let open = split.sandbox.node(node).sql("postgres", open).await.unwrap();
+            if open != "0" {
+                return Err(format!("{open} open on {node}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// What stood behind the end of a READ ONLY transaction in one Query was said to the read pool, and what it left there kept
+/// the session from ever writing again.
+#[tokio::test]
+async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
+    let split = items().await;
+    for end in ["COMMIT", "END", "ROLLBACK WORK", "abort"] {
+        for behind in [
+            "PREPARE p AS INSERT INTO item VALUES (8, 'eight')",
+            "LISTEN news",
+            "CREATE TEMP TABLE scratch (n int)",
+            "SELECT pg_advisory_lock(1)",
+            "SET work_mem = '9MB'",
+            "DECLARE c CURSOR WITH HOLD FOR SELECT note FROM item",
+            "INSERT INTO item VALUES (9, 'nine'); DELETE FROM item WHERE id = 9",
+            "BEGIN; INSERT INTO item VALUES (9, 'nine'); ROLLBACK",
+        ] {
+            let units = [
+                query("BEGIN READ ONLY"),
+                query("SELECT note FROM item WHERE id = 1"),
+                query(&format!("{end}; {behind}")),
+                query("UPDATE item SET note = note WHERE id = 1"),
+                query("DISCARD ALL"),
+                query("UPDATE item SET note = note WHERE id = 1"),
+            ];
+            let mut direct = split.plain().await;
+            let expected = told(&mut direct, &units).await;
+            assert_eq!(told(&mut split.client().await, &units).await, expected, "{end}; {behind}");
+        }
+    }
+    // A transaction that has failed ends so, too.
+    let units = [
+        query("BEGIN READ ONLY"),
+        query("SELECT note FROM item WHERE id = 1"),
+        query("SELECT 1/0"),
+        query("COMMIT; INSERT INTO item VALUES (9, 'nine'); DELETE FROM item WHERE id = 9"),
+    ];
+    // And by messages, where the write is in the same batch.
+    let batch = [statement("COMMIT", &[]), statement("UPDATE item SET note = note", &[]), sync()].concat();
+    let by_messages = [query("BEGIN READ ONLY"), query("SELECT note FROM item WHERE id = 1"), batch];
+    for units in [&units[..], &by_messages] {
+        let mut direct = split.plain().await;
+        let expected = told(&mut direct, units).await;
+        assert_eq!(told(&mut split.client().await, units).await, expected);
+    }
+}
+
+/// What a READ ONLY transaction left on a read pool kept the session from ever writing again, and a lock was held where nobody
+/// else looked for it.
+#[tokio::test]
+async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
+    let split = items().await;
+    let read = || query("SELECT note FROM item WHERE id = 1");
+    let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    for kept in [
+        "PREPARE p AS INSERT INTO item VALUES (8, 'eight')",
+        "LISTEN news",
+        "SELECT pg_advisory_lock(1)",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT note FROM item",
+        "SET work_mem = '9MB'",
+        "SELECT count(*) FROM pg_locks WHERE false",
+        "INSERT INTO item SELECT 9, 'nine' WHERE false",
+        "SET TRANSACTION READ WRITE",
+    ] {
+        let rest =
+            [query("COMMIT"), query("UPDATE item SET note = note WHERE id = 1"), query("SHOW work_mem")];
+        for units in [
+            vec![query("BEGIN READ ONLY"), read(), query(kept), read()],
+            vec![by_messages("BEGIN READ ONLY"), by_messages("SELECT 1"), by_messages(kept), read()],
+            vec![query("BEGIN READ ONLY"), read(), query(&format!("SELECT 1; COMMIT; {kept}"))],
+        ] {
+            let units = [&units[..], &rest].concat();
+            let mut direct = split.plain().await;
+            let expected = told(&mut direct, &units).await;
+            drop(direct);
+            assert_eq!(told(&mut split.client().await, &units).await, expected, "{kept}");
+        }
+    }
+}
+
+/// What a server keeps of the transaction itself stays with it.
+#[tokio::test]
+async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
+    let split = items().await;
+    let lock = || query("SELECT pg_advisory_xact_lock(1)");
+    for units in [
+        vec![query("SELECT 1"), query("DECLARE c CURSOR FOR SELECT 7"), lock(), query("FETCH c")],
+        vec![query("SELECT 1"), query("SAVEPOINT a"), lock(), query("ROLLBACK TO a")],
+        vec![query("SELECT 1"), query("SET LOCAL work_mem = '9MB'"), lock(), query("SHOW work_mem")],
+        vec![
+            [parse("", "SELECT generate_series(1, 5)"), bind("named", "", &[]), execute("named", 2), sync()]
+                .concat(),
+            [statement("SELECT pg_advisory_xact_lock(1)", &[]), sync()].concat(),
+            [execute("named", 2), sync()].concat(),
+        ],
+        vec![
+            [parse("", "SELECT generate_series(1, 5)"), bind("", "", &[]), execute("", 2), sync()].concat(),
+            [execute("", 2), sync()].concat(),
+        ],
+    ] {
+        let units = [&[query("BEGIN READ ONLY")], &units[..], &[query("COMMIT")]].concat();
+        let mut direct = split.plain().await;
+        let expected = told(&mut direct, &units).await;
+        assert_eq!(told(&mut split.client().await, &units).await, expected);
+    }
+    // A snapshot, too.
+    let mut client = split.client().await;
+    client.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.unwrap();
+    assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2");
+    split.primary("INSERT INTO item VALUES (3, 'three')").await;
+    client.ask("SELECT pg_advisory_xact_lock(1)").await.unwrap();
+    assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2");
+    client.ask("COMMIT").await.unwrap();
 }

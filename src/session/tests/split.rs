@@ -1,0 +1,167 @@
+//! Sessions that send reads to the read pools, as scripts.
+
+use super::{
+    Side::{Client, Server},
+    frame,
+    sharing::{EXECUTE, Talk, shown},
+};
+use crate::{route::Side, wire::Speaker};
+
+/// Parse, Bind and Execute of a read, and Sync.
+fn read() -> Vec<u8> {
+    [
+        frame(b'P', b"\0SELECT 1\0\0\0"),
+        frame(b'B', b"\0\0\0\0\0\0\0\0"),
+        frame(b'E', EXECUTE),
+        frame(b'S', b""),
+    ]
+    .concat()
+}
+
+fn error(severity: &str, state: &str) -> Vec<u8> {
+    frame(b'E', format!("S{severity}\0V{severity}\0C{state}\0Mm\0\0").as_bytes())
+}
+
+fn sides(talk: &Talk) -> &[Side] {
+    talk.sides.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn an_error_that_the_server_survives_is_the_answer() {
+    for state in ["08P01", "08006", "57014", "57P01", "57P03", "22012"] {
+        let mut talk = Talk::splitting();
+        talk.say(&Client, &read(), 1000);
+        talk.say(&Server, &[frame(b'1', b""), error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
+        assert_eq!(sides(&talk), [Side::Reader], "{state}");
+        let heard = shown(&talk.to_client, Speaker::Server);
+        assert!(heard.contains(state) && heard.ends_with("ZI"), "{state}: {heard}");
+    }
+}
+
+#[test]
+fn a_unit_that_loses_each_node_runs_thrice_at_most() {
+    let fatal = error("FATAL", "57P01");
+    for last_words in [&fatal[..], &[]] {
+        let mut talk = Talk::splitting();
+        for _ in 0..2 {
+            talk.say(&Client, &read(), 1000);
+            for expected in [Side::Reader, Side::Reader, Side::Writer] {
+                assert_eq!(sides(&talk).last(), Some(&expected));
+                talk.say(&Server, last_words, 1000);
+                if expected == Side::Reader {
+                    assert!(talk.lose_backend());
+                }
+            }
+            assert_eq!(sides(&talk).len(), 3, "{:?}", sides(&talk));
+            talk.sides = Some(Vec::new());
+            if !last_words.is_empty() {
+                break;
+            }
+            // What the writer answers is the last word, and the next unit's count begins anew.
+            let answer = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];
+            talk.say(&Server, &answer.concat(), 1000);
+            assert_eq!(shown(&talk.to_client, Speaker::Server), "1 | 2 | CSELECT 1 | ZI");
+            talk.to_client.clear();
+        }
+        if !last_words.is_empty() {
+            assert!(shown(&talk.to_client, Speaker::Server).contains("57P01"), "the writer's answer");
+        }
+    }
+}
+
+#[test]
+fn an_error_that_a_standby_explains_runs_again_once() {
+    for state in ["25006", "40001", "42P01", "0A000", "55000", "58030", "XX000"] {
+        let mut talk = Talk::splitting();
+        talk.say(&Client, &read(), 1000);
+        for _ in 0..2 {
+            talk.say(&Server, &[error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
+        }
+        assert_eq!(sides(&talk), [Side::Reader, Side::Writer], "{state}");
+        let heard = shown(&talk.to_client, Speaker::Server);
+        assert_eq!(heard.matches(state).count(), 1, "{heard}");
+        assert!(heard.ends_with("ZI"), "{heard}");
+    }
+}
+
+/// Answers to [`read`].
+fn read_answers() -> Vec<u8> {
+    [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat()
+}
+
+#[test]
+fn a_sync_without_a_batch_does_not_stand_for_the_batch_behind_it() {
+    let mut talk = Talk::splitting();
+    talk.say(&Client, &[read(), frame(b'S', b""), read(), read()].concat(), 1000);
+    talk.say(&Server, &[read_answers(), frame(b'Z', b"I")].concat(), 1000);
+    talk.to_backend.clear();
+    assert!(talk.lose_backend());
+    let again = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(again, "P.SELECT 1 | B | E | S | P.SELECT 1 | B | E | S", "both that were not answered");
+}
+
+#[test]
+fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
+    let mut talk = Talk::splitting();
+    // Wherever it is cut, what follows may look like a Sync, or like a Query.
+    let bind = frame(b'B', b"\0\0\0\0\0\x01\0\0\0\x08SSSSQQQQ\0\0");
+    let batch =
+        [frame(b'P', b"\0SELECT $1::text\0\0\0"), bind, frame(b'E', EXECUTE), frame(b'S', b"")].concat();
+    talk.say(&Client, &batch, 1000);
+    let first = std::mem::take(&mut talk.to_backend);
+    for step in 1..30 {
+        let mut talk = Talk::splitting();
+        talk.session.on_impatience();
+        talk.say(&Client, &batch, step);
+        let said = std::mem::take(&mut talk.to_backend);
+        assert_eq!(said, first, "shown {step} octets at a time");
+        if sides(&talk) == [Side::Reader] {
+            assert!(talk.lose_backend());
+            assert_eq!(talk.to_backend, first, "shown {step} octets at a time");
+        }
+    }
+}
+
+#[test]
+fn a_portal_that_is_bound_before_a_flush_is_the_writers() {
+    for (frames, side) in [
+        (&[(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'D', b"S\0")][..], Side::Reader),
+        (&[(b'P', b"\0SELECT 1\0\0\0"), (b'B', b"\0\0\0\0\0\0\0\0")], Side::Writer),
+        (&[(b'B', b"\0\0\0\0\0\0\0\0"), (b'E', EXECUTE)], Side::Writer),
+        (&[(b'C', b"Snobody\0")], Side::Reader),
+    ] {
+        let mut talk = Talk::splitting();
+        let batch: Vec<u8> = frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect();
+        talk.say(&Client, &[batch, frame(b'H', b"")].concat(), 1000);
+        assert_eq!(sides(&talk), [side], "{frames:?}");
+    }
+}
+
+#[test]
+fn a_query_within_a_batch_is_the_writers() {
+    for first in [(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'C', b"Snobody\0"), (b'D', b"Snobody\0")] {
+        let mut talk = Talk::splitting();
+        let batch = [frame(first.0, first.1), frame(b'Q', b"SELECT 1\0")].concat();
+        talk.say(&Client, &batch, 1000);
+        assert_eq!(sides(&talk), [Side::Writer], "{first:?}");
+    }
+}
+
+#[test]
+fn a_close_is_sent_only_where_what_follows_may_go() {
+    let mut talk = Talk::splitting();
+    let insert = [
+        frame(b'C', b"Snobody\0"),
+        frame(b'P', b"\0INSERT INTO t VALUES (1)\0\0\0"),
+        frame(b'B', b"\0\0\0\0\0\0\0\0"),
+        frame(b'E', EXECUTE),
+        frame(b'S', b""),
+    ];
+    talk.say(&Client, &[read(), insert.concat()].concat(), 1000);
+    assert_eq!(shown(&talk.to_backend, Speaker::Client), "P.SELECT 1 | B | E | S");
+    talk.to_backend.clear();
+    talk.say(&Server, &read_answers(), 1000);
+    assert_eq!(sides(&talk), [Side::Reader, Side::Writer]);
+    let said = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(said, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
+}
