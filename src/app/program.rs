@@ -137,7 +137,7 @@ impl Program {
         let handles: Vec<_> = config
             .endpoints
             .iter()
-            .map(|settings| workshop.endpoint(settings))
+            .map(|settings| workshop.endpoint(settings, None))
             .collect::<Result<_, _>>()
             .map_err(StartError::Build)?;
         let (told, seen, of_endpoints) = (audit.clone(), events.clone(), Arc::clone(&pools));

@@ -87,7 +87,7 @@ impl Program {
             let name = &settings.endpoint.name;
             match current.get(name) {
                 Some(handle) if handle.settings() == settings => handles.push(handle.clone()),
-                before => match workshop.endpoint(settings) {
+                before => match workshop.endpoint(settings, before) {
                     Ok(handle) => {
                         let word = if before.is_some() { "changed" } else { "added" };
                         report.changed.push(format!("endpoint `{name}` {word}"));

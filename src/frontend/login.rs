@@ -135,8 +135,11 @@ impl Login<'_> {
         let began = Instant::now();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
-            let request =
-                ConnectRequest { user: self.database_user(&endpoint), startup: self.startup.clone() };
+            let request = ConnectRequest {
+                user: self.database_user(&endpoint),
+                startup: self.startup.clone(),
+                token_wait: None,
+            };
             async move { endpoint.connect(request).await }
         };
         let Assigned { backend, endpoint, reason } = self.assign(guest, connect).await?;

@@ -15,7 +15,10 @@ use gatekeeper::{
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{pki::Pki, until};
+use crate::harness::{
+    pki::{Identity, Pki},
+    until,
+};
 
 /// What the doctor said, and how it ended.
 struct Visit {
