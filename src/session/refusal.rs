@@ -218,7 +218,7 @@ impl Refusal {
     #[must_use]
     pub fn channel_binding(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(SqlState::INVALID_AUTHORIZATION, Blame::Policy, Cause::Authentication, message).hint(
-            "Connect with channel_binding=disable, or have the listener authenticate its clients itself.",
+            "Connect with channel_binding=disable, or have the listener ask for passwords: auth = { method = \"password\" }.",
         )
     }
 
