@@ -23,7 +23,7 @@ pub(super) fn examine(settings: &ListenerSettings, endpoints: &[EndpointSettings
     examination
 }
 
-/// Whether clients with the usual settings can log in by their own dialog with the server.
+/// Judges the clients' own dialog with the server: with usual settings it fails if both sides speak TLS.
 fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
     if settings.auth != Auth::Passthrough {
         return Opinion::skipped("clients do not log in by their own dialog with the server");
