@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     events::Happening,
     files::Reload,
-    frontend::{Endpoints, Listener, ListenerContext},
+    frontend::{Bind, Endpoints, Listener, ListenerContext},
     names::ListenerName,
     telemetry::labels::Outcome,
 };
@@ -115,7 +115,7 @@ impl Program {
             }
             let socket = match &before {
                 Some(_) => None,
-                None => match Listener::bind(&settings.bind) {
+                None => match Listener::bind(&settings.bind, settings.socket_mode) {
                     Ok(socket) => Some(socket),
                     Err(error) => {
                         mistakes
@@ -179,7 +179,18 @@ impl Program {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
-                (None, Some(running)) => running.context.publish(context),
+                (None, Some(running)) => {
+                    let mode = context.settings.socket_mode;
+                    if let Bind::Unix(path) = &bind
+                        && running.context.reader().load().settings.socket_mode != mode
+                        && let Err(error) = Listener::set_mode(path, mode)
+                    {
+                        report
+                            .warnings
+                            .push(format!("the permissions of {bind} could not be changed: {error}"));
+                    }
+                    running.context.publish(context);
+                }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
                     let running = Running::start(socket, context, &self.world, &self.workers, worker);
