@@ -81,7 +81,7 @@ async fn read(
     let request = ConnectRequest { user: login.user, startup, token_wait: None };
     let connected = handle.connect(request).await.map_err(KnowledgeError::Login);
     let read = match connected {
-        Ok(mut backend) => knowledge(&mut backend.stream).await.map_err(KnowledgeError::Unlisted),
+        Ok(mut backend) => knowledge(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted),
         Err(error) => Err(error),
     };
     tasks.shutdown().await;

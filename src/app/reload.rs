@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     events::Happening,
     files::Reload,
-    frontend::{Bind, Endpoints, Listener, ListenerContext},
+    frontend::{Bind, Endpoints, Listener, ListenerContext, classifier_options},
     names::ListenerName,
     telemetry::labels::Outcome,
 };
@@ -177,6 +177,9 @@ impl Program {
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
+            if let Some(options) = classifier_options(&context.settings.route) {
+                self.world.commons.split_by(&context.settings.name, &options);
+            }
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => {

@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,6 +41,8 @@ type Key = (ListenerName, DatabaseName, UserName);
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     briefings: Mutex<Briefings>,
+    /// How statements are judged, where they are split.
+    options: Mutex<Option<ClassifierOptions>>,
     database: DatabaseName,
     began: Instant,
     /// Milliseconds since `began` when the database is looked at again, and before which it is not even if definitions
@@ -88,6 +90,7 @@ impl Commons {
                     None => Common::new(always),
                 }),
                 briefings: Mutex::default(),
+                options: Mutex::new(split.cloned()),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
@@ -97,7 +100,18 @@ impl Commons {
                 looking: tokio::sync::Mutex::default(),
             })
         });
+        if let Some(options) = split {
+            shared.split_by(options);
+        }
         Arc::clone(shared)
+    }
+
+    /// The sessions of `listener` split their statements by `options` from now on, those of known databases too.
+    pub(crate) fn split_by(&self, listener: &ListenerName, options: &ClassifierOptions) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, shared) in known.iter().filter(|((name, ..), _)| name == listener) {
+            shared.split_by(options);
+        }
     }
 }
 
@@ -158,9 +172,27 @@ impl Shared {
         millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(REFRESH)
     }
 
+    /// Statements are split by `options` from now on. What they follow in the database is read anew.
+    fn split_by(&self, options: &ClassifierOptions) {
+        let mut current = self.lock_options();
+        if current.as_ref() != Some(options) {
+            self.common.split_by(options);
+            *current = Some(options.clone());
+            self.next.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn lock_options(&self) -> MutexGuard<'_, Option<ClassifierOptions>> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask(&self, lease: &mut Lease) -> Result<(Vec<String>, Option<KnowledgeBuilder>), Unlisted> {
         let names = catalogue::list(lease).await?;
-        let known = if self.common.splits() { Some(catalogue::know(lease).await?) } else { None };
+        let options = self.common.splits().then(|| self.lock_options().clone()).flatten();
+        let known = match options {
+            Some(options) => Some(catalogue::know(lease, &options.primary_only).await?),
+            None => None,
+        };
         Ok((names, known))
     }
 

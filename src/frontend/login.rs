@@ -445,7 +445,7 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
 }
 
 /// How the statements of a listener that splits are judged.
-fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
+pub(crate) fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
     let RoutePolicy::Split(split) = route else { return None };
     let primary_only =
         split.primary_only.iter().map(|relation| (relation.schema.clone(), relation.name.clone()));

@@ -41,10 +41,10 @@ pub struct Common {
     listing: Finder<'static>,
     /// Grows whenever definitions may have changed.
     definitions: AtomicU64,
-    classifier: Classifier,
+    classifier: ArcSwap<Classifier>,
     knowledge: ArcSwap<Knowledge>,
     /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
-    splits: bool,
+    splits: AtomicBool,
     /// A statement used a name that is not known.
     met_unknown: AtomicBool,
 }
@@ -79,10 +79,10 @@ impl Common {
             sessions: AtomicU64::new(0),
             definitions: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
-            classifier: Classifier::new(options),
+            classifier: ArcSwap::from_pointee(Classifier::new(options)),
             // Where nothing is split nobody reads it, and scripts have no database.
             knowledge: ArcSwap::from_pointee(if splits { Knowledge::empty() } else { Knowledge::assumed() }),
-            splits,
+            splits: AtomicBool::new(splits),
             met_unknown: AtomicBool::new(false),
         }
     }
@@ -111,7 +111,15 @@ impl Common {
     /// Whether what the database has is to be read, besides the names that leave state behind.
     #[must_use]
     pub fn splits(&self) -> bool {
-        self.splits
+        self.splits.load(Ordering::Relaxed)
+    }
+
+    /// Statements are split from now on, and judged by other `options` than before: what is remembered of texts is forgotten.
+    pub fn split_by(&self, options: &ClassifierOptions) {
+        self.classifier.store(Arc::new(Classifier::new(options)));
+        if !self.splits.swap(true, Ordering::Relaxed) {
+            self.knowledge.store(Arc::new(Knowledge::empty()));
+        }
     }
 
     /// What the database has was read.
@@ -129,7 +137,7 @@ impl Common {
 
     /// What `text` may do, by what is known of the database.
     pub fn classify(&self, text: &[u8], meaning: &Meaning) -> Classification {
-        let said = self.classifier.classify(text, meaning, &self.knowledge.load());
+        let said = self.classifier.load().classify(text, meaning, &self.knowledge.load());
         if said.ground.asks_for_knowledge() && !self.met_unknown() {
             self.met_unknown.store(true, Ordering::Relaxed);
         }
@@ -138,7 +146,7 @@ impl Common {
 
     /// A standby refused `text` as a write: it stays on the primary from now on.
     pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
-        self.classifier.learn_write(text, meaning);
+        self.classifier.load().learn_write(text, meaning);
     }
 
     /// Another number after each change of the catalogue; the catalogue is read behind it.
