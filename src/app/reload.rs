@@ -177,9 +177,9 @@ impl Program {
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
-            if let Some(options) = classifier_options(&context.settings.route) {
-                self.world.commons.split_by(&context.settings.name, &options);
-            }
+            let split = classifier_options(&context.settings.route);
+            let functions = &context.settings.pool.pin_on_functions;
+            self.world.commons.configure(&context.settings.name, functions, split.as_ref());
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => {

@@ -41,8 +41,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     briefings: Mutex<Briefings>,
-    /// How statements are judged, where they are split.
-    options: Mutex<Option<ClassifierOptions>>,
+    listed: Mutex<Listed>,
     database: DatabaseName,
     began: Instant,
     /// Milliseconds since `began` when the database is looked at again, and before which it is not even if definitions
@@ -55,6 +54,15 @@ pub(super) struct Shared {
     definitions: AtomicU64,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
+}
+
+/// What the listener's settings say of the database.
+#[derive(Clone, PartialEq, Eq)]
+struct Listed {
+    /// Functions that hold a session to its backend.
+    functions: Vec<String>,
+    /// How statements are judged, where they are split.
+    split: Option<ClassifierOptions>,
 }
 
 /// A function that was made elsewhere is known of this much later.
@@ -90,7 +98,7 @@ impl Commons {
                     None => Common::new(always),
                 }),
                 briefings: Mutex::default(),
-                options: Mutex::new(split.cloned()),
+                listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
@@ -100,17 +108,20 @@ impl Commons {
                 looking: tokio::sync::Mutex::default(),
             })
         });
-        if let Some(options) = split {
-            shared.split_by(options);
-        }
+        shared.follow(functions, split);
         Arc::clone(shared)
     }
 
-    /// The sessions of `listener` split their statements by `options` from now on, those of known databases too.
-    pub(crate) fn split_by(&self, listener: &ListenerName, options: &ClassifierOptions) {
+    /// The settings of `listener` have changed: its sessions follow them from now on, those of known databases too.
+    pub(crate) fn configure(
+        &self,
+        listener: &ListenerName,
+        functions: &[String],
+        split: Option<&ClassifierOptions>,
+    ) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, shared) in known.iter().filter(|((name, ..), _)| name == listener) {
-            shared.split_by(options);
+            shared.follow(functions, split);
         }
     }
 }
@@ -172,23 +183,30 @@ impl Shared {
         millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(REFRESH)
     }
 
-    /// Statements are split by `options` from now on. What they follow in the database is read anew.
-    fn split_by(&self, options: &ClassifierOptions) {
-        let mut current = self.lock_options();
-        if current.as_ref() != Some(options) {
+    /// Follows what the settings say. What follows from it in the database is read anew.
+    fn follow(&self, functions: &[String], split: Option<&ClassifierOptions>) {
+        let mut listed = self.lock_listed();
+        if listed.functions != functions {
+            self.common.hold_for(functions);
+            listed.functions = functions.to_vec();
+            self.next.store(0, Ordering::Relaxed);
+        }
+        if let Some(options) = split
+            && listed.split.as_ref() != Some(options)
+        {
             self.common.split_by(options);
-            *current = Some(options.clone());
+            listed.split = Some(options.clone());
             self.next.store(0, Ordering::Relaxed);
         }
     }
 
-    fn lock_options(&self) -> MutexGuard<'_, Option<ClassifierOptions>> {
-        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, lease: &mut Lease) -> Result<(Vec<String>, Option<KnowledgeBuilder>), Unlisted> {
         let names = catalogue::list(lease).await?;
-        let options = self.common.splits().then(|| self.lock_options().clone()).flatten();
+        let options = self.common.splits().then(|| self.lock_listed().split.clone()).flatten();
         let known = match options {
             Some(options) => Some(catalogue::know(lease, &options.primary_only).await?),
             None => None,
@@ -198,6 +216,7 @@ impl Shared {
 
     async fn look(&self, mut lease: Lease) {
         let definitions = self.common.definitions();
+        let followed = self.lock_listed().clone();
         let listed = self.ask(&mut lease).await;
         let now = millis(self.began.elapsed());
         self.not_before.store(now + millis(PAUSE), Ordering::Relaxed);
@@ -210,7 +229,9 @@ impl Shared {
                     self.common.set_knowledge(known);
                 }
                 self.definitions.store(definitions, Ordering::Relaxed);
-                self.next.store(now + millis(REFRESH), Ordering::Relaxed);
+                // The settings may have changed meanwhile.
+                let is_current = *self.lock_listed() == followed;
+                self.next.store(if is_current { now + millis(REFRESH) } else { 0 }, Ordering::Relaxed);
             }
             Err(why) => {
                 self.next.store(now + millis(PAUSE), Ordering::Relaxed);

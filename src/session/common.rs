@@ -32,7 +32,7 @@ pub struct Common {
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
     /// Names that are in each catalogue.
-    always: Catalogue,
+    always: ArcSwap<Catalogue>,
     /// Names that statements have made and that no look at the database has shown yet.
     learned: Mutex<HashSet<String>>,
     reads_sequences: AtomicBool,
@@ -73,7 +73,7 @@ impl Common {
             phrases,
             catalogue: ArcSwap::from_pointee(always.clone()),
             edition: AtomicU32::new(0),
-            always,
+            always: ArcSwap::from_pointee(always),
             learned: Mutex::default(),
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
@@ -95,7 +95,7 @@ impl Common {
 
     /// The database was looked at: these are the names that leave state behind.
     pub fn set_catalogue(&self, names: &[String]) {
-        let mut catalogue = self.always.clone();
+        let mut catalogue = Catalogue::clone(&self.always.load());
         let mut learned = self.lock_learned();
         for name in names {
             catalogue.insert(name);
@@ -106,6 +106,24 @@ impl Common {
             catalogue.insert(name);
         }
         self.replace(catalogue);
+    }
+
+    /// These functions leave state behind from now on, whatever the database says of them; those of before do until it is
+    /// looked at again.
+    pub fn hold_for(&self, functions: &[String]) {
+        let mut always = Catalogue::default();
+        let _learned = self.lock_learned();
+        let mut catalogue = Catalogue::clone(&self.catalogue.load());
+        for function in functions {
+            always.insert(function);
+            catalogue.insert(function);
+        }
+        self.always.store(Arc::new(always));
+        if self.knows_database() {
+            self.replace(catalogue);
+        } else {
+            self.catalogue.store(Arc::new(catalogue));
+        }
     }
 
     /// Whether what the database has is to be read, besides the names that leave state behind.
