@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     handshake::FRAME_MAX,
     pool::Lease,
-    sql::{KnowledgeBuilder, STATEFUL_SQL, UnknownRow, knowledge_sql},
+    sql::{CatalogueBuilder, EPOCH_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow, knowledge_sql},
     wire::{
         Frame, Header, Reader, Speaker, TransactionStatus, backend::Message, frontend, tag::backend as b,
     },
@@ -28,7 +28,7 @@ pub enum Unlisted {
     /// The server said something that was not asked for.
     #[error("the server said something unexpected")]
     Unexpected,
-    /// The server refused.
+    /// The server refused. The backend is idle.
     #[error("the server refused: {0}")]
     Refused(String),
     /// There are more than anybody would look through.
@@ -43,24 +43,43 @@ pub enum Unlisted {
 const LIMIT: Duration = Duration::from_secs(20);
 const ROWS_MAX: usize = 500_000;
 
-/// The names, in lower case, in UTF-8. The backend's session settings do not matter and stay.
+/// The names that decide what a text may leave in the session. The backend's session settings do not matter and stay.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
 /// [`Unlisted`]; the backend is of no more use.
-pub(super) async fn list(lease: &mut Lease) -> Result<Vec<String>, Unlisted> {
+pub(super) async fn list(lease: &mut Lease) -> Result<CatalogueBuilder, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
-    let mut names = Vec::new();
+    let mut builder = CatalogueBuilder::new();
     let each = |row: &[u8]| {
-        let [name] = columns(row).ok_or(Unlisted::Unexpected)?;
-        names.push(String::from_utf8_lossy(name).into_owned());
-        Ok(())
+        let columns: [&[u8]; 4] = columns(row).ok_or(Unlisted::Unexpected)?;
+        builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
     };
     ask(&mut lease.stream, STATEFUL_SQL, each).await?;
-    Ok(names)
+    Ok(builder)
+}
+
+/// The server's answer to [`EPOCH_SQL`].
+///
+/// Cancel safety: dropped half-way, the backend is of no more use.
+///
+/// # Errors
+/// [`Unlisted`]; the backend is of no more use.
+pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
+    if let Some(memory) = &mut lease.memory {
+        memory.queried();
+    }
+    let mut epoch = Vec::new();
+    let each = |row: &[u8]| {
+        let [text] = columns(row).ok_or(Unlisted::Unexpected)?;
+        epoch = text.to_vec();
+        Ok(())
+    };
+    ask(&mut lease.stream, EPOCH_SQL, each).await?;
+    Ok(epoch)
 }
 
 /// What the database has, for the classifier; `primary_only` is followed to what reads it. The backend's session settings do not matter and stay.
@@ -141,6 +160,13 @@ async fn converse(
                 Message::ErrorResponse(fault) => refused = Some(fault.message().into_owned()),
                 Message::ReadyForQuery(status) => {
                     let rest = &unread[taken..];
+                    if refused.is_some() && status != TransactionStatus::Idle {
+                        say.clear();
+                        frontend::write_query(&mut say, "ROLLBACK");
+                        stream.write_all(&say).await.map_err(Unlisted::Broken)?;
+                        stream.flush().await.map_err(Unlisted::Broken)?;
+                        continue;
+                    }
                     return match refused {
                         Some(words) => Err(Unlisted::Refused(words)),
                         None if status != TransactionStatus::Idle || !rest.is_empty() => {

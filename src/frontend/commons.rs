@@ -1,9 +1,11 @@
 //! What sessions know together, by listener, database and user; and how that is kept true.
 //!
-//! Which names of a database leave session state is looked up before its first session is let in, again behind a
-//! transaction that changed definitions, and behind some transaction after [`REFRESH`]: over a backend that was just given
-//! back, so that no client waits. Where statements are split by what they may do, what the database has is read with it, and
-//! once more when a statement uses a name that is not known. A statement that is said while nothing is known holds its session to its backend.
+//! Which names of a database decide what a text may leave in the session is read before the first session is let in. Every
+//! [`COMPARED_EVERY`] the catalog's epoch is compared with the server's, over a backend that was just given back, so that no
+//! client waits; on a difference the names are read again. After a statement through any listener that changed definitions, or
+//! one that called an unknown function, the next session compares over its own backend before it gives the backend back.
+//! Where statements are split by their access, the contents of the database are read together with the names.
+//! A statement that is sent while nothing is known pins its session.
 
 use std::{
     collections::HashMap,
@@ -25,7 +27,7 @@ use crate::{
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, Welcome},
     session::Common,
-    sql::{Catalogue, ClassifierOptions, KnowledgeBuilder},
+    sql::{Catalogue, ClassifierOptions},
     tasks,
 };
 
@@ -33,6 +35,8 @@ use crate::{
 #[derive(Default)]
 pub struct Commons {
     known: Mutex<HashMap<Key, Arc<Shared>, RandomState>>,
+    /// Counts changes of definitions by database, for all listeners and users together.
+    definitions: Mutex<HashMap<DatabaseName, Arc<AtomicU64>, RandomState>>,
 }
 
 type Key = (ListenerName, DatabaseName, UserName);
@@ -44,14 +48,11 @@ pub(super) struct Shared {
     listed: Mutex<Listed>,
     database: DatabaseName,
     began: Instant,
-    /// Milliseconds since `began` when the database is looked at again, and before which it is not even if definitions
-    /// change.
+    /// Milliseconds since `began` when the epoch is compared again.
     next: AtomicU64,
-    not_before: AtomicU64,
-    /// And before which it is not for the sake of a name that is not known.
-    unknown_before: AtomicU64,
-    /// [`Common::definitions`] when it was looked at last.
-    definitions: AtomicU64,
+    /// Comparisons that have begun, and the number of the last one that succeeded.
+    comparisons: AtomicU64,
+    compared: AtomicU64,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
 }
@@ -65,12 +66,11 @@ struct Listed {
     split: Option<ClassifierOptions>,
 }
 
-/// A function that was made elsewhere is known of this much later.
-const REFRESH: Duration = Duration::from_secs(60);
-/// Between two looks, whatever changes.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks for the sake of a name that is not known: there may be no such thing.
-const UNKNOWN_PAUSE: Duration = Duration::from_secs(10);
+/// A definition that was changed without a statement through this process is known this much later, at most, while backends are
+/// given back.
+const COMPARED_EVERY: Duration = Duration::from_secs(1);
+/// The same where only backends are given back that may be behind the writer.
+const COMPARED_BEHIND: Duration = Duration::from_secs(60);
 
 // === impl Commons ===
 
@@ -85,6 +85,7 @@ impl Commons {
         functions: &[String],
         split: Option<&ClassifierOptions>,
     ) -> Arc<Shared> {
+        let definitions = self.definitions(database);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (listener.clone(), database.clone(), user.clone());
         let shared = known.entry(key).or_insert_with(|| {
@@ -93,18 +94,20 @@ impl Commons {
                 always.insert(function);
             }
             Arc::new(Shared {
-                common: Arc::new(match split {
-                    Some(options) => Common::splitting(always, options),
-                    None => Common::new(always),
-                }),
+                common: Arc::new(
+                    match split {
+                        Some(options) => Common::splitting(always, options),
+                        None => Common::new(always),
+                    }
+                    .with_definitions(definitions),
+                ),
                 briefings: Mutex::default(),
                 listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
-                not_before: AtomicU64::new(0),
-                unknown_before: AtomicU64::new(0),
-                definitions: AtomicU64::new(0),
+                comparisons: AtomicU64::new(0),
+                compared: AtomicU64::new(0),
                 looking: tokio::sync::Mutex::default(),
             })
         });
@@ -123,6 +126,11 @@ impl Commons {
         for (_, shared) in known.iter().filter(|((name, ..), _)| name == listener) {
             shared.follow(functions, split);
         }
+    }
+
+    fn definitions(&self, database: &DatabaseName) -> Arc<AtomicU64> {
+        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(definitions.entry(database.clone()).or_default())
     }
 }
 
@@ -170,17 +178,11 @@ impl Shared {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        let now = millis(now.duration_since(self.began));
-        now >= self.next.load(Ordering::Relaxed)
-            || (self.common.definitions() != self.definitions.load(Ordering::Relaxed)
-                && now >= self.not_before.load(Ordering::Relaxed))
-            || (self.common.splits()
-                && self.common.met_unknown()
-                && now >= self.unknown_before.load(Ordering::Relaxed))
+        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed)
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
-        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(REFRESH)
+        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
     }
 
     /// Follows what the settings say. What follows from it in the database is read anew.
@@ -189,6 +191,7 @@ impl Shared {
         if listed.functions != functions {
             self.common.hold_for(functions);
             listed.functions = functions.to_vec();
+            self.common.forget_epoch();
             self.next.store(0, Ordering::Relaxed);
         }
         if let Some(options) = split
@@ -196,6 +199,7 @@ impl Shared {
         {
             self.common.split_by(options);
             listed.split = Some(options.clone());
+            self.common.forget_epoch();
             self.next.store(0, Ordering::Relaxed);
         }
     }
@@ -204,37 +208,60 @@ impl Shared {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, lease: &mut Lease) -> Result<(Vec<String>, Option<KnowledgeBuilder>), Unlisted> {
+    /// Sees to it that the catalogue is as new as this call, over the backend of a session.
+    ///
+    /// Cancel safety: dropped half-way, the lease is discarded.
+    ///
+    /// # Errors
+    /// [`Unlisted::Refused`] leaves the backend idle; after any other error it is of no more use.
+    pub(super) async fn renew(&self, lease: &mut Lease) -> Result<(), Unlisted> {
+        let begun = self.comparisons.load(Ordering::Relaxed);
+        let _looking = self.looking.lock().await;
+        if self.compared.load(Ordering::Relaxed) > begun {
+            // Another session has begun a comparison since, and finished it.
+            return Ok(());
+        }
+        self.compare(lease).await
+    }
+
+    /// Compares the epoch with the server's, and reads the names again on a difference.
+    async fn compare(&self, lease: &mut Lease) -> Result<(), Unlisted> {
+        let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
+        let definitions = self.common.definitions();
+        let epoch = catalogue::epoch(lease).await?;
+        if !self.common.is_epoch(&epoch, definitions) {
+            self.read(lease, &epoch, definitions).await?;
+        }
+        self.compared.store(number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn read(&self, lease: &mut Lease, epoch: &[u8], definitions: u64) -> Result<(), Unlisted> {
         let names = catalogue::list(lease).await?;
-        let options = self.common.splits().then(|| self.lock_listed().split.clone()).flatten();
+        let followed = self.lock_listed().clone();
+        let options = followed.split.as_ref().filter(|_| self.common.splits());
         let known = match options {
             Some(options) => Some(catalogue::know(lease, &options.primary_only).await?),
             None => None,
         };
-        Ok((names, known))
+        // A change between the two is found by the next comparison: the epoch is the older one.
+        self.common.set_catalogue(names, epoch, definitions);
+        if *self.lock_listed() != followed {
+            // The settings have changed meanwhile.
+            self.common.forget_epoch();
+        }
+        if let Some(known) = known {
+            self.common.set_knowledge(known);
+        }
+        Ok(())
     }
 
     async fn look(&self, mut lease: Lease) {
-        let definitions = self.common.definitions();
-        let followed = self.lock_listed().clone();
-        let listed = self.ask(&mut lease).await;
-        let now = millis(self.began.elapsed());
-        self.not_before.store(now + millis(PAUSE), Ordering::Relaxed);
-        self.unknown_before.store(now + millis(UNKNOWN_PAUSE), Ordering::Relaxed);
-        match listed {
-            Ok((names, known)) => {
-                lease.release(Disposition::Clean);
-                self.common.set_catalogue(&names);
-                if let Some(known) = known {
-                    self.common.set_knowledge(known);
-                }
-                self.definitions.store(definitions, Ordering::Relaxed);
-                // The settings may have changed meanwhile.
-                let is_current = *self.lock_listed() == followed;
-                self.next.store(if is_current { now + millis(REFRESH) } else { 0 }, Ordering::Relaxed);
-            }
+        let compared = self.compare(&mut lease).await;
+        self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
+        match compared {
+            Ok(()) => lease.release(Disposition::Clean),
             Err(why) => {
-                self.next.store(now + millis(PAUSE), Ordering::Relaxed);
                 let refused = matches!(why, Unlisted::Refused(_));
                 lease.release(if refused { Disposition::Reset } else { Disposition::Discard });
                 tracing::warn!(

@@ -18,6 +18,7 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
+    catalogue::Unlisted,
     end::End,
     inbound::Inbound,
     link::Link,
@@ -60,6 +61,8 @@ pub(super) struct Relay {
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
     sheltered: bool,
+    /// The database's names are compared with the server's over the session's backend, which nobody else uses meanwhile.
+    renewal: Option<Renewal>,
     /// When the backend was leased.
     leased_at: Option<Instant>,
     /// Until the end of a batch has been waited for long enough.
@@ -73,6 +76,9 @@ pub(super) struct Relay {
     steps: u8,
     activity: Activity,
 }
+
+/// A comparison of the catalogue under way, with the backend that it goes over.
+type Renewal = Pin<Box<dyn Future<Output = (Lease, Result<(), Unlisted>)> + Send>>;
 
 /// How long the end of a batch is waited for: clients send it at once, with what stands before it.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -110,6 +116,7 @@ impl Relay {
             unheard: false,
             waiting: false,
             sheltered: false,
+            renewal: None,
             leased_at: None,
             patience: None,
             now: None,
@@ -149,6 +156,7 @@ impl Relay {
         self.now = None;
         self.steps = MAX_STEPS;
         loop {
+            self.poll_renewal(cx)?;
             if self.recorder.poll_ready(cx)?.is_pending() {
                 return Ok(());
             }
@@ -487,6 +495,9 @@ impl Relay {
         if !self.from_backend.unjudged().is_empty() || self.from_backend.has_ended() {
             return;
         }
+        if self.session.wants_catalogue() {
+            return self.begin_renewal();
+        }
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
@@ -497,6 +508,52 @@ impl Relay {
             // What could not be said to this backend may be said to another.
             self.unheard |= !self.from_client.unjudged().is_empty();
         }
+    }
+
+    /// Compares the names of the database with the server's, over the session's own backend.
+    fn begin_renewal(&mut self) {
+        if self.renewal.is_some() || self.owes_backend() {
+            return;
+        }
+        let Some(tenancy) = &self.tenancy else { return };
+        let link = std::mem::replace(&mut self.link, Link::None);
+        let Link::Leased(mut lease) = link else {
+            self.link = link;
+            return;
+        };
+        // A cancel request of the client's is not for these queries.
+        self.registered.leased(lease.running(), tenancy.reason(), true);
+        let shared = tenancy.shared();
+        self.renewal = Some(Box::pin(async move {
+            let renewed = match &shared {
+                Some(shared) => shared.renew(&mut lease).await,
+                None => Ok(()),
+            };
+            (lease, renewed)
+        }));
+        self.unheard = true;
+    }
+
+    /// Takes the backend back once the names are compared.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let Some(renewal) = &mut self.renewal else { return Ok(()) };
+        let Poll::Ready((lease, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
+        self.renewal = None;
+        self.registered.expose();
+        self.link = Link::Leased(lease);
+        let is_new = match renewed {
+            Ok(()) => true,
+            Err(Unlisted::Refused(words)) => {
+                tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
+                false
+            }
+            Err(_) => return Err(End::BackendLost { mid_statement: false }),
+        };
+        self.session.on_catalogue(is_new);
+        let now = self.now();
+        self.give_back(now);
+        self.unheard = true;
+        Ok(())
     }
 
     /// Backend to client, until a socket or the audit log has to be waited for.

@@ -397,6 +397,11 @@ impl Tenancy {
         self.decided().and_then(|decided| decided.last).is_some_and(|last| lease.follows(&last))
     }
 
+    /// What sessions of this listener, database and user know together, if backends are shared.
+    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.clone()
+    }
+
     /// Gives a clean backend back.
     pub(super) fn release(&mut self, now: std::time::Instant, lease: Lease) {
         if let Some(decided) = self.slot() {

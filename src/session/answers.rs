@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     ledger::{Closed, Made, Owed},
     machine::{Session, understood},
-    own::{self, Own, Question, Seen},
+    own::{self, IDENTITY, Own, Question, Seen},
     pin::{Pin, Pins},
     prepared::Prepared,
     refusal::Refusal,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     route::{Reason, RerunCause, Side},
-    sql::Effects,
+    sql::{self, Effects},
     wire::{
         self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
         backend::ParameterStatus, frontend, tag::backend as b,
@@ -349,32 +349,57 @@ impl Session {
 
     /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
     pub(super) fn settle(&mut self) {
+        self.settle_by(false);
+    }
+
+    /// `renewed` says that the catalogue is newer than the transaction.
+    fn settle_by(&mut self, renewed: bool) {
         if self.farewell || !self.is_at_rest() {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.held.is_none() || sharing.untold != Untold::Nothing || sharing.is_leaving() {
+        if sharing.held.is_none()
+            || sharing.untold != Untold::Nothing
+            || sharing.is_leaving()
+            || sharing.wants_catalogue
+        {
             return;
         }
-        let suspicion = std::mem::take(&mut sharing.suspicion);
+        let mut suspicion = std::mem::take(&mut sharing.suspicion);
         sharing.leads_back = false;
         if suspicion.contains(Effects::DDL) {
+            suspicion = suspicion.without(Effects::DDL);
             sharing.common.definitions_changed();
         }
+        // The catalogs of a standby may be behind. What it serves was proved to read.
+        let writes = sharing.split.as_ref().is_none_or(|split| split.side == Side::Writer);
+        if writes && !renewed && (suspicion.contains(Effects::UNKNOWN) || !sharing.common.is_current()) {
+            sharing.suspicion = suspicion;
+            sharing.wants_catalogue = true;
+            // The answer decides what the session holds: nothing is sent to the backend before.
+            sharing.confirming = true;
+            return;
+        }
+        sharing.outdated.clear();
         if suspicion.is_empty() {
             self.close_strays();
             return;
         }
         let pinned = sharing.pins.minus(Pins::VISIBLE) != sharing.pins;
         let mut asked = Vec::new();
-        if suspicion.intersects(own::VISIBLE) || (pinned && suspicion.contains(Effects::DROPS)) {
+        let unproved = suspicion.contains(Effects::UNPROVED);
+        if unproved || suspicion.intersects(own::VISIBLE) || (pinned && suspicion.contains(Effects::DROPS)) {
             asked.push(Question::Pins);
         }
         let mut touched = std::mem::take(&mut sharing.touched);
-        if suspicion.contains(Effects::SETTINGS_ALL) {
+        if unproved {
+            touched.extend(sharing.common.custom_settings().iter().map(Arc::clone));
+            touched.extend(IDENTITY.iter().map(|name| (*name).into()));
+        }
+        if unproved || suspicion.contains(Effects::SETTINGS_ALL) {
             asked.push(Question::Settings);
             // A reset one leads back to what the client said: to be given before anything is said that may show it.
-            sharing.confirming = sharing.application.is_some();
+            sharing.confirming = suspicion.contains(Effects::SETTINGS_ALL) && sharing.application.is_some();
             touched.extend(sharing.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
             touched.retain(|name| is_unlisted(name));
         }
@@ -390,6 +415,31 @@ impl Session {
         } else {
             self.look(asked, 0);
         }
+    }
+
+    /// True if the catalogue has to be compared with the server's, over the session's own backend, before the session goes on.
+    pub(crate) fn wants_catalogue(&self) -> bool {
+        self.sharing.as_deref().is_some_and(|sharing| sharing.wants_catalogue)
+    }
+
+    /// The catalogue was compared, or read, by simple queries on the session's backend; false if the server refused that.
+    pub(crate) fn on_catalogue(&mut self, is_new: bool) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        (sharing.wants_catalogue, sharing.confirming) = (false, false);
+        sharing.suspicion = sharing.suspicion.without(Effects::UNKNOWN) | Effects::UNPROVED;
+        if let Some(held) = &mut sharing.held {
+            held.queried();
+        }
+        let (texts, complete) = sharing.outdated.take();
+        let common = Arc::clone(&sharing.common);
+        for text in texts {
+            let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
+            self.suspect(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
+        }
+        if !is_new || !complete {
+            self.pin(Pin::Unproved);
+        }
+        self.settle_by(true);
     }
 
     fn look_again(&mut self, tries: u8) {
@@ -433,7 +483,9 @@ impl Session {
         }
         let mut settings = if seen.all { Settings::default() } else { sharing.settings.clone() };
         for (name, value) in &seen.settings {
-            if !name.starts_with(b"transaction_") {
+            // A setting that no module defines stays behind empty once it was set on a backend, by whomever.
+            let left_empty = value.as_deref() == Some(b"") && sharing.settings.get(name).is_none();
+            if !name.starts_with(b"transaction_") && !left_empty {
                 settings = settings.with(name, value.as_deref());
             }
         }
@@ -488,6 +540,7 @@ impl Session {
             && sharing.pins.is_empty()
             && sharing.suspicion.is_empty()
             && sharing.strays.is_empty()
+            && !sharing.wants_catalogue
             && sharing.to_backend.is_empty()
             && sharing.gathered.is_none()
             && sharing.untold == Untold::Nothing

@@ -19,8 +19,8 @@ use super::{
     statement::{Circumstances, Statement, Statements},
 };
 use crate::sql::{
-    self, Catalogue, Classification, Classifier, ClassifierOptions, Effects, Knowledge, KnowledgeBuilder,
-    Meaning,
+    self, Catalogue, CatalogueBuilder, Classification, Classifier, ClassifierOptions, Effects, Knowledge,
+    KnowledgeBuilder, Meaning,
 };
 
 /// What all sessions know together that share the backends of one database and user: the prepared statements, and what
@@ -39,14 +39,18 @@ pub struct Common {
     sessions: AtomicU64,
     /// Finds the view and the function that list prepared statements.
     listing: Finder<'static>,
-    /// Grows whenever definitions may have changed.
-    definitions: AtomicU64,
+    /// Grows whenever definitions of the database may have changed: counted for all of its users together.
+    definitions: Arc<AtomicU64>,
+    /// The value of `definitions` as of which the catalogue is current.
+    compared: AtomicU64,
+    /// The server's answer to [`sql::EPOCH_SQL`] in the state in which the catalogue was read.
+    epoch: ArcSwap<Box<[u8]>>,
+    /// A state check follows each transaction.
+    strict: bool,
     classifier: ArcSwap<Classifier>,
     knowledge: ArcSwap<Knowledge>,
     /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
     splits: AtomicBool,
-    /// A statement used a name that is not known.
-    met_unknown: AtomicBool,
 }
 
 // === impl Common ===
@@ -64,6 +68,24 @@ impl Common {
         Self::with(always, options, true)
     }
 
+    /// Counts changes of definitions together with all others that were given the same counter.
+    #[must_use]
+    pub fn with_definitions(self, definitions: Arc<AtomicU64>) -> Self {
+        self.compared.store(definitions.load(Ordering::Relaxed), Ordering::Relaxed);
+        Self { definitions, ..self }
+    }
+
+    /// With a state check after each transaction, whatever ran.
+    #[must_use]
+    pub fn with_strict_isolation(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// True if a state check follows each transaction.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = Statements::default();
         let nothing = Catalogue::default();
@@ -77,13 +99,15 @@ impl Common {
             learned: Mutex::default(),
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
-            definitions: AtomicU64::new(0),
+            definitions: Arc::default(),
+            compared: AtomicU64::new(0),
+            epoch: ArcSwap::default(),
+            strict: false,
             listing: Finder::new("pg_prepared_statement"),
             classifier: ArcSwap::from_pointee(Classifier::new(options)),
             // Where nothing is split nobody reads it, and scripts have no database.
             knowledge: ArcSwap::from_pointee(if splits { Knowledge::empty() } else { Knowledge::assumed() }),
             splits: AtomicBool::new(splits),
-            met_unknown: AtomicBool::new(false),
         }
     }
 
@@ -93,19 +117,40 @@ impl Common {
         self.edition.load(Ordering::Relaxed) != 0
     }
 
-    /// The database was looked at: these are the names that leave state behind.
-    pub fn set_catalogue(&self, names: &[String]) {
-        let mut catalogue = Catalogue::clone(&self.always.load());
+    /// The database was read in the state of `epoch`, when [`Common::definitions`] was `definitions`.
+    pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], definitions: u64) {
+        let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
-        for name in names {
-            catalogue.insert(name);
-            learned.remove(name);
-        }
+        learned.retain(|name| !catalogue.contains(name.as_bytes()));
         // Their transactions may not be over.
         for name in &*learned {
             catalogue.insert(name);
         }
         self.replace(catalogue);
+        self.epoch.store(Arc::new(epoch.into()));
+        self.compared.store(definitions, Ordering::Relaxed);
+    }
+
+    /// True if `epoch` is the state of the database in which the catalogue was read. The catalogue is current then, as of the
+    /// time when [`Common::definitions`] was `definitions`.
+    pub fn is_epoch(&self, epoch: &[u8], definitions: u64) -> bool {
+        let same = !epoch.is_empty() && ***self.epoch.load() == *epoch;
+        if same {
+            self.compared.store(definitions, Ordering::Relaxed);
+        }
+        same
+    }
+
+    /// The database is to be read again, whatever its epoch: other names than before are listed in the settings.
+    pub fn forget_epoch(&self) {
+        self.epoch.store(Arc::default());
+    }
+
+    /// True if no definitions have changed, as far as statements through this process tell, since the catalogue was read or
+    /// its epoch was compared with the server's.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.compared.load(Ordering::Relaxed) == self.definitions()
     }
 
     /// These functions leave state behind from now on, whatever the database says of them; those of before do until it is
@@ -142,24 +187,13 @@ impl Common {
 
     /// What the database has was read.
     pub fn set_knowledge(&self, read: KnowledgeBuilder) {
-        self.met_unknown.store(false, Ordering::Relaxed);
         let next = self.knowledge.load().epoch() + 1;
         self.knowledge.store(Arc::new(read.build(next)));
     }
 
-    /// Whether a statement has used a name that was not known since the database was looked at.
-    #[must_use]
-    pub fn met_unknown(&self) -> bool {
-        self.met_unknown.load(Ordering::Relaxed)
-    }
-
     /// What `text` may do, by what is known of the database.
     pub fn classify(&self, text: &[u8], meaning: &Meaning) -> Classification {
-        let said = self.classifier.load().classify(text, meaning, &self.knowledge.load());
-        if said.ground.asks_for_knowledge() && !self.met_unknown() {
-            self.met_unknown.store(true, Ordering::Relaxed);
-        }
-        said
+        self.classifier.load().classify(text, meaning, &self.knowledge.load())
     }
 
     /// A standby refused `text` as a write: it stays on the primary from now on.
@@ -243,6 +277,11 @@ impl Common {
     /// Calls `look` with what is known of the database.
     pub(super) fn with_catalogue<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
         look(&self.catalogue.load())
+    }
+
+    /// Settings with a dot in their names that the source of some function sets.
+    pub(super) fn custom_settings(&self) -> Arc<[Arc<[u8]>]> {
+        self.catalogue.load().custom_settings()
     }
 
     /// Whether some session has relied on `currval` or `lastval`: then each one is held to its backend from the first

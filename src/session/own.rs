@@ -165,7 +165,7 @@ impl Pen<'_> {
 }
 
 /// Settings that decide who one is: nothing may be executed before they are known to hold.
-const IDENTITY: [&[u8]; 2] = [b"session_authorization", b"role"];
+pub(super) const IDENTITY: [&[u8]; 2] = [b"session_authorization", b"role"];
 
 /// Whether giving a backend that holds `held` the settings `wanted` changes who its session is.
 pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {

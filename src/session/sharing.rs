@@ -53,6 +53,12 @@ pub(super) struct Sharing {
     pub(super) touched: Vec<Arc<[u8]>>,
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
+    /// Texts of this transaction that are judged again once the catalogue is as new as they are.
+    pub(super) outdated: OutdatedTexts,
+    /// The catalogue has to be compared with the server's before the backend is given back.
+    pub(super) wants_catalogue: bool,
+    /// Settings that a statement prepared by SQL may change whenever it is executed.
+    pub(super) prepared_settings: Vec<Arc<[u8]>>,
     pub(super) untold: Untold,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
@@ -116,6 +122,18 @@ pub(super) struct Gathered {
     pub(super) missing: usize,
 }
 
+/// Texts that were judged by a catalogue that may be out of date.
+#[derive(Default)]
+pub(super) struct OutdatedTexts {
+    texts: Vec<Box<[u8]>>,
+    bytes: usize,
+    /// There were more than are kept.
+    incomplete: bool,
+}
+
+/// How many bytes of such texts a session keeps: one transaction seldom has more, and one that has is pinned.
+const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
+
 /// A backend that may hold some unnamed statement, nobody knows which.
 pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 
@@ -146,6 +164,9 @@ impl Sharing {
             suspicion: Effects::NONE,
             touched: Vec::new(),
             leads_back: false,
+            outdated: OutdatedTexts::default(),
+            wants_catalogue: false,
+            prepared_settings: Vec::new(),
             untold: Untold::Nothing,
             sequences_are_ours: false,
             confirming: false,
@@ -242,6 +263,34 @@ impl Sharing {
             Some(name) => Settings::default().with(b"application_name", Some(name)),
             None => Settings::default(),
         }
+    }
+}
+
+// === impl OutdatedTexts ===
+
+impl OutdatedTexts {
+    pub(super) fn push(&mut self, text: &[u8]) {
+        if self.texts.iter().any(|known| **known == *text) {
+            return;
+        }
+        if self.bytes + text.len() > OUTDATED_TEXTS_BYTES {
+            self.incomplete = true;
+            return;
+        }
+        self.bytes += text.len();
+        self.texts.push(text.into());
+    }
+
+    pub(super) fn clear(&mut self) {
+        if self.incomplete || !self.texts.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// The texts, and whether these are all.
+    pub(super) fn take(&mut self) -> (Vec<Box<[u8]>>, bool) {
+        let Self { texts, incomplete, .. } = std::mem::take(self);
+        (texts, !incomplete)
     }
 }
 

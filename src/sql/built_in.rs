@@ -4,7 +4,7 @@
 //! the most volatile is listed, with the numbers of its arguments where others differ. What volatility would get wrong is
 //! decided in [`super::decided`].
 
-use super::{Ground, decided, knowledge::Found};
+use super::{Ground, decided, knowledge::Found, name_set::NAME_LENGTH};
 
 /// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
 const FUNCTIONS: &str = include_str!("built_in/functions.txt");
@@ -26,6 +26,62 @@ pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
         _ => true,
     };
     if volatile { Found::Unsafe(Ground::VolatileFunction) } else { Found::Safe }
+}
+
+/// True if `name`, in whatever case, is one of PostgreSQL's own functions and a call of it leaves nothing in the session
+/// unless [`super::functions`] lists it; `None` if PostgreSQL has no such function.
+pub(super) fn leaves_nothing(name: &[u8]) -> Option<bool> {
+    let mut folded = [0; NAME_LENGTH];
+    let folded = folded.get_mut(..name.len())?;
+    folded.copy_from_slice(name);
+    folded.make_ascii_lowercase();
+    is_function(folded)
+        .then(|| !RUN_THEIR_ARGUMENTS.iter().any(|prefix| folded.starts_with(prefix.as_bytes())))
+}
+
+/// Functions that run a query, or read a relation, which their arguments name: a view may call anything.
+const RUN_THEIR_ARGUMENTS: [&str; 9] = [
+    "query_to_xml",
+    "table_to_xml",
+    "schema_to_xml",
+    "database_to_xml",
+    "cursor_to_xml",
+    "ts_stat",
+    "ts_rewrite",
+    "pg_input_",
+    "binary_upgrade_",
+];
+
+fn is_function(name: &[u8]) -> bool {
+    let known = |start: u32| {
+        let line = FUNCTIONS.as_bytes().get(start as usize..).unwrap_or_default();
+        &line[..line.iter().position(|byte| *byte == b' ').unwrap_or(line.len())]
+    };
+    FUNCTION_LINES.binary_search_by(|start| known(*start).cmp(name)).is_ok()
+}
+
+/// Where each line of [`FUNCTIONS`] begins, in bytes.
+const FUNCTION_LINES: [u32; count_lines(FUNCTIONS.as_bytes())] = {
+    let text = FUNCTIONS.as_bytes();
+    let mut starts = [0; count_lines(FUNCTIONS.as_bytes())];
+    let (mut at, mut line) = (0, 1);
+    while at < text.len() {
+        if text[at] == b'\n' && line < starts.len() {
+            starts[line] = at as u32 + 1;
+            line += 1;
+        }
+        at += 1;
+    }
+    starts
+};
+
+const fn count_lines(text: &[u8]) -> usize {
+    let (mut at, mut lines) = (0, 0);
+    while at < text.len() {
+        lines += (text[at] == b'\n') as usize;
+        at += 1;
+    }
+    lines
 }
 
 /// What reading the built-in relation `name` does.

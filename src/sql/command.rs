@@ -147,7 +147,7 @@ fn word_of(token: Token<'_>) -> Option<&[u8]> {
 fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
     match token {
         Token::Word(word) => folded(word).map(Cow::Owned),
-        Token::Quoted(name) if name.len() > super::catalogue::NAME_LENGTH || name.is_empty() => None,
+        Token::Quoted(name) if name.len() > super::name_set::NAME_LENGTH || name.is_empty() => None,
         Token::Quoted(name) if name.contains(&b'"') => {
             let mut undoubled = Vec::with_capacity(name.len());
             let mut octets = name.iter();

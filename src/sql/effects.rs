@@ -53,6 +53,11 @@ impl Effects {
     pub const DDL: Self = Self(1 << 17);
     /// Everything: the text cannot be followed.
     pub const ALL: Self = Self((1 << 18) - 1);
+    /// Uses a function, relation, type or operator that is not proved to leave nothing: a state check follows.
+    pub const UNPROVED: Self = Self(1 << 18);
+    /// Calls a function that neither PostgreSQL nor the [`super::Catalogue`] has: the catalogue may be out of date.
+    pub const UNKNOWN: Self = Self(1 << 19);
+    const DEFINED: u32 = (1 << NAMES.len()) - 1;
 
     /// Whether all bits of `other` are in this set.
     #[must_use]
@@ -93,7 +98,7 @@ impl Effects {
     /// From [`Effects::bits`].
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
-        Self(bits & Self::ALL.0)
+        Self(bits & Self::DEFINED)
     }
 
     /// The names of its bits.
@@ -108,7 +113,7 @@ impl Effects {
 }
 
 /// The names of the bits, for `Debug` and for tables in tests.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "SETTINGS",
     "SETTINGS_ALL",
     "SETTINGS_BOUND",
@@ -127,6 +132,8 @@ const NAMES: [&str; 18] = [
     "FUNCTION",
     "BLOCK",
     "DDL",
+    "UNPROVED",
+    "UNKNOWN",
 ];
 
 impl BitOr for Effects {
@@ -143,16 +150,15 @@ impl BitOrAssign for Effects {
     }
 }
 
-/// `SETTINGS|LISTEN`; `NONE` when empty, `ALL` when full.
+/// `SETTINGS|LISTEN`; `NONE` when empty, `ALL` for all that a text can do to the session.
 impl fmt::Debug for Effects {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return out.write_str("NONE");
         }
-        if *self == Self::ALL {
-            return out.write_str("ALL");
-        }
-        for (count, name) in self.names().enumerate() {
+        let all = self.contains(Self::ALL).then_some("ALL");
+        let rest = if all.is_some() { self.without(Self::ALL) } else { *self };
+        for (count, name) in all.into_iter().chain(rest.names()).enumerate() {
             out.write_str(if count == 0 { "" } else { "|" })?;
             out.write_str(name)?;
         }

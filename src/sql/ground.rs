@@ -169,10 +169,4 @@ impl Ground {
     pub const fn may_leave_primary(self) -> bool {
         matches!(self, Self::Read)
     }
-
-    /// Whether another look at the database's catalogues may change the judgement.
-    #[must_use]
-    pub const fn asks_for_knowledge(self) -> bool {
-        matches!(self, Self::UnknownRelation | Self::UnknownFunction)
-    }
 }

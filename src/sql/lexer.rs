@@ -4,7 +4,7 @@
 //! (`standard_conforming_strings`, the client's encoding), one reading is taken and [`Lexer::doubt`] says so. Refuses to
 //! know: keywords, numbers, operators; those are words and symbols.
 
-use super::catalogue::NAME_LENGTH;
+use super::name_set::NAME_LENGTH;
 
 /// One token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,9 +1,11 @@
 //! One pass over a text's tokens: what it may leave behind.
 
 use super::{
-    Catalogue, Effects, functions,
+    Catalogue, Effects,
+    call::{self, CallTracker},
+    functions,
     keyword::{Keyword, keyword, may_matter},
-    lexer::{Lexer, Token, begins_word, word_length},
+    lexer::{Lexer, Token, begins_word, is_space, word_length},
     settings,
 };
 
@@ -30,10 +32,13 @@ pub fn setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
 
 /// Whether no word of `text` matters, wherever it stands: most texts need no tokens.
 fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
-    if !catalogue.is_empty() && (catalogue.has_quoted_only() || catalogue.operator_in(text)) {
+    let sets = [&catalogue.stateful, &*catalogue.unproved];
+    if sets.iter().any(|set| !set.is_empty() && (set.has_quoted_only() || set.operator_in(text))) {
         return false;
     }
     let has_names = !catalogue.is_empty();
+    let has_unproved = !catalogue.unproved.is_empty();
+    let has_calls = memchr::memchr(b'(', text).is_some();
     let mut rest = text;
     while let [first, behind @ ..] = rest {
         if !begins_word(*first) {
@@ -42,12 +47,48 @@ fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
         }
         let (word, behind) = rest.split_at(word_length(rest));
         let escaped = behind.first() == Some(&b'&') && word.eq_ignore_ascii_case(b"u");
-        if may_matter(word) || escaped || (has_names && catalogue.contains(word)) {
+        if may_matter(word)
+            || escaped
+            || (has_names && catalogue.contains(word))
+            || (has_unproved && catalogue.unproved.contains(word))
+        {
             return false;
+        }
+        if has_calls {
+            let at = text.len() - rest.len();
+            match called(&text[..at], behind) {
+                Called::No => {}
+                Called::Plainly if call::effects_of_unquoted_call(word, catalogue).is_empty() => {}
+                Called::Plainly | Called::Perhaps => return false,
+            }
         }
         rest = behind;
     }
     true
+}
+
+/// Whether a word is called, without a look at quotes and comments.
+enum Called {
+    No,
+    /// By its name alone.
+    Plainly,
+    /// By a name with a schema or in quotes, or behind a comment: the tokens tell.
+    Perhaps,
+}
+
+/// `before` and `behind` are the text on both sides of the word.
+fn called(before: &[u8], behind: &[u8]) -> Called {
+    let (quoted, behind) = match behind {
+        [b'"', behind @ ..] => (true, behind),
+        _ => (false, behind),
+    };
+    let spaces = behind.iter().take_while(|byte| is_space(**byte)).count();
+    match &behind[spaces..] {
+        [b'(', ..] if quoted || before.last() == Some(&b'.') => Called::Perhaps,
+        [b'(', ..] => Called::Plainly,
+        [b'/', b'*', ..] | [b'-', b'-', ..] => Called::Perhaps,
+        _ => Called::No,
+    }
 }
 
 /// Where a text stands.
@@ -122,20 +163,26 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             // The view has a rule that calls set_config.
             self.effects |= Effects::SETTINGS_HIDDEN;
         }
-        if self.catalogue.operator_in(text) {
+        if self.catalogue.stateful.operator_in(text) {
             self.effects |= Effects::FUNCTION;
+        }
+        if self.catalogue.unproved.operator_in(text) {
+            self.effects |= Effects::UNPROVED;
         }
     }
 
     /// Scans `text`; the number of its statements, and whether one defines a function.
     pub(super) fn text(&mut self, text: &[u8], place: Place) -> (usize, bool) {
         let has_names = !self.catalogue.is_empty();
+        let has_unproved = !self.catalogue.unproved.is_empty();
+        let mut calls = CallTracker::default();
         let mut lexer = Lexer::new(text);
         let mut before = Before::Start;
         let mut statement = Statement::default();
         let (mut statements, mut defines) = (0, false);
         while let Some(token) = lexer.next() {
             statements += usize::from(before == Before::Start);
+            self.effects |= calls.on_token(token, self.catalogue);
             match token {
                 Token::Word(word) => {
                     let start = before;
@@ -146,6 +193,9 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                     }
                     if has_names && self.catalogue.contains(word) {
                         self.effects |= Effects::FUNCTION;
+                    }
+                    if has_unproved && self.catalogue.unproved.contains(word) {
+                        self.effects |= Effects::UNPROVED;
                     }
                     // An escaped name could be any.
                     if word.eq_ignore_ascii_case(b"u") && lexer.rest().starts_with(b"&\"") {
@@ -314,6 +364,10 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Some(_) => Effects::NONE,
                 None => functions::effects_of(name),
             };
+        }
+        let unproved = &self.catalogue.unproved;
+        if !unproved.is_empty() && (unproved.contains(name) || name.contains(&b'"')) {
+            self.effects |= Effects::UNPROVED;
         }
         // A doubled quote would have to be read as one: such a name is taken for any.
         if !self.catalogue.is_empty() && (self.catalogue.contains(name) || name.contains(&b'"')) {

@@ -1,7 +1,13 @@
--- Names (lower case, without schema) of the functions, relations, types and operators of this database whose use may leave
--- session state. Everything is qualified, so that no search_path leads elsewhere; no function here opens or locks a
--- relation. Found by: the source of functions, dependencies between objects (pg_depend), calls of PostgreSQL's own
--- functions in stored expressions, and sources that mention a name found already.
+-- Names (lower case, without schema) of the functions, relations, types and operators of this database that decide what a
+-- text may leave in the session. Everything is qualified, so that no search_path leads elsewhere; no function here opens or
+-- locks a relation. Four columns: the kind of the row, a name, and what the kind says of it:
+--   s  its use may leave session state. Found by: the source of functions, dependencies between objects (pg_depend), calls of
+--      PostgreSQL's own functions in stored expressions, and sources that mention a name found already
+--   f  a function, the extension that it belongs to, and `t` if the server runs what nobody can read here (C, other languages)
+--   o  an operator on PostgreSQL's own types
+--   u  a name, and one that its use leads to
+--   v  a view that leads to pg_settings, which can be updated
+--   x  a function, and its source; these rows come last
 -- `CASE … END = 1` keeps the planner's estimates low: with the usual ones it would compile the query, for seconds.
 WITH RECURSIVE
 built_in AS MATERIALIZED (
@@ -53,13 +59,13 @@ thing AS MATERIALIZED (
     LEFT JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid
     LEFT JOIN pg_catalog.pg_class b ON b.oid OPERATOR(pg_catalog.=) i.indrelid
     WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-      AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,i,I,v,m}'::pg_catalog."char"[])
+      AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,i,I,v,m,c}'::pg_catalog."char"[])
     UNION ALL
     SELECT t.typname::pg_catalog.text, 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid,
         t.typdefaultbin::pg_catalog.text, NULL
     FROM pg_catalog.pg_type t
     WHERE t.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-      AND t.typtype OPERATOR(pg_catalog.=) ANY ('{d,b}'::pg_catalog."char"[])
+      AND t.typtype OPERATOR(pg_catalog.=) ANY ('{d,b,r,m}'::pg_catalog."char"[])
     UNION ALL
     SELECT o.oprname::pg_catalog.text, 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, NULL, NULL
     FROM pg_catalog.pg_operator o
@@ -84,6 +90,23 @@ uses AS MATERIALIZED (
     JOIN pg_catalog.pg_depend d
         ON d.classid OPERATOR(pg_catalog.=) t.class AND d.objid OPERATOR(pg_catalog.=) t.oid
     JOIN thing u ON u.class OPERATOR(pg_catalog.=) d.refclassid AND u.oid OPERATOR(pg_catalog.=) d.refobjid
+    UNION
+    -- What is said of a table reaches its partitions and children, and the other way round: a trigger of a partitioned table
+    -- fires for its partitions.
+    SELECT pg_catalog.lower(t.relname), pg_catalog.lower(u.relname)
+    FROM pg_catalog.pg_inherits i
+    CROSS JOIN LATERAL (VALUES (i.inhparent, i.inhrelid), (i.inhrelid, i.inhparent)) AS p (one, other)
+    JOIN pg_catalog.pg_class t ON t.oid OPERATOR(pg_catalog.=) p.one
+    JOIN pg_catalog.pg_class u ON u.oid OPERATOR(pg_catalog.=) p.other
+    UNION
+    -- Cascades: a change of the referenced table changes the referencing one.
+    SELECT pg_catalog.lower(t.relname), pg_catalog.lower(u.relname)
+    FROM pg_catalog.pg_constraint k
+    JOIN pg_catalog.pg_class t ON t.oid OPERATOR(pg_catalog.=) k.confrelid
+    JOIN pg_catalog.pg_class u ON u.oid OPERATOR(pg_catalog.=) k.conrelid
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f'
+      AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+           OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
 ),
 code AS MATERIALIZED (
     SELECT pg_catalog.lower(t.name) AS name, pg_catalog.lower(t.source) AS source FROM thing t WHERE t.source IS NOT NULL
@@ -118,4 +141,37 @@ stateful (name) AS (
         END OPERATOR(pg_catalog.=) 1
     ) AS n
 )
-SELECT DISTINCT s.name FROM stateful s ORDER BY 1
+SELECT DISTINCT 's' AS kind, s.name, '' AS other, '' AS opaque FROM stateful s
+UNION ALL
+SELECT 'f', pg_catalog.lower(p.proname::pg_catalog.text), coalesce(e.extname::pg_catalog.text, ''),
+    CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a'
+          AND l.lanname OPERATOR(pg_catalog.<>) ALL ('{sql,plpgsql}'::pg_catalog.name[])
+          OR pg_catalog.length(p.prosrc) OPERATOR(pg_catalog.>) 100000 THEN 't' ELSE '' END
+FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+LEFT JOIN pg_catalog.pg_depend d
+    ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT DISTINCT 'o', o.oprname::pg_catalog.text, '', ''
+FROM pg_catalog.pg_operator o
+WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND o.oprleft OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND o.oprright OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+UNION ALL
+SELECT 'u', u.name, u.used, '' FROM uses u WHERE u.name OPERATOR(pg_catalog.<>) u.used
+UNION ALL
+SELECT DISTINCT 'v', pg_catalog.lower(t.name), '', ''
+FROM thing t
+WHERE CASE WHEN t.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    AND t.expression OPERATOR(pg_catalog.~) (':relid ' OPERATOR(pg_catalog.||)
+        'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid::pg_catalog.text OPERATOR(pg_catalog.||) ' ')
+    THEN 1 END OPERATOR(pg_catalog.=) 1
+UNION ALL
+SELECT 'x', pg_catalog.lower(p.proname::pg_catalog.text), p.prosrc, ''
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql}'::pg_catalog.name[])
+  AND pg_catalog.length(p.prosrc) OPERATOR(pg_catalog.<=) 100000
+ORDER BY 1

@@ -65,17 +65,37 @@ impl Session {
     }
 
     /// Notes what a statement may leave behind. `parameters` are those of its Bind, from the formats on.
-    pub(super) fn suspect(&mut self, effects: Effects, statement: &[u8], parameters: Option<&[u8]>) {
+    pub(in crate::session) fn suspect(
+        &mut self,
+        mut effects: Effects,
+        statement: &[u8],
+        parameters: Option<&[u8]>,
+    ) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.common.is_strict() || effects.contains(Effects::EXECUTE) {
+            effects |= Effects::UNPROVED;
+        }
+        if effects.contains(Effects::UNKNOWN) || !sharing.common.is_current() {
+            sharing.outdated.push(statement);
+        }
         if effects.is_empty() {
             return;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.suspicion |= effects;
         sharing.about_databases |= effects.contains(Effects::DDL)
             && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
-            sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
+            let prepares = effects.contains(Effects::PREPARE);
+            sql::setting_names(statement, &mut |name| {
+                sharing.touched.push(name.into());
+                if prepares && !sharing.prepared_settings.iter().any(|known| **known == *name) {
+                    sharing.prepared_settings.push(name.into());
+                }
+            });
+        }
+        if effects.contains(Effects::EXECUTE) {
+            sharing.touched.extend_from_slice(&sharing.prepared_settings);
         }
         if effects.contains(Effects::SETTINGS_BOUND) {
             match parameters {
@@ -106,7 +126,7 @@ impl Session {
         self.sequences(Effects::SEQUENCE_MOVE | read, None);
         let settings = Effects::SETTINGS_ALL | Effects::SETTINGS_BOUND;
         let hidden = if oid == SETSEED { Effects::FUNCTION } else { Effects::NONE };
-        self.suspect(own::VISIBLE | settings | hidden, b"", Some(arguments));
+        self.suspect(own::VISIBLE | settings | hidden | Effects::UNPROVED, b"", Some(arguments));
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {

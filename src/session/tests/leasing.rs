@@ -11,7 +11,7 @@ use crate::{
     handshake::Parameters,
     names::EndpointName,
     route::SplitSettings,
-    sql::{Catalogue, ClassifierOptions},
+    sql::{Catalogue, CatalogueBuilder, ClassifierOptions},
     wire::{Frame, Speaker},
 };
 
@@ -42,7 +42,7 @@ impl Driver {
         } else {
             Common::new(Catalogue::default())
         };
-        common.set_catalogue(&[]);
+        common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
         let known = Reported::new(Arc::new(Parameters::default()));
         let mut session = Session::shared(Arc::new(common), known, None, SessionOptions::default());
         if splits {
@@ -101,6 +101,10 @@ impl Driver {
         self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
         moved |= take.octets() > 0;
         while self.session.poll_report().is_some() || self.session.poll_pin().is_some() {}
+        if self.session.wants_catalogue() {
+            self.session.on_catalogue(true);
+            moved = true;
+        }
         if self.from_server.is_empty() && self.session.detach().is_some() {
             assert!(self.to_server.is_empty(), "nothing is sent to a backend that was given back");
             // Whatever was not understood is shown again.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     handshake::Parameters,
-    sql::Catalogue,
+    sql::{Catalogue, CatalogueBuilder},
     wire::{Frame, Speaker, TransactionStatus},
 };
 
@@ -30,7 +30,7 @@ struct Talk {
 impl Talk {
     fn new(text_limit: Option<usize>) -> Self {
         let common = Arc::new(Common::new(Catalogue::default()));
-        common.set_catalogue(&[]);
+        common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, None, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
@@ -78,6 +78,9 @@ impl Talk {
         let now = Instant::now();
         loop {
             let mut moved = false;
+            if self.session.wants_catalogue() {
+                self.session.on_catalogue(true);
+            }
             for at in [0, 1] {
                 let unread = &self.said[at];
                 let take = if at == 0 {
