@@ -30,11 +30,28 @@ const HEAD_OCTETS: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// How long a connection lives; then it ends behind the answer under way.
 const LIFE: Duration = Duration::from_secs(600);
+/// For a connection beyond the limit, which has one request to make.
+const ONCE: Duration = Duration::from_secs(2);
 /// For that last answer.
 const LAST: Duration = Duration::from_secs(60);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
+    serve_requests(tcp, from, tls, router, true).await;
+}
+
+/// Serves one request; it has little time.
+pub(super) async fn serve_once(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
+    timeout(ONCE, serve_requests(tcp, from, tls, router, false)).await.ok();
+}
+
+async fn serve_requests(
+    tcp: TcpStream,
+    from: SocketAddr,
+    tls: Option<ServerTls>,
+    router: Router,
+    keep_alive: bool,
+) {
     // Answers are written whole; without this the end of a large one waits for an acknowledgement.
     tcp.set_nodelay(true).ok();
     let stream = match tls {
@@ -54,6 +71,7 @@ pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTl
     let mut http = Builder::new(TokioExecutor::new()).http1_only();
     http.http1()
         .timer(TokioTimer::new())
+        .keep_alive(keep_alive)
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_OCTETS)
         .max_headers(HEADERS);

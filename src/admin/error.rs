@@ -81,6 +81,12 @@ pub(super) async fn no_such_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
+/// What is asked of a connection beyond the limit, health aside.
+pub(super) fn too_many_connections() -> Problem {
+    let message = "too many connections to the admin API: try again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
+}
+
 /// What tower's limits said.
 pub(super) async fn limited(error: BoxError) -> Problem {
     if error.is::<tower::timeout::error::Elapsed>() {

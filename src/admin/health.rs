@@ -140,7 +140,8 @@ fn trouble(status: &EndpointStatus) -> Option<String> {
     let name = &status.endpoint.name;
     match (status.health, &status.last_error) {
         (Health::Up, _) => None,
-        (Health::Unknown, _) => Some(format!("endpoint `{name}` has not answered yet")),
+        (Health::Unknown, Some(error)) => Some(format!("endpoint `{name}` was never logged in to: {error}")),
+        (Health::Unknown, None) => Some(format!("endpoint `{name}` has not answered yet")),
         (Health::Down, Some(error)) => Some(format!("endpoint `{name}` is down: {error}")),
         (Health::Down, None) => Some(format!("endpoint `{name}` is down")),
     }

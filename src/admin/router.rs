@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     error_handling::HandleErrorLayer,
-    extract::DefaultBodyLimit,
-    middleware,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
+    response::IntoResponse as _,
     routing::{MethodRouter, delete, get, post},
 };
 use tower::{
@@ -16,7 +17,7 @@ use tower::{
 use super::{
     access::guard,
     context::Context,
-    error::{limited, no_such_method, no_such_path},
+    error::{limited, no_such_method, no_such_path, too_many_connections},
     events, health, info,
     login::{self, LOGIN_OCTETS},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
@@ -68,6 +69,14 @@ pub(super) fn routes() -> Vec<Route> {
         route("/v1/info", Cost::Work, get(info::info)),
         route("/openapi.json", Cost::Work, get(openapi::openapi)),
     ]
+}
+
+/// The whole `router`, for connections beyond the limit: all but health is told to try again.
+pub(super) fn health_only(router: Router) -> Router {
+    router.layer(middleware::from_fn(async |request: Request, next: Next| match request.uri().path() {
+        "/livez" | "/readyz" => next.run(request).await,
+        _ => too_many_connections().into_response(),
+    }))
 }
 
 /// All of them, behind the guard.

@@ -1,6 +1,7 @@
 //! Serves the admin API on a socket of its own.
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
@@ -8,9 +9,17 @@ use std::{
 };
 
 use axum::Router;
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
 
-use super::{AdminSettings, Api, connection, context::Context, router::router};
+use super::{
+    AdminSettings, Api, connection,
+    context::Context,
+    router::{health_only, router},
+};
 use crate::{
     files::Files,
     tasks::Tasks,
@@ -33,8 +42,11 @@ pub enum AdminError {
     Tls(#[source] TlsFileError),
 }
 
-/// Connections at one time; more are closed as they come.
+/// Connections at one time; more are served as [`HEALTH_CONNECTIONS`] allows.
 const CONNECTIONS: usize = 128;
+/// Connections beyond those, which are asked for health alone. The oldest makes room for a new one: idle connections,
+/// however many, keep no health check out.
+const HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -80,11 +92,34 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let health = health_only(router.clone());
+    // Dropping one of them ends its connection.
+    let mut for_health: VecDeque<oneshot::Sender<()>> = VecDeque::new();
+    let mut is_full = false;
     loop {
         match socket.accept().await {
             Ok((tcp, from)) => {
-                let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                    tracing::warn!(client = %from, "too many connections to the admin API");
+                let place = Arc::clone(&room).try_acquire_owned();
+                if place.is_err() != is_full {
+                    is_full = place.is_err();
+                    if is_full {
+                        tracing::warn!(client = %from, "too many connections to the admin API: new ones are asked for health alone");
+                    }
+                }
+                let Ok(place) = place else {
+                    for_health.retain(|connection| !connection.is_closed());
+                    if for_health.len() >= HEALTH_CONNECTIONS {
+                        for_health.pop_front();
+                    }
+                    let (room_taken, gone) = oneshot::channel();
+                    for_health.push_back(room_taken);
+                    let serve = connection::serve_once(tcp, from, tls.clone(), health.clone());
+                    connections.spawn("admin health connection", async move {
+                        tokio::select! {
+                            () = serve => {}
+                            _ = gone => {}
+                        }
+                    });
                     continue;
                 };
                 let serve = connection::serve(tcp, from, tls.clone(), router.clone());

@@ -42,10 +42,15 @@ pub(super) struct Workshop<'a> {
 
 impl Workshop<'_> {
     /// The way to an endpoint, its tokens kept and its files watched.
-    pub(super) fn endpoint(&self, settings: &EndpointSettings) -> Result<EndpointHandle, BuildError> {
+    /// In place of `before`, it keeps that one's tokens.
+    pub(super) fn endpoint(
+        &self,
+        settings: &EndpointSettings,
+        before: Option<&EndpointHandle>,
+    ) -> Result<EndpointHandle, BuildError> {
         let endpoint = Arc::clone(&settings.endpoint);
         let metrics = self.metrics.endpoint(&endpoint);
-        let (handle, keeper) = EndpointHandle::new(settings.clone(), Arc::clone(&metrics))
+        let (handle, keeper) = EndpointHandle::replacing(before, settings.clone(), Arc::clone(&metrics))
             .map_err(|error| BuildError::EndpointTls(endpoint.name.clone(), error))?;
         if let Some(keeper) = keeper {
             let (audit, events) = (self.audit.clone(), self.events.clone());

@@ -78,10 +78,10 @@ async fn read(
     startup.set("database", database.as_str());
     startup.set("application_name", "gatekeeper classify");
     startup.set("client_encoding", "UTF8");
-    let request = ConnectRequest { user: login.user, startup };
+    let request = ConnectRequest { user: login.user, startup, token_wait: None };
     let connected = handle.connect(request).await.map_err(KnowledgeError::Login);
     let read = match connected {
-        Ok(mut backend) => knowledge(&mut backend.stream).await.map_err(KnowledgeError::Unlisted),
+        Ok(mut backend) => knowledge(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted),
         Err(error) => Err(error),
     };
     tasks.shutdown().await;

@@ -137,7 +137,7 @@ impl Program {
         let handles: Vec<_> = config
             .endpoints
             .iter()
-            .map(|settings| workshop.endpoint(settings))
+            .map(|settings| workshop.endpoint(settings, None))
             .collect::<Result<_, _>>()
             .map_err(StartError::Build)?;
         let (told, seen, of_endpoints) = (audit.clone(), events.clone(), Arc::clone(&pools));
@@ -196,9 +196,10 @@ impl Program {
         let mut listeners = HashMap::new();
         for context in made {
             let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
+            let mode = context.settings.socket_mode;
             let socket = match inherited.claim(&bind) {
                 Some(socket) => Listener::inherit(socket, bind.clone()),
-                None => Listener::bind(&bind),
+                None => Listener::bind(&bind, mode),
             };
             let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
             let worker = listeners.len();

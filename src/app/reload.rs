@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     events::Happening,
     files::Reload,
-    frontend::{Endpoints, Listener, ListenerContext},
+    frontend::{Bind, Endpoints, Listener, ListenerContext, classifier_options},
     names::ListenerName,
     telemetry::labels::Outcome,
 };
@@ -87,7 +87,7 @@ impl Program {
             let name = &settings.endpoint.name;
             match current.get(name) {
                 Some(handle) if handle.settings() == settings => handles.push(handle.clone()),
-                before => match workshop.endpoint(settings) {
+                before => match workshop.endpoint(settings, before) {
                     Ok(handle) => {
                         let word = if before.is_some() { "changed" } else { "added" };
                         report.changed.push(format!("endpoint `{name}` {word}"));
@@ -115,7 +115,7 @@ impl Program {
             }
             let socket = match &before {
                 Some(_) => None,
-                None => match Listener::bind(&settings.bind) {
+                None => match Listener::bind(&settings.bind, settings.socket_mode) {
                     Ok(socket) => Some(socket),
                     Err(error) => {
                         mistakes
@@ -177,9 +177,23 @@ impl Program {
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
+            let split = classifier_options(&context.settings.route);
+            let functions = &context.settings.pool.pin_on_functions;
+            self.world.commons.configure(&context.settings.name, functions, split.as_ref());
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
-                (None, Some(running)) => running.context.publish(context),
+                (None, Some(running)) => {
+                    let mode = context.settings.socket_mode;
+                    if let Bind::Unix(path) = &bind
+                        && running.context.reader().load().settings.socket_mode != mode
+                        && let Err(error) = Listener::set_mode(path, mode)
+                    {
+                        report
+                            .warnings
+                            .push(format!("the permissions of {bind} could not be changed: {error}"));
+                    }
+                    running.context.publish(context);
+                }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
                     let running = Running::start(socket, context, &self.world, &self.workers, worker);

@@ -62,9 +62,22 @@ impl EndpointHandle {
         settings: EndpointSettings,
         metrics: Arc<EndpointMetrics>,
     ) -> Result<(Self, Option<TokenKeeper>), TlsFileError> {
+        Self::replacing(None, settings, metrics)
+    }
+
+    /// As [`EndpointHandle::new`], in place of `before`: its tokens are kept, if they are minted the same way.
+    ///
+    /// # Errors
+    /// As [`EndpointHandle::new`].
+    pub fn replacing(
+        before: Option<&Self>,
+        settings: EndpointSettings,
+        metrics: Arc<EndpointMetrics>,
+    ) -> Result<(Self, Option<TokenKeeper>), TlsFileError> {
         let tls = ClientTls::new(&settings.tls, &settings.endpoint.address)?;
         let accepted = Arc::default();
-        let (way, keeper) = Way::new(&settings, &accepted);
+        let same_tokens = before.filter(|before| before.settings().mints_same_tokens(&settings));
+        let (way, keeper) = Way::new(&settings, &accepted, same_tokens.and_then(Self::tokens));
         let judging = Semaphore::new(settings.connect_concurrency.max(1));
         let (settings, way) = (Arc::new(settings), Arc::new(way));
         let connector = connector::stack(

@@ -35,6 +35,15 @@ impl EndpointSettings {
     pub fn pooled_backends(&self) -> Option<usize> {
         self.max_backends.map(|all| all.saturating_sub(self.reserve).max(1))
     }
+
+    /// True if a token that was minted under `self` may be used under `other`: the command, and what the command is told of
+    /// the endpoint, are the same.
+    #[must_use]
+    pub fn mints_same_tokens(&self, other: &Self) -> bool {
+        let (Login::Token(before), Login::Token(after)) = (&self.login, &other.login) else { return false };
+        let (one, two) = (&self.endpoint, &other.endpoint);
+        before.command == after.command && one.name == two.name && one.address == two.address
+    }
 }
 
 /// Whom the probe logs in as.

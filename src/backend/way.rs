@@ -40,10 +40,11 @@ pub(super) struct TokenWay {
 
 impl Way {
     /// The way that the settings describe, and the keeper of its tokens, which has to be run. `accepted` is what the server
-    /// accepts from clients.
+    /// accepts from clients; the tokens of `before` are kept.
     pub(super) fn new(
         settings: &EndpointSettings,
         accepted: &Arc<AcceptedPasswords>,
+        before: Option<&TokenSource>,
     ) -> (Self, Option<TokenKeeper>) {
         match &settings.login {
             Login::Passthrough => (Self::Passthrough(Arc::clone(accepted)), None),
@@ -52,7 +53,7 @@ impl Way {
                 (Self::Password(Arc::new(way)), None)
             }
             Login::Token(login) => {
-                let (source, keeper) = TokenSource::new(login, &settings.endpoint);
+                let (source, keeper) = TokenSource::new(login, &settings.endpoint, before);
                 let way = TokenWay {
                     source,
                     users: login.users.clone(),

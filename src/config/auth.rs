@@ -12,7 +12,7 @@ use crate::{
     credentials::{Login, TokenUsers},
     frontend::{Auth, Bind, GuestList, IdentityMap},
     names::{DatabaseName, NameError, UserName},
-    tls::{CertificateName, ClientCertificates, ListenerTls},
+    tls::{CertificateName, ClientCertificates, ListenerTls, TlsMode},
 };
 
 const METHODS: [(&str, Method); 5] = [
@@ -113,8 +113,10 @@ fn method(
     let method = match () {
         () if auth.has("method") => auth.word("method", &METHODS)?.value,
         () if injecting.is_empty() => {
-            auth.record("method", "passthrough", &Origin::Default);
-            Method::Passthrough
+            let default =
+                if tls.is_some() && speaks_tls(&passing) { Method::Password } else { Method::Passthrough };
+            auth.record("method", method_word(default), &Origin::Default);
+            default
         }
         // `listener::read` warns of it.
         () if section.context.environment_alone && tokens_alone && local => {
@@ -136,6 +138,11 @@ fn method(
             names(&injecting)
         );
         auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
+    }
+    if method == Method::Passthrough && auth.has("method") && tls.is_some() && speaks_tls(&passing) {
+        let what = "with TLS on both sides a relayed SCRAM login fails for clients that bind to the channel, as libpq does by \
+                    default, and sslmode=prefer then goes on in plaintext";
+        auth.warning("method", what, "write \"password\", or have the clients set channel_binding=disable");
     }
     if !matches!(method, Method::Passthrough | Method::Password) && !passing.is_empty() {
         let what = format!(
@@ -174,6 +181,11 @@ fn method(
             Some(Auth::Password { remember: auth.positive_duration("remember", REMEMBER) })
         }
     }
+}
+
+/// True if one of `endpoints` may be spoken to in TLS.
+fn speaks_tls(endpoints: &[&EndpointSettings]) -> bool {
+    endpoints.iter().any(|endpoint| endpoint.tls.mode != TlsMode::Disable)
 }
 
 /// Reports each of `endpoints` that mints tokens for every user, for a listener that other machines can reach.

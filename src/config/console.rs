@@ -27,19 +27,26 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         database,
         admin_users: auth::names(&section, "admin_users", UserName::new),
         stats_users: auth::names(&section, "stats_users", UserName::new),
+        insecure_trust: section.flag("insecure_trust").value,
     };
     let key = if settings.admin_users.is_empty() { "stats_users" } else { "admin_users" };
     if settings.is_open() {
         let believed = listeners.iter().map(|spot| &spot.value);
-        for listener in believed.filter(|listener| listener.auth == Auth::Trust && !listener.bind.is_local())
+        for listener in
+            believed.filter(|it| settings.insecure_trust && it.auth == Auth::Trust && !it.bind.is_local())
         {
             let what = format!("anybody who reaches listener `{}` may use the console", listener.name);
             section.warning(key, what, "have that listener authenticate its clients");
         }
-        if !listeners.is_empty() && listeners.iter().all(|spot| spot.value.auth == Auth::Passthrough) {
+        let refused = |spot: &Spot<ListenerSettings>| match spot.value.auth {
+            Auth::Passthrough => true,
+            Auth::Trust => !settings.insecure_trust,
+            _ => false,
+        };
+        if !listeners.is_empty() && listeners.iter().all(refused) {
             section.warning(
                 key,
-                "nobody can reach the console: every listener leaves authentication to the server",
+                "nobody can reach the console: every listener leaves authentication to the server, or asks for none",
                 "add a listener that authenticates its clients itself",
             );
         }

@@ -60,6 +60,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             }
             None => {}
         }
+        let socket_mode = read_socket_mode(&section, bind.as_ref().map(|spot| &spot.value));
         let route = read_route(&section, clusters);
         let reached =
             route.as_ref().map(|route| reached(&route.value, &clusters.endpoints)).unwrap_or_default();
@@ -92,6 +93,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             let settings = ListenerSettings {
                 name: name.value,
                 bind: bind.value,
+                socket_mode,
                 route: route.value,
                 tls,
                 auth,
@@ -164,6 +166,25 @@ fn parse_bind(text: &str) -> Result<Bind, String> {
         return Ok(Bind::Unix(text.into()));
     }
     parse_socket(text).map(Bind::Tcp).ok_or_else(|| format!("cannot listen on \"{text}\""))
+}
+
+/// Permissions of a Unix-domain socket, unless somebody says otherwise.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The permissions of a listener's socket file.
+fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
+    let form = "write an octal number up to \"0777\", as in \"0660\"";
+    let read = |text: &str| {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| format!("cannot be \"{text}\""))
+    };
+    let mode = section.parsed("mode", read, form);
+    // A variable may be meant for all listeners.
+    let is_written = section.has("mode") && matches!(section.place("mode"), Origin::File { .. });
+    if is_written && matches!(bind, Some(Bind::Tcp(_))) {
+        section.problem("mode", "goes with a Unix-domain socket only", "remove it");
+    }
+    mode.map_or(SOCKET_MODE, |spot| spot.value)
 }
 
 /// Whether two sockets cannot be open at one time; port 0 is a new port each time.

@@ -12,6 +12,8 @@ pub struct ConsoleSettings {
     pub admin_users: Vec<UserName>,
     /// Who may only look. Default nobody.
     pub stats_users: Vec<UserName>,
+    /// Serves it to clients of listeners with `trust` too, where everybody may say that they are one of these users.
+    pub insecure_trust: bool,
 }
 
 /// What a user of the console may do.

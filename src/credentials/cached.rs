@@ -1,8 +1,9 @@
 //! Which tokens are kept, who waits for one, and what is minted next: a machine without clock and processes.
 //!
-//! Promises: one mint at a time, however many logins wait; logins for one user that wait together share one result; a
-//! token is renewed ahead of time while it is used; a failed renewal keeps a token that is still good and is tried again
-//! later and later; with a time to live of zero every login has a mint of its own.
+//! Promises: one mint at a time for each user, and a few users at a time; logins for one user that wait together share one
+//! result; a token is renewed ahead of time while it is used; while mints fail, the last token is given out past its time to
+//! live until the server refuses it, and mints are tried again later and later; with a time to live of zero every login has a
+//! mint of its own.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -47,6 +48,8 @@ pub(super) struct Kept {
     after_refusal: bool,
     /// Given to a login since it was minted: otherwise nobody needs a renewal.
     used: AtomicBool,
+    /// Given out past `expires`: the last mint to replace it failed.
+    outlives_ttl: AtomicBool,
 }
 
 /// The machine. `W` is whoever waits for a token.
@@ -55,7 +58,8 @@ pub(super) struct Cached<W> {
     kept: HashMap<UserName, Entry>,
     /// Mints to come, in the order in which they were asked for.
     queue: VecDeque<Job<W>>,
-    minting: Option<Job<W>>,
+    /// The running mints: one for each user, at most [`MAX_CONCURRENT_MINTS`].
+    minting: Vec<Job<W>>,
     minted: u64,
     /// Whether `kept` has changed since it was last asked for.
     changed: bool,
@@ -63,7 +67,7 @@ pub(super) struct Cached<W> {
 
 struct Entry {
     kept: Arc<Kept>,
-    /// When to see whether a renewal is wanted; at the latest when the token expires.
+    /// When to see whether a renewal is wanted.
     look_at: Instant,
     /// Renewals that failed in a row.
     failures: u32,
@@ -92,6 +96,8 @@ pub(super) struct Done<W> {
     pub(super) cause: MintCause,
     pub(super) took: Duration,
     pub(super) result: Result<Token, TokenError>,
+    /// After a failure: the token that is still kept, which those who waited get instead.
+    pub(super) fallback: Option<Token>,
     /// Who gets the result.
     pub(super) waiting: Vec<W>,
 }
@@ -102,6 +108,12 @@ const CALM: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Before any attempt of a renewal.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Users that are minted for at one time: each is a process, and one that hangs holds up no other user.
+const MAX_CONCURRENT_MINTS: usize = 4;
+/// How long an expired token is kept for the case that mints fail. Google's tokens live for an hour; others a day.
+const RETAINED_PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Users whose tokens are kept: clients may invent users where no list limits them.
+const MAX_KEPT_TOKENS: usize = 1_000;
 
 // === impl MintCause ===
 
@@ -125,20 +137,39 @@ impl MintCause {
 impl Kept {
     /// Hands the token out, if it is still good and is not the one that was `refused`.
     pub(super) fn hand_out(&self, now: Instant, refused: Option<&Token>) -> Option<Token> {
-        if now >= self.expires.instant || refused.is_some_and(|refused| refused.id == self.id) {
+        if !self.is_given_out(now) || refused.is_some_and(|refused| refused.id == self.id) {
             return None;
         }
         self.used.store(true, Ordering::Relaxed);
         Some(Token { secret: Arc::clone(&self.secret), id: self.id, kept: true })
+    }
+
+    /// True while logins get it without a mint.
+    pub(super) fn is_given_out(&self, now: Instant) -> bool {
+        now < self.expires.instant || self.outlives_ttl.load(Ordering::Relaxed)
     }
 }
 
 // === impl Cached ===
 
 impl<W> Cached<W> {
-    /// Nothing kept; tokens live for `ttl`.
-    pub(super) fn new(ttl: Duration) -> Self {
-        Self { ttl, kept: HashMap::new(), queue: VecDeque::new(), minting: None, minted: 0, changed: false }
+    /// Tokens live for `ttl`; `inherited` ones are kept from a source of the same tokens.
+    pub(super) fn new(ttl: Duration, inherited: &HashMap<UserName, Arc<Kept>>) -> Self {
+        let inherited: Vec<_> = if ttl.is_zero() { Vec::new() } else { inherited.iter().collect() };
+        let entry = |kept: &Arc<Kept>| Entry {
+            kept: Arc::clone(kept),
+            look_at: kept.minted.instant + ttl.mul_f64(0.7),
+            failures: 0,
+        };
+        Self {
+            ttl,
+            kept: inherited.iter().map(|(user, kept)| ((*user).clone(), entry(kept))).collect(),
+            queue: VecDeque::new(),
+            minting: Vec::new(),
+            // A token of the other source that is refused is not taken for one of this.
+            minted: inherited.iter().map(|(_, kept)| kept.id).max().unwrap_or(0),
+            changed: !inherited.is_empty(),
+        }
     }
 
     /// A login needs a token for `user`; `refused` is the one the server did not take, if this is the second attempt.
@@ -154,11 +185,13 @@ impl<W> Cached<W> {
             if let Some(token) = kept.hand_out(now.instant, refused) {
                 return Answer::Token(who, token);
             }
-            if refused.is_some() && kept.after_refusal && now.instant < kept.minted.instant + CALM {
-                return Answer::TooSoon(who);
+            if refused.is_some_and(|refused| refused.id == kept.id) {
+                if kept.after_refusal && now.instant < kept.minted.instant + CALM {
+                    return Answer::TooSoon(who);
+                }
+                self.kept.remove(&user);
+                self.changed = true;
             }
-            self.kept.remove(&user);
-            self.changed = true;
         }
         let cause = if refused.is_some() { MintCause::Refusal } else { MintCause::Login };
         let shared = !self.ttl.is_zero();
@@ -171,15 +204,18 @@ impl<W> Cached<W> {
         Answer::Later
     }
 
-    /// The running mint has ended. `random` is in 0..1.
+    /// The running mint for `user` has ended. `random` is in 0..1.
     pub(super) fn on_minted(
         &mut self,
+        user: &UserName,
         now: Now,
         random: f64,
         result: Result<Secret, TokenError>,
     ) -> Option<Done<W>> {
-        let Job { user, cause, waiting, started } = self.minting.take()?;
+        let at = self.minting.iter().position(|job| job.user == *user)?;
+        let Job { user, cause, waiting, started } = self.minting.swap_remove(at);
         let started = started.unwrap_or(now);
+        let mut fallback = None;
         let result = match result {
             Ok(secret) => {
                 self.minted += 1;
@@ -191,35 +227,39 @@ impl<W> Cached<W> {
                 if let Some(entry) = self.kept.get_mut(&user) {
                     entry.failures += 1;
                     entry.look_at = now.instant + pause(entry.failures, random);
+                    entry.kept.outlives_ttl.store(true, Ordering::Relaxed);
+                    fallback = entry.kept.hand_out(now.instant, None).filter(|_| !waiting.is_empty());
                 }
                 Err(error)
             }
         };
-        Some(Done { user, cause, took: now.instant - started.instant, result, waiting })
+        Some(Done { user, cause, took: now.instant - started.instant, result, fallback, waiting })
     }
 
-    /// The user to mint for now, if there is one and no mint is running. Jobs for which everybody who waited is `gone`
-    /// are dropped.
+    /// The next user to mint for now, if there is one and few enough mints are running. Jobs for which everybody who waited
+    /// is `gone` are dropped.
     pub(super) fn poll_mint(&mut self, now: Now, gone: impl Fn(&W) -> bool) -> Option<UserName> {
         self.expire_and_renew(now.instant);
-        if self.minting.is_some() {
+        if self.minting.len() >= MAX_CONCURRENT_MINTS {
             return None;
         }
         loop {
-            let mut job = self.queue.pop_front()?;
+            let minting = &self.minting;
+            let at = self.queue.iter().position(|job| minting.iter().all(|other| other.user != job.user))?;
+            let mut job = self.queue.remove(at)?;
             if job.cause != MintCause::Renewal && job.waiting.iter().all(&gone) {
                 continue;
             }
             job.started = Some(now);
             let user = job.user.clone();
-            self.minting = Some(job);
+            self.minting.push(job);
             return Some(user);
         }
     }
 
     /// When to poll again, if nothing else happens.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.kept.values().map(|entry| entry.look_at.min(entry.kept.expires.instant)).min()
+        self.kept.values().map(|entry| entry.look_at.min(entry.end())).min()
     }
 
     /// The tokens kept now, if they are not those of the last call.
@@ -242,28 +282,48 @@ impl<W> Cached<W> {
             },
             after_refusal: cause == MintCause::Refusal,
             used: AtomicBool::new(used),
+            outlives_ttl: AtomicBool::new(false),
         });
         // A fifth to three tenths of its life before its end.
         let look_at = from.instant + self.ttl.mul_f64(0.8 - 0.1 * random);
         self.changed = true;
+        if self.kept.len() >= MAX_KEPT_TOKENS && !self.kept.contains_key(user) {
+            let oldest = self.kept.iter().min_by_key(|(_, entry)| entry.kept.minted.instant);
+            if let Some(oldest) = oldest.map(|(user, _)| user.clone()) {
+                self.kept.remove(&oldest);
+            }
+        }
         self.kept.insert(user.clone(), Entry { kept, look_at, failures: 0 });
     }
 
-    /// Forgets what has expired and queues renewals of what is near its end and in use.
+    /// Forgets what has expired long ago and queues renewals of what is near its end and in use.
     fn expire_and_renew(&mut self, now: Instant) {
         let before = self.kept.len();
-        self.kept.retain(|_, entry| now < entry.kept.expires.instant);
+        self.kept.retain(|_, entry| now < entry.end());
         self.changed |= self.kept.len() < before;
         let Self { ttl, kept, queue, minting, .. } = self;
         for (user, entry) in kept.iter_mut().filter(|(_, entry)| entry.look_at <= now) {
-            // Looked at again in a while: it may be used by then, or its mint may have been dropped.
-            entry.look_at = now + ttl.mul_f64(0.05).max(Duration::from_millis(1));
+            // Looked at again in a while: it may be used by then, or its mint may have been dropped. Once it has expired,
+            // the next login asks for a mint.
+            entry.look_at = match entry.kept.is_given_out(now) {
+                true => now + ttl.mul_f64(0.05).max(Duration::from_millis(1)),
+                false => entry.end(),
+            };
             let busy = minting.iter().chain(&*queue).any(|job| job.user == *user);
             if !busy && entry.kept.used.load(Ordering::Relaxed) {
                 let user = user.clone();
                 queue.push_back(Job { user, cause: MintCause::Renewal, waiting: Vec::new(), started: None });
             }
         }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// When it is forgotten.
+    fn end(&self) -> Instant {
+        self.kept.expires.instant + RETAINED_PAST_TTL
     }
 }
 

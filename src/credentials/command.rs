@@ -206,11 +206,12 @@ impl Printed {
             code => return Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
         }
         let text = str::from_utf8(&self.stdout).map_err(|_| TokenError::NoText)?.trim_end();
-        if text.contains('\0') {
-            return Err(TokenError::NoText);
-        }
         if text.is_empty() {
             return Err(TokenError::Empty(self.said()));
+        }
+        // A warning or a progress bar beside the token would be sent as the password, and replace a good token.
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(TokenError::NotOneWord);
         }
         Ok(Secret::new(text.to_owned()))
     }

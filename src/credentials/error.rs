@@ -44,9 +44,18 @@ pub enum TokenError {
     /// The command succeeded and printed nothing.
     #[error("printed nothing{}", said(.0))]
     Empty(String),
-    /// The command printed something that cannot be a password: no UTF-8, or with a NUL in it.
+    /// The command printed something that is no UTF-8.
     #[error("printed something that is no text")]
     NoText,
+    /// The command printed several words or lines, or control characters: a warning beside the token, say.
+    #[error("printed white space or control characters, which no token has inside")]
+    NotOneWord,
+    /// The login does not wait any longer; the mint goes on.
+    #[error("no token within {}", seconds(*.limit))]
+    NotYet {
+        /// How long it waited.
+        limit: Duration,
+    },
     /// The keeper of the tokens has ended: the process is going down, or the endpoint was taken out.
     #[error("no tokens are minted any more")]
     Stopped,
@@ -73,10 +82,10 @@ impl TokenError {
             Self::Failed { .. } | Self::Killed { .. } => {
                 "run the command by hand, as the user and with the environment Gatekeeper has"
             }
-            Self::TimedOut { .. } => {
+            Self::TimedOut { .. } | Self::NotYet { .. } => {
                 "run the command by hand; raise `token_timeout` if it is only slow, give it a longer `token_ttl`"
             }
-            Self::TooLong | Self::Empty(_) | Self::NoText => {
+            Self::TooLong | Self::Empty(_) | Self::NoText | Self::NotOneWord => {
                 "the command must print the token, and nothing else, on standard output"
             }
             Self::Stopped => "connect again",

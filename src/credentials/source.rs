@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -36,7 +37,7 @@ pub struct TokenSource {
     counts: Arc<Counts>,
 }
 
-/// Mints the tokens of one endpoint, for as long as there is a [`TokenSource`] of it.
+/// Mints the tokens of one endpoint, a few users at a time, for as long as there is a [`TokenSource`] of it.
 pub struct TokenKeeper {
     minter: Arc<Minter>,
     cached: Cached<oneshot::Sender<Reply>>,
@@ -78,7 +79,7 @@ pub struct KeptToken {
     pub user: UserName,
     /// When its mint began.
     pub minted_at: Timestamp,
-    /// Until when it is given to logins.
+    /// Until when it is given to logins; longer while mints fail.
     pub expires_at: Timestamp,
 }
 
@@ -99,7 +100,7 @@ struct Ask {
 /// `None`: the refused token was minted moments ago.
 type Reply = Result<Option<Token>, TokenError>;
 
-type Minting = Pin<Box<dyn Future<Output = Result<Secret, TokenError>> + Send>>;
+type Minting = Pin<Box<dyn Future<Output = (UserName, Result<Secret, TokenError>)> + Send>>;
 
 /// Logins that may stand at the keeper's door; more wait for their turn to ask.
 const ASKS: usize = 1024;
@@ -107,15 +108,21 @@ const ASKS: usize = 1024;
 // === impl TokenSource ===
 
 impl TokenSource {
-    /// The source of `endpoint`, and the keeper that has to be run for it.
+    /// The source of `endpoint`, and the keeper that has to be run for it. The tokens of `before`, a source of the same
+    /// tokens, are kept.
     #[must_use]
-    pub fn new(settings: &TokenLoginSettings, endpoint: &Endpoint) -> (Self, TokenKeeper) {
-        let (published, kept) = live(HashMap::new());
+    pub fn new(
+        settings: &TokenLoginSettings,
+        endpoint: &Endpoint,
+        before: Option<&Self>,
+    ) -> (Self, TokenKeeper) {
+        let inherited = before.map(|before| before.kept.load()).unwrap_or_default();
+        let (published, kept) = live(HashMap::clone(&inherited));
         let (sender, asks) = mpsc::channel(ASKS);
         let counts = Arc::<Counts>::default();
         let keeper = TokenKeeper {
             minter: Arc::new(Minter::new(settings, endpoint)),
-            cached: Cached::new(settings.ttl),
+            cached: Cached::new(settings.ttl, &inherited),
             published,
             asks,
             counts: Arc::clone(&counts),
@@ -163,7 +170,7 @@ impl TokenSource {
             .kept
             .load()
             .iter()
-            .filter(|(_, kept)| now < kept.expires.instant)
+            .filter(|(_, kept)| kept.is_given_out(now))
             .map(|(user, kept)| KeptToken {
                 user: user.clone(),
                 minted_at: kept.minted.shown,
@@ -198,11 +205,14 @@ impl TokenKeeper {
     ///
     /// Cancel safe: a running command is killed, and who waited is told.
     pub async fn run(mut self, mut report: impl FnMut(Mint) + Send) {
-        let mut minting: Option<Minting> = None;
+        let mut minting: Vec<Minting> = Vec::new();
         loop {
-            if let Some(user) = self.cached.poll_mint(now(), oneshot::Sender::is_closed) {
+            while let Some(user) = self.cached.poll_mint(now(), oneshot::Sender::is_closed) {
                 let minter = Arc::clone(&self.minter);
-                minting = Some(Box::pin(async move { minter.mint(&user).await }));
+                minting.push(Box::pin(async move {
+                    let result = minter.mint(&user).await;
+                    (user, result)
+                }));
             }
             self.publish();
             tokio::select! {
@@ -210,9 +220,8 @@ impl TokenKeeper {
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
-                result = running(&mut minting) => {
-                    minting = None;
-                    self.on_minted(result, &mut report);
+                (user, result) = poll_fn(|context| poll_minted(&mut minting, context)) => {
+                    self.on_minted(&user, result, &mut report);
                 }
                 () = until(self.cached.poll_timeout()) => {}
             }
@@ -229,10 +238,15 @@ impl TokenKeeper {
         self.publish();
     }
 
-    fn on_minted(&mut self, result: Result<Secret, TokenError>, report: &mut impl FnMut(Mint)) {
-        let Some(done) = self.cached.on_minted(now(), random(), result) else { return };
+    fn on_minted(
+        &mut self,
+        user: &UserName,
+        result: Result<Secret, TokenError>,
+        report: &mut impl FnMut(Mint),
+    ) {
+        let Some(done) = self.cached.on_minted(user, now(), random(), result) else { return };
         self.publish();
-        let Done { user, cause, took, result, waiting } = done;
+        let Done { user, cause, took, result, fallback, waiting } = done;
         let failing = match &result {
             Ok(_) => {
                 self.counts.mints.fetch_add(1, Ordering::Relaxed);
@@ -245,6 +259,7 @@ impl TokenKeeper {
         };
         *self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
         report(Mint { user, cause, took, result: result.as_ref().map(|_| ()).map_err(Clone::clone) });
+        let result = fallback.map_or(result, Ok);
         for reply in waiting {
             _ = reply.send(result.clone().map(Some));
         }
@@ -257,11 +272,15 @@ impl TokenKeeper {
     }
 }
 
-async fn running(minting: &mut Option<Minting>) -> Result<Secret, TokenError> {
-    match minting {
-        Some(minting) => minting.await,
-        None => pending().await,
+/// The first of the running mints that has ended; it is taken out.
+fn poll_minted(minting: &mut Vec<Minting>, context: &mut Context<'_>) -> Poll<<Minting as Future>::Output> {
+    for at in 0..minting.len() {
+        if let Poll::Ready(minted) = minting[at].as_mut().poll(context) {
+            drop(minting.swap_remove(at));
+            return Poll::Ready(minted);
+        }
     }
+    Poll::Pending
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -195,6 +195,7 @@ mod tests {
         ListenerSettings {
             name: ListenerName::new("app").unwrap(),
             bind: Bind::Unix("/run/app".into()),
+            socket_mode: 0o660,
             route: RoutePolicy::Primary,
             tls: None,
             auth: Auth::Trust,

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     handshake::FRAME_MAX,
     pool::Lease,
-    sql::{CatalogueBuilder, EPOCH_SQL, KNOWLEDGE_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow},
+    sql::{CatalogueBuilder, EPOCH_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow, knowledge_sql},
     wire::{
         Frame, Header, Reader, Speaker, TransactionStatus, backend::Message, frontend, tag::backend as b,
     },
@@ -82,20 +82,23 @@ pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
     Ok(epoch)
 }
 
-/// What the database has, for the classifier. The backend's session settings do not matter and stay.
+/// What the database has, for the classifier; `primary_only` is followed to what reads it. The backend's session settings do not matter and stay.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
 /// [`Unlisted`]; the backend is of no more use.
-pub(super) async fn know(lease: &mut Lease) -> Result<KnowledgeBuilder, Unlisted> {
+pub(super) async fn know(
+    lease: &mut Lease,
+    primary_only: &[(Option<String>, String)],
+) -> Result<KnowledgeBuilder, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
-    knowledge(&mut lease.stream).await
+    knowledge(&mut lease.stream, primary_only).await
 }
 
-/// What the database has that the connection is logged in to, for the classifier.
+/// What the database has that the connection is logged in to, for the classifier; `primary_only` is followed to what reads it.
 ///
 /// Cancel safety: dropped half-way, the connection is of no more use.
 ///
@@ -103,13 +106,14 @@ pub(super) async fn know(lease: &mut Lease) -> Result<KnowledgeBuilder, Unlisted
 /// [`Unlisted`]; the connection is of no more use.
 pub async fn knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    primary_only: &[(Option<String>, String)],
 ) -> Result<KnowledgeBuilder, Unlisted> {
     let mut builder = KnowledgeBuilder::new();
     let each = |row: &[u8]| {
         let columns: [&[u8]; 7] = columns(row).ok_or(Unlisted::Unexpected)?;
         builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
     };
-    ask(connection, KNOWLEDGE_SQL, each).await?;
+    ask(connection, &knowledge_sql(primary_only), each).await?;
     Ok(builder)
 }
 

@@ -10,7 +10,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -45,6 +45,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     briefings: Mutex<Briefings>,
+    listed: Mutex<Listed>,
     database: DatabaseName,
     began: Instant,
     /// Milliseconds since `began` when the epoch is compared again.
@@ -54,6 +55,15 @@ pub(super) struct Shared {
     compared: AtomicU64,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
+}
+
+/// What the listener's settings say of the database.
+#[derive(Clone, PartialEq, Eq)]
+struct Listed {
+    /// Functions that hold a session to its backend.
+    functions: Vec<String>,
+    /// How statements are judged, where they are split.
+    split: Option<ClassifierOptions>,
 }
 
 /// A definition that was changed without a statement through this process is known this much later, at most, while backends are
@@ -92,6 +102,7 @@ impl Commons {
                     .with_definitions(definitions),
                 ),
                 briefings: Mutex::default(),
+                listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
                 database: database.clone(),
                 began: Instant::now(),
                 next: AtomicU64::new(0),
@@ -100,7 +111,21 @@ impl Commons {
                 looking: tokio::sync::Mutex::default(),
             })
         });
+        shared.follow(functions, split);
         Arc::clone(shared)
+    }
+
+    /// The settings of `listener` have changed: its sessions follow them from now on, those of known databases too.
+    pub(crate) fn configure(
+        &self,
+        listener: &ListenerName,
+        functions: &[String],
+        split: Option<&ClassifierOptions>,
+    ) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, shared) in known.iter().filter(|((name, ..), _)| name == listener) {
+            shared.follow(functions, split);
+        }
     }
 
     fn definitions(&self, database: &DatabaseName) -> Arc<AtomicU64> {
@@ -160,6 +185,29 @@ impl Shared {
         millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
     }
 
+    /// Follows what the settings say. What follows from it in the database is read anew.
+    fn follow(&self, functions: &[String], split: Option<&ClassifierOptions>) {
+        let mut listed = self.lock_listed();
+        if listed.functions != functions {
+            self.common.hold_for(functions);
+            listed.functions = functions.to_vec();
+            self.common.forget_epoch();
+            self.next.store(0, Ordering::Relaxed);
+        }
+        if let Some(options) = split
+            && listed.split.as_ref() != Some(options)
+        {
+            self.common.split_by(options);
+            listed.split = Some(options.clone());
+            self.common.forget_epoch();
+            self.next.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn lock_listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sees to it that the catalogue is as new as this call, over the backend of a session.
     ///
     /// Cancel safety: dropped half-way, the lease is discarded.
@@ -190,9 +238,18 @@ impl Shared {
 
     async fn read(&self, lease: &mut Lease, epoch: &[u8], definitions: u64) -> Result<(), Unlisted> {
         let names = catalogue::list(lease).await?;
-        let known = if self.common.splits() { Some(catalogue::know(lease).await?) } else { None };
+        let followed = self.lock_listed().clone();
+        let options = followed.split.as_ref().filter(|_| self.common.splits());
+        let known = match options {
+            Some(options) => Some(catalogue::know(lease, &options.primary_only).await?),
+            None => None,
+        };
         // A change between the two is found by the next comparison: the epoch is the older one.
         self.common.set_catalogue(names, epoch, definitions);
+        if *self.lock_listed() != followed {
+            // The settings have changed meanwhile.
+            self.common.forget_epoch();
+        }
         if let Some(known) = known {
             self.common.set_knowledge(known);
         }

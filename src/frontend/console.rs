@@ -19,6 +19,9 @@ pub trait Console: Send + Sync {
     /// Whether this is the name that clients ask for it by.
     fn is_called(&self, database: &DatabaseName) -> bool;
 
+    /// True if clients of a listener that asks for no proof may come in.
+    fn serves_unproved_users(&self) -> bool;
+
     /// Whether this user may come in.
     ///
     /// # Errors
@@ -68,6 +71,10 @@ impl Lobby {
         let user = self.facts.user.clone()?;
         if self.is_relayed() {
             self.refuse(Refusal::console_needs_proof()).await;
+            return None;
+        }
+        if self.asks_for_no_proof() && !console.serves_unproved_users() {
+            self.refuse(Refusal::console_refuses_trust()).await;
             return None;
         }
         if let Err(refusal) = self.on_the_list(&user) {

@@ -53,16 +53,24 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Listener {
-    /// Binds and listens. A socket file that nobody listens on any more is replaced.
+    /// Binds and listens. A socket file that nobody listens on any more is replaced; a new one has the permissions `mode`.
     ///
     /// # Errors
     /// The system's: the address is in use or not ours, the path cannot be written.
-    pub fn bind(bind: &Bind) -> io::Result<Self> {
+    pub fn bind(bind: &Bind, mode: u32) -> io::Result<Self> {
         let socket = match bind {
             Bind::Tcp(address) => tcp(*address)?,
-            Bind::Unix(path) => unix(path)?,
+            Bind::Unix(path) => unix(path, mode)?,
         };
         Ok(Self { socket, bind: bind.clone(), bound_here: true })
+    }
+
+    /// Gives the socket file at `path` the permissions `mode`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
     /// Takes over a socket that listens already (socket activation).
@@ -215,7 +223,7 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-fn unix(path: &Path) -> io::Result<OwnedFd> {
+fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     // Only ever a socket, and one that nobody answers on: another file in its place is somebody's mistake, not ours to
     // remove.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
@@ -223,8 +231,7 @@ fn unix(path: &Path) -> io::Result<OwnedFd> {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    // As PostgreSQL's default `unix_socket_permissions`: anybody may connect, authentication decides.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+    Listener::set_mode(path, mode)?;
     listener.set_nonblocking(true)?;
     Ok(listener.into())
 }
@@ -248,12 +255,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".s.PGSQL.5432");
         fs::write(&path, "precious").unwrap();
-        assert!(unix(&path).is_err());
+        assert!(unix(&path, 0o660).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
-        let first = unix(&path).unwrap();
-        assert!(unix(&path).is_err(), "somebody answers there");
+        let first = unix(&path, 0o660).unwrap();
+        assert!(unix(&path, 0o660).is_err(), "somebody answers there");
         drop(first);
-        unix(&path).unwrap();
+        unix(&path, 0o660).unwrap();
     }
 }

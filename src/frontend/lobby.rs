@@ -147,6 +147,11 @@ impl Lobby {
         Ok(())
     }
 
+    /// True if everybody is let in as whom they say they are.
+    pub(super) fn asks_for_no_proof(&self) -> bool {
+        self.context.settings.auth == Auth::Trust
+    }
+
     /// Whether the client's dialog with the server is all the proof there will be.
     pub(super) fn is_relayed(&self) -> bool {
         self.context.settings.auth == Auth::Passthrough

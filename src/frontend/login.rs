@@ -135,8 +135,11 @@ impl Login<'_> {
         let began = Instant::now();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
-            let request =
-                ConnectRequest { user: self.database_user(&endpoint), startup: self.startup.clone() };
+            let request = ConnectRequest {
+                user: self.database_user(&endpoint),
+                startup: self.startup.clone(),
+                token_wait: None,
+            };
             async move { endpoint.connect(request).await }
         };
         let Assigned { backend, endpoint, reason } = self.assign(guest, connect).await?;
@@ -442,7 +445,7 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
 }
 
 /// How the statements of a listener that splits are judged.
-fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
+pub(crate) fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
     let RoutePolicy::Split(split) = route else { return None };
     let primary_only =
         split.primary_only.iter().map(|relation| (relation.schema.clone(), relation.name.clone()));

@@ -49,6 +49,7 @@ pub use context::{Endpoints, ListenerContext, World};
 pub use guest_list::GuestList;
 pub use identity_map::{IdentityMap, IdentityMapError};
 pub use listener::Listener;
+pub(crate) use login::classifier_options;
 pub use serving::{OwnBackend, Serving};
 pub use session_entry::{Activity, Order, SessionEntry};
 pub use sessions::{Registered, Sessions};

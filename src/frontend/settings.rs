@@ -17,6 +17,8 @@ pub struct ListenerSettings {
     pub name: ListenerName,
     /// Where it listens.
     pub bind: Bind,
+    /// Permissions of a Unix-domain socket. Default 0660: the user and the group that Gatekeeper runs as.
+    pub socket_mode: u32,
     /// Where its statements go.
     pub route: RoutePolicy,
     /// TLS towards its clients; plaintext only when absent.

@@ -40,6 +40,6 @@ impl Target {
         let mut startup = self.startup.clone();
         startup.set("user", self.user.as_str());
         startup.set("database", self.database.as_str());
-        ConnectRequest { user: self.user.clone(), startup }
+        ConnectRequest { user: self.user.clone(), startup, token_wait: None }
     }
 }

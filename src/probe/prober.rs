@@ -13,7 +13,10 @@ use tokio::{
 
 use super::{ProbeSettings, keeper::Message, knock::knock};
 use crate::{
-    backend::{AskError, Backend, ConnectError, ConnectRequest, EndpointHandle, ProbeLogin, Questions, ask},
+    backend::{
+        AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin,
+        Questions, ask,
+    },
     blame::{Blame, Chain},
     telemetry::labels::Outcome as Counted,
     topology::{Observation, Outcome},
@@ -35,12 +38,18 @@ pub(super) struct Prober {
 /// A connection that is asked again.
 struct Kept {
     backend: Backend,
-    since: Instant,
+    /// When the next look makes a new connection.
+    login_due: Instant,
+    /// Why it could not, the last time.
+    no_login: Option<Arc<str>>,
 }
 
 /// How long a connection is asked again: then a login has to prove that logins work, and a balancer may show another
 /// node.
 const RELOGIN: Duration = Duration::from_secs(30);
+
+/// Between two logins while we have no credentials: each may run the token command.
+const CREDENTIALS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Between two looks at an endpoint without a login of ours: each is a new connection, and a line in the server's log.
 const KNOCK_INTERVAL: Duration = Duration::from_secs(10);
@@ -81,7 +90,10 @@ impl Prober {
                 }
             };
             let ended_at = Instant::now();
-            let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Unasked(_));
+            let failed = matches!(
+                outcome,
+                Outcome::Failed(_) | Outcome::Unasked(_) | Outcome::NoCredentials { answer: None, .. }
+            );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { Counted::Error } else { Counted::Ok };
             self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
@@ -109,8 +121,8 @@ impl Prober {
         tokio::select! {
             () = sleep(pause) => {}
             () = self.wake.notified() => {
-                if let Some(old) = self.kept.take() {
-                    farewell(old.backend).await;
+                if let Some(kept) = &mut self.kept {
+                    kept.login_due = Instant::now();
                 }
             }
         }
@@ -126,19 +138,19 @@ impl Prober {
     }
 
     async fn question(&mut self, login: &ProbeLogin) -> (Instant, Outcome) {
-        if let Some(mut kept) = self.kept.take_if(|kept| kept.since.elapsed() < RELOGIN) {
-            let asked_at = Instant::now();
-            // A connection that broke says little (its server may have been restarted long ago): a new one will tell.
-            if let Ok(answer) = self.ask(&mut kept.backend).await {
-                self.kept = Some(kept);
-                return (asked_at, Outcome::Answered(answer));
-            }
+        if self.kept.as_ref().is_some_and(|kept| Instant::now() < kept.login_due)
+            && let Some(seen) = self.ask_kept().await
+        {
+            return seen;
         }
-        let connecting = self.endpoint.connect(request(login)).await;
+        // Half of the time is left for the server, whatever the token command does.
+        let token_wait = Some(self.settings.timeout / 2);
+        let connecting = self.endpoint.connect(ConnectRequest { token_wait, ..request(login) }).await;
         let asked_at = Instant::now();
         let mut backend = match connecting {
             Ok(backend) => backend,
             Err(error) if is_saturation(&error) => return (asked_at, Outcome::Alive),
+            Err(error) if error.blame() == Blame::Credentials => return self.without_login(&error).await,
             Err(error) => return (asked_at, not_connected(&error)),
         };
         if let Some(old) = self.kept.take() {
@@ -146,10 +158,51 @@ impl Prober {
         }
         match self.ask(&mut backend).await {
             Ok(answer) => {
-                self.kept = Some(Kept { backend, since: asked_at });
+                self.kept = Some(Kept { backend, login_due: asked_at + RELOGIN, no_login: None });
                 (asked_at, Outcome::Answered(answer))
             }
             Err(error) => (asked_at, failed(&error)),
+        }
+    }
+
+    /// Asks on the connection that is there; `None` if there is none, or it broke. That says little (its server may have been
+    /// restarted long ago): a new connection will tell.
+    async fn ask_kept(&mut self) -> Option<(Instant, Outcome)> {
+        let mut kept = self.kept.take()?;
+        let asked_at = Instant::now();
+        let answer = self.ask(&mut kept.backend).await.ok()?;
+        let outcome = match &kept.no_login {
+            None => Outcome::Answered(answer),
+            Some(reason) => Outcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
+        };
+        self.kept = Some(kept);
+        Some((asked_at, outcome))
+    }
+
+    /// Looks without a new login, since `error` is about our credentials: on the connection that is there, or else, if there
+    /// is no token at all, by a knock.
+    async fn without_login(&mut self, error: &ConnectError) -> (Instant, Outcome) {
+        let reason: Arc<str> = Chain(error).to_string().into();
+        if let Some(kept) = &mut self.kept {
+            if kept.no_login.is_none() {
+                tracing::warn!(
+                    endpoint = %self.endpoint.name(), error = %reason,
+                    "the probe has no credentials for a new login: it goes on with its connection"
+                );
+            }
+            kept.login_due = Instant::now() + CREDENTIALS_RETRY_INTERVAL;
+            kept.no_login = Some(Arc::clone(&reason));
+        }
+        if let Some(seen) = self.ask_kept().await {
+            return seen;
+        }
+        let asked_at = Instant::now();
+        if !matches!(error.failure(), ConnectFailure::Token(_)) {
+            return (asked_at, Outcome::Failed(reason));
+        }
+        match self.knock().await {
+            Outcome::Alive => (asked_at, Outcome::NoCredentials { answer: None, reason }),
+            outcome => (asked_at, outcome),
         }
     }
 
@@ -186,7 +239,7 @@ pub(super) fn request(login: &ProbeLogin) -> ConnectRequest {
     startup.set("database", login.database.as_str());
     startup.set("application_name", "gatekeeper probe");
     startup.set("client_encoding", "UTF8");
-    ConnectRequest { user: login.user.clone(), startup }
+    ConnectRequest { user: login.user.clone(), startup, token_wait: None }
 }
 
 /// A server that has no room for one more connection is busy, not ill.

@@ -32,7 +32,7 @@ pub struct Common {
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
     /// Names that are in each catalogue.
-    always: Catalogue,
+    always: ArcSwap<Catalogue>,
     /// Names that statements have made and that no look at the database has shown yet.
     learned: Mutex<HashSet<String>>,
     reads_sequences: AtomicBool,
@@ -49,10 +49,10 @@ pub struct Common {
     epoch: ArcSwap<Box<[u8]>>,
     /// A state check follows each transaction.
     strict: bool,
-    classifier: Classifier,
+    classifier: ArcSwap<Classifier>,
     knowledge: ArcSwap<Knowledge>,
     /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
-    splits: bool,
+    splits: AtomicBool,
 }
 
 // === impl Common ===
@@ -97,7 +97,7 @@ impl Common {
             phrases,
             catalogue: ArcSwap::from_pointee(always.clone()),
             edition: AtomicU32::new(0),
-            always,
+            always: ArcSwap::from_pointee(always),
             learned: Mutex::default(),
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
@@ -107,10 +107,10 @@ impl Common {
             strict: false,
             parses: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
-            classifier: Classifier::new(options),
+            classifier: ArcSwap::from_pointee(Classifier::new(options)),
             // Where nothing is split nobody reads it, and scripts have no database.
             knowledge: ArcSwap::from_pointee(if splits { Knowledge::empty() } else { Knowledge::assumed() }),
-            splits,
+            splits: AtomicBool::new(splits),
         }
     }
 
@@ -122,7 +122,7 @@ impl Common {
 
     /// The database was read in the state of `epoch`, when [`Common::definitions`] was `definitions`.
     pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], definitions: u64) {
-        let mut catalogue = read.build(&self.always);
+        let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
         learned.retain(|name| !catalogue.contains(name.as_bytes()));
         // Their transactions may not be over.
@@ -144,6 +144,11 @@ impl Common {
         same
     }
 
+    /// The database is to be read again, whatever its epoch: other names than before are listed in the settings.
+    pub fn forget_epoch(&self) {
+        self.epoch.store(Arc::default());
+    }
+
     /// True if no definitions have changed, as far as statements through this process tell, since the catalogue was read or
     /// its epoch was compared with the server's.
     #[must_use]
@@ -151,10 +156,36 @@ impl Common {
         self.compared.load(Ordering::Relaxed) == self.definitions()
     }
 
+    /// These functions leave state behind from now on, whatever the database says of them; those of before do until it is
+    /// looked at again.
+    pub fn hold_for(&self, functions: &[String]) {
+        let mut always = Catalogue::default();
+        let _learned = self.lock_learned();
+        let mut catalogue = Catalogue::clone(&self.catalogue.load());
+        for function in functions {
+            always.insert(function);
+            catalogue.insert(function);
+        }
+        self.always.store(Arc::new(always));
+        if self.knows_database() {
+            self.replace(catalogue);
+        } else {
+            self.catalogue.store(Arc::new(catalogue));
+        }
+    }
+
     /// Whether what the database has is to be read, besides the names that leave state behind.
     #[must_use]
     pub fn splits(&self) -> bool {
-        self.splits
+        self.splits.load(Ordering::Relaxed)
+    }
+
+    /// Statements are split from now on, and judged by other `options` than before: what is remembered of texts is forgotten.
+    pub fn split_by(&self, options: &ClassifierOptions) {
+        self.classifier.store(Arc::new(Classifier::new(options)));
+        if !self.splits.swap(true, Ordering::Relaxed) {
+            self.knowledge.store(Arc::new(Knowledge::empty()));
+        }
     }
 
     /// What the database has was read.
@@ -165,12 +196,12 @@ impl Common {
 
     /// What `text` may do, by what is known of the database.
     pub fn classify(&self, text: &[u8], meaning: &Meaning) -> Classification {
-        self.classifier.classify(text, meaning, &self.knowledge.load())
+        self.classifier.load().classify(text, meaning, &self.knowledge.load())
     }
 
     /// A standby refused `text` as a write: it stays on the primary from now on.
     pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
-        self.classifier.learn_write(text, meaning);
+        self.classifier.load().learn_write(text, meaning);
     }
 
     /// Another number after each change of the catalogue; the catalogue is read behind it.

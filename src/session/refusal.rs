@@ -214,11 +214,25 @@ impl Refusal {
         .hint("Connect to a listener that authenticates its clients itself.")
     }
 
+    /// The console, through a listener that lets everybody in as anybody.
+    #[must_use]
+    pub fn console_refuses_trust() -> Self {
+        Self::new(
+            SqlState::INVALID_AUTHORIZATION,
+            Blame::Policy,
+            Cause::Authentication,
+            "the console cannot be reached through a listener that asks its clients for no proof",
+        )
+        .hint(
+            "Connect to a listener with another auth.method than trust, or set insecure_trust in [console].",
+        )
+    }
+
     /// The client's proof is bound to one TLS channel, and a relayed login has two.
     #[must_use]
     pub fn channel_binding(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(SqlState::INVALID_AUTHORIZATION, Blame::Policy, Cause::Authentication, message).hint(
-            "Connect with channel_binding=disable, or have the listener authenticate its clients itself.",
+            "Connect with channel_binding=disable, or have the listener ask for passwords: auth = { method = \"password\" }.",
         )
     }
 

@@ -29,7 +29,7 @@ pub struct Classifier {
 }
 
 /// How a [`Classifier`] is made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassifierOptions {
     /// Relations that are only read on the primary: schema and name as PostgreSQL keeps them; without a schema in any.
     pub primary_only: Vec<(Option<String>, String)>,

@@ -9,7 +9,7 @@ use super::{Ground, built_in};
 /// What is known of one database: its functions, relations, operators and types, by schema and name, and on which ground
 /// the use of each must stay on the primary.
 ///
-/// Built from the rows of [`super::KNOWLEDGE_SQL`] by a [`super::KnowledgeBuilder`]; meant to be shared in an `Arc` and
+/// Built from the rows of [`super::knowledge_sql`] by a [`super::KnowledgeBuilder`]; meant to be shared in an `Arc` and
 /// swapped whole. Lookups are conservative: an unqualified name is the worst that any schema has to offer.
 #[derive(Clone, Default)]
 pub struct Knowledge {

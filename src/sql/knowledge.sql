@@ -79,7 +79,24 @@ code AS MATERIALIZED (
       AND p.provolatile OPERATOR(pg_catalog.<>) 'v'
       AND l.lanname OPERATOR(pg_catalog.<>) ALL ('{c,internal}'::pg_catalog.name[])
 ),
+-- What is to be read on the primary alone, and what inherits from it: its rows are rows of that, too.
+listed (oid) AS (
+    SELECT c.oid
+    FROM (VALUES /* listed */ (NULL, NULL)) AS it (schema, name)
+    JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) it.name::pg_catalog.name
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE it.schema IS NULL OR n.nspname OPERATOR(pg_catalog.=) it.schema::pg_catalog.name
+    UNION
+    SELECT i.inhrelid FROM listed l JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) l.oid
+),
 kept (class, oid, why) AS (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, l.oid, 'p' FROM listed l
+    UNION
+    -- Its source names one of them; where a text has the name, it may mean it.
+    SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, c.oid, 'p'
+    FROM code c CROSS JOIN (SELECT DISTINCT r.relname FROM listed l JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) l.oid) AS named
+    WHERE pg_catalog.strpos(c.source, pg_catalog.lower(named.relname::pg_catalog.text)) OPERATOR(pg_catalog.>) 0
+    UNION
     SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid, p.oid, 'v'
     FROM pg_catalog.pg_proc p
     WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.provolatile OPERATOR(pg_catalog.=) 'v'
@@ -107,7 +124,7 @@ kept (class, oid, why) AS (
         THEN 1 END OPERATOR(pg_catalog.=) 1
     UNION
     SELECT u.class, u.oid,
-        CASE WHEN u.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass THEN 'd' ELSE 'v' END
+        CASE WHEN k.why OPERATOR(pg_catalog.=) 'p' THEN 'p' WHEN u.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass THEN 'd' ELSE 'v' END
     FROM kept k
     JOIN uses u ON u.used_class OPERATOR(pg_catalog.=) k.class AND u.used OPERATOR(pg_catalog.=) k.oid
     WHERE u.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid

@@ -1,5 +1,7 @@
 //! How a [`Knowledge`] is read from a server.
 
+use std::borrow::Cow;
+
 use super::{
     Ground, Knowledge,
     knowledge::{Names, Object},
@@ -8,15 +10,40 @@ use super::{
 /// Lists what is known of the current database: seven columns, for [`KnowledgeBuilder::row`]. One statement; sound under any
 /// `search_path`; takes no locks but those of a catalogue's readers; PostgreSQL 14 to 18. To be run with `jit = off` and
 /// `client_encoding = 'UTF8'` (`SET LOCAL` in its transaction).
-pub const KNOWLEDGE_SQL: &str = include_str!("knowledge.sql");
+pub(super) const KNOWLEDGE_SQL: &str = include_str!("knowledge.sql");
 
-/// Takes the rows of [`KNOWLEDGE_SQL`].
+/// [`KNOWLEDGE_SQL`], which also follows the relations in `primary_only` (schema, or any; name) to what reads them: views,
+/// functions, parents and children.
+#[must_use]
+pub fn knowledge_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, str> {
+    if primary_only.is_empty() {
+        return Cow::Borrowed(KNOWLEDGE_SQL);
+    }
+    let rows: Vec<String> = primary_only
+        .iter()
+        .map(|(schema, name)| {
+            format!("({}, {})", schema.as_deref().map_or("NULL".to_owned(), literal), literal(name))
+        })
+        .collect();
+    Cow::Owned(KNOWLEDGE_SQL.replacen(LISTED, &rows.join(", "), 1))
+}
+
+/// The row in [`KNOWLEDGE_SQL`] that stands for no relation.
+const LISTED: &str = "/* listed */ (NULL, NULL)";
+
+/// `text` as an expression that no quoting rule can read in another way.
+fn literal(text: &str) -> String {
+    let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("pg_catalog.convert_from(pg_catalog.decode('{digits}', 'hex'), 'UTF8')")
+}
+
+/// Takes the rows of [`knowledge_sql`].
 #[derive(Default)]
 pub struct KnowledgeBuilder {
     knowledge: Knowledge,
 }
 
-/// A row is not one of [`KNOWLEDGE_SQL`].
+/// A row is not one of [`knowledge_sql`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a row is not of the list of what a database has")]
 pub struct UnknownRow;
@@ -71,6 +98,7 @@ fn ground(why: &[u8]) -> Result<Option<Ground>, UnknownRow> {
         b"" => return Ok(None),
         b"v" => Ground::VolatileFunction,
         b"d" => Ground::Definition,
+        b"p" => Ground::PrimaryOnly,
         b"t" => Ground::Temporary,
         b"u" => Ground::Unlogged,
         b"f" => Ground::Foreign,

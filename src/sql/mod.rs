@@ -68,7 +68,7 @@ pub use ground::Ground;
 pub use hint::Hint;
 pub use judge::Findings;
 pub use knowledge::Knowledge;
-pub use knowledge_builder::{KNOWLEDGE_SQL, KnowledgeBuilder, UnknownRow};
+pub use knowledge_builder::{KnowledgeBuilder, UnknownRow, knowledge_sql};
 pub use meaning::Meaning;
 pub use scan::{effects, setting_names};
 pub use stateful::{EPOCH_SQL, STATEFUL_SQL, stateful_names};

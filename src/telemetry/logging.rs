@@ -9,7 +9,10 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{Format, Writer},
+    },
     layer::SubscriberExt,
     registry::LookupSpan,
     util::SubscriberInitExt,
@@ -52,10 +55,41 @@ where
         .map_err(|source| LogError::Filter { filter: settings.filter.clone(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(to).with_ansi(false);
     let lines: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match settings.format {
-        LogFormat::Text => Box::new(lines),
+        LogFormat::Text => Box::new(lines.event_format(OneLine(Format::default()))),
         LogFormat::Json => Box::new(lines.event_format(CloudLogging)),
     };
     Ok(tracing_subscriber::registry().with(filter).with(lines))
+}
+
+/// One line for each event: control characters of its values are escaped. User names, databases and application names are
+/// the client's to choose, and would otherwise forge lines or drive a terminal.
+struct OneLine(Format);
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::with_capacity(256);
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        for c in line.chars() {
+            if is_unsafe_in_text(c) { write!(to, "{}", c.escape_default())? } else { to.write_char(c)? }
+        }
+        to.write_char('\n')
+    }
+}
+
+/// True for control characters, for the separators that some viewers take for the end of a line, and for characters that
+/// turn the direction of the text around them.
+fn is_unsafe_in_text(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One JSON object a line with the
@@ -185,6 +219,22 @@ mod tests {
     fn a_text_line_is_for_people() {
         let page = logged(&LogSettings::default(), || tracing::info!(listener = %"app", "listening"));
         assert!(page.contains("INFO") && page.ends_with("listening listener=app\n"), "{page}");
+    }
+
+    #[test]
+    fn a_value_in_a_text_line_forges_no_other() {
+        let user =
+            "eve\n2026-01-01T00:00:00Z  WARN gatekeeper: forged\r\u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}é\\";
+        let page = logged(&LogSettings::default(), || {
+            let span = tracing::info_span!("login", %user);
+            span.in_scope(|| tracing::info!(%user, user = ?user, "{user}"));
+        });
+        assert_eq!(page.matches('\n').count(), 1, "{page}");
+        let unsafe_ones: Vec<char> =
+            page.trim_end_matches('\n').chars().filter(|c| is_unsafe_in_text(*c)).collect();
+        assert!(unsafe_ones.is_empty(), "{unsafe_ones:?} in {page}");
+        assert!(page.contains(r"eve\n2026-01-01T00:00:00Z  WARN gatekeeper: forged\r"), "{page}");
+        assert!(page.contains('é'), "what can be read stays as it is: {page}");
     }
 
     #[test]

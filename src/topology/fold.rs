@@ -35,6 +35,13 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
         Outcome::Answered(answer) => answered(status, answer, observation, rules),
         Outcome::Sampled(answer) => sampled(status, answer, observation),
         Outcome::Alive => alive(status, observation),
+        Outcome::NoCredentials { answer, reason } => {
+            match answer {
+                Some(answer) => answered(status, answer, observation, rules),
+                None => reachable(status, observation),
+            }
+            status.last_error = Some(Arc::clone(reason));
+        }
         Outcome::Failed(reason) => failed(status, reason, observation, rules),
         Outcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
@@ -145,6 +152,14 @@ fn alive(status: &mut EndpointStatus, observation: &Observation) {
     status.last_error = None;
     status.last_success = Some(observation.ended_at);
     set_health(status, Health::Up, observation);
+}
+
+/// The server is there. Whether it can be logged in to stays as it was; an endpoint that was down for its silence is up.
+fn reachable(status: &mut EndpointStatus, observation: &Observation) {
+    status.failures = 0;
+    if status.health == Health::Down {
+        set_health(status, Health::Up, observation);
+    }
 }
 
 fn failed(status: &mut EndpointStatus, reason: &Arc<str>, observation: &Observation, rules: &FoldRules) {

@@ -28,6 +28,14 @@ pub enum Outcome {
     Sampled(Answer),
     /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
     Alive,
+    /// We have no credentials for a new login, which says nothing about the server. It answered on the connection that was
+    /// there, or to a StartupMessage.
+    NoCredentials {
+        /// What it answered; `None` without a connection to ask on.
+        answer: Option<Answer>,
+        /// Why there was no new login. It holds no secret.
+        reason: Arc<str>,
+    },
     /// It could not be reached or logged in to. The reason holds no secret.
     Failed(Arc<str>),
     /// We could not even ask, for want of a descriptor, say: nothing was learned.

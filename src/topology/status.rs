@@ -27,7 +27,7 @@ pub struct EndpointStatus {
     pub last_success: Option<Instant>,
     /// When `health` last changed.
     pub since: Option<Instant>,
-    /// Why the last probe failed; `None` after a success. Never holds a secret; may hold an address.
+    /// Why the last probe failed, or had no credentials for a new login; `None` after a success. Never holds a secret; may hold an address.
     pub last_error: Option<Arc<str>>,
     /// Failed looks since the last success.
     pub failures: u32,

@@ -75,5 +75,5 @@ pub fn request(user: &str, database: &str) -> ConnectRequest {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", user);
     startup.set("database", database);
-    ConnectRequest { user: UserName::new(user).unwrap(), startup }
+    ConnectRequest { user: UserName::new(user).unwrap(), startup, token_wait: None }
 }

@@ -38,6 +38,28 @@ async fn readiness(gatekeeper: &Gatekeeper, status: u16) -> Value {
 }
 
 #[tokio::test]
+async fn idle_connections_starve_no_health_check() {
+    let stand = Stand::tokens().await;
+    let answers = async |path: &str| match stand.gatekeeper.get(path).await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    };
+    until(PATIENCE, async || answers("/readyz").await).await;
+    let admin = crate::harness::stand::admin(&stand.server);
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(admin).await.unwrap());
+    }
+    for path in ["/livez", "/readyz"] {
+        assert!(answers(path).await.is_ok(), "{path}: {:?}", answers(path).await);
+    }
+    let shed = stand.gatekeeper.get("/v1/topology").await.unwrap();
+    assert_eq!(shed.status, 503, "{}", shed.body);
+    drop(idle);
+    until(PATIENCE, async || answers("/v1/topology").await).await;
+}
+
+#[tokio::test]
 async fn readiness_and_topology_follow_the_server() {
     let stand = Stand::tokens().await;
     readiness(&stand.gatekeeper, 200).await;

@@ -192,8 +192,11 @@ async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
 async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_binding_off() {
     let server = server().await;
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
-    let config = config(&server, "", &format!("tls = {{ cert = {cert:?}, key = {key:?} }}"), "");
+    let listener =
+        format!("auth = {{ method = \"passthrough\" }}\ntls = {{ cert = {cert:?}, key = {key:?} }}");
+    let config = config(&server, "", &listener, "");
     let stand = Stand::start(server, &config).await;
+    stand.gatekeeper.says("write \"password\"").await;
     let to = |user: &str, password: &str, more: &str| {
         let (host, port) = (stand.listener.ip(), stand.listener.port());
         format!("host={host} port={port} user={user} password={password} dbname=app sslmode=require {more}")
@@ -207,6 +210,28 @@ async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_bi
     {
         let answer = psql(&to(user, password, more), "SELECT 'hello'").await;
         assert_eq!(answer.rows, "hello", "{user}: {}", answer.said);
+    }
+}
+
+#[tokio::test]
+async fn clients_log_in_by_every_sslmode_with_tls_on_both_legs() {
+    let server = server().await;
+    let pki = Pki::new(server.folder(), "clients");
+    let Identity { cert, key } = pki.issue("gatekeeper.example");
+    let config = config(&server, "", &format!("tls = {{ cert = {cert:?}, key = {key:?} }}"), "");
+    let stand = Stand::start(server, &config).await;
+    let (address, port, ca) = (stand.listener.ip(), stand.listener.port(), pki.ca_file.display());
+    for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
+        for mode in ["prefer", "require", "verify-full"] {
+            let to = format!(
+                "host=gatekeeper.example hostaddr={address} port={port} user={user} password={password} dbname=app \
+                 sslmode={mode} sslrootcert={ca}"
+            );
+            let answer = psql(&to, "SELECT 'hello'").await;
+            assert_eq!(answer.rows, "hello", "{user} {mode}: {}", answer.said);
+            let answer = psql(&to, "\\conninfo").await;
+            assert!(answer.rows.contains("SSL connection"), "{user} {mode}: {} {}", answer.rows, answer.said);
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::harness::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Listeners of these tests trust their clients: the console has its own list.
 const TRUST: &str = "auth = { method = \"trust\" }";
-const CONSOLE: &str = "[console]\nadmin_users = [\"root\"]\nstats_users = [\"exporter\"]\n";
+const CONSOLE: &str =
+    "[console]\nadmin_users = [\"root\"]\nstats_users = [\"exporter\"]\ninsecure_trust = true\n";
 
 /// A listener with a console, in front of one server.
 async fn stand(rest: &str) -> Stand {
@@ -51,6 +52,18 @@ async fn table(client: &Client, text: &str) -> Vec<Vec<(String, Option<String>)>
 fn value<'a>(row: &'a [(String, Option<String>)], column: &str) -> &'a str {
     let found = row.iter().find(|(name, _)| name == column);
     found.and_then(|(_, value)| value.as_deref()).unwrap_or_else(|| panic!("no {column} in {row:?}"))
+}
+
+#[tokio::test]
+async fn a_listener_that_asks_for_no_proof_leads_to_no_console_unless_told() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let console = CONSOLE.replace("insecure_trust = true", "");
+    let config = config(&server, &token_login(&server), TRUST, &console);
+    let stand = Stand::start(server, &config).await;
+    let (rows, said) = ask(&stand, "root", "SHOW VERSION").await;
+    assert_eq!(rows, "");
+    assert!(said.contains("asks its clients for no proof") && said.contains("insecure_trust"), "{said}");
+    stand.gatekeeper.says("nobody can reach the console").await;
 }
 
 #[tokio::test]

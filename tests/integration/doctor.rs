@@ -15,7 +15,10 @@ use gatekeeper::{
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{pki::Pki, until};
+use crate::harness::{
+    pki::{Identity, Pki},
+    until,
+};
 
 /// What the doctor said, and how it ended.
 struct Visit {
@@ -351,6 +354,25 @@ async fn a_read_pool_that_is_the_primary_is_not_what_it_was_declared() {
     let server = single().await;
     let visit = visit_one(&server, Entry { role: "read-pool", ..primary(&server) }).await;
     visit.fails_at("role", "declared read-pool, says it is a primary", "correct the endpoint's `address`");
+}
+
+#[tokio::test]
+async fn passthrough_with_tls_on_both_sides_is_warned_of_with_a_remedy() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
+    let text = config(&[Entry { login: "\"passthrough\"".into(), ..primary(&server) }], "");
+    let login = |report: &Value| {
+        let findings = report["listeners"][0]["findings"].as_array().unwrap().iter();
+        findings.filter(|it| it["stage"] == "login").cloned().collect::<Vec<_>>()
+    };
+    let plain = visit(server.folder(), &text).await;
+    assert_eq!(login(&plain.report)[0]["verdict"], "ok", "{}", plain.wrote);
+    let route = "route = \"endpoint:";
+    let tls = format!("tls = {{ cert = {cert:?}, key = {key:?} }}\n{route}");
+    let both = visit(server.folder(), &text.replace(route, &tls)).await;
+    let finding = &login(&both.report)[0];
+    assert_eq!(finding["verdict"], "warning", "{}", both.wrote);
+    assert!(finding["remedies"].to_string().contains("password"), "{finding}");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Listeners and routes: who ends up where, and how many may.
 
-use std::{collections::HashMap, fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap, fmt::Write as _, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _,
+    time::Duration,
+};
 
 use gatekeeper::{
     sandbox::{ALICE, APP, DATABASE, Passage, Sandbox, SandboxOptions, Single, Stop},
@@ -178,6 +181,13 @@ async fn a_unix_domain_socket_is_a_listener_like_any_other() {
     );
     let answer = psql(&connection, "SELECT current_user").await;
     assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    let mode = || fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o660, "whoever is not of our group stays out");
+    let route = "route = \"primary\"\n";
+    let told = config.replacen(&rest, &rest.replace(route, &format!("{route}mode = \"0666\"\n")), 1);
+    fs::write(stand.gatekeeper.config_file(), told).unwrap();
+    stand.gatekeeper.signal(rustix::process::Signal::HUP);
+    until(Duration::from_secs(20), async || if mode() == 0o666 { Ok(()) } else { Err(mode()) }).await;
     stand.gatekeeper.signal(rustix::process::Signal::TERM);
     assert!(stand.gatekeeper.ended().await.success());
     assert!(!socket.exists(), "nothing is left of it");

@@ -103,3 +103,19 @@ async fn a_replication_connection_has_a_backend_of_its_own() {
     .await;
     pooled.server_says("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'", "0").await;
 }
+
+#[tokio::test]
+async fn a_reload_of_pin_on_functions_reaches_sessions_that_are_there() {
+    let pooled = Pooled::start(Shape { pool: "pin_on_functions = [\"another\"]", ..Shape::default() }).await;
+    pooled.server("CREATE FUNCTION leaves() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1'").await;
+    let mut client = pooled.client().await;
+    client.ask("SELECT leaves()").await.unwrap();
+    pooled.looks(|seen| seen.leased == 0).await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    let text = fs::read_to_string(gatekeeper.config_file()).unwrap();
+    fs::write(gatekeeper.config_file(), text.replace("\"another\"", "\"leaves\"")).unwrap();
+    gatekeeper.signal(Signal::HUP);
+    gatekeeper.says("configuration reloaded").await;
+    client.ask("SELECT leaves()").await.unwrap();
+    pooled.looks(|seen| seen.leased == 1).await;
+}

@@ -120,6 +120,129 @@ async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_ha
     until(PATIENCE, async || stand.connect(&alice).await.map_err(|error| error.to_string())).await;
 }
 
+/// What the admin API says of the endpoint `primary`.
+async fn primary(stand: &Stand) -> serde_json::Value {
+    let body = stand.gatekeeper.get("/v1/topology").await.unwrap().body;
+    let topology: serde_json::Value = serde_json::from_str(&body).unwrap();
+    topology["endpoints"][0].clone()
+}
+
+#[tokio::test]
+async fn no_statement_fails_beside_living_backends_while_the_token_command_is_away() {
+    let server = server().await;
+    let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 2 }";
+    let probe = "[probe]\ninterval = \"300ms\"\n";
+    let config = config(&server, &login(&server.tokens().command_words(), &[ALICE], ""), listener, probe);
+    let stand = Stand::start(server, &config).await;
+    // Two backends: two transactions at a time.
+    let (one, two) = (connect_alice(stand.listener).await, connect_alice(stand.listener).await);
+    for client in [&one, &two] {
+        client.simple_query("BEGIN").await.unwrap();
+        client.simple_query("SELECT 1").await.unwrap();
+    }
+    one.simple_query("COMMIT").await.unwrap();
+
+    let tokens = stand.server.tokens();
+    tokens.fail("ERROR: (gcloud.auth) no active account").unwrap();
+    tokens.expire_all(stand.server.node()).await.unwrap();
+    // A backend that breaks in a transaction makes the probe log in at once.
+    let others =
+        "FROM pg_stat_activity WHERE usename = 'alice@example.com' AND state = 'idle in transaction'";
+    let kill = format!("SELECT count(pg_terminate_backend(pid)) {others}");
+    assert_eq!(stand.server.node().sql("postgres", &kill).await.unwrap(), "1");
+    assert!(two.simple_query("SELECT 1").await.is_err());
+    serves_without_tokens(&stand, &one).await;
+    // Without a connection the probe has but the server's greeting to go by.
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatekeeper probe'";
+    stand.server.node().sql("postgres", kill).await.unwrap();
+    let failures = stand.gatekeeper.metric(FAILED_MINTS).await.unwrap();
+    until(PATIENCE, async || {
+        serves_without_tokens(&stand, &one).await;
+        let now = stand.gatekeeper.metric(FAILED_MINTS).await.unwrap();
+        if now > failures + 3.0 { Ok(()) } else { Err(now) }
+    })
+    .await;
+
+    tokens.heal().unwrap();
+    until(PATIENCE, async || {
+        let primary = primary(&stand).await;
+        if primary["last_error"].is_null() { Ok(()) } else { Err(primary) }
+    })
+    .await;
+    connect_alice(stand.listener).await.simple_query("SELECT 1").await.unwrap();
+}
+
+const FAILED_MINTS: &str =
+    "gatekeeper_token_mints_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"error\"}";
+
+/// Waits until the probe has no token, and says so; `client` is served all the while.
+async fn serves_without_tokens(stand: &Stand, client: &tokio_postgres::Client) {
+    until(PATIENCE, async || {
+        client.simple_query("SELECT 1").await.unwrap();
+        let primary = primary(stand).await;
+        assert_eq!(primary["health"], "up", "{primary}");
+        let why = primary["last_error"].as_str().unwrap_or_default();
+        if why.contains("no active account") { Ok(()) } else { Err(primary) }
+    })
+    .await;
+    let ready = stand.gatekeeper.get("/readyz").await.unwrap();
+    assert_eq!(ready.status, 200, "{}", ready.body);
+}
+
+#[tokio::test]
+async fn a_token_logs_in_past_its_time_to_live_while_the_command_fails() {
+    let server = server().await;
+    let listener = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
+    let endpoint = login(&server.tokens().command_words(), &[ALICE], ", token_ttl = \"1s\"");
+    let config = config(&server, &endpoint, listener, "");
+    let stand = Stand::start(server, &config).await;
+    connect_alice(stand.listener).await;
+    stand.server.tokens().fail("ERROR: (gcloud.auth) no active account").unwrap();
+    let began = std::time::Instant::now();
+    until(PATIENCE, async || {
+        let failures = stand.gatekeeper.metric(FAILED_MINTS).await.unwrap();
+        connect_alice(stand.listener).await.simple_query("SELECT 1").await.unwrap();
+        if failures >= 2.0 && began.elapsed() > Duration::from_secs(3) { Ok(()) } else { Err(failures) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_tokens() {
+    let server = server().await;
+    let listener = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
+    let endpoint = login(&server.tokens().command_words(), &[ALICE], "");
+    let config = config(&server, &endpoint, listener, "");
+    let stand = Stand::start(server, &config).await;
+    connect_alice(stand.listener).await;
+    stand.server.tokens().fail("ERROR: (gcloud.auth) no active account").unwrap();
+    let file = stand.gatekeeper.config_file();
+    // Another path to the same CA, and another user on the list.
+    let copy = stand.server.folder().join("ca-copy.pem");
+    fs::copy(stand.server.authority().ca_file(), &copy).unwrap();
+    let text = fs::read_to_string(file).unwrap();
+    let ca = stand.server.authority().ca_file().display().to_string();
+    let text = text.replace(&ca, &copy.display().to_string());
+    fs::write(file, text.replace("[\"alice@example.com\"]", "[\"alice@example.com\", \"bob@example.com\"]"))
+        .unwrap();
+    stand.gatekeeper.signal(rustix::process::Signal::HUP);
+    stand.gatekeeper.says("endpoint `primary` changed").await;
+    connect_alice(stand.listener).await.simple_query("SELECT 1").await.unwrap();
+    let minted = mints(&stand.server).len();
+    connect_alice(stand.listener).await;
+    assert_eq!(mints(&stand.server).len(), minted);
+
+    // A command of another kind prints other tokens.
+    let text = fs::read_to_string(file).unwrap().replace("\"/bin/sh\"", "\"/usr/bin/env\", \"sh\"");
+    fs::write(file, text).unwrap();
+    stand.gatekeeper.signal(rustix::process::Signal::HUP);
+    until(PATIENCE, async || match stand.connect(&format!("user={ALICE} dbname=app")).await {
+        Ok(_) => Err("it has the old token"),
+        Err(_) => Ok(()),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
     let stand = Stand::tokens().await;

@@ -286,6 +286,7 @@ fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
     ListenerSettings {
         name: ListenerName::new(name).unwrap(),
         bind: Bind::Tcp("127.0.0.1:15432".parse().unwrap()),
+        socket_mode: 0o660,
         route,
         tls: None,
         auth: Auth::Trust,

@@ -146,6 +146,7 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
     let request = ConnectRequest {
         user: login.user.clone(),
         startup: startup(login.user.as_str(), login.database.as_str()),
+        token_wait: None,
     };
     match handle.connect(request).await {
         Ok(backend) => {

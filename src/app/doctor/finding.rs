@@ -21,8 +21,8 @@ pub enum Verdict {
     Failed,
 }
 
-/// What is gone through, in this order. An endpoint has all but the last, a listener has [`Stage::Tls`] and
-/// [`Stage::Users`].
+/// What is gone through, in this order. An endpoint has all but the last, a listener has [`Stage::Tls`],
+/// [`Stage::Users`] and [`Stage::Login`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Stage {

@@ -1,4 +1,4 @@
-//! Looks at what a listener needs from files: its certificate and key, and its users.
+//! Looks at what a listener needs from files (its certificate and key, and its users), and at how its clients log in.
 
 use jiff::Timestamp;
 
@@ -7,18 +7,41 @@ use super::{
     finding::{Examination, Opinion, Stage},
 };
 use crate::{
+    backend::EndpointSettings,
     blame::Chain,
     frontend::{Auth, ListenerSettings, Users},
-    tls::ServerTls,
+    tls::{ServerTls, TlsMode},
 };
 
-/// Examines the listener of `settings`. Reads files; blocks.
-pub(super) fn examine(settings: &ListenerSettings) -> Examination {
+/// Examines the listener of `settings`, which may lead to some of `endpoints`. Reads files; blocks.
+pub(super) fn examine(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Examination {
     let about = format!("{} on {}", settings.route, settings.bind);
     let mut examination = Examination::new(settings.name.to_string(), about);
     examination.add(Stage::Tls, tls(settings, Timestamp::now()));
     examination.add(Stage::Users, users(settings));
+    examination.add(Stage::Login, login(settings, endpoints));
     examination
+}
+
+/// Judges the clients' own dialog with the server: with usual settings it fails if both sides speak TLS.
+fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
+    if settings.auth != Auth::Passthrough {
+        return Opinion::skipped("clients do not log in by their own dialog with the server");
+    }
+    let speaks_tls = |endpoint: &&EndpointSettings| {
+        settings.route.may_reach(&endpoint.endpoint) && endpoint.tls.mode != TlsMode::Disable
+    };
+    match (&settings.tls, endpoints.iter().find(speaks_tls)) {
+        (Some(_), Some(endpoint)) => Opinion::warning(
+            format!(
+                "TLS on both sides, to clients and to `{}`: a relayed SCRAM login fails for clients that bind to the \
+                 channel, as libpq does by default, and sslmode=prefer then goes on in plaintext",
+                endpoint.endpoint.name
+            ),
+            "write auth = { method = \"password\" }, or have the clients set channel_binding=disable",
+        ),
+        _ => Opinion::ok("SCRAM logins can be relayed: at most one side speaks TLS"),
+    }
 }
 
 fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {

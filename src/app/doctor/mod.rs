@@ -107,7 +107,8 @@ impl Doctor {
         let tasks = Arc::new(Tasks::new());
         let under_way: Vec<_> = self
             .endpoints
-            .into_iter()
+            .iter()
+            .cloned()
             .map(|settings| {
                 let (done, examined) = oneshot::channel();
                 let keepers = Arc::clone(&tasks);
@@ -128,7 +129,8 @@ impl Doctor {
             report.endpoints.push(examination);
         }
         tasks.shutdown().await;
-        for examination in self.listeners.iter().map(listener::examine) {
+        for settings in &self.listeners {
+            let examination = listener::examine(settings, &self.endpoints);
             if let Form::Text { colour } = form {
                 print::examination(out, "listener", &examination, colour)?;
             }

@@ -85,7 +85,10 @@ mod tests {
             address: "127.0.0.1:5432".parse().unwrap(),
         };
         let startup = StartupMessage::new(ProtocolVersion::V3_0);
-        Attempt::new(Arc::new(endpoint), ConnectRequest { user: UserName::new("alice").unwrap(), startup })
+        Attempt::new(
+            Arc::new(endpoint),
+            ConnectRequest { user: UserName::new("alice").unwrap(), startup, token_wait: None },
+        )
     }
 
     /// Dials for ever.

@@ -7,7 +7,7 @@ mod dialer;
 mod observe;
 mod prove;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
@@ -33,6 +33,8 @@ pub struct ConnectRequest {
     pub user: UserName,
     /// What is sent: protocol version and parameters as the client gave them.
     pub startup: StartupMessage,
+    /// How long to wait for a token; as long as its mint takes when absent.
+    pub token_wait: Option<Duration>,
 }
 
 /// One try at it.

@@ -6,9 +6,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 
 use super::{Attempt, Means};
@@ -18,7 +19,7 @@ use crate::{
         accepted::AcceptedPasswords,
         way::{TokenWay, Way},
     },
-    credentials::Token,
+    credentials::{Token, TokenError},
     telemetry::labels::ConnectPhase,
 };
 
@@ -95,7 +96,9 @@ where
     let user = attempt.request.user.clone();
     way.permit(&user).map_err(fail)?;
     let began = Instant::now();
-    let token = way.source.token(&user).await.map_err(|error| fail(ConnectFailure::Token(error)))?;
+    let limit = attempt.request.token_wait.unwrap_or(Duration::MAX);
+    let token = timeout(limit, way.source.token(&user)).await.unwrap_or(Err(TokenError::NotYet { limit }));
+    let token = token.map_err(|error| fail(ConnectFailure::Token(error)))?;
     attempt.durations.add(ConnectPhase::Token, began.elapsed());
     attempt.means = way.means(token);
     let refusal = match inner.clone().oneshot(attempt.clone()).await {
@@ -103,7 +106,9 @@ where
         Err(refusal) => refusal,
     };
     let Some(refused) = refusal.refused_token().filter(|token| token.is_kept()) else { return Err(refusal) };
-    match way.source.fresh(&user, refused).await {
+    let left = limit.saturating_sub(began.elapsed());
+    let fresh = timeout(left, way.source.fresh(&user, refused)).await;
+    match fresh.unwrap_or(Err(TokenError::NotYet { limit })) {
         Ok(Some(fresh)) => {
             attempt.means = way.means(fresh);
             inner.oneshot(attempt).await

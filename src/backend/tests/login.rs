@@ -73,7 +73,8 @@ async fn the_startup_message_goes_out_as_the_client_gave_it() {
     })
     .await;
     let endpoint = handle(server.settings(), &server.tasks);
-    let backend = endpoint.connect(ConnectRequest { user: user("alice"), startup }).await.unwrap();
+    let backend =
+        endpoint.connect(ConnectRequest { user: user("alice"), startup, token_wait: None }).await.unwrap();
     assert_eq!(backend.observed_role(), Some(ObservedRole::Standby));
     assert_eq!(backend.logged_in.parameters.octets(), b"S\0\0\0\x16in_hot_standby\0on\0");
     assert_eq!(backend.logged_in.key.as_ref().unwrap().pid(), 7);

@@ -181,7 +181,7 @@ pub(super) fn user(name: &str) -> UserName {
 pub(super) fn request(name: &str) -> ConnectRequest {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", name);
-    ConnectRequest { user: user(name), startup }
+    ConnectRequest { user: user(name), startup, token_wait: None }
 }
 
 pub(super) fn with_password(password: &str) -> Login {

@@ -69,6 +69,34 @@ fn passwords_in_the_clear_stay_on_this_machine_or_inside_tls() {
 }
 
 #[test]
+fn with_tls_on_both_sides_clients_say_passwords_by_default() {
+    let method = |mode: &str, keys: &str| {
+        let endpoint = format!("address = \"127.0.0.1:5432\"\ntls = {{ mode = \"{mode}\" }}");
+        let listener = format!("route = \"primary\"\n{keys}\n");
+        let changes = [
+            ("address = \"127.0.0.1:5432\"", endpoint.as_str()),
+            ("route = \"primary\"\n", listener.as_str()),
+        ];
+        loaded(&spoiled(&changes).without_references())
+    };
+    let tls = "tls = { cert = \"c\", key = \"k\" }";
+    let explicit = format!("{tls}\nauth = {{ method = \"passthrough\" }}");
+    for (mode, keys, word, warned) in [
+        ("verify-ca", tls, "password", false),
+        ("prefer", tls, "password", false),
+        ("disable", tls, "passthrough", false),
+        ("verify-ca", "", "passthrough", false),
+        ("verify-ca", &explicit, "passthrough", true),
+        ("disable", &explicit, "passthrough", false),
+    ] {
+        let loaded = method(mode, keys);
+        let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(loaded.config.listeners[0].auth.as_str(), word, "{mode} {keys}");
+        assert_eq!(told.iter().any(|line| line.contains("channel_binding=disable")), warned, "{told:?}");
+    }
+}
+
+#[test]
 fn a_list_of_guests_names_each_once_and_somebody() {
     assert_eq!(
         mistakes(&with_listener(

@@ -9,12 +9,14 @@ struct Script {
     start: Now,
     cached: Cached<usize>,
     seconds: f64,
+    /// The users that are minted for, in the order in which that began.
+    minting: Vec<UserName>,
 }
 
 impl Script {
     fn new(ttl: Duration) -> Self {
         let start = Now { instant: Instant::now(), shown: Timestamp::UNIX_EPOCH };
-        Self { start, cached: Cached::new(ttl), seconds: 0.0 }
+        Self { start, cached: Cached::new(ttl, &HashMap::new()), seconds: 0.0, minting: Vec::new() }
     }
 
     fn now(&self) -> Now {
@@ -35,16 +37,22 @@ impl Script {
     }
 
     fn start_mint(&mut self) -> Option<String> {
-        self.cached.poll_mint(self.now(), |_| false).map(|user| user.to_string())
+        let user = self.cached.poll_mint(self.now(), |_| false)?;
+        self.minting.push(user.clone());
+        Some(user.to_string())
     }
 
+    /// The mint that began first succeeds.
     fn minted(&mut self, text: &str) -> Done<usize> {
+        let user = self.minting.remove(0);
         let result = Ok(Secret::new(text.into()));
-        self.cached.on_minted(self.now(), 0.0, result).expect("a mint was running")
+        self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
     }
 
+    /// The mint that began first fails.
     fn failed(&mut self) -> Done<usize> {
-        self.cached.on_minted(self.now(), 1.0, Err(TokenError::NoText)).expect("a mint was running")
+        let user = self.minting.remove(0);
+        self.cached.on_minted(&user, self.now(), 1.0, Err(TokenError::NoText)).expect("a mint was running")
     }
 
     /// A first token of `user`, kept.
@@ -82,17 +90,47 @@ fn a_hundred_logins_share_one_mint_and_later_ones_use_the_kept_token() {
 }
 
 #[test]
-fn users_have_tokens_of_their_own_and_are_minted_for_one_at_a_time() {
+fn a_mint_that_hangs_for_one_user_holds_up_no_other() {
     let mut script = Script::new(TTL);
     script.login("a", None, 0);
     script.login("b", None, 1);
+    script.login("a", None, 4);
     assert_eq!(script.start_mint().as_deref(), Some("a"));
-    assert_eq!(script.start_mint(), None, "one mint at a time");
-    assert_eq!(script.minted("of a").waiting, [0]);
     assert_eq!(script.start_mint().as_deref(), Some("b"));
-    script.minted("of b");
+    assert_eq!(script.start_mint(), None, "one mint at a time for each");
+    let hangs = script.minting.remove(0);
+    assert_eq!(script.minted("of b").waiting, [1]);
+    script.minting.push(hangs);
+    assert_eq!(script.minted("of a").waiting, [0, 4]);
     assert_eq!(script.login("a", None, 2).unwrap().unwrap().secret.reveal(), "of a");
     assert_eq!(script.login("b", None, 3).unwrap().unwrap().secret.reveal(), "of b");
+}
+
+#[test]
+fn only_a_few_users_are_minted_for_at_one_time() {
+    let mut script = Script::new(TTL);
+    for who in 0..=MAX_CONCURRENT_MINTS {
+        script.login(&format!("user{who}"), None, who);
+    }
+    for _ in 0..MAX_CONCURRENT_MINTS {
+        assert!(script.start_mint().is_some());
+    }
+    assert_eq!(script.start_mint(), None);
+    script.minted("t");
+    assert!(script.start_mint().is_some());
+}
+
+#[test]
+fn invented_users_are_forgotten_beyond_a_bound() {
+    let mut script = Script::new(TTL);
+    for who in 0..MAX_KEPT_TOKENS + 10 {
+        script.seconds += 0.001;
+        script.login(&format!("user{who}"), None, who);
+        script.start_mint().unwrap();
+        script.minted("t");
+    }
+    assert_eq!(script.cached.poll_kept().unwrap().len(), MAX_KEPT_TOKENS);
+    assert!(script.login("user0", None, 0).is_none(), "the oldest went first");
 }
 
 #[test]
@@ -137,13 +175,70 @@ fn a_token_that_no_login_has_used_since_its_renewal_is_left_to_expire() {
     script.seconds = 240.0;
     script.start_mint().unwrap();
     script.minted("second");
-    while script.seconds < 539.0 {
+    while script.seconds < 540.0 {
         script.seconds += script.timeout();
         assert_eq!(script.start_mint(), None, "at {} s", script.seconds);
     }
-    assert!(script.cached.poll_kept().unwrap().is_empty());
-    assert!(script.cached.poll_timeout().is_none());
     assert!(script.login("a", None, 1).is_none());
+    assert_eq!(script.start_mint().as_deref(), Some("a"), "the next login asks for one");
+    script.minted("third");
+    script.seconds += (TTL + RETAINED_PAST_TTL).as_secs_f64();
+    assert_eq!(script.start_mint(), None);
+    assert!(script.cached.poll_kept().unwrap().is_empty(), "in the end it is forgotten");
+    assert!(script.cached.poll_timeout().is_none());
+}
+
+#[test]
+fn a_token_is_given_out_past_its_time_to_live_while_mints_fail() {
+    let (mut script, first) = Script::with_token(TTL);
+    script.seconds = 240.0;
+    script.start_mint().unwrap();
+    script.failed();
+    script.seconds = 300.0 + 3_000.0;
+    assert_eq!(script.start_mint().as_deref(), Some("a"), "it is still tried");
+    assert_eq!(
+        script.login("a", None, 1).unwrap().unwrap().id,
+        first.id,
+        "at once, whatever the command does"
+    );
+    script.failed();
+    assert_eq!(script.login("a", None, 2).unwrap().unwrap().id, first.id);
+    assert!(script.login("a", Some(&first), 3).is_none(), "the server has refused it");
+    script.start_mint().unwrap();
+    let done = script.failed();
+    assert!(done.fallback.is_none() && done.waiting == [3]);
+    assert!(script.login("a", None, 4).is_none(), "it is not given out any more");
+}
+
+#[test]
+fn who_waited_for_a_mint_that_failed_gets_the_expired_token() {
+    let (mut script, first) = Script::with_token(TTL);
+    script.cached.kept.values().for_each(|entry| entry.kept.used.store(false, Ordering::Relaxed));
+    script.seconds = 300.0;
+    assert!(script.login("a", None, 1).is_none(), "nobody has used it, so nobody knows yet that mints fail");
+    script.start_mint().unwrap();
+    let done = script.failed();
+    assert!(done.result.is_err());
+    assert_eq!((done.waiting.as_slice(), done.fallback.unwrap().id), ([1].as_slice(), first.id));
+    script.seconds += script.timeout();
+    script.start_mint().expect("it is tried again");
+    script.minted("second");
+    assert_eq!(script.login("a", None, 2).unwrap().unwrap().secret.reveal(), "second");
+}
+
+#[test]
+fn a_source_in_place_of_another_keeps_its_tokens() {
+    let (mut script, first) = Script::with_token(TTL);
+    let kept = script.cached.poll_kept().unwrap();
+    script.cached = Cached::new(TTL, &kept);
+    assert_eq!(script.login("a", None, 1).unwrap().unwrap().id, first.id);
+    script.seconds = 250.0;
+    assert_eq!(script.start_mint().as_deref(), Some("a"), "it is renewed as ever");
+    script.minted("second");
+    let second = script.login("a", None, 2).unwrap().unwrap();
+    assert!(second.id > first.id);
+    script.cached = Cached::new(Duration::ZERO, &kept);
+    assert!(script.login("a", None, 3).is_none(), "with a time to live of zero nothing is kept");
 }
 
 #[test]
@@ -172,8 +267,6 @@ fn a_failed_renewal_keeps_the_token_and_is_tried_later_and_later() {
         script.seconds += script.timeout();
     }
     assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0]);
-    script.seconds = 300.0;
-    assert!(script.login("a", None, 2).is_none(), "an expired token is not given out");
 }
 
 #[test]

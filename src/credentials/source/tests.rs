@@ -27,7 +27,7 @@ impl Bench {
     fn new(ttl: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let line = format!(
-            "cd {} && echo run >> runs && while [ -e hold ]; do sleep 0.01; done && \
+            "cd {} && echo run >> runs && while [ -e hold ] || [ -e hold-$GATEKEEPER_BACKEND_USER ]; do sleep 0.01; done && \
              if [ -e fail ]; then echo no luck >&2; exit 1; fi && echo token-$(wc -l < runs)",
             folder.path().display()
         );
@@ -38,7 +38,7 @@ impl Bench {
             users: TokenUsers::Listed(vec![user()]),
             insecure_without_verification: false,
         };
-        let (source, keeper) = TokenSource::new(&settings, &endpoint());
+        let (source, keeper) = TokenSource::new(&settings, &endpoint(), None);
         let mints = Arc::<Mutex<Vec<Mint>>>::default();
         let tasks = Tasks::new();
         let seen = Arc::clone(&mints);
@@ -102,6 +102,38 @@ async fn a_login_that_gives_up_does_not_take_the_mint_of_the_others_with_it() {
     }
     fs::remove_file(bench.path("hold")).unwrap();
     assert_eq!(bench.token().await, "token-1");
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_for_one_user_holds_up_no_other() {
+    let bench = Bench::new(Duration::from_secs(300));
+    fs::write(bench.path("hold-alice@example.com"), "").unwrap();
+    let (alice, bob) = (user(), UserName::new("bob@example.com").unwrap());
+    let bobs = async {
+        bench.until("alice's command has started", |bench| bench.runs() == 1).await;
+        bench.source.token(&bob).await.unwrap()
+    };
+    let waiting = bench.source.token(&alice);
+    let mut waiting = std::pin::pin!(waiting);
+    tokio::select! {
+        _ = &mut waiting => panic!("alice's command hangs"),
+        token = bobs => assert_eq!(token.secret.reveal(), "token-2"),
+    }
+    fs::remove_file(bench.path("hold-alice@example.com")).unwrap();
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_token_serves_while_the_command_fails() {
+    let bench = Bench::new(Duration::from_millis(50));
+    assert_eq!(bench.token().await, "token-1");
+    fs::write(bench.path("fail"), "").unwrap();
+    let began = Instant::now();
+    bench.until("the token has expired", |_| began.elapsed() > Duration::from_millis(100)).await;
+    assert!(bench.token().await.starts_with("token-"));
+    let status = bench.source.status();
+    assert!(status.failures > 0 && status.failing.is_some(), "{status:?}");
+    assert_eq!(status.kept.len(), 1, "later logins do not wait for the command");
 }
 
 #[tokio::test]

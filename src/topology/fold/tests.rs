@@ -42,6 +42,10 @@ impl Story {
             let outcome = match word {
                 "alive" => Outcome::Alive,
                 "fails" => Outcome::Failed("connection refused".into()),
+                word if word.starts_with("no-token") => Outcome::NoCredentials {
+                    answer: word.strip_prefix("no-token ").map(|word| answer(word, endpoint)),
+                    reason: "no token".into(),
+                },
                 word => Outcome::Answered(answer(word, endpoint)),
             };
             self = self.observe(endpoint, outcome);
@@ -217,6 +221,29 @@ fn a_position_that_is_not_told_is_not_known() {
     let silent = Answer { lsn: None, ..answer("standby", "r") };
     let story = story.observe("r", Outcome::Answered(silent));
     assert_eq!(story.status("r").position, None);
+}
+
+#[test]
+fn no_token_says_nothing_about_an_endpoint() {
+    let cases: &[(&[&str], Health)] = &[
+        (&["a no-token"], Health::Unknown),
+        (&["a no-token primary"], Health::Up),
+        (&["a primary", "a no-token", "a no-token", "a no-token"], Health::Up),
+        (&["a primary", "a no-token primary", "a no-token primary"], Health::Up),
+        // Silence does, and an answer ends it.
+        (&["a primary", "a fails", "a no-token", "a fails"], Health::Up),
+        (&["a primary", "a fails", "a fails"], Health::Down),
+        (&["a primary", "a fails", "a fails", "a no-token"], Health::Up),
+    ];
+    for (said, health) in cases {
+        let story = Story::of(PAIR).tell(said);
+        let status = story.status("a");
+        assert_eq!(status.health, *health, "{said:?}");
+        if said.last().is_some_and(|word| word.contains("no-token")) {
+            assert_eq!(status.last_error.as_deref(), Some("no token"), "{said:?}");
+        }
+        assert_eq!(story.writer(), Some("a"), "{said:?}");
+    }
 }
 
 #[test]

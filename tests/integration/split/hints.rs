@@ -1,7 +1,7 @@
 //! What a client may say about where its statements go, and what its session keeps where it is.
 
 use crate::harness::{
-    Split,
+    Frames, Split,
     frames::{bind, execute, parse, sync},
     split::last_route,
     until,
@@ -72,8 +72,66 @@ async fn relations_that_are_the_primarys_own_are_read_there() {
         client.ask(&format!("SELECT count(*) FROM {relation}")).await.unwrap();
         assert_eq!(last_route(&mut client).await, format!("primary ({ground})"), "{relation}");
     }
-    client.ask("SELECT count(*) FROM jobs").await.unwrap();
-    assert!(last_route(&mut client).await.starts_with("primary"), "a view is what it reads");
+}
+
+#[tokio::test]
+async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
+    let split = Split::with("primary_only = [\"public.job\"]").await;
+    split
+        .primary(
+            "CREATE TABLE task (n int); CREATE TABLE job (n int) INHERITS (task); CREATE TABLE old_job () INHERITS (job); \
+             CREATE TABLE plain (n int); CREATE VIEW jobs AS SELECT * FROM job; CREATE VIEW more AS SELECT * FROM jobs; \
+             CREATE FUNCTION count_jobs() RETURNS bigint STABLE LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM Job); END'; \
+             CREATE FUNCTION atomic_jobs() RETURNS bigint STABLE BEGIN ATOMIC SELECT count(*) FROM job; END; \
+             CREATE VIEW counted AS SELECT count_jobs(); \
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC",
+        )
+        .await;
+    split.settles().await;
+    let mut client = split.client().await;
+    let reads_pool = async |client: &mut Frames, text: &str| {
+        // Known once a statement has asked for it.
+        until(PATIENCE, async || {
+            client.ask(text).await.unwrap();
+            match last_route(client).await {
+                route if route == "reads (read)" => Ok(()),
+                route => Err(route),
+            }
+        })
+        .await;
+    };
+    reads_pool(&mut client, "SELECT count(*) FROM plain").await;
+    let readers = [
+        "SELECT count(*) FROM job",
+        "SELECT count(*) FROM jobs",
+        "SELECT count(*) FROM more",
+        "SELECT count(*) FROM task",
+        "SELECT count(*) FROM old_job",
+        "SELECT count_jobs()",
+        "SELECT atomic_jobs()",
+        "SELECT * FROM counted",
+    ];
+    for text in readers {
+        client.ask(text).await.unwrap();
+        assert_eq!(last_route(&mut client).await, "primary (primary-only)", "{text}");
+    }
+
+    // A reload says otherwise, to the session that is there and to one that comes.
+    let file = split.gatekeeper.config_file();
+    let reload = |list: &str| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().map(|line| if line.starts_with("primary_only") { list } else { line });
+        std::fs::write(file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        split.gatekeeper.signal(rustix::process::Signal::HUP);
+    };
+    reload("primary_only = [\"plain\"]");
+    for mut client in [client, split.client().await] {
+        for text in readers {
+            reads_pool(&mut client, text).await;
+        }
+        client.ask("SELECT count(*) FROM plain").await.unwrap();
+        assert_eq!(last_route(&mut client).await, "primary (primary-only)");
+    }
 }
 
 #[tokio::test]
