@@ -11,9 +11,9 @@ use tower::ServiceExt;
 
 use super::{
     AcceptedPassword, AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed,
-    EndpointSettings, Questions,
+    Columns, EndpointSettings, Questions,
     accepted::AcceptedPasswords,
-    ask, cancel,
+    ask, cancel, query,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
@@ -30,7 +30,7 @@ use crate::{
     },
     tls::{ClientTls, TlsFileError},
     topology::{Endpoint, NodeId, ObservedRole},
-    wire::{BackendKey, StartupMessage, frontend},
+    wire::{BackendKey, DecodeError, StartupMessage, frontend},
 };
 
 /// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
@@ -48,6 +48,24 @@ struct Shared {
     judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
     connector: Connector,
+}
+
+/// A server's connections, and those that it keeps for superusers and for `pg_use_reserved_connections`. Names are
+/// qualified: a client's `search_path` is in force already.
+/// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
+const CONNECTION_LIMIT_SQL: &str = "SELECT pg_catalog.current_setting('max_connections'), \
+     pg_catalog.current_setting('superuser_reserved_connections'), \
+     pg_catalog.current_setting('reserved_connections', true)";
+
+/// Connections for ordinary users, by the row that answers [`CONNECTION_LIMIT_SQL`].
+fn read_connection_limit(row: &[u8]) -> Result<usize, DecodeError> {
+    let mut columns = Columns::of(row)?;
+    let mut number = || -> Result<usize, DecodeError> {
+        let text = columns.next()?.filter(|text| !text.is_empty());
+        text.map_or(Ok(0), |text| text.parse().map_err(|_| DecodeError::Invalid("number of connections")))
+    };
+    let (all, superusers, reserved) = (number()?, number()?, number()?);
+    Ok(all.saturating_sub(superusers).saturating_sub(reserved))
 }
 
 // === impl EndpointHandle ===
@@ -146,6 +164,29 @@ impl EndpointHandle {
             Ok(Ok(answer)) if answer.role == ObservedRole::Standby => return Ok(answer.node),
             Ok(Ok(_primary)) => ConnectFailure::NoStandby,
             Ok(Err(AskError::Refused { .. })) => return Ok(None),
+            Ok(Err(AskError::Broken(source))) => broken(source),
+            Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
+        };
+        Err(self.error(failure))
+    }
+
+    /// Reads how many connections the server has for ordinary users. `None` where the server will not say.
+    ///
+    /// Cancel safety: the backend is of no further use.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the connection broke over it.
+    pub async fn read_connection_limit(&self, backend: &mut Backend) -> Result<Option<usize>, ConnectError> {
+        if !backend.unread.is_empty() {
+            return Ok(None);
+        }
+        let limit = self.settings().connect_timeout;
+        let asked = query(&mut backend.stream, CONNECTION_LIMIT_SQL, read_connection_limit);
+        let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+        let failure = match timeout(limit, asked).await {
+            Ok(Ok(connections)) => return Ok(Some(connections)),
+            Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => return Ok(None),
             Ok(Err(AskError::Broken(source))) => broken(source),
             Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
             Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },

@@ -40,7 +40,7 @@ mod welcome;
 pub use filter::Filter;
 pub use lease::{Disposition, Lease, LeaseError, Trace, Want};
 pub use pool::Pool;
-pub use registry::{Event, Pools, Told};
+pub use registry::{Event, LoginFailed, Pools, Told};
 pub use running::{CancelGuard, Running};
 pub use settings::{PoolMode, PoolSettings};
 pub use status::{BackendStatus, PoolPhase, PoolStatus};

@@ -62,6 +62,7 @@ impl Pool {
             epoch: 0,
             welcome: None,
             trouble: None,
+            answered: None,
             leases: 0,
             empty_since: None,
         };
@@ -231,6 +232,7 @@ impl Pool {
         after: &mut Afterwards,
     ) {
         let now = state.now;
+        state.answered = Some(now);
         let unfit = match state.slots.tenant(place) {
             Some(tenant) => state.unfit(tenant),
             None => Some(CloseReason::Discarded),

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,7 +23,7 @@ use super::{
     status::Levels,
 };
 use crate::{
-    backend::EndpointHandle,
+    backend::{ConnectError, EndpointHandle},
     names::{EndpointName, ListenerName},
     tasks::Workers,
     telemetry::{
@@ -38,6 +38,7 @@ pub struct Pools {
     workers: usize,
     spawn: Spawn,
     told: Told,
+    login_failed: OnceLock<LoginFailed>,
     metrics: Metrics,
     ids: AtomicU64,
     /// Somebody gave the last backend of a pool back that gives out none.
@@ -64,6 +65,9 @@ struct Entry {
 /// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
 pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
 
+/// Receives the endpoint of each failed login that may be the endpoint's fault: it must not wait.
+pub type LoginFailed = Box<dyn Fn(&EndpointName) + Send + Sync>;
+
 /// What becomes of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -81,6 +85,11 @@ pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 const TICK: Duration = Duration::from_millis(100);
 /// A pool that nobody refers to is forgotten when it has been empty for so long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Where PostgreSQL refuses a login for the role's `CONNECTION LIMIT`; the field that names the routine is not translated.
+pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
+/// Where it does so for the database's.
+pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
     /// No pools yet, for sessions on `workers`; `told` hears of every backend. Each worker looks after its own from now on, until this is dropped.
@@ -114,10 +123,22 @@ impl Pools {
             workers: workers.max(1),
             spawn,
             told,
+            login_failed: OnceLock::new(),
             metrics,
             ids: AtomicU64::new(1),
             quiet: Notify::new(),
         })
+    }
+
+    /// Reports failed logins of the pools to `report` from now on; only the first call counts.
+    pub fn report_failed_logins(&self, report: LoginFailed) {
+        self.login_failed.set(report).ok();
+    }
+
+    pub(super) fn login_failed(&self, endpoint: &EndpointName) {
+        if let Some(report) = self.login_failed.get() {
+            report(endpoint);
+        }
     }
 
     /// The pool for `target`, made at its first use. `endpoint` is the way to it now: a pool that was made with another one, as
@@ -144,7 +165,7 @@ impl Pools {
         let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
         let limit = endpoint.settings().pooled_backends();
         budget.set_limit(limit);
-        endpoint.metrics().backends_limit(limit);
+        endpoint.metrics().backends_limit(budget.taken().1);
         let phase = match registry.closed {
             true => PoolPhase::Closed,
             false => {
@@ -291,7 +312,23 @@ impl Pools {
 
     /// Takes an idle backend of another pool of the same endpoint, the one used longest ago, for `pool`.
     pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
-        let others = self.matching(&Filter::endpoint(pool.target.endpoint.clone()));
+        self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
+    }
+
+    /// As [`Pools::steal`], for a login that the server had no room for: for a limit of the role or the database only one
+    /// of its backends makes room.
+    pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
+        let mut among = Filter::endpoint(pool.target.endpoint.clone());
+        match full.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec)).as_deref() {
+            Some(ROLE_LIMIT) => among.user = Some(pool.target.user.clone()),
+            Some(DATABASE_LIMIT) => among.database = Some(pool.target.database.clone()),
+            _ => {}
+        }
+        self.steal_among(pool, &among)
+    }
+
+    fn steal_among(&self, pool: &Arc<Pool>, among: &Filter) -> Option<Permit> {
+        let others = self.matching(among);
         let others = others.into_iter().filter(|other| !Arc::ptr_eq(other, pool));
         let (_, victim) = others
             .filter_map(|other| {

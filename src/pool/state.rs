@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
     pub(super) trouble: Option<Trouble>,
+    /// When a backend last came back, or logged in, by [`State::now`].
+    pub(super) answered: Option<Instant>,
     /// Leases since the pool was made.
     pub(super) leases: u64,
     /// Since when it has been without backends and waiters.
@@ -92,7 +94,7 @@ impl State {
             PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
         }
         let trouble = self.trouble.as_ref()?;
-        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live());
+        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live(), self.answered);
         told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
     }
 

@@ -31,6 +31,7 @@ mod endpoints;
 mod environment;
 mod fairness;
 mod freshness;
+mod full_server;
 mod guest_list;
 mod listeners;
 mod lost_backends;
