@@ -270,10 +270,15 @@ impl EndpointHandle {
         }
     }
 
-    /// The password that was last accepted of `user`.
+    /// The password that was last accepted of `user`, unless [`EndpointHandle::judge_passwords_again`] was called since.
     #[must_use]
     pub fn accepted(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
-        self.shared.accepted.get(user)
+        self.shared.accepted.get_current(user)
+    }
+
+    /// Has the server judge clients' passwords again that it accepted until now: they may have been changed.
+    pub fn judge_passwords_again(&self) {
+        self.shared.accepted.judge_again();
     }
 
     /// Remembers an accepted password, in place of an older one. An endpoint without a login of its own is logged in to

@@ -326,7 +326,7 @@ impl Lobby {
             path: context.path(&world, &opened.endpoint),
             presence,
             backend_presence: opened.presence,
-            evidence: world.evidence.clone(),
+            world: Arc::clone(&world),
             traced,
             arrived,
         });

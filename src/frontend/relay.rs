@@ -625,10 +625,11 @@ impl Relay {
         while let Some(report) = self.session.poll_report() {
             self.recorder.statement(report);
         }
-        if self.session.poll_database_command()
-            && let Some(tenancy) = &self.tenancy
-        {
-            tenancy.clear_the_way();
+        if self.session.poll_database_command() {
+            self.recorder.clear_databases();
+        }
+        if self.session.poll_login_change() {
+            self.recorder.logins_changed();
         }
         while let Some(pin) = self.session.poll_pin() {
             self.recorder.pinned(pin);

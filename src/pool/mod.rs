@@ -24,6 +24,7 @@ mod member;
 mod pool;
 mod queue;
 mod registry;
+mod renewal;
 mod running;
 mod settings;
 mod slots;

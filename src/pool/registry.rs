@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     Filter, LeaseError, Pool, PoolPhase, PoolSettings, Running, Target,
     budget::{Budget, Permit},
+    renewal::Renewals,
     state::{Afterwards, State},
     status::Levels,
 };
@@ -39,6 +40,7 @@ pub struct Pools {
     spawn: Spawn,
     told: Told,
     login_failed: OnceLock<LoginFailed>,
+    pub(super) renewals: Renewals,
     metrics: Metrics,
     ids: AtomicU64,
     /// Somebody gave the last backend of a pool back that gives out none.
@@ -124,6 +126,7 @@ impl Pools {
             spawn,
             told,
             login_failed: OnceLock::new(),
+            renewals: Renewals::default(),
             metrics,
             ids: AtomicU64::new(1),
             quiet: Notify::new(),
@@ -359,6 +362,7 @@ impl Pools {
             pool.tick(worker, now);
         }
         if worker == 0 {
+            self.tick_renewals(now);
             self.retire(now);
         }
     }
@@ -456,7 +460,7 @@ impl Pool {
     }
 
     /// Backends logged in until now are not used again.
-    fn renew(self: &Arc<Self>) {
+    pub(super) fn renew(self: &Arc<Self>) {
         let mut after = Afterwards { grow: true, ..Afterwards::default() };
         let mut guard = self.lock();
         let state: &mut State = &mut guard;

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) trouble: Option<Trouble>,
     /// When a backend last came back, or logged in, by [`State::now`].
     pub(super) answered: Option<Instant>,
+    /// Until then no backend is made for later use.
+    pub(super) idle_pause_until: Option<Instant>,
     /// Leases since the pool was made.
     pub(super) leases: u64,
     /// Since when it has been without backends and waiters.
@@ -82,8 +84,10 @@ impl State {
         if self.queue.len() > dialing {
             return Some(Need::Waiters);
         }
-        let idle = self.slots.count(Occupancy::Idle) + dialing;
-        (self.queue.is_empty() && idle < self.settings.min_idle).then_some(Need::Idle)
+        // One that is settling is idle in a moment.
+        let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
+        let pauses = self.idle_pause_until.is_some_and(|until| now < until);
+        (self.queue.is_empty() && !pauses && idle < self.settings.min_idle).then_some(Need::Idle)
     }
 
     /// What a new waiter is told at once, if it is.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    cluster_commands::ClusterCommands,
     common::Common,
     ledger::{Closed, Ledger, Made, Owed},
     memory::Memory,
@@ -48,6 +49,7 @@ pub struct Session {
     pub(super) broken: Option<Refusal>,
     pub(super) reports: VecDeque<Report>,
     pub(super) keeper: Option<Box<Keeper>>,
+    pub(super) cluster_commands: ClusterCommands,
     /// The backend is not to hear the client's farewell: others will use it.
     returning: bool,
     /// `None` when the session has one backend for life.
@@ -83,6 +85,7 @@ impl Session {
             fatal: None,
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+            cluster_commands: ClusterCommands::default(),
             broken: None,
             returning: false,
             sharing: None,
@@ -364,7 +367,13 @@ impl Session {
     /// Whether the client has said something about whole databases since this was asked last: PostgreSQL refuses some of it
     /// while anybody is connected to them, and idle backends are.
     pub fn poll_database_command(&mut self) -> bool {
-        self.sharing.as_mut().is_some_and(|sharing| std::mem::take(&mut sharing.about_databases))
+        self.cluster_commands.take_database()
+    }
+
+    /// True once per transaction that may have changed who may log in, and with which settings: what the server has said to
+    /// backends at their logins is out of date.
+    pub fn poll_login_change(&mut self) -> bool {
+        self.cluster_commands.take_committed()
     }
 
     /// Why the session may not give its backend back.
@@ -458,6 +467,11 @@ impl Session {
             f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
             _ => self.in_batch,
         };
+        match tag {
+            f::QUERY => self.cluster_commands.note_statement(until_nul(body).0),
+            f::PARSE => self.cluster_commands.note_statement(until_nul(until_nul(body).1).0),
+            _ => {}
+        }
         let request = match tag {
             f::QUERY | f::FUNCTION_CALL => {
                 self.begun += 1;
@@ -500,6 +514,7 @@ impl Session {
                     Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
                     _ => (0, &[][..]),
                 };
+                self.cluster_commands.note_command(command);
                 // Only who keeps texts wants to hear of it.
                 let wanted = self.keeper.is_some() && !command.is_empty();
                 let command = wanted.then(|| String::from_utf8_lossy(command).into());
@@ -528,6 +543,7 @@ impl Session {
         if self.status == TransactionStatus::Idle {
             self.transactions += 1;
         }
+        self.cluster_commands.note_ready(self.status);
         self.reports.extend(self.ledger.on_ready(now));
     }
 

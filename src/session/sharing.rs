@@ -70,8 +70,6 @@ pub(super) struct Sharing {
     pub(super) batch: u32,
     /// The beginning of a message that no buffer holds and that has to be read whole.
     pub(super) gathered: Option<Gathered>,
-    /// The client has said something about whole databases.
-    pub(super) about_databases: bool,
     /// What follows of a message whose beginning was not passed on is not either.
     pub(super) drop_rest: bool,
     /// What goes to the backend before anything else does.
@@ -155,7 +153,6 @@ impl Sharing {
             bound: 0,
             batch: 0,
             gathered: None,
-            about_databases: false,
             drop_rest: false,
             to_backend: Vec::new(),
             to_client: Vec::new(),

@@ -34,6 +34,7 @@ mod freshness;
 mod full_server;
 mod guest_list;
 mod listeners;
+mod login_changes;
 mod lost_backends;
 mod metrics;
 mod postgresql_18;

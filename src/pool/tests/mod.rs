@@ -8,6 +8,7 @@ mod lease;
 mod metrics;
 mod operations;
 mod property;
+mod renewal;
 mod reset;
 mod server;
 mod upkeep;

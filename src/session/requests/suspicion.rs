@@ -71,8 +71,9 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.suspicion |= effects;
-        sharing.about_databases |= effects.contains(Effects::DDL)
-            && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
+        if effects.contains(Effects::DDL) {
+            self.cluster_commands.note_statement(statement);
+        }
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
             sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
