@@ -28,7 +28,7 @@ use super::{
     tenancy::{Step, Tenancy, Want},
 };
 use crate::{
-    pool::Lease,
+    pool::{Disposition, Lease},
     route::Reason,
     session::{Refusal, Session},
     telemetry::labels::Direction,
@@ -487,11 +487,14 @@ impl Relay {
         if !self.from_backend.unjudged().is_empty() || self.from_backend.has_ended() {
             return;
         }
+        let spoiled = self.session.spoils_backend();
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
             lease.memory = Some(memory);
-            if let Some(tenancy) = &mut self.tenancy {
+            if spoiled {
+                lease.release(Disposition::Discard);
+            } else if let Some(tenancy) = &mut self.tenancy {
                 tenancy.release(now, lease);
             }
             // What could not be said to this backend may be said to another.

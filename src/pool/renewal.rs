@@ -185,7 +185,11 @@ impl Renewals {
 impl Pool {
     /// Backends logged in until now are not used again, and none is made for later use within [`IDLE_PAUSE`].
     fn renew_after_change(self: &Arc<Self>) {
-        self.lock().idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
+        let mut state = self.lock();
+        state.idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
+        // What was refused may be let in now.
+        state.trouble = None;
+        drop(state);
         self.renew();
     }
 

@@ -21,6 +21,7 @@ use super::{
     texts::Texts,
 };
 use crate::route::{Need, SplitSettings};
+use crate::sql::{self, Catalogue, Effects};
 use crate::wire::{
     self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend,
     fault::{self, Severity},
@@ -50,6 +51,10 @@ pub struct Session {
     pub(super) reports: VecDeque<Report>,
     pub(super) keeper: Option<Box<Keeper>>,
     pub(super) cluster_commands: ClusterCommands,
+    /// The backend may hold state of the session that `DISCARD ALL` leaves.
+    pub(super) spoils_backend: bool,
+    /// Names whose use spoils the backend of a session that keeps it for life.
+    spoiling: Option<Arc<Catalogue>>,
     /// The backend is not to hear the client's farewell: others will use it.
     returning: bool,
     /// `None` when the session has one backend for life.
@@ -86,6 +91,8 @@ impl Session {
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
             cluster_commands: ClusterCommands::default(),
+            spoils_backend: false,
+            spoiling: None,
             broken: None,
             returning: false,
             sharing: None,
@@ -96,6 +103,17 @@ impl Session {
     #[must_use]
     pub fn returning(options: SessionOptions) -> Self {
         Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
+    }
+
+    /// The use of one of these functions spoils the backend of a session that keeps it for life.
+    pub fn spoil_by(&mut self, functions: Arc<Catalogue>) {
+        self.spoiling = Some(functions);
+    }
+
+    /// True if the backend may hold state of the session that `DISCARD ALL` leaves: it must be closed.
+    #[must_use]
+    pub const fn spoils_backend(&self) -> bool {
+        self.spoils_backend
     }
 
     /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
@@ -210,6 +228,7 @@ impl Session {
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
     pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+        self.spoils_backend = false;
         if let Some(sharing) = &mut self.sharing {
             sharing.attach(memory, untouched, None);
         }
@@ -217,6 +236,7 @@ impl Session {
 
     /// The same for a session that [splits](Self::split) what it says.
     pub fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+        self.spoils_backend = false;
         if let Some(sharing) = &mut self.sharing {
             sharing.attach(memory, untouched, Some(assignment));
         }
@@ -468,8 +488,9 @@ impl Session {
             _ => self.in_batch,
         };
         match tag {
-            f::QUERY => self.cluster_commands.note_statement(until_nul(body).0),
-            f::PARSE => self.cluster_commands.note_statement(until_nul(until_nul(body).1).0),
+            f::QUERY => self.note_text(until_nul(body).0, partial),
+            f::PARSE => self.note_text(until_nul(until_nul(body).1).0, partial),
+            f::FUNCTION_CALL => self.spoils_backend |= self.spoiling.is_some(),
             _ => {}
         }
         let request = match tag {
@@ -505,6 +526,15 @@ impl Session {
         self.ledger.owe(request);
     }
 
+    /// Notes what a statement of a session that keeps its backend may do to others' backends, and to its own.
+    fn note_text(&mut self, statement: &[u8], partial: bool) {
+        self.cluster_commands.note_statement(statement);
+        if let Some(functions) = &self.spoiling {
+            self.spoils_backend |=
+                partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        }
+    }
+
     pub(super) fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
         use tag::backend as b;
         match frame.tag() {
@@ -515,6 +545,7 @@ impl Session {
                     _ => (0, &[][..]),
                 };
                 self.cluster_commands.note_command(command);
+                self.spoils_backend |= command == b"LOAD";
                 // Only who keeps texts wants to hear of it.
                 let wanted = self.keeper.is_some() && !command.is_empty();
                 let command = wanted.then(|| String::from_utf8_lossy(command).into());

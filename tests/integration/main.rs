@@ -33,6 +33,7 @@ mod fairness;
 mod freshness;
 mod full_server;
 mod guest_list;
+mod kept_state;
 mod listeners;
 mod login_changes;
 mod lost_backends;

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) max_connections: AtomicUsize,
     /// What it says when it is asked how often roles were changed; zero is no answer.
     pub(super) counters: AtomicUsize,
+    /// Its database has functions that leave more than `DISCARD ALL` takes away.
+    pub(super) keeps_state: AtomicBool,
     /// Nobody is let in while this is set.
     pub(super) holds: watch::Sender<bool>,
     /// All connections of before the last change are cut off.
@@ -228,6 +230,14 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                         }
                     });
                 }
+                let reseeds = query.contains("setseed");
+                if reseeds {
+                    let keeps = shared.keeps_state.load(SeqCst);
+                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                        body.extend_from_slice(b"\0\x02\0\0\0\0\0\0\0\x01");
+                        body.push(if keeps { b't' } else { b'f' });
+                    });
+                }
                 if refused || (asked && answer.is_empty()) {
                     Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
                 } else {
@@ -236,7 +246,7 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                         body.push(0);
                     });
                 }
-                if !limit_asked && !watches {
+                if !limit_asked && !watches && !reseeds {
                     shared.queries.lock().unwrap().push(query);
                 }
             }

@@ -111,6 +111,8 @@ impl Session {
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
+        // No catalogue shows what these leave, and `DISCARD ALL` leaves it.
+        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
         if let Some(sharing) = &mut self.sharing
             && !sharing.pins.contains(pin)
         {
