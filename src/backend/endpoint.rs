@@ -10,14 +10,15 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    AcceptedPassword, AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed,
-    Columns, EndpointSettings, Questions,
+    AcceptedPassword, AskError, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
+    EndpointSettings, Questions,
     accepted::AcceptedPasswords,
-    ask, cancel, query,
+    ask, cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
     phase::{Durations, Progress, Stages},
+    query,
     way::{PasswordWay, Way},
 };
 use crate::{

@@ -38,21 +38,25 @@ impl Pool {
         while let Some(need) = state.needs(now, at_once) {
             reserved.push((need, state.slots.reserve(now)));
         }
+        let epoch = state.epoch;
+        // A pool that is to take another one's place may take that one's backends.
+        let prepares = state.prepared > 0;
         let mut hunger = Hunger::None;
         drop(state);
         for (need, place) in reserved {
             let permit = self.budget.take(now).or_else(|| match need {
-                Need::Waiters => self.pools.upgrade()?.steal(self),
-                Need::Idle => None,
+                Need::Idle if !prepares => None,
+                Need::Waiters | Need::Idle => self.pools.upgrade()?.steal(self),
             });
             if let Some(permit) = permit {
-                self.dial(worker, place, permit);
+                self.dial(worker, place, permit, epoch);
                 continue;
             }
             let mut state = self.lock();
             state.slots.vacate(place, now);
             hunger = match need {
-                Need::Waiters if state.slots.used() == 0 => Hunger::Starving,
+                Need::Idle if !prepares => hunger,
+                Need::Waiters | Need::Idle if state.slots.used() == 0 => Hunger::Starving,
                 Need::Waiters => Hunger::Hungry,
                 Need::Idle => hunger,
             };
@@ -74,7 +78,8 @@ impl Pool {
         }
     }
 
-    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit) {
+    /// Dials for `place`. `epoch` is the pool's now: what changes while the login is under way counts for it, too.
+    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
@@ -82,7 +87,9 @@ impl Pool {
             let (dialed, permit) = pool.greet_evicting(permit).await;
             let Some(place) = workplace.leave() else { return };
             match dialed {
-                Ok(Greeted::Backend((backend, node))) => pool.arrived(place, permit, backend, node, worker),
+                Ok(Greeted::Backend((backend, node))) => {
+                    pool.arrived((place, epoch), permit, backend, node, worker)
+                }
                 Ok(Greeted::Full(error)) => {
                     drop(permit);
                     pool.crowded_out(place, &error, worker);
@@ -167,7 +174,7 @@ impl Pool {
     /// A backend has logged in on `worker`.
     fn arrived(
         self: &Arc<Self>,
-        place: Place,
+        (place, epoch): (Place, u64),
         permit: Permit,
         mut backend: Backend,
         node: Option<NodeId>,
@@ -186,7 +193,7 @@ impl Pool {
             Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
             _ => Arc::new(Welcome::new(&backend.logged_in)),
         };
-        state.welcome = Some(Arc::clone(&login));
+        state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
         let tenant = Tenant {
             running: Arc::clone(&running),
@@ -196,7 +203,7 @@ impl Pool {
             expires: (!lifetime.is_zero()).then(|| {
                 now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
             }),
-            epoch: state.epoch,
+            epoch,
             chore: Chore::Settle,
         };
         state.slots.arrive(place, tenant, now);
@@ -296,9 +303,7 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
 /// refused are no faults of the endpoint.
 fn is_about_endpoint(error: &ConnectError) -> bool {
     match error.failure() {
-        ConnectFailure::Refused(refused) => {
-            refused.sqlstate().is_some_and(|state| state.class() == "57")
-        }
+        ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
         ConnectFailure::Tls(_) => true,
         _ => error.blame() == Blame::Endpoint,
     }

@@ -30,6 +30,7 @@ mod settings;
 mod slots;
 mod state;
 mod status;
+mod succession;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,7 @@ impl Pool {
             trouble: None,
             answered: None,
             idle_pause_until: None,
+            prepared: 0,
             leases: 0,
             empty_since: None,
         };

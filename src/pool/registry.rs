@@ -22,6 +22,7 @@ use super::{
     renewal::Renewals,
     state::{Afterwards, State},
     status::Levels,
+    succession::Successor,
 };
 use crate::{
     backend::{ConnectError, EndpointHandle},
@@ -48,8 +49,10 @@ pub struct Pools {
 }
 
 #[derive(Default)]
-struct Registry {
-    pools: HashMap<Target, Entry, RandomState>,
+pub(super) struct Registry {
+    pub(super) pools: HashMap<Target, Entry, RandomState>,
+    /// The ways to endpoints that took the place of others: sessions may ask with those for a while.
+    pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
     /// By listener, where they were said since the start: sessions that began before bring older ones.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
@@ -58,10 +61,12 @@ struct Registry {
     closed: bool,
 }
 
-struct Entry {
-    pool: Arc<Pool>,
+pub(super) struct Entry {
+    pub(super) pool: Arc<Pool>,
+    /// The pool that is to take its place.
+    pub(super) successor: Option<Successor>,
     /// What the metrics were told last.
-    shown: Levels,
+    pub(super) shown: Levels,
 }
 
 /// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
@@ -154,16 +159,19 @@ impl Pools {
         settings: &Arc<PoolSettings>,
     ) -> Arc<Pool> {
         let mut registry = self.lock();
+        let current = registry.endpoints.get(&target.endpoint).cloned();
+        let endpoint = current.as_ref().unwrap_or(endpoint);
         let newer = registry.settings.get(&target.listener).filter(|newer| newer.mode == target.mode);
         let settings = &newer.map_or_else(|| Arc::clone(settings), Arc::clone);
-        let known = registry.pools.get(target).map(|entry| Arc::clone(&entry.pool));
+        let known =
+            registry.pools.get(target).map(|entry| (Arc::clone(&entry.pool), entry.leads_to(endpoint)));
         let withdrawn = match known {
-            Some(pool) if pool.endpoint.same(endpoint) => {
+            Some((pool, true)) => {
                 drop(registry);
                 pool.configure(settings);
                 return pool;
             }
-            other => other,
+            other => other.map(|(pool, _)| pool),
         };
         let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
         let limit = endpoint.settings().pooled_backends();
@@ -178,7 +186,7 @@ impl Pools {
         };
         let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
         let pool = Arc::new(pool);
-        let entry = Entry { pool: Arc::clone(&pool), shown: Levels::default() };
+        let entry = Entry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
@@ -247,13 +255,17 @@ impl Pools {
     pub fn withdraw(&self, endpoint: &EndpointName) -> usize {
         let filter = Filter::endpoint(endpoint.clone());
         let mut gone = Vec::new();
-        self.lock().pools.retain(|target, entry| {
+        let mut registry = self.lock();
+        registry.endpoints.remove(endpoint);
+        registry.pools.retain(|target, entry| {
             let stays = !filter.matches(target);
             if !stays {
                 gone.push((Arc::clone(&entry.pool), entry.shown));
+                gone.extend(entry.successor.take().map(|successor| (successor.pool, Levels::default())));
             }
             stays
         });
+        drop(registry);
         for (pool, shown) in &gone {
             pool.enter(PoolPhase::Withdrawn);
             self.show(pool, *shown, Levels::default());
@@ -264,7 +276,7 @@ impl Pools {
     /// The process ends: nobody gets a backend any more, and idle ones are closed.
     pub fn shutdown(&self) {
         self.lock().closed = true;
-        for pool in self.list() {
+        for pool in self.matching(&Filter::all()) {
             pool.enter(PoolPhase::Closed);
         }
     }
@@ -322,7 +334,11 @@ impl Pools {
     /// of its backends makes room.
     pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
-        match full.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec)).as_deref() {
+        match full
+            .refused()
+            .and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec))
+            .as_deref()
+        {
             Some(ROLE_LIMIT) => among.user = Some(pool.target.user.clone()),
             Some(DATABASE_LIMIT) => among.database = Some(pool.target.database.clone()),
             _ => {}
@@ -358,10 +374,11 @@ impl Pools {
     /// Looks after what belongs to `worker`, which this is called on.
     pub(super) fn tick(&self, worker: usize) {
         let now = Instant::now();
-        for pool in self.list() {
+        for pool in self.matching(&Filter::all()) {
             pool.tick(worker, now);
         }
         if worker == 0 {
+            self.hand_over(now);
             self.tick_renewals(now);
             self.retire(now);
         }
@@ -370,8 +387,8 @@ impl Pools {
     /// Forgets the pools that nobody needs, and shows the metrics what the others look like.
     fn retire(&self, now: Instant) {
         let mut registry = self.lock();
-        registry.pools.retain(|_, Entry { pool, shown }| {
-            let empty = pool.lock().empty_since;
+        registry.pools.retain(|_, Entry { pool, shown, successor }| {
+            let empty = pool.lock().empty_since.filter(|_| successor.is_none());
             let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= FORGOTTEN)
                 && Arc::strong_count(pool) == 1;
             let levels = if forgotten { Levels::default() } else { pool.levels() };
@@ -381,7 +398,7 @@ impl Pools {
         });
     }
 
-    fn show(&self, pool: &Pool, before: Levels, now: Levels) {
+    pub(super) fn show(&self, pool: &Pool, before: Levels, now: Levels) {
         if before == now {
             return;
         }
@@ -410,10 +427,15 @@ impl Pools {
     fn matching(&self, filter: &Filter) -> Vec<Arc<Pool>> {
         let registry = self.lock();
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
-        matching.map(|(_, entry)| Arc::clone(&entry.pool)).collect()
+        matching
+            .flat_map(|(_, entry)| {
+                [Some(&entry.pool), entry.successor.as_ref().map(|it| &it.pool)].into_iter().flatten()
+            })
+            .map(Arc::clone)
+            .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Registry> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -431,7 +453,7 @@ impl Pool {
     }
 
     /// Another phase; never back from the last ones.
-    fn enter(self: &Arc<Self>, phase: PoolPhase) {
+    pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
         let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
         let mut guard = self.lock();
         let state: &mut State = &mut guard;

@@ -50,7 +50,7 @@ struct ClusterRenewal {
 }
 
 /// Renewals of a cluster's backends that sessions get at once; further ones wait.
-const MAX_RENEWALS_AT_ONCE: u32 = 20;
+const MAX_RENEWALS_AT_ONCE: u32 = 100;
 /// Between two renewals in the long run: a script may change thousands of roles, and everybody may change his own.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
 /// Between two readings of a server's counters.
@@ -156,9 +156,9 @@ impl Renewals {
     fn is_watch_due(&self, cluster: &ClusterName, now: Instant) -> bool {
         let mut clusters = self.lock();
         match clusters.get_mut(cluster) {
-            Some(renewal) => renewal
-                .watched
-                .is_none_or(|watched| now.saturating_duration_since(watched) >= WATCH_INTERVAL),
+            Some(renewal) => {
+                renewal.watched.is_none_or(|watched| now.saturating_duration_since(watched) >= WATCH_INTERVAL)
+            }
             None => {
                 clusters.insert(cluster.clone(), ClusterRenewal::default());
                 true
@@ -219,7 +219,9 @@ impl Pool {
                     pool.rest_again(place, member, since);
                 }
                 // Some service may have taken the functions away.
-                Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => pool.rest_again(place, member, since),
+                Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => {
+                    pool.rest_again(place, member, since)
+                }
                 Ok(Err(_)) | Err(_) => {
                     member.close();
                     pool.lost(place, CloseReason::Broken);

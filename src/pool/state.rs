@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) answered: Option<Instant>,
     /// Until then no backend is made for later use.
     pub(super) idle_pause_until: Option<Instant>,
+    /// Backends that are made before anybody asks for one: the pool is to take another one's place.
+    pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,
     /// Since when it has been without backends and waiters.
@@ -87,7 +89,8 @@ impl State {
         // One that is settling is idle in a moment.
         let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
         let pauses = self.idle_pause_until.is_some_and(|until| now < until);
-        (self.queue.is_empty() && !pauses && idle < self.settings.min_idle).then_some(Need::Idle)
+        (self.queue.is_empty() && !pauses && idle < self.settings.min_idle.max(self.prepared))
+            .then_some(Need::Idle)
     }
 
     /// What a new waiter is told at once, if it is.

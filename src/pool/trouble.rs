@@ -63,9 +63,7 @@ impl Trouble {
     /// trusted say nothing about the backends that are logged in.
     fn is_silence(&self) -> bool {
         match self.error.failure() {
-            ConnectFailure::Refused(refused) => {
-                refused.sqlstate().is_some_and(|state| state.class() == "57")
-            }
+            ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
             ConnectFailure::Resolve { .. }
             | ConnectFailure::Unreachable { .. }
             | ConnectFailure::Unix(_)

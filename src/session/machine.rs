@@ -530,8 +530,7 @@ impl Session {
     fn note_text(&mut self, statement: &[u8], partial: bool) {
         self.cluster_commands.note_statement(statement);
         if let Some(functions) = &self.spoiling {
-            self.spoils_backend |=
-                partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+            self.spoils_backend |= partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
         }
     }
 

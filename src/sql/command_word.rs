@@ -27,14 +27,13 @@ pub(super) fn sole_write(text: &[u8]) -> Option<Ground> {
 #[must_use]
 pub fn names_database(text: &[u8]) -> bool {
     let mut lexer = Lexer::new(text);
-    let is = |token: Option<Token<'_>>, known: &str| {
-        matches!(token, Some(Token::Word(word)) if word.eq_ignore_ascii_case(known.as_bytes()))
-    };
+    let is = |token: Option<Token<'_>>, known: &str| matches!(token, Some(Token::Word(word)) if word.eq_ignore_ascii_case(known.as_bytes()));
     let first = lexer.next();
     if ["alter", "create", "drop"].iter().any(|word| is(first, word)) {
         return is(lexer.next(), "database");
     }
-    ["grant", "revoke"].iter().any(|word| is(first, word)) && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
+    ["grant", "revoke"].iter().any(|word| is(first, word))
+        && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
 }
 
 const WORDS: &[(&str, Ground)] = &[

@@ -69,7 +69,10 @@ async fn a_backend_with_a_loaded_library_is_closed() {
         for said in ["LOAD 'auto_explain'", "SELECT keep()"] {
             for discards in [false, true] {
                 let mut first = client(at).await;
-                first.ask("CREATE OR REPLACE FUNCTION keep() RETURNS int LANGUAGE sql AS 'SELECT 1'").await.unwrap();
+                first
+                    .ask("CREATE OR REPLACE FUNCTION keep() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+                    .await
+                    .unwrap();
                 let before = process(&mut first).await;
                 first.ask(said).await.unwrap();
                 if discards {

@@ -24,10 +24,15 @@ impl Modes {
         let server = Single::start(options).await.unwrap();
         server.node().sql(DATABASE, "ALTER ROLE app SUPERUSER").await.unwrap();
         std::fs::write(server.folder().join("password"), APP.password).unwrap();
-        server.node().sql(DATABASE, &format!("CREATE ROLE bob LOGIN PASSWORD '{}'", APP.password)).await.unwrap();
+        server
+            .node()
+            .sql(DATABASE, &format!("CREATE ROLE bob LOGIN PASSWORD '{}'", APP.password))
+            .await
+            .unwrap();
         let transaction = stand::listener(&server);
         let session = SocketAddr::new(transaction.ip(), transaction.port() + 1);
-        let pool = |mode| format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"{mode}\", size = 4 }}");
+        let pool =
+            |mode| format!("auth = {{ method = \"trust\" }}\npool = {{ mode = \"{mode}\", size = 4 }}");
         let more = format!(
             "[[listener]]\nname = \"session\"\nbind = \"{session}\"\nroute = \"primary\"\n{}",
             pool("session")

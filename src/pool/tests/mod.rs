@@ -11,6 +11,7 @@ mod property;
 mod renewal;
 mod reset;
 mod server;
+mod succession;
 mod upkeep;
 mod wait;
 mod workers;

@@ -24,14 +24,14 @@ async fn changed_logins_close_backends_of_all_pools() {
 async fn many_changes_renew_at_once_and_then_in_time() {
     let stand = Stand::new(4).await;
     let pool = stand.pool();
-    for _ in 0..20 {
+    for _ in 0..100 {
         lease(&pool).await.unwrap().release(Disposition::Clean);
         stand.pools.renew_cluster(&orders());
         assert_eq!(idle(&pool), 0);
     }
     lease(&pool).await.unwrap().release(Disposition::Clean);
     stand.pools.renew_cluster(&orders());
-    assert_eq!(idle(&pool), 1, "twenty in no time are enough");
+    assert_eq!(idle(&pool), 1, "a hundred in no time are enough");
     until("it is closed", || idle(&pool) == 0).await;
 }
 
@@ -53,7 +53,9 @@ async fn changes_made_elsewhere_are_found() {
     let stand = Stand::new(4).await;
     stand.server.shared.counters.store(7, SeqCst);
     let pool = stand.pool();
-    drop(leases(&pool, 2).await.into_iter().map(|lease| lease.release(Disposition::Clean)).collect::<Vec<_>>());
+    drop(
+        leases(&pool, 2).await.into_iter().map(|lease| lease.release(Disposition::Clean)).collect::<Vec<_>>(),
+    );
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(stand.server.logins(), 2, "nothing changed");
     stand.server.shared.counters.store(8, SeqCst);
@@ -72,4 +74,18 @@ async fn backends_that_are_watched_still_grow_old() {
     lease(&pool).await.unwrap().release(Disposition::Clean);
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(stand.server.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_under_way_is_not_used_after_a_change() {
+    let stand = Stand::new(4).await;
+    stand.server.hold(true);
+    let pool = stand.pool();
+    let mut waiter = Waiter::new();
+    pool.wait(&mut waiter, &want());
+    until("it dials", || stand.server.open() == 1).await;
+    stand.pools.renew_cluster(&orders());
+    stand.server.hold(false);
+    outcome(&mut waiter).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.server.logins(), 2);
 }

@@ -66,14 +66,13 @@ impl Session {
 
     /// Notes what a statement may leave behind. `parameters` are those of its Bind, from the formats on.
     pub(super) fn suspect(&mut self, effects: Effects, statement: &[u8], parameters: Option<&[u8]>) {
+        // `GRANT` leaves nothing in a session.
+        self.cluster_commands.note_statement(statement);
         if effects.is_empty() {
             return;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.suspicion |= effects;
-        if effects.contains(Effects::DDL) {
-            self.cluster_commands.note_statement(statement);
-        }
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
             sql::setting_names(statement, &mut |name| sharing.touched.push(name.into()));
