@@ -92,6 +92,8 @@ pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 const TICK: Duration = Duration::from_millis(100);
 /// A pool that nobody refers to is forgotten when it has been empty for so long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// One that no login has succeeded for, when it has been for so long: a client may name any database.
+const FRUITLESS: Duration = Duration::from_secs(5);
 
 /// Where PostgreSQL refuses a login for the role's `CONNECTION LIMIT`; the field that names the routine is not translated.
 pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
@@ -388,8 +390,11 @@ impl Pools {
     fn retire(&self, now: Instant) {
         let mut registry = self.lock();
         registry.pools.retain(|_, Entry { pool, shown, successor }| {
-            let empty = pool.lock().empty_since.filter(|_| successor.is_none());
-            let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= FORGOTTEN)
+            let state = pool.lock();
+            let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
+            let empty = state.empty_since.filter(|_| successor.is_none());
+            drop(state);
+            let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && Arc::strong_count(pool) == 1;
             let levels = if forgotten { Levels::default() } else { pool.levels() };
             self.show(pool, *shown, levels);
