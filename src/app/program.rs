@@ -26,7 +26,7 @@ use crate::{
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{PoolMode, Pools},
-    probe::Probe,
+    probe::{Evidence, Probe},
     tasks::{Tasks, Workers},
     telemetry::{LogError, Metrics, traces::Tracer},
     topology::Change,
@@ -186,6 +186,12 @@ impl Program {
             mock_secret,
             console: Some(Arc::new(console)),
         });
+        let evidence = Arc::downgrade(&world);
+        pools.report_failed_logins(Box::new(move |endpoint| {
+            if let Some(world) = evidence.upgrade() {
+                world.evidence.submit(endpoint, Evidence::LoginFailed);
+            }
+        }));
         let made = config
             .listeners
             .iter()

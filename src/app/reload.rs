@@ -8,6 +8,7 @@ use super::program::{Program, Running};
 use crate::{
     admin::{ReloadFailure, ReloadReport},
     audit::{Record, record},
+    backend::EndpointHandle,
     blame::Chain,
     config::Config,
     events::Happening,
@@ -164,9 +165,18 @@ impl Program {
             report.changed.push("the console's settings changed".to_owned());
         }
         let before = self.world.endpoints.load();
+        let taken_over = |handle: &EndpointHandle| {
+            built
+                .handles
+                .iter()
+                .find(|now| now.name() == handle.name() && now.endpoint().role == handle.endpoint().role)
+        };
+        for now in before.iter().filter_map(taken_over) {
+            self.world.pools.replace(now);
+        }
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
         for handle in before.iter() {
-            if !built.handles.iter().any(|now| now.same(handle)) {
+            if taken_over(handle).is_none() {
                 self.world.pools.withdraw(handle.name());
             }
         }
@@ -216,7 +226,7 @@ impl Program {
 
 /// What a reload has made and not yet put to use.
 struct Built {
-    handles: Vec<crate::backend::EndpointHandle>,
+    handles: Vec<EndpointHandle>,
     /// With the socket, where it is a new one.
     listeners: Vec<(Option<Listener>, ListenerContext)>,
 }

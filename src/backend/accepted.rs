@@ -30,6 +30,8 @@ pub struct AcceptedPassword {
 #[derive(Default)]
 pub(super) struct AcceptedPasswords {
     by_user: Mutex<HashMap<UserName, Arc<AcceptedPassword>>>,
+    /// What was accepted before is put to the server again.
+    judged_again: Mutex<Option<Instant>>,
 }
 
 // === impl AcceptedPassword ===
@@ -73,6 +75,17 @@ impl AcceptedPassword {
 impl AcceptedPasswords {
     pub(super) fn get(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
         self.lock().get(user).cloned()
+    }
+
+    /// The password of `user`, unless the server has to judge it again.
+    pub(super) fn get_current(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
+        let before = *self.judged_again.lock().unwrap_or_else(PoisonError::into_inner);
+        self.get(user).filter(|accepted| before.is_none_or(|before| accepted.since > before))
+    }
+
+    /// Clients' passwords that were accepted until now are put to the server again.
+    pub(super) fn judge_again(&self) {
+        *self.judged_again.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     pub(super) fn keep(&self, user: &UserName, password: Arc<AcceptedPassword>) {
@@ -122,5 +135,18 @@ mod tests {
         assert!(all.get(&user).is_some_and(|kept| kept.fits("new")), "a newer one stays");
         all.forget(&user, &new);
         assert!(all.get(&user).is_none());
+    }
+
+    #[test]
+    fn passwords_of_before_a_change_are_judged_again() {
+        let user = UserName::new("app").unwrap();
+        let all = AcceptedPasswords::default();
+        all.keep(&user, accepted("old"));
+        assert!(all.get_current(&user).is_some());
+        all.judge_again();
+        assert!(all.get_current(&user).is_none());
+        assert!(all.get(&user).is_some(), "backends log in with it until the server refuses it");
+        all.keep(&user, accepted("new"));
+        assert!(all.get_current(&user).is_some());
     }
 }

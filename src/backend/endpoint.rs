@@ -10,7 +10,7 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    AcceptedPassword, AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, Dialed,
+    AcceptedPassword, AskError, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
     EndpointSettings, Questions,
     accepted::AcceptedPasswords,
     ask, cancel,
@@ -18,6 +18,7 @@ use super::{
     dial::{self, Whereto},
     login::{Proof, log_in},
     phase::{Durations, Progress, Stages},
+    query,
     way::{PasswordWay, Way},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     },
     tls::{ClientTls, TlsFileError},
     topology::{Endpoint, NodeId, ObservedRole},
-    wire::{BackendKey, StartupMessage, frontend},
+    wire::{BackendKey, DecodeError, StartupMessage, frontend},
 };
 
 /// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
@@ -48,6 +49,24 @@ struct Shared {
     judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
     connector: Connector,
+}
+
+/// A server's connections, and those that it keeps for superusers and for `pg_use_reserved_connections`. Names are
+/// qualified: a client's `search_path` is in force already.
+/// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
+const CONNECTION_LIMIT_SQL: &str = "SELECT pg_catalog.current_setting('max_connections'), \
+     pg_catalog.current_setting('superuser_reserved_connections'), \
+     pg_catalog.current_setting('reserved_connections', true)";
+
+/// Connections for ordinary users, by the row that answers [`CONNECTION_LIMIT_SQL`].
+fn read_connection_limit(row: &[u8]) -> Result<usize, DecodeError> {
+    let mut columns = Columns::of(row)?;
+    let mut number = || -> Result<usize, DecodeError> {
+        let text = columns.next()?.filter(|text| !text.is_empty());
+        text.map_or(Ok(0), |text| text.parse().map_err(|_| DecodeError::Invalid("number of connections")))
+    };
+    let (all, superusers, reserved) = (number()?, number()?, number()?);
+    Ok(all.saturating_sub(superusers).saturating_sub(reserved))
 }
 
 // === impl EndpointHandle ===
@@ -166,6 +185,29 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
+    /// Reads how many connections the server has for ordinary users. `None` where the server will not say.
+    ///
+    /// Cancel safety: the backend is of no further use.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the connection broke over it.
+    pub async fn read_connection_limit(&self, backend: &mut Backend) -> Result<Option<usize>, ConnectError> {
+        if !backend.unread.is_empty() {
+            return Ok(None);
+        }
+        let limit = self.settings().connect_timeout;
+        let asked = query(&mut backend.stream, CONNECTION_LIMIT_SQL, read_connection_limit);
+        let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+        let failure = match timeout(limit, asked).await {
+            Ok(Ok(connections)) => return Ok(Some(connections)),
+            Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => return Ok(None),
+            Ok(Err(AskError::Broken(source))) => broken(source),
+            Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
+        };
+        Err(self.error(failure))
+    }
+
     /// A token as a login of `user` would show it; `None` where logins take none.
     ///
     /// Cancel safe: a mint that others wait for goes on.
@@ -242,10 +284,15 @@ impl EndpointHandle {
         }
     }
 
-    /// The password that was last accepted of `user`.
+    /// The password that was last accepted of `user`, unless [`EndpointHandle::judge_passwords_again`] was called since.
     #[must_use]
     pub fn accepted(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
-        self.shared.accepted.get(user)
+        self.shared.accepted.get_current(user)
+    }
+
+    /// Has the server judge clients' passwords again that it accepted until now: they may have been changed.
+    pub fn judge_passwords_again(&self) {
+        self.shared.accepted.judge_again();
     }
 
     /// Remembers an accepted password, in place of an older one. An endpoint without a login of its own is logged in to

@@ -19,7 +19,8 @@ pub struct EndpointSettings {
     pub connect_timeout: Duration,
     /// Logins under way at one time. Default 32.
     pub connect_concurrency: usize,
-    /// Backends that all pools may hold together, with those of `reserve`; `None` leaves it to the server. Default none.
+    /// Backends that all pools may hold together, with those of `reserve`; `None` derives it from the server's
+    /// `max_connections`, but for read pools, whose nodes have a limit each. Default none.
     pub max_backends: Option<usize>,
     /// How many of them are left to probes and cancel requests. Default 3.
     pub reserve: usize,

@@ -34,9 +34,16 @@ use crate::{
 /// What the sessions of each listener, database and user know together.
 #[derive(Default)]
 pub struct Commons {
-    known: Mutex<HashMap<Key, Arc<Shared>, RandomState>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_key: HashMap<Key, Arc<Shared>, RandomState>,
     /// Counts changes of definitions by database, for all listeners and users together.
-    definitions: Mutex<HashMap<DatabaseName, Arc<AtomicU64>, RandomState>>,
+    definitions: HashMap<DatabaseName, Arc<AtomicU64>, RandomState>,
+    /// With so many entries those that nobody needs are forgotten.
+    sweep_at: usize,
 }
 
 type Key = (ListenerName, DatabaseName, UserName);
@@ -71,6 +78,10 @@ struct Listed {
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
 /// The same where only backends are given back that may be behind the writer.
 const COMPARED_BEHIND: Duration = Duration::from_secs(60);
+/// Entries that are kept without a look for those that nobody needs: a client may name any database.
+const MIN_SWEPT_ENTRIES: usize = 64;
+/// What is known of a database is forgotten when no session has used it for so long.
+const UNUSED: Duration = Duration::from_secs(3600);
 
 // === impl Commons ===
 
@@ -85,10 +96,15 @@ impl Commons {
         functions: &[String],
         split: Option<&ClassifierOptions>,
     ) -> Arc<Shared> {
-        let definitions = self.definitions(database);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.by_key.len() >= known.sweep_at {
+            known.by_key.retain(|_, shared| shared.is_needed());
+            known.definitions.retain(|_, definitions| Arc::strong_count(definitions) > 1);
+            known.sweep_at = MIN_SWEPT_ENTRIES.max(2 * known.by_key.len());
+        }
+        let definitions = Arc::clone(known.definitions.entry(database.clone()).or_default());
         let key = (listener.clone(), database.clone(), user.clone());
-        let shared = known.entry(key).or_insert_with(|| {
+        let shared = known.by_key.entry(key).or_insert_with(|| {
             let mut always = Catalogue::default();
             for function in functions {
                 always.insert(function);
@@ -123,20 +139,23 @@ impl Commons {
         split: Option<&ClassifierOptions>,
     ) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, shared) in known.iter().filter(|((name, ..), _)| name == listener) {
+        for (_, shared) in known.by_key.iter().filter(|((name, ..), _)| name == listener) {
             shared.follow(functions, split);
         }
-    }
-
-    fn definitions(&self, database: &DatabaseName) -> Arc<AtomicU64> {
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(definitions.entry(database.clone()).or_default())
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
+    /// True if a session uses it, or one may come whose database is known already.
+    fn is_needed(self: &Arc<Self>) -> bool {
+        let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
+        Arc::strong_count(self) > 1
+            || Arc::strong_count(&self.common) > 1
+            || (self.common.knows_database() && overdue < millis(UNUSED))
+    }
+
     /// What a client is told that calls itself `application`; `welcome` is the newest login of its pool.
     pub(super) fn briefing(&self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Arc<Briefing> {
         let mut briefings = self.briefings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,4 +296,28 @@ impl Shared {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invented_databases_are_forgotten() {
+        let commons = Commons::default();
+        let (listener, user) = (ListenerName::new("app").unwrap(), UserName::new("alice").unwrap());
+        let get =
+            |database: &str| commons.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None);
+        let used = get("used");
+        let known = get("known");
+        known.common.set_catalogue(&[]);
+        drop(known);
+        for invented in 0..10_000 {
+            drop(get(&format!("invented{invented}")));
+        }
+        let entries = commons.known.lock().unwrap().by_key.len();
+        assert!(entries <= MIN_SWEPT_ENTRIES, "{entries}");
+        assert!(Arc::ptr_eq(&get("used"), &used));
+        assert!(get("known").common.knows_database());
+    }
 }

@@ -135,7 +135,8 @@ async fn recover(
         heard = timeout(RECOVERY, heard), if can_end => matches!(heard, Ok(true)),
         () = cancelled => false,
     };
-    let disposition = if recovered { Disposition::Reset } else { Disposition::Discard };
+    let reusable = recovered && !session.spoils_backend();
+    let disposition = if reusable { Disposition::Reset } else { Disposition::Discard };
     give_back(lease, session, entry, disposition);
 }
 

@@ -32,6 +32,7 @@ use crate::{
     names::{DatabaseName, UserName},
     route::RoutePolicy,
     session::{Cause, Refusal, Session, SessionOptions},
+    sql::Catalogue,
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason, Word},
@@ -331,7 +332,7 @@ impl Lobby {
             path: context.path(&world, &opened.endpoint),
             presence,
             backend_presence: opened.presence,
-            evidence: world.evidence.clone(),
+            world: Arc::clone(&world),
             traced,
             arrived,
         });
@@ -341,7 +342,13 @@ impl Lobby {
                 (Link::Own(stream), None, Session::new(status, options), unread)
             }
             Opening::Leased(lease) => {
-                let session = Session::returning(options);
+                let mut session = Session::returning(options);
+                let functions = &context.settings.pool.pin_on_functions;
+                if !functions.is_empty() {
+                    let mut spoiling = Catalogue::default();
+                    functions.iter().for_each(|function| spoiling.insert(function));
+                    session.spoil_by(Arc::new(spoiling));
+                }
                 (Link::Leased(lease), None, session, Vec::new())
             }
             Opening::Shared { tenancy, common, briefing, asked } => {

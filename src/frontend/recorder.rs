@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::{end::End, session_entry::SessionEntry, traced::Traced};
+use super::{context::World, end::End, session_entry::SessionEntry, traced::Traced};
 use crate::{
     audit::{
         Audit, Record, Submit,
@@ -20,7 +20,7 @@ use crate::{
     },
     names::UserName,
     pool::Running,
-    probe::{Evidence, EvidenceSink},
+    probe::Evidence,
     route::Reason,
     session::{Pin, Refusal, Report},
     telemetry::{
@@ -46,7 +46,7 @@ pub(super) struct Recorder {
     owns_backend: bool,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
-    evidence: EvidenceSink,
+    world: Arc<World>,
     traced: Traced,
     arrived: Instant,
     connected: Instant,
@@ -67,7 +67,7 @@ pub(super) struct Recorded {
     pub(super) path: Arc<PathCounts>,
     pub(super) presence: ClientPresence,
     pub(super) backend_presence: Option<BackendPresence>,
-    pub(super) evidence: EvidenceSink,
+    pub(super) world: Arc<World>,
     pub(super) traced: Traced,
     pub(super) arrived: Instant,
 }
@@ -85,7 +85,7 @@ impl Recorder {
             path,
             mut presence,
             backend_presence,
-            evidence,
+            world,
             traced,
             arrived,
         } = of;
@@ -100,7 +100,7 @@ impl Recorder {
             path,
             presence,
             _backend_presence: backend_presence,
-            evidence,
+            world,
             traced,
             arrived,
             connected: Instant::now(),
@@ -142,6 +142,24 @@ impl Recorder {
             reason = reason.as_str(),
             "a read runs again elsewhere"
         );
+    }
+
+    /// A statement about databases is on its way: idle backends must not be in its way. Those in use are closed when they come
+    /// back.
+    pub(super) fn clear_databases(&self) {
+        if let Some(server) = &self.server {
+            self.world.pools.renew_cluster(&server.endpoint.cluster);
+        }
+    }
+
+    /// A transaction may have changed who may log in, and with which settings.
+    pub(super) fn logins_changed(&self) {
+        let Some(server) = &self.server else { return };
+        let cluster = &server.endpoint.cluster;
+        for endpoint in self.world.endpoints.load().iter().filter(|it| it.endpoint().cluster == *cluster) {
+            endpoint.judge_passwords_again();
+        }
+        self.world.pools.renew_cluster(cluster);
     }
 
     /// The session is held to its backend.
@@ -189,7 +207,7 @@ impl Recorder {
                     && let Some(server) = &self.server
                     && server.endpoint.role == DeclaredRole::Primary
                 {
-                    self.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
+                    self.world.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
                 }
             }
         }
@@ -246,7 +264,7 @@ impl Recorder {
         if matches!(end, End::ServerClosed(_) | End::BackendLost { .. })
             && let Some(server) = &self.server
         {
-            self.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
+            self.world.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
         }
         let reason = end.blame().is_some().then(|| end.as_str());
         tracing::debug!(

@@ -29,7 +29,7 @@ use super::{
     tenancy::{Step, Tenancy, Want},
 };
 use crate::{
-    pool::Lease,
+    pool::{Disposition, Lease},
     route::Reason,
     session::{Refusal, Session},
     telemetry::labels::Direction,
@@ -499,12 +499,15 @@ impl Relay {
         if self.session.wants_catalogue() {
             return self.begin_renewal();
         }
+        let spoiled = self.session.spoils_backend();
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
             // Without its memory the backend is closed.
             lease.memory = memory.is_reusable().then_some(memory);
-            if let Some(tenancy) = &mut self.tenancy {
+            if spoiled {
+                lease.release(Disposition::Discard);
+            } else if let Some(tenancy) = &mut self.tenancy {
                 tenancy.release(now, lease);
             }
             // What could not be said to this backend may be said to another.
@@ -678,10 +681,11 @@ impl Relay {
         while let Some(report) = self.session.poll_report() {
             self.recorder.statement(report);
         }
-        if self.session.poll_database_command()
-            && let Some(tenancy) = &self.tenancy
-        {
-            tenancy.clear_the_way();
+        if self.session.poll_database_command() {
+            self.recorder.clear_databases();
+        }
+        if self.session.poll_login_change() {
+            self.recorder.logins_changed();
         }
         while let Some(pin) = self.session.poll_pin() {
             self.recorder.pinned(pin);

@@ -22,7 +22,7 @@ use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     credentials,
     names::{DatabaseName, EndpointName, UserName},
-    pool::{self, Disposition, Filter, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter},
+    pool::{self, Disposition, Lease, LeaseError, Pool, Target, Trace, Waited, Waiter},
     probe::Evidence,
     route::{Demand, Need, NoEndpoint, Reason, RerunCause, RoutePolicy, Side, Suspect, decide, decide_split},
     session::{Assignment, Freshness, Refusal},
@@ -403,14 +403,6 @@ impl Tenancy {
     /// they find a read pool that does.
     pub(super) fn wrote(&self) {
         self.world.evidence.want_sample();
-    }
-
-    /// A statement about whole databases is on its way: idle backends must not be what it fails for. Those in use are closed
-    /// when they come back.
-    pub(super) fn clear_the_way(&self) {
-        for decided in self.writer.iter().chain(&self.reader) {
-            self.world.pools.reconnect(&Filter::endpoint(decided.pool.endpoint().name().clone()));
-        }
     }
 
     /// The client has cancelled its statement: it waits no longer.

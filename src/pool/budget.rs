@@ -1,9 +1,14 @@
 //! How many backends all pools of one endpoint may hold together.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// The backends of one endpoint, shared by its pools.
 ///
@@ -19,10 +24,31 @@ pub(super) struct Budget {
 
 #[derive(Default)]
 struct Books {
-    /// `None`: the server's own limit decides.
-    limit: Option<usize>,
+    /// As configured; `None`: the server's own limit decides.
+    configured: Option<usize>,
+    /// What the server's own limit leaves to the pools, once a login has read it.
+    derived: Option<usize>,
+    /// When a login read the server's limit, or began to.
+    asked: Option<Instant>,
+    /// What the server had room for when it last refused a login.
+    observed: Option<ObservedRoom>,
     used: usize,
 }
+
+/// What a server that refused a login had room for: others use its connections, too.
+struct ObservedRoom {
+    /// Backends that the pools held then.
+    held: usize,
+    /// As many, or one more while one login tries whether there is more room by now.
+    limit: usize,
+    /// When that was tried, or when the server refused.
+    tried: Instant,
+}
+
+/// Between two readings of a server's limit, which changes with a restart of the server.
+const LIMIT_REFRESH: Duration = Duration::from_secs(60);
+/// Between two logins that try whether a server that was full has more room.
+const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// The right to one backend, given back when dropped.
 pub(super) struct Permit {
@@ -45,23 +71,67 @@ pub(super) enum Hunger {
 impl Budget {
     /// From now on the limit is another one; who has a backend keeps it.
     pub(super) fn set_limit(&self, limit: Option<usize>) {
-        self.lock().limit = limit;
+        self.lock().configured = limit;
+    }
+
+    /// Notes the server's own limit, less what is kept for others; it counts while none is configured.
+    pub(super) fn set_derived_limit(&self, limit: usize) {
+        self.lock().derived = Some(limit);
+    }
+
+    /// True for one login per [`LIMIT_REFRESH`] while no limit is configured: that login reads the server's.
+    pub(super) fn is_limit_due(&self, now: Instant) -> bool {
+        let mut books = self.lock();
+        let due = books.configured.is_none()
+            && books.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LIMIT_REFRESH);
+        if due {
+            books.asked = Some(now);
+        }
+        due
     }
 
     /// The right to one more backend, if there is one left.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Permit> {
+    pub(super) fn take(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let mut books = self.lock();
-        if books.limit.is_some_and(|limit| books.used >= limit) {
+        let used = books.used;
+        if let Some(room) = &mut books.observed
+            && used >= room.limit
+            && now.saturating_duration_since(room.tried) >= ROOM_RETRY
+        {
+            (room.limit, room.tried) = (used + 1, now);
+        }
+        if books.limit().is_some_and(|limit| books.used >= limit) {
             return None;
         }
         books.used += 1;
         Some(Permit { budget: Arc::clone(self) })
     }
 
+    /// The server has no room for the backend of one permit. False if the pools hold no other, which could make room.
+    pub(super) fn note_full(&self, now: Instant) -> bool {
+        let mut books = self.lock();
+        let held = books.used.saturating_sub(1);
+        books.observed = (held > 0).then_some(ObservedRoom { held, limit: held, tried: now });
+        held > 0
+    }
+
+    /// A backend has logged in: a server that has room for more than when it refused a login is not full any more.
+    pub(super) fn note_room(&self) {
+        let mut books = self.lock();
+        if books.observed.as_ref().is_some_and(|room| books.used > room.held) {
+            books.observed = None;
+        }
+    }
+
+    /// True if the server has refused a login for lack of room, and none has found more since.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().observed.is_some()
+    }
+
     /// How many are taken, and how many there are.
     pub(super) fn taken(&self) -> (usize, Option<usize>) {
         let books = self.lock();
-        (books.used, books.limit)
+        (books.used, books.limit())
     }
 
     /// Whether some pool waits for a backend that the budget does not have.
@@ -87,6 +157,14 @@ impl Budget {
 
     fn lock(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn limit(&self) -> Option<usize> {
+        let observed = self.observed.as_ref().map(|room| room.limit);
+        let limit = self.configured.or(self.derived);
+        limit.map_or(observed, |limit| Some(observed.map_or(limit, |observed| observed.min(limit))))
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     slots::{Occupancy, Place},
 };
 use crate::{
+    backend::{Columns, query},
     blame::Chain,
     telemetry::labels::CloseReason,
     wire::{TransactionStatus, frontend},
@@ -98,6 +99,9 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
         }
     }
     exchange.end()?;
+    if chore == Chore::Reset && status == TransactionStatus::Idle {
+        reseed(member).await?;
+    }
     if status != TransactionStatus::Idle {
         return Err(Surprise::Unexpected);
     }
@@ -106,6 +110,36 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
         member.memory.forget(parameters);
     }
     Ok(())
+}
+
+/// Takes away what `DISCARD ALL` leaves and SQL can: the seed of `random()`. A database in whose functions more can be left
+/// gets no backend back.
+async fn reseed(member: &mut Member) -> Result<(), Surprise> {
+    let mut entropy = [0; 4];
+    aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Surprise::Unexpected)?;
+    let seed = f64::from(i32::from_ne_bytes(entropy)) / f64::from(1_u32 << 31);
+    let sql = reseed_sql(seed);
+    let keeps_more = query(&mut member.stream, &sql, |row| {
+        let mut columns = Columns::of(row)?;
+        columns.next()?;
+        Ok(columns.next()? != Some("f"))
+    });
+    match keeps_more.await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Surprise::KeepsState),
+        Err(error) => Err(Surprise::Unasked(error)),
+    }
+}
+
+/// Variables of procedural languages other than PL/pgSQL live as long as the server process (`%_SHARED`, `GD`), and so do
+/// the connections of `dblink`: neither can be seen or ended from outside in general.
+fn reseed_sql(seed: f64) -> String {
+    format!(
+        "SELECT pg_catalog.setseed('{seed:.9}'::pg_catalog.float8), EXISTS (\
+         SELECT FROM pg_catalog.pg_language WHERE lanname OPERATOR(pg_catalog.<>) ALL \
+         ('{{internal,c,sql,plpgsql}}'::pg_catalog.name[])) OR EXISTS (\
+         SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'dblink'::pg_catalog.name)"
+    )
 }
 
 // === impl Workplace ===

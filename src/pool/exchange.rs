@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    backend::AskError,
     handshake::{FRAME_MAX, Parameters},
     tls::Stream,
     wire::{Frame, Header, Speaker, TransactionStatus, backend::Message},
@@ -31,6 +32,12 @@ pub(super) enum Surprise {
     /// A setting is another one than at the login: the configuration was read again there.
     #[error("a reported setting differs from what it was at the login")]
     Changed,
+    /// Its database has functions that may leave state which nothing takes away.
+    #[error("functions of its database may have left state that DISCARD ALL leaves")]
+    KeepsState,
+    /// What it may keep could not be asked.
+    #[error("it could not be asked what it keeps")]
+    Unasked(#[source] AskError),
     /// It did not answer in time.
     #[error("the server did not answer in time")]
     Late,

@@ -1,23 +1,27 @@
 //! Dials backends: as many at one time as there are waiters, within the pool's size and the endpoint's budget.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Event, LeaseError, Pool, Running, Welcome,
     budget::{Hunger, Permit},
     chore::{Chore, Workplace},
     member::{Member, Tenant},
+    registry::{DATABASE_LIMIT, ROLE_LIMIT},
     slots::Place,
     state::{Afterwards, Need},
     trouble::Trouble,
 };
 use crate::{
-    backend::{Backend, ConnectError},
-    blame::Chain,
+    backend::{Backend, ConnectError, ConnectFailure},
+    blame::{Blame, Chain},
     session::Memory,
-    topology::NodeId,
+    topology::{DeclaredRole, NodeId},
 };
 
 /// <https://www.postgresql.org/docs/current/runtime-config-client.html>
@@ -34,21 +38,25 @@ impl Pool {
         while let Some(need) = state.needs(now, at_once) {
             reserved.push((need, state.slots.reserve(now)));
         }
-        drop(state);
+        let epoch = state.epoch;
+        // A pool that is to take another one's place may take that one's backends.
+        let prepares = state.prepared > 0;
         let mut hunger = Hunger::None;
+        drop(state);
         for (need, place) in reserved {
-            let permit = self.budget.take().or_else(|| match need {
-                Need::Waiters => self.pools.upgrade()?.steal(self),
-                Need::Idle => None,
+            let permit = self.budget.take(now).or_else(|| match need {
+                Need::Idle if !prepares => None,
+                Need::Waiters | Need::Idle => self.pools.upgrade()?.steal(self),
             });
             if let Some(permit) = permit {
-                self.dial(worker, place, permit);
+                self.dial(worker, place, permit, epoch);
                 continue;
             }
             let mut state = self.lock();
             state.slots.vacate(place, now);
             hunger = match need {
-                Need::Waiters if state.slots.used() == 0 => Hunger::Starving,
+                Need::Idle if !prepares => hunger,
+                Need::Waiters | Need::Idle if state.slots.used() == 0 => Hunger::Starving,
                 Need::Waiters => Hunger::Hungry,
                 Need::Idle => hunger,
             };
@@ -70,21 +78,60 @@ impl Pool {
         }
     }
 
-    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit) {
+    /// Dials for `place`. `epoch` is the pool's now: what changes while the login is under way counts for it, too.
+    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
-            let dialed = pool.greet().await;
+            let (dialed, permit) = pool.greet_evicting(permit).await;
             let Some(place) = workplace.leave() else { return };
             match dialed {
-                Ok((backend, node)) => pool.arrived(place, permit, backend, node, worker),
+                Ok(Greeted::Backend((backend, node))) => {
+                    pool.arrived((place, epoch), permit, backend, node, worker)
+                }
+                Ok(Greeted::Full(error)) => {
+                    drop(permit);
+                    pool.crowded_out(place, &error, worker);
+                }
                 Err(error) => {
                     drop(permit);
                     pool.failed(place, error, begun, worker);
                 }
             }
         });
+    }
+
+    /// Logs in. While the server has no room, an idle backend of another pool makes way.
+    ///
+    /// Cancel safety: dropping it closes the connection that was being made.
+    async fn greet_evicting(self: &Arc<Self>, mut permit: Permit) -> (Result<Greeted, ConnectError>, Permit) {
+        // Then the permit comes from a backend that was closed just now.
+        let mut evicted = self.budget.is_full();
+        let mut pause = EVICTION_PAUSE;
+        loop {
+            let error = match self.greet().await {
+                Err(error) if is_full(&error) => error,
+                greeted => return (greeted.map(Greeted::Backend), permit),
+            };
+            let general = !is_limit_of_login(&error);
+            if general && !self.budget.note_full(Instant::now()) {
+                return (Err(error), permit);
+            }
+            if !evicted {
+                match self.pools.upgrade().and_then(|pools| pools.evict_for(self, &error)) {
+                    Some(of_evicted) => permit = of_evicted,
+                    None if general => return (Ok(Greeted::Full(error)), permit),
+                    None => return (Err(error), permit),
+                }
+            } else if pause > MAX_EVICTION_PAUSE {
+                return (if general { Ok(Greeted::Full(error)) } else { Err(error) }, permit);
+            }
+            // The server counts a closed connection until its process has ended.
+            evicted = true;
+            sleep(pause).await;
+            pause *= 2;
+        }
     }
 
     /// Logs in, and where a listener splits asks a server that is to serve reads who it is.
@@ -96,20 +143,38 @@ impl Pool {
     async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
         let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
-            return Ok((self.endpoint.connect(request).await?, None));
+            let mut backend = self.endpoint.connect(request).await?;
+            self.derive_limit(&mut backend).await?;
+            return Ok((backend, None));
         }
         let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
         request.startup.set(READ_ONLY, "on");
         let mut backend = self.endpoint.connect(request).await?;
         backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
+        self.derive_limit(&mut backend).await?;
         Ok((backend, node))
+    }
+
+    /// Reads the server's `max_connections` for the endpoint's budget, where no limit is configured and the address stands
+    /// for one server.
+    async fn derive_limit(&self, backend: &mut Backend) -> Result<(), ConnectError> {
+        let single = matches!(self.endpoint.endpoint().role, DeclaredRole::Primary | DeclaredRole::Replica);
+        if !single || !self.budget.is_limit_due(Instant::now()) {
+            return Ok(());
+        }
+        if let Some(connections) = self.endpoint.read_connection_limit(backend).await? {
+            let limit = connections.saturating_sub(self.endpoint.settings().reserve).max(1);
+            self.budget.set_derived_limit(limit);
+            self.endpoint.metrics().backends_limit(Some(limit));
+        }
+        Ok(())
     }
 
     /// A backend has logged in on `worker`.
     fn arrived(
         self: &Arc<Self>,
-        place: Place,
+        (place, epoch): (Place, u64),
         permit: Permit,
         mut backend: Backend,
         node: Option<NodeId>,
@@ -123,11 +188,12 @@ impl Pool {
         self.tell(&running, Event::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
         let mut state = self.lock();
         state.trouble = None;
+        self.budget.note_room();
         let login = match &state.welcome {
             Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
             _ => Arc::new(Welcome::new(&backend.logged_in)),
         };
-        state.welcome = Some(Arc::clone(&login));
+        state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
         let tenant = Tenant {
             running: Arc::clone(&running),
@@ -137,7 +203,7 @@ impl Pool {
             expires: (!lifetime.is_zero()).then(|| {
                 now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
             }),
-            epoch: state.epoch,
+            epoch,
             chore: Chore::Settle,
         };
         state.slots.arrive(place, tenant, now);
@@ -156,6 +222,21 @@ impl Pool {
         }
     }
 
+    /// The server has no room, and other pools hold backends that may make way: sessions wait on.
+    fn crowded_out(self: &Arc<Self>, place: Place, error: &ConnectError, worker: usize) {
+        tracing::debug!(
+            listener = %self.target.listener,
+            endpoint = %self.target.endpoint,
+            error = %Chain(error),
+            "the server has no room for one more backend"
+        );
+        let mut state = self.lock();
+        let now = state.now;
+        state.slots.vacate(place, now);
+        drop(state);
+        self.finish(worker, Afterwards { grow: true, ..Afterwards::default() });
+    }
+
     /// A login failed.
     fn failed(self: &Arc<Self>, place: Place, error: ConnectError, begun: Instant, worker: usize) {
         let now = Instant::now();
@@ -165,11 +246,16 @@ impl Pool {
         state.slots.vacate(place, now);
         let trouble = Trouble::after(state.trouble.take(), Arc::clone(&error), begun, now, chance());
         let news = trouble.is_news();
-        if trouble.is_hopeless(state.slots.live()) {
+        if trouble.is_hopeless(state.slots.live(), state.answered) {
             state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
         }
         state.trouble = Some(trouble);
         drop(state);
+        if let Some(pools) = self.pools.upgrade()
+            && is_about_endpoint(&error)
+        {
+            pools.login_failed(&self.target.endpoint);
+        }
         if news {
             tracing::warn!(
                 listener = %self.target.listener,
@@ -194,6 +280,40 @@ fn key() -> [u8; 16] {
     let mut key = [0; 16];
     aws_lc_rs::rand::fill(&mut key).expect("the program does not start without random numbers");
     key
+}
+
+/// What came of a login.
+enum Greeted {
+    /// A backend.
+    Backend((Backend, Option<NodeId>)),
+    /// The server has no room, while other pools hold backends.
+    Full(ConnectError),
+}
+
+/// Before the login that follows an eviction; doubled for each further one.
+const EVICTION_PAUSE: Duration = Duration::from_millis(20);
+/// After a longer pause the server is taken to be full of others' connections.
+const MAX_EVICTION_PAUSE: Duration = Duration::from_millis(80);
+
+/// True if the server has no connection left, for anybody or for this user or database.
+fn is_full(error: &ConnectError) -> bool {
+    error.refused().and_then(|refused| refused.sqlstate()).is_some_and(|state| state.as_str() == "53300")
+}
+
+/// True if a server that is full for this login is so by the limit of the role or the database.
+fn is_limit_of_login(error: &ConnectError) -> bool {
+    let routine = error.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec));
+    routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
+}
+
+/// True if the failure is worth a look of the probe: a server that is full, a token that is missing and a user who is
+/// refused are no faults of the endpoint.
+fn is_about_endpoint(error: &ConnectError) -> bool {
+    match error.failure() {
+        ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
+        ConnectFailure::Tls(_) => true,
+        _ => error.blame() == Blame::Endpoint,
+    }
 }
 
 /// Any number, so that what happens together once does not happen together for ever.

@@ -62,6 +62,9 @@ impl Pool {
             epoch: 0,
             welcome: None,
             trouble: None,
+            answered: None,
+            idle_pause_until: None,
+            prepared: 0,
             leases: 0,
             empty_since: None,
         };
@@ -230,7 +233,20 @@ impl Pool {
         member: Member,
         after: &mut Afterwards,
     ) {
+        self.place_since(state, place, member, None, after);
+    }
+
+    /// As [`Pool::place`], for a backend that rests since `since` and was no session's meanwhile.
+    pub(super) fn place_since(
+        self: &Arc<Self>,
+        state: &mut State,
+        place: Place,
+        member: Member,
+        since: Option<Instant>,
+        after: &mut Afterwards,
+    ) {
         let now = state.now;
+        state.answered = Some(now);
         let unfit = match state.slots.tenant(place) {
             Some(tenant) => state.unfit(tenant),
             None => Some(CloseReason::Discarded),
@@ -250,7 +266,10 @@ impl Pool {
             None if self.budget.is_wanted() && !self.is_hungry() => CloseReason::Shared,
             None => {
                 let (worker, mark) = (member.worker, member.memory.settings_mark());
-                state.slots.rest(place, member, worker, mark, now);
+                match since {
+                    None => state.slots.rest(place, member, worker, mark, now),
+                    Some(since) => state.slots.rest_since(place, member, worker, mark, since),
+                }
                 after.quiet = state.phase != PoolPhase::Open;
                 return;
             }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,11 +19,13 @@ use tokio::{
 use super::{
     Filter, LeaseError, Pool, PoolPhase, PoolSettings, Running, Target,
     budget::{Budget, Permit},
+    renewal::Renewals,
     state::{Afterwards, State},
     status::Levels,
+    succession::Successor,
 };
 use crate::{
-    backend::EndpointHandle,
+    backend::{ConnectError, EndpointHandle},
     names::{EndpointName, ListenerName},
     tasks::Workers,
     telemetry::{
@@ -38,6 +40,8 @@ pub struct Pools {
     workers: usize,
     spawn: Spawn,
     told: Told,
+    login_failed: OnceLock<LoginFailed>,
+    pub(super) renewals: Renewals,
     metrics: Metrics,
     ids: AtomicU64,
     /// Somebody gave the last backend of a pool back that gives out none.
@@ -45,8 +49,10 @@ pub struct Pools {
 }
 
 #[derive(Default)]
-struct Registry {
-    pools: HashMap<Target, Entry, RandomState>,
+pub(super) struct Registry {
+    pub(super) pools: HashMap<Target, Entry, RandomState>,
+    /// The ways to endpoints that took the place of others: sessions may ask with those for a while.
+    pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
     /// By listener, where they were said since the start: sessions that began before bring older ones.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
@@ -55,14 +61,19 @@ struct Registry {
     closed: bool,
 }
 
-struct Entry {
-    pool: Arc<Pool>,
+pub(super) struct Entry {
+    pub(super) pool: Arc<Pool>,
+    /// The pool that is to take its place.
+    pub(super) successor: Option<Successor>,
     /// What the metrics were told last.
-    shown: Levels,
+    pub(super) shown: Levels,
 }
 
 /// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
 pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
+
+/// Receives the endpoint of each failed login that may be the endpoint's fault: it must not wait.
+pub type LoginFailed = Box<dyn Fn(&EndpointName) + Send + Sync>;
 
 /// What becomes of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +92,13 @@ pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 const TICK: Duration = Duration::from_millis(100);
 /// A pool that nobody refers to is forgotten when it has been empty for so long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// One that no login has succeeded for, when it has been for so long: a client may name any database.
+const FRUITLESS: Duration = Duration::from_secs(5);
+
+/// Where PostgreSQL refuses a login for the role's `CONNECTION LIMIT`; the field that names the routine is not translated.
+pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
+/// Where it does so for the database's.
+pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
     /// No pools yet, for sessions on `workers`; `told` hears of every backend. Each worker looks after its own from now on, until this is dropped.
@@ -114,10 +132,23 @@ impl Pools {
             workers: workers.max(1),
             spawn,
             told,
+            login_failed: OnceLock::new(),
+            renewals: Renewals::default(),
             metrics,
             ids: AtomicU64::new(1),
             quiet: Notify::new(),
         })
+    }
+
+    /// Reports failed logins of the pools to `report` from now on; only the first call counts.
+    pub fn report_failed_logins(&self, report: LoginFailed) {
+        self.login_failed.set(report).ok();
+    }
+
+    pub(super) fn login_failed(&self, endpoint: &EndpointName) {
+        if let Some(report) = self.login_failed.get() {
+            report(endpoint);
+        }
     }
 
     /// The pool for `target`, made at its first use. `endpoint` is the way to it now: a pool that was made with another one, as
@@ -130,21 +161,24 @@ impl Pools {
         settings: &Arc<PoolSettings>,
     ) -> Arc<Pool> {
         let mut registry = self.lock();
+        let current = registry.endpoints.get(&target.endpoint).cloned();
+        let endpoint = current.as_ref().unwrap_or(endpoint);
         let newer = registry.settings.get(&target.listener).filter(|newer| newer.mode == target.mode);
         let settings = &newer.map_or_else(|| Arc::clone(settings), Arc::clone);
-        let known = registry.pools.get(target).map(|entry| Arc::clone(&entry.pool));
+        let known =
+            registry.pools.get(target).map(|entry| (Arc::clone(&entry.pool), entry.leads_to(endpoint)));
         let withdrawn = match known {
-            Some(pool) if pool.endpoint.same(endpoint) => {
+            Some((pool, true)) => {
                 drop(registry);
                 pool.configure(settings);
                 return pool;
             }
-            other => other,
+            other => other.map(|(pool, _)| pool),
         };
         let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
         let limit = endpoint.settings().pooled_backends();
         budget.set_limit(limit);
-        endpoint.metrics().backends_limit(limit);
+        endpoint.metrics().backends_limit(budget.taken().1);
         let phase = match registry.closed {
             true => PoolPhase::Closed,
             false => {
@@ -154,7 +188,7 @@ impl Pools {
         };
         let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
         let pool = Arc::new(pool);
-        let entry = Entry { pool: Arc::clone(&pool), shown: Levels::default() };
+        let entry = Entry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
@@ -223,13 +257,17 @@ impl Pools {
     pub fn withdraw(&self, endpoint: &EndpointName) -> usize {
         let filter = Filter::endpoint(endpoint.clone());
         let mut gone = Vec::new();
-        self.lock().pools.retain(|target, entry| {
+        let mut registry = self.lock();
+        registry.endpoints.remove(endpoint);
+        registry.pools.retain(|target, entry| {
             let stays = !filter.matches(target);
             if !stays {
                 gone.push((Arc::clone(&entry.pool), entry.shown));
+                gone.extend(entry.successor.take().map(|successor| (successor.pool, Levels::default())));
             }
             stays
         });
+        drop(registry);
         for (pool, shown) in &gone {
             pool.enter(PoolPhase::Withdrawn);
             self.show(pool, *shown, Levels::default());
@@ -240,7 +278,7 @@ impl Pools {
     /// The process ends: nobody gets a backend any more, and idle ones are closed.
     pub fn shutdown(&self) {
         self.lock().closed = true;
-        for pool in self.list() {
+        for pool in self.matching(&Filter::all()) {
             pool.enter(PoolPhase::Closed);
         }
     }
@@ -291,7 +329,27 @@ impl Pools {
 
     /// Takes an idle backend of another pool of the same endpoint, the one used longest ago, for `pool`.
     pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
-        let others = self.matching(&Filter::endpoint(pool.target.endpoint.clone()));
+        self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
+    }
+
+    /// As [`Pools::steal`], for a login that the server had no room for: for a limit of the role or the database only one
+    /// of its backends makes room.
+    pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
+        let mut among = Filter::endpoint(pool.target.endpoint.clone());
+        match full
+            .refused()
+            .and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec))
+            .as_deref()
+        {
+            Some(ROLE_LIMIT) => among.user = Some(pool.target.user.clone()),
+            Some(DATABASE_LIMIT) => among.database = Some(pool.target.database.clone()),
+            _ => {}
+        }
+        self.steal_among(pool, &among)
+    }
+
+    fn steal_among(&self, pool: &Arc<Pool>, among: &Filter) -> Option<Permit> {
+        let others = self.matching(among);
         let others = others.into_iter().filter(|other| !Arc::ptr_eq(other, pool));
         let (_, victim) = others
             .filter_map(|other| {
@@ -318,10 +376,12 @@ impl Pools {
     /// Looks after what belongs to `worker`, which this is called on.
     pub(super) fn tick(&self, worker: usize) {
         let now = Instant::now();
-        for pool in self.list() {
+        for pool in self.matching(&Filter::all()) {
             pool.tick(worker, now);
         }
         if worker == 0 {
+            self.hand_over(now);
+            self.tick_renewals(now);
             self.retire(now);
         }
     }
@@ -329,9 +389,12 @@ impl Pools {
     /// Forgets the pools that nobody needs, and shows the metrics what the others look like.
     fn retire(&self, now: Instant) {
         let mut registry = self.lock();
-        registry.pools.retain(|_, Entry { pool, shown }| {
-            let empty = pool.lock().empty_since;
-            let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= FORGOTTEN)
+        registry.pools.retain(|_, Entry { pool, shown, successor }| {
+            let state = pool.lock();
+            let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
+            let empty = state.empty_since.filter(|_| successor.is_none());
+            drop(state);
+            let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && Arc::strong_count(pool) == 1;
             let levels = if forgotten { Levels::default() } else { pool.levels() };
             self.show(pool, *shown, levels);
@@ -340,7 +403,7 @@ impl Pools {
         });
     }
 
-    fn show(&self, pool: &Pool, before: Levels, now: Levels) {
+    pub(super) fn show(&self, pool: &Pool, before: Levels, now: Levels) {
         if before == now {
             return;
         }
@@ -369,10 +432,15 @@ impl Pools {
     fn matching(&self, filter: &Filter) -> Vec<Arc<Pool>> {
         let registry = self.lock();
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
-        matching.map(|(_, entry)| Arc::clone(&entry.pool)).collect()
+        matching
+            .flat_map(|(_, entry)| {
+                [Some(&entry.pool), entry.successor.as_ref().map(|it| &it.pool)].into_iter().flatten()
+            })
+            .map(Arc::clone)
+            .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Registry> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -390,7 +458,7 @@ impl Pool {
     }
 
     /// Another phase; never back from the last ones.
-    fn enter(self: &Arc<Self>, phase: PoolPhase) {
+    pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
         let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
         let mut guard = self.lock();
         let state: &mut State = &mut guard;
@@ -419,7 +487,7 @@ impl Pool {
     }
 
     /// Backends logged in until now are not used again.
-    fn renew(self: &Arc<Self>) {
+    pub(super) fn renew(self: &Arc<Self>) {
         let mut after = Afterwards { grow: true, ..Afterwards::default() };
         let mut guard = self.lock();
         let state: &mut State = &mut guard;

@@ -185,6 +185,16 @@ impl<M, T> Slots<M, T> {
         self.idle[worker].push(place.index);
     }
 
+    /// As [`Slots::rest`], for a backend that was taken out for a moment: it lies where it lay, by `since`.
+    pub(super) fn rest_since(&mut self, place: Place, member: M, worker: usize, mark: u64, since: Instant) {
+        self.rest(place, member, worker, mark, since);
+        let worker = worker % self.idle.len();
+        self.idle[worker].pop();
+        let slots = &self.slots;
+        let at = self.idle[worker].partition_point(|index| slots[*index as usize].since < since);
+        self.idle[worker].insert(at, place.index);
+    }
+
     /// The backend is kept here until a cancel request has had its effect; [`Slots::resume`] gives it out again.
     pub(super) fn park(&mut self, place: Place, member: M, now: Instant) {
         debug_assert!(self.holds(place), "only who has it parks it");

@@ -26,6 +26,12 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
     pub(super) trouble: Option<Trouble>,
+    /// When a backend last came back, or logged in, by [`State::now`].
+    pub(super) answered: Option<Instant>,
+    /// Until then no backend is made for later use.
+    pub(super) idle_pause_until: Option<Instant>,
+    /// Backends that are made before anybody asks for one: the pool is to take another one's place.
+    pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,
     /// Since when it has been without backends and waiters.
@@ -80,8 +86,11 @@ impl State {
         if self.queue.len() > dialing {
             return Some(Need::Waiters);
         }
-        let idle = self.slots.count(Occupancy::Idle) + dialing;
-        (self.queue.is_empty() && idle < self.settings.min_idle).then_some(Need::Idle)
+        // One that is settling is idle in a moment.
+        let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
+        let pauses = self.idle_pause_until.is_some_and(|until| now < until);
+        (self.queue.is_empty() && !pauses && idle < self.settings.min_idle.max(self.prepared))
+            .then_some(Need::Idle)
     }
 
     /// What a new waiter is told at once, if it is.
@@ -92,7 +101,7 @@ impl State {
             PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
         }
         let trouble = self.trouble.as_ref()?;
-        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live());
+        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live(), self.answered);
         told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
     }
 

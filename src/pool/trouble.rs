@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::backend::ConnectError;
+use crate::backend::{ConnectError, ConnectFailure};
 
 /// Logins failed since the last one that did not.
 pub(super) struct Trouble {
@@ -12,14 +12,18 @@ pub(super) struct Trouble {
     pub(super) error: Arc<ConnectError>,
     /// How many in a row. Those that were under way together count as one.
     failures: u32,
+    /// When the first of them began.
+    began: Instant,
     /// When the last one failed.
     last: Instant,
     /// No login is tried before.
     pub(super) retry_at: Instant,
 }
 
-/// After so many failures in a row the endpoint counts as down even for pools that still hold backends: those may hang.
+/// After so many failures in a row, and [`SILENCE`], the endpoint counts as down even for pools that still hold backends.
 const DOWN: u32 = 3;
+/// For so long no backend has come back since logins began to fail: those that sessions hold hang too.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Before the second try; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -34,6 +38,7 @@ impl Trouble {
         now: Instant,
         chance: u64,
     ) -> Self {
+        let began = before.as_ref().map_or(begun, |before| before.began);
         let failures = match before {
             Some(before) if begun < before.last => before.failures,
             Some(before) => before.failures.saturating_add(1),
@@ -41,22 +46,35 @@ impl Trouble {
         };
         let wait = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.saturating_pow((failures - 1).min(16)));
         let sixteenths = u32::try_from(chance % 8).unwrap_or_default();
-        Self { error, failures, last: now, retry_at: now + wait - wait * sixteenths / 16 }
+        Self { error, failures, began, last: now, retry_at: now + wait - wait * sixteenths / 16 }
     }
 
-    /// Whether whoever waits should hear of it rather than wait on: `live` backends may still become free.
-    pub(super) fn is_hopeless(&self, live: usize) -> bool {
-        // A server that is full is not down: whoever has a backend there goes on.
-        live == 0 || (self.failures >= DOWN && !self.is_saturation())
+    /// True if sessions that wait should hear of it instead of waiting on: `live` backends may still come back, and one last
+    /// did at `answered`.
+    pub(super) fn is_hopeless(&self, live: usize, answered: Option<Instant>) -> bool {
+        if live == 0 {
+            return true;
+        }
+        let heard = answered.map_or(self.began, |answered| answered.max(self.began));
+        self.failures >= DOWN && self.is_silence() && self.last.saturating_duration_since(heard) >= SILENCE
+    }
+
+    /// True if the server does not answer, or ends: a refusal of another kind, a missing token or a certificate that is not
+    /// trusted say nothing about the backends that are logged in.
+    fn is_silence(&self) -> bool {
+        match self.error.failure() {
+            ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
+            ConnectFailure::Resolve { .. }
+            | ConnectFailure::Unreachable { .. }
+            | ConnectFailure::Unix(_)
+            | ConnectFailure::Broken { .. }
+            | ConnectFailure::Timeout { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether it is the first of its kind.
     pub(super) fn is_news(&self) -> bool {
         self.failures == 1
-    }
-
-    fn is_saturation(&self) -> bool {
-        let refused = self.error.refused().and_then(|refused| refused.sqlstate());
-        refused.is_some_and(|state| state.class() == "53")
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    cluster_commands::ClusterCommands,
     common::Common,
     ledger::{Closed, Ledger, Made, Owed},
     memory::Memory,
@@ -20,7 +21,7 @@ use super::{
     texts::Texts,
 };
 use crate::route::{Need, SplitSettings};
-use crate::sql::Effects;
+use crate::sql::{self, Catalogue, Effects};
 use crate::wire::{
     self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus, Walker, backend,
     fault::{self, Severity},
@@ -51,6 +52,11 @@ pub struct Session {
     pub(super) broken: Option<Refusal>,
     pub(super) reports: VecDeque<Report>,
     pub(super) keeper: Option<Box<Keeper>>,
+    pub(super) cluster_commands: ClusterCommands,
+    /// The backend may hold state of the session that `DISCARD ALL` leaves.
+    pub(super) spoils_backend: bool,
+    /// Names whose use spoils the backend of a session that keeps it for life.
+    spoiling: Option<Arc<Catalogue>>,
     /// The backend is not to hear the client's farewell: others will use it.
     returning: bool,
     /// `None` when the session has one backend for life.
@@ -87,6 +93,9 @@ impl Session {
             fatal: None,
             reports: VecDeque::new(),
             keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+            cluster_commands: ClusterCommands::default(),
+            spoils_backend: false,
+            spoiling: None,
             broken: None,
             returning: false,
             sharing: None,
@@ -97,6 +106,17 @@ impl Session {
     #[must_use]
     pub fn returning(options: SessionOptions) -> Self {
         Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
+    }
+
+    /// The use of one of these functions spoils the backend of a session that keeps it for life.
+    pub fn spoil_by(&mut self, functions: Arc<Catalogue>) {
+        self.spoiling = Some(functions);
+    }
+
+    /// True if the backend may hold state of the session that `DISCARD ALL` leaves: it must be closed.
+    #[must_use]
+    pub const fn spoils_backend(&self) -> bool {
+        self.spoils_backend
     }
 
     /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
@@ -220,6 +240,7 @@ impl Session {
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
     pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+        self.spoils_backend = false;
         if let Some(sharing) = &mut self.sharing {
             sharing.attach(memory, untouched, None);
         }
@@ -227,6 +248,7 @@ impl Session {
 
     /// The same for a session that [splits](Self::split) what it says.
     pub fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+        self.spoils_backend = false;
         if let Some(sharing) = &mut self.sharing {
             sharing.attach(memory, untouched, Some(assignment));
         }
@@ -428,7 +450,13 @@ impl Session {
     /// Whether the client has said something about whole databases since this was asked last: PostgreSQL refuses some of it
     /// while anybody is connected to them, and idle backends are.
     pub fn poll_database_command(&mut self) -> bool {
-        self.sharing.as_mut().is_some_and(|sharing| std::mem::take(&mut sharing.about_databases))
+        self.cluster_commands.take_database()
+    }
+
+    /// True once per transaction that may have changed who may log in, and with which settings: what the server has said to
+    /// backends at their logins is out of date.
+    pub fn poll_login_change(&mut self) -> bool {
+        self.cluster_commands.take_committed()
     }
 
     /// Why the session may not give its backend back.
@@ -522,6 +550,12 @@ impl Session {
             f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
             _ => self.in_batch,
         };
+        match tag {
+            f::QUERY => self.note_text(until_nul(body).0, partial),
+            f::PARSE => self.note_text(until_nul(until_nul(body).1).0, partial),
+            f::FUNCTION_CALL => self.spoils_backend |= self.spoiling.is_some(),
+            _ => {}
+        }
         let request = match tag {
             f::QUERY | f::FUNCTION_CALL => {
                 self.begun += 1;
@@ -564,6 +598,14 @@ impl Session {
         self.ledger.owe(request);
     }
 
+    /// Notes what a statement of a session that keeps its backend may do to others' backends, and to its own.
+    fn note_text(&mut self, statement: &[u8], partial: bool) {
+        self.cluster_commands.note_statement(statement);
+        if let Some(functions) = &self.spoiling {
+            self.spoils_backend |= partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        }
+    }
+
     pub(super) fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
         use tag::backend as b;
         match frame.tag() {
@@ -573,6 +615,8 @@ impl Session {
                     Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
                     _ => (0, &[][..]),
                 };
+                self.cluster_commands.note_command(command);
+                self.spoils_backend |= command == b"LOAD";
                 // Only who keeps texts wants to hear of it.
                 let wanted = self.keeper.is_some() && !command.is_empty();
                 let command = wanted.then(|| String::from_utf8_lossy(command).into());
@@ -605,6 +649,7 @@ impl Session {
         if self.status == TransactionStatus::Idle {
             self.transactions += 1;
         }
+        self.cluster_commands.note_ready(self.status);
         self.reports.extend(self.ledger.on_ready(now));
     }
 

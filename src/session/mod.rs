@@ -14,6 +14,7 @@
 
 mod answers;
 mod cause;
+mod cluster_commands;
 mod common;
 mod ledger;
 mod machine;

@@ -94,8 +94,6 @@ pub(super) struct Sharing {
     /// A message of the backend that no buffer holds and that the client is not to see as it comes; without octets when it is
     /// not even to be read.
     pub(super) kept_back: Option<Gathered>,
-    /// The client has said something about whole databases.
-    pub(super) about_databases: bool,
     /// What follows of a message whose beginning was not passed on is not either.
     pub(super) drop_rest: bool,
     /// What goes to the backend before anything else does.
@@ -219,7 +217,6 @@ impl Sharing {
             batch: 0,
             gathered: None,
             kept_back: None,
-            about_databases: false,
             drop_rest: false,
             to_backend: Vec::new(),
             to_client: Vec::new(),

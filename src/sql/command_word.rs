@@ -23,6 +23,19 @@ pub(super) fn sole_write(text: &[u8]) -> Option<Ground> {
     alone.then_some(ground)
 }
 
+/// True if `text` begins with a statement that makes, changes or drops a database, or grants or revokes rights on one.
+#[must_use]
+pub fn names_database(text: &[u8]) -> bool {
+    let mut lexer = Lexer::new(text);
+    let is = |token: Option<Token<'_>>, known: &str| matches!(token, Some(Token::Word(word)) if word.eq_ignore_ascii_case(known.as_bytes()));
+    let first = lexer.next();
+    if ["alter", "create", "drop"].iter().any(|word| is(first, word)) {
+        return is(lexer.next(), "database");
+    }
+    ["grant", "revoke"].iter().any(|word| is(first, word))
+        && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
+}
+
 const WORDS: &[(&str, Ground)] = &[
     ("insert", Ground::Writes),
     ("update", Ground::Writes),
@@ -43,3 +56,32 @@ const WORDS: &[(&str, Ground)] = &[
     ("listen", Ground::Utility),
     ("lock", Ground::Locks),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_about_databases_are_known() {
+        for text in [
+            "DROP DATABASE shop",
+            "  /* why */ create\n-- a copy\ndatabase shop TEMPLATE other",
+            "ALTER DATABASE shop RENAME TO store",
+            "REVOKE CONNECT, TEMP ON DATABASE shop FROM PUBLIC",
+            "grant all on database shop to bob",
+        ] {
+            assert!(names_database(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "SELECT datname FROM pg_database",
+            "CREATE TABLE database (a int)",
+            "DROP TABLE database",
+            "GRANT SELECT ON \"database\" TO bob",
+            "INSERT INTO notes VALUES ('drop database shop')",
+            "COMMENT ON DATABASE shop IS 'ours'",
+        ] {
+            assert!(!names_database(text.as_bytes()), "{text}");
+        }
+    }
+}

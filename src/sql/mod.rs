@@ -62,6 +62,7 @@ pub use catalogue_builder::CatalogueBuilder;
 pub use classification::Classification;
 pub use classifier::{Classifier, ClassifierOptions, TEXT_MAX};
 pub use command::{Command, command};
+pub use command_word::names_database;
 pub use control::{Control, Modes};
 pub use effects::Effects;
 pub use ground::Ground;

@@ -73,9 +73,31 @@ async fn a_reload_changes_the_pools_size_and_the_endpoints_password_under_runnin
     one.ask("SELECT 1").await.unwrap();
     let before = one.ask("SELECT pg_backend_pid()").await.unwrap();
     one.ask("COMMIT").await.unwrap();
-    assert_ne!(one.ask("SELECT pg_backend_pid()").await.unwrap(), before);
+    until(LIMIT, async || match one.ask("SELECT pg_backend_pid()").await.unwrap() {
+        now if now != before => Ok(()),
+        _ => Err("still the old backend"),
+    })
+    .await;
     assert_eq!(one.ask("SHOW application_name").await.unwrap(), "kept");
     assert_eq!(two.ask("SELECT 'served'").await.unwrap(), "served");
+    pooled.rests().await;
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_reload_is_put_right_unnoticed() {
+    let pooled = Pooled::of(2).await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    let secret = pooled.stand.server.folder().join("app-password");
+    let reload = async || gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap().status;
+    let mut client = pooled.client().await;
+    for password in ["mistaken", APP.password, "mistaken again", APP.password] {
+        fs::write(&secret, password).unwrap();
+        assert_eq!(reload().await, 200);
+        for _ in 0..5 {
+            client.ask("SELECT 1").await.unwrap();
+            pooled.client().await.ask("SELECT 2").await.unwrap();
+        }
+    }
     pooled.rests().await;
 }
 

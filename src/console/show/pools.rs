@@ -129,7 +129,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
                 Login::Password(login) => login.user.as_ref().map(ToString::to_string),
                 Login::Passthrough | Login::Token(_) => None,
             });
-            let budget = handle.and_then(|handle| handle.settings().pooled_backends());
+            let (_, budget) = shown.world.pools.budget(&endpoint);
             vec![
                 place_name(&database, &endpoint).into(),
                 host.into(),

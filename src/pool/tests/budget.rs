@@ -1,5 +1,7 @@
 //! What the pools of an endpoint share.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -16,7 +18,7 @@ async fn all_pools_together_stay_within_the_budget() {
     // What one pool no longer needs goes to the other.
     held.remove(0).release(Disposition::Clean);
     held.push(outcome(&mut waiter).await.unwrap());
-    assert_eq!(stand.server.shared.most.load(std::sync::atomic::Ordering::SeqCst), 6);
+    assert_eq!(stand.server.shared.most.load(SeqCst), 6);
     assert_eq!((alice.status().backends.len(), bob.status().backends.len()), (4, 2));
 }
 
@@ -50,4 +52,54 @@ async fn a_pool_that_has_nothing_gets_one_from_a_busy_one() {
     until("it is busy", || busy.status().waiting > 5).await;
     lease(&poor).await.unwrap().release(Disposition::Clean);
     until("it goes on", || busy.status().waiting > 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_gets_room_from_idle_pools() {
+    let stand = Stand::new(5).await;
+    stand.server.shared.capacity.store(3, SeqCst);
+    for user in 0..10 {
+        lease(&stand.pool_of(&format!("user{user}"))).await.unwrap().release(Disposition::Clean);
+    }
+    assert_eq!(stand.server.open(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_gets_room_from_busy_pools() {
+    let stand = Stand::new(2).await;
+    stand.server.shared.capacity.store(2, SeqCst);
+    let busy = stand.pool_of("busy");
+    for _ in 0..10 {
+        let pool = Arc::clone(&busy);
+        stand.tasks.spawn("client", async move {
+            loop {
+                let lease = lease(&pool).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                lease.release(Disposition::Clean);
+            }
+        });
+    }
+    until("it is busy", || busy.status().waiting > 5).await;
+    lease(&stand.pool_of("poor")).await.unwrap().release(Disposition::Clean);
+    until("it goes on", || busy.status().waiting > 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_the_servers_unless_configured() {
+    let primary = EndpointName::new("primary").unwrap();
+    let stand = Stand::new(5).await;
+    stand.server.shared.max_connections.store(100, SeqCst);
+    lease(&stand.pool()).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.pools.budget(&primary), (1, Some(97)));
+    // Read again, once a minute has passed, by the next login.
+    stand.server.shared.max_connections.store(50, SeqCst);
+    lease(&stand.pool_of("bob")).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.pools.budget(&primary), (2, Some(97)));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    lease(&stand.pool_of("carol")).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.pools.budget(&primary), (3, Some(47)));
+    let stand = Stand::with(5, Some(6)).await;
+    stand.server.shared.max_connections.store(100, SeqCst);
+    lease(&stand.pool()).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.pools.budget(&primary), (1, Some(6)));
 }

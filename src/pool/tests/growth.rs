@@ -58,7 +58,7 @@ async fn a_full_server_fails_nobody_while_the_pool_has_backends() {
     let mut waiter = Waiter::new();
     pool.wait(&mut waiter, &want());
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert!(waiter.is_waiting() && pool.status().trouble.is_some());
+    assert!(waiter.is_waiting());
     held.release(Disposition::Clean);
     outcome(&mut waiter).await.unwrap();
 }
@@ -72,6 +72,63 @@ async fn an_endpoint_that_keeps_failing_is_down_though_backends_hang() {
     let mut waiter = Waiter::new();
     pool.wait(&mut waiter, &want());
     assert!(matches!(outcome(&mut waiter).await, Err(LeaseError::Down(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_logins_fail_nobody_while_backends_live() {
+    let stand = Stand::new(4).await;
+    let pool = stand.pool();
+    let held = lease(&pool).await.unwrap();
+    let mut waiters = Vec::new();
+    for refusal in [b"28000", b"3D000", b"42501"] {
+        stand.server.refuse(Some(refusal));
+        let mut waiter = Waiter::new();
+        pool.wait(&mut waiter, &want());
+        waiters.push(waiter);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(pool.status().trouble.is_some());
+    }
+    held.release(Disposition::Clean);
+    for mut waiter in waiters {
+        outcome(&mut waiter).await.unwrap().release(Disposition::Clean);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn backends_that_answer_serve_while_the_endpoint_ends() {
+    let stand = Stand::new(1).await;
+    let pool = stand.pool();
+    let mut held = Some(lease(&pool).await.unwrap());
+    let mut one_more = stand.settings.clone();
+    one_more.size = 2;
+    stand.pools.configure(&ListenerName::new("app").unwrap(), &Arc::new(one_more));
+    stand.server.refuse(Some(b"57P03"));
+    for _ in 0..20 {
+        let mut waiter = Waiter::new();
+        pool.wait(&mut waiter, &want());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.take().unwrap().release(Disposition::Clean);
+        held = Some(outcome(&mut waiter).await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_logins_are_reported_for_the_probe() {
+    let stand = Stand::new(4).await;
+    let reported = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = Arc::clone(&reported);
+    stand.pools.report_failed_logins(Box::new(move |endpoint| {
+        assert_eq!(endpoint.as_str(), "primary");
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }));
+    for refusal in [b"53300", b"28P01"] {
+        stand.server.refuse(Some(refusal));
+        assert!(lease(&stand.pool_of(std::str::from_utf8(refusal).unwrap())).await.is_err());
+    }
+    assert_eq!(reported.load(std::sync::atomic::Ordering::SeqCst), 0, "no fault of the endpoint");
+    stand.server.refuse(Some(b"57P03"));
+    assert!(lease(&stand.pool()).await.is_err());
+    assert_eq!(reported.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,3 +42,13 @@ async fn a_backend_that_cannot_be_reset_is_closed() {
     assert_eq!(stand.server.logins(), 2);
     assert!(stand.metrics.render().contains("reason=\"not_clean\"} 1"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_database_whose_functions_keep_state_gets_no_backend_back() {
+    let stand = Stand::new(1).await;
+    stand.server.shared.keeps_state.store(true, SeqCst);
+    let pool = stand.pool();
+    lease(&pool).await.unwrap().release(Disposition::Reset);
+    lease(&pool).await.unwrap().release(Disposition::Clean);
+    assert_eq!(stand.server.logins(), 2);
+}

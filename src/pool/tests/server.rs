@@ -34,6 +34,14 @@ pub(super) struct Shared {
     pub(super) logins: AtomicUsize,
     /// Logins are answered with this SQLSTATE.
     pub(super) refusal: Mutex<Option<[u8; 5]>>,
+    /// Connections that the server has; a login beyond them is refused with 53300. Zero is no limit.
+    pub(super) capacity: AtomicUsize,
+    /// What it says when it is asked for its `max_connections`.
+    pub(super) max_connections: AtomicUsize,
+    /// What it says when it is asked how often roles were changed; zero is no answer.
+    pub(super) counters: AtomicUsize,
+    /// Its database has functions that leave more than `DISCARD ALL` takes away.
+    pub(super) keeps_state: AtomicBool,
     /// Nobody is let in while this is set.
     pub(super) holds: watch::Sender<bool>,
     /// All connections of before the last change are cut off.
@@ -138,6 +146,10 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     if let Some(sqlstate) = *shared.refusal.lock().unwrap() {
         Report::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
     }
+    let capacity = shared.capacity.load(SeqCst);
+    if capacity > 0 && shared.open.load(SeqCst) > capacity {
+        Report::new(Severity::Fatal, SqlState::new(*b"53300"), "too many clients").write(&mut words);
+    }
     if !words.is_empty() {
         tcp.write_all(&words).await.ok()?;
         return None;
@@ -195,6 +207,37 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                         }
                     });
                 }
+                let limit = shared.max_connections.load(SeqCst);
+                let limit_asked = query.contains("max_connections");
+                if limit_asked && limit > 0 {
+                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                        let columns = [limit.to_string(), "3".to_owned(), String::new()];
+                        body.extend_from_slice(&(columns.len() as i16).to_be_bytes());
+                        for column in columns {
+                            body.extend_from_slice(&(column.len() as i32).to_be_bytes());
+                            body.extend_from_slice(column.as_bytes());
+                        }
+                    });
+                }
+                let counters = shared.counters.load(SeqCst);
+                let watches = query.contains("pg_stat_get_tuples");
+                if watches && counters > 0 {
+                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                        body.extend_from_slice(&8_i16.to_be_bytes());
+                        for column in [counters, 0, 0, 0, 0, 0, 0, 0].map(|counter| counter.to_string()) {
+                            body.extend_from_slice(&(column.len() as i32).to_be_bytes());
+                            body.extend_from_slice(column.as_bytes());
+                        }
+                    });
+                }
+                let reseeds = query.contains("setseed");
+                if reseeds {
+                    let keeps = shared.keeps_state.load(SeqCst);
+                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                        body.extend_from_slice(b"\0\x02\0\0\0\0\0\0\0\x01");
+                        body.push(if keeps { b't' } else { b'f' });
+                    });
+                }
                 if refused || (asked && answer.is_empty()) {
                     Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
                 } else {
@@ -203,7 +246,9 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                         body.push(0);
                     });
                 }
-                shared.queries.lock().unwrap().push(query);
+                if !limit_asked && !watches && !reseeds {
+                    shared.queries.lock().unwrap().push(query);
+                }
             }
             other => panic!("nobody says {}", char::from(other)),
         }

@@ -93,3 +93,14 @@ async fn the_metrics_tell_how_many_do_what() {
     drop(three);
     until("they are gone", || level("leased") == "0").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn pools_of_databases_that_do_not_exist_are_soon_forgotten() {
+    let stand = Stand::new(3).await;
+    stand.server.refuse(Some(b"3D000"));
+    for user in 0..100 {
+        assert!(lease(&stand.pool_of(&format!("user{user}"))).await.is_err());
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(stand.pools.list().is_empty());
+}

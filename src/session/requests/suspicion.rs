@@ -72,6 +72,8 @@ impl Session {
         statement: &[u8],
         parameters: Option<&[u8]>,
     ) {
+        // `GRANT` leaves nothing in a session.
+        self.cluster_commands.note_statement(statement);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.common.is_strict() || effects.contains(Effects::EXECUTE) {
             effects |= Effects::UNPROVED;
@@ -83,8 +85,6 @@ impl Session {
             return;
         }
         sharing.suspicion |= effects;
-        sharing.about_databases |= effects.contains(Effects::DDL)
-            && statement.windows(b"database".len()).any(|word| word.eq_ignore_ascii_case(b"database"));
         sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
         if effects.contains(Effects::SETTINGS) {
@@ -156,6 +156,8 @@ impl Session {
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
+        // No catalogue shows what these leave, and `DISCARD ALL` leaves it.
+        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
         if let Some(sharing) = &mut self.sharing
             && !sharing.pins.contains(pin)
         {
