@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance hostile conversations tenants chaos grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -71,6 +71,16 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
+
+# What `make ci` has no time for.
+WIDE = regress isolation psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
+ONES = node-postgres node-streams jdbc jdbc-threads pgx
+
+wide: ## by hand, an hour: all suites in pooled sessions, and with audit and traces; some over a pool of one backend
+	@.ci/setup python
+	$(CARGO) build --locked
+	tests/conformance/run --through pooled,pooled-audited,audited,split-audited $(WIDE)
+	tests/conformance/run --through transaction-1,pooled-1 $(ONES)
 
 hostile: ## statements made to stop the classifier, said to the release build
 	@.ci/setup build

@@ -142,6 +142,9 @@ const tests = {
     },
 };
 
+// A promise that nobody waits for any more is no end of the program.
+process.on("unhandledRejection", () => {});
+
 (async () => {
     for (const [name, run] of Object.entries(tests)) {
         if (only && name !== only) continue;

@@ -28,4 +28,4 @@ SUITES = {
     "django": Django,
 }
 # What runs when none is named; the others take longer to build and to run.
-USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django"]
+USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django", "postgres-js", "node-streams", "jdbc-threads", "lib-pq"]

@@ -66,14 +66,14 @@ class NodePostgres(Node):
 class NodeStreams(Node):
     """pg-cursor and pg-query-stream: portals that are executed in parts, behind a Flush."""
 
-    through = ("session", "transaction", "audited", "split", "split-audited")
+    through = ("transaction-1", "audited", "split", "split-audited")
     program = "node-streams.cjs"
 
 
 class PostgresJs(Node):
     """postgres.js, which sends many statements without waiting for the first one's answer."""
 
-    through = ("session", "transaction", "audited", "split", "split-audited")
+    through = ("transaction", "audited", "split", "split-audited")
     program = "postgres-js.cjs"
 
 
@@ -124,5 +124,5 @@ class JdbcThreads(Jdbc):
     """More threads than there are backends, each with a connection of its own."""
 
     noun = "threads"
-    through = ("session", "transaction", "transaction-1", "audited", "split", "split-audited")
+    through = ("transaction-1", "pooled-audited", "audited", "split-audited")
     program = "JdbcThreads.java"
