@@ -66,7 +66,8 @@ class NodePostgres(Node):
 class NodeStreams(Node):
     """pg-cursor and pg-query-stream: portals that are executed in parts, behind a Flush."""
 
-    through = ("transaction-1", "audited", "split", "split-audited")
+    # Through split, too, when a portal that is bound before a Flush stays where it is.
+    through = ("transaction-1", "audited")
     program = "node-streams.cjs"
 
 
