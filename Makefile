@@ -7,7 +7,7 @@ CARGO ?= cargo
 .PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour)
 	@.ci/setup test
