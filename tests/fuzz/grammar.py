@@ -46,7 +46,7 @@ READS = [
     "SELECT * FROM own_{me} ORDER BY a, b", "SELECT 1 / 0", "SELECT x FROM nowhere", "SELEC", "", "SELECT 1; SELECT 2; SELECT 3",
     "SELECT 1; SELECT 1 / 0; SELECT 3", "SELECT now() = statement_timestamp()", "SELECT speaks()", "SELECT fails(3)",
     "SELECT catches()", "VALUES (1, 'one'), (2, NULL)", "SHOW work_mem", "SHOW search_path", "SHOW default_transaction_read_only", "SELECT repeat('x', 20000)",
-    "SELECT repeat('é', 70000)", "SELECT word FROM notes WHERE id = 3 FOR UPDATE", "SELECT 'é', E'\\\\x'", "TABLE notes",
+    "SELECT repeat('é', 70000)", "SELECT word FROM notes WHERE id = 3 FOR UPDATE", "SELECT 'é', E'\\\\x'", "TABLE notes ORDER BY id",
     "SELECT current_setting('transaction_isolation')", "WITH a AS (SELECT 1 AS x) SELECT * FROM a", "EXPLAIN (COSTS OFF) SELECT 1",
     "SELECT -- a comment\n 1", ";", "/* only a comment */", "SELECT 'a' AS \"long name of a column\"",
 ]

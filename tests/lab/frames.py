@@ -95,6 +95,9 @@ def masked(tag: str, body: bytes) -> bytes:
         return struct.pack(f"!{count}I", *map(normal_oid, struct.unpack(f"!{count}I", body[2:])))
     if tag == "A":
         return body[4:]
+    if tag in "EN":
+        # Where in the server's source it was raised.
+        body = b"\0".join(part for part in body.split(b"\0") if part[:1] not in (b"F", b"L", b"R"))
     return TEMPORARY_SCHEMA.sub(rb"pg_\1temp_N", body) if b"temp_" in body else body
 
 
