@@ -4,10 +4,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance hostile chaos grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour)
 	@.ci/setup test
@@ -30,6 +30,7 @@ ci: ## what has to pass before a change lands
 	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
 	$(MAKE) policy packaging lint doc test conformance hostile
+	$(MAKE) conversations tenants CONVERSATIONS=500 TENANTS_SECONDS=40
 
 fmt: ## format
 	$(CARGO) fmt --all
@@ -71,6 +72,16 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
 
+# What `make ci` has no time for.
+WIDE = regress isolation psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
+ONES = node-postgres node-streams jdbc jdbc-threads pgx
+
+wide: ## by hand, an hour: all suites in pooled sessions, and with audit and traces; some over a pool of one backend
+	@.ci/setup python
+	$(CARGO) build --locked
+	tests/conformance/run --through pooled,pooled-audited,audited,split-audited $(WIDE)
+	tests/conformance/run --through transaction-1,pooled-1 $(ONES)
+
 hostile: ## statements made to stop the classifier, said to the release build
 	@.ci/setup build
 	$(CARGO) build --locked --release
@@ -91,6 +102,16 @@ chaos: ## sessions through a split listener while its servers fail, for 10 minut
 	@.ci/setup test
 	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture chaos::for_long
+
+conversations: ## random conversations, direct and through each mode: the answers are the same (CONVERSATIONS=500 FUZZ_SEED=7 for others)
+	@.ci/setup python
+	$(CARGO) build --locked
+	tests/fuzz/run conversations --count $(or $(CONVERSATIONS),10000) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+tenants: ## tenants of one login over one backend see nothing of each other, for 10 minutes (TENANTS_SECONDS=60 FUZZ_SEED=7)
+	@.ci/setup python
+	$(CARGO) build --locked
+	tests/fuzz/run tenants --seconds $(or $(TENANTS_SECONDS),600) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 setup: ## installs all that the other targets need
 	@.ci/setup

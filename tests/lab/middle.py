@@ -177,6 +177,45 @@ class Transaction(Gatekeeper):
         super().__init__(workspace, server_port, **options)
 
 
+class TransactionOne(Transaction):
+    """All clients of a database and user take turns at one backend."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, pool='{ mode = "transaction", size = 1 }', **options)
+
+
+class Pooled(Transaction):
+    """Session mode over backends that are kept when their client leaves."""
+
+    size = 20
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, pool=f'{{ mode = "session", size = {self.size} }}', **options)
+
+
+class PooledOne(Pooled):
+    """Each client gets the backend that the one before it had."""
+
+    size = 1
+
+
+class Observed:
+    """With the audit log of every statement, and traces of each for a collector that is not there."""
+
+    def configuration(self):
+        tables = f'[audit]\nfile = "{self.workspace.path}/audit.jsonl"\nlevel = "statements"\n'
+        tables += f'[traces]\nendpoint = "http://127.0.0.1:{free_port()}"\nratio = "100%"\n'
+        return super().configuration() + tables
+
+
+class Audited(Observed, Transaction):
+    """`Transaction`, observed."""
+
+
+class PooledAudited(Observed, Pooled):
+    """`Pooled`, observed."""
+
+
 class Split(Transaction):
     """The same backends, and provable reads on a read pool of two standbys that show each commit before it is done."""
 
@@ -220,10 +259,20 @@ class SplitLag(Split):
     lag = 2
 
 
+class SplitAudited(Observed, Split):
+    """`Split`, observed."""
+
+
 MIDDLES = {
     "session": Session,
+    "pooled": Pooled,
+    "pooled-1": PooledOne,
+    "pooled-audited": PooledAudited,
     "transaction": Transaction,
+    "transaction-1": TransactionOne,
+    "audited": Audited,
     "split": Split,
+    "split-audited": SplitAudited,
     "split-lag": SplitLag,
     "relay": Relay,
     "garbler": Garbler,

@@ -1,9 +1,10 @@
 """The suites, by the names they are asked for with."""
 
 from .crates import Sqlx, TokioPostgres
+from .golang import LibPq, Pgx
 from .pgbench import Pgbench
 from .postgresql import Isolation, Regress, SerialRegress
-from .programs import Django, Jdbc, NodePostgres
+from .programs import Django, Jdbc, JdbcThreads, NodePostgres, NodeStreams, PostgresJs
 from .sqlalchemy import SqlAlchemy
 from .unittests import Asyncpg, Psycopg2
 
@@ -18,8 +19,13 @@ SUITES = {
     "tokio-postgres": TokioPostgres,
     "sqlx": Sqlx,
     "node-postgres": NodePostgres,
+    "node-streams": NodeStreams,
+    "postgres-js": PostgresJs,
     "jdbc": Jdbc,
+    "jdbc-threads": JdbcThreads,
+    "lib-pq": LibPq,
+    "pgx": Pgx,
     "django": Django,
 }
 # What runs when none is named; the others take longer to build and to run.
-USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django"]
+USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django", "postgres-js", "node-streams", "jdbc-threads", "lib-pq"]

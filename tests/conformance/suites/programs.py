@@ -41,19 +41,41 @@ class Program(Suite):
             raise Problem(f"direct: {failed}")
 
 
-class NodePostgres(Program):
+class Node(Program):
     needs = ("test", "node")
-    packages = ("pg@8.23.1", "pg-cursor@2.22.0", "pg-query-stream@4.17.0", "pg-copy-streams@7.0.0")
+    packages = ("pg@8.23.1", "pg-cursor@2.22.0", "pg-query-stream@4.17.0", "pg-copy-streams@7.0.0", "postgres@3.4.9")
+    program: str
 
     def fetch(self):
         def install(folder: Path):
             (folder / "package.json").write_text("{}")
             kept.call(["npm", "install", "--silent", "--no-audit", "--no-fund", "--save-exact", *self.packages], folder)
 
-        self.modules = kept.once(kept.KEPT / "node", install) / "node_modules"
+        # A list of packages that has changed is installed anew.
+        versions = "-".join(package.replace("@", "-") for package in self.packages)
+        self.modules = kept.once(kept.KEPT / f"node-{versions}", install) / "node_modules"
 
     def command(self):
-        return ["env", f"NODE_PATH={self.modules}", "node", PROGRAMS / "node-postgres.cjs"]
+        return ["env", f"NODE_PATH={self.modules}", "node", PROGRAMS / self.program]
+
+
+class NodePostgres(Node):
+    program = "node-postgres.cjs"
+
+
+class NodeStreams(Node):
+    """pg-cursor and pg-query-stream: portals that are executed in parts, behind a Flush."""
+
+    # Through split, too, when a portal that is bound before a Flush stays where it is.
+    through = ("transaction-1", "audited")
+    program = "node-streams.cjs"
+
+
+class PostgresJs(Node):
+    """postgres.js, which sends many statements without waiting for the first one's answer."""
+
+    through = ("transaction", "audited", "split", "split-audited")
+    program = "postgres-js.cjs"
 
 
 class Django(Program):
@@ -93,6 +115,15 @@ class Django(Program):
 
 class Jdbc(Program):
     needs = ("test", "java")
+    program = "Jdbc.java"
 
     def command(self):
-        return ["java", "-cp", "/usr/share/java/postgresql.jar", PROGRAMS / "Jdbc.java"]
+        return ["java", "-cp", "/usr/share/java/postgresql.jar", PROGRAMS / self.program]
+
+
+class JdbcThreads(Jdbc):
+    """More threads than there are backends, each with a connection of its own."""
+
+    noun = "threads"
+    through = ("transaction-1", "pooled-audited", "audited", "split-audited")
+    program = "JdbcThreads.java"

@@ -1,0 +1,36 @@
+"""Differences that are known and stand, each with its reason and a script that shows it."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from conversation import Difference
+
+FILE = Path(__file__).with_name("known.toml")
+
+
+@dataclass
+class Known:
+    name: str
+    reason: str
+    modes: list[str]
+    # What the sides say first where they differ, and what was said there: regular expressions.
+    direct: str
+    through: str
+    said: str = ""
+    script: str = ""
+    size: int = 1
+
+    def covers(self, difference: Difference) -> bool:
+        direct, through = difference.sides()
+        return (
+            bool({difference.mode, difference.mode.split("/")[0]} & set(self.modes))
+            and bool(re.search(self.direct, direct))
+            and bool(re.search(self.through, through))
+            and bool(re.search(self.said, difference.said))
+        )
+
+
+def known() -> list[Known]:
+    return [Known(**entry) for entry in tomllib.loads(FILE.read_text()).get("difference", [])]

@@ -1,0 +1,185 @@
+"""A step of a conversation: what one client does when it is its turn, and which answers follow."""
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, field
+
+from lab.frames import END, Client, Frame, encode
+
+# How long the direct server may be silent before its answer is taken as complete, where the messages do not tell.
+QUIET_SECONDS = 0.25
+# How long a complete answer may take.
+ANSWER_SECONDS = 6
+
+# Statements that tie a session to its backend, or may: such a client counts as one that has a backend until it leaves.
+PINS = re.compile(
+    r"listen|temp|advisory|declare|\bprepare\b|kept|lastval|\bdo\b|leaves|leaving|set_config|triggering|made_|<\+>|copy|session auth",
+    re.IGNORECASE,
+)
+# The effect of these statements outlives their session: whether a client that is gone had them executed is chance.
+LASTING = re.compile(r"kept|insert|update|delete|create|drop|alter|notify|truncate|copy", re.IGNORECASE)
+
+
+@dataclass
+class Step:
+    """`act` is `say`, `break` (say, and vanish without an answer), `vanish` or `leave`."""
+
+    client: int
+    act: str = "say"
+    messages: list = field(default_factory=list)
+    # Where the bytes are cut into writes.
+    cuts: list = field(default_factory=list)
+
+    def line(self) -> str:
+        words = {"client": self.client, "act": self.act}
+        if self.messages:
+            words["messages"] = self.messages
+        if self.cuts:
+            words["cuts"] = self.cuts
+        return json.dumps(words, ensure_ascii=False)
+
+    @classmethod
+    def read(cls, line: str) -> "Step":
+        return cls(**json.loads(line))
+
+    def bytes(self) -> bytes:
+        return b"".join(map(encode, self.messages))
+
+    def sql(self) -> str:
+        """All that is text in it."""
+        return "; ".join(str(part) for message in self.messages for part in message[1:])
+
+
+def script(steps) -> str:
+    return "".join(f"{step.line()}\n" for step in steps)
+
+
+def read_script(text: str) -> list[Step]:
+    return [Step.read(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+class Pending:
+    """What a server still has to answer, by the protocol's rules.
+
+    An entry is the message that is answered. `seen` counts those entries that a Sync, Flush or Query has asked to be sent.
+    """
+
+    def __init__(self):
+        self.queue: deque[str] = deque()
+        self.asked = 0
+        self.skipping = False
+        self.copying = False
+        self.status = "I"
+
+    def say(self, messages):
+        for message in messages:
+            tag = message[0]
+            if self.copying:
+                # All that is not of the COPY is ignored until its end.
+                if tag in "cf":
+                    self.copying = False
+                    self.asked = len(self.queue)
+                continue
+            if tag in "QPBDCEFS" and not (self.skipping and tag != "S"):
+                self.queue.append(tag)
+            if tag == "S":
+                self.skipping = False
+            if tag in "QSHF":
+                self.asked = len(self.queue)
+
+    @property
+    def open(self) -> bool:
+        """True if the session is in the middle of a batch or a COPY."""
+        return bool(self.queue) or self.skipping or self.copying
+
+    def done(self) -> bool:
+        return self.asked <= 0 or not self.queue
+
+    def take(self, frame: Frame, rest: list):
+        """Notes an answer; `rest` are the messages said by then."""
+        if frame.tag == "Z":
+            self.status = frame.body.decode()
+        if not self.queue:
+            return
+        first = self.queue[0]
+        ends = {"P": "1", "B": "2", "C": "3", "D": "Tn", "E": "CsI", "Q": "Z", "F": "Z", "S": "Z"}[first]
+        if frame.tag in ends:
+            self.pop()
+        elif frame.tag == "E" and first not in "QFS":
+            # The server skips to the Sync.
+            while self.queue and self.queue[0] != "S":
+                self.pop()
+            self.skipping = not self.queue
+        elif frame.tag == "G":
+            self.begin_copy(rest)
+
+    def begin_copy(self, rest):
+        """COPY FROM STDIN takes all that was said behind its statement, up to CopyDone or CopyFail."""
+        if not any(message[0] in "cf" for message in rest):
+            # Until then Sync is ignored.
+            self.queue = deque(tag for tag in self.queue if tag != "S")
+            self.copying = True
+            self.asked = 0
+
+    def pop(self):
+        self.queue.popleft()
+        self.asked -= 1
+
+
+@dataclass
+class Answer:
+    frames: list[Frame]
+    silent: bool = False
+
+
+class Reference:
+    """A client of the server itself: it finds out how long each answer is."""
+
+    def __init__(self, client: Client):
+        self.client = client
+        self.pending = Pending()
+
+    def say(self, step: Step) -> Answer:
+        self.pending.say(step.messages)
+        self.client.send(step.bytes(), step.cuts)
+        frames = []
+        while not self.pending.done():
+            frame = self.client.receive(ANSWER_SECONDS if self.certain() else QUIET_SECONDS)
+            if frame is None:
+                # The rest comes with a later answer, if at all.
+                self.pending.asked = 0
+                break
+            frames.append(frame)
+            if frame == END:
+                break
+            self.pending.take(frame, step.messages)
+        return Answer(frames)
+
+    def certain(self) -> bool:
+        """True if an answer must come: a ReadyForQuery is due and no COPY is in the way."""
+        return bool(self.pending.queue) and self.pending.queue[-1] in "QSF" and not self.pending.copying
+
+    @property
+    def holds(self) -> bool:
+        """True if a pooler cannot give the session's backend to others now."""
+        return self.pending.status != "I" or self.pending.open
+
+
+class Heard:
+    """A client through Gatekeeper: it takes as many messages as the reference got."""
+
+    def __init__(self, client: Client):
+        self.client = client
+
+    def say(self, step: Step, count: int) -> Answer:
+        self.client.send(step.bytes(), step.cuts)
+        frames = []
+        while len(frames) < count:
+            frame = self.client.receive(ANSWER_SECONDS)
+            if frame is None:
+                return Answer(frames, silent=True)
+            frames.append(frame)
+            if frame == END:
+                break
+        return Answer(frames)

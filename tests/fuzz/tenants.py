@@ -1,0 +1,312 @@
+"""Two tenants of one database login, in a pool of one backend: the second sees what a fresh session sees, whatever the first did.
+
+The first one's session is held with the server itself as well: when it comes back it must see its own state, and all of it.
+"""
+
+import random
+import time
+
+from conversation import Difference, Talk
+from grammar import PEEK, Speaker
+from lab.frames import END, Client, Frame, encode
+from stage import Stage
+from steps import ANSWER_SECONDS, Heard, Step
+
+STEPS = 8
+# How long the second tenant waits before it takes the backend as tied to the first one's session.
+TIED_SECONDS = 0.08
+# How long it may wait for a backend that nobody has.
+FREE_SECONDS = 8
+
+# What a session may know of its backend. A standby's transactions are read-only by default.
+LOOK = (
+    "SELECT pg_catalog.concat_ws('; ', session_user, current_user, "
+    "(SELECT pg_catalog.string_agg(name || '=' || pg_catalog.left(setting, 60) || pg_catalog.length(setting), ', ' ORDER BY name) "
+    "FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser') AND name NOT LIKE 'transaction\\_%' AND name NOT LIKE '%.%' "
+    "AND name <> ALL ('{default_transaction_read_only,in_hot_standby}')), "
+    "'one=' || NULLIF(pg_catalog.left(pg_catalog.current_setting('my.one', true), 60), ''), "
+    "'two=' || NULLIF(pg_catalog.left(pg_catalog.current_setting('my.two', true), 60), ''), "
+    "'listens ' || (SELECT pg_catalog.string_agg(c, ',' ORDER BY c) FROM pg_catalog.pg_listening_channels() c), "
+    "'locks ' || (SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', classid, objid, mode), ',' ORDER BY classid, objid, mode) "
+    "FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()), "
+    "'temporary ' || (SELECT pg_catalog.string_agg(relname, ',' ORDER BY relname) FROM pg_catalog.pg_class "
+    "WHERE relnamespace = pg_catalog.pg_my_temp_schema()), "
+    "'functions ' || (SELECT pg_catalog.string_agg(proname, ',' ORDER BY proname) FROM pg_catalog.pg_proc "
+    "WHERE pronamespace = pg_catalog.pg_my_temp_schema()), "
+    "'prepared ' || (SELECT pg_catalog.string_agg(name, ',' ORDER BY name) FROM pg_catalog.pg_prepared_statements WHERE from_sql), "
+    "'cursors ' || (SELECT pg_catalog.string_agg(name, ',' ORDER BY name) FROM pg_catalog.pg_cursors WHERE name <> ''))"
+)
+QUESTIONS = [LOOK, "SELECT currval('kept')", "SHOW search_path", "SELECT current_user", "EXECUTE l"]
+# random() behind setseed(0.25) is one number.
+RANDOM = "SELECT random()"
+
+KINDS = [
+    "settings", "identity", "temporary", "listen", "locks", "cursors", "sql_prepared", "discard", "blocks", "sequences",
+    "functions", "prepared", "portals", "function_call",
+]
+LEAVES = [
+    "PREPARE l AS SELECT set_config('my.one', 'by execute', false)", "EXECUTE l", "DEALLOCATE l",
+    "PREPARE l AS SELECT pg_try_advisory_lock({life})", "SELECT leaves_table_by_path()", "SELECT setseed(0.25)",
+    "EXECUTE \"__gatekeeper_{n}\"('role', 'joe')", "EXECUTE \"__gatekeeper_{n}\"('my.one', 'by its own')", "DEALLOCATE \"__gatekeeper_{n}\"",
+    "UPDATE pg_settings SET setting = '2MB' WHERE name = 'work_mem'",
+    "SET my.one = '{long}'", "SET search_path = public{path}", "SET application_name = '{long}'",
+    "SELECT set_config('my.two', repeat('x', {size}), false)", "SELECT set_config('search_path', 'public{path}', false)",
+    "DO $$ BEGIN CREATE TEMP TABLE IF NOT EXISTS orders (a int); PERFORM pg_try_advisory_lock({life}, 3); END $$",
+    "SELECT query_to_xml('SELECT set_config(''my.one'', ''by xml'', false)', true, false, '')",
+    "SET my.one = 'one' \\; SET ROLE joe", "CREATE TEMP TABLE t (a int); DISCARD TEMP; CREATE TEMP TABLE t (a int)",
+    "CREATE TEMP TABLE orders ON COMMIT PRESERVE ROWS AS SELECT 1 AS a",
+]
+DISCARDS = ["DISCARD ALL", "discard all", "RESET ALL", "RESET ROLE", "DEALLOCATE ALL", "UNLISTEN *", "CLOSE ALL", "SELECT pg_advisory_unlock_all()"]
+# Somebody else makes these, over a connection of his own, and the tenant uses them at once: (definition, use).
+BODIES = [
+    "PERFORM set_config('my.one', 'made elsewhere', false);", "PERFORM pg_try_advisory_lock({life}, 4);",
+    "CREATE TEMP TABLE IF NOT EXISTS orders (a int);", "SET ROLE joe;", "LISTEN a;", "EXECUTE 'SET work_mem = ''3MB''';",
+    "PERFORM nextval('kept');", "SET search_path = nowhere;",
+]
+ELSEWHERE = [
+    ("CREATE OR REPLACE FUNCTION made_f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {body} RETURN 1; END $$", "SELECT made_f()"),
+    ("CREATE OR REPLACE FUNCTION made_f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {body} RETURN 1; END $$;"
+     "DROP VIEW IF EXISTS made_view; CREATE VIEW made_view AS SELECT made_f() AS x; GRANT SELECT ON made_view TO PUBLIC", "SELECT * FROM made_view"),
+    ("CREATE OR REPLACE FUNCTION made_t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;"
+     "DROP TRIGGER IF EXISTS made ON own_0; CREATE TRIGGER made BEFORE INSERT ON own_0 FOR EACH ROW EXECUTE FUNCTION made_t()",
+     "INSERT INTO own_0 VALUES (1, 'x')"),
+    ("CREATE OR REPLACE FUNCTION made_f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {body} RETURN 1; END $$;"
+     "DROP TABLE IF EXISTS made_table; CREATE TABLE made_table (a int DEFAULT made_f(), b int); GRANT ALL ON made_table TO PUBLIC",
+     "INSERT INTO made_table (b) VALUES (1)"),
+    ("CREATE OR REPLACE FUNCTION made_f(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN {body} RETURN true; END $$;"
+     "DROP TABLE IF EXISTS made_table; DROP DOMAIN IF EXISTS made_domain; CREATE DOMAIN made_domain AS int CHECK (made_f(VALUE));"
+     "CREATE TABLE made_table (a made_domain); GRANT ALL ON made_table TO PUBLIC", "INSERT INTO made_table VALUES (1)"),
+]
+
+
+class Tenant(Speaker):
+    """A speaker who leaves state behind."""
+
+    def __init__(self, draw: random.Random):
+        super().__init__(draw)
+        self.kinds = draw.sample(KINDS, draw.randint(2, 4))
+        self.use = ""
+
+    def unframed(self, me, status, open_batch, copying):
+        if self.use:
+            sql, self.use = self.use, ""
+            return Step(me, "say", self.spoken(sql))
+        if status == "I" and not open_batch and not copying and self.once_in(8):
+            definition, self.use = self.draw.choice(ELSEWHERE)
+            body = self.draw.choice(BODIES)
+            return Step(me, "elsewhere", [["Q", self.fill(definition.replace("{body}", body), me)]])
+        return super().unframed(me, status, open_batch, copying)
+
+    def part(self, me):
+        step = super().part(me)
+        return step if step.act == "leave" or self.once_in(2) else Step(me, "vanish")
+
+    def request(self, me, status):
+        if status == "I" and self.once_in(3):
+            return self.leaving(me)
+        return super().request(me, status)
+
+    def leaving(self, me) -> list:
+        match self.draw.randrange(8):
+            case 0 | 1:
+                # What comes behind a reset in one write was not there when it was reset.
+                one, two = self.draw.choice(DISCARDS), self.draw.choice([self.statement(me), self.leave(me)])
+                if self.once_in(2):
+                    return [["Q", one], ["Q", two]]
+                return [["P", "", one], ["B", "", "", []], ["E", "", 0], ["S"], ["P", "", two], ["B", "", "", []], ["E", "", 0], ["S"]]
+            case 2:
+                # set_config(text, text, boolean) and pg_try_advisory_lock(bigint)
+                return [self.draw.choice([["F", 2078, ["my.one", "by call", "f"]], ["F", 2882, [str(1000 + self.lives)]]])]
+            case 3:
+                return [["P", "", self.leave(me)], ["B", "", "", []], ["E", "", 0], ["Q", self.leave(me)], ["S"]]
+            case _:
+                return self.spoken(self.leave(me))
+
+    def leave(self, me) -> str:
+        size = self.draw.choice([100, 17_000, 70_000, 200_000])
+        sql = self.draw.choice(LEAVES)
+        for word, value in (("{long}", "y" * size), ("{path}", "".join(f",s{at}" for at in range(size // 8))), ("{size}", str(size))):
+            sql = sql.replace(word, value)
+        return self.fill(sql.replace("{n}", str(self.draw.randint(1, 12))), me)
+
+
+class Lookout:
+    """The second tenant: a session without a past that asks what it is not to know."""
+
+    def __init__(self, stage: Stage, mode: str, fresh: dict[str, list[Frame]]):
+        self.stage, self.mode, self.fresh = stage, mode, fresh
+        self.client: Client | None = None
+        self.asked = ""
+        self.heard: list[Frame] = []
+
+    def ask(self, question: str):
+        if self.client is None:
+            self.client = self.stage.client(self.mode, 1)
+        self.client.send(encode(["Q", question]))
+        self.asked, self.heard = question, []
+
+    def answered(self, seconds: float) -> bool:
+        """True if the answer is complete within that time."""
+        end = time.monotonic() + seconds
+        while not self.heard or self.heard[-1].tag not in "Z-":
+            frame = self.client.receive(max(0, end - time.monotonic()))
+            if frame is None:
+                return False
+            self.heard.append(frame)
+        return True
+
+    def strange(self, step: int, said: str) -> Difference | None:
+        """What the answer shows of somebody else."""
+        question, self.asked = self.asked, ""
+        if question == RANDOM:
+            same = self.heard == self.fresh[RANDOM]
+            return self.difference(step, said, what="random() goes on from somebody else's seed") if same else None
+        if self.heard == self.fresh[question]:
+            return None
+        return self.difference(step, said, direct=self.fresh[question], through=self.heard)
+
+    def difference(self, step, said, direct=(), through=(), what="") -> Difference:
+        return Difference(f"tenants/{self.mode}", 1, step, said, list(direct), list(through), what=what)
+
+    def leave(self):
+        if self.client is not None:
+            self.client.leave()
+            self.client = None
+
+
+def fresh(stage: Stage, mode: str) -> dict[str, list[Frame]]:
+    """What a session sees on a backend that nobody has used."""
+    client = stage.client(mode, 1)
+    answers = {question: client.ask(question) for question in QUESTIONS}
+    client.leave()
+    client = stage.client("direct", 0)
+    client.ask("SELECT setseed(0.25)")
+    answers[RANDOM] = client.ask(RANDOM)
+    client.leave()
+    return answers
+
+
+class Round:
+    """One visit of the first tenant, and what the second one sees meanwhile and afterwards."""
+
+    def __init__(self, stage: Stage, mode: str, answers: dict):
+        self.stage, self.mode = stage, mode
+        self.talk = Talk(stage)
+        self.lookout = Lookout(stage, mode, answers)
+        self.first: Heard | None = None
+        self.steps: list[Step] = []
+
+    def hold(self, source) -> Difference | None:
+        """Takes steps of `source` until there is none; what was wrong first."""
+        for mode in ("direct", self.mode):
+            self.stage.prepare(mode)
+        try:
+            while step := source(self.talk):
+                self.steps.append(step)
+                if wrong := self.take(step):
+                    return wrong
+            return self.end()
+        except (TimeoutError, OSError) as error:
+            return self.difference(what=f"{type(error).__name__}: {error}")
+        finally:
+            self.talk.close()
+            for client in (self.first and self.first.client, self.lookout.client):
+                if client is not None:
+                    client.vanish()
+
+    def difference(self, **more) -> Difference:
+        return self.lookout.difference(len(self.steps) - 1, self.steps[-1].line() if self.steps else "", **more)
+
+    def take(self, step: Step) -> Difference | None:
+        if step.act == "elsewhere":
+            for mode in ("direct", self.mode):
+                self.stage.sql(mode, step.messages[0][1])
+            return None
+        self.say(step)
+        reference = self.talk.clients[0]
+        if self.first is None or reference is None or reference.holds:
+            return self.look(FREE_SECONDS) if self.first is None else None
+        if self.mode != "session" and (wrong := self.look(TIED_SECONDS)):
+            return wrong
+        return self.peek()
+
+    def say(self, step: Step):
+        """Carries it out both ways; how the answers differ is not what is asked here."""
+        if self.first is None:
+            self.first = Heard(self.stage.client(self.mode, 1))
+        answer = self.talk.act(step)
+        if step.act == "say":
+            self.first.say(step, len(answer.frames))
+            if END in answer.frames:
+                self.first.client.vanish()
+                self.first = None
+            return
+        if step.act == "break":
+            self.first.client.send(step.bytes(), step.cuts)
+        self.first.client.leave() if step.act == "leave" else self.first.client.vanish()
+        self.first = None
+
+    def look(self, seconds: float) -> Difference | None:
+        """The second tenant asks; without an answer in time it goes on waiting while the first one has the backend."""
+        questions = [*QUESTIONS, RANDOM] if "setseed" in self.said() else QUESTIONS
+        for question in questions:
+            if not self.lookout.asked:
+                self.lookout.ask(question)
+            if not self.lookout.answered(seconds):
+                if seconds < FREE_SECONDS:
+                    return None
+                return self.difference(what=f"no backend within {seconds} s: {self.lookout.heard}")
+            wrong = self.lookout.strange(len(self.steps) - 1, self.steps[-1].line())
+            if wrong:
+                return wrong
+        # What it asks may tie it to its backend.
+        self.lookout.leave()
+        return None
+
+    def said(self) -> str:
+        return " ".join(step.sql() for step in self.steps)
+
+    def peek(self) -> Difference | None:
+        """The first tenant still sees its own."""
+        mark = f"after {len(self.steps)} steps"
+        step = Step(0, "say", [["Q", f"SELECT '{mark}', ({PEEK})"]])
+        expected = self.talk.act(step).frames
+        self.first.client.send(step.bytes())
+        heard: list[Frame] = []
+        # Whatever else it was answered is before the answer to this.
+        while not (heard and heard[-1].tag in "Z-" and any(mark.encode() in frame.body for frame in heard)):
+            frame = self.first.client.receive(ANSWER_SECONDS)
+            if frame is None:
+                break
+            heard.append(frame)
+        heard = heard[-len(expected) :]
+        return None if heard == expected else self.difference(direct=expected, through=heard)
+
+    def end(self) -> Difference | None:
+        """The first tenant goes, and another one comes."""
+        if self.first is not None:
+            self.steps.append(Step(0, "leave"))
+            self.say(self.steps[-1])
+        return self.look(FREE_SECONDS)
+
+
+def visit(stage: Stage, seed: int, mode: str, answers: dict) -> tuple[list[Step], Difference | None]:
+    """A random visit."""
+    chance = random.Random(seed)
+    tenant = Tenant(chance)
+    steps = chance.randint(1, STEPS)
+
+    def draw(talk: Talk) -> Step | None:
+        if len(round_.steps) >= steps or (round_.steps and round_.first is None and round_.steps[-1].act != "elsewhere"):
+            return None
+        pending = talk.client(0).pending
+        return tenant.step(0, pending.status, bool(pending.queue) or pending.skipping, pending.copying)
+
+    round_ = Round(stage, mode, answers)
+    return round_.steps, round_.hold(draw)
+
+
+def again(stage: Stage, steps: list[Step], mode: str, answers: dict) -> Difference | None:
+    """The visit of a script."""
+    rest = iter(steps)
+    return Round(stage, mode, answers).hold(lambda _talk: next(rest, None))
