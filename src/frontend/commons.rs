@@ -301,6 +301,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::CatalogueBuilder;
 
     #[test]
     fn invented_databases_are_forgotten() {
@@ -310,7 +311,7 @@ mod tests {
             |database: &str| commons.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None);
         let used = get("used");
         let known = get("known");
-        known.common.set_catalogue(&[]);
+        known.common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
         drop(known);
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));

@@ -271,10 +271,9 @@ impl Tenancy {
                 // Without a token others wait in vain, too; of the endpoint that says nothing.
                 let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
                 let is_its_own = is_about_the_endpoint(&error);
-                if (is_its_own || has_no_token)
-                    && self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()))
-                    && is_its_own
-                {
+                let is_news = (is_its_own || has_no_token)
+                    && self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()));
+                if is_its_own && is_news {
                     self.world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
                 }
                 // A standby may not have the database or the user yet, or what lets them in: the writer has the last word.

@@ -87,7 +87,8 @@ impl Pool {
             let (dialed, permit) = pool.greet_evicting(permit).await;
             let Some(place) = workplace.leave() else { return };
             match dialed {
-                Ok(Greeted::Backend((backend, node))) => {
+                Ok(Greeted::Backend(greeted)) => {
+                    let (backend, node) = *greeted;
                     pool.arrived((place, epoch), permit, backend, node, worker)
                 }
                 Ok(Greeted::Full(error)) => {
@@ -112,7 +113,7 @@ impl Pool {
         loop {
             let error = match self.greet().await {
                 Err(error) if is_full(&error) => error,
-                greeted => return (greeted.map(Greeted::Backend), permit),
+                greeted => return (greeted.map(|greeted| Greeted::Backend(Box::new(greeted))), permit),
             };
             let general = !is_limit_of_login(&error);
             if general && !self.budget.note_full(Instant::now()) {
@@ -285,7 +286,7 @@ fn key() -> [u8; 16] {
 /// What came of a login.
 enum Greeted {
     /// A backend.
-    Backend((Backend, Option<NodeId>)),
+    Backend(Box<(Backend, Option<NodeId>)>),
     /// The server has no room, while other pools hold backends.
     Full(ConnectError),
 }

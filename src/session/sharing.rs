@@ -84,7 +84,7 @@ pub(super) struct Sharing {
     /// What the client says up to its Sync is skipped.
     pub(super) skipping: bool,
     /// The portal bound last that forgets a statement by SQL, and the name of that statement.
-    pub(super) deallocating: Option<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) deallocating: Option<(PortalName, ForgottenName)>,
     /// The statement that was bound last.
     pub(super) bound: u64,
     /// Batches of the client so far.
@@ -166,6 +166,11 @@ const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
 /// The encodings in which a byte of ASCII may be the second one of a letter. No server has one of them itself.
 /// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
 const UNREADABLE: [&[u8]; 7] = [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
+
+/// The name of a portal of the client.
+type PortalName = Box<[u8]>;
+/// The name of a statement of the client.
+type ForgottenName = Box<[u8]>;
 
 /// A backend that may hold some unnamed statement, nobody knows which.
 pub(super) const SOME_UNNAMED: u64 = u64::MAX;

@@ -48,9 +48,12 @@ pub(super) struct Statements {
     known: Mutex<Known>,
 }
 
+/// A statement, and how its text is read.
+type Read = (Reading, Weak<Statement>);
+
 #[derive(Default)]
 struct Known {
-    by_definition: HashMap<Arc<[u8]>, Vec<(Reading, Weak<Statement>)>, RandomState>,
+    by_definition: HashMap<Arc<[u8]>, Vec<Read>, RandomState>,
     last_id: u64,
     /// As many entries make it worth to look for those that nobody uses any more.
     sweep_at: usize,

@@ -9,7 +9,7 @@ use crate::{
         machine::{Session, text, until_nul},
         pin::Pin,
         report::{StatementKind, Text},
-        sharing::{Sharing, Unnamed},
+        sharing::Unnamed,
         statement::{Statement, text_of},
     },
     sql::{self, Effects},
@@ -258,8 +258,9 @@ impl Session {
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        let ours = |sharing: &Box<Sharing>| sharing.names_ours(statement.text());
-        if statement.lists || (names && self.sharing.as_ref().is_some_and(ours)) {
+        if statement.lists
+            || (names && self.sharing.as_deref().is_some_and(|sharing| sharing.names_ours(statement.text())))
+        {
             self.show_own_statements_in_batch(shown);
             return Verdict::Pass;
         }
