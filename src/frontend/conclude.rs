@@ -1,13 +1,14 @@
 //! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
 
 use std::{
-    future::{pending, poll_fn},
+    future::poll_fn,
     io,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
     time::{sleep, timeout},
 };
 
@@ -116,24 +117,32 @@ async fn recover(
     // Half a message of the client's cannot be ended by us.
     let can_speak = session.may_speak_to_backend() && !unsent;
     let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
-    let heard = async { can_end && hear_end(&mut lease.stream, &last, &mut said, session, recorder).await };
-    // The statement may be over by itself: a cancel that comes late has no effect, for nobody gets the backend before. One that
-    // comes early, while the statement is still on its way, has none either; and the request may reach another node behind the
-    // same address.
+    let over = Notify::new();
+    let heard = async {
+        let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
+        over.notify_one();
+        matches!(heard, Ok(true))
+    };
+    // A cancel that comes early, while the statement is still on its way, has no effect; and the request may reach another node
+    // behind the same address. One that has begun is sent to its end: it would hit the next session's statement.
     let cancelled = async {
         for attempt in 1..=cancels {
             if !cancel(entry).await {
                 break;
             }
-            sleep(pause(attempt)).await;
-        }
-        if can_end {
-            pending().await
+            tokio::select! {
+                biased;
+                () = over.notified() => break,
+                () = sleep(pause(attempt)) => {}
+            }
         }
     };
-    let recovered = tokio::select! {
-        heard = timeout(RECOVERY, heard), if can_end => matches!(heard, Ok(true)),
-        () = cancelled => false,
+    let recovered = if can_end {
+        tokio::join!(heard, cancelled).0
+    } else {
+        drop(heard);
+        cancelled.await;
+        false
     };
     let reusable = recovered && !session.spoils_backend();
     let disposition = if reusable { Disposition::Reset } else { Disposition::Discard };

@@ -157,3 +157,19 @@ async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
     }
     pooled.rests().await;
 }
+
+/// The statement of a client that vanishes is canceled. The cancel request is one of its own connection: it may reach the server
+/// when the statement is over, and must not find the next client's statement there.
+#[tokio::test]
+async fn a_vanished_clients_cancel_hits_nobody_else() {
+    let pooled = Pooled::of(1).await;
+    for round in 0..150 {
+        let mut vanishing = pooled.client().await;
+        vanishing.send(&query(&format!("SELECT pg_sleep({})", f64::from(round % 10) / 1000.0))).await;
+        drop(vanishing);
+        let mut next = pooled.client().await;
+        for _ in 0..3 {
+            assert_eq!(next.ask("SELECT sum(n) FROM generate_series(1, 2000) n").await.unwrap(), "2001000");
+        }
+    }
+}
