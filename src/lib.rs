@@ -30,10 +30,12 @@
 //! # Sharing backends
 //!
 //! Truth comes from the server. [`sql::effects`] says which kinds of state a text *might* leave behind, with too many
-//! rather than too few; once the transaction is over, the session asks the server's catalogues, on the same backend and
-//! unseen by the client, what is really there: a pin for each thing that cannot be carried, and the values of settings that
-//! were touched. So rollbacks, savepoints and quoting are never emulated. What the catalogues do not show pins until
-//! `DISCARD ALL`. A backend with nothing left on it goes back together with [`session::Memory`]: its prepared statements,
+//! rather than too few, and whether all that it uses is proved to leave nothing: PostgreSQL's own functions of a list, and what
+//! leads to nothing else by the [`sql::Catalogue`] of the database. Once a transaction is over that is not proved, the session
+//! asks the server's catalogs, on the same backend and unseen by the client, what is really there: a pin for each thing that
+//! cannot be carried, and the values of settings. So rollbacks, savepoints and quoting are never emulated. The catalogue has an
+//! epoch, which is compared with the server's each second, and over the session's own backend where it may be out of date. What
+//! the catalogs do not show pins until `DISCARD ALL`. A backend with nothing left on it goes back together with [`session::Memory`]: its prepared statements,
 //! under names that sessions share, and the settings it was given, so that the next session adds only what differs, in the
 //! same write as its first statement.
 //!

@@ -188,8 +188,7 @@ impl Program {
         for (socket, context) in built.listeners {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
             let split = classifier_options(&context.settings.route);
-            let functions = &context.settings.pool.pin_on_functions;
-            self.world.commons.configure(&context.settings.name, functions, split.as_ref());
+            self.world.commons.configure(&context.settings.name, &context.settings.pool, split.as_ref());
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => {

@@ -117,6 +117,7 @@ pub const KEYS: &[Key] = &[
     key("listener.pool", "query_wait_timeout", &["POOL_QUERY_WAIT_TIMEOUT"]),
     key("listener.pool", "wait_notice", &["POOL_WAIT_NOTICE"]),
     key("listener.pool", "pin_on_functions", &["POOL_PIN_ON_FUNCTIONS"]),
+    key("listener.pool", "isolation", &["POOL_ISOLATION"]),
     key("admin", "enabled", &["API_ENABLED"]),
     key("admin", "bind", &["API_HOST", "API_PORT"]),
     key("admin", "api_key", &[ADMIN_API_KEY]),

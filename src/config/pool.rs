@@ -7,6 +7,8 @@ use crate::{
 };
 
 const MODES: [(&str, PoolMode); 2] = [("session", PoolMode::Session), ("transaction", PoolMode::Transaction)];
+/// Whether a state check follows every transaction.
+const ISOLATION: [(&str, bool); 2] = [("proved", false), ("strict", true)];
 
 /// Reads `pool` of a listener whose clients log in by `auth`, `max_clients` of them.
 pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usize) -> PoolSettings {
@@ -36,6 +38,7 @@ pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usiz
         query_wait_timeout: pool.duration("query_wait_timeout", default.query_wait_timeout).value,
         wait_notice: pool.duration("wait_notice", default.wait_notice).value,
         pin_on_functions: functions(&pool),
+        strict_isolation: pool.word_or("isolation", &ISOLATION, default.strict_isolation).value,
         splits: false,
     }
 }

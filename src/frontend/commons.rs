@@ -25,7 +25,7 @@ use super::{
 use crate::{
     blame::Chain,
     names::{DatabaseName, ListenerName, UserName},
-    pool::{Disposition, Lease, Welcome},
+    pool::{Disposition, Lease, PoolSettings, Welcome},
     session::Common,
     sql::{Catalogue, ClassifierOptions},
     tasks,
@@ -135,12 +135,13 @@ impl Commons {
     pub(crate) fn configure(
         &self,
         listener: &ListenerName,
-        functions: &[String],
+        pool: &PoolSettings,
         split: Option<&ClassifierOptions>,
     ) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, shared) in known.by_key.iter().filter(|((name, ..), _)| name == listener) {
-            shared.follow(functions, split);
+            shared.follow(&pool.pin_on_functions, split);
+            shared.common.set_strict_isolation(pool.strict_isolation);
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct PoolSettings {
     pub wait_notice: Duration,
     /// Functions, in lower case, whose call pins the backend to the session.
     pub pin_on_functions: Vec<String>,
+    /// A state check follows each transaction, whatever ran, before another session has the backend. Default no: then it follows
+    /// those of which it is not proved that they leave nothing.
+    pub strict_isolation: bool,
     /// Whether the listener splits: backends of endpoints that serve reads learn which node they lead to, and a server that is
     /// no standby gets no reads. Default no.
     pub splits: bool,
@@ -74,6 +77,7 @@ impl PoolSettings {
             query_wait_timeout: Duration::from_secs(30),
             wait_notice: Duration::from_secs(5),
             pin_on_functions: Vec::new(),
+            strict_isolation: false,
             splits: false,
         }
     }

@@ -199,8 +199,14 @@ impl Session {
             return false;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let Sharing { held: Some(held), statements, to_client, .. } = sharing else { return false };
-        let own = |id| statements.iter().find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
+        let Sharing { held: Some(held), statements, failed_statement, to_client, .. } = sharing else {
+            return false;
+        };
+        let failed = failed_statement.as_deref().and_then(|name| statements.get_key_value(name));
+        let own = |id| {
+            let mut known = failed.into_iter().chain(statements.iter());
+            known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name)
+        };
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
         let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
         to_client.push(tag);
@@ -367,6 +373,10 @@ impl Session {
         if let (Some(report), Some(sharing)) = (refused, self.sharing.as_deref_mut()) {
             state = report.sqlstate;
             report.write(&mut sharing.to_client);
+        }
+        let failed = self.ledger.statement_being_bound().map(Into::into);
+        if let Some(sharing) = self.sharing.as_deref_mut() {
+            sharing.failed_statement = failed;
         }
         let mut skipped = Vec::new();
         let texts = self.keeper.as_deref().map(|keeper| &keeper.texts);

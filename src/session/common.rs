@@ -48,7 +48,7 @@ pub struct Common {
     /// The server's answer to [`sql::EPOCH_SQL`] in the state in which the catalogue was read.
     epoch: ArcSwap<Box<[u8]>>,
     /// A state check follows each transaction.
-    strict: bool,
+    strict: AtomicBool,
     classifier: ArcSwap<Classifier>,
     knowledge: ArcSwap<Knowledge>,
     /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
@@ -77,15 +77,14 @@ impl Common {
         Self { definitions, ..self }
     }
 
-    /// With a state check after each transaction, whatever ran.
-    #[must_use]
-    pub fn with_strict_isolation(self, strict: bool) -> Self {
-        Self { strict, ..self }
+    /// Whether a state check follows each transaction, whatever ran.
+    pub fn set_strict_isolation(&self, strict: bool) {
+        self.strict.store(strict, Ordering::Relaxed);
     }
 
     /// True if a state check follows each transaction.
     pub(super) fn is_strict(&self) -> bool {
-        self.strict
+        self.strict.load(Ordering::Relaxed)
     }
 
     fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
@@ -104,7 +103,7 @@ impl Common {
             definitions: Arc::default(),
             compared: AtomicU64::new(0),
             epoch: ArcSwap::default(),
-            strict: false,
+            strict: AtomicBool::new(false),
             parses: AtomicU64::new(0),
             listing: Finder::new("pg_prepared_statement"),
             classifier: ArcSwap::from_pointee(Classifier::new(options)),

@@ -60,7 +60,7 @@ pub(super) enum Owed {
     },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
-    /// A Bind; its names are kept only when texts are.
+    /// A Bind; its names are kept when texts are, and when the client has two names for one statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// What the server refuses in place of a message that is refused in our own name: the client hears this.
     Refused(Box<fault::Report<'static>>),
@@ -136,6 +136,14 @@ impl Ledger {
     /// Whether the server owes nothing.
     pub(super) fn is_settled(&self) -> bool {
         self.owed.is_empty()
+    }
+
+    /// The client's name of the statement whose Bind is answered next, if it was kept.
+    pub(super) fn statement_being_bound(&self) -> Option<&[u8]> {
+        match self.owed.front() {
+            Some(Owed::Bind { statement, .. }) if !statement.is_empty() => Some(statement),
+            _ => None,
+        }
     }
 
     /// Whether the server skips what it is sent, up to a Sync: one that counts when it comes, though it was sent while data

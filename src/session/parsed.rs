@@ -11,6 +11,8 @@ use foldhash::fast::RandomState;
 #[derive(Default)]
 pub(super) struct Parsed {
     by_id: HashMap<u64, u64, RandomState>,
+    /// Some statement has more than one name of the client's.
+    has_synonyms: bool,
 }
 
 // === impl Parsed ===
@@ -18,7 +20,12 @@ pub(super) struct Parsed {
 impl Parsed {
     /// The client has parsed the statement `id` at `when`.
     pub(super) fn note(&mut self, id: u64, when: u64) {
-        self.by_id.insert(id, when);
+        self.has_synonyms |= self.by_id.insert(id, when).is_some();
+    }
+
+    /// True if the client may have more than one name for a statement: only a request tells then which one is meant.
+    pub(super) fn has_synonyms(&self) -> bool {
+        self.has_synonyms
     }
 
     /// When the client parsed the statement `id` last; 0 when that does not matter.

@@ -68,6 +68,8 @@ pub(super) struct Sharing {
     pub(super) wants_catalogue: bool,
     /// Settings that a statement prepared by SQL may change whenever it is executed.
     pub(super) prepared_settings: Vec<Arc<[u8]>>,
+    /// The client's name of the statement whose Bind failed last, where one statement has several names.
+    pub(super) failed_statement: Option<Box<[u8]>>,
     /// A portal of this transaction may reset the session.
     pub(super) binds_reset: bool,
     pub(super) untold: Untold,
@@ -209,6 +211,7 @@ impl Sharing {
             outdated: OutdatedTexts::default(),
             wants_catalogue: false,
             prepared_settings: Vec::new(),
+            failed_statement: None,
             binds_reset: false,
             untold: Untold::Nothing,
             begin: HeldBegin::Waits,

@@ -230,7 +230,9 @@ impl Session {
         self.in_batch = true;
         let verdict = self.bind_statement(body, total, shown);
         let (portal, rest) = until_nul(body);
-        let names = self.keeper.is_some().then(|| (portal.into(), until_nul(rest).0.into()));
+        let synonyms = self.sharing.as_ref().is_some_and(|sharing| sharing.parsed.has_synonyms());
+        let wanted = self.keeper.is_some() || synonyms;
+        let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
         self.owe(Owed::Bind { portal, statement });
         verdict

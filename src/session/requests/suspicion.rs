@@ -75,8 +75,11 @@ impl Session {
         // `GRANT` leaves nothing in a session.
         self.cluster_commands.note_statement(statement);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.common.is_strict() || effects.contains(Effects::EXECUTE) {
+        if effects.contains(Effects::EXECUTE) {
             effects |= Effects::UNPROVED;
+        }
+        if sharing.common.is_strict() {
+            effects |= Effects::UNPROVED | Effects::UNKNOWN;
         }
         if effects.contains(Effects::UNKNOWN) || !sharing.common.is_current() {
             sharing.outdated.push(statement);

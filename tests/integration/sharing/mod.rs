@@ -12,4 +12,5 @@ mod settings;
 mod sql_prepared;
 mod state;
 mod transactions;
+mod unseen;
 mod values;
