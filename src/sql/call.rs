@@ -4,13 +4,15 @@
 //! grammar, are not. Refuses to know: attribute notation (`(row).name`), operators and casts; their names count wherever
 //! they are written.
 
-use super::{Catalogue, Effects, built_in, lexer::Token, name_set::NAME_LENGTH};
+use super::{Catalogue, Effects, built_in, lexer::Token, scan::Place};
 
 /// Follows the tokens of a text up to each opening parenthesis.
-#[derive(Default)]
 pub(super) struct CallTracker<'a> {
+    place: Place,
     name: Option<Name<'a>>,
     relation: RelationName,
+    /// The last token was a closing parenthesis.
+    behind_parenthesis: bool,
 }
 
 /// A name that an opening parenthesis may follow.
@@ -18,6 +20,8 @@ pub(super) struct CallTracker<'a> {
 struct Name<'a> {
     text: &'a [u8],
     schema: Option<&'a [u8]>,
+    /// The word directly in front of it.
+    before: Option<&'a [u8]>,
     quoted: bool,
     /// A dot follows: the text is a schema's name.
     qualifies: bool,
@@ -35,10 +39,18 @@ enum RelationName {
 // === impl CallTracker ===
 
 impl<'a> CallTracker<'a> {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, name: None, relation: RelationName::Absent, behind_parenthesis: false }
+    }
+
     /// Takes the next token; the effects of the call that it completes.
     #[inline]
     pub(super) fn on_token(&mut self, token: Token<'a>, catalogue: &Catalogue) -> Effects {
+        let behind_parenthesis =
+            std::mem::replace(&mut self.behind_parenthesis, token == Token::Symbol(b')'));
         match token {
+            // Two operands do not follow each other: `OVER (`, `FILTER (`, `VALUES (` or the columns of an alias.
+            Token::Word(_) | Token::Quoted(_) if behind_parenthesis => self.forget(),
             Token::Word(word) => self.on_name(word, false),
             Token::Quoted(word) => self.on_name(word, true),
             Token::Symbol(b'.') => {
@@ -53,13 +65,20 @@ impl<'a> CallTracker<'a> {
                 let called = self.name.take();
                 let names_columns = std::mem::take(&mut self.relation) == RelationName::Present;
                 return match called {
-                    Some(name) if !names_columns && !name.qualifies => effects_of_call(&name, catalogue),
+                    Some(name) if !names_columns && !name.qualifies => {
+                        let in_body = self.place == Place::Body;
+                        effects_of_call(&name, in_body, catalogue)
+                    }
                     _ => Effects::NONE,
                 };
             }
-            _ => *self = Self::default(),
+            _ => self.forget(),
         }
         Effects::NONE
+    }
+
+    fn forget(&mut self) {
+        (self.name, self.relation) = (None, RelationName::Absent);
     }
 
     fn on_name(&mut self, text: &'a [u8], quoted: bool) {
@@ -69,16 +88,18 @@ impl<'a> CallTracker<'a> {
             _ if !quoted && schema.is_none() && is_in(text, &BEFORE_A_RELATION) => RelationName::Follows,
             _ => RelationName::Absent,
         };
-        self.name = Some(Name { text, schema, quoted, qualifies: false });
+        let before = self.name.filter(|name| !name.qualifies && !name.quoted).map(|name| name.text);
+        self.name = Some(Name { text, schema, before, quoted, qualifies: false });
     }
 }
 
-/// The effects of calling the unquoted `name`: for scans that read no other tokens.
+/// The effects of calling the unquoted name `text`, for scans that read no other tokens.
 pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &Catalogue) -> Effects {
-    effects_of_call(&Name { text, schema: None, quoted: false, qualifies: false }, catalogue)
+    let name = Name { text, schema: None, before: None, quoted: false, qualifies: false };
+    effects_of_call(&name, false, catalogue)
 }
 
-fn effects_of_call(name: &Name<'_>, catalogue: &Catalogue) -> Effects {
+fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &Catalogue) -> Effects {
     if name.schema.is_none_or(|schema| schema.eq_ignore_ascii_case(b"pg_catalog")) {
         match built_in::leaves_nothing(name.text) {
             Some(true) => return Effects::NONE,
@@ -86,14 +107,19 @@ fn effects_of_call(name: &Name<'_>, catalogue: &Catalogue) -> Effects {
             None => {}
         }
     }
-    let known = (!name.quoted && name.schema.is_none() && is_syntax(name.text))
+    let known = (!name.quoted && name.schema.is_none() && is_syntax(name, in_body))
         || catalogue.functions.contains(name.text);
     // A known function that is not proved has its name in `Catalogue::unproved`, which counts wherever it is written.
     if known { Effects::NONE } else { Effects::UNPROVED.union(Effects::UNKNOWN) }
 }
 
-fn is_syntax(word: &[u8]) -> bool {
-    word.len() <= NAME_LENGTH && is_in(word, SYNTAX)
+/// A word of the grammar. A function may have the name of an unreserved one: such a word counts where the grammar wants it.
+fn is_syntax(name: &Name<'_>, in_body: bool) -> bool {
+    let follows = |(word, before): &(&str, &[&str])| {
+        word.as_bytes().eq_ignore_ascii_case(name.text)
+            && name.before.is_some_and(|known| is_in(known, before))
+    };
+    is_in(name.text, SYNTAX) || UNRESERVED.iter().any(follows) || (in_body && is_in(name.text, PLPGSQL))
 }
 
 /// `words` are in lower case.
@@ -106,7 +132,7 @@ fn is_in(word: &[u8], words: &[&str]) -> bool {
 const BEFORE_A_RELATION: [&str; 10] =
     ["into", "copy", "table", "as", "with", "recursive", "references", "analyze", "execute", "prepare"];
 
-/// Words of SQL and PL/pgSQL that an opening parenthesis may follow, and that are not functions of `pg_proc`.
+/// Words that an opening parenthesis may follow and that cannot be names of functions, and a few that never are.
 /// <https://www.postgresql.org/docs/current/sql-keywords-appendix.html>
 const SYNTAX: &[&str] = &[
     "in",
@@ -117,8 +143,6 @@ const SYNTAX: &[&str] = &[
     "as",
     "using",
     "on",
-    "by",
-    "over",
     "from",
     "where",
     "having",
@@ -129,7 +153,6 @@ const SYNTAX: &[&str] = &[
     "some",
     "array",
     "row",
-    "rows",
     "when",
     "then",
     "else",
@@ -140,8 +163,6 @@ const SYNTAX: &[&str] = &[
     "nullif",
     "cast",
     "extract",
-    "filter",
-    "within",
     "group",
     "union",
     "except",
@@ -152,38 +173,26 @@ const SYNTAX: &[&str] = &[
     "fetch",
     "set",
     "with",
-    "materialized",
     "lateral",
     "join",
     "returning",
-    "key",
     "check",
     "unique",
     "default",
-    "partition",
     "grouping",
-    "sets",
-    "rollup",
-    "cube",
-    "conflict",
     "trim",
     "overlay",
     "position",
     "substring",
     "treat",
     "normalize",
-    "collation",
     "decimal",
     "dec",
     "float",
     "character",
     "char",
-    "varying",
     "nchar",
-    "national",
     "varchar",
-    "precision",
-    "zone",
     "time",
     "timestamp",
     "interval",
@@ -201,10 +210,8 @@ const SYNTAX: &[&str] = &[
     "xmlserialize",
     "xmlconcat",
     "xmlexists",
-    "xmlagg",
     "xmltable",
-    "passing",
-    "columns",
+    "xmlnamespaces",
     "json_object",
     "json_array",
     "json_objectagg",
@@ -216,24 +223,29 @@ const SYNTAX: &[&str] = &[
     "json_scalar",
     "json_serialize",
     "json",
-    "is",
     "like",
     "ilike",
-    "similar",
-    "escape",
     "between",
-    "order",
-    "range",
-    "groups",
-    "include",
-    "only",
-    "tablesample",
+    "for",
     "merge_action",
-    "div",
-    "mod",
-    "elseif",
-    "elsif",
+    "only",
+];
+
+/// Unreserved words, and what stands in front of them where they are no names of functions.
+const UNRESERVED: &[(&str, &[&str])] = &[
+    ("by", &["group", "order", "partition"]),
+    ("conflict", &["on"]),
+    ("sets", &["grouping"]),
+    ("key", &["primary", "foreign"]),
+    ("materialized", &["as", "not"]),
+    ("varying", &["character", "char", "bit", "nchar"]),
+];
+
+/// Words of PL/pgSQL that an expression in parentheses may follow. Sources are read together with the names of all functions.
+const PLPGSQL: &[&str] = &[
     "if",
+    "elsif",
+    "elseif",
     "while",
     "return",
     "until",
@@ -242,22 +254,14 @@ const SYNTAX: &[&str] = &[
     "perform",
     "foreach",
     "loop",
-    "for",
-    "execute",
     "begin",
     "exit",
     "continue",
-    "merge",
-    "update",
-    "insert",
-    "delete",
-    "current",
-    "ordinality",
-    "options",
-    "generated",
-    "always",
-    "identity",
-    "start",
+    "execute",
+    "partition",
+    "key",
+    "rollup",
+    "cube",
 ];
 
 #[cfg(test)]
@@ -291,6 +295,8 @@ mod tests {
     fn calls_of_other_functions_are_unknown() {
         for text in [
             "SELECT f(1)",
+            "SELECT sets(1)",
+            "SELECT a, over(1), by(2) FROM t ORDER BY key(3)",
             "SELECT f  (1)",
             "SELECT f /* x */ (1)",
             "SELECT s.f(1)",

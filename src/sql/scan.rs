@@ -175,7 +175,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     pub(super) fn text(&mut self, text: &[u8], place: Place) -> (usize, bool) {
         let has_names = !self.catalogue.is_empty();
         let has_unproved = !self.catalogue.unproved.is_empty();
-        let mut calls = CallTracker::default();
+        let mut calls = CallTracker::new(place);
         let mut lexer = Lexer::new(text);
         let mut before = Before::Start;
         let mut statement = Statement::default();

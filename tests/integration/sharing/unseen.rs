@@ -9,9 +9,12 @@ const LOOK: &str = "SELECT concat_ws(' ', coalesce(nullif(current_setting('app.t
     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
     (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE is_holdable))";
 
-/// A pool of one, and what a session sees there that nobody was before.
-async fn pool(rest: &str, pool: &str) -> (Pooled, String) {
-    let pooled = Pooled::start(Shape { size: 1, rest, pool, ..Shape::default() }).await;
+/// A pool of one over a database with `definitions`, and what a session sees there that nobody was before.
+async fn pool(definitions: &str, pool: &str) -> (Pooled, String) {
+    let pooled = Pooled::start(Shape { size: 1, pool, ..Shape::default() }).await;
+    if !definitions.is_empty() {
+        pooled.server(definitions).await;
+    }
     let mut first = pooled.client().await;
     let clean = first.ask(LOOK).await.unwrap();
     (pooled, clean)
