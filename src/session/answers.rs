@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     ledger::{Closed, Made, Owed},
     machine::{Session, understood},
-    own::{self, IDENTITY, Own, Question, Seen},
+    own::{self, IDENTITY, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::{Pin, Pins},
     refusal::Refusal,
     repeat::Opening,
@@ -504,10 +504,6 @@ impl Session {
             asked.push(Question::Pins);
         }
         let mut touched = std::mem::take(&mut sharing.touched);
-        if unproved {
-            touched.extend(sharing.common.custom_settings().iter().map(Arc::clone));
-            touched.extend(IDENTITY.iter().map(|name| (*name).into()));
-        }
         if unproved || suspicion.contains(Effects::SETTINGS_ALL) {
             asked.push(Question::Settings);
             // A reset one leads back to what the client said: to be given before anything is said that may show it.
@@ -517,6 +513,12 @@ impl Session {
         }
         touched.sort_unstable();
         touched.dedup();
+        if unproved {
+            let custom = sharing.common.custom_settings();
+            let hidden = custom.iter().map(Arc::clone).chain(IDENTITY.iter().map(|name| (*name).into()));
+            let hidden = hidden.filter(|name| touched.binary_search(name).is_err());
+            asked.extend(hidden.map(Question::HiddenSetting));
+        }
         asked.extend(touched.into_iter().map(Question::Setting));
         if suspicion.contains(Effects::PREPARE) && !sharing.strays.is_empty() {
             asked.push(Question::Statements);
@@ -594,10 +596,13 @@ impl Session {
             return;
         }
         let before = if seen.all { Settings::default() } else { sharing.settings.clone() };
+        // Whoever logged in to the backend is nobody else by default.
+        let login = sharing.held.as_ref().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        let is_default = |name: &[u8], value: Option<&[u8]>| {
+            name == SESSION_AUTHORIZATION && value == login && sharing.settings.get(name).is_none()
+        };
         let seen_now = seen.settings.iter().filter(|(name, value)| {
-            // A setting that no module defines stays behind empty once it was set on a backend, by whomever.
-            let left_empty = value.as_deref() == Some(b"") && sharing.settings.get(name).is_none();
-            !name.starts_with(b"transaction_") && !left_empty
+            !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
         });
         let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
         if settings.bytes() > SETTINGS_MAX_BYTES {

@@ -58,6 +58,8 @@ pub(super) enum Question {
     Pins,
     /// The value of a setting.
     Setting(Arc<[u8]>),
+    /// The value of a setting that the session has not set by its texts, if something else has set it.
+    HiddenSetting(Arc<[u8]>),
     /// All settings that were set in the session and that the server lists.
     Settings,
     /// The names of all prepared statements.
@@ -173,7 +175,8 @@ impl Pen<'_> {
 }
 
 /// Settings that decide who one is: nothing may be executed before they are known to hold.
-pub(super) const IDENTITY: [&[u8]; 2] = [b"session_authorization", b"role"];
+pub(super) const IDENTITY: [&[u8]; 2] = [SESSION_AUTHORIZATION, b"role"];
+pub(super) const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
 
 /// Whether giving a backend that holds `held` the settings `wanted` changes who its session is.
 pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
@@ -210,7 +213,9 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
     for question in &asked {
         match question {
             Question::Pins => pen.execute(&phrases.pins, &[]),
-            Question::Setting(name) => pen.execute(&phrases.setting, &[Some(name)]),
+            Question::Setting(name) | Question::HiddenSetting(name) => {
+                pen.execute(&phrases.setting, &[Some(name)]);
+            }
             Question::Settings => {
                 seen.all = true;
                 pen.execute(&phrases.settings, &[]);
@@ -325,6 +330,12 @@ impl Look {
                     Some(Question::Pins) => self.seen.pins = Some(pins(first.unwrap_or_default())),
                     Some(Question::Setting(name)) => {
                         self.seen.settings.push((Arc::clone(name), first.map(Into::into)));
+                    }
+                    Some(Question::HiddenSetting(name)) => {
+                        // A setting that no module defines stays behind empty once it was set on a backend, by whomever.
+                        if let Some(value) = first.filter(|value| !value.is_empty() && *value != b"none") {
+                            self.seen.settings.push((Arc::clone(name), Some(value.into())));
+                        }
                     }
                     Some(Question::Settings) => {
                         if let (Some(name), Some(value)) = (first, value(&mut reader)) {

@@ -23,6 +23,8 @@ struct Name<'a> {
     /// The word directly in front of it.
     before: Option<&'a [u8]>,
     quoted: bool,
+    /// What stands in front of it lets it be a function's.
+    callable: bool,
     /// A dot follows: the text is a schema's name.
     qualifies: bool,
 }
@@ -50,9 +52,8 @@ impl<'a> CallTracker<'a> {
             std::mem::replace(&mut self.behind_parenthesis, token == Token::Symbol(b')'));
         match token {
             // Two operands do not follow each other: `OVER (`, `FILTER (`, `VALUES (` or the columns of an alias.
-            Token::Word(_) | Token::Quoted(_) if behind_parenthesis => self.forget(),
-            Token::Word(word) => self.on_name(word, false),
-            Token::Quoted(word) => self.on_name(word, true),
+            Token::Word(word) => self.on_name(word, false, !behind_parenthesis),
+            Token::Quoted(word) => self.on_name(word, true, !behind_parenthesis),
             Token::Symbol(b'.') => {
                 if let Some(name) = &mut self.name {
                     name.qualifies = true;
@@ -65,7 +66,7 @@ impl<'a> CallTracker<'a> {
                 let called = self.name.take();
                 let names_columns = std::mem::take(&mut self.relation) == RelationName::Present;
                 return match called {
-                    Some(name) if !names_columns && !name.qualifies => {
+                    Some(name) if name.callable && !names_columns && !name.qualifies => {
                         let in_body = self.place == Place::Body;
                         effects_of_call(&name, in_body, catalogue)
                     }
@@ -81,7 +82,7 @@ impl<'a> CallTracker<'a> {
         (self.name, self.relation) = (None, RelationName::Absent);
     }
 
-    fn on_name(&mut self, text: &'a [u8], quoted: bool) {
+    fn on_name(&mut self, text: &'a [u8], quoted: bool, callable: bool) {
         let schema = self.name.filter(|name| name.qualifies).map(|name| name.text);
         self.relation = match self.relation {
             RelationName::Follows => RelationName::Present,
@@ -89,13 +90,13 @@ impl<'a> CallTracker<'a> {
             _ => RelationName::Absent,
         };
         let before = self.name.filter(|name| !name.qualifies && !name.quoted).map(|name| name.text);
-        self.name = Some(Name { text, schema, before, quoted, qualifies: false });
+        self.name = Some(Name { text, schema, before, quoted, callable, qualifies: false });
     }
 }
 
 /// The effects of calling the unquoted name `text`, for scans that read no other tokens.
 pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &Catalogue) -> Effects {
-    let name = Name { text, schema: None, before: None, quoted: false, qualifies: false };
+    let name = Name { text, schema: None, before: None, quoted: false, callable: true, qualifies: false };
     effects_of_call(&name, false, catalogue)
 }
 
