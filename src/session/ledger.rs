@@ -138,6 +138,15 @@ impl Ledger {
         self.owed.is_empty()
     }
 
+    /// The unnamed statement that stays since `request` came to nothing is kept by the request that replaces or destroys it
+    /// later, if one is owed; otherwise the request comes back, and its statement is the client's again.
+    pub(super) fn pass_on_unnamed(&mut self, mut request: Owed) -> Option<Owed> {
+        let Some(before) = request.unnamed_before() else { return Some(request) };
+        let Some(later) = self.owed.iter_mut().find_map(Owed::unnamed_before) else { return Some(request) };
+        *later = before.take();
+        None
+    }
+
     /// The client's name of the statement whose Bind is answered next, if it was kept.
     pub(super) fn statement_being_bound(&self) -> Option<&[u8]> {
         match self.owed.front() {
@@ -467,6 +476,16 @@ impl Owed {
             Self::Whole { effects, .. } => effects.intersects(MAY_RESET),
             Self::Execute { resets, .. } => *resets,
             _ => false,
+        }
+    }
+
+    /// The unnamed statement before this request, if it replaces or destroys the unnamed statement.
+    fn unnamed_before(&mut self) -> Option<&mut Option<Box<Unnamed>>> {
+        match self {
+            Self::Parse { made: Made::Unnamed(before), .. }
+            | Self::Close { closed: Closed::Unnamed(before), .. }
+            | Self::Whole { kind: StatementKind::Query, unnamed: before, .. } => Some(before),
+            _ => None,
         }
     }
 

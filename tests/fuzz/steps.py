@@ -70,6 +70,8 @@ class Pending:
         self.asked = 0
         self.skipping = False
         self.copying = False
+        # Extended messages were said, and no Sync yet: a flushed answer leaves the batch open.
+        self.batch = False
         self.status = "I"
 
     def say(self, messages):
@@ -85,13 +87,15 @@ class Pending:
                 self.queue.append(tag)
             if tag == "S":
                 self.skipping = False
+            if tag in "PBDCESQF":
+                self.batch = tag in "PBDCE"
             if tag in "QSHF":
                 self.asked = len(self.queue)
 
     @property
     def open(self) -> bool:
         """True if the session is in the middle of a batch or a COPY."""
-        return bool(self.queue) or self.skipping or self.copying
+        return bool(self.queue) or self.skipping or self.copying or self.batch
 
     def done(self) -> bool:
         return self.asked <= 0 or not self.queue

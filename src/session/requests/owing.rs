@@ -45,6 +45,7 @@ impl Session {
 
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
+        let Some(request) = self.ledger.pass_on_unnamed(request) else { return };
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let mut held = sharing.held.as_deref_mut();
         let mut doubt = |id| {
