@@ -1,9 +1,9 @@
 //! What sessions know together, by listener, database and user; and how that is kept true.
 //!
 //! Which names of a database decide what a text may leave in the session is read before the first session is let in. Every
-//! [`COMPARED_EVERY`] the catalog's epoch is compared with the server's, over a backend that was just given back, so that no
-//! client waits; on a difference the names are read again. After a statement through any listener that changed definitions, or
-//! one that called an unknown function, the next session compares over its own backend before it gives the backend back.
+//! [`COMPARED_EVERY`], after a statement through any listener that changed definitions, and after one that called an unknown
+//! function, a session compares the catalog's epoch with the server's, over its own backend and before it gives that back; on a
+//! difference the names are read again, and the session's texts are judged anew. No client waits for its answer.
 //! Where statements are split by their access, the contents of the database are read together with the names.
 //! A statement that is sent while nothing is known pins its session.
 
@@ -73,8 +73,7 @@ struct Listed {
     split: Option<ClassifierOptions>,
 }
 
-/// A definition that was changed without a statement through this process is known this much later, at most, while backends are
-/// given back.
+/// A definition that was changed without a statement through this process counts for all transactions that begin this much later.
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
 /// The same where only backends are given back that may be behind the writer.
 const COMPARED_BEHIND: Duration = Duration::from_secs(60);
@@ -181,11 +180,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Gives a clean backend back; if it is time, not before the database was looked at.
-    /// A backend that may be behind the writer is only asked when nobody else has been for a long time.
+    /// Gives a clean backend back; one that may be behind the writer not before the database was read, if the writer was not
+    /// asked for a long time.
     pub(super) fn release(self: &Arc<Self>, now: Instant, lease: Lease, behind: bool) {
-        let due = if behind { self.is_overdue(now) } else { self.is_due(now) };
-        if !due {
+        if !(behind && self.is_overdue(now)) {
             return lease.release(Disposition::Clean);
         }
         let shared = Arc::clone(self);
@@ -195,6 +193,15 @@ impl Shared {
                 Err(_) => lease.release(Disposition::Clean),
             }
         });
+    }
+
+    /// A session has leased a backend of the writer at `now`. If it is time, the catalogue counts as out of date: the session
+    /// compares it before it gives the backend back, so that what it runs is judged by a catalogue that is newer.
+    pub(super) fn leased(&self, now: Instant) {
+        if self.is_due(now) {
+            self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
+            self.common.definitions_changed();
+        }
     }
 
     fn is_due(&self, now: Instant) -> bool {

@@ -471,7 +471,9 @@ impl Relay {
 
     fn leased(&mut self, mut lease: Lease) {
         self.waiting = false;
+        let now = self.now();
         let Some(tenancy) = &mut self.tenancy else { return };
+        tenancy.note_lease(now);
         self.recorder.leased(lease.running(), tenancy.reason(), tenancy.path());
         let untouched = tenancy.follows(&lease);
         if let Some(memory) = lease.memory.take() {

@@ -415,6 +415,13 @@ impl Tenancy {
         self.decided().and_then(|decided| decided.last).is_some_and(|last| lease.follows(&last))
     }
 
+    /// A backend was leased at `now`.
+    pub(super) fn note_lease(&self, now: std::time::Instant) {
+        if let (Some(shared), Side::Writer) = (&self.shared, self.side) {
+            shared.leased(now);
+        }
+    }
+
     /// What sessions of this listener, database and user know together, if backends are shared.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.shared.clone()

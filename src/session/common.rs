@@ -277,7 +277,7 @@ impl Common {
     }
 
     /// Definitions may have changed.
-    pub(super) fn definitions_changed(&self) {
+    pub fn definitions_changed(&self) {
         self.definitions.fetch_add(1, Ordering::Relaxed);
     }
 

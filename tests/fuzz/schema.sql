@@ -32,16 +32,17 @@ CREATE FUNCTION catches() RETURNS text LANGUAGE plpgsql AS
 CREATE FUNCTION anew() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE made text;
 BEGIN
-    DELETE FROM own_0; DELETE FROM own_1; DELETE FROM own_2; DELETE FROM late; DELETE FROM triggering; DELETE FROM notes;
-    INSERT INTO notes SELECT i, 'word ' || i FROM generate_series(1, 9) i;
-    INSERT INTO own_0 SELECT i, 'zero' FROM generate_series(1, 5) i;
-    PERFORM setval('kept', 1, false);
+    -- First: the triggers among them run as whoever deletes, and may change the role.
     FOR made IN SELECT oid::regprocedure FROM pg_proc WHERE proname LIKE 'made\_%' LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS %s CASCADE', made);
     END LOOP;
     FOR made IN SELECT oid::regclass FROM pg_class WHERE relname LIKE 'made\_%' AND relkind = 'r' LOOP
         EXECUTE format('DROP TABLE IF EXISTS %s CASCADE', made);
     END LOOP;
+    DELETE FROM own_0; DELETE FROM own_1; DELETE FROM own_2; DELETE FROM late; DELETE FROM triggering; DELETE FROM notes;
+    INSERT INTO notes SELECT i, 'word ' || i FROM generate_series(1, 9) i;
+    INSERT INTO own_0 SELECT i, 'zero' FROM generate_series(1, 5) i;
+    PERFORM setval('kept', 1, false);
 END $$;
 
 -- The triggers and views that one tenant has made by somebody else are all his own.
