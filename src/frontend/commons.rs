@@ -60,6 +60,8 @@ pub(super) struct Shared {
     /// Comparisons that have begun, and the number of the last one that succeeded.
     comparisons: AtomicU64,
     compared: AtomicU64,
+    /// Milliseconds since `began` before which the names are not read again.
+    renew_after: AtomicU64,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
 }
@@ -77,6 +79,8 @@ struct Listed {
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
 /// The same where only backends are given back that may be behind the writer.
 const COMPARED_BEHIND: Duration = Duration::from_secs(60);
+/// Between two readings of the names pass so many times the time that one takes, at most [`COMPARED_EVERY`].
+const READ_SHARE: u32 = 10;
 /// Entries that are kept without a look for those that nobody needs: a client may name any database.
 const MIN_SWEPT_ENTRIES: usize = 64;
 /// What is known of a database is forgotten when no session has used it for so long.
@@ -123,6 +127,7 @@ impl Commons {
                 next: AtomicU64::new(0),
                 comparisons: AtomicU64::new(0),
                 compared: AtomicU64::new(0),
+                renew_after: AtomicU64::new(0),
                 looking: tokio::sync::Mutex::default(),
             })
         });
@@ -251,13 +256,23 @@ impl Shared {
         self.compare(lease).await
     }
 
+    /// How long a session has to wait before it may renew the catalogue: a large database takes the server so much time that
+    /// changes in a row are read together.
+    pub(super) fn renewal_pause(&self, now: Instant) -> Duration {
+        let now = millis(now.duration_since(self.began));
+        Duration::from_millis(self.renew_after.load(Ordering::Relaxed).saturating_sub(now))
+    }
+
     /// Compares the epoch with the server's, and reads the names again on a difference.
     async fn compare(&self, lease: &mut Lease) -> Result<(), Unlisted> {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
         let definitions = self.common.definitions();
+        let began = Instant::now();
         let epoch = catalogue::epoch(lease).await?;
         if !self.common.is_epoch(&epoch, definitions) {
             self.read(lease, &epoch, definitions).await?;
+            let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
+            self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
         }
         self.compared.store(number, Ordering::Relaxed);
         Ok(())

@@ -61,6 +61,8 @@ pub(super) struct Relay {
     sheltered: bool,
     /// The database's names are compared with the server's over the session's backend, which nobody else uses meanwhile.
     renewal: Option<Renewal>,
+    /// Until the next comparison may begin.
+    renewal_pause: Option<Pin<Box<Sleep>>>,
     /// When the backend was leased.
     leased_at: Option<Instant>,
     /// Until more of the client has been waited for long enough; kept from one wait to the next.
@@ -116,6 +118,7 @@ impl Relay {
             waiting: false,
             sheltered: false,
             renewal: None,
+            renewal_pause: None,
             leased_at: None,
             patience: None,
             is_patient: false,
@@ -499,7 +502,7 @@ impl Relay {
             return;
         }
         if self.session.wants_catalogue() {
-            return self.begin_renewal();
+            return self.begin_renewal(now);
         }
         let spoiled = self.session.spoils_backend();
         let Some(memory) = self.session.detach() else { return };
@@ -518,11 +521,21 @@ impl Relay {
     }
 
     /// Compares the names of the database with the server's, over the session's own backend.
-    fn begin_renewal(&mut self) {
+    fn begin_renewal(&mut self, now: Instant) {
         if self.renewal.is_some() || self.owes_backend() {
             return;
         }
         let Some(tenancy) = &self.tenancy else { return };
+        let pause = tenancy.renewal_pause(now);
+        if !pause.is_zero() && self.session.may_defer_catalogue() {
+            if self.renewal_pause.is_none() {
+                self.renewal_pause = Some(Box::pin(sleep(pause)));
+                // It is polled in this turn, and wakes the session.
+                self.unheard = true;
+            }
+            return;
+        }
+        self.session.begin_catalogue();
         let link = std::mem::replace(&mut self.link, Link::None);
         let Link::Leased(mut lease) = link else {
             self.link = link;
@@ -543,6 +556,13 @@ impl Relay {
 
     /// Takes the backend back once the names are compared.
     fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if let Some(pause) = &mut self.renewal_pause
+            && pause.as_mut().poll(cx).is_ready()
+        {
+            self.renewal_pause = None;
+            let now = self.now();
+            self.give_back(now);
+        }
         let Some(renewal) = &mut self.renewal else { return Ok(()) };
         let Poll::Ready((lease, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
         self.renewal = None;

@@ -422,6 +422,11 @@ impl Tenancy {
         }
     }
 
+    /// How long the session has to wait before it may compare the catalogue.
+    pub(super) fn renewal_pause(&self, now: std::time::Instant) -> Duration {
+        self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.renewal_pause(now))
+    }
+
     /// What sessions of this listener, database and user know together, if backends are shared.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.shared.clone()

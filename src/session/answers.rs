@@ -488,8 +488,6 @@ impl Session {
         if writes && !renewed && (suspicion.contains(Effects::UNKNOWN) || !sharing.common.is_current()) {
             sharing.suspicion = suspicion;
             sharing.wants_catalogue = true;
-            // The answer decides what the session holds: nothing is sent to the backend before.
-            sharing.confirming = true;
             return;
         }
         sharing.outdated.clear();
@@ -531,9 +529,26 @@ impl Session {
         }
     }
 
-    /// True if the catalogue has to be compared with the server's, over the session's own backend, before the session goes on.
+    /// True if the catalogue has to be compared with the server's, over the session's own backend, before the session gives
+    /// that back, and nothing is under way there. Until then the client goes on with the backend.
     pub(crate) fn wants_catalogue(&self) -> bool {
-        self.sharing.as_deref().is_some_and(|sharing| sharing.wants_catalogue)
+        let wants = |sharing: &Sharing| {
+            sharing.wants_catalogue && sharing.to_backend.is_empty() && sharing.gathered.is_none()
+        };
+        self.sharing.as_deref().is_some_and(wants) && self.is_at_rest()
+    }
+
+    /// True if nothing that the client may ask for meanwhile depends on the look that follows the comparison.
+    pub(crate) fn may_defer_catalogue(&self) -> bool {
+        let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
+        self.sharing.as_deref().is_some_and(|sharing| !sharing.suspicion.intersects(settles))
+    }
+
+    /// The comparison begins: nothing is sent to the backend before [`Session::on_catalogue`].
+    pub(crate) fn begin_catalogue(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.confirming = true;
+        }
     }
 
     /// The catalogue was compared, or read, by simple queries on the session's backend; false if the server refused that.
