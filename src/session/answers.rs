@@ -556,16 +556,18 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         (sharing.wants_catalogue, sharing.confirming) = (false, false);
         sharing.suspicion = sharing.suspicion.without(Effects::UNKNOWN) | Effects::UNPROVED;
+        let (texts, complete) = sharing.outdated.take();
         if let Some(held) = &mut sharing.held {
             held.queried();
+            // What no state check shows of texts that were not kept, the backend shows nobody else.
+            held.unread |= !complete;
         }
-        let (texts, complete) = sharing.outdated.take();
         let common = Arc::clone(&sharing.common);
         for text in texts {
             let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
             self.suspect(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
         }
-        if !is_new || !complete {
+        if !is_new {
             self.pin(Pin::Unproved);
         }
         self.settle_by(true);

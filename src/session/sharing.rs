@@ -163,7 +163,7 @@ pub(super) struct OutdatedTexts {
     incomplete: bool,
 }
 
-/// How many bytes of such texts a session keeps: one transaction seldom has more, and one that has is pinned.
+/// How many bytes of such texts a session keeps: one transaction seldom has more, and the backend of one that has is closed.
 const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
 /// The encodings in which a byte of ASCII may be the second one of a letter. No server has one of them itself.
 /// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>

@@ -137,14 +137,11 @@ impl Session {
     /// A Query that is too long to be read passes: what it may leave behind. All of it that the catalogues show is looked up;
     /// for the rest of it the backend serves nobody else.
     pub(super) fn passes_unread(&mut self) -> Effects {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.touched.extend([&b"role"[..], b"session_authorization"].map(Into::into));
-            if let Some(held) = &mut sharing.held {
-                held.unread = true;
-            }
+        if let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.as_mut()) {
+            held.unread = true;
         }
         let definitions = Effects::DDL | Effects::DROPS;
-        own::VISIBLE | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
+        own::VISIBLE | Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
     }
 
     /// Notes what a FunctionCall may leave behind: whatever it calls.
