@@ -70,6 +70,10 @@ impl Session {
         if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
             return true;
         }
+        if self.ledger.is_skipping() {
+            // The server skips it: elsewhere it would be done.
+            return true;
+        }
         if self.in_batch && sharing.held.as_deref().is_some_and(|held| held.attempt.keeps_portal()) {
             // What it has bound is nowhere else.
             return true;

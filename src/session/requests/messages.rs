@@ -7,6 +7,7 @@ use crate::{
     session::{
         ledger::{Closed, Made, Owed},
         machine::{Session, text, until_nul},
+        own::Own,
         pin::Pin,
         report::{StatementKind, Text},
         sharing::Unnamed,
@@ -106,9 +107,11 @@ impl Session {
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             self.executed_by_parse(text_of(definition), shown);
         }
+        // The server may have one of that name already: it is to say so. A look under way may yet find it.
+        let looks = matches!(self.ledger.own(), Some(Own::Look(_)));
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        // The server may have one of that name already: it is to say so.
-        let by_sql = sharing.pins.contains(Pin::SqlPrepared)
+        let by_sql = looks
+            || sharing.pins.contains(Pin::SqlPrepared)
             || sharing.suspicion.contains(Effects::PREPARE)
             || sharing.is_own(name);
         sharing.parsed.note(statement.id(), sharing.common.next_parse());
