@@ -66,8 +66,7 @@ class NodePostgres(Node):
 class NodeStreams(Node):
     """pg-cursor and pg-query-stream: portals that are executed in parts, behind a Flush."""
 
-    # Through split, too, when a portal that is bound before a Flush stays where it is.
-    through = ("transaction-1", "audited")
+    through = ("transaction-1", "audited", "split", "split-audited")
     program = "node-streams.cjs"
 
 
