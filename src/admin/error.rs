@@ -81,7 +81,7 @@ pub(super) async fn no_such_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
-/// What is asked of a connection beyond the limit, health aside.
+/// Answers requests of connections beyond the limit, except health checks.
 pub(super) fn too_many_connections() -> Problem {
     let message = "too many connections to the admin API: try again";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)

@@ -30,7 +30,7 @@ pub struct AcceptedPassword {
 #[derive(Default)]
 pub(super) struct AcceptedPasswords {
     by_user: Mutex<HashMap<UserName, Arc<AcceptedPassword>>>,
-    /// What was accepted before is put to the server again.
+    /// Passwords that were accepted before this time are sent to the server again.
     judged_again: Mutex<Option<Instant>>,
 }
 

@@ -110,7 +110,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
 
 // === open to this machine ===
 
-/// What the environment leaves open to everybody on this machine: one warning for all listeners.
+/// Listeners that the environment leaves open to every user on this machine: one warning covers all of them.
 #[derive(Default)]
 struct OpenToThisMachine {
     listeners: Vec<String>,

@@ -7,7 +7,7 @@ use crate::{
 };
 
 const MODES: [(&str, PoolMode); 2] = [("session", PoolMode::Session), ("transaction", PoolMode::Transaction)];
-/// Whether a state check follows every transaction.
+/// Values of `isolation`; true if a state check follows every transaction.
 const ISOLATION: [(&str, bool); 2] = [("proved", false), ("strict", true)];
 
 /// Reads `pool` of a listener whose clients log in by `auth`, `max_clients` of them.

@@ -19,7 +19,7 @@ pub(super) struct Context {
     pub(super) several: bool,
     /// Whether the files and variables that a configuration mentions are read.
     pub(super) follow: bool,
-    /// True if there is no file: a container that is configured by variables alone.
+    /// True if variables alone configure the process, as in a container without a file.
     pub(super) environment_alone: bool,
 }
 

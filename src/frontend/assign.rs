@@ -117,12 +117,12 @@ pub(super) fn elsewhere_may_do(error: &ConnectError) -> bool {
     }
 }
 
-/// Whether the server would not have the user: a password is not tried on one server after the other.
+/// True if the server refused the user: a password is not tried on one server after the other.
 fn refuses_the_user(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| refused.is_authorization())
 }
 
-/// Whether a failure says something about the endpoint, or the way to it. A user or a token that is refused says nothing.
+/// True if a failure is evidence about the endpoint or the route to it. A refused user or token is not.
 pub(super) fn is_about_the_endpoint(error: &ConnectError) -> bool {
     elsewhere_may_do(error) || matches!(error.failure(), ConnectFailure::Tls(_))
 }

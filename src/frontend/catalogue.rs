@@ -82,7 +82,8 @@ pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
     Ok(epoch)
 }
 
-/// What the database has, for the classifier; `primary_only` is followed to what reads it. The backend's session settings do not matter and stay.
+/// Reads the objects of the database for the classifier; `primary_only` extends to their readers. The backend's session
+/// settings do not matter and stay.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
@@ -98,7 +99,7 @@ pub(super) async fn know(
     knowledge(&mut lease.stream, primary_only).await
 }
 
-/// What the database has that the connection is logged in to, for the classifier; `primary_only` is followed to what reads it.
+/// Reads the objects of the connection's database for the classifier; `primary_only` extends to their readers.
 ///
 /// Cancel safety: dropped half-way, the connection is of no more use.
 ///

@@ -77,7 +77,7 @@ impl Common {
         Self { definitions, ..self }
     }
 
-    /// Whether a state check follows each transaction, whatever ran.
+    /// Sets whether a state check follows each transaction, whatever ran.
     pub fn set_strict_isolation(&self, strict: bool) {
         self.strict.store(strict, Ordering::Relaxed);
     }
