@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     ledger::{Closed, Made, Owed},
     machine::{Session, understood},
-    own::{self, IDENTITY, Own, Question, SESSION_AUTHORIZATION, Seen},
+    own::{self, IDENTITY, Look, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::{Pin, Pins},
     refusal::Refusal,
     repeat::Opening,
@@ -424,14 +424,10 @@ impl Session {
             }
             Own::Look(look) if look.too_large => self.broken = Some(Refusal::settings_too_large()),
             Own::Look(look) if look.is_answered() => {
-                sharing.confirming = false;
+                (sharing.confirming, sharing.failed_looks) = (false, 0);
                 self.on_look(look.seen);
             }
-            Own::Look(look) if look.tries < LOOKS_MAX => self.look_again(look.tries + 1),
-            Own::Look(_) => {
-                sharing.confirming = false;
-                self.pin(Pin::Unproved);
-            }
+            Own::Look(look) => self.on_failed_look(&look),
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
@@ -525,7 +521,7 @@ impl Session {
         if asked.is_empty() {
             self.close_strays();
         } else {
-            self.look(asked, 0);
+            self.look(asked);
         }
     }
 
@@ -573,20 +569,26 @@ impl Session {
         self.settle_by(true);
     }
 
-    fn look_again(&mut self, tries: u8) {
+    /// A look failed. Another one follows, of all there is, once the session is at rest: in a batch without its Sync it would
+    /// share the batch's fate, and its Sync would end that batch.
+    fn on_failed_look(&mut self, look: &Look) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let unlisted = sharing.settings.entries().iter().filter(|entry| is_unlisted(&entry.name));
-        let unlisted = unlisted.map(|entry| Question::Setting(Arc::clone(&entry.name)));
-        let asked =
-            [Question::Pins, Question::Settings, Question::Statements].into_iter().chain(unlisted).collect();
-        self.look(asked, tries);
+        sharing.confirming = false;
+        sharing.failed_looks += 1;
+        if sharing.failed_looks <= LOOKS_MAX {
+            sharing.suspicion |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
+            sharing.touched.extend(look.settings().map(Arc::clone));
+        } else {
+            sharing.failed_looks = 0;
+            self.pin(Pin::Unproved);
+        }
     }
 
-    fn look(&mut self, asked: Vec<Question>, tries: u8) {
+    fn look(&mut self, asked: Vec<Question>) {
         let Some((_, pen)) = self.sharing.as_deref_mut().and_then(Sharing::pen) else {
             return;
         };
-        let own = own::write_look(asked, tries, pen);
+        let own = own::write_look(asked, pen);
         self.owe(Owed::Own(own));
     }
 

@@ -48,8 +48,6 @@ pub(super) struct Look {
     pub(super) too_large: bool,
     /// The server refused a question.
     pub(super) failed: Option<SqlState>,
-    /// How many looks have failed before this one.
-    pub(super) tries: u8,
 }
 
 /// What is asked.
@@ -207,7 +205,7 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pe
 }
 
 /// Writes the batch of a look.
-pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> Own {
+pub(super) fn write_look(asked: Vec<Question>, mut pen: Pen<'_>) -> Own {
     let phrases = pen.phrases;
     let mut seen = Seen::default();
     for question in &asked {
@@ -227,7 +225,7 @@ pub(super) fn write_look(asked: Vec<Question>, tries: u8, mut pen: Pen<'_>) -> O
         }
     }
     frontend::write_sync(pen.out);
-    Own::Look(Box::new(Look { asked, answered: 0, seen, too_large: false, failed: None, tries }))
+    Own::Look(Box::new(Look { asked, answered: 0, seen, too_large: false, failed: None }))
 }
 
 /// Writes the batch that asks for a node's replay position.
@@ -350,6 +348,14 @@ impl Look {
             }
             _ => {}
         }
+    }
+
+    /// The settings whose values were asked for by their names.
+    pub(super) fn settings(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.asked.iter().filter_map(|question| match question {
+            Question::Setting(name) => Some(name),
+            _ => None,
+        })
     }
 
     /// Whether every question was answered.

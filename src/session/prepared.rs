@@ -114,9 +114,9 @@ impl Prepared {
         }
     }
 
-    /// It has lost them all. Answers their names.
-    pub(super) fn clear(&mut self) -> Vec<StatementName> {
+    /// It has lost them all. Answers them with their names.
+    pub(super) fn clear(&mut self) -> Vec<(u64, StatementName)> {
         let Self { held, stem, .. } = self;
-        held.drain().map(|(id, _)| stem.name(id)).collect()
+        held.drain().map(|(id, _)| (id, stem.name(id))).collect()
     }
 }

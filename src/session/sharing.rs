@@ -60,6 +60,8 @@ pub(super) struct Sharing {
     pub(super) suspicion: Effects,
     /// Settings that it may have changed.
     pub(super) touched: Vec<Arc<[u8]>>,
+    /// Looks that have failed since one was answered.
+    pub(super) failed_looks: u8,
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
     /// Texts of this transaction that are judged again once the catalogue is as new as they are.
@@ -207,6 +209,7 @@ impl Sharing {
             new_pins: VecDeque::new(),
             suspicion: Effects::NONE,
             touched: Vec::new(),
+            failed_looks: 0,
             leads_back: false,
             outdated: OutdatedTexts::default(),
             wants_catalogue: false,

@@ -165,7 +165,7 @@ impl Session {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
-        for name in held.prepared.clear() {
+        for (_, name) in held.prepared.clear() {
             frontend::write_close_statement(&mut sharing.to_backend, &name);
         }
         self.make_all_under_own_names();
@@ -179,8 +179,8 @@ impl Session {
         let ours = held.prepared.clear();
         let theirs: Vec<_> =
             sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
-        for name in ours {
-            self.close_aside(&name);
+        for (id, name) in ours {
+            self.close_shared(id, &name);
         }
         for (name, statement) in theirs {
             self.parse_under_own_name(&name, &statement);

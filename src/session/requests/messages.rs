@@ -208,7 +208,7 @@ impl Session {
     }
 
     /// Closes a shared statement; of the unnamed one the `id` is 0.
-    fn close_shared(&mut self, id: u64, name: &[u8]) {
+    pub(super) fn close_shared(&mut self, id: u64, name: &[u8]) {
         let close = Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(id) };
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }

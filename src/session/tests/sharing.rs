@@ -374,6 +374,44 @@ fn a_reset_forgets_nothing_sent_behind_it() {
 }
 
 #[test]
+fn a_failed_look_waits_for_the_batch() {
+    let script = [
+        client(b'Q', b"SET app.x = 1\0"),
+        server(b'C', b"SET\0"),
+        server(b'Z', b"I"),
+        client(b'B', BIND_S),
+        server(b'E', ERROR),
+        server(b'Z', b"I"),
+    ];
+    let (asked, heard, _) = played(&script);
+    assert!(asked.contains("app.x") && asked.ends_with(" | S | B.s"), "{asked}");
+    assert_eq!(heard, "CSET | ZI");
+    let ended = [&script[..], &[server(b'E', ERROR), client(b'S', b""), server(b'Z', b"I")]].concat();
+    let (again, heard, _) = played(&ended);
+    let again = again.strip_prefix(&asked).unwrap();
+    assert!(again.starts_with(" | S | P__gatekeeper_") && again.contains("app.x"), "{again}");
+    assert!(heard.starts_with("CSET | ZI | ESERROR") && heard.ends_with(" | ZI"), "{heard}");
+}
+
+#[test]
+fn what_a_skipped_close_leaves_is_known() {
+    let lists = b"\0SELECT name FROM pg_prepared_statements\0\0\0";
+    let (sent, _, _) = played(&[
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+        server(b'1', b""),
+        server(b'Z', b"I"),
+        one_batch(&[(b'E', EXECUTE), (b'P', lists), (b'B', b"\0\0\0\0\0\0\0\0"), (b'S', b"")]),
+        server(b'E', ERROR),
+        server(b'Z', b"I"),
+        one_batch(&[(b'B', BIND_S), (b'S', b"")]),
+    ]);
+    assert!(
+        sent.ends_with(" | S | CS__gatekeeper_7 | P__gatekeeper_7.SELECT 1 | B.__gatekeeper_7 | S"),
+        "{sent}"
+    );
+}
+
+#[test]
 fn an_answer_to_a_reset_is_flushed() {
     let script = [
         one_batch(&[
