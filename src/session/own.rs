@@ -60,7 +60,7 @@ pub(super) enum Question {
     HiddenSetting(Arc<[u8]>),
     /// All settings that were set in the session and that the server lists.
     Settings,
-    /// The names of all prepared statements.
+    /// The names of all statements that were prepared by message.
     Statements,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Seen {
     pub(super) settings: Vec<SeenSetting>,
     /// [`Question::Settings`] was asked: `settings` are all that are listed.
     pub(super) all: bool,
-    /// The names of all prepared statements, if they were asked for.
+    /// The names of all statements that were prepared by message, if they were asked for.
     pub(super) statements: Option<Vec<Box<[u8]>>>,
 }
 
@@ -110,7 +110,7 @@ const SETTINGS: &str = "SELECT s.name, pg_catalog.convert_to(s.setting, pg_catal
 FROM pg_catalog.pg_settings s \
 WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'";
 
-const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p";
+const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p WHERE NOT p.from_sql";
 
 /// How much a standby has replayed, in octets; nothing of a server that is none (any more).
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \

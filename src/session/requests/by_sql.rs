@@ -134,14 +134,21 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// The `portal` that a Bind makes may forget a statement of the client's by SQL once it is executed: the server is to have
-    /// that statement.
-    pub(super) fn deallocated_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
-        let Command::Deallocate { name } = sql::command(statement) else { return };
+    /// The `portal` that a Bind makes may forget a statement of the client's by SQL once it is executed, or prepare one of the
+    /// same name, which the server refuses: the server is to have that statement.
+    pub(super) fn sql_prepared_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
-        sharing.deallocating = Some((portal.into(), name.as_ref().into()));
-        if !sharing.is_own(&name) {
+        let mut named = match sql::command(statement) {
+            Command::Deallocate { name } => {
+                let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
+                sharing.deallocating = Some((portal.into(), name.as_ref().into()));
+                vec![(name.as_ref().into(), prepared)]
+            }
+            Command::Other => sharing.named_in(statement),
+            _ => return,
+        };
+        named.retain(|(name, _)| !sharing.is_own(name));
+        for (name, prepared) in named {
             self.stage(shown);
             self.parse_under_own_name(&name, &prepared);
         }

@@ -274,7 +274,7 @@ impl Session {
             self.executed_by_parse(statement.text(), shown);
         }
         if effects.contains(Effects::PREPARE) {
-            self.deallocated_by_bind(portal, statement.text(), shown);
+            self.sql_prepared_by_bind(portal, statement.text(), shown);
         }
         self.ensure(&statement, shown);
         if let Some(sharing) = self.sharing.as_deref_mut()
@@ -311,7 +311,7 @@ impl Session {
                     self.executed_by_parse(text, shown);
                 }
                 if effects.contains(Effects::PREPARE) {
-                    self.deallocated_by_bind(portal, text, shown);
+                    self.sql_prepared_by_bind(portal, text, shown);
                 }
                 if let Some(sharing) = &mut self.sharing {
                     sharing.unnamed.definition = definition;
