@@ -160,6 +160,16 @@ class Reference:
             self.pending.take(frame, step.messages)
         return Answer(frames)
 
+    def unasked(self) -> list[Frame]:
+        """What comes though nothing has asked for it: an error in a batch is sent at once."""
+        frames = []
+        while self.pending.queue and (frame := self.client.receive(QUIET_SECONDS)) is not None:
+            frames.append(frame)
+            if frame == END:
+                break
+            self.pending.take(frame, [])
+        return frames
+
     def certain(self) -> bool:
         """True if an answer must come: a ReadyForQuery is due and no COPY is in the way."""
         return bool(self.pending.queue) and self.pending.queue[-1] in "QSF" and not self.pending.copying
