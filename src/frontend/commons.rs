@@ -26,7 +26,7 @@ use crate::{
     blame::Chain,
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, Welcome},
-    session::Common,
+    session::{CatalogInstant, Common},
     sql::{Catalogue, ClassifierOptions},
     tasks,
 };
@@ -205,7 +205,7 @@ impl Shared {
     pub(super) fn leased(&self, now: Instant) {
         if self.is_due(now) {
             self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
-            self.common.definitions_changed();
+            self.common.expire_catalogue();
         }
     }
 
@@ -266,11 +266,11 @@ impl Shared {
     /// Compares the epoch with the server's, and reads the names again on a difference.
     async fn compare(&self, lease: &mut Lease) -> Result<(), Unlisted> {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
-        let definitions = self.common.definitions();
+        let instant = self.common.instant();
         let began = Instant::now();
         let epoch = catalogue::epoch(lease).await?;
-        if !self.common.is_epoch(&epoch, definitions) {
-            self.read(lease, &epoch, definitions).await?;
+        if !self.common.is_epoch(&epoch, instant) {
+            self.read(lease, &epoch, instant).await?;
             let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
             self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
         }
@@ -278,7 +278,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn read(&self, lease: &mut Lease, epoch: &[u8], definitions: u64) -> Result<(), Unlisted> {
+    async fn read(&self, lease: &mut Lease, epoch: &[u8], instant: CatalogInstant) -> Result<(), Unlisted> {
         let names = catalogue::list(lease).await?;
         let followed = self.lock_listed().clone();
         let options = followed.split.as_ref().filter(|_| self.common.splits());
@@ -287,7 +287,7 @@ impl Shared {
             None => None,
         };
         // A change between the two is found by the next comparison: the epoch is the older one.
-        self.common.set_catalogue(names, epoch, definitions);
+        self.common.set_catalogue(names, epoch, instant);
         if *self.lock_listed() != followed {
             // The settings have changed meanwhile.
             self.common.forget_epoch();
@@ -327,6 +327,19 @@ mod tests {
     use crate::sql::CatalogueBuilder;
 
     #[test]
+    fn an_expired_catalog_leaves_other_users_alone() {
+        let commons = Commons::default();
+        let listener = ListenerName::new("app").unwrap();
+        let database = DatabaseName::new("orders").unwrap();
+        let of = |user: &str| commons.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
+        let (alice, bob) = (of("alice"), of("bob"));
+        alice.leased(Instant::now());
+        assert!(!alice.common.is_current() && bob.common.is_current());
+        alice.common.definitions_changed();
+        assert!(!bob.common.is_current());
+    }
+
+    #[test]
     fn invented_databases_are_forgotten() {
         let commons = Commons::default();
         let (listener, user) = (ListenerName::new("app").unwrap(), UserName::new("alice").unwrap());
@@ -334,7 +347,7 @@ mod tests {
             |database: &str| commons.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None);
         let used = get("used");
         let known = get("known");
-        known.common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
+        known.common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         drop(known);
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));

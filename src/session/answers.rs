@@ -481,10 +481,18 @@ impl Session {
         }
         // The catalogs of a standby may be behind. What it serves was proved to read.
         let writes = sharing.split.as_ref().is_none_or(|split| split.side == Side::Writer);
-        if writes && !renewed && (suspicion.contains(Effects::UNKNOWN) || !sharing.common.is_current()) {
-            sharing.suspicion = suspicion;
-            sharing.wants_catalogue = true;
-            return;
+        if writes && !renewed {
+            let common = &sharing.common;
+            let has_changed = common.is_changed() || common.edition() != sharing.edition;
+            // Texts of this transaction were judged by definitions that may not be those that the server went by.
+            if has_changed || suspicion.contains(Effects::UNKNOWN) {
+                suspicion |= Effects::UNPROVED;
+            }
+            if has_changed || suspicion.contains(Effects::UNKNOWN) || !common.is_current() {
+                sharing.suspicion = suspicion;
+                sharing.wants_catalogue = true;
+                return;
+            }
         }
         sharing.outdated.clear();
         if suspicion.is_empty() {
@@ -551,7 +559,11 @@ impl Session {
     pub(crate) fn on_catalogue(&mut self, is_new: bool) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         (sharing.wants_catalogue, sharing.confirming) = (false, false);
-        sharing.suspicion = sharing.suspicion.without(Effects::UNKNOWN) | Effects::UNPROVED;
+        sharing.suspicion = sharing.suspicion.without(Effects::UNKNOWN);
+        let edition = sharing.common.edition();
+        if std::mem::replace(&mut sharing.edition, edition) != edition {
+            sharing.suspicion |= Effects::UNPROVED;
+        }
         let (texts, complete) = sharing.outdated.take();
         if let Some(held) = &mut sharing.held {
             held.queried();

@@ -43,8 +43,11 @@ pub struct Common {
     listing: Finder<'static>,
     /// Grows whenever definitions of the database may have changed: counted for all of its users together.
     definitions: Arc<AtomicU64>,
-    /// The value of `definitions` as of which the catalogue is current.
-    compared: AtomicU64,
+    /// Grows whenever the catalogue has become too old to go by without a comparison.
+    expirations: AtomicU64,
+    /// The values of `definitions` and `expirations` as of which the catalogue is current.
+    compared_definitions: AtomicU64,
+    compared_expirations: AtomicU64,
     /// The server's answer to [`sql::EPOCH_SQL`] in the state in which the catalogue was read.
     epoch: ArcSwap<Box<[u8]>>,
     /// A state check follows each transaction.
@@ -53,6 +56,13 @@ pub struct Common {
     knowledge: ArcSwap<Knowledge>,
     /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
     splits: AtomicBool,
+}
+
+/// A moment in the history of a database's definitions, as far as this process knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct CatalogInstant {
+    definitions: u64,
+    expirations: u64,
 }
 
 // === impl Common ===
@@ -73,7 +83,7 @@ impl Common {
     /// Counts changes of definitions together with all others that were given the same counter.
     #[must_use]
     pub fn with_definitions(self, definitions: Arc<AtomicU64>) -> Self {
-        self.compared.store(definitions.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.compared_definitions.store(definitions.load(Ordering::Relaxed), Ordering::Relaxed);
         Self { definitions, ..self }
     }
 
@@ -101,7 +111,9 @@ impl Common {
             reads_sequences: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
             definitions: Arc::default(),
-            compared: AtomicU64::new(0),
+            expirations: AtomicU64::new(0),
+            compared_definitions: AtomicU64::new(0),
+            compared_expirations: AtomicU64::new(0),
             epoch: ArcSwap::default(),
             strict: AtomicBool::new(false),
             parses: AtomicU64::new(0),
@@ -119,8 +131,8 @@ impl Common {
         self.edition.load(Ordering::Relaxed) != 0
     }
 
-    /// The database was read in the state of `epoch`, when [`Common::definitions`] was `definitions`.
-    pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], definitions: u64) {
+    /// The database was read in the state of `epoch`, at `instant` or later.
+    pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], instant: CatalogInstant) {
         let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
         learned.retain(|name| !catalogue.contains(name.as_bytes()));
@@ -130,17 +142,36 @@ impl Common {
         }
         self.replace(catalogue);
         self.epoch.store(Arc::new(epoch.into()));
-        self.compared.store(definitions, Ordering::Relaxed);
+        self.set_compared(instant);
     }
 
-    /// True if `epoch` is the state of the database in which the catalogue was read. The catalogue is current then, as of the
-    /// time when [`Common::definitions`] was `definitions`.
-    pub fn is_epoch(&self, epoch: &[u8], definitions: u64) -> bool {
+    /// True if `epoch` is the state of the database in which the catalogue was read. The catalogue is current as of `instant`
+    /// then.
+    pub fn is_epoch(&self, epoch: &[u8], instant: CatalogInstant) -> bool {
         let same = !epoch.is_empty() && ***self.epoch.load() == *epoch;
         if same {
-            self.compared.store(definitions, Ordering::Relaxed);
+            self.set_compared(instant);
         }
         same
+    }
+
+    fn set_compared(&self, instant: CatalogInstant) {
+        self.compared_definitions.store(instant.definitions, Ordering::Relaxed);
+        self.compared_expirations.store(instant.expirations, Ordering::Relaxed);
+    }
+
+    /// The present, to be taken before the server is asked for its epoch.
+    #[must_use]
+    pub fn instant(&self) -> CatalogInstant {
+        CatalogInstant {
+            definitions: self.definitions.load(Ordering::Relaxed),
+            expirations: self.expirations.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The catalogue is too old to go by without a comparison, though no statement through this process changed definitions.
+    pub fn expire_catalogue(&self) {
+        self.expirations.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The database is to be read again, whatever its epoch: other names than before are listed in the settings.
@@ -148,11 +179,17 @@ impl Common {
         self.epoch.store(Arc::default());
     }
 
-    /// True if no definitions have changed, as far as statements through this process tell, since the catalogue was read or
-    /// its epoch was compared with the server's.
+    /// True if the catalogue has neither expired nor been [changed](Self::is_changed) since its epoch was compared with the
+    /// server's.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.compared.load(Ordering::Relaxed) == self.definitions()
+        !self.is_changed()
+            && self.compared_expirations.load(Ordering::Relaxed) == self.expirations.load(Ordering::Relaxed)
+    }
+
+    /// True if a statement through this process has changed definitions since the epoch was compared with the server's.
+    pub(super) fn is_changed(&self) -> bool {
+        self.compared_definitions.load(Ordering::Relaxed) != self.definitions.load(Ordering::Relaxed)
     }
 
     /// These functions leave state behind from now on, whatever the database says of them; those of before do until it is
@@ -219,12 +256,6 @@ impl Common {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Grows whenever definitions may have changed.
-    #[must_use]
-    pub fn definitions(&self) -> u64 {
-        self.definitions.load(Ordering::Relaxed)
-    }
-
     /// A statement was said that may make functions, some of which may leave state behind.
     pub(super) fn learn(&self, statement: &[u8]) {
         let mut names: Vec<String> = Vec::new();
@@ -272,8 +303,7 @@ impl Common {
 
     /// What decides whether a server accepts a statement of a session with these settings.
     pub(super) fn circumstances(&self, settings: &Settings) -> Circumstances {
-        let definitions = self.definitions.load(Ordering::Relaxed);
-        Circumstances(FixedState::default().hash_one((definitions, settings.mark())) | 1)
+        Circumstances(FixedState::default().hash_one((self.instant(), settings.mark())) | 1)
     }
 
     /// Definitions may have changed.

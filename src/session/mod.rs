@@ -39,7 +39,7 @@ mod tests;
 mod texts;
 
 pub use cause::Cause;
-pub use common::Common;
+pub use common::{CatalogInstant, Common};
 pub use machine::{Session, SessionOptions};
 pub use memory::Memory;
 pub use pin::{Pin, Pins};

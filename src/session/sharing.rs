@@ -64,6 +64,8 @@ pub(super) struct Sharing {
     pub(super) failed_looks: u8,
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
+    /// The edition of the catalogue when the backend was leased, or when the catalogue was compared last.
+    pub(super) edition: u32,
     /// Texts of this transaction that are judged again once the catalogue is as new as they are.
     pub(super) outdated: OutdatedTexts,
     /// The catalogue has to be compared with the server's before the backend is given back.
@@ -211,6 +213,7 @@ impl Sharing {
             touched: Vec::new(),
             failed_looks: 0,
             leads_back: false,
+            edition: 0,
             outdated: OutdatedTexts::default(),
             wants_catalogue: false,
             prepared_settings: Vec::new(),
@@ -250,6 +253,7 @@ impl Sharing {
     ) {
         self.wants = false;
         self.unused = true;
+        self.edition = self.common.edition();
         if let (Some(split), Some(assignment)) = (&mut self.split, assignment) {
             split.assigned(assignment);
         }

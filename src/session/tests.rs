@@ -1,5 +1,6 @@
 //! Conversations as scripts: what each side says, what is forwarded, what is reported.
 
+mod comparing;
 mod leasing;
 mod leaving;
 mod sharing;

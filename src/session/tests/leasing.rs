@@ -4,7 +4,9 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    super::{Asked, Assignment, Common, Freshness, Memory, Reported, Session, SessionOptions},
+    super::{
+        Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
+    },
     frame,
 };
 use crate::{
@@ -42,7 +44,7 @@ impl Driver {
         } else {
             Common::new(Catalogue::default())
         };
-        common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
+        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         let known = Reported::new(Arc::new(Parameters::default()));
         let mut session = Session::shared(Arc::new(common), known, None, SessionOptions::default());
         if splits {

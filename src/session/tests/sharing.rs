@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Instant};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Asked, Assignment, Common, Freshness, Memory, Reported, Session, SessionOptions},
+    super::{
+        Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
+    },
     Side::{self, Client, Server},
     client, frame, server,
 };
@@ -36,7 +38,12 @@ pub(super) struct Talk {
 impl Talk {
     fn new(text_limit: Option<usize>) -> Self {
         let common = Arc::new(Common::new(Catalogue::default()));
-        common.set_catalogue(CatalogueBuilder::new(), b"1", 0);
+        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        Self::knowing(common, text_limit)
+    }
+
+    /// A session of a database of which `common` is known.
+    pub(super) fn knowing(common: Arc<Common>, text_limit: Option<usize>) -> Self {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, None, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];

@@ -1,0 +1,47 @@
+//! Comparisons of the catalog behind a transaction, and the state checks that follow them.
+
+use std::sync::Arc;
+
+use super::{
+    super::{CatalogInstant, Common},
+    Side::{Client, Server},
+    frame,
+    sharing::{Talk, shown},
+};
+use crate::{
+    sql::{Catalogue, CatalogueBuilder},
+    wire::Speaker,
+};
+
+/// Messages that reach the backend of a session whose statement runs while `change` happens.
+fn sent_around(change: impl FnOnce(&Common)) -> String {
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let mut talk = Talk::knowing(Arc::clone(&common), None);
+    talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
+    change(&common);
+    talk.say(&Server, &[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(), usize::MAX);
+    shown(&talk.to_backend, Speaker::Client)
+}
+
+fn assert_is_checked(sent: &str) {
+    assert!(sent.starts_with("QSELECT a FROM t | P") && sent.contains("pg_listening_channels"), "{sent}");
+}
+
+#[test]
+fn an_expired_catalog_needs_no_state_check() {
+    assert_eq!(sent_around(Common::expire_catalogue), "QSELECT a FROM t");
+}
+
+#[test]
+fn changed_definitions_need_a_state_check() {
+    assert_is_checked(&sent_around(Common::definitions_changed));
+}
+
+#[test]
+fn a_catalog_read_meanwhile_needs_a_state_check() {
+    assert_is_checked(&sent_around(|common| {
+        common.definitions_changed();
+        common.set_catalogue(CatalogueBuilder::new(), b"2", common.instant());
+    }));
+}
