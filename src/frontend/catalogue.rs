@@ -1,7 +1,8 @@
 //! Looks up which names of a database leave session state, and what it has, over a backend that nobody else uses just now.
 //!
-//! Promises: the backend is as it was before, or an error says that it is of no more use. Refuses to know: who asks, and
-//! when.
+//! Promises: the backend is as it was before, or an error says that it is of no more use; what the server sends meanwhile of
+//! its own accord, notifications above all, is kept in `unasked`. Refuses to know: who asks, and when.
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
 
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub enum Unlisted {
     /// The server refused. The backend is idle.
     #[error("the server refused: {0}")]
     Refused(String),
+    /// The server has sent more of its own accord than is kept.
+    #[error("more than {MAX_UNASKED_BYTES} bytes of notifications")]
+    Flooded,
     /// There are more than anybody would look through.
     #[error("more than {ROWS_MAX} names")]
     TooMany,
@@ -39,6 +43,9 @@ pub enum Unlisted {
     Late,
 }
 
+/// Bytes of messages that the server sends of its own accord while it is asked: a full queue of notifications is delivered in
+/// the time that one question takes; no session keeps more.
+const MAX_UNASKED_BYTES: usize = 8 << 20;
 /// Half a second is much for a large schema; the server gives up before we do.
 const LIMIT: Duration = Duration::from_secs(20);
 const ROWS_MAX: usize = 500_000;
@@ -49,7 +56,7 @@ const ROWS_MAX: usize = 500_000;
 ///
 /// # Errors
 /// [`Unlisted`]; the backend is of no more use.
-pub(super) async fn list(lease: &mut Lease) -> Result<CatalogueBuilder, Unlisted> {
+pub(super) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<CatalogueBuilder, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
@@ -58,7 +65,7 @@ pub(super) async fn list(lease: &mut Lease) -> Result<CatalogueBuilder, Unlisted
         let columns: [&[u8]; 4] = columns(row).ok_or(Unlisted::Unexpected)?;
         builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
     };
-    ask(&mut lease.stream, STATEFUL_SQL, each).await?;
+    ask(&mut lease.stream, STATEFUL_SQL, each, unasked).await?;
     Ok(builder)
 }
 
@@ -68,7 +75,7 @@ pub(super) async fn list(lease: &mut Lease) -> Result<CatalogueBuilder, Unlisted
 ///
 /// # Errors
 /// [`Unlisted`]; the backend is of no more use.
-pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
+pub(super) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
@@ -78,7 +85,7 @@ pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
         epoch = text.to_vec();
         Ok(())
     };
-    ask(&mut lease.stream, EPOCH_SQL, each).await?;
+    ask(&mut lease.stream, EPOCH_SQL, each, unasked).await?;
     Ok(epoch)
 }
 
@@ -92,11 +99,12 @@ pub(super) async fn epoch(lease: &mut Lease) -> Result<Vec<u8>, Unlisted> {
 pub(super) async fn know(
     lease: &mut Lease,
     primary_only: &[(Option<String>, String)],
+    unasked: &mut Vec<u8>,
 ) -> Result<KnowledgeBuilder, Unlisted> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
-    knowledge(&mut lease.stream, primary_only).await
+    read_knowledge(&mut lease.stream, primary_only, unasked).await
 }
 
 /// Reads the objects of the connection's database for the classifier; `primary_only` extends to their readers.
@@ -109,12 +117,20 @@ pub async fn knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
 ) -> Result<KnowledgeBuilder, Unlisted> {
+    read_knowledge(connection, primary_only, &mut Vec::new()).await
+}
+
+async fn read_knowledge(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    primary_only: &[(Option<String>, String)],
+    unasked: &mut Vec<u8>,
+) -> Result<KnowledgeBuilder, Unlisted> {
     let mut builder = KnowledgeBuilder::new();
     let each = |row: &[u8]| {
         let columns: [&[u8]; 7] = columns(row).ok_or(Unlisted::Unexpected)?;
         builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
     };
-    ask(connection, &knowledge_sql(primary_only), each).await?;
+    ask(connection, &knowledge_sql(primary_only), each, unasked).await?;
     Ok(builder)
 }
 
@@ -123,14 +139,16 @@ async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    unasked: &mut Vec<u8>,
 ) -> Result<(), Unlisted> {
-    timeout(LIMIT, converse(stream, sql, each)).await.unwrap_or(Err(Unlisted::Late))
+    timeout(LIMIT, converse(stream, sql, each, unasked)).await.unwrap_or(Err(Unlisted::Late))
 }
 
 async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     mut each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    unasked: &mut Vec<u8>,
 ) -> Result<(), Unlisted> {
     let mut say = Vec::with_capacity(16 * 1024);
     let text = format!(
@@ -156,11 +174,14 @@ async fn converse(
                 continue;
             }
             match Message::decode(&frame).map_err(|_| Unlisted::Unexpected)? {
-                // Of the encoding: there and back.
-                Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
+                // The question sets the encoding, there and back.
+                Message::ParameterStatus(status) if status.name == b"client_encoding" => {}
+                Message::ParameterStatus(_) | Message::NotificationResponse { .. } => {
+                    keep(frame.octets(), unasked)?;
+                }
+                Message::NoticeResponse(_) => {}
                 Message::ErrorResponse(fault) => refused = Some(fault.message().into_owned()),
                 Message::ReadyForQuery(status) => {
-                    let rest = &unread[taken..];
                     if refused.is_some() && status != TransactionStatus::Idle {
                         say.clear();
                         frontend::write_query(&mut say, "ROLLBACK");
@@ -168,11 +189,10 @@ async fn converse(
                         stream.flush().await.map_err(Unlisted::Broken)?;
                         continue;
                     }
+                    keep(&unread[taken..], unasked)?;
                     return match refused {
                         Some(words) => Err(Unlisted::Refused(words)),
-                        None if status != TransactionStatus::Idle || !rest.is_empty() => {
-                            Err(Unlisted::Unexpected)
-                        }
+                        None if status != TransactionStatus::Idle => Err(Unlisted::Unexpected),
                         None => Ok(()),
                     };
                 }
@@ -186,6 +206,14 @@ async fn converse(
             return Err(Unlisted::Broken(std::io::ErrorKind::UnexpectedEof.into()));
         }
     }
+}
+
+fn keep(bytes: &[u8], unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
+    if unasked.len() + bytes.len() > MAX_UNASKED_BYTES {
+        return Err(Unlisted::Flooded);
+    }
+    unasked.extend_from_slice(bytes);
+    Ok(())
 }
 
 fn frame(unread: &[u8]) -> Result<Option<Frame<'_>>, Unlisted> {

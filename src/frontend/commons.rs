@@ -240,20 +240,21 @@ impl Shared {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the catalogue is as new as this call, over the backend of a session.
+    /// Sees to it that the catalogue is as new as this call, over the backend of a session. `unasked` gets what the server
+    /// sends meanwhile for the session.
     ///
     /// Cancel safety: dropped half-way, the lease is discarded.
     ///
     /// # Errors
     /// [`Unlisted::Refused`] leaves the backend idle; after any other error it is of no more use.
-    pub(super) async fn renew(&self, lease: &mut Lease) -> Result<(), Unlisted> {
+    pub(super) async fn renew(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
         let begun = self.comparisons.load(Ordering::Relaxed);
         let _looking = self.looking.lock().await;
         if self.compared.load(Ordering::Relaxed) > begun {
             // Another session has begun a comparison since, and finished it.
             return Ok(());
         }
-        self.compare(lease).await
+        self.compare(lease, unasked).await
     }
 
     /// How long a session has to wait before it may renew the catalogue: a large database takes the server so much time that
@@ -264,13 +265,13 @@ impl Shared {
     }
 
     /// Compares the epoch with the server's, and reads the names again on a difference.
-    async fn compare(&self, lease: &mut Lease) -> Result<(), Unlisted> {
+    async fn compare(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
         let instant = self.common.instant();
         let began = Instant::now();
-        let epoch = catalogue::epoch(lease).await?;
+        let epoch = catalogue::epoch(lease, unasked).await?;
         if !self.common.is_epoch(&epoch, instant) {
-            self.read(lease, &epoch, instant).await?;
+            self.read(lease, &epoch, instant, unasked).await?;
             let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
             self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
         }
@@ -278,12 +279,18 @@ impl Shared {
         Ok(())
     }
 
-    async fn read(&self, lease: &mut Lease, epoch: &[u8], instant: CatalogInstant) -> Result<(), Unlisted> {
-        let names = catalogue::list(lease).await?;
+    async fn read(
+        &self,
+        lease: &mut Lease,
+        epoch: &[u8],
+        instant: CatalogInstant,
+        unasked: &mut Vec<u8>,
+    ) -> Result<(), Unlisted> {
+        let names = catalogue::list(lease, unasked).await?;
         let followed = self.lock_listed().clone();
         let options = followed.split.as_ref().filter(|_| self.common.splits());
         let known = match options {
-            Some(options) => Some(catalogue::know(lease, &options.primary_only).await?),
+            Some(options) => Some(catalogue::know(lease, &options.primary_only, unasked).await?),
             None => None,
         };
         // A change between the two is found by the next comparison: the epoch is the older one.
@@ -299,12 +306,15 @@ impl Shared {
     }
 
     async fn look(&self, mut lease: Lease) {
-        let compared = self.compare(&mut lease).await;
+        let mut unasked = Vec::new();
+        let compared = self.compare(&mut lease, &mut unasked).await;
         self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
         match compared {
+            // Of what else the server has said nobody will know.
+            Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),
             Ok(()) => lease.release(Disposition::Clean),
             Err(why) => {
-                let refused = matches!(why, Unlisted::Refused(_));
+                let refused = matches!(why, Unlisted::Refused(_)) && unasked.is_empty();
                 lease.release(if refused { Disposition::Reset } else { Disposition::Discard });
                 tracing::warn!(
                     database = %self.database,

@@ -184,7 +184,7 @@ async fn hear_end(
             recorder.statement(report);
         }
         if session.is_settled() {
-            return said.unjudged().is_empty();
+            return !said.has_unjudged();
         }
         // A COPY that has begun only now waits for data; the cancel request does not reach it there.
         let mut more = Vec::new();

@@ -15,6 +15,8 @@ use crate::{session::Take, tls::Stream};
 #[derive(Default)]
 pub(super) struct Inbound {
     buffer: Buffer,
+    /// Octets that were read already, and found no room in the buffer yet: they come before what the stream has.
+    ahead: Vec<u8>,
     /// How many octets of it, from its start, may be written to the other side.
     cleared: usize,
     /// Nothing more will be read here.
@@ -22,17 +24,29 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Octets that were read already, by whoever had the stream before; they have to fit one buffer.
-    pub(super) fn read_before(&mut self, octets: &[u8]) {
+    /// Octets that were read already, by whoever had the stream before.
+    pub(super) fn read_before(&mut self, octets: Vec<u8>) {
+        debug_assert!(self.ahead.is_empty(), "{} octets of before were not taken in yet", self.ahead.len());
+        if !octets.is_empty() {
+            self.ahead = octets;
+            self.fill_from_ahead();
+        }
+    }
+
+    fn fill_from_ahead(&mut self) -> usize {
         let room = self.buffer.room();
-        debug_assert!(octets.len() <= room.len(), "{} octets were read ahead", octets.len());
-        let count = octets.len().min(room.len());
-        room[..count].copy_from_slice(&octets[..count]);
+        let count = self.ahead.len().min(room.len());
+        room[..count].copy_from_slice(&self.ahead[..count]);
+        self.ahead.drain(..count);
         self.buffer.filled(count);
+        count
     }
 
     /// Reads what there is into the free room. `Ok(0)` is the end.
     pub(super) fn poll_fill(&mut self, from: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(self.fill_from_ahead()));
+        }
         let mut room = ReadBuf::new(self.buffer.room());
         ready!(Pin::new(from).poll_read(cx, &mut room))?;
         let count = room.filled().len();
@@ -68,6 +82,11 @@ impl Inbound {
     /// Octets that are not cleared yet.
     pub(super) fn unjudged(&self) -> &[u8] {
         &self.buffer.unread()[self.cleared..]
+    }
+
+    /// Whether there are octets that were read and are not cleared yet.
+    pub(super) fn has_unjudged(&self) -> bool {
+        !self.ahead.is_empty() || !self.unjudged().is_empty()
     }
 
     /// Whether the unjudged octets will not grow until something is forwarded.

@@ -362,8 +362,8 @@ impl Lobby {
             }
         };
         let mut relay = Relay::new(guest.stream, link, tenancy, session, registered, recorder);
-        relay.from_client.read_before(&client_unread);
-        relay.from_backend.read_before(&unread);
+        relay.from_client.read_before(client_unread);
+        relay.from_backend.read_before(unread);
         Some(relay)
     }
 

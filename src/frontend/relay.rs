@@ -78,8 +78,8 @@ pub(super) struct Relay {
     activity: Activity,
 }
 
-/// A comparison of the catalogue under way, with the backend that it goes over.
-type Renewal = Pin<Box<dyn Future<Output = (Lease, Result<(), Unlisted>)> + Send>>;
+/// A comparison of the catalogue under way, with the backend that it goes over and what the server sends there for the session.
+type Renewal = Pin<Box<dyn Future<Output = (Lease, Vec<u8>, Result<(), Unlisted>)> + Send>>;
 
 /// How long the end of a batch is waited for: clients send it at once, with what stands before it. So long a BEGIN waits for
 /// what follows it, too: `now()` is at most so much later than the client's BEGIN.
@@ -498,7 +498,7 @@ impl Relay {
     /// Gives the backend back, if nothing of the session is left on it.
     fn give_back(&mut self, now: Instant) {
         // What it has said and is not understood yet is the session's.
-        if !self.from_backend.unjudged().is_empty() || self.from_backend.has_ended() {
+        if self.from_backend.has_unjudged() || self.from_backend.has_ended() {
             return;
         }
         if self.session.wants_catalogue() {
@@ -545,11 +545,12 @@ impl Relay {
         self.registered.leased(lease.running(), tenancy.reason(), true);
         let shared = tenancy.shared();
         self.renewal = Some(Box::pin(async move {
+            let mut unasked = Vec::new();
             let renewed = match &shared {
-                Some(shared) => shared.renew(&mut lease).await,
+                Some(shared) => shared.renew(&mut lease, &mut unasked).await,
                 None => Ok(()),
             };
-            (lease, renewed)
+            (lease, unasked, renewed)
         }));
         self.unheard = true;
     }
@@ -564,7 +565,7 @@ impl Relay {
             self.give_back(now);
         }
         let Some(renewal) = &mut self.renewal else { return Ok(()) };
-        let Poll::Ready((lease, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
+        let Poll::Ready((lease, unasked, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
         self.renewal = None;
         self.registered.expose();
         self.link = Link::Leased(lease);
@@ -577,10 +578,10 @@ impl Relay {
             Err(_) => return Err(End::BackendLost { mid_statement: false }),
         };
         self.session.on_catalogue(is_new);
-        let now = self.now();
-        self.give_back(now);
+        self.from_backend.read_before(unasked);
         self.unheard = true;
-        Ok(())
+        let now = self.now();
+        self.judge_backend(now)
     }
 
     /// Backend to client, until a socket or the audit log has to be waited for.

@@ -5,6 +5,7 @@ mod audited;
 mod copying;
 mod messages;
 mod names;
+mod notifications;
 mod pipelines;
 mod prepared;
 mod resets;
