@@ -31,11 +31,11 @@ const LEFT: &str = "SELECT (SELECT count(*) FROM pg_locks WHERE relation = 'kept
                     AND state <> 'idle')";
 
 /// What a client is in the middle of when it leaves.
-struct Point {
-    what: &'static str,
-    sent: Vec<u8>,
+pub(crate) struct Point {
+    pub what: &'static str,
+    pub sent: Vec<u8>,
     /// The message that it has heard by then, if there is one.
-    heard: Option<u8>,
+    pub heard: Option<u8>,
     /// It is in the middle of a message, where no Terminate can follow.
     halfway: bool,
 }
@@ -67,7 +67,7 @@ fn halfway<const N: usize>(what: &'static str, sent: [Vec<u8>; N]) -> Point {
 }
 
 /// Everything that a client may be in the middle of.
-fn points() -> Vec<Point> {
+pub(crate) fn points() -> Vec<Point> {
     let insert = || statement(INSERT, &[]);
     let copy = || query("COPY kept FROM STDIN");
     let locked = || query("BEGIN; LOCK TABLE kept; INSERT INTO kept VALUES (1)");
@@ -156,19 +156,19 @@ fn points() -> Vec<Point> {
 }
 
 /// Where clients log in.
-struct Place {
-    name: &'static str,
-    address: SocketAddr,
+pub(crate) struct Place {
+    pub name: &'static str,
+    pub address: SocketAddr,
 }
 
-async fn client(address: SocketAddr) -> Frames {
+pub(crate) async fn client(address: SocketAddr) -> Frames {
     let client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
     client.raw.stream.set_nodelay(true).unwrap();
     client
 }
 
 /// The sessions that there are.
-async fn sessions(gatekeeper: &Gatekeeper) -> Vec<u64> {
+pub(crate) async fn sessions(gatekeeper: &Gatekeeper) -> Vec<u64> {
     let answer = gatekeeper.get("/v1/sessions").await.unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     body["sessions"].as_array().unwrap().iter().map(|session| session["id"].as_u64().unwrap()).collect()
@@ -239,21 +239,26 @@ async fn leave_everywhere(gatekeeper: &Gatekeeper, place: &Place, left: impl Asy
 
 /// One server, and listeners where a session has a backend of its own, one of a pool, and one for each transaction.
 async fn stand() -> (Stand, [Place; 3]) {
+    stand_of(1, "").await
+}
+
+/// The same with so many backends in a pool, and `more` configuration: keys of `[runtime]`, and tables.
+pub(crate) async fn stand_of(size: usize, more: &str) -> (Stand, [Place; 3]) {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
     server.node().sql(DATABASE, TABLE).await.unwrap();
     let transaction = listener(&server);
     let [session, own] = [1, 2].map(|more| SocketAddr::new(transaction.ip(), transaction.port() + more));
     let rest = format!(
-        "[[listener]]\nname = \"session\"\nbind = \"{session}\"\nroute = \"endpoint:primary\"\n\
-         auth = {{ method = \"trust\" }}\npool = {{ mode = \"session\", size = 1 }}\n\n\
+        "{more}\n\n[[listener]]\nname = \"session\"\nbind = \"{session}\"\nroute = \"endpoint:primary\"\n\
+         auth = {{ method = \"trust\" }}\npool = {{ mode = \"session\", size = {size} }}\n\n\
          [[cluster]]\nname = \"same\"\n\n\
          [[cluster.endpoint]]\nname = \"same\"\nrole = \"primary\"\naddress = \"{}\"\n\
          tls = {{ mode = \"disable\" }}\nlogin = \"passthrough\"\n\n\
          [[listener]]\nname = \"own\"\nbind = \"{own}\"\nroute = \"endpoint:same\"\n",
         server.address()
     );
-    let config = Shape { size: 1, plain: true, rest: &rest, ..Shape::default() }.config(&server);
+    let config = Shape { size, plain: true, rest: &rest, ..Shape::default() }.config(&server);
     let config = config.replace("route = \"primary\"", "route = \"endpoint:primary\"");
     let stand = Stand::start(server, &config).await;
     let place = |name, address| Place { name, address };

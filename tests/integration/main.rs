@@ -39,6 +39,7 @@ mod listeners;
 mod login_changes;
 mod lost_backends;
 mod metrics;
+mod operators;
 mod postgresql_18;
 mod pressure;
 mod probe;
