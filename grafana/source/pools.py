@@ -71,12 +71,16 @@ def rows():
                 "`broken` is the server or the network; `not_clean` and `discarded` are sessions; the rest is housekeeping.",
                 "cps", query("sum by (reason) (rate(gatekeeper_pool_backends_closed_total{@path}@rate)) > 0", "{{reason}}"),
                 stacked=True, colors={"broken": BAD})),
-            (12, 8, lines(
+            (8, 8, lines(
+                "State checks", "Catalog queries behind transactions that are not proved to leave no session state.",
+                "each costs the server about a millisecond: look for functions that Gatekeeper cannot prove, or `isolation = \"strict\"`.",
+                "cps", query(f"sum by ({PLACE}) (rate(gatekeeper_state_checks_total{{@path}}@rate))", NAMED))),
+            (8, 8, lines(
                 "Backends and limits", "Backends that the pools of a listener hold, and may hold.",
                 "a limit far above what the server takes (`max_connections`) only moves the queue there.",
                 "none", query(f"sum by ({PLACE}) (gatekeeper_pool_backends{{@path}})", NAMED),
                 query(f"sum by ({PLACE}) (gatekeeper_pool_backends_limit{{@path}}) > 0", NAMED + ": limit"))),
-            (12, 8, lines(
+            (8, 8, lines(
                 "Of an endpoint's budget", "Share of the backends that all pools of an endpoint together may hold.",
                 "at 100 % pools take places from each other: see closed backends with the reason `shared`.",
                 "percentunit", query("sum by (endpoint, backend_role) (gatekeeper_backends{@endpoint}) "

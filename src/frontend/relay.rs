@@ -710,6 +710,9 @@ impl Relay {
         if self.session.poll_login_change() {
             self.recorder.logins_changed();
         }
+        for _ in 0..self.session.poll_state_checks() {
+            self.recorder.path().state_check();
+        }
         while let Some(pin) = self.session.poll_pin() {
             self.recorder.pinned(pin);
         }

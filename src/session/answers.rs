@@ -601,6 +601,9 @@ impl Session {
             return;
         };
         let own = own::write_look(asked, pen);
+        if let Some(sharing) = self.sharing.as_deref_mut() {
+            sharing.state_checks += 1;
+        }
         self.owe(Owed::Own(own));
     }
 

@@ -447,6 +447,11 @@ impl Session {
         self.sharing.as_mut()?.new_pins.pop_front()
     }
 
+    /// State checks that have begun since this was asked last.
+    pub fn poll_state_checks(&mut self) -> u32 {
+        self.sharing.as_mut().map_or(0, |sharing| std::mem::take(&mut sharing.state_checks))
+    }
+
     /// Whether the client has said something about whole databases since this was asked last: PostgreSQL refuses some of it
     /// while anybody is connected to them, and idle backends are.
     pub fn poll_database_command(&mut self) -> bool {

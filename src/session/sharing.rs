@@ -70,6 +70,8 @@ pub(super) struct Sharing {
     pub(super) outdated: OutdatedTexts,
     /// The catalogue has to be compared with the server's before the backend is given back.
     pub(super) wants_catalogue: bool,
+    /// State checks that nobody was told of.
+    pub(super) state_checks: u32,
     /// Settings that a statement prepared by SQL may change whenever it is executed.
     pub(super) prepared_settings: Vec<Arc<[u8]>>,
     /// The client's name of the statement whose Bind failed last, where one statement has several names.
@@ -216,6 +218,7 @@ impl Sharing {
             edition: 0,
             outdated: OutdatedTexts::default(),
             wants_catalogue: false,
+            state_checks: 0,
             prepared_settings: Vec::new(),
             failed_statement: None,
             binds_reset: false,

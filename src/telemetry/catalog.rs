@@ -194,6 +194,8 @@ catalog! {
         "The part of a statement's time that was spent in Gatekeeper itself.";
     TRANSACTIONS = COUNTER, "gatekeeper_transactions_total", [Listener, Endpoint, BackendRole],
         "Transactions that ended, implicit ones included.";
+    STATE_CHECKS = COUNTER, "gatekeeper_state_checks_total", [Listener, Endpoint, BackendRole],
+        "State checks of backends behind transactions that may have left session state.";
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
         "Octets of the PostgreSQL protocol relayed, before encryption.";
 

@@ -28,6 +28,7 @@ pub struct PathMetrics {
     duration: LabelSet,
     overhead: LabelSet,
     transactions: Counter,
+    state_checks: Counter,
     traffic: Each<Direction, Counter>,
     pins: Each<PinReason, Counter>,
     wait: LabelSet,
@@ -46,6 +47,7 @@ pub struct PathMetrics {
 pub struct PathCounts {
     statements: [Tally; Outcome::ALL.len()],
     transactions: Tally,
+    state_checks: Tally,
     traffic: [Tally; Direction::ALL.len()],
     duration: Timings<DURATION>,
     overhead: Timings<OVERHEAD>,
@@ -103,6 +105,7 @@ impl PathMetrics {
             duration: scope.label_set(&catalog::STATEMENT_DURATION),
             overhead: scope.label_set(&catalog::PROXY_OVERHEAD),
             transactions: scope.counter(&catalog::TRANSACTIONS),
+            state_checks: scope.counter(&catalog::STATE_CHECKS),
             traffic: scope.each(Label::Direction, |scope| scope.counter(&catalog::TRAFFIC)),
             pins: scope.each(Label::Reason, |scope| scope.counter(&catalog::PINS)),
             wait: scope.label_set(&catalog::POOL_WAIT_DURATION),
@@ -154,6 +157,7 @@ impl PathMetrics {
             let transactions = shard.transactions.take();
             self.transactions.add(transactions);
             flushed.transactions += transactions;
+            self.state_checks.add(shard.state_checks.take());
             for direction in Direction::ALL {
                 let octets = shard.traffic[direction.index()].take();
                 self.traffic.of(*direction).add(octets);
@@ -237,6 +241,11 @@ impl PathCounts {
         self.transactions.increment();
     }
 
+    /// A backend is asked what a transaction has left behind.
+    pub fn state_check(&self) {
+        self.state_checks.increment();
+    }
+
     /// So many octets were relayed.
     pub fn traffic(&self, direction: Direction, octets: u64) {
         self.traffic[direction.index()].add(octets);
@@ -248,6 +257,7 @@ impl Default for PathCounts {
         Self {
             statements: Default::default(),
             transactions: Tally::default(),
+            state_checks: Tally::default(),
             traffic: Default::default(),
             duration: Timings::new(Buckets::Statements),
             overhead: Timings::new(Buckets::Overhead),

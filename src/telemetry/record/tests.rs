@@ -344,6 +344,7 @@ fn workers_that_count_while_others_look_lose_nothing() {
                         counts.error("40001");
                         counts.overhead(Duration::from_micros(10));
                         counts.transaction();
+                        counts.state_check();
                         counts.traffic(Direction::ToClient, 7);
                     }
                 })
@@ -365,6 +366,7 @@ fn workers_that_count_while_others_look_lose_nothing() {
         ("statement_duration_seconds_count", "", 30_000.0),
         ("proxy_overhead_seconds_bucket", ",le=\"0.00001\"", 30_000.0),
         ("transactions_total", "", 30_000.0),
+        ("state_checks_total", "", 30_000.0),
         ("traffic_bytes_total", ",direction=\"to_client\"", 210_000.0),
     ] {
         let shown = of_path(&metrics, &format!("gatekeeper_{name}"), more);
