@@ -54,9 +54,8 @@ impl Workshop<'_> {
             .map_err(|error| BuildError::EndpointTls(endpoint.name.clone(), error))?;
         if let Some(keeper) = keeper {
             let (audit, events) = (self.audit.clone(), self.events.clone());
-            let ttl = report::token_ttl(settings);
             self.tasks.spawn("token keeper", async move {
-                keeper.run(|mint| report::minted(&mint, &endpoint, ttl, &metrics, &audit, &events)).await;
+                keeper.run(|mint| report::minted(&mint, &endpoint, &metrics, &audit, &events)).await;
             });
         }
         handle.tls().watch(self.files);

@@ -1,18 +1,15 @@
 //! Tells the log, the metrics and the audit log what happens outside sessions: mints, topology, files.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     audit::{
         Audit, Record,
         record::{self, TopologyChange},
     },
-    backend::{EndpointHandle, EndpointSettings},
+    backend::EndpointHandle,
     blame::Chain,
-    credentials::{Login, Mint},
+    credentials::Mint,
     events::{Events, Happening},
     files::Reloaded,
     frontend::ListenerContext,
@@ -49,19 +46,10 @@ pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &A
     });
 }
 
-/// For how long the tokens of an endpoint are kept.
-pub(super) fn token_ttl(settings: &EndpointSettings) -> Duration {
-    match &settings.login {
-        Login::Token(login) => login.ttl,
-        Login::Passthrough | Login::Password(_) => Duration::ZERO,
-    }
-}
-
 /// A mint ended.
 pub(super) fn minted(
     mint: &Mint,
     endpoint: &Arc<Endpoint>,
-    ttl: Duration,
     metrics: &EndpointMetrics,
     audit: &Audit,
     events: &Events,
@@ -73,8 +61,8 @@ pub(super) fn minted(
         error: None,
     };
     match &mint.result {
-        Ok(()) => {
-            metrics.token_minted(mint.took, SystemTime::now() + ttl);
+        Ok(expires_at) => {
+            metrics.token_minted(mint.took, SystemTime::from(*expires_at));
             tracing::debug!(endpoint = %endpoint.name, user = %mint.user, took = ?mint.took, "token minted");
             audit.submit_now(Record::TokenMinted(Box::new(told)));
         }
@@ -85,7 +73,8 @@ pub(super) fn minted(
                 user = %mint.user,
                 error = %Chain(error),
                 remedy = error.remedy(),
-                "backend token command failed"
+                "{}",
+                error.headline()
             );
             events.tell(Happening::TokenFailed {
                 endpoint: endpoint.name.clone(),

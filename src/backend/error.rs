@@ -255,10 +255,10 @@ impl fmt::Display for ConnectError {
         f.write_str(match self.phase() {
             ConnectPhase::Resolve | ConnectPhase::Tcp => "backend dial failed",
             ConnectPhase::Tls => "backend TLS negotiation failed",
-            ConnectPhase::Token if matches!(self.failure, ConnectFailure::Token(_)) => {
-                "backend token command failed"
-            }
-            ConnectPhase::Token | ConnectPhase::Login => "backend login failed",
+            ConnectPhase::Token | ConnectPhase::Login => match &self.failure {
+                ConnectFailure::Token(error) => error.headline(),
+                _ => "backend login failed",
+            },
         })?;
         write!(f, ": endpoint `{}` at {}", self.endpoint.name, self.endpoint.address)?;
         match &self.failure {

@@ -43,7 +43,7 @@ impl EndpointSettings {
     pub fn mints_same_tokens(&self, other: &Self) -> bool {
         let (Login::Token(before), Login::Token(after)) = (&self.login, &other.login) else { return false };
         let (one, two) = (&self.endpoint, &other.endpoint);
-        before.command == after.command && one.name == two.name && one.address == two.address
+        before.origin == after.origin && one.name == two.name && one.address == two.address
     }
 }
 

@@ -1,4 +1,4 @@
-//! How an endpoint is logged in to: `login = "passthrough"`, a token command, or a password.
+//! How an endpoint is logged in to: `login = "passthrough"`, a token command, Google's tokens, or a password.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use super::{
     tree::{Item, Value},
 };
 use crate::{
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
+    credentials::{
+        GoogleCredentials, GoogleLogin, Impersonate, Login, PasswordLogin, Secret, TokenCommand,
+        TokenLoginSettings, TokenOrigin, TokenUsers, check_credentials_file, is_service_account,
+    },
     names::UserName,
 };
 
-/// How long a token is kept.
-const TOKEN_TTL: Duration = Duration::from_secs(300);
-/// How long the command may run.
+/// How long a mint may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.
@@ -42,7 +43,7 @@ pub(super) fn read(
             Some(Spot { value, origin: origin.clone() })
         }
         _ => {
-            let remedy = "write \"passthrough\", { token_command = \"…\", users = […] } or { user = \"…\", password = { … } }";
+            let remedy = "write \"passthrough\", { iam = \"auto\", users = […] }, { token_command = \"…\", users = […] } or { user = \"…\", password = { … } }";
             let what = match item.as_text() {
                 Some(text) => format!("cannot be \"{text}\""),
                 None => format!("cannot be {}", item.kind()),
@@ -53,54 +54,81 @@ pub(super) fn read(
     }
 }
 
+/// Keys of token logins.
+const ONLY_TOKEN: [&str; 3] = ["token_ttl", "token_timeout", "users"];
+/// Keys of logins with Google's tokens.
+const ONLY_IAM: [&str; 2] = ["impersonate", "delegates"];
+
 fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Option<Login> {
-    const ONLY_TOKEN: [&str; 3] = ["token_ttl", "token_timeout", "users"];
-    match (section.has("token_command"), section.has("password")) {
-        (true, true) => {
-            section.problem(
-                "password",
-                "a login takes a token or a password, not both",
-                "remove one of them",
-            );
-            None
-        }
-        (true, false) => {
-            if section.has("user") {
-                let remedy = format!("list the users in {}", section.spoken("users"));
-                section.problem("user", "does not go with a token command", remedy);
-            }
-            Some(Login::Token(token(section, insecure_without_verification)))
-        }
-        (false, true) => {
-            for key in ONLY_TOKEN.into_iter().filter(|key| section.has(key)) {
-                section.problem(key, "goes with a token command only", "remove it");
-            }
-            let user =
-                section.parsed("user", |text| UserName::new(text).map_err(|e| e.to_string()), "write a user");
-            // A password that cannot be read is reported; with an empty one the mistakes behind it are found too.
-            let password = secret::read(section, "password").unwrap_or_else(|| Secret::new(String::new()));
-            Some(Login::Password(PasswordLogin { user: user.map(|spot| spot.value), password }))
-        }
-        (false, false) => {
-            let remedy = format!(
-                "write {} or {}, or login = \"passthrough\"",
-                section.spoken("token_command"),
-                section.spoken("password")
-            );
-            let key = ONLY_TOKEN.into_iter().chain(["user"]).find(|key| section.has(key)).unwrap_or_default();
-            section.context.report.problem(
-                &section.place(key),
-                section.title.clone(),
-                "has neither a token command nor a password",
-                remedy,
-            );
-            None
+    let kinds = ["iam", "token_command", "password"];
+    let mut written = kinds.into_iter().filter(|key| section.has(key));
+    let Some(kind) = written.next() else {
+        let remedy = format!(
+            "write {}, {} or {}, or login = \"passthrough\"",
+            section.spoken("iam"),
+            section.spoken("token_command"),
+            section.spoken("password")
+        );
+        let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has(key));
+        section.context.report.problem(
+            &section.place(key.unwrap_or_default()),
+            section.title.clone(),
+            "has neither a source of tokens nor a password",
+            remedy,
+        );
+        return None;
+    };
+    if let Some(second) = written.next() {
+        let what = match second {
+            "password" => "a login takes a token or a password, not both",
+            _ => "a login takes its tokens from one source",
+        };
+        section.problem(second, what, "remove one of them");
+        return None;
+    }
+    if kind != "iam" {
+        for key in ONLY_IAM.into_iter().filter(|key| section.has(key)) {
+            section.problem(key, "goes with `iam` only", "remove it");
         }
     }
+    if kind == "password" {
+        for key in ONLY_TOKEN.into_iter().filter(|key| section.has(key)) {
+            section.problem(key, "goes with a token login only", "remove it");
+        }
+        return Some(Login::Password(password(section)));
+    }
+    if section.has("user") {
+        let remedy = format!("list the users in {}", section.spoken("users"));
+        section.problem("user", "does not go with a token login", remedy);
+    }
+    let origin = match kind {
+        "iam" => TokenOrigin::Google(google_login(section)),
+        _ => TokenOrigin::Command(token_command(section)),
+    };
+    Some(Login::Token(token(section, kind, origin, insecure_without_verification)))
+}
+
+fn password(section: &Section<'_>) -> PasswordLogin {
+    let user = section.parsed("user", |text| UserName::new(text).map_err(|e| e.to_string()), "write a user");
+    // A password that cannot be read is reported; with an empty one the mistakes behind it are found too.
+    let password = secret::read(section, "password").unwrap_or_else(|| Secret::new(String::new()));
+    PasswordLogin { user: user.map(|spot| spot.value), password }
 }
 
 /// A token login; what is wrong with it is reported, and the rest of it read.
-fn token(section: &Section<'_>, insecure_without_verification: bool) -> TokenLoginSettings {
+fn token(
+    section: &Section<'_>,
+    kind: &str,
+    origin: TokenOrigin,
+    insecure_without_verification: bool,
+) -> TokenLoginSettings {
+    let ttl = section.optional_duration("token_ttl");
+    let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);
+    let users = users(section, kind);
+    TokenLoginSettings { origin, ttl, timeout, users, insecure_without_verification }
+}
+
+fn token_command(section: &Section<'_>) -> TokenCommand {
     let expected = "a command line for sh, or a list of words that begins with a program";
     let command = section.value("token_command", expected, |item| match &item.value {
         Value::Text(text) => (!text.trim().is_empty()).then(|| TokenCommand::Shell(text.clone())),
@@ -119,28 +147,92 @@ fn token(section: &Section<'_>, insecure_without_verification: bool) -> TokenLog
         };
         section.record("token_command", format!("{} …", program.unwrap_or_default()), &spot.origin);
     }
-    let ttl = section.duration("token_ttl", TOKEN_TTL).value;
-    let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);
-    let users = users(section);
-    let command = command.map_or(TokenCommand::Words(Vec::new()), |spot| spot.value);
-    TokenLoginSettings { command, ttl, timeout, users, insecure_without_verification }
+    command.map_or(TokenCommand::Words(Vec::new()), |spot| spot.value)
+}
+
+/// Reads `iam`, `impersonate` and `delegates`; what is wrong with them is reported.
+fn google_login(section: &Section<'_>) -> GoogleLogin {
+    const FORM: &str = "\"auto\", \"metadata\" or { file = \"/path/to/credentials.json\" }";
+    let credentials = section.value("iam", FORM, |item| match &item.value {
+        Value::Text(text) if text == "auto" => Some(GoogleCredentials::Auto),
+        Value::Text(text) if text == "metadata" => Some(GoogleCredentials::Metadata),
+        Value::Table(table) => {
+            let mut entries = table.keys();
+            let (Some(("file", _)), None) = (entries.next(), entries.next()) else { return None };
+            let path = section.path_of(table.get("file")?)?;
+            Some(GoogleCredentials::File(path))
+        }
+        _ => None,
+    });
+    if let Some(spot) = &credentials {
+        let shown = match &spot.value {
+            GoogleCredentials::Auto => "auto".to_owned(),
+            GoogleCredentials::Metadata => "metadata".to_owned(),
+            GoogleCredentials::File(path) => path.display().to_string(),
+        };
+        section.record("iam", shown, &spot.origin);
+        if let GoogleCredentials::File(path) = &spot.value
+            && section.context.follow
+            && let Err(error) = check_credentials_file(path)
+        {
+            section.problem(
+                "iam",
+                error.to_string(),
+                "name a credentials file of Google's that this process may read",
+            );
+        }
+    }
+    let impersonate = section.value(
+        "impersonate",
+        "\"user\" or the e-mail address of a service account",
+        |item| match item.as_text()? {
+            "user" => Some(Impersonate::User),
+            email => is_service_account(email).then(|| Impersonate::Account(email.to_owned())),
+        },
+    );
+    if let Some(spot) = &impersonate {
+        let shown = match &spot.value {
+            Impersonate::User => "user",
+            Impersonate::Account(email) => email.as_str(),
+        };
+        section.record("impersonate", shown, &spot.origin);
+    }
+    let delegates = section.texts("delegates").map(|spot| spot.value).unwrap_or_default();
+    for delegate in delegates.iter().filter(|delegate| !is_service_account(&delegate.value)) {
+        let what = format!("\"{}\" is not the e-mail address of a service account", delegate.value);
+        section.context.report.problem(
+            &delegate.origin,
+            section.named("delegates"),
+            what,
+            "write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
+        );
+    }
+    if !delegates.is_empty() && !section.has("impersonate") {
+        let remedy = format!("write {} too", section.spoken("impersonate"));
+        section.problem("delegates", "has nobody to impersonate at its end", remedy);
+    }
+    GoogleLogin {
+        credentials: credentials.map_or(GoogleCredentials::Auto, |spot| spot.value),
+        impersonate: impersonate.map(|spot| spot.value),
+        delegates: delegates.into_iter().map(|delegate| delegate.value).collect(),
+    }
 }
 
 /// The users that may be logged in with a token: at least one, each once. Without a file the list may be missing; the
 /// listeners then check that only this machine reaches them.
-fn users(section: &Section<'_>) -> TokenUsers {
+fn users(section: &Section<'_>, kind: &str) -> TokenUsers {
     if !section.has("users") && section.context.environment_alone {
         return TokenUsers::Any;
     }
-    TokenUsers::Listed(listed_users(section))
+    TokenUsers::Listed(listed_users(section, kind))
 }
 
-fn listed_users(section: &Section<'_>) -> Vec<UserName> {
+fn listed_users(section: &Section<'_>, kind: &str) -> Vec<UserName> {
     if !section.has("users") {
         let remedy =
             format!("list the database users that clients may log in as in {}", section.spoken("users"));
         let what = "a token login has to say for whom";
-        section.context.report.problem(&section.place("token_command"), section.named("users"), what, remedy);
+        section.context.report.problem(&section.place(kind), section.named("users"), what, remedy);
         return Vec::new();
     }
     let Some(list) = section.texts("users") else { return Vec::new() };

@@ -255,7 +255,7 @@ fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Optio
                 None => return,
             }
         }
-        ("password", [_, Some((path, origin))]) => {
+        ("password" | "iam", [_, Some((path, origin))]) => {
             let mut file = Table::new();
             file.set("file", Item::text(path, origin));
             Item::table(file, origin)
@@ -267,8 +267,13 @@ fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Optio
     };
     // A login of the environment replaces one of another kind that the file describes.
     let others: &[&str] = match (key.table, key.name) {
-        ("cluster.endpoint.login", "token_command") => &["user", "password"],
-        ("cluster.endpoint.login", "password") => &["token_command", "token_ttl", "token_timeout", "users"],
+        ("cluster.endpoint.login", "iam") => &["user", "password", "token_command"],
+        ("cluster.endpoint.login", "token_command") => {
+            &["user", "password", "iam", "impersonate", "delegates"]
+        }
+        ("cluster.endpoint.login", "password") => {
+            &["token_command", "iam", "impersonate", "delegates", "token_ttl", "token_timeout", "users"]
+        }
         _ => &[],
     };
     for other in others {

@@ -174,6 +174,12 @@ impl Section<'_> {
             .unwrap_or(Spot { value: default, origin: Origin::Default })
     }
 
+    /// A duration, if there is one.
+    pub(super) fn optional_duration(&self, key: &str) -> Option<Duration> {
+        let read = self.value(key, units::DURATION_FORM, |item| units::parse_duration(item.as_text()?));
+        self.recorded(key, read, None, |value| units::show_duration(*value)).map(|spot| spot.value)
+    }
+
     /// A duration that is longer than nothing, or the default.
     pub(super) fn positive_duration(&self, key: &str, default: Duration) -> Duration {
         let spot = self.duration(key, default);
@@ -194,14 +200,17 @@ impl Section<'_> {
 
     /// The path of a file. What the file says is relative to the file, what a variable says to the working directory.
     pub(super) fn path(&self, key: &str) -> Option<Spot<PathBuf>> {
-        let read = self.value(key, "the path of a file", |item| {
-            let path = Path::new(item.as_text().filter(|text| !text.is_empty())?);
-            Some(match item.origin {
-                Origin::File { .. } => self.context.base.join(path),
-                _ => path.to_owned(),
-            })
-        });
+        let read = self.value(key, "the path of a file", |item| self.path_of(item));
         self.recorded(key, read, None, |path| path.display().to_string())
+    }
+
+    /// The path that `item` holds, as [`Section::path`] reads it.
+    pub(super) fn path_of(&self, item: &Item) -> Option<PathBuf> {
+        let path = Path::new(item.as_text().filter(|text| !text.is_empty())?);
+        Some(match item.origin {
+            Origin::File { .. } => self.context.base.join(path),
+            _ => path.to_owned(),
+        })
     }
 
     /// A list of texts; a variable separates them by commas.

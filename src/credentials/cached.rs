@@ -1,9 +1,9 @@
 //! Which tokens are kept, who waits for one, and what is minted next: a machine without clock and processes.
 //!
 //! Promises: one mint at a time for each user, and a few users at a time; logins for one user that wait together share one
-//! result; a token is renewed ahead of time while it is used; while mints fail, the last token is given out past its time to
-//! live until the server refuses it, and mints are tried again later and later; with a time to live of zero every login has a
-//! mint of its own.
+//! result; a token is kept by its own expiry, and renewed ahead of time while it is used; while mints fail, the last token is
+//! given out past its time to live until the server refuses it, and mints are tried again later and later, never before the
+//! issuer wants to be asked; with a time to live of zero every login has a mint of its own.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Secret, Token, TokenError};
+use super::{Secret, Token, TokenError, exchange::MintedToken};
 use crate::names::UserName;
 
 /// Why a token is minted: a label of metrics and a field of the audit log.
@@ -44,6 +44,8 @@ pub(super) struct Kept {
     id: u64,
     pub(super) minted: Now,
     pub(super) expires: Now,
+    /// From `minted` to `expires`.
+    life: Duration,
     /// Minted because its forerunner was refused.
     after_refusal: bool,
     /// Given to a login since it was minted: otherwise nobody needs a renewal.
@@ -54,11 +56,16 @@ pub(super) struct Kept {
 
 /// The machine. `W` is whoever waits for a token.
 pub(super) struct Cached<W> {
-    ttl: Duration,
+    /// The longest time that a token is kept; without it the token's own expiry says.
+    ttl: Option<Duration>,
+    /// Mints that may run at one time.
+    concurrency: usize,
     kept: HashMap<UserName, Entry>,
+    /// Users that the issuer does not want to be asked for yet, with its words.
+    deferred: HashMap<UserName, (Instant, TokenError)>,
     /// Mints to come, in the order in which they were asked for.
     queue: VecDeque<Job<W>>,
-    /// The running mints: one for each user, at most [`MAX_CONCURRENT_MINTS`].
+    /// The running mints: one for each user, at most `concurrency`.
     minting: Vec<Job<W>>,
     minted: u64,
     /// Whether `kept` has changed since it was last asked for.
@@ -86,8 +93,18 @@ pub(super) enum Answer<W> {
     Token(W, Token),
     /// The refused token is the freshest that makes sense: it was minted moments ago, because of a refusal.
     TooSoon(W),
+    /// The issuer wants to be left alone for now.
+    Deferred(W, TokenError),
     /// It waits.
     Later,
+}
+
+/// A token to keep: why and when its mint began, how long it is good for, and whether a login has it.
+struct Minted {
+    cause: MintCause,
+    from: Now,
+    lifetime: Option<Duration>,
+    used: bool,
 }
 
 /// A mint that ended.
@@ -95,6 +112,8 @@ pub(super) struct Done<W> {
     pub(super) user: UserName,
     pub(super) cause: MintCause,
     pub(super) took: Duration,
+    /// Until when the new token is given out.
+    pub(super) expires_at: Timestamp,
     pub(super) result: Result<Token, TokenError>,
     /// After a failure: the token that is still kept, which those who waited get instead.
     pub(super) fallback: Option<Token>,
@@ -108,8 +127,15 @@ const CALM: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Before any attempt of a renewal.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Users that are minted for at one time: each is a process, and one that hangs holds up no other user.
-const MAX_CONCURRENT_MINTS: usize = 4;
+/// How long a token is kept of which nobody says how long it is good for.
+const DEFAULT_TTL: Duration = Duration::from_secs(300);
+/// A token is no longer given out so long before its end: a login takes time, and clocks differ.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(4 * 60);
+/// How long a token with less than that left is kept. The metadata server hands out the same token until shortly before its
+/// end, and must not be asked for each login.
+const LAST_MINUTES_TTL: Duration = Duration::from_secs(30);
+/// The longest time that an issuer is left alone at its own wish.
+const MAX_DEFERRAL: Duration = Duration::from_secs(10 * 60);
 /// How long an expired token is kept for the case that mints fail. Google's tokens live for an hour; others a day.
 const RETAINED_PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Users whose tokens are kept: clients may invent users where no list limits them.
@@ -153,16 +179,24 @@ impl Kept {
 // === impl Cached ===
 
 impl<W> Cached<W> {
-    /// Tokens live for `ttl`; `inherited` ones are kept from a source of the same tokens.
-    pub(super) fn new(ttl: Duration, inherited: &HashMap<UserName, Arc<Kept>>) -> Self {
-        let inherited: Vec<_> = if ttl.is_zero() { Vec::new() } else { inherited.iter().collect() };
+    /// Tokens live for `ttl` at most; `concurrency` mints may run at one time; `inherited` tokens are kept from a source of
+    /// the same tokens.
+    pub(super) fn new(
+        ttl: Option<Duration>,
+        concurrency: usize,
+        inherited: &HashMap<UserName, Arc<Kept>>,
+    ) -> Self {
+        let keeps = ttl.is_none_or(|ttl| !ttl.is_zero());
+        let inherited: Vec<_> = if keeps { inherited.iter().collect() } else { Vec::new() };
         let entry = |kept: &Arc<Kept>| Entry {
             kept: Arc::clone(kept),
-            look_at: kept.minted.instant + ttl.mul_f64(0.7),
+            look_at: kept.minted.instant + ttl.map_or(kept.life, |ttl| ttl.min(kept.life)).mul_f64(0.7),
             failures: 0,
         };
         Self {
             ttl,
+            concurrency,
+            deferred: HashMap::new(),
             kept: inherited.iter().map(|(user, kept)| ((*user).clone(), entry(kept))).collect(),
             queue: VecDeque::new(),
             minting: Vec::new(),
@@ -193,8 +227,13 @@ impl<W> Cached<W> {
                 self.changed = true;
             }
         }
+        if let Some((until, error)) = self.deferred.get(&user)
+            && now.instant < *until
+        {
+            return Answer::Deferred(who, error.clone());
+        }
         let cause = if refused.is_some() { MintCause::Refusal } else { MintCause::Login };
-        let shared = !self.ttl.is_zero();
+        let shared = self.keeps();
         // A mint that is under way is newer than any refused token.
         let under_way = self.minting.iter_mut().chain(&mut self.queue).find(|job| shared && job.user == user);
         match under_way {
@@ -210,37 +249,43 @@ impl<W> Cached<W> {
         user: &UserName,
         now: Now,
         random: f64,
-        result: Result<Secret, TokenError>,
+        result: Result<MintedToken, TokenError>,
     ) -> Option<Done<W>> {
         let at = self.minting.iter().position(|job| job.user == *user)?;
         let Job { user, cause, waiting, started } = self.minting.swap_remove(at);
         let started = started.unwrap_or(now);
-        let mut fallback = None;
+        let (mut fallback, mut expires_at) = (None, now.shown);
         let result = match result {
-            Ok(secret) => {
+            Ok(MintedToken { secret, lifetime }) => {
                 self.minted += 1;
+                self.deferred.remove(&user);
                 let token = Token { secret: Arc::new(secret), id: self.minted, kept: false };
-                self.keep(&user, cause, &token, started, !waiting.is_empty(), random);
+                let used = !waiting.is_empty();
+                expires_at =
+                    self.keep(&user, Minted { cause, from: started, lifetime, used }, &token, random);
                 Ok(token)
             }
             Err(error) => {
+                let deferral = error.retry_after().map(|wanted| wanted.min(MAX_DEFERRAL));
+                self.defer(&user, now.instant, deferral, &error);
                 if let Some(entry) = self.kept.get_mut(&user) {
                     entry.failures += 1;
-                    entry.look_at = now.instant + pause(entry.failures, random);
+                    let pause = pause(entry.failures, random);
+                    entry.look_at = now.instant + deferral.map_or(pause, |deferral| deferral.max(pause));
                     entry.kept.outlives_ttl.store(true, Ordering::Relaxed);
                     fallback = entry.kept.hand_out(now.instant, None).filter(|_| !waiting.is_empty());
                 }
                 Err(error)
             }
         };
-        Some(Done { user, cause, took: now.instant - started.instant, result, fallback, waiting })
+        Some(Done { user, cause, took: now.instant - started.instant, expires_at, result, fallback, waiting })
     }
 
     /// The next user to mint for now, if there is one and few enough mints are running. Jobs for which everybody who waited
     /// is `gone` are dropped.
     pub(super) fn poll_mint(&mut self, now: Now, gone: impl Fn(&W) -> bool) -> Option<UserName> {
         self.expire_and_renew(now.instant);
-        if self.minting.len() >= MAX_CONCURRENT_MINTS {
+        if self.minting.len() >= self.concurrency {
             return None;
         }
         loop {
@@ -268,24 +313,42 @@ impl<W> Cached<W> {
             .then(|| self.kept.iter().map(|(user, entry)| (user.clone(), Arc::clone(&entry.kept))).collect())
     }
 
-    fn keep(&mut self, user: &UserName, cause: MintCause, token: &Token, from: Now, used: bool, random: f64) {
-        if self.ttl.is_zero() {
-            return;
+    fn keeps(&self) -> bool {
+        self.ttl.is_none_or(|ttl| !ttl.is_zero())
+    }
+
+    /// Remembers that the issuer wants to be left alone.
+    fn defer(&mut self, user: &UserName, now: Instant, deferral: Option<Duration>, error: &TokenError) {
+        self.deferred.retain(|_, (until, _)| now < *until);
+        if let Some(deferral) = deferral
+            && self.deferred.len() < MAX_KEPT_TOKENS
+        {
+            self.deferred.insert(user.clone(), (now + deferral, error.clone()));
         }
+    }
+
+    /// Keeps a token, if tokens are kept, and returns until when.
+    fn keep(&mut self, user: &UserName, minted: Minted, token: &Token, random: f64) -> Timestamp {
+        let Minted { cause, from, lifetime, used } = minted;
+        if !self.keeps() {
+            return from.shown;
+        }
+        let life = life(self.ttl, lifetime);
         let kept = Arc::new(Kept {
             secret: Arc::clone(&token.secret),
             id: token.id,
             minted: from,
             expires: Now {
-                instant: from.instant + self.ttl,
-                shown: from.shown.checked_add(self.ttl).unwrap_or(Timestamp::MAX),
+                instant: from.instant + life,
+                shown: from.shown.checked_add(life).unwrap_or(Timestamp::MAX),
             },
+            life,
             after_refusal: cause == MintCause::Refusal,
             used: AtomicBool::new(used),
             outlives_ttl: AtomicBool::new(false),
         });
         // A fifth to three tenths of its life before its end.
-        let look_at = from.instant + self.ttl.mul_f64(0.8 - 0.1 * random);
+        let look_at = from.instant + life.mul_f64(0.8 - 0.1 * random);
         self.changed = true;
         if self.kept.len() >= MAX_KEPT_TOKENS && !self.kept.contains_key(user) {
             let oldest = self.kept.iter().min_by_key(|(_, entry)| entry.kept.minted.instant);
@@ -293,7 +356,9 @@ impl<W> Cached<W> {
                 self.kept.remove(&oldest);
             }
         }
+        let until = kept.expires.shown;
         self.kept.insert(user.clone(), Entry { kept, look_at, failures: 0 });
+        until
     }
 
     /// Forgets what has expired long ago and queues renewals of what is near its end and in use.
@@ -301,12 +366,12 @@ impl<W> Cached<W> {
         let before = self.kept.len();
         self.kept.retain(|_, entry| now < entry.end());
         self.changed |= self.kept.len() < before;
-        let Self { ttl, kept, queue, minting, .. } = self;
+        let Self { kept, queue, minting, .. } = self;
         for (user, entry) in kept.iter_mut().filter(|(_, entry)| entry.look_at <= now) {
             // Looked at again in a while: it may be used by then, or its mint may have been dropped. Once it has expired,
             // the next login asks for a mint.
             entry.look_at = match entry.kept.is_given_out(now) {
-                true => now + ttl.mul_f64(0.05).max(Duration::from_millis(1)),
+                true => now + entry.kept.life.mul_f64(0.05).max(Duration::from_millis(1)),
                 false => entry.end(),
             };
             let busy = minting.iter().chain(&*queue).any(|job| job.user == *user);
@@ -325,6 +390,19 @@ impl Entry {
     fn end(&self) -> Instant {
         self.kept.expires.instant + RETAINED_PAST_TTL
     }
+}
+
+/// How long a token is given out. `lifetime` is what its issuer says it is good for.
+fn life(ttl: Option<Duration>, lifetime: Option<Duration>) -> Duration {
+    let own = lifetime.map(|lifetime| {
+        lifetime.saturating_sub(EXPIRY_MARGIN).max(LAST_MINUTES_TTL.min(lifetime / 2)).min(RETAINED_PAST_TTL)
+    });
+    match (ttl, own) {
+        (Some(ttl), Some(own)) => ttl.min(own),
+        (Some(ttl), None) => ttl,
+        (None, own) => own.unwrap_or(DEFAULT_TTL),
+    }
+    .max(Duration::from_millis(1))
 }
 
 /// Between half of the doubled pause and the whole of it.

@@ -16,7 +16,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Secret, TokenCommand, TokenError, TokenLoginSettings, redact};
+use super::{Secret, TokenCommand, TokenError, exchange::MintedToken, redact};
 use crate::{
     names::UserName,
     topology::{Address, Endpoint},
@@ -28,6 +28,15 @@ const OUTPUT: usize = 64 << 10;
 const STDERR: usize = 4 << 10;
 /// What a shell answers when it does not find a command.
 const STATUS_NOT_FOUND: i32 = 127;
+
+/// A command to run once.
+pub(super) struct CommandRun {
+    /// The program and its arguments; never empty.
+    pub(super) words: Vec<String>,
+    /// Variables beside those of this process.
+    pub(super) variables: Vec<(&'static str, String)>,
+    pub(super) limit: Duration,
+}
 
 /// Mints tokens for one endpoint by running a command.
 pub(super) struct Minter {
@@ -49,69 +58,75 @@ struct Printed {
 // === impl Minter ===
 
 impl Minter {
-    pub(super) fn new(settings: &TokenLoginSettings, endpoint: &Endpoint) -> Self {
+    pub(super) fn new(command: &TokenCommand, limit: Duration, endpoint: &Endpoint) -> Self {
         let host = match &endpoint.address {
             Address::Tcp { host, .. } => host.clone(),
             Address::Unix(path) => path.display().to_string(),
         };
-        Self {
-            command: settings.command.clone(),
-            limit: settings.timeout,
-            endpoint: endpoint.name.to_string(),
-            host,
-        }
+        Self { command: command.clone(), limit, endpoint: endpoint.name.to_string(), host }
     }
 
     /// Runs the command once for `user`.
     ///
     /// Cancel safe: the command and all it has started are killed.
-    pub(super) async fn mint(&self, user: &UserName) -> Result<Secret, TokenError> {
-        let (mut child, mut group) = self.start(user)?;
-        let mut printed = Printed::new();
-        let finished = timeout(self.limit, printed.read_until_exit(&mut child)).await;
-        let status = finished
-            .map_err(|_| TokenError::TimedOut { limit: self.limit, stderr: printed.said() })?
-            .map_err(|error| match error {
-                Interrupted::TooLong => TokenError::TooLong,
-                Interrupted::Io(error) => TokenError::Run(Arc::new(error)),
-            })?;
-        // The leader was waited for: its number may be somebody else's by now.
-        group.disarm();
-        printed.token(status)
-    }
-
-    fn start(&self, user: &UserName) -> Result<(Child, Group), TokenError> {
-        let mut command = match &self.command {
-            TokenCommand::Shell(line) => {
-                let mut shell = Command::new("sh");
-                shell.arg("-c").arg(line);
-                shell
-            }
-            TokenCommand::Words(words) => {
-                let (program, arguments) = words.split_first().ok_or(TokenError::NotFound(String::new()))?;
-                let mut command = Command::new(program);
-                command.args(arguments);
-                command
-            }
+    pub(super) async fn mint(&self, user: &UserName) -> Result<MintedToken, TokenError> {
+        let words = match &self.command {
+            TokenCommand::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+            TokenCommand::Words(words) => words.clone(),
         };
-        command
-            .env("GATEKEEPER_ENDPOINT", &self.endpoint)
-            .env("GATEKEEPER_BACKEND_HOST", &self.host)
-            .env("GATEKEEPER_BACKEND_USER", user.as_str())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command.spawn().map_err(|error| match (error.kind(), &self.command) {
-            (io::ErrorKind::NotFound, TokenCommand::Words(words)) => {
-                TokenError::NotFound(words.first().cloned().unwrap_or_default())
-            }
-            _ => TokenError::Run(Arc::new(error)),
-        })?;
-        let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok((child, Group(leader)))
+        let variables = vec![
+            ("GATEKEEPER_ENDPOINT", self.endpoint.clone()),
+            ("GATEKEEPER_BACKEND_HOST", self.host.clone()),
+            ("GATEKEEPER_BACKEND_USER", user.as_str().to_owned()),
+        ];
+        let printed = run_printing(&CommandRun { words, variables, limit: self.limit }).await?;
+        printed.token().map(|secret| MintedToken { secret, lifetime: None })
     }
+}
+
+/// Runs a command to its end and returns its standard output.
+///
+/// Cancel safe: the command and all it has started are killed.
+///
+/// # Errors
+/// [`TokenError`] when it fails or takes too long.
+pub(super) async fn run_command(run: &CommandRun) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    run_printing(run).await.map(|printed| printed.stdout)
+}
+
+async fn run_printing(run: &CommandRun) -> Result<Printed, TokenError> {
+    let (mut child, mut group) = start(run)?;
+    let mut printed = Printed::new();
+    let finished = timeout(run.limit, printed.read_until_exit(&mut child)).await;
+    let status = finished
+        .map_err(|_| TokenError::TimedOut { limit: run.limit, stderr: printed.said() })?
+        .map_err(|error| match error {
+            Interrupted::TooLong => TokenError::TooLong,
+            Interrupted::Io(error) => TokenError::Run(Arc::new(error)),
+        })?;
+    // The leader was waited for: its number may be somebody else's by now.
+    group.disarm();
+    printed.check(status)?;
+    Ok(printed)
+}
+
+fn start(run: &CommandRun) -> Result<(Child, Group), TokenError> {
+    let (program, arguments) = run.words.split_first().ok_or(TokenError::NotFound(String::new()))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(run.variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => TokenError::NotFound(program.clone()),
+        _ => TokenError::Run(Arc::new(error)),
+    })?;
+    let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    Ok((child, Group(leader)))
 }
 
 /// Why a command was not read to its end.
@@ -196,15 +211,18 @@ impl Printed {
         redact::first_line(&self.stderr, &self.stdout)
     }
 
-    fn token(&self, status: ExitStatus) -> Result<Secret, TokenError> {
+    fn check(&self, status: ExitStatus) -> Result<(), TokenError> {
         if let Some(signal) = status.signal() {
             return Err(TokenError::Killed { signal, stderr: self.said() });
         }
         match status.code() {
-            Some(0) => {}
-            Some(STATUS_NOT_FOUND) => return Err(TokenError::NotFound(self.said())),
-            code => return Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
+            Some(0) => Ok(()),
+            Some(STATUS_NOT_FOUND) => Err(TokenError::NotFound(self.said())),
+            code => Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
         }
+    }
+
+    fn token(&self) -> Result<Secret, TokenError> {
         let text = str::from_utf8(&self.stdout).map_err(|_| TokenError::NoText)?.trim_end();
         if text.is_empty() {
             return Err(TokenError::Empty(self.said()));

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::GoogleError;
 use crate::blame::Blame;
 
 /// Why there is no token. Cloned for every login that waited. Holds what the command said on standard error, redacted,
@@ -50,6 +51,9 @@ pub enum TokenError {
     /// The command printed several words or lines, or control characters: a warning beside the token, say.
     #[error("printed white space or control characters, which no token has inside")]
     NotOneWord,
+    /// Google's servers gave none.
+    #[error(transparent)]
+    Google(GoogleError),
     /// The login does not wait any longer; the mint goes on.
     #[error("no token within {}", seconds(*.limit))]
     NotYet {
@@ -64,6 +68,23 @@ pub enum TokenError {
 // === impl TokenError ===
 
 impl TokenError {
+    /// The time that the issuer wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Google(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The words that open a message about it, which operators search for.
+    #[must_use]
+    pub const fn headline(&self) -> &'static str {
+        match self {
+            Self::Google(_) => "backend token request failed",
+            _ => "backend token command failed",
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {
@@ -88,6 +109,7 @@ impl TokenError {
             Self::TooLong | Self::Empty(_) | Self::NoText | Self::NotOneWord => {
                 "the command must print the token, and nothing else, on standard output"
             }
+            Self::Google(error) => error.remedy(),
             Self::Stopped => "connect again",
         }
     }

@@ -3,18 +3,37 @@
 //! Promises: a secret has no `Debug` and is wiped when dropped; one mint at a time per source and user, however many logins
 //! wait; while mints fail, a token is used until the server refuses it. Refuses to know: connections and messages.
 
+mod adc;
+mod aws;
 mod cached;
 mod command;
 mod error;
+mod exchange;
+mod google;
+mod google_environment;
+mod google_error;
+mod http;
+mod metadata;
+mod minter;
+mod principal;
 mod redact;
+mod requester;
 mod secret;
 mod settings;
 mod source;
+mod subject;
 mod token;
 
+pub use adc::check_credentials_file;
 pub use cached::MintCause;
 pub use error::TokenError;
+pub use google_error::GoogleError;
+pub use http::HttpError;
+pub use principal::{TokenPrincipal, is_service_account};
 pub use secret::Secret;
-pub use settings::{Login, PasswordLogin, TokenCommand, TokenLoginSettings, TokenUsers};
+pub use settings::{
+    GoogleCredentials, GoogleLogin, Impersonate, Login, PasswordLogin, TokenCommand, TokenLoginSettings,
+    TokenOrigin, TokenUsers,
+};
 pub use source::{KeptToken, Mint, TokenKeeper, TokenSource, TokenStatus};
 pub use token::{Token, TokenLogin};

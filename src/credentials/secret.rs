@@ -1,5 +1,6 @@
 //! A text that must not be seen.
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A password, a token or a key: no `Debug`, no `Display`, wiped when dropped.
@@ -17,6 +18,18 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Zeroizing<String>> for Secret {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operator may say about logging in to an endpoint.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::Secret;
 use crate::names::UserName;
@@ -20,10 +20,11 @@ pub enum Login {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenLoginSettings {
     /// What mints it.
-    pub command: TokenCommand,
-    /// How long a token is kept; zero mints one for each login. Default 5 min.
-    pub ttl: Duration,
-    /// How long the command may run. Default 10 s.
+    pub origin: TokenOrigin,
+    /// The longest time that a token is kept; zero mints one for each login. `None`: as long as its issuer says, 5 min if the
+    /// issuer says nothing.
+    pub ttl: Option<Duration>,
+    /// How long a mint may take. Default 10 s.
     pub timeout: Duration,
     /// The database users that may be logged in this way; all others are refused before a token is spent.
     pub users: TokenUsers,
@@ -38,6 +39,46 @@ pub enum TokenUsers {
     Any,
     /// These users, each once.
     Listed(Vec<UserName>),
+}
+
+/// What mints tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenOrigin {
+    /// A command that prints them.
+    Command(TokenCommand),
+    /// Google's servers.
+    Google(GoogleLogin),
+}
+
+/// Tokens of Google's servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoogleLogin {
+    /// Whose identity asks for them.
+    pub credentials: GoogleCredentials,
+    /// Whose tokens they are, if not that identity's own.
+    pub impersonate: Option<Impersonate>,
+    /// Service accounts between that identity and the impersonated one, each allowed to impersonate the next.
+    pub delegates: Vec<String>,
+}
+
+/// Where credentials are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GoogleCredentials {
+    /// Application Default Credentials.
+    Auto,
+    /// The metadata server of Compute Engine, GKE or Cloud Run.
+    Metadata,
+    /// A credentials file.
+    File(PathBuf),
+}
+
+/// A service account whose tokens are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Impersonate {
+    /// The one with this e-mail address.
+    Account(String),
+    /// Each database user's own.
+    User,
 }
 
 /// A command that prints a token.

@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use super::{
-    Secret, Token, TokenError, TokenLoginSettings,
+    Token, TokenError, TokenLoginSettings, TokenPrincipal,
     cached::{Answer, Cached, Done, Kept, MintCause, Now},
-    command::Minter,
+    exchange::MintedToken,
+    minter::TokenMinter,
 };
 use crate::{
     live::{Live, Publisher, live},
@@ -35,11 +36,12 @@ pub struct TokenSource {
     kept: Live<HashMap<UserName, Arc<Kept>>>,
     asks: mpsc::Sender<Ask>,
     counts: Arc<Counts>,
+    minter: Arc<TokenMinter>,
 }
 
 /// Mints the tokens of one endpoint, a few users at a time, for as long as there is a [`TokenSource`] of it.
 pub struct TokenKeeper {
-    minter: Arc<Minter>,
+    minter: Arc<TokenMinter>,
     cached: Cached<oneshot::Sender<Reply>>,
     published: Publisher<HashMap<UserName, Arc<Kept>>>,
     asks: mpsc::Receiver<Ask>,
@@ -53,10 +55,10 @@ pub struct Mint {
     pub user: UserName,
     /// Why.
     pub cause: MintCause,
-    /// How long the command ran.
+    /// How long it took.
     pub took: Duration,
-    /// Whether there is a token now.
-    pub result: Result<(), TokenError>,
+    /// Until when the token is given to logins; longer while mints fail.
+    pub result: Result<Timestamp, TokenError>,
 }
 
 /// What is known of a source, for metrics and the admin API.
@@ -100,7 +102,7 @@ struct Ask {
 /// `None`: the refused token was minted moments ago.
 type Reply = Result<Option<Token>, TokenError>;
 
-type Minting = Pin<Box<dyn Future<Output = (UserName, Result<Secret, TokenError>)> + Send>>;
+type Minting = Pin<Box<dyn Future<Output = (UserName, Result<MintedToken, TokenError>)> + Send>>;
 
 /// Logins that may stand at the keeper's door; more wait for their turn to ask.
 const ASKS: usize = 1024;
@@ -120,14 +122,15 @@ impl TokenSource {
         let (published, kept) = live(HashMap::clone(&inherited));
         let (sender, asks) = mpsc::channel(ASKS);
         let counts = Arc::<Counts>::default();
+        let minter = Arc::new(TokenMinter::new(settings, endpoint));
         let keeper = TokenKeeper {
-            minter: Arc::new(Minter::new(settings, endpoint)),
-            cached: Cached::new(settings.ttl, &inherited),
+            cached: Cached::new(settings.ttl, minter.concurrency(), &inherited),
+            minter: Arc::clone(&minter),
             published,
             asks,
             counts: Arc::clone(&counts),
         };
-        (Self { kept, asks: sender, counts }, keeper)
+        (Self { kept, asks: sender, counts, minter }, keeper)
     }
 
     /// A token for `user`: a kept one, or the result of a mint that may be shared with other logins.
@@ -160,6 +163,16 @@ impl TokenSource {
             return Ok(Some(token));
         }
         self.ask(user, Some(refused.clone())).await
+    }
+
+    /// Whose tokens these are, as their issuer says.
+    ///
+    /// Cancel safe: connections are closed, programs killed.
+    ///
+    /// # Errors
+    /// [`TokenError`] when the credentials cannot be found, or a server does not say.
+    pub async fn principal(&self) -> Result<TokenPrincipal, TokenError> {
+        self.minter.principal().await
     }
 
     /// What is known now.
@@ -233,6 +246,7 @@ impl TokenKeeper {
         match self.cached.on_login(now(), user, refused.as_ref(), reply) {
             Answer::Token(reply, token) => _ = reply.send(Ok(Some(token))),
             Answer::TooSoon(reply) => _ = reply.send(Ok(None)),
+            Answer::Deferred(reply, error) => _ = reply.send(Err(error)),
             Answer::Later => {}
         }
         self.publish();
@@ -241,12 +255,12 @@ impl TokenKeeper {
     fn on_minted(
         &mut self,
         user: &UserName,
-        result: Result<Secret, TokenError>,
+        result: Result<MintedToken, TokenError>,
         report: &mut impl FnMut(Mint),
     ) {
         let Some(done) = self.cached.on_minted(user, now(), random(), result) else { return };
         self.publish();
-        let Done { user, cause, took, result, fallback, waiting } = done;
+        let Done { user, cause, took, expires_at, result, fallback, waiting } = done;
         let failing = match &result {
             Ok(_) => {
                 self.counts.mints.fetch_add(1, Ordering::Relaxed);
@@ -258,7 +272,7 @@ impl TokenKeeper {
             }
         };
         *self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
-        report(Mint { user, cause, took, result: result.as_ref().map(|_| ()).map_err(Clone::clone) });
+        report(Mint { user, cause, took, result: result.as_ref().map(|_| expires_at).map_err(Clone::clone) });
         let result = fallback.map_or(result, Ok);
         for reply in waiting {
             _ = reply.send(result.clone().map(Some));
@@ -295,7 +309,7 @@ fn now() -> Now {
 }
 
 /// In 0..1.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     let mut octets = [0; 4];
     // Jitter may do without randomness; nothing else hangs on it.
     _ = aws_lc_rs::rand::fill(&mut octets);

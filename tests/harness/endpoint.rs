@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use gatekeeper::{
     backend::{ConnectRequest, EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     names::{ClusterName, EndpointName, UserName},
     sandbox::{NativeUser, Tokens},
     tasks::Tasks,
@@ -52,8 +52,8 @@ pub fn native(user: NativeUser) -> Login {
 /// A login with tokens, for `users`.
 pub fn iam(tokens: &Tokens, users: &[&str]) -> Login {
     Login::Token(TokenLoginSettings {
-        command: TokenCommand::Words(tokens.command_words()),
-        ttl: Duration::from_secs(300),
+        origin: TokenOrigin::Command(TokenCommand::Words(tokens.command_words())),
+        ttl: Some(Duration::from_secs(300)),
         timeout: Duration::from_secs(10),
         users: TokenUsers::Listed(users.iter().map(|user| UserName::new(user).unwrap()).collect()),
         insecure_without_verification: false,

@@ -47,6 +47,16 @@ impl Gatekeeper {
         Self::launch(folder, config, admin, &[]).live().await
     }
 
+    /// Starts it as [`Self::start`] does, with more environment variables.
+    pub async fn start_with(
+        folder: &Path,
+        config: &str,
+        admin: SocketAddr,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::launch(folder, config, admin, environment).live().await
+    }
+
     /// Starts the program with nothing but `environment` to configure it; waits as [`Self::start`] does.
     pub async fn from_environment(environment: &[(&str, &str)], admin: SocketAddr) -> Self {
         let mut command = program(environment);

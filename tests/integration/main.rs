@@ -33,6 +33,7 @@ mod fairness;
 mod freshness;
 mod full_server;
 mod guest_list;
+mod iam;
 mod kept_state;
 mod leaving;
 mod listeners;

@@ -18,7 +18,7 @@ use crate::{
     admin::{AdminSettings, Api, Command, access::Client, context::Context, control, router::router},
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     events::Events,
     frontend::{
         Auth, Bind, Commons, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings,
@@ -251,8 +251,8 @@ fn snapshot(lines: &str) -> Snapshot {
 /// The primary is logged in to with a password, all others with tokens.
 fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
     let token = TokenLoginSettings {
-        command: TokenCommand::Shell(format!("echo {PASSWORD}")),
-        ttl: Duration::from_secs(300),
+        origin: TokenOrigin::Command(TokenCommand::Shell(format!("echo {PASSWORD}"))),
+        ttl: Some(Duration::from_secs(300)),
         timeout: Duration::from_secs(10),
         users: TokenUsers::Listed(Vec::new()),
         insecure_without_verification: true,

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     backend::{ConnectRequest, EndpointHandle, EndpointSettings},
-    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenUsers},
+    credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     names::{ClusterName, EndpointName, UserName},
     tasks::Tasks,
     telemetry::Metrics,
@@ -191,8 +191,8 @@ pub(super) fn with_password(password: &str) -> Login {
 /// A login for `alice` with the tokens that `command` prints, sent over plaintext too.
 pub(super) fn with_token(command: &str) -> Login {
     Login::Token(TokenLoginSettings {
-        command: TokenCommand::Shell(command.to_owned()),
-        ttl: Duration::from_secs(300),
+        origin: TokenOrigin::Command(TokenCommand::Shell(command.to_owned())),
+        ttl: Some(Duration::from_secs(300)),
         timeout: Duration::from_secs(10),
         users: TokenUsers::Listed(vec![user("alice")]),
         insecure_without_verification: true,

@@ -98,19 +98,54 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[("token_command = \"mint\", ", "")],
             &[
-                "g.toml:9:19: endpoint.primary.login: has neither a token command nor a password; write `login.token_command` or `login.password`, or login = \"passthrough\"",
+                "g.toml:9:19: endpoint.primary.login: has neither a source of tokens nor a password; write `login.iam`, `login.token_command` or `login.password`, or login = \"passthrough\"",
             ],
         ),
         (
             &[("{ token_command = \"mint\", users = [\"alice@example.com\"] }", "\"token\"")],
             &[
-                "g.toml:9:9: endpoint.primary.login: cannot be \"token\"; write \"passthrough\", { token_command = \"…\", users = […] } or { user = \"…\", password = { … } }",
+                "g.toml:9:9: endpoint.primary.login: cannot be \"token\"; write \"passthrough\", { iam = \"auto\", users = […] }, { token_command = \"…\", users = […] } or { user = \"…\", password = { … } }",
             ],
         ),
         (
             &[("token_command = \"mint\"", "user = \"a\", token_command = \"mint\"")],
             &[
-                "g.toml:9:18: endpoint.primary.login.user: does not go with a token command; list the users in `login.users`",
+                "g.toml:9:18: endpoint.primary.login.user: does not go with a token login; list the users in `login.users`",
+            ],
+        ),
+        (
+            &[("token_command = \"mint\"", "iam = \"auto\", token_command = \"mint\"")],
+            &[
+                "g.toml:9:32: endpoint.primary.login.token_command: a login takes its tokens from one source; remove one of them",
+            ],
+        ),
+        (
+            &[("token_command = \"mint\"", "impersonate = \"user\", token_command = \"mint\"")],
+            &["g.toml:9:25: endpoint.primary.login.impersonate: goes with `iam` only; remove it"],
+        ),
+        (
+            &[("token_command = \"mint\"", "iam = \"gcloud\"")],
+            &[
+                "g.toml:9:17: endpoint.primary.login.iam: cannot be \"gcloud\"; write \"auto\", \"metadata\" or { file = \"/path/to/credentials.json\" }",
+            ],
+        ),
+        (
+            &[("token_command = \"mint\"", "iam = { file = \"/nonexistent.json\" }")],
+            &[
+                "g.toml:9:17: endpoint.primary.login.iam: /nonexistent.json: No such file or directory (os error 2); name a credentials file of Google's that this process may read",
+            ],
+        ),
+        (
+            &[("token_command = \"mint\"", "iam = \"auto\", impersonate = \"alice@example.com\"")],
+            &[
+                "g.toml:9:45: endpoint.primary.login.impersonate: cannot be \"alice@example.com\"; write \"user\" or the e-mail address of a service account",
+            ],
+        ),
+        (
+            &[("token_command = \"mint\"", "iam = \"auto\", delegates = [\"a@p.iam\"]")],
+            &[
+                "g.toml:9:44: endpoint.primary.login.delegates: \"a@p.iam\" is not the e-mail address of a service account; write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
+                "g.toml:9:43: endpoint.primary.login.delegates: has nobody to impersonate at its end; write `login.impersonate` too",
             ],
         ),
     ];
@@ -150,7 +185,7 @@ fn what_is_refused_together_says_what_to_change() {
                     "address = \"127.0.0.1:5432\"\nlogin = { password = \"p\", users = [\"a\"] }",
                 )],
                 &[
-                    "g.toml:8:35: endpoint.primary.login.users: goes with a token command only; remove it",
+                    "g.toml:8:35: endpoint.primary.login.users: goes with a token login only; remove it",
                     "g.toml:10:1: listener.app.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
                 ],
             ),

@@ -1,7 +1,14 @@
 //! The environment: alone, over a file, and what nobody reads.
 
+use std::time::Duration;
+
 use super::*;
-use crate::{credentials::TokenUsers, frontend::Auth};
+use crate::{
+    credentials::{
+        GoogleCredentials, GoogleLogin, Impersonate, Login, TokenCommand, TokenOrigin, TokenUsers,
+    },
+    frontend::Auth,
+};
 
 #[test]
 fn one_variable_is_enough() {
@@ -100,12 +107,12 @@ fn a_token_login_in_the_environment_alone() {
         ("GATEKEEPER_API_HOST", "0.0.0.0"),
         ("ADMIN_API_KEY", "key"),
     ]));
-    let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
+    let Login::Token(token) = &config.endpoints[0].login else { panic!() };
     assert_eq!(
         token.users.listed().iter().map(|user| user.as_str()).collect::<Vec<_>>(),
         ["alice@example.com", "sa@project.iam"]
     );
-    assert_eq!(token.ttl.as_secs(), 600);
+    assert_eq!(token.ttl, Some(Duration::from_secs(600)));
     let admin = config.admin.unwrap();
     assert_eq!((admin.bind.to_string().as_str(), admin.api_key.unwrap().reveal()), ("0.0.0.0:8080", "key"));
 }
@@ -131,7 +138,7 @@ fn a_token_command_alone_lets_this_machine_in_with_one_warning() {
     let source = drop_in(&[]);
     let config = config(&source);
     assert!(config.listeners[0].auth == Auth::Trust);
-    let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
+    let Login::Token(token) = &config.endpoints[0].login else { panic!() };
     assert_eq!(token.users, TokenUsers::Any);
     assert_eq!(
         warnings(&source),
@@ -150,6 +157,59 @@ fn a_token_command_alone_lets_this_machine_in_with_one_warning() {
             "configuration: listener.auth.method: everybody on this machine may log in at `primary`, `reads` as any user that a token is minted for; set GATEKEEPER_BACKEND_TOKEN_USERS and GATEKEEPER_LISTEN_AUTH"
         ]
     );
+}
+
+/// The source of the tokens for `primary`.
+fn google(source: &ConfigSource) -> GoogleLogin {
+    let Login::Token(token) = &config(source).endpoints[0].login else {
+        panic!("a token login was expected")
+    };
+    match &token.origin {
+        TokenOrigin::Google(login) => login.clone(),
+        TokenOrigin::Command(_) => panic!("Google's tokens were expected"),
+    }
+}
+
+#[test]
+fn the_environment_asks_for_googles_tokens() {
+    let iam = |more: &[(&str, &str)]| {
+        let base = [
+            ("GATEKEEPER_BACKEND_HOST", "10.20.30.40"),
+            ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
+            ("GATEKEEPER_BACKEND_TOKEN_USERS", "app@p.iam"),
+        ];
+        google(&variables(&[&base, more].concat()).without_references())
+    };
+    let auto = iam(&[("GATEKEEPER_BACKEND_IAM", "auto")]);
+    assert_eq!(auto.credentials, GoogleCredentials::Auto);
+    assert_eq!((auto.impersonate, auto.delegates.len()), (None, 0));
+    assert_eq!(iam(&[("GATEKEEPER_BACKEND_IAM", "metadata")]).credentials, GoogleCredentials::Metadata);
+    let file = iam(&[("GATEKEEPER_BACKEND_IAM_FILE", "/run/secrets/key.json")]);
+    assert_eq!(file.credentials, GoogleCredentials::File("/run/secrets/key.json".into()));
+    let each = iam(&[("GATEKEEPER_BACKEND_IAM", "auto"), ("GATEKEEPER_BACKEND_IAM_IMPERSONATE", "user")]);
+    assert_eq!(each.impersonate, Some(Impersonate::User));
+    let one = iam(&[
+        ("GATEKEEPER_BACKEND_IAM", "auto"),
+        ("GATEKEEPER_BACKEND_IAM_IMPERSONATE", "app@p.iam.gserviceaccount.com"),
+        ("GATEKEEPER_BACKEND_IAM_DELEGATES", "a@p.iam.gserviceaccount.com,b@p.iam.gserviceaccount.com"),
+    ]);
+    assert_eq!(one.impersonate, Some(Impersonate::Account("app@p.iam.gserviceaccount.com".into())));
+    assert_eq!(one.delegates, ["a@p.iam.gserviceaccount.com", "b@p.iam.gserviceaccount.com"]);
+}
+
+#[test]
+fn googles_tokens_replace_a_login_of_the_file() {
+    let text = GOOD.replace(
+        "address = \"127.0.0.1:5432\"",
+        "address = \"127.0.0.1:5432\"\ntls = { mode = \"verify-ca\" }\nlogin = { token_command = \"mint\", users = [\"a\"] }",
+    );
+    let listener = ("GATEKEEPER_LISTEN_AUTH", "trust");
+    let source = file(&text).with_variables([("GATEKEEPER_BACKEND_IAM", "metadata"), listener]);
+    assert_eq!(google(&source).credentials, GoogleCredentials::Metadata);
+    let iam = text.replace("token_command = \"mint\"", "iam = \"auto\", impersonate = \"user\"");
+    let back = file(&iam).with_variables([("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"), listener]);
+    let Login::Token(token) = &config(&back).endpoints[0].login else { panic!() };
+    assert_eq!(token.origin, TokenOrigin::Command(TokenCommand::Shell("mint".into())));
 }
 
 #[test]
@@ -292,7 +352,7 @@ fn a_login_of_the_environment_replaces_the_files() {
         file(&text.replace("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }"))
             .with_variables([("GATEKEEPER_BACKEND_USER", "app"), ("GATEKEEPER_BACKEND_PASSWORD", "hunter2")]);
     let loaded = loaded(&source);
-    let crate::credentials::Login::Password(login) = &loaded.config.endpoints[0].login else { panic!() };
+    let Login::Password(login) = &loaded.config.endpoints[0].login else { panic!() };
     assert_eq!(login.password.reveal(), "hunter2");
     assert!(loaded.settings.iter().all(|setting| !setting.value.contains("hunter2")), "a secret is shown");
     assert_eq!(loaded.warnings, []);
@@ -307,8 +367,8 @@ fn a_variable_changes_one_word_of_the_login_that_a_cluster_says() {
         )
         .replace("route = \"primary\"", "route = \"primary\"\nauth = { method = \"trust\" }");
     let config = config(&file(&text).with_variables([("GATEKEEPER_BACKEND_TOKEN_TTL", "1m")]));
-    let crate::credentials::Login::Token(token) = &config.endpoints[0].login else { panic!() };
-    assert_eq!((token.ttl.as_secs(), token.users.listed().len()), (60, 1));
+    let Login::Token(token) = &config.endpoints[0].login else { panic!() };
+    assert_eq!((token.ttl, token.users.listed().len()), (Some(Duration::from_secs(60)), 1));
     assert_eq!(config.endpoints[0].tls.mode.as_str(), "verify-ca");
 }
 

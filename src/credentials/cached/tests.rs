@@ -3,6 +3,8 @@
 use super::*;
 
 const TTL: Duration = Duration::from_secs(300);
+/// Mints that may run at one time.
+const MINTS: usize = 4;
 
 /// The machine, the time since its start, and what its logins were told.
 struct Script {
@@ -16,7 +18,12 @@ struct Script {
 impl Script {
     fn new(ttl: Duration) -> Self {
         let start = Now { instant: Instant::now(), shown: Timestamp::UNIX_EPOCH };
-        Self { start, cached: Cached::new(ttl, &HashMap::new()), seconds: 0.0, minting: Vec::new() }
+        Self {
+            start,
+            cached: Cached::new(Some(ttl), MINTS, &HashMap::new()),
+            seconds: 0.0,
+            minting: Vec::new(),
+        }
     }
 
     fn now(&self) -> Now {
@@ -31,7 +38,7 @@ impl Script {
                 assert_eq!(told, who);
                 Some(Ok(token))
             }
-            Answer::TooSoon(_) => Some(Err(())),
+            Answer::TooSoon(_) | Answer::Deferred(..) => Some(Err(())),
             Answer::Later => None,
         }
     }
@@ -45,7 +52,7 @@ impl Script {
     /// The mint that began first succeeds.
     fn minted(&mut self, text: &str) -> Done<usize> {
         let user = self.minting.remove(0);
-        let result = Ok(Secret::new(text.into()));
+        let result = Ok(MintedToken { secret: Secret::new(text.into()), lifetime: None });
         self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
     }
 
@@ -109,10 +116,10 @@ fn a_mint_that_hangs_for_one_user_holds_up_no_other() {
 #[test]
 fn only_a_few_users_are_minted_for_at_one_time() {
     let mut script = Script::new(TTL);
-    for who in 0..=MAX_CONCURRENT_MINTS {
+    for who in 0..=MINTS {
         script.login(&format!("user{who}"), None, who);
     }
-    for _ in 0..MAX_CONCURRENT_MINTS {
+    for _ in 0..MINTS {
         assert!(script.start_mint().is_some());
     }
     assert_eq!(script.start_mint(), None);
@@ -230,14 +237,14 @@ fn who_waited_for_a_mint_that_failed_gets_the_expired_token() {
 fn a_source_in_place_of_another_keeps_its_tokens() {
     let (mut script, first) = Script::with_token(TTL);
     let kept = script.cached.poll_kept().unwrap();
-    script.cached = Cached::new(TTL, &kept);
+    script.cached = Cached::new(Some(TTL), MINTS, &kept);
     assert_eq!(script.login("a", None, 1).unwrap().unwrap().id, first.id);
     script.seconds = 250.0;
     assert_eq!(script.start_mint().as_deref(), Some("a"), "it is renewed as ever");
     script.minted("second");
     let second = script.login("a", None, 2).unwrap().unwrap();
     assert!(second.id > first.id);
-    script.cached = Cached::new(Duration::ZERO, &kept);
+    script.cached = Cached::new(Some(Duration::ZERO), MINTS, &kept);
     assert!(script.login("a", None, 3).is_none(), "with a time to live of zero nothing is kept");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{super::TokenUsers, *};
+use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
     topology::DeclaredRole,
@@ -22,24 +22,14 @@ pub(in crate::credentials) fn user() -> UserName {
     UserName::new("alice@example.com").unwrap()
 }
 
-fn settings(command: TokenCommand, timeout: Duration) -> TokenLoginSettings {
-    TokenLoginSettings {
-        command,
-        ttl: Duration::ZERO,
-        timeout,
-        users: TokenUsers::Listed(vec![user()]),
-        insecure_without_verification: false,
-    }
-}
-
 /// Runs `line` by a shell with time enough.
 async fn run(line: &str) -> Result<String, TokenError> {
     run_command(TokenCommand::Shell(line.into()), Duration::from_secs(60)).await
 }
 
 async fn run_command(command: TokenCommand, limit: Duration) -> Result<String, TokenError> {
-    let minter = Minter::new(&settings(command, limit), &endpoint());
-    minter.mint(&user()).await.map(|secret| secret.reveal().to_owned())
+    let minter = Minter::new(&command, limit, &endpoint());
+    minter.mint(&user()).await.map(|minted| minted.secret.reveal().to_owned())
 }
 
 /// Waits until no process of this number is left, or none but one nobody has waited for yet.
@@ -163,7 +153,7 @@ async fn a_mint_that_is_given_up_is_killed_with_all_it_has_started() {
     let folder = tempfile::tempdir().unwrap();
     let child = folder.path().join("child");
     let line = format!("sleep 1000 & echo $! > {}; wait", child.display());
-    let minter = Minter::new(&settings(TokenCommand::Shell(line), Duration::from_secs(60)), &endpoint());
+    let minter = Minter::new(&TokenCommand::Shell(line), Duration::from_secs(60), &endpoint());
     let user = user();
     let pid = tokio::select! {
         _ = minter.mint(&user) => panic!("the command waits"),

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        TokenCommand, TokenUsers,
+        TokenCommand, TokenOrigin, TokenUsers,
         command::tests::{endpoint, user},
     },
     *,
@@ -32,8 +32,8 @@ impl Bench {
             folder.path().display()
         );
         let settings = TokenLoginSettings {
-            command: TokenCommand::Shell(line),
-            ttl,
+            origin: TokenOrigin::Command(TokenCommand::Shell(line)),
+            ttl: Some(ttl),
             timeout: Duration::from_secs(60),
             users: TokenUsers::Listed(vec![user()]),
             insecure_without_verification: false,

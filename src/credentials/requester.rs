@@ -1,0 +1,73 @@
+//! Requests that are repeated while their failure may pass, until a deadline.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    GoogleError,
+    http::{HttpClient, HttpRequest, HttpResponse},
+    source::random,
+};
+
+/// Sends the requests of one mint.
+pub(super) struct Requester<'a> {
+    client: &'a HttpClient,
+    deadline: Instant,
+    /// Attempts for each request.
+    attempts: u32,
+}
+
+/// Before the second attempt; doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Before any attempt, unless the server wants to be left alone for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl<'a> Requester<'a> {
+    /// Repeats requests until `deadline`.
+    pub(super) const fn new(client: &'a HttpClient, deadline: Instant) -> Self {
+        Self { client, deadline, attempts: u32::MAX }
+    }
+
+    /// The same with at most `attempts` for each request.
+    pub(super) const fn with_attempts(&self, attempts: u32) -> Self {
+        Self { client: self.client, deadline: self.deadline, attempts }
+    }
+
+    /// Sends `request` to `server`, as messages call it, and reads the response; each attempt may take `limit`.
+    ///
+    /// Cancel safe: the connection is closed.
+    ///
+    /// # Errors
+    /// The last attempt's error: one that will not pass, or one that did not pass in time. A server that wants to be left
+    /// alone beyond the deadline is left alone.
+    pub(super) async fn send<T>(
+        &self,
+        server: &str,
+        request: &HttpRequest,
+        limit: Duration,
+        read: impl Fn(&HttpResponse) -> Result<T, GoogleError>,
+    ) -> Result<T, GoogleError> {
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let result = match self.client.send(request, limit.min(left)).await {
+                Ok(response) => read(&response),
+                Err(source) => Err(GoogleError::Unreachable { server: server.to_owned(), source }),
+            };
+            let error = match result {
+                Err(error) if error.is_transient() && attempt < self.attempts => error,
+                result => return result,
+            };
+            let jittered = pause.mul_f64(0.5 + 0.5 * random());
+            let wait = error.retry_after().map_or(jittered, |wanted| wanted.max(jittered));
+            if Instant::now() + wait >= self.deadline {
+                return Err(error);
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            attempt += 1;
+        }
+    }
+}
