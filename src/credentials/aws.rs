@@ -40,6 +40,8 @@ pub(super) struct AwsKey {
 /// What is signed.
 pub(super) struct AwsRequest<'a> {
     pub(super) method: &'a str,
+    /// The URL as it was written: whoever sends the request sends it so.
+    pub(super) written: &'a str,
     pub(super) url: &'a WebUrl,
     pub(super) region: &'a str,
     pub(super) service: &'a str,
@@ -99,12 +101,13 @@ impl AwsSource {
         let session = self.session(requester, environment).await?;
         let region = self.region(requester, environment, session.as_ref()).await?;
         let key = self.key(requester, environment, session.as_ref()).await?;
-        let url = self.verification_url.replace("{region}", &region);
-        let url = WebUrl::parse(&url).ok_or_else(|| {
+        let written = self.verification_url.replace("{region}", &region);
+        let url = WebUrl::parse(&written).ok_or_else(|| {
             GoogleError::Subject("`regional_cred_verification_url` is not a URL".to_owned())
         })?;
         let request = AwsRequest {
             method: "POST",
+            written: &written,
             url: &url,
             region: &region,
             service: "sts",
@@ -214,7 +217,7 @@ impl AwsRequest<'_> {
     fn to_subject_token(&self, key: &AwsKey, now: Timestamp) -> Secret {
         let headers: Vec<_> =
             self.sign(key, now).iter().map(|(name, value)| json!({ "key": name, "value": value })).collect();
-        let request = json!({ "headers": headers, "method": self.method, "url": self.url.to_text() });
+        let request = json!({ "headers": headers, "method": self.method, "url": self.written });
         let mut encoded = Zeroizing::new(String::new());
         append_percent_encoded(&mut encoded, &request.to_string());
         Secret::from(encoded)

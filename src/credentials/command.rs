@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncReadExt,
@@ -16,7 +17,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Secret, TokenCommand, TokenError, exchange::MintedToken, redact};
+use super::{Secret, TokenCommand, TokenError, exchange::MintedToken, printed_token, redact};
 use crate::{
     names::UserName,
     topology::{Address, Endpoint},
@@ -80,7 +81,7 @@ impl Minter {
             ("GATEKEEPER_BACKEND_USER", user.as_str().to_owned()),
         ];
         let printed = run_printing(&CommandRun { words, variables, limit: self.limit }).await?;
-        printed.token().map(|secret| MintedToken { secret, lifetime: None })
+        printed.token()
     }
 }
 
@@ -222,16 +223,23 @@ impl Printed {
         }
     }
 
-    fn token(&self) -> Result<Secret, TokenError> {
+    fn token(&self) -> Result<MintedToken, TokenError> {
         let text = str::from_utf8(&self.stdout).map_err(|_| TokenError::NoText)?.trim_end();
         if text.is_empty() {
             return Err(TokenError::Empty(self.said()));
         }
+        let is_one_word = |text: &str| !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        if text.trim_start().starts_with('{') {
+            let minted = printed_token::read_json(text, Timestamp::now()).ok_or(TokenError::NotJsonToken)?;
+            let token = minted.secret.reveal();
+            let usable = !token.is_empty() && is_one_word(token);
+            return if usable { Ok(minted) } else { Err(TokenError::NotJsonToken) };
+        }
         // A warning or a progress bar beside the token would be sent as the password, and replace a good token.
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if !is_one_word(text) {
             return Err(TokenError::NotOneWord);
         }
-        Ok(Secret::new(text.to_owned()))
+        Ok(MintedToken { secret: Secret::new(text.to_owned()), lifetime: None })
     }
 }
 

@@ -51,6 +51,9 @@ pub enum TokenError {
     /// The command printed several words or lines, or control characters: a warning beside the token, say.
     #[error("printed white space or control characters, which no token has inside")]
     NotOneWord,
+    /// The command printed JSON without a token, or with one that has white space inside.
+    #[error("printed JSON without a token in `access_token`")]
+    NotJsonToken,
     /// Google's servers gave none.
     #[error(transparent)]
     Google(GoogleError),
@@ -106,8 +109,8 @@ impl TokenError {
             Self::TimedOut { .. } | Self::NotYet { .. } => {
                 "run the command by hand; raise `token_timeout` if it is only slow, give it a longer `token_ttl`"
             }
-            Self::TooLong | Self::Empty(_) | Self::NoText | Self::NotOneWord => {
-                "the command must print the token, and nothing else, on standard output"
+            Self::TooLong | Self::Empty(_) | Self::NoText | Self::NotOneWord | Self::NotJsonToken => {
+                "the command must print the token, or JSON with `access_token` and `expires_in`, on standard output"
             }
             Self::Google(error) => error.remedy(),
             Self::Stopped => "connect again",

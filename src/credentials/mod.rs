@@ -16,6 +16,7 @@ mod http;
 mod metadata;
 mod minter;
 mod principal;
+mod printed_token;
 mod redact;
 mod requester;
 mod secret;

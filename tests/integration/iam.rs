@@ -1,9 +1,10 @@
 //! Logins with Google's tokens: a fake Google mints them, and the servers check them.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use gatekeeper::sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::harness::{
     Gatekeeper, Stand, connect, refused,
@@ -30,6 +31,16 @@ impl Cloud {
         users: &[&str],
         credentials: impl FnOnce(&FakeGoogle) -> Option<Value>,
     ) -> Self {
+        Self::start_with(login, users, credentials, |_| String::new()).await
+    }
+
+    /// The same with more tables, which `rest` makes for the folder of the test.
+    async fn start_with(
+        login: &str,
+        users: &[&str],
+        credentials: impl FnOnce(&FakeGoogle) -> Option<Value>,
+        rest: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
         let google = FakeGoogle::start_for(server.tokens()).await.unwrap();
         let mut variables = vec![
@@ -44,7 +55,7 @@ impl Cloud {
         }
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let endpoint = format!("login = {{ {login}, users = {users:?} }}");
-        let config = config(&server, &endpoint, LISTENER, "");
+        let config = config(&server, &endpoint, LISTENER, &rest(server.folder()));
         let gatekeeper = Gatekeeper::start_with(server.folder(), &config, admin(&server), &variables).await;
         let listener = listener(&server);
         Self { stand: Stand { gatekeeper, server, listener }, google }
@@ -116,4 +127,116 @@ async fn a_metadata_server_that_is_away_is_not_noticed() {
         if failures >= 2.0 { Ok(()) } else { Err(failures) }
     })
     .await;
+}
+
+/// Database users `app-0@my-project.iam` and so on, which the server knows as service accounts.
+async fn add_service_accounts(server: &Single, count: usize) -> Vec<String> {
+    let users: Vec<String> = (0..count).map(|at| format!("app-{at}@my-project.iam")).collect();
+    for user in &users {
+        let sql = format!("CREATE ROLE \"{user}\" LOGIN IN ROLE alloydbiamuser");
+        server.node().sql("postgres", &sql).await.unwrap();
+    }
+    users
+}
+
+#[tokio::test]
+async fn each_user_logs_in_with_a_token_of_its_own_account() {
+    let users: Vec<String> = (0..3).map(|at| format!("app-{at}@my-project.iam")).collect();
+    let listed: Vec<&str> = users.iter().map(String::as_str).collect();
+    let cloud = Cloud::start("iam = \"auto\", impersonate = \"user\"", &listed, |_| None).await;
+    add_service_accounts(&cloud.stand.server, 3).await;
+    for user in &users {
+        cloud.logs_in(user).await;
+        assert_eq!(cloud.google.count(&format!("/{user}.gserviceaccount.com:generateAccessToken")), 1);
+    }
+    assert_eq!(cloud.google.count("/token?scopes="), 1, "one token impersonates for all");
+}
+
+#[tokio::test]
+async fn one_account_is_impersonated_for_its_database_user() {
+    let login = format!("iam = \"metadata\", impersonate = \"{ACCOUNT}\"");
+    let cloud = Cloud::start(&login, &[SERVICE_ACCOUNT], |google| {
+        google.set_account(Some("gatekeeper@my-project.iam.gserviceaccount.com"));
+        None
+    })
+    .await;
+    cloud.logs_in(SERVICE_ACCOUNT).await;
+}
+
+#[tokio::test]
+async fn an_identity_of_another_cloud_logs_in_as_its_account() {
+    let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |google| {
+        let subject = serde_json::json!({ "url": google.url("/subject") });
+        google.fail("/subject", GoogleFault::Body("eyJ.subject".to_owned()));
+        Some(google.external_file(&subject, Some(ACCOUNT)))
+    })
+    .await;
+    cloud.logs_in(SERVICE_ACCOUNT).await;
+}
+
+#[tokio::test]
+async fn a_thousand_logins_of_ten_users_at_once_cost_a_mint_each() {
+    let users: Vec<String> = (0..10).map(|at| format!("app-{at}@my-project.iam")).collect();
+    let listed: Vec<&str> = users.iter().map(String::as_str).collect();
+    let cloud = Cloud::start("iam = \"auto\", impersonate = \"user\"", &listed, |_| None).await;
+    add_service_accounts(&cloud.stand.server, 10).await;
+    let mut logins = JoinSet::new();
+    for at in 0..1_000 {
+        let (listener, user) = (cloud.stand.listener, users[at % 10].clone());
+        logins.spawn(async move {
+            // The server has room for fewer sessions than that: what counts is what a login asks for.
+            drop(connect(listener, &format!("user={user} dbname=app")).await);
+        });
+    }
+    logins.join_all().await;
+    for user in &users {
+        let mints = cloud.google.count(&format!("/{user}.gserviceaccount.com:generateAccessToken"));
+        assert_eq!(mints, 1, "{user}");
+    }
+    assert_eq!(cloud.google.count("/token?scopes="), 1);
+    cloud.logs_in(&users[0]).await;
+}
+
+#[tokio::test]
+async fn no_secret_of_googles_is_in_anything_that_is_written() {
+    let cloud = Cloud::start_with(
+        "iam = \"auto\", impersonate = \"user\", token_ttl = \"0\"",
+        &[SERVICE_ACCOUNT],
+        |google| Some(google.key_file("gatekeeper@my-project.iam.gserviceaccount.com").unwrap()),
+        |folder| {
+            format!(
+                "[log]\nlevel = \"trace\"\n\n[audit]\nfile = {:?}\nlevel = \"statements\"\n",
+                folder.join("audit.jsonl")
+            )
+        },
+    )
+    .await;
+    cloud.logs_in(SERVICE_ACCOUNT).await;
+    cloud.google.fail_times(
+        ":generateAccessToken",
+        1,
+        GoogleFault::Status(400, "{\"error\": \"x\"}".to_owned()),
+    );
+    drop(connect(cloud.stand.listener, &format!("user={SERVICE_ACCOUNT} dbname=app")).await);
+    let folder = cloud.stand.server.folder();
+    let mut said = cloud.stand.gatekeeper.stderr() + &fs::read_to_string(folder.join("audit.jsonl")).unwrap();
+    for path in ["/metrics", "/v1/topology", "/v1/sessions", "/v1/config"] {
+        said += &cloud.stand.gatekeeper.get(path).await.unwrap().body;
+    }
+    let key: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("credentials.json")).unwrap()).unwrap();
+    let key = key["private_key"].as_str().unwrap().lines().nth(1).unwrap().to_owned();
+    let mut secrets = vec![key[..40].to_owned(), key[key.len() - 40..].to_owned()];
+    for request in cloud.google.requests() {
+        if let Some(bearer) = request.header("authorization") {
+            secrets.push(bearer["Bearer ".len()..][..40].to_owned());
+        }
+        secrets.extend(request.form().into_iter().filter(|(name, _)| name == "assertion").map(|(_, it)| it));
+    }
+    assert!(secrets.len() > 4, "{}", secrets.len());
+    assert!(said.contains("token minted"), "the log was read");
+    for secret in secrets {
+        assert!(!said.contains(&secret), "{} bytes of a secret were written", secret.len());
+    }
+    assert!(!said.contains("ya29."), "a token was written");
 }

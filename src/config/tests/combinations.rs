@@ -116,7 +116,7 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[("token_command = \"mint\"", "iam = \"auto\", token_command = \"mint\"")],
             &[
-                "g.toml:9:32: endpoint.primary.login.token_command: a login takes its tokens from one source; remove one of them",
+                "g.toml:9:41: endpoint.primary.login.token_command: a login takes its tokens from one source; remove one of them",
             ],
         ),
         (
@@ -138,14 +138,14 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[("token_command = \"mint\"", "iam = \"auto\", impersonate = \"alice@example.com\"")],
             &[
-                "g.toml:9:45: endpoint.primary.login.impersonate: cannot be \"alice@example.com\"; write \"user\" or the e-mail address of a service account",
+                "g.toml:9:39: endpoint.primary.login.impersonate: cannot be \"alice@example.com\"; write \"user\" or the e-mail address of a service account",
             ],
         ),
         (
             &[("token_command = \"mint\"", "iam = \"auto\", delegates = [\"a@p.iam\"]")],
             &[
-                "g.toml:9:44: endpoint.primary.login.delegates: \"a@p.iam\" is not the e-mail address of a service account; write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
-                "g.toml:9:43: endpoint.primary.login.delegates: has nobody to impersonate at its end; write `login.impersonate` too",
+                "g.toml:9:37: endpoint.primary.login.delegates: has nobody to impersonate at its end; write `login.impersonate` too",
+                "g.toml:9:38: endpoint.primary.login.delegates: \"a@p.iam\" is not the e-mail address of a service account; write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
             ],
         ),
     ];

@@ -1,6 +1,7 @@
 //! Scripts for the machine: logins by number, time by the second, no clock.
 
 use super::*;
+use crate::credentials::GoogleError;
 
 const TTL: Duration = Duration::from_secs(300);
 /// Mints that may run at one time.
@@ -24,6 +25,13 @@ impl Script {
             seconds: 0.0,
             minting: Vec::new(),
         }
+    }
+
+    /// A script in which tokens are kept by their own expiry.
+    fn without_ttl() -> Self {
+        let mut script = Self::new(TTL);
+        script.cached = Cached::new(None, MINTS, &HashMap::new());
+        script
     }
 
     fn now(&self) -> Now {
@@ -339,4 +347,135 @@ fn pauses_are_jittered_and_bounded() {
     assert_eq!(pause(1, 0.0), Duration::from_millis(500));
     assert_eq!(pause(3, 1.0), Duration::from_secs(4));
     assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);
+}
+
+impl Script {
+    /// The mint that began first succeeds with a token that is good for `lifetime`.
+    fn minted_for(&mut self, text: &str, lifetime: u64) -> Done<usize> {
+        let user = self.minting.remove(0);
+        let lifetime = Some(Duration::from_secs(lifetime));
+        let result = Ok(MintedToken { secret: Secret::new(text.into()), lifetime });
+        self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
+    }
+
+    /// The mint that began first fails, and its issuer wants to be left alone for `seconds`.
+    fn put_off(&mut self, seconds: u64) -> Done<usize> {
+        let user = self.minting.remove(0);
+        let error = TokenError::Google(GoogleError::Refused {
+            server: "issuer".into(),
+            status: 429,
+            code: String::new(),
+            words: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        });
+        self.cached.on_minted(&user, self.now(), 1.0, Err(error)).expect("a mint was running")
+    }
+}
+
+#[test]
+fn a_token_is_kept_until_four_minutes_before_its_end() {
+    let minutes = |minutes: u64| Some(Duration::from_secs(minutes * 60));
+    for (ttl, lifetime, kept) in [
+        (None, minutes(60), 56 * 60),
+        (None, None, 5 * 60),
+        (minutes(5), minutes(60), 5 * 60),
+        (minutes(90), minutes(60), 56 * 60),
+        (minutes(90), None, 90 * 60),
+        // The last minutes: for a while, so that the issuer is not asked for each login.
+        (None, minutes(4), 30),
+        (None, Some(Duration::from_secs(20)), 10),
+        (None, minutes(10_000_000), 24 * 60 * 60),
+    ] {
+        assert_eq!(life(ttl, lifetime), Duration::from_secs(kept), "{ttl:?} {lifetime:?}");
+    }
+    assert!(!life(None, Some(Duration::ZERO)).is_zero());
+}
+
+#[test]
+fn a_token_with_an_expiry_is_renewed_ahead_of_it() {
+    let mut script = Script::without_ttl();
+    script.login("a", None, 0);
+    script.start_mint().unwrap();
+    script.minted_for("first", 3600);
+    assert!((script.timeout() - 0.8 * 3360.0).abs() < 1.0, "{}", script.timeout());
+    script.seconds = 3000.0;
+    assert_eq!(script.login("a", None, 1).unwrap().unwrap().secret.reveal(), "first");
+    assert_eq!(script.start_mint().as_deref(), Some("a"));
+    script.minted_for("second", 3600);
+    assert_eq!(script.login("a", None, 2).unwrap().unwrap().secret.reveal(), "second");
+}
+
+#[test]
+fn an_issuer_away_for_half_an_hour_is_not_noticed() {
+    let mut script = Script::without_ttl();
+    script.login("a", None, 0);
+    script.start_mint().unwrap();
+    let first = script.minted_for("first", 3600);
+    let id = first.result.ok().unwrap().id;
+    while script.seconds < 2400.0 + 1800.0 {
+        assert_eq!(script.login("a", None, 1).unwrap().unwrap().id, id, "at {} s", script.seconds);
+        if script.start_mint().is_some() {
+            script.failed();
+        }
+        script.seconds += script.timeout().clamp(0.001, 10.0);
+    }
+    script.seconds += script.timeout();
+    script.start_mint().expect("it is still tried");
+    script.minted_for("second", 3600);
+    assert_eq!(script.login("a", None, 2).unwrap().unwrap().secret.reveal(), "second");
+}
+
+#[test]
+fn an_issuer_is_left_alone_for_as_long_as_it_says() {
+    let mut script = Script::new(TTL);
+    script.login("a", None, 0);
+    script.start_mint().unwrap();
+    assert_eq!(script.put_off(60).waiting, [0]);
+    script.seconds = 59.0;
+    assert!(matches!(script.login("a", None, 1), Some(Err(()))), "it is told at once");
+    assert!(script.login("b", None, 2).is_none(), "others are asked for");
+    assert_eq!(script.start_mint().as_deref(), Some("b"));
+    script.minted("of b");
+    script.seconds = 60.0;
+    assert!(script.login("a", None, 3).is_none());
+    assert_eq!(script.start_mint().as_deref(), Some("a"));
+}
+
+#[test]
+fn a_renewal_that_was_put_off_waits_for_as_long() {
+    let (mut script, first) = Script::with_token(TTL);
+    script.seconds = 240.0;
+    script.start_mint().unwrap();
+    script.put_off(100);
+    assert_eq!(script.timeout(), 100.0);
+    assert_eq!(script.login("a", None, 1).unwrap().unwrap().id, first.id, "the kept one serves");
+    script.seconds = 300.0;
+    assert_eq!(script.start_mint(), None);
+    assert_eq!(script.login("a", None, 2).unwrap().unwrap().id, first.id, "past its time, too");
+    script.seconds = 340.0;
+    assert_eq!(script.start_mint().as_deref(), Some("a"));
+}
+
+#[test]
+fn an_issuer_cannot_put_off_mints_for_ever() {
+    let mut script = Script::new(TTL);
+    script.login("a", None, 0);
+    script.start_mint().unwrap();
+    script.put_off(u64::MAX);
+    script.seconds = MAX_DEFERRAL.as_secs_f64();
+    assert!(script.login("a", None, 1).is_none());
+}
+
+#[test]
+fn a_thousand_logins_of_ten_users_cost_a_mint_each() {
+    let mut script = Script::new(TTL);
+    for who in 0..1_000 {
+        assert!(script.login(&format!("user{}", who % 10), None, who).is_none());
+    }
+    let (mut mints, mut answered) = (0, 0);
+    while script.start_mint().is_some() {
+        mints += 1;
+        answered += script.minted("t").waiting.len();
+    }
+    assert_eq!((mints, answered), (10, 1_000));
 }

@@ -168,3 +168,44 @@ async fn a_process_left_behind_is_not_waited_for() {
     let pid = Pid::from_raw(token.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::KILL).expect("it still runs: it was not ours to kill");
 }
+
+/// What a command that prints `json` yields: its token, and the seconds that the token is good for.
+async fn printed(json: &str) -> Result<(String, Option<u64>), TokenError> {
+    let command = TokenCommand::Words(["printf", "%s", json].map(String::from).to_vec());
+    let minted = Minter::new(&command, Duration::from_secs(60), &endpoint()).mint(&user()).await?;
+    // Some seconds may have passed since then: whole minutes are compared.
+    let minutes = minted.lifetime.map(|left| left.as_secs().div_ceil(60));
+    Ok((minted.secret.reveal().to_owned(), minutes))
+}
+
+#[tokio::test]
+async fn a_command_may_say_when_its_token_ends() {
+    let until = Timestamp::now() + Duration::from_secs(30 * 60);
+    let (text, seconds) = (until.to_string(), until.as_second());
+    for (json, minutes) in [
+        (r#"{"access_token": "ya29.t", "expires_in": 1800, "token_type": "Bearer"}"#.to_owned(), Some(30)),
+        (r#"{"access_token": "ya29.t", "expires_in": "1800"}"#.to_owned(), Some(30)),
+        (format!(r#"{{"accessToken": "ya29.t", "expireTime": "{text}"}}"#), Some(30)),
+        (format!(r#"{{"token": "ya29.t", "expiry": "{text}"}}"#), Some(30)),
+        (format!(r#"{{"token": "ya29.t", "expiration_time": {seconds}}}"#), Some(30)),
+        (
+            format!(
+                r#"{{"configuration": {{}}, "credential": {{"access_token": "ya29.t", "token_expiry": "{text}"}}}}"#
+            ),
+            Some(30),
+        ),
+        (r#"{"token": "ya29.t", "expiry": {"datetime": "?"}}"#.to_owned(), None),
+        (r#" {"token": "ya29.t"}"#.to_owned(), None),
+        (r#"{"token": "ya29.t", "expiry": "2001-01-01T00:00:00Z"}"#.to_owned(), Some(0)),
+    ] {
+        assert_eq!(printed(&json).await.unwrap(), ("ya29.t".to_owned(), minutes), "{json}");
+    }
+}
+
+#[tokio::test]
+async fn json_without_a_token_is_not_sent_as_one() {
+    for json in ["{", "{}", r#"{"token": ""}"#, r#"{"token": "a b"}"#, r#"{"token": 5}"#, r#"{"error": "x"}"#]
+    {
+        assert!(matches!(printed(json).await, Err(TokenError::NotJsonToken)), "{json}");
+    }
+}

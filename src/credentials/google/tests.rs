@@ -255,3 +255,159 @@ async fn credentials_of_another_universe_are_refused() {
     let said = failed(&GoogleMinter::new(login, LIMIT, environment("example.goog"))).await.to_string();
     assert!(said.contains("universe other.goog"), "{said}");
 }
+
+/// A login that impersonates.
+fn impersonating(cloud: &Cloud, impersonate: Impersonate, delegates: &[&str]) -> GoogleMinter {
+    let login = GoogleLogin {
+        impersonate: Some(impersonate),
+        delegates: delegates.iter().map(|&it| it.to_owned()).collect(),
+        ..Cloud::login(GoogleCredentials::Metadata)
+    };
+    GoogleMinter::new(login, LIMIT, cloud.environment(&[("GOOGLE_CLOUD_QUOTA_PROJECT", "billed")]))
+}
+
+fn generate(email: &str) -> String {
+    format!("/v1/projects/-/serviceAccounts/{email}:generateAccessToken")
+}
+
+const CLOUD_TOKEN: &str = "GET /computeMetadata/v1/instance/service-accounts/default/token?scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fcloud-platform";
+
+#[tokio::test]
+async fn one_account_is_impersonated_by_way_of_delegates() {
+    let cloud = Cloud::new().await;
+    let minter = impersonating(&cloud, Impersonate::Account(OTHER.into()), &[ACCOUNT]);
+    assert_eq!(minted(&minter).await, "ya29.fake-2");
+    assert_eq!(cloud.targets(), [CLOUD_TOKEN.to_owned(), format!("POST {}", generate(OTHER))]);
+    let request = cloud.google.requests().remove(1);
+    assert_eq!(request.header("authorization"), Some("Bearer ya29.fake-1"));
+    assert_eq!(request.header("x-goog-user-project"), Some("billed"));
+    assert_eq!(
+        serde_json::from_str::<Value>(&request.body).unwrap(),
+        json!({
+            "delegates": [format!("projects/-/serviceAccounts/{ACCOUNT}")],
+            "scope": ["https://www.googleapis.com/auth/alloydb.login"],
+            "lifetime": "3600s",
+        })
+    );
+    assert_eq!(minter.principal().await.unwrap(), account(OTHER));
+}
+
+#[tokio::test]
+async fn each_user_gets_a_token_of_its_own_account() {
+    let cloud = Cloud::new().await;
+    let minter = impersonating(&cloud, Impersonate::User, &[]);
+    for name in ["orders@p.iam", "invoices@p.iam"] {
+        minter.mint(&user(name)).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    assert_eq!(
+        cloud.targets(),
+        [
+            CLOUD_TOKEN.to_owned(),
+            format!("POST {}", generate("orders@p.iam.gserviceaccount.com")),
+            format!("POST {}", generate("invoices@p.iam.gserviceaccount.com")),
+        ],
+        "they share the token that impersonates"
+    );
+    assert_eq!(minter.principal().await.unwrap(), TokenPrincipal::EachUser);
+    let error = minter.mint(&user("alice@example.com")).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "database user `alice@example.com` is not a service account's: there is nobody to impersonate"
+    );
+}
+
+#[tokio::test]
+async fn users_at_once_fetch_the_impersonating_token_once() {
+    let cloud = Cloud::new().await;
+    let minter = impersonating(&cloud, Impersonate::User, &[]);
+    let users: Vec<_> = (0..10).map(|at| user(&format!("app-{at}@p.iam"))).collect();
+    let minted = futures_util::future::join_all(users.iter().map(|user| minter.mint(user))).await;
+    assert!(minted.iter().all(Result::is_ok));
+    assert_eq!((cloud.google.count("/token?"), cloud.google.count(":generateAccessToken")), (1, 10));
+}
+
+#[tokio::test]
+async fn a_revoked_impersonating_token_is_replaced_unnoticed() {
+    let cloud = Cloud::new().await;
+    let minter = impersonating(&cloud, Impersonate::User, &[]);
+    minted(&minter).await;
+    cloud.google.revoke_all();
+    minted(&minter).await;
+    assert_eq!((cloud.google.count("/token?"), cloud.google.count(":generateAccessToken")), (2, 3));
+}
+
+#[tokio::test]
+async fn a_missing_grant_is_told_with_the_role() {
+    let cloud = Cloud::new().await;
+    let denied = json!({ "error": { "code": 403, "status": "PERMISSION_DENIED",
+        "message": "Permission 'iam.serviceAccounts.getAccessToken' denied on resource" } });
+    cloud.google.fail(":generateAccessToken", GoogleFault::Status(403, denied.to_string()));
+    let error = failed(&impersonating(&cloud, Impersonate::User, &[])).await;
+    let said = error.to_string();
+    assert!(said.contains("answered 403: PERMISSION_DENIED: Permission 'iam.serviceAccounts"), "{said}");
+    assert!(error.remedy().contains("roles/iam.serviceAccountTokenCreator"));
+}
+
+#[tokio::test]
+async fn an_impersonating_file_narrows_the_scope_at_its_end() {
+    let cloud = Cloud::new().await;
+    let source = cloud.google.user_file("alice@example.com");
+    let minter = cloud.by_file(&cloud.google.impersonated_file(&source, ACCOUNT, &[OTHER]));
+    assert_eq!(minted(&minter).await, "ya29.fake-2");
+    assert_eq!(cloud.targets(), ["POST /token".to_owned(), format!("POST {}", generate(ACCOUNT))]);
+    let body: Value = serde_json::from_str(&cloud.google.requests()[1].body).unwrap();
+    assert_eq!(body["delegates"], json!([format!("projects/-/serviceAccounts/{OTHER}")]));
+    assert_eq!(body["scope"], json!(["https://www.googleapis.com/auth/alloydb.login"]));
+    assert_eq!(minter.principal().await.unwrap(), account(ACCOUNT));
+}
+
+#[tokio::test]
+async fn an_identity_of_another_cloud_impersonates_its_account() {
+    let cloud = Cloud::new().await;
+    let subject = cloud.folder.path().join("subject");
+    fs::write(&subject, "eyJ.subject").unwrap();
+    let source = json!({ "file": subject });
+    let minter = cloud.by_file(&cloud.google.external_file(&source, Some(ACCOUNT)));
+    assert_eq!(minted(&minter).await, "ya29.fake-2");
+    assert_eq!(cloud.targets(), ["POST /v1/token".to_owned(), format!("POST {}", generate(ACCOUNT))]);
+    let form = cloud.google.requests()[0].form();
+    let field = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(field("subject_token"), Some("eyJ.subject"));
+    assert_eq!(field("scope"), Some("https://www.googleapis.com/auth/cloud-platform"));
+    assert_eq!(minter.principal().await.unwrap(), account(ACCOUNT));
+}
+
+#[tokio::test]
+async fn an_identity_without_an_account_has_no_principal() {
+    let cloud = Cloud::new().await;
+    let subject = cloud.folder.path().join("subject");
+    fs::write(&subject, "eyJ.subject").unwrap();
+    let minter = cloud.by_file(&cloud.google.external_file(&json!({ "file": subject }), None));
+    minted(&minter).await;
+    let form = cloud.google.requests()[0].form();
+    assert!(form.contains(&("scope".into(), "https://www.googleapis.com/auth/alloydb.login".into())));
+    assert_eq!(minter.principal().await.unwrap(), TokenPrincipal::Unknown);
+}
+
+#[tokio::test]
+async fn a_workforce_login_refreshes() {
+    let cloud = Cloud::new().await;
+    let minter = cloud.by_file(&json!({
+        "type": "external_account_authorized_user",
+        "audience": "//iam.googleapis.com/locations/global/workforcePools/pool/providers/p",
+        "client_id": "c", "client_secret": "s", "refresh_token": "1//refresh-alice@example.com",
+        "token_url": cloud.google.url("/token"),
+    }));
+    minted(&minter).await;
+    assert_eq!(cloud.google.requests()[0].header("authorization"), Some("Basic Yzpz"));
+}
+
+#[tokio::test]
+async fn a_source_that_is_dropped_takes_its_secrets_along() {
+    let cloud = Cloud::new().await;
+    let minter = impersonating(&cloud, Impersonate::User, &[]);
+    minted(&minter).await;
+    let shared = minter.shared.lock().unwrap().clone().unwrap();
+    drop(minter);
+    assert_eq!(Arc::strong_count(&shared), 1, "nobody else holds the token that is wiped with it");
+}
