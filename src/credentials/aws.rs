@@ -218,8 +218,9 @@ impl AwsRequest<'_> {
         let headers: Vec<_> =
             self.sign(key, now).iter().map(|(name, value)| json!({ "key": name, "value": value })).collect();
         let request = json!({ "headers": headers, "method": self.method, "url": self.written });
-        let mut encoded = Zeroizing::new(String::new());
-        append_percent_encoded(&mut encoded, &request.to_string());
+        let request = Zeroizing::new(request.to_string());
+        let mut encoded = Zeroizing::new(String::with_capacity(3 * request.len()));
+        append_percent_encoded(&mut encoded, &request);
         Secret::from(encoded)
     }
 

@@ -15,14 +15,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     GoogleCredentials, GoogleError, GoogleLogin, Impersonate, Secret, TokenPrincipal,
     adc::{self, Credential, ExternalAccount, FoundCredential},
     exchange::{self, CLOUD_SCOPE, ImpersonationRequest, LOGIN_SCOPE, MintedToken},
     google_environment::{self as variable, GoogleEnvironment},
-    http::{HttpClient, HttpRequest, HttpResponse, WebUrl},
+    http::{HttpClient, HttpError, HttpRequest, HttpResponse, WebUrl},
     metadata::MetadataServer,
     principal::service_account_of,
     requester::Requester,
@@ -58,6 +61,8 @@ type Minting<'a> = Pin<Box<dyn Future<Output = Result<MintedToken, GoogleError>>
 
 /// Time for one request to one of Google's public servers.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long after its time limit a mint is ended that did not end by itself.
+const GRACE: Duration = Duration::from_millis(500);
 /// A shared token is fetched anew so long before its end.
 const SHARED_MARGIN: Duration = Duration::from_secs(4 * 60);
 /// A shared token whose issuer names no end.
@@ -84,6 +89,14 @@ impl GoogleMinter {
     /// # Errors
     /// [`GoogleError`] of the step that failed.
     pub(super) async fn mint(&self, user: &UserName) -> Result<MintedToken, GoogleError> {
+        // Requests end by themselves, with the better error; a wait behind another mint's request does not.
+        let limit = self.limit + GRACE;
+        timeout(limit, Box::pin(self.mint_in_time(user))).await.unwrap_or_else(|_| {
+            Err(GoogleError::Unreachable { server: "Google".to_owned(), source: HttpError::TimedOut(limit) })
+        })
+    }
+
+    async fn mint_in_time(&self, user: &UserName) -> Result<MintedToken, GoogleError> {
         let requester = Requester::new(&self.client, Instant::now() + self.limit);
         let found = adc::find(&self.login.credentials, &self.environment)?;
         self.check_universe(&found, &requester).await?;

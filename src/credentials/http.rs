@@ -82,7 +82,7 @@ pub enum HttpError {
     #[error("the response has more than 2 MiB")]
     TooLong,
     /// The response did not end in time.
-    #[error("no response within {} s", .0.as_secs_f64())]
+    #[error("no response within {:.1} s", .0.as_secs_f64())]
     TimedOut(Duration),
     /// A header of the request has a character that HTTP does not allow.
     #[error("the request cannot be written as HTTP")]
@@ -214,7 +214,9 @@ impl HttpRequest {
 
     /// A form; names and values are percent-encoded.
     pub(super) fn post_form(url: WebUrl, fields: &[(&str, &str)]) -> Self {
-        let mut form = Zeroizing::new(String::new());
+        // With its full size from the start: growing would leave copies behind.
+        let size = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        let mut form = Zeroizing::new(String::with_capacity(size));
         for (name, value) in fields {
             if !form.is_empty() {
                 form.push('&');

@@ -34,6 +34,11 @@ impl<'a> Requester<'a> {
         Self { client: self.client, deadline: self.deadline, attempts }
     }
 
+    /// The time until the deadline.
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Sends `request` to `server`, as messages call it, and reads the response; each attempt may take `limit`.
     ///
     /// Cancel safe: the connection is closed.
@@ -51,8 +56,7 @@ impl<'a> Requester<'a> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let result = match self.client.send(request, limit.min(left)).await {
+            let result = match self.client.send(request, limit.min(self.remaining())).await {
                 Ok(response) => read(&response),
                 Err(source) => Err(GoogleError::Unreachable { server: server.to_owned(), source }),
             };

@@ -132,7 +132,7 @@ impl SubjectSource {
                 };
                 requester.send(&server, &asked, URL_LIMIT, read).await
             }
-            Self::Executable(source) => source.obtain(environment, request, now).await,
+            Self::Executable(source) => source.obtain(requester, environment, request, now).await,
             Self::Aws(source) => source.obtain(requester, environment, request.audience, now).await,
         }
     }
@@ -180,6 +180,7 @@ enum OptionalText {
 impl ExecutableSource {
     async fn obtain(
         &self,
+        requester: &Requester<'_>,
         environment: &GoogleEnvironment,
         request: &SubjectRequest<'_>,
         now: Timestamp,
@@ -206,7 +207,7 @@ impl ExecutableSource {
             variables.push(("GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE", path.display().to_string()));
         }
         let words = self.command.split_whitespace().map(str::to_owned).collect();
-        let run = CommandRun { words, variables, limit: self.limit };
+        let run = CommandRun { words, variables, limit: self.limit.min(requester.remaining()) };
         let printed: Zeroizing<Vec<u8>> =
             run_command(&run).await.map_err(|error| GoogleError::Subject(format!("program: {error}")))?;
         read_output(&printed, now).map_err(|why| GoogleError::Subject(format!("program: {why}")))

@@ -149,3 +149,15 @@ async fn a_programs_output_file_spares_a_run() {
     fs::write(&kept, output(1_000)).unwrap();
     assert_eq!(obtained_with(&json, &ALLOWED).await.unwrap(), "<xml>");
 }
+
+#[tokio::test]
+async fn a_program_has_no_more_time_than_the_mint() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = HttpClient::new();
+    let requester = Requester::new(&client, Instant::now() + Duration::from_millis(300));
+    let source = source(&program(&folder, "sleep 100"));
+    let environment = GoogleEnvironment::with(&ALLOWED);
+    let obtained = source.obtain(&requester, &environment, &WANTED, Timestamp::UNIX_EPOCH).await;
+    let said = obtained.err().unwrap().to_string();
+    assert!(said.starts_with("subject token: program: not finished within 0."), "{said}");
+}
