@@ -9,7 +9,7 @@ CARGO ?= cargo
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour)
+demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour; --iam: tokens of a metadata server)
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 

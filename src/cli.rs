@@ -16,9 +16,9 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app::{self, Doctor, Form, KnowledgeError, Verdict},
+    app::{self, Doctor, Form, KnowledgeError, PrincipalMistake, Verdict},
     blame::Chain,
-    config::{ConfigSource, Loaded, Setting},
+    config::{Config, ConfigSource, Loaded, Setting},
     names::{DatabaseName, UserName},
     sandbox,
     sql::Knowledge,
@@ -45,6 +45,8 @@ enum Command {
     /// Serve clients until told to end (the default command).
     Run(Configured),
     /// Read the configuration, print every mistake, or every effective setting and where it came from.
+    ///
+    /// Logins with Google's tokens are looked up at Google: whose tokens they are, beside the users on the list.
     Check(Configured),
     /// Go through every endpoint and listener, stage by stage, with a verdict and a remedy for each.
     ///
@@ -85,6 +87,9 @@ enum Command {
         /// End after the tour instead of at Ctrl-C.
         #[arg(long)]
         once: bool,
+        /// Log in with tokens of a metadata server, as on GKE, instead of a command's.
+        #[arg(long)]
+        iam: bool,
     },
     /// Read a password from standard input and print the line that lets its user in, for a users file.
     Verifier {
@@ -120,7 +125,7 @@ pub fn main() -> ExitCode {
         Command::Classify { sql, jsonl: _, endpoint, database, configured } => {
             classify(configured, endpoint.as_deref(), database, sql)
         }
-        Command::Demo { once } => demo(once),
+        Command::Demo { once, iam } => demo(once, iam),
         Command::Verifier { user } => print_verifier(&user),
         Command::Audit(audit::Command::Verify(asked)) => audit::verify(&asked, &mut io::stdout().lock())
             .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
@@ -145,7 +150,21 @@ fn check(configured: Configured) -> io::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
+    print_principals(&loaded.config)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whose tokens the endpoints show, and what does not fit; a warning, since the program may run on another machine.
+fn print_principals(config: &Config) -> io::Result<()> {
+    for report in app::find_principals(config)? {
+        if let Some(principal) = report.principal {
+            writeln!(io::stdout(), "endpoint `{}`: {principal}", report.endpoint)?;
+        }
+        if let Some(PrincipalMistake { what, remedy }) = report.mistake {
+            writeln!(io::stderr(), "warning: endpoint.{}.login: {what}; {remedy}", report.endpoint)?;
+        }
+    }
+    Ok(())
 }
 
 fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
@@ -212,8 +231,8 @@ fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
     }
 }
 
-fn demo(once: bool) -> io::Result<ExitCode> {
-    let Err(error) = sandbox::demo(once, &mut io::stdout().lock()) else { return Ok(ExitCode::SUCCESS) };
+fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
+    let Err(error) = sandbox::demo(once, iam, &mut io::stdout().lock()) else { return Ok(ExitCode::SUCCESS) };
     writeln!(io::stderr(), "error: {}", Chain(&error))?;
     Ok(ExitCode::FAILURE)
 }

@@ -8,6 +8,7 @@ mod console;
 mod doctor;
 mod inherited;
 mod knowledge;
+mod principal;
 mod program;
 mod reload;
 mod report;
@@ -20,6 +21,7 @@ use tokio::runtime::Builder;
 
 pub use doctor::{Doctor, Form, UnknownEndpoint, Verdict};
 pub use knowledge::{KnowledgeError, knowledge_of};
+pub use principal::{PrincipalMistake, PrincipalReport, find_principals};
 use program::Program;
 pub use program::StartError;
 pub use settings::RuntimeSettings;

@@ -1,7 +1,9 @@
 //! Mints tokens by whatever an endpoint's settings say.
 
+use std::time::Duration;
+
 use super::{
-    TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, command, exchange::MintedToken,
+    GoogleLogin, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, command, exchange::MintedToken,
     google::GoogleMinter, google_environment::GoogleEnvironment,
 };
 use crate::{names::UserName, topology::Endpoint};
@@ -16,6 +18,17 @@ pub(super) enum TokenMinter {
 const MAX_CONCURRENT_COMMANDS: usize = 4;
 /// Users that Google is asked for at one time: each is a connection.
 const MAX_CONCURRENT_REQUESTS: usize = 16;
+
+/// Finds out whose tokens `login` yields, within `limit`, with the environment of this process.
+///
+/// Cancel safe: connections are closed, programs killed.
+///
+/// # Errors
+/// [`TokenError`] when the credentials cannot be found, or a server does not say.
+pub async fn find_principal(login: &GoogleLogin, limit: Duration) -> Result<TokenPrincipal, TokenError> {
+    let minter = GoogleMinter::new(login.clone(), limit, GoogleEnvironment::of_process());
+    minter.principal().await.map_err(TokenError::Google)
+}
 
 impl TokenMinter {
     pub(super) fn new(settings: &TokenLoginSettings, endpoint: &Endpoint) -> Self {

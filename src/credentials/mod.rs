@@ -30,6 +30,7 @@ pub use cached::MintCause;
 pub use error::TokenError;
 pub use google_error::GoogleError;
 pub use http::HttpError;
+pub use minter::find_principal;
 pub use principal::{TokenPrincipal, is_service_account};
 pub use secret::Secret;
 pub use settings::{

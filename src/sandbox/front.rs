@@ -60,6 +60,21 @@ impl Sandbox {
     /// # Errors
     /// When the users file cannot be written.
     pub fn config_toml(&self) -> Result<String, SandboxError> {
+        let login = format!(
+            "login = {{ token_command = {:?}, users = [\"{ALICE}\", \"{SERVICE_ACCOUNT}\"] }}\n\
+             probe = {{ user = \"{SERVICE_ACCOUNT}\" }}\n",
+            self.tokens().command_words(),
+        );
+        self.config_toml_with(&login)
+    }
+
+    /// The same with tokens of a metadata server, whose account is [`ALICE`].
+    pub(super) fn iam_config_toml(&self) -> Result<String, SandboxError> {
+        self.config_toml_with(&format!("login = {{ iam = \"metadata\", users = [\"{ALICE}\"] }}\n"))
+    }
+
+    /// The same with `login` in place of the endpoints' logins.
+    fn config_toml_with(&self, login: &str) -> Result<String, SandboxError> {
         let users_file = self.folder().join("users.toml");
         fs::write(&users_file, format!("[users]\n\"{ALICE}\" = \"{ALICE_VERIFIER}\"\n"))
             .map_err(SandboxError::io("writing the users file"))?;
@@ -73,7 +88,7 @@ impl Sandbox {
             );
             toml.push_str(&head);
             for endpoint in &cluster.endpoints {
-                toml.push_str(&self.endpoint_toml(endpoint));
+                toml.push_str(&endpoint_toml(endpoint, login));
             }
         }
         for FrontListener { name, route, address } in self.listeners() {
@@ -93,16 +108,13 @@ impl Sandbox {
         );
         Ok(toml)
     }
+}
 
-    fn endpoint_toml(&self, endpoint: &SandboxEndpoint) -> String {
-        let SandboxEndpoint { name, role, dns_name, .. } = endpoint;
-        format!(
-            "[[cluster.endpoint]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{}\"\n\
-             tls = {{ mode = \"verify-full\", server_name = \"{dns_name}\" }}\n\
-             login = {{ token_command = {:?}, users = [\"{ALICE}\", \"{SERVICE_ACCOUNT}\"] }}\n\
-             probe = {{ user = \"{SERVICE_ACCOUNT}\" }}\n\n",
-            endpoint.address(),
-            self.tokens().command_words(),
-        )
-    }
+fn endpoint_toml(endpoint: &SandboxEndpoint, login: &str) -> String {
+    let SandboxEndpoint { name, role, dns_name, .. } = endpoint;
+    format!(
+        "[[cluster.endpoint]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{}\"\n\
+         tls = {{ mode = \"verify-full\", server_name = \"{dns_name}\" }}\n{login}\n",
+        endpoint.address(),
+    )
 }

@@ -180,6 +180,9 @@ fn program(environment: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
+    // Nor may credentials of whoever runs the tests, or a metadata server of this machine.
+    command.env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+    command.env("CLOUDSDK_CONFIG", "/nonexistent").env("NO_GCE_CHECK", "true");
     command.envs(environment.iter().copied());
     command
 }
@@ -204,6 +207,13 @@ pub fn check(file: Option<&Path>, environment: &[(&str, &str)]) -> Checked {
     let output = command.output().unwrap();
     let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
     Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
+}
+
+/// What `gatekeeper doctor` prints about `file`, as JSON.
+pub fn doctor(file: &Path, environment: &[(&str, &str)]) -> String {
+    let mut command = program(environment);
+    let output = command.args(["doctor", "--json", "--config"]).arg(file).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Gatekeeper {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Gatekeeper, Stand, connect, refused,
+    Checked, Gatekeeper, Stand, check, connect, doctor, refused,
     stand::{admin, config, listener},
     until,
 };
@@ -44,6 +44,7 @@ impl Cloud {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
         let google = FakeGoogle::start_for(server.tokens()).await.unwrap();
         let mut variables = vec![
+            ("NO_GCE_CHECK", String::new()),
             ("GCE_METADATA_HOST", google.host()),
             ("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", google.url("")),
             ("CLOUDSDK_CONFIG", server.folder().display().to_string()),
@@ -239,4 +240,67 @@ async fn no_secret_of_googles_is_in_anything_that_is_written() {
         assert!(!said.contains(&secret), "{} bytes of a secret were written", secret.len());
     }
     assert!(!said.contains("ya29."), "a token was written");
+}
+
+/// What `gatekeeper check` says of the configuration of `cloud`.
+fn checked(cloud: &Cloud, more: &[(&str, &str)]) -> Checked {
+    let host = cloud.google.host();
+    let environment = [&[("NO_GCE_CHECK", ""), ("GCE_METADATA_HOST", host.as_str())], more].concat();
+    check(Some(cloud.stand.gatekeeper.config_file()), &environment)
+}
+
+// The fake answers while the command runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_compares_the_principal_with_the_list() {
+    let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |_| None).await;
+    let fits = checked(&cloud, &[]);
+    let principal = format!("endpoint `primary`: the token's principal is {ACCOUNT}");
+    assert!(fits.settings.contains(&principal) && fits.said.is_empty(), "{fits:?}");
+    cloud.google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
+    let differs = checked(&cloud, &[]);
+    assert_eq!(
+        differs.said,
+        "warning: endpoint.primary.login: the token's principal is other@my-project.iam.gserviceaccount.com, the list says \
+         `my-sa@my-project.iam`; list `other@my-project.iam` in `users`, or set `impersonate` = \"user\"\n"
+    );
+    assert_eq!(differs.code, Some(0), "the program may run elsewhere");
+    cloud.google.set_account(None);
+    let unbound = checked(&cloud, &[]);
+    assert!(unbound.said.contains("answered 404: no service account is bound to this pod"), "{unbound:?}");
+    let nowhere = checked(&cloud, &[("NO_GCE_CHECK", "true")]);
+    assert!(
+        nowhere.said.contains("no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"),
+        "{nowhere:?}"
+    );
+}
+
+// The fake answers while the command runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_compares_the_principal_with_the_list() {
+    let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |_| None).await;
+    let host = cloud.google.host();
+    let environment = [("NO_GCE_CHECK", ""), ("GCE_METADATA_HOST", host.as_str())];
+    let said = || doctor(cloud.stand.gatekeeper.config_file(), &environment);
+    let fits = said();
+    assert!(fits.contains(&format!("the token's principal is {ACCOUNT}")), "{fits}");
+    cloud.google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
+    let differs = said();
+    for words in ["the token's principal is other@my-project", "the list says `my-sa@my-project.iam`"] {
+        assert!(differs.contains(words), "{differs}");
+    }
+    cloud.google.set_account(None);
+    let unbound = said();
+    assert!(unbound.contains("no service account is bound to this pod"), "{unbound}");
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
+    let cloud = Cloud::start("iam = \"metadata\"", &[SERVICE_ACCOUNT], |_| None).await;
+    // Held, or its backend might serve the next one, too.
+    let user = format!("user={SERVICE_ACCOUNT} dbname=app");
+    let _held = connect(cloud.stand.listener, &user).await.unwrap();
+    let before = cloud.google.count("/token?");
+    cloud.stand.server.tokens().expire_all(cloud.stand.server.node()).await.unwrap();
+    cloud.logs_in(SERVICE_ACCOUNT).await;
+    assert_eq!(cloud.google.count("/token?"), before + 1);
 }

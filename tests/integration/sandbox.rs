@@ -252,6 +252,15 @@ async fn the_configuration_in_front_has_no_mistake() {
 }
 
 #[tokio::test]
+async fn the_tour_with_a_metadata_server_ends_well() {
+    let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+    let ended = demo.args(["demo", "--once", "--iam"]).kill_on_drop(true).output().await.unwrap();
+    let [said, wrong] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(ended.status.success(), "{said}\n{wrong}");
+    assert!(said.contains("Tokens come from a metadata server"), "{said}");
+}
+
+#[tokio::test]
 async fn the_tour_ends_well_and_ctrl_c_leaves_nothing_behind() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
         .arg("demo")

@@ -16,7 +16,7 @@ use crate::{
         Questions, Resolved, ask, reach, reach_unix, resolve,
     },
     blame::Chain,
-    credentials::Login,
+    credentials::{Login, TokenOrigin},
     handshake::Method,
     names::UserName,
     tasks::Tasks,
@@ -135,7 +135,15 @@ fn no_token(settings: &EndpointSettings) -> &'static str {
 
 async fn token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>) {
     let opinion = match handle.token(user).await {
-        Ok(Some(token)) => verdicts::token(user, token.octets()),
+        Ok(Some(token)) => {
+            let mut opinion = verdicts::token(&handle.settings().login, user, token.octets());
+            if let (Some(source), Login::Token(login)) = (handle.tokens(), &handle.settings().login)
+                && matches!(login.origin, TokenOrigin::Google(_))
+            {
+                verdicts::principal(&mut opinion, &source.principal().await, &login.users);
+            }
+            opinion
+        }
         Ok(None) => Opinion::skipped(no_token(handle.settings())),
         Err(error) => verdicts::failed(&error),
     };

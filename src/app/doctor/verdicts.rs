@@ -7,9 +7,10 @@ use super::{
     questions::{Grants, Replay},
 };
 use crate::{
+    app::principal::{self, PrincipalMistake},
     backend::{AskError, ConnectError, ProbeLogin, Shown},
     blame::Chain,
-    credentials::Login,
+    credentials::{Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenUsers},
     handshake::Method,
     names::UserName,
     tls::{TlsFacts, TlsMode},
@@ -79,14 +80,31 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
 }
 
 /// A token was minted for `user`.
-pub(super) fn token(user: &UserName, octets: usize) -> Opinion {
-    let said = format!("the command printed a token for {user}, {octets} characters long");
+pub(super) fn token(login: &Login, user: &UserName, octets: usize) -> Opinion {
+    let who = match login {
+        Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
+        _ => "the command printed",
+    };
+    let said = format!("{who} a token for {user}, {octets} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
             format!("{said}; no database user of a service account has a name like that"),
             format!("write the user as `{short}`: AlloyDB leaves out `{GOOGLE_SERVICE_ACCOUNT}`"),
         ),
         None => Opinion::ok(said),
+    }
+}
+
+/// Whose tokens they are, beside the users on the list.
+pub(super) fn principal(
+    opinion: &mut Opinion,
+    found: &Result<TokenPrincipal, TokenError>,
+    users: &TokenUsers,
+) {
+    if let Some(PrincipalMistake { what, remedy }) = principal::compare(found, users) {
+        opinion.warn(what, remedy);
+    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe) {
+        opinion.note(said);
     }
 }
 

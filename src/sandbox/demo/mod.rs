@@ -44,11 +44,11 @@ pub enum DemoError {
 /// How long Gatekeeper may take to serve or to end, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs the demo: with `once` it ends after the tour, otherwise at Ctrl-C.
+/// Runs the demo: with `once` it ends after the tour, otherwise at Ctrl-C; with `iam` tokens come from a metadata server.
 ///
 /// # Errors
 /// [`DemoError`] says what did not go as it should.
-pub fn demo(once: bool, out: &mut impl Write) -> Result<(), DemoError> {
+pub fn demo(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -61,7 +61,7 @@ pub fn demo(once: bool, out: &mut impl Write) -> Result<(), DemoError> {
         };
         tokio::select! {
             // Dropping the tour stops everything, wherever it is.
-            ended = tour::take(once, out) => ended,
+            ended = tour::take(once, iam, out) => ended,
             interrupted = interrupted => interrupted,
         }
     })

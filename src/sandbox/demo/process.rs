@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Sandbox, run::LOOK},
+    super::{FakeGoogle, Sandbox, run::LOOK},
     DemoError, PATIENCE, expect,
 };
 
@@ -28,11 +28,13 @@ pub(super) struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
-    pub(super) fn start(sandbox: &'a Sandbox) -> Result<Self, DemoError> {
+    /// With `google`, tokens come from its metadata server.
+    pub(super) fn start(sandbox: &'a Sandbox, google: Option<&FakeGoogle>) -> Result<Self, DemoError> {
         let io = |source| DemoError::Io { what: "starting gatekeeper", source };
         let folder = sandbox.folder();
         let (config, log) = (folder.join("gatekeeper.toml"), folder.join("gatekeeper.log"));
-        fs::write(&config, sandbox.config_toml()?).map_err(io)?;
+        let toml = if google.is_some() { sandbox.iam_config_toml()? } else { sandbox.config_toml()? };
+        fs::write(&config, toml).map_err(io)?;
         let mut gatekeeper = Command::new(std::env::current_exe().map_err(io)?);
         gatekeeper.args(["run", "--config"]).arg(&config);
         // The guard knows it by its working folder and its number, and a Ctrl-C is for us alone.
@@ -41,6 +43,9 @@ impl<'a> Process<'a> {
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GATEKEEPER_"))
         {
             gatekeeper.env_remove(name);
+        }
+        if let Some(google) = google {
+            gatekeeper.env("GCE_METADATA_HOST", google.host());
         }
         gatekeeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).map_err(io)?);
         let child = gatekeeper.spawn().map_err(io)?;

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     super::{
-        ALICE_AT_LISTENERS as ALICE, DATABASE, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
-        run::until,
+        ALICE_AT_LISTENERS as ALICE, DATABASE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox,
+        SandboxOptions, run::until,
     },
     DemoError, PATIENCE, expect,
     process::Process,
@@ -19,12 +19,22 @@ use super::{
 /// Starts everything and takes the tour; without `once` it then goes on for as long as Gatekeeper does.
 ///
 /// Cancel safety: what was started is stopped.
-pub(super) async fn take(once: bool, out: &mut impl Write) -> Result<(), DemoError> {
+pub(super) async fn take(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     let began = Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
-    let mut tour = Tour { sandbox: &sandbox, front: Process::start(&sandbox)?, out };
-    tour.opening(began.elapsed())?;
+    let up = began.elapsed();
+    let google = match iam {
+        true => Some(start_google(&sandbox).await?),
+        false => None,
+    };
+    let began = Instant::now();
+    let front = Process::start(&sandbox, google.as_ref())?;
+    let mut tour = Tour { sandbox: &sandbox, front, out };
+    tour.opening(up)?;
     tour.front.ready().await?;
+    if google.is_some() {
+        tour.metadata_server(began.elapsed())?;
+    }
     tour.how_to_connect()?;
     tour.every_endpoint().await?;
     tour.writes().await?;
@@ -43,6 +53,14 @@ struct Tour<'a, W> {
     sandbox: &'a Sandbox,
     front: Process<'a>,
     out: &'a mut W,
+}
+
+/// A metadata server whose account is the one that the tour logs in as.
+async fn start_google(sandbox: &Sandbox) -> Result<FakeGoogle, DemoError> {
+    let started = FakeGoogle::start_for(sandbox.tokens()).await;
+    let google = started.map_err(|source| DemoError::Io { what: "starting the metadata server", source })?;
+    google.set_account(Some(ALICE.name));
+    Ok(google)
 }
 
 /// What `psql` printed.
@@ -74,6 +92,15 @@ impl<W: Write> Tour<'_, W> {
             }
         }
         self.say(&text)
+    }
+
+    /// `took`: from its start until Gatekeeper had logged in everywhere.
+    fn metadata_server(&mut self, took: Duration) -> Result<(), DemoError> {
+        self.say(&format!(
+            "\nTokens come from a metadata server of the sandbox, as on GKE. {} ms after its start Gatekeeper had\n\
+             logged in to every endpoint with them.\n",
+            took.as_millis()
+        ))
     }
 
     fn how_to_connect(&mut self) -> Result<(), DemoError> {

@@ -147,8 +147,8 @@ fn what_is_not_verified_is_a_warning_unless_it_stays_on_this_machine() {
 
 #[test]
 fn of_a_token_only_its_length_is_told() {
-    assert_eq!(token(&user("alice@example.com"), 1024).verdict(), Verdict::Ok);
-    let opinion = token(&user("my-sa@my-project.iam.gserviceaccount.com"), 1024);
+    assert_eq!(token(&Login::Passthrough, &user("alice@example.com"), 1024).verdict(), Verdict::Ok);
+    let opinion = token(&Login::Passthrough, &user("my-sa@my-project.iam.gserviceaccount.com"), 1024);
     assert_eq!(opinion.verdict(), Verdict::Warning);
     assert!(said(&opinion).contains("write the user as `my-sa@my-project.iam`"), "{opinion:?}");
 }
