@@ -61,8 +61,8 @@
 //!   unevenly spread.
 //! - A client's cancel key carries the server's process id (with a secret of ours), so that `PQbackendPID` and
 //!   `pg_backend_pid()` agree as they do without a proxy; a session that shares backends has a number of its own there.
-//! - Start-up parameters other than `application_name` are part of a pool's key instead of being tracked: `RESET` leads back
-//!   to them, and the server checks them.
+//! - Start-up options are carried like settings, and given again behind what leads back to them. Those that only a login can
+//!   set are part of a pool's key, and all of them where a session keeps its backend.
 //! - A role or session authorization that has to be given to another backend is confirmed before the statement is sent, one
 //!   round trip more: were it refused, the statement would run with the rights of whoever logged in.
 //! - The connect stack finds its token before it dials: a slow token command holds no connection and no place in the queue.

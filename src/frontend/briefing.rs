@@ -2,13 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::{pool::Welcome, session::Reported, wire::backend::ParameterStatus};
+use super::startup_values::StartupValues;
+use crate::{
+    handshake::Parameters,
+    pool::Welcome,
+    session::{Reported, Settings},
+};
 
-/// What clients with the same `application_name` are told of the settings that one login reported.
+/// What clients with the same `application_name` and start-up settings are told of the settings that one login reported.
 pub(super) struct Briefing {
     welcome: Arc<Welcome>,
     /// The client's `application_name`, if it has said one.
-    pub(super) application: Option<Box<[u8]>>,
+    application: Option<Box<[u8]>>,
+    /// What else it has said.
+    startup: Option<Arc<StartupValues>>,
+    /// Both as settings of its session.
+    pub(super) settings: Settings,
     /// What the client knows then.
     pub(super) known: Reported,
     /// ParameterStatus messages, one behind the other.
@@ -27,34 +36,60 @@ const KEPT: usize = 8;
 // === impl Briefing ===
 
 impl Briefing {
-    fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Self {
-        let mut known = Reported::new(Arc::clone(&welcome.parameters));
+    fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
+        let mut parameters = Parameters::clone(&welcome.parameters);
+        let mut settings = Settings::default();
+        if let Some(startup) = startup {
+            settings = startup.settings.clone();
+            for (name, value) in &startup.reported {
+                let reported = welcome.parameters.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+                if let Some(status) = reported {
+                    parameters.report(status.name, value);
+                }
+            }
+        }
         if let Some(application) = application {
-            known.set(b"application_name", application);
+            parameters.report(b"application_name", application);
+            settings = settings.with(b"application_name", Some(application));
         }
-        let mut octets = Vec::new();
-        for (name, value) in known.iter() {
-            ParameterStatus { name, value }.write(&mut octets);
+        let octets = parameters.octets().to_vec();
+        Self {
+            welcome: Arc::clone(welcome),
+            application: application.map(Box::from),
+            startup: startup.cloned(),
+            settings,
+            known: Reported::new(Arc::new(parameters)),
+            octets,
         }
-        octets.shrink_to_fit();
-        Self { welcome: Arc::clone(welcome), application: application.map(Box::from), known, octets }
     }
 
-    fn is_for(&self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> bool {
-        Arc::ptr_eq(&self.welcome, welcome) && self.application.as_deref() == application
+    fn is_for(
+        &self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> bool {
+        Arc::ptr_eq(&self.welcome, welcome)
+            && self.application.as_deref() == application
+            && self.startup.as_ref().map(Arc::as_ptr) == startup.map(Arc::as_ptr)
     }
 }
 
 // === impl Briefings ===
 
 impl Briefings {
-    /// What a client that calls itself `application` is told of what the login of `welcome` reported.
-    pub(super) fn of(&mut self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Arc<Briefing> {
-        match self.latest.iter().position(|known| known.is_for(welcome, application)) {
+    /// What a client that calls itself `application` and has said `startup` is told of what the login of `welcome` reported.
+    pub(super) fn of(
+        &mut self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> Arc<Briefing> {
+        match self.latest.iter().position(|known| known.is_for(welcome, application, startup)) {
             Some(at) => self.latest[..=at].rotate_right(1),
             None => {
                 self.latest.truncate(KEPT - 1);
-                self.latest.insert(0, Arc::new(Briefing::new(welcome, application)));
+                self.latest.insert(0, Arc::new(Briefing::new(welcome, application, startup)));
             }
         }
         Arc::clone(&self.latest[0])
@@ -74,26 +109,29 @@ mod tests {
     fn clients_that_are_told_the_same_share_one_briefing() {
         let (one, two) = (welcome(), welcome());
         let mut briefings = Briefings::default();
-        let psql = briefings.of(&one, Some(b"psql"));
+        let psql = briefings.of(&one, Some(b"psql"), None);
         assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
         assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
-        let nobody = briefings.of(&one, None);
+        let nobody = briefings.of(&one, None, None);
         assert!(nobody.octets.is_empty());
-        assert!(Arc::ptr_eq(&psql, &briefings.of(&one, Some(b"psql"))));
-        assert!(Arc::ptr_eq(&nobody, &briefings.of(&one, None)));
-        assert!(!Arc::ptr_eq(&nobody, &briefings.of(&two, None)), "another login may say something else");
+        assert!(Arc::ptr_eq(&psql, &briefings.of(&one, Some(b"psql"), None)));
+        assert!(Arc::ptr_eq(&nobody, &briefings.of(&one, None, None)));
+        assert!(
+            !Arc::ptr_eq(&nobody, &briefings.of(&two, None, None)),
+            "another login may say something else"
+        );
     }
 
     #[test]
     fn those_that_nobody_needs_are_forgotten() {
         let welcome = welcome();
         let mut briefings = Briefings::default();
-        let first = briefings.of(&welcome, Some(b"first"));
+        let first = briefings.of(&welcome, Some(b"first"), None);
         for number in 0..20 {
-            briefings.of(&welcome, Some(format!("{number}").as_bytes()));
-            briefings.of(&welcome, Some(b"often"));
+            briefings.of(&welcome, Some(format!("{number}").as_bytes()), None);
+            briefings.of(&welcome, Some(b"often"), None);
         }
         assert_eq!(briefings.latest.len(), KEPT);
-        assert!(!Arc::ptr_eq(&first, &briefings.of(&welcome, Some(b"first"))));
+        assert!(!Arc::ptr_eq(&first, &briefings.of(&welcome, Some(b"first"), None)));
     }
 }

@@ -141,21 +141,37 @@ async fn ask(
     each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
     unasked: &mut Vec<u8>,
 ) -> Result<(), Unlisted> {
-    timeout(LIMIT, converse(stream, sql, each, unasked)).await.unwrap_or(Err(Unlisted::Late))
-}
-
-async fn converse(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    sql: &str,
-    mut each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
-    unasked: &mut Vec<u8>,
-) -> Result<(), Unlisted> {
-    let mut say = Vec::with_capacity(16 * 1024);
     let text = format!(
         "BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '15s'; \
          {sql}; COMMIT"
     );
-    frontend::write_query(&mut say, &text);
+    converse(stream, &text, each, unasked).await
+}
+
+/// Sends `text`, which begins and ends a transaction, and tells `each` the rows of the answer. What the server says unasked is
+/// appended to `unasked`.
+///
+/// Cancel safety: dropped half-way, the connection is of no more use.
+///
+/// # Errors
+/// [`Unlisted`]; unless the server refused, the connection is of no more use.
+pub(super) async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    text: &str,
+    each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    unasked: &mut Vec<u8>,
+) -> Result<(), Unlisted> {
+    timeout(LIMIT, read_rows(stream, text, each, unasked)).await.unwrap_or(Err(Unlisted::Late))
+}
+
+async fn read_rows(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    text: &str,
+    mut each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    unasked: &mut Vec<u8>,
+) -> Result<(), Unlisted> {
+    let mut say = Vec::with_capacity(16 * 1024);
+    frontend::write_query(&mut say, text);
     stream.write_all(&say).await.map_err(Unlisted::Broken)?;
     stream.flush().await.map_err(Unlisted::Broken)?;
     let mut rows = 0;
@@ -224,7 +240,7 @@ fn frame(unread: &[u8]) -> Result<Option<Frame<'_>>, Unlisted> {
 }
 
 /// The columns of a row that has so many; NULL is empty.
-fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
+pub(super) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut reader = Reader::new(row);
     if usize::try_from(reader.i16().ok()?) != Ok(N) {
         return None;

@@ -21,6 +21,7 @@ use foldhash::fast::RandomState;
 use super::{
     briefing::{Briefing, Briefings},
     catalogue::{self, Unlisted},
+    startup_values::{self, KnownValues, SaidSettings, StartupValues},
 };
 use crate::{
     blame::Chain,
@@ -52,6 +53,8 @@ type Key = (ListenerName, DatabaseName, UserName);
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     briefings: Mutex<Briefings>,
+    /// What the server makes of start-up settings.
+    startup: Mutex<KnownValues>,
     listed: Mutex<Listed>,
     database: DatabaseName,
     began: Instant,
@@ -121,6 +124,7 @@ impl Commons {
                     .with_definitions(definitions),
                 ),
                 briefings: Mutex::default(),
+                startup: Mutex::default(),
                 listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
                 database: database.clone(),
                 began: Instant::now(),
@@ -161,10 +165,56 @@ impl Shared {
             || (self.common.knows_database() && overdue < millis(UNUSED))
     }
 
-    /// What a client is told that calls itself `application`; `welcome` is the newest login of its pool.
-    pub(super) fn briefing(&self, welcome: &Arc<Welcome>, application: Option<&[u8]>) -> Arc<Briefing> {
+    /// What a client is told that calls itself `application` and has said `startup` besides. `welcome` is the newest login of
+    /// its pool.
+    pub(super) fn briefing(
+        &self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> Arc<Briefing> {
         let mut briefings = self.briefings.lock().unwrap_or_else(PoisonError::into_inner);
-        briefings.of(welcome, application)
+        briefings.of(welcome, application, startup)
+    }
+
+    /// What the server makes of the settings that a client has said at its start; `None` if a login has to say. `welcome` is the
+    /// newest login of its pool, of which `lease` gets a backend.
+    ///
+    /// Cancel safety: dropped half-way, a backend that was leased is closed.
+    ///
+    /// # Errors
+    /// What `lease` fails with.
+    pub(super) async fn startup_values<E>(
+        &self,
+        said: &SaidSettings,
+        welcome: &Welcome,
+        lease: impl Future<Output = Result<Lease, E>>,
+    ) -> Result<Option<Arc<StartupValues>>, E> {
+        let known = || self.startup.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = known().get(said, &welcome.parameters);
+        if let Some(values) = values {
+            return Ok(values);
+        }
+        let mut lease = lease.await?;
+        let mut unasked = Vec::new();
+        let values = startup_values::ask(&mut lease, said, &mut unasked).await;
+        if matches!(values, Ok(_) | Err(Unlisted::Refused(_))) {
+            // What it has said no session has heard.
+            lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
+        }
+        match values {
+            Ok(values) => {
+                let values = values.map(Arc::new);
+                known().insert(said, &welcome.parameters, values.clone());
+                Ok(values)
+            }
+            // A login is refused in the server's own words.
+            Err(Unlisted::Refused(_)) => Ok(None),
+            Err(why) => {
+                tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
+                Ok(None)
+            }
+        }
     }
 
     /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a

@@ -353,7 +353,7 @@ impl Lobby {
             }
             Opening::Shared { tenancy, common, briefing, asked } => {
                 let known = briefing.known.clone();
-                let mut session = Session::shared(common, known, briefing.application.as_deref(), options);
+                let mut session = Session::shared(common, known, briefing.settings.clone(), options);
                 session.told_pid(registered.key.pid());
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), asked);

@@ -23,6 +23,7 @@ use super::{
     greet::Unwelcome,
     guest::Guest,
     serving::{OwnBackend, Serving},
+    startup_options::StartupOptions,
     tenancy::{Step, Tenancy, Unleased, Want},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     credentials,
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
-    pool::{Disposition, Lease, PoolMode},
+    pool::{Disposition, Lease, PoolMode, Welcome},
     route::{Reason, RoutePolicy},
     session::{Asked, Common, Refusal},
     sql::ClassifierOptions,
@@ -225,8 +226,14 @@ impl Login<'_> {
         for own in ["user", "database", "application_name", "replication"] {
             startup.remove(own);
         }
+        let startup_options = StartupOptions::read(&startup);
+        let mut shared_startup = startup.clone();
+        if startup_options.is_some() {
+            StartupOptions::remove_from(&mut shared_startup);
+        }
         let mut tenancy =
-            Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), startup);
+            Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), shared_startup);
+        tenancy.may_move_apart(startup);
         let Ok(pool) = tenancy.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
@@ -239,20 +246,26 @@ impl Login<'_> {
         if !shared.common.knows_database() {
             Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
         }
-        let welcome = match tenancy.pool().ok().and_then(|pool| pool.welcome()) {
-            Some(welcome) => welcome,
-            None => {
-                let lease = Box::pin(lease(&mut tenancy, guest, context)).await?;
-                let welcome = Arc::clone(lease.login());
-                lease.release(Disposition::Clean);
-                welcome
+        let mut welcome = welcome(&mut tenancy, guest, context).await?;
+        let mut said = said;
+        let mut values = None;
+        if let Some(StartupOptions { settings, application }) = startup_options {
+            if !settings.is_empty() {
+                let lease = lease(&mut tenancy, guest, context);
+                values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
             }
-        };
+            if values.is_some() || settings.is_empty() {
+                said = said.or(application);
+            } else {
+                tenancy.move_apart();
+                welcome = self::welcome(&mut tenancy, guest, context).await?;
+            }
+        }
         let Ok(pool) = tenancy.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
         let application = said.map(|said| application_name(&said, welcome.parameters.get("server_version")));
-        let briefing = shared.briefing(&welcome, application.as_deref());
+        let briefing = shared.briefing(&welcome, application.as_deref(), values.as_ref());
         let client_key = session_key(session, version)?;
         let mut output = proved.output;
         // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
@@ -426,9 +439,24 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
 }
 
+/// What the newest login of a client's pool was told.
+async fn welcome(
+    tenancy: &mut Tenancy,
+    guest: &mut Guest,
+    context: &ListenerContext,
+) -> Result<Arc<Welcome>, Failed> {
+    if let Some(welcome) = tenancy.pool().ok().and_then(|pool| pool.welcome()) {
+        return Ok(welcome);
+    }
+    let lease = Box::pin(lease(tenancy, guest, context)).await?;
+    let welcome = Arc::clone(lease.login());
+    lease.release(Disposition::Clean);
+    Ok(welcome)
+}
+
 /// A backend for a client that is being logged in, unless it leaves while it waits for one.
 async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerContext) -> Result<Lease, Failed> {
-    let want = Want { settings: 0, need: tenancy.first_need(), floor: None };
+    let want = Want { settings: 0, need: tenancy.first_need(), floor: None, apart: false };
     let leased = async {
         loop {
             match poll_fn(|cx| tenancy.poll_lease(&want, cx)).await {

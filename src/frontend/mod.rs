@@ -35,6 +35,8 @@ mod serving;
 mod session_entry;
 mod sessions;
 mod settings;
+mod startup_options;
+mod startup_values;
 mod suspects;
 mod tenancy;
 mod traced;

@@ -444,6 +444,7 @@ impl Relay {
             settings: self.session.settings_mark(),
             need: self.session.need(),
             floor: self.session.floor(*self.now.get_or_insert_with(Instant::now)),
+            apart: self.session.is_apart(),
         };
         match tenancy.poll_lease(&want, cx) {
             Poll::Pending => Ok(Poll::Pending),

@@ -41,6 +41,8 @@ pub(super) struct Tenancy {
     database: DatabaseName,
     /// What a backend is logged in with besides.
     startup: StartupMessage,
+    /// The same for a session whose backends log in with its own options, if those are others.
+    apart: Option<StartupMessage>,
     /// Where the last decision for the writer led, and for the one side of a session that does not split.
     writer: Option<Decided>,
     /// Where the last decision for a read pool led.
@@ -76,6 +78,8 @@ pub(super) struct Want {
     pub(super) need: Need,
     /// What a read must not be older than.
     pub(super) floor: Option<std::time::Instant>,
+    /// Whether the backend is to have logged in with the session's own options.
+    pub(super) apart: bool,
 }
 
 /// A wait under way.
@@ -142,6 +146,7 @@ impl Tenancy {
             user,
             database,
             startup,
+            apart: None,
             writer: None,
             reader: None,
             side: Side::Writer,
@@ -153,6 +158,18 @@ impl Tenancy {
         }
     }
 
+    /// Its backends may have to log in with `startup` instead, see [`Tenancy::move_apart`].
+    pub(super) fn may_move_apart(&mut self, startup: StartupMessage) {
+        self.apart = (startup != self.startup).then_some(startup);
+    }
+
+    /// From now on its backends log in with its own options.
+    pub(super) fn move_apart(&mut self) {
+        if let Some(startup) = self.apart.take() {
+            (self.startup, self.writer, self.reader) = (startup, None, None);
+        }
+    }
+
     /// Its backends are shared by sessions that know this.
     pub(super) fn share(&mut self, shared: Arc<Shared>) {
         self.shared = Some(shared);
@@ -160,6 +177,9 @@ impl Tenancy {
 
     /// The next step towards a backend, if possible.
     pub(super) fn poll_lease(&mut self, want: &Want, cx: &mut Context<'_>) -> Poll<Result<Step, Unleased>> {
+        if want.apart {
+            self.move_apart();
+        }
         loop {
             if let Some(pause) = self.wait.as_mut().and_then(|wait| wait.pause.as_mut()) {
                 ready!(pause.as_mut().poll(cx));

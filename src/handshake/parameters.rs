@@ -24,6 +24,14 @@ impl Parameters {
         self.octets = octets;
     }
 
+    /// As if the setting `name` had been reported as `value`, whether or not it was.
+    pub(crate) fn report(&mut self, name: &[u8], value: &[u8]) {
+        let mut octets = Vec::with_capacity(self.octets.len() + value.len());
+        let others = self.iter().filter(|status| status.name != name);
+        others.chain([ParameterStatus { name, value }]).for_each(|status| status.write(&mut octets));
+        self.octets = octets;
+    }
+
     /// All messages, one behind the other: to be sent to a client as they are.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

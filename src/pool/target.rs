@@ -21,7 +21,7 @@ pub struct Target {
     /// The database user who is logged in.
     pub user: UserName,
     /// The protocol version and all other start-up parameters: `RESET` leads back to what was said there. Without `user` and
-    /// `database`, and in transaction mode without what the sessions set for themselves (`application_name`).
+    /// `database`, and in transaction mode without what the sessions carry themselves (see `session::startup`).
     pub startup: StartupMessage,
     /// For how long a session keeps its backend.
     pub mode: PoolMode,

@@ -21,12 +21,12 @@ use crate::{
     sql::{self, Effects},
     wire::{
         self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
-        backend::ParameterStatus, frontend, tag::backend as b,
+        backend::{self, ParameterStatus},
+        frontend,
+        tag::backend as b,
     },
 };
 
-/// The one setting that a client says at its start and the login of its backend does not.
-const APPLICATION_NAME: &[u8] = b"application_name";
 /// An answer of ours that is larger cannot be a setting that a session may have.
 const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 /// Looks that may fail before the session is held to its backend for good.
@@ -167,7 +167,12 @@ impl Session {
                     self.on_own_ready();
                     self.undo_what_was_begun(frame.body());
                 }
-                _ => own.on_answer(frame),
+                _ => {
+                    own.on_answer(frame);
+                    if own.is_over() {
+                        self.on_own_ready();
+                    }
+                }
             }
             return false;
         }
@@ -176,12 +181,17 @@ impl Session {
                 self.on_shared_step_complete(frame.tag())
             }
             b::READY_FOR_QUERY => {
+                let led = self.ledger.led_back_by_query();
                 self.on_answer(now, frame);
                 self.on_unit_over(now);
-                true
+                // The client hears it once they are given again.
+                led.is_empty() || !self.give_again(&led, true)
             }
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
+                if self.ledger.is_leading_back() {
+                    self.note_led_back();
+                }
                 self.on_answer(now, frame);
                 true
             }
@@ -275,6 +285,7 @@ impl Session {
             return;
         }
         let by_same = self.ledger.effects_now();
+        let in_batch = self.in_batch && self.ledger.is_resetting_by_execute();
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(held) = sharing.held.as_deref_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
@@ -289,6 +300,7 @@ impl Session {
                 sharing.binds_reset = false;
                 sharing.suspicion = Effects::NONE;
                 sharing.touched.clear();
+                sharing.startup.note_discard(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
@@ -339,11 +351,12 @@ impl Session {
         // `RESET` leads back to what the client said at its start, which its backend does not know.
         if sharing.leads_back
             && is_default
-            && status.name == APPLICATION_NAME
-            && let Some(first) = &sharing.application
+            && let Some(first) = sharing.first_report(status.name)
         {
-            if sharing.known.set(APPLICATION_NAME, first) {
-                ParameterStatus { name: APPLICATION_NAME, value: first }.write(&mut sharing.to_client);
+            let first = first.to_vec();
+            if sharing.known.set(status.name, &first) {
+                ParameterStatus { name: status.name, value: &first }.write(&mut sharing.to_client);
+                sharing.learn();
             }
             return false;
         }
@@ -366,6 +379,9 @@ impl Session {
         }
         if let Some(own) = self.ledger.own() {
             own.on_error(state);
+            if matches!(own, Own::Again { .. }) {
+                self.broken = Some(Refusal::settings_lost(state));
+            }
             return false;
         }
         let refused = self.ledger.refused();
@@ -422,6 +438,10 @@ impl Session {
                     _ => self.broken = Some(Refusal::settings_lost(state)),
                 }
             }
+            Own::Again { synced: true, .. } => {
+                sharing.confirming = false;
+                backend::write_ready_for_query(&mut sharing.to_client, self.status);
+            }
             Own::Look(look) if look.too_large => self.broken = Some(Refusal::settings_too_large()),
             Own::Look(look) if look.is_answered() => {
                 (sharing.confirming, sharing.failed_looks) = (false, 0);
@@ -431,7 +451,8 @@ impl Session {
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
-            Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {}
+            Own::Again { .. } | Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {
+            }
         }
     }
 
@@ -475,6 +496,7 @@ impl Session {
         }
         let mut suspicion = std::mem::take(&mut sharing.suspicion);
         (sharing.leads_back, sharing.binds_reset) = (false, false);
+        sharing.startup.forget_portals();
         if suspicion.contains(Effects::DDL) {
             suspicion = suspicion.without(Effects::DDL);
             sharing.common.definitions_changed();
@@ -509,10 +531,12 @@ impl Session {
         if unproved || suspicion.contains(Effects::SETTINGS_ALL) {
             asked.push(Question::Settings);
             // A reset one leads back to what the client said: to be given before anything is said that may show it.
-            sharing.confirming = suspicion.contains(Effects::SETTINGS_ALL) && sharing.application.is_some();
+            sharing.confirming =
+                suspicion.contains(Effects::SETTINGS_ALL) && !sharing.startup.settings.entries().is_empty();
             touched.extend(sharing.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
             touched.retain(|name| is_unlisted(name));
         }
+        touched.retain(|name| !sharing.lacks_startup_setting(name));
         touched.sort_unstable();
         touched.dedup();
         if unproved {
@@ -647,11 +671,10 @@ impl Session {
             held.settings = settings.clone();
         }
         // As above.
-        if let Some(first) = &sharing.application
-            && seen.all
-            && settings.get(APPLICATION_NAME).is_none()
-        {
-            settings = settings.with(APPLICATION_NAME, Some(first));
+        if seen.all {
+            let entries = sharing.startup.settings.entries().iter();
+            let gone = entries.filter(|entry| settings.get(&entry.name).is_none());
+            settings = settings.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
         }
         sharing.settings = settings;
     }

@@ -14,7 +14,7 @@ use super::{
     texts::Texts,
 };
 use crate::{
-    sql::Effects,
+    sql::{Effects, LedBack},
     wire::{SqlState, fault, tag::backend as b},
 };
 
@@ -46,6 +46,8 @@ pub(super) enum Owed {
         error: Option<SqlState>,
         /// What its text may leave behind or take away.
         effects: Effects,
+        /// The start-up settings that it leads back.
+        leads_back: Vec<LedBack>,
         /// The unnamed statement that a Query destroys, unless the server skips it.
         unnamed: Option<Box<Unnamed>>,
     },
@@ -55,6 +57,8 @@ pub(super) enum Owed {
         portal: Box<[u8]>,
         /// The portal's statement may take away what is there.
         resets: bool,
+        /// The start-up settings that it leads back.
+        leads_back: Vec<LedBack>,
         /// The client's statement that it forgets by SQL, unless it fails.
         forgets: Option<Box<Forgotten>>,
     },
@@ -216,6 +220,33 @@ impl Ledger {
     /// before its answer comes, and forgotten with what stood before it: it has to wait for that answer.
     pub(super) fn is_resetting(&self) -> bool {
         self.resets > 0
+    }
+
+    /// Whether the request that is answered now is an Execute that may take away what is there.
+    pub(super) fn is_resetting_by_execute(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Execute { resets: true, .. }))
+    }
+
+    /// Whether an Execute is owed that leads start-up settings back.
+    pub(super) fn is_leading_back(&self) -> bool {
+        let leads = |owed: &Owed| matches!(owed, Owed::Execute { leads_back, .. } if !leads_back.is_empty());
+        self.resets > 0 && self.owed.iter().any(leads)
+    }
+
+    /// The start-up settings that the Query leads back that is answered now, unless it has failed.
+    pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
+        match self.owed.front() {
+            Some(Owed::Whole { leads_back, error: None, .. }) => leads_back.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same of an Execute.
+    pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
+        match self.owed.front() {
+            Some(Owed::Execute { leads_back, .. }) => leads_back.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// What the request may leave behind or take away that is answered now.
@@ -473,8 +504,10 @@ impl Owed {
     /// Whether it may take away what requests before it have left.
     fn may_reset(&self) -> bool {
         match self {
-            Self::Whole { effects, .. } => effects.intersects(MAY_RESET),
-            Self::Execute { resets, .. } => *resets,
+            Self::Whole { effects, leads_back, .. } => {
+                effects.intersects(MAY_RESET) || !leads_back.is_empty()
+            }
+            Self::Execute { resets, leads_back, .. } => *resets || !leads_back.is_empty(),
             _ => false,
         }
     }

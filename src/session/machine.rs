@@ -15,6 +15,7 @@ use super::{
     refusal::Refusal,
     report::{Report, StatementKind, Text},
     reported::Reported,
+    settings::Settings,
     sharing::{HeldBegin, Sharing, Untold},
     split::{Asked, Assignment, Split, WRITER},
     take::Take,
@@ -120,16 +121,11 @@ impl Session {
     }
 
     /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
-    /// that it is idle; `application` is the `application_name` it gave.
+    /// that it is idle; `startup` are the settings that it gave at its start and that backends log in without.
     #[must_use]
-    pub fn shared(
-        common: Arc<Common>,
-        known: Reported,
-        application: Option<&[u8]>,
-        options: SessionOptions,
-    ) -> Self {
+    pub fn shared(common: Arc<Common>, known: Reported, startup: Settings, options: SessionOptions) -> Self {
         let mut session = Self::new(TransactionStatus::Idle, options);
-        session.sharing = Some(Box::new(Sharing::new(common, known, application)));
+        session.sharing = Some(Box::new(Sharing::new(common, known, startup)));
         session
     }
 
@@ -237,6 +233,12 @@ impl Session {
         self.sharing.as_ref().map_or(0, |sharing| sharing.settings.mark())
     }
 
+    /// True if its backends must have logged in with the options of its client.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.sharing.as_ref().is_some_and(|sharing| sharing.startup.is_apart())
+    }
+
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
     pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
@@ -330,6 +332,9 @@ impl Session {
         let sharing = self.sharing.as_mut()?;
         if let Some(split) = &mut sharing.split {
             split.left();
+        }
+        if let Some(settings) = sharing.startup.moved(&sharing.settings) {
+            sharing.settings = settings;
         }
         sharing.held.take()
     }
@@ -577,13 +582,14 @@ impl Session {
                     operation: None,
                     error: None,
                     effects: Effects::NONE,
+                    leads_back: Vec::new(),
                     unnamed: None,
                 }
             }
             f::EXECUTE => {
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
-                Owed::Execute { started: now, portal, resets: false, forgets: None }
+                Owed::Execute { started: now, portal, resets: false, leads_back: Vec::new(), forgets: None }
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,

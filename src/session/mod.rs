@@ -31,6 +31,7 @@ mod requests;
 mod settings;
 mod sharing;
 mod split;
+mod startup;
 mod statement;
 mod statement_name;
 mod take;

@@ -27,6 +27,9 @@ pub(super) enum Own {
     Sequences,
     /// Settings that the backend is given. `failed` once the server refused one.
     Apply { wanted: Settings, failed: Option<SqlState> },
+    /// Start-up settings that a statement has led back are given again. `left` answers are still to come. With `synced` there is
+    /// a Sync, and the client's request ends with its ReadyForQuery.
+    Again { left: usize, synced: bool, failed: Option<SqlState> },
     /// A look at what there is.
     Look(Box<Look>),
     /// Statements made or closed under a client's own names.
@@ -119,7 +122,22 @@ pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catal
 /// A null value leads back to the default. The value itself is not asked for: the session's encoding may lack what it
 /// contains.
 const SET: &str = "SELECT pg_catalog.set_config($1, \
-pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), false) IS NULL";
+pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), $3) IS NULL";
+
+/// The third parameter of [`SET`]: the setting counts until the end of the session, or of the transaction.
+const FOR_SESSION: &[u8] = &[0];
+const FOR_TRANSACTION: &[u8] = &[1];
+
+/// The portal of what is executed within a batch of the client's, whose own portals stay.
+const PORTAL_WITHIN_BATCH: &[u8] = b"__gatekeeper";
+
+/// A setting that a session is given again.
+pub(super) struct GivenSetting<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// Until the end of the transaction.
+    pub(super) local: bool,
+}
 
 // === impl Phrases ===
 
@@ -166,9 +184,13 @@ impl Pen<'_> {
     }
 
     fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
+        self.execute_in(b"", statement, parameters);
+    }
+
+    fn execute_in(&mut self, portal: &[u8], statement: &Statement, parameters: &[Option<&[u8]>]) {
         self.prepare(statement);
-        frontend::write_bind_binary(self.out, &self.prepared.name(statement.id()), parameters);
-        frontend::write_execute(self.out);
+        frontend::write_bind_binary(self.out, portal, &self.prepared.name(statement.id()), parameters);
+        frontend::write_execute(self.out, portal);
     }
 }
 
@@ -187,7 +209,9 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pe
     let would_write =
         |name: &[u8], value: &[u8]| side == Side::Reader && name == DEFAULT_READ_ONLY && value != b"on";
     let phrases = pen.phrases;
-    let mut set = |name: &[u8], value: Option<&[u8]>| pen.execute(&phrases.set, &[Some(name), value]);
+    let mut set = |name: &[u8], value: Option<&[u8]>| {
+        pen.execute(&phrases.set, &[Some(name), value, Some(FOR_SESSION)])
+    };
     // What follows is done as whoever logged in, who has the rights.
     for name in IDENTITY.iter().rev().filter(|name| held.get(name).is_some()) {
         set(name, None);
@@ -202,6 +226,34 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pe
     }
     frontend::write_sync(pen.out);
     Own::Apply { wanted: wanted.clone(), failed: None }
+}
+
+/// Writes what gives settings again that were led back, on a backend on `side`, with a Sync if it is a batch of its own.
+/// `None` if there are none.
+pub(super) fn write_again<'a>(
+    settings: impl Iterator<Item = GivenSetting<'a>>,
+    side: Side,
+    synced: bool,
+    mut pen: Pen<'_>,
+) -> Option<Own> {
+    let phrases = pen.phrases;
+    let mut left = 0;
+    // As above.
+    let settings =
+        settings.filter(|it| side == Side::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
+    for GivenSetting { name, value, local } in settings {
+        let span = if local { FOR_TRANSACTION } else { FOR_SESSION };
+        let portal = if synced { &b""[..] } else { PORTAL_WITHIN_BATCH };
+        pen.execute_in(portal, &phrases.set, &[Some(name), Some(value), Some(span)]);
+        if !synced {
+            frontend::write_close_portal(pen.out, portal);
+        }
+        left += 1;
+    }
+    if synced && left > 0 {
+        frontend::write_sync(pen.out);
+    }
+    (left > 0).then_some(Own::Again { left, synced, failed: None })
 }
 
 /// Writes the batch of a look.
@@ -239,7 +291,7 @@ pub(super) fn write_position(required: u64, mut pen: Pen<'_>) -> Own {
 /// Writes the batch that lets the server say where the client's last statement went. `held` are the backend's settings.
 pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: Pen<'_>) -> Own {
     let phrases = pen.phrases;
-    pen.execute(&phrases.set, &[Some(LAST_ROUTE), Some(answer)]);
+    pen.execute(&phrases.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
     frontend::write_sync(pen.out);
     Own::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
 }
@@ -251,6 +303,10 @@ impl Own {
     pub(super) fn on_answer(&mut self, frame: &Frame<'_>) {
         match self {
             Self::Look(look) => look.on_answer(frame),
+            // Each of them closes its portal.
+            Self::Again { left, synced: false, .. } if frame.tag() == b::CLOSE_COMPLETE => {
+                *left = left.saturating_sub(1);
+            }
             Self::Position { replayed, .. } if frame.tag() == b::DATA_ROW => {
                 let mut row = Reader::new(frame.body());
                 let text = row.i16().ok().and_then(|_| value(&mut row));
@@ -264,7 +320,7 @@ impl Own {
     pub(super) fn on_error(&mut self, state: SqlState) {
         match self {
             Self::Look(look) => look.failed = Some(state),
-            Self::Apply { failed, .. } => *failed = Some(state),
+            Self::Apply { failed, .. } | Self::Again { failed, .. } => *failed = Some(state),
             Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
             Self::Sequences | Self::Aside | Self::Dropped => {}
@@ -281,11 +337,16 @@ impl Own {
         }
     }
 
+    /// Whether it is over before a ReadyForQuery.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Again { left: 0, synced: false, .. })
+    }
+
     /// Whether the server refused it.
     fn has_failed(&self) -> bool {
         match self {
             Self::Look(look) => look.failed.is_some(),
-            Self::Apply { failed, .. } => failed.is_some(),
+            Self::Apply { failed, .. } | Self::Again { failed, .. } => failed.is_some(),
             Self::Begin { failed } => *failed,
             Self::Position { replayed, .. } => replayed.is_none(),
             Self::Sequences | Self::Aside | Self::Dropped => false,

@@ -30,6 +30,9 @@ pub(super) fn of_its_kind(name: &[u8]) -> bool {
     name == IN_HOT_STANDBY || name == DEFAULT_READ_ONLY
 }
 
+/// The one setting that clients say at their start whatever they are.
+pub(super) const APPLICATION_NAME: &[u8] = b"application_name";
+
 /// Whether transactions are read-only that do not say otherwise:
 /// <https://www.postgresql.org/docs/current/runtime-config-client.html>.
 pub(super) const DEFAULT_READ_ONLY: &[u8] = b"default_transaction_read_only";

@@ -17,6 +17,7 @@ use super::{
     reported::{Reported, of_its_kind},
     settings::Settings,
     split::{Assignment, Split},
+    startup::Startup,
     statement::{Reading, Statement, text_of},
 };
 use crate::{
@@ -45,8 +46,8 @@ pub(super) struct Sharing {
     pub(super) unnamed: Unnamed,
     /// The client's settings.
     pub(super) settings: Settings,
-    /// Its `application_name` as it said at its start: where `RESET` leads back to.
-    pub(super) application: Option<Arc<[u8]>>,
+    /// What it has set at its start.
+    pub(super) startup: Startup,
     /// What the client was told of its settings.
     pub(super) known: Reported,
     /// Letters of the client's encoding may contain bytes of ASCII: the server does not read its texts as they look here.
@@ -186,7 +187,7 @@ pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 // === impl Sharing ===
 
 impl Sharing {
-    pub(super) fn new(common: Arc<Common>, known: Reported, application: Option<&[u8]>) -> Self {
+    pub(super) fn new(common: Arc<Common>, known: Reported, startup: Settings) -> Self {
         let unnamed = Unnamed {
             number: 0,
             last: common.next_session() << 32,
@@ -204,8 +205,8 @@ impl Sharing {
             statement_octets: 0,
             parsed: Parsed::default(),
             unnamed,
-            settings: Settings::default(),
-            application: application.map(Into::into),
+            settings: startup.clone(),
+            startup: Startup::new(startup),
             unreadable: false,
             reading: Reading::of(&known),
             known,
@@ -242,7 +243,6 @@ impl Sharing {
             backend_pid: 0,
             split: None,
         };
-        new.settings = new.first_settings();
         new.learn();
         new
     }
@@ -349,14 +349,6 @@ impl Sharing {
         let may = self.statement_octets + octets <= OCTETS_MAX;
         self.statement_octets += if may { octets } else { 0 };
         may
-    }
-
-    /// The settings that the client said at its start.
-    pub(super) fn first_settings(&self) -> Settings {
-        match &self.application {
-            Some(name) => Settings::default().with(b"application_name", Some(name)),
-            None => Settings::default(),
-        }
     }
 }
 

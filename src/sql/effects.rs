@@ -57,6 +57,8 @@ impl Effects {
     pub const UNPROVED: Self = Self(1 << 18);
     /// Calls a function that neither PostgreSQL nor the [`super::Catalogue`] has: the catalogue may be out of date.
     pub const UNKNOWN: Self = Self(1 << 19);
+    /// Settings go back to their defaults until the end of the transaction: `SET LOCAL … TO DEFAULT`.
+    pub const SETTINGS_LOCAL: Self = Self(1 << 20);
     const DEFINED: u32 = (1 << NAMES.len()) - 1;
 
     /// Whether all bits of `other` are in this set.
@@ -113,7 +115,7 @@ impl Effects {
 }
 
 /// The names of the bits, for `Debug` and for tables in tests.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "SETTINGS",
     "SETTINGS_ALL",
     "SETTINGS_BOUND",
@@ -134,6 +136,7 @@ const NAMES: [&str; 20] = [
     "DDL",
     "UNPROVED",
     "UNKNOWN",
+    "SETTINGS_LOCAL",
 ];
 
 impl BitOr for Effects {

@@ -13,7 +13,10 @@ const LONGEST: usize = 128;
 /// What follows `SET`, up to the setting's name.
 pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let mut first = ahead.next();
-    if leads(first, "local", ahead) || leads(first, "constraints", ahead) {
+    if leads(first, "local", ahead) {
+        return if to_default(ahead).is_empty() { Effects::NONE } else { Effects::SETTINGS_LOCAL };
+    }
+    if leads(first, "constraints", ahead) {
         return Effects::NONE;
     }
     if leads(first, "session", ahead) {
@@ -91,6 +94,7 @@ pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) ->
     let name = ahead.next();
     let simple = end_of_argument(&mut ahead);
     let value = ahead.next();
+    let back = if is(value, "null") { Effects::SETTINGS_ALL } else { Effects::NONE };
     if simple
         && matches!(value, Some(Token::Text { .. } | Token::Parameter | Token::Number))
         && end_of_argument(&mut ahead)
@@ -100,13 +104,14 @@ pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) ->
     {
         return Effects::NONE;
     }
-    match name {
+    let named = match name {
         Some(Token::Text { content, plain: true }) if simple && !content.is_empty() && is_name(content) => {
             spell(&[content], found)
         }
         Some(Token::Parameter) if simple => Effects::SETTINGS_BOUND,
         _ => Effects::SETTINGS_HIDDEN,
-    }
+    };
+    named | back
 }
 
 /// Over the comma behind a plain argument, with or without a cast to a text type; `false` when it is anything else.

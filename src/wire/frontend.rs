@@ -152,10 +152,10 @@ pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: &[u8
     });
 }
 
-/// Appends a Bind of `statement` to the unnamed portal, with parameters and results in binary form.
-pub fn write_bind_binary(out: &mut Vec<u8>, statement: &[u8], parameters: &[Option<&[u8]>]) {
+/// Appends a Bind of `statement` to `portal`, with parameters and results in binary form.
+pub fn write_bind_binary(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], parameters: &[Option<&[u8]>]) {
     writer::frame(out, tag::BIND, |body| {
-        writer::string(body, b"");
+        writer::string(body, portal);
         writer::string(body, statement);
         let all_binary = [1_i16.to_be_bytes(), BINARY.to_be_bytes()].concat();
         body.extend_from_slice(&all_binary);
@@ -172,25 +172,30 @@ pub fn write_bind_binary(out: &mut Vec<u8>, statement: &[u8], parameters: &[Opti
 
 /// Appends a Describe of a prepared statement.
 pub fn write_describe_statement(out: &mut Vec<u8>, name: &[u8]) {
-    object(out, tag::DESCRIBE, name);
+    object(out, tag::DESCRIBE, b'S', name);
 }
 
 /// Appends a Close of a prepared statement.
 pub fn write_close_statement(out: &mut Vec<u8>, name: &[u8]) {
-    object(out, tag::CLOSE, name);
+    object(out, tag::CLOSE, b'S', name);
 }
 
-fn object(out: &mut Vec<u8>, tag: u8, name: &[u8]) {
+/// Appends a Close of a portal.
+pub fn write_close_portal(out: &mut Vec<u8>, name: &[u8]) {
+    object(out, tag::CLOSE, b'P', name);
+}
+
+fn object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
     writer::frame(out, tag, |body| {
-        body.push(b'S');
+        body.push(kind);
         writer::string(body, name);
     });
 }
 
-/// Appends an Execute of the unnamed portal for all its rows.
-pub fn write_execute(out: &mut Vec<u8>) {
+/// Appends an Execute of `portal` for all its rows.
+pub fn write_execute(out: &mut Vec<u8>, portal: &[u8]) {
     writer::frame(out, tag::EXECUTE, |body| {
-        writer::string(body, b"");
+        writer::string(body, portal);
         body.extend_from_slice(&0_i32.to_be_bytes());
     });
 }

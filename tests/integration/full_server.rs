@@ -12,10 +12,10 @@ async fn small(endpoint: &str) -> Pooled {
     Pooled::start(Shape { server, endpoint, plain: true, ..Shape::default() }).await
 }
 
-/// Clients, one after the other, each with start-up options of its own.
+/// Clients, one after the other, each with start-up options of its own, one of which only a login can set.
 async fn serve_tenants(pooled: &Pooled) {
     for tenant in 0..2 * CONNECTIONS {
-        let options = format!("-c search_path=tenant{tenant}");
+        let options = format!("-c ignore_system_indexes=off -c search_path=tenant{tenant}");
         let mut client =
             Frames::log_in(pooled.listener(), APP, &[("database", DATABASE), ("options", &options)]).await;
         assert_eq!(client.ask("SHOW search_path").await.unwrap(), format!("tenant{tenant}"));

@@ -11,9 +11,10 @@ use crate::{
         pin::Pin,
         report::{StatementKind, Text},
         sharing::Unnamed,
+        startup::led_back_midway,
         statement::{Statement, text_of},
     },
-    sql::{self, Effects},
+    sql::{self, Effects, LeadsBack},
     wire::{
         self, Header, SqlState,
         fault::{Report, Severity},
@@ -28,6 +29,18 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let effects = sharing.proved(effects, statement);
+        let leads_back = match self.leads_back(effects, statement) {
+            LeadsBack::No => Vec::new(),
+            LeadsBack::AtEnd(led) => led,
+            LeadsBack::Midway if self.move_apart() => return Verdict::Wait,
+            LeadsBack::Midway => {
+                self.refuse_message(led_back_midway(), shown);
+                self.in_batch = false;
+                self.request_ahead(Owed::Sync { started: now }, frontend::write_sync);
+                return Verdict::Taken;
+            }
+        };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         let lists = sharing.common.may_list_prepared(statement) || (names && sharing.names_ours(statement));
@@ -64,6 +77,7 @@ impl Session {
             error: None,
             // The rest of a text that is cut may say anything.
             effects: if cut { Effects::ALL } else { effects },
+            leads_back,
             unnamed,
         });
         verdict
@@ -71,6 +85,9 @@ impl Session {
 
     pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
         let (name, definition) = until_nul(body);
+        if self.moves_before_parse(text_of(definition)) {
+            return Verdict::Wait;
+        }
         let text = self.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
         if name.is_empty() && !cut {
             return self.parse_unnamed(definition, text, shown);
@@ -252,14 +269,17 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         sharing.deallocating.take_if(|(bound, _)| **bound == *portal);
         if name.is_empty() {
-            self.bind_unnamed(portal, rest, shown);
-            return Verdict::Pass;
+            return self.bind_unnamed(portal, rest, shown);
         }
         let Some(statement) = sharing.statement_named(name) else {
             return self.unknown(name, shown);
         };
         sharing.bound = statement.id();
         let effects = sharing.proved(sharing.common.effects(&statement), statement.text());
+        if !self.note_portal(portal, effects, statement.text()) {
+            self.refuse_message(led_back_midway(), shown);
+            return Verdict::Taken;
+        }
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
@@ -286,13 +306,13 @@ impl Session {
         Verdict::Taken
     }
 
-    pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+    pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         sharing.bound = 0;
         if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if sharing.unnamed.number != 0 {
             let effects = sharing.unnamed.effects(&sharing.common);
             let effects = sharing.proved(effects, text_of(&sharing.unnamed.definition));
@@ -301,6 +321,13 @@ impl Session {
                 let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
                 let definition = definition.unwrap_or_default();
                 let text = text_of(&definition);
+                if !self.note_portal(portal, effects, text) {
+                    if let Some(sharing) = &mut self.sharing {
+                        sharing.unnamed.definition = definition;
+                    }
+                    self.refuse_message(led_back_midway(), shown);
+                    return Verdict::Taken;
+                }
                 self.suspect(effects, text, Some(rest));
                 if effects.intersects(Effects::PREPARE | Effects::EXECUTE)
                     && self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text))
@@ -319,6 +346,7 @@ impl Session {
             }
         }
         self.ensure_unnamed(shown);
+        Verdict::Pass
     }
 
     /// Sees to it that the backend has the client's unnamed statement, or none.

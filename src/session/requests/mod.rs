@@ -297,12 +297,29 @@ impl Session {
         if sharing.confirming {
             return Verdict::Wait;
         }
+        if self.is_moving() {
+            return Verdict::Wait;
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
         let ends = matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL);
-        if (self.ledger.is_resetting() && !ends) || self.is_uncertain(tag, body) {
+        if (self.ledger.is_resetting() && (!ends || (tag == f::SYNC && self.ledger.is_leading_back())))
+            || self.is_uncertain(tag, body)
+        {
             return self.wait_for_answers();
+        }
+        if self.has_settings_due() {
+            self.stage(shown);
+            self.give_due_settings();
+        }
+        // `DISCARD ALL` has ended its transaction, so that a Sync of ours ends no other.
+        let sharing = self.sharing.as_deref_mut();
+        if (!ends || tag == f::SYNC)
+            && sharing.is_some_and(|sharing| sharing.startup.takes_discard(tag == f::SYNC))
+        {
+            self.apply_settings(shown);
         }
         // Not all of its parameters can be seen.
         if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
@@ -328,13 +345,14 @@ impl Session {
                     operation: None,
                     error: None,
                     effects: Effects::NONE,
+                    leads_back: Vec::new(),
                     unnamed: None,
                 });
                 Verdict::Pass
             }
             f::PARSE => {
                 let verdict = self.parse(body, total.is_some(), shown);
-                self.in_batch = true;
+                self.in_batch |= !matches!(verdict, Verdict::Wait);
                 verdict
             }
             f::BIND => self.bind(body, total, shown),
@@ -343,9 +361,11 @@ impl Session {
                 self.in_batch = true;
                 self.begun += 1;
                 let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
+                let leads_back = self.led_back_by(until_nul(body).0);
                 let resets = self.sharing.as_ref().is_some_and(|sharing| sharing.binds_reset);
+                let resets = resets || !leads_back.is_empty();
                 let forgets = self.forgotten_by(until_nul(body).0);
-                self.owe(Owed::Execute { started: now, portal, resets, forgets });
+                self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
                 if resets { self.flushed(body, shown) } else { Verdict::Pass }
             }
             f::CLOSE => self.close(body),

@@ -103,17 +103,21 @@ fn forget_unnamed(held: Option<&mut Memory>) {
 impl Sharing {
     /// The settings of the held backend, and what a batch of ours for it is written with.
     pub(in crate::session) fn pen(&mut self) -> Option<(Settings, Pen<'_>)> {
-        let held = self.held.as_deref_mut()?;
         self.batch = self.batch.wrapping_add(1);
-        let settings = held.settings.clone();
-        let pen = Pen {
+        let settings = self.held.as_deref()?.settings.clone();
+        Some((settings, self.pen_within_batch()?))
+    }
+
+    /// What is written with within a batch of the client's.
+    pub(in crate::session) fn pen_within_batch(&mut self) -> Option<Pen<'_>> {
+        let held = self.held.as_deref_mut()?;
+        Some(Pen {
             phrases: &self.common.phrases,
             prepared: &mut held.prepared,
             batch: self.batch,
             parsed: self.common.last_parse(),
             out: &mut self.to_backend,
-        };
-        Some((settings, pen))
+        })
     }
 
     /// The held backend is about to be told what it was not told of the transaction.

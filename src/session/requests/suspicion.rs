@@ -89,7 +89,7 @@ impl Session {
         }
         sharing.suspicion |= effects;
         sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
-        sharing.leads_back |= effects.contains(Effects::SETTINGS_ALL);
+        sharing.leads_back |= effects.intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL);
         if effects.contains(Effects::SETTINGS) {
             let prepares = effects.contains(Effects::PREPARE);
             let mut strange = false;

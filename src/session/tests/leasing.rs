@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     super::{
         Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
+        Settings,
     },
     frame,
 };
@@ -46,7 +47,8 @@ impl Driver {
         };
         common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         let known = Reported::new(Arc::new(Parameters::default()));
-        let mut session = Session::shared(Arc::new(common), known, None, SessionOptions::default());
+        let mut session =
+            Session::shared(Arc::new(common), known, Settings::default(), SessionOptions::default());
         if splits {
             session.split(Arc::new(SplitSettings::default()), Asked::default());
         }

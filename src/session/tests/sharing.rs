@@ -7,6 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{
     super::{
         Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
+        Settings,
     },
     Side::{self, Client, Server},
     client, frame, server,
@@ -44,8 +45,13 @@ impl Talk {
 
     /// A session of a database of which `common` is known.
     pub(super) fn knowing(common: Arc<Common>, text_limit: Option<usize>) -> Self {
+        Self::beginning(common, Settings::default(), text_limit)
+    }
+
+    /// The same for a session whose client has said `startup` at its start.
+    fn beginning(common: Arc<Common>, startup: Settings, text_limit: Option<usize>) -> Self {
         let known = Reported::new(Arc::new(Parameters::default()));
-        let session = Session::shared(common, known, None, SessionOptions { text_limit });
+        let session = Session::shared(common, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
@@ -378,6 +384,27 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), 1000);
     let asked = shown(&talk.to_backend, Speaker::Client);
     assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
+}
+
+#[test]
+fn a_start_up_setting_is_not_looked_up_after_discard_all() {
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
+    let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+    let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
+    talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+    assert!(gives(&talk));
+    talk.answer();
+    common.definitions_changed();
+    talk.say(&Client, &frame(b'Q', b"DISCARD ALL\0"), 1000);
+    talk.to_backend.clear();
+    talk.say(&Server, &[frame(b'C', b"DISCARD ALL\0"), frame(b'Z', b"I")].concat(), 1000);
+    let look = shown(&talk.to_backend, Speaker::Client);
+    assert!(look.contains("pg_settings") && !look.contains("app.tenant"), "{look}");
+    talk.answer();
+    talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+    assert!(gives(&talk));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod prepared;
 mod resets;
 mod settings;
 mod sql_prepared;
+mod startup;
 mod state;
 mod transactions;
 mod unseen;

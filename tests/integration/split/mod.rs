@@ -7,4 +7,5 @@ mod lost_readers;
 mod pipelines;
 mod reads;
 mod reruns;
+mod startup;
 mod transactions;

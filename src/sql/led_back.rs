@@ -1,0 +1,212 @@
+//! Which settings a text leads back to the values that the session began with.
+//!
+//! A session's backend may have begun with other values. The session gives it its own ones behind such a statement, which is
+//! too late for what runs between the two.
+
+use super::{
+    Catalogue, Effects, effects,
+    lexer::{Lexer, Token},
+};
+
+/// A setting that is led back, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedBack {
+    /// In lower case; `None` for all that `RESET ALL` resets.
+    pub name: Option<Box<[u8]>>,
+    /// Until the end of the transaction: `SET LOCAL`.
+    pub local: bool,
+}
+
+/// Which settings a text leads back, and where in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeadsBack {
+    /// None that matters.
+    No,
+    /// These, by its last statements: nothing in the text runs behind them but `SET` and `RESET`.
+    AtEnd(Vec<LedBack>),
+    /// Something in the text runs behind what leads back, or the text does not tell what it leads back.
+    Midway,
+}
+
+/// Which of the settings that `matters` accepts `text` leads back. `DISCARD ALL`, which stands alone, counts as none.
+#[must_use]
+pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
+    let mut all: Vec<LedBack> = Vec::new();
+    let mut set_since: Vec<Box<[u8]>> = Vec::new();
+    let mut midway = false;
+    let mut lexer = Lexer::new(text);
+    loop {
+        let begin = lexer.at();
+        let mut first = None;
+        loop {
+            match lexer.next() {
+                None | Some(Token::Symbol(b';')) => break,
+                Some(token) => first = first.or(Some(token)),
+            }
+        }
+        let end = lexer.began();
+        let statement = text.get(begin..end).unwrap_or_default();
+        match first {
+            None => {}
+            Some(Token::Word(word)) if is_one_of(word, &["set", "reset"]) => match read(statement) {
+                Some((led, true)) if led.name.as_deref().is_none_or(&matters) => all.push(led),
+                Some((LedBack { name: Some(name), .. }, false)) => set_since.push(name),
+                _ => {}
+            },
+            Some(Token::Word(word)) if word.eq_ignore_ascii_case(b"discard") => {}
+            Some(_) => {
+                midway |= !all.is_empty() || is_hidden(statement);
+            }
+        }
+        if lexer.rest().is_empty() {
+            break;
+        }
+    }
+    // What is set behind it would be overwritten.
+    let overwrites = |led: &LedBack| match &led.name {
+        Some(name) => set_since.contains(name),
+        None => !set_since.is_empty(),
+    };
+    if midway || (lexer.doubt() && is_hidden(text)) || all.iter().any(overwrites) {
+        return LeadsBack::Midway;
+    }
+    if all.is_empty() { LeadsBack::No } else { LeadsBack::AtEnd(all) }
+}
+
+/// True if a statement that is neither `SET` nor `RESET` may lead something back: `DO`, `set_config` with NULL.
+fn is_hidden(statement: &[u8]) -> bool {
+    effects(statement, &Catalogue::default()).intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL)
+}
+
+/// The setting that a `SET` or `RESET` is about, and whether it is led back.
+fn read(statement: &[u8]) -> Option<(LedBack, bool)> {
+    let mut ahead = Lexer::new(statement);
+    let reset = is(ahead.next(), "reset");
+    let mut first = ahead.next()?;
+    let mut local = false;
+    let keyword = |token: Token<'_>, word, ahead: Lexer<'_>| is(Some(token), word) && !is_assigned(ahead);
+    if !reset && keyword(first, "local", ahead) {
+        local = true;
+        first = ahead.next()?;
+    } else if !reset && keyword(first, "session", ahead) {
+        first = ahead.next()?;
+    }
+    let led =
+        |name: Option<&[u8]>| LedBack { name: name.map(|name| name.to_ascii_lowercase().into()), local };
+    if reset && is(Some(first), "all") && ahead.next().is_none() {
+        return Some((led(None), true));
+    }
+    if is(Some(first), "time") && is(peek(ahead), "zone") {
+        ahead.next();
+        let value = ahead.next();
+        return Some((led(Some(b"timezone")), reset || is(value, "default") || is(value, "local")));
+    }
+    if !reset && keyword(first, "names", ahead) {
+        let value = ahead.next();
+        return Some((led(Some(b"client_encoding")), value.is_none() || is(value, "default")));
+    }
+    if !reset && keyword(first, "schema", ahead) {
+        return Some((led(Some(b"search_path")), false));
+    }
+    let mut name = word(first)?.to_vec();
+    while peek(ahead) == Some(Token::Symbol(b'.')) {
+        ahead.next();
+        name.push(b'.');
+        name.extend_from_slice(word(ahead.next()?)?);
+    }
+    if reset {
+        return Some((led(Some(&name)), true));
+    }
+    if !is_assigned(ahead) {
+        // `SET TRANSACTION`, `SET ROLE` and the like.
+        return None;
+    }
+    ahead.next();
+    let value = ahead.next();
+    let to_default = is(value, "default") && ahead.next().is_none();
+    Some((led(Some(&name)), to_default))
+}
+
+/// True if `TO` or `=` follows.
+fn is_assigned(ahead: Lexer<'_>) -> bool {
+    peek(ahead) == Some(Token::Symbol(b'=')) || is(peek(ahead), "to")
+}
+
+fn word(token: Token<'_>) -> Option<&[u8]> {
+    match token {
+        Token::Word(word) | Token::Quoted(word) => Some(word),
+        _ => None,
+    }
+}
+
+fn is(token: Option<Token<'_>>, word: &str) -> bool {
+    matches!(token, Some(Token::Word(found)) if found.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn is_one_of(word: &[u8], words: &[&str]) -> bool {
+    words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+fn peek(mut ahead: Lexer<'_>) -> Option<Token<'_>> {
+    ahead.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> String {
+        let matters = |name: &[u8]| [&b"search_path"[..], b"timezone", b"app.tenant"].contains(&name);
+        match leads_back(text.as_bytes(), matters) {
+            LeadsBack::No => "no".to_owned(),
+            LeadsBack::Midway => "midway".to_owned(),
+            LeadsBack::AtEnd(all) => {
+                let shown = all.iter().map(|led| {
+                    let name = led.name.as_deref().map_or("ALL".into(), String::from_utf8_lossy);
+                    if led.local { format!("local {name}") } else { name.into_owned() }
+                });
+                shown.collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+
+    #[test]
+    fn statements_that_lead_back_are_told_from_others() {
+        for (text, expected) in [
+            ("RESET search_path", "search_path"),
+            (" reset \"Search_Path\" ;; ", "search_path"),
+            ("RESET app . tenant", "app.tenant"),
+            ("RESET work_mem", "no"),
+            ("RESET ROLE", "no"),
+            ("RESET SESSION AUTHORIZATION", "no"),
+            ("RESET ALL", "ALL"),
+            ("RESET TIME ZONE", "timezone"),
+            ("SET TIME ZONE LOCAL", "timezone"),
+            ("SET TIME ZONE 'UTC'", "no"),
+            ("SET timezone TO DEFAULT", "timezone"),
+            ("SET SESSION timezone = DEFAULT", "timezone"),
+            ("SET LOCAL timezone = DEFAULT", "local timezone"),
+            ("SET search_path = 'default'", "no"),
+            ("SET search_path = \"default\"", "no"),
+            ("SET search_path = local, none", "no"),
+            ("SET search_path TO default -- as before", "search_path"),
+            ("SET SCHEMA 'default'", "no"),
+            ("SET ROLE NONE", "no"),
+            ("DISCARD ALL", "no"),
+            ("SELECT 'RESET ALL'", "no"),
+            ("RESET timezone; RESET search_path; SET work_mem = 1", "timezone search_path"),
+            ("SELECT 1; RESET ALL", "ALL"),
+            ("RESET ALL; SELECT 1", "midway"),
+            ("RESET ROLE; SELECT 1", "no"),
+            ("RESET timezone; SET timezone = 'UTC'", "midway"),
+            ("RESET ALL; SET work_mem = 1", "midway"),
+            ("DO $$ BEGIN RESET timezone; END $$", "midway"),
+            ("SELECT set_config('timezone', NULL, false)", "midway"),
+            ("SELECT set_config('timezone', null, true)", "midway"),
+            ("SELECT set_config('timezone', 'UTC', true)", "no"),
+            ("BEGIN; SET LOCAL timezone TO DEFAULT; SELECT 1", "midway"),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+    }
+}
