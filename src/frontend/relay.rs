@@ -63,6 +63,8 @@ pub(super) struct Relay {
     renewal: Option<Renewal>,
     /// Until the next comparison may begin.
     renewal_pause: Option<Pin<Box<Sleep>>>,
+    /// Until a session that has moved a sequence, and read none, gives its backend back.
+    sequence_pause: Option<Pin<Box<Sleep>>>,
     /// When the backend was leased.
     leased_at: Option<Instant>,
     /// Until more of the client has been waited for long enough; kept from one wait to the next.
@@ -84,6 +86,9 @@ type Renewal = Pin<Box<dyn Future<Output = (Lease, Vec<u8>, Result<(), Unlisted>
 /// How long the end of a batch is waited for: clients send it at once, with what stands before it. So long a BEGIN waits for
 /// what follows it, too: `now()` is at most so much later than the client's BEGIN.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long a backend is kept for `lastval` behind a statement that may move a sequence: clients that use it send it at once.
+const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
 const TIMED: u8 = 16;
@@ -119,6 +124,7 @@ impl Relay {
             sheltered: false,
             renewal: None,
             renewal_pause: None,
+            sequence_pause: None,
             leased_at: None,
             patience: None,
             is_patient: false,
@@ -188,6 +194,7 @@ impl Relay {
         if self.session.said_farewell() && self.session.may_leave() && !self.owes_client() {
             return Err(End::Farewell);
         }
+        self.poll_pauses(cx)?;
         self.from_client.rest();
         self.from_backend.rest();
         self.show_activity();
@@ -505,6 +512,13 @@ impl Relay {
         if self.session.wants_catalogue() {
             return self.begin_renewal(now);
         }
+        if self.session.poll_sequence_moved() {
+            let sleep = || Box::pin(sleep(SEQUENCE_READ_TIMEOUT));
+            let pause = self.sequence_pause.get_or_insert_with(sleep);
+            pause.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
+        } else if self.sequence_pause.is_none() {
+            self.session.release_sequences();
+        }
         let spoiled = self.session.spoils_backend();
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
@@ -531,8 +545,6 @@ impl Relay {
         if !pause.is_zero() && self.session.may_defer_catalogue() {
             if self.renewal_pause.is_none() {
                 self.renewal_pause = Some(Box::pin(sleep(pause)));
-                // It is polled in this turn, and wakes the session.
-                self.unheard = true;
             }
             return;
         }
@@ -556,15 +568,33 @@ impl Relay {
         self.unheard = true;
     }
 
-    /// Takes the backend back once the names are compared.
-    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        if let Some(pause) = &mut self.renewal_pause
-            && pause.as_mut().poll(cx).is_ready()
-        {
-            self.renewal_pause = None;
+    /// Polls what the backend is kept for, once a turn has moved all that it could. A pause that is over may let the session
+    /// give its backend back.
+    fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let mut is_over = false;
+        for pause in [&mut self.renewal_pause, &mut self.sequence_pause] {
+            if let Some(sleep) = pause
+                && sleep.as_mut().poll(cx).is_ready()
+            {
+                *pause = None;
+                is_over = true;
+            }
+        }
+        if is_over {
             let now = self.now();
             self.give_back(now);
         }
+        let renews = self.renewal.is_some();
+        self.poll_renewal(cx)?;
+        if is_over || (renews && self.renewal.is_none()) {
+            // What this has begun or left undone is for the next turn.
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Takes the backend back once the names are compared.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Some(renewal) = &mut self.renewal else { return Ok(()) };
         let Poll::Ready((lease, unasked, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
         self.renewal = None;

@@ -84,6 +84,8 @@ pub(super) struct Sharing {
     pub(super) begin: HeldBegin,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
+    /// What the session itself does with that state.
+    pub(super) sequence_use: SequenceUse,
     /// Nothing goes to the backend before its settings are known to hold.
     pub(super) confirming: bool,
     /// The client's next message is not understood before more answers have come.
@@ -127,6 +129,18 @@ pub(super) enum Untold {
     Begun,
     /// It has begun, and failed since for want of a backend.
     Failed,
+}
+
+/// How far a session relies on the state of sequences in its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum SequenceUse {
+    /// No statement of the session has read it.
+    #[default]
+    Unread,
+    /// No statement has read it, and one may have moved a sequence since the driver was told so.
+    Moved,
+    /// A statement has read it, or was prepared to.
+    Read,
 }
 
 /// What a BEGIN that is held back waits for.
@@ -226,6 +240,7 @@ impl Sharing {
             untold: Untold::Nothing,
             begin: HeldBegin::Waits,
             sequences_are_ours: false,
+            sequence_use: SequenceUse::default(),
             confirming: false,
             awaiting: false,
             failing: None,

@@ -101,6 +101,48 @@ async fn an_unnamed_statement_outlives_what_is_said_to_clear_sequences() {
     assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
 }
 
+/// Somebody has called `lastval()` once; sessions that never do are not held for good by what moves a sequence.
+#[tokio::test]
+async fn another_sessions_lastval_takes_no_backend() {
+    let stand = stand(1).await;
+    let reads = stand.connect(APP).await.unwrap();
+    let made = "CREATE SEQUENCE here; CREATE TABLE numbered (id int DEFAULT nextval('here'), word text)";
+    reads.simple_query(&format!("{made}; SELECT nextval('here'); SELECT lastval()")).await.unwrap();
+    drop(reads);
+    for (number, moves) in [
+        "INSERT INTO numbered VALUES (1)",
+        "INSERT INTO numbered (word) VALUES ('x')",
+        "INSERT INTO nowhere VALUES (1)",
+        "SELECT nextval('here')",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [mut writes, mut waits] = two_sessions(&stand).await;
+        let said = match number % 2 {
+            0 => [parse("", moves), bind("", "", &[]), execute("", 0), sync()].concat(),
+            _ => query(moves),
+        };
+        writes.send(&said).await;
+        writes.hear_until(b::READY_FOR_QUERY).await;
+        assert_eq!(
+            heard(&mut waits, &[parse("", "SELECT 2"), bind("", "", &[]), execute("", 0)]).await,
+            "1 2 D(2) C Z",
+            "{moves}"
+        );
+    }
+    // Whoever has read one keeps its backend.
+    let [mut one, mut other] = two_sessions(&stand).await;
+    for _ in 0..2 {
+        let next = one.ask("SELECT nextval('here')").await.unwrap();
+        assert_eq!(one.ask("SELECT lastval()").await.unwrap(), next);
+        other.send(&query("SELECT 2")).await;
+        assert_eq!(one.ask("SELECT currval('here')").await.unwrap(), next);
+        one.ask("DISCARD ALL").await.unwrap();
+        other.hear_until(b::READY_FOR_QUERY).await;
+    }
+}
+
 #[tokio::test]
 async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
     let stand = stand(1).await;

@@ -6,8 +6,8 @@ use crate::{
         ledger::MAY_RESET,
         machine::Session,
         own::{self, Own},
-        pin::Pin,
-        sharing::Sharing,
+        pin::{Pin, Pins},
+        sharing::{SequenceUse, Sharing},
     },
     sql::{self, Effects},
     wire::{Reader, TransactionStatus},
@@ -29,9 +29,12 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if effects.contains(Effects::SEQUENCE_READ) {
-            sharing.common.sequences_are_read();
+            sharing.read_sequences();
         }
         if sharing.common.reads_sequences() {
+            if sharing.sequence_use == SequenceUse::Unread {
+                sharing.sequence_use = SequenceUse::Moved;
+            }
             if let Some(shown) = shown {
                 self.clear_sequences(shown);
             }
@@ -44,9 +47,29 @@ impl Session {
     /// The client prepares a statement that reads what an earlier one has left.
     pub(super) fn sequences_are_read(&mut self, shown: &mut Shown<'_>) {
         if let Some(sharing) = &mut self.sharing {
-            sharing.common.sequences_are_read();
+            sharing.read_sequences();
         }
         self.clear_sequences(shown);
+    }
+
+    /// True once per transaction that may have moved a sequence, when it is over, in a session that has read none so far.
+    pub(crate) fn poll_sequence_moved(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let moved = sharing.sequence_use == SequenceUse::Moved && is_idle;
+        if moved {
+            sharing.sequence_use = SequenceUse::Unread;
+        }
+        moved
+    }
+
+    /// Gives up what the session may have left of its sequences, if nothing else holds it to its backend and it has read none
+    /// so far.
+    pub(crate) fn release_sequences(&mut self) {
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        if sharing.pins == Pins::NONE.with(Pin::Sequence) && sharing.sequence_use == SequenceUse::Unread {
+            sharing.pins = Pins::NONE;
+        }
     }
 
     /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first.
@@ -164,6 +187,14 @@ impl Session {
             sharing.pins = sharing.pins.with(pin);
             sharing.new_pins.push_back(pin);
         }
+    }
+}
+
+impl Sharing {
+    /// The session reads what an earlier statement has left of a sequence, or is about to.
+    fn read_sequences(&mut self) {
+        self.common.sequences_are_read();
+        self.sequence_use = SequenceUse::Read;
     }
 }
 
