@@ -531,7 +531,7 @@ impl Relay {
                 tenancy.release(now, lease);
             }
             // What could not be said to this backend may be said to another.
-            self.unheard |= !self.from_client.unjudged().is_empty();
+            self.unheard |= !self.from_client.unjudged().is_empty() || self.session.has_gathered();
         }
     }
 
@@ -711,6 +711,8 @@ impl Relay {
             tenancy.node_failed(&lease);
         }
         self.from_backend = Inbound::default();
+        // What waited for the node's answers waits no longer.
+        self.unheard = true;
     }
 
     /// Passes on what the machine has to tell.

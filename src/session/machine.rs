@@ -289,6 +289,13 @@ impl Session {
             && !(sharing.wants || sharing.confirming || sharing.awaiting)
     }
 
+    /// True if the session has taken in all of a message that no buffer holds, and not sent it yet.
+    #[must_use]
+    pub fn has_gathered(&self) -> bool {
+        let gathered = self.sharing.as_ref().and_then(|sharing| sharing.gathered.as_ref());
+        gathered.is_some_and(|gathered| gathered.missing == 0)
+    }
+
     /// Whether more of the client is waited for, so that it can be judged, or that its BEGIN goes with what follows: not for
     /// long, [`Self::on_impatience`].
     #[must_use]

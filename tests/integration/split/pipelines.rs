@@ -136,6 +136,25 @@ async fn a_portal_is_where_it_was_bound() {
     assert_eq!(split.primary("SELECT count(*) FROM note").await, "4", "two writes, direct and through");
 }
 
+/// The read pool's backend was given back, and nobody looked at the statement that no buffer holds again.
+#[tokio::test]
+async fn a_long_statement_behind_a_read_is_answered() {
+    let split = notes().await;
+    for length in [20_000, 100_000, 2 << 20] {
+        let long = "x".repeat(length);
+        for text in [
+            format!("SET my.one = '{}'", &long[..20_000]),
+            format!("INSERT INTO note SELECT 1 WHERE '{long}' = ''"),
+            format!("SELECT length('{long}')"),
+        ] {
+            for before in [parse("", "SELECT 1"), statement("SELECT 1", &[])] {
+                let turns = [([before, sync(), query(&text)].concat(), &b"ZZ"[..])];
+                compare(&split, &text[..20], &turns).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_portal_is_a_read_pools_where_all_is_said_to_read() {
     let split = notes().await;
