@@ -70,8 +70,8 @@
 //!   first mistake, and every mistake is to be told at once.
 //! - Statement text is normalized with the server's own scanner rather than `pg_query::normalize`, which keeps comments and
 //!   the literals of utility statements.
-//! - A READ ONLY transaction that has begun on a read pool ends there: to move it would need its isolation level, which a role
-//!   may set unseen. A session that holds something on a read pool stays with it, too.
+//! - A READ ONLY transaction that has begun on a read pool goes on at the writer if commands alone bring it there: how it began,
+//!   its savepoints, its local settings. A session that holds something else on a read pool stays with it.
 //! - Any error of a standby that a lag or a standby's limits may explain (classes 08, 0A, 42, 55, 57, 58, XX, not only 25006,
 //!   40001 and 57P01) has the primary's answer instead: nothing fails because of where it was sent.
 //! - A batch whose end does not come at once (20 ms) goes to the writer as it is.

@@ -238,6 +238,9 @@ impl Session {
         let Some(split) = sharing.split.as_deref_mut() else { return };
         if split.side == Side::Reader {
             split.blind &= !settled;
+            if settled && let Some(opening) = &mut split.opening {
+                opening.settle(self.status == TransactionStatus::Failed);
+            }
             if let Some(held) = &mut sharing.held {
                 held.attempt.over();
             }

@@ -30,6 +30,10 @@ pub enum Command<'a> {
         /// All that stands behind the name in the text.
         arguments: &'a [u8],
     },
+    /// `SET LOCAL …`.
+    SetLocal,
+    /// `SHOW …`.
+    Show,
     /// Anything else.
     Other,
 }
@@ -50,7 +54,7 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
     }
     let Token::Word(word) = first else { return None };
     // Most texts end here.
-    if !matches!(word.len(), 3 | 5..=8 | 10) || !b"aAbBcCdDeErRsS".contains(word.first()?) {
+    if !matches!(word.len(), 3..=8 | 10) || !b"aAbBcCdDeErRsS".contains(word.first()?) {
         return None;
     }
     let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
@@ -66,6 +70,13 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
     }
     if is("rollback") || is("abort") {
         return block(lexer, Command::Rollback);
+    }
+    if is("set") {
+        let local = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"local");
+        return if local { rest(lexer, Command::SetLocal) } else { None };
+    }
+    if is("show") {
+        return rest(lexer, Command::Show);
     }
     if is("discard") {
         let all = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"all");
@@ -118,6 +129,16 @@ fn block<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>>
         *lexer = behind;
     }
     end(lexer, command)
+}
+
+/// `command`, if no other statement follows.
+fn rest<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+    while let Some(token) = lexer.next() {
+        if token == Token::Symbol(b';') {
+            alone(lexer)?;
+        }
+    }
+    Some(command)
 }
 
 /// `command`, if nothing follows.

@@ -93,7 +93,8 @@ const PLAIN: &[&str] = &[
 #[test]
 fn only_exact_forms_are_commands() {
     use Command::{
-        Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback, StartTransaction,
+        Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback, SetLocal, Show,
+        StartTransaction,
     };
     let name = |name: &'static str| name.as_bytes().into();
     for (text, wanted) in [
@@ -121,6 +122,13 @@ fn only_exact_forms_are_commands() {
         ("EXECUTE p", Execute { name: name("p"), arguments: b"" }),
         ("EXECUTE p (1, ';');", Execute { name: name("p"), arguments: b" (1, ';');" }),
         ("EXECUTE p(1); SELECT 1", Other),
+        ("set /* x */ local work_mem = '1MB';", SetLocal),
+        ("SET LOCAL ROLE joe", SetLocal),
+        ("SET LOCAL a = ';'; SET LOCAL b = 1", Other),
+        ("SET work_mem = '1MB'", Other),
+        ("SET SESSION a = 1", Other),
+        ("SHOW work_mem", Show),
+        ("SHOW a; SELECT 1", Other),
         ("SELECT 1", Other),
         ("", Other),
     ] {

@@ -145,7 +145,9 @@ fn begin(split: &mut Split, judged: Classification, text: &[u8]) -> Option<&'sta
 fn set_transaction(split: &mut Split, judged: Classification, text: &[u8]) -> bool {
     match judged.control {
         // Others import a snapshot, or are to be refused.
-        Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
+        Control::SetTransaction(modes)
+            if split.begun.takes_modes() && (modes.read_only.is_some() || modes.serializable.is_some()) =>
+        {
             split.begun.say(text, modes)
         }
         _ => false,

@@ -8,7 +8,7 @@ use crate::{
         machine::{Session, until_nul},
         own::Own,
         sharing::{HeldBegin, Sharing, Untold},
-        split::{Begun, Opening},
+        split::{Begun, Opening, PortalUse},
         statement::text_of,
     },
     sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
@@ -211,11 +211,12 @@ impl Session {
         Foreseen::More(unit, count)
     }
 
-    /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and the writer can
-    /// be where the read pool is by a BEGIN alone, gives up the read pool's backend: the transaction goes on there.
+    /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and commands alone
+    /// bring the writer to where the read pool is, gives up the read pool's backend: the transaction goes on there. True also
+    /// if more of the batch is waited for.
     ///
-    /// That is so as long as nothing but reads were said in the transaction, each with a snapshot of its own, and if the message
-    /// ends it before it goes on with something else (`COMMIT; INSERT …`).
+    /// Commands do as long as the transaction has its savepoints and local settings, and nothing but reads, each with a
+    /// snapshot of its own; and if the message ends it before it goes on with something else (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
         let Some(sharing) = self.sharing.as_deref() else { return false };
         let Some(split) = sharing.split.as_deref() else { return false };
@@ -224,10 +225,17 @@ impl Session {
         if self.in_batch || !leaves_nothing || !self.ledger.is_settled() {
             return false;
         }
-        let opening = split.opening.as_ref().filter(|opening| !opening.has_portal);
-        let (begun, untold) = match (opening, self.status) {
+        let opening = split.opening.as_ref().filter(|opening| match opening.portal {
+            PortalUse::Over => true,
+            // What it would do was noted.
+            PortalUse::Bound => false,
+            PortalUse::Begun => shown.rebinds_portal(tag),
+        });
+        let movable = opening.and_then(|opening| Some((opening.has_read, opening.commands()?)));
+        let has_read = movable.as_ref().is_none_or(|(has_read, _)| *has_read);
+        let (begun, untold) = match (movable, self.status) {
             (_, TransactionStatus::Idle) => return false,
-            (Some(opening), TransactionStatus::Open) => (opening.begun.clone(), Untold::Begun),
+            (Some((_, begun)), TransactionStatus::Open) => (begun, Untold::Begun),
             (_, status) if sharing.ends_transaction_first(tag, body) => {
                 let mut begun = Begun::default();
                 begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
@@ -237,8 +245,22 @@ impl Session {
             _ => return false,
         };
         let situation = Situation { begun: Some(begun.modes()), ..split.situation(false, &sharing.settings) };
-        let (Foreseen::Unit(unit, _) | Foreseen::More(unit, _)) = self.foresee(tag, body, shown, &situation);
-        let may_turn = opening.is_some_and(|opening| !opening.has_read)
+        let is_late = split.impatient || (shown.full && shown.at == 0);
+        let foreseen = self.foresee(tag, body, shown, &situation);
+        let waits =
+            matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
+        if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
+            (split.unfinished, split.impatient) = (waits && !is_late, false);
+        }
+        if waits && !is_late {
+            // The batch may end the transaction, and go on with something else.
+            return true;
+        }
+        let (Foreseen::Unit(mut unit, _) | Foreseen::More(mut unit, _)) = foreseen;
+        unit.unfinished |= waits;
+        let Some(sharing) = self.sharing.as_deref() else { return false };
+        let may_turn = !has_read
+            || unit.unfinished
             || unit.needs_writer_to_read()
             || sharing.ends_transaction(tag, body);
         if !may_turn || unit.need(&situation).side == Side::Reader {
@@ -319,47 +341,69 @@ impl Sharing {
                 if let Some(split) = self.split.as_deref_mut()
                     && let Some(opening) = &mut split.opening
                 {
-                    opening.has_portal &= !is_whole;
+                    opening.portal = match opening.portal {
+                        PortalUse::Bound | PortalUse::Begun if !is_whole => PortalUse::Begun,
+                        _ => PortalUse::Over,
+                    };
                 }
                 return;
             }
             f::FUNCTION_CALL => b"",
             _ => return,
         };
-        let so_far = if is_first {
-            before.map(|begun| Opening { begun: begun.clone(), has_read: false, has_portal: false })
-        } else {
-            split.opening.clone()
-        };
+        let so_far =
+            if is_first { before.map(|begun| Opening::new(begun.clone())) } else { split.opening.clone() };
+        let so_far = so_far.map(Opening::goes_on);
         let said = self.common.classify(text, &split.meaning);
         let next = match (said.control, so_far) {
             (Control::Begin(modes), None) if is_first => {
                 let mut begun = Begun::default();
-                begun.say(text, modes).then_some(Opening { begun, has_read: false, has_portal: false })
+                begun.say(text, modes).then(|| Opening::new(begun))
             }
-            (Control::SetTransaction(modes), Some(mut opening))
-                if modes != Modes::default() && !opening.has_read =>
-            {
-                opening.begun.say(text, modes).then_some(opening)
+            (Control::SetTransaction(modes), Some(opening)) if modes != Modes::default() => {
+                if opening.has_read { Some(opening.stays()) } else { opening.set(text, modes) }
             }
-            (Control::None, Some(opening)) if said.ground == Ground::Read => {
-                let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
-                let level = self.settings.get(b"default_transaction_isolation");
-                let moves_on =
-                    level.is_none_or(|level| level == b"read committed") && !opening.begun.keeps_snapshot();
-                (effects.is_empty() && moves_on).then_some(Opening { has_read: true, ..opening })
+            (Control::Savepoint, Some(opening)) => Some(opening.does(text)),
+            (Control::Commit { chain: true } | Control::Rollback { chain: true }, Some(opening)) => {
+                Some(opening.chains())
             }
+            (Control::None, Some(opening)) => Some(self.with_statement(opening, text, said.ground)),
+            // The server refuses it, too.
+            (Control::Mixed, Some(opening)) if said.ground == Ground::Unparsable => Some(opening.stays()),
             _ => None,
         };
         // A portal with a name may be used until the transaction ends.
         let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
-        let next = next.map(|opening| Opening {
+        let next = next.map(|mut opening| {
             // A Query ends the one without a name.
-            has_portal: tag == f::BIND || (opening.has_portal && tag != f::QUERY),
-            ..opening
+            match tag {
+                f::BIND => opening.portal = PortalUse::Bound,
+                f::QUERY => opening.portal = PortalUse::Over,
+                _ => {}
+            }
+            opening
         });
         if let Some(split) = &mut self.split {
-            split.opening = next.filter(|_| !is_named);
+            split.opening = next.map(|opening| if is_named { opening.stays() } else { opening });
+        }
+    }
+
+    /// A text is about to be sent to a read pool that says nothing about the transaction which began with `opening`.
+    fn with_statement(&self, opening: Opening, text: &[u8], ground: Ground) -> Opening {
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        if !effects.is_empty() {
+            return opening.stays();
+        }
+        match (ground, sql::command(text)) {
+            (_, Command::SetLocal) => opening.does(text),
+            (_, Command::Show) => opening,
+            (Ground::Read, _) => {
+                let level = self.settings.get(b"default_transaction_isolation");
+                let moves_on =
+                    level.is_none_or(|level| level == b"read committed") && !opening.keeps_snapshot();
+                if moves_on { opening.reads() } else { opening.reads().stays() }
+            }
+            _ => opening.reads().stays(),
         }
     }
 
@@ -398,6 +442,26 @@ impl Sharing {
             _ => return false,
         };
         unit.access != Access::Read
+    }
+}
+
+impl Shown<'_> {
+    /// True if the messages from the next one on replace the portal without a name before they use one. `tag` is the first's.
+    fn rebinds_portal(&self, tag: u8) -> bool {
+        if tag == f::QUERY || self.gathered {
+            return tag == f::QUERY;
+        }
+        let mut rest = self.octets.get(self.at..).unwrap_or_default();
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            match frame.tag() {
+                f::BIND => return until_nul(frame.body()).0.is_empty(),
+                f::PARSE => {}
+                f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
+                _ => return false,
+            }
+            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+        }
+        false
     }
 }
 

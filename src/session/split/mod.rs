@@ -11,7 +11,7 @@ mod state;
 mod trace;
 
 pub(in crate::session) use attempt::Attempt;
-pub(in crate::session) use begun::{Begun, Opening};
+pub(in crate::session) use begun::{Begun, Opening, PortalUse};
 pub use state::{Asked, Assignment, Freshness};
 pub(in crate::session) use state::{LAST_ROUTE, Split, WRITER, rerun_on};
 pub(in crate::session) use trace::Trace;

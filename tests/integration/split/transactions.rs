@@ -322,6 +322,152 @@ async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
     }
 }
 
+/// Has the same conversation with the primary and through the listener.
+async fn compare(split: &Split, units: &[Vec<u8>]) {
+    let mut direct = split.plain().await;
+    let expected = told(&mut direct, units).await;
+    drop(direct);
+    let what: Vec<_> = units.iter().map(|unit| String::from_utf8_lossy(unit)).collect();
+    assert_eq!(told(&mut split.client().await, units).await, expected, "{what:?}");
+}
+
+/// Savepoints and local settings held a READ ONLY transaction on its read pool, which refuses what the primary allows.
+#[tokio::test]
+async fn a_read_only_transaction_moves_with_its_savepoints() {
+    let split = items().await;
+    let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    let nested = [
+        "SELECT note FROM item WHERE id = 1",
+        "SAVEPOINT a",
+        "SET LOCAL work_mem = '9MB'",
+        "SAVEPOINT b",
+        "SET LOCAL work_mem = '8MB'",
+        "SELECT 1/0",
+        "ROLLBACK TO b",
+        "SHOW work_mem",
+        "SELECT note FROM item WHERE id = 2",
+    ];
+    let local = ["SHOW work_mem", "SET LOCAL work_mem = '9MB'", "SET LOCAL statement_timeout = '1h'"];
+    let failed = ["SAVEPOINT a", "ROLLBACK TO nowhere", "ROLLBACK TO a"];
+    for kept in ["LISTEN news", "SELECT pg_advisory_lock(1)", "NOTIFY news", "SET TRANSACTION READ WRITE"] {
+        let rest =
+            ["SHOW work_mem", "ROLLBACK TO a", "SHOW work_mem", "COMMIT", "UPDATE item SET note = note"];
+        for before in [&nested[..], &local[..], &failed[..]] {
+            let texts = [&["BEGIN READ ONLY"], before, &[kept], &rest[..]].concat();
+            compare(&split, &texts.iter().map(|text| query(text)).collect::<Vec<_>>()).await;
+            compare(&split, &texts.iter().map(|text| by_messages(text)).collect::<Vec<_>>()).await;
+        }
+    }
+    let mut client = split.client().await;
+    for text in ["BEGIN READ ONLY", "SELECT note FROM item", "SAVEPOINT a", "SET LOCAL work_mem = '9MB'"] {
+        client.ask(text).await.unwrap();
+    }
+    client.ask("LISTEN news").await.unwrap();
+    client.ask("ROLLBACK").await.unwrap();
+    assert_eq!(last_route(&mut client).await, "primary (utility)");
+}
+
+/// Behind `AND CHAIN` nobody remembered how the transaction had begun, and it could not leave its read pool.
+#[tokio::test]
+async fn a_chained_transaction_begins_anew_where_it_may_write() {
+    let split = items().await;
+    let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    let write = [
+        "SET TRANSACTION READ WRITE",
+        "SHOW transaction_isolation",
+        "SHOW transaction_deferrable",
+        "UPDATE item SET note = note",
+        "ROLLBACK",
+        "UPDATE item SET note = note",
+    ];
+    for before in [
+        &["COMMIT AND CHAIN"][..],
+        &["SELECT note FROM item", "ROLLBACK AND CHAIN"],
+        &["SELECT note FROM item", "COMMIT AND CHAIN", "SELECT 1", "COMMIT AND CHAIN"],
+        &["SELECT 1/0", "ROLLBACK AND CHAIN"],
+        &["SELECT 1/0", "COMMIT AND CHAIN"],
+        &["SELEC", "ROLLBACK AND CHAIN"],
+        &["SAVEPOINT a", "SET LOCAL work_mem = '9MB'", "COMMIT AND CHAIN", "SHOW work_mem"],
+        &["DECLARE c CURSOR FOR SELECT 7", "FETCH c", "COMMIT AND CHAIN"],
+        &["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, DEFERRABLE", "SELECT 1", "COMMIT AND CHAIN"],
+    ] {
+        for begin in ["BEGIN READ ONLY", "START TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ"] {
+            for rest in [&write[..], &["SELECT 1", "LISTEN news", "COMMIT", "UPDATE item SET note = note"]] {
+                let snapshot = begin.contains("REPEATABLE") || before[0].contains("REPEATABLE");
+                if snapshot && rest[0] == "SELECT 1" {
+                    // One snapshot serves all of it.
+                    continue;
+                }
+                let texts = [&[begin], before, rest].concat();
+                compare(&split, &texts.iter().map(|text| query(text)).collect::<Vec<_>>()).await;
+                compare(&split, &texts.iter().map(|text| by_messages(text)).collect::<Vec<_>>()).await;
+            }
+        }
+    }
+}
+
+/// What a text leaves open is no transaction of a read pool, whatever stands in front of it.
+#[tokio::test]
+async fn a_text_that_ends_in_begin_may_be_followed_by_a_write() {
+    let split = items().await;
+    for text in [
+        "SELECT 1; BEGIN",
+        "SELECT 1; START TRANSACTION",
+        "BEGIN READ ONLY; SELECT 1; COMMIT; BEGIN",
+        "BEGIN READ ONLY; SELECT 1; COMMIT AND CHAIN; SET TRANSACTION READ WRITE",
+        "COMMIT; BEGIN",
+        "ROLLBACK; SELECT 1; BEGIN",
+        "BEGIN; SELECT 1; COMMIT AND CHAIN",
+    ] {
+        let batch: Vec<u8> = text.split("; ").flat_map(|one| statement(one, &[])).collect();
+        for before in
+            [&["SELECT 1"][..], &["BEGIN READ ONLY", "SELECT 1"], &["BEGIN READ ONLY", "SAVEPOINT a"]]
+        {
+            for unit in [query(text), [&batch[..], &sync()].concat()] {
+                let mut units: Vec<_> = before.iter().map(|text| query(text)).collect();
+                units.extend([
+                    unit,
+                    query("UPDATE item SET note = note"),
+                    query("ROLLBACK"),
+                    query("SELECT 1"),
+                ]);
+                compare(&split, &units).await;
+            }
+        }
+    }
+}
+
+/// A portal without a name holds a READ ONLY transaction on its read pool until another takes its place.
+#[tokio::test]
+async fn a_portal_that_is_replaced_holds_no_transaction() {
+    let split = items().await;
+    let begin = parse("", "BEGIN READ ONLY");
+    let begin = [begin, bind("", "", &[]), execute("", 2), sync()].concat();
+    for next in [
+        [statement("SET TRANSACTION READ WRITE", &[]), sync()].concat(),
+        query("SET TRANSACTION READ WRITE"),
+        [execute("", 0), sync()].concat(),
+    ] {
+        let units = [begin.clone(), next, query("UPDATE item SET note = note"), query("ROLLBACK")];
+        compare(&split, &units).await;
+    }
+}
+
+/// The end of a READ ONLY transaction stood in a batch whose end came later, and all of the batch was a read pool's.
+#[tokio::test]
+async fn a_batch_that_ends_a_transaction_may_come_in_parts() {
+    let split = items().await;
+    let write = || statement("UPDATE item SET note = note", &[]);
+    for end in ["COMMIT", "ROLLBACK"] {
+        for before in [&["SELECT 1"][..], &[]] {
+            let mut units = vec![query("BEGIN READ ONLY")];
+            units.extend(before.iter().map(|text| query(text)));
+            units.extend([statement(end, &[]), write(), sync()]);
+            compare(&split, &units).await;
+        }
+    }
+}
+
 /// What a server keeps of the transaction itself stays with it.
 #[tokio::test]
 async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
@@ -329,8 +475,6 @@ async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
     let lock = || query("SELECT pg_advisory_xact_lock(1)");
     for units in [
         vec![query("SELECT 1"), query("DECLARE c CURSOR FOR SELECT 7"), lock(), query("FETCH c")],
-        vec![query("SELECT 1"), query("SAVEPOINT a"), lock(), query("ROLLBACK TO a")],
-        vec![query("SELECT 1"), query("SET LOCAL work_mem = '9MB'"), lock(), query("SHOW work_mem")],
         vec![
             [parse("", "SELECT generate_series(1, 5)"), bind("named", "", &[]), execute("named", 2), sync()]
                 .concat(),
