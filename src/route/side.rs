@@ -25,6 +25,8 @@ pub struct Unit {
     pub ground: Ground,
     /// It begins a transaction, in these modes.
     pub begins: Option<Modes>,
+    /// It ends a transaction.
+    pub ends: bool,
     /// It may change or read what belongs to the session and outlives the transaction.
     pub touches_session: bool,
     /// It may leave what holds the session to its backend.
@@ -60,6 +62,7 @@ impl Unit {
         access: Access::Read,
         ground: Ground::Read,
         begins: None,
+        ends: false,
         touches_session: false,
         pins: false,
         hint: None,
@@ -153,6 +156,7 @@ impl Unit {
         if let Some(modes) = other.begins {
             self.begins = Some(modes.over(self.begins.unwrap_or_default()));
         }
+        self.ends |= other.ends;
         self.touches_session |= other.touches_session;
         self.pins |= other.pins;
         self.hint = self.hint.or(other.hint);

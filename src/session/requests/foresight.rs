@@ -36,6 +36,8 @@ const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::FUNCTION)
     .union(Effects::SEQUENCE_READ)
     .union(Effects::SETTINGS_HIDDEN);
+/// A transaction that nobody has declared READ ONLY.
+const MAY_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
@@ -153,7 +155,7 @@ impl Session {
             return Foreseen::Unit(unit, 1);
         }
         let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        let (mut parses, mut uses_portal) = (0, false);
+        let (mut parses, mut uses_portal, mut ended) = (0, false, false);
         let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
@@ -188,7 +190,13 @@ impl Session {
                 }
                 f::BIND => {
                     uses_portal = true;
-                    unit.add(&prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]));
+                    let one = prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]);
+                    unit.add(&one);
+                    if ended {
+                        // What was declared READ ONLY is over.
+                        unit.begins = Some(MAY_WRITE);
+                    }
+                    ended |= one.ends;
                 }
                 f::DESCRIBE => {
                     if let Some((b'S', name)) = object(body) {
@@ -261,6 +269,7 @@ impl Session {
         let Some(sharing) = self.sharing.as_deref() else { return false };
         let may_turn = !has_read
             || unit.unfinished
+            || (unit.ends && unit.begins == Some(MAY_WRITE))
             || unit.needs_writer_to_read()
             || sharing.ends_transaction(tag, body);
         if !may_turn || unit.need(&situation).side == Side::Reader {
@@ -480,7 +489,7 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
     let begins = match control {
         Control::Begin(modes) => Some(modes),
         // What comes behind it is in a transaction that nobody here can follow.
-        Control::Mixed => Some(Modes { read_only: Some(false), ..Modes::default() }),
+        Control::Mixed => Some(MAY_WRITE),
         Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
             Some(modes)
         }
@@ -493,6 +502,7 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
         access,
         ground,
         begins,
+        ends: matches!(control, Control::Commit { .. } | Control::Rollback { .. }),
         touches_session: !effects.is_empty(),
         pins: effects.intersects(PINNING),
         hint,
