@@ -1,13 +1,13 @@
 """What is measured. Each module has a `TITLE` and a `measure(bench)` that returns its part of the report."""
 
-from . import allocations, audit, audit_complete, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
+from . import allocations, audit, audit_complete, before, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
 from . import pooled_calls, split, storm
 
 SESSION = {"cpu": cpu, "memory": memory, "logins": logins, "allocations": allocations, "calls": calls}
 TRANSACTION = {
     "pooled": pooled, "pooled-calls": pooled_calls, "pooled-allocations": pooled_allocations,
     "idle-memory": idle_memory, "storm": storm, "bulk": bulk, "growth": growth, "audit": audit,
-    "audit-complete": audit_complete, "split": split,
+    "audit-complete": audit_complete, "split": split, "before": before,
 }
 MODES = {"session": list(SESSION), "transaction": list(TRANSACTION)}
 SCENARIOS = SESSION | TRANSACTION

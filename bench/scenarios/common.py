@@ -29,6 +29,7 @@ class Settings:
     seconds: int
     only: tuple[str, ...]
     quick: bool
+    before: Path | None = None
 
     def wants(self, proxy: str) -> bool:
         return not self.only or proxy in self.only

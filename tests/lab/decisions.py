@@ -1,4 +1,4 @@
-"""Where a Gatekeeper has sent statements, and why: as its metrics say."""
+"""Where a Gatekeeper has sent statements, and why, and what it has asked backends afterwards: as its metrics say."""
 
 import re
 import urllib.request
@@ -21,6 +21,8 @@ class Decisions:
     answered: Counter = field(default_factory=Counter)
     reasons: Counter = field(default_factory=Counter)
     pins: Counter = field(default_factory=Counter)
+    transactions: int = 0
+    state_checks: int = 0
     readers_up: bool = False
 
     @classmethod
@@ -38,6 +40,10 @@ class Decisions:
                 found.reasons[labels["reason"]] += int(float(value))
             elif name == "gatekeeper_pins_total":
                 found.pins[labels["reason"]] += int(float(value))
+            elif name == "gatekeeper_transactions_total":
+                found.transactions += int(float(value))
+            elif name == "gatekeeper_state_checks_total":
+                found.state_checks += int(float(value))
             elif name == "gatekeeper_endpoint_health" and labels["backend_role"] == POOLS and labels["state"] == "up":
                 found.readers_up = float(value) == 1
         return found
@@ -49,11 +55,15 @@ class Decisions:
 
     def lines(self, reads: int = 0) -> list[str]:
         """For a report; `reads` is how many of the statements are reads, where that is known."""
+        checked = _share(self.state_checks, self.transactions)
+        lines = [f"state checks behind {self.state_checks} of {self.transactions} transactions ({checked})"]
+        if not self.readers_up:
+            return lines
         total = self.answered.total()
         answered = f"read pools answered {self.by_readers} of {total} statements ({_share(self.by_readers, total)})"
         if reads:
             answered += f", {_share(self.by_readers, reads)} of {reads} reads"
-        lines = [answered]
+        lines.append(answered)
         for what, counts in (("decisions", self.reasons), ("pins to the primary", self.pins)):
             if words := ", ".join(f"{reason} {count}" for reason, count in counts.most_common(10) if count):
                 lines.append(f"{what}: {words}")

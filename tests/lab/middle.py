@@ -69,7 +69,7 @@ class Middle:
             self.process = None
 
     def decisions(self) -> Decisions | None:
-        """Where it has sent statements, if it had a choice."""
+        """What its metrics say, if it pools."""
 
 
 class Relay(Middle):
@@ -176,6 +176,9 @@ class Transaction(Gatekeeper):
         } | options
         super().__init__(workspace, server_port, **options)
 
+    def decisions(self):
+        return Decisions.of(self.admin_port)
+
 
 class TransactionOne(Transaction):
     """All clients of a database and user take turns at one backend."""
@@ -247,9 +250,6 @@ class Split(Transaction):
     def stop(self):
         super().stop()
         self.readers.stop()
-
-    def decisions(self):
-        return Decisions.of(self.admin_port)
 
 
 class SplitLag(Split):
