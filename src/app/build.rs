@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::report;
+use super::{principal::warn_of_mismatch, report};
 use crate::{
     audit::Audit,
     backend::{EndpointHandle, EndpointSettings},
+    credentials::{Login, TokenOrigin},
     events::Events,
     files::Files,
     frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
@@ -57,6 +58,13 @@ impl Workshop<'_> {
             self.tasks.spawn("token keeper", async move {
                 keeper.run(|mint| report::minted(&mint, &endpoint, &metrics, &audit, &events)).await;
             });
+        }
+        if let (Login::Token(login), Some(source)) = (&settings.login, handle.tokens())
+            && matches!(login.origin, TokenOrigin::Google(_))
+        {
+            let warning =
+                warn_of_mismatch(settings.endpoint.name.clone(), source.clone(), login.users.clone());
+            self.tasks.spawn("token principal", warning);
         }
         handle.tls().watch(self.files);
         // Sessions go on as they are; a backend that comes back is not used again.

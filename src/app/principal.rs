@@ -8,8 +8,8 @@ use crate::{
     blame::Chain,
     config::Config,
     credentials::{
-        GoogleLogin, Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenUsers,
-        find_principal,
+        GoogleLogin, Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenSource,
+        TokenUsers, find_principal,
     },
     names::{EndpointName, UserName},
 };
@@ -66,6 +66,19 @@ pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
             mistake: compare(&found, &token.users),
         })
         .collect())
+}
+
+/// Logs a warning if listed users cannot log in with the tokens of `source`.
+///
+/// Cancel safe: connections are closed, programs killed.
+pub(super) async fn warn_of_mismatch(endpoint: EndpointName, source: TokenSource, users: TokenUsers) {
+    let found = source.principal().await;
+    // A failure is logged with the mint that fails as well.
+    if found.is_ok()
+        && let Some(PrincipalMistake { what, remedy }) = compare(&found, &users)
+    {
+        tracing::warn!(%endpoint, remedy, "{what}");
+    }
 }
 
 /// Whose tokens they are, in words; `None` if that is not known.

@@ -101,7 +101,9 @@ impl GoogleError {
     /// True if a later request may succeed without anybody's help.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => !matches!(source, HttpError::NoRoots | HttpError::Request),
+            Self::Unreachable { source, .. } => {
+                !matches!(source, HttpError::NoRoots | HttpError::Request | HttpError::TooLong)
+            }
             // In the first seconds of a pod GKE's metadata server does not know its service account yet.
             Self::Refused { status: 404, words, .. } => words == NO_SERVICE_ACCOUNT,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),

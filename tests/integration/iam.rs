@@ -304,3 +304,88 @@ async fn a_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
     cloud.logs_in(SERVICE_ACCOUNT).await;
     assert_eq!(cloud.google.count("/token?"), before + 1);
 }
+
+#[tokio::test]
+async fn each_failure_of_the_metadata_server_is_told_and_passes() {
+    let login = "iam = \"metadata\", token_timeout = \"400ms\", token_ttl = \"0\"";
+    let cloud = Cloud::start(login, &[SERVICE_ACCOUNT], |_| None).await;
+    let user = format!("user={SERVICE_ACCOUNT} dbname=app");
+    for (fault, words) in [
+        (GoogleFault::Status(404, String::new()), "answered 404: no service account is bound to this pod"),
+        (GoogleFault::Status(403, "{\"error\": \"access_denied\"}".into()), "answered 403: access_denied"),
+        (GoogleFault::Status(500, "oops".into()), "answered 500"),
+        (GoogleFault::Redirect(cloud.google.url("/elsewhere")), "answered 302"),
+        (GoogleFault::Hang, "did not respond: no response within 0."),
+        (GoogleFault::Trickle, "did not respond: no response within 0."),
+        (GoogleFault::Flood(3 << 20), "did not respond: the response has more than 2 MiB"),
+        (GoogleFault::Body("<html>".into()), "answered without the header Metadata-Flavor: Google"),
+        (GoogleFault::WithoutFlavor, "answered without the header Metadata-Flavor: Google"),
+    ] {
+        cloud.google.heal();
+        cloud.google.fail("/token", fault);
+        // A backend of the login before may serve some.
+        until(PATIENCE, async || {
+            let result = connect(cloud.stand.listener, &user).await;
+            if result.is_err() {
+                let told = refused(result);
+                told.gives_nothing_away(cloud.stand.server.folder());
+                assert_eq!(
+                    told.message, "endpoint \"primary\" could not be logged in to: no token",
+                    "{words}"
+                );
+            }
+            if cloud.stand.gatekeeper.stderr().contains(words) { Ok(()) } else { Err(words) }
+        })
+        .await;
+        cloud.google.heal();
+        until(PATIENCE, async || {
+            connect(cloud.stand.listener, &user).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    assert_eq!(cloud.google.count("/elsewhere"), 0, "a redirect leads nowhere");
+}
+
+#[tokio::test]
+async fn an_issuer_that_wants_to_be_left_alone_is_left_alone() {
+    let cloud = Cloud::start("iam = \"metadata\", token_timeout = \"400ms\"", &[SERVICE_ACCOUNT], |google| {
+        google.fail("/token", GoogleFault::RetryAfter(429, 3));
+        None
+    })
+    .await;
+    let user = format!("user={SERVICE_ACCOUNT} dbname=app");
+    refused(connect(cloud.stand.listener, &user).await);
+    cloud.says("answered 429").await;
+    let asked = cloud.google.count("/token?");
+    for _ in 0..5 {
+        refused(connect(cloud.stand.listener, &user).await);
+    }
+    assert!(cloud.google.count("/token?") <= asked + 1, "five logins asked again");
+    cloud.google.heal();
+    until(PATIENCE, async || {
+        connect(cloud.stand.listener, &user).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_identity_provider_that_comes_late_is_waited_for() {
+    let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |google| {
+        google.fail_times("/v1/token", 2, GoogleFault::Status(503, String::new()));
+        google.fail("/subject", GoogleFault::Body("eyJ.subject".to_owned()));
+        let subject = serde_json::json!({ "url": google.url("/subject") });
+        Some(google.external_file(&subject, Some(ACCOUNT)))
+    })
+    .await;
+    cloud.logs_in(SERVICE_ACCOUNT).await;
+}
+
+#[tokio::test]
+async fn a_list_beside_the_principal_is_warned_of_before_any_login() {
+    let cloud = Cloud::start("iam = \"metadata\"", &[SERVICE_ACCOUNT], |google| {
+        google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
+        None
+    })
+    .await;
+    cloud.says("the token's principal is other@my-project.iam.gserviceaccount.com, the list says").await;
+}
