@@ -4,15 +4,16 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    ledger::{Closed, Made, Owed},
+    ledger::{Closed, Described, Made, Owed},
     machine::{Session, understood},
     own::{self, IDENTITY, Look, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::{Pin, Pins},
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
+    result_shape::ResultShape,
     settings::{SETTINGS_MAX_BYTES, Settings},
-    sharing::{Gathered, Sharing, Untold},
+    sharing::{Gathered, ShapeCheck, Sharing, Untold},
     split::Attempt,
     take::Take,
 };
@@ -68,12 +69,12 @@ impl Session {
                     false
                 }
                 Piece::Whole(frame) => self.on_shared_answer(now, frame),
-                Piece::Part(part) if self.ledger.is_own() || is_understood(part.tag()) => {
+                Piece::Part(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
                     if !(full && at == 0) {
                         break;
                     }
                     let here = unread.get(..part.here()).unwrap_or_default();
-                    if self.ledger.is_own() || part.tag() == b::PARAMETER_STATUS {
+                    if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
                         self.begin_keeping_back(part.total(), here);
                         false
                     } else {
@@ -82,9 +83,17 @@ impl Session {
                         passes && !self.is_rewritten(part.tag(), body, part.missing())
                     }
                 }
+                // What is kept of it is waited for.
+                Piece::Part(part)
+                    if part.tag() == b::ROW_DESCRIPTION
+                        && self.ledger.learns_result()
+                        && !(full && at == 0) =>
+                {
+                    break;
+                }
                 // Of so many columns that no buffer holds it.
                 Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
-                    self.on_shared_step_complete(part.tag())
+                    self.on_shared_step_complete(part.tag(), b"")
                 }
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
@@ -105,6 +114,12 @@ impl Session {
         if let Some(sharing) = &mut self.sharing {
             sharing.awaiting = false;
         }
+    }
+
+    /// Whether a message with this `tag` answers what the session has asked for itself.
+    fn is_ours(&self, tag: u8) -> bool {
+        let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
+        self.ledger.is_own() || (describes && self.ledger.describes_for_us())
     }
 
     /// Whether the rest of a message is kept from the client.
@@ -178,8 +193,9 @@ impl Session {
         }
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
-                self.on_shared_step_complete(frame.tag())
+                self.on_shared_step_complete(frame.tag(), frame.body())
             }
+            b::PARAMETER_DESCRIPTION => !self.ledger.describes_for_us(),
             b::READY_FOR_QUERY => {
                 let led = self.ledger.led_back_by_query();
                 self.on_answer(now, frame);
@@ -251,8 +267,8 @@ impl Session {
         }
     }
 
-    /// A message with this `tag` that answers one step of a batch; whether the client is to see it.
-    fn on_shared_step_complete(&mut self, tag: u8) -> bool {
+    /// A message with this `tag` and `body` that answers one step of a batch; whether the client is to see it.
+    fn on_shared_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
         let step = self.on_step_complete(tag);
         let Some(sharing) = self.sharing.as_deref_mut() else { return true };
         let mut made = |id| {
@@ -276,6 +292,20 @@ impl Session {
                 Owed::Parse { made: Made::OursUnnamed | Made::Aside, .. }
                 | Owed::Close { closed: Closed::Ours(_) | Closed::Aside, .. },
             ) => return false,
+            // No change of a table gives a result to what had none.
+            Some(Owed::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
+                if let Some(shape) = ResultShape::told_by(tag, body) {
+                    sharing.described(id, shape);
+                    sharing.parsed.tell(id, shape);
+                }
+            }
+            Some(Owed::Describe(Described::Ours(id))) => {
+                if let Some(shape) = ResultShape::told_by(tag, body) {
+                    sharing.described(id, shape);
+                }
+                sharing.shape_check = ShapeCheck::Answered;
+                return false;
+            }
             _ => {}
         }
         true
@@ -411,7 +441,8 @@ impl Session {
             sharing.suspicion |= Effects::SETTINGS_ALL;
         }
         // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
-        if (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
+        if passes
+            && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
             && let Some(sharing) = self.sharing.as_deref_mut()
             && let Some(held) = &mut sharing.held
         {
@@ -644,11 +675,11 @@ impl Session {
         }
         if let Some(there) = &seen.statements {
             // `DEALLOCATE` has found those that are gone.
-            let Sharing { strays, statements, .. } = &mut *sharing;
+            let Sharing { strays, statements, parsed, .. } = &mut *sharing;
             strays.retain(|name| {
                 let is_there = there.contains(name);
-                if !is_there {
-                    statements.remove(name);
+                if !is_there && let Some(gone) = statements.remove(name) {
+                    parsed.forget(gone.id());
                 }
                 is_there
             });

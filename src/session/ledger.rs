@@ -69,7 +69,7 @@ pub(super) enum Owed {
     /// What the server refuses in place of a message that is refused in our own name: the client hears this.
     Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
-    Describe,
+    Describe(Described),
     /// A Close.
     Close { portal: bool, name: Box<[u8]>, closed: Closed },
     /// All that a batch of our own, up to its Sync, is answered with.
@@ -100,6 +100,17 @@ pub(super) enum Made {
     OursUnnamed,
     /// A statement under the client's own name that it did not ask for now: it does not hear of it.
     Aside,
+}
+
+/// What the answer to a Describe is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Described {
+    /// The client.
+    AsIs,
+    /// The client; what it is told of the result of this statement is kept.
+    Learned(u64),
+    /// The result of this statement is compared with what the client was told: it does not hear of it.
+    Ours(u64),
 }
 
 /// What a Close closes.
@@ -288,6 +299,16 @@ impl Ledger {
         matches!(self.owed.front(), Some(Owed::Own(_)))
     }
 
+    /// Whether the answer to a Describe of our own comes next.
+    pub(super) fn describes_for_us(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Describe(Described::Ours(_))))
+    }
+
+    /// Whether what the client is told next of a statement's result is kept.
+    pub(super) fn learns_result(&self) -> bool {
+        matches!(self.owed.front(), Some(Owed::Describe(Described::Learned(_))))
+    }
+
     /// The batch of our own that is over.
     pub(super) fn take_own(&mut self) -> Option<Own> {
         self.is_own().then(|| self.pop())?.and_then(|owed| match owed {
@@ -304,7 +325,7 @@ impl Ledger {
             Owed::Parse { .. } => tag == b::PARSE_COMPLETE,
             Owed::Bind { .. } => tag == b::BIND_COMPLETE,
             Owed::Close { .. } => tag == b::CLOSE_COMPLETE,
-            Owed::Describe => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
+            Owed::Describe(_) => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
             _ => false,
         };
         if !answers {
@@ -397,7 +418,7 @@ impl Ledger {
             }
             Owed::Sync { started } => (StatementKind::Prepare, *started, None),
             Owed::Refused(_)
-            | Owed::Describe
+            | Owed::Describe(_)
             | Owed::Close { .. }
             | Owed::CopyEnd
             | Owed::Whole { .. }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     cluster_commands::ClusterCommands,
     common::Common,
-    ledger::{Closed, Ledger, Made, Owed},
+    ledger::{Closed, Described, Ledger, Made, Owed},
     memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
@@ -600,7 +600,7 @@ impl Session {
             }
             f::SYNC => Owed::Sync { started: now },
             f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,
-            f::DESCRIBE => Owed::Describe,
+            f::DESCRIBE => Owed::Describe(Described::AsIs),
             f::PARSE | f::BIND | f::CLOSE => {
                 let step = match &self.keeper {
                     Some(keeper) => step(tag, body, keeper.limit, partial),

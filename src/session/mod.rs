@@ -28,6 +28,7 @@ mod repeat;
 mod report;
 mod reported;
 mod requests;
+mod result_shape;
 mod settings;
 mod sharing;
 mod split;

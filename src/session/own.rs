@@ -170,7 +170,7 @@ impl Pen<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed.
     pub(super) fn prepare(&mut self, statement: &Statement) {
         let id = statement.id();
-        if self.prepared.uses(id, self.batch, 0) {
+        if self.prepared.uses(id, self.batch, 0).is_some() {
             return;
         }
         let name = self.prepared.name(id);

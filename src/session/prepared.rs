@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::statement_name::{NameStem, StatementName};
+use super::{
+    result_shape::ResultShape,
+    statement_name::{NameStem, StatementName},
+};
 
 /// The statements that one backend has, and when each was used last.
 pub(super) struct Prepared {
@@ -19,6 +22,8 @@ struct Held {
     /// The last Parse of any client when it was sent.
     parsed: u64,
     state: State,
+    /// What its result was described to be, if it was.
+    shape: Option<ResultShape>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,10 +58,10 @@ impl Prepared {
         &self.stem
     }
 
-    /// Whether the backend has the statement `id`, made since the Parse `since` and fit for use, when it comes to what follows
-    /// in `batch`; counts as a use.
+    /// The result, if it is known, of the statement `id`; `None` unless the backend has that, made since the Parse `since` and
+    /// fit for use, when it comes to what follows in `batch`. Counts as a use.
     #[inline]
-    pub(super) fn uses(&mut self, id: u64, batch: u32, since: u64) -> bool {
+    pub(super) fn uses(&mut self, id: u64, batch: u32, since: u64) -> Option<Option<ResultShape>> {
         self.clock += 1;
         match self.held.get_mut(&id) {
             Some(held)
@@ -64,9 +69,16 @@ impl Prepared {
                     && (held.state == State::Made || held.state == State::Sent(batch)) =>
             {
                 held.used = self.clock;
-                true
+                Some(held.shape)
             }
-            _ => false,
+            _ => None,
+        }
+    }
+
+    /// Its statement `id` was described.
+    pub(super) fn described(&mut self, id: u64, shape: ResultShape) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.shape = Some(shape);
         }
     }
 
@@ -78,7 +90,7 @@ impl Prepared {
     /// It is sent the statement `id` in `batch`, behind the Parse `parsed`. Answers one that has to be closed for it.
     pub(super) fn sent(&mut self, id: u64, batch: u32, parsed: u64) -> Option<u64> {
         self.clock += 1;
-        let held = Held { used: self.clock, parsed, state: State::Sent(batch) };
+        let held = Held { used: self.clock, parsed, state: State::Sent(batch), shape: None };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
@@ -98,7 +110,7 @@ impl Prepared {
 
     /// It was to close the statement `id`, and did not.
     pub(super) fn kept(&mut self, id: u64) {
-        let held = Held { used: self.clock, parsed: 0, state: State::Unsure };
+        let held = Held { used: self.clock, parsed: 0, state: State::Unsure, shape: None };
         self.held.entry(id).or_insert(held).state = State::Unsure;
     }
 

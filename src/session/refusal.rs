@@ -398,6 +398,7 @@ impl Refusal {
             message: Cow::Borrowed(&self.message),
             detail: None,
             hint: self.hint.as_deref().map(Cow::Borrowed),
+            routine: None,
         }
         .write(out);
     }

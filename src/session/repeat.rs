@@ -7,7 +7,7 @@
 
 use super::{
     machine::{Session, until_nul},
-    sharing::Untold,
+    sharing::{ShapeCheck, Untold},
     split::rerun_on,
     statement::text_of,
 };
@@ -42,6 +42,13 @@ impl Session {
             && self.server.at_boundary()
             && !self.ledger.is_own()
             && self.client.at_boundary()
+    }
+
+    /// Whether what the client has said of the unit that goes on can be said again elsewhere.
+    pub(super) fn may_repeat(&self) -> bool {
+        let held = self.sharing.as_deref().filter(|sharing| sharing.split.is_some());
+        let held = held.and_then(|sharing| sharing.held.as_deref());
+        held.is_some_and(|held| held.attempt.is_open() && held.attempt.is_repeatable())
     }
 
     /// Looks at the next answers. `stuck` says that no more of them will be shown.
@@ -145,6 +152,7 @@ impl Session {
         sharing.strays.clear();
         sharing.to_backend.clear();
         sharing.kept_back = None;
+        sharing.shape_check = ShapeCheck::None;
         (sharing.confirming, sharing.awaiting) = (false, false);
         if let Some(split) = &mut sharing.split {
             split.left();
@@ -211,6 +219,7 @@ impl Session {
         split.leaving = true;
         sharing.suspicion = Effects::NONE;
         sharing.touched.clear();
+        sharing.shape_check = ShapeCheck::None;
         (sharing.confirming, sharing.awaiting) = (false, false);
         if why == Reason::Rerun(RerunCause::ReadOnlyRefused) {
             self.learn_write();

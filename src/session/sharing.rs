@@ -98,6 +98,9 @@ pub(super) struct Sharing {
     pub(super) deallocating: Option<(PortalName, ForgottenName)>,
     /// The statement that was bound last.
     pub(super) bound: u64,
+    /// The statement whose result the unnamed portal has, if a description of it is worth keeping; 0 otherwise.
+    pub(super) portal_of: u64,
+    pub(super) shape_check: ShapeCheck,
     /// Batches of the client so far.
     pub(super) batch: u32,
     /// The beginning of a message that no buffer holds and that has to be read whole.
@@ -141,6 +144,17 @@ pub(super) enum SequenceUse {
     Moved,
     /// A statement has read it, or was prepared to.
     Read,
+}
+
+/// Before the Bind that comes next: whether the statement's result is what the client was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShapeCheck {
+    /// Nobody has asked.
+    None,
+    /// The server was asked: the Bind waits.
+    Asked,
+    /// The server has answered.
+    Answered,
 }
 
 /// What a BEGIN that is held back waits for.
@@ -247,6 +261,8 @@ impl Sharing {
             skipping: false,
             deallocating: None,
             bound: 0,
+            portal_of: 0,
+            shape_check: ShapeCheck::None,
             batch: 0,
             gathered: None,
             kept_back: None,
@@ -272,6 +288,7 @@ impl Sharing {
         self.wants = false;
         self.unused = true;
         self.edition = self.common.edition();
+        self.portal_of = 0;
         if let (Some(split), Some(assignment)) = (&mut self.split, assignment) {
             split.assigned(assignment);
         }

@@ -55,6 +55,8 @@ pub struct Report<'a> {
     pub detail: Option<Cow<'a, str>>,
     /// What to do about it.
     pub hint: Option<Cow<'a, str>>,
+    /// The function of the server that says so, where drivers go by it.
+    pub routine: Option<&'static str>,
 }
 
 // === impl Fault ===
@@ -249,10 +251,10 @@ impl Severity {
 // === impl Report ===
 
 impl<'a> Report<'a> {
-    /// A report without detail and hint.
+    /// A report without detail, hint and routine.
     #[must_use]
     pub fn new(severity: Severity, sqlstate: SqlState, message: impl Into<Cow<'a, str>>) -> Self {
-        Self { severity, sqlstate, message: message.into(), detail: None, hint: None }
+        Self { severity, sqlstate, message: message.into(), detail: None, hint: None, routine: None }
     }
 
     /// Appends the ErrorResponse, or the NoticeResponse if it is no error.
@@ -270,6 +272,7 @@ impl<'a> Report<'a> {
                 (b'M', Some(self.message.as_ref())),
                 (b'D', self.detail.as_deref()),
                 (b'H', self.hint.as_deref()),
+                (b'R', self.routine),
             ];
             for (kind, text) in fields {
                 if let Some(text) = text {

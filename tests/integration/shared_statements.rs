@@ -12,7 +12,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{
     Frames,
-    frames::{bind, describe, execute, parse, query, sync},
+    frames::{bind, close, describe, execute, parse, query, statement, sync},
     stand::{Stand, config},
     until,
 };
@@ -181,6 +181,92 @@ async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
     assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
+}
+
+/// A pool of two backends and a table of the client's: `one` has prepared `s` on the first backend and knows its result, `u`
+/// and does not. Then the table has another column, and `other` holds the first backend in a transaction.
+async fn altered_elsewhere() -> (Stand, Frames, Frames) {
+    let stand = stand(2).await;
+    let there = async |sql| stand.server.node().sql("app", sql).await.unwrap();
+    there("CREATE TABLE changing AS SELECT 1 AS a; ALTER TABLE changing OWNER TO app").await;
+    let [mut one, mut other] = two_sessions(&stand).await;
+    let prepared = [parse("s", STAR), describe(b'S', "s"), parse("u", "TABLE changing")];
+    assert_eq!(heard(&mut one, &prepared).await, "1 t T 1 Z");
+    for name in ["s", "u"] {
+        assert_eq!(heard(&mut one, &executed(name)).await, "2 D(1) C Z");
+    }
+    there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
+    let process = heard(&mut one, &[statement("SELECT pg_backend_pid()", &[])]).await;
+    until(Duration::from_secs(20), async || {
+        other.ask("ROLLBACK; BEGIN").await.unwrap();
+        let held = heard(&mut other, &[statement("SELECT pg_backend_pid()", &[])]).await;
+        if held == process { Ok(()) } else { Err(held) }
+    })
+    .await;
+    (stand, one, other)
+}
+
+const STAR: &str = "SELECT * FROM changing";
+/// A row of the table as it is after the change.
+const ALTERED: &str = "D(1\0\0\0\u{1}2)";
+
+fn executed(name: &str) -> [Vec<u8>; 2] {
+    [bind("", name, &[]), execute("", 0)]
+}
+
+#[tokio::test]
+async fn a_result_that_is_not_as_told_is_refused() {
+    let (_stand, mut one, mut other) = altered_elsewhere().await;
+    for _ in 0..2 {
+        assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z", "until it is prepared again");
+    }
+    one.send(&[executed("s").concat(), sync()].concat()).await;
+    let refused = one.hear_until(b::READY_FOR_QUERY).await.swap_remove(0);
+    assert_eq!(refused.field(b'M'), "cached plan must not change result type");
+    assert_eq!(refused.field(b'R'), "RevalidateCachedQuery", "drivers go by it");
+    one.ask("BEGIN").await.unwrap();
+    assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z");
+    assert_eq!(heard(&mut one, &executed("u")).await, "E(25P02) Z", "the transaction has failed");
+    one.ask("ROLLBACK").await.unwrap();
+    let begin = statement("BEGIN", &[]);
+    assert_eq!(heard(&mut one, &[begin, executed("s").concat()]).await, "1 2 n C E(0A000) Z", "in a batch");
+    one.ask("ROLLBACK").await.unwrap();
+    // Whoever asks with each execution goes by the answer.
+    let asked = [bind("", "s", &[]), describe(b'P', ""), execute("", 0)];
+    assert_eq!(heard(&mut one, &asked).await, format!("2 T {ALTERED} C Z"));
+    assert_eq!(heard(&mut one, &executed("u")).await, format!("2 {ALTERED} C Z"), "it was told nothing");
+    other.ask("ROLLBACK").await.unwrap();
+    for session in [&mut one, &mut other] {
+        let anew = [close(b'S', "s"), parse("s", STAR), describe(b'S', "s")];
+        assert_eq!(heard(session, &anew).await, "3 1 t T Z");
+        assert_eq!(heard(session, &executed("s")).await, format!("2 {ALTERED} C Z"));
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_another_session_prepared_is_compared() {
+    let (stand, mut one, _other) = altered_elsewhere().await;
+    let mut third = Frames::log_in(stand.listener, USER, &[("database", "app")]).await;
+    for described in [vec![], vec![describe(b'S', "s")]] {
+        let answer = if described.is_empty() { "3 1 2" } else { "3 1 t T 2" };
+        let anew = [vec![close(b'S', "s"), parse("s", STAR)], described, executed("s").to_vec()].concat();
+        assert_eq!(heard(&mut third, &anew).await, format!("{answer} {ALTERED} C Z"));
+        assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z");
+        assert_eq!(heard(&mut third, &executed("s")).await, format!("2 {ALTERED} C Z"));
+    }
+}
+
+#[tokio::test]
+async fn a_result_as_told_is_executed_on_any_backend() {
+    let (stand, mut one, mut other) = altered_elsewhere().await;
+    stand.server.node().sql("app", "ALTER TABLE changing DROP COLUMN b").await.unwrap();
+    let both = [executed("s").concat(), executed("s").concat(), describe(b'S', "s"), executed("u").concat()];
+    assert_eq!(heard(&mut one, &both).await, "2 D(1) C 2 D(1) C t T 2 D(1) C Z");
+    other.ask("ROLLBACK").await.unwrap();
+    stand.server.node().sql("app", "DROP TABLE changing").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(heard(&mut one, &executed("s")).await, "E(42P01) Z");
+    }
 }
 
 #[tokio::test]

@@ -4,19 +4,21 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Shown, Verdict};
 use crate::{
+    route::{Reason, RerunCause},
     session::{
-        ledger::{Closed, Made, Owed},
+        ledger::{Closed, Described, Made, Owed},
         machine::{Session, text, until_nul},
         own::Own,
+        parsed::ParsedStatement,
         pin::Pin,
         report::{StatementKind, Text},
-        sharing::Unnamed,
+        sharing::{ShapeCheck, Sharing, Unnamed},
         startup::led_back_midway,
         statement::{Statement, text_of},
     },
     sql::{self, Effects, LeadsBack},
     wire::{
-        self, Header, SqlState,
+        self, Frame, Header, Speaker, SqlState,
         fault::{Report, Severity},
         frontend,
         tag::frontend as f,
@@ -230,25 +232,42 @@ impl Session {
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
-    /// Sees to it that the backend has `statement` for what follows in this batch.
-    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) {
+    /// Sees to it that the backend has `statement` for what follows in this batch. Answers what is known of its result.
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) -> KnownResult {
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(sharing) = self.sharing.as_deref_mut() else { return KnownResult::AsTold };
         let (id, batch) = (statement.id(), sharing.batch);
-        let since = sharing.parsed.when(id);
-        let ready = sharing.held.as_mut().is_some_and(|held| held.prepared.uses(id, batch, since));
-        if !ready {
-            self.send_parse(statement, |statement| Owed::Parse {
-                name: Box::default(),
-                text: None,
-                made: Made::Ours(statement),
-            });
+        let ParsedStatement { when, told, .. } = sharing.parsed.of(id);
+        let ready = sharing.held.as_mut().and_then(|held| held.prepared.uses(id, batch, when));
+        if ready.is_none() {
+            self.parse_for_us(statement);
         }
+        match (told, ready.flatten()) {
+            (None, _) => KnownResult::Untold,
+            (Some(told), Some(now)) if told == now => KnownResult::AsTold,
+            (Some(_), Some(_)) => KnownResult::Other,
+            (Some(_), None) => KnownResult::Unknown,
+        }
+    }
+
+    fn parse_for_us(&mut self, statement: &Arc<Statement>) {
+        self.send_parse(statement, |statement| Owed::Parse {
+            name: Box::default(),
+            text: None,
+            made: Made::Ours(statement),
+        });
     }
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         self.in_batch = true;
-        let verdict = self.bind_statement(body, total, shown);
+        let verdict = match self.bind_statement(body, total, shown) {
+            Verdict::Wait => return self.wait_for_answers(),
+            Verdict::Refused => return Verdict::Refused,
+            verdict => verdict,
+        };
+        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+            held.attempt.bind();
+        }
         let (portal, rest) = until_nul(body);
         let synonyms = self.sharing.as_ref().is_some_and(|sharing| sharing.parsed.has_synonyms());
         let wanted = self.keeper.is_some() || synonyms;
@@ -268,6 +287,9 @@ impl Session {
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         sharing.deallocating.take_if(|(bound, _)| **bound == *portal);
+        if portal.is_empty() {
+            sharing.portal_of = 0;
+        }
         if name.is_empty() {
             return self.bind_unnamed(portal, rest, shown);
         }
@@ -278,7 +300,7 @@ impl Session {
         let effects = sharing.proved(sharing.common.effects(&statement), statement.text());
         if !self.note_portal(portal, effects, statement.text()) {
             self.refuse_message(led_back_midway(), shown);
-            return Verdict::Taken;
+            return Verdict::Refused;
         }
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
@@ -296,7 +318,24 @@ impl Session {
         if effects.contains(Effects::PREPARE) {
             self.sql_prepared_by_bind(portal, statement.text(), shown);
         }
-        self.ensure(&statement, shown);
+        let known = self.ensure(&statement, shown);
+        if let Some(sharing) = self.sharing.as_deref_mut()
+            && portal.is_empty()
+            && known != KnownResult::AsTold
+        {
+            sharing.portal_of = statement.id();
+        }
+        let is_checked = self.sharing.as_deref_mut().is_some_and(Sharing::take_shape_check);
+        let goes_by_told = matches!(known, KnownResult::Unknown | KnownResult::Other)
+            && !is_described_next(portal, shown)
+            && !self.ledger.is_skipping();
+        if goes_by_told && !is_checked {
+            self.ask_result(&statement, known);
+            return Verdict::Wait;
+        }
+        if goes_by_told && known == KnownResult::Other {
+            return self.refuse_changed(shown);
+        }
         if let Some(sharing) = self.sharing.as_deref_mut()
             && let Some(held) = &sharing.held
         {
@@ -304,6 +343,32 @@ impl Session {
             write_bind(&mut sharing.to_backend, portal, &name, rest, body, total);
         }
         Verdict::Taken
+    }
+
+    /// Asks the server what the result of a statement is, before anything is executed: the client goes by what it was told.
+    fn ask_result(&mut self, statement: &Arc<Statement>, known: KnownResult) {
+        if known == KnownResult::Other {
+            // It was made for another session, which may find other tables by the same names.
+            self.parse_for_us(statement);
+        }
+        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        let Some(held) = &sharing.held else { return };
+        let name = held.prepared.name(statement.id());
+        sharing.shape_check = ShapeCheck::Asked;
+        self.request_ahead(Owed::Describe(Described::Ours(statement.id())), |out| {
+            frontend::write_describe_statement(out, &name);
+            frontend::write_flush(out);
+        });
+    }
+
+    /// The result of the statement to be bound is not what the client was told. A standby may only be behind.
+    fn refuse_changed(&mut self, shown: &mut Shown<'_>) -> Verdict {
+        if self.may_repeat() {
+            self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
+            return Verdict::Wait;
+        }
+        self.refuse_message(plan_changed(), shown);
+        Verdict::Refused
     }
 
     pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
@@ -326,7 +391,7 @@ impl Session {
                         sharing.unnamed.definition = definition;
                     }
                     self.refuse_message(led_back_midway(), shown);
-                    return Verdict::Taken;
+                    return Verdict::Refused;
                 }
                 self.suspect(effects, text, Some(rest));
                 if effects.intersects(Effects::PREPARE | Effects::EXECUTE)
@@ -371,31 +436,39 @@ impl Session {
 
     pub(super) fn describe(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.in_batch = true;
-        let verdict = self.describe_statement(body, shown);
-        self.owe(Owed::Describe);
+        let (verdict, described) = self.describe_statement(body, shown);
+        self.owe(Owed::Describe(described));
         verdict
     }
 
     /// Writes what a Describe needs ahead of it, and the Describe itself when it has to name another statement.
-    fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let Some((b'S', name)) = object(body) else { return Verdict::Pass };
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+    fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> (Verdict, Described) {
+        let as_is = (Verdict::Pass, Described::AsIs);
+        let Some(sharing) = self.sharing.as_deref_mut() else { return as_is };
+        let name = match object(body) {
+            Some((b'S', name)) => name,
+            Some((b'P', b"")) if sharing.portal_of != 0 => {
+                return (Verdict::Pass, Described::Learned(sharing.portal_of));
+            }
+            _ => return as_is,
+        };
         if name.is_empty() {
             self.ensure_unnamed(shown);
-            return Verdict::Pass;
+            return as_is;
         }
         let Some(statement) = sharing.statement_named(name) else {
-            return self.unknown(name, shown);
+            return (self.unknown(name, shown), Described::AsIs);
         };
         sharing.bound = statement.id();
-        self.ensure(&statement, shown);
+        let known = self.ensure(&statement, shown);
         if let Some(sharing) = self.sharing.as_deref_mut()
             && let Some(held) = &sharing.held
         {
             let name = held.prepared.name(statement.id());
             frontend::write_describe_statement(&mut sharing.to_backend, &name);
         }
-        Verdict::Taken
+        let is_known = known == KnownResult::AsTold;
+        (Verdict::Taken, if is_known { Described::AsIs } else { Described::Learned(statement.id()) })
     }
 
     pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
@@ -436,6 +509,35 @@ impl Session {
         }
         Verdict::Pass
     }
+}
+
+/// What the client was told of a statement's result, and what the backend has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KnownResult {
+    /// The client was told nothing.
+    Untold,
+    /// What the client was told is so.
+    AsTold,
+    /// The result is another one.
+    Other,
+    /// Only the backend can tell.
+    Unknown,
+}
+
+/// The statement's result is no longer what the client was told. PostgreSQL's words; drivers know it by its routine.
+fn plan_changed() -> Report<'static> {
+    let message = "cached plan must not change result type";
+    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    Report { routine: Some("RevalidateCachedQuery"), ..report }
+}
+
+/// Whether the client asks, right behind the Bind that comes next, what the result is: it does not go by what it was told.
+fn is_described_next(portal: &[u8], shown: &Shown<'_>) -> bool {
+    let next = |octets| Frame::read(Speaker::Client, octets).ok().flatten();
+    let unread = shown.octets.get(shown.at..).unwrap_or_default();
+    let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));
+    let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
+    describe.and_then(|frame| object(frame.body())) == Some((b'P', portal))
 }
 
 /// The client has as many prepared statements as it may have.

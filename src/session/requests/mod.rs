@@ -21,7 +21,7 @@ use super::{
     pin::Pin,
     refusal::Refusal,
     report::StatementKind,
-    sharing::Gathered,
+    sharing::{Gathered, ShapeCheck},
     statement::text_of,
     take::Take,
 };
@@ -36,6 +36,8 @@ enum Verdict {
     Pass,
     /// It was understood, and answered or rewritten.
     Taken,
+    /// It is refused in our own name: nothing of it goes on.
+    Refused,
     /// Not yet.
     Wait,
 }
@@ -126,7 +128,11 @@ impl Session {
                         tag => {
                             let verdict = self.request(now, tag, body, Some(part.total()), shown);
                             if let Some(sharing) = &mut self.sharing {
-                                sharing.drop_rest = matches!(verdict, Verdict::Taken) && tag != f::BIND;
+                                sharing.drop_rest = match verdict {
+                                    Verdict::Taken => tag != f::BIND,
+                                    Verdict::Refused => true,
+                                    Verdict::Pass | Verdict::Wait => false,
+                                };
                             }
                             verdict
                         }
@@ -146,7 +152,7 @@ impl Session {
                     }
                 }
                 Verdict::Pass => {}
-                Verdict::Taken => self.stage(shown),
+                Verdict::Taken | Verdict::Refused => self.stage(shown),
             }
             match &piece {
                 Piece::Whole(frame) => self.note_said(Some(frame.tag()), true, octets),
@@ -239,7 +245,7 @@ impl Session {
                 return Ok(false);
             }
             Verdict::Pass => sharing.to_backend.extend_from_slice(&gathered.octets),
-            Verdict::Taken => {}
+            Verdict::Taken | Verdict::Refused => {}
         }
         self.note_said(Some(gathered.tag), true, &gathered.octets);
         Ok(true)
@@ -301,6 +307,12 @@ impl Session {
             return Verdict::Wait;
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        match sharing.shape_check {
+            ShapeCheck::None => {}
+            ShapeCheck::Asked => return self.wait_for_answers(),
+            // The Bind was taken up before.
+            ShapeCheck::Answered => return self.bind(body, total, shown),
+        }
         if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::session::{
     Settings,
-    ledger::{Closed, Made, Owed},
+    ledger::{Closed, Described, Made, Owed},
     machine::Session,
     memory::Memory,
     own::Pen,
-    sharing::{HeldBegin, SOME_UNNAMED, Sharing, Unnamed, Untold},
+    result_shape::ResultShape,
+    sharing::{HeldBegin, SOME_UNNAMED, ShapeCheck, Sharing, Unnamed, Untold},
     statement::Statement,
 };
 
@@ -58,8 +59,10 @@ impl Session {
                 doubt(statement.id());
                 if sharing.statements.get(&name).is_some_and(|other| Arc::ptr_eq(other, &statement)) {
                     sharing.statements.remove(&name);
+                    sharing.parsed.forget(statement.id());
                 }
             }
+            Owed::Describe(Described::Ours(_)) => sharing.shape_check = ShapeCheck::Answered,
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
             Owed::Parse { name, made: Made::Aside, .. } => {
                 sharing.has_no_own(&name);
@@ -76,10 +79,12 @@ impl Session {
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
                 // The backend may have it under this very name.
                 sharing.has_own(&name);
+                sharing.parsed.note(statement.id(), sharing.common.next_parse());
                 sharing.statements.insert(name, statement);
             }
             Owed::Execute { forgets: Some(forgotten), .. } => {
                 sharing.has_own(&forgotten.name);
+                sharing.parsed.note(forgotten.statement.id(), sharing.common.next_parse());
                 sharing.statements.insert(forgotten.name, forgotten.statement);
             }
             Owed::Close { closed: Closed::Ours(id), .. } => {
@@ -134,7 +139,9 @@ impl Sharing {
         if statement.reading() != reading
             && self.held.as_ref().is_some_and(|held| !held.prepared.may_have(statement.id()))
         {
-            *statement = self.common.statement(statement.definition(), reading);
+            let read = self.common.statement(statement.definition(), reading);
+            self.parsed.replace(statement.id(), read.id());
+            *statement = read;
         }
         Some(Arc::clone(statement))
     }
@@ -161,6 +168,18 @@ impl Sharing {
     /// Whether a name that a shared statement has on the held backend may stand in `text`.
     pub(super) fn names_ours(&self, text: &[u8]) -> bool {
         self.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
+    }
+
+    /// True if the server has answered what the result of the statement is that is bound now.
+    pub(super) fn take_shape_check(&mut self) -> bool {
+        std::mem::replace(&mut self.shape_check, ShapeCheck::None) == ShapeCheck::Answered
+    }
+
+    /// The held backend has said what the result of a prepared statement is.
+    pub(in crate::session) fn described(&mut self, id: u64, shape: ResultShape) {
+        if let Some(held) = &mut self.held {
+            held.prepared.described(id, shape);
+        }
     }
 
     /// The held backend is about to lose a prepared statement.

@@ -56,11 +56,6 @@ impl Session {
         if split.blind {
             sharing.note_opening(tag, body, status);
         }
-        if tag == f::BIND
-            && let Some(held) = sharing.held.as_deref_mut()
-        {
-            held.attempt.bind();
-        }
     }
 
     /// Keeps what the client has said, if it may have to be said again: a message with this tag, `whole` or the beginning of

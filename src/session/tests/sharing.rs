@@ -386,6 +386,49 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
 }
 
+/// The answer to a Describe of a statement: one column of the type `kind`.
+pub(super) fn description(kind: u8) -> Vec<u8> {
+    let column = [&b"\0\x01a\0\0\0\0\x01\0\x01\0\0\0"[..], &[kind], b"\0\x04\xff\xff\xff\xff\0\0"].concat();
+    [frame(b't', b"\0\0"), frame(b'T', &column)].concat()
+}
+
+#[test]
+fn a_result_is_compared_before_anything_is_bound() {
+    let batch = one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")]).1;
+    let told = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'D', b"Ss\0"), (b'S', b"")]).1;
+    for (text_limit, step) in (1..30).flat_map(|step| [(None, step), (Some(50), step)]) {
+        for (kind, sent) in [(23, "B.__gatekeeper_7 | E | S"), (25, "B | E | S")] {
+            let mut talk = Talk::new(text_limit);
+            talk.say(&Client, &told, 1000);
+            talk.say(&Server, &[frame(b'1', b""), description(23), frame(b'Z', b"I")].concat(), step);
+            assert!(talk.session.detach().is_some());
+            talk.to_client.clear();
+            talk.to_backend.clear();
+            talk.say(&Client, &batch, step);
+            let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
+            assert_eq!(shown(&talk.to_backend, Speaker::Client), asked);
+            talk.say(&Server, &[frame(b'1', b""), description(kind)].concat(), step);
+            assert_eq!(shown(&talk.to_backend, Speaker::Client), format!("{asked} | {sent}"));
+            assert!(talk.to_client.is_empty(), "the client has asked for none of it");
+            if kind == 25 {
+                talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"I")].concat(), step);
+                let heard = shown(&talk.to_client, Speaker::Server);
+                assert!(heard.contains("C0A000.Mcached plan must not change result type"), "{heard}");
+                continue;
+            }
+            talk.say(
+                &Server,
+                &[frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(),
+                step,
+            );
+            assert_eq!(shown(&talk.to_client, Speaker::Server), "2 | CSELECT 1 | ZI");
+            talk.to_backend.clear();
+            talk.say(&Client, &batch, step);
+            assert_eq!(shown(&talk.to_backend, Speaker::Client), sent, "it is known by now");
+        }
+    }
+}
+
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
     let common = Arc::new(Common::new(Catalogue::default()));

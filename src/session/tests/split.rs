@@ -3,7 +3,7 @@
 use super::{
     Side::{Client, Server},
     frame,
-    sharing::{EXECUTE, Talk, shown},
+    sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
 use crate::{route::Side, wire::Speaker};
 
@@ -87,6 +87,26 @@ fn an_error_that_a_standby_explains_runs_again_once() {
 /// Answers to [`read`].
 fn read_answers() -> Vec<u8> {
     [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat()
+}
+
+#[test]
+fn a_result_that_a_standby_lacks_is_the_writers() {
+    let mut talk = Talk::splitting();
+    let told = [frame(b'P', b"s\0SELECT 1\0\0\0"), frame(b'D', b"Ss\0"), frame(b'S', b"")].concat();
+    talk.say(&Client, &told, 1000);
+    talk.say(&Server, &[frame(b'1', b""), description(23), frame(b'Z', b"I")].concat(), 1000);
+    talk.to_client.clear();
+    talk.say(&Client, &[frame(b'B', BIND_S), frame(b'E', EXECUTE), frame(b'S', b"")].concat(), 1000);
+    talk.say(&Server, &[frame(b'1', b""), description(25)].concat(), 7);
+    assert_eq!(sides(&talk), [Side::Reader, Side::Reader]);
+    talk.to_backend.clear();
+    talk.say(&Server, &frame(b'Z', b"I"), 7);
+    assert_eq!(sides(&talk), [Side::Reader, Side::Reader, Side::Writer]);
+    talk.say(&Server, &[frame(b'1', b""), description(23)].concat(), 7);
+    let said = shown(&talk.to_backend, Speaker::Client);
+    let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
+    assert_eq!(said, format!("{asked} | B.__gatekeeper_7 | E | S"));
+    assert!(talk.to_client.is_empty());
 }
 
 #[test]

@@ -304,6 +304,7 @@ async fn sessions_that_read_a_text_differently_share_no_statement() {
         }
         // Prepared under one setting, made again under another: nobody else is given that.
         one.ask(second).await.unwrap();
+        pool.rests().await;
         pool.server("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
         pool.looks(|seen| seen.idle == 0 && seen.leased == 0).await;
         run(&mut one).await;
