@@ -231,7 +231,8 @@ impl Session {
         let failed = failed_statement.as_deref().and_then(|name| statements.get_key_value(name));
         let own = |id| {
             let mut known = failed.into_iter().chain(statements.iter());
-            known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name)
+            let named = known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
+            named.or_else(|| self.ledger.name_being_closed(id))
         };
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
         let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };

@@ -170,6 +170,19 @@ impl Ledger {
         }
     }
 
+    /// The client's name of the statement `id`, if a request that is owed closes that.
+    pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
+        self.owed.iter().find_map(|request| match request {
+            Owed::Close { name, closed: Closed::Name(statement), .. } if statement.id() == id => {
+                Some(&**name)
+            }
+            Owed::Execute { forgets: Some(forgotten), .. } if forgotten.statement.id() == id => {
+                Some(&*forgotten.name)
+            }
+            _ => None,
+        })
+    }
+
     /// Whether the server skips what it is sent, up to a Sync: one that counts when it comes, though it was sent while data
     /// was copied, where it would not have counted, answers as any other.
     pub(super) fn is_skipping(&self) -> bool {

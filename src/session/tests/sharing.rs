@@ -577,6 +577,24 @@ fn an_error_speaks_of_a_statement_by_the_clients_name() {
 }
 
 #[test]
+fn an_error_knows_the_name_that_is_closed_behind_it() {
+    let name = format!("__gatekeeper_{}7", "0".repeat(47));
+    let wrong = format!("SERROR\0C08P01\0Mprepared statement \"{name}\" requires 0\0\0");
+    let bind = (b'B', BIND_S);
+    let script = [
+        one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'P', b"d\0DEALLOCATE s\0\0\0"), (b'S', b"")]),
+        (Server, [frame(b'1', b""), frame(b'1', b""), frame(b'Z', b"I")].concat()),
+    ];
+    for closes in [&[(b'C', &b"Ss\0"[..])][..], &[(b'B', b"\0d\0\0\0\0\0\0\0"), (b'E', EXECUTE)]] {
+        let sync = (b'S', &b""[..]);
+        let behind = [&[bind, sync][..], closes, &[sync]].concat();
+        let error = [server(b'E', wrong.as_bytes()), server(b'Z', b"I")];
+        let (_, heard, _) = played(&[&script[..], &[one_batch(&behind)], &error].concat());
+        assert!(heard.ends_with("prepared statement \"s\" requires 0 | ZI"), "{heard}");
+    }
+}
+
+#[test]
 fn a_farewell_waits_for_the_answers() {
     let script = vec![one_batch(&[(b'Q', b"SELECT 1\0"), (b'X', b"")])];
     let (to_backend, _, talk) = played(&script);
