@@ -56,7 +56,12 @@ fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartErro
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
-    runtime.block_on(async { Program::start(loaded, source).await?.serve().await })
+    runtime.block_on(async {
+        // Before the start: the first process of a container has no other handling of SIGTERM than its own.
+        let signals = shutdown::Signals::listen().map_err(StartError::Signals)?;
+        Program::start(loaded, source).await?.serve(signals).await;
+        Ok(())
+    })
 }
 
 /// Two descriptors a session: the soft limit that shells and service managers set (1024, for `select`) is soon reached.

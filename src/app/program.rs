@@ -254,11 +254,7 @@ impl Program {
     }
 
     /// Serves until told to end, and ends in order.
-    ///
-    /// # Errors
-    /// [`StartError::Signals`]
-    pub(super) async fn serve(mut self) -> Result<(), StartError> {
-        let mut signals = shutdown::Signals::listen().map_err(StartError::Signals)?;
+    pub(super) async fn serve(mut self, mut signals: shutdown::Signals) {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listeners = self.listeners.len(),
@@ -284,7 +280,6 @@ impl Program {
             }
         }
         shutdown::drain(self, signals).await;
-        Ok(())
     }
 
     /// Makes parts like those that were made at the start.
