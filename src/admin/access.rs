@@ -17,7 +17,9 @@ use axum::{
 use subtle::ConstantTimeEq;
 use tokio::time::sleep;
 
-use super::{AdminSettings, context::Context, cookies::Cookies, error::Problem, page::is_page};
+use super::{
+    AdminSettings, context::Context, cookies::Cookies, error::Problem, health::is_health_check, page::is_page,
+};
 use crate::{
     audit::{Record, record::AdminRequest},
     telemetry::labels::AdminOutcome,
@@ -112,7 +114,7 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
 
 /// Asked every few seconds, and telling little.
 fn is_health(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/metrics")
+    is_health_check(path) || path == "/metrics"
 }
 
 // === impl Access ===
@@ -145,7 +147,7 @@ impl Access {
             return if foreign || rebound { Verdict::Foreign } else { Verdict::Open };
         }
         let open = match path {
-            "/livez" | "/readyz" => self.loopback || self.open_health,
+            path if is_health_check(path) => self.loopback || self.open_health,
             "/metrics" => self.loopback,
             LOGIN => true,
             _ => is_page(path),

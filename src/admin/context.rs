@@ -60,8 +60,9 @@ impl Context {
         listeners
     }
 
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Turns readiness off; true for the first call.
+    pub(super) fn drain(&self) -> bool {
+        !self.draining.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -87,6 +87,41 @@ pub(super) async fn readyz(
     Ok((status, Json(readiness)))
 }
 
+/// The same as `/livez`, which answers once the listeners are open: the path of Google's Auth Proxy.
+#[utoipa::path(get, path = "/startup", tag = "health", responses(
+    (status = 200, description = "The program has started.", body = String, content_type = "text/plain"),
+))]
+pub(super) async fn startup() -> &'static str {
+    livez().await
+}
+
+/// The same as `/livez`: the path of Google's Auth Proxy.
+#[utoipa::path(get, path = "/liveness", tag = "health", responses(
+    (status = 200, description = "The process lives.", body = String, content_type = "text/plain"),
+))]
+pub(super) async fn liveness() -> &'static str {
+    livez().await
+}
+
+/// The same as `/readyz`: the path of Google's Auth Proxy.
+#[utoipa::path(get, path = "/readiness", tag = "health", params(Which), responses(
+    (status = 200, description = "Clients can be served.", body = Readiness),
+    (status = 400, description = "The query makes no sense.", body = ErrorBody),
+    (status = 404, description = "There is no listener of that name.", body = ErrorBody),
+    (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
+))]
+pub(super) async fn readiness(
+    context: State<Arc<Context>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<(StatusCode, Json<Readiness>), Problem> {
+    readyz(context, which).await
+}
+
+/// True for the paths that tell about health alone: they cost next to nothing and are not audited.
+pub(super) fn is_health_check(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/startup" | "/liveness" | "/readiness")
+}
+
 // === impl Readiness ===
 
 impl Readiness {

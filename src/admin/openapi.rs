@@ -17,14 +17,17 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
 #[openapi(
     info(
         title = "Gatekeeper's admin API",
-        description = "Fields are added and never change their meaning within `/v1`. On a loopback address `/livez`, \
-                       `/readyz` and `/metrics` need no key; with `open_health` the first two need none anywhere; nothing does when no key is configured. A browser that \
+        description = "Fields are added and never change their meaning within `/v1`. On a loopback address the paths for \
+                       health and `/metrics` need no key; with `open_health` those for health need none anywhere; nothing does when no key is configured. A browser that \
                        has shown the key to `/v1/login` may look at everything with its cookie; what changes something \
                        needs the key itself.",
     ),
     paths(
         health::livez,
         health::readyz,
+        health::startup,
+        health::liveness,
+        health::readiness,
         metrics::metrics,
         topology::topology,
         events::list,
@@ -34,6 +37,7 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
         pools::operate,
         pools::operate_endpoint,
         operations::reload,
+        operations::stop,
         info::info,
         page::index,
         page::file,

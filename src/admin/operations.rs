@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     ReloadFailure, ReloadReport,
@@ -25,6 +27,26 @@ pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<R
         return Err(Problem::draining());
     }
     context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
+}
+
+/// Drains and ends the program, as SIGTERM does; readiness is off from now on. Repeating it changes nothing.
+#[utoipa::path(post, path = "/v1/stop", tag = "operations", security(("key" = [])), responses(
+    (status = 202, description = "The program is ending.", body = Stopping),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+))]
+pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Json<Stopping>) {
+    // A second command would not be received, and must not count as the second signal, which cuts sessions off.
+    if context.drain() {
+        context.api.control.stop().await;
+    }
+    (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.world.sessions.count() }))
+}
+
+/// The program is ending.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stopping {
+    /// Sessions that are still there.
+    sessions: usize,
 }
 
 impl From<ReloadFailure> for Problem {

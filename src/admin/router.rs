@@ -18,7 +18,9 @@ use super::{
     access::guard,
     context::Context,
     error::{limited, no_such_method, no_such_path, too_many_connections},
-    events, health, info,
+    events,
+    health::{self, is_health_check},
+    info,
     login::{self, LOGIN_OCTETS},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
 };
@@ -52,6 +54,9 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route("/livez", Cost::Nothing, get(health::livez)),
         route("/readyz", Cost::Nothing, get(health::readyz)),
+        route("/startup", Cost::Nothing, get(health::startup)),
+        route("/liveness", Cost::Nothing, get(health::liveness)),
+        route("/readiness", Cost::Nothing, get(health::readiness)),
         route("/metrics", Cost::Work, get(metrics::metrics)),
         route("/", Cost::Work, get(page::index)),
         route("/page/{file}", Cost::Work, get(page::file)),
@@ -66,6 +71,7 @@ pub(super) fn routes() -> Vec<Route> {
         route("/v1/pools/{operation}", Cost::Patience, post(pools::operate)),
         route("/v1/endpoints/{name}/{operation}", Cost::Patience, post(pools::operate_endpoint)),
         route("/v1/reload", Cost::Patience, post(operations::reload)),
+        route("/v1/stop", Cost::Patience, post(operations::stop)),
         route("/v1/info", Cost::Work, get(info::info)),
         route("/openapi.json", Cost::Work, get(openapi::openapi)),
     ]
@@ -73,9 +79,11 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The whole `router`, for connections beyond the limit: all but health is told to try again.
 pub(super) fn health_only(router: Router) -> Router {
-    router.layer(middleware::from_fn(async |request: Request, next: Next| match request.uri().path() {
-        "/livez" | "/readyz" => next.run(request).await,
-        _ => too_many_connections().into_response(),
+    router.layer(middleware::from_fn(async |request: Request, next: Next| {
+        match is_health_check(request.uri().path()) {
+            true => next.run(request).await,
+            false => too_many_connections().into_response(),
+        }
     }))
 }
 

@@ -50,7 +50,7 @@ async fn idle_connections_starve_no_health_check() {
     for _ in 0..300 {
         idle.push(TcpStream::connect(admin).await.unwrap());
     }
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/readiness"] {
         assert!(answers(path).await.is_ok(), "{path}: {:?}", answers(path).await);
     }
     let shed = stand.gatekeeper.get("/v1/topology").await.unwrap();

@@ -32,7 +32,7 @@ async fn only_the_key_itself_opens() {
 #[tokio::test(start_paused = true)]
 async fn where_others_can_reach_it_everything_needs_the_key() {
     let desk = Desk::with(PUBLIC, Some(KEY), WELL);
-    for path in ["/livez", "/readyz", "/metrics", "/v1/info", "/openapi.json", "/nowhere"] {
+    for path in ["/livez", "/readyz", "/startup", "/metrics", "/v1/info", "/openapi.json", "/nowhere"] {
         assert_eq!(desk.get(path).await.status, 401, "{path}");
     }
     assert_eq!(desk.ask("POST", "/livez", &[]).await.status, 401);
@@ -52,7 +52,7 @@ async fn on_loopback_health_and_metrics_need_no_key() {
 #[tokio::test(start_paused = true)]
 async fn where_it_is_said_health_needs_no_key_anywhere_and_metrics_do() {
     let desk = Desk::open_health(PUBLIC, KEY);
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/startup", "/liveness", "/readiness"] {
         assert_eq!(desk.get(path).await.status, 200, "{path}");
     }
     for path in ["/metrics", "/v1/info"] {

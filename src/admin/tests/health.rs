@@ -37,6 +37,24 @@ async fn ready_means_that_every_listener_has_an_endpoint_that_is_up() {
 }
 
 #[tokio::test]
+async fn auth_proxy_paths_answer_as_ours() {
+    let mut desk = Desk::new(WELL);
+    for state in [WELL, "primary primary down -"] {
+        desk.becomes(state);
+        for (theirs, ours) in [
+            ("/startup", "/livez"),
+            ("/liveness", "/livez"),
+            ("/readiness", "/readyz"),
+            ("/readiness?listener=app", "/readyz?listener=app"),
+            ("/readiness?listener=nowhere", "/readyz?listener=nowhere"),
+        ] {
+            let (theirs, ours) = (desk.get(theirs).await, desk.get(ours).await);
+            assert_eq!((theirs.status, theirs.text), (ours.status, ours.text), "{state}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_never_answered_is_not_ready() {
     let desk = Desk::new("primary primary unknown -");
     let app = "app primary writer endpoint `primary` has not answered yet";

@@ -39,6 +39,18 @@ async fn every_mistake_is_told_on_a_line_of_its_own() {
 }
 
 #[tokio::test]
+async fn stop_is_commanded_once() {
+    let mut desk = Desk::new(WELL);
+    for _ in 0..40 {
+        let answer = desk.ask("POST", "/v1/stop", &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (202, serde_json::json!({"sessions": 0})));
+    }
+    assert!(matches!(desk.commands.try_recv(), Ok(Command::Stop)));
+    assert!(desk.commands.try_recv().is_err(), "a second command was sent");
+    assert_eq!(desk.get("/readyz").await.json()["draining"], true);
+}
+
+#[tokio::test]
 async fn a_program_that_is_ending_reloads_nothing() {
     assert_eq!(reload(Err(ReloadFailure::Ending)).await.code(), "draining");
     let mut desk = Desk::new(WELL);
