@@ -5,6 +5,7 @@
 
 mod audit;
 mod classify;
+mod life_cycle;
 mod verifier;
 
 use std::{
@@ -99,6 +100,29 @@ enum Command {
     /// Look at audit logs.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Tell whether the running Gatekeeper is ready, by its admin API: 0 if it is, 1 if not.
+    ///
+    /// Address, key and certificate of the admin API come from the configuration that the server has.
+    Healthcheck {
+        #[command(flatten)]
+        asked: life_cycle::HealthcheckArguments,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    /// Wait until the running Gatekeeper is ready.
+    Wait {
+        #[command(flatten)]
+        asked: life_cycle::WaitArguments,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    /// Have the running Gatekeeper drain and end, as SIGTERM does.
+    Stop {
+        #[command(flatten)]
+        asked: life_cycle::StopArguments,
+        #[command(flatten)]
+        configured: Configured,
+    },
     /// Print the version.
     Version,
 }
@@ -129,6 +153,15 @@ pub fn main() -> ExitCode {
         Command::Verifier { user } => print_verifier(&user),
         Command::Audit(audit::Command::Verify(asked)) => audit::verify(&asked, &mut io::stdout().lock())
             .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Healthcheck { asked, configured } => {
+            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        }
+        Command::Wait { asked, configured } => {
+            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        }
+        Command::Stop { asked, configured } => {
+            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        }
         Command::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }

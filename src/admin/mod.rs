@@ -5,6 +5,7 @@
 //! know: how a reload is done ([`Control`] is told), what a client's session is saying.
 
 mod access;
+mod client;
 mod connection;
 mod context;
 mod control;
@@ -30,6 +31,7 @@ mod stream;
 mod tests;
 mod topology;
 
+pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
 pub use control::{Command, Control, ReloadFailure, ReloadReport, control};
 pub use openapi::description;

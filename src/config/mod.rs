@@ -36,6 +36,7 @@ mod tests;
 pub use catalog::{KEYS, Key, Scope, variables};
 pub use problem::{Origin, Problem, Problems, Setting};
 pub use source::{ConfigSource, Loaded};
+pub use units::parse_duration;
 
 use crate::{
     admin::AdminSettings,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Config, Problems, Setting, catalog, cluster, console,
+    AdminSettings, Config, Problems, RuntimeSettings, Setting, catalog, cluster, console,
     environment::Environment,
     listener, observe, overlay,
     problem::{Origin, Problem, Report},
@@ -154,6 +154,35 @@ impl ConfigSource {
         };
         let (problems, warnings, settings) = context.report.finish();
         if problems.is_empty() { Ok(Loaded { config, warnings, settings }) } else { Err(Problems(problems)) }
+    }
+
+    /// Reads `[admin]` and `[runtime]` alone, for commands to the running program. Mistakes elsewhere do not count: the
+    /// program may run with an older version of the file.
+    ///
+    /// # Errors
+    /// The document cannot be read, or the mistakes of the two tables.
+    pub fn load_admin(&self) -> Result<(Option<AdminSettings>, RuntimeSettings), Problems> {
+        let report = Report::default();
+        let (mut root, base) = self.read_document(&report)?;
+        if report.has_problems() {
+            return Err(Problems(report.finish().0));
+        }
+        let environment = Environment::new(self.variables.iter().cloned());
+        overlay::overlay(&mut root, &environment, &Report::default());
+        let mut own = Table::new();
+        for key in ["admin", "runtime"] {
+            if let Some(item) = root.get(key) {
+                own.set(key, item.clone());
+            }
+        }
+        let environment_alone = matches!(self.document, Document::None);
+        let context =
+            Context { report, environment, base, several: false, follow: self.follow, environment_alone };
+        let section = Section::open(&context, &own, "", "", &Origin::Default);
+        let admin = observe::admin(&section, &[]);
+        let (runtime, _) = observe::runtime(&section);
+        let (problems, _, _) = context.report.finish();
+        if problems.is_empty() { Ok((admin, runtime)) } else { Err(Problems(problems)) }
     }
 
     /// The document's root, and what relative paths in it are relative to.

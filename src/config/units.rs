@@ -18,7 +18,8 @@ const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB"
 const LONGEST: u64 = 3_650 * 86_400_000;
 
 /// Reads `500ms`, `10s`, `5m`, `1h`, `7d` or several of them in falling order; `0` needs no unit.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

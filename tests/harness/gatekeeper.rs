@@ -216,6 +216,14 @@ pub fn doctor(file: &Path, environment: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs a command of the program to its end, with `environment` alone to configure it.
+pub async fn run_command(arguments: &[&str], environment: &[(&str, &str)]) -> Checked {
+    let mut command = tokio::process::Command::from(program(environment));
+    let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
+}
+
 impl Drop for Gatekeeper {
     fn drop(&mut self) {
         let _ = self.child.kill();

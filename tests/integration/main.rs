@@ -36,6 +36,7 @@ mod guest_list;
 mod iam;
 mod kept_state;
 mod leaving;
+mod life_cycle;
 mod listeners;
 mod login_changes;
 mod lost_backends;

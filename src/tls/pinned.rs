@@ -1,0 +1,69 @@
+//! TLS towards a server of this machine whose certificate file is at hand.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{TlsFileError, pem::PemFiles, provider, verifier::Verifier};
+
+/// TLS towards a server that presents one known certificate. Names and dates do not count.
+pub struct PinnedTls {
+    config: Arc<ClientConfig>,
+    leaf: CertificateDer<'static>,
+}
+
+/// Reasons why there is no TLS with the expected server.
+#[derive(Debug, thiserror::Error)]
+pub enum PinnedTlsError {
+    /// The handshake failed, as with a server that speaks plaintext.
+    #[error("the handshake failed")]
+    Handshake(#[source] io::Error),
+    /// Another server, or a certificate that was renewed less than a few seconds ago.
+    #[error("the server presented another certificate than the first of the configured file")]
+    OtherCertificate,
+}
+
+// === impl PinnedTls ===
+
+impl PinnedTls {
+    /// Expects the first certificate of the file `cert`.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn new(cert: &Path) -> Result<Self, TlsFileError> {
+        let files = PemFiles::read(&[cert.to_owned()])?;
+        let leaf = files.certificates(cert)?.into_iter().next();
+        let leaf = leaf.ok_or_else(|| TlsFileError::NoCertificate(cert.to_owned()))?;
+        let provider = provider::towards_clients();
+        // The handshake proves possession of the key; which certificate it was is compared afterwards.
+        let verifier = Verifier { trust: None, algorithms: provider.signature_verification_algorithms };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsFileError::Settings)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.enable_sni = false;
+        Ok(Self { config: Arc::new(config), leaf })
+    }
+
+    /// The TLS handshake. There is no time limit here.
+    ///
+    /// Cancel safe in that the connection is closed.
+    ///
+    /// # Errors
+    /// [`PinnedTlsError`]; nothing was sent but the handshake.
+    pub async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, PinnedTlsError> {
+        let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = connector.connect(name, tcp).await.map_err(PinnedTlsError::Handshake)?;
+        let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        if presented != Some(&self.leaf) {
+            return Err(PinnedTlsError::OtherCertificate);
+        }
+        Ok(stream)
+    }
+}
