@@ -358,7 +358,14 @@ impl Sharing {
                 return;
             }
             f::FUNCTION_CALL => b"",
-            _ => return,
+            _ => {
+                // A client that only prepares a statement, up to a Sync, has not gone on yet.
+                let opening = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
+                if let Some(split) = self.split.as_deref_mut().filter(|_| opening.is_some()) {
+                    split.opening = opening;
+                }
+                return;
+            }
         };
         let so_far =
             if is_first { before.map(|begun| Opening::new(begun.clone())) } else { split.opening.clone() };

@@ -6,7 +6,7 @@ use gatekeeper::wire::{Frame, Speaker, tag::backend::READY_FOR_QUERY};
 
 use crate::harness::{
     Frames, Split,
-    frames::{bind, execute, parse, query, statement, sync},
+    frames::{bind, describe, execute, parse, query, statement, sync},
     split::last_route,
     until,
 };
@@ -336,6 +336,9 @@ async fn compare(split: &Split, units: &[Vec<u8>]) {
 async fn a_read_only_transaction_moves_with_its_savepoints() {
     let split = items().await;
     let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
+    let prepared = |sql: &str| {
+        [parse("", sql), describe(b'S', ""), sync(), bind("", "", &[]), execute("", 0), sync()].concat()
+    };
     let nested = [
         "SELECT note FROM item WHERE id = 1",
         "SAVEPOINT a",
@@ -355,6 +358,10 @@ async fn a_read_only_transaction_moves_with_its_savepoints() {
         for before in [&nested[..], &local[..], &failed[..]] {
             let texts = [&["BEGIN READ ONLY"], before, &[kept], &rest[..]].concat();
             compare(&split, &texts.iter().map(|text| query(text)).collect::<Vec<_>>()).await;
+            let mut units: Vec<_> = texts.iter().map(|text| prepared(text)).collect();
+            compare(&split, &units).await;
+            units[0] = query(texts[0]);
+            compare(&split, &units).await;
             compare(&split, &texts.iter().map(|text| by_messages(text)).collect::<Vec<_>>()).await;
         }
     }
