@@ -11,7 +11,7 @@ use crate::{
     files::Files,
     frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
     names::{EndpointName, ListenerName},
-    pool::{Filter, Pools},
+    pool::Pools,
     tasks::Tasks,
     telemetry::Metrics,
     tls::{ServerTls, TlsFileError},
@@ -67,12 +67,12 @@ impl Workshop<'_> {
             self.tasks.spawn("token principal", warning);
         }
         handle.tls().watch(self.files);
-        // Sessions go on as they are; a backend that comes back is not used again.
+        // Sessions go on as they are, with their backends; those of before are used until new ones are made.
         let (mut changes, pools) = (handle.tls().changes(), Arc::clone(self.pools));
-        let whose = Filter::endpoint(handle.name().clone());
+        let whose = handle.name().clone();
         self.tasks.spawn("pooled TLS", async move {
             while changes.changed().await.is_ok() {
-                pools.reconnect(&whose);
+                pools.replace_backends(&whose);
             }
         });
         Ok(handle)

@@ -1,6 +1,7 @@
 //! Dials backends: as many at one time as there are waiters, within the pool's size and the endpoint's budget.
 
 use std::{
+    pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -84,7 +85,16 @@ impl Pool {
         let begun = Instant::now();
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
-            let (dialed, permit) = pool.greet_evicting(permit).await;
+            let mut ended = pin!(pool.ended.notified());
+            ended.as_mut().enable();
+            if pool.has_ended() {
+                return;
+            }
+            let (dialed, permit) = tokio::select! {
+                greeted = pool.greet_evicting(permit) => greeted,
+                // A login may wait for a token; other pools need its permit.
+                () = ended => return,
+            };
             let Some(place) = workplace.leave() else { return };
             match dialed {
                 Ok(Greeted::Backend(greeted)) => {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Disposition, Event, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
@@ -37,6 +37,8 @@ pub struct Pool {
     /// By worker.
     counts: Box<[Arc<PathCounts>]>,
     state: Mutex<State>,
+    /// Notified when the pool is of no more use: nobody waits for its logins.
+    pub(super) ended: Notify,
     /// Microseconds that sessions waited, all together, and how many of them.
     pub(super) waited: AtomicU64,
     pub(super) waits: AtomicU64,
@@ -77,6 +79,7 @@ impl Pool {
             counts: (0..workers).map(|worker| metrics.of(worker)).collect(),
             metrics,
             state: Mutex::new(state),
+            ended: Notify::new(),
             waited: AtomicU64::new(0),
             waits: AtomicU64::new(0),
         }
@@ -98,6 +101,11 @@ impl Pool {
     #[must_use]
     pub fn settings(&self) -> Arc<PoolSettings> {
         Arc::clone(&self.lock().settings)
+    }
+
+    /// True if it serves nobody any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.lock().phase, PoolPhase::Withdrawn | PoolPhase::Closed)
     }
 
     /// What the server said at the newest login: what a client may be greeted with. `None` before the first one, and while a

@@ -474,6 +474,9 @@ impl Pool {
         }
         self.sort_out_all(state, &mut after);
         drop(guard);
+        if matches!(phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
+            self.ended.notify_waiters();
+        }
         self.finish(crate::tasks::current_worker(), after);
     }
 

@@ -243,6 +243,159 @@ async fn a_reload_keeps_tokens() {
     .await;
 }
 
+/// Gatekeeper before a server, three clients that ask without a pause, and a token command that waits while there is a file
+/// of a certain name.
+struct Gated {
+    stand: Stand,
+    gate: std::path::PathBuf,
+    over: Arc<AtomicBool>,
+    /// Statements that were answered.
+    answered: Arc<AtomicUsize>,
+    clients: JoinSet<()>,
+}
+
+/// Two files for the same authority.
+const CA_FILES: [&str; 2] = ["ca-one.pem", "ca-two.pem"];
+
+impl Gated {
+    async fn start() -> Self {
+        let server = server().await;
+        let folder = server.folder().to_owned();
+        let gate = folder.join("gate");
+        for name in CA_FILES {
+            fs::copy(server.authority().ca_file(), folder.join(name)).unwrap();
+        }
+        let wait = format!("while [ -e '{}' ]; do sleep 0.05; done; exec \"$@\"", gate.display());
+        let command = [
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), wait, "mint".to_owned()],
+            server.tokens().command_words(),
+        ];
+        let endpoint = login(&command.concat(), &[ALICE], ", token_ttl = \"0\", token_timeout = \"1m\"");
+        let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 2 }";
+        let text = config(&server, &endpoint, listener, "");
+        let ca = server.authority().ca_file().display().to_string();
+        let text = text.replace(&ca, &folder.join(CA_FILES[0]).display().to_string());
+        let stand = Stand::start(server, &text).await;
+        let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut clients = JoinSet::new();
+        for _ in 0..3 {
+            let client = connect_alice(stand.listener).await;
+            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
+            clients.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    client.simple_query("SELECT 1").await.expect("no statement fails");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let gated = Self { stand, gate, over, answered, clients };
+        until(PATIENCE, async || match gated.backends().await {
+            both if both.len() == 2 => Ok(()),
+            fewer => Err(fewer),
+        })
+        .await;
+        gated
+    }
+
+    /// Waits until statements were answered that were sent after this call.
+    async fn goes_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until(PATIENCE, async || {
+            let since = self.answered.load(Ordering::Relaxed) - before;
+            if since >= 20 { Ok(()) } else { Err((since, self.stand.gatekeeper.stderr())) }
+        })
+        .await;
+    }
+
+    /// The processes of the pool's backends, as the server has them.
+    async fn backends(&self) -> Vec<String> {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'alice@example.com' AND datname = 'app' \
+                   AND application_name <> 'gatekeeper probe' ORDER BY pid";
+        let rows = self.stand.server.node().sql("postgres", sql).await.unwrap();
+        rows.lines().map(str::to_owned).collect()
+    }
+
+    /// Another path to the authority, in the configuration.
+    fn change_path(&self, times: usize) {
+        let file = self.stand.gatekeeper.config_file();
+        let (from, to) = (CA_FILES[times % 2], CA_FILES[(times + 1) % 2]);
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(from));
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// The authority, written down more or less often in both files.
+    fn change_content(&self, times: usize) {
+        let ca = fs::read_to_string(self.stand.server.authority().ca_file()).unwrap();
+        for name in CA_FILES {
+            fs::write(self.stand.server.folder().join(name), ca.repeat(2 + times % 2)).unwrap();
+        }
+    }
+
+    /// Reads the configuration and all files again, and waits until that is done.
+    async fn reload(&self) {
+        let answer = self.stand.gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// Lets tokens be minted, and waits until none of these backends is left and others serve.
+    async fn opens(mut self, before: &[String]) {
+        fs::remove_file(&self.gate).unwrap();
+        until(PATIENCE, async || {
+            let now = self.backends().await;
+            let all_new = !now.is_empty() && now.iter().all(|pid| !before.contains(pid));
+            if all_new { Ok(()) } else { Err((now, self.stand.gatekeeper.stderr())) }
+        })
+        .await;
+        self.goes_on().await;
+        self.over.store(true, Ordering::Relaxed);
+        while let Some(client) = self.clients.join_next().await {
+            client.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_statement_waits_for_tokens_after_changed_authorities() {
+    for changes_path in [false, true] {
+        let gated = Gated::start().await;
+        gated.goes_on().await;
+        let before = gated.backends().await;
+        fs::write(&gated.gate, "").unwrap();
+        if changes_path {
+            gated.change_path(0)
+        } else {
+            gated.change_content(0)
+        }
+        gated.reload().await;
+        for _ in 0..5 {
+            gated.goes_on().await;
+            assert_eq!(gated.backends().await, before, "there are no others yet");
+        }
+        gated.opens(&before).await;
+    }
+}
+
+#[tokio::test]
+async fn fifty_reloads_under_load_stop_no_statement() {
+    let gated = Gated::start().await;
+    gated.goes_on().await;
+    let before = gated.backends().await;
+    fs::write(&gated.gate, "").unwrap();
+    for times in 0..50 {
+        if times % 3 > 0 {
+            gated.change_content(times);
+        }
+        if times % 3 < 2 {
+            gated.change_path(times - times / 3);
+        }
+        gated.reload().await;
+        gated.goes_on().await;
+    }
+    assert_eq!(gated.backends().await, before, "there are no others yet");
+    gated.opens(&before).await;
+}
+
 #[tokio::test]
 async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
     let stand = Stand::tokens().await;

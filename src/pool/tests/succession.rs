@@ -90,3 +90,38 @@ async fn the_same_way_changes_nothing() {
     assert!(Arc::ptr_eq(&stand.pool(), &pool));
     assert_eq!((idle(&pool), stand.server.logins()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_authorities_close_nothing_before_new_backends() {
+    let stand = Stand::new(4).await;
+    let old = stand.pool();
+    let mut held = leases(&old, 2).await;
+    held.pop().unwrap().release(Disposition::Clean);
+    stand.server.hold(true);
+    for _ in 0..20 {
+        stand.pools.replace_backends(stand.endpoint.name());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let lease = current(&stand, &stand.endpoint).try_lease(&want()).expect("an old backend is idle");
+        lease.release(Disposition::Clean);
+    }
+    stand.server.hold(false);
+    until("the new pool takes over", || !Arc::ptr_eq(&current(&stand, &stand.endpoint), &old)).await;
+    held.pop().unwrap().release(Disposition::Clean);
+    until("the old ones are closed", || stand.server.open() == idle(&stand.pool())).await;
+    assert_eq!(stand.pools.list().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_of_withdrawn_pools_leave_the_budget() {
+    let stand = Stand::with(2, Some(4)).await;
+    let old = stand.pool();
+    leases(&old, 2).await.into_iter().for_each(|lease| lease.release(Disposition::Clean));
+    stand.server.hold(true);
+    for _ in 0..50 {
+        let now = endpoint(&stand.server, Some(4), &stand.metrics);
+        stand.pools.replace(&now);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lease(&current(&stand, &now)).await.unwrap().release(Disposition::Clean);
+    }
+    assert_eq!(idle(&old), 2);
+}
