@@ -49,7 +49,7 @@ policy: ## licences, banned crates and sources of all dependencies
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline --locked --log-level warn check --hide-inclusion-graph bans licenses sources
 
-packaging: ## Dockerfile, unit, Debian package and Kubernetes manifests, by their linters and against each other
+packaging: ## Dockerfile, unit, Debian package, Kubernetes manifests, chart and Cloud Run, by their linters and against each other
 	@.ci/setup packaging
 	@tools=$$(.ci/packaging-tools) && set -x && \
 	"$$tools/python" tests/packaging/check && "$$tools/python" tests/packaging/check --prove

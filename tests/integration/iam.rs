@@ -2,12 +2,17 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use gatekeeper::sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single};
+use gatekeeper::{
+    sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single},
+    scram::{ITERATIONS, Verifier},
+};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Checked, Gatekeeper, Stand, check, connect, doctor, refused,
+    Checked, Gatekeeper, Stand, check, connect, doctor,
+    pki::Pki,
+    refused, run_command,
     stand::{admin, config, listener},
     until,
 };
@@ -82,6 +87,47 @@ async fn a_service_account_of_the_metadata_server_logs_in() {
         cloud.logs_in(SERVICE_ACCOUNT).await;
         assert_eq!(cloud.google.count("/token?scopes="), 1, "{login}: the probe and both sessions share it");
     }
+}
+
+/// The Dockerfile's own example: the variables of `config/compose.env`, with the files that they name in `secrets`.
+#[tokio::test]
+async fn the_image_starts_with_its_example() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let google = FakeGoogle::start_for(server.tokens()).await.unwrap();
+    let secrets = server.folder().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    fs::copy(server.authority().ca_file(), secrets.join("orders-ca.pem")).unwrap();
+    let identity = Pki::new(&secrets, "clients").issue("tls");
+    assert_eq!(identity.cert, secrets.join("tls.crt"));
+    let verifier = Verifier::derive(b"secret", b"sixteen byte salt", ITERATIONS).unwrap();
+    fs::write(secrets.join("users.toml"), format!("[users]\n\"{SERVICE_ACCOUNT}\" = \"{verifier}\"\n"))
+        .unwrap();
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/compose.env")).unwrap();
+    let (address, admin) = (server.address(), admin(&server));
+    let mut variables: Vec<(&str, String)> = example
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| match name {
+            "GATEKEEPER_BACKEND_HOST" => (name, address.ip().to_string()),
+            "GATEKEEPER_LISTEN_HOST" => (name, admin.ip().to_string()),
+            _ => (name, value.replace("/run/secrets", secrets.to_str().unwrap())),
+        })
+        .collect();
+    assert!(variables.iter().any(|(name, _)| *name == "GATEKEEPER_BACKEND_IAM"), "{variables:?}");
+    variables.extend([
+        ("GATEKEEPER_BACKEND_PORT", address.port().to_string()),
+        ("GATEKEEPER_API_HOST", admin.ip().to_string()),
+        ("NO_GCE_CHECK", String::new()),
+        ("GCE_METADATA_HOST", google.host()),
+        ("CLOUDSDK_CONFIG", server.folder().display().to_string()),
+    ]);
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let _gatekeeper = Gatekeeper::from_environment(&variables, admin).await;
+    let waited = run_command(&["wait"], &variables).await;
+    assert_eq!((waited.code, waited.settings.as_str()), (Some(0), "ready\n"), "{}", waited.said);
+    let healthy = run_command(&["healthcheck"], &variables).await;
+    assert_eq!((healthy.code, healthy.settings.as_str()), (Some(0), "ready\n"), "{}", healthy.said);
 }
 
 #[tokio::test]

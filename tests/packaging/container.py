@@ -28,6 +28,9 @@ def faults(root: Path) -> list[str]:
         found.append(f"{FILES}: the last stage may have a shell")
     found += [f"{FILES}: {word} is no list of words: a shell would run it"
               for word, rest in last if word in ("ENTRYPOINT", "CMD") and not rest.startswith("[")]
+    checks = [rest for word, rest in last if word == "HEALTHCHECK"]
+    if not checks or '["/usr/bin/gatekeeper", "healthcheck"]' not in checks[-1]:
+        found.append(f"{FILES}: no HEALTHCHECK by the program itself")
     return found + can_be_built(root, copied)
 
 

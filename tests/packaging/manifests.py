@@ -10,35 +10,123 @@ from run import said, seconds, tool
 
 FILES = "config/kubernetes"
 # Kinds of which the schemas are elsewhere.
-UNKNOWN = {"Kustomization", "PodMonitor"}
+UNKNOWN = {"Kustomization", "PodMonitor", "PodMonitoring"}
+# Folders of further examples, each with a Kustomization of its own.
+BESIDE = ("prometheus-operator", "sidecar")
 LAST_WORDS = 5
 
 
 def faults(root: Path) -> list[str]:
     folder = root / FILES
+    found, objects = read(folder, root)
+    for name in BESIDE:
+        more, others = read(folder / name, root)
+        found += more
+        objects.update({f"{name}/{kind}": document for kind, document in others.items()})
+    if found:
+        # What follows trusts that all is where it belongs.
+        return found
+    config = tomllib.loads((folder / "gatekeeper.toml").read_text())
+    beside = tomllib.loads((folder / "sidecar/gatekeeper.toml").read_text())
+    return (found + pod(objects, config) + references(objects, root) + identity(objects, config) + monitoring(objects)
+            + sidecars(objects, beside))
+
+
+def read(folder: Path, root: Path) -> tuple[list[str], dict]:
+    """What linters find in one folder, and its objects by kind."""
     files = sorted(folder.glob("*.yaml"))
     rules = "{extends: default, rules: {line-length: {max: 140}}}"
     found = [f"yamllint: {line}" for line in said(tool("yamllint"), "--strict", "-d", rules, *files)]
     known, objects = [], {}
     for file in files:
         try:
-            document = yaml.safe_load(file.read_text())
+            documents = list(yaml.safe_load_all(file.read_text()))
         except yaml.YAMLError as error:
-            return found + [f"{file.name}: {error}"]
-        objects[document["kind"]] = document
-        if document["kind"] not in UNKNOWN:
+            return found + [f"{file.name}: {error}"], objects
+        objects.update({document["kind"]: document for document in documents})
+        if not UNKNOWN & {document["kind"] for document in documents}:
             known.append(file)
-    found += [f"kubernetes-validate: {line}" for line in said(tool("kubernetes-validate"), "--strict", "--no-warn", *known)]
-    resources = set(objects["Kustomization"]["resources"]) | {"kustomization.yaml"}
+    if known:
+        found += [f"kubernetes-validate: {line}" for line in said(tool("kubernetes-validate"), "--strict", "--no-warn", *known)]
+    resources = set(objects["Kustomization"]["resources"]) - {".."} | {"kustomization.yaml"}
     if resources != {file.name for file in files}:
         found.append(f"kustomization.yaml: it lists {sorted(resources)}")
     if "Secret" in objects:
         found.append("a Secret is among the manifests: secrets are in no repository")
-    if found:
-        # What follows trusts that all is where it belongs.
-        return found
-    config = tomllib.loads((folder / "gatekeeper.toml").read_text())
-    return found + pod(objects, config) + references(objects, root)
+    return found, objects
+
+
+def identity(objects: dict, config: dict) -> list[str]:
+    """No password of a database: the pod's Google service account is the database user."""
+    found = []
+    for prefix in ("", "sidecar/"):
+        account = objects[f"{prefix}ServiceAccount"]
+        google = account["metadata"].get("annotations", {}).get("iam.gke.io/gcp-service-account", "")
+        if not google.endswith(".gserviceaccount.com"):
+            found.append(f"{prefix}serviceaccount.yaml: no Google service account is mapped to it")
+        for kind in ("Deployment", "sidecar/Job") if not prefix else ("sidecar/Deployment",):
+            spec = objects[kind]["spec"]["template"]["spec"]
+            owner = objects["sidecar/ServiceAccount"] if kind.startswith("sidecar/") else account
+            if spec["serviceAccountName"] != owner["metadata"]["name"]:
+                found.append(f"{kind}: it runs as another ServiceAccount than the one that is mapped")
+    for cluster in config["cluster"]:
+        if "password" in cluster["login"] or "iam" not in cluster["login"]:
+            found.append("gatekeeper.toml: a static password logs in, or no token of Google's")
+        elif cluster["login"].get("impersonate") is None and cluster["login"]["users"] != [google.removesuffix(".gserviceaccount.com")]:
+            found.append("gatekeeper.toml: the users are not the one that the pod's tokens are for")
+    return found
+
+
+def monitoring(objects: dict) -> list[str]:
+    """Google's collectors reach the admin port, and may read its key."""
+    found = []
+    subjects = objects["RoleBinding"]["subjects"]
+    [rule] = objects["Role"]["rules"]
+    allowed = {peer["namespaceSelector"]["matchLabels"].get("kubernetes.io/metadata.name")
+               for rule in objects["NetworkPolicy"]["spec"]["ingress"] if {"port": "admin"} in rule["ports"] for peer in rule["from"]}
+    found += [f"networkpolicy.yaml: collectors of `{subject['namespace']}` do not reach the admin port"
+              for subject in subjects if subject["namespace"] not in allowed]
+    [point] = objects["PodMonitoring"]["spec"]["endpoints"]
+    secret = point["authorization"]["credentials"]["secret"]
+    if rule["resourceNames"] != [secret["name"]]:
+        found.append("metricsreader.yaml: collectors may read another Secret than the key's")
+    volumes = objects["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    [endpoint] = objects["prometheus-operator/PodMonitor"]["spec"]["podMetricsEndpoints"]
+    for name in (secret["name"], endpoint["authorization"]["credentials"]["name"]):
+        if name not in [volume.get("secret", {}).get("secretName") for volume in volumes]:
+            found.append(f"monitoring: the key is in `{name}`, which the pods do not mount")
+    return found
+
+
+def sidecars(objects: dict, config: dict) -> list[str]:
+    """Native sidecars: their probes need no shell and no open port, and the application finds the listener."""
+    found = []
+    drain = seconds(config["runtime"].get("drain_delay", "0")) + seconds(config["runtime"]["drain_timeout"]) + LAST_WORDS
+    [listener] = config["listener"]
+    for kind in ("Deployment", "Job"):
+        spec = objects[f"sidecar/{kind}"]["spec"]["template"]["spec"]
+        [sidecar], [application] = spec["initContainers"], spec["containers"]
+        file = f"sidecar/{kind.lower()}.yaml"
+        if sidecar.get("restartPolicy") != "Always":
+            found.append(f"{file}: the container is no native sidecar, so the application never starts")
+        for probe in ("startupProbe", "livenessProbe"):
+            command = sidecar[probe].get("exec", {}).get("command", [])
+            if command[:2] != ["/usr/bin/gatekeeper", "healthcheck"] or command[-1] != sidecar["args"][-1]:
+                found.append(f"{file}: {probe} does not run `gatekeeper healthcheck` with the sidecar's configuration")
+        if "--live" not in sidecar["livenessProbe"].get("exec", {}).get("command", []):
+            found.append(f"{file}: a cluster that is down restarts the sidecar")
+        mounts = [mount["mountPath"] for mount in sidecar["volumeMounts"]]
+        files = [sidecar["args"][-1], *(cluster["ca_file"] for cluster in config["cluster"])]
+        found += [f"{file}: `{name}` is on no volume" for name in files
+                  if not any(name.startswith(mount + "/") for mount in mounts)]
+        urls = [variable["value"] for variable in application["env"] if variable["name"] == "DATABASE_URL"]
+        if not all(f"@{listener['bind']}/" in url for url in urls):
+            found.append(f"{file}: the application connects elsewhere than to {listener['bind']}")
+        if spec["terminationGracePeriodSeconds"] < drain:
+            found.append(f"{file}: the pod is killed before it has drained, which may take {drain:.0f} s")
+    if not listener["bind"].startswith("127.0.0.1:") or "admin" in config:
+        found.append("sidecar/gatekeeper.toml: other pods reach it")
+    return found
 
 
 def pod(objects: dict, config: dict) -> list[str]:
@@ -96,12 +184,15 @@ def references(objects: dict, root: Path) -> list[str]:
         "Service": objects["Service"]["spec"]["selector"],
         "PodDisruptionBudget": objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         "NetworkPolicy": objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
-        "PodMonitor": objects["PodMonitor"]["spec"]["selector"]["matchLabels"],
+        "PodMonitor": objects["prometheus-operator/PodMonitor"]["spec"]["selector"]["matchLabels"],
+        "PodMonitoring": objects["PodMonitoring"]["spec"]["selector"]["matchLabels"],
     }.items():
         if not selector.items() <= labels.items():
             found.append(f"{kind}: it selects no pod of the Deployment")
     named = [("Service", port["targetPort"]) for port in objects["Service"]["spec"]["ports"]]
-    named += [("PodMonitor", point["port"]) for point in objects["PodMonitor"]["spec"]["podMetricsEndpoints"]]
+    named += [("PodMonitor", point["port"])
+              for point in objects["prometheus-operator/PodMonitor"]["spec"]["podMetricsEndpoints"]]
+    named += [("PodMonitoring", point["port"]) for point in objects["PodMonitoring"]["spec"]["endpoints"]]
     named += [("NetworkPolicy", port["port"]) for rule in objects["NetworkPolicy"]["spec"]["ingress"] for port in rule["ports"]]
     found += [f"{kind}: there is no port `{name}`" for kind, name in named if name not in ports]
     scaler = objects["HorizontalPodAutoscaler"]["spec"]

@@ -1,6 +1,9 @@
 """Deliberate mistakes, each of which has to be found: the file, what is in it, what would be wrong, words of the fault."""
 
 KUBERNETES = "config/kubernetes/"
+SIDECAR = KUBERNETES + "sidecar/"
+CHART = "config/helm/gatekeeper/"
+CLOUDRUN = "config/cloudrun/service.yaml"
 UNIT = "config/systemd/gatekeeper.service"
 
 MISTAKES = [
@@ -28,9 +31,39 @@ MISTAKES = [
     (KUBERNETES + "deployment.yaml", "  name: gatekeeper\n", "  name: gatekeeper\n   labels: 1\n", "deployment.yaml"),
     (KUBERNETES + "gatekeeper.toml", "open_health = true", "open_health = false", "health needs one"),
     (KUBERNETES + "gatekeeper.toml", 'drain_delay   = "10s"', 'drain_delay   = "0s"', "before the Service"),
-    (KUBERNETES + "gatekeeper.toml", "/etc/gatekeeper/secrets/admin-key", "/etc/secrets/admin-key", "on no volume"),
+    (KUBERNETES + "gatekeeper.toml", "/etc/gatekeeper/admin/admin-key", "/etc/secrets/admin-key", "on no volume"),
     (KUBERNETES + "horizontalpodautoscaler.yaml", "name: gatekeeper_clients", "name: gatekeeper_customers", "no gauge"),
     (KUBERNETES + "service.yaml", "targetPort: reads", "targetPort: writes", "no port `writes`"),
-    (KUBERNETES + "podmonitor.yaml", "app.kubernetes.io/name: gatekeeper", "app: gatekeeper", "selects no pod"),
+    (KUBERNETES + "prometheus-operator/podmonitor.yaml", "app.kubernetes.io/name: gatekeeper", "app: gatekeeper", "selects no pod"),
     (KUBERNETES + "kustomization.yaml", "  - networkpolicy.yaml\n", "", "it lists"),
+    (KUBERNETES + "podmonitoring.yaml", "app.kubernetes.io/name: gatekeeper", "app: gatekeeper", "selects no pod"),
+    (KUBERNETES + "podmonitoring.yaml", "name: gatekeeper-admin", "name: gatekeeper", "another Secret"),
+    (KUBERNETES + "metricsreader.yaml", 'resourceNames: ["gatekeeper-admin"]', 'resourceNames: ["gatekeeper"]', "another Secret"),
+    (KUBERNETES + "networkpolicy.yaml", "metadata.name: gke-gmp-system", "metadata.name: gmp-public", "do not reach the admin port"),
+    (KUBERNETES + "serviceaccount.yaml", "iam.gke.io/gcp-service-account", "iam.gke.io/service-account", "no Google service account"),
+    (KUBERNETES + "gatekeeper.toml", 'iam = "metadata", users = ["orders-app@my-project.iam"]', 'user = "a", password = "b"', "a static password"),
+    (KUBERNETES + "gatekeeper.toml", 'users = ["orders-app@', 'users = ["other-app@', "not the one"),
+    (KUBERNETES + "prometheus-operator/podmonitor.yaml", "name: gatekeeper-admin", "name: gatekeeper-key", "do not mount"),
+    (SIDECAR + "job.yaml", "          restartPolicy: Always\n", "", "no native sidecar"),
+    (SIDECAR + "job.yaml", "serviceAccountName: orders", "serviceAccountName: default", "another ServiceAccount"),
+    (SIDECAR + "deployment.yaml", '"healthcheck", "--live"', '"healthcheck"', "restarts the sidecar"),
+    (SIDECAR + "deployment.yaml", '"/usr/bin/gatekeeper", "healthcheck"', '"curl", "localhost"', "does not run"),
+    (SIDECAR + "deployment.yaml", "127.0.0.1:5432/orders", "127.0.0.1:15432/orders", "connects elsewhere"),
+    (SIDECAR + "gatekeeper.toml", 'drain_timeout = "20s"', 'drain_timeout = "30s"', "before it has drained"),
+    (SIDECAR + "gatekeeper.toml", '"127.0.0.1:5432"', '"0.0.0.0:5432"', "other pods reach it"),
+    (CHART + "Chart.yaml", "appVersion: 0.1.0", "appVersion: 0.0.9", "the version is"),
+    (CHART + "values.yaml", "maxReplicas: 10", "maxReplicas: 9", "HorizontalPodAutoscaler is not"),
+    (CHART + "values.yaml", 'iam = "metadata"', 'iam = "auto"', "is not gatekeeper.toml"),
+    (CHART + "values.yaml", "  tls: gatekeeper-tls\n", "", "there is no `.Values.secrets.tls`"),
+    (CHART + "templates/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "Deployment is not"),
+    (CHART + "templates/deployment.yaml", "{{ .Values.config | sha256sum }}", "none", "starts no new pods"),
+    (CHART + "templates/podmonitoring.yaml", '"managed"', '"gmp"', "PodMonitoring is not"),
+    (CHART + "templates/service.yaml", "{{ .Release.Name }}", "{{ include \"name\" . }}", "not rendered here"),
+    (CLOUDRUN, "value: 5s", "value: 30s", "Cloud Run kills"),
+    (CLOUDRUN, "value: orders-app@my-project.iam", "value: other-app@my-project.iam", "not the one"),
+    (CLOUDRUN, 'cpu-throttling: "false"', 'cpu-throttling: "true"', "between requests"),
+    (CLOUDRUN, "path: /livez\n              port: 9090", "path: /livez\n              port: 8080", "livenessProbe"),
+    (CLOUDRUN, "127.0.0.1:15432/orders", "127.0.0.1:5432/orders", "connects elsewhere"),
+    (CLOUDRUN, '{"orders": ["gatekeeper"]}', '{"gatekeeper": ["orders"]}', "does not wait"),
+    ("config/Dockerfile", '"healthcheck"]', '"version"]', "no HEALTHCHECK"),
 ]
