@@ -12,6 +12,8 @@ mod alerts;
 mod dashboards;
 #[path = "contract/metrics.rs"]
 mod metrics;
+#[path = "contract/pages.rs"]
+mod pages;
 #[path = "contract/runbook.rs"]
 mod runbook;
 
@@ -90,7 +92,7 @@ fn with_line(text: &str, number: usize, line: &str) -> String {
 #[test]
 fn every_example_loads() {
     let mut seen = 0;
-    let folders = ["", "debian", "kubernetes"].map(shipped);
+    let folders = ["", "debian", "kubernetes", "kubernetes/sidecar"].map(shipped);
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("there are examples"));
     for path in entries.map(|entry| entry.expect("its entries are readable").path()) {
         if path.extension().is_some_and(|extension| extension == "toml") {
@@ -101,7 +103,7 @@ fn every_example_loads() {
             seen += 1;
         }
     }
-    assert!(seen >= 7, "only {seen} examples were found");
+    assert!(seen >= 8, "only {seen} examples were found");
 }
 
 #[test]
