@@ -73,9 +73,28 @@ pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
     if all.is_empty() { LeadsBack::No } else { LeadsBack::AtEnd(all) }
 }
 
-/// True if a statement that is neither `SET` nor `RESET` may lead something back: `DO`, `set_config` with NULL.
+/// True if a statement that is neither `SET` nor `RESET` leads something back by the words in it: `DO` with `RESET`,
+/// `set_config` with NULL. A statement without these words runs: what it leads back all the same, a state check finds.
 fn is_hidden(statement: &[u8]) -> bool {
     effects(statement, &Catalogue::default()).intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL)
+        && has_words_that_lead_back(statement)
+}
+
+fn has_words_that_lead_back(statement: &[u8]) -> bool {
+    let is_part_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut last: &[u8] = b"";
+    let (mut calls_set_config, mut has_null) = (false, false);
+    for word in statement.split(|byte| !is_part_of_word(byte)).filter(|word| !word.is_empty()) {
+        if word.eq_ignore_ascii_case(b"reset")
+            || (word.eq_ignore_ascii_case(b"default") && last.eq_ignore_ascii_case(b"to"))
+        {
+            return true;
+        }
+        calls_set_config |= word.eq_ignore_ascii_case(b"set_config");
+        has_null |= word.eq_ignore_ascii_case(b"null");
+        last = word;
+    }
+    calls_set_config && has_null
 }
 
 /// The setting that a `SET` or `RESET` is about, and whether it is led back.
@@ -201,6 +220,10 @@ mod tests {
             ("RESET timezone; SET timezone = 'UTC'", "midway"),
             ("RESET ALL; SET work_mem = 1", "midway"),
             ("DO $$ BEGIN RESET timezone; END $$", "midway"),
+            ("DO $$ BEGIN PERFORM 1; END $$", "no"),
+            ("DO $$ BEGIN EXECUTE 'SET timezone TO DEFAULT'; END $$", "midway"),
+            ("DO $$ BEGIN UPDATE t SET a = DEFAULT; END $$", "no"),
+            ("SELECT U&'d\\0061ta' UESCAPE '!'", "no"),
             ("SELECT set_config('timezone', NULL, false)", "midway"),
             ("SELECT set_config('timezone', null, true)", "midway"),
             ("SELECT set_config('timezone', 'UTC', true)", "no"),

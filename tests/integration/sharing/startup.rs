@@ -206,6 +206,23 @@ async fn a_reset_midway_fails_its_transaction() {
 }
 
 #[tokio::test]
+async fn a_block_runs_where_nothing_moves() {
+    let pool = Pooled::of(1).await;
+    let parameters = [("database", DATABASE), ("options", OPTIONS)];
+    let mut client = Frames::log_in(pool.listener(), APP, &parameters).await;
+    client.ask("CREATE TEMP TABLE kept (a int)").await.unwrap();
+    for text in ["DO $$ BEGIN PERFORM 1; END $$", "DO $$ BEGIN EXECUTE 'RES' || 'ET ALL'; END $$"] {
+        for begin in ["BEGIN", "SELECT 1"] {
+            client.ask(begin).await.unwrap();
+            client.ask("SELECT 1").await.unwrap();
+            client.ask(text).await.unwrap();
+            client.ask("COMMIT").await.unwrap();
+            assert_eq!(client.ask("SHOW work_mem").await.as_deref(), Ok("7MB"), "{begin}; {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tenants_with_options_share_few_backends() {
     let pool = Pooled::start(Shape { size: 3, plain: true, ..Shape::default() }).await;
     let mut clients = Vec::new();
