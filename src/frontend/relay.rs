@@ -87,7 +87,7 @@ type Renewal = Pin<Box<dyn Future<Output = (Lease, Vec<u8>, Result<(), Unlisted>
 /// what follows it, too: `now()` is at most so much later than the client's BEGIN.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long a backend is kept for `lastval` behind a statement that may move a sequence: clients that use it send it at once.
+/// Least time for which a backend is kept for `lastval` behind a statement that may move a sequence; then until a session waits.
 const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
@@ -572,11 +572,20 @@ impl Relay {
     /// give its backend back.
     fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut is_over = false;
-        for pause in [&mut self.renewal_pause, &mut self.sequence_pause] {
-            if let Some(sleep) = pause
-                && sleep.as_mut().poll(cx).is_ready()
-            {
-                *pause = None;
+        if let Some(sleep) = &mut self.renewal_pause
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            self.renewal_pause = None;
+            is_over = true;
+        }
+        while let Some(sleep) = &mut self.sequence_pause
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            if matches!(&self.link, Link::Leased(lease) if !lease.is_wanted()) {
+                // No session waits for the backend: `lastval` may still come.
+                sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
+            } else {
+                self.sequence_pause = None;
                 is_over = true;
             }
         }

@@ -121,6 +121,12 @@ impl Lease {
         self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.use_number
     }
 
+    /// True if a session waits for a backend of this pool, or another pool of the endpoint for a place in the budget.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.hold.pool.as_ref().is_some_and(|pool| pool.is_wanted())
+    }
+
     /// Gives the backend back. Wakes whoever is next.
     pub fn release(self, disposition: Disposition) {
         if let Some((pool, place, member)) = self.into_parts() {

@@ -366,6 +366,11 @@ impl Pool {
         }
     }
 
+    /// True if a session waits for a backend of this pool, or another pool of the endpoint for a place in the budget.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.budget.is_wanted() || !self.lock().queue.is_empty()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -144,6 +144,26 @@ async fn another_sessions_lastval_takes_no_backend() {
 }
 
 #[tokio::test]
+async fn a_late_lastval_finds_its_sequence() {
+    let stand = stand(1).await;
+    let [mut before, mut late] = two_sessions(&stand).await;
+    before.ask("CREATE SEQUENCE here").await.unwrap();
+    before.ask("SELECT nextval('here')").await.unwrap();
+    before.ask("SELECT lastval()").await.unwrap();
+    before.ask("DISCARD ALL").await.unwrap();
+    let next = late.ask("SELECT nextval('here')").await.unwrap();
+    // No session waits for the backend meanwhile.
+    let rested = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND query LIKE '%nextval%' \
+                  AND state = 'idle' AND state_change < now() - interval '3 s'";
+    until(Duration::from_secs(20), async || match stand.server.node().sql("app", rested).await.unwrap() {
+        one if one == "1" => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(late.ask("SELECT lastval()").await.unwrap(), next);
+}
+
+#[tokio::test]
 async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
     let stand = stand(1).await;
     let [mut one, mut other] = two_sessions(&stand).await;
