@@ -1,4 +1,4 @@
-//! Application Default Credentials: where credentials are looked for, and the files that hold them.
+//! Application Default Credentials: search order, and formats of credentials files.
 //!
 //! <https://google.aip.dev/auth/4110>
 
@@ -20,27 +20,27 @@ use super::{
     subject::SubjectSource,
 };
 
-/// The universe of all who have no sovereign cloud of their own.
+/// Default universe, for credentials outside sovereign clouds.
 pub(super) const DEFAULT_UNIVERSE: &str = "googleapis.com";
 /// Longest credentials file. A key has about 2.5 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// The file that `gcloud auth application-default login` writes.
+/// File written by `gcloud auth application-default login`.
 const WELL_KNOWN_FILE: &str = "application_default_credentials.json";
 
-/// Credentials, and where they were found.
+/// Credentials and the location where the search found them.
 pub(super) struct FoundCredential {
     pub(super) credential: Credential,
     /// The variable or file, for messages.
     pub(super) place: String,
     /// `None`: [`DEFAULT_UNIVERSE`], or the metadata server knows.
     pub(super) universe: Option<String>,
-    /// The project that API requests are charged to.
+    /// Project charged for API requests.
     pub(super) quota_project: Option<String>,
-    /// The places that were looked at before, and what was there.
+    /// Locations searched before, each with its finding.
     pub(super) looked: Vec<String>,
 }
 
-/// What a token is asked for with.
+/// Credential that requests a token.
 pub(super) enum Credential {
     Metadata,
     ServiceAccount(ServiceAccountKey),
@@ -67,7 +67,7 @@ pub(super) struct AuthorizedUser {
     pub(super) token_url: WebUrl,
 }
 
-/// A service account that other credentials impersonate.
+/// Service account impersonated with a source credential.
 pub(super) struct ImpersonatedAccount {
     pub(super) source: Credential,
     pub(super) url: WebUrl,
@@ -160,10 +160,10 @@ pub(super) struct ExecutableFile {
     pub(super) output_file: Option<PathBuf>,
 }
 
-/// Finds the credentials that `wanted` describes. Files are read anew each time: keys rotate.
+/// Finds the credentials described by `wanted`. Reads files anew on each call: keys rotate.
 ///
 /// # Errors
-/// [`GoogleError`] when a file is named and cannot be used; without any file the metadata server is the answer.
+/// [`GoogleError`] when a named file cannot be used. Without any file, returns the metadata server.
 pub(super) fn find(
     wanted: &GoogleCredentials,
     environment: &GoogleEnvironment,
@@ -210,18 +210,18 @@ fn on_metadata_server(looked: Vec<String>) -> FoundCredential {
     }
 }
 
-/// Reads a credentials file to see whether it can be used.
+/// Checks that a credentials file can be used.
 ///
 /// # Errors
-/// [`GoogleError`] says what is wrong with it.
+/// [`GoogleError`] names the defect.
 pub fn check_credentials_file(path: &Path) -> Result<(), GoogleError> {
     read_file(path, &path.display().to_string()).map(drop)
 }
 
-/// Reads a credentials file, which messages call `place`.
+/// Reads a credentials file, named `place` in messages.
 ///
 /// # Errors
-/// [`GoogleError::Unusable`] says what is wrong with it, and nothing of what it holds.
+/// [`GoogleError::Unusable`] names the defect and quotes no content of the file.
 pub(super) fn read_file(path: &Path, place: &str) -> Result<FoundCredential, GoogleError> {
     let unusable = |why: String| GoogleError::Unusable { place: place.to_owned(), why };
     let text = read_bounded(path).map_err(unusable)?;
@@ -243,7 +243,7 @@ pub(super) fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
     let file = File::open(path).map_err(|error| error.to_string())?;
     let size = usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or(0);
-    // With its full size from the start: growing would leave copies behind.
+    // Allocates the full size at once: growth would leave copies in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > MAX_FILE_BYTES {
@@ -271,7 +271,7 @@ impl CredentialFile {
         }
     }
 
-    /// The URL that a key or a refresh token is sent to.
+    /// Returns the URL that receives the key or the refresh token.
     fn own_token_url(&self) -> Result<WebUrl, String> {
         let universe = self.universe_domain.as_deref().unwrap_or(DEFAULT_UNIVERSE);
         let default = format!("https://oauth2.{universe}/token");

@@ -1,4 +1,4 @@
-//! The subject token of AWS: a signed `GetCallerIdentity`, which Google sends to find out who signed it.
+//! AWS subject token: a signed `GetCallerIdentity` request. Google sends the request to identify the signer.
 //!
 //! <https://google.aip.dev/auth/4117#determining-the-subject-token-in-aws>
 
@@ -19,12 +19,12 @@ use super::{
     requester::Requester,
 };
 
-/// What `credential_source` says.
+/// Contents of `credential_source`.
 pub(super) struct AwsSource {
     region_url: Option<WebUrl>,
-    /// The list of roles of the instance; a role's key stands below it.
+    /// URL of the instance's list of roles; a role's key is one level below.
     keys_url: Option<WebUrl>,
-    /// With `{region}` in it.
+    /// URL with the placeholder `{region}`.
     verification_url: String,
     session_token_url: Option<WebUrl>,
 }
@@ -37,10 +37,10 @@ pub(super) struct AwsKey {
     pub(super) session_token: Option<Secret>,
 }
 
-/// What is signed.
+/// Request to sign.
 pub(super) struct AwsRequest<'a> {
     pub(super) method: &'a str,
-    /// The URL as it was written: whoever sends the request sends it so.
+    /// URL as written: the sender of the request uses the same spelling.
     pub(super) written: &'a str,
     pub(super) url: &'a WebUrl,
     pub(super) region: &'a str,
@@ -60,7 +60,7 @@ struct RoleKey {
     session_token: Option<Secret>,
 }
 
-/// Time for AWS's metadata server, which is nearby.
+/// Time limit of AWS's metadata server, on the local network.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Life of a session with AWS's metadata server, in seconds.
 const SESSION_SECONDS: &str = "300";
@@ -90,7 +90,7 @@ impl AwsSource {
         })
     }
 
-    /// The request, signed for `audience`, as the Security Token Service wants it.
+    /// Returns the request, signed for `audience`, in the form of the Security Token Service.
     pub(super) async fn obtain(
         &self,
         requester: &Requester<'_>,
@@ -116,7 +116,7 @@ impl AwsSource {
         Ok(request.to_subject_token(&key, now))
     }
 
-    /// A session with the metadata server (IMDSv2), where it is needed.
+    /// Opens a session with the metadata server (IMDSv2), if required.
     async fn session(
         &self,
         requester: &Requester<'_>,
@@ -143,7 +143,7 @@ impl AwsSource {
                 "AWS_REGION is not set, and there is no `region_url`".to_owned(),
             ));
         };
-        // The server answers with a zone: its last letter is not the region's.
+        // The response is a zone: the region plus one letter.
         let zone = fetch(requester, HttpRequest::get(url), session).await?;
         let mut region = zone.reveal().to_owned();
         region.pop();

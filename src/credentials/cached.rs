@@ -1,9 +1,9 @@
 //! Which tokens are kept, who waits for one, and what is minted next: a machine without clock and processes.
 //!
-//! Promises: one mint at a time for each user, and a few users at a time; logins for one user that wait together share one
-//! result; a token is kept by its own expiry, and renewed ahead of time while it is used; while mints fail, the last token is
-//! given out past its time to live until the server refuses it, and mints are tried again later and later, never before the
-//! issuer wants to be asked; with a time to live of zero every login has a mint of its own.
+//! Promises: one mint at a time for each user, and a few users at a time; waiting logins of one user share one result.
+//! A token is kept until its own expiry, and renewed ahead of time while used. While mints fail, the last token is
+//! given out past its time to live until the server refuses the token. Retries back off, never before the issuer's
+//! retry time. With a time to live of zero, every login has a separate mint.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -50,22 +50,22 @@ pub(super) struct Kept {
     after_refusal: bool,
     /// Given to a login since it was minted: otherwise nobody needs a renewal.
     used: AtomicBool,
-    /// Given out past `expires`: the last mint to replace it failed.
+    /// Given out past `expires`: the last replacement mint failed.
     outlives_ttl: AtomicBool,
 }
 
 /// The machine. `W` is whoever waits for a token.
 pub(super) struct Cached<W> {
-    /// The longest time that a token is kept; without it the token's own expiry says.
+    /// Upper limit of a token's time to live; `None`: the token's own expiry.
     ttl: Option<Duration>,
-    /// Mints that may run at one time.
+    /// Maximum number of concurrent mints.
     concurrency: usize,
     kept: HashMap<UserName, Entry>,
-    /// Users that the issuer does not want to be asked for yet, with its words.
+    /// Users whose issuer asked for a later retry, with its error.
     deferred: HashMap<UserName, (Instant, TokenError)>,
     /// Mints to come, in the order in which they were asked for.
     queue: VecDeque<Job<W>>,
-    /// The running mints: one for each user, at most `concurrency`.
+    /// Running mints: one for each user, at most `concurrency`.
     minting: Vec<Job<W>>,
     minted: u64,
     /// Whether `kept` has changed since it was last asked for.
@@ -74,7 +74,7 @@ pub(super) struct Cached<W> {
 
 struct Entry {
     kept: Arc<Kept>,
-    /// When to see whether a renewal is wanted.
+    /// Time of the next renewal check.
     look_at: Instant,
     /// Renewals that failed in a row.
     failures: u32,
@@ -99,7 +99,7 @@ pub(super) enum Answer<W> {
     Later,
 }
 
-/// A token to keep: why and when its mint began, how long it is good for, and whether a login has it.
+/// Token to keep: cause and start of its mint, lifetime, and use by a login.
 struct Minted {
     cause: MintCause,
     from: Now,
@@ -115,7 +115,7 @@ pub(super) struct Done<W> {
     /// Until when the new token is given out.
     pub(super) expires_at: Timestamp,
     pub(super) result: Result<Token, TokenError>,
-    /// After a failure: the token that is still kept, which those who waited get instead.
+    /// After a failure: the token still kept, given to the waiters.
     pub(super) fallback: Option<Token>,
     /// Who gets the result.
     pub(super) waiting: Vec<W>,
@@ -127,18 +127,19 @@ const CALM: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Before any attempt of a renewal.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a token is kept of which nobody says how long it is good for.
+/// Time to live of a token without a known lifetime.
 const DEFAULT_TTL: Duration = Duration::from_secs(300);
-/// A token is no longer given out so long before its end: a login takes time, and clocks differ.
+/// Tokens are not given out in this last part of life: a login takes time, and clocks differ.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(4 * 60);
-/// How long a token with less than that left is kept. The metadata server hands out the same token until shortly before its
-/// end, and must not be asked for each login.
+/// Time to live of a token within [`EXPIRY_MARGIN`] of expiry. The metadata server hands out the same token until
+/// shortly before expiry, and must not be queried for each login.
 const LAST_MINUTES_TTL: Duration = Duration::from_secs(30);
-/// The longest time that an issuer is left alone at its own wish.
+/// Upper limit of an issuer's retry time.
 const MAX_DEFERRAL: Duration = Duration::from_secs(10 * 60);
-/// How long an expired token is kept for the case that mints fail. Google's tokens live for an hour; others a day.
+/// Time that an expired token is kept as a fallback for failed mints. Google's tokens live one hour; tokens of some
+/// issuers one day.
 const RETAINED_PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// Users whose tokens are kept: clients may invent users where no list limits them.
+/// Maximum number of users with kept tokens: without a list of users, clients may invent names.
 const MAX_KEPT_TOKENS: usize = 1_000;
 
 // === impl MintCause ===
@@ -170,7 +171,7 @@ impl Kept {
         Some(Token { secret: Arc::clone(&self.secret), id: self.id, kept: true })
     }
 
-    /// True while logins get it without a mint.
+    /// True while logins get the token without a mint.
     pub(super) fn is_given_out(&self, now: Instant) -> bool {
         now < self.expires.instant || self.outlives_ttl.load(Ordering::Relaxed)
     }
@@ -179,8 +180,8 @@ impl Kept {
 // === impl Cached ===
 
 impl<W> Cached<W> {
-    /// Tokens live for `ttl` at most; `concurrency` mints may run at one time; `inherited` tokens are kept from a source of
-    /// the same tokens.
+    /// Tokens live for `ttl` at most; at most `concurrency` mints run at a time; `inherited` tokens come from an
+    /// equivalent source.
     pub(super) fn new(
         ttl: Option<Duration>,
         concurrency: usize,
@@ -200,7 +201,7 @@ impl<W> Cached<W> {
             kept: inherited.iter().map(|(user, kept)| ((*user).clone(), entry(kept))).collect(),
             queue: VecDeque::new(),
             minting: Vec::new(),
-            // A token of the other source that is refused is not taken for one of this.
+            // Continues after the inherited ids: a refused token of the previous source must not match a new token.
             minted: inherited.iter().map(|(_, kept)| kept.id).max().unwrap_or(0),
             changed: !inherited.is_empty(),
         }
@@ -281,8 +282,8 @@ impl<W> Cached<W> {
         Some(Done { user, cause, took: now.instant - started.instant, expires_at, result, fallback, waiting })
     }
 
-    /// The next user to mint for now, if there is one and few enough mints are running. Jobs for which everybody who waited
-    /// is `gone` are dropped.
+    /// Returns the next user to mint for, unless `concurrency` mints are running. Drops jobs whose waiters are all
+    /// `gone`.
     pub(super) fn poll_mint(&mut self, now: Now, gone: impl Fn(&W) -> bool) -> Option<UserName> {
         self.expire_and_renew(now.instant);
         if self.minting.len() >= self.concurrency {
@@ -317,7 +318,7 @@ impl<W> Cached<W> {
         self.ttl.is_none_or(|ttl| !ttl.is_zero())
     }
 
-    /// Remembers that the issuer wants to be left alone.
+    /// Records the issuer's retry time.
     fn defer(&mut self, user: &UserName, now: Instant, deferral: Option<Duration>, error: &TokenError) {
         self.deferred.retain(|_, (until, _)| now < *until);
         if let Some(deferral) = deferral
@@ -361,15 +362,15 @@ impl<W> Cached<W> {
         until
     }
 
-    /// Forgets what has expired long ago and queues renewals of what is near its end and in use.
+    /// Forgets tokens long expired. Queues renewals of used tokens near expiry.
     fn expire_and_renew(&mut self, now: Instant) {
         let before = self.kept.len();
         self.kept.retain(|_, entry| now < entry.end());
         self.changed |= self.kept.len() < before;
         let Self { kept, queue, minting, .. } = self;
         for (user, entry) in kept.iter_mut().filter(|(_, entry)| entry.look_at <= now) {
-            // Looked at again in a while: it may be used by then, or its mint may have been dropped. Once it has expired,
-            // the next login asks for a mint.
+            // Checks again later: a login may have used the token, or its mint may have been dropped. After expiry, the
+            // next login requests a mint.
             entry.look_at = match entry.kept.is_given_out(now) {
                 true => now + entry.kept.life.mul_f64(0.05).max(Duration::from_millis(1)),
                 false => entry.end(),
@@ -386,13 +387,13 @@ impl<W> Cached<W> {
 // === impl Entry ===
 
 impl Entry {
-    /// When it is forgotten.
+    /// Time at which the entry is forgotten.
     fn end(&self) -> Instant {
         self.kept.expires.instant + RETAINED_PAST_TTL
     }
 }
 
-/// How long a token is given out. `lifetime` is what its issuer says it is good for.
+/// Returns how long a token is given out. `lifetime` is stated by its issuer.
 fn life(ttl: Option<Duration>, lifetime: Option<Duration>) -> Duration {
     let own = lifetime.map(|lifetime| {
         lifetime.saturating_sub(EXPIRY_MARGIN).max(LAST_MINUTES_TTL.min(lifetime / 2)).min(RETAINED_PAST_TTL)

@@ -32,9 +32,9 @@ const STATUS_NOT_FOUND: i32 = 127;
 
 /// A command to run once.
 pub(super) struct CommandRun {
-    /// The program and its arguments; never empty.
+    /// Program and arguments; never empty.
     pub(super) words: Vec<String>,
-    /// Variables beside those of this process.
+    /// Variables added to the environment of the process.
     pub(super) variables: Vec<(&'static str, String)>,
     pub(super) limit: Duration,
 }
@@ -85,12 +85,12 @@ impl Minter {
     }
 }
 
-/// Runs a command to its end and returns its standard output.
+/// Runs a command to completion and returns its standard output.
 ///
-/// Cancel safe: the command and all it has started are killed.
+/// Cancel safe: the command and all its descendants are killed.
 ///
 /// # Errors
-/// [`TokenError`] when it fails or takes too long.
+/// [`TokenError`] when the command fails or exceeds the time limit.
 pub(super) async fn run_command(run: &CommandRun) -> Result<Zeroizing<Vec<u8>>, TokenError> {
     run_printing(run).await.map(|printed| printed.stdout)
 }
@@ -105,7 +105,7 @@ async fn run_printing(run: &CommandRun) -> Result<Printed, TokenError> {
             Interrupted::TooLong => TokenError::TooLong,
             Interrupted::Io(error) => TokenError::Run(Arc::new(error)),
         })?;
-    // The leader was waited for: its number may be somebody else's by now.
+    // The leader was reaped: the kernel may have reassigned its process ID.
     group.disarm();
     printed.check(status)?;
     Ok(printed)

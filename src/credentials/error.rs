@@ -45,13 +45,13 @@ pub enum TokenError {
     /// The command succeeded and printed nothing.
     #[error("printed nothing{}", said(.0))]
     Empty(String),
-    /// The command printed something that is no UTF-8.
+    /// The command printed bytes that are not valid UTF-8.
     #[error("printed something that is no text")]
     NoText,
     /// The command printed several words or lines, or control characters: a warning beside the token, say.
     #[error("printed white space or control characters, which no token has inside")]
     NotOneWord,
-    /// The command printed JSON without a token, or with one that has white space inside.
+    /// The command printed JSON without a token, or with white space inside the token.
     #[error("printed JSON without a token in `access_token`")]
     NotJsonToken,
     /// Google's servers gave none.
@@ -60,7 +60,7 @@ pub enum TokenError {
     /// The login does not wait any longer; the mint goes on.
     #[error("no token within {}", seconds(*.limit))]
     NotYet {
-        /// How long it waited.
+        /// Duration of the wait.
         limit: Duration,
     },
     /// The keeper of the tokens has ended: the process is going down, or the endpoint was taken out.
@@ -71,7 +71,7 @@ pub enum TokenError {
 // === impl TokenError ===
 
 impl TokenError {
-    /// The time that the issuer wants to be left alone.
+    /// Returns the issuer's retry time.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Google(error) => error.retry_after(),
@@ -79,7 +79,7 @@ impl TokenError {
         }
     }
 
-    /// The words that open a message about it, which operators search for.
+    /// Opening words of a message about the error; operators search for them.
     #[must_use]
     pub const fn headline(&self) -> &'static str {
         match self {

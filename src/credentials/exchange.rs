@@ -1,4 +1,4 @@
-//! The requests that turn a credential into an access token, and their responses: no socket, no clock.
+//! Requests that turn a credential into an access token, and responses: no socket, no clock.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use super::{
 
 /// Enough to log in to AlloyDB, and for nothing else.
 pub(super) const LOGIN_SCOPE: &str = "https://www.googleapis.com/auth/alloydb.login";
-/// What impersonation and token exchange with impersonation ask for.
+/// Scope of requests for impersonation, and for token exchange with impersonation.
 pub(super) const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// The longest life that a token can be asked for without an organization's policy.
+/// Longest lifetime available without an organization policy.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// A token, and the time it is good for as its issuer says.
+/// Token with the lifetime stated by its issuer.
 pub(super) struct MintedToken {
     pub(super) secret: Secret,
     /// `None`: the issuer did not say.
@@ -113,7 +113,8 @@ fn read_key(pem: &Secret) -> Option<RsaKeyPair> {
 
 // === people ===
 
-/// A refresh of gcloud's login. Without `scope`: the login's own scopes; a scope that was not granted would be refused.
+/// Builds a refresh request for gcloud's login. Omits `scope` to keep the login's scopes; Google refuses scopes not
+/// granted.
 pub(super) fn request_by_user(user: &AuthorizedUser) -> HttpRequest {
     let fields = [
         ("grant_type", "refresh_token"),
@@ -130,7 +131,7 @@ pub(super) fn request_by_external_user(user: &ExternalUser) -> HttpRequest {
     with_client(HttpRequest::post_form(user.token_url.clone(), &fields), &user.client)
 }
 
-/// Whose token it is. The endpoint stands beside the one that issued the token.
+/// Builds a request for a token's identity. The endpoint is on the server that issued the token.
 ///
 /// <https://developers.google.com/identity/protocols/oauth2>
 pub(super) fn request_token_info(token_url: &WebUrl, token: &Secret) -> Option<HttpRequest> {
@@ -138,7 +139,7 @@ pub(super) fn request_token_info(token_url: &WebUrl, token: &Secret) -> Option<H
     token_url.with_path(&path).map(HttpRequest::get)
 }
 
-/// The e-mail address in a response about a token; `None` if its scopes do not show it.
+/// Reads the e-mail address from a token-info response; `None` if the token's scopes hide the address.
 pub(super) fn read_token_info(server: &str, response: &HttpResponse) -> Result<Option<String>, GoogleError> {
     if response.status != 200 {
         return Err(GoogleError::of_response(server, response));
@@ -148,7 +149,7 @@ pub(super) fn read_token_info(server: &str, response: &HttpResponse) -> Result<O
     })
 }
 
-// === identities of other clouds ===
+// === identities of foreign clouds ===
 
 /// The exchange of a `subject` token at the Security Token Service.
 ///
@@ -183,10 +184,10 @@ fn with_client(request: HttpRequest, client: &ClientSecret) -> HttpRequest {
 
 // === impersonation ===
 
-/// What a token of another service account is asked for.
+/// Parameters of a request for another service account's token.
 pub(super) struct ImpersonationRequest<'a> {
     pub(super) url: &'a WebUrl,
-    /// Accounts between the one who asks and the one who is impersonated, each allowed to impersonate the next.
+    /// Accounts between the requester and the impersonated account, each allowed to impersonate the next.
     pub(super) delegates: &'a [String],
     pub(super) scope: &'a str,
     pub(super) lifetime: Option<Duration>,
@@ -194,7 +195,7 @@ pub(super) struct ImpersonationRequest<'a> {
 }
 
 impl ImpersonationRequest<'_> {
-    /// The request of whoever holds the token `source`.
+    /// Builds the request, authorized with the token `source`.
     ///
     /// <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>
     pub(super) fn to_http(&self, source: &Secret) -> HttpRequest {
@@ -209,7 +210,7 @@ impl ImpersonationRequest<'_> {
     }
 }
 
-/// The URL that issues tokens of the service account `email`.
+/// Returns the URL that issues tokens of the service account `email`.
 pub(super) fn impersonation_url(base: &str, email: &str) -> Option<WebUrl> {
     let base = base.trim_end_matches('/');
     WebUrl::parse_secure(&format!("{base}/v1/{}:generateAccessToken", resource_name(email)))
@@ -220,7 +221,7 @@ pub(super) fn iam_credentials_base(universe: &str) -> String {
     format!("https://iamcredentials.{universe}")
 }
 
-/// The service account that an impersonation URL is for.
+/// Returns the service account in an impersonation URL.
 pub(super) fn impersonated_email(url: &WebUrl) -> Option<&str> {
     let name = url.path().rsplit('/').next()?.strip_suffix(":generateAccessToken")?;
     name.contains('@').then_some(name)
@@ -262,7 +263,7 @@ pub(super) fn read_token(server: &str, response: &HttpResponse) -> Result<Minted
     Ok(MintedToken { secret: read.access_token.and_then(usable).ok_or_else(senseless)?, lifetime })
 }
 
-/// A token has no white space and no control characters; anything else would be sent as a password.
+/// Accepts a token without white space and control characters. Any other text would be sent as a password.
 fn usable(token: Secret) -> Option<Secret> {
     let text = token.reveal();
     (!text.is_empty() && text.chars().all(|c| c.is_ascii_graphic())).then_some(token)

@@ -1,8 +1,8 @@
-//! Mints tokens of Google's, from credentials to a token that AlloyDB takes.
+//! Mints Google's tokens, from credentials to a token accepted by AlloyDB.
 //!
-//! Promises: a mint ends within its time limit; credentials are found anew for each mint, so that a key that was replaced
-//! is used; a token that only impersonates is shared by all users; a token is narrowed to `alloydb.login` where its issuer
-//! can narrow it. Refuses to know: who keeps tokens, and for how long.
+//! Promises: a mint ends within its time limit. Each mint searches credentials anew, so a replaced key is used. All
+//! users share a token used only for impersonation. A token is narrowed to `alloydb.login` where its issuer supports
+//! narrowing. Refuses to know: keepers and lifetimes of tokens.
 
 use std::{
     future::Future,
@@ -36,36 +36,36 @@ use crate::{blame::Chain, names::UserName};
 /// Mints the tokens of one login.
 pub(super) struct GoogleMinter {
     login: GoogleLogin,
-    /// For a whole mint, with all requests of it.
+    /// Time limit of a mint with all its requests.
     limit: Duration,
     environment: GoogleEnvironment,
     client: HttpClient,
     metadata: MetadataServer,
-    /// The metadata server has responded once: it is waited for when it is away.
+    /// True once the metadata server has responded: requests then wait during an outage.
     metadata_seen: AtomicBool,
-    /// The token that impersonates, for all users.
+    /// Token used for impersonation, for all users.
     shared: Mutex<Option<Arc<SharedToken>>>,
-    /// One task at a time fetches it.
+    /// Permit for the one task that fetches the shared token.
     fetching: Semaphore,
 }
 
-/// A token that asks for tokens of other accounts.
+/// Token that requests tokens of impersonated accounts.
 struct SharedToken {
     secret: Secret,
-    /// Where its credentials were found.
+    /// Location of its credentials.
     place: String,
     good_until: Instant,
 }
 
 type Minting<'a> = Pin<Box<dyn Future<Output = Result<MintedToken, GoogleError>> + Send + 'a>>;
 
-/// Time for one request to one of Google's public servers.
+/// Time limit of one request to a public Google server.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// How long after its time limit a mint is ended that did not end by itself.
+/// Extra time after a mint's own time limit, before the mint is aborted.
 const GRACE: Duration = Duration::from_millis(500);
-/// A shared token is fetched anew so long before its end.
+/// Remaining lifetime at which a shared token is fetched anew.
 const SHARED_MARGIN: Duration = Duration::from_secs(4 * 60);
-/// A shared token whose issuer names no end.
+/// Lifetime of a shared token without a stated expiry.
 const SHARED_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 impl GoogleMinter {
@@ -87,7 +87,7 @@ impl GoogleMinter {
     /// Cancel safe: connections are closed, programs killed.
     ///
     /// # Errors
-    /// [`GoogleError`] of the step that failed.
+    /// [`GoogleError`] of the failed step.
     pub(super) async fn mint(&self, user: &UserName) -> Result<MintedToken, GoogleError> {
         // Requests end by themselves, with the better error; a wait behind another mint's request does not.
         let limit = self.limit + GRACE;
@@ -109,7 +109,7 @@ impl GoogleMinter {
         let url = self.impersonation_url(&found, &target, &requester).await?;
         let source = self.shared_token(&found, &requester).await?;
         match self.impersonate(&found, &url, &source.secret, &requester).await {
-            // The shared token was revoked: another one may do.
+            // The shared token was revoked: a new token may succeed.
             Err(GoogleError::Refused { status: 401, .. }) => {
                 self.forget_shared(&source);
                 let source = self.shared_token(&found, &requester).await?;
@@ -119,12 +119,12 @@ impl GoogleMinter {
         }
     }
 
-    /// Whose tokens these are. People's identity is asked for with a token of theirs.
+    /// Returns the principal of the tokens. A person's identity is requested with the person's own token.
     ///
     /// Cancel safe, as [`GoogleMinter::mint`] is.
     ///
     /// # Errors
-    /// [`GoogleError`] of the step that failed.
+    /// [`GoogleError`] of the failed step.
     pub(super) async fn principal(&self) -> Result<TokenPrincipal, GoogleError> {
         match &self.login.impersonate {
             Some(Impersonate::Account(email)) => return Ok(TokenPrincipal::Account(email.clone())),
@@ -205,7 +205,7 @@ impl GoogleMinter {
         })
     }
 
-    /// A token for an identity of another cloud, and one of the service account that it impersonates.
+    /// Returns a token for a foreign cloud's identity, or for the service account impersonated by the identity.
     async fn exchange_subject(
         &self,
         found: &FoundCredential,
@@ -252,13 +252,13 @@ impl GoogleMinter {
         ask_impersonated(&wanted, source, requester).await
     }
 
-    /// The token that impersonates: the kept one, or a new one that all who wait share.
+    /// Returns the token used for impersonation: the kept token, or a new token shared by all waiters.
     async fn shared_token(
         &self,
         found: &FoundCredential,
         requester: &Requester<'_>,
     ) -> Result<Arc<SharedToken>, GoogleError> {
-        // It is never closed.
+        // The semaphore is never closed.
         let _turn = self.fetching.acquire().await;
         let began = Instant::now();
         let kept = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -283,7 +283,7 @@ impl GoogleMinter {
         }
     }
 
-    /// The URL that issues tokens of `email`, in the universe of the credentials.
+    /// Returns the URL that issues tokens of `email`, in the universe of the credentials.
     async fn impersonation_url(
         &self,
         found: &FoundCredential,
@@ -329,8 +329,8 @@ impl GoogleMinter {
         }
     }
 
-    /// Asks the metadata server. Where nobody said that there is one, and none ever responded, a few attempts tell that
-    /// there is none.
+    /// Queries the metadata server. With automatic credentials, and before any response, a few failed attempts prove
+    /// absence.
     async fn ask_metadata<T>(
         &self,
         found: &FoundCredential,
@@ -355,7 +355,7 @@ impl GoogleMinter {
                 looked.push(Chain(&error).to_string());
                 Err(GoogleError::NoCredentials { looked })
             }
-            // It is there: the rest of the time is its.
+            // The server exists: retry for the remaining time.
             Err(error) if error.is_transient() => requester.send(&server, request, limit, read).await,
             result => result,
         }

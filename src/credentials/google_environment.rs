@@ -1,10 +1,10 @@
-//! The environment variables that Google's client libraries read, and AWS's where a credential comes from there.
+//! Environment variables of Google's client libraries, and of AWS for credentials from AWS.
 
 use std::collections::HashMap;
 
 use super::Secret;
 
-/// The variables as they were when they were read. Some hold secrets, so there is no `Debug`.
+/// Snapshot of the variables. Some values are secrets, so there is no `Debug`.
 #[derive(Clone, Default)]
 pub(super) struct GoogleEnvironment(HashMap<&'static str, Secret>);
 
@@ -20,15 +20,15 @@ pub(super) const NO_GCE_CHECK: &str = "NO_GCE_CHECK";
 pub(super) const METADATA_HOST: &str = "GCE_METADATA_HOST";
 /// The older name of [`METADATA_HOST`].
 pub(super) const METADATA_ROOT: &str = "GCE_METADATA_ROOT";
-/// The metadata server's address, instead of its host.
+/// Address of the metadata server; overrides its host.
 pub(super) const METADATA_IP: &str = "GCE_METADATA_IP";
-/// Seconds that the metadata server may take to respond.
+/// Time limit of the metadata server's response, in seconds.
 pub(super) const METADATA_TIMEOUT: &str = "GCE_METADATA_TIMEOUT";
-/// Requests before a metadata server that never responded is held to be missing.
+/// Attempts after which a metadata server without any response counts as missing.
 pub(super) const METADATA_RETRIES: &str = "GCE_METADATA_DETECT_RETRIES";
-/// The project that API requests are charged to.
+/// Project charged for API requests.
 pub(super) const QUOTA_PROJECT: &str = "GOOGLE_CLOUD_QUOTA_PROJECT";
-/// The universe that the credentials have to belong to.
+/// Required universe of the credentials.
 pub(super) const UNIVERSE: &str = "GOOGLE_CLOUD_UNIVERSE_DOMAIN";
 /// gcloud's name for the base URL of the IAM Service Account Credentials API, as with Private Service Connect.
 pub(super) const IAM_CREDENTIALS_ENDPOINT: &str = "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS";
@@ -67,12 +67,12 @@ const NAMES: [&str; 18] = [
 ];
 
 impl GoogleEnvironment {
-    /// The environment of this process.
+    /// Reads the environment of the process.
     pub(super) fn of_process() -> Self {
         Self(NAMES.iter().filter_map(|name| Some((*name, Secret::new(std::env::var(name).ok()?)))).collect())
     }
 
-    /// These variables; unknown ones are left out.
+    /// Keeps the given variables; drops unknown names.
     #[cfg(test)]
     pub(super) fn with(variables: &[(&str, &str)]) -> Self {
         let known = |(name, value): &(&str, &str)| {
@@ -82,7 +82,7 @@ impl GoogleEnvironment {
         Self(variables.iter().filter_map(known).collect())
     }
 
-    /// The value of a variable; an empty one counts as not set.
+    /// Returns the value of a variable; an empty value counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(Secret::reveal).filter(|value| !value.is_empty())
     }

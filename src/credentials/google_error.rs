@@ -1,30 +1,30 @@
-//! Why Google's servers, or those in front of them, gave no token.
+//! Causes of a missing token: errors of Google's servers, or of servers in front.
 
 use std::time::Duration;
 
 use super::{http::HttpError, http::HttpResponse, redact};
 
-/// Why there is no token of Google's. Holds names, addresses and what servers said, redacted; never a key or a token.
+/// Cause of a missing Google token. Holds names, addresses and redacted server messages; never a key or a token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GoogleError {
     /// No place has credentials.
     #[error("no credentials found: {}", looked.join("; "))]
     NoCredentials {
-        /// Each place, and what was found there.
+        /// Locations searched, each with its finding.
         looked: Vec<String>,
     },
-    /// Credentials that cannot be used.
+    /// Unusable credentials.
     #[error("{place}: {why}")]
     Unusable {
-        /// The file, or the part of it.
+        /// File, or part of the file.
         place: String,
-        /// What is wrong with it.
+        /// Defect of the credentials.
         why: String,
     },
     /// A server did not respond.
     #[error("{server} did not respond")]
     Unreachable {
-        /// Its name.
+        /// Name of the server.
         server: String,
         /// Why.
         #[source]
@@ -33,7 +33,7 @@ pub enum GoogleError {
     /// A server refused.
     #[error("{server} answered {status}{}", said(.code, .words))]
     Refused {
-        /// Its name.
+        /// Name of the server.
         server: String,
         /// The HTTP status.
         status: u16,
@@ -44,12 +44,12 @@ pub enum GoogleError {
         /// The time to wait before the next request.
         retry_after: Option<Duration>,
     },
-    /// A response that makes no sense.
+    /// Response without the expected content.
     #[error("{server} answered without {expected}")]
     Senseless {
-        /// Its name.
+        /// Name of the server.
         server: String,
-        /// What was expected.
+        /// Expected content.
         expected: &'static str,
     },
     /// With `impersonate = "user"`: no service account belongs to the database user.
@@ -63,15 +63,15 @@ pub enum GoogleError {
     WrongUniverse {
         /// The credentials' universe domain.
         found: String,
-        /// What the environment or the credentials around them say.
+        /// Universe required by the environment or the credentials.
         wanted: String,
     },
-    /// The credential of the other cloud, which Google's is exchanged for, could not be had.
+    /// The credential of the foreign cloud, to be exchanged for Google's, was not available.
     #[error("subject token: {0}")]
     Subject(String),
 }
 
-/// The words of the metadata server's 404, which has an empty or misleading body.
+/// Message for the metadata server's 404, whose body is empty or misleading.
 const NO_SERVICE_ACCOUNT: &str = "no service account is bound to this pod or machine";
 
 // === impl GoogleError ===
@@ -98,20 +98,20 @@ impl GoogleError {
         error
     }
 
-    /// True if a later request may succeed without anybody's help.
+    /// True if a later request may succeed without intervention.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => {
                 !matches!(source, HttpError::NoRoots | HttpError::Request | HttpError::TooLong)
             }
-            // In the first seconds of a pod GKE's metadata server does not know its service account yet.
+            // In a pod's first seconds, GKE's metadata server does not know the pod's service account.
             Self::Refused { status: 404, words, .. } => words == NO_SERVICE_ACCOUNT,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }
     }
 
-    /// The time that the server wants to be left alone.
+    /// Returns the retry time requested by the server.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
@@ -119,7 +119,7 @@ impl GoogleError {
         }
     }
 
-    /// What an operator can do about it.
+    /// Advice for the operator.
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::NoCredentials { .. } => {
@@ -164,7 +164,7 @@ fn said(code: &str, words: &str) -> String {
     }
 }
 
-/// The code and the words of an error: OAuth's (RFC 6749, section 5.2) or that of Google's APIs.
+/// Reads code and message of an error: OAuth (RFC 6749, section 5.2) or Google API format.
 fn read_error(body: &[u8]) -> (String, String) {
     let shown = |text: Option<&serde_json::Value>| {
         text.and_then(serde_json::Value::as_str)

@@ -1,8 +1,8 @@
-//! One HTTP request and its response, for the servers that issue tokens.
+//! Sends one HTTP request to a token server and reads the response.
 //!
-//! Promises: a request ends within its time limit, however slowly bytes arrive; a response has at most
-//! [`MAX_BODY_BYTES`]; a redirect is a response like any other and is not followed; no proxy is used; a connection serves
-//! one request. Refuses to know: what is requested.
+//! Promises: a request ends within its time limit, however slowly bytes arrive. A response has at most
+//! [`MAX_BODY_BYTES`]. A redirect is an ordinary response and is not followed. No proxy is used. A connection serves
+//! one request. Refuses to know: the meaning of requests.
 
 use std::{
     fmt::Write as _,
@@ -63,7 +63,7 @@ pub(super) struct HttpResponse {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct WebUrl(Uri);
 
-/// Why there is no response. Cloned for every login that waited.
+/// Cause of a missing response. Cloned for every waiting login.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HttpError {
     /// The name does not resolve, or no address takes the connection.
@@ -72,7 +72,7 @@ pub enum HttpError {
     /// The TLS handshake failed.
     #[error("TLS handshake")]
     Tls(#[source] Arc<io::Error>),
-    /// This machine has no CA certificates.
+    /// The system has no CA certificates.
     #[error("the system has no CA certificates")]
     NoRoots,
     /// The connection broke, or the response is not HTTP.
@@ -84,7 +84,7 @@ pub enum HttpError {
     /// The response did not end in time.
     #[error("no response within {:.1} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// A header of the request has a character that HTTP does not allow.
+    /// A request header contains a character not allowed in HTTP.
     #[error("the request cannot be written as HTTP")]
     Request,
 }
@@ -92,12 +92,12 @@ pub enum HttpError {
 // === impl HttpClient ===
 
 impl HttpClient {
-    /// A client that trusts the system's CA certificates.
+    /// Creates a client that trusts the system's CA certificates.
     pub(super) const fn new() -> Self {
         Self { tls: OnceLock::new() }
     }
 
-    /// A client that trusts `roots` alone.
+    /// Creates a client that trusts only `roots`.
     #[cfg(test)]
     pub(super) fn with_roots(roots: RootCertStore) -> Self {
         Self { tls: OnceLock::from(client_config(roots)) }
@@ -122,7 +122,7 @@ impl HttpClient {
         let message = request.to_message()?;
         let connect = |error| HttpError::Connect(Arc::new(error));
         let stream = TcpStream::connect((url.host(), url.port())).await.map_err(connect)?;
-        // A request is one write: there is nothing to gather.
+        // A request is one write: Nagle's algorithm would gain nothing.
         stream.set_nodelay(true).ok();
         if !url.is_https() {
             return converse(stream, message).await;
@@ -166,13 +166,13 @@ where
     loop {
         tokio::select! {
             response = &mut exchange => return response,
-            // An end of the connection reaches the exchange, which may have frames yet to read.
+            // The exchange also observes the end of the connection, and may have frames left to read.
             _ = &mut connection, if open => open = false,
         }
     }
 }
 
-/// Appends `data`; a vector that is outgrown is wiped.
+/// Appends `data`; wipes an outgrown vector.
 fn append_wiping(body: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     let needed = body.len() + data.len();
     if needed > body.capacity() {
@@ -214,7 +214,7 @@ impl HttpRequest {
 
     /// A form; names and values are percent-encoded.
     pub(super) fn post_form(url: WebUrl, fields: &[(&str, &str)]) -> Self {
-        // With its full size from the start: growing would leave copies behind.
+        // Allocates the full size at once: growth would leave copies in memory.
         let size = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
         let mut form = Zeroizing::new(String::with_capacity(size));
         for (name, value) in fields {
@@ -235,13 +235,13 @@ impl HttpRequest {
             .with_header("content-type", "application/json")
     }
 
-    /// The request with one more header.
+    /// Adds a header to the request.
     pub(super) fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), Secret::new(value.to_owned())));
         self
     }
 
-    /// The request with `token` as its bearer.
+    /// Adds `token` as bearer authorization.
     pub(super) fn with_bearer(self, token: &Secret) -> Self {
         let value = Zeroizing::new(format!("Bearer {}", token.reveal()));
         self.with_header("authorization", &value)
@@ -270,7 +270,7 @@ impl HttpRequest {
     }
 }
 
-/// Appends `text` with every byte but RFC 3986's unreserved ones as `%XX`.
+/// Appends `text`, with every byte except RFC 3986's unreserved bytes as `%XX`.
 pub(super) fn append_percent_encoded(to: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -293,7 +293,7 @@ impl HttpResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Retry-After` in seconds. Google's servers do not send its other form, a date.
+    /// Returns `Retry-After` in seconds. Google's servers do not send the date form.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.header(RETRY_AFTER.as_str())?.trim().parse().ok().map(Duration::from_secs)
     }
@@ -322,7 +322,7 @@ impl WebUrl {
         self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The host, and the port unless it is the scheme's own.
+    /// Returns the host, with the port unless the port is the scheme's default.
     pub(super) fn authority(&self) -> String {
         let host = self.0.host().unwrap_or_default();
         match self.0.port_u16() {
@@ -337,17 +337,17 @@ impl WebUrl {
         Self::parse(&format!("{scheme}://{}{path}", self.authority()))
     }
 
-    /// The whole URL. It may hold a token: not for logs.
+    /// Returns the complete URL. May contain a token: not for logs.
     pub(super) fn to_text(&self) -> String {
         self.0.to_string()
     }
 
-    /// The path as it was written.
+    /// Returns the path as written.
     pub(super) fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// The query as it was written.
+    /// Returns the query as written.
     pub(super) fn query(&self) -> Option<&str> {
         self.0.query()
     }

@@ -11,7 +11,7 @@ use super::{
     http::{HttpRequest, HttpResponse, WebUrl, append_percent_encoded},
 };
 
-/// Every request and every response carries it: a server without it is another one.
+/// Required header of every request and response: a server without the header is not Google's.
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
 const DEFAULT_HOST: &str = "metadata.google.internal";
 /// `GCE_METADATA_TIMEOUT` of Google's libraries.
@@ -19,11 +19,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// `GCE_METADATA_DETECT_RETRIES` of Google's libraries.
 const DEFAULT_DETECT_RETRIES: u32 = 3;
 
-/// The metadata server, and how patiently it is asked.
+/// Metadata server, with retry settings.
 pub(super) struct MetadataServer {
     host: String,
     limit: Duration,
-    /// Attempts before a server that never responded is held to be missing.
+    /// Attempts after which a server without any response counts as missing.
     pub(super) detect_attempts: u32,
 }
 
@@ -47,12 +47,12 @@ impl MetadataServer {
         }
     }
 
-    /// Its name in messages.
+    /// Server name in messages.
     pub(super) fn name(&self) -> String {
         format!("metadata server {}", self.host)
     }
 
-    /// The time that one request may take.
+    /// Time limit of one request.
     pub(super) const fn limit(&self) -> Duration {
         self.limit
     }
@@ -69,7 +69,7 @@ impl MetadataServer {
         self.request("instance/service-accounts/default/email")
     }
 
-    /// Asks for the universe of this machine.
+    /// Builds a request for the machine's universe.
     pub(super) fn request_universe(&self) -> Result<HttpRequest, GoogleError> {
         self.request("universe/universe-domain")
     }

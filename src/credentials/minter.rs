@@ -1,4 +1,4 @@
-//! Mints tokens by whatever an endpoint's settings say.
+//! Mints tokens with the origin configured for an endpoint.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ pub(super) enum TokenMinter {
     Google(Box<GoogleMinter>),
 }
 
-/// Users that commands are run for at one time: each is a process, and one that hangs holds up no other user.
+/// Maximum number of users with running commands: each is a process, and a hung command delays no other user.
 const MAX_CONCURRENT_COMMANDS: usize = 4;
-/// Users that Google is asked for at one time: each is a connection.
+/// Maximum number of users with running requests to Google: each is a connection.
 const MAX_CONCURRENT_REQUESTS: usize = 16;
 
-/// Finds out whose tokens `login` yields, within `limit`, with the environment of this process.
+/// Finds the principal of the tokens of `login`, within `limit`, with the environment of the process.
 ///
 /// Cancel safe: connections are closed, programs killed.
 ///
 /// # Errors
-/// [`TokenError`] when the credentials cannot be found, or a server does not say.
+/// [`TokenError`] when credentials are not found, or a server does not name the principal.
 pub async fn find_principal(login: &GoogleLogin, limit: Duration) -> Result<TokenPrincipal, TokenError> {
     let minter = GoogleMinter::new(login.clone(), limit, GoogleEnvironment::of_process());
     minter.principal().await.map_err(TokenError::Google)
@@ -53,7 +53,7 @@ impl TokenMinter {
         }
     }
 
-    /// Whose tokens they are; a command does not say.
+    /// Returns the principal of the tokens; unknown for a command.
     pub(super) async fn principal(&self) -> Result<TokenPrincipal, TokenError> {
         match self {
             Self::Command(_) => Ok(TokenPrincipal::Unknown),
@@ -61,7 +61,7 @@ impl TokenMinter {
         }
     }
 
-    /// Users that are minted for at one time.
+    /// Maximum number of users with running mints.
     pub(super) const fn concurrency(&self) -> usize {
         match self {
             Self::Command(_) => MAX_CONCURRENT_COMMANDS,

@@ -1,7 +1,8 @@
 //! What we show to log in to an endpoint: passwords and short-lived tokens.
 //!
-//! Promises: a secret has no `Debug` and is wiped when dropped; one mint at a time per source and user, however many logins
-//! wait; while mints fail, a token is used until the server refuses it. Refuses to know: connections and messages.
+//! Promises: a secret has no `Debug` and is wiped when dropped; one mint at a time per source and user, however many
+//! logins wait. While mints fail, a token is used until the server refuses the token. Refuses to know: connections and
+//! messages.
 
 mod adc;
 mod aws;

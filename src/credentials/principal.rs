@@ -1,15 +1,15 @@
-//! Whose token it is, and which database user that is.
+//! Principal of a token, and the matching database user.
 
 use crate::names::UserName;
 
-/// Whose the tokens of a source are.
+/// Principal of a source's tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenPrincipal {
-    /// One account's, by e-mail address.
+    /// One account, by e-mail address.
     Account(String),
     /// Each database user's own service account's.
     EachUser,
-    /// Nobody's whom the issuer names.
+    /// Not named by the issuer.
     Unknown,
 }
 
@@ -21,7 +21,7 @@ pub(super) const SERVICE_ACCOUNT_SUFFIX: &str = ".gserviceaccount.com";
 // === impl TokenPrincipal ===
 
 impl TokenPrincipal {
-    /// The one database user that the tokens log in, if there is one.
+    /// Returns the only database user of the tokens, if any.
     #[must_use]
     pub fn database_user(&self) -> Option<&str> {
         match self {
@@ -30,7 +30,7 @@ impl TokenPrincipal {
         }
     }
 
-    /// True if a token of this principal can log in `user`, as far as is known.
+    /// True if a token of the principal can log in `user`, as far as known.
     #[must_use]
     pub fn may_log_in(&self, user: &UserName) -> bool {
         match self {
@@ -41,12 +41,11 @@ impl TokenPrincipal {
     }
 }
 
-/// The service account that a database user belongs to: `name@project.iam`, or Google's own as
-/// `12345-compute@developer`.
+/// Returns the service account of a database user: `name@project.iam`, or a Google-managed `12345-compute@developer`.
 pub(super) fn service_account_of(user: &str) -> Option<String> {
     let short = user.strip_suffix(SERVICE_ACCOUNT_SUFFIX).unwrap_or(user);
     let (name, domain) = short.split_once('@')?;
-    // It becomes part of a URL.
+    // The name becomes part of a URL.
     let is_plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'))
     };

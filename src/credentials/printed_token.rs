@@ -1,6 +1,6 @@
-//! A token that a command printed as JSON, with the time at which it ends.
+//! Token printed as JSON by a command, with its expiry.
 //!
-//! The names are those of OAuth, of Google's APIs, and of `gcloud config config-helper --format json`.
+//! Names follow OAuth, Google's APIs, and `gcloud config config-helper --format json`.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ struct PrintedToken {
     credential: Option<Box<Self>>,
 }
 
-/// Reads a token from JSON; `None` without a token. An expiry that cannot be read counts as not said.
+/// Reads a token from JSON; `None` without a token. An unreadable expiry counts as missing.
 pub(super) fn read_json(text: &str, now: Timestamp) -> Option<MintedToken> {
     let mut printed: PrintedToken = serde_json::from_str(text).ok()?;
     if let Some(inner) = printed.credential.take() {

@@ -1,4 +1,4 @@
-//! Requests that are repeated while their failure may pass, until a deadline.
+//! Repeats requests with transient failures until a deadline.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ pub(super) struct Requester<'a> {
     attempts: u32,
 }
 
-/// Before the second attempt; doubled for each further one.
+/// Pause before the second attempt; doubled for each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Before any attempt, unless the server wants to be left alone for longer.
+/// Maximum pause before an attempt, unless the server asks for a longer pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl<'a> Requester<'a> {
@@ -39,13 +39,13 @@ impl<'a> Requester<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Sends `request` to `server`, as messages call it, and reads the response; each attempt may take `limit`.
+    /// Sends `request` to `server` (its name in messages) and reads the response; each attempt may take `limit`.
     ///
     /// Cancel safe: the connection is closed.
     ///
     /// # Errors
-    /// The last attempt's error: one that will not pass, or one that did not pass in time. A server that wants to be left
-    /// alone beyond the deadline is left alone.
+    /// The last attempt's error: permanent, or transient until the deadline. A retry time beyond the deadline ends the
+    /// attempts.
     pub(super) async fn send<T>(
         &self,
         server: &str,

@@ -21,8 +21,8 @@ pub enum Login {
 pub struct TokenLoginSettings {
     /// What mints it.
     pub origin: TokenOrigin,
-    /// The longest time that a token is kept; zero mints one for each login. `None`: as long as its issuer says, 5 min if the
-    /// issuer says nothing.
+    /// Maximum time to live of a token; zero mints a token for each login. `None`: the issuer's lifetime, 5 min if not
+    /// stated.
     pub ttl: Option<Duration>,
     /// How long a mint may take. Default 10 s.
     pub timeout: Duration,
@@ -32,19 +32,19 @@ pub struct TokenLoginSettings {
     pub insecure_without_verification: bool,
 }
 
-/// The database users that tokens are spent for.
+/// Database users with permission to get tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenUsers {
-    /// Every user. The server binds a token to its user; only clients of this machine get here.
+    /// Every user. The server binds each token to one user; only clients of the local machine get tokens.
     Any,
-    /// These users, each once.
+    /// Listed users, each once.
     Listed(Vec<UserName>),
 }
 
-/// What mints tokens.
+/// Origin of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenOrigin {
-    /// A command that prints them.
+    /// Command that prints tokens.
     Command(TokenCommand),
     /// Google's servers.
     Google(GoogleLogin),
@@ -53,11 +53,11 @@ pub enum TokenOrigin {
 /// Tokens of Google's servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoogleLogin {
-    /// Whose identity asks for them.
+    /// Identity that requests tokens.
     pub credentials: GoogleCredentials,
-    /// Whose tokens they are, if not that identity's own.
+    /// Principal of the tokens, if different from the requesting identity.
     pub impersonate: Option<Impersonate>,
-    /// Service accounts between that identity and the impersonated one, each allowed to impersonate the next.
+    /// Service accounts between the requesting and the impersonated identity, each allowed to impersonate the next.
     pub delegates: Vec<String>,
 }
 
@@ -72,10 +72,10 @@ pub enum GoogleCredentials {
     File(PathBuf),
 }
 
-/// A service account whose tokens are asked for.
+/// Service account whose tokens are requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Impersonate {
-    /// The one with this e-mail address.
+    /// Account with the given e-mail address.
     Account(String),
     /// Each database user's own.
     User,

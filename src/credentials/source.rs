@@ -39,7 +39,7 @@ pub struct TokenSource {
     minter: Arc<TokenMinter>,
 }
 
-/// Mints the tokens of one endpoint, a few users at a time, for as long as there is a [`TokenSource`] of it.
+/// Mints the tokens of one endpoint, a few users at a time, while a [`TokenSource`] of the keeper exists.
 pub struct TokenKeeper {
     minter: Arc<TokenMinter>,
     cached: Cached<oneshot::Sender<Reply>>,
@@ -55,7 +55,7 @@ pub struct Mint {
     pub user: UserName,
     /// Why.
     pub cause: MintCause,
-    /// How long it took.
+    /// Duration of the mint.
     pub took: Duration,
     /// Until when the token is given to logins; longer while mints fail.
     pub result: Result<Timestamp, TokenError>,
@@ -81,7 +81,7 @@ pub struct KeptToken {
     pub user: UserName,
     /// When its mint began.
     pub minted_at: Timestamp,
-    /// Until when it is given to logins; longer while mints fail.
+    /// End of the token's use for logins; later while mints fail.
     pub expires_at: Timestamp,
 }
 
@@ -110,8 +110,8 @@ const ASKS: usize = 1024;
 // === impl TokenSource ===
 
 impl TokenSource {
-    /// The source of `endpoint`, and the keeper that has to be run for it. The tokens of `before`, a source of the same
-    /// tokens, are kept.
+    /// Returns the source of `endpoint`, and its keeper, which the caller must run. Keeps the tokens of `before`, an
+    /// equivalent source.
     #[must_use]
     pub fn new(
         settings: &TokenLoginSettings,
@@ -165,12 +165,12 @@ impl TokenSource {
         self.ask(user, Some(refused.clone())).await
     }
 
-    /// Whose tokens these are, as their issuer says.
+    /// Returns the principal of the tokens, as named by the issuer.
     ///
     /// Cancel safe: connections are closed, programs killed.
     ///
     /// # Errors
-    /// [`TokenError`] when the credentials cannot be found, or a server does not say.
+    /// [`TokenError`] when credentials are not found, or a server does not name the principal.
     pub async fn principal(&self) -> Result<TokenPrincipal, TokenError> {
         self.minter.principal().await
     }
@@ -286,7 +286,7 @@ impl TokenKeeper {
     }
 }
 
-/// The first of the running mints that has ended; it is taken out.
+/// Removes and returns the first ended mint.
 fn poll_minted(minting: &mut Vec<Minting>, context: &mut Context<'_>) -> Poll<<Minting as Future>::Output> {
     for at in 0..minting.len() {
         if let Poll::Ready(minted) = minting[at].as_mut().poll(context) {

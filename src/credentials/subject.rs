@@ -1,4 +1,4 @@
-//! Subject tokens: the credential of another cloud, which the Security Token Service exchanges for Google's.
+//! Subject tokens: credentials of a foreign cloud, exchanged for Google's by the Security Token Service.
 //!
 //! <https://google.aip.dev/auth/4117>
 
@@ -20,13 +20,13 @@ use super::{
 
 /// Where a subject token comes from.
 pub(super) enum SubjectSource {
-    /// A file that somebody else keeps fresh, as a projected volume of Kubernetes.
+    /// File kept fresh by another program, e.g. a projected volume of Kubernetes.
     File { path: PathBuf, format: SubjectFormat },
     /// A server nearby, as Azure's metadata server.
     Url { url: WebUrl, headers: Vec<(String, Secret)>, format: SubjectFormat },
     /// A program.
     Executable(ExecutableSource),
-    /// AWS: a signed request, which proves who would send it.
+    /// AWS: a signed request that proves the signer's identity.
     Aws(AwsSource),
 }
 
@@ -37,21 +37,21 @@ pub(super) enum SubjectFormat {
     Json(String),
 }
 
-/// A program that prints a token.
+/// Program that prints a token.
 pub(super) struct ExecutableSource {
     command: String,
     limit: Duration,
     output_file: Option<PathBuf>,
 }
 
-/// What the source is told about the token that is wanted.
+/// Parameters of the requested token, passed to the source.
 pub(super) struct SubjectRequest<'a> {
     pub(super) audience: &'a str,
     pub(super) token_type: &'a str,
     pub(super) impersonated: Option<&'a str>,
 }
 
-/// The JSON that a program prints or keeps in its output file.
+/// JSON printed by a program, or kept in its output file.
 ///
 /// <https://google.aip.dev/auth/4117#determining-the-subject-token-in-executable-sourced-credentials>
 #[derive(Deserialize)]
@@ -167,7 +167,7 @@ impl SubjectFormat {
     }
 }
 
-/// A field that may be of another type.
+/// Text field that may have any JSON type.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OptionalText {

@@ -1,4 +1,4 @@
-//! Where credentials are looked for, and what a file may hold.
+//! Tests the search order of credentials and the formats of files.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder for files, and the environment around it.
+/// Folder for files, with environment variables.
 struct Home(TempDir);
 
 impl Home {
@@ -35,7 +35,7 @@ fn found(variables: &[(&str, &str)]) -> Result<FoundCredential, GoogleError> {
     find(&GoogleCredentials::Auto, &GoogleEnvironment::with(variables))
 }
 
-/// The client of the person that is found.
+/// Returns the client ID of the person whose credentials the search found.
 fn client(variables: &[(&str, &str)]) -> String {
     match found(variables).ok().unwrap().credential {
         Credential::AuthorizedUser(user) => user.client_id,
@@ -43,7 +43,7 @@ fn client(variables: &[(&str, &str)]) -> String {
     }
 }
 
-/// What is wrong with a file.
+/// Returns the defect of a file.
 fn wrong(json: &Value) -> String {
     let home = Home::new();
     let path = home.write("file.json", json);

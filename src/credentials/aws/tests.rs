@@ -1,4 +1,4 @@
-//! Signatures against AWS's own example, and the whole way against a fake of its metadata server.
+//! Compares signatures with AWS's example, and tests the complete sequence with a fake metadata server.
 
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ fn the_signature_is_that_of_awss_own_example() {
     );
 }
 
-/// `credential_source` as Google's console writes it, with the fake in place of AWS's metadata server.
+/// `credential_source` as written by Google's console, with the fake in place of AWS's metadata server.
 fn source(google: &FakeGoogle) -> AwsSource {
     let file = json!({
         "environment_id": "aws1",

@@ -4,7 +4,7 @@ use super::*;
 use crate::credentials::GoogleError;
 
 const TTL: Duration = Duration::from_secs(300);
-/// Mints that may run at one time.
+/// Maximum number of concurrent mints.
 const MINTS: usize = 4;
 
 /// The machine, the time since its start, and what its logins were told.
@@ -12,7 +12,7 @@ struct Script {
     start: Now,
     cached: Cached<usize>,
     seconds: f64,
-    /// The users that are minted for, in the order in which that began.
+    /// Users with a running mint, in start order.
     minting: Vec<UserName>,
 }
 
@@ -27,7 +27,7 @@ impl Script {
         }
     }
 
-    /// A script in which tokens are kept by their own expiry.
+    /// Script in which tokens are kept until their own expiry.
     fn without_ttl() -> Self {
         let mut script = Self::new(TTL);
         script.cached = Cached::new(None, MINTS, &HashMap::new());
@@ -57,14 +57,14 @@ impl Script {
         Some(user.to_string())
     }
 
-    /// The mint that began first succeeds.
+    /// Lets the oldest running mint succeed.
     fn minted(&mut self, text: &str) -> Done<usize> {
         let user = self.minting.remove(0);
         let result = Ok(MintedToken { secret: Secret::new(text.into()), lifetime: None });
         self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
     }
 
-    /// The mint that began first fails.
+    /// Lets the oldest running mint fail.
     fn failed(&mut self) -> Done<usize> {
         let user = self.minting.remove(0);
         self.cached.on_minted(&user, self.now(), 1.0, Err(TokenError::NoText)).expect("a mint was running")
@@ -350,7 +350,7 @@ fn pauses_are_jittered_and_bounded() {
 }
 
 impl Script {
-    /// The mint that began first succeeds with a token that is good for `lifetime`.
+    /// Lets the oldest running mint succeed with a token of `lifetime` seconds.
     fn minted_for(&mut self, text: &str, lifetime: u64) -> Done<usize> {
         let user = self.minting.remove(0);
         let lifetime = Some(Duration::from_secs(lifetime));
@@ -358,7 +358,7 @@ impl Script {
         self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
     }
 
-    /// The mint that began first fails, and its issuer wants to be left alone for `seconds`.
+    /// Lets the oldest running mint fail with a retry time of `seconds`.
     fn put_off(&mut self, seconds: u64) -> Done<usize> {
         let user = self.minting.remove(0);
         let error = TokenError::Google(GoogleError::Refused {
@@ -381,7 +381,7 @@ fn a_token_is_kept_until_four_minutes_before_its_end() {
         (minutes(5), minutes(60), 5 * 60),
         (minutes(90), minutes(60), 56 * 60),
         (minutes(90), None, 90 * 60),
-        // The last minutes: for a while, so that the issuer is not asked for each login.
+        // Last minutes: kept briefly, so that the issuer is not queried for each login.
         (None, minutes(4), 30),
         (None, Some(Duration::from_secs(20)), 10),
         (None, minutes(10_000_000), 24 * 60 * 60),

@@ -107,7 +107,7 @@ async fn a_command_that_prints_no_token_is_an_error() {
     assert!(matches!(run("true").await.unwrap_err(), TokenError::Empty(_)));
     assert_eq!(run("echo; echo hm >&2").await.unwrap_err().to_string(), "printed nothing: hm");
     assert!(matches!(run(r"printf '\377'").await.unwrap_err(), TokenError::NoText));
-    // A warning beside it, several lines, colors, a space that does not look like one.
+    // A warning on the same line, several lines, colors, a no-break space.
     for printed in [" token", "two words", r"WARNING\ntoken", r"a\tb", r"a\000b", r"a\033[0mb", r"a\302\240b"]
     {
         let error = run(&format!("printf '{printed}\\n'")).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn a_process_left_behind_is_not_waited_for() {
     rustix::process::kill_process(pid, Signal::KILL).expect("it still runs: it was not ours to kill");
 }
 
-/// What a command that prints `json` yields: its token, and the seconds that the token is good for.
+/// Runs a command that prints `json`; returns the token and its lifetime in seconds.
 async fn printed(json: &str) -> Result<(String, Option<u64>), TokenError> {
     let command = TokenCommand::Words(["printf", "%s", json].map(String::from).to_vec());
     let minted = Minter::new(&command, Duration::from_secs(60), &endpoint()).mint(&user()).await?;

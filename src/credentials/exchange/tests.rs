@@ -1,4 +1,4 @@
-//! Each request that production sends, to the letter.
+//! Compares each production request byte by byte.
 
 use aws_lc_rs::{
     encoding::AsDer as _,

@@ -12,7 +12,7 @@ const ACCOUNT: &str = "my-sa@my-project.iam.gserviceaccount.com";
 const OTHER: &str = "other@my-project.iam.gserviceaccount.com";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A fake Google and the files beside it.
+/// Fake Google servers with credentials files.
 struct Cloud {
     google: FakeGoogle,
     folder: TempDir,
@@ -161,7 +161,7 @@ async fn a_login_that_was_revoked_is_told_with_its_remedy() {
     );
     assert!(error.remedy().contains("gcloud auth application-default login"));
     assert_eq!(cloud.targets().len(), 1, "asking again would not help");
-    // The end of one attempt, not of the source.
+    // Ends one attempt, not the source.
     cloud.file(&cloud.google.user_file("alice@example.com"));
     minted(&minter).await;
 }
@@ -256,7 +256,7 @@ async fn credentials_of_another_universe_are_refused() {
     assert!(said.contains("universe other.goog"), "{said}");
 }
 
-/// A login that impersonates.
+/// Builds a minter for a login with impersonation.
 fn impersonating(cloud: &Cloud, impersonate: Impersonate, delegates: &[&str]) -> GoogleMinter {
     let login = GoogleLogin {
         impersonate: Some(impersonate),

@@ -1,4 +1,4 @@
-//! Requests over loopback sockets: limits, TLS, and the forms that are sent.
+//! Tests requests over loopback sockets: limits, TLS and encoding.
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,7 +90,7 @@ async fn a_request_says_its_host_and_its_form() {
     assert_eq!(seen.header("content-type"), Some("application/x-www-form-urlencoded"));
 }
 
-/// A TLS server that answers one request, and the roots that trust it.
+/// Starts a TLS server for one request; returns the roots that trust the server.
 async fn tls_server(name: &str, tasks: &Tasks) -> (u16, RootCertStore) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));

@@ -1,4 +1,4 @@
-//! What the metadata server is asked, and how the environment changes that.
+//! Tests the requests to the metadata server, and the effect of environment variables.
 
 use super::*;
 use crate::credentials::exchange::LOGIN_SCOPE;

@@ -79,7 +79,7 @@ async fn a_server_nearby_is_asked_with_its_headers() {
 
 const ALLOWED: [(&str, &str); 1] = [("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")];
 
-/// A program that prints `text`.
+/// Creates a program that runs `script`.
 fn program(folder: &TempDir, script: &str) -> Value {
     let file = folder.path().join("program.sh");
     fs::write(&file, script).unwrap();
