@@ -26,28 +26,28 @@ pub(super) struct Budget {
 struct Books {
     /// As configured; `None`: the server's own limit decides.
     configured: Option<usize>,
-    /// What the server's own limit leaves to the pools, once a login has read it.
+    /// Budget left by the server's own limit, once read by a login.
     derived: Option<usize>,
     /// When a login read the server's limit, or began to.
     asked: Option<Instant>,
-    /// What the server had room for when it last refused a login.
+    /// Room left on the server at the last refused login.
     observed: Option<ObservedRoom>,
     used: usize,
 }
 
-/// What a server that refused a login had room for: others use its connections, too.
+/// Room on a server that refused a login: foreign clients use connections, too.
 struct ObservedRoom {
-    /// Backends that the pools held then.
+    /// Backends held by the pools at the refusal.
     held: usize,
-    /// As many, or one more while one login tries whether there is more room by now.
+    /// Equal to `held`, or one more while a login tests for more room.
     limit: usize,
-    /// When that was tried, or when the server refused.
+    /// Time of the last test, or of the refusal.
     tried: Instant,
 }
 
-/// Between two readings of a server's limit, which changes with a restart of the server.
+/// Interval between readings of a server's limit, which changes only at a server restart.
 const LIMIT_REFRESH: Duration = Duration::from_secs(60);
-/// Between two logins that try whether a server that was full has more room.
+/// Interval between logins that test a full server for room.
 const ROOM_RETRY: Duration = Duration::from_secs(2);
 
 /// The right to one backend, given back when dropped.
@@ -74,12 +74,12 @@ impl Budget {
         self.lock().configured = limit;
     }
 
-    /// Notes the server's own limit, less what is kept for others; it counts while none is configured.
+    /// Records the server's own limit without reserved connections; effective while no limit is configured.
     pub(super) fn set_derived_limit(&self, limit: usize) {
         self.lock().derived = Some(limit);
     }
 
-    /// True for one login per [`LIMIT_REFRESH`] while no limit is configured: that login reads the server's.
+    /// True for one login per [`LIMIT_REFRESH`] while no limit is configured. The login then reads the server's limit.
     pub(super) fn is_limit_due(&self, now: Instant) -> bool {
         let mut books = self.lock();
         let due = books.configured.is_none()
@@ -107,7 +107,8 @@ impl Budget {
         Some(Permit { budget: Arc::clone(self) })
     }
 
-    /// The server has no room for the backend of one permit. False if the pools hold no other, which could make room.
+    /// Records that the server has no room for one permit's backend. False if the pools hold no further backend to
+    /// evict.
     pub(super) fn note_full(&self, now: Instant) -> bool {
         let mut books = self.lock();
         let held = books.used.saturating_sub(1);
@@ -115,7 +116,7 @@ impl Budget {
         held > 0
     }
 
-    /// A backend has logged in: a server that has room for more than when it refused a login is not full any more.
+    /// Records a login. A server with more backends than at the last refusal is no longer full.
     pub(super) fn note_room(&self) {
         let mut books = self.lock();
         if books.observed.as_ref().is_some_and(|room| books.used > room.held) {

@@ -112,8 +112,8 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Takes away what `DISCARD ALL` leaves and SQL can: the seed of `random()`. A database in whose functions more can be left
-/// gets no backend back.
+/// Resets the seed of `random()`, which `DISCARD ALL` leaves. Backends of a database whose functions may keep more
+/// state are not reused.
 async fn reseed(member: &mut Member) -> Result<(), Surprise> {
     let mut entropy = [0; 4];
     aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Surprise::Unexpected)?;
@@ -131,8 +131,8 @@ async fn reseed(member: &mut Member) -> Result<(), Surprise> {
     }
 }
 
-/// Variables of procedural languages other than PL/pgSQL live as long as the server process (`%_SHARED`, `GD`), and so do
-/// the connections of `dblink`: neither can be seen or ended from outside in general.
+/// Variables of procedural languages except PL/pgSQL live as long as the server process (`%_SHARED`, `GD`), like
+/// connections of `dblink`. In general, neither is visible or removable from outside.
 fn reseed_sql(seed: f64) -> String {
     format!(
         "SELECT pg_catalog.setseed('{seed:.9}'::pg_catalog.float8), EXISTS (\

@@ -32,10 +32,10 @@ pub(super) enum Surprise {
     /// A setting is another one than at the login: the configuration was read again there.
     #[error("a reported setting differs from what it was at the login")]
     Changed,
-    /// Its database has functions that may leave state which nothing takes away.
+    /// Functions of the database may leave state that no statement removes.
     #[error("functions of its database may have left state that DISCARD ALL leaves")]
     KeepsState,
-    /// What it may keep could not be asked.
+    /// The query for leftover state failed.
     #[error("it could not be asked what it keeps")]
     Unasked(#[source] AskError),
     /// It did not answer in time.

@@ -40,7 +40,7 @@ impl Pool {
             reserved.push((need, state.slots.reserve(now)));
         }
         let epoch = state.epoch;
-        // A pool that is to take another one's place may take that one's backends.
+        // A successor may take backends of its predecessor.
         let prepares = state.prepared > 0;
         let mut hunger = Hunger::None;
         drop(state);
@@ -79,7 +79,7 @@ impl Pool {
         }
     }
 
-    /// Dials for `place`. `epoch` is the pool's now: what changes while the login is under way counts for it, too.
+    /// Dials for `place`. `epoch` is the pool's current epoch: changes during the login count for the new backend, too.
     fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
@@ -92,7 +92,7 @@ impl Pool {
             }
             let (dialed, permit) = tokio::select! {
                 greeted = pool.greet_evicting(permit) => greeted,
-                // A login may wait for a token; other pools need its permit.
+                // A login may wait for a token; another pool may need the permit.
                 () = ended => return,
             };
             let Some(place) = workplace.leave() else { return };
@@ -115,9 +115,9 @@ impl Pool {
 
     /// Logs in. While the server has no room, an idle backend of another pool makes way.
     ///
-    /// Cancel safety: dropping it closes the connection that was being made.
+    /// Cancel safety: dropping the future closes the unfinished connection.
     async fn greet_evicting(self: &Arc<Self>, mut permit: Permit) -> (Result<Greeted, ConnectError>, Permit) {
-        // Then the permit comes from a backend that was closed just now.
+        // With a full server, the permit comes from a backend just closed.
         let mut evicted = self.budget.is_full();
         let mut pause = EVICTION_PAUSE;
         loop {
@@ -138,7 +138,7 @@ impl Pool {
             } else if pause > MAX_EVICTION_PAUSE {
                 return (if general { Ok(Greeted::Full(error)) } else { Err(error) }, permit);
             }
-            // The server counts a closed connection until its process has ended.
+            // The server counts a closed connection until the server process has ended.
             evicted = true;
             sleep(pause).await;
             pause *= 2;
@@ -167,7 +167,7 @@ impl Pool {
         Ok((backend, node))
     }
 
-    /// Reads the server's `max_connections` for the endpoint's budget, where no limit is configured and the address stands
+    /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands
     /// for one server.
     async fn derive_limit(&self, backend: &mut Backend) -> Result<(), ConnectError> {
         let single = matches!(self.endpoint.endpoint().role, DeclaredRole::Primary | DeclaredRole::Replica);
@@ -233,7 +233,7 @@ impl Pool {
         }
     }
 
-    /// The server has no room, and other pools hold backends that may make way: sessions wait on.
+    /// Handles a full server while pools hold evictable backends: sessions keep waiting.
     fn crowded_out(self: &Arc<Self>, place: Place, error: &ConnectError, worker: usize) {
         tracing::debug!(
             listener = %self.target.listener,
@@ -286,39 +286,39 @@ impl Pool {
     }
 }
 
-/// What nobody can guess.
+/// Generates an unpredictable key.
 fn key() -> [u8; 16] {
     let mut key = [0; 16];
     aws_lc_rs::rand::fill(&mut key).expect("the program does not start without random numbers");
     key
 }
 
-/// What came of a login.
+/// Result of a login.
 enum Greeted {
     /// A backend.
     Backend(Box<(Backend, Option<NodeId>)>),
-    /// The server has no room, while other pools hold backends.
+    /// The server is full, and pools hold backends.
     Full(ConnectError),
 }
 
-/// Before the login that follows an eviction; doubled for each further one.
+/// Pause before the login after an eviction; doubled for each further login.
 const EVICTION_PAUSE: Duration = Duration::from_millis(20);
-/// After a longer pause the server is taken to be full of others' connections.
+/// Longest pause; afterwards the server counts as full of foreign connections.
 const MAX_EVICTION_PAUSE: Duration = Duration::from_millis(80);
 
-/// True if the server has no connection left, for anybody or for this user or database.
+/// True if the server has no connection left, in total or for the role or database.
 fn is_full(error: &ConnectError) -> bool {
     error.refused().and_then(|refused| refused.sqlstate()).is_some_and(|state| state.as_str() == "53300")
 }
 
-/// True if a server that is full for this login is so by the limit of the role or the database.
+/// True if the login hit the connection limit of the role or the database.
 fn is_limit_of_login(error: &ConnectError) -> bool {
     let routine = error.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec));
     routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
 }
 
-/// True if the failure is worth a look of the probe: a server that is full, a token that is missing and a user who is
-/// refused are no faults of the endpoint.
+/// True if the failure justifies a probe. A full server, a missing token and a refused user are not faults of the
+/// endpoint.
 fn is_about_endpoint(error: &ConnectError) -> bool {
     match error.failure() {
         ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),

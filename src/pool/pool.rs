@@ -37,7 +37,7 @@ pub struct Pool {
     /// By worker.
     counts: Box<[Arc<PathCounts>]>,
     state: Mutex<State>,
-    /// Notified when the pool is of no more use: nobody waits for its logins.
+    /// Notified when the pool is withdrawn or closed: its logins have no waiter.
     pub(super) ended: Notify,
     /// Microseconds that sessions waited, all together, and how many of them.
     pub(super) waited: AtomicU64,
@@ -103,7 +103,7 @@ impl Pool {
         Arc::clone(&self.lock().settings)
     }
 
-    /// True if it serves nobody any more.
+    /// True if the pool no longer serves sessions.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.lock().phase, PoolPhase::Withdrawn | PoolPhase::Closed)
     }
@@ -244,7 +244,7 @@ impl Pool {
         self.place_since(state, place, member, None, after);
     }
 
-    /// As [`Pool::place`], for a backend that rests since `since` and was no session's meanwhile.
+    /// As [`Pool::place`], for a backend at rest since `since` and not leased to a session meanwhile.
     pub(super) fn place_since(
         self: &Arc<Self>,
         state: &mut State,

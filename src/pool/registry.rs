@@ -51,7 +51,7 @@ pub struct Pools {
 #[derive(Default)]
 pub(super) struct Registry {
     pub(super) pools: HashMap<Target, Entry, RandomState>,
-    /// The ways to endpoints that took the place of others: sessions may ask with those for a while.
+    /// Replacement handles of endpoints: for a while, sessions may ask with replaced handles.
     pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
     /// By listener, where they were said since the start: sessions that began before bring older ones.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
@@ -63,7 +63,7 @@ pub(super) struct Registry {
 
 pub(super) struct Entry {
     pub(super) pool: Arc<Pool>,
-    /// The pool that is to take its place.
+    /// Successor of the pool.
     pub(super) successor: Option<Successor>,
     /// What the metrics were told last.
     pub(super) shown: Levels,
@@ -72,7 +72,7 @@ pub(super) struct Entry {
 /// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
 pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
 
-/// Receives the endpoint of each failed login that may be the endpoint's fault: it must not wait.
+/// Receives the endpoint of each failed login, if possibly the endpoint's fault; must not wait.
 pub type LoginFailed = Box<dyn Fn(&EndpointName) + Send + Sync>;
 
 /// What becomes of a pool's backend.
@@ -92,12 +92,12 @@ pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 const TICK: Duration = Duration::from_millis(100);
 /// A pool that nobody refers to is forgotten when it has been empty for so long.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// One that no login has succeeded for, when it has been for so long: a client may name any database.
+/// Idle limit of an empty, unreferenced pool without a successful login: a client may name any database.
 const FRUITLESS: Duration = Duration::from_secs(5);
 
-/// Where PostgreSQL refuses a login for the role's `CONNECTION LIMIT`; the field that names the routine is not translated.
+/// Routine in PostgreSQL that enforces the role's `CONNECTION LIMIT`; the error field with its name is not translated.
 pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
-/// Where it does so for the database's.
+/// Routine in PostgreSQL that enforces the database's `CONNECTION LIMIT`.
 pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
@@ -332,8 +332,8 @@ impl Pools {
         self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
     }
 
-    /// As [`Pools::steal`], for a login that the server had no room for: for a limit of the role or the database only one
-    /// of its backends makes room.
+    /// As [`Pools::steal`], for a login refused by a full server. For a limit of the role or the database, evicts only
+    /// a backend of the role or database.
     pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
         match full

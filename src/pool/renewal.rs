@@ -1,8 +1,8 @@
-//! Backends whose logins are out of date, since roles or databases were changed.
+//! Renews backends whose logins are out of date after changes to roles or databases.
 //!
-//! What clients change through this process is reported by their sessions. For what is changed elsewhere, counters of the
-//! server's catalogs are read every [`WATCH_INTERVAL`] over an idle backend. Standbys do not count what they replay: the
-//! writer's counters stand for its whole cluster.
+//! Sessions report their clients' changes. For changes made elsewhere, an idle backend reads counters of the server's
+//! catalogs every [`WATCH_INTERVAL`]. Standbys do not count replayed changes: the writer's counters stand for the whole
+//! cluster.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use crate::{
     wire::DecodeError,
 };
 
-/// When backends of each cluster were last renewed, and whether they are to be again.
+/// Last renewals of each cluster's backends, and due renewals.
 #[derive(Default)]
 pub(super) struct Renewals {
     clusters: Mutex<HashMap<ClusterName, ClusterRenewal>>,
@@ -36,35 +36,36 @@ pub(super) struct Renewals {
 #[derive(Default)]
 struct ClusterRenewal {
     renewed: Option<Instant>,
-    /// Renewals that sessions asked for, less one for each [`RENEWAL_INTERVAL`] since `counted`.
+    /// Renewals requested by sessions, less one for each [`RENEWAL_INTERVAL`] since `counted`.
     recent: u32,
     counted: Option<Instant>,
     /// Another renewal is due, once fewer than [`MAX_RENEWALS_AT_ONCE`] are recent.
     due: bool,
-    /// The counters of the server's catalogs when they were last read.
+    /// Counters of the server's catalogs at the last reading.
     counters: Option<u64>,
-    /// When they were read, or began to be.
+    /// Start of the last reading.
     watched: Option<Instant>,
-    /// The counters moved, and nothing was renewed for it yet.
+    /// The counters moved, and no renewal followed yet.
     moved: bool,
 }
 
-/// Renewals of a cluster's backends that sessions get at once; further ones wait.
+/// Renewals of a cluster's backends performed at once; further renewals wait.
 const MAX_RENEWALS_AT_ONCE: u32 = 100;
-/// Between two renewals in the long run: a script may change thousands of roles, and everybody may change his own.
+/// Minimum interval between renewals in the long run: scripts may change thousands of roles, and every role may change
+/// itself.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two readings of a server's counters.
+/// Interval between readings of a server's counters.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-/// Between two renewals for changes that no session reported: some systems make and drop roles all the time.
+/// Interval between renewals for unreported changes: some systems create and drop roles continuously.
 const WATCH_RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a reading may take.
+/// Time limit of a reading.
 const WATCH_LIMIT: Duration = Duration::from_secs(10);
-/// For how long no idle backends are made after a renewal: a statement that drops or copies a database waits 5 s for its
-/// last connection to end.
+/// Time without new idle backends after a renewal: a statement that drops or copies a database waits 5 s for the
+/// database's last connection to end.
 pub(super) const IDLE_PAUSE: Duration = Duration::from_secs(6);
 
-/// How often rows of `pg_authid`, `pg_database`, `pg_db_role_setting` and `pg_auth_members` were changed such that logins may
-/// differ. Anybody may ask; the names are qualified, since a session's `search_path` may be in force.
+/// Counts changed rows of `pg_authid`, `pg_database`, `pg_db_role_setting` and `pg_auth_members` with an effect on
+/// logins. Every role may read the counters. Names are qualified: a session's `search_path` may be in force.
 /// <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-STATS-FUNCTIONS>
 const COUNTERS_SQL: &str = "SELECT pg_catalog.pg_stat_get_tuples_updated(1260), pg_catalog.pg_stat_get_tuples_deleted(1260), \
      pg_catalog.pg_stat_get_tuples_updated(1262), pg_catalog.pg_stat_get_tuples_deleted(1262), \
@@ -81,8 +82,8 @@ fn read_counters(row: &[u8]) -> Result<u64, DecodeError> {
 }
 
 impl Pools {
-    /// Roles or databases of `cluster` changed: its backends are closed, idle ones now and the others when they come back. At
-    /// once, unless that was done [`MAX_RENEWALS_AT_ONCE`] times just now.
+    /// Closes the backends of `cluster` after changes to roles or databases: idle backends now, leased backends on
+    /// return. Waits only after [`MAX_RENEWALS_AT_ONCE`] recent renewals.
     pub fn renew_cluster(&self, cluster: &ClusterName) {
         let now = Instant::now();
         {
@@ -97,7 +98,7 @@ impl Pools {
         self.renew_pools(cluster);
     }
 
-    /// Renews what is due, and reads the counters of the writers that are to be watched.
+    /// Performs due renewals, and reads the counters of watched writers.
     pub(super) fn tick_renewals(&self, now: Instant) {
         let due: Vec<_> = {
             let mut clusters = self.renewals.lock();
@@ -187,13 +188,13 @@ impl Pool {
     fn renew_after_change(self: &Arc<Self>) {
         let mut state = self.lock();
         state.idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
-        // What was refused may be let in now.
+        // Logins refused before may succeed now.
         state.trouble = None;
         drop(state);
         self.renew();
     }
 
-    /// Reads the server's counters over an idle backend, if there is one; it keeps its place among the idle ones.
+    /// Reads the server's counters over an idle backend, if any; the backend keeps its place in the idle order.
     fn watch(self: &Arc<Self>) {
         let Some(pools) = self.pools.upgrade() else { return };
         let cluster = self.endpoint.endpoint().cluster.clone();
@@ -230,7 +231,7 @@ impl Pool {
         });
     }
 
-    /// The backend of a use that was no session's is free again, idle since `since`.
+    /// Returns a backend to the idle order after internal use, idle since `since`.
     fn rest_again(self: &Arc<Self>, place: Place, member: Member, since: Instant) {
         let worker = member.worker;
         let mut after = Afterwards::default();

@@ -23,8 +23,8 @@ pub struct PoolSettings {
     pub wait_notice: Duration,
     /// Functions, in lower case, whose call pins the backend to the session.
     pub pin_on_functions: Vec<String>,
-    /// A state check follows each transaction, whatever ran, before another session has the backend. Default no: then it follows
-    /// those of which it is not proved that they leave nothing.
+    /// A state check follows each transaction before the next session gets the backend. Default no: the check then
+    /// skips transactions proved to leave no state.
     pub strict_isolation: bool,
     /// Whether the listener splits: backends of endpoints that serve reads learn which node they lead to, and a server that is
     /// no standby gets no reads. Default no.

@@ -185,7 +185,8 @@ impl<M, T> Slots<M, T> {
         self.idle[worker].push(place.index);
     }
 
-    /// As [`Slots::rest`], for a backend that was taken out for a moment: it lies where it lay, by `since`.
+    /// As [`Slots::rest`], for a backend taken out briefly: returns to its previous place in the idle order, by
+    /// `since`.
     pub(super) fn rest_since(&mut self, place: Place, member: M, worker: usize, mark: u64, since: Instant) {
         self.rest(place, member, worker, mark, since);
         let worker = worker % self.idle.len();

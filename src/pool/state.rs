@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) answered: Option<Instant>,
     /// Until then no backend is made for later use.
     pub(super) idle_pause_until: Option<Instant>,
-    /// Backends that are made before anybody asks for one: the pool is to take another one's place.
+    /// Backends made ahead of demand: the pool is a successor.
     pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,
@@ -86,7 +86,7 @@ impl State {
         if self.queue.len() > dialing {
             return Some(Need::Waiters);
         }
-        // One that is settling is idle in a moment.
+        // A settling backend is idle soon.
         let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
         let pauses = self.idle_pause_until.is_some_and(|until| now < until);
         (self.queue.is_empty() && !pauses && idle < self.settings.min_idle.max(self.prepared))

@@ -1,5 +1,5 @@
-//! Pools that take the places of others when an endpoint's settings or certificates change: new backends are made before old
-//! ones go.
+//! Replaces pools when an endpoint's settings or certificates change: new backends are made before old backends are
+//! closed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,51 +8,53 @@ use tokio::time::Instant;
 use super::{Filter, Pool, PoolPhase, Pools, registry::Entry, status::Levels};
 use crate::{backend::EndpointHandle, names::EndpointName};
 
-/// A pool that is to take another one's place.
+/// Pool that will replace a pool.
 pub(super) struct Successor {
     pub(super) pool: Arc<Pool>,
-    /// Backends that it makes before.
+    /// Backends made before the handover.
     wanted: usize,
     since: Instant,
 }
 
-/// Backends that a successor makes at most before it takes over: it makes the others as they are needed.
+/// Maximum number of backends made before the handover; later backends are made on demand.
 const MAX_PREPARED_BACKENDS: usize = 8;
-/// After so long it begins to: logins of earlier successors have given their room in the budget back by then. Until they have,
-/// new ones would take that of the old pool's backends.
+/// Delay before preparation: logins of earlier successors have then returned their permits to the budget. Without the
+/// delay, new logins would take the permits of the old pool's backends.
 const PREPARATION_DELAY: Duration = Duration::from_millis(50);
-/// After so long fewer are enough.
+/// Time after which fewer backends are enough.
 const PREPARATION: Duration = Duration::from_secs(5);
-/// After so long old backends go though the new settings let nobody in: they may have been taken back for a reason.
+/// Time after which old backends are closed even if the new settings admit no login: the old settings may have been
+/// withdrawn for a reason.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
 impl Entry {
-    /// True if the pool, or the one that is to take its place, goes that way to its endpoint.
+    /// True if the pool, or its successor, uses `endpoint`.
     pub(super) fn leads_to(&self, endpoint: &EndpointHandle) -> bool {
         self.newest().endpoint.same(endpoint)
     }
 
-    /// The pool, or the one that is to take its place.
+    /// Returns the successor, or the pool if there is none.
     fn newest(&self) -> &Pool {
         self.successor.as_ref().map_or(&self.pool, |successor| &successor.pool)
     }
 }
 
 impl Pools {
-    /// `endpoint` takes the place of another way to the same endpoint. Each of its pools serves on until one with new
-    /// backends can take its place, for [`HANDOVER_LIMIT`] at most.
+    /// Replaces a handle of the same endpoint with `endpoint`. Each pool serves until a successor with new backends is
+    /// ready, for [`HANDOVER_LIMIT`] at most.
     pub fn replace(self: &Arc<Self>, endpoint: &EndpointHandle) {
         self.lock().endpoints.insert(endpoint.name().clone(), endpoint.clone());
         self.replace_pools(endpoint.name(), |entry| (!entry.leads_to(endpoint)).then(|| endpoint.clone()));
     }
 
-    /// Logins to the endpoint rely on other certificates or authorities from now on, on the same way to it. Its pools serve on as
+    /// Replaces backends after a change of certificates or authorities; the endpoint handle stays. Pools serve on as
     /// with [`Pools::replace`].
     pub fn replace_backends(self: &Arc<Self>, endpoint: &EndpointName) {
         self.replace_pools(endpoint, |entry| Some(entry.newest().endpoint.clone()));
     }
 
-    /// Makes successors of an endpoint's pools, with the way to it that `way` gives for those that are to have one.
+    /// Creates successors of an endpoint's pools. `way` returns the successor's endpoint handle, or `None` to keep the
+    /// pool.
     fn replace_pools(
         self: &Arc<Self>,
         endpoint: &EndpointName,
@@ -89,7 +91,7 @@ impl Pools {
         }
     }
 
-    /// Lets successors take over that are ready.
+    /// Hands over to successors that are ready.
     pub(super) fn hand_over(&self, now: Instant) {
         let mut gone = Vec::new();
         let mut registry = self.lock();

@@ -20,8 +20,8 @@ pub struct Target {
     pub database: DatabaseName,
     /// The database user who is logged in.
     pub user: UserName,
-    /// The protocol version and all other start-up parameters: `RESET` leads back to what was said there. Without `user` and
-    /// `database`, and in transaction mode without what the sessions carry themselves (see `session::startup`).
+    /// Protocol version and all startup parameters except `user` and `database`: `RESET` restores the values of the
+    /// startup message. In transaction mode, without session-carried parameters (see `session::startup`).
     pub startup: StartupMessage,
     /// For how long a session keeps its backend.
     pub mode: PoolMode,

@@ -12,7 +12,7 @@ pub(super) struct Trouble {
     pub(super) error: Arc<ConnectError>,
     /// How many in a row. Those that were under way together count as one.
     failures: u32,
-    /// When the first of them began.
+    /// Start of the first failed login in the row.
     began: Instant,
     /// When the last one failed.
     last: Instant,
@@ -20,9 +20,9 @@ pub(super) struct Trouble {
     pub(super) retry_at: Instant,
 }
 
-/// After so many failures in a row, and [`SILENCE`], the endpoint counts as down even for pools that still hold backends.
+/// Consecutive failures after which, with [`SILENCE`], the endpoint counts as down even for pools with live backends.
 const DOWN: u32 = 3;
-/// For so long no backend has come back since logins began to fail: those that sessions hold hang too.
+/// Time without a returned backend since logins began to fail; beyond, leased backends count as hanging.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Before the second try; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -49,8 +49,8 @@ impl Trouble {
         Self { error, failures, began, last: now, retry_at: now + wait - wait * sixteenths / 16 }
     }
 
-    /// True if sessions that wait should hear of it instead of waiting on: `live` backends may still come back, and one last
-    /// did at `answered`.
+    /// True if waiting sessions should get the error now: `live` backends may still return; the last returned at
+    /// `answered`.
     pub(super) fn is_hopeless(&self, live: usize, answered: Option<Instant>) -> bool {
         if live == 0 {
             return true;
@@ -59,8 +59,8 @@ impl Trouble {
         self.failures >= DOWN && self.is_silence() && self.last.saturating_duration_since(heard) >= SILENCE
     }
 
-    /// True if the server does not answer, or ends: a refusal of another kind, a missing token or a certificate that is not
-    /// trusted say nothing about the backends that are logged in.
+    /// True if the server is unresponsive or shutting down. A refusal of another kind, a missing token or an untrusted
+    /// certificate says nothing about logged-in backends.
     fn is_silence(&self) -> bool {
         match self.error.failure() {
             ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),

@@ -1,4 +1,4 @@
-//! Backends whose logins are out of date.
+//! Tests the renewal of backends whose logins are out of date.
 
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -34,13 +34,13 @@ pub(super) struct Shared {
     pub(super) logins: AtomicUsize,
     /// Logins are answered with this SQLSTATE.
     pub(super) refusal: Mutex<Option<[u8; 5]>>,
-    /// Connections that the server has; a login beyond them is refused with 53300. Zero is no limit.
+    /// Maximum number of connections; a login beyond is refused with 53300. Zero means no limit.
     pub(super) capacity: AtomicUsize,
-    /// What it says when it is asked for its `max_connections`.
+    /// Reported `max_connections`.
     pub(super) max_connections: AtomicUsize,
-    /// What it says when it is asked how often roles were changed; zero is no answer.
+    /// Reported number of role changes; zero means no response.
     pub(super) counters: AtomicUsize,
-    /// Its database has functions that leave more than `DISCARD ALL` takes away.
+    /// True if the database's functions leave more state than `DISCARD ALL` removes.
     pub(super) keeps_state: AtomicBool,
     /// Nobody is let in while this is set.
     pub(super) holds: watch::Sender<bool>,

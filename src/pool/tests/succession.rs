@@ -1,4 +1,4 @@
-//! An endpoint's settings change under its pools.
+//! Tests changes of an endpoint's settings under its pools.
 
 use super::*;
 
@@ -30,7 +30,7 @@ async fn old_backends_serve_until_new_ones_are_made() {
     let new = current(&stand, &now);
     assert_eq!(idle(&new), 2);
     until("the old ones are closed", || stand.server.open() == 2).await;
-    // Who waits at the old one decides again; who still knows the old way gets the new pool.
+    // Waiters of the old pool decide again; sessions with the old handle get the new pool.
     assert!(matches!(lease(&old).await, Err(LeaseError::Withdrawn)));
     assert!(Arc::ptr_eq(&current(&stand, &stand.endpoint), &new));
 }
