@@ -68,7 +68,7 @@ impl Sandbox {
         self.config_toml_with(&login)
     }
 
-    /// The same with tokens of a metadata server, whose account is [`ALICE`].
+    /// Returns a configuration with tokens of a metadata server, for the account [`ALICE`].
     pub(super) fn iam_config_toml(&self) -> Result<String, SandboxError> {
         self.config_toml_with(&format!("login = {{ iam = \"metadata\", users = [\"{ALICE}\"] }}\n"))
     }

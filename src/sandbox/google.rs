@@ -1,5 +1,5 @@
-//! A fake of Google's servers for tokens: the metadata server, OAuth's token endpoint, the Security Token Service, the IAM
-//! Credentials API and tokeninfo, on one address of this machine.
+//! Fake of Google's token servers on one local address: metadata server, OAuth's token endpoint, Security Token
+//! Service, IAM Credentials API and tokeninfo.
 
 use std::{
     collections::HashMap,
@@ -29,14 +29,14 @@ use tokio::net::TcpListener;
 use super::{SandboxError, Tokens, run::run};
 use crate::tasks::Tasks;
 
-/// The servers. Dropping it stops them.
+/// Fake servers, stopped on drop.
 pub struct FakeGoogle {
     address: SocketAddr,
     shared: Arc<Shared>,
     _tasks: Tasks,
 }
 
-/// A request that arrived.
+/// Received request.
 #[derive(Debug, Clone)]
 pub struct FakeRequest {
     /// The method.
@@ -49,7 +49,7 @@ pub struct FakeRequest {
     pub body: String,
 }
 
-/// What a request gets instead of a proper answer.
+/// Fault in place of a proper response.
 #[derive(Debug, Clone)]
 pub enum GoogleFault {
     /// A status with a body.
@@ -58,23 +58,23 @@ pub enum GoogleFault {
     RetryAfter(u16, u64),
     /// Nothing, for ever.
     Hang,
-    /// A body of one byte each 50 ms, for ever.
+    /// Endless body, one byte each 50 ms.
     Trickle,
     /// A body of so many bytes.
     Flood(usize),
-    /// This body with status 200.
+    /// Given body with status 200.
     Body(String),
-    /// A redirect to this URL.
+    /// Redirect to the given URL.
     Redirect(String),
     /// A proper answer without `Metadata-Flavor`.
     WithoutFlavor,
 }
 
-/// What tokens are.
+/// Kind of issued tokens.
 enum TokenIssue {
     /// `ya29.fake-N`, N counting.
     Counted,
-    /// Tokens that the sandbox's servers accept, by the command that mints them.
+    /// Tokens accepted by the sandbox's servers, from the command that mints them.
     Accepted(Vec<String>),
 }
 
@@ -85,18 +85,18 @@ struct Shared {
 
 struct FakeState {
     requests: Vec<FakeRequest>,
-    /// By a part of the target; how many requests it still meets.
+    /// Faults by a part of the target, with the number of remaining uses.
     faults: Vec<(String, u32, GoogleFault)>,
     /// The account of the metadata server.
     account: Option<String>,
     universe: Option<String>,
     life: Duration,
-    /// Whose the tokens are.
+    /// Principals of the issued tokens.
     issued: HashMap<String, String>,
     count: usize,
 }
 
-/// The metadata server's account unless it is set: a service account that the sandbox's servers know.
+/// Default account of the metadata server: a service account known to the sandbox's servers.
 const ACCOUNT: &str = "my-sa@my-project.iam.gserviceaccount.com";
 /// Bytes of a request's body.
 const BODY: usize = 1 << 20;
@@ -110,7 +110,7 @@ impl FakeGoogle {
         Self::start_with(TokenIssue::Counted).await
     }
 
-    /// Starts the servers on a free port; tokens are those that `tokens` mints.
+    /// Starts the servers on a free port; `tokens` mints the tokens.
     ///
     /// # Errors
     /// When there is no port.
@@ -141,7 +141,7 @@ impl FakeGoogle {
         Ok(Self { address, shared, _tasks: tasks })
     }
 
-    /// Its host and port, for `GCE_METADATA_HOST`.
+    /// Returns host and port, for `GCE_METADATA_HOST`.
     #[must_use]
     pub fn host(&self) -> String {
         self.address.to_string()
@@ -159,18 +159,18 @@ impl FakeGoogle {
         self.shared.lock().requests.clone()
     }
 
-    /// How many requests had `part` in their target.
+    /// Counts requests with `part` in the target.
     #[must_use]
     pub fn count(&self, part: &str) -> usize {
         self.shared.lock().requests.iter().filter(|request| request.target.contains(part)).count()
     }
 
-    /// From now on requests with `part` in their target meet `fault`.
+    /// Answers later requests with `part` in the target with `fault`.
     pub fn fail(&self, part: &str, fault: GoogleFault) {
         self.fail_times(part, u32::MAX, fault);
     }
 
-    /// The next `times` requests with `part` in their target meet `fault`.
+    /// Answers the next `times` requests with `part` in the target with `fault`.
     pub fn fail_times(&self, part: &str, times: u32, fault: GoogleFault) {
         self.shared.lock().faults.push((part.to_owned(), times, fault));
     }
@@ -180,17 +180,17 @@ impl FakeGoogle {
         self.shared.lock().faults.clear();
     }
 
-    /// How long tokens are good for, as their issuer says.
+    /// Sets the lifetime of issued tokens.
     pub fn set_life(&self, life: Duration) {
         self.shared.lock().life = life;
     }
 
-    /// The account of the metadata server, by e-mail address; without one it answers 404.
+    /// Sets the metadata server's account, by e-mail address; `None` gives status 404.
     pub fn set_account(&self, email: Option<&str>) {
         self.shared.lock().account = email.map(str::to_owned);
     }
 
-    /// The universe that the metadata server names; without one it answers 404.
+    /// Sets the metadata server's universe; `None` gives status 404.
     pub fn set_universe(&self, universe: Option<&str>) {
         self.shared.lock().universe = universe.map(str::to_owned);
     }
@@ -216,7 +216,7 @@ impl FakeGoogle {
         }))
     }
 
-    /// A credentials file of the person `email`, as gcloud writes it.
+    /// Returns a credentials file of the person `email`, as written by gcloud.
     #[must_use]
     pub fn user_file(&self, email: &str) -> Value {
         json!({
@@ -229,7 +229,7 @@ impl FakeGoogle {
         })
     }
 
-    /// A credentials file of an identity of another cloud, whose subject token comes from `source`.
+    /// Returns a credentials file of a foreign cloud's identity, with the subject token from `source`.
     #[must_use]
     pub fn external_file(&self, source: &Value, impersonated: Option<&str>) -> Value {
         let mut file = json!({
@@ -245,7 +245,7 @@ impl FakeGoogle {
         file
     }
 
-    /// A credentials file with which `source` impersonates `email` by way of `delegates`.
+    /// Returns a credentials file with which `source` impersonates `email` through `delegates`.
     #[must_use]
     pub fn impersonated_file(&self, source: &Value, email: &str, delegates: &[&str]) -> Value {
         json!({
@@ -264,7 +264,7 @@ impl FakeGoogle {
 // === impl FakeRequest ===
 
 impl FakeRequest {
-    /// A header, by its name in lower case.
+    /// Returns a header by lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -409,7 +409,7 @@ impl Shared {
         }
     }
 
-    /// The fault that `target` meets.
+    /// Returns the fault for `target`.
     fn fault(&self, target: &str) -> Option<GoogleFault> {
         let mut state = self.lock();
         let (_, times, fault) =

@@ -44,7 +44,8 @@ pub enum DemoError {
 /// How long Gatekeeper may take to serve or to end, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs the demo: with `once` it ends after the tour, otherwise at Ctrl-C; with `iam` tokens come from a metadata server.
+/// Runs the demo. With `once`, ends after the tour, otherwise at Ctrl-C; with `iam`, tokens come from a metadata
+/// server.
 ///
 /// # Errors
 /// [`DemoError`] says what did not go as it should.

@@ -28,7 +28,7 @@ pub(super) struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
-    /// With `google`, tokens come from its metadata server.
+    /// Starts Gatekeeper. With `google`, tokens come from the fake metadata server.
     pub(super) fn start(sandbox: &'a Sandbox, google: Option<&FakeGoogle>) -> Result<Self, DemoError> {
         let io = |source| DemoError::Io { what: "starting gatekeeper", source };
         let folder = sandbox.folder();

@@ -55,7 +55,7 @@ struct Tour<'a, W> {
     out: &'a mut W,
 }
 
-/// A metadata server whose account is the one that the tour logs in as.
+/// Starts a metadata server with the account of the tour's login.
 async fn start_google(sandbox: &Sandbox) -> Result<FakeGoogle, DemoError> {
     let started = FakeGoogle::start_for(sandbox.tokens()).await;
     let google = started.map_err(|source| DemoError::Io { what: "starting the metadata server", source })?;
@@ -94,7 +94,7 @@ impl<W: Write> Tour<'_, W> {
         self.say(&text)
     }
 
-    /// `took`: from its start until Gatekeeper had logged in everywhere.
+    /// `took`: time from the start until Gatekeeper had logged in everywhere.
     fn metadata_server(&mut self, took: Duration) -> Result<(), DemoError> {
         self.say(&format!(
             "\nTokens come from a metadata server of the sandbox, as on GKE. {} ms after its start Gatekeeper had\n\
