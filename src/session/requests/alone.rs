@@ -41,7 +41,7 @@ impl Session {
                 };
                 let Some(done) = begun else { return false };
                 sharing.untold = Untold::Begun;
-                // A backend may be on its way for a transaction that the client has ended meanwhile.
+                // A backend may be arriving for an earlier transaction, ended by the client in the meantime.
                 sharing.begin = if sharing.wants { HeldBegin::Wants } else { HeldBegin::Waits };
                 (done, TransactionStatus::Open)
             }

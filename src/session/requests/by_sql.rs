@@ -31,7 +31,7 @@ impl Session {
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
-    /// `new` is the name if the backend has none of it, should the server skip this.
+    /// `new` is the name if the backend has no statement of the name, in case the server skips the Parse.
     fn parse_aside(&mut self, name: &[u8], statement: &Statement, new: &[u8]) {
         let parse = Owed::Parse { name: new.into(), text: None, made: Made::Aside };
         self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
@@ -67,8 +67,8 @@ impl Session {
                 if sharing.has_no_own(&name) {
                     return Verdict::Pass;
                 }
-                // The server itself is to say that it is gone, under the client's own name: whoever may look at statements
-                // that are under way sees no name of ours.
+                // The server itself must report the deallocation under the client's own name: observers of running
+                // statements see no internal name.
                 self.stage(shown);
                 if let Some(sharing) = &mut self.sharing {
                     frontend::write_close_statement(&mut sharing.to_backend, &name);
@@ -134,8 +134,8 @@ impl Session {
         self.owe(Owed::Own(Own::Aside));
     }
 
-    /// The `portal` that a Bind makes may forget a statement of the client's by SQL once it is executed, or prepare one of the
-    /// same name, which the server refuses: the server is to have that statement.
+    /// Prepares a Bind of `portal`, able at execution to deallocate a client statement by SQL, or to prepare a
+    /// duplicate name for the server to reject. The server must have the statement of the name.
     pub(super) fn sql_prepared_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let mut named = match sql::command(statement) {
@@ -154,7 +154,7 @@ impl Session {
         }
     }
 
-    /// An Execute of `portal` is about to be sent: the statement that it forgets by SQL.
+    /// Returns the statement deallocated by SQL in the next Execute of `portal`.
     pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
         let sharing = self.sharing.as_deref_mut()?;
         let (_, name) = sharing.deallocating.take_if(|(bound, _)| **bound == *portal)?;

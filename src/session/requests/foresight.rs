@@ -23,9 +23,9 @@ enum Foreseen {
     More(Unit, usize),
 }
 
-/// Times that a unit may run again on a read pool before the writer has to serve it.
+/// Maximum reruns of a unit on a read pool before the writer must serve the unit.
 const RERUNS_MAX: u8 = 1;
-/// What may leave something that holds the session to its backend.
+/// Effects able to pin the session to the backend.
 const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::LISTEN)
     .union(Effects::ADVISORY)
@@ -36,7 +36,7 @@ const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::FUNCTION)
     .union(Effects::SEQUENCE_READ)
     .union(Effects::SETTINGS_HIDDEN);
-/// A transaction that nobody has declared READ ONLY.
+/// Modes of a transaction not declared READ ONLY.
 const MAY_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
@@ -73,11 +73,11 @@ impl Session {
             return true;
         }
         if self.ledger.is_skipping() {
-            // The server skips it: elsewhere it would be done.
+            // The server skips the message here; another server would execute the message.
             return true;
         }
         if self.in_batch && sharing.held.as_deref().is_some_and(|held| held.attempt.keeps_portal()) {
-            // What it has bound is nowhere else.
+            // The bound portal exists only on the current backend.
             return true;
         }
         let settled = self.ledger.is_settled();
@@ -87,7 +87,8 @@ impl Session {
             return false;
         }
         if self.status != TransactionStatus::Idle || !sharing.pins.is_empty() {
-            // The transaction began READ ONLY, and ends where it began, unless it turns to something else.
+            // The transaction began READ ONLY, and ends on the same backend, unless the transaction turns to something
+            // else.
             return !self.moves_transaction(tag, body, shown);
         }
         let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
@@ -160,7 +161,7 @@ impl Session {
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             rest = rest.get(frame.octets().len()..).unwrap_or_default();
-            // An error ahead of it in the batch, and the server skips it, up to a Sync that is not known yet.
+            // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
             let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || self.in_batch);
             unit.unfinished |= is_late;
             count += 1;
@@ -193,7 +194,7 @@ impl Session {
                     let one = prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]);
                     unit.add(&one);
                     if ended {
-                        // What was declared READ ONLY is over.
+                        // The transaction declared READ ONLY is over.
                         unit.begins = Some(MAY_WRITE);
                     }
                     ended |= one.ends;
@@ -206,7 +207,7 @@ impl Session {
                 f::EXECUTE => uses_portal = true,
                 f::SYNC | f::TERMINATE => return Foreseen::Unit(unit, count),
                 f::FLUSH => {
-                    // Nobody knows what follows; what was only prepared can be prepared elsewhere, too.
+                    // Later messages are unknown; statements only prepared can be prepared elsewhere, too.
                     unit.keeps_portal = uses_portal;
                     return Foreseen::Unit(unit, count);
                 }
@@ -219,12 +220,13 @@ impl Session {
         Foreseen::More(unit, count)
     }
 
-    /// A message within a transaction on a read pool, which began READ ONLY. If the writer has to serve it, and commands alone
-    /// bring the writer to where the read pool is, gives up the read pool's backend: the transaction goes on there. True also
-    /// if more of the batch is waited for.
+    /// Handles a message within a READ ONLY transaction on a read pool. Releases the read pool's backend if the writer
+    /// must serve the message, and commands alone recreate the transaction on the writer. True also if more of the
+    /// batch is awaited.
     ///
-    /// Commands do as long as the transaction has its savepoints and local settings, and nothing but reads, each with a
-    /// snapshot of its own; and if the message ends it before it goes on with something else (`COMMIT; INSERT …`).
+    /// Commands suffice while the transaction has only savepoints, local settings, and reads with a snapshot per
+    /// statement. Commands also suffice if the message ends the transaction before more statements
+    /// (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
         let Some(sharing) = self.sharing.as_deref() else { return false };
         let Some(split) = sharing.split.as_deref() else { return false };
@@ -235,7 +237,7 @@ impl Session {
         }
         let opening = split.opening.as_ref().filter(|opening| match opening.portal {
             PortalUse::Over => true,
-            // What it would do was noted.
+            // Effects of the bound portal were noted.
             PortalUse::Bound => false,
             PortalUse::Begun => shown.rebinds_portal(tag),
         });
@@ -261,7 +263,7 @@ impl Session {
             (split.unfinished, split.impatient) = (waits && !is_late, false);
         }
         if waits && !is_late {
-            // The batch may end the transaction, and go on with something else.
+            // The batch may end the transaction, and continue with something else.
             return true;
         }
         let (Foreseen::Unit(mut unit, _) | Foreseen::More(mut unit, _)) = foreseen;
@@ -303,7 +305,7 @@ impl Session {
 }
 
 impl Sharing {
-    /// Whether a message, the first of its unit, ends the transaction; a Query only if more stands behind that.
+    /// True if the first message of a unit ends the transaction; for a Query, only if more statements follow.
     fn ends_transaction_first(&self, tag: u8, body: &[u8]) -> bool {
         let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
         match tag {
@@ -321,18 +323,18 @@ impl Sharing {
         }
     }
 
-    /// Whether a message ends the transaction: a Query with more in it, or what stands first in a batch.
+    /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
         let Some(split) = self.split.as_deref() else { return false };
         let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
         self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
     }
 
-    /// A message is about to be sent to a read pool that belongs to a transaction or begins one, when the client's status is
-    /// `status`: notes what the transaction has begun with, while it can go elsewhere.
+    /// Notes the beginning of a transaction, while the transaction can still move. Called before a message of the
+    /// transaction is sent to a read pool; `status` is the client's transaction status.
     pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
         let (Some(split), Some(held)) = (self.split.as_deref(), self.held.as_deref()) else { return };
-        // What was held back until this unit goes ahead of it.
+        // Deferred commands precede the unit.
         let before = held.attempt.before();
         let is_first =
             (status == TransactionStatus::Idle || before.is_some()) && !held.attempt.keeps_portal();
@@ -359,7 +361,7 @@ impl Sharing {
             }
             f::FUNCTION_CALL => b"",
             _ => {
-                // A client that only prepares a statement, up to a Sync, has not gone on yet.
+                // A client preparing only a statement, up to a Sync, has not continued yet.
                 let opening = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
                 if let Some(split) = self.split.as_deref_mut().filter(|_| opening.is_some()) {
                     split.opening = opening;
@@ -384,14 +386,14 @@ impl Sharing {
                 Some(opening.chains())
             }
             (Control::None, Some(opening)) => Some(self.with_statement(opening, text, said.ground)),
-            // The server refuses it, too.
+            // The server rejects the text as well.
             (Control::Mixed, Some(opening)) if said.ground == Ground::Unparsable => Some(opening.stays()),
             _ => None,
         };
         // A portal with a name may be used until the transaction ends.
         let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
         let next = next.map(|mut opening| {
-            // A Query ends the one without a name.
+            // A Query ends the unnamed portal.
             match tag {
                 f::BIND => opening.portal = PortalUse::Bound,
                 f::QUERY => opening.portal = PortalUse::Over,
@@ -404,7 +406,7 @@ impl Sharing {
         }
     }
 
-    /// A text is about to be sent to a read pool that says nothing about the transaction which began with `opening`.
+    /// Notes a text without transaction control, about to be sent to a read pool in the transaction of `opening`.
     fn with_statement(&self, opening: Opening, text: &[u8], ground: Ground) -> Opening {
         let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         if !effects.is_empty() {
@@ -462,7 +464,7 @@ impl Sharing {
 }
 
 impl Shown<'_> {
-    /// True if the messages from the next one on replace the portal without a name before they use one. `tag` is the first's.
+    /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.
     fn rebinds_portal(&self, tag: u8) -> bool {
         if tag == f::QUERY || self.gathered {
             return tag == f::QUERY;

@@ -53,7 +53,7 @@ impl Session {
             && !self.ledger.owes_client_nothing()
             && self.ledger.copies_in().is_none()
         {
-            // What it needs is made ahead of it, which depends on the transaction it finds.
+            // Statements needed by the Query are prepared ahead, depending on the transaction state found.
             return self.wait_for_answers();
         }
         if lists {
@@ -65,7 +65,7 @@ impl Session {
         let effects = if cut { effects | self.passes_unread() } else { effects };
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
-        // As PostgreSQL.
+        // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
         self.in_batch = false;
         self.begun += 1;
@@ -77,7 +77,7 @@ impl Session {
             rows: 0,
             operation: None,
             error: None,
-            // The rest of a text that is cut may say anything.
+            // The rest of a truncated text may contain any statement.
             effects: if cut { Effects::ALL } else { effects },
             leads_back,
             unnamed,
@@ -126,7 +126,8 @@ impl Session {
         if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
             self.executed_by_parse(text_of(definition), shown);
         }
-        // The server may have one of that name already: it is to say so. A look under way may yet find it.
+        // The server may have the name already, and must report the duplicate. A pending state check may yet find the
+        // name.
         let looks = matches!(self.ledger.own(), Some(Own::Look(_)));
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let by_sql = looks
@@ -139,7 +140,7 @@ impl Session {
         if by_sql {
             self.try_name(name, &statement);
             if let Some(sharing) = &mut self.sharing {
-                // It is closed again, or the client's own.
+                // The tried name is closed again, or is the client's own.
                 sharing.has_no_own(name);
             }
         }
@@ -174,7 +175,7 @@ impl Session {
         Verdict::Pass
     }
 
-    /// The client has a new unnamed statement; comes back the one before, if the new one's Parse may yet be skipped.
+    /// Defines a new unnamed statement; returns the previous statement, if the server may yet skip the new Parse.
     fn define_unnamed(
         &mut self,
         definition: &[u8],
@@ -191,12 +192,12 @@ impl Session {
         before
     }
 
-    /// The client's message is refused in our own name. The server gets one that makes no sense in its place, so that the batch
-    /// fails there, too, and the transaction with it.
+    /// Rejects the client's message with a Gatekeeper error. The server gets a malformed message instead, to fail the
+    /// batch and the transaction there as well.
     fn refuse_message(&mut self, report: Report<'static>, shown: &mut Shown<'_>) {
         self.stage(shown);
         self.request_ahead(Owed::Refused(Box::new(report)), |out| {
-            // A Bind that announces more formats than it has.
+            // A Bind announcing more formats than present.
             wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
         });
     }
@@ -226,13 +227,13 @@ impl Session {
         }
     }
 
-    /// Closes a shared statement; of the unnamed one the `id` is 0.
+    /// Closes a shared statement; `id` is 0 for the unnamed statement.
     pub(super) fn close_shared(&mut self, id: u64, name: &[u8]) {
         let close = Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(id) };
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
-    /// Sees to it that the backend has `statement` for what follows in this batch. Answers what is known of its result.
+    /// Makes sure the backend has `statement` for the rest of the batch. Returns the known result.
     pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) -> KnownResult {
         self.stage(shown);
         let Some(sharing) = self.sharing.as_deref_mut() else { return KnownResult::AsTold };
@@ -277,7 +278,7 @@ impl Session {
         verdict
     }
 
-    /// Writes what a Bind needs ahead of it, and the Bind itself when it has to name another statement.
+    /// Writes the messages needed ahead of a Bind, and the Bind itself if the statement name must change.
     fn bind_statement(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         let (portal, rest) = until_nul(body);
         let (name, rest) = until_nul(rest);
@@ -345,10 +346,11 @@ impl Session {
         Verdict::Taken
     }
 
-    /// Asks the server what the result of a statement is, before anything is executed: the client goes by what it was told.
+    /// Requests the statement's result from the server before any execution: the client relies on the earlier
+    /// description.
     fn ask_result(&mut self, statement: &Arc<Statement>, known: KnownResult) {
         if known == KnownResult::Other {
-            // It was made for another session, which may find other tables by the same names.
+            // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
@@ -361,7 +363,7 @@ impl Session {
         });
     }
 
-    /// The result of the statement to be bound is not what the client was told. A standby may only be behind.
+    /// Handles a bound statement with a result different from the client's description. A standby may only be behind.
     fn refuse_changed(&mut self, shown: &mut Shown<'_>) -> Verdict {
         if self.may_repeat() {
             self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
@@ -427,7 +429,7 @@ impl Session {
             held.unnamed = number;
         }
         if number == 0 {
-            // Another session's: the server is to say that there is none.
+            // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
         }
         frontend::write_parse(&mut sharing.to_backend, b"", &sharing.unnamed.definition);
@@ -441,7 +443,7 @@ impl Session {
         verdict
     }
 
-    /// Writes what a Describe needs ahead of it, and the Describe itself when it has to name another statement.
+    /// Writes the messages needed ahead of a Describe, and the Describe itself if the statement name must change.
     fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> (Verdict, Described) {
         let as_is = (Verdict::Pass, Described::AsIs);
         let Some(sharing) = self.sharing.as_deref_mut() else { return as_is };
@@ -473,7 +475,7 @@ impl Session {
 
     pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
         self.in_batch = true;
-        // What makes no sense is refused by the server.
+        // The server rejects malformed messages.
         let (which, name) = object(body).unwrap_or((b'P', b""));
         let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let mut closed = Closed::AsIs;
@@ -488,7 +490,7 @@ impl Session {
             } else if let Some(held) = &mut sharing.held
                 && let Some(id) = held.prepared.stem().id_of(name)
             {
-                // Somebody has found out a name of ours: what others prepared is made anew for them.
+                // The client has found an internal name: the shared statement is prepared again for further use.
                 held.prepared.doubt(id);
             }
         }
@@ -497,7 +499,7 @@ impl Session {
     }
 
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
-    /// Our own names, should one be known, are kept from what they could reach: that is closed first.
+    /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
         let held = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
         if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
@@ -511,27 +513,27 @@ impl Session {
     }
 }
 
-/// What the client was told of a statement's result, and what the backend has.
+/// Comparison of the client's description of a result with the result on the backend.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum KnownResult {
-    /// The client was told nothing.
+    /// The client has no description.
     Untold,
-    /// What the client was told is so.
+    /// The client's description is correct.
     AsTold,
-    /// The result is another one.
+    /// The result differs.
     Other,
     /// Only the backend can tell.
     Unknown,
 }
 
-/// The statement's result is no longer what the client was told. PostgreSQL's words; drivers know it by its routine.
+/// Error for a result different from the client's description, in PostgreSQL's words; drivers recognize the routine.
 fn plan_changed() -> Report<'static> {
     let message = "cached plan must not change result type";
     let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
     Report { routine: Some("RevalidateCachedQuery"), ..report }
 }
 
-/// Whether the client asks, right behind the Bind that comes next, what the result is: it does not go by what it was told.
+/// True if the client describes the result right after the next Bind, and does not rely on the earlier description.
 fn is_described_next(portal: &[u8], shown: &Shown<'_>) -> bool {
     let next = |octets| Frame::read(Speaker::Client, octets).ok().flatten();
     let unread = shown.octets.get(shown.at..).unwrap_or_default();
@@ -540,7 +542,7 @@ fn is_described_next(portal: &[u8], shown: &Shown<'_>) -> bool {
     describe.and_then(|frame| object(frame.body())) == Some((b'P', portal))
 }
 
-/// The client has as many prepared statements as it may have.
+/// Error for a client at the limit of prepared statements.
 pub(super) fn too_many_statements() -> Report<'static> {
     let message = "too many prepared statements in this session, or too long ones";
     let mut report = Report::new(Severity::Error, SqlState::new(*b"54000"), message);

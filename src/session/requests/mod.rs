@@ -36,7 +36,7 @@ enum Verdict {
     Pass,
     /// It was understood, and answered or rewritten.
     Taken,
-    /// It is refused in our own name: nothing of it goes on.
+    /// Rejected by Gatekeeper: no part of the message is forwarded.
     Refused,
     /// Not yet.
     Wait,
@@ -54,9 +54,8 @@ struct Shown<'a> {
     gathered: bool,
 }
 
-/// Octets of a Query or Parse that no buffer holds and that is kept to be read whole: what a client may have Gatekeeper hold
-/// for it, twice while the message is on its way. A longer Query passes unread; a longer Parse holds its session to its
-/// backend.
+/// Maximum bytes of a Query or Parse larger than any buffer and kept to be read whole. Gatekeeper holds the bytes twice
+/// while the message is forwarded. A longer Query passes unread; a longer Parse pins the session to the backend.
 const GATHERED_MAX: usize = 16 << 20;
 
 impl Session {
@@ -72,7 +71,7 @@ impl Session {
             return Ok(Take::default());
         }
         if self.farewell {
-            // Whatever it says after that, PostgreSQL would not read either.
+            // PostgreSQL would not read input after Terminate either.
             self.pass_farewell();
             return Ok(Take::default());
         }
@@ -122,7 +121,8 @@ impl Session {
                             shown.at += octets.len();
                             continue;
                         }
-                        // What is understood is waited for whole, as far as it fits the buffer: until then it needs no backend.
+                        // Understood messages are awaited whole, as far as the buffer allows: no backend is needed
+                        // until then.
                         f::BIND | f::FUNCTION_CALL if !stuck => break,
                         f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
                         tag => {
@@ -167,7 +167,7 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the backend hear that the client has said Terminate, if it has to end what is under way there.
+    /// Forwards Terminate to the backend, if Terminate must end pending work there.
     fn pass_farewell(&mut self) {
         if self.farewell_passed || !self.breaks_off() {
             return;
@@ -310,7 +310,7 @@ impl Session {
         match sharing.shape_check {
             ShapeCheck::None => {}
             ShapeCheck::Asked => return self.wait_for_answers(),
-            // The Bind was taken up before.
+            // The Bind was accepted before.
             ShapeCheck::Answered => return self.bind(body, total, shown),
         }
         if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
@@ -326,14 +326,14 @@ impl Session {
             self.stage(shown);
             self.give_due_settings();
         }
-        // `DISCARD ALL` has ended its transaction, so that a Sync of ours ends no other.
+        // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
         let sharing = self.sharing.as_deref_mut();
         if (!ends || tag == f::SYNC)
             && sharing.is_some_and(|sharing| sharing.startup.takes_discard(tag == f::SYNC))
         {
             self.apply_settings(shown);
         }
-        // Not all of its parameters can be seen.
+        // Not all parameters of the Bind are visible.
         if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
             self.pin(Pin::HiddenSetting);
         }
@@ -434,8 +434,8 @@ impl Session {
         Verdict::Wait
     }
 
-    /// Passes an Execute on whose answer has to come before more is said: the server is told not to hold it back up to the
-    /// Sync.
+    /// Forwards an Execute with a Flush, because the response must arrive before further messages. Without Flush the
+    /// server may buffer the response up to the Sync.
     fn flushed(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.stage(shown);
         let Some(sharing) = &mut self.sharing else { return Verdict::Pass };

@@ -20,8 +20,8 @@ impl Session {
         }
     }
 
-    /// Writes a request behind what goes to the backend already, and notes that its answer is owed: in one step, so that
-    /// requests are noted in the order in which the server gets them.
+    /// Appends a request to the backend's output and queues the pending response, in a single step: the queue keeps the
+    /// order received by the server.
     pub(in crate::session) fn request_ahead(&mut self, request: Owed, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(sharing) = &mut self.sharing {
             write(&mut sharing.to_backend);
@@ -29,8 +29,8 @@ impl Session {
         self.owe(request);
     }
 
-    /// A request is about to replace or to destroy the client's unnamed statement. Comes back that statement, if the server
-    /// may yet skip the request.
+    /// Called before a request replaces or destroys the client's unnamed statement. Returns the statement, if the
+    /// server may yet skip the request.
     pub(in crate::session) fn destroy_unnamed(&mut self) -> Option<Box<Unnamed>> {
         let certain = self.ledger.owes_client_nothing() && !self.ledger.is_skipping();
         let sharing = self.sharing.as_deref_mut()?;
@@ -77,7 +77,7 @@ impl Session {
                 forget_unnamed(held);
             }
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
-                // The backend may have it under this very name.
+                // The backend may have the statement under the client's own name.
                 sharing.has_own(&name);
                 sharing.parsed.note(statement.id(), sharing.common.next_parse());
                 sharing.statements.insert(name, statement);
@@ -113,7 +113,7 @@ impl Sharing {
         Some((settings, self.pen_within_batch()?))
     }
 
-    /// What is written with within a batch of the client's.
+    /// Writer for internal messages within a client's batch.
     pub(in crate::session) fn pen_within_batch(&mut self) -> Option<Pen<'_>> {
         let held = self.held.as_deref_mut()?;
         Some(Pen {
@@ -131,8 +131,9 @@ impl Sharing {
         std::mem::replace(&mut self.untold, Untold::Nothing)
     }
 
-    /// The client's statement of this name. One that the held backend lacks, and that the session would read differently by now,
-    /// is another one from now on: it is parsed as the session reads it, and others that read it as before are not to get it.
+    /// Client statement of the name `name`. A statement missing on the held backend, and read differently by the
+    /// session now, becomes a new statement. The new statement is parsed in the current reading; sessions of the
+    /// earlier reading do not share the statement.
     pub(super) fn statement_named(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         let statement = self.statements.get_mut(name)?;
         let reading = self.reading.needed_by(statement.definition());
@@ -165,17 +166,17 @@ impl Sharing {
         self.strays.len() < before
     }
 
-    /// Whether a name that a shared statement has on the held backend may stand in `text`.
+    /// True if `text` may contain the name of a shared statement on the held backend.
     pub(super) fn names_ours(&self, text: &[u8]) -> bool {
         self.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
     }
 
-    /// True if the server has answered what the result of the statement is that is bound now.
+    /// True if the server has described the result of the statement bound now.
     pub(super) fn take_shape_check(&mut self) -> bool {
         std::mem::replace(&mut self.shape_check, ShapeCheck::None) == ShapeCheck::Answered
     }
 
-    /// The held backend has said what the result of a prepared statement is.
+    /// Notes the result of a prepared statement, described by the held backend.
     pub(in crate::session) fn described(&mut self, id: u64, shape: ResultShape) {
         if let Some(held) = &mut self.held {
             held.prepared.described(id, shape);

@@ -54,14 +54,14 @@ impl Session {
         true
     }
 
-    /// A backend has come for a BEGIN that was held back: it begins there now, whenever the client goes on.
+    /// Starts a deferred BEGIN on a new backend now, regardless of the client's next message.
     pub(super) fn begin_without_statement(&mut self) {
         let Some(sharing) = self.sharing.as_deref() else { return };
         if sharing.begin != HeldBegin::Wants || sharing.held.is_none() || sharing.confirming {
             return;
         }
         if sharing.untold == Untold::Nothing {
-            // The client has ended its transaction meanwhile.
+            // The client has ended the transaction in the meantime.
             if let Some(sharing) = &mut self.sharing {
                 sharing.begin = HeldBegin::Waits;
             }
@@ -84,8 +84,8 @@ impl Session {
         }
     }
 
-    /// Says `query` ahead of what the client says. As any Query it destroys the unnamed statement that the backend has; the
-    /// client's is parsed again when it is used.
+    /// Sends `query` ahead of the client's messages. As with any Query, the backend's unnamed statement is destroyed;
+    /// the client's unnamed statement is parsed again on use.
     pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
         if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
             held.unnamed = 0;
@@ -107,12 +107,12 @@ impl Session {
 }
 
 impl Sharing {
-    /// Whether a BEGIN is held back, and not for as long as the client likes.
+    /// True if a BEGIN is deferred for a limited time.
     pub(in crate::session) fn holds_begin_back(&self) -> bool {
         self.untold == Untold::Begun && self.begin == HeldBegin::Waits && self.held.is_none() && !self.wants
     }
 
-    /// The BEGIN that is held back was so for long enough: `now()` is to be the time of the client's BEGIN.
+    /// Ends the delay of a deferred BEGIN: `now()` must return the time of the client's BEGIN.
     pub(in crate::session) fn want_for_begin(&mut self) {
         self.begin = HeldBegin::Stays;
         if let Some(split) = &mut self.split {

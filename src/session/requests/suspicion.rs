@@ -17,7 +17,7 @@ use crate::{
 const SEQUENCE_READERS: [u32; 2] = [1575, 2559];
 /// `setseed`.
 const SETSEED: u32 = 1599;
-/// Names of settings without a dot in them are not longer (`NAMEDATALEN`).
+/// Maximum length in bytes of a setting name without a dot (`NAMEDATALEN`).
 const SETTING_NAME_MAX: usize = 63;
 
 impl Session {
@@ -52,7 +52,7 @@ impl Session {
         self.clear_sequences(shown);
     }
 
-    /// True once per transaction that may have moved a sequence, when it is over, in a session that has read none so far.
+    /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
     pub(crate) fn poll_sequence_moved(&mut self) -> bool {
         let is_idle = self.is_idle();
         let Some(sharing) = self.sharing.as_deref_mut() else { return false };
@@ -63,8 +63,8 @@ impl Session {
         moved
     }
 
-    /// Gives up what the session may have left of its sequences, if nothing else holds it to its backend and it has read none
-    /// so far.
+    /// Gives up the session's possible sequence state, if the session has no further pins and has read no sequence so
+    /// far.
     pub(crate) fn release_sequences(&mut self) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.pins == Pins::NONE.with(Pin::Sequence) && sharing.sequence_use == SequenceUse::Unread {
@@ -117,7 +117,7 @@ impl Session {
             let prepares = effects.contains(Effects::PREPARE);
             let mut strange = false;
             sql::setting_names(statement, &mut |name| {
-                // What a name in other letters is called elsewhere depends on the encoding.
+                // The spelling of a non-ASCII name elsewhere depends on the encoding.
                 strange |= !name.is_ascii();
                 sharing.touched.push(name.into());
                 if prepares && !sharing.prepared_settings.iter().any(|known| **known == *name) {
@@ -157,8 +157,8 @@ impl Session {
         }
     }
 
-    /// A Query that is too long to be read passes: what it may leave behind. All of it that the catalogues show is looked up;
-    /// for the rest of it the backend serves nobody else.
+    /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because
+    /// of the remaining state the backend serves no further session.
     pub(super) fn passes_unread(&mut self) -> Effects {
         if let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.as_mut()) {
             held.unread = true;
@@ -179,7 +179,7 @@ impl Session {
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
-        // No catalogue shows what these leave, and `DISCARD ALL` leaves it.
+        // The remaining state is invisible in the catalogs, and `DISCARD ALL` does not clear the state.
         self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
         if let Some(sharing) = &mut self.sharing
             && !sharing.pins.contains(pin)
@@ -191,15 +191,15 @@ impl Session {
 }
 
 impl Sharing {
-    /// The session reads what an earlier statement has left of a sequence, or is about to.
+    /// Notes a read, now or soon, of sequence state left by an earlier statement.
     fn read_sequences(&mut self) {
         self.common.sequences_are_read();
         self.sequence_use = SequenceUse::Read;
     }
 }
 
-/// Notes every parameter that may be a setting's name. False if one may be that is not of ASCII: what it is called elsewhere
-/// depends on the encoding.
+/// Notes every parameter usable as a setting name. False for a possible non-ASCII name: the spelling elsewhere depends
+/// on the encoding.
 fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
     let mut reader = Reader::new(parameters);
     let mut ascii = true;
@@ -217,7 +217,7 @@ fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
                 if value.is_ascii() {
                     sharing.touched.push(value.to_ascii_lowercase().into());
                 } else {
-                    // Names of settings that are not the server's own have a dot.
+                    // Settings not built into the server have a dot in the name.
                     ascii &= !value.contains(&b'.');
                 }
             }

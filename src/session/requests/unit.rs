@@ -25,7 +25,7 @@ impl Session {
         let Some(split) = sharing.split.as_deref_mut() else { return };
         split.trace.said();
         if split.side == Side::Writer {
-            // Its answer is the last word.
+            // The writer's response is final.
             split.reruns = 0;
             if !split.writing && sharing.may_write(tag, body) {
                 sharing.writes();
@@ -33,7 +33,7 @@ impl Session {
             return;
         }
         if !in_batch && tag == f::SYNC && status == TransactionStatus::Idle {
-            // Without a batch it is one by itself: its ReadyForQuery is not the end of what is said behind it.
+            // Outside a batch the Sync is a separate unit: the ReadyForQuery does not end later messages.
             if let Some(held) = sharing.held.as_deref_mut() {
                 held.attempt.begin(begun, true, None);
             }
@@ -58,8 +58,8 @@ impl Session {
         }
     }
 
-    /// Keeps what the client has said, if it may have to be said again: a message with this tag, `whole` or the beginning of
-    /// it; what follows of that has no tag.
+    /// Keeps client messages for a possible replay: a message with `tag`, `whole` or only the beginning. Continuations
+    /// have no tag.
     pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, octets: &[u8]) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if sharing.split.is_none() {
