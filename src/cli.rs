@@ -187,7 +187,7 @@ fn check(configured: Configured) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whose tokens the endpoints show, and what does not fit; a warning, since the program may run on another machine.
+/// Prints the principals of the endpoints' tokens, and mismatches as warnings: the program may run on another machine.
 fn print_principals(config: &Config) -> io::Result<()> {
     for report in app::find_principals(config)? {
         if let Some(principal) = report.principal {

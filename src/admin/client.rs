@@ -1,7 +1,7 @@
-//! The admin API's client for `gatekeeper stop`, `wait` and `healthcheck`: one request on a connection of its own.
+//! Admin API client for `gatekeeper stop`, `wait` and `healthcheck`: each request has a separate connection.
 //!
-//! Promises: a response within the time limit or an error that names the address; the key is sent only to a server that
-//! presented the configured certificate, if there is one. Refuses to know: what the responses mean.
+//! Promises: a response within the time limit, or an error with the address. The key is sent only to a server with the
+//! configured certificate, if any. Refuses to know: the meaning of responses.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::{
     tls::{PinnedTls, PinnedTlsError, TlsFileError},
 };
 
-/// Client of the admin API that the same configuration describes.
+/// Client of the admin API in the given configuration.
 pub struct AdminClient {
     address: SocketAddr,
     key: Option<Secret>,
@@ -63,7 +63,7 @@ const MAX_RESPONSE_BYTES: u64 = 4 << 20;
 // === impl AdminClient ===
 
 impl AdminClient {
-    /// Reads the certificate that the server has to present.
+    /// Reads the certificate expected from the server.
     ///
     /// # Errors
     /// The certificate's file cannot be used.
@@ -72,7 +72,7 @@ impl AdminClient {
         Ok(Self { address: local_address(settings.bind), key: settings.api_key.clone(), tls })
     }
 
-    /// The address that requests are sent to.
+    /// Returns the address of the server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -84,7 +84,7 @@ impl AdminClient {
         self.key.is_some()
     }
 
-    /// Sends one request and reads its response, within `limit`.
+    /// Sends one request and reads the response, within `limit`.
     ///
     /// Cancel safety: when dropped, the server may have received the request.
     ///
@@ -136,7 +136,7 @@ impl AdminClient {
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::new();
         match stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut received).await {
-            // Some servers end without TLS's own end; the head says whether the response is whole.
+            // Some servers close without a TLS `close_notify`; the head proves completeness.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(received),
             Err(error) => Err(error),
             Ok(_) => Ok(received),
@@ -144,7 +144,7 @@ impl AdminClient {
     }
 }
 
-/// The address of a socket bound to `bind`, as this machine reaches it.
+/// Returns the address of a socket bound to `bind`, as reached from the same machine.
 fn local_address(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -154,7 +154,7 @@ fn local_address(bind: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bind.port())
 }
 
-/// Status code and body; `None` if this is not an HTTP response.
+/// Returns status code and body; `None` if the response is not HTTP.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9112#name-status-line>
 fn parse_response(received: &[u8]) -> Option<AdminResponse> {

@@ -30,7 +30,7 @@ const HEAD_OCTETS: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// How long a connection lives; then it ends behind the answer under way.
 const LIFE: Duration = Duration::from_secs(600);
-/// For a connection beyond the limit, which has one request to make.
+/// Time limit of a connection beyond the limit, which serves one request.
 const ONCE: Duration = Duration::from_secs(2);
 /// For that last answer.
 const LAST: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTl
     serve_requests(tcp, from, tls, router, true).await;
 }
 
-/// Serves one request; it has little time.
+/// Serves one request, with a short time limit.
 pub(super) async fn serve_once(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
     timeout(ONCE, serve_requests(tcp, from, tls, router, false)).await.ok();
 }

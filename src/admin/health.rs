@@ -117,7 +117,7 @@ pub(super) async fn readiness(
     readyz(context, which).await
 }
 
-/// True for the paths that tell about health alone: they cost next to nothing and are not audited.
+/// True for paths that report only health: cheap and not audited.
 pub(super) fn is_health_check(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/startup" | "/liveness" | "/readiness")
 }

@@ -35,7 +35,7 @@ pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<R
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Json<Stopping>) {
-    // A second command would not be received, and must not count as the second signal, which cuts sessions off.
+    // A second command would not be received, and must not count as the second signal, which terminates sessions.
     if context.drain() {
         context.api.control.stop().await;
     }

@@ -42,10 +42,10 @@ pub enum AdminError {
     Tls(#[source] TlsFileError),
 }
 
-/// Connections at one time; more are served as [`HEALTH_CONNECTIONS`] allows.
+/// Maximum number of connections; [`HEALTH_CONNECTIONS`] allows more.
 const CONNECTIONS: usize = 128;
-/// Connections beyond those, which are asked for health alone. The oldest makes room for a new one: idle connections,
-/// however many, keep no health check out.
+/// Additional connections, for health requests only. A new connection replaces the oldest: idle connections, however
+/// many, block no health check.
 const HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -93,7 +93,7 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let health = health_only(router.clone());
-    // Dropping one of them ends its connection.
+    // Dropping a sender ends its connection.
     let mut for_health: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     let mut is_full = false;
     loop {

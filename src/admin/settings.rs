@@ -11,7 +11,7 @@ pub struct AdminSettings {
     pub bind: SocketAddr,
     /// The bearer key; required when the address is not loopback.
     pub api_key: Option<Secret>,
-    /// Whether the paths for health need no key where other machines can connect. Default false.
+    /// True if health paths need no key where remote machines can connect. Default false.
     pub open_health: bool,
     /// TLS towards its callers.
     pub tls: Option<ListenerTls>,

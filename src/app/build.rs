@@ -43,7 +43,7 @@ pub(super) struct Workshop<'a> {
 
 impl Workshop<'_> {
     /// The way to an endpoint, its tokens kept and its files watched.
-    /// In place of `before`, it keeps that one's tokens.
+    /// Keeps the tokens of `before`, if given.
     pub(super) fn endpoint(
         &self,
         settings: &EndpointSettings,
@@ -67,7 +67,7 @@ impl Workshop<'_> {
             self.tasks.spawn("token principal", warning);
         }
         handle.tls().watch(self.files);
-        // Sessions go on as they are, with their backends; those of before are used until new ones are made.
+        // Sessions keep leased backends; old backends serve until new ones are made.
         let (mut changes, pools) = (handle.tls().changes(), Arc::clone(self.pools));
         let whose = handle.name().clone();
         self.tasks.spawn("pooled TLS", async move {

@@ -57,7 +57,7 @@ fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartErro
         .build()
         .map_err(StartError::Threads)?;
     runtime.block_on(async {
-        // Before the start: the first process of a container has no other handling of SIGTERM than its own.
+        // Registered before the start: the first process of a container has no default handling of SIGTERM.
         let signals = shutdown::Signals::listen().map_err(StartError::Signals)?;
         Program::start(loaded, source).await?.serve(signals).await;
         Ok(())

@@ -1,4 +1,4 @@
-//! Whose tokens an endpoint's logins show, beside the users on its list: for `check` and the doctor.
+//! Compares the principal of an endpoint's tokens with the listed users, for `check` and the doctor.
 
 use std::{io, time::Duration};
 
@@ -14,29 +14,29 @@ use crate::{
     names::{EndpointName, UserName},
 };
 
-/// What `check` says of the tokens of one endpoint.
+/// Report of `check` on the tokens of one endpoint.
 pub struct PrincipalReport {
     /// The endpoint.
     pub endpoint: EndpointName,
-    /// Whose the tokens are, if that is known.
+    /// Principal of the tokens, if known.
     pub principal: Option<String>,
-    /// What does not fit, and what to do about it.
+    /// Mismatch with the listed users, with its remedy.
     pub mistake: Option<PrincipalMistake>,
 }
 
-/// Something that keeps listed users from logging in.
+/// Mistake that keeps listed users from logging in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PrincipalMistake {
-    /// What is wrong.
+    /// Description of the mistake.
     pub what: String,
-    /// What to do about it.
+    /// Advice for the operator.
     pub remedy: String,
 }
 
-/// The longest time that `check` waits for Google's servers.
+/// Time limit of `check` for Google's servers.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Finds out whose tokens the endpoints of `config` show. Blocks for [`LIMIT`] at most.
+/// Finds the principals of the tokens of `config`. Blocks for [`LIMIT`] at most.
 ///
 /// # Errors
 /// When the system has no threads to give.
@@ -55,7 +55,7 @@ pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let finding = asked.iter().map(|(_, token, login)| find_principal(login, token.timeout.min(LIMIT)));
     let found = runtime.block_on(futures_util::future::join_all(finding));
-    // A resolver that hangs holds its thread; nobody waits for it.
+    // A hung resolver keeps its thread; the shutdown does not wait.
     runtime.shutdown_background();
     Ok(asked
         .into_iter()
@@ -73,7 +73,7 @@ pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
 /// Cancel safe: connections are closed, programs killed.
 pub(super) async fn warn_of_mismatch(endpoint: EndpointName, source: TokenSource, users: TokenUsers) {
     let found = source.principal().await;
-    // A failure is logged with the mint that fails as well.
+    // The failed mint also logs its failure.
     if found.is_ok()
         && let Some(PrincipalMistake { what, remedy }) = compare(&found, &users)
     {
@@ -81,7 +81,7 @@ pub(super) async fn warn_of_mismatch(endpoint: EndpointName, source: TokenSource
     }
 }
 
-/// Whose tokens they are, in words; `None` if that is not known.
+/// Describes the principal of the tokens; `None` if unknown.
 pub(super) fn describe(principal: &TokenPrincipal) -> Option<String> {
     match principal {
         TokenPrincipal::Account(email) => Some(format!("the token's principal is {email}")),
@@ -92,7 +92,7 @@ pub(super) fn describe(principal: &TokenPrincipal) -> Option<String> {
     }
 }
 
-/// Compares whose tokens they are with the users on the list.
+/// Compares the principal of the tokens with the listed users.
 pub(super) fn compare(
     found: &Result<TokenPrincipal, TokenError>,
     users: &TokenUsers,

@@ -30,7 +30,7 @@ pub struct AcceptedPassword {
 #[derive(Default)]
 pub(super) struct AcceptedPasswords {
     by_user: Mutex<HashMap<UserName, Arc<AcceptedPassword>>>,
-    /// Passwords that were accepted before this time are sent to the server again.
+    /// Passwords accepted before the instant are sent to the server again.
     judged_again: Mutex<Option<Instant>>,
 }
 
@@ -77,13 +77,13 @@ impl AcceptedPasswords {
         self.lock().get(user).cloned()
     }
 
-    /// The password of `user`, unless the server has to judge it again.
+    /// Returns the password of `user`, unless the server must verify the password again.
     pub(super) fn get_current(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
         let before = *self.judged_again.lock().unwrap_or_else(PoisonError::into_inner);
         self.get(user).filter(|accepted| before.is_none_or(|before| accepted.since > before))
     }
 
-    /// Clients' passwords that were accepted until now are put to the server again.
+    /// Makes the server verify passwords accepted until now again.
     pub(super) fn judge_again(&self) {
         *self.judged_again.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }

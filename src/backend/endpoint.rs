@@ -51,14 +51,14 @@ struct Shared {
     connector: Connector,
 }
 
-/// A server's connections, and those that it keeps for superusers and for `pg_use_reserved_connections`. Names are
-/// qualified: a client's `search_path` is in force already.
+/// Reads a server's connection limit, and the connections reserved for superusers and for
+/// `pg_use_reserved_connections`. Names are qualified: a client's `search_path` is in force already.
 /// <https://www.postgresql.org/docs/current/runtime-config-connection.html>
 const CONNECTION_LIMIT_SQL: &str = "SELECT pg_catalog.current_setting('max_connections'), \
      pg_catalog.current_setting('superuser_reserved_connections'), \
      pg_catalog.current_setting('reserved_connections', true)";
 
-/// Connections for ordinary users, by the row that answers [`CONNECTION_LIMIT_SQL`].
+/// Decodes the connections for ordinary users from a row of [`CONNECTION_LIMIT_SQL`].
 fn read_connection_limit(row: &[u8]) -> Result<usize, DecodeError> {
     let mut columns = Columns::of(row)?;
     let mut number = || -> Result<usize, DecodeError> {
@@ -84,7 +84,8 @@ impl EndpointHandle {
         Self::replacing(None, settings, metrics)
     }
 
-    /// As [`EndpointHandle::new`], in place of `before`: its tokens are kept, if they are minted the same way.
+    /// As [`EndpointHandle::new`], as a replacement of `before`: keeps the tokens of `before` if minted in an equal
+    /// way.
     ///
     /// # Errors
     /// As [`EndpointHandle::new`].
@@ -190,7 +191,7 @@ impl EndpointHandle {
     /// Cancel safety: the backend is of no further use.
     ///
     /// # Errors
-    /// [`ConnectError`]: the connection broke over it.
+    /// [`ConnectError`]: the query broke the connection.
     pub async fn read_connection_limit(&self, backend: &mut Backend) -> Result<Option<usize>, ConnectError> {
         if !backend.unread.is_empty() {
             return Ok(None);
@@ -284,13 +285,13 @@ impl EndpointHandle {
         }
     }
 
-    /// The password that was last accepted of `user`, unless [`EndpointHandle::judge_passwords_again`] was called since.
+    /// Returns the last accepted password of `user`, unless [`EndpointHandle::judge_passwords_again`] was called since.
     #[must_use]
     pub fn accepted(&self, user: &UserName) -> Option<Arc<AcceptedPassword>> {
         self.shared.accepted.get_current(user)
     }
 
-    /// Has the server judge clients' passwords again that it accepted until now: they may have been changed.
+    /// Makes the server verify clients' accepted passwords again: passwords may have been changed.
     pub fn judge_passwords_again(&self) {
         self.shared.accepted.judge_again();
     }

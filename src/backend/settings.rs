@@ -19,8 +19,8 @@ pub struct EndpointSettings {
     pub connect_timeout: Duration,
     /// Logins under way at one time. Default 32.
     pub connect_concurrency: usize,
-    /// Backends that all pools may hold together, with those of `reserve`; `None` derives it from the server's
-    /// `max_connections`, but for read pools, whose nodes have a limit each. Default none.
+    /// Maximum number of backends of all pools, including `reserve`; `None` derives the limit from the server's
+    /// `max_connections`. Read pools derive no limit: each node has a separate limit. Default none.
     pub max_backends: Option<usize>,
     /// How many of them are left to probes and cancel requests. Default 3.
     pub reserve: usize,
@@ -37,8 +37,8 @@ impl EndpointSettings {
         self.max_backends.map(|all| all.saturating_sub(self.reserve).max(1))
     }
 
-    /// True if a token that was minted under `self` may be used under `other`: the command, and what the command is told of
-    /// the endpoint, are the same.
+    /// True if a token minted under `self` is valid under `other`: the command and its parameters of the endpoint are
+    /// equal.
     #[must_use]
     pub fn mints_same_tokens(&self, other: &Self) -> bool {
         let (Login::Token(before), Login::Token(after)) = (&self.login, &other.login) else { return false };

@@ -1,4 +1,5 @@
-//! `gatekeeper healthcheck`, `wait` and `stop`: the running program's life cycle, by its admin API and without a shell.
+//! `gatekeeper healthcheck`, `wait` and `stop`: control the running program's life cycle by the admin API, without a
+//! shell.
 
 use std::{
     io::{self, Write},
@@ -94,9 +95,9 @@ pub(super) enum LifeCycleError {
 
 /// Pause between two looks at the program.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Time limit of one request among several.
+/// Time limit of each request of a series.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for the end itself, beside the drain.
+/// Time for the end of the process, in addition to the drain.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a command with the admin API's settings of `source`; mistakes and failures go to standard error.
@@ -193,7 +194,7 @@ impl LifeCycleCommand for StopArguments {
     }
 }
 
-/// False once nothing listens, or a program that took the place of the one that was stopped.
+/// False once no process listens, or a new process has replaced the stopped process.
 async fn is_draining(client: &AdminClient) -> bool {
     match client.request("GET", "/readyz", REQUEST_TIMEOUT).await {
         Ok(response) => json(&response)["draining"] != Value::Bool(false),
@@ -202,7 +203,7 @@ async fn is_draining(client: &AdminClient) -> bool {
     }
 }
 
-/// `ready` if every listener, or the one called `listener`, can serve.
+/// Returns `ready` if every listener, or only `listener`, can serve.
 async fn check_readiness(
     client: &AdminClient,
     listener: Option<&ListenerName>,
@@ -227,7 +228,7 @@ async fn check_readiness(
     }
 }
 
-/// The listeners' problems, in one line.
+/// Formats the listeners' problems as one line.
 fn problems(readiness: &Value) -> String {
     if readiness["draining"] == true {
         return "not ready: the program is ending".to_owned();

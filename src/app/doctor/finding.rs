@@ -21,7 +21,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// Stages of an examination, in this order. An endpoint has all but the last, a listener has [`Stage::Tls`],
+/// Stages of an examination, in order. An endpoint has all except the last; a listener has [`Stage::Tls`],
 /// [`Stage::Users`] and [`Stage::Login`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

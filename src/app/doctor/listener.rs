@@ -1,4 +1,4 @@
-//! Looks at what a listener needs from files (its certificate and key, and its users), and at how its clients log in.
+//! Examines a listener's files (certificate, key and users) and the login method of its clients.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{
     tls::{ServerTls, TlsMode},
 };
 
-/// Examines the listener of `settings`, which may lead to some of `endpoints`. Reads files; blocks.
+/// Examines the listener of `settings`, with the `endpoints` of the configuration. Reads files; blocks.
 pub(super) fn examine(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Examination {
     let about = format!("{} on {}", settings.route, settings.bind);
     let mut examination = Examination::new(settings.name.to_string(), about);
@@ -23,7 +23,7 @@ pub(super) fn examine(settings: &ListenerSettings, endpoints: &[EndpointSettings
     examination
 }
 
-/// Judges the clients' own dialog with the server: with usual settings it fails if both sides speak TLS.
+/// Judges passthrough logins: with default settings, a passthrough login fails if both sides speak TLS.
 fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
     if settings.auth != Auth::Passthrough {
         return Opinion::skipped("clients do not log in by their own dialog with the server");

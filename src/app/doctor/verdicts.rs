@@ -95,7 +95,7 @@ pub(super) fn token(login: &Login, user: &UserName, octets: usize) -> Opinion {
     }
 }
 
-/// Whose tokens they are, beside the users on the list.
+/// Compares the principal of the tokens with the listed users.
 pub(super) fn principal(
     opinion: &mut Opinion,
     found: &Result<TokenPrincipal, TokenError>,

@@ -33,7 +33,7 @@ pub struct ConnectRequest {
     pub user: UserName,
     /// What is sent: protocol version and parameters as the client gave them.
     pub startup: StartupMessage,
-    /// How long to wait for a token; as long as its mint takes when absent.
+    /// Time limit of the wait for a token; `None` waits for the end of the mint.
     pub token_wait: Option<Duration>,
 }
 
