@@ -22,7 +22,7 @@ struct Said {
     answered: bool,
     /// All of it is kept.
     whole: bool,
-    /// It has bound a portal.
+    /// The unit has bound a portal.
     bound: bool,
     /// It is proved to read: even if nobody knows how far the server got, it may be said again.
     proved: bool,
@@ -58,19 +58,19 @@ impl Attempt {
         self.open
     }
 
-    /// The unit that goes on binds a portal, which is nowhere else.
+    /// Notes a portal bound by the current unit; no further server has the portal.
     pub(in crate::session) fn bind(&mut self) {
         if let Some(last) = self.units.back_mut().filter(|_| self.open) {
             last.bound = true;
         }
     }
 
-    /// What the client was told of its transaction before the unit that goes on, and no server was.
+    /// Transaction beginning before the current unit, known to the client and to no server.
     pub(in crate::session) fn before(&self) -> Option<&Begun> {
         self.units.back().filter(|_| self.open)?.before.as_ref()
     }
 
-    /// Whether a unit goes on that has bound a portal.
+    /// True if the current unit has bound a portal.
     pub(in crate::session) fn keeps_portal(&self) -> bool {
         self.open && self.units.back().is_some_and(|unit| unit.bound)
     }
@@ -85,7 +85,7 @@ impl Attempt {
         }
     }
 
-    /// The unit is said; what was not `whole` is not kept.
+    /// Ends the unit; the unit is kept only if `whole`.
     pub(in crate::session) fn end(&mut self, whole: bool) {
         if let Some(last) = self.units.back_mut().filter(|_| self.open) {
             last.whole &= whole;

@@ -9,45 +9,45 @@ pub(in crate::session) struct Begun {
     /// The commands as the client said them, each with a NUL behind it.
     script: Vec<u8>,
     modes: Modes,
-    /// Other commands stand behind those that set modes: the server alone tells what modes may follow.
+    /// Further commands follow the mode commands: only the server can tell the modes allowed next.
     is_under_way: bool,
 }
 
-/// How a READ ONLY transaction on a read pool has begun, and what it has done since that can be done again elsewhere.
+/// Beginning of a READ ONLY transaction on a read pool, with later commands repeatable elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::session) struct Opening {
-    /// What it has begun with; a transaction that it chains begins so, too.
+    /// Commands at the beginning; a chained transaction begins in the same way.
     begun: Begun,
-    /// Its savepoints and local settings since; `None` once it has more than commands make: a cursor, a portal with a name, a
-    /// snapshot that lasts.
+    /// Later savepoints and local settings. `None` once commands cannot recreate the transaction: after a cursor, a
+    /// named portal, or a lasting snapshot.
     since: Option<Begun>,
-    /// The last of `since`, as long as it is not answered.
+    /// Last command of `since`, until answered.
     last: Unanswered,
-    /// Something was read in it since: its modes cannot change any more.
+    /// The transaction has read since: the modes cannot change any more.
     pub(in crate::session) has_read: bool,
-    /// The portal without a name.
+    /// State of the unnamed portal.
     pub(in crate::session) portal: PortalUse,
 }
 
-/// A command that the server may yet refuse.
+/// Command without a response: the server may yet reject the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unanswered {
-    /// There is none.
+    /// No pending command.
     Nothing,
-    /// There is one, behind so many bytes, and nothing was sent behind it.
+    /// A single command, after the given number of script bytes, with nothing sent later.
     Last(usize),
-    /// There are others, or something was sent behind it.
+    /// Several commands, or messages sent later.
     Followed,
 }
 
-/// What became of a portal.
+/// State of a portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum PortalUse {
-    /// There is none, or it was executed to its end.
+    /// No portal, or executed to the end.
     Over,
-    /// It was bound.
+    /// Bound.
     Bound,
-    /// Some of it was executed.
+    /// Partly executed.
     Begun,
 }
 
@@ -57,26 +57,26 @@ const LONGEST: usize = 512;
 // === impl Opening ===
 
 impl Opening {
-    /// Nothing was done in it yet.
+    /// Creates an opening without later commands.
     pub(in crate::session) fn new(begun: Begun) -> Self {
         let since = Some(Begun::default());
         Self { begun, since, last: Unanswered::Nothing, has_read: false, portal: PortalUse::Over }
     }
 
-    /// What brings another server to where this one is, unless that takes more than commands.
+    /// Commands to recreate the transaction on another server; `None` if commands do not suffice.
     pub(in crate::session) fn commands(&self) -> Option<Begun> {
         let since = self.since.as_ref().filter(|_| self.last == Unanswered::Nothing)?;
         let mut all = Begun { is_under_way: !since.script.is_empty(), ..self.begun.clone() };
         since.commands().all(|command| all.say(command, Modes::default())).then_some(all)
     }
 
-    /// The client sets modes of the transaction; `None` if they cannot be followed.
+    /// Notes transaction modes set by the client; `None` if the modes cannot be followed.
     pub(in crate::session) fn set(mut self, command: &[u8], modes: Modes) -> Option<Self> {
         let is_first = self.since.as_ref().is_some_and(|since| since.script.is_empty());
         (is_first && self.begun.say(command, modes)).then_some(self)
     }
 
-    /// The client makes a savepoint, goes back to one, or sets what lasts as long as the transaction.
+    /// Notes a savepoint, a rollback to a savepoint, or a setting local to the transaction.
     pub(in crate::session) fn does(mut self, command: &[u8]) -> Self {
         let before = self.since.as_ref().map_or(0, |since| since.script.len());
         self.since.take_if(|since| !since.say(command, Modes::default()));
@@ -87,7 +87,7 @@ impl Opening {
         self
     }
 
-    /// The client goes on before it knows the answer to what it has said last.
+    /// Notes a client message sent before the last response.
     pub(in crate::session) fn goes_on(mut self) -> Self {
         if self.last != Unanswered::Nothing {
             self.last = Unanswered::Followed;
@@ -95,22 +95,22 @@ impl Opening {
         self
     }
 
-    /// The client reads.
+    /// Notes a read.
     pub(in crate::session) fn reads(self) -> Self {
         Self { has_read: true, ..self }
     }
 
-    /// The transaction has what no command makes again elsewhere.
+    /// Marks the transaction as impossible to recreate elsewhere by commands.
     pub(in crate::session) fn stays(self) -> Self {
         Self { since: None, ..self }
     }
 
-    /// `AND CHAIN`: the next transaction begins in the modes of this one.
+    /// `AND CHAIN`: the next transaction begins in the same modes.
     pub(in crate::session) fn chains(self) -> Self {
         Self::new(self.begun)
     }
 
-    /// The server has answered all that it was sent; whether the transaction has `failed`.
+    /// Settles all pending commands after the server's last response; `failed` means a failed transaction.
     pub(in crate::session) fn settle(&mut self, failed: bool) {
         let last = std::mem::replace(&mut self.last, Unanswered::Nothing);
         if failed && let Some(since) = &mut self.since {
@@ -122,7 +122,7 @@ impl Opening {
         }
     }
 
-    /// True if one snapshot serves all of it.
+    /// True if a single snapshot serves the whole transaction.
     pub(in crate::session) fn keeps_snapshot(&self) -> bool {
         self.begun.keeps_snapshot()
     }
@@ -142,7 +142,7 @@ impl Begun {
         true
     }
 
-    /// True if the transaction has done nothing yet that is said with its beginning.
+    /// True if the beginning contains no commands besides modes.
     pub(in crate::session) const fn takes_modes(&self) -> bool {
         !self.is_under_way
     }
@@ -157,7 +157,7 @@ impl Begun {
         self.script.split_inclusive(|octet| *octet == 0).map(|command| &command[..command.len() - 1])
     }
 
-    /// Whether one snapshot serves all of it, so that what was read in it belongs to its server.
+    /// True if a single snapshot serves the whole transaction, so all reads belong to the snapshot's server.
     pub(in crate::session) fn keeps_snapshot(&self) -> bool {
         const LEVEL: &[u8] = b"repeatable";
         self.script.windows(LEVEL.len()).any(|word| word.eq_ignore_ascii_case(LEVEL))

@@ -50,9 +50,9 @@ pub(in crate::session) struct Split {
     pub(in crate::session) judged: usize,
     /// The next of them begins a unit; whether that is proved to read.
     pub(in crate::session) begins: Option<bool>,
-    /// It begins a transaction.
+    /// The unit begins a transaction.
     pub(in crate::session) opens: bool,
-    /// How the transaction on the read pool has begun, while it can still go elsewhere.
+    /// Beginning of the transaction on the read pool, while the transaction can still move.
     pub(in crate::session) opening: Option<Opening>,
     /// The read pool owes answers that may open or end a transaction.
     pub(in crate::session) blind: bool,
@@ -72,8 +72,7 @@ pub(in crate::session) struct Split {
     pub(in crate::session) again: Vec<u8>,
     /// Why: the next unit goes by this.
     pub(in crate::session) rerun: Option<Reason>,
-    /// Times that the unit that is answered next was said again. Only the beginning of its answer, or the writer, ends the
-    /// count.
+    /// Replay count of the unit answered next. Only the beginning of the response, or the writer, ends the count.
     pub(in crate::session) reruns: u8,
     /// A batch is waited for whose end has not come.
     pub(in crate::session) unfinished: bool,
@@ -221,11 +220,11 @@ impl Split {
 /// What anything may be sent to.
 pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: Reason::Writer };
 
-/// Whether what a read pool's node answers may be due to its being one; the writer's answer counts then.
+/// Returns the rerun cause if a node's response may be due to standby status; then the writer's response counts.
 ///
-/// Besides what the standby itself says, that is whatever a lag explains: relations, functions and types that were made or
-/// changed a moment ago (class 42), and states that only standbys are in (0A, 55, 58, XX). A node is lost only if the
-/// connection ends with what it says: a server that goes on after an error of class 08 or 57 has answered.
+/// Covers errors of the standby itself, and errors explained by lag. Lag explains relations, functions and types made
+/// or changed a moment ago (class 42), and standby-only states (0A, 55, 58, XX). A node is lost only if the connection
+/// ends with the error: a server continuing after an error of class 08 or 57 has answered.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 #[must_use]
 pub(in crate::session) fn rerun_on(fault: &Fault<'_>) -> Option<RerunCause> {
