@@ -118,7 +118,7 @@ fn method(
             auth.record("method", method_word(default), &Origin::Default);
             default
         }
-        // `listener::read` warns of it.
+        // `listener::read` warns of `trust`.
         () if section.context.environment_alone && tokens_alone && local => {
             auth.record("method", "trust", &Origin::Default);
             Method::Trust
@@ -183,12 +183,12 @@ fn method(
     }
 }
 
-/// True if one of `endpoints` may be spoken to in TLS.
+/// True if TLS is possible to one of `endpoints`.
 fn speaks_tls(endpoints: &[&EndpointSettings]) -> bool {
     endpoints.iter().any(|endpoint| endpoint.tls.mode != TlsMode::Disable)
 }
 
-/// Reports each of `endpoints` that mints tokens for every user, for a listener that other machines can reach.
+/// Reports each of `endpoints` that mints tokens for every user, for a listener reachable by remote machines.
 fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) {
     for endpoint in endpoints {
         if !mints_for_any_user(endpoint) {
@@ -204,7 +204,7 @@ fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) 
     }
 }
 
-/// True if no list limits whom the endpoint's tokens are minted for.
+/// True if no list limits the users of the endpoint's tokens.
 pub(super) fn mints_for_any_user(endpoint: &EndpointSettings) -> bool {
     matches!(&endpoint.login, Login::Token(token) if token.users == TokenUsers::Any)
 }

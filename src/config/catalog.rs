@@ -38,7 +38,7 @@ pub(super) const PG_BIN: &str = "PG_BIN";
 pub(super) const BACKEND_CLUSTER: &str = "BACKEND_CLUSTER";
 /// The region of an endpoint's cluster.
 pub(super) const BACKEND_REGION: &str = "BACKEND_REGION";
-/// The cluster that an endpoint's cluster replicates from.
+/// Cluster from which the endpoint's cluster replicates.
 pub(super) const BACKEND_REPLICA_OF: &str = "BACKEND_REPLICA_OF";
 
 /// Every key.

@@ -108,13 +108,13 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
     all
 }
 
-// === open to this machine ===
+// === open to the local machine ===
 
-/// Listeners that the environment leaves open to every user on this machine: one warning covers all of them.
+/// Listeners left open by the environment to every user on the local machine: one warning covers all.
 #[derive(Default)]
 struct OpenToThisMachine {
     listeners: Vec<String>,
-    /// The variables that close it, as far as they are not set.
+    /// Unset variables that close the listeners.
     variables: BTreeSet<String>,
 }
 
@@ -168,7 +168,7 @@ fn parse_bind(text: &str) -> Result<Bind, String> {
     parse_socket(text).map(Bind::Tcp).ok_or_else(|| format!("cannot listen on \"{text}\""))
 }
 
-/// Permissions of a Unix-domain socket, unless somebody says otherwise.
+/// Default permissions of a Unix-domain socket.
 const SOCKET_MODE: u32 = 0o660;
 
 /// The permissions of a listener's socket file.

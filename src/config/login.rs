@@ -110,7 +110,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
 
 fn password(section: &Section<'_>) -> PasswordLogin {
     let user = section.parsed("user", |text| UserName::new(text).map_err(|e| e.to_string()), "write a user");
-    // A password that cannot be read is reported; with an empty one the mistakes behind it are found too.
+    // Reports an unreadable password. An empty password lets the reader find further mistakes.
     let password = secret::read(section, "password").unwrap_or_else(|| Secret::new(String::new()));
     PasswordLogin { user: user.map(|spot| spot.value), password }
 }
@@ -150,7 +150,7 @@ fn token_command(section: &Section<'_>) -> TokenCommand {
     command.map_or(TokenCommand::Words(Vec::new()), |spot| spot.value)
 }
 
-/// Reads `iam`, `impersonate` and `delegates`; what is wrong with them is reported.
+/// Reads `iam`, `impersonate` and `delegates`; reports mistakes.
 fn google_login(section: &Section<'_>) -> GoogleLogin {
     const FORM: &str = "\"auto\", \"metadata\" or { file = \"/path/to/credentials.json\" }";
     let credentials = section.value("iam", FORM, |item| match &item.value {
@@ -218,8 +218,8 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
     }
 }
 
-/// The users that may be logged in with a token: at least one, each once. Without a file the list may be missing; the
-/// listeners then check that only this machine reaches them.
+/// Reads the users of a token login: at least one, each once. Without a file, the list may be missing; the listeners
+/// then check that only the local machine can connect.
 fn users(section: &Section<'_>, kind: &str) -> TokenUsers {
     if !section.has("users") && section.context.environment_alone {
         return TokenUsers::Any;

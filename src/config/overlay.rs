@@ -21,7 +21,7 @@ use crate::{
 const FIRST_PORT: u16 = 15432;
 /// The cluster of endpoints that only the environment describes, where nobody says otherwise.
 const DEFAULT_CLUSTER: &str = "default";
-/// The cluster of endpoints with the role `secondary` that only the environment describes, where nobody says otherwise.
+/// Default cluster of endpoints with the role `secondary`, if only the environment describes the endpoints.
 const SECONDARY_CLUSTER: &str = "secondary";
 
 /// Lays `environment` over `root`.
@@ -146,7 +146,7 @@ fn cluster_for<'r>(
     origin: &Origin,
 ) -> Option<&'r mut Table> {
     let clusters: Vec<String> = root.tables("cluster").map(name_of).collect();
-    // The secondary cluster that endpoints without a cluster of their own make is none of the primary's.
+    // The default cluster of secondary endpoints is not a candidate for primary endpoints.
     let primary: Vec<&str> =
         clusters.iter().map(String::as_str).filter(|it| *it != SECONDARY_CLUSTER).collect();
     let primary = if let [only] = primary.as_slice() { *only } else { DEFAULT_CLUSTER };
@@ -167,19 +167,19 @@ fn cluster_for<'r>(
     root.tables_mut("cluster").find(|table| name_of(table) == cluster)
 }
 
-/// Sets `key` of a cluster from the first of its endpoints whose `variable` is set.
+/// Sets `key` of a cluster from its first endpoint with `variable` set.
 fn set_from_endpoints(cluster: &mut Table, key: &str, variable: &str, environment: &Environment) {
     let names: Vec<String> = cluster.tables("endpoint").map(name_of).collect();
     let found: Vec<_> = names.iter().map(|name| environment.own_or_shared(name, variable)).collect();
     let cluster_name = name_of(cluster);
-    // A variable for all endpoints may say of all clusters what they replicate from: one of them is the source.
+    // A variable for all endpoints may name the replication source of all clusters: one cluster is the source.
     let is_source = |text: &str| key == "replica_of" && text == cluster_name;
     if let Some((text, origin)) = found.into_iter().flatten().find(|(text, _)| !is_source(text)) {
         cluster.set(key, Item::text(text, &origin));
     }
 }
 
-/// Refuses a host for all endpoints over a file that gives several of them an address: they would be one server.
+/// Refuses a host for all endpoints if a file gives several endpoints an address: all would become one server.
 fn refuse_shared_host(root: &Table, environment: &Environment, report: &Report) {
     let Some((host, origin)) = environment.shared("BACKEND_HOST") else { return };
     let moved: Vec<String> = root

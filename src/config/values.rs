@@ -174,7 +174,7 @@ impl Section<'_> {
             .unwrap_or(Spot { value: default, origin: Origin::Default })
     }
 
-    /// A duration, if there is one.
+    /// Reads a duration, if present.
     pub(super) fn optional_duration(&self, key: &str) -> Option<Duration> {
         let read = self.value(key, units::DURATION_FORM, |item| units::parse_duration(item.as_text()?));
         self.recorded(key, read, None, |value| units::show_duration(*value)).map(|spot| spot.value)
@@ -204,7 +204,7 @@ impl Section<'_> {
         self.recorded(key, read, None, |path| path.display().to_string())
     }
 
-    /// The path that `item` holds, as [`Section::path`] reads it.
+    /// Returns the path in `item`, as [`Section::path`] reads paths.
     pub(super) fn path_of(&self, item: &Item) -> Option<PathBuf> {
         let path = Path::new(item.as_text().filter(|text| !text.is_empty())?);
         Some(match item.origin {

@@ -61,8 +61,8 @@ where
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
 
-/// One line for each event: control characters of its values are escaped. User names, databases and application names are
-/// the client's to choose, and would otherwise forge lines or drive a terminal.
+/// Writes one line per event and escapes control characters in values. Clients choose user, database and application
+/// names, which would otherwise forge lines or control a terminal.
 struct OneLine(Format);
 
 impl<S, N> FormatEvent<S, N> for OneLine
@@ -86,8 +86,7 @@ where
     }
 }
 
-/// True for control characters, for the separators that some viewers take for the end of a line, and for characters that
-/// turn the direction of the text around them.
+/// True for control characters, for line separators of some viewers, and for characters that change the text direction.
 fn is_unsafe_in_text(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! TLS towards a server of this machine whose certificate file is at hand.
+//! TLS towards a local server with a known certificate file.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{TlsFileError, pem::PemFiles, provider, verifier::Verifier};
 
-/// TLS towards a server that presents one known certificate. Names and dates do not count.
+/// TLS towards a server with one known certificate. Names and dates are ignored.
 pub struct PinnedTls {
     config: Arc<ClientConfig>,
     leaf: CertificateDer<'static>,
@@ -18,10 +18,10 @@ pub struct PinnedTls {
 /// Reasons why there is no TLS with the expected server.
 #[derive(Debug, thiserror::Error)]
 pub enum PinnedTlsError {
-    /// The handshake failed, as with a server that speaks plaintext.
+    /// The handshake failed, e.g. with a plaintext server.
     #[error("the handshake failed")]
     Handshake(#[source] io::Error),
-    /// Another server, or a certificate that was renewed less than a few seconds ago.
+    /// A different server, or a certificate renewed within the last few seconds.
     #[error("the server presented another certificate than the first of the configured file")]
     OtherCertificate,
 }
@@ -38,7 +38,7 @@ impl PinnedTls {
         let leaf = files.certificates(cert)?.into_iter().next();
         let leaf = leaf.ok_or_else(|| TlsFileError::NoCertificate(cert.to_owned()))?;
         let provider = provider::towards_clients();
-        // The handshake proves possession of the key; which certificate it was is compared afterwards.
+        // The handshake proves possession of the key; the certificate is compared afterwards.
         let verifier = Verifier { trust: None, algorithms: provider.signature_verification_algorithms };
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -50,12 +50,12 @@ impl PinnedTls {
         Ok(Self { config: Arc::new(config), leaf })
     }
 
-    /// The TLS handshake. There is no time limit here.
+    /// Performs the TLS handshake, without a time limit.
     ///
-    /// Cancel safe in that the connection is closed.
+    /// Cancel safe: the connection is closed.
     ///
     /// # Errors
-    /// [`PinnedTlsError`]; nothing was sent but the handshake.
+    /// [`PinnedTlsError`]; nothing was sent except the handshake.
     pub async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, PinnedTlsError> {
         let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
         let connector = TlsConnector::from(Arc::clone(&self.config));

@@ -117,7 +117,7 @@ fn a_token_login_in_the_environment_alone() {
     assert_eq!((admin.bind.to_string().as_str(), admin.api_key.unwrap().reveal()), ("0.0.0.0:8080", "key"));
 }
 
-/// The variables of a deployment that has a token command and no word of who may come in.
+/// Variables of a deployment with a token command and without authentication settings.
 const DROP_IN: [(&str, &str); 7] = [
     ("GATEKEEPER_BACKEND_HOST", "10.20.30.40"),
     ("GATEKEEPER_BACKEND_PORT", "5432"),
@@ -237,7 +237,7 @@ fn a_token_command_alone_stays_a_mistake_where_other_machines_can_connect() {
             "configuration: listener.primary.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
         ]
     );
-    // Over a file, and for a password of ours, nobody comes in unasked either.
+    // Over a file, or with Gatekeeper's own password, clients must authenticate, too.
     let over_file = mistakes(&file(GOOD).with_variables([
         ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
         ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"),

@@ -241,7 +241,7 @@ impl PathCounts {
         self.transactions.increment();
     }
 
-    /// A backend is asked what a transaction has left behind.
+    /// Counts a state check of a backend after a transaction.
     pub fn state_check(&self) {
         self.state_checks.increment();
     }
