@@ -1,4 +1,4 @@
-//! Comparisons of the catalog behind a transaction, and the state checks that follow them.
+//! Catalog comparisons after a transaction, and the following state checks.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     wire::Speaker,
 };
 
-/// Messages that reach the backend of a session whose statement runs while `change` happens.
+/// Messages sent to the backend of a session with `change` during the statement.
 fn sent_around(change: impl FnOnce(&Common)) -> String {
     let common = Arc::new(Common::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());

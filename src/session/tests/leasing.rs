@@ -1,5 +1,5 @@
-//! Sessions that share backends, with each message cut at each byte: a backend is leased for a message that can be sent, and
-//! never twice without news.
+//! Pooled sessions with each message cut at each byte: a backend is leased for a message ready to send, and never twice
+//! without news.
 
 use std::{sync::Arc, time::Instant};
 
@@ -20,19 +20,19 @@ use crate::{
 
 /// Bytes of the driver's buffer.
 const BUFFER_BYTES: usize = 16 << 10;
-/// No bytes that came together make a driver go round more often, unless it spins.
+/// Maximum driver rounds for bytes received together; a driver with more rounds spins.
 const MAX_ROUNDS: usize = 1000;
 
-/// A session, its driver, and a server that answers at once.
+/// Session with a driver and an immediately answering server.
 struct Driver {
     session: Session,
     unread: Vec<u8>,
-    /// What the server was sent and has not read: a message that is not whole.
+    /// Bytes sent to the server and not read: an incomplete message.
     to_server: Vec<u8>,
-    /// What the server has answered and the session has not read.
+    /// Server responses not read by the session.
     from_server: Vec<u8>,
     to_client: Vec<u8>,
-    /// Messages that the server was sent.
+    /// Count of messages sent to the server.
     served: usize,
     holds: bool,
     leases: usize,
@@ -56,7 +56,7 @@ impl Driver {
         Self { session, unread, to_server, from_server, to_client, served: 0, holds: false, leases: 0 }
     }
 
-    /// The client sends `bytes`, and then nothing until nothing moves any more.
+    /// Sends `bytes` from the client, then waits until nothing moves any more.
     fn send(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(BUFFER_BYTES - self.unread.len()));
@@ -80,7 +80,7 @@ impl Driver {
         panic!("the session spins, with {} leases since the client sent something", self.leases - leases);
     }
 
-    /// Does what a driver does once; whether anything moved.
+    /// Runs a single driver round; true if anything moved.
     fn step(&mut self) -> bool {
         let now = Instant::now();
         let full = self.unread.len() == BUFFER_BYTES;
@@ -111,13 +111,13 @@ impl Driver {
         }
         if self.from_server.is_empty() && self.session.detach().is_some() {
             assert!(self.to_server.is_empty(), "nothing is sent to a backend that was given back");
-            // Whatever was not understood is shown again.
+            // Unconsumed input is presented again.
             (self.holds, moved) = (false, moved || !self.unread.is_empty());
         }
         moved
     }
 
-    /// The server answers the messages that it was sent.
+    /// Answers the messages sent to the server; true if any message was read.
     fn serve(&mut self) -> bool {
         let mut read = 0;
         while let Ok(Some(message)) = Frame::read(Speaker::Client, &self.to_server[read..]) {
@@ -144,7 +144,7 @@ impl Driver {
     }
 }
 
-/// A Bind of `statement` with two parameters, their formats named, and `value` the second.
+/// Bind of `statement` with two parameters, with formats, and `value` as the second parameter.
 fn bind_two(statement: &[u8], value: &[u8]) -> Vec<u8> {
     let length = u32::try_from(value.len()).expect("short").to_be_bytes();
     let body = [b"\0", statement, b"\0\0\x01\0\0\0\x02\0\0\0\x08work_mem", &length, value, b"\0\x01\0\0"];
@@ -155,7 +155,7 @@ fn parse(name: &[u8], text: &[u8]) -> Vec<u8> {
     frame(b'P', &[name, b"\0", text, b"\0\0\0"].concat())
 }
 
-/// Conversations with every message that a client may send, `long` bytes of them in one place.
+/// Conversations with every possible client message, `long` bytes at a single place.
 fn conversations(long: usize) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let sync = frame(b'S', b"");
     let execute = frame(b'E', b"\0\0\0\0\0");
@@ -194,7 +194,7 @@ fn conversations(long: usize) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-/// Holds a conversation in parts of these sizes, the last one as often as needed; answers what reached the client.
+/// Runs a conversation in parts of `sizes`, the last size as often as needed; returns the bytes received by the client.
 fn held(what: &str, messages: &[Vec<u8>], sizes: &[usize], splits: bool) -> Vec<u8> {
     let bytes = messages.concat();
     let mut driver = Driver::new(splits);

@@ -1,4 +1,4 @@
-//! What a session makes of Terminate: when it may end, and whether its backend is to hear of it.
+//! Handling of Terminate in a session: permission to end, and forwarding to the backend.
 
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ const SYNC: (u8, &[u8]) = (b'S', b"");
 const TERMINATE: (u8, &[u8]) = (b'X', b"");
 const COPY: (u8, &[u8]) = (b'Q', b"COPY t FROM STDIN\0");
 
-/// Whether a session that keeps its backend passes Terminate on behind these messages of both sides, and whether it may end
-/// then: at once, and after what the server says next.
+/// Sends Terminate in a dedicated session, after messages of both sides. Returns three flags: the backend received
+/// Terminate; the session may end at once; the session may end after the server's next messages.
 fn kept(script: &[(u8, &[u8])], said: &[(u8, &[u8])], said_next: &[(u8, &[u8])]) -> (bool, bool, bool) {
     let (mut session, now) = (Session::returning(SessionOptions::default()), Instant::now());
     let frames = |of: &[(u8, &[u8])]| of.iter().flat_map(|(tag, body)| frame(*tag, body)).collect::<Vec<_>>();
@@ -59,7 +59,7 @@ fn copied_data_ends_with_terminate_at_once() {
     assert_eq!(kept(&[COPY], &[], &copies), (false, false, true));
     let batch = [(b'P', &b"\0COPY t FROM STDIN\0\0\0"[..]), BIND, (b'E', EXECUTE)];
     assert_eq!(kept(&batch, &copies, &[]), (false, true, true));
-    // The server has taken Terminate for a mistake in the data, and waits for a Sync.
+    // The server has treated Terminate as an error in the data, and waits for a Sync.
     let swallowed = [copies, failed].concat();
     assert_eq!(kept(&batch, &[], &swallowed), (true, false, true));
 }

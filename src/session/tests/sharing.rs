@@ -28,11 +28,11 @@ pub(super) struct Talk {
     pub(super) to_client: Vec<u8>,
     /// How often a backend was leased.
     leases: usize,
-    /// For which sides, if the session splits.
+    /// Sides of the leases, if the session splits.
     pub(super) sides: Option<Vec<route::Side>>,
     /// A side made no sense.
     over: bool,
-    /// Octets that are shown at once, at most.
+    /// Maximum bytes presented at once.
     buffer: usize,
 }
 
@@ -43,12 +43,12 @@ impl Talk {
         Self::knowing(common, text_limit)
     }
 
-    /// A session of a database of which `common` is known.
+    /// Session of a database with known `common`.
     pub(super) fn knowing(common: Arc<Common>, text_limit: Option<usize>) -> Self {
         Self::beginning(common, Settings::default(), text_limit)
     }
 
-    /// The same for a session whose client has said `startup` at its start.
+    /// Session of a client with `startup` in the start-up packet.
     fn beginning(common: Arc<Common>, startup: Settings, text_limit: Option<usize>) -> Self {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, startup, SessionOptions { text_limit });
@@ -58,7 +58,7 @@ impl Talk {
         Self { session, said, to_backend, to_client, leases: 0, sides: None, over: false, buffer }
     }
 
-    /// A session that sends reads to the read pools, which gives its backends back.
+    /// Session with reads on the read pools, and a return of backends.
     pub(super) fn splitting() -> Self {
         let mut talk = Self::new(None);
         talk.session.split(Arc::default(), Asked::default());
@@ -66,7 +66,7 @@ impl Talk {
         talk
     }
 
-    /// The backend's connection breaks; whether the session goes on.
+    /// Breaks the backend's connection; true if the session continues.
     pub(super) fn lose_backend(&mut self) -> bool {
         let goes_on = self.session.on_backend_lost();
         self.said[1].clear();
@@ -101,7 +101,7 @@ impl Talk {
         }
     }
 
-    /// The server answers all that has reached it, each message in its order.
+    /// Answers all messages received by the server, in order.
     fn answer(&mut self) {
         let said = std::mem::take(&mut self.to_backend);
         let mut rest = said.as_slice();
@@ -109,7 +109,7 @@ impl Talk {
         while let Ok(Some(message)) = Frame::read(Speaker::Client, rest) {
             answers.extend(match message.tag() {
                 b'P' => frame(b'1', b""),
-                // It announces more formats than it has.
+                // The Bind announces more formats than present.
                 b'B' if message.body().starts_with(b"\0\0\xff\xff") => {
                     answers.extend([frame(b'E', ERROR), frame(b'Z', b"I")].concat());
                     break;
@@ -190,7 +190,7 @@ pub(super) fn shown(octets: &[u8], speaker: Speaker) -> String {
         shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
         rest = &rest[frame.octets().len()..];
     }
-    // The key of a backend that is none.
+    // Name key of the simulated backend: zeros.
     shown.join(" | ").replace(&format!("__gatekeeper_{}", "0".repeat(47)), "__gatekeeper_")
 }
 
@@ -265,7 +265,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     );
 }
 
-/// What a client hears on a backend that has none of its statements `s` and `t`, and answers in order all that reaches it.
+/// Messages received by a client on a backend without the client's statements `s` and `t`, and with responses in order.
 fn heard_where_statements_are_missing(text_limit: Option<usize>, messages: &[(u8, &[u8])]) -> String {
     let mut talk = Talk::new(text_limit);
     let parses = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'P', b"t\0SELECT 2\0\0\0"), (b'S', b"")]);
@@ -386,7 +386,7 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
 }
 
-/// The answer to a Describe of a statement: one column of the type `kind`.
+/// Response to a Describe of a statement: a column of the type `kind`.
 pub(super) fn description(kind: u8) -> Vec<u8> {
     let column = [&b"\0\x01a\0\0\0\0\x01\0\x01\0\0\0"[..], &[kind], b"\0\x04\xff\xff\xff\xff\0\0"].concat();
     [frame(b't', b"\0\0"), frame(b'T', &column)].concat()
@@ -508,7 +508,7 @@ fn an_answer_to_a_reset_is_flushed() {
     let script = [&script[..], &[server(b'C', b"DEALLOCATE ALL\0")]].concat();
     let behind = played(&script).0;
     assert!(behind[before.len()..].contains("SELECT 1 | B") && behind.ends_with(" | E | H | S"), "{behind}");
-    // The statement that was made behind it is still the client's.
+    // The statement created later still belongs to the client.
     let script = [
         &script[..],
         &[server(b'1', b""), server(b'3', b""), server(b'1', b""), server(b'2', b"")],

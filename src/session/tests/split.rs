@@ -1,4 +1,4 @@
-//! Sessions that send reads to the read pools, as scripts.
+//! Scripts of sessions with reads on the read pools.
 
 use super::{
     Side::{Client, Server},
@@ -57,7 +57,7 @@ fn a_unit_that_loses_each_node_runs_thrice_at_most() {
             if !last_words.is_empty() {
                 break;
             }
-            // What the writer answers is the last word, and the next unit's count begins anew.
+            // The writer's response is final, and the next unit's count begins anew.
             let answer = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];
             talk.say(&Server, &answer.concat(), 1000);
             assert_eq!(shown(&talk.to_client, Speaker::Server), "1 | 2 | CSELECT 1 | ZI");
@@ -84,7 +84,7 @@ fn an_error_that_a_standby_explains_runs_again_once() {
     }
 }
 
-/// Answers to [`read`].
+/// Responses to [`read`].
 fn read_answers() -> Vec<u8> {
     [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat()
 }
@@ -123,7 +123,7 @@ fn a_sync_without_a_batch_does_not_stand_for_the_batch_behind_it() {
 #[test]
 fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
     let mut talk = Talk::splitting();
-    // Wherever it is cut, what follows may look like a Sync, or like a Query.
+    // After any cut, the rest may look like a Sync, or like a Query.
     let bind = frame(b'B', b"\0\0\0\0\0\x01\0\0\0\x08SSSSQQQQ\0\0");
     let batch =
         [frame(b'P', b"\0SELECT $1::text\0\0\0"), bind, frame(b'E', EXECUTE), frame(b'S', b"")].concat();
