@@ -33,7 +33,7 @@ pub(super) struct AwsSource {
 pub(super) struct AwsKey {
     pub(super) id: String,
     pub(super) secret: Secret,
-    /// With a temporary key.
+    /// Session token of a temporary key.
     pub(super) session_token: Option<Secret>,
 }
 
@@ -224,7 +224,7 @@ impl AwsRequest<'_> {
         Secret::from(encoded)
     }
 
-    /// All headers to send, by name, with the signature.
+    /// Returns all headers of the request by name, including the signature.
     ///
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
     pub(super) fn sign(&self, key: &AwsKey, now: Timestamp) -> Vec<(String, String)> {

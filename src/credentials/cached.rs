@@ -44,7 +44,7 @@ pub(super) struct Kept {
     id: u64,
     pub(super) minted: Now,
     pub(super) expires: Now,
-    /// From `minted` to `expires`.
+    /// Lifetime from `minted` to `expires`.
     life: Duration,
     /// Minted because its forerunner was refused.
     after_refusal: bool,
@@ -112,7 +112,7 @@ pub(super) struct Done<W> {
     pub(super) user: UserName,
     pub(super) cause: MintCause,
     pub(super) took: Duration,
-    /// Until when the new token is given out.
+    /// End of the new token's use.
     pub(super) expires_at: Timestamp,
     pub(super) result: Result<Token, TokenError>,
     /// After a failure: the token still kept, given to the waiters.
@@ -129,7 +129,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Time to live of a token without a known lifetime.
 const DEFAULT_TTL: Duration = Duration::from_secs(300);
-/// Tokens are not given out in this last part of life: a login takes time, and clocks differ.
+/// Last part of a lifetime, in which the token is not given out: a login takes time, and clocks differ.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(4 * 60);
 /// Time to live of a token within [`EXPIRY_MARGIN`] of expiry. The metadata server hands out the same token until
 /// shortly before expiry, and must not be queried for each login.
@@ -393,7 +393,7 @@ impl Entry {
     }
 }
 
-/// Returns how long a token is given out. `lifetime` is stated by its issuer.
+/// Returns the duration of a token's use. `lifetime` is stated by its issuer.
 fn life(ttl: Option<Duration>, lifetime: Option<Duration>) -> Duration {
     let own = lifetime.map(|lifetime| {
         lifetime.saturating_sub(EXPIRY_MARGIN).max(LAST_MINUTES_TTL.min(lifetime / 2)).min(RETAINED_PAST_TTL)

@@ -235,7 +235,7 @@ impl Printed {
             let usable = !token.is_empty() && is_one_word(token);
             return if usable { Ok(minted) } else { Err(TokenError::NotJsonToken) };
         }
-        // A warning or a progress bar beside the token would be sent as the password, and replace a good token.
+        // A warning or a progress bar next to the token would be sent as the password, and replace a valid token.
         if !is_one_word(text) {
             return Err(TokenError::NotOneWord);
         }

@@ -48,7 +48,7 @@ pub enum TokenError {
     /// The command printed bytes that are not valid UTF-8.
     #[error("printed something that is no text")]
     NoText,
-    /// The command printed several words or lines, or control characters: a warning beside the token, say.
+    /// The command printed several words or lines, or control characters, e.g. a warning next to the token.
     #[error("printed white space or control characters, which no token has inside")]
     NotOneWord,
     /// The command printed JSON without a token, or with white space inside the token.
@@ -57,7 +57,7 @@ pub enum TokenError {
     /// Google's servers gave none.
     #[error(transparent)]
     Google(GoogleError),
-    /// The login does not wait any longer; the mint goes on.
+    /// The login stops waiting; the mint continues.
     #[error("no token within {}", seconds(*.limit))]
     NotYet {
         /// Duration of the wait.

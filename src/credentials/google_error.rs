@@ -7,7 +7,7 @@ use super::{http::HttpError, http::HttpResponse, redact};
 /// Cause of a missing Google token. Holds names, addresses and redacted server messages; never a key or a token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GoogleError {
-    /// No place has credentials.
+    /// No location holds credentials.
     #[error("no credentials found: {}", looked.join("; "))]
     NoCredentials {
         /// Locations searched, each with its finding.
@@ -26,7 +26,7 @@ pub enum GoogleError {
     Unreachable {
         /// Name of the server.
         server: String,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: HttpError,
     },
@@ -39,7 +39,7 @@ pub enum GoogleError {
         status: u16,
         /// OAuth's `error`, or the API's `status`; may be empty.
         code: String,
-        /// The server's words, redacted; may be empty.
+        /// The server's message, redacted; may be empty.
         words: String,
         /// The time to wait before the next request.
         retry_after: Option<Duration>,

@@ -307,7 +307,7 @@ impl WebUrl {
         let uri: Uri = text.parse().ok()?;
         let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        // Names and passwords in a URL are never sent.
+        // Rejects URLs with a user: names and passwords in a URL are never sent.
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         (has_scheme && has_host && !has_user).then_some(Self(uri))
     }

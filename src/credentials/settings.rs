@@ -24,7 +24,7 @@ pub struct TokenLoginSettings {
     /// Maximum time to live of a token; zero mints a token for each login. `None`: the issuer's lifetime, 5 min if not
     /// stated.
     pub ttl: Option<Duration>,
-    /// How long a mint may take. Default 10 s.
+    /// Time limit of a mint. Default 10 s.
     pub timeout: Duration,
     /// The database users that may be logged in this way; all others are refused before a token is spent.
     pub users: TokenUsers,

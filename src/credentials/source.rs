@@ -57,7 +57,7 @@ pub struct Mint {
     pub cause: MintCause,
     /// Duration of the mint.
     pub took: Duration,
-    /// Until when the token is given to logins; longer while mints fail.
+    /// End of the token's use for logins; later while mints fail.
     pub result: Result<Timestamp, TokenError>,
 }
 

@@ -30,7 +30,7 @@ pub(super) enum SubjectSource {
     Aws(AwsSource),
 }
 
-/// How a token is written down.
+/// Encoding of a token.
 pub(super) enum SubjectFormat {
     Text,
     /// The name of a field.
@@ -68,7 +68,7 @@ struct ExecutableOutput {
 
 /// Time for a server nearby.
 const URL_LIMIT: Duration = Duration::from_secs(5);
-/// A program's time unless the file says otherwise; Google's libraries allow 5 s to 120 s.
+/// Default time limit of a program; Google's libraries allow 5 s to 120 s.
 const EXECUTABLE_LIMIT: Duration = Duration::from_secs(30);
 /// The newest version of a program's output.
 const OUTPUT_VERSION: u32 = 1;

@@ -1,4 +1,4 @@
-//! Whole mints against a fake Google: each kind of credential, each failure.
+//! Tests complete mints against a fake Google: each kind of credential, each failure.
 
 use std::{fs, path::PathBuf};
 
@@ -53,7 +53,7 @@ impl Cloud {
         GoogleMinter::new(login, LIMIT, self.environment(&[]))
     }
 
-    /// The targets of all requests.
+    /// Returns the targets of all requests.
     fn targets(&self) -> Vec<String> {
         self.google
             .requests()
