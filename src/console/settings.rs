@@ -12,7 +12,7 @@ pub struct ConsoleSettings {
     pub admin_users: Vec<UserName>,
     /// Who may only look. Default nobody.
     pub stats_users: Vec<UserName>,
-    /// Serves it to clients of listeners with `trust` too, where everybody may say that they are one of these users.
+    /// Also admits clients of `trust` listeners, where any client may claim any console user name.
     pub insecure_trust: bool,
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
                 };
                 match connect(endpoint.clone()).await {
                     Ok(backend) => return Ok(Assigned { backend, endpoint, reason: decision.reason }),
-                    // Another reader may do where one fails, and the writer has the last word.
+                    // A failed reader is followed by the next reader, and finally by the writer.
                     Err(error)
                         if elsewhere_may_do(&error)
                             || (decision.reason == Reason::ReadPool && !refuses_the_user(&error)) =>
@@ -117,12 +117,13 @@ pub(super) fn elsewhere_may_do(error: &ConnectError) -> bool {
     }
 }
 
-/// True if the server refused the user: a password is not tried on one server after the other.
+/// True if the server refused the user; a refused password is not tried on the next server.
 fn refuses_the_user(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| refused.is_authorization())
 }
 
-/// True if a failure is evidence about the endpoint or the route to it. A refused user or token is not.
+/// True if a failure is evidence about the endpoint or the path to the endpoint. A refused user or token is no
+/// evidence.
 pub(super) fn is_about_the_endpoint(error: &ConnectError) -> bool {
     elsewhere_may_do(error) || matches!(error.failure(), ConnectFailure::Tls(_))
 }

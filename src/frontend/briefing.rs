@@ -9,14 +9,14 @@ use crate::{
     session::{Reported, Settings},
 };
 
-/// What clients with the same `application_name` and start-up settings are told of the settings that one login reported.
+/// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
 pub(super) struct Briefing {
     welcome: Arc<Welcome>,
     /// The client's `application_name`, if it has said one.
     application: Option<Box<[u8]>>,
-    /// What else it has said.
+    /// Remaining startup settings of the client.
     startup: Option<Arc<StartupValues>>,
-    /// Both as settings of its session.
+    /// `application_name` and `startup` as settings of the session.
     pub(super) settings: Settings,
     /// What the client knows then.
     pub(super) known: Reported,
@@ -78,7 +78,8 @@ impl Briefing {
 // === impl Briefings ===
 
 impl Briefings {
-    /// What a client that calls itself `application` and has said `startup` is told of what the login of `welcome` reported.
+    /// Returns the initial ParameterStatus for `application` and `startup`, based on the parameters of the login
+    /// `welcome`.
     pub(super) fn of(
         &mut self,
         welcome: &Arc<Welcome>,

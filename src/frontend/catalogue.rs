@@ -1,7 +1,7 @@
 //! Looks up which names of a database leave session state, and what it has, over a backend that nobody else uses just now.
 //!
-//! Promises: the backend is as it was before, or an error says that it is of no more use; what the server sends meanwhile of
-//! its own accord, notifications above all, is kept in `unasked`. Refuses to know: who asks, and when.
+//! Promises: the backend's state is restored, or an error reports the backend as unusable. Asynchronous messages of the
+//! server, mainly notifications, are kept in `unasked`. Refuses to know: the caller and the moment.
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub enum Unlisted {
     /// The server refused. The backend is idle.
     #[error("the server refused: {0}")]
     Refused(String),
-    /// The server has sent more of its own accord than is kept.
+    /// The server sent more asynchronous messages than the limit.
     #[error("more than {MAX_UNASKED_BYTES} bytes of notifications")]
     Flooded,
     /// There are more than anybody would look through.
@@ -43,14 +43,15 @@ pub enum Unlisted {
     Late,
 }
 
-/// Bytes of messages that the server sends of its own accord while it is asked: a full queue of notifications is delivered in
-/// the time that one question takes; no session keeps more.
+/// Limit on asynchronous messages during a catalog query, in bytes: a full notification queue arrives within a single
+/// query; no session keeps more.
 const MAX_UNASKED_BYTES: usize = 8 << 20;
 /// Half a second is much for a large schema; the server gives up before we do.
 const LIMIT: Duration = Duration::from_secs(20);
 const ROWS_MAX: usize = 500_000;
 
-/// The names that decide what a text may leave in the session. The backend's session settings do not matter and stay.
+/// Reads the names needed to predict session state left by a text. The backend's session settings do not matter and
+/// stay.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
@@ -89,8 +90,8 @@ pub(super) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Ve
     Ok(epoch)
 }
 
-/// Reads the objects of the database for the classifier; `primary_only` extends to their readers. The backend's session
-/// settings do not matter and stay.
+/// Reads the objects of the database for the classifier; `primary_only` extends to all readers of the listed relations.
+/// The backend's session settings do not matter and stay.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
@@ -107,7 +108,8 @@ pub(super) async fn know(
     read_knowledge(&mut lease.stream, primary_only, unasked).await
 }
 
-/// Reads the objects of the connection's database for the classifier; `primary_only` extends to their readers.
+/// Reads the objects of the connection's database for the classifier; `primary_only` extends to all readers of the
+/// listed relations.
 ///
 /// Cancel safety: dropped half-way, the connection is of no more use.
 ///
@@ -148,7 +150,7 @@ async fn ask(
     converse(stream, &text, each, unasked).await
 }
 
-/// Sends `text`, which begins and ends a transaction, and tells `each` the rows of the answer. What the server says unasked is
+/// Sends `text`, a complete transaction, and passes each row of the answer to `each`. Asynchronous messages are
 /// appended to `unasked`.
 ///
 /// Cancel safety: dropped half-way, the connection is of no more use.

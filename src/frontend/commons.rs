@@ -1,11 +1,11 @@
 //! What sessions know together, by listener, database and user; and how that is kept true.
 //!
-//! Which names of a database decide what a text may leave in the session is read before the first session is let in. Every
-//! [`COMPARED_EVERY`], after a statement through any listener that changed definitions, and after one that called an unknown
-//! function, a session compares the catalog's epoch with the server's, over its own backend and before it gives that back; on a
-//! difference the names are read again, and the session's texts are judged anew. No client waits for its answer.
-//! Where statements are split by their access, the contents of the database are read together with the names.
-//! A statement that is sent while nothing is known pins its session.
+//! Names needed to predict leftover session state are read before the first session of a database is admitted. A
+//! session compares the catalog's epoch with the server's every [`COMPARED_EVERY`], after any listener's statement with
+//! changed definitions, and after a call of an unknown function. The comparison uses the session's own backend, before
+//! the session returns the backend. On a difference, the names are read again and the session's texts are classified
+//! anew. No client response waits for a comparison. With statement splitting, the database contents are read together
+//! with the names. A statement sent without known names pins the session.
 
 use std::{
     collections::HashMap,
@@ -43,7 +43,7 @@ struct Known {
     by_key: HashMap<Key, Arc<Shared>, RandomState>,
     /// Counts changes of definitions by database, for all listeners and users together.
     definitions: HashMap<DatabaseName, Arc<AtomicU64>, RandomState>,
-    /// With so many entries those that nobody needs are forgotten.
+    /// Entry count at which unneeded entries are removed.
     sweep_at: usize,
 }
 
@@ -53,40 +53,40 @@ type Key = (ListenerName, DatabaseName, UserName);
 pub(super) struct Shared {
     pub(super) common: Arc<Common>,
     briefings: Mutex<Briefings>,
-    /// What the server makes of start-up settings.
+    /// Startup settings as interpreted by the server.
     startup: Mutex<KnownValues>,
     listed: Mutex<Listed>,
     database: DatabaseName,
     began: Instant,
     /// Milliseconds since `began` when the epoch is compared again.
     next: AtomicU64,
-    /// Comparisons that have begun, and the number of the last one that succeeded.
+    /// Comparisons started so far, and the number of the latest successful comparison.
     comparisons: AtomicU64,
     compared: AtomicU64,
-    /// Milliseconds since `began` before which the names are not read again.
+    /// Earliest time of the next reading of the names, in milliseconds since `began`.
     renew_after: AtomicU64,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
 }
 
-/// What the listener's settings say of the database.
+/// Listener settings about the database.
 #[derive(Clone, PartialEq, Eq)]
 struct Listed {
-    /// Functions that hold a session to its backend.
+    /// Functions configured to pin a session to the backend.
     functions: Vec<String>,
-    /// How statements are judged, where they are split.
+    /// Classifier options, if statements are split.
     split: Option<ClassifierOptions>,
 }
 
-/// A definition that was changed without a statement through this process counts for all transactions that begin this much later.
+/// Maximum delay until a definition changed outside of the process applies to all new transactions.
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
-/// The same where only backends are given back that may be behind the writer.
+/// Maximum delay of a definition change while only backends possibly behind the writer are returned.
 const COMPARED_BEHIND: Duration = Duration::from_secs(60);
-/// Between two readings of the names pass so many times the time that one takes, at most [`COMPARED_EVERY`].
+/// Pause between two readings of the names, as a multiple of the reading time; at most [`COMPARED_EVERY`].
 const READ_SHARE: u32 = 10;
-/// Entries that are kept without a look for those that nobody needs: a client may name any database.
+/// Entries kept without a sweep of unneeded entries: a client may name any database.
 const MIN_SWEPT_ENTRIES: usize = 64;
-/// What is known of a database is forgotten when no session has used it for so long.
+/// Time without a session until the entry of a database is removed.
 const UNUSED: Duration = Duration::from_secs(3600);
 
 // === impl Commons ===
@@ -139,7 +139,7 @@ impl Commons {
         Arc::clone(shared)
     }
 
-    /// The settings of `listener` have changed: its sessions follow them from now on, those of known databases too.
+    /// Applies changed settings of `listener` to the listener's sessions from now on, known databases included.
     pub(crate) fn configure(
         &self,
         listener: &ListenerName,
@@ -157,7 +157,7 @@ impl Commons {
 // === impl Shared ===
 
 impl Shared {
-    /// True if a session uses it, or one may come whose database is known already.
+    /// True if the entry is in use, or the database is known and was used recently.
     fn is_needed(self: &Arc<Self>) -> bool {
         let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
         Arc::strong_count(self) > 1
@@ -165,8 +165,8 @@ impl Shared {
             || (self.common.knows_database() && overdue < millis(UNUSED))
     }
 
-    /// What a client is told that calls itself `application` and has said `startup` besides. `welcome` is the newest login of
-    /// its pool.
+    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
+    /// newest login of the client's pool.
     pub(super) fn briefing(
         &self,
         welcome: &Arc<Welcome>,
@@ -177,13 +177,13 @@ impl Shared {
         briefings.of(welcome, application, startup)
     }
 
-    /// What the server makes of the settings that a client has said at its start; `None` if a login has to say. `welcome` is the
-    /// newest login of its pool, of which `lease` gets a backend.
+    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `welcome` is the newest
+    /// login of the client's pool; `lease` gets a backend of the pool.
     ///
-    /// Cancel safety: dropped half-way, a backend that was leased is closed.
+    /// Cancel safety: dropped half-way, a leased backend is closed.
     ///
     /// # Errors
-    /// What `lease` fails with.
+    /// Errors of `lease`.
     pub(super) async fn startup_values<E>(
         &self,
         said: &SaidSettings,
@@ -199,7 +199,7 @@ impl Shared {
         let mut unasked = Vec::new();
         let values = startup_values::ask(&mut lease, said, &mut unasked).await;
         if matches!(values, Ok(_) | Err(Unlisted::Refused(_))) {
-            // What it has said no session has heard.
+            // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
         }
         match values {
@@ -235,8 +235,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Gives a clean backend back; one that may be behind the writer not before the database was read, if the writer was not
-    /// asked for a long time.
+    /// Returns a clean backend. If the backend may be behind the writer and the writer was not queried for a long time,
+    /// the database is read first.
     pub(super) fn release(self: &Arc<Self>, now: Instant, lease: Lease, behind: bool) {
         if !(behind && self.is_overdue(now)) {
             return lease.release(Disposition::Clean);
@@ -250,8 +250,9 @@ impl Shared {
         });
     }
 
-    /// A session has leased a backend of the writer at `now`. If it is time, the catalogue counts as out of date: the session
-    /// compares it before it gives the backend back, so that what it runs is judged by a catalogue that is newer.
+    /// Records a lease of a writer backend at `now`. When a comparison is due, the catalog expires: the session
+    /// compares the catalog before returning the backend. Later texts of the session are then classified by a newer
+    /// catalog.
     pub(super) fn leased(&self, now: Instant) {
         if self.is_due(now) {
             self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
@@ -267,7 +268,7 @@ impl Shared {
         millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
     }
 
-    /// Follows what the settings say. What follows from it in the database is read anew.
+    /// Applies the settings. Derived database contents are read again.
     fn follow(&self, functions: &[String], split: Option<&ClassifierOptions>) {
         let mut listed = self.lock_listed();
         if listed.functions != functions {
@@ -290,25 +291,25 @@ impl Shared {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the catalogue is as new as this call, over the backend of a session. `unasked` gets what the server
-    /// sends meanwhile for the session.
+    /// Updates the catalog to at least the time of the call, over the backend of a session. `unasked` receives the
+    /// server's asynchronous messages for the session.
     ///
     /// Cancel safety: dropped half-way, the lease is discarded.
     ///
     /// # Errors
-    /// [`Unlisted::Refused`] leaves the backend idle; after any other error it is of no more use.
+    /// [`Unlisted::Refused`] leaves the backend idle; all remaining errors make the backend unusable.
     pub(super) async fn renew(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
         let begun = self.comparisons.load(Ordering::Relaxed);
         let _looking = self.looking.lock().await;
         if self.compared.load(Ordering::Relaxed) > begun {
-            // Another session has begun a comparison since, and finished it.
+            // A newer comparison of another session has already succeeded.
             return Ok(());
         }
         self.compare(lease, unasked).await
     }
 
-    /// How long a session has to wait before it may renew the catalogue: a large database takes the server so much time that
-    /// changes in a row are read together.
+    /// Time until the session may renew the catalog. Reading a large database is expensive, so changes in a row are
+    /// read together.
     pub(super) fn renewal_pause(&self, now: Instant) -> Duration {
         let now = millis(now.duration_since(self.began));
         Duration::from_millis(self.renew_after.load(Ordering::Relaxed).saturating_sub(now))
@@ -343,7 +344,7 @@ impl Shared {
             Some(options) => Some(catalogue::know(lease, &options.primary_only, unasked).await?),
             None => None,
         };
-        // A change between the two is found by the next comparison: the epoch is the older one.
+        // The next comparison finds a change between the two readings, because the stored epoch is older.
         self.common.set_catalogue(names, epoch, instant);
         if *self.lock_listed() != followed {
             // The settings have changed meanwhile.
@@ -360,7 +361,7 @@ impl Shared {
         let compared = self.compare(&mut lease, &mut unasked).await;
         self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
         match compared {
-            // Of what else the server has said nobody will know.
+            // Asynchronous messages of the server reach no session.
             Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),
             Ok(()) => lease.release(Disposition::Clean),
             Err(why) => {

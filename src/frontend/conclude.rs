@@ -123,8 +123,9 @@ async fn recover(
         over.notify_one();
         matches!(heard, Ok(true))
     };
-    // A cancel that comes early, while the statement is still on its way, has no effect; and the request may reach another node
-    // behind the same address. One that has begun is sent to its end: it would hit the next session's statement.
+    // A cancel request sent too early, before the statement reaches the server, has no effect. The request may also
+    // reach another node behind the same address. A started request is sent completely: a late request would hit the
+    // next session's statement.
     let cancelled = async {
         for attempt in 1..=cancels {
             if !cancel(entry).await {

@@ -19,7 +19,7 @@ pub trait Console: Send + Sync {
     /// Whether this is the name that clients ask for it by.
     fn is_called(&self, database: &DatabaseName) -> bool;
 
-    /// True if clients of a listener that asks for no proof may come in.
+    /// True if clients of a listener without authentication are admitted.
     fn serves_unproved_users(&self) -> bool;
 
     /// Whether this user may come in.

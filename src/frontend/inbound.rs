@@ -15,7 +15,7 @@ use crate::{session::Take, tls::Stream};
 #[derive(Default)]
 pub(super) struct Inbound {
     buffer: Buffer,
-    /// Octets that were read already, and found no room in the buffer yet: they come before what the stream has.
+    /// Bytes read earlier without room in the buffer; processed before bytes from the stream.
     ahead: Vec<u8>,
     /// How many octets of it, from its start, may be written to the other side.
     cleared: usize,
@@ -24,7 +24,7 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Octets that were read already, by whoever had the stream before.
+    /// Adds bytes read by the previous owner of the stream.
     pub(super) fn read_before(&mut self, octets: Vec<u8>) {
         debug_assert!(self.ahead.is_empty(), "{} octets of before were not taken in yet", self.ahead.len());
         if !octets.is_empty() {
@@ -84,7 +84,7 @@ impl Inbound {
         &self.buffer.unread()[self.cleared..]
     }
 
-    /// Whether there are octets that were read and are not cleared yet.
+    /// True if bytes were read and are not cleared yet.
     pub(super) fn has_unjudged(&self) -> bool {
         !self.ahead.is_empty() || !self.unjudged().is_empty()
     }

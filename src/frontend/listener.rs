@@ -53,7 +53,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Listener {
-    /// Binds and listens. A socket file that nobody listens on any more is replaced; a new one has the permissions `mode`.
+    /// Binds and listens. A socket file without a listening process is replaced; a new socket file has the permissions
+    /// `mode`.
     ///
     /// # Errors
     /// The system's: the address is in use or not ours, the path cannot be written.

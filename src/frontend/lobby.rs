@@ -148,7 +148,7 @@ impl Lobby {
         Ok(())
     }
 
-    /// True if everybody is let in as whom they say they are.
+    /// True if clients are admitted without authentication.
     pub(super) fn asks_for_no_proof(&self) -> bool {
         self.context.settings.auth == Auth::Trust
     }

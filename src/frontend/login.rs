@@ -439,7 +439,7 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
 }
 
-/// What the newest login of a client's pool was told.
+/// Returns the `Welcome` of the newest login in the client's pool.
 async fn welcome(
     tenancy: &mut Tenancy,
     guest: &mut Guest,

@@ -144,15 +144,15 @@ impl Recorder {
         );
     }
 
-    /// A statement about databases is on its way: idle backends must not be in its way. Those in use are closed when they come
-    /// back.
+    /// Closes idle backends before a statement about databases, so idle backends do not block the statement. Leased
+    /// backends are closed on return.
     pub(super) fn clear_databases(&self) {
         if let Some(server) = &self.server {
             self.world.pools.renew_cluster(&server.endpoint.cluster);
         }
     }
 
-    /// A transaction may have changed who may log in, and with which settings.
+    /// Handles a possible change of login permissions or login settings by a transaction.
     pub(super) fn logins_changed(&self) {
         let Some(server) = &self.server else { return };
         let cluster = &server.endpoint.cluster;

@@ -59,15 +59,15 @@ pub(super) struct Relay {
     waiting: bool,
     /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
     sheltered: bool,
-    /// The database's names are compared with the server's over the session's backend, which nobody else uses meanwhile.
+    /// Running catalog comparison over the session's backend, with exclusive use of the backend.
     renewal: Option<Renewal>,
     /// Until the next comparison may begin.
     renewal_pause: Option<Pin<Box<Sleep>>>,
-    /// Until a session that has moved a sequence, and read none, gives its backend back.
+    /// Delay until a session with a moved and unread sequence returns the backend.
     sequence_pause: Option<Pin<Box<Sleep>>>,
     /// When the backend was leased.
     leased_at: Option<Instant>,
-    /// Until more of the client has been waited for long enough; kept from one wait to the next.
+    /// Time limit of the wait for more client messages; kept from wait to wait.
     patience: Option<Pin<Box<Sleep>>>,
     is_patient: bool,
     /// The time of this turn, once somebody has asked for it.
@@ -75,26 +75,26 @@ pub(super) struct Relay {
     /// Since when octets are in our hands, if that is being measured.
     held_since: Option<Instant>,
     turns: u8,
-    /// Steps that this turn may still take.
+    /// Remaining steps of the turn.
     steps: u8,
     activity: Activity,
 }
 
-/// A comparison of the catalogue under way, with the backend that it goes over and what the server sends there for the session.
+/// Running catalog comparison: returns the backend, the server's messages for the session, and the result.
 type Renewal = Pin<Box<dyn Future<Output = (Lease, Vec<u8>, Result<(), Unlisted>)> + Send>>;
 
-/// How long the end of a batch is waited for: clients send it at once, with what stands before it. So long a BEGIN waits for
-/// what follows it, too: `now()` is at most so much later than the client's BEGIN.
+/// Time limit of the wait for the end of a batch: clients send a batch at once. A BEGIN also waits up to the limit for
+/// the next message, so `now()` is at most 20 ms later than the client's BEGIN.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Least time for which a backend is kept for `lastval` behind a statement that may move a sequence; then until a session waits.
+/// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
 const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One turn in so many is timed for the time spent in the proxy: two clock reads.
 const TIMED: u8 = 16;
 
-/// Steps of one turn, each of which may move a buffer: then the worker's other sessions have theirs, however much there is
-/// to do here.
+/// Steps of a turn, each with a possible buffer move. Then the worker's remaining sessions run, even with work left
+/// here.
 const MAX_STEPS: u8 = 200;
 
 impl Relay {
@@ -160,7 +160,7 @@ impl Relay {
         .await
     }
 
-    /// Moves what can be moved; returns when both directions wait for a socket, or when others are to have their turn.
+    /// Moves available data; returns when both directions wait for a socket, or when the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.now = None;
         self.steps = MAX_STEPS;
@@ -175,7 +175,7 @@ impl Relay {
             let awaiting = self.session.is_awaiting_answers();
             let over = self.steps == 0;
             if over {
-                // The other direction has its part of the turn, too.
+                // The backend direction gets steps of the turn, too.
                 self.steps = MAX_STEPS;
             }
             self.pump_backend(cx)?;
@@ -201,7 +201,7 @@ impl Relay {
         self.wait_for_more(cx)
     }
 
-    /// Counts a step; true once the turn has taken all that it may. Then it is woken at once for the next.
+    /// Counts a step. True if no steps are left; the task is then woken at once for the next turn.
     fn is_turn_over(&mut self, cx: &Context<'_>) -> bool {
         self.steps = self.steps.saturating_sub(1);
         if self.steps == 0 {
@@ -210,7 +210,7 @@ impl Relay {
         self.steps == 0
     }
 
-    /// Does what others have ordered, whatever the session is doing.
+    /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
     fn obey(&self) -> Result<(), End> {
         match self.registered.ordered() {
             None => Ok(()),
@@ -220,7 +220,7 @@ impl Relay {
         }
     }
 
-    /// More of the client is waited for, though not for long: the end of a batch, or what follows its BEGIN.
+    /// Waits a limited time for more client messages: the end of a batch, or the message after a BEGIN.
     fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         if !self.session.is_waiting_for_more() {
             self.is_patient = false;
@@ -408,7 +408,8 @@ impl Relay {
                 break;
             }
             if take.pass > 0 {
-                // What passes is sent before more is understood: what the machine adds to that would overtake it.
+                // Forwarded bytes are sent before further parsing: additions by the session machine would overtake the
+                // bytes.
                 self.unheard = true;
                 break;
             }
@@ -422,8 +423,8 @@ impl Relay {
         Ok(taken || self.session.wants_backend())
     }
 
-    /// Nothing more will come from the client, or go to it. What stands before Terminate is done all the same, unless answers
-    /// to it cannot be written.
+    /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
+    /// still executed, unless responses cannot be written.
     fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), End> {
         if error.is_none() && self.session.finds_farewell(self.from_client.unjudged()) {
             return Ok(());
@@ -523,7 +524,7 @@ impl Relay {
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
         if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
-            // Without its memory the backend is closed.
+            // A backend without `memory` is closed.
             lease.memory = memory.is_reusable().then_some(memory);
             if spoiled {
                 lease.release(Disposition::Discard);
@@ -554,7 +555,7 @@ impl Relay {
             self.link = link;
             return;
         };
-        // A cancel request of the client's is not for these queries.
+        // A cancel request of the client must not reach the catalog queries.
         self.registered.leased(lease.running(), tenancy.reason(), true);
         let shared = tenancy.shared();
         self.renewal = Some(Box::pin(async move {
@@ -568,8 +569,8 @@ impl Relay {
         self.unheard = true;
     }
 
-    /// Polls what the backend is kept for, once a turn has moved all that it could. A pause that is over may let the session
-    /// give its backend back.
+    /// Polls the backend's pauses after the turn moved all available data. An expired pause may let the session return
+    /// the backend.
     fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut is_over = false;
         if let Some(sleep) = &mut self.renewal_pause
@@ -596,7 +597,7 @@ impl Relay {
         let renews = self.renewal.is_some();
         self.poll_renewal(cx)?;
         if is_over || (renews && self.renewal.is_none()) {
-            // What this has begun or left undone is for the next turn.
+            // Work started or left undone here belongs to the next turn.
             cx.waker().wake_by_ref();
         }
         Ok(())
@@ -720,7 +721,7 @@ impl Relay {
             tenancy.node_failed(&lease);
         }
         self.from_backend = Inbound::default();
-        // What waited for the node's answers waits no longer.
+        // Messages no longer wait for the lost node's responses.
         self.unheard = true;
     }
 

@@ -17,7 +17,7 @@ pub struct ListenerSettings {
     pub name: ListenerName,
     /// Where it listens.
     pub bind: Bind,
-    /// Permissions of a Unix-domain socket. Default 0660: the user and the group that Gatekeeper runs as.
+    /// Permissions of a Unix-domain socket. Default 0660: user and group of the Gatekeeper process.
     pub socket_mode: u32,
     /// Where its statements go.
     pub route: RoutePolicy,

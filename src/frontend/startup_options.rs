@@ -1,19 +1,19 @@
-//! Settings in a client's startup packet: by their names, and among `options` as libpq writes them.
+//! Settings in a client's startup packet: by name, and within `options` in libpq's notation.
 //!
 //! <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
 
 use crate::wire::StartupMessage;
 
-/// Settings that a client says at its start, in the order in which a server takes them, without `application_name`.
+/// Startup settings of a client in the server's processing order, without `application_name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StartupOptions {
     /// Names in lower case, and values.
     pub(super) settings: Vec<(String, Vec<u8>)>,
-    /// Its `application_name`.
+    /// `application_name` of the client.
     pub(super) application: Option<Vec<u8>>,
 }
 
-/// Settings that take effect at a login alone, or that change more than themselves.
+/// Settings effective only at login, or with effects beyond the setting's own value.
 const NOT_CARRIED: [&str; 6] = [
     "local_preload_libraries",
     "role",
@@ -24,7 +24,7 @@ const NOT_CARRIED: [&str; 6] = [
 ];
 
 impl StartupOptions {
-    /// The settings in `startup`; `None` if some of it is understood by a server alone.
+    /// Reads the settings in `startup`; `None` if only a server understands some of the settings.
     pub(super) fn read(startup: &StartupMessage) -> Option<Self> {
         let mut options = Self::default();
         if let Some(text) = startup.get("options") {
@@ -49,7 +49,7 @@ impl StartupOptions {
         Some(options)
     }
 
-    /// Takes out of `startup` what [`StartupOptions::read`] has understood.
+    /// Removes the settings read by [`StartupOptions::read`] from `startup`.
     pub(super) fn remove_from(startup: &mut StartupMessage) {
         startup.remove("options");
         let names: Vec<_> = startup.parameters().map(|(name, _)| name.to_vec()).collect();
@@ -58,7 +58,7 @@ impl StartupOptions {
         }
     }
 
-    /// Whether a parameter of this name is no setting.
+    /// True if the parameter `name` is not a setting.
     fn is_other(name: &[u8]) -> bool {
         matches!(name, b"user" | b"database" | b"replication" | b"options") || name.starts_with(b"_pq_.")
     }
@@ -81,12 +81,12 @@ impl StartupOptions {
     }
 }
 
-/// A name as a server reads it on its command line.
+/// Replaces dashes in a name by underscores, like a server's command-line parser.
 fn replace_dashes(name: &[u8]) -> Vec<u8> {
     name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect()
 }
 
-/// The words of `options`: a backslash takes what follows as it is.
+/// Splits `options` into words; a backslash escapes the next byte.
 fn split(text: &[u8]) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut within = false;

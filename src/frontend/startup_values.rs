@@ -1,4 +1,4 @@
-//! What a server makes of the settings that clients say at their start, remembered by what they say.
+//! Startup settings as interpreted by a server, cached by the client's settings.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,22 +10,22 @@ use foldhash::fast::RandomState;
 use super::catalogue::{self, Unlisted};
 use crate::{handshake::Parameters, pool::Lease, session::Settings};
 
-/// Start-up settings as the server has understood them.
+/// Startup settings as interpreted by the server.
 #[derive(Default)]
 pub(super) struct StartupValues {
-    /// The session's settings at its start.
+    /// Initial settings of the session.
     pub(super) settings: Settings,
-    /// All of them as a server reports them, by names in lower case.
+    /// All startup settings as reported by a server, by lower-case name.
     pub(super) reported: Vec<ReportedValue>,
 }
 
 /// A name and a value.
 type ReportedValue = (Box<[u8]>, Box<[u8]>);
 
-/// Names in lower case, and values, in their order.
+/// Lower-case names, and values, in client order.
 pub(super) type SaidSettings = Vec<(String, Vec<u8>)>;
 
-/// What servers have made of the settings that clients said, by these.
+/// Startup settings as interpreted by servers, by the client's settings.
 #[derive(Default)]
 pub(super) struct KnownValues {
     by_said: HashMap<Arc<SaidSettings>, KnownValue, RandomState>,
@@ -34,19 +34,19 @@ pub(super) struct KnownValues {
 }
 
 struct KnownValue {
-    /// What the server reported when it was asked: what it makes of some settings depends on others.
+    /// Server parameters at the time of the query: the interpretation of some settings depends on further settings.
     welcome: Arc<Parameters>,
-    /// `None` if only a login can set them.
+    /// `None` if only a login can set the values.
     values: Option<Arc<StartupValues>>,
 }
 
-/// How many are remembered: one for each tenant, as a rule. They take up to 20 kB each, as a startup packet does.
+/// Limit on cached entries: usually an entry for each tenant. An entry takes up to 20 kB, like a startup packet.
 const KNOWN_MAX: usize = 1024;
 
 // === impl KnownValues ===
 
 impl KnownValues {
-    /// What a server that reports `welcome` at a login makes of `said`, if it was asked.
+    /// Cached interpretation of `said` by a server with login parameters `welcome`, if a server was asked.
     pub(super) fn get(
         &self,
         said: &SaidSettings,
@@ -78,8 +78,8 @@ impl KnownValues {
     }
 }
 
-/// Asks the server what it makes of settings that a client said at its start; `None` if only a login can set them. All of it is
-/// rolled back: the backend's own settings stay. What the server says unasked is appended to `unasked`.
+/// Asks the server for the interpretation of a client's startup settings; `None` if only a login can set the values.
+/// The query is rolled back: the backend's own settings stay. Asynchronous messages are appended to `unasked`.
 ///
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
@@ -98,7 +98,7 @@ pub(super) async fn ask(
     let each = |row: &[u8]| {
         let Some([name, context, setting, shown]) = catalogue::columns(row) else { return Ok(()) };
         let (setting, shown) = (unhex(setting)?, unhex(shown)?);
-        // A server does not list settings that no module has defined.
+        // A server does not list settings without a defining module.
         settable &= match context {
             b"user" | b"superuser" => true,
             b"" => name.contains(&b'.'),
@@ -112,7 +112,8 @@ pub(super) async fn ask(
     Ok(settable.then_some(values))
 }
 
-/// All in plain letters, whatever the encoding of the backend's session. Its settings are not those of a login.
+/// Builds a query in plain letters for any encoding of the backend's session. Starts with `RESET`, because the
+/// backend's settings are not login settings.
 fn question(said: &SaidSettings) -> String {
     let mut text = "BEGIN READ ONLY; RESET SESSION AUTHORIZATION; RESET ALL; ".to_owned();
     for (name, value) in said {

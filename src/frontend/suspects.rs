@@ -24,7 +24,7 @@ pub struct Suspects {
 // === impl Suspects ===
 
 impl Suspects {
-    /// Somebody failed a session just now; whether that was not known.
+    /// Records a session failure; true if the failure is news.
     pub(super) fn failed(&self, who: Suspect) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = known.failed(who, Instant::now(), random());

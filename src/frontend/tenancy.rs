@@ -41,7 +41,7 @@ pub(super) struct Tenancy {
     database: DatabaseName,
     /// What a backend is logged in with besides.
     startup: StartupMessage,
-    /// The same for a session whose backends log in with its own options, if those are others.
+    /// Startup message with the session's own options for later logins, if different from `startup`.
     apart: Option<StartupMessage>,
     /// Where the last decision for the writer led, and for the one side of a session that does not split.
     writer: Option<Decided>,
@@ -158,12 +158,12 @@ impl Tenancy {
         }
     }
 
-    /// Its backends may have to log in with `startup` instead, see [`Tenancy::move_apart`].
+    /// Allows later logins with `startup`, see [`Tenancy::move_apart`].
     pub(super) fn may_move_apart(&mut self, startup: StartupMessage) {
         self.apart = (startup != self.startup).then_some(startup);
     }
 
-    /// From now on its backends log in with its own options.
+    /// Switches later backend logins to the session's own options.
     pub(super) fn move_apart(&mut self) {
         if let Some(startup) = self.apart.take() {
             (self.startup, self.writer, self.reader) = (startup, None, None);
@@ -288,7 +288,8 @@ impl Tenancy {
                 let decided = decided?;
                 let endpoint = decided.pool.endpoint().clone();
                 let elsewhere = elsewhere_may_do(&error);
-                // Without a token others wait in vain, too; of the endpoint that says nothing.
+                // Without a token, further sessions wait in vain, too. A missing token is no evidence about the
+                // endpoint.
                 let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
                 let is_its_own = is_about_the_endpoint(&error);
                 let is_news = (is_its_own || has_no_token)
@@ -320,7 +321,7 @@ impl Tenancy {
         }
     }
 
-    /// Whether a read that got no backend where it was sent may be served by another read pool, or by the writer.
+    /// True if a read without a backend may be served by another read pool or by the writer.
     fn goes_on_without(&mut self, decided: &Decided, need: Need) -> bool {
         let is_reader = self.side == Side::Reader || decided.reason == Reason::ReadPool;
         if !is_reader {
@@ -442,12 +443,12 @@ impl Tenancy {
         }
     }
 
-    /// How long the session has to wait before it may compare the catalogue.
+    /// Time until the session may compare the catalog.
     pub(super) fn renewal_pause(&self, now: std::time::Instant) -> Duration {
         self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.renewal_pause(now))
     }
 
-    /// What sessions of this listener, database and user know together, if backends are shared.
+    /// State shared by sessions of the listener, database and user, if backends are shared.
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
         self.shared.clone()
     }
