@@ -29,7 +29,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
     /// Scans `text` with quotes and comments taken for code, so that it holds whichever way the server reads it: a
     /// statement may begin behind every quote, comment, dollar sign and semicolon.
     pub(super) fn raw(&mut self, text: &[u8]) {
-        // Where strings end is not known, so neither is what is called.
+        // String ends are unknown, and so are the called functions.
         self.effects |= Effects::UNPROVED | Effects::UNKNOWN;
         let place =
             if self.depth > 0 || self.effects.contains(Effects::BLOCK) { Place::Body } else { Place::Client };

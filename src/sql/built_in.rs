@@ -28,8 +28,8 @@ pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
     if volatile { Found::Unsafe(Ground::VolatileFunction) } else { Found::Safe }
 }
 
-/// True if `name`, in whatever case, is one of PostgreSQL's own functions and a call of it leaves nothing in the session
-/// unless [`super::functions`] lists it; `None` if PostgreSQL has no such function.
+/// True if a call of PostgreSQL's function `name` (any case) leaves no session state unless [`super::functions`] lists
+/// `name`; `None` if PostgreSQL has no function `name`.
 pub(super) fn leaves_nothing(name: &[u8]) -> Option<bool> {
     let mut folded = [0; NAME_LENGTH];
     let folded = folded.get_mut(..name.len())?;
@@ -39,7 +39,7 @@ pub(super) fn leaves_nothing(name: &[u8]) -> Option<bool> {
         .then(|| !RUN_THEIR_ARGUMENTS.iter().any(|prefix| folded.starts_with(prefix.as_bytes())))
 }
 
-/// Functions that run a query, or read a relation, which their arguments name: a view may call anything.
+/// Functions executing a query, or reading a relation, named by an argument: a view may call anything.
 const RUN_THEIR_ARGUMENTS: [&str; 9] = [
     "query_to_xml",
     "table_to_xml",

@@ -1,8 +1,8 @@
-//! Which names of a text are called, and which calls are proved to leave nothing in the session.
+//! Finds called names in a text, and calls proved to leave no session state.
 //!
-//! A call is a name in front of an opening parenthesis. Names of relations in front of a list of columns, and words of the
-//! grammar, are not. Refuses to know: attribute notation (`(row).name`), operators and casts; their names count wherever
-//! they are written.
+//! A call is a name before an opening parenthesis. Names of relations before a column list, and words of the grammar,
+//! are not calls. Refuses to know: attribute notation (`(row).name`), operators and casts; names in all three count
+//! anywhere in a text.
 
 use super::{Catalogue, Effects, built_in, lexer::Token, scan::Place};
 
@@ -15,21 +15,21 @@ pub(super) struct CallTracker<'a> {
     behind_parenthesis: bool,
 }
 
-/// A name that an opening parenthesis may follow.
+/// A name, possibly followed by an opening parenthesis.
 #[derive(Clone, Copy)]
 struct Name<'a> {
     text: &'a [u8],
     schema: Option<&'a [u8]>,
-    /// The word directly in front of it.
+    /// Word directly before the name.
     before: Option<&'a [u8]>,
     quoted: bool,
-    /// What stands in front of it lets it be a function's.
+    /// True if the preceding token allows a function name.
     callable: bool,
     /// A dot follows: the text is a schema's name.
     qualifies: bool,
 }
 
-/// Whether a relation is named here, which a list of columns may follow.
+/// Position relative to a relation name, possibly followed by a column list.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum RelationName {
     #[default]
@@ -45,13 +45,13 @@ impl<'a> CallTracker<'a> {
         Self { place, name: None, relation: RelationName::Absent, behind_parenthesis: false }
     }
 
-    /// Takes the next token; the effects of the call that it completes.
+    /// Consumes the next token; returns the effects of the call completed by the token.
     #[inline]
     pub(super) fn on_token(&mut self, token: Token<'a>, catalogue: &Catalogue) -> Effects {
         let behind_parenthesis =
             std::mem::replace(&mut self.behind_parenthesis, token == Token::Symbol(b')'));
         match token {
-            // Two operands do not follow each other: `OVER (`, `FILTER (`, `VALUES (` or the columns of an alias.
+            // No operand directly follows an operand: `OVER (`, `FILTER (`, `VALUES (` or the columns of an alias.
             Token::Word(word) => self.on_name(word, false, !behind_parenthesis),
             Token::Quoted(word) => self.on_name(word, true, !behind_parenthesis),
             Token::Symbol(b'.') => {
@@ -94,7 +94,7 @@ impl<'a> CallTracker<'a> {
     }
 }
 
-/// The effects of calling the unquoted name `text`, for scans that read no other tokens.
+/// Returns the effects of calling the unquoted name `text`, for scans without further tokens.
 pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &Catalogue) -> Effects {
     let name = Name { text, schema: None, before: None, quoted: false, callable: true, qualifies: false };
     effects_of_call(&name, false, catalogue)
@@ -110,11 +110,12 @@ fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &Catalogue) -> Eff
     }
     let known = (!name.quoted && name.schema.is_none() && is_syntax(name, in_body))
         || catalogue.functions.contains(name.text);
-    // A known function that is not proved has its name in `Catalogue::unproved`, which counts wherever it is written.
+    // `Catalogue::unproved` lists known functions without proof; listed names count anywhere in a text.
     if known { Effects::NONE } else { Effects::UNPROVED.union(Effects::UNKNOWN) }
 }
 
-/// A word of the grammar. A function may have the name of an unreserved one: such a word counts where the grammar wants it.
+/// True for a word of the grammar. A function may share the name of an unreserved word: the word is grammar only in the
+/// grammar's position.
 fn is_syntax(name: &Name<'_>, in_body: bool) -> bool {
     let follows = |(word, before): &(&str, &[&str])| {
         word.as_bytes().eq_ignore_ascii_case(name.text)
@@ -128,12 +129,13 @@ fn is_in(word: &[u8], words: &[&str]) -> bool {
     words.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
 }
 
-/// Words in front of the name of a relation or of a prepared statement, which a list in parentheses may follow. No function
-/// call can follow them, but for `EXECUTE` in PL/pgSQL, which counts by itself.
+/// Words before a relation or prepared statement, possibly followed by a list in parentheses. No function call follows
+/// the words, except `EXECUTE` in PL/pgSQL, where `EXECUTE` itself counts.
 const BEFORE_A_RELATION: [&str; 10] =
     ["into", "copy", "table", "as", "with", "recursive", "references", "analyze", "execute", "prepare"];
 
-/// Words that an opening parenthesis may follow and that cannot be names of functions, and a few that never are.
+/// Words possibly followed by an opening parenthesis and invalid as function names, and a few words never used as
+/// function names.
 /// <https://www.postgresql.org/docs/current/sql-keywords-appendix.html>
 const SYNTAX: &[&str] = &[
     "in",
@@ -232,7 +234,7 @@ const SYNTAX: &[&str] = &[
     "only",
 ];
 
-/// Unreserved words, and what stands in front of them where they are no names of functions.
+/// Unreserved words, each with the preceding words excluding a function name.
 const UNRESERVED: &[(&str, &[&str])] = &[
     ("by", &["group", "order", "partition"]),
     ("conflict", &["on"]),
@@ -242,7 +244,8 @@ const UNRESERVED: &[(&str, &[&str])] = &[
     ("varying", &["character", "char", "bit", "nchar"]),
 ];
 
-/// Words of PL/pgSQL that an expression in parentheses may follow. Sources are read together with the names of all functions.
+/// PL/pgSQL words possibly followed by an expression in parentheses. Sources are read together with the names of all
+/// functions.
 const PLPGSQL: &[&str] = &[
     "if",
     "elsif",

@@ -15,25 +15,25 @@ use super::{
     scan::{Place, Scan},
 };
 
-/// Takes the rows of [`super::STATEFUL_SQL`] and finds the names that are not proved to leave nothing: functions that cannot be
-/// read here or whose source is not proved, and everything that leads to one of them.
+/// Reads the rows of [`super::STATEFUL_SQL`] and finds names without proof of leaving no state: functions with
+/// unreadable or unproved source, and every direct or indirect user of an unproved name.
 pub struct CatalogueBuilder {
     stateful: Vec<String>,
     functions: NameSet,
-    /// Each name, and the names that its use leads to, turned round.
+    /// Used names, each with the names of the users.
     used_by: HashMap<Box<str>, Vec<Box<str>>, FixedState>,
-    /// Names that are not functions and may turn out to be unproved.
+    /// Names of non-functions, possibly unproved.
     named: HashSet<Box<str>, FixedState>,
-    /// Operators on PostgreSQL's own types: no other name in a text tells of them.
+    /// Operators on PostgreSQL's own types: no further name in a text indicates the use.
     operators: HashSet<Box<str>, FixedState>,
     unproved: Vec<Box<str>>,
     custom_settings: Vec<Arc<[u8]>>,
-    /// What the scan of a source knows: all functions by name.
+    /// Catalog for the scan of a source: all functions by name.
     known: Option<Catalogue>,
 }
 
-/// Extensions of which every function is known to leave nothing that a later statement could see: data types, operators,
-/// index methods and pure computation. Functions with state of their own are in [`super::functions`].
+/// Extensions with all functions known to leave nothing visible to a later statement: data types, operators, index
+/// methods and pure computation. Functions with own state are in [`super::functions`].
 const HARMLESS_EXTENSIONS: [&str; 34] = [
     "address_standardizer",
     "alloydb_scann",
@@ -70,7 +70,7 @@ const HARMLESS_EXTENSIONS: [&str; 34] = [
     "uuid-ossp",
     "vector",
 ];
-/// Settings of functions' sources that a state check asks for.
+/// Limit on settings from function sources in a state check.
 const CUSTOM_SETTINGS_MAX: usize = 64;
 
 // === impl CatalogueBuilder ===
@@ -91,10 +91,10 @@ impl CatalogueBuilder {
         }
     }
 
-    /// One row, in text format, in UTF-8.
+    /// Adds a row, in text format, in UTF-8.
     ///
     /// # Errors
-    /// [`UnknownRow`]: nothing of it was taken.
+    /// [`UnknownRow`]: the row had no effect.
     pub fn row(&mut self, columns: &[&[u8]]) -> Result<(), UnknownRow> {
         let [kind, name, other, opaque] = columns else { return Err(UnknownRow) };
         let name = String::from_utf8_lossy(name);
@@ -134,7 +134,7 @@ impl CatalogueBuilder {
         for name in &self.stateful {
             catalogue.insert(name);
         }
-        // What leads to state that is not shown is no better than what leads to what cannot be read.
+        // Users of invisible state are treated like users of unreadable functions.
         self.unproved.extend(self.stateful.iter().map(|name| (**name).into()));
         let mut found: HashSet<Box<str>, FixedState> = HashSet::default();
         while let Some(name) = self.unproved.pop() {
@@ -181,7 +181,7 @@ impl CatalogueBuilder {
             self.unproved.push(name.into());
             return;
         }
-        // Its words may be names that turn out to be unproved.
+        // Words of the source may be names found unproved later.
         let mut lexer = Lexer::new(source);
         let mut words: HashSet<String, FixedState> = HashSet::default();
         while let Some(token) = lexer.next() {

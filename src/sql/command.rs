@@ -131,7 +131,7 @@ fn block<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>>
     end(lexer, command)
 }
 
-/// `command`, if no other statement follows.
+/// Returns `command` if no further statement follows.
 fn rest<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
     while let Some(token) = lexer.next() {
         if token == Token::Symbol(b';') {

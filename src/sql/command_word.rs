@@ -23,7 +23,8 @@ pub(super) fn sole_write(text: &[u8]) -> Option<Ground> {
     alone.then_some(ground)
 }
 
-/// True if `text` begins with a statement that makes, changes or drops a database, or grants or revokes rights on one.
+/// True if `text` begins with a statement to create, alter or drop a database, or to grant or revoke database
+/// privileges.
 #[must_use]
 pub fn names_database(text: &[u8]) -> bool {
     let mut lexer = Lexer::new(text);

@@ -53,11 +53,11 @@ impl Effects {
     pub const DDL: Self = Self(1 << 17);
     /// Everything: the text cannot be followed.
     pub const ALL: Self = Self((1 << 18) - 1);
-    /// Uses a function, relation, type or operator that is not proved to leave nothing: a state check follows.
+    /// Uses a function, relation, type or operator without proof of leaving no state: a state check follows.
     pub const UNPROVED: Self = Self(1 << 18);
-    /// Calls a function that neither PostgreSQL nor the [`super::Catalogue`] has: the catalogue may be out of date.
+    /// Calls a function unknown to PostgreSQL and to the [`super::Catalogue`]: the catalog may be out of date.
     pub const UNKNOWN: Self = Self(1 << 19);
-    /// Settings go back to their defaults until the end of the transaction: `SET LOCAL … TO DEFAULT`.
+    /// Settings return to defaults until the end of the transaction: `SET LOCAL … TO DEFAULT`.
     pub const SETTINGS_LOCAL: Self = Self(1 << 20);
     const DEFINED: u32 = (1 << NAMES.len()) - 1;
 
@@ -153,7 +153,7 @@ impl BitOrAssign for Effects {
     }
 }
 
-/// `SETTINGS|LISTEN`; `NONE` when empty, `ALL` for all that a text can do to the session.
+/// Prints `SETTINGS|LISTEN`; `NONE` when empty, `ALL` for all possible effects of a text on the session.
 impl fmt::Debug for Effects {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {

@@ -12,8 +12,8 @@ use super::{
 /// `client_encoding = 'UTF8'` (`SET LOCAL` in its transaction).
 pub(super) const KNOWLEDGE_SQL: &str = include_str!("knowledge.sql");
 
-/// [`KNOWLEDGE_SQL`], which also follows the relations in `primary_only` (schema, or any; name) to what reads them: views,
-/// functions, parents and children.
+/// Returns [`KNOWLEDGE_SQL`], extended from the relations in `primary_only` (schema, or any; name) to all readers:
+/// views, functions, parents and children.
 #[must_use]
 pub fn knowledge_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, str> {
     if primary_only.is_empty() {
@@ -28,10 +28,10 @@ pub fn knowledge_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, 
     Cow::Owned(KNOWLEDGE_SQL.replacen(LISTED, &rows.join(", "), 1))
 }
 
-/// The row in [`KNOWLEDGE_SQL`] that stands for no relation.
+/// Row in [`KNOWLEDGE_SQL`] without a relation, replaced by the rows of `primary_only`.
 const LISTED: &str = "/* listed */ (NULL, NULL)";
 
-/// `text` as an expression that no quoting rule can read in another way.
+/// Returns `text` as an expression with equal meaning under every quoting rule.
 fn literal(text: &str) -> String {
     let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("pg_catalog.convert_from(pg_catalog.decode('{digits}', 'hex'), 'UTF8')")
@@ -43,7 +43,7 @@ pub struct KnowledgeBuilder {
     knowledge: Knowledge,
 }
 
-/// A row is not one of [`knowledge_sql`].
+/// A row is not a row of [`knowledge_sql`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a row is not of the list of what a database has")]
 pub struct UnknownRow;

@@ -1,34 +1,35 @@
-//! Which settings a text leads back to the values that the session began with.
+//! Settings led back by a text to the session's initial values.
 //!
-//! A session's backend may have begun with other values. The session gives it its own ones behind such a statement, which is
-//! too late for what runs between the two.
+//! A session's backend may have begun with different values. Behind a statement leading settings back, the session
+//! sends the session's own initial values: too late for statements in between.
 
 use super::{
     Catalogue, Effects, effects,
     lexer::{Lexer, Token},
 };
 
-/// A setting that is led back, or all of them.
+/// A setting led back, or all settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedBack {
-    /// In lower case; `None` for all that `RESET ALL` resets.
+    /// Lower-case name; `None` for all settings reset by `RESET ALL`.
     pub name: Option<Box<[u8]>>,
     /// Until the end of the transaction: `SET LOCAL`.
     pub local: bool,
 }
 
-/// Which settings a text leads back, and where in the text.
+/// Settings led back by a text, and the position in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeadsBack {
-    /// None that matters.
+    /// No relevant setting.
     No,
-    /// These, by its last statements: nothing in the text runs behind them but `SET` and `RESET`.
+    /// Settings led back by the last statements: only `SET` and `RESET` follow in the text.
     AtEnd(Vec<LedBack>),
-    /// Something in the text runs behind what leads back, or the text does not tell what it leads back.
+    /// Further statements follow in the text, or the text does not name the settings led back.
     Midway,
 }
 
-/// Which of the settings that `matters` accepts `text` leads back. `DISCARD ALL`, which stands alone, counts as none.
+/// Finds the settings led back by `text`, among settings accepted by `matters`. `DISCARD ALL`, always alone, counts as
+/// none.
 #[must_use]
 pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
     let mut all: Vec<LedBack> = Vec::new();
@@ -62,7 +63,7 @@ pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
             break;
         }
     }
-    // What is set behind it would be overwritten.
+    // The restored initial value would overwrite a later `SET`.
     let overwrites = |led: &LedBack| match &led.name {
         Some(name) => set_since.contains(name),
         None => !set_since.is_empty(),
@@ -73,8 +74,8 @@ pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
     if all.is_empty() { LeadsBack::No } else { LeadsBack::AtEnd(all) }
 }
 
-/// True if a statement that is neither `SET` nor `RESET` leads something back by the words in it: `DO` with `RESET`,
-/// `set_config` with NULL. A statement without these words runs: what it leads back all the same, a state check finds.
+/// True if a statement besides `SET` and `RESET` leads a setting back by explicit words: `DO` with `RESET`,
+/// `set_config` with NULL. A statement without the words runs; a state check finds settings led back nevertheless.
 fn is_hidden(statement: &[u8]) -> bool {
     effects(statement, &Catalogue::default()).intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL)
         && has_words_that_lead_back(statement)
@@ -97,7 +98,7 @@ fn has_words_that_lead_back(statement: &[u8]) -> bool {
     calls_set_config && has_null
 }
 
-/// The setting that a `SET` or `RESET` is about, and whether it is led back.
+/// Reads the setting of a `SET` or `RESET`; true if the setting is led back.
 fn read(statement: &[u8]) -> Option<(LedBack, bool)> {
     let mut ahead = Lexer::new(statement);
     let reset = is(ahead.next(), "reset");

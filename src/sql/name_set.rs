@@ -1,10 +1,10 @@
-//! A set of names of one database, with a filter that few other words pass.
+//! Set of names of a database, with a filter for most unrelated words.
 
 use std::collections::HashSet;
 
 use foldhash::fast::FixedState;
 
-/// `NAMEDATALEN - 1`: the length to which PostgreSQL cuts an identifier, in bytes.
+/// `NAMEDATALEN - 1`: PostgreSQL's length limit of an identifier, in bytes.
 pub(super) const NAME_LENGTH: usize = 63;
 
 /// Names of functions, relations, types and operators, without schema and without regard to case.
@@ -14,7 +14,7 @@ pub(super) struct NameSet {
     operators: Vec<Box<[u8]>>,
     /// For each first byte the lengths of the names, as bits, with both cases of letters.
     lengths: Vec<u64>,
-    /// Some name has a byte outside ASCII: the client may spell it in another encoding.
+    /// A name has a byte outside ASCII: the client may use a different encoding.
     beyond_ascii: bool,
     /// Some name can only be written as a quoted identifier.
     quoted_only: bool,
@@ -23,7 +23,7 @@ pub(super) struct NameSet {
 // === impl NameSet ===
 
 impl NameSet {
-    /// Adds a name; its case does not count.
+    /// Adds a name, regardless of case.
     pub(super) fn insert(&mut self, name: &str) {
         let name = name.as_bytes().to_ascii_lowercase();
         let Some(&first) = name.first() else { return };
@@ -49,7 +49,7 @@ impl NameSet {
     /// True if the identifier `name`, as written in a text, may be in the set.
     #[inline]
     pub(super) fn contains(&self, name: &[u8]) -> bool {
-        // PostgreSQL cuts identifiers: two names that agree up to this length are one.
+        // PostgreSQL truncates identifiers: names equal up to the limit are identical.
         let name = &name[..name.len().min(NAME_LENGTH)];
         let Some(&first) = name.first() else { return false };
         if self.beyond_ascii && !name.is_ascii() {
@@ -77,7 +77,7 @@ impl NameSet {
     }
 }
 
-/// True for names that consist of operator characters only:
+/// True for names of operator characters only:
 /// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-OPERATORS>.
 pub(super) fn is_operator(name: &[u8]) -> bool {
     name.iter().all(|byte| b"+-*/<>=~!@#%^&|`?".contains(byte))

@@ -70,7 +70,7 @@ fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
 /// Whether a word is called, without a look at quotes and comments.
 enum Called {
     No,
-    /// By its name alone.
+    /// By name alone.
     Plainly,
     /// By a name with a schema or in quotes, or behind a comment: the tokens tell.
     Perhaps,

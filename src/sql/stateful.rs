@@ -87,12 +87,12 @@ fn is(word: &[u8], known: &str) -> bool {
     word.eq_ignore_ascii_case(known.as_bytes())
 }
 
-/// Lists the names of the current database that decide what a text may leave in the session: four columns, for
-/// [`super::CatalogueBuilder::row`]. Sound under any `search_path`; takes no locks but those of a catalog's readers;
-/// PostgreSQL 14 to 18. Milliseconds for a small database, half a second for 2,000 functions of 3 kB; to be run with
-/// `jit = off` (`SET LOCAL` in its transaction), or the server compiles the query for seconds.
+/// Lists the names of the current database needed to predict session state left by a text: four columns, for
+/// [`super::CatalogueBuilder::row`]. Sound under any `search_path`; takes only the locks of a catalog reader;
+/// PostgreSQL 14 to 18. Takes milliseconds for a small database, half a second for 2,000 functions of 3 kB. Requires
+/// `jit = off` (`SET LOCAL` in the same transaction), or the server compiles the query for seconds.
 pub const STATEFUL_SQL: &str = include_str!("stateful.sql");
 
-/// One text that is another after each committed change of what [`STATEFUL_SQL`] reads, by whomever. Temporary relations do
-/// not count. Reads the rows of the database's own objects: 0.1 ms for some hundred of them.
+/// Returns a text with a new value after each committed change to the input of [`STATEFUL_SQL`], by any client.
+/// Temporary relations do not count. Reads the rows of the database's own objects: 0.1 ms for some hundred objects.
 pub const EPOCH_SQL: &str = include_str!("epoch.sql");
