@@ -29,15 +29,15 @@
 //!
 //! # Sharing backends
 //!
-//! Truth comes from the server. [`sql::effects`] says which kinds of state a text *might* leave behind, with too many
-//! rather than too few, and whether all that it uses is proved to leave nothing: PostgreSQL's own functions of a list, and what
-//! leads to nothing else by the [`sql::Catalogue`] of the database. Once a transaction is over that is not proved, the session
-//! asks the server's catalogs, on the same backend and unseen by the client, what is really there: a pin for each thing that
-//! cannot be carried, and the values of settings. So rollbacks, savepoints and quoting are never emulated. The catalogue has an
-//! epoch, which is compared with the server's each second, and over the session's own backend where it may be out of date. What
-//! the catalogs do not show pins until `DISCARD ALL`. A backend with nothing left on it goes back together with [`session::Memory`]: its prepared statements,
-//! under names that sessions share, and the settings it was given, so that the next session adds only what differs, in the
-//! same write as its first statement.
+//! Truth comes from the server. [`sql::effects`] lists the kinds of state a text *might* leave behind, rather too many
+//! than too few. The effects also record the use of unproved names. A name is proved to leave nothing by a list of
+//! PostgreSQL's own functions, or by the [`sql::Catalogue`] of the database. After an unproved transaction, the session
+//! queries the server's catalogs, on the same backend and unseen by the client. The answer holds a pin for each piece
+//! of state impossible to carry, and the values of settings. So rollbacks, savepoints and quoting are never emulated.
+//! The catalog has an epoch, compared with the server's each second, and over the session's own backend where the
+//! catalog may be out of date. State invisible in the catalogs pins until `DISCARD ALL`. A clean backend is returned
+//! together with [`session::Memory`]: prepared statements under shared names, and the backend's settings. The next
+//! session adds only the differences, in the same write as the first statement.
 //!
 //! # Reading elsewhere
 //!
@@ -61,8 +61,8 @@
 //!   unevenly spread.
 //! - A client's cancel key carries the server's process id (with a secret of ours), so that `PQbackendPID` and
 //!   `pg_backend_pid()` agree as they do without a proxy; a session that shares backends has a number of its own there.
-//! - Start-up options are carried like settings, and given again behind what leads back to them. Those that only a login can
-//!   set are part of a pool's key, and all of them where a session keeps its backend.
+//! - Start-up options are carried like settings, and sent again after a reset. Options settable only at login are part
+//!   of a pool's key; with a dedicated backend, all options are.
 //! - A role or session authorization that has to be given to another backend is confirmed before the statement is sent, one
 //!   round trip more: were it refused, the statement would run with the rights of whoever logged in.
 //! - The connect stack finds its token before it dials: a slow token command holds no connection and no place in the queue.
@@ -70,8 +70,8 @@
 //!   first mistake, and every mistake is to be told at once.
 //! - Statement text is normalized with the server's own scanner rather than `pg_query::normalize`, which keeps comments and
 //!   the literals of utility statements.
-//! - A READ ONLY transaction that has begun on a read pool goes on at the writer if commands alone bring it there: how it began,
-//!   its savepoints, its local settings. A session that holds something else on a read pool stays with it.
+//! - A READ ONLY transaction on a read pool moves to the writer if commands alone can rebuild BEGIN, savepoints and
+//!   local settings. A session with more state on a read pool stays there.
 //! - Any error of a standby that a lag or a standby's limits may explain (classes 08, 0A, 42, 55, 57, 58, XX, not only 25006,
 //!   40001 and 57P01) has the primary's answer instead: nothing fails because of where it was sent.
 //! - A batch whose end does not come at once (20 ms) goes to the writer as it is.

@@ -24,7 +24,7 @@ impl Parameters {
         self.octets = octets;
     }
 
-    /// As if the setting `name` had been reported as `value`, whether or not it was.
+    /// Sets `name` to `value` like a report by the server, with or without an earlier report.
     pub(crate) fn report(&mut self, name: &[u8], value: &[u8]) {
         let mut octets = Vec::with_capacity(self.octets.len() + value.len());
         let others = self.iter().filter(|status| status.name != name);

@@ -40,7 +40,7 @@ struct Kept {
     backend: Backend,
     /// When the next look makes a new connection.
     login_due: Instant,
-    /// Why it could not, the last time.
+    /// Reason of the last failed login attempt.
     no_login: Option<Arc<str>>,
 }
 
@@ -143,7 +143,7 @@ impl Prober {
         {
             return seen;
         }
-        // Half of the time is left for the server, whatever the token command does.
+        // Half of the timeout is left for the server, however long the token command runs.
         let token_wait = Some(self.settings.timeout / 2);
         let connecting = self.endpoint.connect(ConnectRequest { token_wait, ..request(login) }).await;
         let asked_at = Instant::now();
@@ -165,8 +165,8 @@ impl Prober {
         }
     }
 
-    /// Asks on the connection that is there; `None` if there is none, or it broke. That says little (its server may have been
-    /// restarted long ago): a new connection will tell.
+    /// Queries the kept connection; `None` without a connection or after a failure. A failure proves little, since the
+    /// server may have restarted long ago: a new connection decides.
     async fn ask_kept(&mut self) -> Option<(Instant, Outcome)> {
         let mut kept = self.kept.take()?;
         let asked_at = Instant::now();
@@ -179,8 +179,8 @@ impl Prober {
         Some((asked_at, outcome))
     }
 
-    /// Looks without a new login, since `error` is about our credentials: on the connection that is there, or else, if there
-    /// is no token at all, by a knock.
+    /// Probes without a new login, since `error` concerns Gatekeeper's credentials: over the kept connection, or,
+    /// without any token, by a liveness check.
     async fn without_login(&mut self, error: &ConnectError) -> (Instant, Outcome) {
         let reason: Arc<str> = Chain(error).to_string().into();
         if let Some(kept) = &mut self.kept {

@@ -25,17 +25,17 @@ pub struct Unit {
     pub ground: Ground,
     /// It begins a transaction, in these modes.
     pub begins: Option<Modes>,
-    /// It ends a transaction.
+    /// Ends a transaction.
     pub ends: bool,
     /// It may change or read what belongs to the session and outlives the transaction.
     pub touches_session: bool,
-    /// It may leave what holds the session to its backend.
+    /// May leave state pinning the session to the backend.
     pub pins: bool,
     /// What a comment in front of it asks for.
     pub hint: Option<Hint>,
     /// More of it is to come, and nobody knows what.
     pub unfinished: bool,
-    /// It binds a portal and goes on behind a Flush, nobody knows with what. It cannot move any more then.
+    /// Binds a portal and continues after a Flush with unknown messages. The unit cannot move any more then.
     pub keeps_portal: bool,
 }
 
@@ -88,7 +88,7 @@ impl Unit {
         }
         let read_only = modes.read_only.unwrap_or(situation.read_only);
         let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
-        // What the client has said to only read stays where it is, whatever follows.
+        // A unit declared as read-only by the client stays in place, regardless of later messages.
         if self.unfinished || (self.keeps_portal && !declared) {
             return writer(Reason::Unfinished);
         }
@@ -142,7 +142,7 @@ impl Unit {
         )
     }
 
-    /// Whether the writer would serve it in a READ ONLY transaction, and a standby would not, or not for long.
+    /// True if the writer serves the unit in a READ ONLY transaction, and a standby does not, or not for long.
     #[must_use]
     pub const fn needs_writer_to_read(&self) -> bool {
         let is_refused = matches!(self.ground, Ground::Ddl | Ground::Writes | Ground::ServerFile);

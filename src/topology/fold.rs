@@ -154,7 +154,7 @@ fn alive(status: &mut EndpointStatus, observation: &Observation) {
     set_health(status, Health::Up, observation);
 }
 
-/// The server is there. Whether it can be logged in to stays as it was; an endpoint that was down for its silence is up.
+/// Records a reachable server. The ability to log in stays as recorded; an endpoint down for silence becomes up.
 fn reachable(status: &mut EndpointStatus, observation: &Observation) {
     status.failures = 0;
     if status.health == Health::Down {

@@ -28,12 +28,12 @@ pub enum Outcome {
     Sampled(Answer),
     /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
     Alive,
-    /// We have no credentials for a new login, which says nothing about the server. It answered on the connection that was
-    /// there, or to a StartupMessage.
+    /// No credentials for a new login, and no evidence about the server. The server answered on the kept connection or
+    /// to a StartupMessage.
     NoCredentials {
-        /// What it answered; `None` without a connection to ask on.
+        /// The server's answer; `None` without a connection for queries.
         answer: Option<Answer>,
-        /// Why there was no new login. It holds no secret.
+        /// Reason for the missing login, without secrets.
         reason: Arc<str>,
     },
     /// It could not be reached or logged in to. The reason holds no secret.

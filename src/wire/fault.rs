@@ -55,7 +55,7 @@ pub struct Report<'a> {
     pub detail: Option<Cow<'a, str>>,
     /// What to do about it.
     pub hint: Option<Cow<'a, str>>,
-    /// The function of the server that says so, where drivers go by it.
+    /// PostgreSQL function reporting the error, where drivers rely on the routine field.
     pub routine: Option<&'static str>,
 }
 

@@ -192,7 +192,7 @@ fn object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
     });
 }
 
-/// Appends an Execute of `portal` for all its rows.
+/// Appends an Execute of `portal` without a row limit.
 pub fn write_execute(out: &mut Vec<u8>, portal: &[u8]) {
     writer::frame(out, tag::EXECUTE, |body| {
         writer::string(body, portal);

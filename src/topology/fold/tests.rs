@@ -230,7 +230,7 @@ fn no_token_says_nothing_about_an_endpoint() {
         (&["a no-token primary"], Health::Up),
         (&["a primary", "a no-token", "a no-token", "a no-token"], Health::Up),
         (&["a primary", "a no-token primary", "a no-token primary"], Health::Up),
-        // Silence does, and an answer ends it.
+        // Silence marks an endpoint as down, and an answer ends the silence.
         (&["a primary", "a fails", "a no-token", "a fails"], Health::Up),
         (&["a primary", "a fails", "a fails"], Health::Down),
         (&["a primary", "a fails", "a fails", "a no-token"], Health::Up),
