@@ -1,4 +1,4 @@
-//! The pages of `docs/`: each configuration in them loads, each link leads somewhere, the index has them all.
+//! Pages of `docs/`: each configuration loads, each link has a target, the index is complete.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The guides: every page of `docs/` but those in folders.
+/// Guides: every page of `docs/` outside of folders.
 fn pages() -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(root().join("docs")).expect("there are pages");
     let paths = entries.map(|entry| entry.expect("its entries are readable").path());
@@ -91,7 +91,7 @@ fn every_link_of_a_page_resolves() {
     }
 }
 
-/// The anchor that GitHub makes of a heading.
+/// Returns GitHub's anchor of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     text.chars()

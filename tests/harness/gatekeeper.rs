@@ -47,7 +47,7 @@ impl Gatekeeper {
         Self::launch(folder, config, admin, &[]).live().await
     }
 
-    /// Starts it as [`Self::start`] does, with more environment variables.
+    /// Starts Gatekeeper like [`Self::start`], with more environment variables.
     pub async fn start_with(
         folder: &Path,
         config: &str,
@@ -180,7 +180,7 @@ fn program(environment: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
-    // Nor may credentials of whoever runs the tests, or a metadata server of this machine.
+    // Credentials of the developer, or a metadata server of the machine, may not reach the program either.
     command.env_remove("GOOGLE_APPLICATION_CREDENTIALS");
     command.env("CLOUDSDK_CONFIG", "/nonexistent").env("NO_GCE_CHECK", "true");
     command.envs(environment.iter().copied());
@@ -209,14 +209,14 @@ pub fn check(file: Option<&Path>, environment: &[(&str, &str)]) -> Checked {
     Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
 }
 
-/// What `gatekeeper doctor` prints about `file`, as JSON.
+/// Returns the output of `gatekeeper doctor` about `file`, as JSON.
 pub fn doctor(file: &Path, environment: &[(&str, &str)]) -> String {
     let mut command = program(environment);
     let output = command.args(["doctor", "--json", "--config"]).arg(file).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command of the program to its end, with `environment` alone to configure it.
+/// Runs a command of the program to the end, with `environment` alone as configuration.
 pub async fn run_command(arguments: &[&str], environment: &[(&str, &str)]) -> Checked {
     let mut command = tokio::process::Command::from(program(environment));
     let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();

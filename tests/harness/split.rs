@@ -96,7 +96,7 @@ impl Split {
         Frames::log_in(self.listener(), APP, &parameters).await
     }
 
-    /// A client of the primary alone, with a backend of its own: what it hears is what PostgreSQL says.
+    /// A client of the primary alone, with a dedicated backend: receives PostgreSQL's own responses.
     pub async fn plain(&self) -> Frames {
         Frames::log_in((self.sandbox.block().ip(100), 15433).into(), APP, &[("database", DATABASE)]).await
     }

@@ -1,4 +1,4 @@
-//! Messages that come in two parts, cut at any byte: they are answered as if they came whole, their worker serves others
+//! Messages in two parts, cut at any byte, are answered like whole messages. The worker serves further clients
 //! meanwhile, and no message takes a backend more than once.
 
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ const SET_CONFIG: u32 = 2078;
 const TEXT_LENGTH: u32 = 1257;
 /// Settings of tenants are shorter.
 const MAX_SETTING_BYTES: usize = 8 << 10;
-/// Where long messages are cut, and in front of their last byte: around the ends of headers, names and buffers.
+/// Cuts of long messages, besides the cut before the last byte: around the ends of headers, names and buffers.
 const CUTS: [usize; 12] = [1, 5, 6, 20, 60, 100, 8191, 8192, 16_383, 16_384, 16_385, 65_536];
 
-/// What a client sends, and how often the answer says ReadyForQuery.
+/// Messages of a client, and the number of ReadyForQuery in the answer.
 struct Conversation {
     what: &'static str,
     messages: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ fn conversation<const N: usize>(what: &'static str, ready: usize, messages: [Vec
     Conversation { what, messages: messages.into(), ready }
 }
 
-/// Every message that a client may send within a session, one of each conversation as long as `filler`.
+/// Every client message valid within a session; each conversation has a message as long as `filler`.
 fn conversations(filler: &str) -> Vec<Conversation> {
     let (value, literal) = (filler.as_bytes(), format!("SELECT length('{filler}')"));
     let set = "SELECT length(set_config($1, $2, false))";
@@ -94,14 +94,14 @@ fn conversations(filler: &str) -> Vec<Conversation> {
     ]
 }
 
-/// A client of `address`; what it sends leaves at once.
+/// Client of `address`, with TCP_NODELAY.
 async fn client(address: SocketAddr) -> Frames {
     let client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
     client.raw.stream.set_nodelay(true).unwrap();
     client
 }
 
-/// The answer up to so many ReadyForQuery; settings that are reported are not part of it.
+/// Answer up to the given number of ReadyForQuery, without ParameterStatus.
 async fn answer(client: &mut Frames, ready: usize) -> Vec<Message> {
     let mut heard = Vec::new();
     for _ in 0..ready {
@@ -111,14 +111,14 @@ async fn answer(client: &mut Frames, ready: usize) -> Vec<Message> {
     heard
 }
 
-/// Backends that sessions have taken so far.
+/// Number of backend leases by sessions so far.
 async fn leases(gatekeeper: &Gatekeeper) -> u64 {
     let metrics = gatekeeper.get("/metrics").await.unwrap().body;
     let counts = metrics.lines().filter(|line| line.starts_with("gatekeeper_route_decisions_total{"));
     counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-/// Holds each conversation at `address`, cut wherever `cuts` says of its length, beside another client of the same worker.
+/// Holds each conversation at `address`, cut where `cuts` says for the length, beside another client of the worker.
 async fn hold(
     gatekeeper: &Gatekeeper,
     [direct, address]: [SocketAddr; 2],
@@ -142,7 +142,7 @@ async fn hold(
             assert!(taken <= most, "{what} cut at {at}: {taken} leases for {most} messages");
         }
     }
-    // Within a session the end of it is the last message.
+    // Terminate is the last message of a session.
     for at in 1..terminate().len() {
         let mut leaving = client(address).await;
         leaving.send(&[query("BEGIN; SELECT 1"), terminate()[..at].to_vec()].concat()).await;
@@ -153,7 +153,7 @@ async fn hold(
     }
 }
 
-/// Each conversation cut at each byte, and long ones where it may matter.
+/// Each conversation cut at each byte, and long conversations at critical bytes.
 async fn hold_all(gatekeeper: &Gatekeeper, addresses: [SocketAddr; 2]) {
     hold(gatekeeper, addresses, conversations("xyz"), |length| (1..length).collect()).await;
     for length in [9 << 10, 70 << 10, (1 << 20) + 5] {
@@ -187,6 +187,6 @@ async fn cuts_starve_nobody_in_split() {
     let split = Split::start(SplitShape { rest: "[runtime]\nworkers = 1\n", ..SplitShape::default() }).await;
     split.primary("CREATE TABLE kept (a text); GRANT ALL ON kept TO app").await;
     split.settles().await;
-    // What was not cut is answered rightly: other tests see to that.
+    // Separate tests check the answers to uncut messages.
     hold_all(&split.gatekeeper, [split.listener(); 2]).await;
 }

@@ -98,7 +98,7 @@ async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
     assert!(gatekeeper.get("/metrics").await.unwrap().body.contains(series));
 }
 
-/// A block of variables in README, and the program that runs with it.
+/// Variables of a README block, and the program running with the variables.
 struct Documented {
     gatekeeper: Gatekeeper,
     /// The command below the variables.
@@ -107,7 +107,7 @@ struct Documented {
 }
 
 impl Documented {
-    /// Runs the first block of README below the words `above`: as it stands there, but for addresses, paths and the token
+    /// Runs the first README block below the words `above`: verbatim, except for addresses, paths and the token
     /// command.
     async fn run(server: &Single, above: &str) -> Self {
         let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
@@ -139,7 +139,7 @@ impl Documented {
         Self { gatekeeper, command, port }
     }
 
-    /// Runs the command below the block, as `user` if it is another one's turn.
+    /// Runs the command below the block, as `user` if given.
     async fn psql(&self, user: Option<&str>) -> Psql {
         let words: Vec<&str> = self.command.split(' ').collect();
         let ["psql", "-h", host, "-p", "15432", "-U", documented] = words.as_slice() else {

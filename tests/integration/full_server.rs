@@ -4,7 +4,7 @@ use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions};
 
 use crate::harness::{Frames, Pooled, Shape};
 
-/// Of which the server keeps three for superusers.
+/// Connection limit of the server; three connections are reserved for superusers.
 const CONNECTIONS: u32 = 12;
 
 async fn small(endpoint: &str) -> Pooled {
@@ -12,7 +12,7 @@ async fn small(endpoint: &str) -> Pooled {
     Pooled::start(Shape { server, endpoint, plain: true, ..Shape::default() }).await
 }
 
-/// Clients, one after the other, each with start-up options of its own, one of which only a login can set.
+/// Clients in sequence, each with different start-up options, including an option settable only at login.
 async fn serve_tenants(pooled: &Pooled) {
     for tenant in 0..2 * CONNECTIONS {
         let options = format!("-c ignore_system_indexes=off -c search_path=tenant{tenant}");
@@ -35,7 +35,7 @@ async fn startup_options_of_tenants_never_fill_the_server() {
 
 #[tokio::test]
 async fn tenants_share_a_server_that_others_fill() {
-    // More than the server has: only its refusals tell.
+    // More than the server's limit: only the server's refusals reveal the limit.
     let pooled = small("max_backends = 1000").await;
     let mut others = Vec::new();
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Logins with Google's tokens: a fake Google mints them, and the servers check them.
+//! Logins with Google's tokens: minted by a fake Google, checked by the servers.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::harness::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Backends too old to be used twice: each session's is logged in for it.
+/// Backends too old for a second use: each session logs in a new backend.
 const LISTENER: &str = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
 const ACCOUNT: &str = "my-sa@my-project.iam.gserviceaccount.com";
 
-/// A server, a fake Google whose tokens it takes, and Gatekeeper in front.
+/// A server, a fake Google with tokens accepted by the server, and Gatekeeper in front.
 struct Cloud {
     stand: Stand,
     google: FakeGoogle,
 }
 
 impl Cloud {
-    /// `login` is what stands in the endpoint's `login` beside `users`; `credentials` is written to a file, which
-    /// `GOOGLE_APPLICATION_CREDENTIALS` names.
+    /// `login` holds the keys of the endpoint's `login` besides `users`; `credentials` is written to the file named by
+    /// `GOOGLE_APPLICATION_CREDENTIALS`.
     async fn start(
         login: &str,
         users: &[&str],
@@ -39,7 +39,7 @@ impl Cloud {
         Self::start_with(login, users, credentials, |_| String::new()).await
     }
 
-    /// The same with more tables, which `rest` makes for the folder of the test.
+    /// Starts like `start`, with more tables, made by `rest` for the folder of the test.
     async fn start_with(
         login: &str,
         users: &[&str],
@@ -73,7 +73,7 @@ impl Cloud {
         assert_eq!(name, user);
     }
 
-    /// The log once it has said `words`.
+    /// Waits until the log contains `words`.
     async fn says(&self, words: &str) {
         self.stand.gatekeeper.says(words).await;
     }
@@ -89,7 +89,7 @@ async fn a_service_account_of_the_metadata_server_logs_in() {
     }
 }
 
-/// The Dockerfile's own example: the variables of `config/compose.env`, with the files that they name in `secrets`.
+/// The Dockerfile's own example: variables of `config/compose.env`, with the named files in `secrets`.
 #[tokio::test]
 async fn the_image_starts_with_its_example() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_metadata_server_that_is_away_is_not_noticed() {
     .await;
 }
 
-/// Database users `app-0@my-project.iam` and so on, which the server knows as service accounts.
+/// Creates database users `app-0@my-project.iam` and so on, known to the server as service accounts.
 async fn add_service_accounts(server: &Single, count: usize) -> Vec<String> {
     let users: Vec<String> = (0..count).map(|at| format!("app-{at}@my-project.iam")).collect();
     for user in &users {
@@ -231,7 +231,7 @@ async fn a_thousand_logins_of_ten_users_at_once_cost_a_mint_each() {
     for at in 0..1_000 {
         let (listener, user) = (cloud.stand.listener, users[at % 10].clone());
         logins.spawn(async move {
-            // The server has room for fewer sessions than that: what counts is what a login asks for.
+            // The server has room for fewer sessions: only the token requests of logins count.
             drop(connect(listener, &format!("user={user} dbname=app")).await);
         });
     }
@@ -288,7 +288,7 @@ async fn no_secret_of_googles_is_in_anything_that_is_written() {
     assert!(!said.contains("ya29."), "a token was written");
 }
 
-/// What `gatekeeper check` says of the configuration of `cloud`.
+/// Output of `gatekeeper check` about the configuration of `cloud`.
 fn checked(cloud: &Cloud, more: &[(&str, &str)]) -> Checked {
     let host = cloud.google.host();
     let environment = [&[("NO_GCE_CHECK", ""), ("GCE_METADATA_HOST", host.as_str())], more].concat();
@@ -342,7 +342,7 @@ async fn the_doctor_compares_the_principal_with_the_list() {
 #[tokio::test]
 async fn a_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
     let cloud = Cloud::start("iam = \"metadata\"", &[SERVICE_ACCOUNT], |_| None).await;
-    // Held, or its backend might serve the next one, too.
+    // Held, or the backend might serve the next session, too.
     let user = format!("user={SERVICE_ACCOUNT} dbname=app");
     let _held = connect(cloud.stand.listener, &user).await.unwrap();
     let before = cloud.google.count("/token?");

@@ -1,4 +1,4 @@
-//! State that `DISCARD ALL` leaves on a backend reaches no other session.
+//! State surviving `DISCARD ALL` on a backend never reaches another session.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
 
 use crate::harness::{Frames, Stand, stand};
 
-/// A server, and a listener in each pool mode with pools of one backend.
+/// A server, and a listener in each pool mode with single-backend pools.
 async fn modes() -> (Stand, [SocketAddr; 2]) {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
@@ -38,7 +38,7 @@ async fn client(at: SocketAddr) -> Frames {
     Frames::log_in(at, APP, &[("database", DATABASE)]).await
 }
 
-/// The process that serves a client.
+/// Server process of the client's backend.
 async fn process(client: &mut Frames) -> String {
     client.ask("SELECT pg_backend_pid()").await.unwrap()
 }
@@ -101,7 +101,7 @@ async fn a_clean_session_leaves_its_backend_to_the_next() {
 async fn languages_that_keep_variables_cost_session_mode_its_backends() {
     let (_stand, [session, _]) = modes().await;
     let mut first = client(session).await;
-    // Stands for `plperl` and its kin, which need not be installed.
+    // Stand-in for `plperl` and similar languages, possibly not installed.
     first.ask("CREATE LANGUAGE keeps HANDLER plpgsql_call_handler").await.unwrap();
     let before = process(&mut first).await;
     drop(first);

@@ -1,5 +1,5 @@
-//! Clients that leave, by Terminate, by closing their sockets or by resetting them, whatever they are in the middle of: their
-//! backends are free or closed and their locks gone, and what they are owed arrives as with PostgreSQL.
+//! Clients leave by Terminate, by closing or by resetting the socket, in any protocol state. Backends become free or
+//! closed, locks are gone, and pending responses arrive as with PostgreSQL.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,39 +19,39 @@ use crate::harness::{
     until,
 };
 
-/// Far longer than it takes, on a machine that is busy.
+/// Far longer than needed, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TABLE: &str = "CREATE TABLE kept (a int); GRANT ALL ON kept TO app";
 const INSERT: &str = "INSERT INTO kept VALUES (1)";
-/// Its rows come at once.
+/// Rows arrive at once.
 const ENDLESS: &str = "SELECT repeat('x', 1000), generate_series(1, 1000000000)";
-/// What clients have left at the server: locks, statements and transactions.
+/// Leftovers of clients at the server: locks, statements and transactions.
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_locks WHERE relation = 'kept'::regclass OR locktype = 'advisory') + \
                     (SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND datname = current_database() \
                     AND state <> 'idle')";
 
-/// What a client is in the middle of when it leaves.
+/// Protocol state of a leaving client.
 pub(crate) struct Point {
     pub what: &'static str,
     pub sent: Vec<u8>,
-    /// The message that it has heard by then, if there is one.
+    /// Last message received by the client before leaving, if any.
     pub heard: Option<u8>,
-    /// It is in the middle of a message, where no Terminate can follow.
+    /// True in the middle of a message, where no Terminate can follow.
     halfway: bool,
 }
 
 /// How a client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
-    /// Terminate in the same write as what stands before it.
+    /// Terminate in the same write as the preceding messages.
     TerminateAtOnce,
-    /// Terminate, and it waits for the other side to close.
+    /// Terminate, and a wait until the server side closes.
     TerminateAndWait,
     /// The socket is closed.
     Close,
     /// The connection is reset.
     Reset,
-    /// An operator ends it.
+    /// An operator ends the session.
     Kill,
 }
 
@@ -66,7 +66,7 @@ fn halfway<const N: usize>(what: &'static str, sent: [Vec<u8>; N]) -> Point {
     Point { halfway: true, ..point(what, None, sent) }
 }
 
-/// Everything that a client may be in the middle of.
+/// Every protocol state of a client.
 pub(crate) fn points() -> Vec<Point> {
     let insert = || statement(INSERT, &[]);
     let copy = || query("COPY kept FROM STDIN");
@@ -167,14 +167,14 @@ pub(crate) async fn client(address: SocketAddr) -> Frames {
     client
 }
 
-/// The sessions that there are.
+/// Ids of the current sessions.
 pub(crate) async fn sessions(gatekeeper: &Gatekeeper) -> Vec<u64> {
     let answer = gatekeeper.get("/v1/sessions").await.unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     body["sessions"].as_array().unwrap().iter().map(|session| session["id"].as_u64().unwrap()).collect()
 }
 
-/// A client does what `point` says, and leaves.
+/// Brings a client to `point`, and makes the client leave.
 async fn leave(gatekeeper: &Gatekeeper, place: &Place, point: &Point, leaving: Leaving) {
     let mut client = client(place.address).await;
     let farewell = if leaving == Leaving::TerminateAtOnce { terminate() } else { Vec::new() };
@@ -211,12 +211,12 @@ async fn depart(gatekeeper: &Gatekeeper, mut client: Frames, leaving: Leaving) {
     }
 }
 
-/// Has a client leave `place` in every way at every point; `left` says what is at the server then.
+/// Makes a client leave `place` in every way at every point; `left` returns the leftovers at the server.
 async fn leave_everywhere(gatekeeper: &Gatekeeper, place: &Place, left: impl AsyncFn() -> String) {
     for point in points() {
         for leaving in LEAVINGS {
             let terminates = !matches!(leaving, Leaving::Close | Leaving::Reset | Leaving::Kill);
-            // PostgreSQL, too, has said all of an endless answer before it hears that its client wants to go.
+            // PostgreSQL, too, sends an endless answer completely before reading Terminate.
             let endless = leaving == Leaving::TerminateAndWait
                 && ["COPY out", "a long answer"].iter().any(|long| point.what.starts_with(long));
             if (terminates && point.halfway) || endless {
@@ -230,14 +230,14 @@ async fn leave_everywhere(gatekeeper: &Gatekeeper, place: &Place, left: impl Asy
                 left => Err((name.clone(), left)),
             })
             .await;
-            // The pool has one backend.
+            // The pool has a single backend.
             let mut next = client(place.address).await;
             assert_eq!(next.ask("SELECT count(*) FROM kept").await.as_deref(), Ok("0"), "{name}");
         }
     }
 }
 
-/// One server, and listeners where a session has a backend of its own, one of a pool, and one for each transaction.
+/// A server, with listeners for dedicated sessions, session pooling and transaction pooling.
 async fn stand() -> (Stand, [Place; 3]) {
     stand_of(1, "").await
 }
@@ -265,7 +265,7 @@ pub(crate) async fn stand_of(size: usize, more: &str) -> (Stand, [Place; 3]) {
     (stand, [place("own", own), place("session", session), place("transaction", transaction)])
 }
 
-/// Has clients leave the listener with this number.
+/// Makes clients leave the listener with the given number.
 async fn leave_listener(which: usize) {
     let (stand, places) = stand().await;
     let left = async || stand.server.node().sql(DATABASE, LEFT).await.unwrap();
@@ -315,7 +315,7 @@ async fn leaving_ends_replication() {
     }
 }
 
-/// What is asked before Terminate, all in one write.
+/// Requests before Terminate, all in a single write.
 fn asked() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let portal = |sql| [parse("", sql), bind("", "", &[]), execute("", 0)].concat();
     let long = "SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
@@ -356,7 +356,7 @@ fn asked() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-/// What a client hears that says `messages` and Terminate, and what it says behind that.
+/// Responses to `messages`, Terminate, and a statement behind Terminate.
 async fn heard(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<Message> {
     let mut client = client(address).await;
     client.send(&[messages.concat(), terminate(), query("INSERT INTO kept VALUES (2)")].concat()).await;
@@ -391,7 +391,7 @@ async fn what_precedes_terminate_is_answered() {
 async fn what_precedes_terminate_is_done() {
     let (stand, places) = stand().await;
     for place in &places {
-        // A backend that others have: the client has said all and closed before it gets one.
+        // Another client holds the backend: the waiting client sends everything and closes before getting a backend.
         let mut holder = client(stand.listener).await;
         holder.ask("BEGIN").await.unwrap();
         holder.ask("SELECT 1").await.unwrap();

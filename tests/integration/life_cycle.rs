@@ -21,7 +21,7 @@ use crate::harness::{
 const LIMIT: Duration = Duration::from_secs(20);
 const KEY: &str = "correct-horse-battery-staple";
 
-/// A server with Gatekeeper in front of it, `[runtime]` as written.
+/// A server behind Gatekeeper, `[runtime]` as written.
 async fn stand(runtime: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let auth = "auth = { method = \"passthrough\" }";
@@ -41,7 +41,7 @@ async fn ask(gatekeeper: &Gatekeeper, arguments: &[&str]) -> Checked {
     run_command(&[arguments, &["--config", file]].concat(), &[]).await
 }
 
-/// Asserts that a command failed with exit status 1 and said `words`.
+/// Asserts exit status 1 and the words `words` in the output.
 fn assert_failed(done: &Checked, words: &str) {
     assert!(
         done.code == Some(1) && done.said.contains(words) && done.settings.is_empty(),
@@ -51,7 +51,7 @@ fn assert_failed(done: &Checked, words: &str) {
     assert!(!done.said.contains(KEY), "{}", done.said);
 }
 
-/// Writes a configuration with an endpoint that is nowhere, and these keys of `[admin]`.
+/// Writes a configuration with an endpoint without a server, and the given keys of `[admin]`.
 fn write_config(folder: &Path, block: &AddressBlock, admin_keys: &str) -> String {
     let file = folder.join("asking.toml");
     let text = format!(
@@ -178,7 +178,7 @@ async fn another_certificate_is_told_nothing() {
         );
         write_config(folder.path(), &block, &keys)
     };
-    // An address of its own is in no certificate here: the certificate itself is compared.
+    // No certificate here contains the address: the certificate itself is compared.
     let (own, other) = (pki.issue("admin.example"), pki.issue("other.example"));
     let text = fs::read_to_string(with(&own)).unwrap();
     let gatekeeper = Gatekeeper::launch(folder.path(), &text, bind, &[("KEY", KEY)]);
@@ -232,7 +232,7 @@ async fn other_servers_are_not_taken_for_gatekeeper() {
             assert_failed(&done, words);
         }
     }
-    // The kernel accepts the connection, and nobody answers.
+    // The kernel accepts the connection, and no process answers.
     let silent = run_command(&["healthcheck", "--timeout", "200ms", "--config", &file], &[]).await;
     assert_failed(&silent, "did not answer within 200ms");
 }
@@ -259,7 +259,7 @@ async fn what_makes_no_sense_is_refused() {
     ] {
         assert_eq!(run_command(arguments, &[]).await.code, Some(2), "{arguments:?}");
     }
-    // Variables say where the admin API is, as they do for the server.
+    // Variables give the address of the admin API, as for the server.
     let (host, port) = (block.ip(100).to_string(), "9123");
     let variables = [("GATEKEEPER_API_HOST", host.as_str()), ("GATEKEEPER_API_PORT", port)];
     assert_failed(&run_command(&["healthcheck"], &variables).await, &format!("at {host}:{port}: "));

@@ -1,4 +1,4 @@
-//! Changes of roles and databases reach clients that log in behind them.
+//! Changes of roles and databases reach later client logins.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,11 +7,11 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{Stand, connect, stand, until};
 
-/// A server counts a change when its session ends, or 10 s later; the counters are read each 5 s, and backends closed for
-/// them each 30 s at most.
+/// A server counts a change at session end, or 10 s later. The counters are read every 5 s, and backends are closed
+/// because of changes at most every 30 s.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A server with a listener in each pool mode, whose backends are logged in as a superuser or as `app`.
+/// A server with a listener in each pool mode, and backends logged in as a superuser or as `app`.
 struct Modes {
     stand: Stand,
     session: SocketAddr,
@@ -57,7 +57,7 @@ impl Modes {
     }
 }
 
-/// What a new client is answered, or the SQLSTATE of its refusal or error.
+/// Answer to a new client, or the SQLSTATE of a refusal or error.
 async fn ask(at: SocketAddr, user: &str, database: &str, sql: &str) -> Result<String, String> {
     let code = |error: tokio_postgres::Error| match error.as_db_error() {
         Some(said) => said.code().code().to_owned(),

@@ -1,4 +1,4 @@
-//! Operators who end sessions, one by one, by database or with the program, win whatever the sessions are in the middle of.
+//! Operators successfully end sessions in any protocol state: singly, by database or with the program.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,18 +8,18 @@ use rustix::process::Signal;
 use super::leaving::{Place, client, points, sessions, stand_of};
 use crate::harness::{Frames, Gatekeeper, Split, SplitShape, connect, until};
 
-/// Far longer than it takes, on a machine that is busy.
+/// Far longer than needed, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Keys of `[runtime]`, and tables behind them.
+/// Keys of `[runtime]`, and further tables.
 const MORE: &str = "drain_timeout = \"1s\"\n\n\
                     [console]\nadmin_users = [\"root\"]\ninsecure_trust = true\n";
-/// What clients have left at the server: locks, statements and transactions.
+/// Leftovers of clients at the server: locks, statements and transactions.
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE relname LIKE 'k0%') + \
                     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') + \
                     (SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND datname = current_database() \
                     AND state <> 'idle')";
 
-/// A table for each point, so that no client waits for the lock of another.
+/// A table for each point, so no client waits for a lock of another client.
 fn tables() -> String {
     let each = |number| format!("CREATE TABLE k{number:03} (a int); GRANT ALL ON k{number:03} TO app;");
     (0..points().len()).map(each).collect()
@@ -46,7 +46,7 @@ async fn clients_at_all_points(place: &Place) -> Vec<Frames> {
     clients
 }
 
-/// Waits until `left` says that nothing of them is at the server any more.
+/// Waits until `left` reports no leftovers at the server.
 async fn nothing_is_left(what: &str, left: impl AsyncFn() -> String) {
     until(PATIENCE, async || match left().await {
         left if left == "0" => Ok(()),
@@ -55,7 +55,8 @@ async fn nothing_is_left(what: &str, left: impl AsyncFn() -> String) {
     .await;
 }
 
-/// KILL of each session, then of the whole database, in the console at `console`; `left` says what is at the server then.
+/// KILL of each session, then of the whole database, in the console at `console`; `left` returns the leftovers at the
+/// server.
 async fn kill_at_all_points(
     gatekeeper: &Gatekeeper,
     console: SocketAddr,
@@ -69,13 +70,13 @@ async fn kill_at_all_points(
             console.simple_query(&format!("KILL {DATABASE}")).await.unwrap();
         } else {
             for session in sessions(gatekeeper).await {
-                // The one whose client has only begun to leave may be gone.
+                // The session of a leaving client may already be gone.
                 let _ = console.simple_query(&format!("KILL {session}")).await;
             }
         }
         nothing_is_left(place.name, &left).await;
         until(PATIENCE, async || match sessions(gatekeeper).await.len() {
-            // The console's own session is none of them.
+            // The console's own session does not count.
             0 => Ok(()),
             some => Err((place.name, by_database, some)),
         })
@@ -89,7 +90,7 @@ async fn kill_at_all_points(
     }
 }
 
-/// KILL and the end of the program at the listener with this number.
+/// KILL and the end of the program at the listener with the given number.
 async fn end_at_all_points(which: usize) {
     let (mut stand, places) = stand_of(points().len() + 2, MORE).await;
     stand.server.node().sql(DATABASE, &tables()).await.unwrap();

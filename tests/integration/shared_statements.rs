@@ -23,7 +23,7 @@ async fn stand(size: u32) -> Stand {
     stand_with(&format!("size = {size}")).await
 }
 
-/// A stand whose pool has these keys.
+/// A stand with the given pool keys.
 async fn stand_with(pool: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let login = "login = { password = \"app-password\" }";
@@ -67,7 +67,7 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
     client.simple_query("DROP DATABASE passing").await.unwrap();
 }
 
-/// What a client hears in answer to `messages` and a Sync: tags, and the texts of rows and errors.
+/// Responses to `messages` and a Sync: tags, and the texts of rows and errors.
 async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
     client.send(&[messages.concat(), sync()].concat()).await;
     let heard = client.hear_until(b::READY_FOR_QUERY).await;
@@ -79,7 +79,7 @@ async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// Two sessions on one backend.
+/// Two sessions on a single backend.
 async fn two_sessions(stand: &Stand) -> [Frames; 2] {
     let mut sessions = Vec::new();
     for _ in 0..2 {
@@ -101,7 +101,7 @@ async fn an_unnamed_statement_outlives_what_is_said_to_clear_sequences() {
     assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
 }
 
-/// Somebody has called `lastval()` once; sessions that never do are not held for good by what moves a sequence.
+/// After a first call of `lastval()`, sessions without `lastval()` are not pinned permanently by sequence moves.
 #[tokio::test]
 async fn another_sessions_lastval_takes_no_backend() {
     let stand = stand(1).await;
@@ -131,7 +131,7 @@ async fn another_sessions_lastval_takes_no_backend() {
             "{moves}"
         );
     }
-    // Whoever has read one keeps its backend.
+    // A session with a sequence read keeps the backend.
     let [mut one, mut other] = two_sessions(&stand).await;
     for _ in 0..2 {
         let next = one.ask("SELECT nextval('here')").await.unwrap();
@@ -175,7 +175,7 @@ async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
     assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
 }
 
-/// Definitions that are changed where Gatekeeper does not see it.
+/// Definitions changed without Gatekeeper's knowledge.
 #[tokio::test]
 async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     let stand = stand(1).await;
@@ -203,8 +203,9 @@ async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
     assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
 }
 
-/// A pool of two backends and a table of the client's: `one` has prepared `s` on the first backend and knows its result, `u`
-/// and does not. Then the table has another column, and `other` holds the first backend in a transaction.
+/// A pool of two backends and a table of the client. `one` has prepared `s` on the first backend with a known result,
+/// and `u` with an unknown result. Then the table gets another column, and `other` holds the first backend in a
+/// transaction.
 async fn altered_elsewhere() -> (Stand, Frames, Frames) {
     let stand = stand(2).await;
     let there = async |sql| stand.server.node().sql("app", sql).await.unwrap();
@@ -227,7 +228,7 @@ async fn altered_elsewhere() -> (Stand, Frames, Frames) {
 }
 
 const STAR: &str = "SELECT * FROM changing";
-/// A row of the table as it is after the change.
+/// A row of the table after the change.
 const ALTERED: &str = "D(1\0\0\0\u{1}2)";
 
 fn executed(name: &str) -> [Vec<u8>; 2] {
@@ -251,7 +252,7 @@ async fn a_result_that_is_not_as_told_is_refused() {
     let begin = statement("BEGIN", &[]);
     assert_eq!(heard(&mut one, &[begin, executed("s").concat()]).await, "1 2 n C E(0A000) Z", "in a batch");
     one.ask("ROLLBACK").await.unwrap();
-    // Whoever asks with each execution goes by the answer.
+    // A client with a Describe before each Execute relies on the response.
     let asked = [bind("", "s", &[]), describe(b'P', ""), execute("", 0)];
     assert_eq!(heard(&mut one, &asked).await, format!("2 T {ALTERED} C Z"));
     assert_eq!(heard(&mut one, &executed("u")).await, format!("2 {ALTERED} C Z"), "it was told nothing");
@@ -294,7 +295,7 @@ async fn a_transaction_has_the_time_of_its_beginning() {
     let stand = stand(2).await;
     let [mut one, mut other] = two_sessions(&stand).await;
     one.ask("BEGIN").await.unwrap();
-    // The client's own work between its BEGIN and its first statement.
+    // Client work between BEGIN and the first statement.
     until(Duration::from_secs(20), async || {
         let asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'";
         match other.ask(asked).await.unwrap().as_str() {
@@ -347,7 +348,7 @@ async fn a_notification_of_a_sessions_own_has_the_process_id_it_was_told() {
     }
 }
 
-/// An INSERT of about that many octets.
+/// An INSERT of about `octets` bytes.
 fn bulk_insert(octets: usize) -> String {
     let row = format!("('{}')", "x".repeat(80));
     let rows = vec![row.as_str(); octets / (row.len() + 1)];

@@ -158,8 +158,8 @@ async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
     pooled.rests().await;
 }
 
-/// The statement of a client that vanishes is canceled. The cancel request is one of its own connection: it may reach the server
-/// when the statement is over, and must not find the next client's statement there.
+/// The statement of a vanished client is canceled. The cancel request has a separate connection and may reach the
+/// server after the statement's end, but must not hit the next client's statement.
 #[tokio::test]
 async fn a_vanished_clients_cancel_hits_nobody_else() {
     let pooled = Pooled::of(1).await;

@@ -120,7 +120,7 @@ async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_ha
     until(PATIENCE, async || stand.connect(&alice).await.map_err(|error| error.to_string())).await;
 }
 
-/// What the admin API says of the endpoint `primary`.
+/// Endpoint `primary` in the admin API.
 async fn primary(stand: &Stand) -> serde_json::Value {
     let body = stand.gatekeeper.get("/v1/topology").await.unwrap().body;
     let topology: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -145,7 +145,7 @@ async fn no_statement_fails_beside_living_backends_while_the_token_command_is_aw
     let tokens = stand.server.tokens();
     tokens.fail("ERROR: (gcloud.auth) no active account").unwrap();
     tokens.expire_all(stand.server.node()).await.unwrap();
-    // A backend that breaks in a transaction makes the probe log in at once.
+    // The failure of a backend in a transaction makes the probe log in at once.
     let others =
         "FROM pg_stat_activity WHERE usename = 'alice@example.com' AND state = 'idle in transaction'";
     let kill = format!("SELECT count(pg_terminate_backend(pid)) {others}");
@@ -232,7 +232,7 @@ async fn a_reload_keeps_tokens() {
     connect_alice(stand.listener).await;
     assert_eq!(mints(&stand.server).len(), minted);
 
-    // A command of another kind prints other tokens.
+    // A different command prints different tokens.
     let text = fs::read_to_string(file).unwrap().replace("\"/bin/sh\"", "\"/usr/bin/env\", \"sh\"");
     fs::write(file, text).unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
@@ -243,13 +243,12 @@ async fn a_reload_keeps_tokens() {
     .await;
 }
 
-/// Gatekeeper before a server, three clients that ask without a pause, and a token command that waits while there is a file
-/// of a certain name.
+/// Gatekeeper before a server, three clients with continuous queries, and a token command blocked by a gate file.
 struct Gated {
     stand: Stand,
     gate: std::path::PathBuf,
     over: Arc<AtomicBool>,
-    /// Statements that were answered.
+    /// Number of answered statements.
     answered: Arc<AtomicUsize>,
     clients: JoinSet<()>,
 }
@@ -297,7 +296,7 @@ impl Gated {
         gated
     }
 
-    /// Waits until statements were answered that were sent after this call.
+    /// Waits for answers to statements sent after the call.
     async fn goes_on(&self) {
         let before = self.answered.load(Ordering::Relaxed);
         until(PATIENCE, async || {
@@ -307,7 +306,7 @@ impl Gated {
         .await;
     }
 
-    /// The processes of the pool's backends, as the server has them.
+    /// Processes of the pool's backends, as listed by the server.
     async fn backends(&self) -> Vec<String> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'alice@example.com' AND datname = 'app' \
                    AND application_name <> 'gatekeeper probe' ORDER BY pid";
@@ -332,13 +331,13 @@ impl Gated {
         }
     }
 
-    /// Reads the configuration and all files again, and waits until that is done.
+    /// Reads the configuration and all files again, and waits for the end of the reload.
     async fn reload(&self) {
         let answer = self.stand.gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// Lets tokens be minted, and waits until none of these backends is left and others serve.
+    /// Allows token minting, and waits until none of the backends `before` is left and new backends serve.
     async fn opens(mut self, before: &[String]) {
         fs::remove_file(&self.gate).unwrap();
         until(PATIENCE, async || {

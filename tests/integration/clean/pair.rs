@@ -80,7 +80,7 @@ impl One {
     }
 }
 
-/// Without what differs between two databases: object ids in row descriptions, numbers of temporary schemas.
+/// Removes differences between two databases: object ids in row descriptions, numbers of temporary schemas.
 fn comparable(mut message: Message) -> Message {
     match message.tag {
         b::ROW_DESCRIPTION => forget_oids(&mut message.body),

@@ -1,4 +1,5 @@
-//! Answers come in the order of the messages whoever keeps texts for the audit log, and whatever the backend was sent ahead.
+//! Answers keep the order of messages, with and without text capture for the audit log and messages sent ahead to the
+//! backend.
 
 use crate::harness::{
     frames::{bind, close, describe, execute, parse, statement},

@@ -1,4 +1,4 @@
-//! The statements that sessions share, and the proxy's own, are out of SQL's reach and out of clients' sight.
+//! Shared statements, and the proxy's own statements, are out of SQL's reach and out of clients' sight.
 
 use gatekeeper::wire::tag::backend as b;
 
@@ -11,7 +11,7 @@ use crate::harness::{
 
 /// `invalid_sql_statement_name`
 const UNKNOWN: &str = "26000";
-/// Shows what is prepared on a backend, by a name that does not tell.
+/// Lists the prepared statements of a backend, under an inconspicuous name.
 const LISTED: &str = "CREATE FUNCTION listed() RETURNS SETOF text LANGUAGE sql AS \
 'SELECT name FROM pg_prepared_statements WHERE name ~ ''gatekeeper'''";
 
@@ -46,7 +46,7 @@ async fn nobody_reaches_a_shared_statement_by_sql() {
             assert_eq!(other.ask(&sql).await, Err(UNKNOWN.to_owned()), "{sql}");
         }
     }
-    // Names that were found out all the same.
+    // Names found out nevertheless.
     let listed = say(&mut other, &[query("SELECT listed()")]).await;
     let names: Vec<String> = listed
         .iter()
@@ -143,7 +143,7 @@ async fn the_servers_log_shows_a_client_its_own_names() {
     let mut client = pool.client().await;
     client.ask("SET client_min_messages = log").await.unwrap();
     client.ask("SET app.tenant = 'mine'").await.unwrap();
-    // One is larger than any buffer.
+    // The second text is larger than any buffer.
     for text in ["SELECT 1".to_owned(), format!("SELECT 1 /* {} */", "x".repeat(40_000))] {
         let heard =
             say(&mut client, &[parse("mine", &text), bind("", "mine", &[]), execute("", 0), sync()]).await;

@@ -1,4 +1,4 @@
-//! Notifications that arrive while Gatekeeper itself asks the session's backend something.
+//! Notifications during Gatekeeper's own queries on the session's backend.
 
 use gatekeeper::wire::tag::backend as b;
 

@@ -1,4 +1,4 @@
-//! A reset takes away what stood before it, and nothing that is sent behind it, in one write or not.
+//! A reset removes earlier state, and no later state, in a single write or not.
 
 use crate::harness::{
     Frames, Pooled,
@@ -6,14 +6,14 @@ use crate::harness::{
     shared::{Shared, answered, batch, q, talk},
 };
 
-/// All that a session may have left behind.
+/// All possible leftovers of a session.
 const LOOK: &str = "SELECT coalesce(current_setting('app.tenant', true), '') || ' ' || current_user || ' ' || \
 current_setting('work_mem') || ' ' || coalesce(to_regclass('pg_temp.t')::text, '') || ' ' || \
 (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) || ' ' || \
 (SELECT count(*) FROM pg_listening_channels()) || ' ' || (SELECT count(*) FROM pg_cursors) || ' ' || \
 (SELECT count(*) FROM pg_prepared_statements)";
 
-/// Resets, and statements behind them that leave something.
+/// Resets, and following statements with leftover state.
 const RESETS: [&str; 12] = [
     "DISCARD ALL",
     "DISCARD TEMP",

@@ -1,4 +1,4 @@
-//! Start-up options are the session's own, whichever backend serves it, and the values that `RESET` leads back to.
+//! Start-up options belong to the session on any backend, and are the values restored by `RESET`.
 
 use gatekeeper::{
     sandbox::{APP, DATABASE},
@@ -17,7 +17,7 @@ const SHOWN: &str = "SELECT current_setting('search_path'), current_setting('app
 current_setting('work_mem'), current_setting('DateStyle'), current_setting('TimeZone'), date '2020-02-01'";
 const CHANGES: &str = "SET search_path = x; SET app.tenant = '6'; SET work_mem = '1MB'; SET DateStyle = ISO; SET TimeZone = 'UTC'";
 
-/// Whatever leads some of them back, alone in its message.
+/// Statements leading some options back, each alone in a message.
 const LEADING_BACK: [&str; 12] = [
     "RESET search_path",
     "RESET app.tenant",
@@ -242,7 +242,7 @@ async fn tenants_with_options_share_few_backends() {
             }
             assert_eq!(client.ask(shown).await.unwrap(), format!("tenant{tenant} {tenant}"));
         }
-        // A placeholder that others have set stays behind, without a value.
+        // A placeholder set by another session stays, without a value.
         assert_eq!(bare.ask(shown).await.as_deref(), Ok("\"$user\", public "));
     }
     let backends = pool.backends().await;
@@ -332,7 +332,7 @@ async fn logins_report_startup_options_as_the_server_does() {
             "a login",
             [
                 q(shown),
-                // A placeholder that another session has set stays behind, empty.
+                // A placeholder set by another session stays, empty.
                 q("SELECT coalesce(current_setting('app.x', true), '')"),
                 q("SELECT coalesce(current_setting('app.empty', true), '')"),
                 q("SET DateStyle = ISO; SET TimeZone = 'Asia/Tokyo'; SET client_encoding = 'UTF8'"),

@@ -1,15 +1,15 @@
-//! State that a text does not show: functions, triggers, views and types leave it, some of them made elsewhere a moment ago. No
-//! other session sees any of it, and the session itself keeps it.
+//! State not visible in a text: left by functions, triggers, views and types, some made elsewhere a moment ago. No
+//! second session sees the state, and the session itself keeps the state.
 
 use crate::harness::{Pooled, Shape};
 
-/// What another session of the same login sees of the settings, the role, temporary tables and locks of its backend.
+/// Settings, role, temporary tables and locks of a backend, as seen by another session of the same login.
 const LOOK: &str = "SELECT concat_ws(' ', coalesce(nullif(current_setting('app.tenant', true), ''), '-'), current_user, \
     current_setting('work_mem'), to_regclass('pg_temp.orders')::text, \
     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
     (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE is_holdable))";
 
-/// A pool of one over a database with `definitions`, and what a session sees there that nobody was before.
+/// A single-backend pool over a database with `definitions`, and the state seen by the first session.
 async fn pool(definitions: &str, pool: &str) -> (Pooled, String) {
     let pooled = Pooled::start(Shape { size: 1, pool, ..Shape::default() }).await;
     if !definitions.is_empty() {
@@ -20,7 +20,7 @@ async fn pool(definitions: &str, pool: &str) -> (Pooled, String) {
     (pooled, clean)
 }
 
-/// `acts` is done by one session, which then leaves; another one looks.
+/// A session executes `acts` and leaves; another session looks.
 async fn leaves_nothing(pooled: &Pooled, clean: &str, what: &str, acts: &[&str]) {
     let mut acting = pooled.client().await;
     for act in acts {
@@ -42,7 +42,7 @@ async fn functions_made_elsewhere_leave_nothing_to_others() {
         ("locks", "PERFORM pg_advisory_lock(5);"),
         ("listens", "LISTEN news;"),
     ] {
-        // By another connection, not through the pool: nobody here hears of it.
+        // By a direct connection, not through the pool: Gatekeeper gets no notice.
         pooled
             .server(&format!(
                 "CREATE FUNCTION {name}() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {body} END $$"

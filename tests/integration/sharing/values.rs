@@ -1,4 +1,4 @@
-//! Settings of any size and in any letters follow their session, and no answer to a question of the proxy's reaches a client.
+//! Settings of any size and in any letters follow the session, and no answer to the proxy's queries reaches a client.
 
 use gatekeeper::{sandbox::DATABASE, wire::tag::backend as b};
 
@@ -69,7 +69,7 @@ async fn settings_beyond_the_limit_end_their_session_and_leave_nothing() {
         "SELECT count(set_config('app.n' || n, repeat('x', 100000), false)) FROM generate_series(1, 12) n",
     ] {
         let mut other = pool.client().await;
-        // The name is known, too, where the text does not tell it.
+        // The name is also known if absent from the text.
         let names: String = (1..=12).map(|n| format!("SET app.n{n} = 'x';")).collect();
         other.ask(&names).await.unwrap();
         other.send(&crate::harness::frames::query(&format!("{set}; RESET work_mem"))).await;
@@ -107,7 +107,7 @@ async fn settings_follow_their_session_whatever_the_letters() {
     let accent = "SELECT set_config('app.a', chr(233), false)";
     let shown = "SELECT current_setting('app.a'), length(current_setting('app.a')), current_setting('client_encoding')";
     let length =
-        // A placeholder that another session has set stays behind, empty.
+        // A placeholder set by another session stays, empty.
         "SELECT octet_length(current_setting('app.a')), coalesce(octet_length(current_setting('app.b', true)), 0)";
     let in_encodings = |database| {
         in_database(
@@ -218,7 +218,7 @@ async fn equal_bytes_of_two_encodings_are_two_values() {
 async fn no_tenant_hides_a_setting_in_letters_of_another_encoding() {
     let pool = Pooled::of(1).await;
     let seen = "SELECT coalesce(nullif(current_setting('app.tenant', true), ''), 'none')";
-    // To the server the byte 5c is a half of a letter, and the quote behind it ends the string.
+    // To the server, the byte 5c is half of a letter, and the following quote ends the string.
     let hidden: [&[u8]; 2] = [
         b"SELECT E'\x95\x5c', set_config('app.tenant', 'EVIL', false) --'",
         b"SELECT E'\x95\x5c', set_config($1, 'EVIL', false) --'",
@@ -247,7 +247,7 @@ async fn say(client: &mut Frames, text: &[u8]) {
     client.hear_until(b::READY_FOR_QUERY).await;
 }
 
-/// The last column of a statement that was prepared as `s`.
+/// Last column of the statement prepared as `s`.
 async fn run(client: &mut Frames) -> String {
     client.send(&[bind("", "s", &[]), execute("", 0), sync()].concat()).await;
     let heard = client.hear_until(b::READY_FOR_QUERY).await;
@@ -302,7 +302,7 @@ async fn sessions_that_read_a_text_differently_share_no_statement() {
                 "{second}"
             );
         }
-        // Prepared under one setting, made again under another: nobody else is given that.
+        // Prepared under a setting, prepared again under another: a third session does not get the new statement.
         one.ask(second).await.unwrap();
         pool.rests().await;
         pool.server("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;

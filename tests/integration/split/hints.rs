@@ -90,7 +90,7 @@ async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
     split.settles().await;
     let mut client = split.client().await;
     let reads_pool = async |client: &mut Frames, text: &str| {
-        // Known once a statement has asked for it.
+        // Definitions are known only after a statement asked for the definitions.
         until(PATIENCE, async || {
             client.ask(text).await.unwrap();
             match last_route(client).await {
@@ -116,7 +116,7 @@ async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
         assert_eq!(last_route(&mut client).await, "primary (primary-only)", "{text}");
     }
 
-    // A reload says otherwise, to the session that is there and to one that comes.
+    // A reload changes the list, for the existing session and for a new session.
     let file = split.gatekeeper.config_file();
     let reload = |list: &str| {
         let text = std::fs::read_to_string(file).unwrap();

@@ -1,4 +1,4 @@
-//! A read pool that gives a session no backend is none: another one serves its reads, or the primary.
+//! Another read pool, or the primary, replaces a read pool without a backend for the session.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -9,11 +9,11 @@ use crate::harness::{Frames, Gatekeeper, Split, frames::query, split::SplitShape
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A primary, and read pools that are logged in to as their keys say: the name, the address, the keys. The listeners `split`,
-/// `reads` (by transaction), `sessions` and `alone` follow each other from port 15432 on, and `refused` is a `split` without
-/// the primary to stand in.
+/// A primary, and read pools with the given name, address and login keys. The listeners `split`, `reads` (by
+/// transaction), `sessions` and `alone` follow each other from port 15432 on. `refused` is a `split` without the
+/// primary as a fallback.
 struct Stand {
-    // First, so that it ends before its servers.
+    // First, to end before the servers.
     gatekeeper: Gatekeeper,
     sandbox: Sandbox,
 }
@@ -80,7 +80,7 @@ impl Stand {
     }
 }
 
-/// How an endpoint is logged in to that lets everybody in.
+/// Valid login keys of an endpoint.
 fn good(sandbox: &Sandbox) -> String {
     login(sandbox, APP.name, APP.password)
 }
@@ -94,7 +94,7 @@ fn login(sandbox: &Sandbox, user: &str, password: &str) -> String {
     )
 }
 
-/// 617 of a fleet's reads failed within half a minute, when one read pool's certificate was of another CA.
+/// 617 of a fleet's reads failed within half a minute, because a read pool's certificate was of another CA.
 #[tokio::test]
 async fn a_read_that_gets_no_backend_is_served_elsewhere() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_read_that_gets_no_backend_is_served_elsewhere() {
         let stand = Stand::start(sandbox, &[("broken", address, keys)]).await;
         for listener in ["split", "reads", "sessions", "alone"] {
             if fault == "no such password" && listener != "split" {
-                // A password that one server refuses is not tried on the next.
+                // A password refused by a server is not tried on the next server.
                 continue;
             }
             for _ in 0..3 {
@@ -146,7 +146,7 @@ async fn a_read_that_gets_no_backend_is_served_elsewhere() {
             assert!(refused.starts_with("08") || refused.starts_with("57"), "{refused}");
         }
         if matches!(fault, "another CA" | "nobody there") {
-            // What sessions meet makes the probe look.
+            // Session failures trigger a probe.
             until(PATIENCE, async || {
                 let mut client = stand.client("split").await;
                 assert_eq!(client.ask("SELECT 7").await.as_deref(), Ok("7"), "{fault}");

@@ -1,4 +1,4 @@
-//! Batches and pipelines are answered as by the primary alone, however they are cut and wherever they go.
+//! Batches and pipelines are answered as by the primary alone, with any cuts and any routes.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn notes() -> Split {
     split
 }
 
-/// A client whose reads a read pool serves now.
+/// A client with reads served by a read pool now.
 async fn reading(split: &Split) -> Frames {
     let mut client = split.client().await;
     client.ask("SET gatekeeper.consistency = 'eventual'").await.unwrap();
@@ -31,10 +31,10 @@ async fn reading(split: &Split) -> Frames {
     client
 }
 
-/// What is said, and the messages that answer it: their tags, as often as they are to come.
+/// Messages, and the tags of the expected answers, repeated for repeated answers.
 type Turn = (Vec<u8>, &'static [u8]);
 
-/// What `client` hears: the tags, with the errors' states, the rows and the commands.
+/// Answers received by `client`: the tags, with the errors' states, the rows and the commands.
 async fn heard(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
     let mut heard = Vec::new();
     for (octets, ends) in turns {
@@ -73,7 +73,7 @@ fn write() -> Vec<u8> {
     statement("INSERT INTO note VALUES (1)", &[])
 }
 
-/// node-postgres' `pg-cursor` and `pg-query-stream`: their portal was on a read pool, and their rows were asked for elsewhere.
+/// node-postgres' `pg-cursor` and `pg-query-stream`: the portal was on a read pool, and rows were requested elsewhere.
 #[tokio::test]
 async fn a_portal_is_where_it_was_bound() {
     let split = notes().await;
@@ -136,7 +136,7 @@ async fn a_portal_is_where_it_was_bound() {
     assert_eq!(split.primary("SELECT count(*) FROM note").await, "4", "two writes, direct and through");
 }
 
-/// The read pool's backend was given back, and nobody looked at the statement that no buffer holds again.
+/// The read pool's backend was returned, and a statement larger than any buffer was not examined again.
 #[tokio::test]
 async fn a_long_statement_behind_a_read_is_answered() {
     let split = notes().await;
@@ -167,20 +167,20 @@ async fn a_portal_is_a_read_pools_where_all_is_said_to_read() {
     ];
     for begin in ["BEGIN READ ONLY", "SET default_transaction_read_only = on"] {
         client.ask(begin).await.unwrap();
-        // What follows a SET at once goes where its predecessor is, until that is looked after.
+        // A statement directly after SET follows the SET, until the state check.
         client.ask("SELECT 1").await.unwrap();
         let heard = heard(&mut client, &turns).await;
         assert!(heard.iter().any(|it| it.contains("SELECT 3")), "{begin}: {heard:?}");
         assert_eq!(last_route(&mut client).await, "reads (read-only)", "{begin}");
         client.ask("ROLLBACK").await.unwrap();
     }
-    // The client's word that it only reads is PostgreSQL's, too.
+    // PostgreSQL also enforces the client's read-only declaration.
     let turns: Vec<Turn> = vec![(rows("c"), b"T"), ([write(), sync()].concat(), b"Z")];
     let heard = heard(&mut client, &turns).await;
     assert!(heard.contains(&"E25006".to_owned()), "{heard:?}");
 }
 
-/// A Close was sent to the read pool at once, and its answer waited for, which a server keeps until a Sync.
+/// A Close was sent to the read pool at once and the answer awaited; a server keeps the answer until a Sync.
 #[tokio::test]
 async fn what_follows_a_close_is_known_before_the_close_is_sent() {
     let split = notes().await;
@@ -206,7 +206,7 @@ async fn what_follows_a_close_is_known_before_the_close_is_sent() {
     }
 }
 
-/// The server skips what stands behind an error up to a Sync, a Query as well.
+/// After an error, the server skips everything up to a Sync, including a Query.
 #[tokio::test]
 async fn a_query_behind_an_error_in_its_batch_is_skipped() {
     let split = notes().await;
@@ -222,7 +222,7 @@ async fn a_query_behind_an_error_in_its_batch_is_skipped() {
         for behind in [query("SELECT 'skipped'"), query("INSERT INTO note VALUES (9)")] {
             let alone = [fails.clone(), behind.clone(), sync()].concat();
             compare(&split, what, &[(alone, b"Z")]).await;
-            // What is pipelined behind it is skipped as far as the next Sync, and no further.
+            // Messages pipelined behind the error are skipped up to the next Sync, and no further.
             let more = [fails.clone(), behind, read.clone(), read.clone(), read.clone()].concat();
             compare(&split, what, &[(more, b"ZZZ")]).await;
         }
@@ -230,7 +230,7 @@ async fn a_query_behind_an_error_in_its_batch_is_skipped() {
     assert_eq!(split.primary("SELECT count(*) FROM note").await, "0");
 }
 
-/// A Sync without a batch has an answer of its own.
+/// A Sync without a batch gets a separate answer.
 #[tokio::test]
 async fn a_sync_more_than_needed_is_answered_by_itself() {
     let split = notes().await;

@@ -304,7 +304,7 @@ async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
     client.ask("UPDATE stock SET n = 12").await.unwrap();
 }
 
-/// Reruns that a read pool was the cause of so far.
+/// Number of reruns caused by a read pool so far.
 async fn reruns(split: &Split) -> f64 {
     let mut sum = 0.0;
     for cause in ["node-lost", "recovery-conflict", "standby-refused", "read-only-refused"] {
@@ -316,7 +316,7 @@ async fn reruns(split: &Split) -> f64 {
     sum
 }
 
-/// A Bind with too few values (08P01) ran again some thousand times a second, and its client heard nothing.
+/// A Bind with too few values (08P01) was rerun some thousand times a second, and the client got no answer.
 #[tokio::test]
 async fn an_error_that_any_server_gives_is_answered_once() {
     let split = stock().await;
@@ -374,7 +374,7 @@ async fn an_error_that_any_server_gives_is_answered_once() {
     assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10", "the session goes on");
 }
 
-/// Whoever ends each backend that a read gets ends the session at last, as on one server: by the writer's own words.
+/// Termination of each backend of a read finally ends the session, as on a single server: with the writer's own error.
 #[tokio::test]
 async fn a_read_that_is_ended_wherever_it_runs_has_an_end() {
     let split = stock().await;

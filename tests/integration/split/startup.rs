@@ -1,4 +1,4 @@
-//! Start-up options follow their session to the read pools.
+//! Start-up options follow the session to the read pools.
 
 use gatekeeper::wire::tag::backend as b;
 

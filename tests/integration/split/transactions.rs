@@ -132,7 +132,7 @@ async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began
     }
 }
 
-/// What `client` answers to these, each sent once the one before is answered: the commands' tags, or the state of an error.
+/// Answers of `client` to `units`, each sent after the previous answer: the commands' tags, or the state of an error.
 async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
     let mut told = Vec::new();
     for unit in units {
@@ -243,7 +243,7 @@ async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
     .await;
 }
 
-/// What stood behind the end of a READ ONLY transaction in one Query was said to the read pool, and what it left there kept
+/// Text behind the end of a READ ONLY transaction in the same Query was sent to the read pool, and leftovers there kept
 /// the session from ever writing again.
 #[tokio::test]
 async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
@@ -272,7 +272,7 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
             assert_eq!(told(&mut split.client().await, &units).await, expected, "{end}; {behind}");
         }
     }
-    // A transaction that has failed ends so, too.
+    // A failed transaction ends in the same way.
     let units = [
         query("BEGIN READ ONLY"),
         query("SELECT note FROM item WHERE id = 1"),
@@ -289,8 +289,8 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
     }
 }
 
-/// What a READ ONLY transaction left on a read pool kept the session from ever writing again, and a lock was held where nobody
-/// else looked for it.
+/// Leftovers of a READ ONLY transaction on a read pool kept the session from ever writing again, and a lock was held
+/// where no second session looked.
 #[tokio::test]
 async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
     let split = items().await;
@@ -331,7 +331,8 @@ async fn compare(split: &Split, units: &[Vec<u8>]) {
     assert_eq!(told(&mut split.client().await, units).await, expected, "{what:?}");
 }
 
-/// Savepoints and local settings held a READ ONLY transaction on its read pool, which refuses what the primary allows.
+/// Savepoints and local settings held a READ ONLY transaction on the read pool, where statements allowed by the primary
+/// fail.
 #[tokio::test]
 async fn a_read_only_transaction_moves_with_its_savepoints() {
     let split = items().await;
@@ -374,7 +375,8 @@ async fn a_read_only_transaction_moves_with_its_savepoints() {
     assert_eq!(last_route(&mut client).await, "primary (utility)");
 }
 
-/// Behind `AND CHAIN` nobody remembered how the transaction had begun, and it could not leave its read pool.
+/// After `AND CHAIN`, the beginning of the transaction was forgotten, and the transaction could not leave the read
+/// pool.
 #[tokio::test]
 async fn a_chained_transaction_begins_anew_where_it_may_write() {
     let split = items().await;
@@ -402,7 +404,7 @@ async fn a_chained_transaction_begins_anew_where_it_may_write() {
             for rest in [&write[..], &["SELECT 1", "LISTEN news", "COMMIT", "UPDATE item SET note = note"]] {
                 let snapshot = begin.contains("REPEATABLE") || before[0].contains("REPEATABLE");
                 if snapshot && rest[0] == "SELECT 1" {
-                    // One snapshot serves all of it.
+                    // A single snapshot serves the whole transaction.
                     continue;
                 }
                 let texts = [&[begin], before, rest].concat();
@@ -413,7 +415,7 @@ async fn a_chained_transaction_begins_anew_where_it_may_write() {
     }
 }
 
-/// What a text leaves open is no transaction of a read pool, whatever stands in front of it.
+/// A transaction left open by a text does not belong to a read pool, regardless of preceding statements.
 #[tokio::test]
 async fn a_text_that_ends_in_begin_may_be_followed_by_a_write() {
     let split = items().await;
@@ -444,7 +446,7 @@ async fn a_text_that_ends_in_begin_may_be_followed_by_a_write() {
     }
 }
 
-/// A portal without a name holds a READ ONLY transaction on its read pool until another takes its place.
+/// An unnamed portal holds a READ ONLY transaction on the read pool until replaced by another portal.
 #[tokio::test]
 async fn a_portal_that_is_replaced_holds_no_transaction() {
     let split = items().await;
@@ -460,7 +462,7 @@ async fn a_portal_that_is_replaced_holds_no_transaction() {
     }
 }
 
-/// The end of a READ ONLY transaction stood in a batch whose end came later, and all of the batch was a read pool's.
+/// The end of a READ ONLY transaction stood in a batch with a later end, and all of the batch went to a read pool.
 #[tokio::test]
 async fn a_batch_that_ends_a_transaction_may_come_in_parts() {
     let split = items().await;
@@ -475,7 +477,7 @@ async fn a_batch_that_ends_a_transaction_may_come_in_parts() {
     }
 }
 
-/// What a server keeps of the transaction itself stays with it.
+/// State of the transaction itself, kept by a server, keeps the transaction there.
 #[tokio::test]
 async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
     let split = items().await;
