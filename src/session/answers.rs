@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// An answer of ours that is larger cannot be a setting that a session may have.
+/// Maximum length of an internal response; a larger response cannot be a setting allowed in a session.
 const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 /// Looks that may fail before the session is held to its backend for good.
 const LOOKS_MAX: u8 = 2;
@@ -83,7 +83,7 @@ impl Session {
                         passes && !self.is_rewritten(part.tag(), body, part.missing())
                     }
                 }
-                // What is kept of it is waited for.
+                // Wait for the whole message: the result description is kept.
                 Piece::Part(part)
                     if part.tag() == b::ROW_DESCRIPTION
                         && self.ledger.learns_result()
@@ -91,7 +91,7 @@ impl Session {
                 {
                     break;
                 }
-                // Of so many columns that no buffer holds it.
+                // A RowDescription with more columns than any buffer holds.
                 Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
                     self.on_shared_step_complete(part.tag(), b"")
                 }
@@ -116,19 +116,19 @@ impl Session {
         }
     }
 
-    /// Whether a message with this `tag` answers what the session has asked for itself.
+    /// True if a message with `tag` answers an internal request.
     fn is_ours(&self, tag: u8) -> bool {
         let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
         self.ledger.is_own() || (describes && self.ledger.describes_for_us())
     }
 
-    /// Whether the rest of a message is kept from the client.
+    /// True if the rest of a message is kept back from the client.
     fn keeps_back(&self) -> bool {
         self.sharing.as_ref().is_some_and(|sharing| sharing.kept_back.is_some())
     }
 
-    /// A message that no buffer holds and that the client is not to see as it comes: an answer to a question of ours, or the
-    /// report of a setting. `here` is its beginning. It is read once it is whole, if it is not too large.
+    /// Starts to keep back a message larger than any buffer: the response to a state query, or a reported setting.
+    /// `here` is the beginning. The complete message is read unless too large.
     fn begin_keeping_back(&mut self, total: usize, here: &[u8]) {
         let missing = total - here.len();
         let tag = here.first().copied().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Session {
         }
     }
 
-    /// More of it.
+    /// Keeps back the next part of the message.
     fn keep_back(&mut self, now: Instant, here: &[u8]) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(kept) = &mut sharing.kept_back else { return };
@@ -200,7 +200,7 @@ impl Session {
                 let led = self.ledger.led_back_by_query();
                 self.on_answer(now, frame);
                 self.on_unit_over(now);
-                // The client hears it once they are given again.
+                // The client gets ReadyForQuery after the settings are applied again.
                 led.is_empty() || !self.give_again(&led, true)
             }
             b::COMMAND_COMPLETE => {
@@ -218,8 +218,8 @@ impl Session {
         }
     }
 
-    /// Whether an error or a notice speaks of a shared statement by its name, and the client gets it with its own name
-    /// instead. `missing` bytes of the body are still to come, and pass as they are.
+    /// True if an ErrorResponse or NoticeResponse names a shared statement; the client gets the message with the
+    /// client's own statement name. The `missing` bytes of the body are still to come, and pass unchanged.
     fn is_rewritten(&mut self, tag: u8, body: &[u8], missing: usize) -> bool {
         if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
             return false;
@@ -268,7 +268,7 @@ impl Session {
         }
     }
 
-    /// A message with this `tag` and `body` that answers one step of a batch; whether the client is to see it.
+    /// Handles the response to a step of a batch; true if the client must see the response.
     fn on_shared_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
         let step = self.on_step_complete(tag);
         let Some(sharing) = self.sharing.as_deref_mut() else { return true };
@@ -293,7 +293,7 @@ impl Session {
                 Owed::Parse { made: Made::OursUnnamed | Made::Aside, .. }
                 | Owed::Close { closed: Closed::Ours(_) | Closed::Aside, .. },
             ) => return false,
-            // No change of a table gives a result to what had none.
+            // A table change adds no result to a statement without a result.
             Some(Owed::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     sharing.described(id, shape);
@@ -312,8 +312,7 @@ impl Session {
         true
     }
 
-    /// Commands after which things are known to be gone: those that were there before. What is sent behind such a command is
-    /// sent once this is done.
+    /// Forgets state removed by a completed command. Later messages are sent only after the removal is recorded.
     fn on_command_complete(&mut self, body: &[u8]) {
         if body.first() != Some(&b'D') {
             return;
@@ -343,7 +342,7 @@ impl Session {
                 sharing.strays.clear();
                 sharing.pins = sharing.pins.without(Pin::SqlExecute);
             }
-            // Another statement of the same Query may have moved one since.
+            // Another statement of the same Query may have moved a sequence since.
             b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
                 sharing.pins = sharing.pins.without(Pin::Sequence);
             }
@@ -351,7 +350,8 @@ impl Session {
         }
     }
 
-    /// A NotificationResponse; whether it passes as it is. One of the session's own has the process id that its client knows.
+    /// Handles NotificationResponse; true if the message passes unchanged. A notification from the session itself gets
+    /// the process id known to the client.
     fn on_notification(&mut self, body: &[u8]) -> bool {
         let Some(sharing) = self.sharing.as_deref_mut() else { return true };
         let Some((pid, rest)) = body.split_first_chunk() else { return true };
@@ -516,7 +516,7 @@ impl Session {
         self.settle_by(false);
     }
 
-    /// `renewed` says that the catalogue is newer than the transaction.
+    /// Settles the transaction; `renewed` means a catalog newer than the transaction.
     fn settle_by(&mut self, renewed: bool) {
         if self.farewell || !self.is_at_rest() {
             return;
@@ -536,12 +536,12 @@ impl Session {
             suspicion = suspicion.without(Effects::DDL);
             sharing.common.definitions_changed();
         }
-        // The catalogs of a standby may be behind. What it serves was proved to read.
+        // Catalogs of a standby may be behind. Statements on a standby are proved reads.
         let writes = sharing.split.as_ref().is_none_or(|split| split.side == Side::Writer);
         if writes && !renewed {
             let common = &sharing.common;
             let has_changed = common.is_changed() || common.edition() != sharing.edition;
-            // Texts of this transaction were judged by definitions that may not be those that the server went by.
+            // The server may have used definitions newer than the classification of the transaction's texts.
             if has_changed || suspicion.contains(Effects::UNKNOWN) {
                 suspicion |= Effects::UNPROVED;
             }
@@ -592,8 +592,8 @@ impl Session {
         }
     }
 
-    /// True if the catalogue has to be compared with the server's, over the session's own backend, before the session gives
-    /// that back, and nothing is under way there. Until then the client goes on with the backend.
+    /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
+    /// returned, and nothing is under way there. Until then the client keeps using the backend.
     pub(crate) fn wants_catalogue(&self) -> bool {
         let wants = |sharing: &Sharing| {
             sharing.wants_catalogue && sharing.to_backend.is_empty() && sharing.gathered.is_none()
@@ -601,20 +601,21 @@ impl Session {
         self.sharing.as_deref().is_some_and(wants) && self.is_at_rest()
     }
 
-    /// True if nothing that the client may ask for meanwhile depends on the look that follows the comparison.
+    /// True if no client request in the meantime depends on the state check after the comparison.
     pub(crate) fn may_defer_catalogue(&self) -> bool {
         let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
         self.sharing.as_deref().is_some_and(|sharing| !sharing.suspicion.intersects(settles))
     }
 
-    /// The comparison begins: nothing is sent to the backend before [`Session::on_catalogue`].
+    /// Starts the comparison: nothing is sent to the backend before [`Session::on_catalogue`].
     pub(crate) fn begin_catalogue(&mut self) {
         if let Some(sharing) = &mut self.sharing {
             sharing.confirming = true;
         }
     }
 
-    /// The catalogue was compared, or read, by simple queries on the session's backend; false if the server refused that.
+    /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
+    /// refused the queries.
     pub(crate) fn on_catalogue(&mut self, is_new: bool) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         (sharing.wants_catalogue, sharing.confirming) = (false, false);
@@ -626,7 +627,7 @@ impl Session {
         let (texts, complete) = sharing.outdated.take();
         if let Some(held) = &mut sharing.held {
             held.queried();
-            // What no state check shows of texts that were not kept, the backend shows nobody else.
+            // Texts not kept may have left state hidden from state checks: the backend serves no further session.
             held.unread |= !complete;
         }
         let common = Arc::clone(&sharing.common);
@@ -640,8 +641,8 @@ impl Session {
         self.settle_by(true);
     }
 
-    /// A look failed. Another one follows, of all there is, once the session is at rest: in a batch without its Sync it would
-    /// share the batch's fate, and its Sync would end that batch.
+    /// Handles a failed state check. A check of all state follows once the session is at rest. In a batch without a
+    /// Sync the check would fail with the batch, and the check's Sync would end the batch.
     fn on_failed_look(&mut self, look: &Look) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         sharing.confirming = false;
@@ -689,7 +690,7 @@ impl Session {
             return;
         }
         let before = if seen.all { Settings::default() } else { sharing.settings.clone() };
-        // Whoever logged in to the backend is nobody else by default.
+        // The default session user is the login user of the backend.
         let login = sharing.held.as_ref().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
         let is_default = |name: &[u8], value: Option<&[u8]>| {
             name == SESSION_AUTHORIZATION && value == login && sharing.settings.get(name).is_none()

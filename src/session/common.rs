@@ -37,18 +37,18 @@ pub struct Common {
     learned: Mutex<HashSet<String>>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
-    /// Statements that clients have parsed so far.
+    /// Count of statements parsed by clients.
     parses: AtomicU64,
     /// Finds the view and the function that list prepared statements.
     listing: Finder<'static>,
-    /// Grows whenever definitions of the database may have changed: counted for all of its users together.
+    /// Count of possible definition changes, shared by all users of the database.
     definitions: Arc<AtomicU64>,
-    /// Grows whenever the catalogue has become too old to go by without a comparison.
+    /// Count of catalog expirations: an expired catalog requires a comparison before use.
     expirations: AtomicU64,
-    /// The values of `definitions` and `expirations` as of which the catalogue is current.
+    /// Values of `definitions` and `expirations` covered by the catalog.
     compared_definitions: AtomicU64,
     compared_expirations: AtomicU64,
-    /// The server's answer to [`sql::EPOCH_SQL`] in the state in which the catalogue was read.
+    /// Server response to [`sql::EPOCH_SQL`] for the database state of the catalog.
     epoch: ArcSwap<Box<[u8]>>,
     /// A state check follows each transaction.
     strict: AtomicBool,
@@ -58,7 +58,7 @@ pub struct Common {
     splits: AtomicBool,
 }
 
-/// A moment in the history of a database's definitions, as far as this process knows it.
+/// Point in the history of a database's definitions, as far as known to the current process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct CatalogInstant {
     definitions: u64,
@@ -80,14 +80,14 @@ impl Common {
         Self::with(always, options, true)
     }
 
-    /// Counts changes of definitions together with all others that were given the same counter.
+    /// Counts definition changes together with all holders of the same counter.
     #[must_use]
     pub fn with_definitions(self, definitions: Arc<AtomicU64>) -> Self {
         self.compared_definitions.store(definitions.load(Ordering::Relaxed), Ordering::Relaxed);
         Self { definitions, ..self }
     }
 
-    /// Sets whether a state check follows each transaction, whatever ran.
+    /// Enables or disables a state check after every transaction.
     pub fn set_strict_isolation(&self, strict: bool) {
         self.strict.store(strict, Ordering::Relaxed);
     }
@@ -131,7 +131,7 @@ impl Common {
         self.edition.load(Ordering::Relaxed) != 0
     }
 
-    /// The database was read in the state of `epoch`, at `instant` or later.
+    /// Stores a catalog read in the database state `epoch`, at `instant` or later.
     pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], instant: CatalogInstant) {
         let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
@@ -145,8 +145,7 @@ impl Common {
         self.set_compared(instant);
     }
 
-    /// True if `epoch` is the state of the database in which the catalogue was read. The catalogue is current as of `instant`
-    /// then.
+    /// True if `epoch` matches the database state of the catalog; then the catalog is current as of `instant`.
     pub fn is_epoch(&self, epoch: &[u8], instant: CatalogInstant) -> bool {
         let same = !epoch.is_empty() && ***self.epoch.load() == *epoch;
         if same {
@@ -160,7 +159,7 @@ impl Common {
         self.compared_expirations.store(instant.expirations, Ordering::Relaxed);
     }
 
-    /// The present, to be taken before the server is asked for its epoch.
+    /// Returns the current instant; take the instant before requesting the server's epoch.
     #[must_use]
     pub fn instant(&self) -> CatalogInstant {
         CatalogInstant {
@@ -169,31 +168,31 @@ impl Common {
         }
     }
 
-    /// The catalogue is too old to go by without a comparison, though no statement through this process changed definitions.
+    /// Expires the catalog: use requires a comparison, even without a definition change through the current process.
     pub fn expire_catalogue(&self) {
         self.expirations.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The database is to be read again, whatever its epoch: other names than before are listed in the settings.
+    /// Requires a new catalog read regardless of the epoch, because the settings list different names.
     pub fn forget_epoch(&self) {
         self.epoch.store(Arc::default());
     }
 
-    /// True if the catalogue has neither expired nor been [changed](Self::is_changed) since its epoch was compared with the
-    /// server's.
+    /// True if the catalog has neither expired nor [changed](Self::is_changed) since the last epoch comparison with the
+    /// server.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.is_changed()
             && self.compared_expirations.load(Ordering::Relaxed) == self.expirations.load(Ordering::Relaxed)
     }
 
-    /// True if a statement through this process has changed definitions since the epoch was compared with the server's.
+    /// True if a statement through the current process has changed definitions since the last epoch comparison.
     pub(super) fn is_changed(&self) -> bool {
         self.compared_definitions.load(Ordering::Relaxed) != self.definitions.load(Ordering::Relaxed)
     }
 
-    /// These functions leave state behind from now on, whatever the database says of them; those of before do until it is
-    /// looked at again.
+    /// Treats `functions` as stateful from now on, regardless of the database. Earlier functions stay stateful until
+    /// the next catalog read.
     pub fn hold_for(&self, functions: &[String]) {
         let mut always = Catalogue::default();
         let _learned = self.lock_learned();
@@ -216,7 +215,7 @@ impl Common {
         self.splits.load(Ordering::Relaxed)
     }
 
-    /// Statements are split from now on, and judged by other `options` than before: what is remembered of texts is forgotten.
+    /// Starts to route statements, classified with new `options`: remembered classifications are forgotten.
     pub fn split_by(&self, options: &ClassifierOptions) {
         self.classifier.store(Arc::new(Classifier::new(options)));
         if !self.splits.swap(true, Ordering::Relaxed) {
@@ -316,7 +315,7 @@ impl Common {
         look(&self.catalogue.load())
     }
 
-    /// Settings with a dot in their names that the source of some function sets.
+    /// Settings with a dot in the name, set in the source of some function.
     pub(super) fn custom_settings(&self) -> Arc<[Arc<[u8]>]> {
         self.catalogue.load().custom_settings()
     }
@@ -337,12 +336,12 @@ impl Common {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A client parses a named statement: a number that is greater than all before.
+    /// Returns the number of a client's Parse of a named statement, greater than all earlier numbers.
     pub(super) fn next_parse(&self) -> u64 {
         self.parses.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The last number of [`Self::next_parse`].
+    /// Last number returned by [`Self::next_parse`].
     pub(super) fn last_parse(&self) -> u64 {
         self.parses.load(Ordering::Relaxed)
     }

@@ -30,7 +30,7 @@ pub(super) struct Ledger {
     unnamed: usize,
     /// Requests that make or close a named one.
     named: usize,
-    /// Requests that may take away what requests before them have left.
+    /// Count of queued requests able to remove state left by earlier requests.
     resets: usize,
 }
 
@@ -44,29 +44,29 @@ pub(super) enum Owed {
         rows: u64,
         operation: Option<Box<str>>,
         error: Option<SqlState>,
-        /// What its text may leave behind or take away.
+        /// State possibly left or removed by the text.
         effects: Effects,
-        /// The start-up settings that it leads back.
+        /// Start-up settings reset by the request.
         leads_back: Vec<LedBack>,
-        /// The unnamed statement that a Query destroys, unless the server skips it.
+        /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<Unnamed>>,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
         started: Instant,
         portal: Box<[u8]>,
-        /// The portal's statement may take away what is there.
+        /// The portal's statement may remove session state.
         resets: bool,
-        /// The start-up settings that it leads back.
+        /// Start-up settings reset by the portal's statement.
         leads_back: Vec<LedBack>,
-        /// The client's statement that it forgets by SQL, unless it fails.
+        /// Client statement deallocated by SQL, unless the Execute fails.
         forgets: Option<Box<Forgotten>>,
     },
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
-    /// A Bind; its names are kept when texts are, and when the client has two names for one statement.
+    /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
-    /// What the server refuses in place of a message that is refused in our own name: the client hears this.
+    /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
     Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
     Describe(Described),
@@ -80,7 +80,7 @@ pub(super) enum Owed {
     Sync { started: Instant },
 }
 
-/// A statement of the client's, by its name.
+/// A client's statement, with the client's name.
 pub(super) struct Forgotten {
     pub(super) name: Box<[u8]>,
     pub(super) statement: Arc<Statement>,
@@ -92,7 +92,8 @@ pub(super) enum Made {
     AsIs,
     /// A shared statement, known to the client by its own name.
     Named(Arc<Statement>),
-    /// The client's unnamed statement. Within is the one before, which stays if the server skips the Parse.
+    /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
+    /// Parse.
     Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that the backend lacked: the client does not hear of it.
     Ours(Arc<Statement>),
@@ -102,14 +103,14 @@ pub(super) enum Made {
     Aside,
 }
 
-/// What the answer to a Describe is for.
+/// Purpose of a Describe response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Described {
-    /// The client.
+    /// For the client.
     AsIs,
-    /// The client; what it is told of the result of this statement is kept.
+    /// For the client, and kept as the known result of the statement.
     Learned(u64),
-    /// The result of this statement is compared with what the client was told: it does not hear of it.
+    /// For comparison of the statement's result with the client's description; not sent to the client.
     Ours(u64),
 }
 
@@ -119,7 +120,7 @@ pub(super) enum Closed {
     AsIs,
     /// The client's name for this statement; the statement itself stays.
     Name(Arc<Statement>),
-    /// The client's unnamed statement, which is within.
+    /// The client's unnamed statement, contained here.
     Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
     /// hear of it.
@@ -153,8 +154,8 @@ impl Ledger {
         self.owed.is_empty()
     }
 
-    /// The unnamed statement that stays since `request` came to nothing is kept by the request that replaces or destroys it
-    /// later, if one is owed; otherwise the request comes back, and its statement is the client's again.
+    /// Hands the unnamed statement kept by the failed `request` to the next queued request for the unnamed statement.
+    /// Without a later request returns `request`, and the statement is the client's again.
     pub(super) fn pass_on_unnamed(&mut self, mut request: Owed) -> Option<Owed> {
         let Some(before) = request.unnamed_before() else { return Some(request) };
         let Some(later) = self.owed.iter_mut().find_map(Owed::unnamed_before) else { return Some(request) };
@@ -162,7 +163,7 @@ impl Ledger {
         None
     }
 
-    /// The client's name of the statement whose Bind is answered next, if it was kept.
+    /// Client's name, if kept, of the statement in the Bind answered next.
     pub(super) fn statement_being_bound(&self) -> Option<&[u8]> {
         match self.owed.front() {
             Some(Owed::Bind { statement, .. }) if !statement.is_empty() => Some(statement),
@@ -170,7 +171,7 @@ impl Ledger {
         }
     }
 
-    /// The client's name of the statement `id`, if a request that is owed closes that.
+    /// Client's name of the statement `id`, if a queued request closes the statement.
     pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
         self.owed.iter().find_map(|request| match request {
             Owed::Close { name, closed: Closed::Name(statement), .. } if statement.id() == id => {
@@ -240,24 +241,24 @@ impl Ledger {
         self.named > 0
     }
 
-    /// Whether a request is owed that may take away what the session has left behind. What is sent behind it would be noted
-    /// before its answer comes, and forgotten with what stood before it: it has to wait for that answer.
+    /// True if a queued request may remove session state. Later messages must wait for the response: effects noted
+    /// earlier would be forgotten together with the older state.
     pub(super) fn is_resetting(&self) -> bool {
         self.resets > 0
     }
 
-    /// Whether the request that is answered now is an Execute that may take away what is there.
+    /// True if the request answered now is an Execute able to remove session state.
     pub(super) fn is_resetting_by_execute(&self) -> bool {
         matches!(self.owed.front(), Some(Owed::Execute { resets: true, .. }))
     }
 
-    /// Whether an Execute is owed that leads start-up settings back.
+    /// True if a queued Execute resets start-up settings.
     pub(super) fn is_leading_back(&self) -> bool {
         let leads = |owed: &Owed| matches!(owed, Owed::Execute { leads_back, .. } if !leads_back.is_empty());
         self.resets > 0 && self.owed.iter().any(leads)
     }
 
-    /// The start-up settings that the Query leads back that is answered now, unless it has failed.
+    /// Start-up settings reset by the Query answered now, unless the Query has failed.
     pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
         match self.owed.front() {
             Some(Owed::Whole { leads_back, error: None, .. }) => leads_back.clone(),
@@ -265,7 +266,7 @@ impl Ledger {
         }
     }
 
-    /// The same of an Execute.
+    /// Start-up settings reset by the Execute answered now.
     pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
         match self.owed.front() {
             Some(Owed::Execute { leads_back, .. }) => leads_back.clone(),
@@ -273,7 +274,7 @@ impl Ledger {
         }
     }
 
-    /// What the request may leave behind or take away that is answered now.
+    /// State possibly left or removed by the request answered now.
     pub(super) fn effects_now(&self) -> Effects {
         match self.owed.front() {
             Some(Owed::Whole { effects, .. }) => *effects,
@@ -312,12 +313,12 @@ impl Ledger {
         matches!(self.owed.front(), Some(Owed::Own(_)))
     }
 
-    /// Whether the answer to a Describe of our own comes next.
+    /// True if the response to an internal Describe comes next.
     pub(super) fn describes_for_us(&self) -> bool {
         matches!(self.owed.front(), Some(Owed::Describe(Described::Ours(_))))
     }
 
-    /// Whether what the client is told next of a statement's result is kept.
+    /// True if the next result description for the client is kept.
     pub(super) fn learns_result(&self) -> bool {
         matches!(self.owed.front(), Some(Owed::Describe(Described::Learned(_))))
     }
@@ -330,8 +331,8 @@ impl Ledger {
         })
     }
 
-    /// ParseComplete, BindComplete, CloseComplete, or what ends the answer to a Describe: the request that a message of this
-    /// `tag` answers, if that request was noted.
+    /// Handles ParseComplete, BindComplete, CloseComplete or the end of a Describe response. Returns the request
+    /// answered by the message with `tag`, if noted.
     pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<Owed> {
         self.drop_copy_ends();
         let answers = match self.owed.front()? {
@@ -393,7 +394,7 @@ impl Ledger {
         }
     }
 
-    /// What the client is to hear instead of the error that comes next, if that is one of our own making.
+    /// Report for the client in place of the next error, if Gatekeeper provoked the error.
     pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
         match self.owed.front() {
             Some(Owed::Refused(report)) => Some(report),
@@ -417,7 +418,7 @@ impl Ledger {
             return None;
         }
         let Some(failed) = self.owed.front() else {
-            // Nothing was noted: a message that makes no sense, say.
+            // No request was noted, as for a malformed message.
             self.skipping = true;
             return None;
         };
@@ -441,7 +442,7 @@ impl Ledger {
         while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
             skipped.extend(self.pop());
         }
-        // A Parse that is refused, not skipped, has destroyed the unnamed statement before it.
+        // A rejected Parse, unlike a skipped Parse, has destroyed the previous unnamed statement.
         if let Some(Owed::Parse { made: Made::Unnamed(before), .. }) = skipped.get_mut(first) {
             *before = None;
         }
@@ -530,12 +531,12 @@ impl Ledger {
 
 // === impl Owed ===
 
-/// What may end with `DISCARD ALL`, `DISCARD SEQUENCES` or `DEALLOCATE ALL`: requests that say so, and by what they may
-/// execute.
+/// Effects of texts able to run `DISCARD ALL`, `DISCARD SEQUENCES` or `DEALLOCATE ALL`, directly or through an executed
+/// statement.
 pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
 
 impl Owed {
-    /// Whether it may take away what requests before it have left.
+    /// True if the request may remove state left by earlier requests.
     fn may_reset(&self) -> bool {
         match self {
             Self::Whole { effects, leads_back, .. } => {
@@ -546,7 +547,7 @@ impl Owed {
         }
     }
 
-    /// The unnamed statement before this request, if it replaces or destroys the unnamed statement.
+    /// Previous unnamed statement, if the request replaces or destroys the unnamed statement.
     fn unnamed_before(&mut self) -> Option<&mut Option<Box<Unnamed>>> {
         match self {
             Self::Parse { made: Made::Unnamed(before), .. }

@@ -45,7 +45,7 @@ pub struct Session {
     pub(super) in_batch: bool,
     /// The client said Terminate.
     pub(super) farewell: bool,
-    /// The backend was sent Terminate, too: it says all that it owes, and closes.
+    /// Terminate was also sent to the backend: the backend sends all pending responses, and closes.
     pub(super) farewell_passed: bool,
     /// The server said that it ends the session.
     pub(super) fatal: Option<SqlState>,
@@ -54,9 +54,9 @@ pub struct Session {
     pub(super) reports: VecDeque<Report>,
     pub(super) keeper: Option<Box<Keeper>>,
     pub(super) cluster_commands: ClusterCommands,
-    /// The backend may hold state of the session that `DISCARD ALL` leaves.
+    /// The backend may hold session state not cleared by `DISCARD ALL`.
     pub(super) spoils_backend: bool,
-    /// Names whose use spoils the backend of a session that keeps it for life.
+    /// Names able to spoil the backend of a dedicated session when used.
     spoiling: Option<Arc<Catalogue>>,
     /// The backend is not to hear the client's farewell: others will use it.
     returning: bool,
@@ -109,19 +109,19 @@ impl Session {
         Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
     }
 
-    /// The use of one of these functions spoils the backend of a session that keeps it for life.
+    /// Sets the functions able to spoil the backend of a dedicated session when used.
     pub fn spoil_by(&mut self, functions: Arc<Catalogue>) {
         self.spoiling = Some(functions);
     }
 
-    /// True if the backend may hold state of the session that `DISCARD ALL` leaves: it must be closed.
+    /// True if the backend may hold session state not cleared by `DISCARD ALL`: the backend must be closed.
     #[must_use]
     pub const fn spoils_backend(&self) -> bool {
         self.spoils_backend
     }
 
-    /// A session that shares backends with others, and holds none yet. Its client was told the settings in `known`, and
-    /// that it is idle; `startup` are the settings that it gave at its start and that backends log in without.
+    /// Creates a pooled session without a backend. The client was sent the settings in `known` and the status idle.
+    /// `startup` holds the client's start-up settings, absent from backend logins.
     #[must_use]
     pub fn shared(common: Arc<Common>, known: Reported, startup: Settings, options: SessionOptions) -> Self {
         let mut session = Self::new(TransactionStatus::Idle, options);
@@ -139,7 +139,7 @@ impl Session {
             return self.on_client_shared(now, unread, full);
         }
         if self.farewell {
-            // PostgreSQL would not read it either.
+            // PostgreSQL would not read further input either.
             return Ok(Take::default());
         }
         let mut at = 0;
@@ -200,7 +200,7 @@ impl Session {
                         self.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
                     }
                 }
-                // Of so many columns that no buffer holds it.
+                // A RowDescription with more columns than any buffer holds.
                 Piece::Part(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
                     self.on_step_complete(part.tag());
                 }
@@ -233,7 +233,7 @@ impl Session {
         self.sharing.as_ref().map_or(0, |sharing| sharing.settings.mark())
     }
 
-    /// True if its backends must have logged in with the options of its client.
+    /// True if the session's backends must have logged in with the client's options.
     #[must_use]
     pub fn is_apart(&self) -> bool {
         self.sharing.as_ref().is_some_and(|sharing| sharing.startup.is_apart())
@@ -289,22 +289,22 @@ impl Session {
             && !(sharing.wants || sharing.confirming || sharing.awaiting)
     }
 
-    /// True if the session has taken in all of a message that no buffer holds, and not sent it yet.
+    /// True if the session has received all of a message larger than any buffer, and not sent the message yet.
     #[must_use]
     pub fn has_gathered(&self) -> bool {
         let gathered = self.sharing.as_ref().and_then(|sharing| sharing.gathered.as_ref());
         gathered.is_some_and(|gathered| gathered.missing == 0)
     }
 
-    /// Whether more of the client is waited for, so that it can be judged, or that its BEGIN goes with what follows: not for
-    /// long, [`Self::on_impatience`].
+    /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
+    /// statement. [`Self::on_impatience`] ends the wait soon.
     #[must_use]
     pub fn is_waiting_for_more(&self) -> bool {
         let Some(sharing) = &self.sharing else { return false };
         sharing.holds_begin_back() || sharing.split.as_ref().is_some_and(|split| split.unfinished)
     }
 
-    /// More of the client was waited for long enough: what follows is judged as it is, and its transaction begins.
+    /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
     pub fn on_impatience(&mut self) {
         if let Some(sharing) = &mut self.sharing
             && sharing.holds_begin_back()
@@ -316,14 +316,14 @@ impl Session {
         }
     }
 
-    /// The client was told at its login that this is its process.
+    /// Notes the process id sent to the client at login.
     pub fn told_pid(&mut self, pid: i32) {
         if let Some(sharing) = &mut self.sharing {
             sharing.told_pid = pid;
         }
     }
 
-    /// The backend that was leased is this process of its server.
+    /// Notes the process id of the leased backend.
     pub fn serves_as(&mut self, pid: i32) {
         if let Some(sharing) = &mut self.sharing {
             sharing.backend_pid = pid;
@@ -352,22 +352,22 @@ impl Session {
         self.sharing.as_ref().is_some_and(|sharing| sharing.confirming || sharing.awaiting)
     }
 
-    /// Whether the session of a client that has said Terminate may end: the client has all the answers that PostgreSQL would
-    /// have given it. A backend that was sent Terminate ends the session by closing, once it has said them.
+    /// True if the session may end after the client's Terminate: the client has every response PostgreSQL would have
+    /// sent. After Terminate the backend sends all pending responses, and ends the session by closing.
     #[must_use]
     pub fn may_leave(&self) -> bool {
         self.ledger.copies_in().is_some()
             || (self.is_settled() && !self.farewell_passed && !self.has_more_to_say_again())
     }
 
-    /// Whether Terminate would reach the backend in the middle of a batch. No message of ours ends a batch without committing
-    /// it, and what it owes it may not have said yet: the backend is to hear Terminate itself, and closes.
+    /// True if Terminate would reach the backend in the middle of a batch. No internal message ends a batch without a
+    /// commit, and responses may be pending. The backend must receive Terminate itself, and closes.
     pub(super) fn breaks_off(&self) -> bool {
         (self.in_batch || self.ledger.is_skipping()) && self.ledger.copies_in().is_none()
     }
 
-    /// Whether Terminate is among the messages in `unread`: then all that stands before it is still to be done, though the
-    /// client has closed its socket.
+    /// True if `unread` contains Terminate: all earlier messages must still be processed, though the client has closed
+    /// the socket.
     #[must_use]
     pub fn finds_farewell(&self, unread: &[u8]) -> bool {
         let mut rest = unread;
@@ -425,7 +425,7 @@ impl Session {
         let Some(sharing) = &mut self.sharing else { return };
         sharing.wants = false;
         if sharing.begin == HeldBegin::Wants {
-            // The client has asked for nothing that would fail.
+            // The client has requested nothing able to fail.
             sharing.begin = HeldBegin::Stays;
             return;
         }
@@ -459,7 +459,7 @@ impl Session {
         self.sharing.as_mut()?.new_pins.pop_front()
     }
 
-    /// State checks that have begun since this was asked last.
+    /// Returns the number of state checks started since the last poll.
     pub fn poll_state_checks(&mut self) -> u32 {
         self.sharing.as_mut().map_or(0, |sharing| std::mem::take(&mut sharing.state_checks))
     }
@@ -470,8 +470,8 @@ impl Session {
         self.cluster_commands.take_database()
     }
 
-    /// True once per transaction that may have changed who may log in, and with which settings: what the server has said to
-    /// backends at their logins is out of date.
+    /// True once per transaction with a possible change of login permissions or login settings: server responses to
+    /// earlier backend logins are out of date.
     pub fn poll_login_change(&mut self) -> bool {
         self.cluster_commands.take_committed()
     }
@@ -616,7 +616,7 @@ impl Session {
         self.ledger.owe(request);
     }
 
-    /// Notes what a statement of a session that keeps its backend may do to others' backends, and to its own.
+    /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
     fn note_text(&mut self, statement: &[u8], partial: bool) {
         self.cluster_commands.note_statement(statement);
         if let Some(functions) = &self.spoiling {
@@ -644,7 +644,7 @@ impl Session {
             b::ERROR_RESPONSE => self.on_error(now, frame.body()),
             b::COPY_IN_RESPONSE => {
                 self.ledger.on_copy_in();
-                // A server that copies data takes Terminate for a mistake in it, and forgets it.
+                // A server in COPY treats Terminate as a data error, and forgets the message.
                 self.farewell_passed = false;
             }
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
@@ -654,7 +654,7 @@ impl Session {
         }
     }
 
-    /// A message with this `tag` answers one step of a batch: which, if that was noted.
+    /// Handles the response with `tag` to a batch step. Returns the answered request, if noted.
     pub(super) fn on_step_complete(&mut self, tag: u8) -> Option<Owed> {
         let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
         self.ledger.on_step_complete(tag, texts)
@@ -714,7 +714,7 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
     })
 }
 
-/// The same where no texts are kept: an error is known to be this one's, and not that of a Query behind it.
+/// Creates a request without texts: an error is attributed to the request, not to a later Query.
 fn nameless(tag: u8) -> Owed {
     let name = Box::default();
     match tag {

@@ -18,16 +18,16 @@ pub struct Memory {
     pub(super) unnamed: u64,
     /// What it was sent and has not answered, while it may have to be said again; empty between two leases.
     pub(super) attempt: Attempt,
-    /// It was sent a statement that nobody has read: what neither the catalogues show nor `DISCARD ALL` clears may be left on
-    /// it.
+    /// The backend received an unread statement: state invisible in the catalogs and not cleared by `DISCARD ALL` may
+    /// remain.
     pub(super) unread: bool,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    /// A backend that has just logged in, and reported `parameters`. `key` is random: with it nobody guesses the names of the
-    /// statements that sessions share there.
+    /// Creates the state of a new backend with the reported `parameters`. `key` is random, to make names of shared
+    /// statements on the backend unguessable.
     #[must_use]
     pub fn new(parameters: Arc<Parameters>, key: [u8; 16]) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Memory {
         self.unnamed = 0;
     }
 
-    /// Whether another session may use the backend once this one is done with it.
+    /// True if another session may use the backend after release.
     #[must_use]
     pub const fn is_reusable(&self) -> bool {
         !self.unread

@@ -27,8 +27,8 @@ pub(super) enum Own {
     Sequences,
     /// Settings that the backend is given. `failed` once the server refused one.
     Apply { wanted: Settings, failed: Option<SqlState> },
-    /// Start-up settings that a statement has led back are given again. `left` answers are still to come. With `synced` there is
-    /// a Sync, and the client's request ends with its ReadyForQuery.
+    /// Applies start-up settings again after a reset. `left` responses are pending. With `synced` the batch has a Sync,
+    /// and the client's request ends with the ReadyForQuery of the batch.
     Again { left: usize, synced: bool, failed: Option<SqlState> },
     /// A look at what there is.
     Look(Box<Look>),
@@ -47,7 +47,7 @@ pub(super) struct Look {
     /// How many are answered.
     answered: usize,
     pub(super) seen: Seen,
-    /// An answer was too large to be read.
+    /// A response was too large to be read.
     pub(super) too_large: bool,
     /// The server refused a question.
     pub(super) failed: Option<SqlState>,
@@ -59,11 +59,11 @@ pub(super) enum Question {
     Pins,
     /// The value of a setting.
     Setting(Arc<[u8]>),
-    /// The value of a setting that the session has not set by its texts, if something else has set it.
+    /// Value of a setting not set by the session's texts, if set in another way.
     HiddenSetting(Arc<[u8]>),
     /// All settings that were set in the session and that the server lists.
     Settings,
-    /// The names of all statements that were prepared by message.
+    /// Names of all statements prepared by message.
     Statements,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Seen {
     pub(super) settings: Vec<SeenSetting>,
     /// [`Question::Settings`] was asked: `settings` are all that are listed.
     pub(super) all: bool,
-    /// The names of all statements that were prepared by message, if they were asked for.
+    /// Names of all statements prepared by message, if requested.
     pub(super) statements: Option<Vec<Box<[u8]>>>,
 }
 
@@ -104,7 +104,7 @@ pg_catalog.pg_my_temp_schema()) THEN 'T' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_cursors c WHERE c.is_holdable) THEN 'C' END, \
 CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql) THEN 'P' END)";
 
-/// In the encoding of the database: the session's may change, and may lack what a value contains.
+/// Returns the value in the database encoding: the session encoding may change, and may lack characters of the value.
 const SETTING: &str = "SELECT pg_catalog.convert_to(pg_catalog.current_setting($1, true), \
 pg_catalog.getdatabaseencoding())";
 
@@ -119,19 +119,18 @@ const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
 pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
-/// A null value leads back to the default. The value itself is not asked for: the session's encoding may lack what it
-/// contains.
+/// NULL restores the default. The value itself is not returned: the session encoding may lack characters of the value.
 const SET: &str = "SELECT pg_catalog.set_config($1, \
 pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), $3) IS NULL";
 
-/// The third parameter of [`SET`]: the setting counts until the end of the session, or of the transaction.
+/// Values of the third parameter of [`SET`]: the setting lasts until the end of the session, or of the transaction.
 const FOR_SESSION: &[u8] = &[0];
 const FOR_TRANSACTION: &[u8] = &[1];
 
-/// The portal of what is executed within a batch of the client's, whose own portals stay.
+/// Portal for internal statements within a client's batch; the client's own portals stay.
 const PORTAL_WITHIN_BATCH: &[u8] = b"__gatekeeper";
 
-/// A setting that a session is given again.
+/// Setting to apply again for a session.
 pub(super) struct GivenSetting<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
@@ -161,7 +160,7 @@ pub(super) struct Pen<'a> {
     pub(super) phrases: &'a Phrases,
     pub(super) prepared: &'a mut Prepared,
     pub(super) batch: u32,
-    /// The last Parse of any client.
+    /// Number of the last Parse of any client.
     pub(super) parsed: u64,
     pub(super) out: &'a mut Vec<u8>,
 }
@@ -228,8 +227,8 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pe
     Own::Apply { wanted: wanted.clone(), failed: None }
 }
 
-/// Writes what gives settings again that were led back, on a backend on `side`, with a Sync if it is a batch of its own.
-/// `None` if there are none.
+/// Writes statements to apply reset settings again, on a backend on `side`, with a Sync for a separate batch. Returns
+/// `None` without settings.
 pub(super) fn write_again<'a>(
     settings: impl Iterator<Item = GivenSetting<'a>>,
     side: Side,
@@ -238,7 +237,7 @@ pub(super) fn write_again<'a>(
 ) -> Option<Own> {
     let phrases = pen.phrases;
     let mut left = 0;
-    // As above.
+    // A read pool's backend must not become writable: the server may be promoted.
     let settings =
         settings.filter(|it| side == Side::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
     for GivenSetting { name, value, local } in settings {
@@ -303,7 +302,7 @@ impl Own {
     pub(super) fn on_answer(&mut self, frame: &Frame<'_>) {
         match self {
             Self::Look(look) => look.on_answer(frame),
-            // Each of them closes its portal.
+            // Each applied setting ends with a Close of the portal.
             Self::Again { left, synced: false, .. } if frame.tag() == b::CLOSE_COMPLETE => {
                 *left = left.saturating_sub(1);
             }
@@ -327,17 +326,17 @@ impl Own {
         }
     }
 
-    /// A message of the answer was too large to be read.
+    /// Notes a response message too large to be read.
     pub(super) fn on_too_large(&mut self, tag: u8) {
         match self {
             Self::Look(look) if tag == b::DATA_ROW => look.too_large = true,
-            // No error of ours is so large; whatever it says, it is one.
+            // No expected error is so large; any ErrorResponse counts as an error.
             _ if tag == b::ERROR_RESPONSE => self.on_error(SqlState::INTERNAL_ERROR),
             _ => {}
         }
     }
 
-    /// Whether it is over before a ReadyForQuery.
+    /// True if the batch is over before a ReadyForQuery.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Again { left: 0, synced: false, .. })
     }
@@ -391,7 +390,8 @@ impl Look {
                         self.seen.settings.push((Arc::clone(name), first.map(Into::into)));
                     }
                     Some(Question::HiddenSetting(name)) => {
-                        // A setting that no module defines stays behind empty once it was set on a backend, by whomever.
+                        // A setting not defined by any module stays behind empty after any session has set the setting
+                        // on the backend.
                         if let Some(value) = first.filter(|value| !value.is_empty() && *value != b"none") {
                             self.seen.settings.push((Arc::clone(name), Some(value.into())));
                         }
@@ -411,7 +411,7 @@ impl Look {
         }
     }
 
-    /// The settings whose values were asked for by their names.
+    /// Settings requested by name.
     pub(super) fn settings(&self) -> impl Iterator<Item = &Arc<[u8]>> {
         self.asked.iter().filter_map(|question| match question {
             Question::Setting(name) => Some(name),

@@ -1,4 +1,4 @@
-//! What a client may rely on of the statements that it has parsed.
+//! Client expectations about parsed statements.
 
 use std::collections::HashMap;
 
@@ -6,57 +6,57 @@ use foldhash::fast::RandomState;
 
 use super::result_shape::ResultShape;
 
-/// When the client parsed each shared statement last, as [`super::common::Common::next_parse`] counts, and what it was told
-/// of the result.
+/// Number of the client's last Parse of each shared statement, by [`super::common::Common::next_parse`], and the result
+/// described to the client.
 ///
-/// A backend may have had the statement before, made for definitions that were changed since by somebody whom nobody here
-/// has seen. What the client parses is to be made anew there, as it is on a backend of its own.
+/// A backend may hold an earlier copy of the statement, made before a definition change unseen by Gatekeeper. A
+/// statement parsed by the client must be prepared again there, as on a dedicated backend.
 #[derive(Default)]
 pub(super) struct Parsed {
     by_id: HashMap<u64, ParsedStatement, RandomState>,
-    /// Some statement has more than one name of the client's.
+    /// Some statement has several client names.
     has_synonyms: bool,
 }
 
-/// What the client may rely on of one statement.
+/// Client expectations about a statement.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ParsedStatement {
-    /// When the client parsed it last; 0 when that does not matter.
+    /// Number of the client's last Parse; 0 if irrelevant.
     pub(super) when: u64,
-    /// The result that it was described to have, if it was.
+    /// Result described to the client, if any.
     pub(super) told: Option<ResultShape>,
-    /// The client's names for it.
+    /// Count of the client's names for the statement.
     names: u32,
 }
 
 // === impl Parsed ===
 
 impl Parsed {
-    /// The client has parsed the statement `id` at `when`.
+    /// Notes the client's Parse of the statement `id`, with the number `when`.
     pub(super) fn note(&mut self, id: u64, when: u64) {
         let statement = self.by_id.entry(id).or_default();
         self.has_synonyms |= statement.names > 0;
         *statement = ParsedStatement { when, told: None, names: statement.names + 1 };
     }
 
-    /// True if the client may have more than one name for a statement: only a request tells then which one is meant.
+    /// True if the client may have several names for a statement: only a request tells the intended name.
     pub(super) fn has_synonyms(&self) -> bool {
         self.has_synonyms
     }
 
-    /// What the client may rely on of the statement `id`.
+    /// Client expectations about the statement `id`.
     pub(super) fn of(&self, id: u64) -> ParsedStatement {
         self.by_id.get(&id).copied().unwrap_or_default()
     }
 
-    /// The client was told the result of the statement `id`.
+    /// Notes the result of the statement `id` as described to the client.
     pub(super) fn tell(&mut self, id: u64, told: ResultShape) {
         if let Some(statement) = self.by_id.get_mut(&id) {
             statement.told = Some(told);
         }
     }
 
-    /// The client has the statement `new` instead of `old`, by the same name.
+    /// Replaces the client's statement `old` by `new`, under the same name.
     pub(super) fn replace(&mut self, old: u64, new: u64) {
         let ParsedStatement { when, told, .. } = self.of(old);
         self.forget(old);
@@ -65,7 +65,7 @@ impl Parsed {
         *statement = ParsedStatement { when, told, names: statement.names + 1 };
     }
 
-    /// The client has closed a name of the statement `id`.
+    /// Notes a closed client name of the statement `id`.
     pub(super) fn forget(&mut self, id: u64) {
         if let Some(statement) = self.by_id.get_mut(&id) {
             statement.names -= 1;
@@ -75,7 +75,7 @@ impl Parsed {
         }
     }
 
-    /// The client has no statements any more.
+    /// Removes all statements of the client.
     pub(super) fn clear(&mut self) {
         self.by_id.clear();
     }

@@ -13,16 +13,16 @@ use super::{
 pub(super) struct Prepared {
     held: HashMap<u64, Held, RandomState>,
     clock: u64,
-    /// What their names begin with there.
+    /// Common beginning of the statement names on the backend.
     stem: NameStem,
 }
 
 struct Held {
     used: u64,
-    /// The last Parse of any client when it was sent.
+    /// Number of the last Parse of any client at the time of sending.
     parsed: u64,
     state: State,
-    /// What its result was described to be, if it was.
+    /// Described result, if any.
     shape: Option<ResultShape>,
 }
 
@@ -42,24 +42,24 @@ const HELD_MAX: usize = 500;
 // === impl Prepared ===
 
 impl Prepared {
-    /// Of a backend that has none yet. `key` is random.
+    /// Creates the state of a backend without statements. `key` is random.
     pub(super) fn new(key: [u8; 16]) -> Self {
         Self { held: HashMap::default(), clock: 0, stem: NameStem::new(key) }
     }
 
-    /// The name that the statement `id` has there.
+    /// Name of the statement `id` on the backend.
     #[inline]
     pub(super) fn name(&self, id: u64) -> StatementName {
         self.stem.name(id)
     }
 
-    /// The names there.
+    /// Stem of the statement names on the backend.
     pub(super) const fn stem(&self) -> &NameStem {
         &self.stem
     }
 
-    /// The result, if it is known, of the statement `id`; `None` unless the backend has that, made since the Parse `since` and
-    /// fit for use, when it comes to what follows in `batch`. Counts as a use.
+    /// Known result of the statement `id`. `None` unless the backend has a usable copy, made since the Parse `since`,
+    /// for later messages in `batch`. Counts as a use.
     #[inline]
     pub(super) fn uses(&mut self, id: u64, batch: u32, since: u64) -> Option<Option<ResultShape>> {
         self.clock += 1;
@@ -75,7 +75,7 @@ impl Prepared {
         }
     }
 
-    /// Its statement `id` was described.
+    /// Notes the described result of the statement `id`.
     pub(super) fn described(&mut self, id: u64, shape: ResultShape) {
         if let Some(held) = self.held.get_mut(&id) {
             held.shape = Some(shape);
@@ -87,7 +87,7 @@ impl Prepared {
         self.held.contains_key(&id)
     }
 
-    /// It is sent the statement `id` in `batch`, behind the Parse `parsed`. Answers one that has to be closed for it.
+    /// Notes the statement `id` as sent in `batch`, after the Parse `parsed`. Returns an evicted statement to close.
     pub(super) fn sent(&mut self, id: u64, batch: u32, parsed: u64) -> Option<u64> {
         self.clock += 1;
         let held = Held { used: self.clock, parsed, state: State::Sent(batch), shape: None };
@@ -126,7 +126,7 @@ impl Prepared {
         }
     }
 
-    /// It has lost them all. Answers them with their names.
+    /// Removes all statements, lost by the backend. Returns the ids and names.
     pub(super) fn clear(&mut self) -> Vec<(u64, StatementName)> {
         let Self { held, stem, .. } = self;
         held.drain().map(|(id, _)| (id, stem.name(id))).collect()

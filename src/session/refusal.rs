@@ -214,7 +214,7 @@ impl Refusal {
         .hint("Connect to a listener that authenticates its clients itself.")
     }
 
-    /// The console, through a listener that lets everybody in as anybody.
+    /// Rejects the console on a listener with `trust` authentication.
     #[must_use]
     pub fn console_refuses_trust() -> Self {
         Self::new(
@@ -284,7 +284,7 @@ impl Refusal {
         .hint("Whether the statement under way took effect is unknown. Connect again.")
     }
 
-    /// A session's settings are too large to be carried from one backend to another.
+    /// Session settings are too large to carry from a backend to the next.
     #[must_use]
     pub fn settings_too_large() -> Self {
         Self::new(

@@ -44,7 +44,7 @@ impl Session {
             && self.client.at_boundary()
     }
 
-    /// Whether what the client has said of the unit that goes on can be said again elsewhere.
+    /// True if the client messages of the current unit can be replayed on another backend.
     pub(super) fn may_repeat(&self) -> bool {
         let held = self.sharing.as_deref().filter(|sharing| sharing.split.is_some());
         let held = held.and_then(|sharing| sharing.held.as_deref());

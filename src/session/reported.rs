@@ -30,7 +30,7 @@ pub(super) fn of_its_kind(name: &[u8]) -> bool {
     name == IN_HOT_STANDBY || name == DEFAULT_READ_ONLY
 }
 
-/// The one setting that clients say at their start whatever they are.
+/// The only start-up setting common to clients of all kinds.
 pub(super) const APPLICATION_NAME: &[u8] = b"application_name";
 
 /// Whether transactions are read-only that do not say otherwise:

@@ -1,4 +1,4 @@
-//! What the columns of a statement's result are.
+//! Column layout of a statement's result.
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -9,17 +9,17 @@ use foldhash::fast::FixedState;
 
 use crate::wire::{DecodeError, Reader, tag::backend as b};
 
-/// A number for the columns of a statement's result: their names, types and type modifiers, or that there are none.
+/// Number for the columns of a statement's result: names, types and type modifiers, or the absence of columns.
 ///
-/// A server refuses a prepared statement whose result has other columns than when it was prepared (`equalTupleDescs` in
-/// `RevalidateCachedQuery`). Collations count there too, and no RowDescription has them.
+/// A server rejects a prepared statement after a change of the result columns (`equalTupleDescs` in
+/// `RevalidateCachedQuery`). Collations count there too, but no RowDescription contains collations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ResultShape(NonZeroU64);
 
 // === impl ResultShape ===
 
 impl ResultShape {
-    /// What a RowDescription or NoData says; `None` if not all of it is here.
+    /// Shape in a RowDescription or NoData; `None` if the message is incomplete.
     /// <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-ROWDESCRIPTION>
     pub(super) fn told_by(tag: u8, body: &[u8]) -> Option<Self> {
         let mut hasher = FixedState::default().build_hasher();
@@ -51,7 +51,7 @@ fn hash_columns(body: &[u8], hasher: &mut impl Hasher) -> Result<(), DecodeError
 mod tests {
     use super::*;
 
-    /// A column `name` of the `table` with this type, modifier and format.
+    /// Encodes a column `name` of `table` with the type, modifier and format.
     fn column(name: &str, table: u32, kind: u32, modifier: i32, format: i16) -> Vec<u8> {
         let mut column =
             [name.as_bytes(), b"\0", &table.to_be_bytes(), &[0, 1], &kind.to_be_bytes()].concat();

@@ -16,16 +16,16 @@ struct Set {
     mark: u64,
 }
 
-/// One setting, as `current_setting` shows it, in the encoding of its database: sessions of all encodings share backends.
+/// Setting as shown by `current_setting`, in the database encoding: sessions of all encodings share backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: Arc<[u8]>,
     pub(super) value: Arc<[u8]>,
 }
 
-/// What a session's settings may take, by [`Settings::bytes`]: as much as a statement that is read whole.
+/// Maximum size of a session's settings, by [`Settings::bytes`]: equal to the limit of a statement read whole.
 pub(super) const SETTINGS_MAX_BYTES: usize = 1 << 20;
-/// What an entry takes besides its name and its value.
+/// Size of an entry in bytes besides the name and value.
 const ENTRY_BYTES: usize = 64;
 
 // === impl Settings ===
@@ -54,7 +54,7 @@ impl Settings {
         Self::from_sorted(entries)
     }
 
-    /// With each name set to its value, or no longer set.
+    /// Returns a copy with each name set to the value, or unset.
     pub(super) fn with_all<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
         let changes: BTreeMap<_, _> = changes.collect();
         let kept = self.entries().iter().filter(|entry| !changes.contains_key(&*entry.name)).cloned();
@@ -66,7 +66,7 @@ impl Settings {
         Self::from_sorted(entries)
     }
 
-    /// What they take of memory, about.
+    /// Approximate memory size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.entries().iter().map(|entry| entry.name.len() + entry.value.len() + ENTRY_BYTES).sum()
     }

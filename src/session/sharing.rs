@@ -33,26 +33,26 @@ pub(super) struct Sharing {
     pub(super) held: Option<Box<Memory>>,
     /// The session cannot go on without a backend.
     pub(super) wants: bool,
-    /// The held backend was leased for a message that has not been taken in yet. It stays until then: given back before, it
-    /// would be leased again for the same message, and so on for ever.
+    /// The held backend was leased for a message not consumed yet, and stays until then. After an earlier return the
+    /// same message would lease a backend again, endlessly.
     pub(super) unused: bool,
     /// The client's prepared statements by their names.
     pub(super) statements: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
-    /// Octets of their names and definitions, and of those that were closed since this was counted last.
+    /// Bytes of statement names and definitions, including statements closed since the last count.
     pub(super) statement_octets: usize,
-    /// When it parsed them.
+    /// Parse history of the client's statements.
     pub(super) parsed: Parsed,
     /// The client's unnamed statement.
     pub(super) unnamed: Unnamed,
     /// The client's settings.
     pub(super) settings: Settings,
-    /// What it has set at its start.
+    /// Settings from the client's start-up packet.
     pub(super) startup: Startup,
     /// What the client was told of its settings.
     pub(super) known: Reported,
-    /// Letters of the client's encoding may contain bytes of ASCII: the server does not read its texts as they look here.
+    /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
     unreadable: bool,
-    /// How its texts are read.
+    /// Reading of the client's texts by the server.
     pub(super) reading: Reading,
     pub(super) pins: Pins,
     /// Pins that nobody was told of.
@@ -61,30 +61,30 @@ pub(super) struct Sharing {
     pub(super) suspicion: Effects,
     /// Settings that it may have changed.
     pub(super) touched: Vec<Arc<[u8]>>,
-    /// Looks that have failed since one was answered.
+    /// Count of failed state checks since the last answered check.
     pub(super) failed_looks: u8,
     /// Settings may go back to their defaults.
     pub(super) leads_back: bool,
-    /// The edition of the catalogue when the backend was leased, or when the catalogue was compared last.
+    /// Catalog edition at the lease of the backend, or at the last catalog comparison.
     pub(super) edition: u32,
-    /// Texts of this transaction that are judged again once the catalogue is as new as they are.
+    /// Texts of the transaction to classify again with an up-to-date catalog.
     pub(super) outdated: OutdatedTexts,
-    /// The catalogue has to be compared with the server's before the backend is given back.
+    /// The catalog must be compared with the server's before the backend is returned.
     pub(super) wants_catalogue: bool,
-    /// State checks that nobody was told of.
+    /// Count of state checks not reported to the driver yet.
     pub(super) state_checks: u32,
-    /// Settings that a statement prepared by SQL may change whenever it is executed.
+    /// Settings possibly changed by each execution of an SQL-prepared statement.
     pub(super) prepared_settings: Vec<Arc<[u8]>>,
-    /// The client's name of the statement whose Bind failed last, where one statement has several names.
+    /// Client's name of the statement in the last failed Bind, where a statement has several names.
     pub(super) failed_statement: Option<Box<[u8]>>,
-    /// A portal of this transaction may reset the session.
+    /// A portal of the transaction may reset the session.
     pub(super) binds_reset: bool,
     pub(super) untold: Untold,
-    /// What became of the client's BEGIN, while it is held back.
+    /// State of the client's deferred BEGIN.
     pub(super) begin: HeldBegin,
     /// The state of sequences in the held backend is the session's own.
     pub(super) sequences_are_ours: bool,
-    /// What the session itself does with that state.
+    /// Use of the sequence state by the session.
     pub(super) sequence_use: SequenceUse,
     /// Nothing goes to the backend before its settings are known to hold.
     pub(super) confirming: bool,
@@ -94,19 +94,19 @@ pub(super) struct Sharing {
     pub(super) failing: Option<Refusal>,
     /// What the client says up to its Sync is skipped.
     pub(super) skipping: bool,
-    /// The portal bound last that forgets a statement by SQL, and the name of that statement.
+    /// Last bound portal of an SQL deallocation, and the name of the deallocated statement.
     pub(super) deallocating: Option<(PortalName, ForgottenName)>,
     /// The statement that was bound last.
     pub(super) bound: u64,
-    /// The statement whose result the unnamed portal has, if a description of it is worth keeping; 0 otherwise.
+    /// Statement of the unnamed portal's result, if a description is worth keeping; 0 otherwise.
     pub(super) portal_of: u64,
     pub(super) shape_check: ShapeCheck,
     /// Batches of the client so far.
     pub(super) batch: u32,
     /// The beginning of a message that no buffer holds and that has to be read whole.
     pub(super) gathered: Option<Gathered>,
-    /// A message of the backend that no buffer holds and that the client is not to see as it comes; without octets when it is
-    /// not even to be read.
+    /// Backend message larger than any buffer, and not forwarded to the client on arrival; without bytes if not even
+    /// read.
     pub(super) kept_back: Option<Gathered>,
     /// What follows of a message whose beginning was not passed on is not either.
     pub(super) drop_rest: bool,
@@ -116,7 +116,7 @@ pub(super) struct Sharing {
     pub(super) to_client: Vec<u8>,
     /// Statements that the backend has under the client's own names, to be closed before it is given back.
     pub(super) strays: Vec<Box<[u8]>>,
-    /// The process id that the client was told at its login, and that of the backend it holds.
+    /// Process id sent to the client at login, and process id of the held backend.
     pub(super) told_pid: i32,
     pub(super) backend_pid: i32,
     /// `None` when all that the session says goes to one side.
@@ -134,37 +134,38 @@ pub(super) enum Untold {
     Failed,
 }
 
-/// How far a session relies on the state of sequences in its backend.
+/// Dependence of a session on the state of sequences in the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum SequenceUse {
-    /// No statement of the session has read it.
+    /// No statement of the session has read sequence state.
     #[default]
     Unread,
-    /// No statement has read it, and one may have moved a sequence since the driver was told so.
+    /// No statement has read sequence state; a statement may have moved a sequence since the last report to the driver.
     Moved,
-    /// A statement has read it, or was prepared to.
+    /// A statement has read sequence state, or was prepared to do so.
     Read,
 }
 
-/// Before the Bind that comes next: whether the statement's result is what the client was told.
+/// Check before the next Bind: the statement's result must match the client's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShapeCheck {
-    /// Nobody has asked.
+    /// No request was sent.
     None,
-    /// The server was asked: the Bind waits.
+    /// A Describe was sent: the Bind waits.
     Asked,
     /// The server has answered.
     Answered,
 }
 
-/// What a BEGIN that is held back waits for.
+/// Event awaited by a deferred BEGIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeldBegin {
-    /// For the client's first statement, though not for long.
+    /// The client's first statement, for a limited time.
     Waits,
-    /// For a backend, which is wanted for nothing else yet.
+    /// A backend, not needed for anything else yet.
     Wants,
-    /// For the client's first statement: no backend came free for it alone, or a read pool may serve what follows.
+    /// The client's first statement: no backend came free for the BEGIN alone, or a read pool may serve the next
+    /// messages.
     Stays,
 }
 
@@ -189,24 +190,25 @@ pub(super) struct Gathered {
     pub(super) missing: usize,
 }
 
-/// Texts that were judged by a catalogue that may be out of date.
+/// Texts classified with a possibly outdated catalog.
 #[derive(Default)]
 pub(super) struct OutdatedTexts {
     texts: Vec<Box<[u8]>>,
     bytes: usize,
-    /// There were more than are kept.
+    /// More texts existed than are kept.
     incomplete: bool,
 }
 
-/// How many bytes of such texts a session keeps: one transaction seldom has more, and the backend of one that has is closed.
+/// Maximum bytes of outdated texts in a session. A transaction seldom has more; the backend is closed after a larger
+/// transaction.
 const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
-/// The encodings in which a byte of ASCII may be the second one of a letter. No server has one of them itself.
+/// Client encodings with ASCII bytes as possible second bytes of a character. None is a server encoding.
 /// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
 const UNREADABLE: [&[u8]; 7] = [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
 
-/// The name of a portal of the client.
+/// Name of a client's portal.
 type PortalName = Box<[u8]>;
-/// The name of a statement of the client.
+/// Name of a client's statement.
 type ForgottenName = Box<[u8]>;
 
 /// A backend that may hold some unnamed statement, nobody knows which.
@@ -319,7 +321,7 @@ impl Sharing {
         self.held = Some(memory);
     }
 
-    /// The client was told something new of its settings.
+    /// Updates derived state after a settings report to the client.
     pub(super) fn learn(&mut self) {
         self.unreadable =
             self.known.get(b"client_encoding").is_some_and(|encoding| UNREADABLE.contains(&encoding));
@@ -329,9 +331,9 @@ impl Sharing {
         }
     }
 
-    /// What `text` may leave behind, of which it looks as if it were `effects`.
+    /// Returns the possible effects of `text`, with the apparent `effects`.
     pub(super) fn proved(&self, effects: Effects, text: &[u8]) -> Effects {
-        // Sequences aside, about which all sessions would have to mind.
+        // Excludes sequences: all sessions would have to track sequence use.
         const ANYTHING: Effects =
             Effects::ALL.without(Effects::SEQUENCE_READ.union(Effects::SEQUENCE_MOVE).union(Effects::BLOCK));
         if self.unreadable && !text.is_ascii() { effects.union(ANYTHING) } else { effects }
@@ -366,9 +368,9 @@ impl Sharing {
             .collect()
     }
 
-    /// Whether the client may have one more prepared statement, whose name and definition are of so many octets.
+    /// True if the client may have another prepared statement, with `octets` bytes of name and definition.
     pub(super) fn may_prepare(&mut self, octets: usize) -> bool {
-        /// Named statements that a client may have at a time, and octets of their names and definitions.
+        /// Maximum count of a client's named statements, and maximum bytes of names and definitions.
         const COUNT_MAX: usize = 1 << 16;
         const OCTETS_MAX: usize = 64 << 20;
         if self.statements.len() + self.strays.len() >= COUNT_MAX {
@@ -405,7 +407,7 @@ impl OutdatedTexts {
         }
     }
 
-    /// The texts, and whether these are all.
+    /// Takes the texts; the flag is true if the list is complete.
     pub(super) fn take(&mut self) -> (Vec<Box<[u8]>>, bool) {
         let Self { texts, incomplete, .. } = std::mem::take(self);
         (texts, !incomplete)
@@ -415,7 +417,7 @@ impl OutdatedTexts {
 // === impl Unnamed ===
 
 impl Unnamed {
-    /// Puts the client's statement away, with its definition; `None` when there is none.
+    /// Removes the client's statement, and returns the statement with the definition; `None` without a statement.
     pub(super) fn put_away(&mut self) -> Option<Box<Self>> {
         let number = std::mem::take(&mut self.number);
         let definition = if number == 0 { return None } else { std::mem::take(&mut self.definition) };
@@ -423,7 +425,7 @@ impl Unnamed {
         Some(Box::new(Self { number, last, definition, effects, edition, lists }))
     }
 
-    /// The client has again what [`Self::put_away`] gave; numbers are not used twice.
+    /// Restores the result of [`Self::put_away`]; numbers are not used twice.
     pub(super) fn bring_back(&mut self, before: Option<Box<Self>>) {
         match before {
             Some(before) => *self = Self { last: self.last, ..*before },
@@ -435,7 +437,7 @@ impl Unnamed {
     pub(super) fn define(&mut self, definition: &[u8], effects: Effects, edition: u32, lists: bool) -> u64 {
         self.last += 1;
         self.number = self.last;
-        /// Room that is kept for the next definition.
+        /// Bytes of capacity kept for the next definition.
         const ROOM: usize = 64 << 10;
         self.definition.clear();
         self.definition.shrink_to(ROOM);

@@ -1,9 +1,9 @@
-//! Settings of a client's start-up packet, where its backends logged in without them.
+//! Settings of a client's start-up packet, for backends logged in without the settings.
 //!
-//! `RESET` leads back to these values, and such a backend does not know them. Behind each statement that leads settings back
-//! the session gives them again, before anything else runs. Where something would run in between (several statements in one
-//! Query, a `DO`), a session without a transaction turns to backends that logged in with its options. Within a transaction
-//! the statement is refused.
+//! `RESET` restores the start-up values, unknown to a backend logged in without the values. After each resetting
+//! statement the session applies the settings again, before anything else runs. If statements would run in between
+//! (several statements in a Query, a `DO`), a session without a transaction moves to backends logged in with the
+//! client's options. Within a transaction the statement is rejected.
 
 use super::{
     ledger::Owed,
@@ -25,23 +25,23 @@ use crate::{
 /// A client's start-up settings.
 #[derive(Default)]
 pub(super) struct Startup {
-    /// Where `RESET` leads back to, as far as the held backend does not know it.
+    /// Values restored by `RESET`, as far as unknown to the held backend.
     pub(super) settings: Settings,
-    /// Some of them are others than `application_name`.
+    /// The settings include more than `application_name`.
     is_carried: bool,
-    /// Portals bound in this transaction, and what their statements lead back.
+    /// Portals bound in the transaction, with the settings reset by the portals' statements.
     portals: Vec<BoundPortal>,
-    /// What an Execute has led back, to be given again ahead of the client's next message.
+    /// Settings reset by an Execute, to apply again ahead of the client's next message.
     due: Vec<LedBack>,
-    /// `DISCARD ALL` has taken settings away in a batch that goes on.
+    /// `DISCARD ALL` has cleared settings in an unfinished batch.
     discarded: bool,
-    /// The held backend is given up for one that logged in with the client's options.
+    /// The held backend is given up for a backend logged in with the client's options.
     moving: bool,
-    /// Backends that logged in with the client's options serve the session from now on.
+    /// Backends logged in with the client's options serve the session from now on.
     apart: bool,
 }
 
-/// A portal, and what its statement leads back.
+/// Portal, with the settings reset by the portal's statement.
 type BoundPortal = (Box<[u8]>, Vec<LedBack>);
 
 const LEADS_BACK: Effects = Effects::SETTINGS_ALL.union(Effects::SETTINGS_LOCAL);
@@ -54,30 +54,30 @@ impl Startup {
         Self { settings, is_carried, ..Self::default() }
     }
 
-    /// Whether the session's backends are to have logged in with the client's options.
+    /// True if the session's backends must have logged in with the client's options.
     pub(super) fn is_apart(&self) -> bool {
         self.apart
     }
 
-    /// `DISCARD ALL` has taken settings away, in a batch or not.
+    /// Notes settings cleared by `DISCARD ALL`, within a batch or not.
     pub(super) fn note_discard(&mut self, in_batch: bool) {
         self.portals.clear();
         self.due.clear();
         self.discarded = in_batch;
     }
 
-    /// True once if the held backend is to be given its settings ahead of a message, since the batch goes on behind `DISCARD ALL`.
+    /// True once if the held backend needs the settings ahead of a message, as the batch continues after `DISCARD ALL`.
     pub(super) fn takes_discard(&mut self, ends_batch: bool) -> bool {
         std::mem::take(&mut self.discarded) && !ends_batch
     }
 
-    /// The transaction is over.
+    /// Forgets the portals of a finished transaction.
     pub(super) fn forget_portals(&mut self) {
         self.portals.clear();
     }
 
-    /// The held backend is given back. Returns what is to be given of `settings` to backends that logged in with the client's
-    /// options, if such backends serve from now on.
+    /// Notes the return of the held backend. If backends logged in with the client's options serve from now on, returns
+    /// the part of `settings` to apply there.
     pub(super) fn moved(&mut self, settings: &Settings) -> Option<Settings> {
         if !std::mem::take(&mut self.moving) {
             return None;
@@ -90,7 +90,7 @@ impl Startup {
         Some(settings.with_all(known.map(|entry| (&*entry.name, None))))
     }
 
-    /// The values of what is led back.
+    /// Values of the reset settings.
     fn values<'a>(&'a self, led: &'a [LedBack]) -> impl Iterator<Item = GivenSetting<'a>> {
         let entries = self.settings.entries();
         let of = move |led: &'a LedBack| {
@@ -106,7 +106,7 @@ impl Startup {
 }
 
 impl Session {
-    /// Which start-up settings a statement with these effects leads back.
+    /// Start-up settings reset by a statement with `effects`.
     pub(super) fn leads_back(&self, effects: Effects, statement: &[u8]) -> LeadsBack {
         match self.sharing.as_deref().map(|sharing| &sharing.startup) {
             Some(startup) if startup.is_carried && effects.intersects(LEADS_BACK) => {
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Notes which start-up settings a statement leads back that is bound to `portal`; false if it must be refused.
+    /// Notes the start-up settings reset by a statement bound to `portal`; false if the statement must be rejected.
     pub(super) fn note_portal(&mut self, portal: &[u8], effects: Effects, statement: &[u8]) -> bool {
         let leads_back = self.leads_back(effects, statement);
         let Some(sharing) = self.sharing.as_deref_mut() else { return true };
@@ -134,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Whether a statement that is about to be parsed has to wait for a backend that logged in with the client's options.
+    /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
     pub(super) fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
         let Some(sharing) = self.sharing.as_deref().filter(|sharing| sharing.startup.is_carried) else {
             return false;
@@ -143,29 +143,29 @@ impl Session {
         self.leads_back(effects, statement) == LeadsBack::Midway && self.move_apart()
     }
 
-    /// What an Execute of `portal` leads back.
+    /// Settings reset by an Execute of `portal`.
     pub(super) fn led_back_by(&self, portal: &[u8]) -> Vec<LedBack> {
         let portals = self.sharing.as_deref().map_or(&[][..], |sharing| &sharing.startup.portals);
         let found = portals.iter().find(|(bound, _)| **bound == *portal);
         found.map_or(Vec::new(), |(_, led)| led.clone())
     }
 
-    /// An Execute has led settings back, if it is an Execute that is answered now.
+    /// Notes settings reset by the Execute answered now, if any.
     pub(super) fn note_led_back(&mut self) {
         if let Some(sharing) = &mut self.sharing {
             sharing.startup.due.extend(self.ledger.led_back_by_execute());
         }
     }
 
-    /// Whether a message that has reached its backend waits until another one serves.
+    /// True if the next message waits for another backend, though the current backend is held.
     pub(super) fn is_moving(&mut self) -> bool {
         let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        // What a state check has found holds the session to this one.
+        // Pins found by a state check tie the session to the current backend.
         sharing.startup.moving &= sharing.pins.is_empty() && sharing.strays.is_empty();
         sharing.startup.moving
     }
 
-    /// Gives the held backend up for one that logged in with the client's options, if nothing is under way there.
+    /// Gives up the held backend for a backend logged in with the client's options, if nothing is under way there.
     pub(super) fn move_apart(&mut self) -> bool {
         let owes_nothing = self.ledger.owes_client_nothing();
         let outside = self.status == TransactionStatus::Idle && !self.in_batch && owes_nothing;
@@ -180,20 +180,20 @@ impl Session {
         moves
     }
 
-    /// Whether something is to be given again ahead of the client's next message.
+    /// True if settings must be applied again ahead of the client's next message.
     pub(super) fn has_settings_due(&self) -> bool {
         self.sharing.as_deref().is_some_and(|sharing| !sharing.startup.due.is_empty())
     }
 
-    /// Gives again, within a batch of the client's, what was led back there.
+    /// Applies settings again within a client's batch, after a reset there.
     pub(super) fn give_due_settings(&mut self) {
         let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let due = std::mem::take(&mut sharing.startup.due);
         self.give_again(&due, false);
     }
 
-    /// Gives settings again that were led back. With `synced` this is a batch of its own, and the client's request ends with
-    /// it. False if there is nothing to give.
+    /// Applies reset settings again. With `synced` the settings are a separate batch, and the client's request ends
+    /// with the batch. False if there is nothing to apply.
     pub(super) fn give_again(&mut self, led: &[LedBack], synced: bool) -> bool {
         let Some(sharing) = self.sharing.as_deref_mut() else { return false };
         let side = sharing.split.as_ref().map_or(Side::Writer, |split| split.side);
@@ -202,7 +202,7 @@ impl Session {
         let own = pen.and_then(|pen| own::write_again(startup.values(led), side, synced, pen));
         sharing.startup = startup;
         let Some(own) = own else { return false };
-        // What the server reports from now on is what the client has.
+        // Values reported by the server from now on are the client's.
         sharing.leads_back = false;
         sharing.confirming |= synced;
         self.owe(Owed::Own(own));
@@ -211,26 +211,26 @@ impl Session {
 }
 
 impl Sharing {
-    /// The settings that the client said at its start.
+    /// Settings from the client's start-up packet.
     pub(super) fn first_settings(&self) -> Settings {
         self.startup.settings.clone()
     }
 
-    /// True if the held backend has lost a start-up setting by `DISCARD ALL`, and is given it with the next statement: its value
-    /// there is not the client's.
+    /// True if the held backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the
+    /// setting: the value there is not the client's.
     pub(super) fn lacks_startup_setting(&self, name: &[u8]) -> bool {
         let held = self.held.as_deref().map(|held| &held.settings);
         self.startup.settings.get(name).is_some() && held.is_some_and(|held| held.get(name).is_none())
     }
 
-    /// What a client is told at its login of a setting that it has said at its start itself.
+    /// Value reported to the client at login for a setting of the client's start-up packet.
     pub(super) fn first_report(&self, name: &[u8]) -> Option<&[u8]> {
         self.startup.settings.get(&name.to_ascii_lowercase())?;
         self.known.at_login(name)
     }
 }
 
-/// The error of a statement that leads a start-up setting back, behind which more would run before it is given again.
+/// Error for a reset of a start-up setting, if further statements would run before the setting is applied again.
 pub(super) fn led_back_midway() -> Report<'static> {
     let message =
         "start-up options cannot be reset in the middle of a statement, or of several in one message, here";

@@ -18,7 +18,7 @@ use crate::sql::{self, Catalogue, Effects};
 pub(super) struct Statement {
     /// Unique in this process.
     id: u64,
-    /// How its text is read.
+    /// Reading of the statement's text.
     reading: Reading,
     /// The body of its Parse behind the name: text, NUL, parameter types.
     definition: Arc<[u8]>,
@@ -31,9 +31,9 @@ pub(super) struct Statement {
     accepted: AtomicU64,
 }
 
-/// How a server reads a text, by the settings of its session: the encoding, and those that say what literals mean. A server
-/// decides that when it parses a statement, so sessions that read differently share none. The default reads a text that means
-/// the same to everybody.
+/// Interpretation of a text by a server, by the session settings: the encoding, and the settings for literals. A server
+/// interprets a statement at Parse, so sessions with different readings share no statements. The default reads a text
+/// with the same meaning for all sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Reading(u64);
 
@@ -48,7 +48,7 @@ pub(super) struct Statements {
     known: Mutex<Known>,
 }
 
-/// A statement, and how its text is read.
+/// Statement, with the reading of the text.
 type Read = (Reading, Weak<Statement>);
 
 #[derive(Default)]
@@ -65,17 +65,17 @@ const SWEEP: usize = 1024;
 // === impl Reading ===
 
 impl Reading {
-    /// The settings that decide, all of which a server reports.
+    /// Settings relevant for the reading, all reported by a server.
     const SETTINGS: [&[u8]; 5] =
         [b"client_encoding", b"DateStyle", b"IntervalStyle", b"TimeZone", b"standard_conforming_strings"];
 
-    /// That of a session that was told these settings.
+    /// Reading of a session with the reported settings `known`.
     pub(super) fn of(known: &Reported) -> Self {
         let values = Self::SETTINGS.map(|name| known.get(name));
         Self(FixedState::default().hash_one(values) | 1)
     }
 
-    /// The reading that a statement's text needs.
+    /// Reading needed by a statement's text.
     pub(super) fn needed_by(self, definition: &[u8]) -> Self {
         let text = text_of(definition);
         let quotes = |at: usize| text.get(at + 1).is_some_and(|next| !next.is_ascii_digit());
@@ -92,7 +92,7 @@ impl Statement {
         self.id
     }
 
-    /// How its text is read.
+    /// Reading of the statement's text.
     pub(super) fn reading(&self) -> Reading {
         self.reading
     }
@@ -153,7 +153,7 @@ fn find(readings: &[(Reading, Weak<Statement>)], reading: Reading) -> Option<Arc
 }
 
 impl Statements {
-    /// The statement with this definition, if some session that reads it alike has prepared it.
+    /// Statement with the definition, if a session of the same reading has prepared the statement.
     pub(super) fn known(&self, definition: &[u8], reading: Reading) -> Option<Arc<Statement>> {
         find(self.lock().by_definition.get(definition)?, reading.needed_by(definition))
     }

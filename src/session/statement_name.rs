@@ -1,16 +1,16 @@
-//! The names that shared statements have on one backend.
+//! Names of shared statements on a backend.
 //!
-//! Nobody can guess them: whoever knows a name can execute or close by SQL what another session has prepared.
+//! Names are unguessable: a client with a known name could execute or close another session's statement by SQL.
 
-/// What the names of one backend begin with: different for each backend.
+/// Common beginning of the names on a backend: different for each backend.
 #[derive(Clone, Copy)]
 pub(super) struct NameStem([u8; STEM_BYTES]);
 
-/// The name of one statement on one backend.
+/// Name of a statement on a backend.
 #[derive(Clone, Copy)]
 pub(super) struct StatementName([u8; NAME_BYTES]);
 
-/// What every name of ours begins with, for those who read a server's log.
+/// Common beginning of all internal names, for readers of a server's log.
 const PREFIX: &[u8; PREFIX_BYTES] = b"__gatekeeper_";
 const PREFIX_BYTES: usize = 13;
 /// In hexadecimal digits: no guess succeeds within a backend's life.
@@ -24,7 +24,7 @@ const _: () = assert!(NAME_BYTES < 64);
 // === impl NameStem ===
 
 impl NameStem {
-    /// The stem of a backend with this random key.
+    /// Creates the stem of a backend with the random `key`.
     pub(super) fn new(key: [u8; 16]) -> Self {
         let mut stem = [0; STEM_BYTES];
         let (prefix, digits) = stem.split_at_mut(PREFIX_BYTES);
@@ -35,7 +35,7 @@ impl NameStem {
         Self(stem)
     }
 
-    /// The name of the statement `id`.
+    /// Name of the statement `id`.
     #[inline]
     pub(super) fn name(&self, id: u64) -> StatementName {
         let mut name = [0; NAME_BYTES];
@@ -47,7 +47,7 @@ impl NameStem {
         StatementName(name)
     }
 
-    /// The statement that `name` is the name of.
+    /// Id of the statement named `name`.
     pub(super) fn id_of(&self, name: &[u8]) -> Option<u64> {
         let digits = name.strip_prefix(&self.0)?.first_chunk::<ID_DIGITS>()?;
         if name.len() != NAME_BYTES {
@@ -56,12 +56,12 @@ impl NameStem {
         u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
     }
 
-    /// Whether a name of this backend may stand in `text`.
+    /// True if `text` may contain a name of the backend.
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         memchr::memmem::find(text, &self.0).is_some()
     }
 
-    /// `text` with each of the names replaced by what `shown` answers for its statement; `None` if there is none.
+    /// Replaces each name in `text` by the result of `shown` for the statement; `None` without a replacement.
     pub(super) fn replace<'a>(
         &self,
         text: &[u8],
