@@ -40,7 +40,7 @@ pub struct AdminResponse {
 /// Reasons why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminClientError {
-    /// No connection: usually nothing listens there.
+    /// Connection failure: usually no process listens at the address.
     #[error("cannot connect to the admin API at {0}")]
     Connect(SocketAddr, #[source] io::Error),
     /// Another certificate, or no TLS.
@@ -49,7 +49,7 @@ pub enum AdminClientError {
     /// The connection broke.
     #[error("the connection to the admin API at {0} broke")]
     Broken(SocketAddr, #[source] io::Error),
-    /// The server is not Gatekeeper, or speaks TLS while the configuration has none.
+    /// The server is not Gatekeeper, or uses TLS without TLS in the configuration.
     #[error("the server at {0} does not answer as the admin API does")]
     NotHttp(SocketAddr),
     /// The time limit is over.
@@ -136,7 +136,7 @@ impl AdminClient {
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::new();
         match stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut received).await {
-            // Some servers close without a TLS `close_notify`; the head proves completeness.
+            // Some servers close without a TLS `close_notify`; the response head proves completeness.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(received),
             Err(error) => Err(error),
             Ok(_) => Ok(received),

@@ -77,7 +77,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The whole `router`, for connections beyond the limit: all but health is told to try again.
+/// Restricts `router` to health checks, for connections beyond the limit; all remaining requests must be retried.
 pub(super) fn health_only(router: Router) -> Router {
     router.layer(middleware::from_fn(async |request: Request, next: Next| {
         match is_health_check(request.uri().path()) {

@@ -39,7 +39,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Finds the principals of the tokens of `config`. Blocks for [`LIMIT`] at most.
 ///
 /// # Errors
-/// When the system has no threads to give.
+/// The system cannot create the runtime.
 pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
     let mut asked: Vec<(&EndpointName, &TokenLoginSettings, &GoogleLogin)> = Vec::new();
     for settings in &config.endpoints {

@@ -93,7 +93,7 @@ pub(super) enum LifeCycleError {
     StillRunning(Duration),
 }
 
-/// Pause between two looks at the program.
+/// Interval between status requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Time limit of each request of a series.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

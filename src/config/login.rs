@@ -1,4 +1,4 @@
-//! How an endpoint is logged in to: `login = "passthrough"`, a token command, Google's tokens, or a password.
+//! Login to an endpoint: `login = "passthrough"`, a token command, Google's tokens, or a password.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     names::UserName,
 };
 
-/// How long a mint may take.
+/// Default time limit of a mint.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.

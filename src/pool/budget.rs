@@ -24,11 +24,11 @@ pub(super) struct Budget {
 
 #[derive(Default)]
 struct Books {
-    /// As configured; `None`: the server's own limit decides.
+    /// Configured limit; `None`: the server's own limit decides.
     configured: Option<usize>,
     /// Budget left by the server's own limit, once read by a login.
     derived: Option<usize>,
-    /// When a login read the server's limit, or began to.
+    /// Start of the last reading of the server's limit.
     asked: Option<Instant>,
     /// Room left on the server at the last refused login.
     observed: Option<ObservedRoom>,

@@ -117,7 +117,7 @@ impl Pool {
     ///
     /// Cancel safety: dropping the future closes the unfinished connection.
     async fn greet_evicting(self: &Arc<Self>, mut permit: Permit) -> (Result<Greeted, ConnectError>, Permit) {
-        // With a full server, the permit comes from a backend just closed.
+        // With a full server, the permit comes from a backend closed before.
         let mut evicted = self.budget.is_full();
         let mut pause = EVICTION_PAUSE;
         loop {

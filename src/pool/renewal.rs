@@ -219,7 +219,7 @@ impl Pool {
                     }
                     pool.rest_again(place, member, since);
                 }
-                // Some service may have taken the functions away.
+                // Functions may be missing on a managed service.
                 Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => {
                     pool.rest_again(place, member, since)
                 }

@@ -26,9 +26,9 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
     pub(super) trouble: Option<Trouble>,
-    /// When a backend last came back, or logged in, by [`State::now`].
+    /// Time of the last returned or logged-in backend, by [`State::now`].
     pub(super) answered: Option<Instant>,
-    /// Until then no backend is made for later use.
+    /// End of the pause in making idle backends.
     pub(super) idle_pause_until: Option<Instant>,
     /// Backends made ahead of demand: the pool is a successor.
     pub(super) prepared: usize,

@@ -56,7 +56,7 @@ pub enum GoogleFault {
     Status(u16, String),
     /// A status with `Retry-After` in seconds.
     RetryAfter(u16, u64),
-    /// Nothing, for ever.
+    /// No response.
     Hang,
     /// Endless body, one byte each 50 ms.
     Trickle,
@@ -105,7 +105,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; tokens are `ya29.fake-1` and so on.
     ///
     /// # Errors
-    /// When there is no port.
+    /// No port is free.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(TokenIssue::Counted).await
     }
@@ -113,7 +113,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; `tokens` mints the tokens.
     ///
     /// # Errors
-    /// When there is no port.
+    /// No port is free.
     pub async fn start_for(tokens: &Tokens) -> io::Result<Self> {
         Self::start_with(TokenIssue::Accepted(tokens.command_words())).await
     }
@@ -153,7 +153,7 @@ impl FakeGoogle {
         format!("http://{}{path}", self.address)
     }
 
-    /// Every request so far.
+    /// Returns all requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<FakeRequest> {
         self.shared.lock().requests.clone()
@@ -203,7 +203,7 @@ impl FakeGoogle {
     /// A credentials file with a key of the service account `email`.
     ///
     /// # Errors
-    /// When no key can be made.
+    /// Key generation failed.
     pub fn key_file(&self, email: &str) -> Result<Value, SandboxError> {
         Ok(json!({
             "type": "service_account",
