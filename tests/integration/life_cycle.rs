@@ -128,6 +128,8 @@ async fn stop_waits_for_open_transactions() {
     assert_failed(&late, "still running after 200ms");
     assert_eq!(open.ask("SELECT 'not cut off'").await.unwrap(), "not cut off");
     let (done, ()) = tokio::join!(ask(&stand.gatekeeper, &["stop", "--wait"]), async {
+        // The command has to find a process.
+        open.ask("SELECT pg_sleep(3)").await.unwrap();
         open.ask("COMMIT").await.unwrap();
     });
     assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.said);
