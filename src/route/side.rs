@@ -217,8 +217,8 @@ mod tests {
             assert_eq!(goes(begins(modes), Situation::default()), expected, "{modes:?}");
             assert_eq!(goes(Unit::EMPTY, begun(modes)), expected, "{modes:?}");
         }
-        // What comes later counts.
-        assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, Side::Reader);
+        // A standby refuses READ WRITE, before READ ONLY and behind it.
+        assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, Side::Writer);
         assert_eq!(goes(begins(READ_WRITE), begun(READ_ONLY)).0, Side::Writer);
     }
 

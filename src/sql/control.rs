@@ -37,11 +37,13 @@ pub struct Modes {
 }
 
 impl Modes {
-    /// These modes, where they say something, laid over `before`.
+    /// These modes, where they say something, laid over `before`. READ WRITE stays, whatever follows: a standby refuses the
+    /// command that says READ WRITE.
     #[must_use]
     pub fn over(self, before: Self) -> Self {
+        let read_only = if before.read_only == Some(false) { before.read_only } else { self.read_only };
         Self {
-            read_only: self.read_only.or(before.read_only),
+            read_only: read_only.or(before.read_only),
             serializable: self.serializable.or(before.serializable),
         }
     }

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_come_back_as_they_were_said_and_later_modes_win() {
+    fn commands_come_back_as_they_were_said_and_read_write_stays() {
         let mut begun = Begun::default();
         let read = |read_only| Modes { read_only, ..Modes::default() };
         assert!(begun.say(b"BEGIN READ WRITE", read(Some(false))));
@@ -185,7 +185,7 @@ mod tests {
         let expected: [&[u8]; 3] =
             [b"BEGIN READ WRITE", b"SET TRANSACTION READ ONLY", b"SET TRANSACTION DEFERRABLE"];
         assert_eq!(commands, expected);
-        assert_eq!(begun.modes().read_only, Some(true));
+        assert_eq!(begun.modes().read_only, Some(false), "a standby refuses the first command");
         assert!(!begun.say(&[b'x'; LONGEST], read(None)), "no server's memory of ours");
         begun.clear();
         assert_eq!(begun.commands().count(), 0);

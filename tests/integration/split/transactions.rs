@@ -65,6 +65,19 @@ async fn a_transaction_that_changes_its_mind_before_it_says_anything_can_write()
     assert_eq!(split.primary("SELECT note FROM item WHERE id = 4").await, "four");
 }
 
+/// A standby refuses READ WRITE, and the session was ended for it.
+#[tokio::test]
+async fn a_transaction_once_declared_to_write_is_the_primarys() {
+    let split = items().await;
+    let mut client = split.client().await;
+    client.ask("BEGIN READ WRITE").await.unwrap();
+    client.ask("SET TRANSACTION READ ONLY").await.unwrap();
+    assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.as_deref(), Ok("one"));
+    assert_eq!(client.ask("DELETE FROM item").await, Err("25006".to_owned()));
+    client.ask("ROLLBACK").await.unwrap();
+    assert!(last_route(&mut client).await.starts_with("primary "));
+}
+
 #[tokio::test]
 async fn a_session_that_only_reads_is_a_read_pools_until_it_says_otherwise() {
     let split = items().await;
