@@ -14,7 +14,7 @@ pub(super) const CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 pub(super) const CLOUDSDK_CONFIG: &str = "CLOUDSDK_CONFIG";
 /// Where `~` is.
 pub(super) const HOME: &str = "HOME";
-/// `true`: there is no metadata server.
+/// `true` means that no metadata server exists.
 pub(super) const NO_GCE_CHECK: &str = "NO_GCE_CHECK";
 /// The metadata server's host, with a port or without.
 pub(super) const METADATA_HOST: &str = "GCE_METADATA_HOST";

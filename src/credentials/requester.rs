@@ -29,7 +29,7 @@ impl<'a> Requester<'a> {
         Self { client, deadline, attempts: u32::MAX }
     }
 
-    /// The same with at most `attempts` for each request.
+    /// Limits each request to `attempts`.
     pub(super) const fn with_attempts(&self, attempts: u32) -> Self {
         Self { client: self.client, deadline: self.deadline, attempts }
     }

@@ -78,7 +78,7 @@ pub(super) struct Want {
     pub(super) need: Need,
     /// What a read must not be older than.
     pub(super) floor: Option<std::time::Instant>,
-    /// Whether the backend is to have logged in with the session's own options.
+    /// True if the backend must have logged in with the session's own options.
     pub(super) apart: bool,
 }
 

@@ -73,7 +73,7 @@ impl Sandbox {
         self.config_toml_with(&format!("login = {{ iam = \"metadata\", users = [\"{ALICE}\"] }}\n"))
     }
 
-    /// The same with `login` in place of the endpoints' logins.
+    /// Configuration with `login` in place of the endpoints' logins.
     fn config_toml_with(&self, login: &str) -> Result<String, SandboxError> {
         let users_file = self.folder().join("users.toml");
         fs::write(&users_file, format!("[users]\n\"{ALICE}\" = \"{ALICE_VERIFIER}\"\n"))
