@@ -6,7 +6,8 @@ use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
 use super::{
-    Commons, Console, ListenerSettings, Users, admission::Admission, sessions::Sessions, suspects::Suspects,
+    Commons, Console, ListenerSettings, Users, accept::admission::Admission, acquire::outlier::Suspects,
+    registry::sessions::Sessions,
 };
 use crate::{
     audit::Audit,
@@ -73,7 +74,7 @@ pub struct ListenerContext {
     /// The numbers of what its sessions do, by endpoint.
     pub paths: HashMap<EndpointName, Arc<PathMetrics>, RandomState>,
     /// Its clients, counted across reloads.
-    pub(super) admission: Arc<Admission>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 // === impl Endpoints ===
@@ -127,7 +128,7 @@ impl ListenerContext {
     }
 
     /// The numbers of its sessions on `endpoint`, for those that live on the worker that this is called on.
-    pub(super) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathCounts> {
+    pub(crate) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathCounts> {
         let worker = tasks::current_worker();
         match self.paths.get(endpoint.name()) {
             Some(path) => path.of(worker),

@@ -4,58 +4,33 @@
 //! socket; a slow one slows nobody else. Refuses to know: what a message means (that is `session`), which endpoint serves
 //! (that is `route`).
 
-mod admission;
-mod application_name;
-mod asked;
-mod assign;
-mod authenticate;
-mod briefing;
-mod buffer;
-mod cancel;
-mod catalogue;
-mod client;
-mod commons;
-mod conclude;
-mod console;
+mod accept;
+mod acquire;
 mod context;
-mod end;
-mod greet;
-mod guest;
-mod guest_list;
-mod identity_map;
-mod inbound;
-mod link;
-mod listener;
-mod lobby;
 mod login;
-mod outlet;
-mod recorder;
+mod observe;
+mod registry;
 mod relay;
-mod serving;
-mod session_entry;
-mod sessions;
 mod settings;
-mod startup_options;
-mod startup_values;
-mod suspects;
-mod tenancy;
-mod traced;
 
-mod users;
-mod visitor;
-
-pub use catalogue::{Unlisted, knowledge};
-pub use commons::Commons;
-pub use console::{Console, ConsoleClient};
+pub use accept::listener::Listener;
+pub use acquire::{
+    catalog::{Unlisted, knowledge},
+    outlier::Suspects,
+    shared_state::Commons,
+};
 pub use context::{Endpoints, ListenerContext, World};
-pub use guest_list::GuestList;
-pub use identity_map::{IdentityMap, IdentityMapError};
-pub use listener::Listener;
-pub(crate) use login::classifier_options;
-pub use serving::{OwnBackend, Serving};
-pub use session_entry::{Activity, Order, SessionEntry};
-pub use sessions::{Registered, Sessions};
+pub(crate) use login::backend_login::classifier_options;
+pub use login::{
+    access_list::GuestList,
+    console::{Console, ConsoleClient},
+    identity_map::{IdentityMap, IdentityMapError},
+    users::{Users, UsersFile, UsersFileError, UsersFileMistake},
+};
+pub use registry::{
+    console_session::{Visit, Visitor},
+    current_backend::{OwnBackend, Serving},
+    entry::{Activity, Order, SessionEntry},
+    sessions::{Registered, Sessions},
+};
 pub use settings::{Auth, Bind, ListenerLimits, ListenerSettings};
-pub use suspects::Suspects;
-pub use users::{Users, UsersFile, UsersFileError, UsersFileMistake};
-pub use visitor::{Visit, Visitor};

@@ -1,0 +1,270 @@
+//! How many clients a listener takes: in all, from one address, of one user, for one database.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    frontend::{ListenerLimits, ListenerSettings},
+    names::{DatabaseName, UserName},
+    session::Refusal,
+};
+
+/// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
+#[derive(Default)]
+pub(crate) struct Admission {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize, RandomState>,
+    by_user: HashMap<UserName, usize, RandomState>,
+    by_database: HashMap<DatabaseName, usize, RandomState>,
+}
+
+/// A client's place; dropping it frees the place.
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    /// `None` through a Unix-domain socket.
+    address: Option<IpAddr>,
+    /// Who it is and what it wants, once that is proved.
+    login: Option<(UserName, DatabaseName)>,
+}
+
+impl Admission {
+    /// Gives a client from `address` a place.
+    ///
+    /// A refused client has a place too, so that it can be told: at most a tenth more than the limit (and sixteen), beyond
+    /// which [`Admitted::Turned`] says that there is not even room to hear what they want.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
+        let mut counts = self.lock();
+        if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {
+            return Admitted::Turned(Refusal::too_many_clients());
+        }
+        let over_all = counts.all >= limits.max_clients;
+        counts.all += 1;
+        let mut over_address = false;
+        if let Some(address) = address {
+            let count = counts.by_address.entry(address).or_default();
+            over_address = limits.max_clients_per_address > 0 && *count >= limits.max_clients_per_address;
+            *count += 1;
+        }
+        drop(counts);
+        let permit = Permit { admission: Arc::clone(self), address, login: None };
+        match (over_all, over_address) {
+            (true, _) => Admitted::Refused(permit, Refusal::too_many_clients()),
+            (false, true) => Admitted::Refused(permit, Refusal::too_many_clients_of_address()),
+            (false, false) => Admitted::Welcome(permit),
+        }
+    }
+
+    /// How many clients have a place.
+    pub(crate) fn clients(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a new client.
+pub(crate) enum Admitted {
+    /// Come in.
+    Welcome(Permit),
+    /// Hear why not.
+    Refused(Permit, Refusal),
+    /// Hear why not, and go: there is no room to hear you.
+    Turned(Refusal),
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Gives a client that has proved to be `user` one of the places of that user and of `database`.
+    ///
+    /// It is for those who have proved themselves: nobody takes up the places of others.
+    ///
+    /// # Errors
+    /// What the client is told: the database is not on the list, or there is no place left.
+    pub(crate) fn claim(
+        &mut self,
+        user: &UserName,
+        database: &DatabaseName,
+        settings: &ListenerSettings,
+    ) -> Result<(), Refusal> {
+        let ListenerLimits { max_clients_per_user, max_clients_per_database, .. } = settings.limits;
+        if !settings.guests.has_database(database) {
+            return Err(Refusal::database_not_on_guest_list(database.as_str()));
+        }
+        let full =
+            |limit: usize, taken: Option<&usize>| limit > 0 && taken.is_some_and(|taken| *taken >= limit);
+        let mut counts = self.admission.lock();
+        if full(max_clients_per_user, counts.by_user.get(user)) {
+            return Err(Refusal::too_many_clients_of_user(user.as_str()));
+        }
+        if full(max_clients_per_database, counts.by_database.get(database)) {
+            return Err(Refusal::too_many_clients_of_database(database.as_str()));
+        }
+        // Without a limit too: a reload may bring one, and it counts those who are here.
+        *counts.by_user.entry(user.clone()).or_default() += 1;
+        *counts.by_database.entry(database.clone()).or_default() += 1;
+        drop(counts);
+        self.login = Some((user.clone(), database.clone()));
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(address) = &self.address {
+            give_back(&mut counts.by_address, address);
+        }
+        if let Some((user, database)) = &self.login {
+            give_back(&mut counts.by_user, user);
+            give_back(&mut counts.by_database, database);
+        }
+    }
+}
+
+/// Takes one off the count of `key`; who has none left is forgotten.
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frontend::{Auth, Bind, GuestList},
+        names::ListenerName,
+        pool::{PoolMode, PoolSettings},
+        route::RoutePolicy,
+        session::Cause,
+    };
+
+    fn word(admitted: &Admitted) -> &'static str {
+        match admitted {
+            Admitted::Welcome(_) => "welcome",
+            Admitted::Refused(_, refusal) => refusal.cause.as_str(),
+            Admitted::Turned(_) => "turned",
+        }
+    }
+
+    #[test]
+    fn beyond_the_limit_clients_are_told_and_far_beyond_turned_away() {
+        let limits = ListenerLimits { max_clients: 2, ..ListenerLimits::default() };
+        let admission = Arc::new(Admission::default());
+        let mut held: Vec<_> = (0..18).map(|_| admission.admit(None, &limits)).collect();
+        let words: Vec<_> = held.iter().map(word).collect();
+        assert_eq!(words[..3], ["welcome", "welcome", "max_clients"]);
+        assert_eq!(word(&admission.admit(None, &limits)), "turned");
+        held.clear();
+        assert_eq!(word(&admission.admit(None, &limits)), "welcome");
+    }
+
+    #[test]
+    fn one_address_cannot_take_every_place() {
+        let limits = ListenerLimits { max_clients_per_address: 1, ..ListenerLimits::default() };
+        let admission = Arc::new(Admission::default());
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = admission.admit(Some(a), &limits);
+        assert_eq!(word(&first), "welcome");
+        assert_eq!(word(&admission.admit(Some(a), &limits)), "max_clients_per_address");
+        assert_eq!(word(&admission.admit(Some(b), &limits)), "welcome");
+        drop(first);
+        assert_eq!(word(&admission.admit(Some(a), &limits)), "welcome");
+        assert!(admission.lock().by_address.is_empty(), "nobody is left to remember");
+    }
+
+    fn settings(guests: GuestList, limits: ListenerLimits) -> ListenerSettings {
+        ListenerSettings {
+            name: ListenerName::new("app").unwrap(),
+            bind: Bind::Unix("/run/app".into()),
+            socket_mode: 0o660,
+            route: RoutePolicy::Primary,
+            tls: None,
+            auth: Auth::Trust,
+            guests,
+            limits,
+            pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
+        }
+    }
+
+    fn names(user: &str, database: &str) -> (UserName, DatabaseName) {
+        (UserName::new(user).unwrap(), DatabaseName::new(database).unwrap())
+    }
+
+    #[test]
+    fn one_user_and_one_database_cannot_take_every_place() {
+        let limits = ListenerLimits {
+            max_clients_per_user: 1,
+            max_clients_per_database: 2,
+            ..ListenerLimits::default()
+        };
+        let settings = settings(GuestList::default(), limits);
+        let admission = Arc::new(Admission::default());
+        let enter = |user: &str, database: &str| {
+            let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+            let (user, database) = names(user, database);
+            permit
+                .claim(&user, &database, &settings)
+                .map_err(|refusal| refusal.cause.as_str())
+                .map(|()| permit)
+        };
+        let alice = enter("alice", "orders").ok().unwrap();
+        assert_eq!(enter("alice", "stock").err(), Some("max_clients_per_user"));
+        let bob = enter("bob", "orders").ok().unwrap();
+        assert_eq!(enter("carol", "orders").err(), Some("max_clients_per_database"));
+        let carol = enter("carol", "stock").ok().unwrap();
+        drop(alice);
+        let alice = enter("alice", "orders").ok().unwrap();
+        drop((alice, bob, carol));
+        let counts = admission.lock();
+        assert!(counts.by_user.is_empty() && counts.by_database.is_empty(), "nobody is left to remember");
+    }
+
+    #[test]
+    fn who_was_there_before_a_limit_counts_once_it_is_set() {
+        let before = settings(GuestList::default(), ListenerLimits::default());
+        let limits = ListenerLimits { max_clients_per_user: 1, ..ListenerLimits::default() };
+        let after = settings(GuestList::default(), limits);
+        let admission = Arc::new(Admission::default());
+        let (user, database) = names("alice", "orders");
+        let permit = || match admission.admit(None, &before.limits) {
+            Admitted::Welcome(permit) => permit,
+            _ => panic!(),
+        };
+        let mut first = permit();
+        first.claim(&user, &database, &before).unwrap();
+        assert_eq!(permit().claim(&user, &database, &after).unwrap_err().cause, Cause::MaxClientsPerUser);
+        drop(first);
+        permit().claim(&user, &database, &after).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_is_not_on_the_list_gets_no_place() {
+        let guests = GuestList { users: Vec::new(), databases: vec![names("u", "orders").1] };
+        let settings = settings(guests, ListenerLimits::default());
+        let admission = Arc::new(Admission::default());
+        let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+        let (user, stock) = names("alice", "stock");
+        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().cause, Cause::NotOnGuestList);
+        assert!(admission.lock().by_user.is_empty());
+        permit.claim(&user, &names("alice", "orders").1, &settings).unwrap();
+    }
+}

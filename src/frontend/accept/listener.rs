@@ -1,0 +1,269 @@
+//! One client-facing socket: accepts clients and gives each to the worker with the fewest.
+//!
+//! It is watched on a worker, not on a thread of its own: a client that stays on that worker wakes no other thread.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    net::{SendFlags, SocketFlags},
+};
+use tokio::{io::unix::AsyncFd, time::sleep};
+
+use super::{
+    admission::Admitted,
+    client::{self, Arrival},
+};
+use crate::{
+    frontend::{
+        Bind,
+        context::{ListenerContext, World},
+    },
+    live::Live,
+    pool::PoolMode,
+    session::Refusal,
+    tasks::{self, Workers},
+    telemetry::labels::RefusalReason,
+};
+
+/// A bound socket that accepts clients.
+pub struct Listener {
+    socket: OwnedFd,
+    bind: Bind,
+    /// Whether the socket file is ours to remove.
+    bound_here: bool,
+}
+
+/// Connections the kernel may complete ahead of us: a storm of them must not be turned away by the kernel.
+const BACKLOG: i32 = 4096;
+/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// How often a dead client is looked for, as towards endpoints.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+impl Listener {
+    /// Binds and listens. A socket file without a listening process is replaced; a new socket file has the permissions
+    /// `mode`.
+    ///
+    /// # Errors
+    /// The system's: the address is in use or not ours, the path cannot be written.
+    pub fn bind(bind: &Bind, mode: u32) -> io::Result<Self> {
+        let socket = match bind {
+            Bind::Tcp(address) => tcp(*address)?,
+            Bind::Unix(path) => unix(path, mode)?,
+        };
+        Ok(Self { socket, bind: bind.clone(), bound_here: true })
+    }
+
+    /// Gives the socket file at `path` the permissions `mode`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    }
+
+    /// Takes over a socket that listens already (socket activation).
+    ///
+    /// # Errors
+    /// The system's, when it is no socket.
+    pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket, bind, bound_here: false })
+    }
+
+    /// The address it listens on; with port 0 in the settings, the one the system chose.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_address(&self) -> io::Result<Bind> {
+        match &self.bind {
+            Bind::Unix(path) => Ok(Bind::Unix(path.clone())),
+            Bind::Tcp(_) => {
+                let address = rustix::net::getsockname(&self.socket)?;
+                SocketAddr::try_from(address).map(Bind::Tcp).map_err(Into::into)
+            }
+        }
+    }
+
+    /// Accepts for ever, on the worker that this is called on. A failing `accept()` backs off and never ends it.
+    ///
+    /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
+    pub async fn run(self, context: Live<ListenerContext>, world: Arc<World>, workers: Workers) {
+        let watched = loop {
+            match watch(&self.socket) {
+                Ok(watched) => break watched,
+                Err(error) => failed(&context.load(), &error).await,
+            }
+        };
+        loop {
+            let accepted = accept(&watched).await;
+            let context = context.load();
+            match accepted {
+                Ok((socket, address)) => hand_over(socket, address, &context, &world, &workers),
+                Err(error) => failed(&context, &error).await,
+            }
+        }
+    }
+}
+
+async fn failed(context: &ListenerContext, error: &io::Error) {
+    context.metrics.accept_failed();
+    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
+    sleep(BACK_OFF).await;
+}
+
+/// The next client's socket, not blocking, and where it came from.
+async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    loop {
+        let mut ready = listening.readable().await?;
+        let accepted =
+            rustix::net::acceptfrom_with(listening.get_ref(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        match accepted {
+            Ok((socket, address)) => {
+                return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
+            }
+            Err(Errno::WOULDBLOCK) => ready.clear_ready(),
+            // The client left the queue before its turn: nobody to serve, nothing wrong with us.
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Registers a listening socket with the runtime. Accepting through tokio's own types would register each client's socket
+/// here, only to register it again with its worker.
+#[expect(
+    deprecated,
+    reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"
+)]
+fn watch(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    AsyncFd::new(socket.as_fd())
+}
+
+fn hand_over(
+    socket: OwnedFd,
+    address: Option<SocketAddr>,
+    context: &Arc<ListenerContext>,
+    world: &Arc<World>,
+    workers: &Workers,
+) {
+    let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
+    let (permit, refusal) = match admitted {
+        Admitted::Welcome(permit) => (permit, None),
+        Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
+        Admitted::Turned(refusal) => {
+            context.metrics.refused(RefusalReason::MaxClients);
+            turn_away(&socket, &refusal);
+            return;
+        }
+    };
+    // A session that shares backends needs one for itself; its pool's are among those that are set aside.
+    let needed = match context.settings.pool.mode {
+        PoolMode::Session => 2,
+        PoolMode::Transaction => 1,
+    };
+    let descriptors = Arc::clone(&world.descriptors).try_acquire_many_owned(needed).ok();
+    if descriptors.is_none() {
+        tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
+    }
+    let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
+    // Of those with the fewest this one, where nobody need be woken.
+    let here = tasks::current_worker();
+    let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
+    let arrival = Arrival {
+        socket,
+        address,
+        permit: (permit, descriptors),
+        refusal,
+        presence: context.metrics.accepted(),
+        context: Arc::clone(context),
+        world: Arc::clone(world),
+    };
+    if worker == here {
+        tasks::spawn_here("client", client::serve(arrival));
+    } else {
+        workers.spawn_on(worker, "client", move || client::serve(arrival));
+    }
+}
+
+/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few octets into a socket
+/// whose buffer is empty.
+fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
+    let mut octets = Vec::new();
+    refusal.write(&mut octets);
+    // Whoever has left already needs no reason.
+    rustix::net::send(socket, &octets, SendFlags::NOSIGNAL).ok();
+}
+
+fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    use socket2::{Domain, Socket, TcpKeepalive, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `::` means every IPv6 address; who wants both families writes both listeners, as with PostgreSQL.
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit these.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    // Only ever a socket, and one that nobody answers on: another file in its place is somebody's mistake, not ours to
+    // remove.
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    Listener::set_mode(path, mode)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener.into())
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Bind::Unix(path) = &self.bind
+            && self.bound_here
+        {
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_answers_on_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".s.PGSQL.5432");
+        fs::write(&path, "precious").unwrap();
+        assert!(unix(&path, 0o660).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        let first = unix(&path, 0o660).unwrap();
+        assert!(unix(&path, 0o660).is_err(), "somebody answers there");
+        drop(first);
+        unix(&path, 0o660).unwrap();
+    }
+}

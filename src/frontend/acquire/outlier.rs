@@ -1,0 +1,46 @@
+//! Which endpoints and nodes failed a session a moment ago, as all sessions know it.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+
+use super::assign::random;
+use crate::{
+    names::EndpointName,
+    route::{Ejections, Suspect},
+    topology::NodeId,
+};
+
+/// Which endpoints and nodes failed a session a moment ago. Read by every decision, written when something fails.
+#[derive(Default)]
+pub struct Suspects {
+    published: ArcSwap<Ejections>,
+    known: Mutex<Ejections>,
+}
+
+// === impl Suspects ===
+
+impl Suspects {
+    /// Records a session failure; true if the failure is news.
+    pub(crate) fn failed(&self, who: Suspect) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = known.failed(who, Instant::now(), random());
+        if is_news {
+            self.published.store(known.clone().into());
+        }
+        is_news
+    }
+
+    /// Whether it is better to leave `endpoint` alone at `now`.
+    pub(crate) fn avoids(&self, endpoint: &EndpointName, now: Instant) -> bool {
+        self.published.load().avoids_endpoint(endpoint, now)
+    }
+
+    /// Whether it is better to leave `node` alone at `now`.
+    pub(crate) fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
+        self.published.load().avoids_node(node, now)
+    }
+}

@@ -1,0 +1,421 @@
+//! What sessions know together, by listener, database and user; and how that is kept true.
+//!
+//! Names needed to predict leftover session state are read before the first session of a database is admitted. A
+//! session compares the catalog's epoch with the server's every [`COMPARED_EVERY`], after any listener's statement with
+//! changed definitions, and after a call of an unknown function. The comparison uses the session's own backend, before
+//! the session returns the backend. On a difference, the names are read again and the session's texts are classified
+//! anew. No client response waits for a comparison. With statement splitting, the database contents are read together
+//! with the names. A statement sent without known names pins the session.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+
+use super::catalog::{self, Unlisted};
+use crate::{
+    blame::Chain,
+    frontend::login::{
+        initial_parameter_status::{Briefing, Briefings},
+        startup_values::{self, KnownValues, SaidSettings, StartupValues},
+    },
+    names::{DatabaseName, ListenerName, UserName},
+    pool::{Disposition, Lease, PoolSettings, Welcome},
+    session::{CatalogInstant, Common},
+    sql::{Catalogue, ClassifierOptions},
+    tasks,
+};
+
+/// What the sessions of each listener, database and user know together.
+#[derive(Default)]
+pub struct Commons {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_key: HashMap<Key, Arc<Shared>, RandomState>,
+    /// Counts changes of definitions by database, for all listeners and users together.
+    definitions: HashMap<DatabaseName, Arc<AtomicU64>, RandomState>,
+    /// Entry count at which unneeded entries are removed.
+    sweep_at: usize,
+}
+
+type Key = (ListenerName, DatabaseName, UserName);
+
+/// What the sessions of one listener, database and user know together.
+pub(crate) struct Shared {
+    pub(crate) common: Arc<Common>,
+    briefings: Mutex<Briefings>,
+    /// Startup settings as interpreted by the server.
+    startup: Mutex<KnownValues>,
+    listed: Mutex<Listed>,
+    database: DatabaseName,
+    began: Instant,
+    /// Milliseconds since `began` when the epoch is compared again.
+    next: AtomicU64,
+    /// Comparisons started so far, and the number of the latest successful comparison.
+    comparisons: AtomicU64,
+    compared: AtomicU64,
+    /// Earliest time of the next reading of the names, in milliseconds since `began`.
+    renew_after: AtomicU64,
+    /// Held by whoever looks.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// Listener settings about the database.
+#[derive(Clone, PartialEq, Eq)]
+struct Listed {
+    /// Functions configured to pin a session to the backend.
+    functions: Vec<String>,
+    /// Classifier options, if statements are split.
+    split: Option<ClassifierOptions>,
+}
+
+/// Maximum delay until a definition changed outside of the process applies to all new transactions.
+const COMPARED_EVERY: Duration = Duration::from_secs(1);
+/// Maximum delay of a definition change while only backends possibly behind the writer are returned.
+const COMPARED_BEHIND: Duration = Duration::from_secs(60);
+/// Pause between two readings of the names, as a multiple of the reading time; at most [`COMPARED_EVERY`].
+const READ_SHARE: u32 = 10;
+/// Entries kept without a sweep of unneeded entries: a client may name any database.
+const MIN_SWEPT_ENTRIES: usize = 64;
+/// Time without a session until the entry of a database is removed.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+// === impl Commons ===
+
+impl Commons {
+    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
+    /// their statements are split by what they may do.
+    pub(crate) fn get(
+        &self,
+        listener: &ListenerName,
+        database: &DatabaseName,
+        user: &UserName,
+        functions: &[String],
+        split: Option<&ClassifierOptions>,
+    ) -> Arc<Shared> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.by_key.len() >= known.sweep_at {
+            known.by_key.retain(|_, shared| shared.is_needed());
+            known.definitions.retain(|_, definitions| Arc::strong_count(definitions) > 1);
+            known.sweep_at = MIN_SWEPT_ENTRIES.max(2 * known.by_key.len());
+        }
+        let definitions = Arc::clone(known.definitions.entry(database.clone()).or_default());
+        let key = (listener.clone(), database.clone(), user.clone());
+        let shared = known.by_key.entry(key).or_insert_with(|| {
+            let mut always = Catalogue::default();
+            for function in functions {
+                always.insert(function);
+            }
+            Arc::new(Shared {
+                common: Arc::new(
+                    match split {
+                        Some(options) => Common::splitting(always, options),
+                        None => Common::new(always),
+                    }
+                    .with_definitions(definitions),
+                ),
+                briefings: Mutex::default(),
+                startup: Mutex::default(),
+                listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
+                database: database.clone(),
+                began: Instant::now(),
+                next: AtomicU64::new(0),
+                comparisons: AtomicU64::new(0),
+                compared: AtomicU64::new(0),
+                renew_after: AtomicU64::new(0),
+                looking: tokio::sync::Mutex::default(),
+            })
+        });
+        shared.follow(functions, split);
+        Arc::clone(shared)
+    }
+
+    /// Applies changed settings of `listener` to the listener's sessions from now on, known databases included.
+    pub(crate) fn configure(
+        &self,
+        listener: &ListenerName,
+        pool: &PoolSettings,
+        split: Option<&ClassifierOptions>,
+    ) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, shared) in known.by_key.iter().filter(|((name, ..), _)| name == listener) {
+            shared.follow(&pool.pin_on_functions, split);
+            shared.common.set_strict_isolation(pool.strict_isolation);
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// True if the entry is in use, or the database is known and was used recently.
+    fn is_needed(self: &Arc<Self>) -> bool {
+        let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
+        Arc::strong_count(self) > 1
+            || Arc::strong_count(&self.common) > 1
+            || (self.common.knows_database() && overdue < millis(UNUSED))
+    }
+
+    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
+    /// newest login of the client's pool.
+    pub(crate) fn briefing(
+        &self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> Arc<Briefing> {
+        let mut briefings = self.briefings.lock().unwrap_or_else(PoisonError::into_inner);
+        briefings.of(welcome, application, startup)
+    }
+
+    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `welcome` is the newest
+    /// login of the client's pool; `lease` gets a backend of the pool.
+    ///
+    /// Cancel safety: dropped half-way, a leased backend is closed.
+    ///
+    /// # Errors
+    /// Errors of `lease`.
+    pub(crate) async fn startup_values<E>(
+        &self,
+        said: &SaidSettings,
+        welcome: &Welcome,
+        lease: impl Future<Output = Result<Lease, E>>,
+    ) -> Result<Option<Arc<StartupValues>>, E> {
+        let known = || self.startup.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = known().get(said, &welcome.parameters);
+        if let Some(values) = values {
+            return Ok(values);
+        }
+        let mut lease = lease.await?;
+        let mut unasked = Vec::new();
+        let values = startup_values::ask(&mut lease, said, &mut unasked).await;
+        if matches!(values, Ok(_) | Err(Unlisted::Refused(_))) {
+            // Asynchronous messages of the server reached no session.
+            lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
+        }
+        match values {
+            Ok(values) => {
+                let values = values.map(Arc::new);
+                known().insert(said, &welcome.parameters, values.clone());
+                Ok(values)
+            }
+            // A login is refused in the server's own words.
+            Err(Unlisted::Refused(_)) => Ok(None),
+            Err(why) => {
+                tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
+    /// backend.
+    ///
+    /// Cancel safety: dropped half-way, the next one looks.
+    ///
+    /// # Errors
+    /// What `lease` fails with. A look that fails is no error: sessions are held to their backends until one succeeds.
+    pub(crate) async fn introduce<E>(&self, lease: impl Future<Output = Result<Lease, E>>) -> Result<(), E> {
+        if self.common.knows_database() {
+            return Ok(());
+        }
+        let _looking = self.looking.lock().await;
+        if !self.common.knows_database() {
+            self.look(lease.await?).await;
+        }
+        Ok(())
+    }
+
+    /// Returns a clean backend. If the backend may be behind the writer and the writer was not queried for a long time,
+    /// the database is read first.
+    pub(crate) fn release(self: &Arc<Self>, now: Instant, lease: Lease, behind: bool) {
+        if !(behind && self.is_overdue(now)) {
+            return lease.release(Disposition::Clean);
+        }
+        let shared = Arc::clone(self);
+        tasks::spawn_here("catalogue", async move {
+            match shared.looking.try_lock() {
+                Ok(_looking) => shared.look(lease).await,
+                Err(_) => lease.release(Disposition::Clean),
+            }
+        });
+    }
+
+    /// Records a lease of a writer backend at `now`. When a comparison is due, the catalog expires: the session
+    /// compares the catalog before returning the backend. Later texts of the session are then classified by a newer
+    /// catalog.
+    pub(crate) fn leased(&self, now: Instant) {
+        if self.is_due(now) {
+            self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
+            self.common.expire_catalogue();
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed)
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
+    }
+
+    /// Applies the settings. Derived database contents are read again.
+    fn follow(&self, functions: &[String], split: Option<&ClassifierOptions>) {
+        let mut listed = self.lock_listed();
+        if listed.functions != functions {
+            self.common.hold_for(functions);
+            listed.functions = functions.to_vec();
+            self.common.forget_epoch();
+            self.next.store(0, Ordering::Relaxed);
+        }
+        if let Some(options) = split
+            && listed.split.as_ref() != Some(options)
+        {
+            self.common.split_by(options);
+            listed.split = Some(options.clone());
+            self.common.forget_epoch();
+            self.next.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn lock_listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Updates the catalog to at least the time of the call, over the backend of a session. `unasked` receives the
+    /// server's asynchronous messages for the session.
+    ///
+    /// Cancel safety: dropped half-way, the lease is discarded.
+    ///
+    /// # Errors
+    /// [`Unlisted::Refused`] leaves the backend idle; all remaining errors make the backend unusable.
+    pub(crate) async fn renew(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
+        let begun = self.comparisons.load(Ordering::Relaxed);
+        let _looking = self.looking.lock().await;
+        if self.compared.load(Ordering::Relaxed) > begun {
+            // A newer comparison of another session has already succeeded.
+            return Ok(());
+        }
+        self.compare(lease, unasked).await
+    }
+
+    /// Time until the session may renew the catalog. Reading a large database is expensive, so changes in a row are
+    /// read together.
+    pub(crate) fn renewal_pause(&self, now: Instant) -> Duration {
+        let now = millis(now.duration_since(self.began));
+        Duration::from_millis(self.renew_after.load(Ordering::Relaxed).saturating_sub(now))
+    }
+
+    /// Compares the epoch with the server's, and reads the names again on a difference.
+    async fn compare(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
+        let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
+        let instant = self.common.instant();
+        let began = Instant::now();
+        let epoch = catalog::epoch(lease, unasked).await?;
+        if !self.common.is_epoch(&epoch, instant) {
+            self.read(lease, &epoch, instant, unasked).await?;
+            let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
+            self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
+        }
+        self.compared.store(number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        lease: &mut Lease,
+        epoch: &[u8],
+        instant: CatalogInstant,
+        unasked: &mut Vec<u8>,
+    ) -> Result<(), Unlisted> {
+        let names = catalog::list(lease, unasked).await?;
+        let followed = self.lock_listed().clone();
+        let options = followed.split.as_ref().filter(|_| self.common.splits());
+        let known = match options {
+            Some(options) => Some(catalog::know(lease, &options.primary_only, unasked).await?),
+            None => None,
+        };
+        // The next comparison finds a change between the two readings, because the stored epoch is older.
+        self.common.set_catalogue(names, epoch, instant);
+        if *self.lock_listed() != followed {
+            // The settings have changed meanwhile.
+            self.common.forget_epoch();
+        }
+        if let Some(known) = known {
+            self.common.set_knowledge(known);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, mut lease: Lease) {
+        let mut unasked = Vec::new();
+        let compared = self.compare(&mut lease, &mut unasked).await;
+        self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
+        match compared {
+            // Asynchronous messages of the server reach no session.
+            Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),
+            Ok(()) => lease.release(Disposition::Clean),
+            Err(why) => {
+                let refused = matches!(why, Unlisted::Refused(_)) && unasked.is_empty();
+                lease.release(if refused { Disposition::Reset } else { Disposition::Discard });
+                tracing::warn!(
+                    database = %self.database,
+                    error = %Chain(&why),
+                    known = self.common.knows_database(),
+                    "could not look up which functions leave session state"
+                );
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::CatalogueBuilder;
+
+    #[test]
+    fn an_expired_catalog_leaves_other_users_alone() {
+        let commons = Commons::default();
+        let listener = ListenerName::new("app").unwrap();
+        let database = DatabaseName::new("orders").unwrap();
+        let of = |user: &str| commons.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
+        let (alice, bob) = (of("alice"), of("bob"));
+        alice.leased(Instant::now());
+        assert!(!alice.common.is_current() && bob.common.is_current());
+        alice.common.definitions_changed();
+        assert!(!bob.common.is_current());
+    }
+
+    #[test]
+    fn invented_databases_are_forgotten() {
+        let commons = Commons::default();
+        let (listener, user) = (ListenerName::new("app").unwrap(), UserName::new("alice").unwrap());
+        let get =
+            |database: &str| commons.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None);
+        let used = get("used");
+        let known = get("known");
+        known.common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        drop(known);
+        for invented in 0..10_000 {
+            drop(get(&format!("invented{invented}")));
+        }
+        let entries = commons.known.lock().unwrap().by_key.len();
+        assert!(entries <= MIN_SWEPT_ENTRIES, "{entries}");
+        assert!(Arc::ptr_eq(&get("used"), &used));
+        assert!(get("known").common.knows_database());
+    }
+}

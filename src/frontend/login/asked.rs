@@ -1,0 +1,60 @@
+//! What a client asks of us in its startup packet.
+
+use crate::{session::Asked, wire::StartupMessage};
+
+/// What a client asks of us in its startup packet: settings of ours by their names, or among `options` as libpq writes them
+/// (`-c name=value`, `--name=value`). The server gets them, too, so that `SHOW` and `RESET` know them.
+///
+/// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
+pub(crate) fn asked(startup: &StartupMessage) -> Asked {
+    Asked {
+        route: setting(startup, "gatekeeper.route"),
+        consistency: setting(startup, "gatekeeper.consistency"),
+    }
+}
+
+fn setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
+    if let Some(value) = startup.get(name) {
+        return Some(value.into());
+    }
+    let options = String::from_utf8_lossy(startup.get("options")?).into_owned();
+    let mut words = options.split_ascii_whitespace();
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let option = match word.strip_prefix("-c") {
+            Some("") => words.next(),
+            Some(attached) => Some(attached),
+            None => word.strip_prefix("--"),
+        };
+        if let Some((key, value)) = option.and_then(|option| option.split_once('='))
+            && key.eq_ignore_ascii_case(name)
+        {
+            // As with the server, the last one counts.
+            found = Some(value.as_bytes().into());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn startup(parameters: &[(&str, &str)]) -> StartupMessage {
+        let mut startup = StartupMessage::new(crate::wire::ProtocolVersion::V3_0);
+        for (name, value) in parameters {
+            startup.set(name, value.as_bytes());
+        }
+        startup
+    }
+
+    #[test]
+    fn settings_are_found_by_name_and_among_options() {
+        let route = |parameters: &[(&str, &str)]| asked(&startup(parameters)).route.map(|it| it.to_vec());
+        assert_eq!(route(&[("gatekeeper.route", "primary")]), Some(b"primary".to_vec()));
+        assert_eq!(route(&[("options", "-c gatekeeper.route=primary")]), Some(b"primary".to_vec()));
+        assert_eq!(route(&[("options", "-cgeqo=off --Gatekeeper.Route=read")]), Some(b"read".to_vec()));
+        assert_eq!(route(&[("options", "-c geqo=off -c")]), None);
+        assert_eq!(route(&[]), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! A password in the clear, judged by the server that knows it.
+//!
+//! The first time, the route's endpoint is logged in to with it, and left again; after that it is remembered, and the
+//! client comes in without asking the server. A stranger and a wrong password look and last alike: both are checked
+//! against a verifier first, and then put to the server, whose own answer takes as long for both.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use super::{Proved, Unproved};
+use crate::{
+    backend::{AcceptedPassword, ConnectError, EndpointHandle},
+    blame::Chain,
+    credentials::{Login as EndpointLogin, Secret},
+    frontend::{
+        acquire::assign::{Unassigned, assign},
+        login::{backend_login::Login, greet::Unwelcome, unauthenticated_client::Guest},
+    },
+    handshake::AwaitPassword,
+    scram::{ITERATIONS, Verifier},
+    session::Refusal,
+    telemetry::labels::AuthFailure,
+    tls::Stream,
+    wire::SqlState,
+};
+
+/// Has the client of `login` say its password, and finds out whether it is the right one. `listed`: whether the user may
+/// come in at all. `first` is said along with the request.
+///
+/// Cancel safety: dropped half-way, the dialog is broken; close the connection.
+///
+/// # Errors
+/// [`Unproved`]
+pub(crate) async fn password(
+    guest: &mut Guest,
+    login: &Login<'_>,
+    listed: bool,
+    remember: Duration,
+    first: Vec<u8>,
+) -> Result<Proved, Unproved> {
+    if !is_private(&guest.stream) {
+        return Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::tls_required())));
+    }
+    let name = login.user.as_str();
+    let password = ask(guest, first, name).await?;
+    if password.reveal().is_empty() {
+        return Err(Unproved::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
+    }
+    let reached = reached(login);
+    let known = remembered(&reached, login, remember);
+    let fits = match &known {
+        Some(known) => known.fits(password.reveal()),
+        None => Verifier::mock(&login.world.mock_secret, name.as_bytes(), ITERATIONS)
+            .fits(password.reveal().as_bytes()),
+    };
+    if fits && listed {
+        return Ok(Proved { output: Vec::new() });
+    }
+    let (endpoint, accepted) = judge(guest, login, password).await?;
+    // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
+    if !listed {
+        return Err(Unproved::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
+    }
+    let logs_in = |endpoint: &EndpointHandle| endpoint.settings().login == EndpointLogin::Passthrough;
+    let accepted = match reached.iter().any(logs_in) {
+        true => accepted,
+        false => accepted.verifier_only(),
+    };
+    let accepted = Arc::new(accepted);
+    for endpoint in reached.iter().chain([&endpoint]) {
+        endpoint.keep_accepted(&login.user, &accepted);
+    }
+    Ok(Proved { output: Vec::new() })
+}
+
+/// Whether nobody but this machine and the client can listen.
+fn is_private(stream: &Stream) -> bool {
+    let peer = || stream.tcp().and_then(|tcp| tcp.peer_addr().ok()).map(|address| address.ip());
+    stream.is_tls()
+        || matches!(stream, Stream::Unix(_))
+        || peer().is_some_and(|peer: IpAddr| peer.is_loopback())
+}
+
+async fn ask(guest: &mut Guest, first: Vec<u8>, name: &str) -> Result<Secret, Unproved> {
+    let gone = |error| Unproved::Unwelcome(Unwelcome::Gone(error));
+    let mut output = first;
+    let mut awaited = AwaitPassword::ask(&mut output);
+    guest.say(&output).await.map_err(gone)?;
+    loop {
+        let taken = awaited.on_octets(guest.unread()).map_err(|violation| {
+            tracing::debug!(%violation, "a client that was asked for its password");
+            let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
+            Unproved::Failed(AuthFailure::Protocol, refusal)
+        })?;
+        guest.wipe(taken.octets);
+        if let Some(mut password) = taken.outcome {
+            return Ok(Secret::new(std::mem::take(&mut *password)));
+        }
+        guest.read_more().await.map_err(gone)?;
+    }
+}
+
+/// The endpoints that the route may lead to.
+fn reached(login: &Login<'_>) -> Vec<EndpointHandle> {
+    let route = &login.context.settings.route;
+    let endpoints = login.world.endpoints.load();
+    endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
+}
+
+/// What all of `reached` remember of the user: one password, not older than `remember`. Where one of them has refused it
+/// since, or is new, the password is put to the server again.
+fn remembered(
+    reached: &[EndpointHandle],
+    login: &Login<'_>,
+    remember: Duration,
+) -> Option<Arc<AcceptedPassword>> {
+    let (first, others) = reached.split_first()?;
+    let known = first.accepted(&login.user)?;
+    let same = |other: &EndpointHandle| {
+        other.accepted(&login.user).is_some_and(|accepted| Arc::ptr_eq(&accepted, &known))
+    };
+    (known.age() < remember && others.iter().all(same)).then_some(known)
+}
+
+/// Puts `password` to the server, unless the client leaves meanwhile.
+async fn judge(
+    guest: &mut Guest,
+    login: &Login<'_>,
+    password: Secret,
+) -> Result<(EndpointHandle, AcceptedPassword), Unproved> {
+    let settings = &login.context.settings;
+    let judge = |endpoint: EndpointHandle| {
+        let (startup, password) = (&login.startup, password.clone());
+        async move { endpoint.judge(startup, password).await }
+    };
+    let assigned = tokio::select! {
+        assigned = assign(login.world, &settings.route, settings.limits.hold, judge) => assigned,
+        gone = guest.gone() => return Err(Unproved::Unwelcome(Unwelcome::Gone(gone))),
+    };
+    match assigned {
+        Ok(assigned) => Ok((assigned.endpoint, assigned.backend)),
+        Err(Unassigned::Failed(endpoint, error)) if refuses_the_client(&error) => {
+            tracing::info!(
+                listener = %settings.name,
+                endpoint = %endpoint.name(),
+                user = %login.user,
+                error = %Chain(&error),
+                "the server did not accept a client's password"
+            );
+            let refusal = Refusal::authentication(login.user.as_str());
+            Err(Unproved::Failed(AuthFailure::Endpoint, refusal))
+        }
+        Err(why) => Err(Unproved::Unjudged(login.failed(&why))),
+    }
+}
+
+/// Whether the server's answer is about the client; all such answers become one and the same.
+fn refuses_the_client(error: &ConnectError) -> bool {
+    error.refused().is_some_and(|refused| refused.is_authorization())
+}

@@ -1,0 +1,521 @@
+//! Logs a client in to an endpoint: with credentials of ours, or by relaying its own dialog.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant as Deadline, timeout_at},
+};
+
+use super::{
+    application_name::application_name, asked::asked, authenticate::Proved, greet::Unwelcome,
+    initial_parameter_status::Briefing, startup_options::StartupOptions, unauthenticated_client::Guest,
+};
+use crate::{
+    backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
+    blame::Chain,
+    credentials,
+    frontend::{
+        Auth,
+        acquire::{
+            Step, Tenancy, Unleased, Want,
+            assign::{Assigned, Unassigned, assign, refusal},
+        },
+        context::{ListenerContext, World},
+        registry::current_backend::{OwnBackend, Serving},
+    },
+    handshake::{Negotiation, Relay, RelayError, Relayed},
+    names::{DatabaseName, UserName},
+    pool::{Disposition, Lease, PoolMode, Welcome},
+    route::{Reason, RoutePolicy},
+    session::{Asked, Common, Refusal},
+    sql::ClassifierOptions,
+    telemetry::BackendPresence,
+    tls::Stream,
+    wire::{
+        BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication, backend,
+    },
+};
+
+/// One client's wish to log in.
+pub(crate) struct Login<'a> {
+    pub(crate) startup: StartupMessage,
+    pub(crate) negotiation: Negotiation,
+    pub(crate) user: UserName,
+    pub(crate) context: &'a Arc<ListenerContext>,
+    pub(crate) world: &'a Arc<World>,
+}
+
+/// A session that is ready, for a client that has not heard so yet.
+pub(crate) struct Opened {
+    pub(crate) backend: Opening,
+    /// Counts the backend as open.
+    pub(crate) presence: Option<BackendPresence>,
+    /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
+    pub(crate) greeting: Vec<u8>,
+    pub(crate) endpoint: EndpointHandle,
+    pub(crate) reason: Reason,
+    /// The database user it is logged in as.
+    pub(crate) user: UserName,
+    pub(crate) client_key: BackendKey,
+    /// The backend that serves it, if it has one of its own.
+    pub(crate) serving: Option<Serving>,
+    pub(crate) took: Duration,
+}
+
+/// How a session gets to backends.
+pub(crate) enum Opening {
+    /// It has one of its own, for life.
+    Own {
+        stream: Stream,
+        /// What the server said behind its first ReadyForQuery.
+        unread: Vec<u8>,
+        status: TransactionStatus,
+    },
+    /// It has leased one for life.
+    Leased(Lease),
+    /// It shares backends with others.
+    Shared {
+        tenancy: Box<Tenancy>,
+        common: Arc<Common>,
+        /// What the client is told of its settings.
+        briefing: Arc<Briefing>,
+        asked: Asked,
+    },
+}
+
+/// Why there is none.
+pub(crate) enum Failed {
+    /// The listener's time limit for logins.
+    Late,
+    /// The client left or spoke nonsense.
+    Unwelcome(Unwelcome),
+    /// To be told in our own name.
+    Refused(Refusal),
+    /// To be told in the server's own words, which are an ErrorResponse; empty if they were forwarded already.
+    ByServer { words: Vec<u8>, sqlstate: Option<SqlState> },
+}
+
+impl Login<'_> {
+    /// With the endpoint's own credentials, for a client that has proved who it is. `session` is the session's number.
+    ///
+    /// Cancel safety: dropped half-way, a backend that was leased is closed or goes back.
+    pub(crate) async fn ours(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+        session: u64,
+    ) -> Result<Opened, Failed> {
+        // What is seldom, or followed by a login at a server, does not make every client's future larger.
+        match self.context.settings.pool.mode {
+            // The pools' backends do not replicate.
+            _ if self.replicates() => Box::pin(self.alone(guest, proved)).await,
+            // Where each session can have a login of its own, the server judges each client's password.
+            PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
+                Box::pin(self.alone(guest, proved)).await
+            }
+            PoolMode::Session => Box::pin(self.leased(guest, proved, database)).await,
+            PoolMode::Transaction => self.shared(guest, proved, database, session).await,
+        }
+    }
+
+    fn replicates(&self) -> bool {
+        let wish = self.startup.get("replication").unwrap_or_default();
+        !matches!(wish, b"" | b"false" | b"off" | b"no" | b"0")
+    }
+
+    /// A session with a backend that belongs to no pool.
+    async fn alone(self, guest: &mut Guest, proved: Proved) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let version = self.startup.version();
+        let connect = |endpoint: EndpointHandle| {
+            let request = ConnectRequest {
+                user: self.database_user(&endpoint),
+                startup: self.startup.clone(),
+                token_wait: None,
+            };
+            async move { endpoint.connect(request).await }
+        };
+        let Assigned { backend, endpoint, reason } = self.assign(guest, connect).await?;
+        let user = self.database_user(&endpoint);
+        let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
+        let mut output = proved.output;
+        authentication::write_ok(&mut output);
+        output.extend_from_slice(backend.logged_in.parameters.octets());
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&backend.logged_in.notices);
+        backend::write_ready_for_query(&mut output, backend.logged_in.status);
+        let own = OwnBackend {
+            endpoint: endpoint.clone(),
+            server_key: backend.logged_in.key.clone(),
+            peer: backend.peer,
+        };
+        Ok(Opened {
+            greeting: output,
+            endpoint,
+            reason,
+            user,
+            client_key,
+            serving: Some(Serving::Own(Arc::new(own))),
+            took: began.elapsed(),
+            presence: backend.presence,
+            backend: Opening::Own {
+                stream: backend.stream,
+                unread: backend.unread,
+                status: backend.logged_in.status,
+            },
+        })
+    }
+
+    /// A session that keeps the backend it leases for life.
+    async fn leased(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+    ) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let Self { mut startup, user, context, world, .. } = self;
+        let version = startup.version();
+        for own in ["user", "database", "replication"] {
+            startup.remove(own);
+        }
+        let mut tenancy = Tenancy::new(Arc::clone(world), Arc::clone(context), user, database, startup);
+        let lease = lease(&mut tenancy, guest, context).await?;
+        let running = Arc::clone(lease.running());
+        let client_key = client_key(running.server_key(), version)?;
+        let mut output = proved.output;
+        authentication::write_ok(&mut output);
+        output.extend_from_slice(lease.login().parameters.octets());
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&lease.login().notices);
+        backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
+        Ok(Opened {
+            greeting: output,
+            endpoint: running.endpoint().clone(),
+            reason: tenancy.reason(),
+            user: tenancy.database_user(running.endpoint()),
+            client_key,
+            serving: Some(Serving::Leased(running)),
+            took: began.elapsed(),
+            presence: None,
+            backend: Opening::Leased(lease),
+        })
+    }
+
+    /// A session without a backend: the client is greeted with what the newest login of its pool was told.
+    async fn shared(
+        self,
+        guest: &mut Guest,
+        proved: Proved,
+        database: DatabaseName,
+        session: u64,
+    ) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let Self { mut startup, user, context, world, .. } = self;
+        let version = startup.version();
+        let said = startup.get("application_name").map(<[u8]>::to_vec);
+        let asked = asked(&startup);
+        for own in ["user", "database", "application_name", "replication"] {
+            startup.remove(own);
+        }
+        let startup_options = StartupOptions::read(&startup);
+        let mut shared_startup = startup.clone();
+        if startup_options.is_some() {
+            StartupOptions::remove_from(&mut shared_startup);
+        }
+        let mut tenancy =
+            Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), shared_startup);
+        tenancy.may_move_apart(startup);
+        let Ok(pool) = tenancy.pool() else {
+            return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
+        };
+        let settings = &context.settings;
+        let functions = &settings.pool.pin_on_functions;
+        let options = classifier_options(&settings.route);
+        let user = &pool.target().user;
+        let shared = world.commons.get(&settings.name, &database, user, functions, options.as_ref());
+        shared.common.set_strict_isolation(settings.pool.strict_isolation);
+        if !shared.common.knows_database() {
+            Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
+        }
+        let mut welcome = welcome(&mut tenancy, guest, context).await?;
+        let mut said = said;
+        let mut values = None;
+        if let Some(StartupOptions { settings, application }) = startup_options {
+            if !settings.is_empty() {
+                let lease = lease(&mut tenancy, guest, context);
+                values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
+            }
+            if values.is_some() || settings.is_empty() {
+                said = said.or(application);
+            } else {
+                tenancy.move_apart();
+                welcome = self::welcome(&mut tenancy, guest, context).await?;
+            }
+        }
+        let Ok(pool) = tenancy.pool() else {
+            return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
+        };
+        let application = said.map(|said| application_name(&said, welcome.parameters.get("server_version")));
+        let briefing = shared.briefing(&welcome, application.as_deref(), values.as_ref());
+        let client_key = session_key(session, version)?;
+        let mut output = proved.output;
+        // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
+        output.reserve_exact(briefing.octets.len() + welcome.notices.len() + 64);
+        authentication::write_ok(&mut output);
+        output.extend_from_slice(&briefing.octets);
+        client_key.write_key_data(&mut output);
+        output.extend_from_slice(&welcome.notices);
+        backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
+        let database_user = pool.target().user.clone();
+        let common = Arc::clone(&shared.common);
+        tenancy.share(shared);
+        Ok(Opened {
+            greeting: output,
+            endpoint: pool.endpoint().clone(),
+            reason: tenancy.reason(),
+            user: database_user,
+            client_key,
+            serving: None,
+            took: began.elapsed(),
+            presence: None,
+            backend: Opening::Shared { tenancy: Box::new(tenancy), common, briefing, asked },
+        })
+    }
+
+    /// By the client's own dialog with the server, until `deadline`.
+    ///
+    /// Cancel safety: dropped half-way, the connections break off.
+    pub(crate) async fn relayed(self, guest: &mut Guest, deadline: Deadline) -> Result<Opened, Failed> {
+        let began = Instant::now();
+        let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
+        let Assigned { backend: dialed, endpoint, reason } = self.assign(guest, connect).await?;
+        let Dialed { mut stream, peer, .. } = dialed;
+        let mut entropy = [0; 32];
+        aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
+        let relay = Relay::new(&self.startup, self.negotiation, entropy);
+        let dialog = relay_login(relay, guest, &mut stream);
+        let (relayed, backend_unread, greeting) =
+            timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
+        match relayed {
+            Relayed::Refused(refused) => {
+                Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })
+            }
+            Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(Opened {
+                greeting,
+                presence: Some(endpoint.metrics().connected()),
+                backend: Opening::Own { stream, unread: backend_unread, status },
+                serving: Some(Serving::Own(Arc::new(OwnBackend {
+                    endpoint: endpoint.clone(),
+                    server_key,
+                    peer,
+                }))),
+                endpoint,
+                reason,
+                user: self.user,
+                client_key: match given {
+                    Some(key) => key,
+                    None => client_key(None, version)?,
+                },
+                took: began.elapsed(),
+            }),
+        }
+    }
+
+    /// A backend, unless the client leaves while it waits for one.
+    async fn assign<B, F>(
+        &self,
+        guest: &mut Guest,
+        connect: impl Fn(EndpointHandle) -> F,
+    ) -> Result<Assigned<B>, Failed>
+    where
+        F: Future<Output = Result<B, crate::backend::ConnectError>>,
+    {
+        let limits = &self.context.settings.limits;
+        tokio::select! {
+            assigned = assign(self.world, &self.context.settings.route, limits.hold, connect) => {
+                assigned.map_err(|why| self.failed(&why))
+            }
+            gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+        }
+    }
+
+    /// The user to log in as: the client's own, unless the endpoint has one for all.
+    fn database_user(&self, endpoint: &EndpointHandle) -> UserName {
+        match &endpoint.settings().login {
+            credentials::Login::Password(login) => login.user.clone().unwrap_or_else(|| self.user.clone()),
+            credentials::Login::Passthrough | credentials::Login::Token(_) => self.user.clone(),
+        }
+    }
+
+    /// What becomes of a client without a backend.
+    pub(crate) fn failed(&self, why: &Unassigned) -> Failed {
+        let Unassigned::Failed(endpoint, error) = why else {
+            return Failed::Refused(refusal(why));
+        };
+        tracing::warn!(
+            listener = %self.context.settings.name,
+            endpoint = %endpoint.name(),
+            error = %Chain(error),
+            remedy = error.remedy().as_deref(),
+            "no backend for a client"
+        );
+        if let Some(refused) = error.refused() {
+            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
+        }
+        match error.failure() {
+            ConnectFailure::UnlistedUser { .. } => {
+                Failed::Refused(Refusal::user_not_listed(self.user.as_str()))
+            }
+            _ => Failed::Refused(refusal(why)),
+        }
+    }
+}
+
+/// Moves the dialog's messages both ways until it ends. Back come what was read from the server behind it, and what a client
+/// that is let in has not been told yet.
+async fn relay_login(
+    mut relay: Relay,
+    guest: &mut Guest,
+    server: &mut Stream,
+) -> Result<(Relayed, Vec<u8>, Vec<u8>), Failed> {
+    let gone = |error| Failed::Unwelcome(Unwelcome::Gone(error));
+    let mut unread: Vec<u8> = Vec::with_capacity(1024);
+    loop {
+        let taken = relay.on_server(&unread).map_err(dialog_broke)?;
+        unread.drain(..taken.octets);
+        let count = relay.on_client(guest.unread()).map_err(dialog_broke)?;
+        guest.take(count);
+        let to_client = relay.poll_client_output().unwrap_or_default();
+        if let Some(ready @ Relayed::LoggedIn { .. }) = taken.outcome {
+            return Ok((ready, unread, to_client));
+        }
+        guest.say(&to_client).await.map_err(gone)?;
+        if let Some(octets) = relay.poll_server_output() {
+            server.write_all(&octets).await.map_err(server_gone)?;
+            server.flush().await.map_err(server_gone)?;
+        }
+        if let Some(refused) = taken.outcome {
+            return Ok((refused, unread, Vec::new()));
+        }
+        tokio::select! {
+            read = server.read_buf(&mut unread) => if read.map_err(server_gone)? == 0 {
+                return Err(server_gone(io::ErrorKind::UnexpectedEof.into()));
+            },
+            read = guest.read_more(), if relay.listens_to_client() => read.map_err(gone)?,
+        }
+    }
+}
+
+fn server_gone(error: io::Error) -> Failed {
+    tracing::warn!(%error, "the server went away during a relayed login");
+    Failed::Refused(Refusal::backend_lost(false))
+}
+
+fn dialog_broke(error: RelayError) -> Failed {
+    match error {
+        RelayError::Client(violation) => Failed::Refused(Refusal::protocol(violation.to_string())),
+        RelayError::Server(_) | RelayError::OnlyChannelBinding => {
+            tracing::warn!(error = %Chain(&error), "a relayed login failed");
+            Failed::Refused(Refusal::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
+        }
+        RelayError::ChannelBinding => Failed::Refused(Refusal::channel_binding(error.to_string())),
+    }
+}
+
+/// What the client cancels with: the server's process id, so that it means the same to people, and a secret of ours.
+fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<BackendKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
+    let pid = server.map_or(0, BackendKey::pid);
+    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+/// Returns the `Welcome` of the newest login in the client's pool.
+async fn welcome(
+    tenancy: &mut Tenancy,
+    guest: &mut Guest,
+    context: &ListenerContext,
+) -> Result<Arc<Welcome>, Failed> {
+    if let Some(welcome) = tenancy.pool().ok().and_then(|pool| pool.welcome()) {
+        return Ok(welcome);
+    }
+    let lease = Box::pin(lease(tenancy, guest, context)).await?;
+    let welcome = Arc::clone(lease.login());
+    lease.release(Disposition::Clean);
+    Ok(welcome)
+}
+
+/// A backend for a client that is being logged in, unless it leaves while it waits for one.
+async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerContext) -> Result<Lease, Failed> {
+    let want = Want { settings: 0, need: tenancy.first_need(), floor: None, apart: false };
+    let leased = async {
+        loop {
+            match poll_fn(|cx| tenancy.poll_lease(&want, cx)).await {
+                Ok(Step::Leased(lease)) => return Ok(lease),
+                // Before its login no client expects to be told anything.
+                Ok(Step::Notice(_)) => {}
+                Err(why) => return Err(why),
+            }
+        }
+    };
+    tokio::select! {
+        leased = leased => leased.map_err(|why| unleased(context, &why)),
+        gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+    }
+}
+
+/// How the statements of a listener that splits are judged.
+pub(crate) fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
+    let RoutePolicy::Split(split) = route else { return None };
+    let primary_only =
+        split.primary_only.iter().map(|relation| (relation.schema.clone(), relation.name.clone()));
+    Some(ClassifierOptions { primary_only: primary_only.collect(), ..ClassifierOptions::default() })
+}
+
+/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
+/// backend's, in `pg_terminate_backend` say, hits nobody.
+const FIRST_PID: u64 = 1 << 30;
+
+/// What a client cancels with that shares backends: a number of its own, for no process is its.
+fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
+    let pid = i32::try_from(FIRST_PID + session % FIRST_PID).unwrap_or(i32::MAX);
+    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
+
+/// No backend was to be had for a first look at the server.
+fn unleased(context: &ListenerContext, why: &Unleased) -> Failed {
+    if let Unleased::Down(endpoint, error) = why {
+        tracing::warn!(
+            listener = %context.settings.name,
+            endpoint = %endpoint.name(),
+            error = %Chain(&**error),
+            remedy = error.remedy().as_deref(),
+            "no backend for a client"
+        );
+        if let Some(refused) = error.refused() {
+            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
+        }
+        if let ConnectFailure::UnlistedUser { user } = error.failure() {
+            return Failed::Refused(Refusal::user_not_listed(user.as_str()));
+        }
+    }
+    Failed::Refused(why.refusal())
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn no_entropy() -> Self {
+        Self::Refused(Refusal::internal("no random numbers to be had"))
+    }
+}

@@ -1,0 +1,124 @@
+//! A client's first packets: encryption, then who wants what, or whose statement is to be cancelled.
+
+use std::io;
+
+use super::unauthenticated_client::Guest;
+use crate::{
+    frontend::context::ListenerContext,
+    handshake::{Accept, AcceptError, Accepted, Negotiation},
+    session::Refusal,
+    telemetry::labels::RefusalReason,
+    tls::{self, Stream, TlsError},
+    wire::{BackendKey, StartupMessage},
+};
+
+/// What a client came for.
+pub(crate) enum Greeting {
+    /// To log in. A negotiation that is needed is told before anything else.
+    Login(StartupMessage, Negotiation),
+    /// To have a statement cancelled.
+    Cancel(BackendKey),
+}
+
+/// Why a client does not get any further.
+pub(crate) enum Unwelcome {
+    /// It left, or its socket broke.
+    Gone(io::Error),
+    /// It speaks something else; there is nothing to tell it.
+    Foreign(AcceptError),
+    /// Its TLS handshake failed.
+    Tls(TlsError),
+    /// It is told why.
+    Refused(Refusal),
+}
+
+/// Takes the first packets and sets up TLS. `guest` comes back with the stream to go on with, except after
+/// [`Unwelcome::Tls`], when there is none.
+///
+/// Cancel safety: dropped half-way, `guest` may be without a stream; close it.
+///
+/// # Errors
+/// [`Unwelcome`]
+pub(crate) async fn greet(
+    guest: &mut Option<Guest>,
+    context: &ListenerContext,
+) -> Result<Greeting, Unwelcome> {
+    let tls =
+        context.tls.as_ref().filter(|_| guest.as_ref().is_some_and(|guest| guest.stream.tcp().is_some()));
+    let mut accept = Accept::new(tls.is_some());
+    loop {
+        let current = guest.as_mut().ok_or_else(|| Unwelcome::Gone(io::ErrorKind::NotConnected.into()))?;
+        if current.unread().is_empty()
+            && !current.stream.is_tls()
+            && tls.is_some()
+            && let Stream::Tcp(tcp) = &current.stream
+        {
+            // A direct ClientHello must be left for the TLS layer to read.
+            let mut first = [0];
+            if tcp.peek(&mut first).await.map_err(Unwelcome::Gone)? == 0 {
+                return Err(Unwelcome::Gone(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
+                Box::pin(encrypt(guest, context, tls::Negotiation::Direct)).await?;
+                continue;
+            }
+        }
+        current.read_more().await.map_err(Unwelcome::Gone)?;
+        loop {
+            let taken = accept.on_octets(current.unread()).map_err(unwelcome)?;
+            current.take(taken.octets);
+            let output = accept.poll_output();
+            if let Some(octet) = output {
+                current.say(&[octet]).await.map_err(Unwelcome::Gone)?;
+            }
+            match taken.outcome {
+                None if taken.octets > 0 && !current.unread().is_empty() => {}
+                None => break,
+                Some(Accepted::Tls { .. }) => {
+                    Box::pin(encrypt(guest, context, tls::Negotiation::Postgres)).await?;
+                    break;
+                }
+                Some(Accepted::Startup(startup, negotiation)) => {
+                    return Ok(Greeting::Login(startup, negotiation));
+                }
+                Some(Accepted::Cancel(key)) => return Ok(Greeting::Cancel(key)),
+            }
+        }
+    }
+}
+
+/// The first octet of a TLS handshake record.
+const CLIENT_HELLO: u8 = 0x16;
+
+async fn encrypt(
+    guest: &mut Option<Guest>,
+    context: &ListenerContext,
+    negotiation: tls::Negotiation,
+) -> Result<(), Unwelcome> {
+    let (Some(Guest { stream: Stream::Tcp(tcp), .. }), Some(tls)) = (guest.take(), &context.tls) else {
+        return Err(Unwelcome::Gone(io::ErrorKind::NotConnected.into()));
+    };
+    let stream = tls.accept(tcp, negotiation).await.map_err(Unwelcome::Tls)?;
+    *guest = Some(Guest::new(stream));
+    Ok(())
+}
+
+fn unwelcome(error: AcceptError) -> Unwelcome {
+    match error.sqlstate() {
+        None => Unwelcome::Foreign(error),
+        Some(sqlstate) => Unwelcome::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),
+    }
+}
+
+// === impl Unwelcome ===
+
+impl Unwelcome {
+    /// The label it is counted under.
+    pub(crate) fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Gone(_) => RefusalReason::ClientGone,
+            Self::Tls(_) => RefusalReason::Tls,
+            Self::Foreign(_) | Self::Refused(_) => RefusalReason::Protocol,
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Where a client is before its session: greeted, identified, proved, given a backend, or turned away in words.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::{
+    authenticate::{Proved, Unproved, authenticate},
+    backend_login::{Failed, Login, Opened, Opening},
+    greet::{Greeting, Unwelcome, greet},
+    unauthenticated_client::Guest,
+};
+use crate::{
+    audit::{
+        Record,
+        record::{self, Route, SessionRejected, Sqlstate},
+    },
+    blame::Chain,
+    events::Happening,
+    frontend::{
+        Auth,
+        accept::admission::Permit,
+        context::{ListenerContext, World},
+        observe::{
+            recorder::{Recorded, Recorder},
+            session_tracer::{self, Traced},
+        },
+        registry::{cancel, current_backend::Serving, entry::SessionEntry},
+        relay::{Relay, session_backend::Link, teardown::last_words},
+    },
+    handshake::Negotiation,
+    names::{DatabaseName, UserName},
+    route::RoutePolicy,
+    session::{Cause, Refusal, Session, SessionOptions},
+    sql::Catalogue,
+    telemetry::{
+        ClientPresence,
+        labels::{AuthFailure, RefusalReason, Word},
+    },
+    tls::Stream,
+    wire::StartupMessage,
+};
+
+/// A client that has no session yet, and what is known of it.
+pub(crate) struct Lobby {
+    /// `None` only while, or after, a TLS handshake has it.
+    pub(crate) guest: Option<Guest>,
+    pub(crate) facts: Arc<record::Session>,
+    arrived: Instant,
+    deadline: Deadline,
+    context: Arc<ListenerContext>,
+    pub(crate) world: Arc<World>,
+}
+
+impl Lobby {
+    /// A client has arrived; `None` when that must be audited and cannot be.
+    pub(crate) async fn enter(
+        stream: Stream,
+        address: Option<SocketAddr>,
+        context: Arc<ListenerContext>,
+        world: Arc<World>,
+    ) -> Option<Self> {
+        let mut lobby = Self {
+            guest: Some(Guest::new(stream)),
+            facts: Arc::new(record::Session {
+                id: world.sessions.next_id(),
+                listener: context.settings.name.clone(),
+                client: address,
+                tls: None,
+                user: None,
+                database_user: None,
+                database: None,
+                method: None,
+                application: None,
+            }),
+            arrived: Instant::now(),
+            deadline: Deadline::now() + context.settings.limits.login_timeout,
+            context,
+            world,
+        };
+        if lobby.world.audit.submit(Record::SessionOpened(Arc::clone(&lobby.facts))).await.is_err() {
+            // Nothing was told of its arrival, so nothing is of its end.
+            lobby.turn_down(&Refusal::audit()).await;
+            return None;
+        }
+        Some(lobby)
+    }
+
+    /// First packets and TLS; cancel requests end here.
+    pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
+        match timeout_at(self.deadline, greet(&mut self.guest, &self.context)).await {
+            Err(_) => self.too_late().await,
+            Ok(Err(unwelcome)) => self.turn_away(unwelcome).await,
+            Ok(Ok(Greeting::Cancel(key))) => {
+                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.world)).await;
+                None
+            }
+            Ok(Ok(Greeting::Login(startup, negotiation))) => {
+                let stream = &self.guest.as_ref()?.stream;
+                let tls = stream.facts();
+                if let Some(facts) = &tls {
+                    tracing::debug!(
+                        session = self.facts.id,
+                        version = facts.version,
+                        cipher = facts.cipher,
+                        resumed = facts.resumed,
+                        server_name = facts.server_name,
+                        "client TLS"
+                    );
+                }
+                let required = self.context.tls.as_ref().is_some_and(crate::tls::ServerTls::required);
+                if required && tls.is_none() && stream.tcp().is_some() {
+                    self.refuse(Refusal::tls_required()).await;
+                    return None;
+                }
+                match self.introduce(&startup, tls.map(|facts| facts.version)) {
+                    Ok(()) => Some((startup, negotiation)),
+                    Err(refusal) => {
+                        self.refuse(refusal).await;
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes who the client says it is.
+    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), Refusal> {
+        let text = |name| {
+            startup
+                .text(name)
+                .map_err(|_| Refusal::protocol(format!("the {name} in the startup packet is not UTF-8")))
+        };
+        let user = text("user")?.unwrap_or_default();
+        let user = UserName::new(user).map_err(|error| Refusal::protocol(format!("user: {error}")))?;
+        // As PostgreSQL: a database that is not named is the one named as the user.
+        let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
+        let database =
+            DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
+        let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
+        // In place, unless the audit log holds what was known before.
+        let facts = Arc::make_mut(&mut self.facts);
+        facts.tls = tls;
+        facts.user = Some(user);
+        facts.database = Some(database);
+        facts.method = Some(self.context.settings.auth.as_str());
+        facts.application = application;
+        Ok(())
+    }
+
+    /// True if clients are admitted without authentication.
+    pub(crate) fn asks_for_no_proof(&self) -> bool {
+        self.context.settings.auth == Auth::Trust
+    }
+
+    /// Whether the client's dialog with the server is all the proof there will be.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.context.settings.auth == Auth::Passthrough
+    }
+
+    /// Proof of identity, where it is ours to check. What the client asked for comes back.
+    pub(crate) async fn prove(
+        &mut self,
+        user: &UserName,
+        startup: StartupMessage,
+        negotiation: Negotiation,
+    ) -> Option<(StartupMessage, Negotiation, Proved)> {
+        let mut first = Vec::new();
+        negotiation.write(&mut first);
+        let login =
+            Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
+        let proof = timeout_at(self.deadline, authenticate(self.guest.as_mut()?, &login, first)).await;
+        let Login { startup, negotiation, .. } = login;
+        let proved = match proof {
+            Err(_) => return self.too_late().await,
+            Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+            Ok(Err(Unproved::Unjudged(failed))) => return self.not_opened(failed).await,
+            Ok(Err(Unproved::Failed(why, refusal))) => {
+                self.context.metrics.authentication_failed(why);
+                self.refuse(refusal).await;
+                return None;
+            }
+            Ok(Ok(proved)) => proved,
+        };
+        let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
+        if self.world.audit.submit(authenticated).await.is_err() {
+            self.refuse(Refusal::audit()).await;
+            return None;
+        }
+        Some((startup, negotiation, proved))
+    }
+
+    /// Proof of identity and a backend.
+    pub(crate) async fn log_in(
+        &mut self,
+        startup: StartupMessage,
+        negotiation: Negotiation,
+        permit: &mut Permit,
+    ) -> Option<Opened> {
+        let user = self.facts.user.clone()?;
+        let database = self.facts.database.clone()?;
+        if let Err(refusal) = self.on_the_list(&user) {
+            self.refuse(refusal).await;
+            return None;
+        }
+        let opened = if self.is_relayed() {
+            let login = Login {
+                startup,
+                negotiation,
+                user: user.clone(),
+                context: &self.context,
+                world: &self.world,
+            };
+            Box::pin(login.relayed(self.guest.as_mut()?, self.deadline)).await
+        } else {
+            let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
+            if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
+                self.refuse(refusal).await;
+                return None;
+            }
+            let login = Login {
+                startup,
+                negotiation,
+                user: user.clone(),
+                context: &self.context,
+                world: &self.world,
+            };
+            login.ours(self.guest.as_mut()?, proved, database.clone(), self.facts.id).await
+        };
+        match opened {
+            Ok(opened) => {
+                if self.context.settings.auth == Auth::Passthrough {
+                    let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
+                    if self.world.audit.submit(authenticated).await.is_err() {
+                        self.refuse(Refusal::audit()).await;
+                        return None;
+                    }
+                    // Not before: nobody takes up the places of a user whose password it does not know.
+                    if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
+                        self.refuse(refusal).await;
+                        return None;
+                    }
+                }
+                Some(opened)
+            }
+            Err(failed) => self.not_opened(failed).await,
+        }
+    }
+
+    /// Tells a client that no endpoint would have it.
+    async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
+        match failed {
+            Failed::Late => self.too_late().await,
+            Failed::Unwelcome(unwelcome) => self.turn_away(unwelcome).await,
+            Failed::Refused(refusal) => {
+                self.reject(refusal).await;
+                None
+            }
+            Failed::ByServer { words, sqlstate } => {
+                if sqlstate.is_some_and(|state| state.class() == "28") {
+                    self.context.metrics.authentication_failed(AuthFailure::Endpoint);
+                } else {
+                    self.context.metrics.refused(RefusalReason::NoEndpoint);
+                }
+                if let Some(guest) = &mut self.guest {
+                    guest.say(&words).await.ok();
+                }
+                self.rejected("endpoint", sqlstate.and_then(|state| Sqlstate::new(state.as_str())));
+                None
+            }
+        }
+    }
+
+    /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
+    pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
+        let settings = &self.context.settings;
+        match settings.auth {
+            Auth::Passthrough | Auth::Trust if !settings.guests.has_user(user) => {
+                Err(Refusal::user_not_on_guest_list(user.as_str()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The session begins.
+    pub(crate) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
+        let Lobby { guest, mut facts, arrived, context, world, .. } = self;
+        let mut guest = guest?;
+        // Known only now: an endpoint may have one user for all.
+        Arc::make_mut(&mut facts).database_user = Some(opened.user.clone());
+        let server = opened.serving.as_ref().map(Serving::record);
+        let owns_backend = matches!(opened.serving, Some(Serving::Own(_)));
+        let registered = world.sessions.register(SessionEntry::new(
+            Arc::clone(&facts),
+            opened.client_key,
+            opened.serving,
+            opened.reason,
+        ));
+        // Not before: a client may cancel as soon as it has its key.
+        if let Err(error) = guest.say(&opened.greeting).await {
+            tracing::debug!(session = facts.id, %error, "client gone");
+            context.metrics.refused(RefusalReason::ClientGone);
+            let reason = RefusalReason::ClientGone.as_str();
+            let rejected = SessionRejected { session: facts, reason, sqlstate: None };
+            world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+            return None;
+        }
+        let client_unread = guest.unread().to_vec();
+        // What becomes of a pool's backends the pool tells.
+        if owns_backend && let Some(server) = server.clone() {
+            world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
+                server,
+                session: Some(Arc::clone(&facts)),
+                user: opened.user.clone(),
+                duration: opened.took,
+                reason: None,
+            })));
+        }
+        let audited = world.audit.wants_statements().then(|| world.audit.text_limit());
+        let text_limit = audited.max(world.traces.is_on().then_some(session_tracer::TEXT));
+        let traced = Traced::connected(&world.traces, &facts, arrived);
+        let recorder = Recorder::new(Recorded {
+            audit: world.audit.clone(),
+            facts,
+            user: opened.user,
+            server,
+            owns_backend,
+            route: Route {
+                decision: opened.endpoint.endpoint().role.as_str(),
+                reason: opened.reason.as_str(),
+            },
+            path: context.path(&world, &opened.endpoint),
+            presence,
+            backend_presence: opened.presence,
+            world: Arc::clone(&world),
+            traced,
+            arrived,
+        });
+        let options = SessionOptions { text_limit };
+        let (link, tenancy, session, unread) = match opened.backend {
+            Opening::Own { stream, unread, status } => {
+                (Link::Own(stream), None, Session::new(status, options), unread)
+            }
+            Opening::Leased(lease) => {
+                let mut session = Session::returning(options);
+                let functions = &context.settings.pool.pin_on_functions;
+                if !functions.is_empty() {
+                    let mut spoiling = Catalogue::default();
+                    functions.iter().for_each(|function| spoiling.insert(function));
+                    session.spoil_by(Arc::new(spoiling));
+                }
+                (Link::Leased(lease), None, session, Vec::new())
+            }
+            Opening::Shared { tenancy, common, briefing, asked } => {
+                let known = briefing.known.clone();
+                let mut session = Session::shared(common, known, briefing.settings.clone(), options);
+                session.told_pid(registered.key.pid());
+                if let RoutePolicy::Split(split) = &context.settings.route {
+                    session.split(Arc::clone(split), asked);
+                }
+                (Link::None, Some(tenancy), session, Vec::new())
+            }
+        };
+        let mut relay = Relay::new(guest.stream, link, tenancy, session, registered, recorder);
+        relay.from_client.read_before(client_unread);
+        relay.from_backend.read_before(unread);
+        Some(relay)
+    }
+
+    async fn too_late<T>(&mut self) -> Option<T> {
+        self.refuse(Refusal::login_timeout()).await;
+        None
+    }
+
+    async fn turn_away<T>(&mut self, unwelcome: Unwelcome) -> Option<T> {
+        let reason = unwelcome.reason();
+        match unwelcome {
+            Unwelcome::Refused(refusal) => {
+                self.refuse(refusal).await;
+                return None;
+            }
+            Unwelcome::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
+            Unwelcome::Foreign(error) => {
+                tracing::debug!(session = self.facts.id, %error, "not a PostgreSQL client")
+            }
+            Unwelcome::Tls(error) => tracing::info!(
+                listener = %self.context.settings.name,
+                client = ?self.facts.client,
+                error = %Chain(&error),
+                "client TLS handshake failed"
+            ),
+        }
+        self.context.metrics.refused(reason);
+        self.rejected(reason.as_str(), None);
+        None
+    }
+
+    /// Tells a client that has proved who it is why that is not enough.
+    pub(crate) async fn reject(&mut self, refusal: Refusal) {
+        if refusal.cause == Cause::UserNotListed {
+            self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
+        }
+        self.refuse(refusal).await;
+    }
+
+    /// Tells the client, counts it, records it.
+    pub(crate) async fn refuse(&mut self, refusal: Refusal) {
+        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
+        self.turn_down(&refusal).await;
+    }
+
+    /// Tells the client and counts it.
+    async fn turn_down(&mut self, refusal: &Refusal) {
+        tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
+        if let Some(reason) = label(refusal.cause) {
+            self.context.metrics.refused(reason);
+        }
+        if let Some(guest) = &mut self.guest {
+            last_words(&mut guest.stream, refusal).await.ok();
+        }
+    }
+
+    fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
+        let listener = self.facts.listener.clone();
+        self.world.events.tell(Happening::Refused { listener, reason });
+        let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
+        self.world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+    }
+}
+
+/// The label a refusal before the session is counted under; failed authentication has a metric of its own.
+fn label(cause: Cause) -> Option<RefusalReason> {
+    Some(match cause {
+        Cause::Protocol => RefusalReason::Protocol,
+        Cause::LoginTimeout => RefusalReason::LoginTimeout,
+        Cause::MaxClients => RefusalReason::MaxClients,
+        Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        Cause::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
+        Cause::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
+        Cause::NotOnGuestList => RefusalReason::NotOnGuestList,
+        Cause::NoDescriptors => RefusalReason::NoDescriptors,
+        Cause::TlsRequired => RefusalReason::TlsRequired,
+        Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
+        Cause::Shutdown | Cause::Killed => RefusalReason::Draining,
+        Cause::Authentication | Cause::UserNotListed => return None,
+        Cause::PoolTimeout => RefusalReason::NoEndpoint,
+        Cause::Audit | Cause::SettingsLost | Cause::Cancelled | Cause::Internal => RefusalReason::Internal,
+    })
+}

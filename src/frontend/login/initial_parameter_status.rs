@@ -1,0 +1,138 @@
+//! What a client that shares backends is told of the server's settings, made once for all clients that are told the same.
+
+use std::sync::Arc;
+
+use super::startup_values::StartupValues;
+use crate::{
+    handshake::Parameters,
+    pool::Welcome,
+    session::{Reported, Settings},
+};
+
+/// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
+pub(crate) struct Briefing {
+    welcome: Arc<Welcome>,
+    /// The client's `application_name`, if it has said one.
+    application: Option<Box<[u8]>>,
+    /// Remaining startup settings of the client.
+    startup: Option<Arc<StartupValues>>,
+    /// `application_name` and `startup` as settings of the session.
+    pub(crate) settings: Settings,
+    /// What the client knows then.
+    pub(crate) known: Reported,
+    /// ParameterStatus messages, one behind the other.
+    pub(crate) octets: Vec<u8>,
+}
+
+/// The briefings that were needed last, the latest first.
+#[derive(Default)]
+pub(crate) struct Briefings {
+    latest: Vec<Arc<Briefing>>,
+}
+
+/// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
+const KEPT: usize = 8;
+
+// === impl Briefing ===
+
+impl Briefing {
+    fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
+        let mut parameters = Parameters::clone(&welcome.parameters);
+        let mut settings = Settings::default();
+        if let Some(startup) = startup {
+            settings = startup.settings.clone();
+            for (name, value) in &startup.reported {
+                let reported = welcome.parameters.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+                if let Some(status) = reported {
+                    parameters.report(status.name, value);
+                }
+            }
+        }
+        if let Some(application) = application {
+            parameters.report(b"application_name", application);
+            settings = settings.with(b"application_name", Some(application));
+        }
+        let octets = parameters.octets().to_vec();
+        Self {
+            welcome: Arc::clone(welcome),
+            application: application.map(Box::from),
+            startup: startup.cloned(),
+            settings,
+            known: Reported::new(Arc::new(parameters)),
+            octets,
+        }
+    }
+
+    fn is_for(
+        &self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> bool {
+        Arc::ptr_eq(&self.welcome, welcome)
+            && self.application.as_deref() == application
+            && self.startup.as_ref().map(Arc::as_ptr) == startup.map(Arc::as_ptr)
+    }
+}
+
+// === impl Briefings ===
+
+impl Briefings {
+    /// Returns the initial ParameterStatus for `application` and `startup`, based on the parameters of the login
+    /// `welcome`.
+    pub(crate) fn of(
+        &mut self,
+        welcome: &Arc<Welcome>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> Arc<Briefing> {
+        match self.latest.iter().position(|known| known.is_for(welcome, application, startup)) {
+            Some(at) => self.latest[..=at].rotate_right(1),
+            None => {
+                self.latest.truncate(KEPT - 1);
+                self.latest.insert(0, Arc::new(Briefing::new(welcome, application, startup)));
+            }
+        }
+        Arc::clone(&self.latest[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ProtocolVersion;
+
+    fn welcome() -> Arc<Welcome> {
+        Arc::new(Welcome { version: ProtocolVersion::V3_0, parameters: Arc::default(), notices: Vec::new() })
+    }
+
+    #[test]
+    fn clients_that_are_told_the_same_share_one_briefing() {
+        let (one, two) = (welcome(), welcome());
+        let mut briefings = Briefings::default();
+        let psql = briefings.of(&one, Some(b"psql"), None);
+        assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
+        assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
+        let nobody = briefings.of(&one, None, None);
+        assert!(nobody.octets.is_empty());
+        assert!(Arc::ptr_eq(&psql, &briefings.of(&one, Some(b"psql"), None)));
+        assert!(Arc::ptr_eq(&nobody, &briefings.of(&one, None, None)));
+        assert!(
+            !Arc::ptr_eq(&nobody, &briefings.of(&two, None, None)),
+            "another login may say something else"
+        );
+    }
+
+    #[test]
+    fn those_that_nobody_needs_are_forgotten() {
+        let welcome = welcome();
+        let mut briefings = Briefings::default();
+        let first = briefings.of(&welcome, Some(b"first"), None);
+        for number in 0..20 {
+            briefings.of(&welcome, Some(format!("{number}").as_bytes()), None);
+            briefings.of(&welcome, Some(b"often"), None);
+        }
+        assert_eq!(briefings.latest.len(), KEPT);
+        assert!(!Arc::ptr_eq(&first, &briefings.of(&welcome, Some(b"first"), None)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Tells a session's traces: how its client connected, what its statements took, and how long they waited for a backend.
+//!
+//! Off, each call is one branch. What is told of a statement are facts about it, never its text.
+
+use std::time::Instant;
+
+use crate::{
+    audit::record::{self, Route, Server},
+    session::Report,
+    telemetry::traces::{Attribute, Context, Span, Tracer, parent_of},
+};
+
+/// What a session tells of itself.
+pub(crate) struct Traced {
+    tracer: Tracer,
+    /// When it got the backend that it has, until the statement that waited for it is over.
+    leased: Option<Instant>,
+}
+
+/// Octets of a statement's text that are kept for the comment at its end.
+pub(crate) const TEXT: usize = 32 << 10;
+
+impl Traced {
+    /// A client that arrived at `arrived` has its session.
+    pub(crate) fn connected(tracer: &Tracer, facts: &record::Session, arrived: Instant) -> Self {
+        if tracer.is_on()
+            && let Some(context) = tracer.sample(None)
+        {
+            let method = facts.method.map(|method| ("gatekeeper.auth", Attribute::Word(method)));
+            tracer.submit(Span {
+                name: "connect",
+                context,
+                towards_server: false,
+                started: arrived,
+                ended: Instant::now(),
+                attributes: session(facts).into_iter().chain(method).collect(),
+                error: None,
+            });
+        }
+        Self { tracer: tracer.clone(), leased: None }
+    }
+
+    /// The session was given a backend.
+    pub(crate) fn leased(&mut self) {
+        if self.tracer.is_on() {
+            self.leased = Some(Instant::now());
+        }
+    }
+
+    /// A statement is over.
+    pub(crate) fn statement(
+        &mut self,
+        report: &Report,
+        facts: &record::Session,
+        server: Option<&Server>,
+        route: Route,
+    ) {
+        if !self.tracer.is_on() {
+            return;
+        }
+        let leased = self.leased.take();
+        let parent = report.text.as_ref().filter(|text| !text.cut).and_then(|text| parent_of(&text.octets));
+        let Some(context) = self.tracer.sample(parent) else { return };
+        if let Some(leased) = leased.filter(|at| (report.started..=report.ended).contains(at))
+            && let Some(context) = context.inside()
+        {
+            self.tracer.submit(Span {
+                name: "lease",
+                context,
+                towards_server: false,
+                started: report.started,
+                ended: leased,
+                attributes: place(server, route),
+                error: None,
+            });
+        }
+        self.tracer.submit(statement(report, context, facts, server, route));
+    }
+}
+
+fn statement(
+    report: &Report,
+    context: Context,
+    facts: &record::Session,
+    server: Option<&Server>,
+    route: Route,
+) -> Span {
+    let mut attributes = session(facts);
+    attributes.extend(place(server, route));
+    attributes.push(("gatekeeper.statement", Attribute::Word(report.kind.as_str())));
+    let error = report.error.map(|state| state.as_str().to_owned());
+    match &error {
+        Some(state) => attributes.push(("db.response.status_code", Attribute::Text(state.clone()))),
+        None => {
+            let rows = i64::try_from(report.rows).unwrap_or(i64::MAX);
+            attributes.push(("db.response.returned_rows", Attribute::Number(rows)));
+        }
+    }
+    Span {
+        name: "statement",
+        context,
+        towards_server: true,
+        started: report.started,
+        ended: report.ended,
+        attributes,
+        error,
+    }
+}
+
+/// Whose it is.
+fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
+    let id = i64::try_from(facts.id).unwrap_or(i64::MAX);
+    let mut attributes = vec![
+        ("db.system.name", Attribute::Word("postgresql")),
+        ("gatekeeper.session", Attribute::Number(id)),
+        ("gatekeeper.listener", Attribute::Text(facts.listener.to_string())),
+    ];
+    if let Some(database) = &facts.database {
+        attributes.push(("db.namespace", Attribute::Text(database.to_string())));
+    }
+    attributes
+}
+
+/// Where it went, and why there.
+fn place(server: Option<&Server>, route: Route) -> Vec<(&'static str, Attribute)> {
+    let mut attributes = vec![
+        ("gatekeeper.route.decision", Attribute::Word(route.decision)),
+        ("gatekeeper.route.reason", Attribute::Word(route.reason)),
+    ];
+    if let Some(server) = server {
+        attributes.push(("gatekeeper.endpoint", Attribute::Text(server.endpoint.name.to_string())));
+        attributes.push(("gatekeeper.backend_role", Attribute::Word(server.endpoint.role.as_str())));
+        attributes.push(("server.address", Attribute::Text(server.endpoint.address.to_string())));
+    }
+    attributes
+}

@@ -1,0 +1,7 @@
+//! Logged-in sessions as other parts of the program see them: to list, cancel and end sessions.
+
+pub(crate) mod cancel;
+pub(crate) mod console_session;
+pub(crate) mod current_backend;
+pub(crate) mod entry;
+pub(crate) mod sessions;

@@ -1,0 +1,211 @@
+//! Every session of the process: to find one by its cancel key, to list them, to end them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    console_session::{Visit, Visitor},
+    entry::{Order, SessionEntry},
+};
+use crate::{audit::record, names::EndpointName, wire::BackendKey};
+
+/// The sessions that are logged in, and the console's visitors.
+#[derive(Default)]
+pub struct Sessions {
+    registry: Mutex<Registry>,
+    last_id: AtomicU64,
+    count: AtomicUsize,
+    emptied: Notify,
+}
+
+#[derive(Default)]
+struct Registry {
+    /// By the process id of its cancel key, and by its number.
+    by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
+    on_endpoint: HashMap<EndpointName, usize>,
+    visitors: Vec<Arc<Visitor>>,
+    /// What every session was asked to do, and those that come late are too.
+    standing: Option<Order>,
+}
+
+/// Membership of one session; dropping it removes the session.
+pub struct Registered {
+    sessions: Arc<Sessions>,
+    entry: Arc<SessionEntry>,
+    /// The endpoint that it has a backend of for life.
+    own: Option<EndpointName>,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// A number no other session of this process has.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds a session.
+    #[must_use]
+    pub fn register(self: &Arc<Self>, entry: SessionEntry) -> Registered {
+        let entry = Arc::new(entry);
+        let mut registry = self.lock();
+        registry.by_pid.insert((entry.key.pid(), entry.id), Arc::clone(&entry));
+        let own = entry.own_endpoint();
+        if let Some(name) = &own {
+            *registry.on_endpoint.entry(name.clone()).or_default() += 1;
+        }
+        let standing = registry.standing;
+        drop(registry);
+        if let Some(order) = standing {
+            entry.order(order);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Registered { sessions: Arc::clone(self), entry, own }
+    }
+
+    /// Adds a visitor of the console, with a key of `secret_octets` to cancel with.
+    ///
+    /// # Errors
+    /// The system has no random numbers to give.
+    pub fn visit(
+        self: &Arc<Self>,
+        facts: Arc<record::Session>,
+        secret_octets: usize,
+    ) -> Result<Visit, aws_lc_rs::error::Unspecified> {
+        let mut secret = vec![0; secret_octets];
+        aws_lc_rs::rand::fill(&mut secret)?;
+        // No server's process: any number does, and the secret decides.
+        let key = BackendKey::new(0, &secret).map_err(|_| aws_lc_rs::error::Unspecified)?;
+        let visitor = Arc::new(Visitor::new(facts, key));
+        let mut registry = self.lock();
+        registry.visitors.push(Arc::clone(&visitor));
+        let standing = registry.standing;
+        drop(registry);
+        if let Some(order) = standing {
+            visitor.order(order);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Visit { sessions: Arc::clone(self), visitor })
+    }
+
+    /// The console's visitors, the oldest first.
+    #[must_use]
+    pub fn visitors(&self) -> Vec<Arc<Visitor>> {
+        self.lock().visitors.clone()
+    }
+
+    /// The visitor that was given this key.
+    #[must_use]
+    pub(crate) fn find_visitor(&self, key: &BackendKey) -> Option<Arc<Visitor>> {
+        self.lock().visitors.iter().find(|visitor| visitor.key == *key).cloned()
+    }
+
+    /// The session that was given this key. Process ids repeat across servers, so the secret decides.
+    #[must_use]
+    pub fn find(&self, key: &BackendKey) -> Option<Arc<SessionEntry>> {
+        let registry = self.lock();
+        let mut entries = registry.by_pid.range((key.pid(), 0)..=(key.pid(), u64::MAX));
+        entries.find(|(_, entry)| entry.key == *key).map(|(_, entry)| Arc::clone(entry))
+    }
+
+    /// The session with this number.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<SessionEntry>> {
+        self.lock().by_pid.values().find(|entry| entry.id == id).cloned()
+    }
+
+    /// All sessions, in no particular order.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<SessionEntry>> {
+        self.lock().by_pid.values().cloned().collect()
+    }
+
+    /// How many have a backend of an endpoint for life.
+    #[must_use]
+    pub fn on_endpoint(&self, name: &EndpointName) -> usize {
+        self.lock().on_endpoint.get(name).copied().unwrap_or(0)
+    }
+
+    /// How many there are, the console's visitors among them.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Asks every session to do the same, those that are still logging in too.
+    pub fn order_all(&self, order: Order) {
+        self.lock().standing = Some(order);
+        for entry in self.list() {
+            entry.order(order);
+        }
+        for visitor in self.visitors() {
+            visitor.order(order);
+        }
+    }
+
+    /// Returns when no session is left.
+    ///
+    /// Cancel safe.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn remove(&self, entry: &SessionEntry, own: Option<&EndpointName>) {
+        let mut registry = self.lock();
+        registry.by_pid.remove(&(entry.key.pid(), entry.id));
+        if let Some(name) = own
+            && let Some(count) = registry.on_endpoint.get_mut(name)
+        {
+            *count -= 1;
+            if *count == 0 {
+                registry.on_endpoint.remove(name);
+            }
+        }
+        drop(registry);
+        self.one_less();
+    }
+
+    pub(crate) fn leave(&self, visitor: &Arc<Visitor>) {
+        self.lock().visitors.retain(|other| !Arc::ptr_eq(other, visitor));
+        self.one_less();
+    }
+
+    fn one_less(&self) {
+        if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Registered ===
+
+impl std::ops::Deref for Registered {
+    type Target = Arc<SessionEntry>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.entry
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.sessions.remove(&self.entry, self.own.as_ref());
+    }
+}

@@ -1,0 +1,230 @@
+//! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
+
+use std::{
+    future::poll_fn,
+    io,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use super::{Relay, forward::Inbound, session_backend::Link, session_end::End};
+use crate::{
+    frontend::{
+        observe::recorder::Recorder,
+        registry::{
+            cancel::{pause, tries},
+            entry::SessionEntry,
+        },
+    },
+    pool::{Disposition, Lease},
+    session::{Refusal, Session},
+    tls::Stream,
+    wire::frontend::write_terminate,
+};
+
+/// How long a peer may take to hear our last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a statement that nobody waits for may take to end once it was cancelled.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Cancel requests for it, as long as it does not end.
+const TRIES: u32 = 20;
+
+/// Says goodbye to both sides.
+///
+/// Cancel safety: dropped half-way, both connections just break off.
+pub(crate) async fn conclude(end: &End, relay: Relay) {
+    let Relay { mut client, from_client, link, from_backend, mut session, registered, mut recorder, .. } =
+        relay;
+    let entry: &SessionEntry = &registered;
+    let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
+    if let Some(refusal) = end.last_words()
+        && session.may_speak_to_client()
+        && !from_backend.has_cleared()
+    {
+        last_words(&mut client, &refusal).await.ok();
+    }
+    drop(client);
+    match link {
+        Link::None => {}
+        Link::Own(backend) => {
+            cut_short(&mut session, &mut recorder);
+            // Large, and seldom needed.
+            Box::pin(leave(end, backend, abandoned, &session, entry)).await;
+        }
+        Link::Leased(lease) => {
+            let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
+            if !lost && session.broken().is_none() && session.fatal().is_none() {
+                let unsent = from_client.has_cleared();
+                let recovery = recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
+                Box::pin(recovery).await;
+            }
+            cut_short(&mut session, &mut recorder);
+        }
+    }
+    recorder.closed(end, entry).await;
+}
+
+/// Reports the statement under way as cut short.
+fn cut_short(session: &mut Session, recorder: &mut Recorder) {
+    session.on_break(Instant::now());
+    while let Some(report) = session.poll_report() {
+        recorder.statement(report);
+    }
+}
+
+/// Leaves a backend that was the session's own.
+async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Session, entry: &SessionEntry) {
+    let mut delivered = abandoned && cancel(entry).await;
+    if session.may_speak_to_backend() && !session.said_farewell() && !matches!(end, End::BackendLost { .. }) {
+        let mut octets = Vec::new();
+        write_terminate(&mut octets);
+        timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
+    }
+    // The request may have reached another node behind the same address.
+    for attempt in 1..entry.serving().as_ref().map_or(1, tries) {
+        if !delivered || timeout(pause(attempt), hear_out(&mut backend)).await.is_ok() {
+            break;
+        }
+        delivered = cancel(entry).await;
+    }
+}
+
+/// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
+/// that cannot be brought back is discarded.
+async fn recover(
+    end: &End,
+    mut lease: Lease,
+    mut said: Inbound,
+    unsent: bool,
+    session: &mut Session,
+    recorder: &mut Recorder,
+    entry: &SessionEntry,
+) {
+    let mut last = Vec::new();
+    // Who said farewell wanted it done; whoever just left wants nothing any more.
+    let cancels = match session.is_settled() || matches!(end, End::Farewell) {
+        true => 0,
+        false => entry.serving().as_ref().map_or(1, tries).max(TRIES),
+    };
+    // Half a message of the client's cannot be ended by us.
+    let can_speak = session.may_speak_to_backend() && !unsent;
+    let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
+    let over = Notify::new();
+    let heard = async {
+        let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
+        over.notify_one();
+        matches!(heard, Ok(true))
+    };
+    // A cancel request sent too early, before the statement reaches the server, has no effect. The request may also
+    // reach another node behind the same address. A started request is sent completely: a late request would hit the
+    // next session's statement.
+    let cancelled = async {
+        for attempt in 1..=cancels {
+            if !cancel(entry).await {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = over.notified() => break,
+                () = sleep(pause(attempt)) => {}
+            }
+        }
+    };
+    let recovered = if can_end {
+        tokio::join!(heard, cancelled).0
+    } else {
+        drop(heard);
+        cancelled.await;
+        false
+    };
+    let reusable = recovered && !session.spoils_backend();
+    let disposition = if reusable { Disposition::Reset } else { Disposition::Discard };
+    give_back(lease, session, entry, disposition);
+}
+
+fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
+    entry.released();
+    // A session that keeps its backend for life leaves its memory where it is.
+    if let Some(memory) = session.abandon() {
+        lease.memory = memory.is_reusable().then_some(memory);
+    }
+    lease.release(disposition);
+}
+
+/// Writes `last` and hears the backend out until nothing is owed; false when that cannot be.
+async fn hear_end(
+    backend: &mut Stream,
+    last: &[u8],
+    said: &mut Inbound,
+    session: &mut Session,
+    recorder: &mut Recorder,
+) -> bool {
+    if backend.write_all(last).await.is_err() || backend.flush().await.is_err() {
+        return false;
+    }
+    loop {
+        loop {
+            let Ok(take) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
+                return false;
+            };
+            said.take(take);
+            said.discard_cleared();
+            if take.octets() == 0 {
+                break;
+            }
+        }
+        while let Some(report) = session.poll_report() {
+            recorder.statement(report);
+        }
+        if session.is_settled() {
+            return !said.has_unjudged();
+        }
+        // A COPY that has begun only now waits for data; the cancel request does not reach it there.
+        let mut more = Vec::new();
+        session.wind_up(Instant::now(), &mut more);
+        if !more.is_empty() && (backend.write_all(&more).await.is_err() || backend.flush().await.is_err()) {
+            return false;
+        }
+        match poll_fn(|cx| said.poll_fill(backend, cx)).await {
+            Ok(count) if count > 0 => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
+pub(crate) async fn last_words(client: &mut Stream, refusal: &Refusal) -> io::Result<()> {
+    let mut octets = Vec::new();
+    refusal.write(&mut octets);
+    timeout(LAST_WORDS, say(client, &octets)).await.unwrap_or_else(|late| Err(late.into()))
+}
+
+async fn say(to: &mut Stream, octets: &[u8]) -> io::Result<()> {
+    to.write_all(octets).await?;
+    to.flush().await?;
+    to.shutdown().await
+}
+
+/// Reads until the other side closes, and keeps nothing.
+async fn hear_out(from: &mut Stream) {
+    let mut chunk = [0; 1024];
+    while matches!(from.read(&mut chunk).await, Ok(count) if count > 0) {}
+}
+
+/// Cancels the statement that a session left behind, and answers whether the request was delivered. The statement may be
+/// over by then: nobody is waiting either way.
+async fn cancel(entry: &SessionEntry) -> bool {
+    let Some(cancel) = entry.begin_cancel() else { return false };
+    let sent = cancel.send().await;
+    if let Err(error) = &sent {
+        tracing::debug!(session = entry.id, %error, "the abandoned statement could not be cancelled");
+    }
+    sent.is_ok()
+}
