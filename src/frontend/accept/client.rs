@@ -11,7 +11,7 @@ use super::admission::Permit;
 use crate::{
     frontend::{
         context::{ListenerContext, World},
-        login::handshake::Lobby,
+        login::handshake::ClientHandshake,
         relay::{Relay, teardown::conclude},
     },
     session::Refusal,
@@ -59,18 +59,18 @@ async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
             return None;
         }
     };
-    let mut lobby = Lobby::enter(stream, address, context, world).await?;
-    let (startup, negotiation) = lobby.greet().await?;
+    let mut handshake = ClientHandshake::enter(stream, address, context, world).await?;
+    let (startup, negotiation) = handshake.greet().await?;
     if let Some(refusal) = refusal {
-        lobby.refuse(refusal).await;
+        handshake.refuse(refusal).await;
         return None;
     }
-    if let Some(console) = lobby.console() {
-        Box::pin(lobby.visit(console, startup, negotiation, presence)).await;
+    if let Some(console) = handshake.console() {
+        Box::pin(handshake.visit(console, startup, negotiation, presence)).await;
         return None;
     }
-    let opened = lobby.log_in(startup, negotiation, &mut permit.0).await?;
-    Some((lobby.into_relay(opened, presence).await?, permit))
+    let opened = handshake.log_in(startup, negotiation, &mut permit.0).await?;
+    Some((handshake.into_relay(opened, presence).await?, permit))
 }
 
 /// Makes the socket one of this worker's.

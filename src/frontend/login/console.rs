@@ -4,7 +4,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use super::handshake::Lobby;
+use super::handshake::ClientHandshake;
 use crate::{
     frontend::{context::World, registry::console_session::Visit},
     handshake::Negotiation,
@@ -54,7 +54,7 @@ pub struct ConsoleClient {
 /// Every server has it, and every user may connect to it, unless somebody took that away.
 const JUDGED_IN: &str = "postgres";
 
-impl Lobby {
+impl ClientHandshake {
     /// The console, if that is what the client asks for.
     pub(crate) fn console(&self) -> Option<Arc<dyn Console>> {
         let console = self.world.console.as_ref()?;

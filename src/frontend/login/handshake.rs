@@ -1,4 +1,4 @@
-//! Where a client is before its session: greeted, identified, proved, given a backend, or turned away in words.
+//! Handshake of one client: startup packet, authentication, and a backend, or a rejection with an ErrorResponse.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -41,8 +41,8 @@ use crate::{
     wire::StartupMessage,
 };
 
-/// A client that has no session yet, and what is known of it.
-pub(crate) struct Lobby {
+/// Handshake of one client, up to its session, with the facts known so far.
+pub(crate) struct ClientHandshake {
     /// `None` only while, or after, a TLS handshake has it.
     pub(crate) guest: Option<Guest>,
     pub(crate) facts: Arc<record::Session>,
@@ -52,7 +52,7 @@ pub(crate) struct Lobby {
     pub(crate) world: Arc<World>,
 }
 
-impl Lobby {
+impl ClientHandshake {
     /// A client has arrived; `None` when that must be audited and cannot be.
     pub(crate) async fn enter(
         stream: Stream,
@@ -60,7 +60,7 @@ impl Lobby {
         context: Arc<ListenerContext>,
         world: Arc<World>,
     ) -> Option<Self> {
-        let mut lobby = Self {
+        let mut handshake = Self {
             guest: Some(Guest::new(stream)),
             facts: Arc::new(record::Session {
                 id: world.sessions.next_id(),
@@ -78,12 +78,12 @@ impl Lobby {
             context,
             world,
         };
-        if lobby.world.audit.submit(Record::SessionOpened(Arc::clone(&lobby.facts))).await.is_err() {
+        if handshake.world.audit.submit(Record::SessionOpened(Arc::clone(&handshake.facts))).await.is_err() {
             // Nothing was told of its arrival, so nothing is of its end.
-            lobby.turn_down(&Refusal::audit()).await;
+            handshake.turn_down(&Refusal::audit()).await;
             return None;
         }
-        Some(lobby)
+        Some(handshake)
     }
 
     /// First packets and TLS; cancel requests end here.
@@ -284,7 +284,7 @@ impl Lobby {
 
     /// The session begins.
     pub(crate) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
-        let Lobby { guest, mut facts, arrived, context, world, .. } = self;
+        let ClientHandshake { guest, mut facts, arrived, context, world, .. } = self;
         let mut guest = guest?;
         // Known only now: an endpoint may have one user for all.
         Arc::make_mut(&mut facts).database_user = Some(opened.user.clone());
