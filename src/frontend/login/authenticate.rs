@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     backend_login::{Failed, Login},
     greet::Unwelcome,
-    unauthenticated_client::Guest,
+    unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
     frontend::Auth,
@@ -17,14 +17,14 @@ use crate::{
 
 mod password;
 
-/// A client that may come in. AuthenticationOk was not said yet.
-pub(crate) struct Proved {
-    /// What is still to be said before AuthenticationOk.
+/// A client with a verified identity; AuthenticationOk is not sent yet.
+pub(crate) struct AuthenticatedClient {
+    /// Messages to send before AuthenticationOk.
     pub(crate) output: Vec<u8>,
 }
 
-/// Why it may not.
-pub(crate) enum Unproved {
+/// Reason of a failed authentication.
+pub(crate) enum AuthenticateError {
     /// The connection ended first.
     Unwelcome(Unwelcome),
     /// There was no server to judge it.
@@ -38,12 +38,12 @@ pub(crate) enum Unproved {
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
 /// # Errors
-/// [`Unproved`]
+/// [`AuthenticateError`]
 pub(crate) async fn authenticate(
-    guest: &mut Guest,
+    client: &mut UnauthenticatedClient,
     login: &Login<'_>,
     first: Vec<u8>,
-) -> Result<Proved, Unproved> {
+) -> Result<AuthenticatedClient, AuthenticateError> {
     let Login { context, world, user, .. } = login;
     let name = user.as_str();
     let listed = context.settings.guests.has_user(user);
@@ -56,12 +56,14 @@ pub(crate) async fn authenticate(
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_OCTETS];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
-                Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("no random numbers to be had")))
+                AuthenticateError::Unwelcome(Unwelcome::Refused(Refusal::internal(
+                    "no random numbers to be had",
+                )))
             })?;
-            let end_point = guest.stream.server_end_point();
-            scram(guest, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
+            let end_point = client.stream.server_end_point();
+            scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
                 match failure {
-                    ScramFailure::Gone(error) => Unproved::Unwelcome(Unwelcome::Gone(error)),
+                    ScramFailure::Gone(error) => AuthenticateError::Unwelcome(Unwelcome::Gone(error)),
                     ScramFailure::Challenge(error) => {
                         let label = match (unknown, &error) {
                             (true, _) => AuthFailure::UnknownUser,
@@ -69,17 +71,17 @@ pub(crate) async fn authenticate(
                             (false, ChallengeError::Scram(_)) => AuthFailure::WrongPassword,
                         };
                         let refusal = Refusal { sqlstate: error.sqlstate(), ..Refusal::authentication(name) };
-                        Unproved::Failed(label, refusal)
+                        AuthenticateError::Failed(label, refusal)
                     }
                 }
             })
         }
         // The configuration allows it only where that is safe, or where somebody insisted.
-        (Auth::Trust, _) => Ok(Proved { output: first }),
+        (Auth::Trust, _) => Ok(AuthenticatedClient { output: first }),
         (Auth::Certificate { name: kind, map }, _) => {
-            let failed = |refusal| Unproved::Failed(AuthFailure::Certificate, refusal);
+            let failed = |refusal| AuthenticateError::Failed(AuthFailure::Certificate, refusal);
             // It was verified in the handshake.
-            let Some(certificate) = guest.stream.peer_certificate() else {
+            let Some(certificate) = client.stream.peer_certificate() else {
                 return Err(failed(Refusal::certificate_required()));
             };
             let names = kind.of(certificate, Timestamp::now());
@@ -92,15 +94,15 @@ pub(crate) async fn authenticate(
                 );
                 return Err(failed(Refusal::certificate(name)));
             }
-            Ok(Proved { output: first })
+            Ok(AuthenticatedClient { output: first })
         }
         (Auth::Password { remember }, _) => {
             // A login of its own inside: large, and over soon.
-            Box::pin(password::password(guest, login, listed, *remember, first)).await
+            Box::pin(password::password(client, login, listed, *remember, first)).await
         }
-        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
-            Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::internal("this listener has nobody to ask"))))
-        }
+        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Unwelcome(
+            Unwelcome::Refused(Refusal::internal("this listener has nobody to ask")),
+        )),
     }
 }
 
@@ -109,19 +111,23 @@ enum ScramFailure {
     Challenge(ChallengeError),
 }
 
-async fn scram(guest: &mut Guest, mut challenge: Challenge, first: Vec<u8>) -> Result<Proved, ScramFailure> {
+async fn scram(
+    client: &mut UnauthenticatedClient,
+    mut challenge: Challenge,
+    first: Vec<u8>,
+) -> Result<AuthenticatedClient, ScramFailure> {
     let mut output = first;
     output.extend(challenge.poll_output().unwrap_or_default());
     loop {
-        guest.say(&output).await.map_err(ScramFailure::Gone)?;
+        client.say(&output).await.map_err(ScramFailure::Gone)?;
         output = loop {
-            let taken = challenge.on_octets(guest.unread()).map_err(ScramFailure::Challenge)?;
-            guest.take(taken.octets);
+            let taken = challenge.on_octets(client.unread()).map_err(ScramFailure::Challenge)?;
+            client.take(taken.octets);
             let said = challenge.poll_output();
             match (taken.outcome, said) {
-                (Some(()), said) => return Ok(Proved { output: said.unwrap_or_default() }),
+                (Some(()), said) => return Ok(AuthenticatedClient { output: said.unwrap_or_default() }),
                 (None, Some(said)) => break said,
-                (None, None) => guest.read_more().await.map_err(ScramFailure::Gone)?,
+                (None, None) => client.read_more().await.map_err(ScramFailure::Gone)?,
             }
         };
     }

@@ -13,8 +13,9 @@ use tokio::{
 };
 
 use super::{
-    application_name::application_name, asked::asked, authenticate::Proved, greet::Unwelcome,
-    initial_parameter_status::Briefing, startup_options::StartupOptions, unauthenticated_client::Guest,
+    application_name::application_name, asked::asked, authenticate::AuthenticatedClient, greet::Unwelcome,
+    initial_parameter_status::Briefing, startup_options::StartupOptions,
+    unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
     backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
@@ -107,21 +108,21 @@ impl Login<'_> {
     /// Cancel safety: dropped half-way, a backend that was leased is closed or goes back.
     pub(crate) async fn ours(
         self,
-        guest: &mut Guest,
-        proved: Proved,
+        client: &mut UnauthenticatedClient,
+        proved: AuthenticatedClient,
         database: DatabaseName,
         session: u64,
     ) -> Result<Opened, Failed> {
         // What is seldom, or followed by a login at a server, does not make every client's future larger.
         match self.context.settings.pool.mode {
             // The pools' backends do not replicate.
-            _ if self.replicates() => Box::pin(self.alone(guest, proved)).await,
+            _ if self.replicates() => Box::pin(self.alone(client, proved)).await,
             // Where each session can have a login of its own, the server judges each client's password.
             PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
-                Box::pin(self.alone(guest, proved)).await
+                Box::pin(self.alone(client, proved)).await
             }
-            PoolMode::Session => Box::pin(self.leased(guest, proved, database)).await,
-            PoolMode::Transaction => self.shared(guest, proved, database, session).await,
+            PoolMode::Session => Box::pin(self.leased(client, proved, database)).await,
+            PoolMode::Transaction => self.shared(client, proved, database, session).await,
         }
     }
 
@@ -131,7 +132,11 @@ impl Login<'_> {
     }
 
     /// A session with a backend that belongs to no pool.
-    async fn alone(self, guest: &mut Guest, proved: Proved) -> Result<Opened, Failed> {
+    async fn alone(
+        self,
+        client: &mut UnauthenticatedClient,
+        proved: AuthenticatedClient,
+    ) -> Result<Opened, Failed> {
         let began = Instant::now();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
@@ -142,7 +147,7 @@ impl Login<'_> {
             };
             async move { endpoint.connect(request).await }
         };
-        let Assigned { backend, endpoint, reason } = self.assign(guest, connect).await?;
+        let Assigned { backend, endpoint, reason } = self.assign(client, connect).await?;
         let user = self.database_user(&endpoint);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
@@ -176,8 +181,8 @@ impl Login<'_> {
     /// A session that keeps the backend it leases for life.
     async fn leased(
         self,
-        guest: &mut Guest,
-        proved: Proved,
+        client: &mut UnauthenticatedClient,
+        proved: AuthenticatedClient,
         database: DatabaseName,
     ) -> Result<Opened, Failed> {
         let began = Instant::now();
@@ -187,7 +192,7 @@ impl Login<'_> {
             startup.remove(own);
         }
         let mut tenancy = Tenancy::new(Arc::clone(world), Arc::clone(context), user, database, startup);
-        let lease = lease(&mut tenancy, guest, context).await?;
+        let lease = lease(&mut tenancy, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
@@ -212,8 +217,8 @@ impl Login<'_> {
     /// A session without a backend: the client is greeted with what the newest login of its pool was told.
     async fn shared(
         self,
-        guest: &mut Guest,
-        proved: Proved,
+        client: &mut UnauthenticatedClient,
+        proved: AuthenticatedClient,
         database: DatabaseName,
         session: u64,
     ) -> Result<Opened, Failed> {
@@ -243,21 +248,21 @@ impl Login<'_> {
         let shared = world.commons.get(&settings.name, &database, user, functions, options.as_ref());
         shared.common.set_strict_isolation(settings.pool.strict_isolation);
         if !shared.common.knows_database() {
-            Box::pin(shared.introduce(lease(&mut tenancy, guest, context))).await?;
+            Box::pin(shared.introduce(lease(&mut tenancy, client, context))).await?;
         }
-        let mut welcome = welcome(&mut tenancy, guest, context).await?;
+        let mut welcome = welcome(&mut tenancy, client, context).await?;
         let mut said = said;
         let mut values = None;
         if let Some(StartupOptions { settings, application }) = startup_options {
             if !settings.is_empty() {
-                let lease = lease(&mut tenancy, guest, context);
+                let lease = lease(&mut tenancy, client, context);
                 values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
             }
             if values.is_some() || settings.is_empty() {
                 said = said.or(application);
             } else {
                 tenancy.move_apart();
-                welcome = self::welcome(&mut tenancy, guest, context).await?;
+                welcome = self::welcome(&mut tenancy, client, context).await?;
             }
         }
         let Ok(pool) = tenancy.pool() else {
@@ -293,15 +298,19 @@ impl Login<'_> {
     /// By the client's own dialog with the server, until `deadline`.
     ///
     /// Cancel safety: dropped half-way, the connections break off.
-    pub(crate) async fn relayed(self, guest: &mut Guest, deadline: Deadline) -> Result<Opened, Failed> {
+    pub(crate) async fn relayed(
+        self,
+        client: &mut UnauthenticatedClient,
+        deadline: Deadline,
+    ) -> Result<Opened, Failed> {
         let began = Instant::now();
         let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
-        let Assigned { backend: dialed, endpoint, reason } = self.assign(guest, connect).await?;
+        let Assigned { backend: dialed, endpoint, reason } = self.assign(client, connect).await?;
         let Dialed { mut stream, peer, .. } = dialed;
         let mut entropy = [0; 32];
         aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
         let relay = Relay::new(&self.startup, self.negotiation, entropy);
-        let dialog = relay_login(relay, guest, &mut stream);
+        let dialog = relay_login(relay, client, &mut stream);
         let (relayed, backend_unread, greeting) =
             timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
         match relayed {
@@ -332,7 +341,7 @@ impl Login<'_> {
     /// A backend, unless the client leaves while it waits for one.
     async fn assign<B, F>(
         &self,
-        guest: &mut Guest,
+        client: &mut UnauthenticatedClient,
         connect: impl Fn(EndpointHandle) -> F,
     ) -> Result<Assigned<B>, Failed>
     where
@@ -343,7 +352,7 @@ impl Login<'_> {
             assigned = assign(self.world, &self.context.settings.route, limits.hold, connect) => {
                 assigned.map_err(|why| self.failed(&why))
             }
-            gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+            gone = client.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
         }
     }
 
@@ -383,7 +392,7 @@ impl Login<'_> {
 /// that is let in has not been told yet.
 async fn relay_login(
     mut relay: Relay,
-    guest: &mut Guest,
+    client: &mut UnauthenticatedClient,
     server: &mut Stream,
 ) -> Result<(Relayed, Vec<u8>, Vec<u8>), Failed> {
     let gone = |error| Failed::Unwelcome(Unwelcome::Gone(error));
@@ -391,13 +400,13 @@ async fn relay_login(
     loop {
         let taken = relay.on_server(&unread).map_err(dialog_broke)?;
         unread.drain(..taken.octets);
-        let count = relay.on_client(guest.unread()).map_err(dialog_broke)?;
-        guest.take(count);
+        let count = relay.on_client(client.unread()).map_err(dialog_broke)?;
+        client.take(count);
         let to_client = relay.poll_client_output().unwrap_or_default();
         if let Some(ready @ Relayed::LoggedIn { .. }) = taken.outcome {
             return Ok((ready, unread, to_client));
         }
-        guest.say(&to_client).await.map_err(gone)?;
+        client.say(&to_client).await.map_err(gone)?;
         if let Some(octets) = relay.poll_server_output() {
             server.write_all(&octets).await.map_err(server_gone)?;
             server.flush().await.map_err(server_gone)?;
@@ -409,7 +418,7 @@ async fn relay_login(
             read = server.read_buf(&mut unread) => if read.map_err(server_gone)? == 0 {
                 return Err(server_gone(io::ErrorKind::UnexpectedEof.into()));
             },
-            read = guest.read_more(), if relay.listens_to_client() => read.map_err(gone)?,
+            read = client.read_more(), if relay.listens_to_client() => read.map_err(gone)?,
         }
     }
 }
@@ -441,20 +450,24 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
 /// Returns the `Welcome` of the newest login in the client's pool.
 async fn welcome(
     tenancy: &mut Tenancy,
-    guest: &mut Guest,
+    client: &mut UnauthenticatedClient,
     context: &ListenerContext,
 ) -> Result<Arc<Welcome>, Failed> {
     if let Some(welcome) = tenancy.pool().ok().and_then(|pool| pool.welcome()) {
         return Ok(welcome);
     }
-    let lease = Box::pin(lease(tenancy, guest, context)).await?;
+    let lease = Box::pin(lease(tenancy, client, context)).await?;
     let welcome = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
     Ok(welcome)
 }
 
 /// A backend for a client that is being logged in, unless it leaves while it waits for one.
-async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerContext) -> Result<Lease, Failed> {
+async fn lease(
+    tenancy: &mut Tenancy,
+    client: &mut UnauthenticatedClient,
+    context: &ListenerContext,
+) -> Result<Lease, Failed> {
     let want = Want { settings: 0, need: tenancy.first_need(), floor: None, apart: false };
     let leased = async {
         loop {
@@ -468,7 +481,7 @@ async fn lease(tenancy: &mut Tenancy, guest: &mut Guest, context: &ListenerConte
     };
     tokio::select! {
         leased = leased => leased.map_err(|why| unleased(context, &why)),
-        gone = guest.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+        gone = client.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
     }
 }
 

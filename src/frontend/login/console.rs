@@ -94,7 +94,7 @@ impl ClientHandshake {
             self.refuse(Refusal::internal("no random numbers to be had")).await;
             return None;
         };
-        let (stream, unread) = self.guest?.into_parts();
+        let (stream, unread) = self.client?.into_parts();
         let client = ConsoleClient { stream, unread, output: proved.output, visit, presence };
         console.serve(client, &self.world).await;
         Some(())

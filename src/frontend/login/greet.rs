@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::unauthenticated_client::Guest;
+use super::unauthenticated_client::UnauthenticatedClient;
 use crate::{
     frontend::context::ListenerContext,
     handshake::{Accept, AcceptError, Accepted, Negotiation},
@@ -32,22 +32,22 @@ pub(crate) enum Unwelcome {
     Refused(Refusal),
 }
 
-/// Takes the first packets and sets up TLS. `guest` comes back with the stream to go on with, except after
+/// Takes the first packets and sets up TLS. `client` comes back with the stream to go on with, except after
 /// [`Unwelcome::Tls`], when there is none.
 ///
-/// Cancel safety: dropped half-way, `guest` may be without a stream; close it.
+/// Cancel safety: dropped half-way, `client` may be without a stream; close it.
 ///
 /// # Errors
 /// [`Unwelcome`]
 pub(crate) async fn greet(
-    guest: &mut Option<Guest>,
+    client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
 ) -> Result<Greeting, Unwelcome> {
     let tls =
-        context.tls.as_ref().filter(|_| guest.as_ref().is_some_and(|guest| guest.stream.tcp().is_some()));
+        context.tls.as_ref().filter(|_| client.as_ref().is_some_and(|client| client.stream.tcp().is_some()));
     let mut accept = Accept::new(tls.is_some());
     loop {
-        let current = guest.as_mut().ok_or_else(|| Unwelcome::Gone(io::ErrorKind::NotConnected.into()))?;
+        let current = client.as_mut().ok_or_else(|| Unwelcome::Gone(io::ErrorKind::NotConnected.into()))?;
         if current.unread().is_empty()
             && !current.stream.is_tls()
             && tls.is_some()
@@ -59,7 +59,7 @@ pub(crate) async fn greet(
                 return Err(Unwelcome::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
             if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
-                Box::pin(encrypt(guest, context, tls::Negotiation::Direct)).await?;
+                Box::pin(encrypt(client, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
@@ -75,7 +75,7 @@ pub(crate) async fn greet(
                 None if taken.octets > 0 && !current.unread().is_empty() => {}
                 None => break,
                 Some(Accepted::Tls { .. }) => {
-                    Box::pin(encrypt(guest, context, tls::Negotiation::Postgres)).await?;
+                    Box::pin(encrypt(client, context, tls::Negotiation::Postgres)).await?;
                     break;
                 }
                 Some(Accepted::Startup(startup, negotiation)) => {
@@ -91,15 +91,17 @@ pub(crate) async fn greet(
 const CLIENT_HELLO: u8 = 0x16;
 
 async fn encrypt(
-    guest: &mut Option<Guest>,
+    client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
     negotiation: tls::Negotiation,
 ) -> Result<(), Unwelcome> {
-    let (Some(Guest { stream: Stream::Tcp(tcp), .. }), Some(tls)) = (guest.take(), &context.tls) else {
+    let (Some(UnauthenticatedClient { stream: Stream::Tcp(tcp), .. }), Some(tls)) =
+        (client.take(), &context.tls)
+    else {
         return Err(Unwelcome::Gone(io::ErrorKind::NotConnected.into()));
     };
     let stream = tls.accept(tcp, negotiation).await.map_err(Unwelcome::Tls)?;
-    *guest = Some(Guest::new(stream));
+    *client = Some(UnauthenticatedClient::new(stream));
     Ok(())
 }
 

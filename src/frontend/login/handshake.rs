@@ -5,10 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
-    authenticate::{Proved, Unproved, authenticate},
+    authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
     backend_login::{Failed, Login, Opened, Opening},
     greet::{Greeting, Unwelcome, greet},
-    unauthenticated_client::Guest,
+    unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
     audit::{
@@ -44,7 +44,7 @@ use crate::{
 /// Handshake of one client, up to its session, with the facts known so far.
 pub(crate) struct ClientHandshake {
     /// `None` only while, or after, a TLS handshake has it.
-    pub(crate) guest: Option<Guest>,
+    pub(crate) client: Option<UnauthenticatedClient>,
     pub(crate) facts: Arc<record::Session>,
     arrived: Instant,
     deadline: Deadline,
@@ -61,7 +61,7 @@ impl ClientHandshake {
         world: Arc<World>,
     ) -> Option<Self> {
         let mut handshake = Self {
-            guest: Some(Guest::new(stream)),
+            client: Some(UnauthenticatedClient::new(stream)),
             facts: Arc::new(record::Session {
                 id: world.sessions.next_id(),
                 listener: context.settings.name.clone(),
@@ -88,7 +88,7 @@ impl ClientHandshake {
 
     /// First packets and TLS; cancel requests end here.
     pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
-        match timeout_at(self.deadline, greet(&mut self.guest, &self.context)).await {
+        match timeout_at(self.deadline, greet(&mut self.client, &self.context)).await {
             Err(_) => self.too_late().await,
             Ok(Err(unwelcome)) => self.turn_away(unwelcome).await,
             Ok(Ok(Greeting::Cancel(key))) => {
@@ -96,7 +96,7 @@ impl ClientHandshake {
                 None
             }
             Ok(Ok(Greeting::Login(startup, negotiation))) => {
-                let stream = &self.guest.as_ref()?.stream;
+                let stream = &self.client.as_ref()?.stream;
                 let tls = stream.facts();
                 if let Some(facts) = &tls {
                     tracing::debug!(
@@ -164,18 +164,18 @@ impl ClientHandshake {
         user: &UserName,
         startup: StartupMessage,
         negotiation: Negotiation,
-    ) -> Option<(StartupMessage, Negotiation, Proved)> {
+    ) -> Option<(StartupMessage, Negotiation, AuthenticatedClient)> {
         let mut first = Vec::new();
         negotiation.write(&mut first);
         let login =
             Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
-        let proof = timeout_at(self.deadline, authenticate(self.guest.as_mut()?, &login, first)).await;
+        let proof = timeout_at(self.deadline, authenticate(self.client.as_mut()?, &login, first)).await;
         let Login { startup, negotiation, .. } = login;
         let proved = match proof {
             Err(_) => return self.too_late().await,
-            Ok(Err(Unproved::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
-            Ok(Err(Unproved::Unjudged(failed))) => return self.not_opened(failed).await,
-            Ok(Err(Unproved::Failed(why, refusal))) => {
+            Ok(Err(AuthenticateError::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+            Ok(Err(AuthenticateError::Unjudged(failed))) => return self.not_opened(failed).await,
+            Ok(Err(AuthenticateError::Failed(why, refusal))) => {
                 self.context.metrics.authentication_failed(why);
                 self.refuse(refusal).await;
                 return None;
@@ -211,7 +211,7 @@ impl ClientHandshake {
                 context: &self.context,
                 world: &self.world,
             };
-            Box::pin(login.relayed(self.guest.as_mut()?, self.deadline)).await
+            Box::pin(login.relayed(self.client.as_mut()?, self.deadline)).await
         } else {
             let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
             if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
@@ -225,7 +225,7 @@ impl ClientHandshake {
                 context: &self.context,
                 world: &self.world,
             };
-            login.ours(self.guest.as_mut()?, proved, database.clone(), self.facts.id).await
+            login.ours(self.client.as_mut()?, proved, database.clone(), self.facts.id).await
         };
         match opened {
             Ok(opened) => {
@@ -262,8 +262,8 @@ impl ClientHandshake {
                 } else {
                     self.context.metrics.refused(RefusalReason::NoEndpoint);
                 }
-                if let Some(guest) = &mut self.guest {
-                    guest.say(&words).await.ok();
+                if let Some(client) = &mut self.client {
+                    client.say(&words).await.ok();
                 }
                 self.rejected("endpoint", sqlstate.and_then(|state| Sqlstate::new(state.as_str())));
                 None
@@ -284,8 +284,8 @@ impl ClientHandshake {
 
     /// The session begins.
     pub(crate) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
-        let ClientHandshake { guest, mut facts, arrived, context, world, .. } = self;
-        let mut guest = guest?;
+        let ClientHandshake { client, mut facts, arrived, context, world, .. } = self;
+        let mut client = client?;
         // Known only now: an endpoint may have one user for all.
         Arc::make_mut(&mut facts).database_user = Some(opened.user.clone());
         let server = opened.serving.as_ref().map(Serving::record);
@@ -297,7 +297,7 @@ impl ClientHandshake {
             opened.reason,
         ));
         // Not before: a client may cancel as soon as it has its key.
-        if let Err(error) = guest.say(&opened.greeting).await {
+        if let Err(error) = client.say(&opened.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
             context.metrics.refused(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
@@ -305,7 +305,7 @@ impl ClientHandshake {
             world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
             return None;
         }
-        let client_unread = guest.unread().to_vec();
+        let client_unread = client.unread().to_vec();
         // What becomes of a pool's backends the pool tells.
         if owns_backend && let Some(server) = server.clone() {
             world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
@@ -361,7 +361,7 @@ impl ClientHandshake {
                 (Link::None, Some(tenancy), session, Vec::new())
             }
         };
-        let mut relay = Relay::new(guest.stream, link, tenancy, session, registered, recorder);
+        let mut relay = Relay::new(client.stream, link, tenancy, session, registered, recorder);
         relay.from_client.read_before(client_unread);
         relay.from_backend.read_before(unread);
         Some(relay)
@@ -415,8 +415,8 @@ impl ClientHandshake {
         if let Some(reason) = label(refusal.cause) {
             self.context.metrics.refused(reason);
         }
-        if let Some(guest) = &mut self.guest {
-            last_words(&mut guest.stream, refusal).await.ok();
+        if let Some(client) = &mut self.client {
+            last_words(&mut client.stream, refusal).await.ok();
         }
     }
 

@@ -1,4 +1,4 @@
-//! A client that is not logged in: its socket, and what was read from it ahead of what was understood.
+//! A client connection before login: the socket, and bytes read ahead of the parsed messages.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use zeroize::Zeroize;
 
 use crate::{frontend::relay::buffer::BUFFER_SIZE, handshake::FRAME_MAX, tls::Stream};
 
-/// A client before its session.
-pub(crate) struct Guest {
+/// A client connection before its session.
+pub(crate) struct UnauthenticatedClient {
     pub(crate) stream: Stream,
     unread: Vec<u8>,
 }
@@ -16,7 +16,7 @@ pub(crate) struct Guest {
 /// What is read at a time: a login is a few short messages.
 const CHUNK: usize = 1024;
 
-impl Guest {
+impl UnauthenticatedClient {
     pub(crate) const fn new(stream: Stream) -> Self {
         Self { stream, unread: Vec::new() }
     }

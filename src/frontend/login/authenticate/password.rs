@@ -6,14 +6,14 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Proved, Unproved};
+use super::{AuthenticateError, AuthenticatedClient};
 use crate::{
     backend::{AcceptedPassword, ConnectError, EndpointHandle},
     blame::Chain,
     credentials::{Login as EndpointLogin, Secret},
     frontend::{
         acquire::assign::{Unassigned, assign},
-        login::{backend_login::Login, greet::Unwelcome, unauthenticated_client::Guest},
+        login::{backend_login::Login, greet::Unwelcome, unauthenticated_client::UnauthenticatedClient},
     },
     handshake::AwaitPassword,
     scram::{ITERATIONS, Verifier},
@@ -29,21 +29,21 @@ use crate::{
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
 /// # Errors
-/// [`Unproved`]
+/// [`AuthenticateError`]
 pub(crate) async fn password(
-    guest: &mut Guest,
+    client: &mut UnauthenticatedClient,
     login: &Login<'_>,
     listed: bool,
     remember: Duration,
     first: Vec<u8>,
-) -> Result<Proved, Unproved> {
-    if !is_private(&guest.stream) {
-        return Err(Unproved::Unwelcome(Unwelcome::Refused(Refusal::tls_required())));
+) -> Result<AuthenticatedClient, AuthenticateError> {
+    if !is_private(&client.stream) {
+        return Err(AuthenticateError::Unwelcome(Unwelcome::Refused(Refusal::tls_required())));
     }
     let name = login.user.as_str();
-    let password = ask(guest, first, name).await?;
+    let password = ask(client, first, name).await?;
     if password.reveal().is_empty() {
-        return Err(Unproved::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
     }
     let reached = reached(login);
     let known = remembered(&reached, login, remember);
@@ -53,12 +53,12 @@ pub(crate) async fn password(
             .fits(password.reveal().as_bytes()),
     };
     if fits && listed {
-        return Ok(Proved { output: Vec::new() });
+        return Ok(AuthenticatedClient { output: Vec::new() });
     }
-    let (endpoint, accepted) = judge(guest, login, password).await?;
+    let (endpoint, accepted) = judge(client, login, password).await?;
     // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
     if !listed {
-        return Err(Unproved::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
     }
     let logs_in = |endpoint: &EndpointHandle| endpoint.settings().login == EndpointLogin::Passthrough;
     let accepted = match reached.iter().any(logs_in) {
@@ -69,7 +69,7 @@ pub(crate) async fn password(
     for endpoint in reached.iter().chain([&endpoint]) {
         endpoint.keep_accepted(&login.user, &accepted);
     }
-    Ok(Proved { output: Vec::new() })
+    Ok(AuthenticatedClient { output: Vec::new() })
 }
 
 /// Whether nobody but this machine and the client can listen.
@@ -80,22 +80,26 @@ fn is_private(stream: &Stream) -> bool {
         || peer().is_some_and(|peer: IpAddr| peer.is_loopback())
 }
 
-async fn ask(guest: &mut Guest, first: Vec<u8>, name: &str) -> Result<Secret, Unproved> {
-    let gone = |error| Unproved::Unwelcome(Unwelcome::Gone(error));
+async fn ask(
+    client: &mut UnauthenticatedClient,
+    first: Vec<u8>,
+    name: &str,
+) -> Result<Secret, AuthenticateError> {
+    let gone = |error| AuthenticateError::Unwelcome(Unwelcome::Gone(error));
     let mut output = first;
     let mut awaited = AwaitPassword::ask(&mut output);
-    guest.say(&output).await.map_err(gone)?;
+    client.say(&output).await.map_err(gone)?;
     loop {
-        let taken = awaited.on_octets(guest.unread()).map_err(|violation| {
+        let taken = awaited.on_octets(client.unread()).map_err(|violation| {
             tracing::debug!(%violation, "a client that was asked for its password");
             let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
-            Unproved::Failed(AuthFailure::Protocol, refusal)
+            AuthenticateError::Failed(AuthFailure::Protocol, refusal)
         })?;
-        guest.wipe(taken.octets);
+        client.wipe(taken.octets);
         if let Some(mut password) = taken.outcome {
             return Ok(Secret::new(std::mem::take(&mut *password)));
         }
-        guest.read_more().await.map_err(gone)?;
+        client.read_more().await.map_err(gone)?;
     }
 }
 
@@ -123,10 +127,10 @@ fn remembered(
 
 /// Puts `password` to the server, unless the client leaves meanwhile.
 async fn judge(
-    guest: &mut Guest,
+    client: &mut UnauthenticatedClient,
     login: &Login<'_>,
     password: Secret,
-) -> Result<(EndpointHandle, AcceptedPassword), Unproved> {
+) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
     let settings = &login.context.settings;
     let judge = |endpoint: EndpointHandle| {
         let (startup, password) = (&login.startup, password.clone());
@@ -134,7 +138,7 @@ async fn judge(
     };
     let assigned = tokio::select! {
         assigned = assign(login.world, &settings.route, settings.limits.hold, judge) => assigned,
-        gone = guest.gone() => return Err(Unproved::Unwelcome(Unwelcome::Gone(gone))),
+        gone = client.gone() => return Err(AuthenticateError::Unwelcome(Unwelcome::Gone(gone))),
     };
     match assigned {
         Ok(assigned) => Ok((assigned.endpoint, assigned.backend)),
@@ -147,9 +151,9 @@ async fn judge(
                 "the server did not accept a client's password"
             );
             let refusal = Refusal::authentication(login.user.as_str());
-            Err(Unproved::Failed(AuthFailure::Endpoint, refusal))
+            Err(AuthenticateError::Failed(AuthFailure::Endpoint, refusal))
         }
-        Err(why) => Err(Unproved::Unjudged(login.failed(&why))),
+        Err(why) => Err(AuthenticateError::Unjudged(login.failed(&why))),
     }
 }
 
