@@ -10,7 +10,7 @@ use super::{
 use crate::{
     backend::EndpointSettings,
     credentials::{Login, TokenUsers},
-    frontend::{Auth, Bind, GuestList, IdentityMap},
+    frontend::{AccessList, Auth, Bind, IdentityMap},
     names::{DatabaseName, NameError, UserName},
     tls::{CertificateName, ClientCertificates, ListenerTls, TlsMode},
 };
@@ -47,18 +47,18 @@ pub(super) fn read(
     bind: Option<&Bind>,
     tls: Option<&ListenerTls>,
     reached: &[&EndpointSettings],
-) -> (Option<Auth>, GuestList) {
+) -> (Option<Auth>, AccessList) {
     let auth = section.table_or_empty("auth", "listener.auth");
-    let guests = GuestList {
+    let access = AccessList {
         users: names(&auth, "users", UserName::new),
         databases: names(&auth, "databases", DatabaseName::new),
     };
-    for (key, nobody) in [("users", guests.users.is_empty()), ("databases", guests.databases.is_empty())] {
+    for (key, nobody) in [("users", access.users.is_empty()), ("databases", access.databases.is_empty())] {
         if nobody && auth.has(key) {
             auth.problem(key, "is empty, and nobody could come in", "leave it out to let everybody in");
         }
     }
-    (method(section, &auth, bind, tls, reached), guests)
+    (method(section, &auth, bind, tls, reached), access)
 }
 
 /// The names in the list at `key`, each once.

@@ -68,7 +68,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
             check_route(&section, &route.value, &reached, clusters);
         }
         let tls = clients::tls(&section);
-        let (auth, guests) =
+        let (auth, access) =
             auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         open.note(&section, auth.as_ref(), &reached);
         let limits = read_limits(&section);
@@ -97,7 +97,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
                 route: route.value,
                 tls,
                 auth,
-                guests,
+                access,
                 limits,
                 pool: Arc::new(pool),
             };

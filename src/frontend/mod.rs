@@ -22,7 +22,7 @@ pub use acquire::{
 pub use context::{Endpoints, ListenerContext, World};
 pub(crate) use login::backend_login::classifier_options;
 pub use login::{
-    access_list::GuestList,
+    access_list::AccessList,
     console::{Console, ConsoleClient},
     identity_map::{IdentityMap, IdentityMapError},
     users::{Users, UsersFile, UsersFileError, UsersFileMistake},

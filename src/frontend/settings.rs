@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{GuestList, IdentityMap};
+use super::{AccessList, IdentityMap};
 use crate::{
     names::ListenerName,
     pool::PoolSettings,
@@ -25,8 +25,8 @@ pub struct ListenerSettings {
     pub tls: Option<ListenerTls>,
     /// How its clients prove who they are.
     pub auth: Auth,
-    /// Who may come in, and where to.
-    pub guests: GuestList,
+    /// Users and databases that the listener admits.
+    pub access: AccessList,
     /// What it puts up with.
     pub limits: ListenerLimits,
     /// Its pools of backends. Clients that log in by their own dialog have no part in them.

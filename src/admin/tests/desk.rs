@@ -21,7 +21,7 @@ use crate::{
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     events::Events,
     frontend::{
-        Auth, Bind, Commons, Endpoints, GuestList, ListenerContext, ListenerLimits, ListenerSettings,
+        AccessList, Auth, Bind, Commons, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
         OwnBackend, Registered, Serving, SessionEntry, Sessions, World,
     },
     live::{Live, Publisher, live},
@@ -290,7 +290,7 @@ fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
         route,
         tls: None,
         auth: Auth::Trust,
-        guests: GuestList::default(),
+        access: AccessList::default(),
         limits: ListenerLimits::default(),
         pool: Arc::new(PoolSettings::new(PoolMode::Session, 100)),
     }

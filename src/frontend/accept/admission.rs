@@ -101,7 +101,7 @@ impl Permit {
         settings: &ListenerSettings,
     ) -> Result<(), Refusal> {
         let ListenerLimits { max_clients_per_user, max_clients_per_database, .. } = settings.limits;
-        if !settings.guests.has_database(database) {
+        if !settings.access.has_database(database) {
             return Err(Refusal::database_not_on_guest_list(database.as_str()));
         }
         let full =
@@ -150,7 +150,7 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K)
 mod tests {
     use super::*;
     use crate::{
-        frontend::{Auth, Bind, GuestList},
+        frontend::{AccessList, Auth, Bind},
         names::ListenerName,
         pool::{PoolMode, PoolSettings},
         route::RoutePolicy,
@@ -191,7 +191,7 @@ mod tests {
         assert!(admission.lock().by_address.is_empty(), "nobody is left to remember");
     }
 
-    fn settings(guests: GuestList, limits: ListenerLimits) -> ListenerSettings {
+    fn settings(access: AccessList, limits: ListenerLimits) -> ListenerSettings {
         ListenerSettings {
             name: ListenerName::new("app").unwrap(),
             bind: Bind::Unix("/run/app".into()),
@@ -199,7 +199,7 @@ mod tests {
             route: RoutePolicy::Primary,
             tls: None,
             auth: Auth::Trust,
-            guests,
+            access,
             limits,
             pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
         }
@@ -216,7 +216,7 @@ mod tests {
             max_clients_per_database: 2,
             ..ListenerLimits::default()
         };
-        let settings = settings(GuestList::default(), limits);
+        let settings = settings(AccessList::default(), limits);
         let admission = Arc::new(Admission::default());
         let enter = |user: &str, database: &str| {
             let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
@@ -240,9 +240,9 @@ mod tests {
 
     #[test]
     fn who_was_there_before_a_limit_counts_once_it_is_set() {
-        let before = settings(GuestList::default(), ListenerLimits::default());
+        let before = settings(AccessList::default(), ListenerLimits::default());
         let limits = ListenerLimits { max_clients_per_user: 1, ..ListenerLimits::default() };
-        let after = settings(GuestList::default(), limits);
+        let after = settings(AccessList::default(), limits);
         let admission = Arc::new(Admission::default());
         let (user, database) = names("alice", "orders");
         let permit = || match admission.admit(None, &before.limits) {
@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_database_that_is_not_on_the_list_gets_no_place() {
-        let guests = GuestList { users: Vec::new(), databases: vec![names("u", "orders").1] };
-        let settings = settings(guests, ListenerLimits::default());
+        let access = AccessList { users: Vec::new(), databases: vec![names("u", "orders").1] };
+        let settings = settings(access, ListenerLimits::default());
         let admission = Arc::new(Admission::default());
         let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
         let (user, stock) = names("alice", "stock");

@@ -1,30 +1,30 @@
-//! Whom a listener lets in at all, and to which databases.
+//! Users and databases that a listener admits.
 
 use crate::names::{DatabaseName, UserName};
 
-/// The users and databases of one listener; an empty list is everybody, or every database.
+/// Users and databases that one listener admits; an empty list admits every user, or every database.
 ///
 /// A user who is not listed fails like one who does not exist wherever we ask for a proof, and is told openly where we
 /// ask for none (`passthrough`, `trust`). A database that is not listed is refused after the proof: strangers learn
 /// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GuestList {
+pub struct AccessList {
     /// The users, by the names they log in with.
     pub users: Vec<UserName>,
     /// The databases.
     pub databases: Vec<DatabaseName>,
 }
 
-// === impl GuestList ===
+// === impl AccessList ===
 
-impl GuestList {
-    /// Whether `user` may come in.
+impl AccessList {
+    /// True if `user` is admitted.
     #[must_use]
     pub fn has_user(&self, user: &UserName) -> bool {
         self.users.is_empty() || self.users.contains(user)
     }
 
-    /// Whether clients may reach `database`.
+    /// True if clients may connect to `database`.
     #[must_use]
     pub fn has_database(&self, database: &DatabaseName) -> bool {
         self.databases.is_empty() || self.databases.contains(database)
@@ -39,9 +39,9 @@ mod tests {
     fn an_empty_list_is_everybody_and_a_list_is_those_on_it() {
         let (app, postgres) = (UserName::new("app").unwrap(), UserName::new("postgres").unwrap());
         let (orders, template) = (DatabaseName::new("orders").unwrap(), DatabaseName::new("Orders").unwrap());
-        let open = GuestList::default();
+        let open = AccessList::default();
         assert!(open.has_user(&postgres) && open.has_database(&template));
-        let closed = GuestList { users: vec![app.clone()], databases: vec![orders.clone()] };
+        let closed = AccessList { users: vec![app.clone()], databases: vec![orders.clone()] };
         assert!(closed.has_user(&app) && !closed.has_user(&postgres));
         assert!(closed.has_database(&orders) && !closed.has_database(&template), "names are exact");
     }

@@ -46,7 +46,7 @@ pub(crate) async fn authenticate(
 ) -> Result<AuthenticatedClient, AuthenticateError> {
     let Login { context, world, user, .. } = login;
     let name = user.as_str();
-    let listed = context.settings.guests.has_user(user);
+    let listed = context.settings.access.has_user(user);
     match (&context.settings.auth, &context.users) {
         (Auth::Scram { .. }, Some(users)) => {
             let users = users.load();

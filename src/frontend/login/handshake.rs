@@ -275,7 +275,7 @@ impl ClientHandshake {
     pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
         let settings = &self.context.settings;
         match settings.auth {
-            Auth::Passthrough | Auth::Trust if !settings.guests.has_user(user) => {
+            Auth::Passthrough | Auth::Trust if !settings.access.has_user(user) => {
                 Err(Refusal::user_not_on_guest_list(user.as_str()))
             }
             _ => Ok(()),
