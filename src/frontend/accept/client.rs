@@ -1,4 +1,4 @@
-//! One client, from its arrival on a worker to the end of its session.
+//! One client, from its start on a worker to the end of its session.
 
 use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
@@ -20,13 +20,13 @@ use crate::{
     tls::Stream,
 };
 
-/// A client that was accepted, on its way to its worker.
-pub(crate) struct Arrival {
+/// An accepted client connection, before the start of its task.
+pub(crate) struct AcceptedClient {
     pub(crate) socket: OwnedFd,
     /// `None` through a Unix-domain socket.
     pub(crate) address: Option<SocketAddr>,
     /// Its place at the listener, and its share of the process's descriptors.
-    pub(crate) permit: Places,
+    pub(crate) permit: ClientPermits,
     /// It is to hear this as soon as it has said who it is.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) presence: ClientPresence,
@@ -35,12 +35,12 @@ pub(crate) struct Arrival {
 }
 
 /// What a client takes up, given back when this is dropped.
-pub(crate) type Places = (Permit, Option<OwnedSemaphorePermit>);
+pub(crate) type ClientPermits = (Permit, Option<OwnedSemaphorePermit>);
 
 /// Serves one client for life, on the worker that this is called on.
-pub(crate) fn serve(arrival: Arrival) -> impl Future<Output = ()> {
-    // The login's future is large and short-lived: neither it nor the arrival may be part of the one that stays.
-    let welcomed = Box::pin(welcome(arrival));
+pub(crate) fn serve(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
+    // The login's future is large and short-lived: neither the future nor the client value may be part of the one that stays.
+    let welcomed = Box::pin(welcome(accepted_client));
     async move {
         let Some((mut relay, _permit)) = welcomed.await else { return };
         let end = relay.run().await;
@@ -49,8 +49,9 @@ pub(crate) fn serve(arrival: Arrival) -> impl Future<Output = ()> {
 }
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
-async fn welcome(arrival: Arrival) -> Option<(Relay, Places)> {
-    let Arrival { socket, address, mut permit, refusal, mut presence, context, world } = arrival;
+async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
+    let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, world } =
+        accepted_client;
     presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {
         Ok(stream) => stream,

@@ -25,7 +25,7 @@ use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::{
     admission::Admitted,
-    client::{self, Arrival},
+    client::{self, AcceptedClient},
 };
 use crate::{
     frontend::{
@@ -184,7 +184,7 @@ fn hand_over(
     // Of those with the fewest this one, where nobody need be woken.
     let here = tasks::current_worker();
     let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
-    let arrival = Arrival {
+    let accepted_client = AcceptedClient {
         socket,
         address,
         permit: (permit, descriptors),
@@ -194,9 +194,9 @@ fn hand_over(
         world: Arc::clone(world),
     };
     if worker == here {
-        tasks::spawn_here("client", client::serve(arrival));
+        tasks::spawn_here("client", client::serve(accepted_client));
     } else {
-        workers.spawn_on(worker, "client", move || client::serve(arrival));
+        workers.spawn_on(worker, "client", move || client::serve(accepted_client));
     }
 }
 

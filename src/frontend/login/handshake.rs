@@ -79,7 +79,7 @@ impl ClientHandshake {
             world,
         };
         if handshake.world.audit.submit(Record::SessionOpened(Arc::clone(&handshake.facts))).await.is_err() {
-            // Nothing was told of its arrival, so nothing is of its end.
+            // Nothing was told of its accepted_client, so nothing is of its end.
             handshake.turn_down(&Refusal::audit()).await;
             return None;
         }
