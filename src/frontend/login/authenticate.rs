@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     backend_login::{Failed, Login},
-    greet::Unwelcome,
+    greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) struct AuthenticatedClient {
 /// Reason of a failed authentication.
 pub(crate) enum AuthenticateError {
     /// The connection ended first.
-    Unwelcome(Unwelcome),
+    Greet(GreetError),
     /// There was no server to judge it.
     Unjudged(Failed),
     /// The proof did not hold.
@@ -56,14 +56,14 @@ pub(crate) async fn authenticate(
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_OCTETS];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
-                AuthenticateError::Unwelcome(Unwelcome::Refused(Refusal::internal(
+                AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
                     "no random numbers to be had",
                 )))
             })?;
             let end_point = client.stream.server_end_point();
             scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
                 match failure {
-                    ScramFailure::Gone(error) => AuthenticateError::Unwelcome(Unwelcome::Gone(error)),
+                    ScramFailure::Gone(error) => AuthenticateError::Greet(GreetError::Gone(error)),
                     ScramFailure::Challenge(error) => {
                         let label = match (unknown, &error) {
                             (true, _) => AuthFailure::UnknownUser,
@@ -100,8 +100,8 @@ pub(crate) async fn authenticate(
             // A login of its own inside: large, and over soon.
             Box::pin(password::password(client, login, listed, *remember, first)).await
         }
-        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Unwelcome(
-            Unwelcome::Refused(Refusal::internal("this listener has nobody to ask")),
+        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Greet(
+            GreetError::Refused(Refusal::internal("this listener has nobody to ask")),
         )),
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    application_name::application_name, asked::asked, authenticate::AuthenticatedClient, greet::Unwelcome,
+    application_name::application_name, asked::asked, authenticate::AuthenticatedClient, greet::GreetError,
     initial_parameter_status::Briefing, startup_options::StartupOptions,
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -95,7 +95,7 @@ pub(crate) enum Failed {
     /// The listener's time limit for logins.
     Late,
     /// The client left or spoke nonsense.
-    Unwelcome(Unwelcome),
+    Greet(GreetError),
     /// To be told in our own name.
     Refused(Refusal),
     /// To be told in the server's own words, which are an ErrorResponse; empty if they were forwarded already.
@@ -352,7 +352,7 @@ impl Login<'_> {
             assigned = assign(self.world, &self.context.settings.route, limits.hold, connect) => {
                 assigned.map_err(|why| self.failed(&why))
             }
-            gone = client.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+            gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
         }
     }
 
@@ -395,7 +395,7 @@ async fn relay_login(
     client: &mut UnauthenticatedClient,
     server: &mut Stream,
 ) -> Result<(Relayed, Vec<u8>, Vec<u8>), Failed> {
-    let gone = |error| Failed::Unwelcome(Unwelcome::Gone(error));
+    let gone = |error| Failed::Greet(GreetError::Gone(error));
     let mut unread: Vec<u8> = Vec::with_capacity(1024);
     loop {
         let taken = relay.on_server(&unread).map_err(dialog_broke)?;
@@ -481,7 +481,7 @@ async fn lease(
     };
     tokio::select! {
         leased = leased => leased.map_err(|why| unleased(context, &why)),
-        gone = client.gone() => Err(Failed::Unwelcome(Unwelcome::Gone(gone))),
+        gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
     }
 }
 

@@ -12,16 +12,16 @@ use crate::{
     wire::{BackendKey, StartupMessage},
 };
 
-/// What a client came for.
-pub(crate) enum Greeting {
-    /// To log in. A negotiation that is needed is told before anything else.
+/// Request in the first packets of a client.
+pub(crate) enum StartupRequest {
+    /// Login. A required negotiation message precedes all responses.
     Login(StartupMessage, Negotiation),
-    /// To have a statement cancelled.
+    /// Cancel request for a statement.
     Cancel(BackendKey),
 }
 
-/// Why a client does not get any further.
-pub(crate) enum Unwelcome {
+/// Reason to reject a client before login.
+pub(crate) enum GreetError {
     /// It left, or its socket broke.
     Gone(io::Error),
     /// It speaks something else; there is nothing to tell it.
@@ -33,21 +33,21 @@ pub(crate) enum Unwelcome {
 }
 
 /// Takes the first packets and sets up TLS. `client` comes back with the stream to go on with, except after
-/// [`Unwelcome::Tls`], when there is none.
+/// [`GreetError::Tls`], when there is none.
 ///
 /// Cancel safety: dropped half-way, `client` may be without a stream; close it.
 ///
 /// # Errors
-/// [`Unwelcome`]
+/// [`GreetError`]
 pub(crate) async fn greet(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
-) -> Result<Greeting, Unwelcome> {
+) -> Result<StartupRequest, GreetError> {
     let tls =
         context.tls.as_ref().filter(|_| client.as_ref().is_some_and(|client| client.stream.tcp().is_some()));
     let mut accept = Accept::new(tls.is_some());
     loop {
-        let current = client.as_mut().ok_or_else(|| Unwelcome::Gone(io::ErrorKind::NotConnected.into()))?;
+        let current = client.as_mut().ok_or_else(|| GreetError::Gone(io::ErrorKind::NotConnected.into()))?;
         if current.unread().is_empty()
             && !current.stream.is_tls()
             && tls.is_some()
@@ -55,21 +55,21 @@ pub(crate) async fn greet(
         {
             // A direct ClientHello must be left for the TLS layer to read.
             let mut first = [0];
-            if tcp.peek(&mut first).await.map_err(Unwelcome::Gone)? == 0 {
-                return Err(Unwelcome::Gone(io::ErrorKind::UnexpectedEof.into()));
+            if tcp.peek(&mut first).await.map_err(GreetError::Gone)? == 0 {
+                return Err(GreetError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
             if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
                 Box::pin(encrypt(client, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
-        current.read_more().await.map_err(Unwelcome::Gone)?;
+        current.read_more().await.map_err(GreetError::Gone)?;
         loop {
-            let taken = accept.on_octets(current.unread()).map_err(unwelcome)?;
+            let taken = accept.on_octets(current.unread()).map_err(error)?;
             current.take(taken.octets);
             let output = accept.poll_output();
             if let Some(octet) = output {
-                current.say(&[octet]).await.map_err(Unwelcome::Gone)?;
+                current.say(&[octet]).await.map_err(GreetError::Gone)?;
             }
             match taken.outcome {
                 None if taken.octets > 0 && !current.unread().is_empty() => {}
@@ -79,9 +79,9 @@ pub(crate) async fn greet(
                     break;
                 }
                 Some(Accepted::Startup(startup, negotiation)) => {
-                    return Ok(Greeting::Login(startup, negotiation));
+                    return Ok(StartupRequest::Login(startup, negotiation));
                 }
-                Some(Accepted::Cancel(key)) => return Ok(Greeting::Cancel(key)),
+                Some(Accepted::Cancel(key)) => return Ok(StartupRequest::Cancel(key)),
             }
         }
     }
@@ -94,27 +94,27 @@ async fn encrypt(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
     negotiation: tls::Negotiation,
-) -> Result<(), Unwelcome> {
+) -> Result<(), GreetError> {
     let (Some(UnauthenticatedClient { stream: Stream::Tcp(tcp), .. }), Some(tls)) =
         (client.take(), &context.tls)
     else {
-        return Err(Unwelcome::Gone(io::ErrorKind::NotConnected.into()));
+        return Err(GreetError::Gone(io::ErrorKind::NotConnected.into()));
     };
-    let stream = tls.accept(tcp, negotiation).await.map_err(Unwelcome::Tls)?;
+    let stream = tls.accept(tcp, negotiation).await.map_err(GreetError::Tls)?;
     *client = Some(UnauthenticatedClient::new(stream));
     Ok(())
 }
 
-fn unwelcome(error: AcceptError) -> Unwelcome {
+fn error(error: AcceptError) -> GreetError {
     match error.sqlstate() {
-        None => Unwelcome::Foreign(error),
-        Some(sqlstate) => Unwelcome::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),
+        None => GreetError::Foreign(error),
+        Some(sqlstate) => GreetError::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),
     }
 }
 
-// === impl Unwelcome ===
+// === impl GreetError ===
 
-impl Unwelcome {
+impl GreetError {
     /// The label it is counted under.
     pub(crate) fn reason(&self) -> RefusalReason {
         match self {

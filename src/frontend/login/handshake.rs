@@ -7,7 +7,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
     backend_login::{Failed, Login, Opened, Opening},
-    greet::{Greeting, Unwelcome, greet},
+    greet::{GreetError, StartupRequest, greet},
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -90,12 +90,12 @@ impl ClientHandshake {
     pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
         match timeout_at(self.deadline, greet(&mut self.client, &self.context)).await {
             Err(_) => self.too_late().await,
-            Ok(Err(unwelcome)) => self.turn_away(unwelcome).await,
-            Ok(Ok(Greeting::Cancel(key))) => {
+            Ok(Err(error)) => self.turn_away(error).await,
+            Ok(Ok(StartupRequest::Cancel(key))) => {
                 Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.world)).await;
                 None
             }
-            Ok(Ok(Greeting::Login(startup, negotiation))) => {
+            Ok(Ok(StartupRequest::Login(startup, negotiation))) => {
                 let stream = &self.client.as_ref()?.stream;
                 let tls = stream.facts();
                 if let Some(facts) = &tls {
@@ -173,7 +173,7 @@ impl ClientHandshake {
         let Login { startup, negotiation, .. } = login;
         let proved = match proof {
             Err(_) => return self.too_late().await,
-            Ok(Err(AuthenticateError::Unwelcome(unwelcome))) => return self.turn_away(unwelcome).await,
+            Ok(Err(AuthenticateError::Greet(error))) => return self.turn_away(error).await,
             Ok(Err(AuthenticateError::Unjudged(failed))) => return self.not_opened(failed).await,
             Ok(Err(AuthenticateError::Failed(why, refusal))) => {
                 self.context.metrics.authentication_failed(why);
@@ -251,7 +251,7 @@ impl ClientHandshake {
     async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
         match failed {
             Failed::Late => self.too_late().await,
-            Failed::Unwelcome(unwelcome) => self.turn_away(unwelcome).await,
+            Failed::Greet(error) => self.turn_away(error).await,
             Failed::Refused(refusal) => {
                 self.reject(refusal).await;
                 None
@@ -372,18 +372,18 @@ impl ClientHandshake {
         None
     }
 
-    async fn turn_away<T>(&mut self, unwelcome: Unwelcome) -> Option<T> {
-        let reason = unwelcome.reason();
-        match unwelcome {
-            Unwelcome::Refused(refusal) => {
+    async fn turn_away<T>(&mut self, error: GreetError) -> Option<T> {
+        let reason = error.reason();
+        match error {
+            GreetError::Refused(refusal) => {
                 self.refuse(refusal).await;
                 return None;
             }
-            Unwelcome::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
-            Unwelcome::Foreign(error) => {
+            GreetError::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
+            GreetError::Foreign(error) => {
                 tracing::debug!(session = self.facts.id, %error, "not a PostgreSQL client")
             }
-            Unwelcome::Tls(error) => tracing::info!(
+            GreetError::Tls(error) => tracing::info!(
                 listener = %self.context.settings.name,
                 client = ?self.facts.client,
                 error = %Chain(&error),

@@ -13,7 +13,7 @@ use crate::{
     credentials::{Login as EndpointLogin, Secret},
     frontend::{
         acquire::assign::{Unassigned, assign},
-        login::{backend_login::Login, greet::Unwelcome, unauthenticated_client::UnauthenticatedClient},
+        login::{backend_login::Login, greet::GreetError, unauthenticated_client::UnauthenticatedClient},
     },
     handshake::AwaitPassword,
     scram::{ITERATIONS, Verifier},
@@ -38,7 +38,7 @@ pub(crate) async fn password(
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
     if !is_private(&client.stream) {
-        return Err(AuthenticateError::Unwelcome(Unwelcome::Refused(Refusal::tls_required())));
+        return Err(AuthenticateError::Greet(GreetError::Refused(Refusal::tls_required())));
     }
     let name = login.user.as_str();
     let password = ask(client, first, name).await?;
@@ -85,7 +85,7 @@ async fn ask(
     first: Vec<u8>,
     name: &str,
 ) -> Result<Secret, AuthenticateError> {
-    let gone = |error| AuthenticateError::Unwelcome(Unwelcome::Gone(error));
+    let gone = |error| AuthenticateError::Greet(GreetError::Gone(error));
     let mut output = first;
     let mut awaited = AwaitPassword::ask(&mut output);
     client.say(&output).await.map_err(gone)?;
@@ -138,7 +138,7 @@ async fn judge(
     };
     let assigned = tokio::select! {
         assigned = assign(login.world, &settings.route, settings.limits.hold, judge) => assigned,
-        gone = client.gone() => return Err(AuthenticateError::Unwelcome(Unwelcome::Gone(gone))),
+        gone = client.gone() => return Err(AuthenticateError::Greet(GreetError::Gone(gone))),
     };
     match assigned {
         Ok(assigned) => Ok((assigned.endpoint, assigned.backend)),
