@@ -70,8 +70,8 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
         Box::pin(handshake.visit(console, startup, negotiation, presence)).await;
         return None;
     }
-    let opened = handshake.log_in(startup, negotiation, &mut permit.0).await?;
-    Some((handshake.into_relay(opened, presence).await?, permit))
+    let login_result = handshake.log_in(startup, negotiation, &mut permit.0).await?;
+    Some((handshake.into_relay(login_result, presence).await?, permit))
 }
 
 /// Makes the socket one of this worker's.

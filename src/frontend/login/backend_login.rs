@@ -52,9 +52,9 @@ pub(crate) struct Login<'a> {
     pub(crate) world: &'a Arc<World>,
 }
 
-/// A session that is ready, for a client that has not heard so yet.
-pub(crate) struct Opened {
-    pub(crate) backend: Opening,
+/// Result of a login: a session whose client has not received AuthenticationOk yet.
+pub(crate) struct LoginResult {
+    pub(crate) backend: BackendSource,
     /// Counts the backend as open.
     pub(crate) presence: Option<BackendPresence>,
     /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
@@ -69,8 +69,8 @@ pub(crate) struct Opened {
     pub(crate) took: Duration,
 }
 
-/// How a session gets to backends.
-pub(crate) enum Opening {
+/// Source of the backends of a session.
+pub(crate) enum BackendSource {
     /// It has one of its own, for life.
     Own {
         stream: Stream,
@@ -112,7 +112,7 @@ impl Login<'_> {
         proved: AuthenticatedClient,
         database: DatabaseName,
         session: u64,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<LoginResult, Failed> {
         // What is seldom, or followed by a login at a server, does not make every client's future larger.
         match self.context.settings.pool.mode {
             // The pools' backends do not replicate.
@@ -136,7 +136,7 @@ impl Login<'_> {
         self,
         client: &mut UnauthenticatedClient,
         proved: AuthenticatedClient,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
@@ -161,7 +161,7 @@ impl Login<'_> {
             server_key: backend.logged_in.key.clone(),
             peer: backend.peer,
         };
-        Ok(Opened {
+        Ok(LoginResult {
             greeting: output,
             endpoint,
             reason,
@@ -170,7 +170,7 @@ impl Login<'_> {
             serving: Some(Serving::Own(Arc::new(own))),
             took: began.elapsed(),
             presence: backend.presence,
-            backend: Opening::Own {
+            backend: BackendSource::Own {
                 stream: backend.stream,
                 unread: backend.unread,
                 status: backend.logged_in.status,
@@ -184,7 +184,7 @@ impl Login<'_> {
         client: &mut UnauthenticatedClient,
         proved: AuthenticatedClient,
         database: DatabaseName,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
         let Self { mut startup, user, context, world, .. } = self;
         let version = startup.version();
@@ -201,7 +201,7 @@ impl Login<'_> {
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&lease.login().notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
-        Ok(Opened {
+        Ok(LoginResult {
             greeting: output,
             endpoint: running.endpoint().clone(),
             reason: tenancy.reason(),
@@ -210,7 +210,7 @@ impl Login<'_> {
             serving: Some(Serving::Leased(running)),
             took: began.elapsed(),
             presence: None,
-            backend: Opening::Leased(lease),
+            backend: BackendSource::Leased(lease),
         })
     }
 
@@ -221,7 +221,7 @@ impl Login<'_> {
         proved: AuthenticatedClient,
         database: DatabaseName,
         session: u64,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
         let Self { mut startup, user, context, world, .. } = self;
         let version = startup.version();
@@ -282,7 +282,7 @@ impl Login<'_> {
         let database_user = pool.target().user.clone();
         let common = Arc::clone(&shared.common);
         tenancy.share(shared);
-        Ok(Opened {
+        Ok(LoginResult {
             greeting: output,
             endpoint: pool.endpoint().clone(),
             reason: tenancy.reason(),
@@ -291,7 +291,7 @@ impl Login<'_> {
             serving: None,
             took: began.elapsed(),
             presence: None,
-            backend: Opening::Shared { tenancy: Box::new(tenancy), common, briefing, asked },
+            backend: BackendSource::Shared { tenancy: Box::new(tenancy), common, briefing, asked },
         })
     }
 
@@ -302,7 +302,7 @@ impl Login<'_> {
         self,
         client: &mut UnauthenticatedClient,
         deadline: Deadline,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
         let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
         let Assigned { backend: dialed, endpoint, reason } = self.assign(client, connect).await?;
@@ -317,10 +317,10 @@ impl Login<'_> {
             Relayed::Refused(refused) => {
                 Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })
             }
-            Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(Opened {
+            Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(LoginResult {
                 greeting,
                 presence: Some(endpoint.metrics().connected()),
-                backend: Opening::Own { stream, unread: backend_unread, status },
+                backend: BackendSource::Own { stream, unread: backend_unread, status },
                 serving: Some(Serving::Own(Arc::new(OwnBackend {
                     endpoint: endpoint.clone(),
                     server_key,

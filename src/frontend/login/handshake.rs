@@ -6,7 +6,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
-    backend_login::{Failed, Login, Opened, Opening},
+    backend_login::{BackendSource, Failed, Login, LoginResult},
     greet::{GreetError, StartupRequest, greet},
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -196,14 +196,14 @@ impl ClientHandshake {
         startup: StartupMessage,
         negotiation: Negotiation,
         permit: &mut Permit,
-    ) -> Option<Opened> {
+    ) -> Option<LoginResult> {
         let user = self.facts.user.clone()?;
         let database = self.facts.database.clone()?;
         if let Err(refusal) = self.on_the_list(&user) {
             self.refuse(refusal).await;
             return None;
         }
-        let opened = if self.is_relayed() {
+        let login_result = if self.is_relayed() {
             let login = Login {
                 startup,
                 negotiation,
@@ -227,8 +227,8 @@ impl ClientHandshake {
             };
             login.ours(self.client.as_mut()?, proved, database.clone(), self.facts.id).await
         };
-        match opened {
-            Ok(opened) => {
+        match login_result {
+            Ok(login_result) => {
                 if self.context.settings.auth == Auth::Passthrough {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
                     if self.world.audit.submit(authenticated).await.is_err() {
@@ -241,7 +241,7 @@ impl ClientHandshake {
                         return None;
                     }
                 }
-                Some(opened)
+                Some(login_result)
             }
             Err(failed) => self.not_opened(failed).await,
         }
@@ -283,21 +283,25 @@ impl ClientHandshake {
     }
 
     /// The session begins.
-    pub(crate) async fn into_relay(self, opened: Opened, presence: ClientPresence) -> Option<Relay> {
+    pub(crate) async fn into_relay(
+        self,
+        login_result: LoginResult,
+        presence: ClientPresence,
+    ) -> Option<Relay> {
         let ClientHandshake { client, mut facts, arrived, context, world, .. } = self;
         let mut client = client?;
         // Known only now: an endpoint may have one user for all.
-        Arc::make_mut(&mut facts).database_user = Some(opened.user.clone());
-        let server = opened.serving.as_ref().map(Serving::record);
-        let owns_backend = matches!(opened.serving, Some(Serving::Own(_)));
+        Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
+        let server = login_result.serving.as_ref().map(Serving::record);
+        let owns_backend = matches!(login_result.serving, Some(Serving::Own(_)));
         let registered = world.sessions.register(SessionEntry::new(
             Arc::clone(&facts),
-            opened.client_key,
-            opened.serving,
-            opened.reason,
+            login_result.client_key,
+            login_result.serving,
+            login_result.reason,
         ));
         // Not before: a client may cancel as soon as it has its key.
-        if let Err(error) = client.say(&opened.greeting).await {
+        if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
             context.metrics.refused(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
@@ -311,8 +315,8 @@ impl ClientHandshake {
             world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
                 server,
                 session: Some(Arc::clone(&facts)),
-                user: opened.user.clone(),
-                duration: opened.took,
+                user: login_result.user.clone(),
+                duration: login_result.took,
                 reason: None,
             })));
         }
@@ -322,26 +326,26 @@ impl ClientHandshake {
         let recorder = Recorder::new(Recorded {
             audit: world.audit.clone(),
             facts,
-            user: opened.user,
+            user: login_result.user,
             server,
             owns_backend,
             route: Route {
-                decision: opened.endpoint.endpoint().role.as_str(),
-                reason: opened.reason.as_str(),
+                decision: login_result.endpoint.endpoint().role.as_str(),
+                reason: login_result.reason.as_str(),
             },
-            path: context.path(&world, &opened.endpoint),
+            path: context.path(&world, &login_result.endpoint),
             presence,
-            backend_presence: opened.presence,
+            backend_presence: login_result.presence,
             world: Arc::clone(&world),
             traced,
             arrived,
         });
         let options = SessionOptions { text_limit };
-        let (link, tenancy, session, unread) = match opened.backend {
-            Opening::Own { stream, unread, status } => {
+        let (link, tenancy, session, unread) = match login_result.backend {
+            BackendSource::Own { stream, unread, status } => {
                 (Link::Own(stream), None, Session::new(status, options), unread)
             }
-            Opening::Leased(lease) => {
+            BackendSource::Leased(lease) => {
                 let mut session = Session::returning(options);
                 let functions = &context.settings.pool.pin_on_functions;
                 if !functions.is_empty() {
@@ -351,7 +355,7 @@ impl ClientHandshake {
                 }
                 (Link::Leased(lease), None, session, Vec::new())
             }
-            Opening::Shared { tenancy, common, briefing, asked } => {
+            BackendSource::Shared { tenancy, common, briefing, asked } => {
                 let known = briefing.known.clone();
                 let mut session = Session::shared(common, known, briefing.settings.clone(), options);
                 session.told_pid(registered.key.pid());
