@@ -22,7 +22,7 @@ use super::catalog::{self, Unlisted};
 use crate::{
     blame::Chain,
     frontend::login::{
-        initial_parameter_status::{Briefing, Briefings},
+        initial_parameter_status::{InitialParameterStatus, InitialParameterStatusCache},
         startup_values::{self, KnownValues, SaidSettings, StartupValues},
     },
     names::{DatabaseName, ListenerName, UserName},
@@ -52,7 +52,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 /// What the sessions of one listener, database and user know together.
 pub(crate) struct Shared {
     pub(crate) common: Arc<Common>,
-    briefings: Mutex<Briefings>,
+    initial_statuses: Mutex<InitialParameterStatusCache>,
     /// Startup settings as interpreted by the server.
     startup: Mutex<KnownValues>,
     listed: Mutex<Listed>,
@@ -123,7 +123,7 @@ impl Commons {
                     }
                     .with_definitions(definitions),
                 ),
-                briefings: Mutex::default(),
+                initial_statuses: Mutex::default(),
                 startup: Mutex::default(),
                 listed: Mutex::new(Listed { functions: functions.to_vec(), split: split.cloned() }),
                 database: database.clone(),
@@ -167,14 +167,14 @@ impl Shared {
 
     /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
     /// newest login of the client's pool.
-    pub(crate) fn briefing(
+    pub(crate) fn initial_status(
         &self,
         welcome: &Arc<Welcome>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
-    ) -> Arc<Briefing> {
-        let mut briefings = self.briefings.lock().unwrap_or_else(PoisonError::into_inner);
-        briefings.of(welcome, application, startup)
+    ) -> Arc<InitialParameterStatus> {
+        let mut initial_statuses = self.initial_statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        initial_statuses.of(welcome, application, startup)
     }
 
     /// Returns startup settings as interpreted by the server; `None` if a login must decide. `welcome` is the newest

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     application_name::application_name, asked::asked, authenticate::AuthenticatedClient, greet::GreetError,
-    initial_parameter_status::Briefing, startup_options::StartupOptions,
+    initial_parameter_status::InitialParameterStatus, startup_options::StartupOptions,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -85,7 +85,7 @@ pub(crate) enum BackendSource {
         tenancy: Box<Tenancy>,
         common: Arc<Common>,
         /// What the client is told of its settings.
-        briefing: Arc<Briefing>,
+        initial_status: Arc<InitialParameterStatus>,
         asked: Asked,
     },
 }
@@ -269,13 +269,13 @@ impl Login<'_> {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
         let application = said.map(|said| application_name(&said, welcome.parameters.get("server_version")));
-        let briefing = shared.briefing(&welcome, application.as_deref(), values.as_ref());
+        let initial_status = shared.initial_status(&welcome, application.as_deref(), values.as_ref());
         let client_key = session_key(session, version)?;
         let mut output = proved.output;
         // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
-        output.reserve_exact(briefing.octets.len() + welcome.notices.len() + 64);
+        output.reserve_exact(initial_status.octets.len() + welcome.notices.len() + 64);
         authentication::write_ok(&mut output);
-        output.extend_from_slice(&briefing.octets);
+        output.extend_from_slice(&initial_status.octets);
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&welcome.notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -291,7 +291,7 @@ impl Login<'_> {
             serving: None,
             took: began.elapsed(),
             presence: None,
-            backend: BackendSource::Shared { tenancy: Box::new(tenancy), common, briefing, asked },
+            backend: BackendSource::Shared { tenancy: Box::new(tenancy), common, initial_status, asked },
         })
     }
 

@@ -355,9 +355,9 @@ impl ClientHandshake {
                 }
                 (Link::Leased(lease), None, session, Vec::new())
             }
-            BackendSource::Shared { tenancy, common, briefing, asked } => {
-                let known = briefing.known.clone();
-                let mut session = Session::shared(common, known, briefing.settings.clone(), options);
+            BackendSource::Shared { tenancy, common, initial_status, asked } => {
+                let known = initial_status.known.clone();
+                let mut session = Session::shared(common, known, initial_status.settings.clone(), options);
                 session.told_pid(registered.key.pid());
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), asked);

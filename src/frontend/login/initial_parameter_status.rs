@@ -1,4 +1,4 @@
-//! What a client that shares backends is told of the server's settings, made once for all clients that are told the same.
+//! Initial ParameterStatus messages of pooled sessions, built once for all clients with equal messages.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
-pub(crate) struct Briefing {
+pub(crate) struct InitialParameterStatus {
     welcome: Arc<Welcome>,
     /// The client's `application_name`, if it has said one.
     application: Option<Box<[u8]>>,
@@ -24,18 +24,18 @@ pub(crate) struct Briefing {
     pub(crate) octets: Vec<u8>,
 }
 
-/// The briefings that were needed last, the latest first.
+/// Cache of the last used initial ParameterStatus messages, the latest first.
 #[derive(Default)]
-pub(crate) struct Briefings {
-    latest: Vec<Arc<Briefing>>,
+pub(crate) struct InitialParameterStatusCache {
+    latest: Vec<Arc<InitialParameterStatus>>,
 }
 
 /// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
 const KEPT: usize = 8;
 
-// === impl Briefing ===
+// === impl InitialParameterStatus ===
 
-impl Briefing {
+impl InitialParameterStatus {
     fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
         let mut parameters = Parameters::clone(&welcome.parameters);
         let mut settings = Settings::default();
@@ -75,9 +75,9 @@ impl Briefing {
     }
 }
 
-// === impl Briefings ===
+// === impl InitialParameterStatusCache ===
 
-impl Briefings {
+impl InitialParameterStatusCache {
     /// Returns the initial ParameterStatus for `application` and `startup`, based on the parameters of the login
     /// `welcome`.
     pub(crate) fn of(
@@ -85,12 +85,12 @@ impl Briefings {
         welcome: &Arc<Welcome>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
-    ) -> Arc<Briefing> {
+    ) -> Arc<InitialParameterStatus> {
         match self.latest.iter().position(|known| known.is_for(welcome, application, startup)) {
             Some(at) => self.latest[..=at].rotate_right(1),
             None => {
                 self.latest.truncate(KEPT - 1);
-                self.latest.insert(0, Arc::new(Briefing::new(welcome, application, startup)));
+                self.latest.insert(0, Arc::new(InitialParameterStatus::new(welcome, application, startup)));
             }
         }
         Arc::clone(&self.latest[0])
@@ -107,18 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_are_told_the_same_share_one_briefing() {
+    fn clients_that_are_told_the_same_share_one_status() {
         let (one, two) = (welcome(), welcome());
-        let mut briefings = Briefings::default();
-        let psql = briefings.of(&one, Some(b"psql"), None);
+        let mut initial_statuses = InitialParameterStatusCache::default();
+        let psql = initial_statuses.of(&one, Some(b"psql"), None);
         assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
         assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
-        let nobody = briefings.of(&one, None, None);
+        let nobody = initial_statuses.of(&one, None, None);
         assert!(nobody.octets.is_empty());
-        assert!(Arc::ptr_eq(&psql, &briefings.of(&one, Some(b"psql"), None)));
-        assert!(Arc::ptr_eq(&nobody, &briefings.of(&one, None, None)));
+        assert!(Arc::ptr_eq(&psql, &initial_statuses.of(&one, Some(b"psql"), None)));
+        assert!(Arc::ptr_eq(&nobody, &initial_statuses.of(&one, None, None)));
         assert!(
-            !Arc::ptr_eq(&nobody, &briefings.of(&two, None, None)),
+            !Arc::ptr_eq(&nobody, &initial_statuses.of(&two, None, None)),
             "another login may say something else"
         );
     }
@@ -126,13 +126,13 @@ mod tests {
     #[test]
     fn those_that_nobody_needs_are_forgotten() {
         let welcome = welcome();
-        let mut briefings = Briefings::default();
-        let first = briefings.of(&welcome, Some(b"first"), None);
+        let mut initial_statuses = InitialParameterStatusCache::default();
+        let first = initial_statuses.of(&welcome, Some(b"first"), None);
         for number in 0..20 {
-            briefings.of(&welcome, Some(format!("{number}").as_bytes()), None);
-            briefings.of(&welcome, Some(b"often"), None);
+            initial_statuses.of(&welcome, Some(format!("{number}").as_bytes()), None);
+            initial_statuses.of(&welcome, Some(b"often"), None);
         }
-        assert_eq!(briefings.latest.len(), KEPT);
-        assert!(!Arc::ptr_eq(&first, &briefings.of(&welcome, Some(b"first"), None)));
+        assert_eq!(initial_statuses.latest.len(), KEPT);
+        assert!(!Arc::ptr_eq(&first, &initial_statuses.of(&welcome, Some(b"first"), None)));
     }
 }
