@@ -106,8 +106,8 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
 fn kill_session(id: u64, world: &World) -> Result<Answer, Report<'static>> {
     if let Some(entry) = world.sessions.get(id) {
         entry.order(Order::Kill);
-    } else if let Some(visitor) = world.sessions.visitors().iter().find(|visitor| visitor.facts.id == id) {
-        visitor.order(Order::Kill);
+    } else if let Some(entry) = world.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
+        entry.order(Order::Kill);
     } else {
         let message = format!("there is no session {id}, or no more");
         return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     audit::{Record, record::SessionClosed},
-    frontend::{ConsoleClient, Order, Visit, World},
+    frontend::{ConsoleClient, ConsoleSessionGuard, Order, World},
     session::Refusal,
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
@@ -100,7 +100,7 @@ async fn talk(
     console: &Console,
     line: &mut Line,
     greeting: Vec<u8>,
-    visit: &Visit,
+    visit: &ConsoleSessionGuard,
     presence: &mut ClientPresence,
     commands: &mut u64,
     world: &Arc<World>,
@@ -160,7 +160,7 @@ async fn talk(
 async fn run(
     console: &Console,
     line: &mut Line,
-    visit: &Visit,
+    visit: &ConsoleSessionGuard,
     command: &Command,
     world: &Arc<World>,
 ) -> Option<Result<super::answer::Answer, Report<'static>>> {
@@ -173,7 +173,7 @@ async fn run(
 }
 
 /// What a client hears that is let in.
-fn greet(mut out: Vec<u8>, visit: &Visit) -> Vec<u8> {
+fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     authentication::write_ok(&mut out);
     let version = concat!(env!("CARGO_PKG_VERSION"), "/gatekeeper");
     for (name, value) in [

@@ -28,7 +28,7 @@ pub use login::{
     users::{Users, UsersFile, UsersFileError, UsersFileMistake},
 };
 pub use registry::{
-    console_session::{Visit, Visitor},
+    console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::{OwnBackend, Serving},
     entry::{Activity, Order, SessionEntry},
     sessions::{Registered, Sessions},

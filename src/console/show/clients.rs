@@ -10,36 +10,36 @@ use crate::{
         client::Client,
         table::{Row, Value},
     },
-    frontend::{Bind, Visitor},
+    frontend::{Bind, ConsoleSessionEntry},
     names::ListenerName,
 };
 
 /// Where each listener listens.
 struct Binds(HashMap<ListenerName, SocketAddr>);
 
-/// `SHOW CLIENTS`: the console's visitors, then the sessions, the oldest first.
+/// `SHOW CLIENTS`: the console's console_sessions, then the sessions, the oldest first.
 pub(super) fn clients(shown: Shown<'_>) -> Answer {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let visitors = shown.world.sessions.visitors().into_iter().map(move |visitor| {
-        let ours = [visitor.facts.id.into(), listener(&visitor.facts), Value::Null, Value::Null];
-        row(of_visitor(&visitor, &theirs), ours)
+    let console_sessions = shown.world.sessions.console_sessions().into_iter().map(move |entry| {
+        let ours = [entry.facts.id.into(), listener(&entry.facts), Value::Null, Value::Null];
+        row(of_console_session(&entry, &theirs), ours)
     });
     let sessions = Client::all(shown.world).map(move |client| {
         let pins = client.pins().join(",");
         let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
         row(of_client(&client, &binds), ours)
     });
-    Answer::rows(visitors.chain(sessions))
+    Answer::rows(console_sessions.chain(sessions))
 }
 
 /// The clients' part of `SHOW SOCKETS`.
 pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let visitors = shown.world.sessions.visitors().into_iter();
-    let visitors = visitors.map(move |visitor| of_visitor(&visitor, &theirs));
-    visitors.chain(Client::all(shown.world).map(move |client| of_client(&client, &binds)))
+    let console_sessions = shown.world.sessions.console_sessions().into_iter();
+    let console_sessions = console_sessions.map(move |entry| of_console_session(&entry, &theirs));
+    console_sessions.chain(Client::all(shown.world).map(move |client| of_client(&client, &binds)))
 }
 
 /// `SHOW PINS`: one pin a row.
@@ -72,8 +72,8 @@ fn row(socket: Socket, ours: [Value; 4]) -> Row {
     row
 }
 
-fn of_visitor(visitor: &Visitor, binds: &Binds) -> Socket {
-    Socket { connected: visitor.started_at, requested: visitor.started_at, ..of(&visitor.facts, binds) }
+fn of_console_session(entry: &ConsoleSessionEntry, binds: &Binds) -> Socket {
+    Socket { connected: entry.started_at, requested: entry.started_at, ..of(&entry.facts, binds) }
 }
 
 fn of_client(client: &Client, binds: &Binds) -> Socket {

@@ -49,9 +49,9 @@ type Key = (DatabaseName, EndpointName, UserName);
 /// `SHOW POOLS`: the console first, as PgBouncer does.
 pub(super) fn pools(shown: Shown<'_>) -> Answer {
     let console = shown.office.settings.load().database.to_string();
-    let visitors = shown.world.sessions.visitors().len();
+    let console_sessions = shown.world.sessions.console_sessions().len();
     let none = || Value::Number(0);
-    let mut first: Row = vec![console.clone().into(), console.into(), visitors.into()];
+    let mut first: Row = vec![console.clone().into(), console.into(), console_sessions.into()];
     first.extend(std::iter::repeat_with(none).take(12));
     first.extend([Value::from("statement"), Value::Null, Value::Null, none(), none(), "open".into()]);
     let groups = groups(shown).into_iter().map(|((database, endpoint, user), group)| {

@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 
 use super::handshake::ClientHandshake;
 use crate::{
-    frontend::{context::World, registry::console_session::Visit},
+    frontend::{context::World, registry::console_session::ConsoleSessionGuard},
     handshake::Negotiation,
     names::{DatabaseName, UserName},
     session::Refusal,
@@ -46,7 +46,7 @@ pub struct ConsoleClient {
     /// What is to be said before AuthenticationOk.
     pub output: Vec<u8>,
     /// Its place among those that are served; orders and cancel requests come this way.
-    pub visit: Visit,
+    pub visit: ConsoleSessionGuard,
     /// Counts it under what it is doing.
     pub presence: ClientPresence,
 }
@@ -89,7 +89,10 @@ impl ClientHandshake {
             self.reject(refusal).await;
             return None;
         }
-        let Ok(visit) = self.world.sessions.visit(Arc::clone(&self.facts), startup.version().secret_octets())
+        let Ok(visit) = self
+            .world
+            .sessions
+            .register_console_session(Arc::clone(&self.facts), startup.version().secret_octets())
         else {
             self.refuse(Refusal::internal("no random numbers to be had")).await;
             return None;

@@ -37,9 +37,9 @@ pub(crate) async fn forward(
     context: &ListenerContext,
     world: &World,
 ) {
-    if let Some(visitor) = world.sessions.find_visitor(key) {
+    if let Some(entry) = world.sessions.find_console_session(key) {
         context.metrics.cancel_request(Outcome::Ok);
-        visitor.cancel();
+        entry.cancel();
         return;
     }
     let found = world.sessions.find(key);

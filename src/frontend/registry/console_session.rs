@@ -1,4 +1,4 @@
-//! A client of the console as others see it: it has no endpoint and no statements, and is told to end like a session.
+//! Registry entry of a console client: without endpoint and statements; ended like a session.
 
 use std::{
     sync::Arc,
@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use super::{entry::Order, sessions::Sessions};
 use crate::{audit::record, wire::BackendKey};
 
-/// A client of the console.
-pub struct Visitor {
+/// Registry entry of a console client.
+pub struct ConsoleSessionEntry {
     /// Who it is and where it came from.
     pub facts: Arc<record::Session>,
     /// What it was told to cancel with.
@@ -24,15 +24,15 @@ pub struct Visitor {
     cancel: Notify,
 }
 
-/// A visit under way; dropping it ends it.
-pub struct Visit {
+/// Registration of a console client; dropping the guard removes the entry.
+pub struct ConsoleSessionGuard {
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) visitor: Arc<Visitor>,
+    pub(crate) entry: Arc<ConsoleSessionEntry>,
 }
 
-// === impl Visitor ===
+// === impl ConsoleSessionEntry ===
 
-impl Visitor {
+impl ConsoleSessionEntry {
     pub(crate) fn new(facts: Arc<record::Session>, key: BackendKey) -> Self {
         Self {
             facts,
@@ -44,7 +44,7 @@ impl Visitor {
         }
     }
 
-    /// Tells it to do something: whatever it is, a visit ends.
+    /// Sends a command; every command ends the session.
     pub fn order(&self, order: Order) {
         self.orders.send_replace(Some(order));
     }
@@ -71,18 +71,18 @@ impl Visitor {
     }
 }
 
-// === impl Visit ===
+// === impl ConsoleSessionGuard ===
 
-impl std::ops::Deref for Visit {
-    type Target = Arc<Visitor>;
+impl std::ops::Deref for ConsoleSessionGuard {
+    type Target = Arc<ConsoleSessionEntry>;
 
     fn deref(&self) -> &Self::Target {
-        &self.visitor
+        &self.entry
     }
 }
 
-impl Drop for Visit {
+impl Drop for ConsoleSessionGuard {
     fn drop(&mut self) {
-        self.sessions.leave(&self.visitor);
+        self.sessions.leave(&self.entry);
     }
 }

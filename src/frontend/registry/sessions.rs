@@ -11,12 +11,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    console_session::{Visit, Visitor},
+    console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     entry::{Order, SessionEntry},
 };
 use crate::{audit::record, names::EndpointName, wire::BackendKey};
 
-/// The sessions that are logged in, and the console's visitors.
+/// The sessions that are logged in, and console clients.
 #[derive(Default)]
 pub struct Sessions {
     registry: Mutex<Registry>,
@@ -30,7 +30,7 @@ struct Registry {
     /// By the process id of its cancel key, and by its number.
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
-    visitors: Vec<Arc<Visitor>>,
+    console_sessions: Vec<Arc<ConsoleSessionEntry>>,
     /// What every session was asked to do, and those that come late are too.
     standing: Option<Order>,
 }
@@ -70,41 +70,41 @@ impl Sessions {
         Registered { sessions: Arc::clone(self), entry, own }
     }
 
-    /// Adds a visitor of the console, with a key of `secret_octets` to cancel with.
+    /// Adds a console client, with a key of `secret_octets` to cancel with.
     ///
     /// # Errors
     /// The system has no random numbers to give.
-    pub fn visit(
+    pub fn register_console_session(
         self: &Arc<Self>,
         facts: Arc<record::Session>,
         secret_octets: usize,
-    ) -> Result<Visit, aws_lc_rs::error::Unspecified> {
+    ) -> Result<ConsoleSessionGuard, aws_lc_rs::error::Unspecified> {
         let mut secret = vec![0; secret_octets];
         aws_lc_rs::rand::fill(&mut secret)?;
         // No server's process: any number does, and the secret decides.
         let key = BackendKey::new(0, &secret).map_err(|_| aws_lc_rs::error::Unspecified)?;
-        let visitor = Arc::new(Visitor::new(facts, key));
+        let entry = Arc::new(ConsoleSessionEntry::new(facts, key));
         let mut registry = self.lock();
-        registry.visitors.push(Arc::clone(&visitor));
+        registry.console_sessions.push(Arc::clone(&entry));
         let standing = registry.standing;
         drop(registry);
         if let Some(order) = standing {
-            visitor.order(order);
+            entry.order(order);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(Visit { sessions: Arc::clone(self), visitor })
+        Ok(ConsoleSessionGuard { sessions: Arc::clone(self), entry })
     }
 
-    /// The console's visitors, the oldest first.
+    /// Console clients, the oldest first.
     #[must_use]
-    pub fn visitors(&self) -> Vec<Arc<Visitor>> {
-        self.lock().visitors.clone()
+    pub fn console_sessions(&self) -> Vec<Arc<ConsoleSessionEntry>> {
+        self.lock().console_sessions.clone()
     }
 
-    /// The visitor that was given this key.
+    /// The console client with this cancel key.
     #[must_use]
-    pub(crate) fn find_visitor(&self, key: &BackendKey) -> Option<Arc<Visitor>> {
-        self.lock().visitors.iter().find(|visitor| visitor.key == *key).cloned()
+    pub(crate) fn find_console_session(&self, key: &BackendKey) -> Option<Arc<ConsoleSessionEntry>> {
+        self.lock().console_sessions.iter().find(|entry| entry.key == *key).cloned()
     }
 
     /// The session that was given this key. Process ids repeat across servers, so the secret decides.
@@ -133,7 +133,7 @@ impl Sessions {
         self.lock().on_endpoint.get(name).copied().unwrap_or(0)
     }
 
-    /// How many there are, the console's visitors among them.
+    /// How many there are, console clients included.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -145,8 +145,8 @@ impl Sessions {
         for entry in self.list() {
             entry.order(order);
         }
-        for visitor in self.visitors() {
-            visitor.order(order);
+        for entry in self.console_sessions() {
+            entry.order(order);
         }
     }
 
@@ -178,8 +178,8 @@ impl Sessions {
         self.one_less();
     }
 
-    pub(crate) fn leave(&self, visitor: &Arc<Visitor>) {
-        self.lock().visitors.retain(|other| !Arc::ptr_eq(other, visitor));
+    pub(crate) fn leave(&self, entry: &Arc<ConsoleSessionEntry>) {
+        self.lock().console_sessions.retain(|other| !Arc::ptr_eq(other, entry));
         self.one_less();
     }
 
