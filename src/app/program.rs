@@ -22,7 +22,7 @@ use crate::{
     console::{Averages, Console, Office, keep_averages},
     events::Events,
     files::Files,
-    frontend::{Bind, Commons, Endpoints, Listener, ListenerContext, Sessions, Suspects, World},
+    frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, SharedStateRegistry, Suspects, World},
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{PoolMode, Pools},
@@ -173,7 +173,7 @@ impl Program {
         let world = Arc::new(World {
             suspects: Suspects::default(),
             sessions: Arc::new(Sessions::default()),
-            commons: Commons::default(),
+            shared_states: SharedStateRegistry::default(),
             topology: probe.snapshot(),
             endpoints: ways,
             pools: Arc::clone(&pools),

@@ -188,7 +188,11 @@ impl Program {
         for (socket, context) in built.listeners {
             self.world.pools.configure(&context.settings.name, &context.settings.pool);
             let split = classifier_options(&context.settings.route);
-            self.world.commons.configure(&context.settings.name, &context.settings.pool, split.as_ref());
+            self.world.shared_states.configure(
+                &context.settings.name,
+                &context.settings.pool,
+                split.as_ref(),
+            );
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
                 (None, Some(running)) => {

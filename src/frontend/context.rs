@@ -6,8 +6,8 @@ use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
 use super::{
-    Commons, Console, ListenerSettings, Users, accept::admission::Admission, acquire::outlier::Suspects,
-    registry::sessions::Sessions,
+    Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
+    acquire::outlier::Suspects, registry::sessions::Sessions,
 };
 use crate::{
     audit::Audit,
@@ -33,8 +33,8 @@ pub struct World {
     pub endpoints: Live<Endpoints>,
     /// The backends that sessions share.
     pub pools: Arc<Pools>,
-    /// What sessions know together that share backends.
-    pub commons: Commons,
+    /// State shared by pooled sessions.
+    pub shared_states: SharedStateRegistry,
     /// The audit log.
     pub audit: Audit,
     /// The traces.

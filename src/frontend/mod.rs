@@ -17,7 +17,7 @@ pub use accept::listener::Listener;
 pub use acquire::{
     catalog::{Unlisted, knowledge},
     outlier::Suspects,
-    shared_state::Commons,
+    shared_state::SharedStateRegistry,
 };
 pub use context::{Endpoints, ListenerContext, World};
 pub(crate) use login::backend_login::classifier_options;

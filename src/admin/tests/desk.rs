@@ -21,8 +21,8 @@ use crate::{
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     events::Events,
     frontend::{
-        AccessList, Auth, Bind, Commons, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
-        OwnBackend, Registered, Serving, SessionEntry, Sessions, World,
+        AccessList, Auth, Bind, Endpoints, ListenerContext, ListenerLimits, ListenerSettings, OwnBackend,
+        Registered, Serving, SessionEntry, Sessions, SharedStateRegistry, World,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -106,7 +106,7 @@ impl Desk {
         let world = World {
             suspects: crate::frontend::Suspects::default(),
             sessions: Arc::new(Sessions::default()),
-            commons: Commons::default(),
+            shared_states: SharedStateRegistry::default(),
             topology,
             endpoints: Live::fixed(ways),
             pools: Pools::new(&Workers::start(1).unwrap(), &metrics, Box::new(|_, _, _| ())),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use self::{
     assign::{elsewhere_may_do, is_about_the_endpoint, random, trouble, writer_was_there},
-    shared_state::Shared,
+    shared_state::SharedState,
 };
 use super::context::{ListenerContext, World};
 use crate::{
@@ -61,7 +61,7 @@ pub(crate) struct Tenancy {
     /// Where decisions are counted.
     routes: Arc<RouteCounts>,
     /// What its backends' database is known by, when they are shared.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedState>>,
 }
 
 /// A decision, good until the topology changes.
@@ -176,7 +176,7 @@ impl Tenancy {
     }
 
     /// Its backends are shared by sessions that know this.
-    pub(crate) fn share(&mut self, shared: Arc<Shared>) {
+    pub(crate) fn share(&mut self, shared: Arc<SharedState>) {
         self.shared = Some(shared);
     }
 
@@ -454,7 +454,7 @@ impl Tenancy {
     }
 
     /// State shared by sessions of the listener, database and user, if backends are shared.
-    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+    pub(crate) fn shared(&self) -> Option<Arc<SharedState>> {
         self.shared.clone()
     }
 

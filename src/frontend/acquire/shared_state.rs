@@ -1,4 +1,4 @@
-//! What sessions know together, by listener, database and user; and how that is kept true.
+//! State shared by the sessions of one listener, database and user.
 //!
 //! Names needed to predict leftover session state are read before the first session of a database is admitted. A
 //! session compares the catalog's epoch with the server's every [`COMPARED_EVERY`], after any listener's statement with
@@ -32,15 +32,15 @@ use crate::{
     tasks,
 };
 
-/// What the sessions of each listener, database and user know together.
+/// Shared state by listener, database and user.
 #[derive(Default)]
-pub struct Commons {
+pub struct SharedStateRegistry {
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    by_key: HashMap<Key, Arc<Shared>, RandomState>,
+    by_key: HashMap<Key, Arc<SharedState>, RandomState>,
     /// Counts changes of definitions by database, for all listeners and users together.
     definitions: HashMap<DatabaseName, Arc<AtomicU64>, RandomState>,
     /// Entry count at which unneeded entries are removed.
@@ -49,8 +49,8 @@ struct Known {
 
 type Key = (ListenerName, DatabaseName, UserName);
 
-/// What the sessions of one listener, database and user know together.
-pub(crate) struct Shared {
+/// State shared by the sessions of one listener, database and user.
+pub(crate) struct SharedState {
     pub(crate) common: Arc<Common>,
     initial_statuses: Mutex<InitialParameterStatusCache>,
     /// Startup settings as interpreted by the server.
@@ -89,9 +89,9 @@ const MIN_SWEPT_ENTRIES: usize = 64;
 /// Time without a session until the entry of a database is removed.
 const UNUSED: Duration = Duration::from_secs(3600);
 
-// === impl Commons ===
+// === impl SharedStateRegistry ===
 
-impl Commons {
+impl SharedStateRegistry {
     /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
     /// their statements are split by what they may do.
     pub(crate) fn get(
@@ -101,7 +101,7 @@ impl Commons {
         user: &UserName,
         functions: &[String],
         split: Option<&ClassifierOptions>,
-    ) -> Arc<Shared> {
+    ) -> Arc<SharedState> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.by_key.len() >= known.sweep_at {
             known.by_key.retain(|_, shared| shared.is_needed());
@@ -115,7 +115,7 @@ impl Commons {
             for function in functions {
                 always.insert(function);
             }
-            Arc::new(Shared {
+            Arc::new(SharedState {
                 common: Arc::new(
                     match split {
                         Some(options) => Common::splitting(always, options),
@@ -154,9 +154,9 @@ impl Commons {
     }
 }
 
-// === impl Shared ===
+// === impl SharedState ===
 
-impl Shared {
+impl SharedState {
     /// True if the entry is in use, or the database is known and was used recently.
     fn is_needed(self: &Arc<Self>) -> bool {
         let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
@@ -389,10 +389,11 @@ mod tests {
 
     #[test]
     fn an_expired_catalog_leaves_other_users_alone() {
-        let commons = Commons::default();
+        let shared_states = SharedStateRegistry::default();
         let listener = ListenerName::new("app").unwrap();
         let database = DatabaseName::new("orders").unwrap();
-        let of = |user: &str| commons.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
+        let of =
+            |user: &str| shared_states.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
         let (alice, bob) = (of("alice"), of("bob"));
         alice.leased(Instant::now());
         assert!(!alice.common.is_current() && bob.common.is_current());
@@ -402,10 +403,11 @@ mod tests {
 
     #[test]
     fn invented_databases_are_forgotten() {
-        let commons = Commons::default();
+        let shared_states = SharedStateRegistry::default();
         let (listener, user) = (ListenerName::new("app").unwrap(), UserName::new("alice").unwrap());
-        let get =
-            |database: &str| commons.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None);
+        let get = |database: &str| {
+            shared_states.get(&listener, &DatabaseName::new(database).unwrap(), &user, &[], None)
+        };
         let used = get("used");
         let known = get("known");
         known.common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
@@ -413,7 +415,7 @@ mod tests {
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));
         }
-        let entries = commons.known.lock().unwrap().by_key.len();
+        let entries = shared_states.known.lock().unwrap().by_key.len();
         assert!(entries <= MIN_SWEPT_ENTRIES, "{entries}");
         assert!(Arc::ptr_eq(&get("used"), &used));
         assert!(get("known").common.knows_database());

@@ -245,7 +245,7 @@ impl Login<'_> {
         let functions = &settings.pool.pin_on_functions;
         let options = classifier_options(&settings.route);
         let user = &pool.target().user;
-        let shared = world.commons.get(&settings.name, &database, user, functions, options.as_ref());
+        let shared = world.shared_states.get(&settings.name, &database, user, functions, options.as_ref());
         shared.common.set_strict_isolation(settings.pool.strict_isolation);
         if !shared.common.knows_database() {
             Box::pin(shared.introduce(lease(&mut tenancy, client, context))).await?;
