@@ -68,7 +68,7 @@ pub(crate) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
                     Ok(backend) => return Ok(Assigned { backend, endpoint, reason: decision.reason }),
                     // A failed reader is followed by the next reader, and finally by the writer.
                     Err(error)
-                        if elsewhere_may_do(&error)
+                        if is_retryable_elsewhere(&error)
                             || (decision.reason == Reason::ReadPool && !refuses_the_user(&error)) =>
                     {
                         if is_about_the_endpoint(&error) {
@@ -84,7 +84,7 @@ pub(crate) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
             Err(none) => none,
         };
         if !matches!(policy, RoutePolicy::Primary | RoutePolicy::Split(_))
-            || !writer_was_there(&snapshot)
+            || !writer_seen_up(&snapshot)
             || Instant::now() >= deadline
         {
             return Err(failure
@@ -101,7 +101,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Whether an endpoint declared primary has worked in this process's life: otherwise its absence is a mistake to be told
 /// at once, not a failover to be waited out.
-pub(crate) fn writer_was_there(snapshot: &Snapshot) -> bool {
+pub(crate) fn writer_seen_up(snapshot: &Snapshot) -> bool {
     snapshot
         .endpoints
         .iter()
@@ -110,7 +110,7 @@ pub(crate) fn writer_was_there(snapshot: &Snapshot) -> bool {
 
 /// Whether another endpoint, or the same a little later, may do better: the network failed, or the server said that it
 /// is starting, stopping or full. Wrong passwords and missing databases are wrong everywhere.
-pub(crate) fn elsewhere_may_do(error: &ConnectError) -> bool {
+pub(crate) fn is_retryable_elsewhere(error: &ConnectError) -> bool {
     match error.refused() {
         Some(refused) => refused.sqlstate().is_some_and(|state| matches!(state.class(), "53" | "57")),
         None => error.blame() == Blame::Endpoint,
@@ -125,7 +125,7 @@ fn refuses_the_user(error: &ConnectError) -> bool {
 /// True if a failure is evidence about the endpoint or the path to the endpoint. A refused user or token is no
 /// evidence.
 pub(crate) fn is_about_the_endpoint(error: &ConnectError) -> bool {
-    elsewhere_may_do(error) || matches!(error.failure(), ConnectFailure::Tls(_))
+    is_retryable_elsewhere(error) || matches!(error.failure(), ConnectFailure::Tls(_))
 }
 
 /// What the client is told when no backend was found, and who is to blame.

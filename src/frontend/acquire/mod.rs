@@ -19,7 +19,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::{
-    assign::{elsewhere_may_do, is_about_the_endpoint, random, trouble, writer_was_there},
+    assign::{is_about_the_endpoint, is_retryable_elsewhere, random, trouble, writer_seen_up},
     shared_state::SharedState,
 };
 use super::context::{ListenerContext, World};
@@ -37,8 +37,8 @@ use crate::{
     wire::StartupMessage,
 };
 
-/// What a session needs to lease backends.
-pub(crate) struct Tenancy {
+/// Acquires backends for one session.
+pub(crate) struct BackendAcquirer {
     world: Arc<World>,
     context: Arc<ListenerContext>,
     /// As the client said; an endpoint may have a user of its own for all.
@@ -74,9 +74,9 @@ struct Decided {
     last: Option<Trace>,
 }
 
-/// What a session wants a backend for.
+/// Properties of the backend that a session needs.
 #[derive(Clone, Copy)]
-pub(crate) struct Want {
+pub(crate) struct AcquireRequest {
     /// The [`crate::session::Session::settings_mark`] of its settings.
     pub(crate) settings: u64,
     /// Which side may serve it, and why.
@@ -134,9 +134,9 @@ const PASSED_OVER_MAX: u8 = 8;
 /// Between two looks for a node that is fresh enough.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-// === impl Tenancy ===
+// === impl BackendAcquirer ===
 
-impl Tenancy {
+impl BackendAcquirer {
     pub(crate) fn new(
         world: Arc<World>,
         context: Arc<ListenerContext>,
@@ -163,7 +163,7 @@ impl Tenancy {
         }
     }
 
-    /// Allows later logins with `startup`, see [`Tenancy::move_apart`].
+    /// Allows later logins with `startup`, see [`BackendAcquirer::move_apart`].
     pub(crate) fn may_move_apart(&mut self, startup: StartupMessage) {
         self.apart = (startup != self.startup).then_some(startup);
     }
@@ -181,8 +181,12 @@ impl Tenancy {
     }
 
     /// The next step towards a backend, if possible.
-    pub(crate) fn poll_lease(&mut self, want: &Want, cx: &mut Context<'_>) -> Poll<Result<Step, Unleased>> {
-        if want.apart {
+    pub(crate) fn poll_lease(
+        &mut self,
+        request: &AcquireRequest,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Step, Unleased>> {
+        if request.apart {
             self.move_apart();
         }
         loop {
@@ -194,10 +198,10 @@ impl Tenancy {
                 }
             }
             if !self.waiter.is_waiting() {
-                if self.is_too_early(want) {
+                if self.is_too_early(request) {
                     continue;
                 }
-                let pool = match self.decide(want.need) {
+                let pool = match self.decide(request.need) {
                     Ok(pool) => pool,
                     Err(none) if self.may_hold() => {
                         tracing::debug!(%none, "a transaction is held");
@@ -207,9 +211,9 @@ impl Tenancy {
                     Err(none) => return self.over(Unleased::NoEndpoint(none)),
                 };
                 let last = self.decided().and_then(|decided| decided.last);
-                let wish = pool::Want { worker: tasks::current_worker(), settings: want.settings, last };
+                let wish = pool::Want { worker: tasks::current_worker(), settings: request.settings, last };
                 if let Some(lease) = pool.try_lease(&wish) {
-                    match self.leased(want, lease) {
+                    match self.leased(request, lease) {
                         Some(step) => return Poll::Ready(Ok(step)),
                         None => continue,
                     }
@@ -221,13 +225,13 @@ impl Tenancy {
             }
             match ready!(self.waiter.poll(cx)) {
                 Waited::Lease(lease) => {
-                    if let Some(step) = self.leased(want, lease) {
+                    if let Some(step) = self.leased(request, lease) {
                         return Poll::Ready(Ok(step));
                     }
                 }
                 Waited::Notice(waited) => return Poll::Ready(Ok(Step::Notice(waited))),
                 Waited::Failed(error) => {
-                    if let Some(over) = self.failed(want.need, error) {
+                    if let Some(over) = self.failed(request.need, error) {
                         return self.over(over);
                     }
                 }
@@ -236,8 +240,8 @@ impl Tenancy {
     }
 
     /// Whether no node can be known to be fresh enough yet. Then a read waits for a while, or turns to the writer.
-    fn is_too_early(&mut self, want: &Want) -> bool {
-        let Some(floor) = want.floor.filter(|_| self.side_of(want.need) == Side::Reader) else {
+    fn is_too_early(&mut self, request: &AcquireRequest) -> bool {
+        let Some(floor) = request.floor.filter(|_| self.side_of(request.need) == Side::Reader) else {
             return false;
         };
         let now = std::time::Instant::now();
@@ -292,7 +296,7 @@ impl Tenancy {
             LeaseError::Down(error) => {
                 let decided = decided?;
                 let endpoint = decided.pool.endpoint().clone();
-                let elsewhere = elsewhere_may_do(&error);
+                let elsewhere = is_retryable_elsewhere(&error);
                 // Without a token, further sessions wait in vain, too. A missing token is no evidence about the
                 // endpoint.
                 let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
@@ -342,7 +346,7 @@ impl Tenancy {
     }
 
     /// A backend is there; `None` when the node behind it will not do.
-    fn leased(&mut self, want: &Want, lease: Lease) -> Option<Step> {
+    fn leased(&mut self, request: &AcquireRequest, lease: Lease) -> Option<Step> {
         self.freshness = Freshness::Enough;
         if self.side == Side::Reader {
             let now = std::time::Instant::now();
@@ -357,7 +361,7 @@ impl Tenancy {
                 return None;
             }
             let snapshot = self.world.topology.load();
-            let standing = match (want.floor, node) {
+            let standing = match (request.floor, node) {
                 (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
                 (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
                 (None, _) => None,
@@ -375,7 +379,7 @@ impl Tenancy {
         self.wait = None;
         let reason = self.reason();
         self.routes.decided(reason);
-        if want.need.side == Side::Reader && self.side == Side::Writer {
+        if request.need.side == Side::Reader && self.side == Side::Writer {
             self.routes.fell_back(reason);
         }
         Some(Step::Leased(lease))
@@ -571,7 +575,7 @@ impl Tenancy {
         let held = self.wait.as_ref().and_then(|wait| wait.held);
         let held = held.map_or(Duration::ZERO, |since| since.elapsed());
         matches!(self.context.settings.route, RoutePolicy::Primary | RoutePolicy::Split(_))
-            && writer_was_there(&self.world.topology.load())
+            && writer_seen_up(&self.world.topology.load())
             && held < self.context.settings.limits.hold
     }
 

@@ -24,7 +24,7 @@ use crate::{
     frontend::{
         Auth,
         acquire::{
-            Step, Tenancy, Unleased, Want,
+            AcquireRequest, BackendAcquirer, Step, Unleased,
             assign::{Assigned, Unassigned, assign, refusal},
         },
         context::{ListenerContext, World},
@@ -82,7 +82,7 @@ pub(crate) enum BackendSource {
     Leased(Lease),
     /// It shares backends with others.
     Shared {
-        tenancy: Box<Tenancy>,
+        acquirer: Box<BackendAcquirer>,
         common: Arc<Common>,
         /// What the client is told of its settings.
         initial_status: Arc<InitialParameterStatus>,
@@ -191,8 +191,9 @@ impl Login<'_> {
         for own in ["user", "database", "replication"] {
             startup.remove(own);
         }
-        let mut tenancy = Tenancy::new(Arc::clone(world), Arc::clone(context), user, database, startup);
-        let lease = lease(&mut tenancy, client, context).await?;
+        let mut acquirer =
+            BackendAcquirer::new(Arc::clone(world), Arc::clone(context), user, database, startup);
+        let lease = lease(&mut acquirer, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
@@ -204,8 +205,8 @@ impl Login<'_> {
         Ok(LoginResult {
             greeting: output,
             endpoint: running.endpoint().clone(),
-            reason: tenancy.reason(),
-            user: tenancy.database_user(running.endpoint()),
+            reason: acquirer.reason(),
+            user: acquirer.database_user(running.endpoint()),
             client_key,
             serving: Some(Serving::Leased(running)),
             took: began.elapsed(),
@@ -235,10 +236,15 @@ impl Login<'_> {
         if startup_options.is_some() {
             StartupOptions::remove_from(&mut shared_startup);
         }
-        let mut tenancy =
-            Tenancy::new(Arc::clone(world), Arc::clone(context), user, database.clone(), shared_startup);
-        tenancy.may_move_apart(startup);
-        let Ok(pool) = tenancy.pool() else {
+        let mut acquirer = BackendAcquirer::new(
+            Arc::clone(world),
+            Arc::clone(context),
+            user,
+            database.clone(),
+            shared_startup,
+        );
+        acquirer.may_move_apart(startup);
+        let Ok(pool) = acquirer.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
         let settings = &context.settings;
@@ -248,24 +254,24 @@ impl Login<'_> {
         let shared = world.shared_states.get(&settings.name, &database, user, functions, options.as_ref());
         shared.common.set_strict_isolation(settings.pool.strict_isolation);
         if !shared.common.knows_database() {
-            Box::pin(shared.introduce(lease(&mut tenancy, client, context))).await?;
+            Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
         }
-        let mut welcome = welcome(&mut tenancy, client, context).await?;
+        let mut welcome = welcome(&mut acquirer, client, context).await?;
         let mut said = said;
         let mut values = None;
         if let Some(StartupOptions { settings, application }) = startup_options {
             if !settings.is_empty() {
-                let lease = lease(&mut tenancy, client, context);
+                let lease = lease(&mut acquirer, client, context);
                 values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
             }
             if values.is_some() || settings.is_empty() {
                 said = said.or(application);
             } else {
-                tenancy.move_apart();
-                welcome = self::welcome(&mut tenancy, client, context).await?;
+                acquirer.move_apart();
+                welcome = self::welcome(&mut acquirer, client, context).await?;
             }
         }
-        let Ok(pool) = tenancy.pool() else {
+        let Ok(pool) = acquirer.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
         };
         let application = said.map(|said| application_name(&said, welcome.parameters.get("server_version")));
@@ -281,17 +287,17 @@ impl Login<'_> {
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
         let database_user = pool.target().user.clone();
         let common = Arc::clone(&shared.common);
-        tenancy.share(shared);
+        acquirer.share(shared);
         Ok(LoginResult {
             greeting: output,
             endpoint: pool.endpoint().clone(),
-            reason: tenancy.reason(),
+            reason: acquirer.reason(),
             user: database_user,
             client_key,
             serving: None,
             took: began.elapsed(),
             presence: None,
-            backend: BackendSource::Shared { tenancy: Box::new(tenancy), common, initial_status, asked },
+            backend: BackendSource::Shared { acquirer: Box::new(acquirer), common, initial_status, asked },
         })
     }
 
@@ -449,14 +455,14 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
 
 /// Returns the `Welcome` of the newest login in the client's pool.
 async fn welcome(
-    tenancy: &mut Tenancy,
+    acquirer: &mut BackendAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
 ) -> Result<Arc<Welcome>, Failed> {
-    if let Some(welcome) = tenancy.pool().ok().and_then(|pool| pool.welcome()) {
+    if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
         return Ok(welcome);
     }
-    let lease = Box::pin(lease(tenancy, client, context)).await?;
+    let lease = Box::pin(lease(acquirer, client, context)).await?;
     let welcome = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
     Ok(welcome)
@@ -464,14 +470,14 @@ async fn welcome(
 
 /// A backend for a client that is being logged in, unless it leaves while it waits for one.
 async fn lease(
-    tenancy: &mut Tenancy,
+    acquirer: &mut BackendAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
 ) -> Result<Lease, Failed> {
-    let want = Want { settings: 0, need: tenancy.first_need(), floor: None, apart: false };
+    let request = AcquireRequest { settings: 0, need: acquirer.first_need(), floor: None, apart: false };
     let leased = async {
         loop {
-            match poll_fn(|cx| tenancy.poll_lease(&want, cx)).await {
+            match poll_fn(|cx| acquirer.poll_lease(&request, cx)).await {
                 Ok(Step::Leased(lease)) => return Ok(lease),
                 // Before its login no client expects to be told anything.
                 Ok(Step::Notice(_)) => {}

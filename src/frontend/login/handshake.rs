@@ -341,7 +341,7 @@ impl ClientHandshake {
             arrived,
         });
         let options = SessionOptions { text_limit };
-        let (link, tenancy, session, unread) = match login_result.backend {
+        let (link, acquirer, session, unread) = match login_result.backend {
             BackendSource::Own { stream, unread, status } => {
                 (Link::Own(stream), None, Session::new(status, options), unread)
             }
@@ -355,17 +355,17 @@ impl ClientHandshake {
                 }
                 (Link::Leased(lease), None, session, Vec::new())
             }
-            BackendSource::Shared { tenancy, common, initial_status, asked } => {
+            BackendSource::Shared { acquirer, common, initial_status, asked } => {
                 let known = initial_status.known.clone();
                 let mut session = Session::shared(common, known, initial_status.settings.clone(), options);
                 session.told_pid(registered.key.pid());
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), asked);
                 }
-                (Link::None, Some(tenancy), session, Vec::new())
+                (Link::None, Some(acquirer), session, Vec::new())
             }
         };
-        let mut relay = Relay::new(client.stream, link, tenancy, session, registered, recorder);
+        let mut relay = Relay::new(client.stream, link, acquirer, session, registered, recorder);
         relay.from_client.read_before(client_unread);
         relay.from_backend.read_before(unread);
         Some(relay)

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     frontend::{
-        acquire::{Step, Tenancy, Want, catalog::Unlisted},
+        acquire::{AcquireRequest, BackendAcquirer, Step, catalog::Unlisted},
         observe::recorder::Recorder,
         registry::{
             entry::{Activity, Order},
@@ -55,7 +55,7 @@ pub(crate) struct Relay {
     backend_unflushed: bool,
     pub(crate) from_backend: Inbound,
     /// Where backends come from, when they are shared.
-    pub(crate) tenancy: Option<Box<Tenancy>>,
+    pub(crate) acquirer: Option<Box<BackendAcquirer>>,
     pub(crate) session: Session,
     pub(crate) registered: Registered,
     pub(crate) recorder: Recorder,
@@ -111,7 +111,7 @@ impl Relay {
     pub(crate) fn new(
         client: Stream,
         link: Link,
-        tenancy: Option<Box<Tenancy>>,
+        acquirer: Option<Box<BackendAcquirer>>,
         session: Session,
         registered: Registered,
         recorder: Recorder,
@@ -123,7 +123,7 @@ impl Relay {
             link,
             backend_unflushed: false,
             from_backend: Inbound::default(),
-            tenancy,
+            acquirer,
             session,
             registered,
             recorder,
@@ -450,21 +450,21 @@ impl Relay {
 
     /// A backend, if one is to be had now.
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
-        let Some(tenancy) = &mut self.tenancy else { return Ok(Poll::Pending) };
+        let Some(acquirer) = &mut self.acquirer else { return Ok(Poll::Pending) };
         if !self.waiting {
             self.waiting = true;
             self.registered.take_wait_cancelled();
         } else if self.registered.take_wait_cancelled() {
-            tenancy.leave();
+            acquirer.leave();
             return Ok(self.unleased(Refusal::cancelled()));
         }
-        let want = Want {
+        let request = AcquireRequest {
             settings: self.session.settings_mark(),
             need: self.session.need(),
             floor: self.session.floor(*self.now.get_or_insert_with(Instant::now)),
             apart: self.session.is_apart(),
         };
-        match tenancy.poll_lease(&want, cx) {
+        match acquirer.poll_lease(&request, cx) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(Step::Leased(lease))) => {
                 self.leased(lease);
@@ -494,19 +494,19 @@ impl Relay {
     fn leased(&mut self, mut lease: Lease) {
         self.waiting = false;
         let now = self.now();
-        let Some(tenancy) = &mut self.tenancy else { return };
-        tenancy.note_lease(now);
-        self.recorder.leased(lease.running(), tenancy.reason(), tenancy.path());
-        let untouched = tenancy.follows(&lease);
+        let Some(acquirer) = &mut self.acquirer else { return };
+        acquirer.note_lease(now);
+        self.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
+        let untouched = acquirer.follows(&lease);
         if let Some(memory) = lease.memory.take() {
-            match tenancy.assignment(&lease) {
+            match acquirer.assignment(&lease) {
                 Some(assignment) => self.session.assign(memory, untouched, assignment),
                 None => self.session.attach(memory, untouched),
             }
         }
         self.session.serves_as(lease.running().pid());
         self.sheltered = self.session.is_preparing();
-        self.registered.leased(lease.running(), tenancy.reason(), self.sheltered);
+        self.registered.leased(lease.running(), acquirer.reason(), self.sheltered);
         self.leased_at = Some(self.now());
         self.link = Link::Leased(lease);
         self.backend_unflushed = false;
@@ -538,8 +538,8 @@ impl Relay {
             lease.memory = memory.is_reusable().then_some(memory);
             if spoiled {
                 lease.release(Disposition::Discard);
-            } else if let Some(tenancy) = &mut self.tenancy {
-                tenancy.release(now, lease);
+            } else if let Some(acquirer) = &mut self.acquirer {
+                acquirer.release(now, lease);
             }
             // What could not be said to this backend may be said to another.
             self.unheard |= !self.from_client.unjudged().is_empty() || self.session.has_gathered();
@@ -551,8 +551,8 @@ impl Relay {
         if self.renewal.is_some() || self.owes_backend() {
             return;
         }
-        let Some(tenancy) = &self.tenancy else { return };
-        let pause = tenancy.renewal_pause(now);
+        let Some(acquirer) = &self.acquirer else { return };
+        let pause = acquirer.renewal_pause(now);
         if !pause.is_zero() && self.session.may_defer_catalogue() {
             if self.renewal_pause.is_none() {
                 self.renewal_pause = Some(Box::pin(sleep(pause)));
@@ -566,8 +566,8 @@ impl Relay {
             return;
         };
         // A cancel request of the client must not reach the catalog queries.
-        self.registered.leased(lease.running(), tenancy.reason(), true);
-        let shared = tenancy.shared();
+        self.registered.leased(lease.running(), acquirer.reason(), true);
+        let shared = acquirer.shared();
         self.renewal = Some(Box::pin(async move {
             let mut unasked = Vec::new();
             let renewed = match &shared {
@@ -715,7 +715,7 @@ impl Relay {
         if let Some(refusal) = self.session.broken() {
             return Err(End::Refused(refusal.clone()));
         }
-        if self.tenancy.is_some() {
+        if self.acquirer.is_some() {
             self.give_back(now);
         }
         Ok(())
@@ -726,9 +726,9 @@ impl Relay {
         self.told();
         self.registered.released();
         if let Link::Leased(lease) = std::mem::replace(&mut self.link, Link::None)
-            && let Some(tenancy) = &mut self.tenancy
+            && let Some(acquirer) = &mut self.acquirer
         {
-            tenancy.node_failed(&lease);
+            acquirer.node_failed(&lease);
         }
         self.from_backend = Inbound::default();
         // Messages no longer wait for the lost node's responses.
@@ -738,15 +738,15 @@ impl Relay {
     /// Passes on what the machine has to tell.
     fn told(&mut self) {
         if let Some(replayed) = self.session.poll_position()
-            && let (Link::Leased(lease), Some(tenancy), Some(asked_at)) =
-                (&self.link, &self.tenancy, self.leased_at)
+            && let (Link::Leased(lease), Some(acquirer), Some(asked_at)) =
+                (&self.link, &self.acquirer, self.leased_at)
         {
-            tenancy.replayed(lease, replayed, asked_at);
+            acquirer.replayed(lease, replayed, asked_at);
         }
         if self.session.poll_wrote()
-            && let Some(tenancy) = &self.tenancy
+            && let Some(acquirer) = &self.acquirer
         {
-            tenancy.wrote();
+            acquirer.wrote();
         }
         if let Some(reason) = self.session.poll_rerun() {
             self.recorder.rerun(reason);
