@@ -26,7 +26,7 @@ use crate::{
             session_tracer::{self, Traced},
         },
         registry::{cancel, current_backend::Serving, entry::SessionEntry},
-        relay::{Relay, session_backend::Link, teardown::last_words},
+        relay::{Relay, session_backend::SessionBackend, teardown::last_words},
     },
     handshake::Negotiation,
     names::{DatabaseName, UserName},
@@ -341,9 +341,9 @@ impl ClientHandshake {
             arrived,
         });
         let options = SessionOptions { text_limit };
-        let (link, acquirer, session, unread) = match login_result.backend {
+        let (backend, acquirer, session, unread) = match login_result.backend {
             BackendSource::Own { stream, unread, status } => {
-                (Link::Own(stream), None, Session::new(status, options), unread)
+                (SessionBackend::Own(stream), None, Session::new(status, options), unread)
             }
             BackendSource::Leased(lease) => {
                 let mut session = Session::returning(options);
@@ -353,7 +353,7 @@ impl ClientHandshake {
                     functions.iter().for_each(|function| spoiling.insert(function));
                     session.spoil_by(Arc::new(spoiling));
                 }
-                (Link::Leased(lease), None, session, Vec::new())
+                (SessionBackend::Leased(lease), None, session, Vec::new())
             }
             BackendSource::Shared { acquirer, common, initial_status, asked } => {
                 let known = initial_status.known.clone();
@@ -362,10 +362,10 @@ impl ClientHandshake {
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), asked);
                 }
-                (Link::None, Some(acquirer), session, Vec::new())
+                (SessionBackend::None, Some(acquirer), session, Vec::new())
             }
         };
-        let mut relay = Relay::new(client.stream, link, acquirer, session, registered, recorder);
+        let mut relay = Relay::new(client.stream, backend, acquirer, session, registered, recorder);
         relay.from_client.read_before(client_unread);
         relay.from_backend.read_before(unread);
         Some(relay)

@@ -27,7 +27,7 @@ use tokio::time::{Sleep, sleep};
 use self::{
     forward::Inbound,
     poll_write::{poll_flush, poll_send_all},
-    session_backend::Link,
+    session_backend::SessionBackend,
     session_end::End,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) struct Relay {
     pub(crate) client: Stream,
     client_unflushed: bool,
     pub(crate) from_client: Inbound,
-    pub(crate) link: Link,
+    pub(crate) backend: SessionBackend,
     backend_unflushed: bool,
     pub(crate) from_backend: Inbound,
     /// Where backends come from, when they are shared.
@@ -110,7 +110,7 @@ const MAX_STEPS: u8 = 200;
 impl Relay {
     pub(crate) fn new(
         client: Stream,
-        link: Link,
+        backend: SessionBackend,
         acquirer: Option<Box<BackendAcquirer>>,
         session: Session,
         registered: Registered,
@@ -120,7 +120,7 @@ impl Relay {
             client,
             client_unflushed: false,
             from_client: Inbound::default(),
-            link,
+            backend,
             backend_unflushed: false,
             from_backend: Inbound::default(),
             acquirer,
@@ -270,7 +270,7 @@ impl Relay {
             if own.is_none() && !self.from_client.has_cleared() {
                 break;
             }
-            let Some(stream) = self.link.stream() else { break };
+            let Some(stream) = self.backend.stream() else { break };
             let went = match own {
                 Some(own) => poll_send_all(stream, unflushed, own, cx)?,
                 None => self.from_client.poll_forward(stream, unflushed, cx)?,
@@ -281,7 +281,7 @@ impl Relay {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if let Some(stream) = self.link.stream()
+        if let Some(stream) = self.backend.stream()
             && poll_flush(stream, unflushed, cx)?.is_pending()
             && sent == 0
         {
@@ -508,7 +508,7 @@ impl Relay {
         self.sheltered = self.session.is_preparing();
         self.registered.leased(lease.running(), acquirer.reason(), self.sheltered);
         self.leased_at = Some(self.now());
-        self.link = Link::Leased(lease);
+        self.backend = SessionBackend::Leased(lease);
         self.backend_unflushed = false;
         self.backend_deaf = false;
         self.from_backend.reopen();
@@ -533,7 +533,8 @@ impl Relay {
         let spoiled = self.session.spoils_backend();
         let Some(memory) = self.session.detach() else { return };
         self.registered.released();
-        if let Link::Leased(mut lease) = std::mem::replace(&mut self.link, Link::None) {
+        if let SessionBackend::Leased(mut lease) = std::mem::replace(&mut self.backend, SessionBackend::None)
+        {
             // A backend without `memory` is closed.
             lease.memory = memory.is_reusable().then_some(memory);
             if spoiled {
@@ -560,9 +561,9 @@ impl Relay {
             return;
         }
         self.session.begin_catalogue();
-        let link = std::mem::replace(&mut self.link, Link::None);
-        let Link::Leased(mut lease) = link else {
-            self.link = link;
+        let backend = std::mem::replace(&mut self.backend, SessionBackend::None);
+        let SessionBackend::Leased(mut lease) = backend else {
+            self.backend = backend;
             return;
         };
         // A cancel request of the client must not reach the catalog queries.
@@ -592,7 +593,7 @@ impl Relay {
         while let Some(sleep) = &mut self.sequence_pause
             && sleep.as_mut().poll(cx).is_ready()
         {
-            if matches!(&self.link, Link::Leased(lease) if !lease.is_wanted()) {
+            if matches!(&self.backend, SessionBackend::Leased(lease) if !lease.is_wanted()) {
                 // No session waits for the backend: `lastval` may still come.
                 sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
             } else {
@@ -619,7 +620,7 @@ impl Relay {
         let Poll::Ready((lease, unasked, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
         self.renewal = None;
         self.registered.expose();
-        self.link = Link::Leased(lease);
+        self.backend = SessionBackend::Leased(lease);
         let is_new = match renewed {
             Ok(()) => true,
             Err(Unlisted::Refused(words)) => {
@@ -671,7 +672,7 @@ impl Relay {
             if self.recorder.is_waiting() {
                 return Ok(());
             }
-            let Some(stream) = self.link.stream() else { return Ok(()) };
+            let Some(stream) = self.backend.stream() else { return Ok(()) };
             match self.from_backend.poll_fill(stream, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) if count > 0 => {
@@ -725,7 +726,7 @@ impl Relay {
     fn lost_reader(&mut self) {
         self.told();
         self.registered.released();
-        if let Link::Leased(lease) = std::mem::replace(&mut self.link, Link::None)
+        if let SessionBackend::Leased(lease) = std::mem::replace(&mut self.backend, SessionBackend::None)
             && let Some(acquirer) = &mut self.acquirer
         {
             acquirer.node_failed(&lease);
@@ -738,8 +739,8 @@ impl Relay {
     /// Passes on what the machine has to tell.
     fn told(&mut self) {
         if let Some(replayed) = self.session.poll_position()
-            && let (Link::Leased(lease), Some(acquirer), Some(asked_at)) =
-                (&self.link, &self.acquirer, self.leased_at)
+            && let (SessionBackend::Leased(lease), Some(acquirer), Some(asked_at)) =
+                (&self.backend, &self.acquirer, self.leased_at)
         {
             acquirer.replayed(lease, replayed, asked_at);
         }
@@ -750,7 +751,7 @@ impl Relay {
         }
         if let Some(reason) = self.session.poll_rerun() {
             self.recorder.rerun(reason);
-            if let (Reason::Rerun(cause), Link::Leased(lease)) = (reason, &self.link) {
+            if let (Reason::Rerun(cause), SessionBackend::Leased(lease)) = (reason, &self.backend) {
                 lease.running().endpoint().metrics().rerun(cause);
             }
         }

@@ -1,20 +1,20 @@
-//! The way from a session to its backend.
+//! Backend connection of a session.
 
 use crate::{pool::Lease, tls::Stream};
 
-/// The way from a session to its backend.
-pub(crate) enum Link {
-    /// A backend of its own, for life.
+/// Backend connection of a session.
+pub(crate) enum SessionBackend {
+    /// Backend connection of a dedicated session.
     Own(Stream),
-    /// A backend that it has leased.
+    /// Leased backend connection.
     Leased(Lease),
-    /// None: it shares backends and needs none now.
+    /// No backend: a pooled session between transactions.
     None,
 }
 
-// === impl Link ===
+// === impl SessionBackend ===
 
-impl Link {
+impl SessionBackend {
     /// The connection, if there is one.
     pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
         match self {

@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Relay, forward::Inbound, session_backend::Link, session_end::End};
+use super::{Relay, forward::Inbound, session_backend::SessionBackend, session_end::End};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
@@ -40,8 +40,9 @@ const TRIES: u32 = 20;
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
 pub(crate) async fn conclude(end: &End, relay: Relay) {
-    let Relay { mut client, from_client, link, from_backend, mut session, registered, mut recorder, .. } =
-        relay;
+    let Relay {
+        mut client, from_client, backend, from_backend, mut session, registered, mut recorder, ..
+    } = relay;
     let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
     if let Some(refusal) = end.last_words()
@@ -51,14 +52,14 @@ pub(crate) async fn conclude(end: &End, relay: Relay) {
         last_words(&mut client, &refusal).await.ok();
     }
     drop(client);
-    match link {
-        Link::None => {}
-        Link::Own(backend) => {
+    match backend {
+        SessionBackend::None => {}
+        SessionBackend::Own(backend) => {
             cut_short(&mut session, &mut recorder);
             // Large, and seldom needed.
             Box::pin(leave(end, backend, abandoned, &session, entry)).await;
         }
-        Link::Leased(lease) => {
+        SessionBackend::Leased(lease) => {
             let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
             if !lost && session.broken().is_none() && session.fatal().is_none() {
                 let unsent = from_client.has_cleared();
