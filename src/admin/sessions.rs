@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     events::Happening,
-    frontend::{Order, Serving, SessionEntry},
+    frontend::{CurrentBackend, Order, SessionEntry},
     session::Pin,
     wire::BackendKey,
 };
@@ -153,7 +153,9 @@ impl Which {
     fn wants(&self, entry: &SessionEntry) -> bool {
         self.listener.as_deref().is_none_or(|name| entry.facts.listener.as_str() == name)
             && self.endpoint.as_deref().is_none_or(|name| {
-                entry.serving().is_some_and(|serving| serving.endpoint().name().as_str() == name)
+                entry
+                    .current_backend()
+                    .is_some_and(|current_backend| current_backend.endpoint().name().as_str() == name)
             })
             && self.after.is_none_or(|after| entry.id > after)
     }
@@ -165,7 +167,7 @@ impl SessionView {
     fn new(entry: &SessionEntry, clock: Clock) -> Self {
         let facts = &entry.facts;
         let activity = entry.activity();
-        let serving = entry.serving();
+        let current_backend = entry.current_backend();
         let text = |name: &dyn ToString| name.to_string();
         Self {
             id: entry.id,
@@ -177,10 +179,14 @@ impl SessionView {
             database: facts.database.as_ref().map(|database| text(database)),
             application: facts.application.as_ref().map(|name| text(name)),
             method: facts.method,
-            endpoint: serving.as_ref().map(|serving| text(serving.endpoint().name())),
-            backend_role: serving.as_ref().map(|serving| serving.endpoint().endpoint().role.as_str()),
-            backend_pid: serving.as_ref().and_then(|serving| serving.server_key().map(BackendKey::pid)),
-            server: serving.as_ref().and_then(Serving::peer).map(|address| text(&address)),
+            endpoint: current_backend.as_ref().map(|current_backend| text(current_backend.endpoint().name())),
+            backend_role: current_backend
+                .as_ref()
+                .map(|current_backend| current_backend.endpoint().endpoint().role.as_str()),
+            backend_pid: current_backend
+                .as_ref()
+                .and_then(|current_backend| current_backend.server_key().map(BackendKey::pid)),
+            server: current_backend.as_ref().and_then(CurrentBackend::peer).map(|address| text(&address)),
             reason: entry.reason().as_str(),
             pins: entry.pins().iter().map(Pin::as_str).collect(),
             state: activity.as_str(),

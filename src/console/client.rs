@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
-    frontend::{Serving, SessionEntry, World},
+    frontend::{CurrentBackend, SessionEntry, World},
     names::{DatabaseName, EndpointName, ListenerName, UserName},
     session::Pin,
     wire::BackendKey,
@@ -35,11 +35,11 @@ impl Client {
     }
 
     fn new(entry: Arc<SessionEntry>) -> Self {
-        let backend = entry.serving().map(|serving| Backend {
-            endpoint: serving.endpoint().name().clone(),
-            pid: serving.server_key().map_or(0, BackendKey::pid),
-            peer: serving.peer(),
-            own: matches!(serving, Serving::Own(_)),
+        let backend = entry.current_backend().map(|current_backend| Backend {
+            endpoint: current_backend.endpoint().name().clone(),
+            pid: current_backend.server_key().map_or(0, BackendKey::pid),
+            peer: current_backend.peer(),
+            own: matches!(current_backend, CurrentBackend::Own(_)),
         });
         Self { backend, entry }
     }

@@ -29,7 +29,7 @@ pub use login::{
 };
 pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
-    current_backend::{OwnBackend, Serving},
+    current_backend::{CurrentBackend, OwnBackend},
     entry::{Activity, Order, SessionEntry},
     sessions::{Registered, Sessions},
 };

@@ -21,8 +21,8 @@ use crate::{
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     events::Events,
     frontend::{
-        AccessList, Auth, Bind, Endpoints, ListenerContext, ListenerLimits, ListenerSettings, OwnBackend,
-        Registered, Serving, SessionEntry, Sessions, SharedStateRegistry, World,
+        AccessList, Auth, Bind, CurrentBackend, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
+        OwnBackend, Registered, SessionEntry, Sessions, SharedStateRegistry, World,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -170,7 +170,7 @@ impl Desk {
         world.sessions.register(SessionEntry::new(
             Arc::new(facts),
             BackendKey::new(40, b"ours").unwrap(),
-            Some(Serving::Own(Arc::new(OwnBackend {
+            Some(CurrentBackend::Own(Arc::new(OwnBackend {
                 endpoint,
                 server_key: Some(BackendKey::new(41, b"theirs").unwrap()),
                 peer: Some("192.0.2.2:5432".parse().unwrap()),

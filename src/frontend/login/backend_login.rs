@@ -28,7 +28,7 @@ use crate::{
             assign::{Assigned, Unassigned, assign, refusal},
         },
         context::{ListenerContext, World},
-        registry::current_backend::{OwnBackend, Serving},
+        registry::current_backend::{CurrentBackend, OwnBackend},
     },
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
@@ -65,7 +65,7 @@ pub(crate) struct LoginResult {
     pub(crate) user: UserName,
     pub(crate) client_key: BackendKey,
     /// The backend that serves it, if it has one of its own.
-    pub(crate) serving: Option<Serving>,
+    pub(crate) current_backend: Option<CurrentBackend>,
     pub(crate) took: Duration,
 }
 
@@ -167,7 +167,7 @@ impl Login<'_> {
             reason,
             user,
             client_key,
-            serving: Some(Serving::Own(Arc::new(own))),
+            current_backend: Some(CurrentBackend::Own(Arc::new(own))),
             took: began.elapsed(),
             presence: backend.presence,
             backend: BackendSource::Own {
@@ -208,7 +208,7 @@ impl Login<'_> {
             reason: acquirer.reason(),
             user: acquirer.database_user(running.endpoint()),
             client_key,
-            serving: Some(Serving::Leased(running)),
+            current_backend: Some(CurrentBackend::Leased(running)),
             took: began.elapsed(),
             presence: None,
             backend: BackendSource::Leased(lease),
@@ -294,7 +294,7 @@ impl Login<'_> {
             reason: acquirer.reason(),
             user: database_user,
             client_key,
-            serving: None,
+            current_backend: None,
             took: began.elapsed(),
             presence: None,
             backend: BackendSource::Shared { acquirer: Box::new(acquirer), common, initial_status, asked },
@@ -327,7 +327,7 @@ impl Login<'_> {
                 greeting,
                 presence: Some(endpoint.metrics().connected()),
                 backend: BackendSource::Own { stream, unread: backend_unread, status },
-                serving: Some(Serving::Own(Arc::new(OwnBackend {
+                current_backend: Some(CurrentBackend::Own(Arc::new(OwnBackend {
                     endpoint: endpoint.clone(),
                     server_key,
                     peer,

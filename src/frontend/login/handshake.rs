@@ -25,7 +25,7 @@ use crate::{
             recorder::{Recorded, Recorder},
             session_tracer::{self, Traced},
         },
-        registry::{cancel, current_backend::Serving, entry::SessionEntry},
+        registry::{cancel, current_backend::CurrentBackend, entry::SessionEntry},
         relay::{Relay, session_backend::SessionBackend, teardown::last_words},
     },
     handshake::Negotiation,
@@ -292,12 +292,12 @@ impl ClientHandshake {
         let mut client = client?;
         // Known only now: an endpoint may have one user for all.
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
-        let server = login_result.serving.as_ref().map(Serving::record);
-        let owns_backend = matches!(login_result.serving, Some(Serving::Own(_)));
+        let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
+        let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let registered = world.sessions.register(SessionEntry::new(
             Arc::clone(&facts),
             login_result.client_key,
-            login_result.serving,
+            login_result.current_backend,
             login_result.reason,
         ));
         // Not before: a client may cancel as soon as it has its key.

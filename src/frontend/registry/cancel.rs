@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::current_backend::Serving;
+use super::current_backend::CurrentBackend;
 use crate::{
     audit::{Record, record},
     blame::Chain,
@@ -50,9 +50,9 @@ pub(crate) async fn forward(
         return;
     };
     let asked = entry.activity();
-    let serving = entry.serving();
+    let current_backend = entry.current_backend();
     let mut delivered = false;
-    for attempt in 0..serving.as_ref().map_or(1, tries) {
+    for attempt in 0..current_backend.as_ref().map_or(1, tries) {
         // The first request is forwarded whatever we believe: the server knows better.
         if attempt > 0 {
             sleep(pause(attempt)).await;
@@ -90,15 +90,15 @@ pub(crate) async fn forward(
     }
     world.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
         session: Arc::clone(&entry.facts),
-        server: serving.as_ref().map(Serving::record),
+        server: current_backend.as_ref().map(CurrentBackend::record),
         delivered,
         client,
     })));
 }
 
 /// How many cancel requests the statement of a session with this backend may need.
-pub(crate) fn tries(serving: &Serving) -> u32 {
-    match serving.endpoint().endpoint().role {
+pub(crate) fn tries(current_backend: &CurrentBackend) -> u32 {
+    match current_backend.endpoint().endpoint().role {
         DeclaredRole::ReadPool => TRIES,
         DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
     }

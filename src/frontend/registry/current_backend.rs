@@ -1,4 +1,4 @@
-//! The backend that serves a session now.
+//! Backend that runs the statements of a session now.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,12 +9,12 @@ use crate::{
     wire::BackendKey,
 };
 
-/// The backend that serves a session now.
+/// Backend that runs the statements of a session now.
 #[derive(Clone)]
-pub enum Serving {
+pub enum CurrentBackend {
     /// Its own, for life.
     Own(Arc<OwnBackend>),
-    /// One that it has leased.
+    /// Leased backend.
     Leased(Arc<Running>),
 }
 
@@ -34,9 +34,9 @@ pub(crate) enum Cancel {
     Leased(CancelGuard),
 }
 
-// === impl Serving ===
+// === impl CurrentBackend ===
 
-impl Serving {
+impl CurrentBackend {
     /// The endpoint it is a connection to.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointHandle {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::current_backend::{Cancel, Serving};
+use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
     names::EndpointName,
@@ -47,7 +47,7 @@ pub struct SessionEntry {
 
 /// The backend that a session has, if it has one, and why that one.
 struct Held {
-    serving: Option<Serving>,
+    current_backend: Option<CurrentBackend>,
     /// What runs on it is not the client's: a cancel request is to wait.
     sheltered: bool,
     /// Why the last one.
@@ -79,13 +79,13 @@ pub enum Order {
 // === impl SessionEntry ===
 
 impl SessionEntry {
-    /// A session that was logged in. `key` is what the client was told to cancel with, `serving` the backend that it has, if
+    /// A session that was logged in. `key` is what the client was told to cancel with, `current_backend` the backend that it has, if
     /// it has one yet, `reason` why that one.
     #[must_use]
     pub fn new(
         facts: Arc<record::Session>,
         key: BackendKey,
-        serving: Option<Serving>,
+        current_backend: Option<CurrentBackend>,
         reason: Reason,
     ) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl SessionEntry {
             facts,
             started_at: SystemTime::now(),
             started: Instant::now(),
-            backend: Mutex::new(Held { serving, sheltered: false, reason }),
+            backend: Mutex::new(Held { current_backend, sheltered: false, reason }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
             pins: AtomicU16::new(0),
@@ -106,14 +106,14 @@ impl SessionEntry {
 
     /// The backend that it has now.
     #[must_use]
-    pub fn serving(&self) -> Option<Serving> {
-        self.held().serving.clone()
+    pub fn current_backend(&self) -> Option<CurrentBackend> {
+        self.held().current_backend.clone()
     }
 
     /// The endpoint that it has a backend of for life.
     pub(crate) fn own_endpoint(&self) -> Option<EndpointName> {
-        match &self.held().serving {
-            Some(Serving::Own(own)) => Some(own.endpoint.name().clone()),
+        match &self.held().current_backend {
+            Some(CurrentBackend::Own(own)) => Some(own.endpoint.name().clone()),
             _ => None,
         }
     }
@@ -127,7 +127,8 @@ impl SessionEntry {
     /// It has leased a backend. With `sheltered`, cancel requests wait for [`Self::expose`]: they would hit the settings or
     /// the BEGIN that go ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<Running>, reason: Reason, sheltered: bool) {
-        *self.held() = Held { serving: Some(Serving::Leased(Arc::clone(running))), sheltered, reason };
+        *self.held() =
+            Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
     }
 
     /// What runs on its backend is the client's from now on.
@@ -139,7 +140,7 @@ impl SessionEntry {
     /// It is about to give its backend back: whoever wants to cancel finds it no more.
     pub(crate) fn released(&self) {
         let mut held = self.held();
-        held.serving = None;
+        held.current_backend = None;
         if std::mem::take(&mut held.sheltered) {
             drop(held);
             self.exposed.notify_waiters();
@@ -149,7 +150,7 @@ impl SessionEntry {
     /// A cancel request for what runs now, whatever it is; `None` when the session has no backend.
     pub(crate) fn begin_cancel(&self) -> Option<Cancel> {
         // Under the lock: the backend is this session's for as long as it is held.
-        self.held().serving.as_ref().map(Serving::begin_cancel)
+        self.held().current_backend.as_ref().map(CurrentBackend::begin_cancel)
     }
 
     /// A cancel request for the client's statement; `None` when the session has no backend. Its wait for one ends then.
@@ -160,8 +161,8 @@ impl SessionEntry {
             let exposed = self.exposed.notified();
             {
                 let held = self.held();
-                match &held.serving {
-                    Some(serving) if !held.sheltered => return Some(serving.begin_cancel()),
+                match &held.current_backend {
+                    Some(current_backend) if !held.sheltered => return Some(current_backend.begin_cancel()),
                     Some(_) => {}
                     None => break,
                 }

@@ -89,7 +89,7 @@ async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Sessio
         timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
     }
     // The request may have reached another node behind the same address.
-    for attempt in 1..entry.serving().as_ref().map_or(1, tries) {
+    for attempt in 1..entry.current_backend().as_ref().map_or(1, tries) {
         if !delivered || timeout(pause(attempt), hear_out(&mut backend)).await.is_ok() {
             break;
         }
@@ -112,7 +112,7 @@ async fn recover(
     // Who said farewell wanted it done; whoever just left wants nothing any more.
     let cancels = match session.is_settled() || matches!(end, End::Farewell) {
         true => 0,
-        false => entry.serving().as_ref().map_or(1, tries).max(TRIES),
+        false => entry.current_backend().as_ref().map_or(1, tries).max(TRIES),
     };
     // Half a message of the client's cannot be ended by us.
     let can_speak = session.may_speak_to_backend() && !unsent;
