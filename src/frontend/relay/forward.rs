@@ -1,4 +1,4 @@
-//! Octets read from one side that are on their way to the other.
+//! Bytes read from one side and not yet written to the other side.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use crate::{session::Take, tls::Stream};
 
 /// What was read from one side and not yet written to the other.
 #[derive(Default)]
-pub(crate) struct Inbound {
+pub(crate) struct ForwardBuffer {
     buffer: Buffer,
     /// Bytes read earlier without room in the buffer; processed before bytes from the stream.
     ahead: Vec<u8>,
@@ -23,7 +23,7 @@ pub(crate) struct Inbound {
     ended: bool,
 }
 
-impl Inbound {
+impl ForwardBuffer {
     /// Adds bytes read by the previous owner of the stream.
     pub(crate) fn read_before(&mut self, octets: Vec<u8>) {
         debug_assert!(self.ahead.is_empty(), "{} octets of before were not taken in yet", self.ahead.len());

@@ -25,7 +25,7 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 use self::{
-    forward::Inbound,
+    forward::ForwardBuffer,
     poll_write::{poll_flush, poll_send_all},
     session_backend::SessionBackend,
     session_end::End,
@@ -50,10 +50,10 @@ use crate::{
 pub(crate) struct Relay {
     pub(crate) client: Stream,
     client_unflushed: bool,
-    pub(crate) from_client: Inbound,
+    pub(crate) from_client: ForwardBuffer,
     pub(crate) backend: SessionBackend,
     backend_unflushed: bool,
-    pub(crate) from_backend: Inbound,
+    pub(crate) from_backend: ForwardBuffer,
     /// Where backends come from, when they are shared.
     pub(crate) acquirer: Option<Box<BackendAcquirer>>,
     pub(crate) session: Session,
@@ -119,10 +119,10 @@ impl Relay {
         Self {
             client,
             client_unflushed: false,
-            from_client: Inbound::default(),
+            from_client: ForwardBuffer::default(),
             backend,
             backend_unflushed: false,
-            from_backend: Inbound::default(),
+            from_backend: ForwardBuffer::default(),
             acquirer,
             session,
             registered,
@@ -731,7 +731,7 @@ impl Relay {
         {
             acquirer.node_failed(&lease);
         }
-        self.from_backend = Inbound::default();
+        self.from_backend = ForwardBuffer::default();
         // Messages no longer wait for the lost node's responses.
         self.unheard = true;
     }

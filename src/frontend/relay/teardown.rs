@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Relay, forward::Inbound, session_backend::SessionBackend, session_end::End};
+use super::{Relay, forward::ForwardBuffer, session_backend::SessionBackend, session_end::End};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
@@ -102,7 +102,7 @@ async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Sessio
 async fn recover(
     end: &End,
     mut lease: Lease,
-    mut said: Inbound,
+    mut said: ForwardBuffer,
     unsent: bool,
     session: &mut Session,
     recorder: &mut Recorder,
@@ -163,7 +163,7 @@ fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disp
 async fn hear_end(
     backend: &mut Stream,
     last: &[u8],
-    said: &mut Inbound,
+    said: &mut ForwardBuffer,
     session: &mut Session,
     recorder: &mut Recorder,
 ) -> bool {
