@@ -18,7 +18,7 @@ use crate::{
         Audit, Record, Submit,
         record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
     },
-    frontend::{context::World, registry::entry::SessionEntry, relay::session_end::End},
+    frontend::{context::World, registry::entry::SessionEntry, relay::session_end::SessionEnd},
     names::UserName,
     pool::Running,
     probe::Evidence,
@@ -243,13 +243,13 @@ impl Recorder {
     }
 
     /// Whether the relay may go on: everything submitted was taken.
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         while let Some(submit) = self.waiting.front_mut() {
             match pin::Pin::new(submit).poll(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(taken) => {
                     self.waiting.pop_front();
-                    taken.map_err(|_| End::Refused(Refusal::audit()))?;
+                    taken.map_err(|_| SessionEnd::Refused(Refusal::audit()))?;
                 }
             }
         }
@@ -259,10 +259,10 @@ impl Recorder {
     /// The session is over.
     ///
     /// Cancel safety: dropped half-way, the last records may be missing, which the audit log counts.
-    pub(crate) async fn closed(&mut self, end: &End, entry: &SessionEntry) {
+    pub(crate) async fn closed(&mut self, end: &SessionEnd, entry: &SessionEntry) {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::from);
         self.presence.listener().session_ended(outcome);
-        if matches!(end, End::ServerClosed(_) | End::BackendLost { .. })
+        if matches!(end, SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. })
             && let Some(server) = &self.server
         {
             self.world.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);

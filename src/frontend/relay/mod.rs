@@ -28,7 +28,7 @@ use self::{
     forward::ForwardBuffer,
     poll_write::{poll_flush, poll_send_all},
     session_backend::SessionBackend,
-    session_end::End,
+    session_end::SessionEnd,
 };
 use crate::{
     frontend::{
@@ -149,7 +149,7 @@ impl Relay {
     /// Relays until one of the two, or somebody else, ends it.
     ///
     /// Cancel safety: dropped half-way, both connections break off; a running statement is not cancelled.
-    pub(crate) async fn run(&mut self) -> End {
+    pub(crate) async fn run(&mut self) -> SessionEnd {
         // What was read along with the login counts as read now.
         let now = Instant::now();
         let early = self.judge_client(now).and_then(|_| self.judge_backend(now));
@@ -171,7 +171,7 @@ impl Relay {
     }
 
     /// Moves available data; returns when both directions wait for a socket, or when the turn is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         self.now = None;
         self.steps = MAX_STEPS;
         loop {
@@ -202,7 +202,7 @@ impl Relay {
             }
         }
         if self.session.said_farewell() && self.session.may_leave() && !self.owes_client() {
-            return Err(End::Farewell);
+            return Err(SessionEnd::Farewell);
         }
         self.poll_pauses(cx)?;
         self.from_client.rest();
@@ -221,17 +221,17 @@ impl Relay {
     }
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
-    fn obey(&self) -> Result<(), End> {
+    fn obey(&self) -> Result<(), SessionEnd> {
         match self.registered.ordered() {
             None => Ok(()),
             Some(Order::Drain) if !self.session.is_idle() => Ok(()),
-            Some(Order::Drain | Order::Stop) => Err(End::Refused(Refusal::shutdown())),
-            Some(Order::Kill) => Err(End::Refused(Refusal::killed())),
+            Some(Order::Drain | Order::Stop) => Err(SessionEnd::Refused(Refusal::shutdown())),
+            Some(Order::Kill) => Err(SessionEnd::Refused(Refusal::killed())),
         }
     }
 
     /// Waits a limited time for more client messages: the end of a batch, or the message after a BEGIN.
-    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         if !self.session.is_waiting_for_more() {
             self.is_patient = false;
             return Ok(());
@@ -250,7 +250,7 @@ impl Relay {
     }
 
     /// Writes what the machine says to the backend on its own; whether the backend takes no more of it now.
-    fn backend_unwritable(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn backend_unwritable(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         match self.send_to_backend(cx) {
             Poll::Pending => Ok(true),
             Poll::Ready(Ok(_)) => Ok(false),
@@ -323,7 +323,7 @@ impl Relay {
     }
 
     /// Client to backend, until a socket has to be waited for.
-    fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         while !self.is_turn_over(cx) {
             if self.backend_deaf {
                 self.from_client.discard_cleared();
@@ -392,7 +392,7 @@ impl Relay {
     }
 
     /// Says to the client what the machine has answered by itself.
-    fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.send_to_client(cx) {
             Poll::Ready(Ok(count)) => {
                 self.recorder.traffic(Direction::ToClient, count);
@@ -404,13 +404,13 @@ impl Relay {
     }
 
     /// Shows the machine what the client said; whether there is something to do now.
-    fn judge_client(&mut self, now: Instant) -> Result<bool, End> {
+    fn judge_client(&mut self, now: Instant) -> Result<bool, SessionEnd> {
         let mut taken = false;
         loop {
             let take = self
                 .session
                 .on_client(now, self.from_client.unjudged(), self.from_client.is_full())
-                .map_err(|error| End::Refused(Refusal::protocol(error.to_string())))?;
+                .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
             self.from_client.take(take);
             taken |= take.octets() > 0;
             let over = self.session.said_farewell() || self.from_client.unjudged().is_empty();
@@ -435,21 +435,21 @@ impl Relay {
 
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
     /// still executed, unless responses cannot be written.
-    fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), End> {
+    fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), SessionEnd> {
         if error.is_none() && self.session.finds_farewell(self.from_client.unjudged()) {
             return Ok(());
         }
         if self.session.said_farewell() && self.session.may_leave() {
-            Err(End::Farewell)
+            Err(SessionEnd::Farewell)
         } else if self.session.is_idle() && !self.session.wants_backend() {
-            Err(End::Left)
+            Err(SessionEnd::Left)
         } else {
-            Err(End::Vanished)
+            Err(SessionEnd::Vanished)
         }
     }
 
     /// A backend, if one is to be had now.
-    fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+    fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         let Some(acquirer) = &mut self.acquirer else { return Ok(Poll::Pending) };
         if !self.waiting {
             self.waiting = true;
@@ -582,7 +582,7 @@ impl Relay {
 
     /// Polls the backend's pauses after the turn moved all available data. An expired pause may let the session return
     /// the backend.
-    fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         let mut is_over = false;
         if let Some(sleep) = &mut self.renewal_pause
             && sleep.as_mut().poll(cx).is_ready()
@@ -615,7 +615,7 @@ impl Relay {
     }
 
     /// Takes the backend back once the names are compared.
-    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         let Some(renewal) = &mut self.renewal else { return Ok(()) };
         let Poll::Ready((lease, unasked, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
         self.renewal = None;
@@ -627,7 +627,7 @@ impl Relay {
                 tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
                 false
             }
-            Err(_) => return Err(End::BackendLost { mid_statement: false }),
+            Err(_) => return Err(SessionEnd::BackendLost { mid_statement: false }),
         };
         self.session.on_catalogue(is_new);
         self.from_backend.read_before(unasked);
@@ -637,7 +637,7 @@ impl Relay {
     }
 
     /// Backend to client, until a socket or the audit log has to be waited for.
-    fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         while !self.is_turn_over(cx) {
             let held = self.owes_client();
             match self.send_to_client(cx) {
@@ -689,13 +689,13 @@ impl Relay {
     }
 
     /// Shows the machine what the backend said, and tells what it makes of it.
-    fn judge_backend(&mut self, now: Instant) -> Result<(), End> {
+    fn judge_backend(&mut self, now: Instant) -> Result<(), SessionEnd> {
         let before = self.session.transactions();
         loop {
             let take = self
                 .session
                 .on_backend(now, self.from_backend.unjudged(), self.from_backend.is_stuck())
-                .map_err(|error| End::ServerNonsense(error.to_string().into()))?;
+                .map_err(|error| SessionEnd::ServerNonsense(error.to_string().into()))?;
             self.from_backend.take(take);
             if take.drop == 0 || self.from_backend.unjudged().is_empty() {
                 break;
@@ -714,7 +714,7 @@ impl Relay {
         }
         self.told();
         if let Some(refusal) = self.session.broken() {
-            return Err(End::Refused(refusal.clone()));
+            return Err(SessionEnd::Refused(refusal.clone()));
         }
         if self.acquirer.is_some() {
             self.give_back(now);
@@ -772,11 +772,11 @@ impl Relay {
         }
     }
 
-    fn backend_gone(&self) -> End {
+    fn backend_gone(&self) -> SessionEnd {
         match self.session.fatal() {
-            _ if self.session.said_farewell() => End::Farewell,
-            Some(state) => End::ServerClosed(state),
-            None => End::BackendLost { mid_statement: !self.session.is_settled() },
+            _ if self.session.said_farewell() => SessionEnd::Farewell,
+            Some(state) => SessionEnd::ServerClosed(state),
+            None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
         }
     }
 

@@ -1,4 +1,4 @@
-//! How a session ends.
+//! End of a session: reason, blame, and the ErrorResponse for the client.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use crate::{blame::Blame, session::Refusal, wire::SqlState};
 
 /// Why a relay stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum SessionEnd {
     /// The client said Terminate and the backend was heard out.
     Farewell,
     /// The client closed its socket between transactions, without a word.
@@ -26,7 +26,7 @@ pub(crate) enum End {
     Refused(Refusal),
 }
 
-impl End {
+impl SessionEnd {
     /// Whose doing it is; `None` for an end in good order.
     pub(crate) fn blame(&self) -> Option<Blame> {
         match self {

@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Relay, forward::ForwardBuffer, session_backend::SessionBackend, session_end::End};
+use super::{Relay, forward::ForwardBuffer, session_backend::SessionBackend, session_end::SessionEnd};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
@@ -39,12 +39,12 @@ const TRIES: u32 = 20;
 /// Says goodbye to both sides.
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
-pub(crate) async fn conclude(end: &End, relay: Relay) {
+pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
     let Relay {
         mut client, from_client, backend, from_backend, mut session, registered, mut recorder, ..
     } = relay;
     let entry: &SessionEntry = &registered;
-    let abandoned = !session.is_settled() && matches!(end, End::Vanished | End::Refused(_));
+    let abandoned = !session.is_settled() && matches!(end, SessionEnd::Vanished | SessionEnd::Refused(_));
     if let Some(refusal) = end.last_words()
         && session.may_speak_to_client()
         && !from_backend.has_cleared()
@@ -60,7 +60,10 @@ pub(crate) async fn conclude(end: &End, relay: Relay) {
             Box::pin(leave(end, backend, abandoned, &session, entry)).await;
         }
         SessionBackend::Leased(lease) => {
-            let lost = matches!(end, End::ServerClosed(_) | End::BackendLost { .. } | End::ServerNonsense(_));
+            let lost = matches!(
+                end,
+                SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. } | SessionEnd::ServerNonsense(_)
+            );
             if !lost && session.broken().is_none() && session.fatal().is_none() {
                 let unsent = from_client.has_cleared();
                 let recovery = recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
@@ -81,9 +84,18 @@ fn cut_short(session: &mut Session, recorder: &mut Recorder) {
 }
 
 /// Leaves a backend that was the session's own.
-async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Session, entry: &SessionEntry) {
+async fn leave(
+    end: &SessionEnd,
+    mut backend: Stream,
+    abandoned: bool,
+    session: &Session,
+    entry: &SessionEntry,
+) {
     let mut delivered = abandoned && cancel(entry).await;
-    if session.may_speak_to_backend() && !session.said_farewell() && !matches!(end, End::BackendLost { .. }) {
+    if session.may_speak_to_backend()
+        && !session.said_farewell()
+        && !matches!(end, SessionEnd::BackendLost { .. })
+    {
         let mut octets = Vec::new();
         write_terminate(&mut octets);
         timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
@@ -100,7 +112,7 @@ async fn leave(end: &End, mut backend: Stream, abandoned: bool, session: &Sessio
 /// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
 /// that cannot be brought back is discarded.
 async fn recover(
-    end: &End,
+    end: &SessionEnd,
     mut lease: Lease,
     mut said: ForwardBuffer,
     unsent: bool,
@@ -110,7 +122,7 @@ async fn recover(
 ) {
     let mut last = Vec::new();
     // Who said farewell wanted it done; whoever just left wants nothing any more.
-    let cancels = match session.is_settled() || matches!(end, End::Farewell) {
+    let cancels = match session.is_settled() || matches!(end, SessionEnd::Farewell) {
         true => 0,
         false => entry.current_backend().as_ref().map_or(1, tries).max(TRIES),
     };
