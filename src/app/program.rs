@@ -22,7 +22,9 @@ use crate::{
     console::{Averages, Console, Office, keep_averages},
     events::Events,
     files::Files,
-    frontend::{Bind, Endpoints, Listener, ListenerContext, Sessions, SharedStateRegistry, Suspects, World},
+    frontend::{
+        Bind, Endpoints, Listener, ListenerContext, OutlierDetector, Sessions, SharedStateRegistry, World,
+    },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{PoolMode, Pools},
@@ -171,7 +173,7 @@ impl Program {
             metrics: metrics.admin(),
         });
         let world = Arc::new(World {
-            suspects: Suspects::default(),
+            outliers: OutlierDetector::default(),
             sessions: Arc::new(Sessions::default()),
             shared_states: SharedStateRegistry::default(),
             topology: probe.snapshot(),

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
-    acquire::outlier::Suspects, registry::sessions::Sessions,
+    acquire::outlier::OutlierDetector, registry::sessions::Sessions,
 };
 use crate::{
     audit::Audit,
@@ -43,8 +43,8 @@ pub struct World {
     pub events: Events,
     /// Where sessions tell what they notice about endpoints.
     pub evidence: EvidenceSink,
-    /// Who failed a session a moment ago.
-    pub suspects: Suspects,
+    /// Endpoints and nodes ejected after session failures.
+    pub outliers: OutlierDetector,
     /// The makers of metrics.
     pub metrics: Metrics,
     /// How many more descriptors there are for sessions: one with a backend of its own needs two, one that shares them one.

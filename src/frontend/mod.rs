@@ -16,7 +16,7 @@ mod settings;
 pub use accept::listener::Listener;
 pub use acquire::{
     catalog::{Unlisted, knowledge},
-    outlier::Suspects,
+    outlier::OutlierDetector,
     shared_state::SharedStateRegistry,
 };
 pub use context::{Endpoints, ListenerContext, World};

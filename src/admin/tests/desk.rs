@@ -104,7 +104,7 @@ impl Desk {
         let (publisher, topology) = live(first);
         let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
         let world = World {
-            suspects: crate::frontend::Suspects::default(),
+            outliers: crate::frontend::OutlierDetector::default(),
             sessions: Arc::new(Sessions::default()),
             shared_states: SharedStateRegistry::default(),
             topology,

@@ -302,7 +302,7 @@ impl BackendAcquirer {
                 let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
                 let is_its_own = is_about_the_endpoint(&error);
                 let is_news = (is_its_own || has_no_token)
-                    && self.world.suspects.failed(Suspect::Endpoint(endpoint.name().clone()));
+                    && self.world.outliers.failed(Suspect::Endpoint(endpoint.name().clone()));
                 if is_its_own && is_news {
                     self.world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
                 }
@@ -351,7 +351,7 @@ impl BackendAcquirer {
         if self.side == Side::Reader {
             let now = std::time::Instant::now();
             let node = lease.node();
-            if node.is_some_and(|node| self.world.suspects.avoids_node(&node, now)) {
+            if node.is_some_and(|node| self.world.outliers.avoids_node(&node, now)) {
                 lease.release(Disposition::Discard);
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
@@ -413,7 +413,7 @@ impl BackendAcquirer {
     /// The node behind a backend that a read was sent to has failed it.
     pub(crate) fn node_failed(&mut self, lease: &Lease) {
         if let Some(node) = lease.node() {
-            self.world.suspects.failed(Suspect::Node(node));
+            self.world.outliers.failed(Suspect::Node(node));
         }
         self.world.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
         self.reader = None;
@@ -520,7 +520,7 @@ impl BackendAcquirer {
         let decision = match policy {
             RoutePolicy::Split(settings) => {
                 let now = std::time::Instant::now();
-                let avoided = |name: &EndpointName| self.world.suspects.avoids(name, now);
+                let avoided = |name: &EndpointName| self.world.outliers.avoids(name, now);
                 let demand = Demand { side: self.side, reason, tried };
                 decide_split(settings, &snapshot, &demand, load, avoided, random())?
             }

@@ -1,4 +1,4 @@
-//! Which endpoints and nodes failed a session a moment ago, as all sessions know it.
+//! Outliers: endpoints and nodes ejected after session failures, shared by all sessions.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,16 +14,16 @@ use crate::{
     topology::NodeId,
 };
 
-/// Which endpoints and nodes failed a session a moment ago. Read by every decision, written when something fails.
+/// Endpoints and nodes ejected after session failures. Read by every decision, written after a failure.
 #[derive(Default)]
-pub struct Suspects {
+pub struct OutlierDetector {
     published: ArcSwap<Ejections>,
     known: Mutex<Ejections>,
 }
 
-// === impl Suspects ===
+// === impl OutlierDetector ===
 
-impl Suspects {
+impl OutlierDetector {
     /// Records a session failure; true if the failure is news.
     pub(crate) fn failed(&self, who: Suspect) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
