@@ -22,7 +22,7 @@ use crate::{
         accept::admission::Permit,
         context::{ListenerContext, World},
         observe::{
-            recorder::{Recorded, Recorder},
+            recorder::{Recorder, RecorderConfig},
             session_tracer::{self, Traced},
         },
         registry::{cancel, current_backend::CurrentBackend, entry::SessionEntry},
@@ -323,7 +323,7 @@ impl ClientHandshake {
         let audited = world.audit.wants_statements().then(|| world.audit.text_limit());
         let text_limit = audited.max(world.traces.is_on().then_some(session_tracer::TEXT));
         let traced = Traced::connected(&world.traces, &facts, arrived);
-        let recorder = Recorder::new(Recorded {
+        let recorder = Recorder::new(RecorderConfig {
             audit: world.audit.clone(),
             facts,
             user: login_result.user,

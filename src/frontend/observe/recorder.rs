@@ -56,8 +56,8 @@ pub(crate) struct Recorder {
     waiting: VecDeque<Submit>,
 }
 
-/// What a recorder is made of.
-pub(crate) struct Recorded {
+/// Parts of a new recorder.
+pub(crate) struct RecorderConfig {
     pub(crate) audit: Audit,
     pub(crate) facts: Arc<record::Session>,
     pub(crate) user: UserName,
@@ -75,8 +75,8 @@ pub(crate) struct Recorded {
 
 impl Recorder {
     /// A session has its backend.
-    pub(crate) fn new(of: Recorded) -> Self {
-        let Recorded {
+    pub(crate) fn new(of: RecorderConfig) -> Self {
+        let RecorderConfig {
             audit,
             facts,
             user,
