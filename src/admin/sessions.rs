@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     events::Happening,
-    frontend::{CurrentBackend, Order, SessionEntry},
+    frontend::{CurrentBackend, SessionCommand, SessionEntry},
     session::Pin,
     wire::BackendKey,
 };
@@ -125,7 +125,7 @@ pub(super) async fn kill(
     let entry = id.parse().ok().and_then(|id| context.api.world.sessions.get(id));
     let entry = entry.ok_or_else(|| Problem::not_found("there is no such session"))?;
     let view = SessionView::new(&entry, Clock::now());
-    entry.order(Order::Kill);
+    entry.send_command(SessionCommand::Kill);
     tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
     context.api.world.events.tell(Happening::Operated { through: "admin", what });

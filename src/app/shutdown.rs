@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::program::Program;
-use crate::{events::Happening, frontend::Order};
+use crate::{events::Happening, frontend::SessionCommand};
 
 /// What a signal asks for.
 pub(super) enum Signal {
@@ -75,7 +75,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     let in_order = async {
         sleep(settings.drain_delay).await;
         program.listeners.clear();
-        sessions.order_all(Order::Drain);
+        sessions.send_command_to_all(SessionCommand::Drain);
         timeout(settings.drain_timeout, sessions.emptied()).await.is_ok()
     };
     let all_ended = tokio::select! {
@@ -85,7 +85,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     program.listeners.clear();
     if !all_ended {
         tracing::warn!(sessions = sessions.count(), "sessions are cut off");
-        sessions.order_all(Order::Stop);
+        sessions.send_command_to_all(SessionCommand::Stop);
         timeout(LAST_WORDS, sessions.emptied()).await.ok();
     }
     program.world.pools.shutdown();

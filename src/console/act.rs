@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
-    frontend::{Order, World},
+    frontend::{SessionCommand, World},
     pool::Filter,
     wire::{Report, Severity, SqlState},
 };
@@ -68,7 +68,7 @@ pub(super) async fn act(
             let filter = filter(place, world)?;
             pools.pause(&filter);
             let victims = Client::all(world).filter(|client| is_at(client, place));
-            let ended = victims.inspect(|client| client.entry.order(Order::Kill)).count();
+            let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(Answer::done().notice(words, None))
         }
@@ -105,9 +105,9 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
 
 fn kill_session(id: u64, world: &World) -> Result<Answer, Report<'static>> {
     if let Some(entry) = world.sessions.get(id) {
-        entry.order(Order::Kill);
+        entry.send_command(SessionCommand::Kill);
     } else if let Some(entry) = world.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
-        entry.order(Order::Kill);
+        entry.send_command(SessionCommand::Kill);
     } else {
         let message = format!("there is no session {id}, or no more");
         return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     audit::{Record, record::SessionClosed},
-    frontend::{ConsoleClient, ConsoleSessionGuard, Order, World},
+    frontend::{ConsoleClient, ConsoleSessionGuard, SessionCommand, World},
     session::Refusal,
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
@@ -67,8 +67,8 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<
     let end = tokio::select! {
         biased;
         order = visit.ordered() => End::Refused(match order {
-            Order::Kill => Refusal::killed(),
-            Order::Drain | Order::Stop => Refusal::shutdown(),
+            SessionCommand::Kill => Refusal::killed(),
+            SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
         }),
         end = talk(console, &mut line, output, &visit, &mut presence, &mut commands, world) => end,
     };

@@ -30,7 +30,7 @@ pub use login::{
 pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::{CurrentBackend, OwnBackend},
-    entry::{Activity, Order, SessionEntry},
+    entry::{Activity, SessionCommand, SessionEntry},
     sessions::{Registered, Sessions},
 };
 pub use settings::{Auth, Bind, ListenerLimits, ListenerSettings};

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{entry::Order, sessions::Sessions};
+use super::{entry::SessionCommand, sessions::Sessions};
 use crate::{audit::record, wire::BackendKey};
 
 /// Registry entry of a console client.
@@ -20,7 +20,7 @@ pub struct ConsoleSessionEntry {
     pub started_at: SystemTime,
     /// When it came in.
     pub started: Instant,
-    orders: watch::Sender<Option<Order>>,
+    orders: watch::Sender<Option<SessionCommand>>,
     cancel: Notify,
 }
 
@@ -45,17 +45,17 @@ impl ConsoleSessionEntry {
     }
 
     /// Sends a command; every command ends the session.
-    pub fn order(&self, order: Order) {
+    pub fn send_command(&self, command: SessionCommand) {
         self.orders.send_replace(Some(order));
     }
 
     /// Returns when it was told to end, and says by what.
     ///
     /// Cancel safe.
-    pub async fn ordered(&self) -> Order {
+    pub async fn ordered(&self) -> SessionCommand {
         let mut orders = self.orders.subscribe();
         let order = orders.wait_for(Option::is_some).await.ok().and_then(|order| *order);
-        order.unwrap_or(Order::Stop)
+        order.unwrap_or(SessionCommand::Stop)
     }
 
     /// Cancels the command under way, if there is one that listens.

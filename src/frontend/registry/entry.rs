@@ -65,9 +65,9 @@ pub struct Activity {
     pub status: TransactionStatus,
 }
 
-/// What a session is asked to do.
+/// Command to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SessionCommand {
     /// End between two transactions.
     Drain,
     /// End now: an operator said so.
@@ -200,7 +200,7 @@ impl SessionEntry {
     }
 
     /// Asks it to do something; the strongest order counts.
-    pub fn order(&self, order: Order) {
+    pub fn send_command(&self, command: SessionCommand) {
         self.order.fetch_max(order as u8 + 1, Ordering::Release);
         self.wake();
     }
@@ -213,12 +213,12 @@ impl SessionEntry {
     }
 
     /// What it was asked to do.
-    pub(crate) fn ordered(&self) -> Option<Order> {
+    pub(crate) fn ordered(&self) -> Option<SessionCommand> {
         match self.order.load(Ordering::Acquire) {
             0 => None,
-            1 => Some(Order::Drain),
-            2 => Some(Order::Kill),
-            _ => Some(Order::Stop),
+            1 => Some(SessionCommand::Drain),
+            2 => Some(SessionCommand::Kill),
+            _ => Some(SessionCommand::Stop),
         }
     }
 

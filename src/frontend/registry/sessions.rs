@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
-    entry::{Order, SessionEntry},
+    entry::{SessionCommand, SessionEntry},
 };
 use crate::{audit::record, names::EndpointName, wire::BackendKey};
 
@@ -32,7 +32,7 @@ struct Registry {
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
     /// What every session was asked to do, and those that come late are too.
-    standing: Option<Order>,
+    standing: Option<SessionCommand>,
 }
 
 /// Membership of one session; dropping it removes the session.
@@ -64,7 +64,7 @@ impl Sessions {
         let standing = registry.standing;
         drop(registry);
         if let Some(order) = standing {
-            entry.order(order);
+            entry.send_command(order);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         Registered { sessions: Arc::clone(self), entry, own }
@@ -89,7 +89,7 @@ impl Sessions {
         let standing = registry.standing;
         drop(registry);
         if let Some(order) = standing {
-            entry.order(order);
+            entry.send_command(order);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(ConsoleSessionGuard { sessions: Arc::clone(self), entry })
@@ -140,13 +140,13 @@ impl Sessions {
     }
 
     /// Asks every session to do the same, those that are still logging in too.
-    pub fn order_all(&self, order: Order) {
+    pub fn send_command_to_all(&self, command: SessionCommand) {
         self.lock().standing = Some(order);
         for entry in self.list() {
-            entry.order(order);
+            entry.send_command(order);
         }
         for entry in self.console_sessions() {
-            entry.order(order);
+            entry.send_command(order);
         }
     }
 

@@ -35,7 +35,7 @@ use crate::{
         acquire::{AcquireRequest, BackendAcquirer, Step, catalog::Unlisted},
         observe::recorder::Recorder,
         registry::{
-            entry::{Activity, Order},
+            entry::{Activity, SessionCommand},
             sessions::Registered,
         },
     },
@@ -224,9 +224,11 @@ impl Relay {
     fn obey(&self) -> Result<(), SessionEnd> {
         match self.registered.ordered() {
             None => Ok(()),
-            Some(Order::Drain) if !self.session.is_idle() => Ok(()),
-            Some(Order::Drain | Order::Stop) => Err(SessionEnd::Refused(Refusal::shutdown())),
-            Some(Order::Kill) => Err(SessionEnd::Refused(Refusal::killed())),
+            Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Drain | SessionCommand::Stop) => {
+                Err(SessionEnd::Refused(Refusal::shutdown()))
+            }
+            Some(SessionCommand::Kill) => Err(SessionEnd::Refused(Refusal::killed())),
         }
     }
 
