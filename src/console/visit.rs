@@ -66,7 +66,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<
     let mut commands = 0;
     let end = tokio::select! {
         biased;
-        order = visit.ordered() => End::Refused(match order {
+        command = visit.wait_for_command() => End::Refused(match command {
             SessionCommand::Kill => Refusal::killed(),
             SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
         }),

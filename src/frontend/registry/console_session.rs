@@ -20,7 +20,7 @@ pub struct ConsoleSessionEntry {
     pub started_at: SystemTime,
     /// When it came in.
     pub started: Instant,
-    orders: watch::Sender<Option<SessionCommand>>,
+    commands: watch::Sender<Option<SessionCommand>>,
     cancel: Notify,
 }
 
@@ -39,23 +39,23 @@ impl ConsoleSessionEntry {
             key,
             started_at: SystemTime::now(),
             started: Instant::now(),
-            orders: watch::Sender::new(None),
+            commands: watch::Sender::new(None),
             cancel: Notify::new(),
         }
     }
 
     /// Sends a command; every command ends the session.
     pub fn send_command(&self, command: SessionCommand) {
-        self.orders.send_replace(Some(order));
+        self.commands.send_replace(Some(command));
     }
 
-    /// Returns when it was told to end, and says by what.
+    /// Waits for a command.
     ///
     /// Cancel safe.
-    pub async fn ordered(&self) -> SessionCommand {
-        let mut orders = self.orders.subscribe();
-        let order = orders.wait_for(Option::is_some).await.ok().and_then(|order| *order);
-        order.unwrap_or(SessionCommand::Stop)
+    pub async fn wait_for_command(&self) -> SessionCommand {
+        let mut commands = self.commands.subscribe();
+        let command = commands.wait_for(Option::is_some).await.ok().and_then(|command| *command);
+        command.unwrap_or(SessionCommand::Stop)
     }
 
     /// Cancels the command under way, if there is one that listens.

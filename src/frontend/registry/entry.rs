@@ -41,7 +41,7 @@ pub struct SessionEntry {
     exposed: Notify,
     /// Its wait for a backend is to end: the client has cancelled it.
     wait_cancelled: AtomicBool,
-    order: AtomicU8,
+    command: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -99,7 +99,7 @@ impl SessionEntry {
             activity: AtomicU64::new(Activity::default().pack()),
             pins: AtomicU16::new(0),
             wait_cancelled: AtomicBool::new(false),
-            order: AtomicU8::new(0),
+            command: AtomicU8::new(0),
             waker: Mutex::new(None),
         }
     }
@@ -199,9 +199,9 @@ impl SessionEntry {
         Activity::unpack(self.activity.load(Ordering::Relaxed))
     }
 
-    /// Asks it to do something; the strongest order counts.
+    /// Sends a command; the strongest command counts.
     pub fn send_command(&self, command: SessionCommand) {
-        self.order.fetch_max(order as u8 + 1, Ordering::Release);
+        self.command.fetch_max(command as u8 + 1, Ordering::Release);
         self.wake();
     }
 
@@ -212,9 +212,9 @@ impl SessionEntry {
         }
     }
 
-    /// What it was asked to do.
-    pub(crate) fn ordered(&self) -> Option<SessionCommand> {
-        match self.order.load(Ordering::Acquire) {
+    /// Command to the session, if any.
+    pub(crate) fn pending_command(&self) -> Option<SessionCommand> {
+        match self.command.load(Ordering::Acquire) {
             0 => None,
             1 => Some(SessionCommand::Drain),
             2 => Some(SessionCommand::Kill),
@@ -222,7 +222,7 @@ impl SessionEntry {
         }
     }
 
-    /// Says whom to wake for an order. Look at [`Self::ordered`] after this, not before.
+    /// Stores the waker for commands. Look at [`Self::pending_command`] after this, not before.
     pub(crate) fn wake_with(&self, waker: &Waker) {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }

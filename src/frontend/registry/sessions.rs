@@ -31,7 +31,7 @@ struct Registry {
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
-    /// What every session was asked to do, and those that come late are too.
+    /// Command to all sessions, later sessions included.
     standing: Option<SessionCommand>,
 }
 
@@ -63,8 +63,8 @@ impl Sessions {
         }
         let standing = registry.standing;
         drop(registry);
-        if let Some(order) = standing {
-            entry.send_command(order);
+        if let Some(command) = standing {
+            entry.send_command(command);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         Registered { sessions: Arc::clone(self), entry, own }
@@ -88,8 +88,8 @@ impl Sessions {
         registry.console_sessions.push(Arc::clone(&entry));
         let standing = registry.standing;
         drop(registry);
-        if let Some(order) = standing {
-            entry.send_command(order);
+        if let Some(command) = standing {
+            entry.send_command(command);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(ConsoleSessionGuard { sessions: Arc::clone(self), entry })
@@ -139,14 +139,14 @@ impl Sessions {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Asks every session to do the same, those that are still logging in too.
+    /// Sends a command to every session; sessions that still log in get the command, too.
     pub fn send_command_to_all(&self, command: SessionCommand) {
-        self.lock().standing = Some(order);
+        self.lock().standing = Some(command);
         for entry in self.list() {
-            entry.send_command(order);
+            entry.send_command(command);
         }
         for entry in self.console_sessions() {
-            entry.send_command(order);
+            entry.send_command(command);
         }
     }
 

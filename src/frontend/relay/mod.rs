@@ -222,7 +222,7 @@ impl Relay {
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
     fn obey(&self) -> Result<(), SessionEnd> {
-        match self.registered.ordered() {
+        match self.registered.pending_command() {
             None => Ok(()),
             Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
