@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Refused, hop::Hop};
+use super::{Refused, failure_point::FailurePoint};
 use crate::{
     blame::Blame,
     credentials::{Token, TokenError},
@@ -183,9 +183,9 @@ impl ConnectError {
             ConnectFailure::Resolve { .. } => "check the name and this machine's resolver; a Private Service Connect \
                  name needs a DNS record in this network"
                 .into(),
-            ConnectFailure::Unreachable { tried } => Hop::of_all(tried).remedy(port).into(),
+            ConnectFailure::Unreachable { tried } => FailurePoint::of_all(tried).remedy(port).into(),
             ConnectFailure::Timeout { phase: Some(ConnectPhase::Tcp), .. } => {
-                Hop::Silence.remedy(port).into()
+                FailurePoint::Silence.remedy(port).into()
             }
             ConnectFailure::Unix(_) => "check the path and its permissions, and that the server runs".into(),
             ConnectFailure::NeverAsked => {

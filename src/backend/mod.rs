@@ -11,7 +11,7 @@ mod connector;
 mod dial;
 mod endpoint;
 mod error;
-mod hop;
+mod failure_point;
 mod login;
 mod phase;
 mod questions;

@@ -2,9 +2,9 @@
 
 use std::{io, net::SocketAddr};
 
-/// Where on the way to an address a connection ended.
+/// Point at which a connection attempt to an address ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hop {
+pub(super) enum FailurePoint {
     /// On this machine: it has no route to the address.
     NoRoute,
     /// On this machine: something forbids the connection, or there is no port left to make it from.
@@ -16,12 +16,12 @@ pub(super) enum Hop {
     /// At the host, or at a firewall that answers in its name.
     Host,
     /// Somewhere else on the way.
-    Way,
+    Elsewhere,
 }
 
-// === impl Hop ===
+// === impl FailurePoint ===
 
-impl Hop {
+impl FailurePoint {
     /// Where a connect that failed with `error` ended (`connect(2)`, `ip(7)`).
     pub(super) fn of(error: &io::Error) -> Self {
         match error.kind() {
@@ -30,14 +30,14 @@ impl Hop {
             io::ErrorKind::HostUnreachable => Self::NoHost,
             io::ErrorKind::TimedOut => Self::Silence,
             io::ErrorKind::ConnectionRefused => Self::Host,
-            _ => Self::Way,
+            _ => Self::Elsewhere,
         }
     }
 
-    /// The hop to begin with among several addresses: one that did not even come to its host.
+    /// The point to begin with among several addresses: one that did not even come to its host.
     pub(super) fn of_all(tried: &[(SocketAddr, io::Error)]) -> Self {
-        let mut hops = tried.iter().map(|(_, error)| Self::of(error));
-        hops.find(|hop| *hop != Self::Host).unwrap_or(Self::Host)
+        let mut points = tried.iter().map(|(_, error)| Self::of(error));
+        points.find(|point| *point != Self::Host).unwrap_or(Self::Host)
     }
 
     /// What to look at.
@@ -59,7 +59,7 @@ impl Hop {
             Self::Host => format!(
                 "the host answers, but nothing listens on port {port}: is the instance up, is it the right port?"
             ),
-            Self::Way => format!("check the way to port {port} from this machine, hop by hop"),
+            Self::Elsewhere => format!("check the way to port {port} from this machine, hop by hop"),
         }
     }
 }
@@ -71,9 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_hop_has_a_remedy_of_its_own() {
-        let hops = [Hop::NoRoute, Hop::Here, Hop::NoHost, Hop::Silence, Hop::Host, Hop::Way];
-        assert_eq!(hops.map(|hop| hop.remedy(5432)).into_iter().collect::<HashSet<_>>().len(), hops.len());
+    fn every_point_has_its_own_remedy() {
+        let points = [
+            FailurePoint::NoRoute,
+            FailurePoint::Here,
+            FailurePoint::NoHost,
+            FailurePoint::Silence,
+            FailurePoint::Host,
+            FailurePoint::Elsewhere,
+        ];
+        assert_eq!(
+            points.map(|point| point.remedy(5432)).into_iter().collect::<HashSet<_>>().len(),
+            points.len()
+        );
     }
 
     #[test]
@@ -81,7 +91,7 @@ mod tests {
         let address = SocketAddr::from(([10, 0, 0, 1], 5432));
         let failed = |kind: io::ErrorKind| (address, io::Error::from(kind));
         let (refused, lost) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut);
-        assert_eq!(Hop::of_all(&[failed(refused), failed(lost)]), Hop::Silence);
-        assert_eq!(Hop::of_all(&[failed(refused), failed(refused)]), Hop::Host);
+        assert_eq!(FailurePoint::of_all(&[failed(refused), failed(lost)]), FailurePoint::Silence);
+        assert_eq!(FailurePoint::of_all(&[failed(refused), failed(refused)]), FailurePoint::Host);
     }
 }
