@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::way::PasswordWay;
+use super::login_method::PasswordMethod;
 use crate::{
     names::UserName,
     scram::{ITERATIONS, SALT_OCTETS, Verifier},
@@ -23,7 +23,7 @@ use crate::{
 pub struct AcceptedPassword {
     verifier: Verifier,
     since: Instant,
-    way: Option<Arc<PasswordWay>>,
+    login_method: Option<Arc<PasswordMethod>>,
 }
 
 /// What one endpoint has accepted, by user.
@@ -38,18 +38,18 @@ pub(super) struct AcceptedPasswords {
 
 impl AcceptedPassword {
     /// The password of `way`, accepted just now.
-    pub(super) fn new(way: PasswordWay) -> Self {
+    pub(super) fn new(login_method: PasswordMethod) -> Self {
         let mut salt = [0; SALT_OCTETS];
         aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator does not fail");
-        let verifier = Verifier::derive(way.password().as_bytes(), &salt, ITERATIONS)
+        let verifier = Verifier::derive(login_method.password().as_bytes(), &salt, ITERATIONS)
             .expect("the default number of iterations is in range");
-        Self { verifier, since: Instant::now(), way: Some(Arc::new(way)) }
+        Self { verifier, since: Instant::now(), login_method: Some(Arc::new(login_method)) }
     }
 
     /// The same without the password itself.
     #[must_use]
     pub fn verifier_only(self) -> Self {
-        Self { way: None, ..self }
+        Self { login_method: None, ..self }
     }
 
     /// Whether `password` is the one. Takes as long whether it is or not.
@@ -65,8 +65,8 @@ impl AcceptedPassword {
     }
 
     /// What logs in with it.
-    pub(super) const fn way(&self) -> Option<&Arc<PasswordWay>> {
-        self.way.as_ref()
+    pub(super) const fn login_method(&self) -> Option<&Arc<PasswordMethod>> {
+        self.login_method.as_ref()
     }
 }
 
@@ -111,17 +111,17 @@ mod tests {
     use crate::credentials::Secret;
 
     fn accepted(password: &str) -> Arc<AcceptedPassword> {
-        Arc::new(AcceptedPassword::new(PasswordWay::of_client(Secret::new(password.to_owned()))))
+        Arc::new(AcceptedPassword::new(PasswordMethod::of_client(Secret::new(password.to_owned()))))
     }
 
     #[test]
     fn it_fits_itself_and_the_password_goes_where_only_the_verifier_is_needed() {
-        let password = AcceptedPassword::new(PasswordWay::of_client(Secret::new("hunter2".to_owned())));
+        let password = AcceptedPassword::new(PasswordMethod::of_client(Secret::new("hunter2".to_owned())));
         assert!(password.fits("hunter2") && !password.fits("hunter3") && !password.fits(""));
-        assert_eq!(password.way().map(|way| way.password()), Some("hunter2"));
+        assert_eq!(password.login_method().map(|login_method| login_method.password()), Some("hunter2"));
         let password = password.verifier_only();
         assert!(password.fits("hunter2"));
-        assert!(password.way().is_none());
+        assert!(password.login_method().is_none());
     }
 
     #[test]

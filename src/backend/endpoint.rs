@@ -17,9 +17,9 @@ use super::{
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
+    login_method::{LoginMethod, PasswordMethod},
     phase::{Durations, Progress, Stages},
     query,
-    way::{PasswordWay, Way},
 };
 use crate::{
     credentials::{Secret, Token, TokenKeeper, TokenSource},
@@ -43,7 +43,7 @@ pub struct EndpointHandle {
 struct Shared {
     settings: Arc<EndpointSettings>,
     tls: ClientTls,
-    way: Arc<Way>,
+    login_method: Arc<LoginMethod>,
     accepted: Arc<AcceptedPasswords>,
     /// Turns for putting clients' passwords to the server: as many as for logins, and apart from them.
     judging: Semaphore,
@@ -97,16 +97,17 @@ impl EndpointHandle {
         let tls = ClientTls::new(&settings.tls, &settings.endpoint.address)?;
         let accepted = Arc::default();
         let same_tokens = before.filter(|before| before.settings().mints_same_tokens(&settings));
-        let (way, keeper) = Way::new(&settings, &accepted, same_tokens.and_then(Self::tokens));
+        let (login_method, keeper) =
+            LoginMethod::new(&settings, &accepted, same_tokens.and_then(Self::tokens));
         let judging = Semaphore::new(settings.connect_concurrency.max(1));
-        let (settings, way) = (Arc::new(settings), Arc::new(way));
+        let (settings, login_method) = (Arc::new(settings), Arc::new(login_method));
         let connector = connector::stack(
             &settings,
             Arc::clone(&metrics),
-            Arc::clone(&way),
+            Arc::clone(&login_method),
             Dialer::new(Arc::clone(&settings), tls.clone()),
         );
-        let shared = Shared { settings, tls, way, accepted, judging, metrics, connector };
+        let shared = Shared { settings, tls, login_method, accepted, judging, metrics, connector };
         Ok((Self { shared: Arc::new(shared) }, keeper))
     }
 
@@ -137,7 +138,7 @@ impl EndpointHandle {
     /// The source of its tokens, if it is logged in to with tokens.
     #[must_use]
     pub fn tokens(&self) -> Option<&TokenSource> {
-        self.shared.way.tokens()
+        self.shared.login_method.tokens()
     }
 
     /// Its metrics.
@@ -216,9 +217,9 @@ impl EndpointHandle {
     /// # Errors
     /// [`ConnectError`] in phase `token`: nobody may spend one for `user`, or there is none to be had.
     pub async fn token(&self, user: &UserName) -> Result<Option<Token>, ConnectError> {
-        let Way::Token(way) = &*self.shared.way else { return Ok(None) };
-        way.permit(user).map_err(|failure| self.error(failure))?;
-        let token = way.source.token(user).await;
+        let LoginMethod::Token(login_method) = &*self.shared.login_method else { return Ok(None) };
+        login_method.permit(user).map_err(|failure| self.error(failure))?;
+        let token = login_method.source.token(user).await;
         token.map(Some).map_err(|error| self.error(ConnectFailure::Token(error)))
     }
 
@@ -260,9 +261,14 @@ impl EndpointHandle {
     ) -> Result<AcceptedPassword, ConnectError> {
         let _turn = self.shared.judging.acquire().await;
         let mut dialed = self.dial_to(Whereto::Endpoint).await?;
-        let way = PasswordWay::of_client(password);
+        let login_method = PasswordMethod::of_client(password);
         let limit = self.settings().connect_timeout;
-        let method = match timeout(limit, log_in(&mut dialed.stream, startup, &Proof::Password(&way))).await {
+        let method = match timeout(
+            limit,
+            log_in(&mut dialed.stream, startup, &Proof::Password(&login_method)),
+        )
+        .await
+        {
             Ok(Ok((logged_in, _unread))) => {
                 let mut farewell = Vec::new();
                 frontend::write_terminate(&mut farewell);
@@ -281,7 +287,7 @@ impl EndpointHandle {
         };
         match method {
             Method::Trust => Err(self.error(ConnectFailure::NeverAsked)),
-            _ => Ok(AcceptedPassword::new(way)),
+            _ => Ok(AcceptedPassword::new(login_method)),
         }
     }
 

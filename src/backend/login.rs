@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConnectFailure, Refused, refused::Shown, way::PasswordWay};
+use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::Shown};
 use crate::{
     credentials::TokenLogin,
     handshake::{Credential, LoggedIn, Login, LoginError},
@@ -15,7 +15,7 @@ use crate::{
 /// What is shown to the server.
 pub(super) enum Proof<'a> {
     Nothing,
-    Password(&'a PasswordWay),
+    Password(&'a PasswordMethod),
     Token(TokenLogin),
 }
 
@@ -53,8 +53,8 @@ pub(super) async fn log_in(
         let taken = login.on_octets(&unread).map_err(|error| proof.failure(error))?;
         unread.drain(..taken.octets);
         if let Some(mut logged_in) = taken.outcome {
-            if let (Proof::Password(way), Some(keys)) = (proof, logged_in.keys.take()) {
-                way.keep(keys);
+            if let (Proof::Password(login_method), Some(keys)) = (proof, logged_in.keys.take()) {
+                login_method.keep(keys);
             }
             return Ok((logged_in, unread));
         }
@@ -73,14 +73,14 @@ impl Proof<'_> {
     fn credential(&self) -> Credential<'_> {
         match self {
             Self::Nothing => Credential::None,
-            Self::Password(way) => Credential::Password(way.password()),
+            Self::Password(login_method) => Credential::Password(login_method.password()),
             Self::Token(login) => Credential::Token(login.reveal()),
         }
     }
 
     fn keys(&self) -> Option<std::sync::Arc<crate::scram::Keys>> {
         match self {
-            Self::Password(way) => way.keys(),
+            Self::Password(login_method) => login_method.keys(),
             Self::Nothing | Self::Token(_) => None,
         }
     }

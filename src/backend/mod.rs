@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod failure_point;
 mod login;
+mod login_method;
 mod phase;
 mod questions;
 mod reach;
@@ -20,7 +21,6 @@ mod refusal_before_tls;
 mod refused;
 mod settings;
 mod socket;
-mod way;
 
 pub use accepted::AcceptedPassword;
 pub(crate) use ask::{AskError, ask, query};

@@ -9,7 +9,7 @@ use std::{
 
 use tower::Service;
 
-use super::{Attempt, Means};
+use super::{Attempt, LoginCredential};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, EndpointSettings,
@@ -37,11 +37,11 @@ impl Dialer {
     }
 
     async fn open(self, attempt: Attempt) -> Result<Backend, ConnectFailure> {
-        let Attempt { request, means, deadline, progress, durations, .. } = attempt;
+        let Attempt { request, credential, deadline, progress, durations, .. } = attempt;
         let mut stages = Stages::start(&progress, durations);
         let Connected { mut stream, verified, peer } =
             dial(&self.settings, &self.tls, Whereto::Endpoint, deadline, &mut stages).await?;
-        let proof = proof(&means, verified.as_ref())?;
+        let proof = proof(&credential, verified.as_ref())?;
         stages.enter(ConnectPhase::Login);
         let (logged_in, unread) = log_in(&mut stream, &request.startup, &proof).await?;
         Ok(Backend { stream, logged_in, unread, peer, durations: stages.end(), presence: None })
@@ -65,11 +65,14 @@ impl Service<Attempt> for Dialer {
 }
 
 /// Turns the means into what may be shown to a server that was or was not verified.
-fn proof<'a>(means: &'a Means, verified: Option<&VerifiedTls>) -> Result<Proof<'a>, ConnectFailure> {
-    Ok(match means {
-        Means::Nothing => Proof::Nothing,
-        Means::Password(way) => Proof::Password(way),
-        Means::Token { token, insecure_without_verification } => Proof::Token(match verified {
+fn proof<'a>(
+    credential: &'a LoginCredential,
+    verified: Option<&VerifiedTls>,
+) -> Result<Proof<'a>, ConnectFailure> {
+    Ok(match credential {
+        LoginCredential::Nothing => Proof::Nothing,
+        LoginCredential::Password(login_method) => Proof::Password(login_method),
+        LoginCredential::Token { token, insecure_without_verification } => Proof::Token(match verified {
             Some(evidence) => TokenLogin::new(token.clone(), evidence),
             None if *insecure_without_verification => TokenLogin::without_verification(token.clone()),
             None => return Err(ConnectFailure::Unverified),

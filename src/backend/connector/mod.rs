@@ -14,8 +14,8 @@ use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
 use super::{
     Backend, ConnectError, EndpointSettings,
+    login_method::{LoginMethod, PasswordMethod},
     phase::{Durations, Progress},
-    way::{PasswordWay, Way},
 };
 use crate::{
     credentials::Token, names::UserName, telemetry::EndpointMetrics, topology::Endpoint, wire::StartupMessage,
@@ -42,7 +42,7 @@ pub struct ConnectRequest {
 pub(super) struct Attempt {
     endpoint: Arc<Endpoint>,
     request: ConnectRequest,
-    means: Means,
+    credential: LoginCredential,
     deadline: Instant,
     progress: Progress,
     /// How long it took to get so far.
@@ -51,11 +51,11 @@ pub(super) struct Attempt {
 
 /// What can be shown to the server.
 #[derive(Clone)]
-enum Means {
+enum LoginCredential {
     /// Nothing.
     Nothing,
     /// A configured password.
-    Password(Arc<PasswordWay>),
+    Password(Arc<PasswordMethod>),
     /// A token, to a server that was verified.
     Token {
         token: Token,
@@ -71,7 +71,7 @@ pub(super) type Connector = BoxCloneSyncService<ConnectRequest, Backend, Connect
 pub(super) fn stack<D>(
     settings: &EndpointSettings,
     metrics: Arc<EndpointMetrics>,
-    way: Arc<Way>,
+    login_method: Arc<LoginMethod>,
     dialer: D,
 ) -> Connector
 where
@@ -84,7 +84,7 @@ where
         ServiceBuilder::new()
             .layer_fn(move |inner| Observe::new(inner, Arc::clone(&metrics)))
             .map_request(move |request| Attempt::new(Arc::clone(&endpoint), request))
-            .layer_fn(move |inner| Prove::new(inner, Arc::clone(&way)))
+            .layer_fn(move |inner| Prove::new(inner, Arc::clone(&login_method)))
             .layer_fn(move |inner| Deadline::new(inner, limit))
             .concurrency_limit(settings.connect_concurrency.max(1))
             .service(dialer),
@@ -98,7 +98,7 @@ impl Attempt {
         Self {
             endpoint,
             request,
-            means: Means::Nothing,
+            credential: LoginCredential::Nothing,
             deadline: Instant::now(),
             progress: Progress::default(),
             durations: Durations::default(),

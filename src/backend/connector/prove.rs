@@ -12,12 +12,12 @@ use std::{
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 
-use super::{Attempt, Means};
+use super::{Attempt, LoginCredential};
 use crate::{
     backend::{
         ConnectError, ConnectFailure, Refused,
         accepted::AcceptedPasswords,
-        way::{TokenWay, Way},
+        login_method::{LoginMethod, TokenMethod},
     },
     credentials::{Token, TokenError},
     telemetry::labels::ConnectPhase,
@@ -32,14 +32,14 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Prove<S> {
     inner: S,
-    way: Arc<Way>,
+    login_method: Arc<LoginMethod>,
 }
 
 // === impl Prove ===
 
 impl<S> Prove<S> {
-    pub(super) const fn new(inner: S, way: Arc<Way>) -> Self {
-        Self { inner, way }
+    pub(super) const fn new(inner: S, login_method: Arc<LoginMethod>) -> Self {
+        Self { inner, login_method }
     }
 }
 
@@ -48,14 +48,14 @@ where
     S: Service<Attempt, Error = ConnectError> + Clone,
 {
     async fn connect(self, mut attempt: Attempt) -> Result<S::Response, ConnectError> {
-        attempt.request.startup = self.way.startup(attempt.request.startup, &attempt.request.user);
-        match &*self.way {
-            Way::Passthrough(accepted) => connect_as_client(self.inner, accepted, attempt).await,
-            Way::Password(way) => {
-                attempt.means = Means::Password(Arc::clone(way));
+        attempt.request.startup = self.login_method.startup(attempt.request.startup, &attempt.request.user);
+        match &*self.login_method {
+            LoginMethod::Passthrough(accepted) => connect_as_client(self.inner, accepted, attempt).await,
+            LoginMethod::Password(login_method) => {
+                attempt.credential = LoginCredential::Password(Arc::clone(login_method));
                 self.inner.oneshot(attempt).await
             }
-            Way::Token(way) => connect_with_token(self.inner, way, attempt).await,
+            LoginMethod::Token(login_method) => connect_with_token(self.inner, login_method, attempt).await,
         }
     }
 }
@@ -71,8 +71,8 @@ where
 {
     let user = attempt.request.user.clone();
     let known = accepted.get(&user);
-    if let Some(way) = known.as_ref().and_then(|known| known.way()) {
-        attempt.means = Means::Password(Arc::clone(way));
+    if let Some(login_method) = known.as_ref().and_then(|known| known.login_method()) {
+        attempt.credential = LoginCredential::Password(Arc::clone(login_method));
     }
     let result = inner.oneshot(attempt).await;
     if let (Err(error), Some(known)) = (&result, &known)
@@ -85,7 +85,7 @@ where
 
 async fn connect_with_token<S>(
     inner: S,
-    way: &TokenWay,
+    login_method: &TokenMethod,
     mut attempt: Attempt,
 ) -> Result<S::Response, ConnectError>
 where
@@ -94,23 +94,24 @@ where
     let endpoint = Arc::clone(&attempt.endpoint);
     let fail = |failure| ConnectError::new(Arc::clone(&endpoint), failure);
     let user = attempt.request.user.clone();
-    way.permit(&user).map_err(fail)?;
+    login_method.permit(&user).map_err(fail)?;
     let began = Instant::now();
     let limit = attempt.request.token_wait.unwrap_or(Duration::MAX);
-    let token = timeout(limit, way.source.token(&user)).await.unwrap_or(Err(TokenError::NotYet { limit }));
+    let token =
+        timeout(limit, login_method.source.token(&user)).await.unwrap_or(Err(TokenError::NotYet { limit }));
     let token = token.map_err(|error| fail(ConnectFailure::Token(error)))?;
     attempt.durations.add(ConnectPhase::Token, began.elapsed());
-    attempt.means = way.means(token);
+    attempt.credential = login_method.credential(token);
     let refusal = match inner.clone().oneshot(attempt.clone()).await {
         Ok(backend) => return Ok(backend),
         Err(refusal) => refusal,
     };
     let Some(refused) = refusal.refused_token().filter(|token| token.is_kept()) else { return Err(refusal) };
     let left = limit.saturating_sub(began.elapsed());
-    let fresh = timeout(left, way.source.fresh(&user, refused)).await;
+    let fresh = timeout(left, login_method.source.fresh(&user, refused)).await;
     match fresh.unwrap_or(Err(TokenError::NotYet { limit })) {
         Ok(Some(fresh)) => {
-            attempt.means = way.means(fresh);
+            attempt.credential = login_method.credential(fresh);
             inner.oneshot(attempt).await
         }
         Ok(None) => Err(refusal),
@@ -118,9 +119,9 @@ where
     }
 }
 
-impl TokenWay {
-    fn means(&self, token: Token) -> Means {
-        Means::Token { token, insecure_without_verification: self.insecure_without_verification }
+impl TokenMethod {
+    fn credential(&self, token: Token) -> LoginCredential {
+        LoginCredential::Token { token, insecure_without_verification: self.insecure_without_verification }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How an endpoint is logged in to: the settings, and what lives as long as they hold.
+//! Login method of an endpoint: built from the settings, with caches that live as long as the settings.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,35 +10,35 @@ use crate::{
     wire::StartupMessage,
 };
 
-/// How an endpoint is logged in to.
-pub(super) enum Way {
+/// Login method of an endpoint.
+pub(super) enum LoginMethod {
     /// With nothing of ours but the passwords that the server has accepted from clients; a server that asks anybody else for
     /// a proof refuses.
     Passthrough(Arc<AcceptedPasswords>),
     /// With a configured password.
-    Password(Arc<PasswordWay>),
+    Password(Arc<PasswordMethod>),
     /// With tokens.
-    Token(TokenWay),
+    Token(TokenMethod),
 }
 
 /// A login with a configured password.
-pub(super) struct PasswordWay {
+pub(super) struct PasswordMethod {
     login: PasswordLogin,
     /// What SCRAM derived from the password the last time: half a millisecond of computing saved for each login.
     keys: Mutex<Option<Arc<Keys>>>,
 }
 
 /// A login with tokens.
-pub(super) struct TokenWay {
+pub(super) struct TokenMethod {
     pub(super) source: TokenSource,
     users: TokenUsers,
     verifies: bool,
     pub(super) insecure_without_verification: bool,
 }
 
-// === impl Way ===
+// === impl LoginMethod ===
 
-impl Way {
+impl LoginMethod {
     /// The way that the settings describe, and the keeper of its tokens, which has to be run. `accepted` is what the server
     /// accepts from clients; the tokens of `before` are kept.
     pub(super) fn new(
@@ -49,18 +49,18 @@ impl Way {
         match &settings.login {
             Login::Passthrough => (Self::Passthrough(Arc::clone(accepted)), None),
             Login::Password(login) => {
-                let way = PasswordWay { login: login.clone(), keys: Mutex::default() };
-                (Self::Password(Arc::new(way)), None)
+                let login_method = PasswordMethod { login: login.clone(), keys: Mutex::default() };
+                (Self::Password(Arc::new(login_method)), None)
             }
             Login::Token(login) => {
                 let (source, keeper) = TokenSource::new(login, &settings.endpoint, before);
-                let way = TokenWay {
+                let login_method = TokenMethod {
                     source,
                     users: login.users.clone(),
                     verifies: settings.tls.mode.verifies(),
                     insecure_without_verification: login.insecure_without_verification,
                 };
-                (Self::Token(way), Some(keeper))
+                (Self::Token(login_method), Some(keeper))
             }
         }
     }
@@ -68,8 +68,8 @@ impl Way {
     /// The client's message, for the user who is logged in.
     pub(super) fn startup(&self, mut startup: StartupMessage, user: &UserName) -> StartupMessage {
         let mut shown = user;
-        if let Self::Password(way) = self
-            && let Some(ours) = &way.login.user
+        if let Self::Password(login_method) = self
+            && let Some(ours) = &login_method.login.user
         {
             // Without a database the client means the one of its own name, not of ours.
             if startup.get("database").is_none_or(<[u8]>::is_empty) {
@@ -83,15 +83,15 @@ impl Way {
 
     pub(super) fn tokens(&self) -> Option<&TokenSource> {
         match self {
-            Self::Token(way) => Some(&way.source),
+            Self::Token(login_method) => Some(&login_method.source),
             Self::Passthrough(_) | Self::Password(_) => None,
         }
     }
 }
 
-// === impl PasswordWay ===
+// === impl PasswordMethod ===
 
-impl PasswordWay {
+impl PasswordMethod {
     /// With the password that a client said, as the user that it asked for.
     pub(super) fn of_client(password: Secret) -> Self {
         Self { login: PasswordLogin { user: None, password }, keys: Mutex::default() }
@@ -110,9 +110,9 @@ impl PasswordWay {
     }
 }
 
-// === impl TokenWay ===
+// === impl TokenMethod ===
 
-impl TokenWay {
+impl TokenMethod {
     /// Tokens are spent for listed users alone: nobody whom a listener lets in may become just any principal. And none is
     /// spent when it could not be sent.
     pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
