@@ -71,6 +71,13 @@ impl Startup {
         std::mem::take(&mut self.discarded) && !ends_batch
     }
 
+    /// Forgets what was due in a failed batch: its resets are rolled back, and the next batch applies the settings cleared
+    /// by `DISCARD ALL`.
+    pub(super) fn note_failed_batch(&mut self) {
+        self.due.clear();
+        self.discarded = false;
+    }
+
     /// Forgets the portals of a finished transaction.
     pub(super) fn forget_portals(&mut self) {
         self.portals.clear();

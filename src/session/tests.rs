@@ -4,6 +4,7 @@ mod comparing;
 mod leasing;
 mod leaving;
 mod sharing;
+mod skipping;
 mod split;
 
 use std::time::{Duration, Instant};

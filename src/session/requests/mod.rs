@@ -313,6 +313,9 @@ impl Session {
             // The Bind was accepted before.
             ShapeCheck::Answered => return self.bind(body, total, shown),
         }
+        if self.ledger.is_skipping() {
+            return self.pass_skipped(now, tag);
+        }
         if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
@@ -382,11 +385,7 @@ impl Session {
             }
             f::CLOSE => self.close(body),
             f::SYNC => {
-                self.in_batch = false;
-                self.owe(Owed::Sync { started: now });
-                if let Some(sharing) = &mut self.sharing {
-                    sharing.batch = sharing.batch.wrapping_add(1);
-                }
+                self.sync(now);
                 Verdict::Pass
             }
             f::COPY_DONE | f::COPY_FAIL => {
@@ -394,6 +393,26 @@ impl Session {
                 Verdict::Pass
             }
             _ => Verdict::Pass,
+        }
+    }
+
+    /// Forwards a message while the server discards everything up to a Sync. Nothing may precede the message: the Sync
+    /// of an internal batch would end the discarding early.
+    fn pass_skipped(&mut self, now: Instant, tag: u8) -> Verdict {
+        if tag == f::SYNC {
+            if let Some(sharing) = &mut self.sharing {
+                sharing.startup.note_failed_batch();
+            }
+            self.sync(now);
+        }
+        Verdict::Pass
+    }
+
+    fn sync(&mut self, now: Instant) {
+        self.in_batch = false;
+        self.owe(Owed::Sync { started: now });
+        if let Some(sharing) = &mut self.sharing {
+            sharing.batch = sharing.batch.wrapping_add(1);
         }
     }
 

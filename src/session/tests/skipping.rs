@@ -1,0 +1,74 @@
+//! Messages discarded by the server after an error, up to a Sync.
+
+use std::sync::Arc;
+
+use super::{
+    super::{CatalogInstant, Common},
+    Side::{Client, Server},
+    frame, server,
+    sharing::{BIND_S, ERROR, EXECUTE, Talk, one_batch, played, shown},
+};
+use crate::{
+    sql::{Catalogue, CatalogueBuilder},
+    wire::Speaker,
+};
+
+const LIST: &[u8] = b"SELECT name FROM pg_prepared_statements\0";
+const PARSE_LIST: &[u8] = b"\0SELECT name FROM pg_prepared_statements\0\0\0";
+const BIND: &[u8] = b"\0\0\0\0\0\0\0\0";
+
+/// Messages that precede internal messages outside a failed batch.
+const DISCARDED: [&[(u8, &[u8])]; 7] = [
+    &[(b'Q', LIST)],
+    &[(b'Q', b"DEALLOCATE ALL\0"), (b'Q', LIST)],
+    &[(b'Q', b"DEALLOCATE s\0")],
+    &[(b'Q', b"EXECUTE s\0")],
+    &[(b'P', PARSE_LIST), (b'B', BIND), (b'E', EXECUTE)],
+    &[(b'B', BIND_S), (b'E', EXECUTE), (b'D', b"Ss\0")],
+    &[(b'C', b"Ss\0"), (b'P', b"s\0SELECT 2\0\0\0"), (b'F', b"\0\0\x09\xff\0\0\0\0\0\0")],
+];
+
+#[test]
+fn nothing_precedes_a_discarded_message() {
+    for discarded in DISCARDED {
+        for first in [&[][..], &[(b'Q', &b"SELECT 1\0"[..])]] {
+            let before = [
+                one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
+                (Server, [frame(b'1', b""), frame(b'Z', b"I")].concat()),
+                one_batch(&[&[(b'E', EXECUTE)], first].concat()),
+                server(b'E', ERROR),
+            ];
+            let sent = one_batch(&[discarded, &[(b'S', b"")]].concat());
+            let script = [&before[..], &[sent.clone(), server(b'Z', b"I")]].concat();
+            let (all, heard, talk) = played(&script);
+            let behind = all.strip_prefix(&played(&before).0).unwrap();
+            assert_eq!(behind, format!(" | {}", shown(&sent.1, Speaker::Client)));
+            assert!(heard.ends_with("Mdivision | ZI"), "{heard}");
+            assert!(talk.session.is_idle() && talk.session.pins().is_empty());
+            let bind = one_batch(&[(b'B', BIND_S), (b'S', b"")]);
+            let used = played(&[&script[..], &[bind]].concat()).0;
+            assert_eq!(&used[all.len()..], " | B.__gatekeeper_7 | S", "the statement is there as before");
+        }
+    }
+}
+
+#[test]
+fn sequences_are_cleared_behind_a_failed_batch() {
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    common.sequences_are_read();
+    let mut talk = Talk::knowing(common, None);
+    talk.say(&Client, &one_batch(&[(b'Q', b"SELECT 1\0"), (b'E', EXECUTE), (b'Q', b"SELECT 2\0")]).1, 1000);
+    let answers = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I"), frame(b'E', ERROR)];
+    talk.say(&Server, &answers.concat(), 1000);
+    talk.to_backend.clear();
+    let batch = [(b'P', &b"s\0SELECT lastval()\0\0\0"[..]), (b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")];
+    talk.say(&Client, &one_batch(&batch).1, 1000);
+    assert_eq!(shown(&talk.to_backend, Speaker::Client), "Ps.SELECT lastval() | B.s | E | S");
+    talk.say(&Server, &frame(b'Z', b"I"), 1000);
+    assert!(talk.session.pins().is_empty(), "no sequence was read");
+    talk.to_backend.clear();
+    talk.say(&Client, &one_batch(&batch).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(sent.starts_with("QDISCARD SEQUENCES | "), "{sent}");
+}
