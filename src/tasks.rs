@@ -7,6 +7,7 @@
 //! for each worker ([`Workers`]), on which a client lives for life.
 
 mod named;
+mod settings;
 mod workers;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use named::Named;
+pub use settings::RuntimeSettings;
 pub use workers::{Workers, current_worker, spawn_here};
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.

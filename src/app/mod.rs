@@ -12,7 +12,6 @@ mod principal;
 mod program;
 mod reload;
 mod report;
-mod settings;
 mod shutdown;
 
 use std::{io::Write, process::ExitCode};
@@ -24,7 +23,6 @@ pub use knowledge::{KnowledgeError, knowledge_of};
 pub use principal::{PrincipalMistake, PrincipalReport, find_principals};
 use program::Program;
 pub use program::StartError;
-pub use settings::RuntimeSettings;
 
 use crate::{
     blame::Chain,

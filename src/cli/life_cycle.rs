@@ -13,10 +13,10 @@ use tokio::{runtime::Builder, time::sleep};
 
 use crate::{
     admin::{AdminClient, AdminClientError, AdminResponse},
-    app::RuntimeSettings,
     blame::Chain,
     config::{ConfigSource, parse_duration},
     names::ListenerName,
+    tasks::RuntimeSettings,
     tls::TlsFileError,
 };
 

@@ -40,12 +40,12 @@ pub use units::parse_duration;
 
 use crate::{
     admin::AdminSettings,
-    app::RuntimeSettings,
     audit::AuditSettings,
     backend::EndpointSettings,
     console::ConsoleSettings,
     frontend::ListenerSettings,
     probe::ProbeSettings,
+    tasks::RuntimeSettings,
     telemetry::{LogSettings, traces::TraceSettings},
     topology::Cluster,
 };

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     admin::AdminSettings,
-    app::RuntimeSettings,
     audit::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy},
     frontend::{Bind, ListenerSettings},
     probe::ProbeSettings,
+    tasks::RuntimeSettings,
     telemetry::{LogFormat, LogSettings},
     tls::{ClientCertificates, ListenerTls},
 };
