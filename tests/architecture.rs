@@ -1,12 +1,16 @@
 //! Enforces the layers of the crate: which module may use which, words that pure modules must not contain, and the one
-//! module that starts tasks.
+//! module that starts tasks. [`structure`] holds the numbers of the structure.
 //!
 //! [`LAYERS`] holds every direct use: a module uses only the modules in its own row, and an entry without a use fails.
 //! The checker reads the source as tokens, so comments and strings do not count. It resolves `crate::…` and `super::…` to
 //! the module at the root of the crate. Test code is exempt: the tests of a machine may use a clock or a socket.
 
+#[path = "architecture/measure.rs"]
+mod measure;
 #[path = "architecture/source.rs"]
 mod source;
+#[path = "architecture/structure.rs"]
+mod structure;
 
 use source::{Source, Token};
 use std::{

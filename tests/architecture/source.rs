@@ -155,7 +155,34 @@ fn end_of_item(tokens: &[Token], at: usize) -> usize {
     tokens.len()
 }
 
-fn tokens(text: &str) -> Vec<Token> {
+/// The words and signs of `text`, without comments and strings.
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
+    let is_code =
+        |piece: &str| !is_comment(piece) && !piece.trim_start().is_empty() && !piece.contains(['"', '\'']);
+    pieces(text).into_iter().filter(|piece| is_code(&piece.text)).collect()
+}
+
+/// The prose of all line comments of `text`, line by line. Examples between two lines of backticks are left out.
+pub(crate) fn comments(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_example = false;
+    for piece in pieces(text).iter().filter(|piece| piece.text.starts_with("//")) {
+        let line = piece.text.trim_start_matches('/').trim_start_matches('!').trim();
+        if line.starts_with("```") {
+            in_example = !in_example;
+        } else if !in_example {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+fn is_comment(piece: &str) -> bool {
+    piece.starts_with("//") || piece.starts_with("/*")
+}
+
+/// `text` cut into words, signs, strings, comments and white space; each with its line.
+fn pieces(text: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut rest = text;
     let mut line = 1;
@@ -173,15 +200,9 @@ fn tokens(text: &str) -> Vec<Token> {
             ':' if rest.starts_with("::") => 2,
             _ => first.len_utf8(),
         };
-        let (token, after) = rest.split_at(length);
-        let code = !first.is_whitespace()
-            && !token.starts_with("//")
-            && !token.starts_with("/*")
-            && !token.contains(['"', '\'']);
-        if code {
-            found.push(Token { text: token.to_owned(), line });
-        }
-        line += token.matches('\n').count();
+        let (piece, after) = rest.split_at(length);
+        found.push(Token { text: piece.to_owned(), line });
+        line += piece.matches('\n').count();
         rest = after;
     }
     found
