@@ -35,9 +35,10 @@ ci: ## what has to pass before a change lands
 fmt: ## format
 	$(CARGO) fmt --all
 
-lint: ## clippy, warnings denied
+lint: ## clippy, warnings denied; also of the program without its feature `demo`
 	@.ci/setup build
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
 
 doc: ## the crate's documentation, broken links denied
 	@.ci/setup build

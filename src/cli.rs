@@ -21,7 +21,6 @@ use crate::{
     blame::Chain,
     config::{Config, ConfigSource, Loaded, Setting},
     names::{DatabaseName, UserName},
-    sandbox,
     sql::Knowledge,
 };
 
@@ -264,9 +263,21 @@ fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
     }
 }
 
+#[cfg(feature = "demo")]
 fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
-    let Err(error) = sandbox::demo(once, iam, &mut io::stdout().lock()) else { return Ok(ExitCode::SUCCESS) };
+    let Err(error) = crate::sandbox::demo(once, iam, &mut io::stdout().lock()) else {
+        return Ok(ExitCode::SUCCESS);
+    };
     writeln!(io::stderr(), "error: {}", Chain(&error))?;
+    Ok(ExitCode::FAILURE)
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
+    writeln!(
+        io::stderr(),
+        "error: this binary was built without the feature `demo`; `make demo` in the source tree builds and runs one with it"
+    )?;
     Ok(ExitCode::FAILURE)
 }
 

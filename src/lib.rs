@@ -96,6 +96,7 @@ pub mod names;
 pub mod pool;
 pub mod probe;
 pub mod route;
+#[cfg(feature = "demo")]
 pub mod sandbox;
 pub mod scram;
 pub mod session;

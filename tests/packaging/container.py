@@ -31,6 +31,8 @@ def faults(root: Path) -> list[str]:
     checks = [rest for word, rest in last if word == "HEALTHCHECK"]
     if not checks or '["/usr/bin/gatekeeper", "healthcheck"]' not in checks[-1]:
         found.append(f"{FILES}: no HEALTHCHECK by the program itself")
+    if any("cargo build" in rest and "--no-default-features" not in rest for word, rest in build if word == "RUN"):
+        found.append(f"{FILES}: the program is built with the feature `demo`")
     return found + can_be_built(root, copied)
 
 

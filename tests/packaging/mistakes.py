@@ -13,6 +13,7 @@ MISTAKES = [
     ("config/Dockerfile", 'CMD ["run"]', "CMD run", "hadolint"),
     ("config/Dockerfile", "COPY tests tests\n", "", "cannot be built"),
     ("config/Dockerfile", "COPY src src", "COPY sources src", "no `sources` to copy"),
+    ("config/Dockerfile", " --no-default-features", "", "with the feature `demo`"),
     (UNIT, "ProtectSystem=strict", "ProtectSytem=strict", "Unknown key"),
     (UNIT, "CapabilityBoundingSet=\n", "", "exposure level"),
     (UNIT, "NoNewPrivileges=yes\nCapabilityBoundingSet=\nAmbientCapabilities=\n", "", "exposure level"),
