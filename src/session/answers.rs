@@ -4,16 +4,16 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    conversation::understood,
     ledger::{Closed, Described, Made, Owed},
-    machine::{Session, understood},
     own::{self, IDENTITY, Look, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::{Pin, Pins},
+    pooled::{ClientStatements, Gathered, Pooled, ShapeCheck, Untold},
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
     result_shape::ResultShape,
     settings::{SETTINGS_MAX_BYTES, Settings},
-    sharing::{Gathered, ShapeCheck, Sharing, Untold},
     split::Attempt,
     take::Take,
 };
@@ -33,17 +33,12 @@ const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 /// Looks that may fail before the session is held to its backend for good.
 const LOOKS_MAX: u8 = 2;
 
-impl Session {
-    /// As [`Session::on_backend`], when backends are shared.
-    pub(super) fn on_backend_shared(
-        &mut self,
-        now: Instant,
-        unread: &[u8],
-        full: bool,
-    ) -> Result<Take, FrameError> {
+impl Pooled {
+    /// Processes the backend's next bytes, as [`super::Session::on_backend`].
+    pub(super) fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
         let mut at = 0;
         loop {
-            if self.server.at_boundary() && !self.ledger.is_own() {
+            if self.conversation.server.at_boundary() && !self.conversation.ledger.is_own() {
                 at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
                 at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
             }
@@ -53,16 +48,14 @@ impl Session {
                     Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
                     Opening::Answer => {
                         self.with_attempt(Attempt::answered);
-                        if let Some(split) =
-                            self.sharing.as_deref_mut().and_then(|it| it.split.as_deref_mut())
-                        {
+                        if let Some(split) = self.router.as_deref_mut() {
                             split.reruns = 0;
                         }
                     }
                     Opening::Prepared => self.with_attempt(Attempt::prepared),
                 }
             }
-            let Some(piece) = self.server.next(&unread[at..])? else { break };
+            let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
             let pass = match &piece {
                 Piece::Rest(here) if self.keeps_back() => {
                     self.keep_back(now, &unread[at..at + here]);
@@ -86,7 +79,7 @@ impl Session {
                 // Wait for the whole message: the result description is kept.
                 Piece::Part(part)
                     if part.tag() == b::ROW_DESCRIPTION
-                        && self.ledger.learns_result()
+                        && self.conversation.ledger.learns_result()
                         && !(full && at == 0) =>
                 {
                     break;
@@ -97,7 +90,7 @@ impl Session {
                 }
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
-            let octets = self.server.pass(&piece);
+            let octets = self.conversation.server.pass(&piece);
             self.answered();
             if !pass {
                 self.settle();
@@ -111,20 +104,18 @@ impl Session {
 
     /// More is known than before.
     fn answered(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.awaiting = false;
-        }
+        self.request.awaiting = false;
     }
 
     /// True if a message with `tag` answers an internal request.
     fn is_ours(&self, tag: u8) -> bool {
         let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
-        self.ledger.is_own() || (describes && self.ledger.describes_for_us())
+        self.conversation.ledger.is_own() || (describes && self.conversation.ledger.describes_for_us())
     }
 
     /// True if the rest of a message is kept back from the client.
     fn keeps_back(&self) -> bool {
-        self.sharing.as_ref().is_some_and(|sharing| sharing.kept_back.is_some())
+        self.outgoing.kept_back.is_some()
     }
 
     /// Starts to keep back a message larger than any buffer: the response to a state query, or a reported setting.
@@ -133,19 +124,16 @@ impl Session {
         let missing = total - here.len();
         let tag = here.first().copied().unwrap_or_default();
         let fits = total <= ANSWER_MAX;
-        if !fits && let Some(own) = self.ledger.own() {
+        if !fits && let Some(own) = self.conversation.ledger.own() {
             own.on_too_large(tag);
         }
-        if let Some(sharing) = &mut self.sharing {
-            let octets = if fits { here.to_vec() } else { Vec::new() };
-            sharing.kept_back = Some(Gathered { tag, octets, missing });
-        }
+        let octets = if fits { here.to_vec() } else { Vec::new() };
+        self.outgoing.kept_back = Some(Gathered { tag, octets, missing });
     }
 
     /// Keeps back the next part of the message.
     fn keep_back(&mut self, now: Instant, here: &[u8]) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(kept) = &mut sharing.kept_back else { return };
+        let Some(kept) = &mut self.outgoing.kept_back else { return };
         kept.missing = kept.missing.saturating_sub(here.len());
         if !kept.octets.is_empty() {
             kept.octets.extend_from_slice(here);
@@ -153,12 +141,10 @@ impl Session {
         if kept.missing > 0 {
             return;
         }
-        let octets = sharing.kept_back.take().map(|kept| kept.octets).unwrap_or_default();
+        let octets = self.outgoing.kept_back.take().map(|kept| kept.octets).unwrap_or_default();
         let Ok(Some(frame)) = Frame::read(Speaker::Server, &octets) else { return };
-        if self.on_shared_answer(now, &frame)
-            && let Some(sharing) = &mut self.sharing
-        {
-            sharing.to_client.extend_from_slice(&octets);
+        if self.on_shared_answer(now, &frame) {
+            self.outgoing.to_client.extend_from_slice(&octets);
         }
     }
 
@@ -170,13 +156,13 @@ impl Session {
                 return self.on_shared_error(now, frame.body())
                     && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0);
             }
-            b::NOTICE_RESPONSE if !self.ledger.is_own() => {
+            b::NOTICE_RESPONSE if !self.conversation.ledger.is_own() => {
                 return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
             }
             b::NOTIFICATION_RESPONSE => return self.on_notification(frame.body()),
             _ => {}
         }
-        if let Some(own) = self.ledger.own() {
+        if let Some(own) = self.conversation.ledger.own() {
             match frame.tag() {
                 b::READY_FOR_QUERY => {
                     self.on_own_ready();
@@ -195,24 +181,24 @@ impl Session {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 self.on_shared_step_complete(frame.tag(), frame.body())
             }
-            b::PARAMETER_DESCRIPTION => !self.ledger.describes_for_us(),
+            b::PARAMETER_DESCRIPTION => !self.conversation.ledger.describes_for_us(),
             b::READY_FOR_QUERY => {
-                let led = self.ledger.led_back_by_query();
-                self.on_answer(now, frame);
+                let led = self.conversation.ledger.led_back_by_query();
+                self.conversation.on_answer(now, frame);
                 self.on_unit_over(now);
                 // The client gets ReadyForQuery after the settings are applied again.
                 led.is_empty() || !self.give_again(&led, true)
             }
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
-                if self.ledger.is_leading_back() {
+                if self.conversation.ledger.is_leading_back() {
                     self.note_led_back();
                 }
-                self.on_answer(now, frame);
+                self.conversation.on_answer(now, frame);
                 true
             }
             _ => {
-                self.on_answer(now, frame);
+                self.conversation.on_answer(now, frame);
                 true
             }
         }
@@ -224,15 +210,14 @@ impl Session {
         if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
             return false;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let Sharing { held: Some(held), statements, failed_statement, to_client, .. } = sharing else {
-            return false;
-        };
-        let failed = failed_statement.as_deref().and_then(|name| statements.get_key_value(name));
+        let Some(held) = &self.backend.held else { return false };
+        let (statements, to_client) = (&self.statements, &mut self.outgoing.to_client);
+        let failed = statements.failed_statement.as_deref();
+        let failed = failed.and_then(|name| statements.named.get_key_value(name));
         let own = |id| {
-            let mut known = failed.into_iter().chain(statements.iter());
+            let mut known = failed.into_iter().chain(statements.named.iter());
             let named = known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
-            named.or_else(|| self.ledger.name_being_closed(id))
+            named.or_else(|| self.conversation.ledger.name_being_closed(id))
         };
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
         let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
@@ -243,22 +228,22 @@ impl Session {
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
-        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+        if let Some(held) = self.backend.held.as_deref_mut() {
             change(&mut held.attempt);
         }
     }
 
     /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
     fn on_unit_over(&mut self, now: Instant) {
-        let (idle, settled) = (self.status == TransactionStatus::Idle, self.ledger.is_settled());
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(split) = sharing.split.as_deref_mut() else { return };
+        let (idle, settled) =
+            (self.conversation.status == TransactionStatus::Idle, self.conversation.ledger.is_settled());
+        let Some(split) = self.router.as_deref_mut() else { return };
         if split.side == Side::Reader {
             split.blind &= !settled;
             if settled && let Some(opening) = &mut split.opening {
-                opening.settle(self.status == TransactionStatus::Failed);
+                opening.settle(self.conversation.status == TransactionStatus::Failed);
             }
-            if let Some(held) = &mut sharing.held {
+            if let Some(held) = &mut self.backend.held {
                 held.attempt.over();
             }
         } else if split.writing && idle {
@@ -270,10 +255,9 @@ impl Session {
 
     /// Handles the response to a step of a batch; true if the client must see the response.
     fn on_shared_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
-        let step = self.on_step_complete(tag);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
+        let step = self.conversation.on_step_complete(tag);
         let mut made = |id| {
-            if let Some(held) = &mut sharing.held {
+            if let Some(held) = &mut self.backend.held {
                 held.prepared.made(id);
             }
         };
@@ -281,8 +265,8 @@ impl Session {
             Some(Owed::Parse { made: Made::Named(statement), .. }) => {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
-                if self.status == TransactionStatus::Idle {
-                    statement.accept(sharing.common.circumstances(&sharing.settings));
+                if self.conversation.status == TransactionStatus::Idle {
+                    statement.accept(self.common.circumstances(&self.settings.values));
                 }
             }
             Some(Owed::Parse { made: Made::Ours(statement), .. }) => {
@@ -296,15 +280,15 @@ impl Session {
             // A table change adds no result to a statement without a result.
             Some(Owed::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
-                    sharing.described(id, shape);
-                    sharing.parsed.tell(id, shape);
+                    self.described(id, shape);
+                    self.statements.parsed.tell(id, shape);
                 }
             }
             Some(Owed::Describe(Described::Ours(id))) => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
-                    sharing.described(id, shape);
+                    self.described(id, shape);
                 }
-                sharing.shape_check = ShapeCheck::Answered;
+                self.statements.shape_check = ShapeCheck::Answered;
                 return false;
             }
             _ => {}
@@ -317,34 +301,33 @@ impl Session {
         if body.first() != Some(&b'D') {
             return;
         }
-        let by_same = self.ledger.effects_now();
-        let in_batch = self.in_batch && self.ledger.is_resetting_by_execute();
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let by_same = self.conversation.ledger.effects_now();
+        let in_batch = self.conversation.in_batch && self.conversation.ledger.is_resetting_by_execute();
+        let Some(held) = self.backend.held.as_deref_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
                 held.settings = Settings::default();
-                sharing.statements.clear();
-                sharing.parsed.clear();
-                sharing.strays.clear();
-                sharing.settings = sharing.first_settings();
-                sharing.pins = Pins::NONE;
-                sharing.binds_reset = false;
-                sharing.suspicion = Effects::NONE;
-                sharing.touched.clear();
-                sharing.startup.note_discard(in_batch);
+                self.statements.named.clear();
+                self.statements.parsed.clear();
+                self.statements.strays.clear();
+                self.settings.values = self.first_settings();
+                self.cleanup.pins = Pins::NONE;
+                self.cleanup.binds_reset = false;
+                self.cleanup.suspicion = Effects::NONE;
+                self.cleanup.touched.clear();
+                self.settings.startup.note_discard(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
-                sharing.statements.clear();
-                sharing.parsed.clear();
-                sharing.strays.clear();
-                sharing.pins = sharing.pins.without(Pin::SqlExecute);
+                self.statements.named.clear();
+                self.statements.parsed.clear();
+                self.statements.strays.clear();
+                self.cleanup.pins = self.cleanup.pins.without(Pin::SqlExecute);
             }
             // Another statement of the same Query may have moved a sequence since.
             b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
-                sharing.pins = sharing.pins.without(Pin::Sequence);
+                self.cleanup.pins = self.cleanup.pins.without(Pin::Sequence);
             }
             _ => {}
         }
@@ -353,13 +336,12 @@ impl Session {
     /// Handles NotificationResponse; true if the message passes unchanged. A notification from the session itself gets
     /// the process id known to the client.
     fn on_notification(&mut self, body: &[u8]) -> bool {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
         let Some((pid, rest)) = body.split_first_chunk() else { return true };
-        if i32::from_be_bytes(*pid) != sharing.backend_pid {
+        if i32::from_be_bytes(*pid) != self.backend.backend_pid {
             return true;
         }
-        let pid = sharing.told_pid.to_be_bytes();
-        wire::frame(&mut sharing.to_client, b::NOTIFICATION_RESPONSE, |out| {
+        let pid = self.backend.told_pid.to_be_bytes();
+        wire::frame(&mut self.outgoing.to_client, b::NOTIFICATION_RESPONSE, |out| {
             out.extend_from_slice(&pid);
             out.extend_from_slice(rest);
         });
@@ -368,35 +350,33 @@ impl Session {
 
     /// A setting was reported; whether that is news to the client.
     fn on_parameter(&mut self, body: &[u8]) -> bool {
-        let (Some(sharing), Ok(status)) = (self.sharing.as_deref_mut(), ParameterStatus::decode(body)) else {
-            return true;
-        };
+        let Ok(status) = ParameterStatus::decode(body) else { return true };
         let mut is_default = false;
-        if let Some(held) = &mut sharing.held {
+        if let Some(held) = &mut self.backend.held {
             held.reported.set(status.name, status.value);
             is_default = held.reported.at_login(status.name) == Some(status.value);
         }
         if status.name == IN_HOT_STANDBY
-            && sharing.split.as_ref().is_some_and(|split| split.side == Side::Reader)
+            && self.router.as_ref().is_some_and(|split| split.side == Side::Reader)
         {
             // The client sees one server, which takes writes.
             return false;
         }
         // `RESET` leads back to what the client said at its start, which its backend does not know.
-        if sharing.leads_back
+        if self.settings.leads_back
             && is_default
-            && let Some(first) = sharing.first_report(status.name)
+            && let Some(first) = self.first_report(status.name)
         {
             let first = first.to_vec();
-            if sharing.known.set(status.name, &first) {
-                ParameterStatus { name: status.name, value: &first }.write(&mut sharing.to_client);
-                sharing.learn();
+            if self.settings.known.set(status.name, &first) {
+                ParameterStatus { name: status.name, value: &first }.write(&mut self.outgoing.to_client);
+                self.learn();
             }
             return false;
         }
-        let news = sharing.known.set(status.name, status.value);
+        let news = self.settings.known.set(status.name, status.value);
         if news {
-            sharing.learn();
+            self.learn();
         }
         news
     }
@@ -405,86 +385,82 @@ impl Session {
     fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
         let fault = Fault::new(body);
         let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
-        if fault.is_fatal() && !matches!(self.ledger.own(), Some(Own::Dropped)) {
-            self.fatal = Some(state);
+        if fault.is_fatal() && !matches!(self.conversation.ledger.own(), Some(Own::Dropped)) {
+            self.conversation.fatal = Some(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
             return !self.can_lose_backend();
         }
-        if let Some(own) = self.ledger.own() {
+        if let Some(own) = self.conversation.ledger.own() {
             own.on_error(state);
             if matches!(own, Own::Again { .. }) {
-                self.broken = Some(Refusal::settings_lost(state));
+                self.conversation.broken = Some(Refusal::settings_lost(state));
             }
             return false;
         }
-        let refused = self.ledger.refused();
+        let refused = self.conversation.ledger.refused();
         let passes = refused.is_none();
-        if let (Some(report), Some(sharing)) = (refused, self.sharing.as_deref_mut()) {
+        if let Some(report) = refused {
             state = report.sqlstate;
-            report.write(&mut sharing.to_client);
+            report.write(&mut self.outgoing.to_client);
         }
-        let failed = self.ledger.statement_being_bound().map(Into::into);
-        if let Some(sharing) = self.sharing.as_deref_mut() {
-            sharing.failed_statement = failed;
-        }
+        let failed = self.conversation.ledger.statement_being_bound().map(Into::into);
+        self.statements.failed_statement = failed;
         let mut skipped = Vec::new();
-        let texts = self.keeper.as_deref().map(|keeper| &keeper.texts);
-        self.reports.extend(self.ledger.on_error(now, state, texts, &mut skipped));
+        let texts = self.conversation.keeper.as_deref().map(|keeper| &keeper.texts);
+        self.conversation.reports.extend(self.conversation.ledger.on_error(now, state, texts, &mut skipped));
         for request in skipped.into_iter().rev() {
             self.undo(request);
         }
         // What was refused may be a setting that nobody can change: its value is not the session's, and not to be given to
         // other backends. A full look tells them apart.
-        if let Some(sharing) = self.sharing.as_deref_mut()
-            && sharing.suspicion.intersects(Effects::SETTINGS | Effects::SETTINGS_BOUND)
-        {
-            sharing.suspicion |= Effects::SETTINGS_ALL;
+        if self.cleanup.suspicion.intersects(Effects::SETTINGS | Effects::SETTINGS_BOUND) {
+            self.cleanup.suspicion |= Effects::SETTINGS_ALL;
         }
         // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
         if passes
             && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
-            && let Some(sharing) = self.sharing.as_deref_mut()
-            && let Some(held) = &mut sharing.held
+            && let Some(held) = &mut self.backend.held
         {
-            held.prepared.doubt(sharing.bound);
+            held.prepared.doubt(self.statements.bound);
         }
         passes
     }
 
     /// A batch of our own is over.
     fn on_own_ready(&mut self) {
-        let Some(own) = self.ledger.take_own() else { return };
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(held) = sharing.held.as_deref_mut() else { return };
-        own.settle(&sharing.common.phrases, &mut held.prepared);
+        let Some(own) = self.conversation.ledger.take_own() else { return };
+        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        own.settle(&self.common.phrases, &mut held.prepared);
         match own {
             Own::Apply { wanted, failed: None } => {
-                sharing.confirming = false;
+                self.backend.confirming = false;
                 held.settings = wanted;
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
             Own::Apply { failed: Some(state), .. } => {
-                sharing.confirming = false;
-                match sharing.split.as_deref() {
+                self.backend.confirming = false;
+                match self.router.as_deref() {
                     Some(split) if split.side == Side::Reader => {
                         self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
                     }
-                    _ => self.broken = Some(Refusal::settings_lost(state)),
+                    _ => self.conversation.broken = Some(Refusal::settings_lost(state)),
                 }
             }
             Own::Again { synced: true, .. } => {
-                sharing.confirming = false;
-                backend::write_ready_for_query(&mut sharing.to_client, self.status);
+                self.backend.confirming = false;
+                backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
             }
-            Own::Look(look) if look.too_large => self.broken = Some(Refusal::settings_too_large()),
+            Own::Look(look) if look.too_large => {
+                self.conversation.broken = Some(Refusal::settings_too_large())
+            }
             Own::Look(look) if look.is_answered() => {
-                (sharing.confirming, sharing.failed_looks) = (false, 0);
+                (self.backend.confirming, self.cleanup.failed_looks) = (false, 0);
                 self.on_look(look.seen);
             }
             Own::Look(look) => self.on_failed_look(&look),
             // Without it the client's statements would each be a transaction of their own.
-            Own::Begin { failed: true } => self.broken = Some(Refusal::transaction_lost()),
+            Own::Begin { failed: true } => self.conversation.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
             Own::Again { .. } | Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {
             }
@@ -494,15 +470,18 @@ impl Session {
     /// The backend is given up, and has begun a transaction by what is said again elsewhere: whoever has it next is not to
     /// find itself in it.
     fn undo_what_was_begun(&mut self, ready: &[u8]) {
-        let leaving = self.sharing.as_deref().is_some_and(Sharing::is_leaving);
-        if leaving && self.ledger.is_settled() && ready.first() != Some(&TransactionStatus::Idle.octet()) {
+        let leaving = self.is_leaving();
+        if leaving
+            && self.conversation.ledger.is_settled()
+            && ready.first() != Some(&TransactionStatus::Idle.octet())
+        {
             self.say_ahead(b"ROLLBACK", Own::Aside);
         }
     }
 
     /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
     fn on_position(&mut self, required: u64, replayed: Option<u64>) {
-        let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) else {
+        let Some(split) = self.router.as_deref_mut() else {
             return;
         };
         split.news.position = Some(replayed);
@@ -518,72 +497,71 @@ impl Session {
 
     /// Settles the transaction; `renewed` means a catalog newer than the transaction.
     fn settle_by(&mut self, renewed: bool) {
-        if self.farewell || !self.is_at_rest() {
+        if self.conversation.farewell || !self.conversation.is_at_rest() {
             return;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.held.is_none()
-            || sharing.untold != Untold::Nothing
-            || sharing.is_leaving()
-            || sharing.wants_catalogue
+        if self.backend.held.is_none()
+            || self.begin.untold != Untold::Nothing
+            || self.is_leaving()
+            || self.cleanup.wants_catalogue
         {
             return;
         }
-        let mut suspicion = std::mem::take(&mut sharing.suspicion);
-        (sharing.leads_back, sharing.binds_reset) = (false, false);
-        sharing.startup.forget_portals();
+        let mut suspicion = std::mem::take(&mut self.cleanup.suspicion);
+        (self.settings.leads_back, self.cleanup.binds_reset) = (false, false);
+        self.settings.startup.forget_portals();
         if suspicion.contains(Effects::DDL) {
             suspicion = suspicion.without(Effects::DDL);
-            sharing.common.definitions_changed();
+            self.common.definitions_changed();
         }
         // Catalogs of a standby may be behind. Statements on a standby are proved reads.
-        let writes = sharing.split.as_ref().is_none_or(|split| split.side == Side::Writer);
+        let writes = self.router.as_ref().is_none_or(|split| split.side == Side::Writer);
         if writes && !renewed {
-            let common = &sharing.common;
-            let has_changed = common.is_changed() || common.edition() != sharing.edition;
+            let common = &self.common;
+            let has_changed = common.is_changed() || common.edition() != self.cleanup.edition;
             // The server may have used definitions newer than the classification of the transaction's texts.
             if has_changed || suspicion.contains(Effects::UNKNOWN) {
                 suspicion |= Effects::UNPROVED;
             }
             if has_changed || suspicion.contains(Effects::UNKNOWN) || !common.is_current() {
-                sharing.suspicion = suspicion;
-                sharing.wants_catalogue = true;
+                self.cleanup.suspicion = suspicion;
+                self.cleanup.wants_catalogue = true;
                 return;
             }
         }
-        sharing.outdated.clear();
+        self.cleanup.outdated.clear();
         if suspicion.is_empty() {
             self.close_strays();
             return;
         }
-        let pinned = sharing.pins.minus(Pins::VISIBLE) != sharing.pins;
+        let pinned = self.cleanup.pins.minus(Pins::VISIBLE) != self.cleanup.pins;
         let mut asked = Vec::new();
         let unproved = suspicion.contains(Effects::UNPROVED);
         if unproved || suspicion.intersects(own::VISIBLE) || (pinned && suspicion.contains(Effects::DROPS)) {
             asked.push(Question::Pins);
         }
-        let mut touched = std::mem::take(&mut sharing.touched);
+        let mut touched = std::mem::take(&mut self.cleanup.touched);
         if unproved || suspicion.contains(Effects::SETTINGS_ALL) {
             asked.push(Question::Settings);
             // A reset one leads back to what the client said: to be given before anything is said that may show it.
-            sharing.confirming =
-                suspicion.contains(Effects::SETTINGS_ALL) && !sharing.startup.settings.entries().is_empty();
-            touched.extend(sharing.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
+            self.backend.confirming = suspicion.contains(Effects::SETTINGS_ALL)
+                && !self.settings.startup.settings.entries().is_empty();
+            touched.extend(self.settings.values.entries().iter().map(|entry| Arc::clone(&entry.name)));
             touched.retain(|name| is_unlisted(name));
         }
-        touched.retain(|name| !sharing.lacks_startup_setting(name));
+        touched.retain(|name| !self.lacks_startup_setting(name));
         touched.sort_unstable();
         touched.dedup();
         if unproved {
-            let custom = sharing.common.custom_settings();
+            let custom = self.common.custom_settings();
             let hidden = custom.iter().map(Arc::clone).chain(IDENTITY.iter().map(|name| (*name).into()));
             let hidden = hidden.filter(|name| touched.binary_search(name).is_err());
             asked.extend(hidden.map(Question::HiddenSetting));
         }
         asked.extend(touched.into_iter().map(Question::Setting));
-        if suspicion.contains(Effects::PREPARE) && !sharing.strays.is_empty() {
+        if suspicion.contains(Effects::PREPARE) && !self.statements.strays.is_empty() {
             asked.push(Question::Statements);
-            sharing.confirming = true;
+            self.backend.confirming = true;
         }
         if asked.is_empty() {
             self.close_strays();
@@ -594,43 +572,40 @@ impl Session {
 
     /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
     /// returned, and nothing is under way there. Until then the client keeps using the backend.
-    pub(crate) fn wants_catalogue(&self) -> bool {
-        let wants = |sharing: &Sharing| {
-            sharing.wants_catalogue && sharing.to_backend.is_empty() && sharing.gathered.is_none()
-        };
-        self.sharing.as_deref().is_some_and(wants) && self.is_at_rest()
+    pub(super) fn wants_catalogue(&self) -> bool {
+        self.cleanup.wants_catalogue
+            && self.outgoing.to_backend.is_empty()
+            && self.request.gathered.is_none()
+            && self.conversation.is_at_rest()
     }
 
     /// True if no client request in the meantime depends on the state check after the comparison.
-    pub(crate) fn may_defer_catalogue(&self) -> bool {
+    pub(super) fn may_defer_catalogue(&self) -> bool {
         let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
-        self.sharing.as_deref().is_some_and(|sharing| !sharing.suspicion.intersects(settles))
+        !self.cleanup.suspicion.intersects(settles)
     }
 
-    /// Starts the comparison: nothing is sent to the backend before [`Session::on_catalogue`].
-    pub(crate) fn begin_catalogue(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.confirming = true;
-        }
+    /// Starts the comparison: nothing is sent to the backend before [`Self::on_catalogue`].
+    pub(super) fn begin_catalogue(&mut self) {
+        self.backend.confirming = true;
     }
 
     /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
     /// refused the queries.
-    pub(crate) fn on_catalogue(&mut self, is_new: bool) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        (sharing.wants_catalogue, sharing.confirming) = (false, false);
-        sharing.suspicion = sharing.suspicion.without(Effects::UNKNOWN);
-        let edition = sharing.common.edition();
-        if std::mem::replace(&mut sharing.edition, edition) != edition {
-            sharing.suspicion |= Effects::UNPROVED;
+    pub(super) fn on_catalogue(&mut self, is_new: bool) {
+        (self.cleanup.wants_catalogue, self.backend.confirming) = (false, false);
+        self.cleanup.suspicion = self.cleanup.suspicion.without(Effects::UNKNOWN);
+        let edition = self.common.edition();
+        if std::mem::replace(&mut self.cleanup.edition, edition) != edition {
+            self.cleanup.suspicion |= Effects::UNPROVED;
         }
-        let (texts, complete) = sharing.outdated.take();
-        if let Some(held) = &mut sharing.held {
+        let (texts, complete) = self.cleanup.outdated.take();
+        if let Some(held) = &mut self.backend.held {
             held.queried();
             // Texts not kept may have left state hidden from state checks: the backend serves no further session.
             held.unread |= !complete;
         }
-        let common = Arc::clone(&sharing.common);
+        let common = Arc::clone(&self.common);
         for text in texts {
             let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
             self.suspect(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
@@ -644,43 +619,39 @@ impl Session {
     /// Handles a failed state check. A check of all state follows once the session is at rest. In a batch without a
     /// Sync the check would fail with the batch, and the check's Sync would end the batch.
     fn on_failed_look(&mut self, look: &Look) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        sharing.confirming = false;
-        sharing.failed_looks += 1;
-        if sharing.failed_looks <= LOOKS_MAX {
-            sharing.suspicion |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
-            sharing.touched.extend(look.settings().map(Arc::clone));
+        self.backend.confirming = false;
+        self.cleanup.failed_looks += 1;
+        if self.cleanup.failed_looks <= LOOKS_MAX {
+            self.cleanup.suspicion |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
+            self.cleanup.touched.extend(look.settings().map(Arc::clone));
         } else {
-            sharing.failed_looks = 0;
+            self.cleanup.failed_looks = 0;
             self.pin(Pin::Unproved);
         }
     }
 
     fn look(&mut self, asked: Vec<Question>) {
-        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(Sharing::pen) else {
+        let Some((_, pen)) = self.pen() else {
             return;
         };
         let own = own::write_look(asked, pen);
-        if let Some(sharing) = self.sharing.as_deref_mut() {
-            sharing.state_checks += 1;
-        }
+        self.cleanup.state_checks += 1;
         self.owe(Owed::Own(own));
     }
 
     /// What the server says of the session's state.
     fn on_look(&mut self, seen: Seen) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if let Some(now) = seen.pins {
-            let before = sharing.pins;
-            sharing.pins = before.minus(Pins::VISIBLE).union(now);
-            sharing.new_pins.extend(now.minus(before).iter());
+            let before = self.cleanup.pins;
+            self.cleanup.pins = before.minus(Pins::VISIBLE).union(now);
+            self.cleanup.new_pins.extend(now.minus(before).iter());
         }
         if let Some(there) = &seen.statements {
             // `DEALLOCATE` has found those that are gone.
-            let Sharing { strays, statements, parsed, .. } = &mut *sharing;
+            let ClientStatements { strays, named, parsed, .. } = &mut self.statements;
             strays.retain(|name| {
                 let is_there = there.contains(name);
-                if !is_there && let Some(gone) = statements.remove(name) {
+                if !is_there && let Some(gone) = named.remove(name) {
                     parsed.forget(gone.id());
                 }
                 is_there
@@ -689,76 +660,64 @@ impl Session {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let before = if seen.all { Settings::default() } else { sharing.settings.clone() };
+        let before = if seen.all { Settings::default() } else { self.settings.values.clone() };
         // The default session user is the login user of the backend.
-        let login = sharing.held.as_ref().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        let login = self.backend.held.as_ref().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
         let is_default = |name: &[u8], value: Option<&[u8]>| {
-            name == SESSION_AUTHORIZATION && value == login && sharing.settings.get(name).is_none()
+            name == SESSION_AUTHORIZATION && value == login && self.settings.values.get(name).is_none()
         };
         let seen_now = seen.settings.iter().filter(|(name, value)| {
             !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
         });
         let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
         if settings.bytes() > SETTINGS_MAX_BYTES {
-            self.broken = Some(Refusal::settings_too_large());
+            self.conversation.broken = Some(Refusal::settings_too_large());
             return;
         }
-        if let Some(held) = &mut sharing.held {
+        if let Some(held) = &mut self.backend.held {
             held.settings = settings.clone();
         }
         // As above.
         if seen.all {
-            let entries = sharing.startup.settings.entries().iter();
+            let entries = self.settings.startup.settings.entries().iter();
             let gone = entries.filter(|entry| settings.get(&entry.name).is_none());
             settings = settings.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
         }
-        sharing.settings = settings;
+        self.settings.values = settings;
     }
 
     fn close_strays(&mut self) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.strays.is_empty() || !sharing.pins.is_empty() {
+        if self.statements.strays.is_empty() || !self.cleanup.pins.is_empty() {
             return;
         }
-        for name in sharing.strays.drain(..) {
-            frontend::write_close_statement(&mut sharing.to_backend, &name);
+        for name in self.statements.strays.drain(..) {
+            frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
         }
-        frontend::write_sync(&mut sharing.to_backend);
+        frontend::write_sync(&mut self.outgoing.to_backend);
         self.owe(Owed::Own(Own::Aside));
-    }
-
-    /// Whether nothing is under way on the held backend, and a batch of ours may follow.
-    fn is_at_rest(&self) -> bool {
-        self.status == TransactionStatus::Idle
-            && !self.in_batch
-            && self.ledger.is_settled()
-            && !self.ledger.is_skipping()
-            && self.client.at_boundary()
-            && self.server.at_boundary()
     }
 
     /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
     pub(super) fn is_done_with_backend(&self) -> bool {
-        let Some(sharing) = self.sharing.as_deref() else { return false };
-        if sharing.is_leaving() {
-            return sharing.held.is_some()
-                && self.ledger.is_settled()
-                && self.server.at_boundary()
-                && sharing.to_backend.is_empty()
-                && self.fatal.is_none();
+        if self.is_leaving() {
+            return self.backend.held.is_some()
+                && self.conversation.ledger.is_settled()
+                && self.conversation.server.at_boundary()
+                && self.outgoing.to_backend.is_empty()
+                && self.conversation.fatal.is_none();
         }
-        sharing.held.is_some()
-            && !sharing.unused
-            && self.is_at_rest()
-            && sharing.pins.is_empty()
-            && sharing.suspicion.is_empty()
-            && sharing.strays.is_empty()
-            && !sharing.wants_catalogue
-            && sharing.to_backend.is_empty()
-            && sharing.gathered.is_none()
-            && sharing.untold == Untold::Nothing
-            && self.fatal.is_none()
-            && self.broken.is_none()
+        self.backend.held.is_some()
+            && !self.backend.unused
+            && self.conversation.is_at_rest()
+            && self.cleanup.pins.is_empty()
+            && self.cleanup.suspicion.is_empty()
+            && self.statements.strays.is_empty()
+            && !self.cleanup.wants_catalogue
+            && self.outgoing.to_backend.is_empty()
+            && self.request.gathered.is_none()
+            && self.begin.untold == Untold::Nothing
+            && self.conversation.fatal.is_none()
+            && self.conversation.broken.is_none()
     }
 }
 

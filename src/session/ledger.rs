@@ -8,8 +8,8 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     own::Own,
+    pooled::Unnamed,
     report::{Report, StatementKind, Text},
-    sharing::Unnamed,
     statement::Statement,
     texts::Texts,
 };

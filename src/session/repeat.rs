@@ -6,8 +6,8 @@
 //! has it.
 
 use super::{
-    machine::{Session, until_nul},
-    sharing::{ShapeCheck, Untold},
+    conversation::until_nul,
+    pooled::{Pooled, ShapeCheck, Untold},
     split::rerun_on,
     statement::text_of,
 };
@@ -34,20 +34,19 @@ pub(super) enum Opening {
 
 const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
 
-impl Session {
+impl Pooled {
     /// Whether answers are held back until it is known what they are.
     pub(super) fn holds_back(&self) -> bool {
-        let held = self.sharing.as_deref().filter(|sharing| sharing.split.is_some());
-        held.and_then(|sharing| sharing.held.as_deref()).is_some_and(|held| held.attempt.is_repeatable())
-            && self.server.at_boundary()
-            && !self.ledger.is_own()
-            && self.client.at_boundary()
+        let held = self.backend.held.as_deref().filter(|_| self.router.is_some());
+        held.is_some_and(|held| held.attempt.is_repeatable())
+            && self.conversation.server.at_boundary()
+            && !self.conversation.ledger.is_own()
+            && self.conversation.client.at_boundary()
     }
 
     /// True if the client messages of the current unit can be replayed on another backend.
     pub(super) fn may_repeat(&self) -> bool {
-        let held = self.sharing.as_deref().filter(|sharing| sharing.split.is_some());
-        let held = held.and_then(|sharing| sharing.held.as_deref());
+        let held = self.backend.held.as_deref().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_open() && held.attempt.is_repeatable())
     }
 
@@ -81,7 +80,7 @@ impl Session {
         if stuck {
             return Opening::Answer;
         }
-        let open = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        let open = self.backend.held.as_deref();
         // Nobody flushes half of an answer that an end was asked for.
         if rest.is_empty()
             && !unread.is_empty()
@@ -94,17 +93,17 @@ impl Session {
 
     /// Whether what the read pool was sent is proved to read.
     fn is_proved(&self) -> bool {
-        let held = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        let held = self.backend.held.as_deref();
         held.is_some_and(|held| held.attempt.is_proved())
     }
 
     /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
     pub(super) fn repeat(&mut self, why: Reason) {
-        let given_up = self.ledger.drop_answers();
+        let given_up = self.conversation.ledger.drop_answers();
         for request in given_up.into_iter().rev() {
             self.undo(request);
         }
-        let open = self.in_batch;
+        let open = self.conversation.in_batch;
         self.rewind(why);
         if open {
             self.sync_aside();
@@ -114,59 +113,57 @@ impl Session {
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
     pub(super) fn can_lose_backend(&self) -> bool {
-        let Some(sharing) = self.sharing.as_deref() else { return false };
-        let (Some(split), Some(held)) = (sharing.split.as_deref(), sharing.held.as_deref()) else {
+        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held.as_deref()) else {
             return false;
         };
-        let idle = self.status == TransactionStatus::Idle || sharing.untold == Untold::Begun;
-        let nothing_said = idle && self.ledger.owes_client_nothing() && !self.in_batch;
-        let may_go_on =
-            split.leaving || (self.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
+        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.untold == Untold::Begun;
+        let nothing_said =
+            idle && self.conversation.ledger.owes_client_nothing() && !self.conversation.in_batch;
+        let may_go_on = split.leaving
+            || (self.conversation.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
         split.side == Side::Reader
             && may_go_on
-            && sharing.pins.is_empty()
-            && sharing.gathered.is_none()
-            && !self.farewell
+            && self.cleanup.pins.is_empty()
+            && self.request.gathered.is_none()
+            && !self.conversation.farewell
     }
 
     /// The read pool's backend is gone; whether the session can go on without it.
-    pub fn on_backend_lost(&mut self) -> bool {
+    pub(super) fn on_backend_lost(&mut self) -> bool {
         if !self.can_lose_backend() {
             return false;
         }
-        let Some(split) = self.sharing.as_deref().and_then(|sharing| sharing.split.as_deref()) else {
+        let Some(split) = self.router.as_deref() else {
             return false;
         };
         let left = split.leaving;
-        self.fatal = None;
-        let dropped = self.ledger.drop_answers();
+        self.conversation.fatal = None;
+        let dropped = self.conversation.ledger.drop_answers();
         for request in dropped.into_iter().rev() {
             self.undo(request);
         }
-        self.ledger.clear();
+        self.conversation.ledger.clear();
         if !left {
             self.rewind(LOST);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        sharing.held = None;
-        sharing.strays.clear();
-        sharing.to_backend.clear();
-        sharing.kept_back = None;
-        sharing.shape_check = ShapeCheck::None;
-        (sharing.confirming, sharing.awaiting) = (false, false);
-        if let Some(split) = &mut sharing.split {
+        self.backend.held = None;
+        self.statements.strays.clear();
+        self.outgoing.to_backend.clear();
+        self.outgoing.kept_back = None;
+        self.statements.shape_check = ShapeCheck::None;
+        (self.backend.confirming, self.request.awaiting) = (false, false);
+        if let Some(split) = &mut self.router {
             split.left();
         }
-        self.server = Walker::new(Speaker::Server);
+        self.conversation.server = Walker::new(Speaker::Server);
         true
     }
 
     /// A standby refused to write: what is said again first is remembered as a write. What was executed before it in its unit
     /// would have been answered.
     fn learn_write(&self) {
-        let Some(sharing) = self.sharing.as_deref() else { return };
-        let Some(split) = sharing.split.as_deref() else { return };
-        let learn = |text: &[u8]| sharing.common.learn_write(text, &split.meaning);
+        let Some(split) = self.router.as_deref() else { return };
+        let learn = |text: &[u8]| self.common.learn_write(text, &split.meaning);
         let mut rest = split.again.as_slice();
         let mut parsed: Option<(&[u8], &[u8])> = None;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
@@ -181,9 +178,9 @@ impl Session {
                     let name = until_nul(until_nul(body).1).0;
                     return match parsed {
                         Some((known, text)) if known == name => learn(text),
-                        _ if name.is_empty() => learn(text_of(&sharing.unnamed.definition)),
+                        _ if name.is_empty() => learn(text_of(&self.statements.unnamed.definition)),
                         _ => {
-                            if let Some(statement) = sharing.statements.get(name) {
+                            if let Some(statement) = self.statements.named.get(name) {
                                 learn(statement.text());
                             }
                         }
@@ -197,30 +194,29 @@ impl Session {
 
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: Reason) {
-        self.in_batch = false;
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let (Some(split), Some(held)) = (sharing.split.as_deref_mut(), sharing.held.as_deref_mut()) else {
+        self.conversation.in_batch = false;
+        let (Some(split), Some(held)) = (self.router.as_deref_mut(), self.backend.held.as_deref_mut()) else {
             return;
         };
         if let Some((begun, before)) = held.attempt.take(&mut split.again) {
-            self.begun = begun;
+            self.conversation.begun = begun;
             if let Some(before) = before {
                 split.begun = before;
-                sharing.untold = Untold::Begun;
+                self.begin.untold = Untold::Begun;
             }
         }
         if let Some(told) = split.told.take() {
             split.begun = told;
-            sharing.untold = Untold::Begun;
+            self.begin.untold = Untold::Begun;
         }
         split.reruns = split.reruns.saturating_add(1);
         split.rerun = Some(why);
         split.news.rerun = Some(why);
         split.leaving = true;
-        sharing.suspicion = Effects::NONE;
-        sharing.touched.clear();
-        sharing.shape_check = ShapeCheck::None;
-        (sharing.confirming, sharing.awaiting) = (false, false);
+        self.cleanup.suspicion = Effects::NONE;
+        self.cleanup.touched.clear();
+        self.statements.shape_check = ShapeCheck::None;
+        (self.backend.confirming, self.request.awaiting) = (false, false);
         if why == Reason::Rerun(RerunCause::ReadOnlyRefused) {
             self.learn_write();
         }
@@ -228,19 +224,19 @@ impl Session {
 
     /// What a node has just said of how far it has replayed, in octets of WAL; `None` within when it would not say, or is no
     /// standby.
-    pub fn poll_position(&mut self) -> Option<Option<u64>> {
-        self.sharing.as_deref_mut()?.split.as_deref_mut()?.news.position.take()
+    pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
+        self.router.as_deref_mut()?.news.position.take()
     }
 
     /// Whether the session has committed what its next reads must show, and nobody was told.
-    pub fn poll_wrote(&mut self) -> bool {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let Some(split) = sharing.split.as_deref_mut() else { return false };
-        std::mem::take(&mut split.news.wrote) && split.consistency(&sharing.settings) == Consistency::Session
+    pub(super) fn poll_wrote(&mut self) -> bool {
+        let Some(split) = self.router.as_deref_mut() else { return false };
+        std::mem::take(&mut split.news.wrote)
+            && split.consistency(&self.settings.values) == Consistency::Session
     }
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.
-    pub fn poll_rerun(&mut self) -> Option<Reason> {
-        self.sharing.as_deref_mut()?.split.as_deref_mut()?.news.rerun.take()
+    pub(super) fn poll_rerun(&mut self) -> Option<Reason> {
+        self.router.as_deref_mut()?.news.rerun.take()
     }
 }

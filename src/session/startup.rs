@@ -7,11 +7,10 @@
 
 use super::{
     ledger::Owed,
-    machine::Session,
     own::{self, GivenSetting},
+    pooled::{Pooled, Untold},
     reported::APPLICATION_NAME,
     settings::Settings,
-    sharing::{Sharing, Untold},
 };
 use crate::{
     route::Side,
@@ -112,22 +111,20 @@ impl Startup {
     }
 }
 
-impl Session {
+impl Pooled {
     /// Start-up settings reset by a statement with `effects`.
     pub(super) fn leads_back(&self, effects: Effects, statement: &[u8]) -> LeadsBack {
-        match self.sharing.as_deref().map(|sharing| &sharing.startup) {
-            Some(startup) if startup.is_carried && effects.intersects(LEADS_BACK) => {
-                sql::leads_back(statement, |name| startup.settings.get(name).is_some())
-            }
-            _ => LeadsBack::No,
+        let startup = &self.settings.startup;
+        if !startup.is_carried || !effects.intersects(LEADS_BACK) {
+            return LeadsBack::No;
         }
+        sql::leads_back(statement, |name| startup.settings.get(name).is_some())
     }
 
     /// Notes the start-up settings reset by a statement bound to `portal`; false if the statement must be rejected.
     pub(super) fn note_portal(&mut self, portal: &[u8], effects: Effects, statement: &[u8]) -> bool {
         let leads_back = self.leads_back(effects, statement);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
-        let portals = &mut sharing.startup.portals;
+        let portals = &mut self.settings.startup.portals;
         if !portals.is_empty() {
             portals.retain(|(bound, _)| **bound != *portal);
         }
@@ -143,97 +140,94 @@ impl Session {
 
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
     pub(super) fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
-        let Some(sharing) = self.sharing.as_deref().filter(|sharing| sharing.startup.is_carried) else {
+        if !self.settings.startup.is_carried {
             return false;
-        };
-        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        }
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         self.leads_back(effects, statement) == LeadsBack::Midway && self.move_apart()
     }
 
     /// Settings reset by an Execute of `portal`.
     pub(super) fn led_back_by(&self, portal: &[u8]) -> Vec<LedBack> {
-        let portals = self.sharing.as_deref().map_or(&[][..], |sharing| &sharing.startup.portals);
+        let portals = &self.settings.startup.portals;
         let found = portals.iter().find(|(bound, _)| **bound == *portal);
         found.map_or(Vec::new(), |(_, led)| led.clone())
     }
 
     /// Notes settings reset by the Execute answered now, if any.
     pub(super) fn note_led_back(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.startup.due.extend(self.ledger.led_back_by_execute());
-        }
+        self.settings.startup.due.extend(self.conversation.ledger.led_back_by_execute());
     }
 
     /// True if the next message waits for another backend, though the current backend is held.
     pub(super) fn is_moving(&mut self) -> bool {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
         // Pins found by a state check tie the session to the current backend.
-        sharing.startup.moving &= sharing.pins.is_empty() && sharing.strays.is_empty();
-        sharing.startup.moving
+        self.settings.startup.moving &= self.cleanup.pins.is_empty() && self.statements.strays.is_empty();
+        self.settings.startup.moving
     }
 
     /// Gives up the held backend for a backend logged in with the client's options, if nothing is under way there.
     pub(super) fn move_apart(&mut self) -> bool {
-        let owes_nothing = self.ledger.owes_client_nothing();
-        let outside = self.status == TransactionStatus::Idle && !self.in_batch && owes_nothing;
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
+        let owes_nothing = self.conversation.ledger.owes_client_nothing();
+        let outside = self.conversation.status == TransactionStatus::Idle
+            && !self.conversation.in_batch
+            && owes_nothing;
         let moves = outside
-            && sharing.untold == Untold::Nothing
-            && sharing.pins.is_empty()
-            && sharing.suspicion.is_empty()
-            && sharing.strays.is_empty();
-        sharing.startup.moving = moves;
-        sharing.unused &= !moves;
+            && self.begin.untold == Untold::Nothing
+            && self.cleanup.pins.is_empty()
+            && self.cleanup.suspicion.is_empty()
+            && self.statements.strays.is_empty();
+        self.settings.startup.moving = moves;
+        self.backend.unused &= !moves;
         moves
     }
 
     /// True if settings must be applied again ahead of the client's next message.
     pub(super) fn has_settings_due(&self) -> bool {
-        self.sharing.as_deref().is_some_and(|sharing| !sharing.startup.due.is_empty())
+        !self.settings.startup.due.is_empty()
     }
 
     /// Applies settings again within a client's batch, after a reset there.
     pub(super) fn give_due_settings(&mut self) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let due = std::mem::take(&mut sharing.startup.due);
+        let due = std::mem::take(&mut self.settings.startup.due);
         self.give_again(&due, false);
     }
 
     /// Applies reset settings again. With `synced` the settings are a separate batch, and the client's request ends
     /// with the batch. False if there is nothing to apply.
     pub(super) fn give_again(&mut self, led: &[LedBack], synced: bool) -> bool {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let side = sharing.split.as_ref().map_or(Side::Writer, |split| split.side);
-        let startup = std::mem::take(&mut sharing.startup);
-        let pen = if synced { sharing.pen().map(|(_, pen)| pen) } else { sharing.pen_within_batch() };
+        let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
+        let startup = std::mem::take(&mut self.settings.startup);
+        let pen = if synced { self.pen().map(|(_, pen)| pen) } else { self.pen_within_batch() };
         let own = pen.and_then(|pen| own::write_again(startup.values(led), side, synced, pen));
-        sharing.startup = startup;
+        self.settings.startup = startup;
         let Some(own) = own else { return false };
         // Values reported by the server from now on are the client's.
-        sharing.leads_back = false;
-        sharing.confirming |= synced;
+        self.settings.leads_back = false;
+        self.backend.confirming |= synced;
         self.owe(Owed::Own(own));
         true
     }
 }
 
-impl Sharing {
+impl Pooled {
     /// Settings from the client's start-up packet.
     pub(super) fn first_settings(&self) -> Settings {
-        self.startup.settings.clone()
+        self.settings.startup.settings.clone()
     }
 
     /// True if the held backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the
     /// setting: the value there is not the client's.
     pub(super) fn lacks_startup_setting(&self, name: &[u8]) -> bool {
-        let held = self.held.as_deref().map(|held| &held.settings);
-        self.startup.settings.get(name).is_some() && held.is_some_and(|held| held.get(name).is_none())
+        let held = self.backend.held.as_deref().map(|held| &held.settings);
+        self.settings.startup.settings.get(name).is_some()
+            && held.is_some_and(|held| held.get(name).is_none())
     }
 
     /// Value reported to the client at login for a setting of the client's start-up packet.
     pub(super) fn first_report(&self, name: &[u8]) -> Option<&[u8]> {
-        self.startup.settings.get(&name.to_ascii_lowercase())?;
-        self.known.at_login(name)
+        self.settings.startup.settings.get(&name.to_ascii_lowercase())?;
+        self.settings.known.at_login(name)
     }
 }
 

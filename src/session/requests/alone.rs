@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::messages::{object, too_many_statements};
 use crate::{
     session::{
-        machine::{self, Session, until_nul},
+        conversation::{self, until_nul},
+        pooled::{HeldBegin, Pooled, Untold},
         report::{Report, StatementKind},
-        sharing::{HeldBegin, Untold},
         split::Split,
         statement::text_of,
     },
@@ -16,23 +16,22 @@ use crate::{
     wire::{TransactionStatus, backend},
 };
 
-impl Session {
+impl Pooled {
     /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
     pub(super) fn answer_ourselves(&mut self, now: Instant, body: &[u8]) -> bool {
         /// No text that is one of these commands and nothing else is longer, unless by comments.
         const LONGEST: usize = 128;
-        let Some(sharing) = &mut self.sharing else { return false };
         let (text, rest) = until_nul(body);
         if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
             return false;
         }
-        let (done, status) = match (sharing.untold, self.status) {
+        let (done, status) = match (self.begin.untold, self.conversation.status) {
             (Untold::Nothing, TransactionStatus::Idle) => {
                 if !may_be_begin(text) {
                     return false;
                 }
-                let begun = match sharing.split.as_deref_mut() {
-                    Some(split) => begin(split, sharing.common.classify(text, &split.meaning), text),
+                let begun = match self.router.as_deref_mut() {
+                    Some(split) => begin(split, self.common.classify(text, &split.meaning), text),
                     None => match sql::command(text) {
                         Command::Begin => Some("BEGIN"),
                         Command::StartTransaction => Some("START TRANSACTION"),
@@ -40,26 +39,26 @@ impl Session {
                     },
                 };
                 let Some(done) = begun else { return false };
-                sharing.untold = Untold::Begun;
+                self.begin.untold = Untold::Begun;
                 // A backend may be arriving for an earlier transaction, ended by the client in the meantime.
-                sharing.begin = if sharing.wants { HeldBegin::Wants } else { HeldBegin::Waits };
+                self.begin.delay = if self.backend.wants { HeldBegin::Wants } else { HeldBegin::Waits };
                 (done, TransactionStatus::Open)
             }
             (Untold::Begun, _)
-                if sharing.split.as_deref_mut().is_some_and(|split| {
-                    set_transaction(split, sharing.common.classify(text, &split.meaning), text)
+                if self.router.as_deref_mut().is_some_and(|split| {
+                    set_transaction(split, self.common.classify(text, &split.meaning), text)
                 }) =>
             {
                 ("SET", TransactionStatus::Open)
             }
             (Untold::Begun | Untold::Failed, _) => {
                 let done = match sql::command(text) {
-                    Command::Commit if sharing.untold == Untold::Begun => "COMMIT",
+                    Command::Commit if self.begin.untold == Untold::Begun => "COMMIT",
                     Command::Commit | Command::Rollback => "ROLLBACK",
                     _ => return false,
                 };
-                sharing.untold = Untold::Nothing;
-                if let Some(split) = &mut sharing.split {
+                self.begin.untold = Untold::Nothing;
+                if let Some(split) = &mut self.router {
                     split.begun.clear();
                 }
                 (done, TransactionStatus::Idle)
@@ -67,14 +66,15 @@ impl Session {
             (Untold::Nothing, _) => return false,
         };
         // As any Query does.
-        sharing.unnamed.number = 0;
-        backend::write_command_complete(&mut sharing.to_client, done);
-        backend::write_ready_for_query(&mut sharing.to_client, status);
-        self.status = status;
-        self.begun += 1;
-        self.transactions += u64::from(status == TransactionStatus::Idle);
-        let text = self.keeper.as_ref().map(|keeper| machine::text(text, keeper.limit, false));
-        self.reports.push_back(Report {
+        self.statements.unnamed.number = 0;
+        backend::write_command_complete(&mut self.outgoing.to_client, done);
+        backend::write_ready_for_query(&mut self.outgoing.to_client, status);
+        self.conversation.status = status;
+        self.conversation.begun += 1;
+        self.conversation.transactions += u64::from(status == TransactionStatus::Idle);
+        let text =
+            self.conversation.keeper.as_ref().map(|keeper| conversation::text(text, keeper.limit, false));
+        self.conversation.reports.push_back(Report {
             kind: StatementKind::Query,
             started: now,
             ended: now,
@@ -89,40 +89,40 @@ impl Session {
     /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
     /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
     pub(super) fn parse_ourselves(&mut self, body: &[u8]) -> bool {
-        let Some(sharing) = &mut self.sharing else { return false };
         let (name, definition) = until_nul(body);
-        if name.is_empty() || sharing.statements.contains_key(name) {
+        if name.is_empty() || self.statements.named.contains_key(name) {
             return false;
         }
-        let Some(statement) = sharing.common.accepted(definition, sharing.reading, &sharing.settings) else {
+        let Some(statement) =
+            self.common.accepted(definition, self.statements.reading, &self.settings.values)
+        else {
             return false;
         };
-        if !sharing.may_prepare(name.len() + definition.len()) {
-            too_many_statements().write(&mut sharing.to_client);
-            sharing.skipping = true;
+        if !self.may_prepare(name.len() + definition.len()) {
+            too_many_statements().write(&mut self.outgoing.to_client);
+            self.request.skipping = true;
             return true;
         }
         // What it executes are this session's own statements: that another session's were there says nothing.
-        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+        if self.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;
         }
-        sharing.parsed.note(statement.id(), sharing.common.next_parse());
-        sharing.statements.insert(name.into(), statement);
-        backend::write_parse_complete(&mut sharing.to_client);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.texts.parsed(name, machine::text(text_of(definition), keeper.limit, false));
+        self.statements.parsed.note(statement.id(), self.common.next_parse());
+        self.statements.named.insert(name.into(), statement);
+        backend::write_parse_complete(&mut self.outgoing.to_client);
+        if let Some(keeper) = &mut self.conversation.keeper {
+            keeper.texts.parsed(name, conversation::text(text_of(definition), keeper.limit, false));
         }
         true
     }
 
     /// A name is forgotten without a backend.
     pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
-        let Some(sharing) = &mut self.sharing else { return false };
         let Some((b'S', name)) = object(body) else { return false };
-        let Some(statement) = sharing.statements.remove(name) else { return false };
-        sharing.parsed.forget(statement.id());
-        backend::write_close_complete(&mut sharing.to_client);
-        if let Some(keeper) = &mut self.keeper {
+        let Some(statement) = self.statements.named.remove(name) else { return false };
+        self.statements.parsed.forget(statement.id());
+        backend::write_close_complete(&mut self.outgoing.to_client);
+        if let Some(keeper) = &mut self.conversation.keeper {
             keeper.texts.closed(false, name);
         }
         true

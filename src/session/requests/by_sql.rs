@@ -6,22 +6,20 @@ use super::{Shown, Verdict};
 use crate::{
     session::{
         ledger::{Closed, Forgotten, Made, Owed},
-        machine::Session,
         own::Own,
         pin::Pin,
-        sharing::Sharing,
+        pooled::Pooled,
         statement::Statement,
     },
     sql::{self, Command},
     wire::{TransactionStatus, frontend},
 };
 
-impl Session {
+impl Pooled {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
     pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let new = if sharing.is_own(name) { &b""[..] } else { name };
-        sharing.has_own(name);
+        let new = if self.is_own(name) { &b""[..] } else { name };
+        self.has_own(name);
         self.close_aside(name);
         self.parse_aside(name, statement, new);
     }
@@ -45,55 +43,48 @@ impl Session {
 
     /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
     pub(super) fn sql_prepared(&mut self, statement: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if self.status == TransactionStatus::Failed || sharing.statements.is_empty() {
+        if self.conversation.status == TransactionStatus::Failed || self.statements.named.is_empty() {
             return Verdict::Pass;
         }
         match sql::command(statement) {
-            Command::Deallocate { name } if self.in_batch => {
-                if let Some(prepared) = sharing.statements.get(&*name).cloned() {
+            Command::Deallocate { name } if self.conversation.in_batch => {
+                if let Some(prepared) = self.statements.named.get(&*name).cloned() {
                     self.stage(shown);
                     self.parse_under_own_name(&name, &prepared);
                 }
                 Verdict::Pass
             }
-            _ if self.in_batch => {
+            _ if self.conversation.in_batch => {
                 self.executed_by_parse(statement, shown);
                 Verdict::Pass
             }
             Command::Deallocate { name } => {
-                let Some(prepared) = sharing.statements.remove(&*name) else { return Verdict::Pass };
-                sharing.parsed.forget(prepared.id());
-                if sharing.has_no_own(&name) {
+                let Some(prepared) = self.statements.named.remove(&*name) else { return Verdict::Pass };
+                self.statements.parsed.forget(prepared.id());
+                if self.has_no_own(&name) {
                     return Verdict::Pass;
                 }
                 // The server itself must report the deallocation under the client's own name: observers of running
                 // statements see no internal name.
                 self.stage(shown);
-                if let Some(sharing) = &mut self.sharing {
-                    frontend::write_close_statement(&mut sharing.to_backend, &name);
-                    frontend::write_parse(&mut sharing.to_backend, &name, prepared.definition());
-                    frontend::write_sync(&mut sharing.to_backend);
-                    sharing.has_own(&name);
-                }
+                frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
+                frontend::write_parse(&mut self.outgoing.to_backend, &name, prepared.definition());
+                frontend::write_sync(&mut self.outgoing.to_backend);
+                self.has_own(&name);
                 self.owe(Owed::Own(Own::Aside));
                 Verdict::Pass
             }
             _ => {
-                let named = sharing.named_in(statement);
-                if !named.is_empty() && self.ledger.owes_client_nothing() {
+                let named = self.named_in(statement);
+                if !named.is_empty() && self.conversation.ledger.owes_client_nothing() {
                     self.stage(shown);
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
-                        if let Some(sharing) = &mut self.sharing {
-                            frontend::write_close_statement(&mut sharing.to_backend, name);
-                            frontend::write_parse(&mut sharing.to_backend, name, prepared.definition());
-                            sharing.has_own(name);
-                        }
+                        frontend::write_close_statement(&mut self.outgoing.to_backend, name);
+                        frontend::write_parse(&mut self.outgoing.to_backend, name, prepared.definition());
+                        self.has_own(name);
                     }
-                    if let Some(sharing) = &mut self.sharing {
-                        frontend::write_sync(&mut sharing.to_backend);
-                    }
+                    frontend::write_sync(&mut self.outgoing.to_backend);
                     self.owe(Owed::Own(Own::Aside));
                 }
                 Verdict::Pass
@@ -103,16 +94,14 @@ impl Session {
 
     /// A statement that was prepared by message is executed by SQL, whatever it does.
     pub(super) fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
-        let Some(sharing) = &mut self.sharing else { return };
-        let effects = sharing.common.effects(prepared);
+        let effects = self.common.effects(prepared);
         self.suspect(effects, prepared.text(), None);
         self.pin(Pin::SqlExecute);
     }
 
     /// The same where a Parse says `EXECUTE`, by itself or within another statement.
     pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        for (name, prepared) in sharing.named_in(statement) {
+        for (name, prepared) in self.named_in(statement) {
             self.stage(shown);
             self.executes_by_sql(&prepared);
             self.parse_under_own_name(&name, &prepared);
@@ -121,13 +110,12 @@ impl Session {
 
     /// Makes all statements of the client under its own names, in a batch of our own.
     pub(super) fn make_all_under_own_names(&mut self) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Sharing { statements, strays, to_backend, .. } = sharing;
-        for (name, statement) in statements {
+        let (statements, to_backend) = (&mut self.statements, &mut self.outgoing.to_backend);
+        for (name, statement) in &statements.named {
             frontend::write_close_statement(to_backend, name);
             frontend::write_parse(to_backend, name, statement.definition());
-            if !strays.contains(name) {
-                strays.push(name.clone());
+            if !statements.strays.contains(name) {
+                statements.strays.push(name.clone());
             }
         }
         frontend::write_sync(to_backend);
@@ -137,17 +125,16 @@ impl Session {
     /// Prepares a Bind of `portal`, able at execution to deallocate a client statement by SQL, or to prepare a
     /// duplicate name for the server to reject. The server must have the statement of the name.
     pub(super) fn sql_prepared_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let mut named = match sql::command(statement) {
             Command::Deallocate { name } => {
-                let Some(prepared) = sharing.statements.get(&*name).cloned() else { return };
-                sharing.deallocating = Some((portal.into(), name.as_ref().into()));
+                let Some(prepared) = self.statements.named.get(&*name).cloned() else { return };
+                self.statements.deallocating = Some((portal.into(), name.as_ref().into()));
                 vec![(name.as_ref().into(), prepared)]
             }
-            Command::Other => sharing.named_in(statement),
+            Command::Other => self.named_in(statement),
             _ => return,
         };
-        named.retain(|(name, _)| !sharing.is_own(name));
+        named.retain(|(name, _)| !self.is_own(name));
         for (name, prepared) in named {
             self.stage(shown);
             self.parse_under_own_name(&name, &prepared);
@@ -156,24 +143,22 @@ impl Session {
 
     /// Returns the statement deallocated by SQL in the next Execute of `portal`.
     pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
-        let sharing = self.sharing.as_deref_mut()?;
-        let (_, name) = sharing.deallocating.take_if(|(bound, _)| **bound == *portal)?;
-        let statement = sharing.statements.remove(&name)?;
-        sharing.parsed.forget(statement.id());
-        sharing.has_no_own(&name);
+        let (_, name) = self.statements.deallocating.take_if(|(bound, _)| **bound == *portal)?;
+        let statement = self.statements.named.remove(&name)?;
+        self.statements.parsed.forget(statement.id());
+        self.has_no_own(&name);
         Some(Box::new(Forgotten { name, statement }))
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     pub(super) fn show_own_statements(&mut self, shown: &mut Shown<'_>) {
-        if self.in_batch || self.status == TransactionStatus::Failed {
+        if self.conversation.in_batch || self.conversation.status == TransactionStatus::Failed {
             return;
         }
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held.as_deref_mut() else { return };
         for (_, name) in held.prepared.clear() {
-            frontend::write_close_statement(&mut sharing.to_backend, &name);
+            frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
         }
         self.make_all_under_own_names();
     }
@@ -181,11 +166,10 @@ impl Session {
     /// The same within a batch of the client's.
     pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held.as_deref_mut() else { return };
         let ours = held.prepared.clear();
         let theirs: Vec<_> =
-            sharing.statements.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
+            self.statements.named.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
         for (id, name) in ours {
             self.close_shared(id, &name);
         }

@@ -5,9 +5,9 @@ use crate::{
     route::{Need, Reason, RerunCause, Side, Situation, Unit},
     session::{
         common::Common,
-        machine::{Session, until_nul},
+        conversation::until_nul,
         own::Own,
-        sharing::{HeldBegin, Sharing, Untold},
+        pooled::{HeldBegin, Pooled, Untold},
         split::{Begun, Opening, PortalUse},
         statement::text_of,
     },
@@ -41,22 +41,21 @@ const MAY_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
-impl Session {
+impl Pooled {
     /// The client's message needs a backend, and there is none: says so, once it is known which.
     pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Verdict {
         let need = self.need_of(tag, body, shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if sharing.begin == HeldBegin::Wants {
-            sharing.begin = HeldBegin::Stays;
+        if self.begin.delay == HeldBegin::Wants {
+            self.begin.delay = HeldBegin::Stays;
         }
-        let Some(split) = sharing.split.as_deref_mut() else {
-            sharing.wants = true;
+        let Some(split) = self.router.as_deref_mut() else {
+            self.backend.wants = true;
             return Verdict::Wait;
         };
         if let Some((need, judged, proved)) = need {
             split.need = need;
             (split.judged, split.begins) = (judged, Some(proved));
-            sharing.wants = true;
+            self.backend.wants = true;
         }
         Verdict::Wait
     }
@@ -64,37 +63,37 @@ impl Session {
     /// A read pool's backend is held: whether the client's message may be sent there. If not, it is given up as soon as that
     /// can be.
     pub(super) fn may_stay(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
-        let Some(sharing) = self.sharing.as_deref() else { return true };
-        let Some(split) = sharing.split.as_deref() else { return true };
+        let Some(split) = self.router.as_deref() else { return true };
         if split.leaving {
             return false;
         }
         if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
             return true;
         }
-        if self.ledger.is_skipping() {
+        if self.conversation.ledger.is_skipping() {
             // The server skips the message here; another server would execute the message.
             return true;
         }
-        if self.in_batch && sharing.held.as_deref().is_some_and(|held| held.attempt.keeps_portal()) {
+        if self.conversation.in_batch
+            && self.backend.held.as_deref().is_some_and(|held| held.attempt.keeps_portal())
+        {
             // The bound portal exists only on the current backend.
             return true;
         }
-        let settled = self.ledger.is_settled();
-        if split.blind && !settled && !self.in_batch {
+        let settled = self.conversation.ledger.is_settled();
+        if split.blind && !settled && !self.conversation.in_batch {
             // In which state of its transaction the session will be only the answers tell.
             self.wait_for_answers();
             return false;
         }
-        if self.status != TransactionStatus::Idle || !sharing.pins.is_empty() {
+        if self.conversation.status != TransactionStatus::Idle || !self.cleanup.pins.is_empty() {
             // The transaction began READ ONLY, and ends on the same backend, unless the transaction turns to something
             // else.
             return !self.moves_transaction(tag, body, shown);
         }
         let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
-        let batch = self.in_batch;
-        let Some(sharing) = self.sharing.as_deref_mut() else { return true };
-        let Some(split) = sharing.split.as_deref_mut() else { return true };
+        let batch = self.conversation.in_batch;
+        let Some(split) = self.router.as_deref_mut() else { return true };
         if need.side == Side::Reader {
             split.judged = judged;
             split.begins = (!batch).then_some(proved);
@@ -110,12 +109,10 @@ impl Session {
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
     fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
-        let sharing = self.sharing.as_deref()?;
         let situation =
-            sharing.split.as_deref()?.situation(sharing.untold == Untold::Begun, &sharing.settings);
+            self.router.as_deref()?.situation(self.begin.untold == Untold::Begun, &self.settings.values);
         let foreseen = self.foresee(tag, body, shown, &situation);
-        let sharing = self.sharing.as_deref_mut()?;
-        let split = sharing.split.as_deref_mut()?;
+        let split = self.router.as_deref_mut()?;
         let (mut unit, count) = match foreseen {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
@@ -129,7 +126,7 @@ impl Session {
         };
         (split.unfinished, split.impatient) = (false, false);
         split.opens = unit.begins.is_some();
-        if sharing.untold == Untold::Failed {
+        if self.begin.untold == Untold::Failed {
             unit.unfinished = true;
         }
         let need = unit.need(&situation);
@@ -145,14 +142,13 @@ impl Session {
     /// Looks ahead, from the message `tag`, `body` on.
     fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>, situation: &Situation) -> Foreseen {
         let mut unit = Unit::EMPTY;
-        let Some(sharing) = self.sharing.as_deref() else { return Foreseen::Unit(unit, 0) };
         if shown.gathered {
             // It is all that is here.
             match tag {
-                f::QUERY => unit.add(&sharing.unit_of(until_nul(body).0)),
+                f::QUERY => unit.add(&self.unit_of(until_nul(body).0)),
                 _ => unit.unfinished = true,
             }
-            unit.unfinished |= self.in_batch;
+            unit.unfinished |= self.conversation.in_batch;
             return Foreseen::Unit(unit, 1);
         }
         let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
@@ -162,17 +158,18 @@ impl Session {
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             rest = rest.get(frame.octets().len()..).unwrap_or_default();
             // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
-            let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || self.in_batch);
+            let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL)
+                && (count > 0 || self.conversation.in_batch);
             unit.unfinished |= is_late;
             count += 1;
             let body = frame.body();
             let prepared = |name: &[u8], parsed: &[(&[u8], Unit)]| {
                 let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
-                here.unwrap_or_else(|| sharing.unit_of_prepared(name))
+                here.unwrap_or_else(|| self.unit_of_prepared(name))
             };
             match frame.tag() {
                 f::QUERY => {
-                    unit.add(&sharing.unit_of(until_nul(body).0));
+                    unit.add(&self.unit_of(until_nul(body).0));
                     return Foreseen::Unit(unit, count);
                 }
                 f::FUNCTION_CALL => {
@@ -181,7 +178,7 @@ impl Session {
                 }
                 f::PARSE => {
                     let (name, definition) = until_nul(body);
-                    let one = sharing.unit_of(text_of(definition));
+                    let one = self.unit_of(text_of(definition));
                     match parsed.get_mut(parses) {
                         Some(slot) => *slot = (name, one),
                         None => unit.unfinished = true,
@@ -228,11 +225,11 @@ impl Session {
     /// statement. Commands also suffice if the message ends the transaction before more statements
     /// (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
-        let Some(sharing) = self.sharing.as_deref() else { return false };
-        let Some(split) = sharing.split.as_deref() else { return false };
-        let leaves_nothing =
-            sharing.suspicion.is_empty() && sharing.pins.is_empty() && sharing.strays.is_empty();
-        if self.in_batch || !leaves_nothing || !self.ledger.is_settled() {
+        let Some(split) = self.router.as_deref() else { return false };
+        let leaves_nothing = self.cleanup.suspicion.is_empty()
+            && self.cleanup.pins.is_empty()
+            && self.statements.strays.is_empty();
+        if self.conversation.in_batch || !leaves_nothing || !self.conversation.ledger.is_settled() {
             return false;
         }
         let opening = split.opening.as_ref().filter(|opening| match opening.portal {
@@ -243,10 +240,10 @@ impl Session {
         });
         let movable = opening.and_then(|opening| Some((opening.has_read, opening.commands()?)));
         let has_read = movable.as_ref().is_none_or(|(has_read, _)| *has_read);
-        let (begun, untold) = match (movable, self.status) {
+        let (begun, untold) = match (movable, self.conversation.status) {
             (_, TransactionStatus::Idle) => return false,
             (Some((_, begun)), TransactionStatus::Open) => (begun, Untold::Begun),
-            (_, status) if sharing.ends_transaction_first(tag, body) => {
+            (_, status) if self.ends_transaction_first(tag, body) => {
                 let mut begun = Begun::default();
                 begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
                 let failed = status == TransactionStatus::Failed;
@@ -254,12 +251,13 @@ impl Session {
             }
             _ => return false,
         };
-        let situation = Situation { begun: Some(begun.modes()), ..split.situation(false, &sharing.settings) };
+        let situation =
+            Situation { begun: Some(begun.modes()), ..split.situation(false, &self.settings.values) };
         let is_late = split.impatient || (shown.full && shown.at == 0);
         let foreseen = self.foresee(tag, body, shown, &situation);
         let waits =
             matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
-        if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
+        if let Some(split) = self.router.as_deref_mut() {
             (split.unfinished, split.impatient) = (waits && !is_late, false);
         }
         if waits && !is_late {
@@ -268,19 +266,17 @@ impl Session {
         }
         let (Foreseen::Unit(mut unit, _) | Foreseen::More(mut unit, _)) = foreseen;
         unit.unfinished |= waits;
-        let Some(sharing) = self.sharing.as_deref() else { return false };
         let may_turn = !has_read
             || unit.unfinished
             || (unit.ends && unit.begins == Some(MAY_WRITE))
             || unit.needs_writer_to_read()
-            || sharing.ends_transaction(tag, body);
+            || self.ends_transaction(tag, body);
         if !may_turn || unit.need(&situation).side == Side::Reader {
             return false;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let Some(split) = sharing.split.as_deref_mut() else { return false };
+        let Some(split) = self.router.as_deref_mut() else { return false };
         split.begun = begun;
-        sharing.untold = untold;
+        self.begin.untold = untold;
         self.leave_reader();
         self.say_ahead(b"ROLLBACK", Own::Aside);
         true
@@ -289,13 +285,12 @@ impl Session {
     /// Gives up a read pool's backend on which nothing of the client's is under way; a batch that has only prepared
     /// statements goes on elsewhere.
     fn leave_reader(&mut self) {
-        let open = self.in_batch;
-        self.in_batch = false;
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if let Some(held) = &mut sharing.held {
+        let open = self.conversation.in_batch;
+        self.conversation.in_batch = false;
+        if let Some(held) = &mut self.backend.held {
             held.attempt.forget();
         }
-        if let Some(split) = &mut sharing.split {
+        if let Some(split) = &mut self.router {
             split.leaving = true;
         }
         if open {
@@ -304,7 +299,7 @@ impl Session {
     }
 }
 
-impl Sharing {
+impl Pooled {
     /// True if the first message of a unit ends the transaction; for a Query, only if more statements follow.
     fn ends_transaction_first(&self, tag: u8, body: &[u8]) -> bool {
         let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
@@ -316,8 +311,11 @@ impl Sharing {
             }
             f::PARSE => is_end(text_of(until_nul(body).1)),
             f::BIND => match until_nul(until_nul(body).1).0 {
-                b"" => self.unnamed.number != 0 && is_end(text_of(&self.unnamed.definition)),
-                name => self.statements.get(name).is_some_and(|statement| is_end(statement.text())),
+                b"" => {
+                    self.statements.unnamed.number != 0
+                        && is_end(text_of(&self.statements.unnamed.definition))
+                }
+                name => self.statements.named.get(name).is_some_and(|statement| is_end(statement.text())),
             },
             _ => false,
         }
@@ -325,7 +323,7 @@ impl Sharing {
 
     /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
-        let Some(split) = self.split.as_deref() else { return false };
+        let Some(split) = self.router.as_deref() else { return false };
         let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
         self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
     }
@@ -333,7 +331,9 @@ impl Sharing {
     /// Notes the beginning of a transaction, while the transaction can still move. Called before a message of the
     /// transaction is sent to a read pool; `status` is the client's transaction status.
     pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
-        let (Some(split), Some(held)) = (self.split.as_deref(), self.held.as_deref()) else { return };
+        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held.as_deref()) else {
+            return;
+        };
         // Deferred commands precede the unit.
         let before = held.attempt.before();
         let is_first =
@@ -344,12 +344,12 @@ impl Sharing {
         let text = match tag {
             f::QUERY => until_nul(body).0,
             f::BIND => match until_nul(until_nul(body).1).0 {
-                b"" => text_of(&self.unnamed.definition),
-                name => self.statements.get(name).map_or(&b""[..], |statement| statement.text()),
+                b"" => text_of(&self.statements.unnamed.definition),
+                name => self.statements.named.get(name).map_or(&b""[..], |statement| statement.text()),
             },
             f::EXECUTE => {
                 let is_whole = until_nul(body).1 == [0; 4];
-                if let Some(split) = self.split.as_deref_mut()
+                if let Some(split) = self.router.as_deref_mut()
                     && let Some(opening) = &mut split.opening
                 {
                     opening.portal = match opening.portal {
@@ -363,7 +363,7 @@ impl Sharing {
             _ => {
                 // A client preparing only a statement, up to a Sync, has not continued yet.
                 let opening = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
-                if let Some(split) = self.split.as_deref_mut().filter(|_| opening.is_some()) {
+                if let Some(split) = self.router.as_deref_mut().filter(|_| opening.is_some()) {
                     split.opening = opening;
                 }
                 return;
@@ -401,7 +401,7 @@ impl Sharing {
             }
             opening
         });
-        if let Some(split) = &mut self.split {
+        if let Some(split) = &mut self.router {
             split.opening = next.map(|opening| if is_named { opening.stays() } else { opening });
         }
     }
@@ -416,7 +416,7 @@ impl Sharing {
             (_, Command::SetLocal) => opening.does(text),
             (_, Command::Show) => opening,
             (Ground::Read, _) => {
-                let level = self.settings.get(b"default_transaction_isolation");
+                let level = self.settings.values.get(b"default_transaction_isolation");
                 let moves_on =
                     level.is_none_or(|level| level == b"read committed") && !opening.keeps_snapshot();
                 if moves_on { opening.reads() } else { opening.reads().stays() }
@@ -427,21 +427,21 @@ impl Sharing {
 
     /// What a text may do.
     fn unit_of(&self, text: &[u8]) -> Unit {
-        let Some(split) = &self.split else { return Unit::EMPTY };
+        let Some(split) = &self.router else { return Unit::EMPTY };
         let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         unit(classify(&self.common, text, &split.meaning), effects)
     }
 
     /// What a statement may do that the client has prepared before.
     fn unit_of_prepared(&self, name: &[u8]) -> Unit {
-        let Some(split) = &self.split else { return Unit::EMPTY };
+        let Some(split) = &self.router else { return Unit::EMPTY };
         if name.is_empty() {
-            return match self.unnamed.number {
+            return match self.statements.unnamed.number {
                 0 => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
-                _ => self.unit_of(text_of(&self.unnamed.definition)),
+                _ => self.unit_of(text_of(&self.statements.unnamed.definition)),
             };
         }
-        match self.statements.get(name) {
+        match self.statements.named.get(name) {
             Some(statement) => {
                 let effects = self.common.effects(statement);
                 unit(classify(&self.common, statement.text(), &split.meaning), effects)

@@ -6,13 +6,13 @@ use super::{Shown, Verdict};
 use crate::{
     route::{Reason, RerunCause},
     session::{
+        conversation::{text, until_nul},
         ledger::{Closed, Described, Made, Owed},
-        machine::{Session, text, until_nul},
         own::Own,
         parsed::ParsedStatement,
         pin::Pin,
+        pooled::{Pooled, ShapeCheck, Unnamed},
         report::{StatementKind, Text},
-        sharing::{ShapeCheck, Sharing, Unnamed},
         startup::led_back_midway,
         statement::{Statement, text_of},
     },
@@ -25,33 +25,33 @@ use crate::{
     },
 };
 
-impl Session {
+impl Pooled {
     pub(super) fn query(&mut self, now: Instant, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
         let statement = until_nul(body).0;
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
-        let effects = sharing.proved(effects, statement);
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let effects = self.proved(effects, statement);
         let leads_back = match self.leads_back(effects, statement) {
             LeadsBack::No => Vec::new(),
             LeadsBack::AtEnd(led) => led,
             LeadsBack::Midway if self.move_apart() => return Verdict::Wait,
             LeadsBack::Midway => {
                 self.refuse_message(led_back_midway(), shown);
-                self.in_batch = false;
+                self.conversation.in_batch = false;
                 self.request_ahead(Owed::Sync { started: now }, frontend::write_sync);
                 return Verdict::Taken;
             }
         };
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        let lists = sharing.common.may_list_prepared(statement) || (names && sharing.names_ours(statement));
-        let depends = lists || (names && !sharing.statements.is_empty()) || self.ledger.names_statements();
+        let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
+        let depends = lists
+            || (names && !self.statements.named.is_empty())
+            || self.conversation.ledger.names_statements();
         if (names || lists)
             && depends
-            && !self.in_batch
-            && !self.ledger.owes_client_nothing()
-            && self.ledger.copies_in().is_none()
+            && !self.conversation.in_batch
+            && !self.conversation.ledger.owes_client_nothing()
+            && self.conversation.ledger.copies_in().is_none()
         {
             // Statements needed by the Query are prepared ahead, depending on the transaction state found.
             return self.wait_for_answers();
@@ -67,9 +67,9 @@ impl Session {
         self.suspect(effects, statement, None);
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
-        self.in_batch = false;
-        self.begun += 1;
-        let text = self.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
+        self.conversation.in_batch = false;
+        self.conversation.begun += 1;
+        let text = self.conversation.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
         self.owe(Owed::Whole {
             kind: StatementKind::Query,
             started: now,
@@ -90,19 +90,19 @@ impl Session {
         if self.moves_before_parse(text_of(definition)) {
             return Verdict::Wait;
         }
-        let text = self.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
+        let text =
+            self.conversation.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
         if name.is_empty() && !cut {
             return self.parse_unnamed(definition, text, shown);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if let Some(statement) = sharing.statements.get(name).cloned() {
+        if let Some(statement) = self.statements.named.get(name).cloned() {
             // The server itself is to say that it exists already.
             self.stage(shown);
             self.parse_under_own_name(name, &statement);
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
-        if !sharing.may_prepare(name.len() + definition.len()) {
+        if !self.may_prepare(name.len() + definition.len()) {
             self.refuse_message(too_many_statements(), shown);
             return Verdict::Taken;
         }
@@ -111,38 +111,34 @@ impl Session {
             let made = if name.is_empty() {
                 Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
             } else {
-                sharing.has_own(name);
+                self.has_own(name);
                 Made::AsIs
             };
             self.pin(Pin::LongStatement);
             self.owe(Owed::Parse { name: name.into(), text, made });
             return Verdict::Pass;
         }
-        let statement = sharing.common.statement(definition, sharing.reading);
-        if sharing.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
+        let statement = self.common.statement(definition, self.statements.reading);
+        if self.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if sharing.common.effects(&statement).contains(Effects::EXECUTE) {
+        if self.common.effects(&statement).contains(Effects::EXECUTE) {
             self.executed_by_parse(text_of(definition), shown);
         }
         // The server may have the name already, and must report the duplicate. A pending state check may yet find the
         // name.
-        let looks = matches!(self.ledger.own(), Some(Own::Look(_)));
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
+        let looks = matches!(self.conversation.ledger.own(), Some(Own::Look(_)));
         let by_sql = looks
-            || sharing.pins.contains(Pin::SqlPrepared)
-            || sharing.suspicion.contains(Effects::PREPARE)
-            || sharing.is_own(name);
-        sharing.parsed.note(statement.id(), sharing.common.next_parse());
-        sharing.statements.insert(name.into(), Arc::clone(&statement));
+            || self.cleanup.pins.contains(Pin::SqlPrepared)
+            || self.cleanup.suspicion.contains(Effects::PREPARE)
+            || self.is_own(name);
+        self.statements.parsed.note(statement.id(), self.common.next_parse());
+        self.statements.named.insert(name.into(), Arc::clone(&statement));
         self.stage(shown);
         if by_sql {
             self.try_name(name, &statement);
-            if let Some(sharing) = &mut self.sharing {
-                // The tried name is closed again, or is the client's own.
-                sharing.has_no_own(name);
-            }
+            // The tried name is closed again, or is the client's own.
+            self.has_no_own(name);
         }
         self.send_parse(&statement, |statement| Owed::Parse {
             name: name.into(),
@@ -158,15 +154,13 @@ impl Session {
         text: Option<Text>,
         shown: &mut Shown<'_>,
     ) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let statement = text_of(definition);
-        let edition = sharing.common.edition();
-        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let edition = self.common.edition();
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         if effects.contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        let lists = sharing.common.may_list_prepared(definition);
+        let lists = self.common.may_list_prepared(definition);
         let before = self.define_unnamed(definition, effects, edition, lists);
         if effects.contains(Effects::EXECUTE) {
             self.executed_by_parse(statement, shown);
@@ -184,9 +178,8 @@ impl Session {
         lists: bool,
     ) -> Option<Box<Unnamed>> {
         let before = self.destroy_unnamed();
-        let sharing = self.sharing.as_deref_mut()?;
-        let number = sharing.unnamed.define(definition, effects, edition, lists);
-        if let Some(held) = &mut sharing.held {
+        let number = self.statements.unnamed.define(definition, effects, edition, lists);
+        if let Some(held) = &mut self.backend.held {
             held.unnamed = number;
         }
         before
@@ -208,9 +201,8 @@ impl Session {
         statement: &Arc<Statement>,
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let (batch, parsed) = (sharing.batch, sharing.common.last_parse());
-        let Some(held) = sharing.held.as_deref_mut() else { return };
+        let (batch, parsed) = (self.statements.batch, self.common.last_parse());
+        let Some(held) = self.backend.held.as_deref_mut() else { return };
         let id = statement.id();
         let name = held.prepared.name(id);
         let had = held.prepared.may_have(id);
@@ -236,10 +228,9 @@ impl Session {
     /// Makes sure the backend has `statement` for the rest of the batch. Returns the known result.
     pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) -> KnownResult {
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return KnownResult::AsTold };
-        let (id, batch) = (statement.id(), sharing.batch);
-        let ParsedStatement { when, told, .. } = sharing.parsed.of(id);
-        let ready = sharing.held.as_mut().and_then(|held| held.prepared.uses(id, batch, when));
+        let (id, batch) = (statement.id(), self.statements.batch);
+        let ParsedStatement { when, told, .. } = self.statements.parsed.of(id);
+        let ready = self.backend.held.as_mut().and_then(|held| held.prepared.uses(id, batch, when));
         if ready.is_none() {
             self.parse_for_us(statement);
         }
@@ -260,18 +251,18 @@ impl Session {
     }
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
-        self.in_batch = true;
+        self.conversation.in_batch = true;
         let verdict = match self.bind_statement(body, total, shown) {
             Verdict::Wait => return self.wait_for_answers(),
             Verdict::Refused => return Verdict::Refused,
             verdict => verdict,
         };
-        if let Some(held) = self.sharing.as_deref_mut().and_then(|sharing| sharing.held.as_deref_mut()) {
+        if let Some(held) = self.backend.held.as_deref_mut() {
             held.attempt.bind();
         }
         let (portal, rest) = until_nul(body);
-        let synonyms = self.sharing.as_ref().is_some_and(|sharing| sharing.parsed.has_synonyms());
-        let wanted = self.keeper.is_some() || synonyms;
+        let synonyms = self.statements.parsed.has_synonyms();
+        let wanted = self.conversation.keeper.is_some() || synonyms;
         let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
         self.owe(Owed::Bind { portal, statement });
@@ -286,19 +277,18 @@ impl Session {
             // The server is to say that it makes no sense.
             return Verdict::Pass;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        sharing.deallocating.take_if(|(bound, _)| **bound == *portal);
+        self.statements.deallocating.take_if(|(bound, _)| **bound == *portal);
         if portal.is_empty() {
-            sharing.portal_of = 0;
+            self.statements.portal_of = 0;
         }
         if name.is_empty() {
             return self.bind_unnamed(portal, rest, shown);
         }
-        let Some(statement) = sharing.statement_named(name) else {
+        let Some(statement) = self.statement_named(name) else {
             return self.unknown(name, shown);
         };
-        sharing.bound = statement.id();
-        let effects = sharing.proved(sharing.common.effects(&statement), statement.text());
+        self.statements.bound = statement.id();
+        let effects = self.proved(self.common.effects(&statement), statement.text());
         if !self.note_portal(portal, effects, statement.text()) {
             self.refuse_message(led_back_midway(), shown);
             return Verdict::Refused;
@@ -306,9 +296,7 @@ impl Session {
         self.sequences(effects, None);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        if statement.lists
-            || (names && self.sharing.as_deref().is_some_and(|sharing| sharing.names_ours(statement.text())))
-        {
+        if statement.lists || (names && self.names_ours(statement.text())) {
             self.show_own_statements_in_batch(shown);
             return Verdict::Pass;
         }
@@ -320,16 +308,13 @@ impl Session {
             self.sql_prepared_by_bind(portal, statement.text(), shown);
         }
         let known = self.ensure(&statement, shown);
-        if let Some(sharing) = self.sharing.as_deref_mut()
-            && portal.is_empty()
-            && known != KnownResult::AsTold
-        {
-            sharing.portal_of = statement.id();
+        if portal.is_empty() && known != KnownResult::AsTold {
+            self.statements.portal_of = statement.id();
         }
-        let is_checked = self.sharing.as_deref_mut().is_some_and(Sharing::take_shape_check);
+        let is_checked = self.take_shape_check();
         let goes_by_told = matches!(known, KnownResult::Unknown | KnownResult::Other)
             && !is_described_next(portal, shown)
-            && !self.ledger.is_skipping();
+            && !self.conversation.ledger.is_skipping();
         if goes_by_told && !is_checked {
             self.ask_result(&statement, known);
             return Verdict::Wait;
@@ -337,11 +322,9 @@ impl Session {
         if goes_by_told && known == KnownResult::Other {
             return self.refuse_changed(shown);
         }
-        if let Some(sharing) = self.sharing.as_deref_mut()
-            && let Some(held) = &sharing.held
-        {
+        if let Some(held) = &self.backend.held {
             let name = held.prepared.name(statement.id());
-            write_bind(&mut sharing.to_backend, portal, &name, rest, body, total);
+            write_bind(&mut self.outgoing.to_backend, portal, &name, rest, body, total);
         }
         Verdict::Taken
     }
@@ -353,10 +336,9 @@ impl Session {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(held) = &sharing.held else { return };
+        let Some(held) = &self.backend.held else { return };
         let name = held.prepared.name(statement.id());
-        sharing.shape_check = ShapeCheck::Asked;
+        self.statements.shape_check = ShapeCheck::Asked;
         self.request_ahead(Owed::Describe(Described::Ours(statement.id())), |out| {
             frontend::write_describe_statement(out, &name);
             frontend::write_flush(out);
@@ -374,31 +356,24 @@ impl Session {
     }
 
     pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        sharing.bound = 0;
-        if sharing.unnamed.number != 0 && sharing.unnamed.lists && !rest.is_empty() {
+        self.statements.bound = 0;
+        if self.statements.unnamed.number != 0 && self.statements.unnamed.lists && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if sharing.unnamed.number != 0 {
-            let effects = sharing.unnamed.effects(&sharing.common);
-            let effects = sharing.proved(effects, text_of(&sharing.unnamed.definition));
+        if self.statements.unnamed.number != 0 {
+            let effects = self.statements.unnamed.effects(&self.common);
+            let effects = self.proved(effects, text_of(&self.statements.unnamed.definition));
             self.sequences(effects, None);
             if !effects.is_empty() {
-                let definition = self.sharing.as_mut().map(|s| std::mem::take(&mut s.unnamed.definition));
-                let definition = definition.unwrap_or_default();
+                let definition = std::mem::take(&mut self.statements.unnamed.definition);
                 let text = text_of(&definition);
                 if !self.note_portal(portal, effects, text) {
-                    if let Some(sharing) = &mut self.sharing {
-                        sharing.unnamed.definition = definition;
-                    }
+                    self.statements.unnamed.definition = definition;
                     self.refuse_message(led_back_midway(), shown);
                     return Verdict::Refused;
                 }
                 self.suspect(effects, text, Some(rest));
-                if effects.intersects(Effects::PREPARE | Effects::EXECUTE)
-                    && self.sharing.as_ref().is_some_and(|sharing| sharing.names_ours(text))
-                {
+                if effects.intersects(Effects::PREPARE | Effects::EXECUTE) && self.names_ours(text) {
                     self.show_own_statements_in_batch(shown);
                 }
                 if effects.contains(Effects::EXECUTE) {
@@ -407,9 +382,7 @@ impl Session {
                 if effects.contains(Effects::PREPARE) {
                     self.sql_prepared_by_bind(portal, text, shown);
                 }
-                if let Some(sharing) = &mut self.sharing {
-                    sharing.unnamed.definition = definition;
-                }
+                self.statements.unnamed.definition = definition;
             }
         }
         self.ensure_unnamed(shown);
@@ -418,26 +391,24 @@ impl Session {
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let number = sharing.unnamed.number;
-        if sharing.held.as_ref().is_none_or(|held| held.unnamed == number) {
+        let number = self.statements.unnamed.number;
+        if self.backend.held.as_ref().is_none_or(|held| held.unnamed == number) {
             return;
         }
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if let Some(held) = &mut sharing.held {
+        if let Some(held) = &mut self.backend.held {
             held.unnamed = number;
         }
         if number == 0 {
             // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
         }
-        frontend::write_parse(&mut sharing.to_backend, b"", &sharing.unnamed.definition);
+        frontend::write_parse(&mut self.outgoing.to_backend, b"", &self.statements.unnamed.definition);
         self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed });
     }
 
     pub(super) fn describe(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        self.in_batch = true;
+        self.conversation.in_batch = true;
         let (verdict, described) = self.describe_statement(body, shown);
         self.owe(Owed::Describe(described));
         verdict
@@ -446,11 +417,10 @@ impl Session {
     /// Writes the messages needed ahead of a Describe, and the Describe itself if the statement name must change.
     fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> (Verdict, Described) {
         let as_is = (Verdict::Pass, Described::AsIs);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return as_is };
         let name = match object(body) {
             Some((b'S', name)) => name,
-            Some((b'P', b"")) if sharing.portal_of != 0 => {
-                return (Verdict::Pass, Described::Learned(sharing.portal_of));
+            Some((b'P', b"")) if self.statements.portal_of != 0 => {
+                return (Verdict::Pass, Described::Learned(self.statements.portal_of));
             }
             _ => return as_is,
         };
@@ -458,36 +428,33 @@ impl Session {
             self.ensure_unnamed(shown);
             return as_is;
         }
-        let Some(statement) = sharing.statement_named(name) else {
+        let Some(statement) = self.statement_named(name) else {
             return (self.unknown(name, shown), Described::AsIs);
         };
-        sharing.bound = statement.id();
+        self.statements.bound = statement.id();
         let known = self.ensure(&statement, shown);
-        if let Some(sharing) = self.sharing.as_deref_mut()
-            && let Some(held) = &sharing.held
-        {
+        if let Some(held) = &self.backend.held {
             let name = held.prepared.name(statement.id());
-            frontend::write_describe_statement(&mut sharing.to_backend, &name);
+            frontend::write_describe_statement(&mut self.outgoing.to_backend, &name);
         }
         let is_known = known == KnownResult::AsTold;
         (Verdict::Taken, if is_known { Described::AsIs } else { Described::Learned(statement.id()) })
     }
 
     pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
-        self.in_batch = true;
+        self.conversation.in_batch = true;
         // The server rejects malformed messages.
         let (which, name) = object(body).unwrap_or((b'P', b""));
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         let mut closed = Closed::AsIs;
         if which == b'S' {
             if name.is_empty() {
                 closed = Closed::Unnamed(self.destroy_unnamed());
-            } else if let Some(statement) = sharing.statements.remove(name) {
-                sharing.has_no_own(name);
-                sharing.parsed.forget(statement.id());
+            } else if let Some(statement) = self.statements.named.remove(name) {
+                self.has_no_own(name);
+                self.statements.parsed.forget(statement.id());
                 // The backend knows no statement of that name, and says CloseComplete all the same.
                 closed = Closed::Name(statement);
-            } else if let Some(held) = &mut sharing.held
+            } else if let Some(held) = &mut self.backend.held
                 && let Some(id) = held.prepared.stem().id_of(name)
             {
                 // The client has found an internal name: the shared statement is prepared again for further use.
@@ -501,12 +468,10 @@ impl Session {
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let held = self.sharing.as_deref().and_then(|sharing| sharing.held.as_deref());
+        let held = self.backend.held.as_deref();
         if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
             self.stage(shown);
-            if let Some(sharing) = &mut self.sharing {
-                sharing.lose(id);
-            }
+            self.lose(id);
             self.close_shared(id, name);
         }
         Verdict::Pass

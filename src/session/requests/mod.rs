@@ -16,12 +16,12 @@ use std::time::Instant;
 
 use self::messages::object;
 use super::{
+    conversation::until_nul,
     ledger::Owed,
-    machine::{Session, until_nul},
     pin::Pin,
+    pooled::{Gathered, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
-    sharing::{Gathered, ShapeCheck},
     statement::text_of,
     take::Take,
 };
@@ -58,31 +58,24 @@ struct Shown<'a> {
 /// while the message is forwarded. A longer Query passes unread; a longer Parse pins the session to the backend.
 const GATHERED_MAX: usize = 16 << 20;
 
-impl Session {
-    /// As [`Session::on_client`], when backends are shared.
-    pub(super) fn on_client_shared(
-        &mut self,
-        now: Instant,
-        unread: &[u8],
-        full: bool,
-    ) -> Result<Take, FrameError> {
+impl Pooled {
+    /// Processes the client's next bytes, as [`crate::session::Session::on_client`].
+    pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
         self.say_again(now)?;
         if self.has_more_to_say_again() {
             return Ok(Take::default());
         }
-        if self.farewell {
+        if self.conversation.farewell {
             // PostgreSQL would not read input after Terminate either.
             self.pass_farewell();
             return Ok(Take::default());
         }
         self.begin_without_statement();
-        let staged = self.sharing.as_ref().is_some_and(|sharing| !sharing.to_backend.is_empty());
+        let staged = !self.outgoing.to_backend.is_empty();
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;
-        if let Some(sharing) = &mut self.sharing {
-            sharing.unused &= shown.at == 0 && !unread.is_empty();
-        }
-        if self.farewell {
+        self.backend.unused &= shown.at == 0 && !unread.is_empty();
+        if self.conversation.farewell {
             self.pass_farewell();
         }
         Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
@@ -98,11 +91,11 @@ impl Session {
                     false => break,
                 }
             }
-            if self.client.at_boundary() && self.copies_in() {
+            if self.conversation.client.at_boundary() && self.copies_in() {
                 let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).octets;
                 self.pass_on(shown, run);
             }
-            let Some(piece) = self.client.next(&unread[shown.at..])? else { break };
+            let Some(piece) = self.conversation.client.next(&unread[shown.at..])? else { break };
             let octets = match &piece {
                 Piece::Whole(frame) => frame.octets(),
                 Piece::Part(part) => &unread[shown.at..shown.at + part.here()],
@@ -117,7 +110,7 @@ impl Session {
                         f::QUERY | f::PARSE if !stuck => break,
                         f::QUERY | f::PARSE if part.total() <= GATHERED_MAX => {
                             self.begin_gathering(part.tag(), octets, part.missing(), shown);
-                            self.client.pass(&piece);
+                            self.conversation.client.pass(&piece);
                             shown.at += octets.len();
                             continue;
                         }
@@ -127,18 +120,16 @@ impl Session {
                         f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
                         tag => {
                             let verdict = self.request(now, tag, body, Some(part.total()), shown);
-                            if let Some(sharing) = &mut self.sharing {
-                                sharing.drop_rest = match verdict {
-                                    Verdict::Taken => tag != f::BIND,
-                                    Verdict::Refused => true,
-                                    Verdict::Pass | Verdict::Wait => false,
-                                };
-                            }
+                            self.request.drop_rest = match verdict {
+                                Verdict::Taken => tag != f::BIND,
+                                Verdict::Refused => true,
+                                Verdict::Pass | Verdict::Wait => false,
+                            };
                             verdict
                         }
                     }
                 }
-                Piece::Rest(_) if self.sharing.as_ref().is_some_and(|sharing| sharing.drop_rest) => {
+                Piece::Rest(_) if self.request.drop_rest => {
                     self.stage(shown);
                     Verdict::Taken
                 }
@@ -147,9 +138,7 @@ impl Session {
             match verdict {
                 Verdict::Wait => break,
                 Verdict::Pass if shown.staged => {
-                    if let Some(sharing) = &mut self.sharing {
-                        sharing.to_backend.extend_from_slice(octets);
-                    }
+                    self.outgoing.to_backend.extend_from_slice(octets);
                 }
                 Verdict::Pass => {}
                 Verdict::Taken | Verdict::Refused => self.stage(shown),
@@ -159,8 +148,10 @@ impl Session {
                 Piece::Part(part) => self.note_said(Some(part.tag()), false, octets),
                 Piece::Rest(_) => self.note_said(None, false, octets),
             }
-            shown.at += self.client.pass(&piece);
-            if self.farewell && matches!(&piece, Piece::Whole(frame) if frame.tag() == f::TERMINATE) {
+            shown.at += self.conversation.client.pass(&piece);
+            if self.conversation.farewell
+                && matches!(&piece, Piece::Whole(frame) if frame.tag() == f::TERMINATE)
+            {
                 break;
             }
         }
@@ -169,82 +160,74 @@ impl Session {
 
     /// Forwards Terminate to the backend, if Terminate must end pending work there.
     fn pass_farewell(&mut self) {
-        if self.farewell_passed || !self.breaks_off() {
+        if self.conversation.farewell_passed || !self.conversation.breaks_off() {
             return;
         }
-        if let Some(sharing) = self.sharing.as_deref_mut().filter(|sharing| sharing.held.is_some()) {
-            frontend::write_terminate(&mut sharing.to_backend);
-            self.farewell_passed = true;
+        if self.backend.held.is_some() {
+            frontend::write_terminate(&mut self.outgoing.to_backend);
+            self.conversation.farewell_passed = true;
         }
     }
 
     fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {
-        if shown.staged
-            && let Some(sharing) = &mut self.sharing
-        {
-            sharing.to_backend.extend_from_slice(&shown.octets[shown.at..shown.at + count]);
+        if shown.staged {
+            self.outgoing.to_backend.extend_from_slice(&shown.octets[shown.at..shown.at + count]);
         }
         shown.at += count;
     }
 
     /// From here on our own buffer leads to the backend, with what has passed before.
     fn stage(&mut self, shown: &mut Shown<'_>) {
-        if !shown.staged
-            && let Some(sharing) = &mut self.sharing
-        {
-            sharing.to_backend.extend_from_slice(&shown.octets[..shown.at]);
+        if !shown.staged {
+            self.outgoing.to_backend.extend_from_slice(&shown.octets[..shown.at]);
             shown.staged = true;
         }
     }
 
     /// Whether the client's CopyData can only be for the backend.
     fn copies_in(&self) -> bool {
-        self.sharing.as_ref().is_some_and(|sharing| sharing.held.is_some() && !sharing.skipping)
-            && !self.ledger.is_settled()
+        (self.backend.held.is_some() && !self.request.skipping) && !self.conversation.ledger.is_settled()
     }
 
     fn gathering(&self) -> bool {
-        self.sharing.as_ref().is_some_and(|sharing| sharing.gathered.is_some())
+        self.request.gathered.is_some()
     }
 
     fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut Shown<'_>) {
         self.stage(shown);
-        if let Some(sharing) = &mut self.sharing {
-            let mut all = Vec::with_capacity(octets.len() + missing);
-            all.extend_from_slice(octets);
-            sharing.gathered = Some(Gathered { tag, octets: all, missing });
-        }
+        let mut all = Vec::with_capacity(octets.len() + missing);
+        all.extend_from_slice(octets);
+        self.request.gathered = Some(Gathered { tag, octets: all, missing });
     }
 
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
     fn gather(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<bool, FrameError> {
-        let Some(sharing) = &mut self.sharing else { return Ok(false) };
-        let Some(gathered) = &mut sharing.gathered else { return Ok(true) };
+        let Some(gathered) = &mut self.request.gathered else { return Ok(true) };
         if gathered.missing > 0 {
-            let Some(piece @ Piece::Rest(here)) = self.client.next(&shown.octets[shown.at..])? else {
+            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.octets[shown.at..])?
+            else {
                 return Ok(false);
             };
             gathered.octets.extend_from_slice(&shown.octets[shown.at..shown.at + here]);
             gathered.missing -= here;
-            self.client.pass(&piece);
+            self.conversation.client.pass(&piece);
             // These octets are done with, whatever becomes of the message.
             self.stage(shown);
             shown.at += here;
             return Ok(true);
         }
-        let Some(gathered) = sharing.gathered.take() else { return Ok(true) };
+        let Some(gathered) = self.request.gathered.take() else { return Ok(true) };
         self.stage(shown);
         let body = gathered.octets.get(Header::OCTETS..).unwrap_or_default();
         shown.gathered = true;
         let verdict = self.request(now, gathered.tag, body, None, shown);
         shown.gathered = false;
-        let Some(sharing) = &mut self.sharing else { return Ok(false) };
         match verdict {
             Verdict::Wait => {
-                sharing.gathered = Some(gathered);
+                self.request.gathered = Some(gathered);
                 return Ok(false);
             }
-            Verdict::Pass => sharing.to_backend.extend_from_slice(&gathered.octets),
+            Verdict::Pass => self.outgoing.to_backend.extend_from_slice(&gathered.octets),
             Verdict::Taken | Verdict::Refused => {}
         }
         self.note_said(Some(gathered.tag), true, &gathered.octets);
@@ -260,29 +243,28 @@ impl Session {
         total: Option<usize>,
         shown: &mut Shown<'_>,
     ) -> Verdict {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
         if tag == f::TERMINATE {
-            self.farewell = true;
+            self.conversation.farewell = true;
             return Verdict::Taken;
         }
-        if sharing.skipping {
+        if self.request.skipping {
             if tag == f::SYNC {
-                sharing.skipping = false;
-                backend::write_ready_for_query(&mut sharing.to_client, self.status);
+                self.request.skipping = false;
+                backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
             }
             return Verdict::Taken;
         }
-        if sharing.held.is_none() {
+        if self.backend.held.is_none() {
             match tag {
                 f::SYNC if body.is_empty() => {
-                    backend::write_ready_for_query(&mut sharing.to_client, self.status);
+                    backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
                     return Verdict::Taken;
                 }
                 // PostgreSQL ignores copied data that nobody asked for, too.
                 f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
                 _ => {}
             }
-            if let Some(refusal) = sharing.failing.take() {
+            if let Some(refusal) = self.request.failing.take() {
                 self.refuse(tag, &refusal);
                 return Verdict::Taken;
             }
@@ -296,31 +278,30 @@ impl Session {
                 return Verdict::Taken;
             }
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        if sharing.held.is_none() {
+        if self.backend.held.is_none() {
             return self.want(tag, body, shown);
         }
-        if sharing.confirming {
+        if self.backend.confirming {
             return Verdict::Wait;
         }
         if self.is_moving() {
             return Verdict::Wait;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return Verdict::Pass };
-        match sharing.shape_check {
+        match self.statements.shape_check {
             ShapeCheck::None => {}
             ShapeCheck::Asked => return self.wait_for_answers(),
             // The Bind was accepted before.
             ShapeCheck::Answered => return self.bind(body, total, shown),
         }
-        if self.ledger.is_skipping() {
+        if self.conversation.ledger.is_skipping() {
             return self.pass_skipped(now, tag);
         }
-        if sharing.split.is_some() && !self.may_stay(tag, body, shown) {
+        if self.router.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
         let ends = matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL);
-        if (self.ledger.is_resetting() && (!ends || (tag == f::SYNC && self.ledger.is_leading_back())))
+        if (self.conversation.ledger.is_resetting()
+            && (!ends || (tag == f::SYNC && self.conversation.ledger.is_leading_back())))
             || self.is_uncertain(tag, body)
         {
             return self.wait_for_answers();
@@ -330,10 +311,7 @@ impl Session {
             self.give_due_settings();
         }
         // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
-        let sharing = self.sharing.as_deref_mut();
-        if (!ends || tag == f::SYNC)
-            && sharing.is_some_and(|sharing| sharing.startup.takes_discard(tag == f::SYNC))
-        {
+        if (!ends || tag == f::SYNC) && self.settings.startup.takes_discard(tag == f::SYNC) {
             self.apply_settings(shown);
         }
         // Not all parameters of the Bind are visible.
@@ -348,8 +326,8 @@ impl Session {
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
             f::FUNCTION_CALL => {
-                self.in_batch = false;
-                self.begun += 1;
+                self.conversation.in_batch = false;
+                self.conversation.begun += 1;
                 self.suspect_function(body);
                 let kind = StatementKind::FunctionCall;
                 self.owe(Owed::Whole {
@@ -367,17 +345,21 @@ impl Session {
             }
             f::PARSE => {
                 let verdict = self.parse(body, total.is_some(), shown);
-                self.in_batch |= !matches!(verdict, Verdict::Wait);
+                self.conversation.in_batch |= !matches!(verdict, Verdict::Wait);
                 verdict
             }
             f::BIND => self.bind(body, total, shown),
             f::DESCRIBE => self.describe(body, shown),
             f::EXECUTE => {
-                self.in_batch = true;
-                self.begun += 1;
-                let portal = if self.keeper.is_some() { until_nul(body).0.into() } else { Box::default() };
+                self.conversation.in_batch = true;
+                self.conversation.begun += 1;
+                let portal = if self.conversation.keeper.is_some() {
+                    until_nul(body).0.into()
+                } else {
+                    Box::default()
+                };
                 let leads_back = self.led_back_by(until_nul(body).0);
-                let resets = self.sharing.as_ref().is_some_and(|sharing| sharing.binds_reset);
+                let resets = self.cleanup.binds_reset;
                 let resets = resets || !leads_back.is_empty();
                 let forgets = self.forgotten_by(until_nul(body).0);
                 self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
@@ -400,26 +382,22 @@ impl Session {
     /// of an internal batch would end the discarding early.
     fn pass_skipped(&mut self, now: Instant, tag: u8) -> Verdict {
         if tag == f::SYNC {
-            if let Some(sharing) = &mut self.sharing {
-                sharing.startup.note_failed_batch();
-            }
+            self.settings.startup.note_failed_batch();
             self.sync(now);
         }
         Verdict::Pass
     }
 
     fn sync(&mut self, now: Instant) {
-        self.in_batch = false;
+        self.conversation.in_batch = false;
         self.owe(Owed::Sync { started: now });
-        if let Some(sharing) = &mut self.sharing {
-            sharing.batch = sharing.batch.wrapping_add(1);
-        }
+        self.statements.batch = self.statements.batch.wrapping_add(1);
     }
 
     /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the
     /// other, knows by then which statements there are. Every answer that is waited for comes without the client's doing.
     fn is_uncertain(&self, tag: u8, body: &[u8]) -> bool {
-        if self.ledger.is_settled() || self.ledger.copies_in().is_some() {
+        if self.conversation.ledger.is_settled() || self.conversation.ledger.copies_in().is_some() {
             return false;
         }
         let name = match tag {
@@ -429,27 +407,24 @@ impl Session {
             _ => None,
         };
         let Some(name) = name else { return false };
-        self.ledger.is_uncertain(name)
+        self.conversation.ledger.is_uncertain(name)
     }
 
     /// Whether a Bind has the name of a setting among its parameters.
     fn binds_setting_name(&self, body: &[u8]) -> bool {
-        let Some(sharing) = self.sharing.as_deref() else { return false };
         let text = match until_nul(until_nul(body).1).0 {
-            b"" => text_of(&sharing.unnamed.definition),
-            name => match sharing.statements.get(name) {
+            b"" => text_of(&self.statements.unnamed.definition),
+            name => match self.statements.named.get(name) {
                 Some(statement) => statement.text(),
                 None => return false,
             },
         };
-        let effects = sharing.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         effects.contains(Effects::SETTINGS_BOUND)
     }
 
     fn wait_for_answers(&mut self) -> Verdict {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.awaiting = true;
-        }
+        self.request.awaiting = true;
         Verdict::Wait
     }
 
@@ -457,20 +432,18 @@ impl Session {
     /// server may buffer the response up to the Sync.
     fn flushed(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.stage(shown);
-        let Some(sharing) = &mut self.sharing else { return Verdict::Pass };
-        wire::frame(&mut sharing.to_backend, f::EXECUTE, |to| to.extend_from_slice(body));
-        frontend::write_flush(&mut sharing.to_backend);
+        wire::frame(&mut self.outgoing.to_backend, f::EXECUTE, |to| to.extend_from_slice(body));
+        frontend::write_flush(&mut self.outgoing.to_backend);
         Verdict::Taken
     }
 
     /// The client's request finds no backend.
     fn refuse(&mut self, tag: u8, refusal: &Refusal) {
-        let Some(sharing) = &mut self.sharing else { return };
-        refusal.write_error(&mut sharing.to_client);
+        refusal.write_error(&mut self.outgoing.to_client);
         if matches!(tag, f::QUERY | f::FUNCTION_CALL) {
-            backend::write_ready_for_query(&mut sharing.to_client, self.status);
+            backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
         } else {
-            sharing.skipping = true;
+            self.request.skipping = true;
         }
     }
 }

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use crate::session::{
     Settings,
     ledger::{Closed, Described, Made, Owed},
-    machine::Session,
     memory::Memory,
     own::Pen,
+    pooled::{HeldBegin, Pooled, SOME_UNNAMED, ShapeCheck, Unnamed, Untold},
     result_shape::ResultShape,
-    sharing::{HeldBegin, SOME_UNNAMED, ShapeCheck, Sharing, Unnamed, Untold},
     statement::Statement,
 };
 
-impl Session {
+impl Pooled {
     pub(in crate::session) fn owe(&mut self, request: Owed) {
-        if let Some(ignored) = self.ledger.owe(request) {
+        if let Some(ignored) = self.conversation.ledger.owe(request) {
             self.undo(ignored);
         }
     }
@@ -23,32 +22,29 @@ impl Session {
     /// Appends a request to the backend's output and queues the pending response, in a single step: the queue keeps the
     /// order received by the server.
     pub(in crate::session) fn request_ahead(&mut self, request: Owed, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(sharing) = &mut self.sharing {
-            write(&mut sharing.to_backend);
-        }
+        write(&mut self.outgoing.to_backend);
         self.owe(request);
     }
 
     /// Called before a request replaces or destroys the client's unnamed statement. Returns the statement, if the
     /// server may yet skip the request.
     pub(in crate::session) fn destroy_unnamed(&mut self) -> Option<Box<Unnamed>> {
-        let certain = self.ledger.owes_client_nothing() && !self.ledger.is_skipping();
-        let sharing = self.sharing.as_deref_mut()?;
-        if let Some(held) = &mut sharing.held {
+        let certain =
+            self.conversation.ledger.owes_client_nothing() && !self.conversation.ledger.is_skipping();
+        if let Some(held) = &mut self.backend.held {
             held.unnamed = 0;
         }
         if certain {
-            sharing.unnamed.number = 0;
+            self.statements.unnamed.number = 0;
             return None;
         }
-        sharing.unnamed.put_away()
+        self.statements.unnamed.put_away()
     }
 
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
-        let Some(request) = self.ledger.pass_on_unnamed(request) else { return };
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let mut held = sharing.held.as_deref_mut();
+        let Some(request) = self.conversation.ledger.pass_on_unnamed(request) else { return };
+        let mut held = self.backend.held.as_deref_mut();
         let mut doubt = |id| {
             if let Some(held) = &mut held {
                 held.prepared.doubt(id);
@@ -57,20 +53,20 @@ impl Session {
         match request {
             Owed::Parse { name, made: Made::Named(statement), .. } => {
                 doubt(statement.id());
-                if sharing.statements.get(&name).is_some_and(|other| Arc::ptr_eq(other, &statement)) {
-                    sharing.statements.remove(&name);
-                    sharing.parsed.forget(statement.id());
+                if self.statements.named.get(&name).is_some_and(|other| Arc::ptr_eq(other, &statement)) {
+                    self.statements.named.remove(&name);
+                    self.statements.parsed.forget(statement.id());
                 }
             }
-            Owed::Describe(Described::Ours(_)) => sharing.shape_check = ShapeCheck::Answered,
+            Owed::Describe(Described::Ours(_)) => self.statements.shape_check = ShapeCheck::Answered,
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
             Owed::Parse { name, made: Made::Aside, .. } => {
-                sharing.has_no_own(&name);
+                self.has_no_own(&name);
             }
             Owed::Parse { made: Made::Unnamed(before), .. }
             | Owed::Close { closed: Closed::Unnamed(before), .. }
             | Owed::Whole { unnamed: before, .. } => {
-                sharing.unnamed.bring_back(before);
+                self.statements.unnamed.bring_back(before);
                 forget_unnamed(held);
             }
             Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
@@ -78,14 +74,14 @@ impl Session {
             }
             Owed::Close { name, closed: Closed::Name(statement), .. } => {
                 // The backend may have the statement under the client's own name.
-                sharing.has_own(&name);
-                sharing.parsed.note(statement.id(), sharing.common.next_parse());
-                sharing.statements.insert(name, statement);
+                self.has_own(&name);
+                self.statements.parsed.note(statement.id(), self.common.next_parse());
+                self.statements.named.insert(name, statement);
             }
             Owed::Execute { forgets: Some(forgotten), .. } => {
-                sharing.has_own(&forgotten.name);
-                sharing.parsed.note(forgotten.statement.id(), sharing.common.next_parse());
-                sharing.statements.insert(forgotten.name, forgotten.statement);
+                self.has_own(&forgotten.name);
+                self.statements.parsed.note(forgotten.statement.id(), self.common.next_parse());
+                self.statements.named.insert(forgotten.name, forgotten.statement);
             }
             Owed::Close { closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
@@ -103,45 +99,45 @@ fn forget_unnamed(held: Option<&mut Memory>) {
     }
 }
 
-// === impl Sharing ===
+// === backend state ===
 
-impl Sharing {
+impl Pooled {
     /// The settings of the held backend, and what a batch of ours for it is written with.
     pub(in crate::session) fn pen(&mut self) -> Option<(Settings, Pen<'_>)> {
-        self.batch = self.batch.wrapping_add(1);
-        let settings = self.held.as_deref()?.settings.clone();
+        self.statements.batch = self.statements.batch.wrapping_add(1);
+        let settings = self.backend.held.as_deref()?.settings.clone();
         Some((settings, self.pen_within_batch()?))
     }
 
     /// Writer for internal messages within a client's batch.
     pub(in crate::session) fn pen_within_batch(&mut self) -> Option<Pen<'_>> {
-        let held = self.held.as_deref_mut()?;
+        let held = self.backend.held.as_deref_mut()?;
         Some(Pen {
             phrases: &self.common.phrases,
             prepared: &mut held.prepared,
-            batch: self.batch,
+            batch: self.statements.batch,
             parsed: self.common.last_parse(),
-            out: &mut self.to_backend,
+            out: &mut self.outgoing.to_backend,
         })
     }
 
     /// The held backend is about to be told what it was not told of the transaction.
     pub(super) fn tell(&mut self) -> Untold {
-        self.begin = HeldBegin::Waits;
-        std::mem::replace(&mut self.untold, Untold::Nothing)
+        self.begin.delay = HeldBegin::Waits;
+        std::mem::replace(&mut self.begin.untold, Untold::Nothing)
     }
 
     /// Client statement of the name `name`. A statement missing on the held backend, and read differently by the
     /// session now, becomes a new statement. The new statement is parsed in the current reading; sessions of the
     /// earlier reading do not share the statement.
     pub(super) fn statement_named(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
-        let statement = self.statements.get_mut(name)?;
-        let reading = self.reading.needed_by(statement.definition());
+        let statement = self.statements.named.get_mut(name)?;
+        let reading = self.statements.reading.needed_by(statement.definition());
         if statement.reading() != reading
-            && self.held.as_ref().is_some_and(|held| !held.prepared.may_have(statement.id()))
+            && self.backend.held.as_ref().is_some_and(|held| !held.prepared.may_have(statement.id()))
         {
             let read = self.common.statement(statement.definition(), reading);
-            self.parsed.replace(statement.id(), read.id());
+            self.statements.parsed.replace(statement.id(), read.id());
             *statement = read;
         }
         Some(Arc::clone(statement))
@@ -149,43 +145,43 @@ impl Sharing {
 
     /// Whether the held backend has a statement under the client's own name.
     pub(super) fn is_own(&self, name: &[u8]) -> bool {
-        self.strays.iter().any(|own| **own == *name)
+        self.statements.strays.iter().any(|own| **own == *name)
     }
 
     /// The held backend is about to have a statement under the client's own name.
     pub(in crate::session) fn has_own(&mut self, name: &[u8]) {
         if !self.is_own(name) {
-            self.strays.push(name.into());
+            self.statements.strays.push(name.into());
         }
     }
 
     /// The held backend is about to lose it; whether it had it.
     pub(super) fn has_no_own(&mut self, name: &[u8]) -> bool {
-        let before = self.strays.len();
-        self.strays.retain(|own| **own != *name);
-        self.strays.len() < before
+        let before = self.statements.strays.len();
+        self.statements.strays.retain(|own| **own != *name);
+        self.statements.strays.len() < before
     }
 
     /// True if `text` may contain the name of a shared statement on the held backend.
     pub(super) fn names_ours(&self, text: &[u8]) -> bool {
-        self.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
+        self.backend.held.as_ref().is_some_and(|held| held.prepared.stem().is_in(text))
     }
 
     /// True if the server has described the result of the statement bound now.
     pub(super) fn take_shape_check(&mut self) -> bool {
-        std::mem::replace(&mut self.shape_check, ShapeCheck::None) == ShapeCheck::Answered
+        std::mem::replace(&mut self.statements.shape_check, ShapeCheck::None) == ShapeCheck::Answered
     }
 
     /// Notes the result of a prepared statement, described by the held backend.
     pub(in crate::session) fn described(&mut self, id: u64, shape: ResultShape) {
-        if let Some(held) = &mut self.held {
+        if let Some(held) = &mut self.backend.held {
             held.prepared.described(id, shape);
         }
     }
 
     /// The held backend is about to lose a prepared statement.
     pub(super) fn lose(&mut self, id: u64) {
-        if let Some(held) = &mut self.held {
+        if let Some(held) = &mut self.backend.held {
             held.prepared.closed(id);
         }
     }

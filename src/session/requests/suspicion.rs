@@ -1,13 +1,14 @@
 //! What a statement may leave behind: noted when it is said, looked up once its transaction is over.
 
+use std::sync::Arc;
+
 use super::Shown;
 use crate::{
     session::{
         ledger::MAY_RESET,
-        machine::Session,
         own::{self, Own},
         pin::{Pin, Pins},
-        sharing::{SequenceUse, Sharing},
+        pooled::{Pooled, SequenceUse},
     },
     sql::{self, Effects},
     wire::{Reader, TransactionStatus},
@@ -20,70 +21,66 @@ const SETSEED: u32 = 1599;
 /// Maximum length in bytes of a setting name without a dot (`NAMEDATALEN`).
 const SETTING_NAME_MAX: usize = 63;
 
-impl Session {
+impl Pooled {
     /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
     /// message alone: ahead of others nothing can be said.
     pub(super) fn sequences(&mut self, effects: Effects, shown: Option<&mut Shown<'_>>) {
         if !effects.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) {
             return;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if effects.contains(Effects::SEQUENCE_READ) {
-            sharing.read_sequences();
+            self.read_sequences();
         }
-        if sharing.common.reads_sequences() {
-            if sharing.sequence_use == SequenceUse::Unread {
-                sharing.sequence_use = SequenceUse::Moved;
+        if self.common.reads_sequences() {
+            if self.cleanup.sequence_use == SequenceUse::Unread {
+                self.cleanup.sequence_use = SequenceUse::Moved;
             }
             if let Some(shown) = shown {
                 self.clear_sequences(shown);
             }
             self.pin(Pin::Sequence);
         } else {
-            sharing.sequences_are_ours = true;
+            self.cleanup.sequences_are_ours = true;
         }
     }
 
     /// The client prepares a statement that reads what an earlier one has left.
     pub(super) fn sequences_are_read(&mut self, shown: &mut Shown<'_>) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.read_sequences();
-        }
+        self.read_sequences();
         self.clear_sequences(shown);
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
-    pub(crate) fn poll_sequence_moved(&mut self) -> bool {
-        let is_idle = self.is_idle();
-        let Some(sharing) = self.sharing.as_deref_mut() else { return false };
-        let moved = sharing.sequence_use == SequenceUse::Moved && is_idle;
+    pub(in crate::session) fn poll_sequence_moved(&mut self) -> bool {
+        let is_idle = self.conversation.is_idle();
+        let moved = self.cleanup.sequence_use == SequenceUse::Moved && is_idle;
         if moved {
-            sharing.sequence_use = SequenceUse::Unread;
+            self.cleanup.sequence_use = SequenceUse::Unread;
         }
         moved
     }
 
     /// Gives up the session's possible sequence state, if the session has no further pins and has read no sequence so
     /// far.
-    pub(crate) fn release_sequences(&mut self) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.pins == Pins::NONE.with(Pin::Sequence) && sharing.sequence_use == SequenceUse::Unread {
-            sharing.pins = Pins::NONE;
+    pub(in crate::session) fn release_sequences(&mut self) {
+        if self.cleanup.pins == Pins::NONE.with(Pin::Sequence)
+            && self.cleanup.sequence_use == SequenceUse::Unread
+        {
+            self.cleanup.pins = Pins::NONE;
         }
     }
 
     /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first.
     pub(super) fn clear_sequences(&mut self, shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.sequences_are_ours
-            || sharing.pins.contains(Pin::Sequence)
-            || self.in_batch
-            || !self.ledger.owes_client_nothing()
-            || self.status == TransactionStatus::Failed
+        if self.cleanup.sequences_are_ours
+            || self.cleanup.pins.contains(Pin::Sequence)
+            || self.conversation.in_batch
+            || !self.conversation.ledger.owes_client_nothing()
+            || self.conversation.status == TransactionStatus::Failed
         {
             return;
         }
-        sharing.sequences_are_ours = true;
+        self.cleanup.sequences_are_ours = true;
         self.stage(shown);
         self.say_ahead(b"DISCARD SEQUENCES", Own::Sequences);
     }
@@ -96,55 +93,49 @@ impl Session {
         parameters: Option<&[u8]>,
     ) {
         // `GRANT` leaves nothing in a session.
-        self.cluster_commands.note_statement(statement);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
+        self.conversation.cluster_commands.note_statement(statement);
         if effects.contains(Effects::EXECUTE) {
             effects |= Effects::UNPROVED;
         }
-        if sharing.common.is_strict() {
+        if self.common.is_strict() {
             effects |= Effects::UNPROVED | Effects::UNKNOWN;
         }
-        if effects.contains(Effects::UNKNOWN) || !sharing.common.is_current() {
-            sharing.outdated.push(statement);
+        if effects.contains(Effects::UNKNOWN) || !self.common.is_current() {
+            self.cleanup.outdated.push(statement);
         }
         if effects.is_empty() {
             return;
         }
-        sharing.suspicion |= effects;
-        sharing.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
-        sharing.leads_back |= effects.intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL);
+        self.cleanup.suspicion |= effects;
+        self.cleanup.binds_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
+        self.settings.leads_back |= effects.intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL);
         if effects.contains(Effects::SETTINGS) {
             let prepares = effects.contains(Effects::PREPARE);
             let mut strange = false;
             sql::setting_names(statement, &mut |name| {
                 // The spelling of a non-ASCII name elsewhere depends on the encoding.
                 strange |= !name.is_ascii();
-                sharing.touched.push(name.into());
-                if prepares && !sharing.prepared_settings.iter().any(|known| **known == *name) {
-                    sharing.prepared_settings.push(name.into());
+                self.cleanup.touched.push(name.into());
+                if prepares && !self.cleanup.prepared_settings.iter().any(|known| **known == *name) {
+                    self.cleanup.prepared_settings.push(name.into());
                 }
             });
             if strange {
                 self.pin(Pin::HiddenSetting);
             }
         }
-        if effects.contains(Effects::EXECUTE)
-            && let Some(sharing) = self.sharing.as_deref_mut()
-        {
-            sharing.touched.extend_from_slice(&sharing.prepared_settings);
+        if effects.contains(Effects::EXECUTE) {
+            self.cleanup.touched.extend_from_slice(&self.cleanup.prepared_settings);
         }
         if effects.contains(Effects::SETTINGS_BOUND) {
-            let sharing = self.sharing.as_deref_mut();
-            let followed = sharing
-                .zip(parameters)
-                .is_some_and(|(sharing, parameters)| touched_by_parameters(parameters, sharing));
+            let touched = &mut self.cleanup.touched;
+            let followed = parameters.is_some_and(|parameters| touched_by_parameters(parameters, touched));
             if !followed {
                 self.pin(Pin::HiddenSetting);
             }
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         if effects.contains(Effects::BLOCK) {
-            sharing.common.learn(statement);
+            self.common.learn(statement);
         }
         for (effect, pin) in [
             (Effects::SETTINGS_HIDDEN, Pin::HiddenSetting),
@@ -160,7 +151,7 @@ impl Session {
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because
     /// of the remaining state the backend serves no further session.
     pub(super) fn passes_unread(&mut self) -> Effects {
-        if let Some(held) = self.sharing.as_mut().and_then(|sharing| sharing.held.as_mut()) {
+        if let Some(held) = self.backend.held.as_mut() {
             held.unread = true;
         }
         let definitions = Effects::DDL | Effects::DROPS;
@@ -180,27 +171,25 @@ impl Session {
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
         // The remaining state is invisible in the catalogs, and `DISCARD ALL` does not clear the state.
-        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
-        if let Some(sharing) = &mut self.sharing
-            && !sharing.pins.contains(pin)
-        {
-            sharing.pins = sharing.pins.with(pin);
-            sharing.new_pins.push_back(pin);
+        self.conversation.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
+        if !self.cleanup.pins.contains(pin) {
+            self.cleanup.pins = self.cleanup.pins.with(pin);
+            self.cleanup.new_pins.push_back(pin);
         }
     }
 }
 
-impl Sharing {
+impl Pooled {
     /// Notes a read, now or soon, of sequence state left by an earlier statement.
     fn read_sequences(&mut self) {
         self.common.sequences_are_read();
-        self.sequence_use = SequenceUse::Read;
+        self.cleanup.sequence_use = SequenceUse::Read;
     }
 }
 
 /// Notes every parameter usable as a setting name. False for a possible non-ASCII name: the spelling elsewhere depends
 /// on the encoding.
-fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
+fn touched_by_parameters(parameters: &[u8], touched: &mut Vec<Arc<[u8]>>) -> bool {
     let mut reader = Reader::new(parameters);
     let mut ascii = true;
     let mut values = || {
@@ -215,7 +204,7 @@ fn touched_by_parameters(parameters: &[u8], sharing: &mut Sharing) -> bool {
             let is_name = value.iter().all(name) && !value.is_empty();
             if is_name && (value.len() <= SETTING_NAME_MAX || value.contains(&b'.')) {
                 if value.is_ascii() {
-                    sharing.touched.push(value.to_ascii_lowercase().into());
+                    touched.push(value.to_ascii_lowercase().into());
                 } else {
                     // Settings not built into the server have a dot in the name.
                     ascii &= !value.contains(&b'.');

@@ -6,10 +6,10 @@ use std::time::Instant;
 use crate::{
     route::Side,
     session::{
+        conversation::until_nul,
         ledger::Owed,
-        machine::{Session, until_nul},
         own::{self, Own},
-        sharing::Sharing,
+        pooled::Pooled,
         split::{Freshness, LAST_ROUTE},
     },
     wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
@@ -17,24 +17,24 @@ use crate::{
 
 use super::Shown;
 
-impl Session {
+impl Pooled {
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, tag: u8, body: &[u8]) {
-        let (status, begun, in_batch) = (self.status, self.begun, self.in_batch);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(split) = sharing.split.as_deref_mut() else { return };
+        let (status, begun, in_batch) =
+            (self.conversation.status, self.conversation.begun, self.conversation.in_batch);
+        let Some(split) = self.router.as_deref_mut() else { return };
         split.trace.said();
         if split.side == Side::Writer {
             // The writer's response is final.
             split.reruns = 0;
-            if !split.writing && sharing.may_write(tag, body) {
-                sharing.writes();
+            if !split.writing && self.may_write(tag, body) {
+                self.writes();
             }
             return;
         }
         if !in_batch && tag == f::SYNC && status == TransactionStatus::Idle {
             // Outside a batch the Sync is a separate unit: the ReadyForQuery does not end later messages.
-            if let Some(held) = sharing.held.as_deref_mut() {
+            if let Some(held) = self.backend.held.as_deref_mut() {
                 held.attempt.begin(begun, true, None);
             }
         }
@@ -47,25 +47,26 @@ impl Session {
             split.blind |= before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved);
             if outside
                 && let Some(proved) = begins
-                && let Some(held) = sharing.held.as_deref_mut()
+                && let Some(held) = self.backend.held.as_deref_mut()
             {
                 held.attempt.begin(begun, proved, before);
             }
         }
         split.judged = split.judged.saturating_sub(1);
         if split.blind {
-            sharing.note_opening(tag, body, status);
+            self.note_opening(tag, body, status);
         }
     }
 
     /// Keeps client messages for a possible replay: a message with `tag`, `whole` or only the beginning. Continuations
     /// have no tag.
     pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, octets: &[u8]) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        if sharing.split.is_none() {
+        if self.router.is_none() {
             return;
         }
-        let Some(held) = sharing.held.as_deref_mut().filter(|held| held.attempt.is_open()) else { return };
+        let Some(held) = self.backend.held.as_deref_mut().filter(|held| held.attempt.is_open()) else {
+            return;
+        };
         held.attempt.say(octets);
         if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
             held.attempt.end(whole);
@@ -74,7 +75,7 @@ impl Session {
 
     /// Says again what a read pool did not answer, where the session is now.
     pub(super) fn say_again(&mut self, now: Instant) -> Result<(), FrameError> {
-        let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) else {
+        let Some(split) = self.router.as_deref_mut() else {
             return Ok(());
         };
         if split.again.is_empty() || split.leaving {
@@ -86,10 +87,8 @@ impl Session {
         let taken = self.take_in(now, &mut shown);
         let said = shown.at;
         again.drain(..said);
-        if let Some(sharing) = &mut self.sharing {
-            sharing.unused &= said == 0;
-        }
-        if let Some(split) = self.sharing.as_deref_mut().and_then(|sharing| sharing.split.as_deref_mut()) {
+        self.backend.unused &= said == 0;
+        if let Some(split) = self.router.as_deref_mut() {
             if again.is_empty() {
                 split.rerun = None;
             } else {
@@ -101,28 +100,25 @@ impl Session {
 
     /// Whether something has to be said again before anything else.
     pub(in crate::session) fn has_more_to_say_again(&self) -> bool {
-        let split = self.sharing.as_deref().and_then(|sharing| sharing.split.as_deref());
+        let split = self.router.as_deref();
         split.is_some_and(|split| !split.again.is_empty())
     }
 
     /// A Sync of ours, for a batch that goes on elsewhere.
     pub(in crate::session) fn sync_aside(&mut self) {
-        if let Some(sharing) = &mut self.sharing {
-            frontend::write_sync(&mut sharing.to_backend);
-        }
+        frontend::write_sync(&mut self.outgoing.to_backend);
         self.owe(Owed::Own(Own::Aside));
     }
 
     /// Asks a read pool's node for its replay position, ahead of a read that must not be older than the session's last write.
     pub(super) fn ask_position(&mut self, shown: &mut Shown<'_>) {
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
         let Some(Freshness::Ask { lsn }) =
-            sharing.split.as_deref_mut().and_then(|split| split.freshness.take())
+            self.router.as_deref_mut().and_then(|split| split.freshness.take())
         else {
             return;
         };
         self.stage(shown);
-        let Some((_, pen)) = self.sharing.as_deref_mut().and_then(Sharing::pen) else { return };
+        let Some((_, pen)) = self.pen() else { return };
         let own = own::write_position(lsn, pen);
         self.owe(Owed::Own(own));
     }
@@ -131,12 +127,11 @@ impl Session {
     pub(super) fn tell_last_route(&mut self, tag: u8, body: &[u8], shown: &mut Shown<'_>) {
         /// A question that means this is short.
         const LONGEST: usize = 256;
-        let Some(sharing) = self.sharing.as_deref() else { return };
         let text = match tag {
-            _ if sharing.split.is_none() => return,
+            _ if self.router.is_none() => return,
             f::QUERY => until_nul(body).0,
             f::PARSE => until_nul(until_nul(body).1).0,
-            f::BIND => match sharing.statements.get(until_nul(until_nul(body).1).0) {
+            f::BIND => match self.statements.named.get(until_nul(until_nul(body).1).0) {
                 Some(statement) => statement.text(),
                 None => return,
             },
@@ -144,30 +139,28 @@ impl Session {
         };
         if text.len() > LONGEST
             || memchr::memmem::find(text, LAST_ROUTE).is_none()
-            || self.in_batch
-            || !self.ledger.owes_client_nothing()
-            || self.status == TransactionStatus::Failed
+            || self.conversation.in_batch
+            || !self.conversation.ledger.owes_client_nothing()
+            || self.conversation.status == TransactionStatus::Failed
         {
             return;
         }
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some(split) = sharing.split.as_deref() else { return };
+        let Some(split) = self.router.as_deref() else { return };
         let answer = match split.trace.last() {
             Some((endpoint, reason)) => format!("{endpoint} ({})", reason.as_str()),
             None => String::new(),
         };
         self.stage(shown);
-        let Some(sharing) = self.sharing.as_deref_mut() else { return };
-        let Some((held, pen)) = sharing.pen() else { return };
+        let Some((held, pen)) = self.pen() else { return };
         let own = own::write_last_route(&held, answer.as_bytes(), pen);
         self.owe(Owed::Own(own));
     }
 }
 
-impl Sharing {
+impl Pooled {
     /// What is said now to the writer may write.
     fn writes(&mut self) {
-        if let Some(split) = &mut self.split {
+        if let Some(split) = &mut self.router {
             split.writing = true;
         }
     }

@@ -1,0 +1,241 @@
+//! Protocol state that both kinds of sessions keep: framing of both directions, pending responses, transaction status.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{
+    cluster_commands::ClusterCommands,
+    ledger::{Ledger, Owed},
+    refusal::Refusal,
+    report::{Report, StatementKind, Text},
+    texts::Texts,
+};
+use crate::wire::{
+    Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
+    tag::{self, backend as b},
+};
+
+/// One client's conversation with the server, from the first ReadyForQuery on.
+pub(super) struct Conversation {
+    /// Framing of the client's messages.
+    pub(super) client: Walker,
+    /// Framing of the server's messages.
+    pub(super) server: Walker,
+    pub(super) ledger: Ledger,
+    /// Transaction status last reported to the client.
+    pub(super) status: TransactionStatus,
+    /// Count of statements started.
+    pub(super) begun: u64,
+    /// Count of finished transactions.
+    pub(super) transactions: u64,
+    /// The client has started a batch of extended-protocol messages and not sent Sync: its transaction is open, whatever
+    /// the status.
+    pub(super) in_batch: bool,
+    /// The client has sent Terminate.
+    pub(super) farewell: bool,
+    /// Terminate was also sent to the backend: the backend sends all pending responses, and closes.
+    pub(super) farewell_passed: bool,
+    /// SQLSTATE of a server error that ends the session.
+    pub(super) fatal: Option<SqlState>,
+    /// Error that ends the session, raised by Gatekeeper.
+    pub(super) broken: Option<Refusal>,
+    pub(super) reports: VecDeque<Report>,
+    /// Texts for reports; `None` if no reader wants texts.
+    pub(super) keeper: Option<Box<Keeper>>,
+    pub(super) cluster_commands: ClusterCommands,
+    /// The backend may hold session state not cleared by `DISCARD ALL`.
+    pub(super) spoils_backend: bool,
+}
+
+/// What a session is to keep beside its state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Maximum bytes of each statement's text in a report; `None` keeps no text.
+    pub text_limit: Option<usize>,
+}
+
+/// Statement texts for reports.
+pub(super) struct Keeper {
+    pub(super) limit: usize,
+    pub(super) texts: Texts,
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    /// Creates the conversation with a client whose last ReadyForQuery had `status`.
+    pub(super) fn new(status: TransactionStatus, options: SessionOptions) -> Self {
+        Self {
+            client: Walker::new(Speaker::Client),
+            server: Walker::new(Speaker::Server),
+            ledger: Ledger::default(),
+            status,
+            begun: 0,
+            transactions: 0,
+            in_batch: false,
+            farewell: false,
+            farewell_passed: false,
+            fatal: None,
+            broken: None,
+            reports: VecDeque::new(),
+            keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+            cluster_commands: ClusterCommands::default(),
+            spoils_backend: false,
+        }
+    }
+
+    /// The conversation breaks off at `now`: the statement under way, if any, is reported as cut short.
+    pub(super) fn on_break(&mut self, now: Instant) {
+        let report = self.ledger.cut_short(now, texts(self.keeper.as_deref()));
+        self.reports.extend(report);
+    }
+
+    /// True if Terminate would reach the backend in the middle of a batch. No internal message ends a batch without a
+    /// commit, and responses may be pending. The backend must receive Terminate itself, and closes.
+    pub(super) fn breaks_off(&self) -> bool {
+        (self.in_batch || self.ledger.is_skipping()) && self.ledger.copies_in().is_none()
+    }
+
+    /// True if the client has every response PostgreSQL would have sent before the client's Terminate. After a forwarded
+    /// Terminate the backend sends all pending responses, and ends the session by closing.
+    pub(super) fn may_leave(&self) -> bool {
+        self.ledger.copies_in().is_some() || (self.is_settled() && !self.farewell_passed)
+    }
+
+    /// Ends the session: appends messages that end all work started by the client, to bring the backend to rest. False if
+    /// no message can: the Sync missing in a batch would commit work that the client has not committed.
+    pub(super) fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        self.farewell = true;
+        let copying = self.ledger.copies_in();
+        if copying.is_some() {
+            frontend::write_copy_fail(out, "the client is gone");
+        }
+        if copying == Some(StatementKind::Execute) {
+            // The batch has failed with its COPY.
+            self.in_batch = false;
+            frontend::write_sync(out);
+            self.ledger.owe(Owed::CopyEnd);
+            self.ledger.owe(Owed::Sync { started: now });
+        }
+        !(self.in_batch || self.farewell_passed || self.ledger.is_skipping())
+    }
+
+    /// True if `unread` contains Terminate: all earlier messages must still be processed, though the client has closed
+    /// the socket.
+    pub(super) fn finds_farewell(&self, unread: &[u8]) -> bool {
+        let mut rest = unread;
+        while self.client.at_boundary()
+            && let Ok(Some(frame)) = Frame::read(Speaker::Client, rest)
+        {
+            if frame.tag() == tag::frontend::TERMINATE {
+                return true;
+            }
+            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+        }
+        false
+    }
+
+    /// Whether nothing is under way: no transaction, no batch without its Sync, no answer owed, no frame half-way in either
+    /// direction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.status == TransactionStatus::Idle
+            && !self.in_batch
+            && self.is_settled()
+            && !self.ledger.is_skipping()
+            && self.client.at_boundary()
+    }
+
+    /// Whether the server owes no answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ledger.is_settled()
+    }
+
+    /// True if nothing is in progress on the backend, in either direction: an internal batch may follow.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.server.at_boundary()
+    }
+
+    pub(super) fn on_answer(&mut self, now: Instant, frame: &Frame<'_>) {
+        match frame.tag() {
+            b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
+            b::COMMAND_COMPLETE => {
+                let (rows, command) = match backend::Message::decode(frame) {
+                    Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
+                    _ => (0, &[][..]),
+                };
+                self.cluster_commands.note_command(command);
+                self.spoils_backend |= command == b"LOAD";
+                // Only who keeps texts wants to hear of it.
+                let wanted = self.keeper.is_some() && !command.is_empty();
+                let command = wanted.then(|| String::from_utf8_lossy(command).into());
+                self.on_statement_complete(now, rows, command);
+            }
+            b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0, None),
+            b::ERROR_RESPONSE => self.on_error(now, frame.body()),
+            b::COPY_IN_RESPONSE => {
+                self.ledger.on_copy_in();
+                // A server in COPY treats Terminate as a data error, and forgets the message.
+                self.farewell_passed = false;
+            }
+            b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
+                self.on_step_complete(frame.tag());
+            }
+            _ => {}
+        }
+    }
+
+    /// Handles the response with `tag` to a batch step. Returns the answered request, if noted.
+    pub(super) fn on_step_complete(&mut self, tag: u8) -> Option<Owed> {
+        let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
+        self.ledger.on_step_complete(tag, texts)
+    }
+
+    fn on_ready(&mut self, now: Instant, body: &[u8]) {
+        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_octet) {
+            self.status = status;
+        }
+        if self.status == TransactionStatus::Idle {
+            self.transactions += 1;
+        }
+        self.cluster_commands.note_ready(self.status);
+        self.reports.extend(self.ledger.on_ready(now));
+    }
+
+    fn on_statement_complete(&mut self, now: Instant, rows: u64, command: Option<Box<str>>) {
+        let report = self.ledger.on_statement_complete(now, rows, command, texts(self.keeper.as_deref()));
+        self.reports.extend(report);
+    }
+
+    pub(super) fn on_error(&mut self, now: Instant, body: &[u8]) {
+        let fault = Fault::new(body);
+        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        if fault.is_fatal() {
+            self.fatal = Some(state);
+        }
+        // With one backend for life nothing was noted that would have to be undone.
+        self.reports.extend(self.ledger.on_error(now, state, texts(self.keeper.as_deref()), &mut Vec::new()));
+    }
+}
+
+/// Whether a message of the server that has a body means something here.
+pub(super) const fn understood(tag: u8) -> bool {
+    use tag::backend::{COMMAND_COMPLETE, COPY_IN_RESPONSE, ERROR_RESPONSE, READY_FOR_QUERY};
+    matches!(tag, COMMAND_COMPLETE | COPY_IN_RESPONSE | ERROR_RESPONSE | READY_FOR_QUERY)
+}
+
+/// The texts kept, or none.
+fn texts(keeper: Option<&Keeper>) -> Option<&Texts> {
+    keeper.map(|keeper| &keeper.texts)
+}
+
+/// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
+pub(super) fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(0, octets) {
+        Some(at) => (&octets[..at], &octets[at + 1..]),
+        None => (octets, &[]),
+    }
+}
+
+pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
+    let kept = &octets[..octets.len().min(limit)];
+    Text { octets: kept.into(), cut: partial || kept.len() < octets.len() }
+}
