@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    application_name::application_name, asked::asked, authenticate::AuthenticatedClient, greet::GreetError,
-    initial_parameter_status::InitialParameterStatus, startup_options::StartupOptions,
+    application_name::application_name, asked::asked, authenticate::AuthenticatedClient,
+    backend_source::BackendSource, greet::GreetError, startup_options::StartupOptions,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode, Welcome},
     route::{Reason, RoutePolicy},
-    session::{Asked, Common, Refusal},
+    session::Refusal,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     tls::Stream,
@@ -67,27 +67,6 @@ pub(crate) struct LoginResult {
     /// The backend that serves it, if it has one of its own.
     pub(crate) current_backend: Option<CurrentBackend>,
     pub(crate) took: Duration,
-}
-
-/// Source of the backends of a session.
-pub(crate) enum BackendSource {
-    /// It has one of its own, for life.
-    Own {
-        stream: Stream,
-        /// What the server said behind its first ReadyForQuery.
-        unread: Vec<u8>,
-        status: TransactionStatus,
-    },
-    /// It has leased one for life.
-    Leased(Lease),
-    /// It shares backends with others.
-    Shared {
-        acquirer: Box<BackendAcquirer>,
-        common: Arc<Common>,
-        /// What the client is told of its settings.
-        initial_status: Arc<InitialParameterStatus>,
-        asked: Asked,
-    },
 }
 
 /// Why there is none.

@@ -6,7 +6,8 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
-    backend_login::{BackendSource, Failed, Login, LoginResult},
+    backend_login::{Failed, Login, LoginResult},
+    backend_source::SessionStart,
     greet::{GreetError, StartupRequest, greet},
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -26,13 +27,11 @@ use crate::{
             session_tracer::{self, Traced},
         },
         registry::{cancel, current_backend::CurrentBackend, entry::SessionEntry},
-        relay::{Relay, session_backend::SessionBackend, teardown::last_words},
+        relay::{Relay, teardown::last_words},
     },
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    route::RoutePolicy,
-    session::{Cause, Refusal, Session, SessionOptions},
-    sql::Catalogue,
+    session::{Cause, Refusal, SessionOptions},
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason, Word},
@@ -294,12 +293,9 @@ impl ClientHandshake {
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
-        let registered = world.sessions.register(SessionEntry::new(
-            Arc::clone(&facts),
-            login_result.client_key,
-            login_result.current_backend,
-            login_result.reason,
-        ));
+        let LoginResult { client_key, current_backend, reason, .. } = login_result;
+        let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
+        let registered = world.sessions.register(entry);
         // Not before: a client may cancel as soon as it has its key.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -310,15 +306,16 @@ impl ClientHandshake {
             return None;
         }
         let client_unread = client.unread().to_vec();
-        // What becomes of a pool's backends the pool tells.
+        // Pools report the events of their own backends.
         if owns_backend && let Some(server) = server.clone() {
-            world.audit.submit_now(Record::BackendOpened(Box::new(record::Backend {
+            let backend = record::Backend {
                 server,
                 session: Some(Arc::clone(&facts)),
                 user: login_result.user.clone(),
                 duration: login_result.took,
                 reason: None,
-            })));
+            };
+            world.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
         let audited = world.audit.wants_statements().then(|| world.audit.text_limit());
         let text_limit = audited.max(world.traces.is_on().then_some(session_tracer::TEXT));
@@ -331,7 +328,7 @@ impl ClientHandshake {
             owns_backend,
             route: Route {
                 decision: login_result.endpoint.endpoint().role.as_str(),
-                reason: login_result.reason.as_str(),
+                reason: reason.as_str(),
             },
             path: context.path(&world, &login_result.endpoint),
             presence,
@@ -341,34 +338,10 @@ impl ClientHandshake {
             arrived,
         });
         let options = SessionOptions { text_limit };
-        let (backend, acquirer, session, unread) = match login_result.backend {
-            BackendSource::Own { stream, unread, status } => {
-                (SessionBackend::Own(stream), None, Session::new(status, options), unread)
-            }
-            BackendSource::Leased(lease) => {
-                let mut session = Session::returning(options);
-                let functions = &context.settings.pool.pin_on_functions;
-                if !functions.is_empty() {
-                    let mut spoiling = Catalogue::default();
-                    functions.iter().for_each(|function| spoiling.insert(function));
-                    session.spoil_by(Arc::new(spoiling));
-                }
-                (SessionBackend::Leased(lease), None, session, Vec::new())
-            }
-            BackendSource::Shared { acquirer, common, initial_status, asked } => {
-                let known = initial_status.known.clone();
-                let mut session = Session::shared(common, known, initial_status.settings.clone(), options);
-                session.told_pid(registered.key.pid());
-                if let RoutePolicy::Split(split) = &context.settings.route {
-                    session.split(Arc::clone(split), asked);
-                }
-                (SessionBackend::None, Some(acquirer), session, Vec::new())
-            }
-        };
-        let mut relay = Relay::new(client.stream, backend, acquirer, session, registered, recorder);
-        relay.from_client.read_before(client_unread);
-        relay.from_backend.read_before(unread);
-        Some(relay)
+        let SessionStart { backend, acquirer, session, unread } =
+            login_result.backend.into_session(&context, registered.key.pid(), options);
+        let client = (client.stream, client_unread);
+        Some(Relay::new(client, (backend, unread), acquirer, session, registered, recorder))
     }
 
     async fn too_late<T>(&mut self) -> Option<T> {

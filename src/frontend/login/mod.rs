@@ -5,6 +5,7 @@ pub(crate) mod application_name;
 pub(crate) mod asked;
 pub(crate) mod authenticate;
 pub(crate) mod backend_login;
+pub(crate) mod backend_source;
 pub(crate) mod console;
 pub(crate) mod greet;
 pub(crate) mod handshake;

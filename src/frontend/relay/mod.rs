@@ -7,40 +7,44 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+pub(crate) mod backend_side;
+mod batch_timer;
 pub(crate) mod buffer;
-pub(crate) mod forward;
-pub(crate) mod poll_write;
-pub(crate) mod session_backend;
+mod catalog_renewal;
+mod client_side;
+mod forward;
+mod leasing;
+mod overhead;
+mod poll_write;
+mod report;
 pub(crate) mod session_end;
 pub(crate) mod teardown;
+mod turn;
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
-    pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use tokio::time::{Sleep, sleep};
-
 use self::{
-    forward::ForwardBuffer,
-    poll_write::{poll_flush, poll_send_all},
-    session_backend::SessionBackend,
+    backend_side::{BackendSide, SessionBackend},
+    batch_timer::BatchTimer,
+    catalog_renewal::Renewed,
+    client_side::ClientSide,
+    leasing::{LeaseProgress, Leasing, LeasingParts},
+    overhead::OverheadTimer,
+    report::{ActivityReport, report_events},
     session_end::SessionEnd,
+    turn::Turn,
 };
 use crate::{
     frontend::{
-        acquire::{AcquireRequest, BackendAcquirer, Step, catalog::Unlisted},
+        acquire::{BackendAcquirer, catalog::Unlisted},
         observe::recorder::Recorder,
-        registry::{
-            entry::{Activity, SessionCommand},
-            sessions::Registered,
-        },
+        registry::{entry::SessionCommand, sessions::Registered},
     },
-    pool::{Disposition, Lease},
-    route::Reason,
     session::{Refusal, Session},
     telemetry::labels::Direction,
     tls::Stream,
@@ -48,102 +52,50 @@ use crate::{
 
 /// One session and its sockets.
 pub(crate) struct Relay {
-    pub(crate) client: Stream,
-    client_unflushed: bool,
-    pub(crate) from_client: ForwardBuffer,
-    pub(crate) backend: SessionBackend,
-    backend_unflushed: bool,
-    pub(crate) from_backend: ForwardBuffer,
-    /// Where backends come from, when they are shared.
-    pub(crate) acquirer: Option<Box<BackendAcquirer>>,
-    pub(crate) session: Session,
-    pub(crate) registered: Registered,
-    pub(crate) recorder: Recorder,
-    /// The backend takes no more; what it still has to say is read.
-    backend_deaf: bool,
-    /// What the backend has said goes on behind what the machine says.
+    client: ClientSide,
+    backend: BackendSide,
+    /// Lease state of a pooled session.
+    leasing: Option<Leasing>,
+    session: Session,
+    registered: Registered,
+    recorder: Recorder,
+    /// The machine has messages for the client between processed and unprocessed server bytes.
     interrupted: bool,
-    /// What the client has said can be understood now, once what it said before is written.
+    /// Client bytes can be processed now, once the bytes before them are written.
     unheard: bool,
-    /// A backend is being waited for.
-    waiting: bool,
-    /// Cancel requests wait until what the session itself has said ahead of a statement is answered.
-    sheltered: bool,
-    /// Running catalog comparison over the session's backend, with exclusive use of the backend.
-    renewal: Option<Renewal>,
-    /// Until the next comparison may begin.
-    renewal_pause: Option<Pin<Box<Sleep>>>,
-    /// Delay until a session with a moved and unread sequence returns the backend.
-    sequence_pause: Option<Pin<Box<Sleep>>>,
-    /// When the backend was leased.
-    leased_at: Option<Instant>,
-    /// Time limit of the wait for more client messages; kept from wait to wait.
-    patience: Option<Pin<Box<Sleep>>>,
-    is_patient: bool,
-    /// The time of this turn, once somebody has asked for it.
-    now: Option<Instant>,
-    /// Since when octets are in our hands, if that is being measured.
-    held_since: Option<Instant>,
-    turns: u8,
-    /// Remaining steps of the turn.
-    steps: u8,
-    activity: Activity,
+    batch_timer: BatchTimer,
+    turn: Turn,
+    overhead: OverheadTimer,
+    activity: ActivityReport,
 }
 
-/// Running catalog comparison: returns the backend, the server's messages for the session, and the result.
-type Renewal = Pin<Box<dyn Future<Output = (Lease, Vec<u8>, Result<(), Unlisted>)> + Send>>;
-
-/// Time limit of the wait for the end of a batch: clients send a batch at once. A BEGIN also waits up to the limit for
-/// the next message, so `now()` is at most 20 ms later than the client's BEGIN.
-const PATIENCE: Duration = Duration::from_millis(20);
-
-/// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
-const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// One turn in so many is timed for the time spent in the proxy: two clock reads.
-const TIMED: u8 = 16;
-
-/// Steps of a turn, each with a possible buffer move. Then the worker's remaining sessions run, even with work left
-/// here.
-const MAX_STEPS: u8 = 200;
-
 impl Relay {
+    /// `client_unread` and `backend_unread` are bytes read along with the login.
     pub(crate) fn new(
-        client: Stream,
-        backend: SessionBackend,
+        (client, client_unread): (Stream, Vec<u8>),
+        (backend, backend_unread): (SessionBackend, Vec<u8>),
         acquirer: Option<Box<BackendAcquirer>>,
         session: Session,
         registered: Registered,
         recorder: Recorder,
     ) -> Self {
-        Self {
-            client,
-            client_unflushed: false,
-            from_client: ForwardBuffer::default(),
-            backend,
-            backend_unflushed: false,
-            from_backend: ForwardBuffer::default(),
-            acquirer,
+        let mut relay = Self {
+            client: ClientSide::new(client),
+            backend: BackendSide::new(backend),
+            leasing: acquirer.map(Leasing::new),
             session,
             registered,
             recorder,
-            backend_deaf: false,
             interrupted: false,
             unheard: false,
-            waiting: false,
-            sheltered: false,
-            renewal: None,
-            renewal_pause: None,
-            sequence_pause: None,
-            leased_at: None,
-            patience: None,
-            is_patient: false,
-            now: None,
-            held_since: None,
-            turns: 0,
-            steps: 0,
-            activity: Activity::default(),
-        }
+            batch_timer: BatchTimer::default(),
+            turn: Turn::default(),
+            overhead: OverheadTimer::default(),
+            activity: ActivityReport::default(),
+        };
+        relay.client.received.read_before(client_unread);
+        relay.backend.received.read_before(backend_unread);
+        relay
     }
 
     /// Relays until one of the two, or somebody else, ends it.
@@ -172,8 +124,7 @@ impl Relay {
 
     /// Moves available data; returns when both directions wait for a socket, or when the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        self.now = None;
-        self.steps = MAX_STEPS;
+        self.turn.begin();
         loop {
             self.poll_renewal(cx)?;
             if self.recorder.poll_ready(cx)?.is_pending() {
@@ -183,21 +134,21 @@ impl Relay {
             let slow = self.owes_client();
             let held_back = self.session.is_backlogged();
             let awaiting = self.session.is_awaiting_answers();
-            let over = self.steps == 0;
+            let over = self.turn.is_over();
             if over {
-                // The backend direction gets steps of the turn, too.
-                self.steps = MAX_STEPS;
+                self.turn.refill_steps();
             }
             self.pump_backend(cx)?;
             // Each has waited for its socket, but for what only the other, or the audit log, could give it.
             let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
             let answered = awaiting && !self.session.is_awaiting_answers();
             self.unheard |= answered;
-            let own = self.session.to_backend().is_some() && !self.backend_unwritable(cx)?;
+            let own = self.session.to_backend().is_some()
+                && !self.backend.is_unwritable(&mut self.session, &mut self.client.received, cx);
             // What another backend is to be told is not in any socket.
             self.unheard |= self.session.has_something_to_say();
             let more = freed || answered || own || self.unheard || self.recorder.is_waiting();
-            if !more || over || self.is_turn_over(cx) {
+            if !more || over || self.turn.count_step(cx) {
                 break;
             }
         }
@@ -205,19 +156,11 @@ impl Relay {
             return Err(SessionEnd::Farewell);
         }
         self.poll_pauses(cx)?;
-        self.from_client.rest();
-        self.from_backend.rest();
-        self.show_activity();
-        self.wait_for_more(cx)
-    }
-
-    /// Counts a step. True if no steps are left; the task is then woken at once for the next turn.
-    fn is_turn_over(&mut self, cx: &Context<'_>) -> bool {
-        self.steps = self.steps.saturating_sub(1);
-        if self.steps == 0 {
-            cx.waker().wake_by_ref();
-        }
-        self.steps == 0
+        self.client.received.rest();
+        self.backend.received.rest();
+        self.activity.update(&self.session, &self.registered, &mut self.recorder);
+        self.wait_for_more(cx);
+        Ok(())
     }
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
@@ -233,108 +176,30 @@ impl Relay {
     }
 
     /// Waits a limited time for more client messages: the end of a batch, or the message after a BEGIN.
-    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
+    fn wait_for_more(&mut self, cx: &mut Context<'_>) {
         if !self.session.is_waiting_for_more() {
-            self.is_patient = false;
-            return Ok(());
-        }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
-        if !std::mem::replace(&mut self.is_patient, true) {
-            patience.as_mut().reset(tokio::time::Instant::now() + PATIENCE);
-        }
-        if patience.as_mut().poll(cx).is_ready() {
-            self.is_patient = false;
+            self.batch_timer.stop();
+        } else if self.batch_timer.poll(cx).is_ready() {
             self.session.on_impatience();
             self.unheard = true;
             cx.waker().wake_by_ref();
         }
-        Ok(())
-    }
-
-    /// Writes what the machine says to the backend on its own; whether the backend takes no more of it now.
-    fn backend_unwritable(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
-        match self.send_to_backend(cx) {
-            Poll::Pending => Ok(true),
-            Poll::Ready(Ok(_)) => Ok(false),
-            Poll::Ready(Err(_)) => {
-                self.backend_deaf = true;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Writes to the backend: first what the machine says, then what the client said. Answers how many octets went.
-    fn send_to_backend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let unflushed = &mut self.backend_unflushed;
-        let mut sent = 0;
-        loop {
-            let own = self.session.to_backend();
-            if own.is_none() && !self.from_client.has_cleared() {
-                break;
-            }
-            let Some(stream) = self.backend.stream() else { break };
-            let went = match own {
-                Some(own) => poll_send_all(stream, unflushed, own, cx)?,
-                None => self.from_client.poll_forward(stream, unflushed, cx)?,
-            };
-            match went {
-                Poll::Ready(count) => sent += count,
-                Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if let Some(stream) = self.backend.stream()
-            && poll_flush(stream, unflushed, cx)?.is_pending()
-            && sent == 0
-        {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(sent))
-    }
-
-    /// Writes to the client: first what the backend said, then what the machine says.
-    fn send_to_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let unflushed = &mut self.client_unflushed;
-        let mut sent = 0;
-        loop {
-            let went = if self.from_backend.has_cleared() {
-                self.from_backend.poll_forward(&mut self.client, unflushed, cx)?
-            } else if let Some(own) = self.session.to_client() {
-                poll_send_all(&mut self.client, unflushed, own, cx)?
-            } else {
-                break;
-            };
-            match went {
-                Poll::Ready(count) => sent += count,
-                Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if poll_flush(&mut self.client, unflushed, cx)?.is_pending() && sent == 0 {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(sent))
     }
 
     fn owes_backend(&mut self) -> bool {
-        self.from_client.has_cleared() || self.session.to_backend().is_some()
+        self.client.received.has_cleared() || self.session.to_backend().is_some()
     }
 
     fn owes_client(&mut self) -> bool {
-        self.from_backend.has_cleared() || self.session.to_client().is_some()
+        self.backend.received.has_cleared() || self.session.to_client().is_some()
     }
 
     /// Client to backend, until a socket has to be waited for.
     fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        while !self.is_turn_over(cx) {
-            if self.backend_deaf {
-                self.from_client.discard_cleared();
-                if let Some(own) = self.session.to_backend() {
-                    own.clear();
-                }
-            }
+        while !self.turn.count_step(cx) {
+            self.backend.discard_unsendable(&mut self.session, &mut self.client.received);
             let held = self.owes_backend();
-            match self.send_to_backend(cx) {
+            match self.backend.poll_send(&mut self.session, &mut self.client.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToEndpoint, count);
@@ -343,59 +208,58 @@ impl Relay {
                     }
                 }
                 // Its last words may still be on their way.
-                Poll::Ready(Err(_)) => self.backend_deaf = true,
+                Poll::Ready(Err(_)) => self.backend.close_for_writing(),
                 Poll::Pending => return Ok(()),
             }
             if held {
-                self.released();
+                self.overhead.note_written(self.recorder.path());
             }
             if self.session.to_client().is_some() {
                 self.answer(cx)?;
             }
-            if std::mem::take(&mut self.unheard) {
-                let now = self.now();
+            if std::mem::take(&mut self.unheard) || self.poll_lease(cx)?.is_ready() {
+                let now = self.turn.now();
                 self.judge_client(now)?;
                 continue;
             }
-            // Whoever has not taken its last answer yet could not take the next: a backend is not kept waiting for it.
-            if self.session.wants_backend()
-                && (self.waiting || !self.owes_client())
-                && self.poll_lease(cx)?.is_ready()
-            {
-                let now = self.now();
-                self.judge_client(now)?;
-                continue;
-            }
-            // What it was answered comes before what it asks next.
-            let deaf = self.session.to_client().is_some();
-            if deaf || self.from_client.has_ended() || self.session.is_backlogged() {
+            if self.read_client(cx)?.is_pending() {
                 return Ok(());
-            }
-            if self.from_client.is_full() {
-                // Nothing more fits before a backend has come.
-                return Ok(());
-            }
-            match self.from_client.poll_fill(&mut self.client, cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    let now = self.now();
-                    self.held(now);
-                    // What cannot be recorded is not begun; what is under way may go on.
-                    if self.session.is_settled() && self.recorder.holds_statements() {
-                        self.unheard = true;
-                        return Ok(());
-                    }
-                    self.judge_client(now)?;
-                }
-                Poll::Ready(gone) => self.client_gone(gone.err())?,
             }
         }
         Ok(())
     }
 
+    /// Reads from the client and shows the machine what was read; pending if nothing can be read or processed now.
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
+        // What it was answered comes before what it asks next.
+        let deaf = self.session.to_client().is_some();
+        if deaf || self.client.received.has_ended() || self.session.is_backlogged() {
+            return Ok(Poll::Pending);
+        }
+        if self.client.received.is_full() {
+            // Nothing more fits before a backend has come.
+            return Ok(Poll::Pending);
+        }
+        match self.client.poll_fill(cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(count)) if count > 0 => {
+                let now = self.turn.now();
+                self.overhead.note_read(now);
+                // What cannot be recorded is not begun; what is under way may go on.
+                if self.session.is_settled() && self.recorder.holds_statements() {
+                    self.unheard = true;
+                    return Ok(Poll::Pending);
+                }
+                self.judge_client(now)?;
+            }
+            Poll::Ready(gone) => self.client_gone(gone.err())?,
+        }
+        Ok(Poll::Ready(()))
+    }
+
     /// Says to the client what the machine has answered by itself.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        match self.send_to_client(cx) {
+        match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
             Poll::Ready(Ok(count)) => {
                 self.recorder.traffic(Direction::ToClient, count);
                 Ok(())
@@ -405,17 +269,16 @@ impl Relay {
         }
     }
 
-    /// Shows the machine what the client said; whether there is something to do now.
-    fn judge_client(&mut self, now: Instant) -> Result<bool, SessionEnd> {
-        let mut taken = false;
+    /// Shows the machine what the client said.
+    fn judge_client(&mut self, now: Instant) -> Result<(), SessionEnd> {
         loop {
+            let received = &mut self.client.received;
             let take = self
                 .session
-                .on_client(now, self.from_client.unjudged(), self.from_client.is_full())
+                .on_client(now, received.unjudged(), received.is_full())
                 .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
-            self.from_client.take(take);
-            taken |= take.octets() > 0;
-            let over = self.session.said_farewell() || self.from_client.unjudged().is_empty();
+            received.take(take);
+            let over = self.session.said_farewell() || received.unjudged().is_empty();
             if take.octets() == 0 || over {
                 break;
             }
@@ -430,15 +293,15 @@ impl Relay {
         self.give_back(now);
         if self.session.said_farewell() {
             // Whatever it says after that, PostgreSQL would not read either.
-            self.from_client.end();
+            self.client.received.end();
         }
-        Ok(taken || self.session.wants_backend())
+        Ok(())
     }
 
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
     /// still executed, unless responses cannot be written.
     fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), SessionEnd> {
-        if error.is_none() && self.session.finds_farewell(self.from_client.unjudged()) {
+        if error.is_none() && self.session.finds_farewell(self.client.received.unjudged()) {
             return Ok(());
         }
         if self.session.said_farewell() && self.session.may_leave() {
@@ -450,180 +313,72 @@ impl Relay {
         }
     }
 
-    /// A backend, if one is to be had now.
+    /// A backend, if the session needs one and one is to be had now.
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
-        let Some(acquirer) = &mut self.acquirer else { return Ok(Poll::Pending) };
-        if !self.waiting {
-            self.waiting = true;
-            self.registered.take_wait_cancelled();
-        } else if self.registered.take_wait_cancelled() {
-            acquirer.leave();
-            return Ok(self.unleased(Refusal::cancelled()));
-        }
-        let request = AcquireRequest {
-            settings: self.session.settings_mark(),
-            need: self.session.need(),
-            floor: self.session.floor(*self.now.get_or_insert_with(Instant::now)),
-            apart: self.session.is_apart(),
-        };
-        match acquirer.poll_lease(&request, cx) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(Step::Leased(lease))) => {
-                self.leased(lease);
-                Ok(Poll::Ready(()))
+        loop {
+            // Whoever has not taken its last answer yet could not take the next: a backend is not kept waiting for it.
+            let owes_client = self.owes_client();
+            let Some(leasing) = &mut self.leasing else { return Ok(Poll::Pending) };
+            if !self.session.wants_backend() || (owes_client && !leasing.is_waiting()) {
+                return Ok(Poll::Pending);
             }
-            Poll::Ready(Ok(Step::Notice(waited))) => {
-                self.session.notice_wait(waited);
-                self.answer(cx)?;
-                self.poll_lease(cx)
-            }
-            Poll::Ready(Err(why)) => Ok(self.unleased(why.refusal())),
-        }
-    }
-
-    /// There is no backend: the statement fails, and the session goes on.
-    fn unleased(&mut self, refusal: Refusal) -> Poll<()> {
-        self.waiting = false;
-        tracing::debug!(
-            session = self.registered.id,
-            reason = refusal.cause.as_str(),
-            "no backend for a statement"
-        );
-        self.session.fail(refusal);
-        Poll::Ready(())
-    }
-
-    fn leased(&mut self, mut lease: Lease) {
-        self.waiting = false;
-        let now = self.now();
-        let Some(acquirer) = &mut self.acquirer else { return };
-        acquirer.note_lease(now);
-        self.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
-        let untouched = acquirer.follows(&lease);
-        if let Some(memory) = lease.memory.take() {
-            match acquirer.assignment(&lease) {
-                Some(assignment) => self.session.assign(memory, untouched, assignment),
-                None => self.session.attach(memory, untouched),
-            }
-        }
-        self.session.serves_as(lease.running().pid());
-        self.sheltered = self.session.is_preparing();
-        self.registered.leased(lease.running(), acquirer.reason(), self.sheltered);
-        self.leased_at = Some(self.now());
-        self.backend = SessionBackend::Leased(lease);
-        self.backend_unflushed = false;
-        self.backend_deaf = false;
-        self.from_backend.reopen();
-    }
-
-    /// Gives the backend back, if nothing of the session is left on it.
-    fn give_back(&mut self, now: Instant) {
-        // What it has said and is not understood yet is the session's.
-        if self.from_backend.has_unjudged() || self.from_backend.has_ended() {
-            return;
-        }
-        if self.session.wants_catalogue() {
-            return self.begin_renewal(now);
-        }
-        if self.session.poll_sequence_moved() {
-            let sleep = || Box::pin(sleep(SEQUENCE_READ_TIMEOUT));
-            let pause = self.sequence_pause.get_or_insert_with(sleep);
-            pause.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
-        } else if self.sequence_pause.is_none() {
-            self.session.release_sequences();
-        }
-        let spoiled = self.session.spoils_backend();
-        let Some(memory) = self.session.detach() else { return };
-        self.registered.released();
-        if let SessionBackend::Leased(mut lease) = std::mem::replace(&mut self.backend, SessionBackend::None)
-        {
-            // A backend without `memory` is closed.
-            lease.memory = memory.is_reusable().then_some(memory);
-            if spoiled {
-                lease.release(Disposition::Discard);
-            } else if let Some(acquirer) = &mut self.acquirer {
-                acquirer.release(now, lease);
-            }
-            // What could not be said to this backend may be said to another.
-            self.unheard |= !self.from_client.unjudged().is_empty() || self.session.has_gathered();
-        }
-    }
-
-    /// Compares the names of the database with the server's, over the session's own backend.
-    fn begin_renewal(&mut self, now: Instant) {
-        if self.renewal.is_some() || self.owes_backend() {
-            return;
-        }
-        let Some(acquirer) = &self.acquirer else { return };
-        let pause = acquirer.renewal_pause(now);
-        if !pause.is_zero() && self.session.may_defer_catalogue() {
-            if self.renewal_pause.is_none() {
-                self.renewal_pause = Some(Box::pin(sleep(pause)));
-            }
-            return;
-        }
-        self.session.begin_catalogue();
-        let backend = std::mem::replace(&mut self.backend, SessionBackend::None);
-        let SessionBackend::Leased(mut lease) = backend else {
-            self.backend = backend;
-            return;
-        };
-        // A cancel request of the client must not reach the catalog queries.
-        self.registered.leased(lease.running(), acquirer.reason(), true);
-        let shared = acquirer.shared();
-        self.renewal = Some(Box::pin(async move {
-            let mut unasked = Vec::new();
-            let renewed = match &shared {
-                Some(shared) => shared.renew(&mut lease, &mut unasked).await,
-                None => Ok(()),
+            let mut parts = LeasingParts {
+                session: &mut self.session,
+                backend: &mut self.backend,
+                from_client: &self.client.received,
+                registered: &self.registered,
+                recorder: &mut self.recorder,
+                now: self.turn.now(),
             };
-            (lease, unasked, renewed)
-        }));
-        self.unheard = true;
+            match leasing.poll_lease(&mut parts, cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(LeaseProgress::Done) => return Ok(Poll::Ready(())),
+                Poll::Ready(LeaseProgress::Notice(waited)) => {
+                    self.session.notice_wait(waited);
+                    self.answer(cx)?;
+                }
+            }
+        }
+    }
+
+    /// Gives the backend of a pooled session back, if nothing of the session is left on it.
+    fn give_back(&mut self, now: Instant) {
+        let Some(leasing) = &mut self.leasing else { return };
+        let mut parts = LeasingParts {
+            session: &mut self.session,
+            backend: &mut self.backend,
+            from_client: &self.client.received,
+            registered: &self.registered,
+            recorder: &mut self.recorder,
+            now,
+        };
+        self.unheard |= leasing.give_back(&mut parts);
     }
 
     /// Polls the backend's pauses after the turn moved all available data. An expired pause may let the session return
     /// the backend.
     fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        let mut is_over = false;
-        if let Some(sleep) = &mut self.renewal_pause
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            self.renewal_pause = None;
-            is_over = true;
-        }
-        while let Some(sleep) = &mut self.sequence_pause
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            if matches!(&self.backend, SessionBackend::Leased(lease) if !lease.is_wanted()) {
-                // No session waits for the backend: `lastval` may still come.
-                sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
-            } else {
-                self.sequence_pause = None;
-                is_over = true;
-            }
-        }
+        let Some(leasing) = &mut self.leasing else { return Ok(()) };
+        let is_over = leasing.is_pause_over(&self.backend, cx);
         if is_over {
-            let now = self.now();
+            let now = self.turn.now();
             self.give_back(now);
         }
-        let renews = self.renewal.is_some();
-        self.poll_renewal(cx)?;
-        if is_over || (renews && self.renewal.is_none()) {
+        let has_renewed = self.poll_renewal(cx)?;
+        if is_over || has_renewed {
             // Work started or left undone here belongs to the next turn.
             cx.waker().wake_by_ref();
         }
         Ok(())
     }
 
-    /// Takes the backend back once the names are compared.
-    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        let Some(renewal) = &mut self.renewal else { return Ok(()) };
-        let Poll::Ready((lease, unasked, renewed)) = renewal.as_mut().poll(cx) else { return Ok(()) };
-        self.renewal = None;
+    /// Takes the backend back once the names are compared; true if so.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
+        let renewed = self.leasing.as_mut().and_then(|leasing| leasing.poll_renewal(cx));
+        let Some(Renewed { lease, unasked, result }) = renewed else { return Ok(false) };
         self.registered.expose();
-        self.backend = SessionBackend::Leased(lease);
-        let is_new = match renewed {
+        self.backend.connection = SessionBackend::Leased(lease);
+        let is_new = match result {
             Ok(()) => true,
             Err(Unlisted::Refused(words)) => {
                 tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
@@ -632,17 +387,18 @@ impl Relay {
             Err(_) => return Err(SessionEnd::BackendLost { mid_statement: false }),
         };
         self.session.on_catalogue(is_new);
-        self.from_backend.read_before(unasked);
+        self.backend.received.read_before(unasked);
         self.unheard = true;
-        let now = self.now();
-        self.judge_backend(now)
+        let now = self.turn.now();
+        self.judge_backend(now)?;
+        Ok(true)
     }
 
     /// Backend to client, until a socket or the audit log has to be waited for.
     fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
-        while !self.is_turn_over(cx) {
+        while !self.turn.count_step(cx) {
             let held = self.owes_client();
-            match self.send_to_client(cx) {
+            match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
                     self.recorder.traffic(Direction::ToClient, count);
@@ -652,54 +408,57 @@ impl Relay {
                 }
                 Poll::Ready(Err(error)) => self.client_gone(Some(error))?,
                 // What fits the buffer is read all the same: the backend comes free the sooner.
-                Poll::Pending if self.from_backend.is_full() || self.from_backend.has_ended() => {
+                Poll::Pending if self.backend.received.is_full() || self.backend.received.has_ended() => {
                     return Ok(());
                 }
                 Poll::Pending => {}
             }
             if held && !self.owes_client() {
-                self.released();
+                self.overhead.note_written(self.recorder.path());
             }
             if std::mem::take(&mut self.interrupted) {
                 self.judge_backend(Instant::now())?;
                 continue;
             }
-            if self.from_backend.has_ended() {
-                if !self.session.on_backend_lost() {
-                    return Err(self.backend_gone());
-                }
-                self.lost_reader();
-                return Ok(());
+            if self.backend.received.has_ended() {
+                return self.backend_ended();
             }
-            if self.recorder.is_waiting() {
+            if self.recorder.is_waiting() || self.read_backend(cx)?.is_pending() {
                 return Ok(());
-            }
-            let Some(stream) = self.backend.stream() else { return Ok(()) };
-            match self.from_backend.poll_fill(stream, cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    // Not the time at which the client was heard in this turn: what the server has committed since would
-                    // count as older than it is, and a read pool as fresh enough that lacks it.
-                    let now = *self.now.insert(Instant::now());
-                    self.held(now);
-                    self.judge_backend(now)?;
-                }
-                Poll::Ready(_) => self.from_backend.end(),
             }
         }
         Ok(())
+    }
+
+    /// Reads from the backend and shows the machine what was read; pending if nothing can be read now.
+    fn read_backend(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
+        let BackendSide { connection, received, .. } = &mut self.backend;
+        let Some(stream) = connection.stream() else { return Ok(Poll::Pending) };
+        match received.poll_fill(stream, cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(count)) if count > 0 => {
+                // Not the time at which the client was heard in this turn: what the server has committed since would
+                // count as older than it is, and a read pool as fresh enough that lacks it.
+                let now = self.turn.read_clock();
+                self.overhead.note_read(now);
+                self.judge_backend(now)?;
+            }
+            Poll::Ready(_) => self.backend.received.end(),
+        }
+        Ok(Poll::Ready(()))
     }
 
     /// Shows the machine what the backend said, and tells what it makes of it.
     fn judge_backend(&mut self, now: Instant) -> Result<(), SessionEnd> {
         let before = self.session.transactions();
         loop {
+            let received = &mut self.backend.received;
             let take = self
                 .session
-                .on_backend(now, self.from_backend.unjudged(), self.from_backend.is_stuck())
+                .on_backend(now, received.unjudged(), received.is_stuck())
                 .map_err(|error| SessionEnd::ServerNonsense(error.to_string().into()))?;
-            self.from_backend.take(take);
-            if take.drop == 0 || self.from_backend.unjudged().is_empty() {
+            received.take(take);
+            if take.drop == 0 || received.unjudged().is_empty() {
                 break;
             }
             if self.session.to_client().is_some() {
@@ -710,111 +469,43 @@ impl Relay {
         for _ in before..self.session.transactions() {
             self.recorder.path().transaction();
         }
-        if self.sheltered && !self.session.is_preparing() {
-            self.sheltered = false;
-            self.registered.expose();
+        if let Some(leasing) = &mut self.leasing {
+            leasing.expose_statement(&self.session, &self.registered);
         }
         self.told();
         if let Some(refusal) = self.session.broken() {
             return Err(SessionEnd::Refused(refusal.clone()));
         }
-        if self.acquirer.is_some() {
-            self.give_back(now);
-        }
+        self.give_back(now);
         Ok(())
     }
 
-    /// A read pool's backend is gone, and the session goes on without it.
-    fn lost_reader(&mut self) {
+    /// Handles the end of the backend connection: the end of the session, unless a read pool's backend is lost and the
+    /// session can go on without it.
+    fn backend_ended(&mut self) -> Result<(), SessionEnd> {
+        if !self.session.on_backend_lost() {
+            return Err(match self.session.fatal() {
+                _ if self.session.said_farewell() => SessionEnd::Farewell,
+                Some(state) => SessionEnd::ServerClosed(state),
+                None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
+            });
+        }
         self.told();
         self.registered.released();
-        if let SessionBackend::Leased(lease) = std::mem::replace(&mut self.backend, SessionBackend::None)
-            && let Some(acquirer) = &mut self.acquirer
-        {
-            acquirer.node_failed(&lease);
+        if let Some(leasing) = &mut self.leasing {
+            leasing.lose_backend(&mut self.backend);
         }
-        self.from_backend = ForwardBuffer::default();
         // Messages no longer wait for the lost node's responses.
         self.unheard = true;
+        Ok(())
     }
 
     /// Passes on what the machine has to tell.
     fn told(&mut self) {
-        if let Some(replayed) = self.session.poll_position()
-            && let (SessionBackend::Leased(lease), Some(acquirer), Some(asked_at)) =
-                (&self.backend, &self.acquirer, self.leased_at)
-        {
-            acquirer.replayed(lease, replayed, asked_at);
+        if let Some(leasing) = &self.leasing {
+            leasing.report_positions(&mut self.session, &self.backend);
         }
-        if self.session.poll_wrote()
-            && let Some(acquirer) = &self.acquirer
-        {
-            acquirer.wrote();
-        }
-        if let Some(reason) = self.session.poll_rerun() {
-            self.recorder.rerun(reason);
-            if let (Reason::Rerun(cause), SessionBackend::Leased(lease)) = (reason, &self.backend) {
-                lease.running().endpoint().metrics().rerun(cause);
-            }
-        }
-        while let Some(report) = self.session.poll_report() {
-            self.recorder.statement(report);
-        }
-        if self.session.poll_database_command() {
-            self.recorder.clear_databases();
-        }
-        if self.session.poll_login_change() {
-            self.recorder.logins_changed();
-        }
-        for _ in 0..self.session.poll_state_checks() {
-            self.recorder.path().state_check();
-        }
-        while let Some(pin) = self.session.poll_pin() {
-            self.recorder.pinned(pin);
-        }
-    }
-
-    fn backend_gone(&self) -> SessionEnd {
-        match self.session.fatal() {
-            _ if self.session.said_farewell() => SessionEnd::Farewell,
-            Some(state) => SessionEnd::ServerClosed(state),
-            None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
-        }
-    }
-
-    /// The time, read once a turn: what happens in one turn happens at one time.
-    fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
-    }
-
-    fn held(&mut self, now: Instant) {
-        self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(TIMED) {
-            self.held_since = Some(now);
-        }
-    }
-
-    fn released(&mut self) {
-        if let Some(since) = self.held_since.take() {
-            self.recorder.path().overhead(since.elapsed());
-        }
-    }
-
-    fn show_activity(&mut self) {
-        let activity = Activity {
-            begun: self.session.begun(),
-            busy: !self.session.is_settled() || self.session.wants_backend(),
-            status: self.session.status(),
-        };
-        if activity != self.activity {
-            self.activity = activity;
-            self.registered.set_activity(activity);
-        }
-        let pins = self.session.pins();
-        if pins != self.registered.pins() {
-            self.registered.set_pins(pins);
-        }
-        self.recorder.active(!self.session.is_idle() || self.session.wants_backend());
+        report_events(&mut self.session, &self.backend, &mut self.recorder);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Relay, forward::ForwardBuffer, session_backend::SessionBackend, session_end::SessionEnd};
+use super::{Relay, backend_side::SessionBackend, forward::ForwardBuffer, session_end::SessionEnd};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
@@ -40,9 +40,9 @@ const TRIES: u32 = 20;
 ///
 /// Cancel safety: dropped half-way, both connections just break off.
 pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
-    let Relay {
-        mut client, from_client, backend, from_backend, mut session, registered, mut recorder, ..
-    } = relay;
+    let Relay { client, backend, mut session, registered, mut recorder, .. } = relay;
+    let (mut client, from_client) = (client.stream, client.received);
+    let (backend, from_backend) = (backend.connection, backend.received);
     let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, SessionEnd::Vanished | SessionEnd::Refused(_));
     if let Some(refusal) = end.last_words()

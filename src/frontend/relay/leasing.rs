@@ -1,0 +1,242 @@
+//! Leases backends for a pooled session and returns them.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    backend_side::BackendSide,
+    catalog_renewal::{CatalogRenewal, Renewed},
+    forward::ForwardBuffer,
+};
+use crate::{
+    frontend::{
+        acquire::{AcquireRequest, BackendAcquirer, Step},
+        observe::recorder::Recorder,
+        registry::sessions::Registered,
+    },
+    pool::{Disposition, Lease},
+    session::{Refusal, Session},
+};
+
+/// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
+const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lease state of a pooled session.
+pub(super) struct Leasing {
+    acquirer: Box<BackendAcquirer>,
+    /// The session waits for a backend.
+    is_waiting: bool,
+    /// Cancel requests wait until the session's own messages ahead of a statement are answered.
+    is_sheltered: bool,
+    /// Time of the last lease.
+    leased_at: Option<Instant>,
+    renewal: CatalogRenewal,
+    /// Delay until a session with a moved and unread sequence returns the backend.
+    sequence_pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// Parts of the relay that a lease changes.
+pub(super) struct LeasingParts<'r> {
+    pub(super) session: &'r mut Session,
+    pub(super) backend: &'r mut BackendSide,
+    pub(super) from_client: &'r ForwardBuffer,
+    pub(super) registered: &'r Registered,
+    pub(super) recorder: &'r mut Recorder,
+    pub(super) now: Instant,
+}
+
+/// Progress towards a backend.
+pub(super) enum LeaseProgress {
+    /// The session has a backend, or its statement has failed.
+    Done,
+    /// The session waits long; the client gets a notice.
+    Notice(Duration),
+}
+
+// === impl Leasing ===
+
+impl Leasing {
+    pub(super) fn new(acquirer: Box<BackendAcquirer>) -> Self {
+        Self {
+            acquirer,
+            is_waiting: false,
+            is_sheltered: false,
+            leased_at: None,
+            renewal: CatalogRenewal::default(),
+            sequence_pause: None,
+        }
+    }
+
+    /// True if the session waits for a backend.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// Leases a backend, if one is available now.
+    pub(super) fn poll_lease(
+        &mut self,
+        parts: &mut LeasingParts<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<LeaseProgress> {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            parts.registered.take_wait_cancelled();
+        } else if parts.registered.take_wait_cancelled() {
+            self.acquirer.leave();
+            return Poll::Ready(self.fail(parts, Refusal::cancelled()));
+        }
+        let request = AcquireRequest {
+            settings: parts.session.settings_mark(),
+            need: parts.session.need(),
+            floor: parts.session.floor(parts.now),
+            apart: parts.session.is_apart(),
+        };
+        Poll::Ready(match ready!(self.acquirer.poll_lease(&request, cx)) {
+            Ok(Step::Leased(lease)) => {
+                self.attach(parts, lease);
+                LeaseProgress::Done
+            }
+            Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
+            Err(why) => self.fail(parts, why.refusal()),
+        })
+    }
+
+    /// Fails the statement without a backend; the session goes on.
+    fn fail(&mut self, parts: &mut LeasingParts<'_>, refusal: Refusal) -> LeaseProgress {
+        self.is_waiting = false;
+        tracing::debug!(
+            session = parts.registered.id,
+            reason = refusal.cause.as_str(),
+            "no backend for a statement"
+        );
+        parts.session.fail(refusal);
+        LeaseProgress::Done
+    }
+
+    fn attach(&mut self, parts: &mut LeasingParts<'_>, mut lease: Lease) {
+        self.is_waiting = false;
+        let acquirer = &mut self.acquirer;
+        acquirer.note_lease(parts.now);
+        parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
+        let untouched = acquirer.follows(&lease);
+        if let Some(memory) = lease.memory.take() {
+            match acquirer.assignment(&lease) {
+                Some(assignment) => parts.session.assign(memory, untouched, assignment),
+                None => parts.session.attach(memory, untouched),
+            }
+        }
+        parts.session.serves_as(lease.running().pid());
+        self.is_sheltered = parts.session.is_preparing();
+        parts.registered.leased(lease.running(), acquirer.reason(), self.is_sheltered);
+        self.leased_at = Some(parts.now);
+        parts.backend.attach(lease);
+    }
+
+    /// Admits cancel requests once the session's own messages ahead of the statement are answered.
+    pub(super) fn expose_statement(&mut self, session: &Session, registered: &Registered) {
+        if self.is_sheltered && !session.is_preparing() {
+            self.is_sheltered = false;
+            registered.expose();
+        }
+    }
+
+    /// Returns the backend, if no session state is left on the backend. True if more client bytes can be processed
+    /// now.
+    pub(super) fn give_back(&mut self, parts: &mut LeasingParts<'_>) -> bool {
+        // Unprocessed messages of the server belong to the session.
+        if parts.backend.received.has_unjudged() || parts.backend.received.has_ended() {
+            return false;
+        }
+        if parts.session.wants_catalogue() {
+            return self.begin_renewal(parts);
+        }
+        if parts.session.poll_sequence_moved() {
+            let sleep = || Box::pin(sleep(SEQUENCE_READ_TIMEOUT));
+            let pause = self.sequence_pause.get_or_insert_with(sleep);
+            pause.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
+        } else if self.sequence_pause.is_none() {
+            parts.session.release_sequences();
+        }
+        let spoiled = parts.session.spoils_backend();
+        let Some(memory) = parts.session.detach() else { return false };
+        parts.registered.released();
+        let Some(mut lease) = parts.backend.detach() else { return false };
+        // A backend without `memory` is closed.
+        lease.memory = memory.is_reusable().then_some(memory);
+        if spoiled {
+            lease.release(Disposition::Discard);
+        } else {
+            self.acquirer.release(parts.now, lease);
+        }
+        // Messages that could not be sent to this backend may be sent to another.
+        !parts.from_client.unjudged().is_empty() || parts.session.has_gathered()
+    }
+
+    /// Compares the names of the database with the server's, over the session's own backend. True if a comparison has
+    /// begun.
+    fn begin_renewal(&mut self, parts: &mut LeasingParts<'_>) -> bool {
+        let has_unsent = parts.from_client.has_cleared() || parts.session.to_backend().is_some();
+        if self.renewal.is_running() || has_unsent {
+            return false;
+        }
+        let pause = self.acquirer.renewal_pause(parts.now);
+        if !pause.is_zero() && parts.session.may_defer_catalogue() {
+            self.renewal.defer(pause);
+            return false;
+        }
+        parts.session.begin_catalogue();
+        let Some(lease) = parts.backend.detach() else { return false };
+        // A cancel request of the client must not reach the catalog queries.
+        parts.registered.leased(lease.running(), self.acquirer.reason(), true);
+        self.renewal.start(lease, self.acquirer.shared());
+        true
+    }
+
+    /// The end of a running catalog comparison.
+    pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Option<Renewed> {
+        self.renewal.poll(cx)
+    }
+
+    /// True once at the end of a pause; the session may then return the backend.
+    pub(super) fn is_pause_over(&mut self, backend: &BackendSide, cx: &mut Context<'_>) -> bool {
+        let mut is_over = self.renewal.is_pause_over(cx);
+        while let Some(sleep) = &mut self.sequence_pause
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            if backend.lease().is_some_and(|lease| !lease.is_wanted()) {
+                // No session waits for the backend: `lastval` may still come.
+                sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
+            } else {
+                self.sequence_pause = None;
+                is_over = true;
+            }
+        }
+        is_over
+    }
+
+    /// A read pool's backend is lost, and the session goes on without the backend.
+    pub(super) fn lose_backend(&mut self, backend: &mut BackendSide) {
+        if let Some(lease) = backend.detach() {
+            self.acquirer.node_failed(&lease);
+        }
+        backend.received = ForwardBuffer::default();
+    }
+
+    /// Reports a replay position and a commit of the session.
+    pub(super) fn report_positions(&self, session: &mut Session, backend: &BackendSide) {
+        if let Some(replayed) = session.poll_position()
+            && let (Some(lease), Some(asked_at)) = (backend.lease(), self.leased_at)
+        {
+            self.acquirer.replayed(lease, replayed, asked_at);
+        }
+        if session.poll_wrote() {
+            self.acquirer.wrote();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Reports the events of a session to metrics, audit log and registry.
+
+use super::backend_side::BackendSide;
+use crate::{
+    frontend::{
+        observe::recorder::Recorder,
+        registry::{entry::Activity, sessions::Registered},
+    },
+    route::Reason,
+    session::Session,
+};
+
+/// Reports the events that the session has queued.
+pub(super) fn report_events(session: &mut Session, backend: &BackendSide, recorder: &mut Recorder) {
+    if let Some(reason) = session.poll_rerun() {
+        recorder.rerun(reason);
+        if let (Reason::Rerun(cause), Some(lease)) = (reason, backend.lease()) {
+            lease.running().endpoint().metrics().rerun(cause);
+        }
+    }
+    while let Some(report) = session.poll_report() {
+        recorder.statement(report);
+    }
+    if session.poll_database_command() {
+        recorder.clear_databases();
+    }
+    if session.poll_login_change() {
+        recorder.logins_changed();
+    }
+    for _ in 0..session.poll_state_checks() {
+        recorder.path().state_check();
+    }
+    while let Some(pin) = session.poll_pin() {
+        recorder.pinned(pin);
+    }
+}
+
+/// Stores the activity of a session in its registry entry after changes.
+#[derive(Default)]
+pub(super) struct ActivityReport {
+    stored: Activity,
+}
+
+// === impl ActivityReport ===
+
+impl ActivityReport {
+    pub(super) fn update(&mut self, session: &Session, registered: &Registered, recorder: &mut Recorder) {
+        let activity = Activity {
+            begun: session.begun(),
+            busy: !session.is_settled() || session.wants_backend(),
+            status: session.status(),
+        };
+        if activity != self.stored {
+            self.stored = activity;
+            registered.set_activity(activity);
+        }
+        let pins = session.pins();
+        if pins != registered.pins() {
+            registered.set_pins(pins);
+        }
+        recorder.active(!session.is_idle() || session.wants_backend());
+    }
+}
