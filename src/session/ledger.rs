@@ -8,6 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     own::Own,
+    parsed::ParsedStatement,
     pooled::Unnamed,
     report::{Report, StatementKind, Text},
     statement::Statement,
@@ -83,8 +84,11 @@ pub(super) enum Owed {
 /// A client's statement, with the client's name.
 pub(super) struct Forgotten {
     pub(super) name: Box<[u8]>,
-    pub(super) statement: Arc<Statement>,
+    pub(super) statement: ClosedStatement,
 }
+
+/// A client's statement, with the client's expectations before the Close.
+type ClosedStatement = (Arc<Statement>, ParsedStatement);
 
 /// What a Parse makes.
 pub(super) enum Made {
@@ -119,7 +123,7 @@ pub(super) enum Closed {
     /// What the client says.
     AsIs,
     /// The client's name for this statement; the statement itself stays.
-    Name(Arc<Statement>),
+    Name(ClosedStatement),
     /// The client's unnamed statement, contained here.
     Unnamed(Option<Box<Unnamed>>),
     /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
@@ -174,10 +178,10 @@ impl Ledger {
     /// Client's name of the statement `id`, if a queued request closes the statement.
     pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
         self.owed.iter().find_map(|request| match request {
-            Owed::Close { name, closed: Closed::Name(statement), .. } if statement.id() == id => {
+            Owed::Close { name, closed: Closed::Name((statement, _)), .. } if statement.id() == id => {
                 Some(&**name)
             }
-            Owed::Execute { forgets: Some(forgotten), .. } if forgotten.statement.id() == id => {
+            Owed::Execute { forgets: Some(forgotten), .. } if forgotten.statement.0.id() == id => {
                 Some(&*forgotten.name)
             }
             _ => None,
@@ -350,7 +354,11 @@ impl Ledger {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
                 Owed::Bind { portal, statement } => texts.bound(portal, statement),
-                Owed::Close { portal, name, closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_) } => {
+                Owed::Close {
+                    portal,
+                    name,
+                    closed: Closed::AsIs | Closed::Name(..) | Closed::Unnamed(_),
+                } => {
                     texts.closed(*portal, name);
                 }
                 _ => {}
@@ -564,7 +572,7 @@ impl Owed {
             | Self::Close {
                 portal: false,
                 name,
-                closed: Closed::AsIs | Closed::Name(_) | Closed::Unnamed(_),
+                closed: Closed::AsIs | Closed::Name(..) | Closed::Unnamed(_),
             } => Some(name),
             _ => None,
         }

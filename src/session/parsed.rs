@@ -65,14 +65,27 @@ impl Parsed {
         *statement = ParsedStatement { when, told, names: statement.names + 1 };
     }
 
-    /// Notes a closed client name of the statement `id`.
-    pub(super) fn forget(&mut self, id: u64) {
-        if let Some(statement) = self.by_id.get_mut(&id) {
+    /// Notes a closed client name of the statement `id`. Returns the expectations, for [`Self::restore`].
+    pub(super) fn forget(&mut self, id: u64) -> ParsedStatement {
+        let before = self.of(id);
+        if before.names > 1
+            && let Some(statement) = self.by_id.get_mut(&id)
+        {
             statement.names -= 1;
-            if statement.names == 0 {
-                self.by_id.remove(&id);
-            }
+        } else {
+            self.by_id.remove(&id);
         }
+        before
+    }
+
+    /// Restores a client name of the statement `id`, not closed after all. `before` holds the expectations from before
+    /// the Close; a later Parse has replaced them.
+    pub(super) fn restore(&mut self, id: u64, before: ParsedStatement) {
+        let statement = self.by_id.entry(id).or_default();
+        self.has_synonyms |= statement.names > 0;
+        let names = statement.names + 1;
+        let latest = if statement.when > before.when { *statement } else { before };
+        *statement = ParsedStatement { names, ..latest };
     }
 
     /// Removes all statements of the client.

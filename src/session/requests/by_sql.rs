@@ -145,9 +145,9 @@ impl Pooled {
     pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
         let (_, name) = self.statements.deallocating.take_if(|(bound, _)| **bound == *portal)?;
         let statement = self.statements.named.remove(&name)?;
-        self.statements.parsed.forget(statement.id());
+        let parsed = self.statements.parsed.forget(statement.id());
         self.has_no_own(&name);
-        Some(Box::new(Forgotten { name, statement }))
+        Some(Box::new(Forgotten { name, statement: (statement, parsed) }))
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.

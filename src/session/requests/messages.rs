@@ -18,7 +18,7 @@ use crate::{
     },
     sql::{self, Effects, LeadsBack},
     wire::{
-        self, Frame, Header, Speaker, SqlState,
+        self, Frame, Header, Reader, Speaker, SqlState, TransactionStatus,
         fault::{Report, Severity},
         frontend,
         tag::frontend as f,
@@ -288,6 +288,13 @@ impl Pooled {
             return self.unknown(name, shown);
         };
         self.statements.bound = statement.id();
+        if self.conversation.status == TransactionStatus::Failed
+            && self.must_parse(&statement)
+            && let Some(report) = wrong_parameters(name, statement.definition(), rest)
+        {
+            self.refuse_message(report, shown);
+            return Verdict::Refused;
+        }
         let effects = self.proved(self.common.effects(&statement), statement.text());
         if !self.note_portal(portal, effects, statement.text()) {
             self.refuse_message(led_back_midway(), shown);
@@ -357,6 +364,13 @@ impl Pooled {
 
     pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.statements.bound = 0;
+        if self.conversation.status == TransactionStatus::Failed
+            && self.must_parse_unnamed()
+            && let Some(report) = wrong_parameters(b"", &self.statements.unnamed.definition, rest)
+        {
+            self.refuse_message(report, shown);
+            return Verdict::Refused;
+        }
         if self.statements.unnamed.number != 0 && self.statements.unnamed.lists && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
@@ -451,9 +465,9 @@ impl Pooled {
                 closed = Closed::Unnamed(self.destroy_unnamed());
             } else if let Some(statement) = self.statements.named.remove(name) {
                 self.has_no_own(name);
-                self.statements.parsed.forget(statement.id());
+                let parsed = self.statements.parsed.forget(statement.id());
                 // The backend knows no statement of that name, and says CloseComplete all the same.
-                closed = Closed::Name(statement);
+                closed = Closed::Name((statement, parsed));
             } else if let Some(held) = &mut self.backend.held
                 && let Some(id) = held.prepared.stem().id_of(name)
             {
@@ -496,6 +510,32 @@ fn plan_changed() -> Report<'static> {
     let message = "cached plan must not change result type";
     let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
     Report { routine: Some("RevalidateCachedQuery"), ..report }
+}
+
+/// Error for a Bind of a prepared statement, with the `rest` behind the names, in PostgreSQL's words; `None` if the count of
+/// parameters is right, or unknown. A server checks the count before the state of the transaction, but a backend without
+/// the statement refuses the statement's Parse in a failed transaction.
+fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Report<'static>> {
+    // The client may speak another encoding.
+    let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?;
+    let (text, declared) = until_nul(definition);
+    let declared = usize::from(Reader::new(declared).i16().ok()?.cast_unsigned());
+    let required = sql::highest_parameter(text)?.max(declared);
+    let mut reader = Reader::new(rest);
+    let formats = usize::from(reader.i16().ok()?.cast_unsigned());
+    reader.octets(formats * 2).ok()?;
+    let supplied = usize::from(reader.i16().ok()?.cast_unsigned());
+    let message = if formats > 1 && formats != supplied {
+        Some(format!("bind message has {formats} parameter formats but {supplied} parameters"))
+    } else {
+        (supplied != required).then(|| {
+            format!(
+                "bind message supplies {supplied} parameters, but prepared statement \"{name}\" requires {required}"
+            )
+        })
+    };
+    let report = Report::new(Severity::Error, SqlState::PROTOCOL_VIOLATION, message?);
+    Some(Report { routine: Some("exec_bind_message"), ..report })
 }
 
 /// True if the client describes the result right after the next Bind, and does not rely on the earlier description.

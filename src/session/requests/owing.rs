@@ -72,16 +72,17 @@ impl Pooled {
             Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
                 forget_unnamed(held);
             }
-            Owed::Close { name, closed: Closed::Name(statement), .. } => {
+            Owed::Close { name, closed: Closed::Name((statement, parsed)), .. } => {
                 // The backend may have the statement under the client's own name.
                 self.has_own(&name);
-                self.statements.parsed.note(statement.id(), self.common.next_parse());
+                self.statements.parsed.restore(statement.id(), parsed);
                 self.statements.named.insert(name, statement);
             }
             Owed::Execute { forgets: Some(forgotten), .. } => {
                 self.has_own(&forgotten.name);
-                self.statements.parsed.note(forgotten.statement.id(), self.common.next_parse());
-                self.statements.named.insert(forgotten.name, forgotten.statement);
+                let (statement, parsed) = forgotten.statement;
+                self.statements.parsed.restore(statement.id(), parsed);
+                self.statements.named.insert(forgotten.name, statement);
             }
             Owed::Close { closed: Closed::Ours(id), .. } => {
                 if let Some(held) = held {
@@ -141,6 +142,20 @@ impl Pooled {
             *statement = read;
         }
         Some(Arc::clone(statement))
+    }
+
+    /// True if a Bind of the client's `statement` now is sent behind a Parse.
+    pub(super) fn must_parse(&mut self, statement: &Statement) -> bool {
+        let (id, since) = (statement.id(), self.statements.parsed.of(statement.id()).when);
+        let batch = self.statements.batch;
+        statement.lists
+            || self.backend.held.as_mut().is_some_and(|held| held.prepared.uses(id, batch, since).is_none())
+    }
+
+    /// True if a Bind of the client's unnamed statement now is sent behind a Parse.
+    pub(super) fn must_parse_unnamed(&self) -> bool {
+        let Unnamed { number, lists, .. } = self.statements.unnamed;
+        number != 0 && (lists || self.backend.held.as_ref().is_some_and(|held| held.unnamed != number))
     }
 
     /// Whether the held backend has a statement under the client's own name.

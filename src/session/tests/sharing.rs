@@ -37,7 +37,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    fn new(text_limit: Option<usize>) -> Self {
+    pub(super) fn new(text_limit: Option<usize>) -> Self {
         let common = Arc::new(Common::new(Catalogue::default()));
         common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         Self::knowing(common, text_limit)
@@ -102,7 +102,7 @@ impl Talk {
     }
 
     /// Answers all messages received by the server, in order.
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         let said = std::mem::take(&mut self.to_backend);
         let mut rest = said.as_slice();
         let mut answers = Vec::new();

@@ -72,3 +72,64 @@ fn sequences_are_cleared_behind_a_failed_batch() {
     let sent = shown(&talk.to_backend, Speaker::Client);
     assert!(sent.starts_with("QDISCARD SEQUENCES | "), "{sent}");
 }
+
+/// Session in a failed transaction, with the client's statements `s`, closed in the failed batch, and `l`. The backend has
+/// lost both since `lists`.
+fn failed(lists: bool) -> Talk {
+    let mut talk = Talk::new(None);
+    let parses: [(u8, &[u8]); 2] = [(b'P', b"s\0SELECT $1\0\0\0"), (b'P', b"l\0LISTEN a\0\0\0")];
+    talk.say(&Client, &one_batch(&[&parses[..], &[(b'S', b"")]].concat()).1, 1000);
+    talk.answer();
+    if lists {
+        talk.say(&Client, &one_batch(&[(b'P', PARSE_LIST), (b'B', BIND), (b'S', b"")]).1, 1000);
+        while !talk.to_backend.is_empty() {
+            talk.answer();
+        }
+    }
+    for (sent, heard) in [
+        (&[(b'Q', &b"BEGIN ISOLATION LEVEL SERIALIZABLE\0"[..])][..], frame(b'C', b"BEGIN\0")),
+        (&[(b'E', EXECUTE), (b'C', b"Ss\0"), (b'S', b"")], frame(b'E', ERROR)),
+    ] {
+        let ready = frame(b'Z', if heard[0] == b'E' { b"E" } else { b"T" });
+        talk.say(&Client, &one_batch(sent).1, 1000);
+        talk.say(&Server, &[heard, ready].concat(), 1000);
+    }
+    talk.to_backend.clear();
+    talk.to_client.clear();
+    talk
+}
+
+#[test]
+fn a_discarded_close_changes_nothing() {
+    let mut talk = failed(false);
+    talk.say(&Client, &one_batch(&[(b'D', b"Sl\0"), (b'B', BIND_S), (b'S', b"")]).1, 1000);
+    assert_eq!(shown(&talk.to_backend, Speaker::Client), "DS__gatekeeper_8 | B.__gatekeeper_7 | S");
+}
+
+#[test]
+fn a_failed_transaction_refuses_wrong_parameters_first() {
+    let one: &[u8] = b"\0\0\0\x01\0\0\0\x011\0\0";
+    let two: &[u8] = b"\0\0\0\x02\0\0\0\x011\0\0\0\x011\0\0";
+    let formats: &[u8] = b"\0\x02\0\0\0\0\0\x01\0\0\0\x011\0\0";
+    for (name, parameters, refused) in [
+        ("s", &b"\0\0\0\0\0\0"[..], "supplies 0 parameters, but prepared statement \"s\" requires 1"),
+        ("s", two, "supplies 2 parameters, but prepared statement \"s\" requires 1"),
+        ("l", one, "supplies 1 parameters, but prepared statement \"l\" requires 0"),
+        ("s", formats, "has 2 parameter formats but 1 parameters"),
+    ] {
+        let mut talk = failed(true);
+        let bind = [b"\0", name.as_bytes(), b"\0", parameters].concat();
+        talk.say(&Client, &one_batch(&[(b'B', &bind), (b'S', b"")]).1, 1000);
+        let sent = shown(&talk.to_backend, Speaker::Client);
+        assert_eq!(sent, "B | S", "a malformed Bind fails in place of the client's");
+        talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
+        let heard = shown(&talk.to_client, Speaker::Server);
+        assert!(heard.contains(&format!("C08P01.Mbind message {refused}")), "{heard}");
+        assert!(heard.ends_with(" | ZE"), "{heard}");
+    }
+    let mut talk = failed(true);
+    let bind = [b"\0s\0", one].concat();
+    talk.say(&Client, &one_batch(&[(b'B', &bind), (b'S', b"")]).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(sent.starts_with("P__gatekeeper_7.SELECT $1 | B.__gatekeeper_7"), "{sent}");
+}
