@@ -27,7 +27,7 @@ use crate::{
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
-    pool::{PoolMode, Pools},
+    pool::{LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::{Tasks, Workers},
     telemetry::{LogError, Metrics, traces::Tracer},
@@ -93,6 +93,13 @@ pub(super) struct Running {
 
 /// How often the ends of certificates are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
+
+fn evidence_of(login: LoginReport) -> Evidence {
+    match login {
+        LoginReport::Failed => Evidence::LoginFailed,
+        LoginReport::Role(role) => Evidence::RoleReported(role),
+    }
+}
 
 impl Program {
     /// Builds and starts every part.
@@ -189,9 +196,9 @@ impl Program {
             console: Some(Arc::new(console)),
         });
         let evidence = Arc::downgrade(&world);
-        pools.report_failed_logins(Box::new(move |endpoint| {
+        pools.report_logins(Box::new(move |endpoint, login| {
             if let Some(world) = evidence.upgrade() {
-                world.evidence.submit(endpoint, Evidence::LoginFailed);
+                world.evidence.submit(endpoint, evidence_of(login));
             }
         }));
         let made = config

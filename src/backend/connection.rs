@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 
 use super::phase::Durations;
-use crate::{handshake::LoggedIn, telemetry::BackendPresence, tls::Stream, topology::ObservedRole};
+use crate::{
+    handshake::{LoggedIn, Parameters},
+    telemetry::BackendPresence,
+    tls::Stream,
+    topology::ObservedRole,
+};
 
 /// A server connection that finished its startup: it has said ReadyForQuery and nothing was asked of it since.
 pub struct Backend {
@@ -24,16 +29,21 @@ pub struct Backend {
 // === impl Backend ===
 
 impl Backend {
-    /// What the server says it is, by `in_hot_standby`, which servers report since PostgreSQL 14; `None` from those that
-    /// do not.
-    ///
-    /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+    /// Role that the server reported at login; `None` before PostgreSQL 14.
     #[must_use]
     pub fn observed_role(&self) -> Option<ObservedRole> {
-        match self.logged_in.parameters.get("in_hot_standby")? {
-            b"on" => Some(ObservedRole::Standby),
-            b"off" => Some(ObservedRole::Primary),
-            _ => None,
-        }
+        reported_role(&self.logged_in.parameters)
+    }
+}
+
+/// Role of a server by the parameter `in_hot_standby`; `None` before PostgreSQL 14.
+///
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+#[must_use]
+pub fn reported_role(parameters: &Parameters) -> Option<ObservedRole> {
+    match parameters.get("in_hot_standby")? {
+        b"on" => Some(ObservedRole::Standby),
+        b"off" => Some(ObservedRole::Primary),
+        _ => None,
     }
 }

@@ -24,7 +24,7 @@ mod socket;
 
 pub use accepted::AcceptedPassword;
 pub(crate) use ask::{AskError, ask, query};
-pub use connection::Backend;
+pub use connection::{Backend, reported_role};
 pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;

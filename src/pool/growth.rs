@@ -13,7 +13,7 @@ use super::{
     budget::{Hunger, Permit},
     chore::{Chore, Workplace},
     member::{Member, Tenant},
-    registry::{DATABASE_LIMIT, ROLE_LIMIT},
+    registry::{DATABASE_LIMIT, LoginReport, ROLE_LIMIT},
     slots::Place,
     state::{Afterwards, Need},
     trouble::Trouble,
@@ -196,6 +196,9 @@ impl Pool {
         let presence = backend.presence.take();
         let now = Instant::now();
         let mut after = Afterwards::default();
+        if let Some(role) = backend.observed_role() {
+            pools.report_login(&self.target.endpoint, LoginReport::Role(role));
+        }
         self.tell(&running, Event::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
         let mut state = self.lock();
         state.trouble = None;
@@ -265,7 +268,7 @@ impl Pool {
         if let Some(pools) = self.pools.upgrade()
             && is_about_endpoint(&error)
         {
-            pools.login_failed(&self.target.endpoint);
+            pools.report_login(&self.target.endpoint, LoginReport::Failed);
         }
         if news {
             tracing::warn!(

@@ -32,6 +32,7 @@ use crate::{
         Metrics,
         labels::{BackendState, CloseReason, Word},
     },
+    topology::ObservedRole,
 };
 
 /// All pools of the process.
@@ -40,7 +41,7 @@ pub struct Pools {
     workers: usize,
     spawn: Spawn,
     told: Told,
-    login_failed: OnceLock<LoginFailed>,
+    login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
     ids: AtomicU64,
@@ -72,8 +73,17 @@ pub(super) struct Entry {
 /// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
 pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
 
-/// Receives the endpoint of each failed login, if possibly the endpoint's fault; must not wait.
-pub type LoginFailed = Box<dyn Fn(&EndpointName) + Send + Sync>;
+/// Receives what a login of a pool has shown about its endpoint; must not wait.
+pub type LoginReports = Box<dyn Fn(&EndpointName, LoginReport) + Send + Sync>;
+
+/// Result of a login, as far as it says something about the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginReport {
+    /// The login failed, possibly through the endpoint's fault.
+    Failed,
+    /// The server reported this role (`in_hot_standby`).
+    Role(ObservedRole),
+}
 
 /// What becomes of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +142,7 @@ impl Pools {
             workers: workers.max(1),
             spawn,
             told,
-            login_failed: OnceLock::new(),
+            login_reports: OnceLock::new(),
             renewals: Renewals::default(),
             metrics,
             ids: AtomicU64::new(1),
@@ -140,14 +150,14 @@ impl Pools {
         })
     }
 
-    /// Reports failed logins of the pools to `report` from now on; only the first call counts.
-    pub fn report_failed_logins(&self, report: LoginFailed) {
-        self.login_failed.set(report).ok();
+    /// Reports logins of the pools to `report` from now on; only the first call counts.
+    pub fn report_logins(&self, report: LoginReports) {
+        self.login_reports.set(report).ok();
     }
 
-    pub(super) fn login_failed(&self, endpoint: &EndpointName) {
-        if let Some(report) = self.login_failed.get() {
-            report(endpoint);
+    pub(super) fn report_login(&self, endpoint: &EndpointName, login: LoginReport) {
+        if let Some(report) = self.login_reports.get() {
+            report(endpoint, login);
         }
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::{
     handshake::{LoggedIn, Parameters},
-    topology::ObservedRole,
     wire::ProtocolVersion,
 };
 
@@ -33,15 +32,5 @@ impl Welcome {
         self.version == logged_in.version
             && *self.parameters == logged_in.parameters
             && self.notices == logged_in.notices
-    }
-
-    /// What the server said it is, by `in_hot_standby`; `None` from servers before PostgreSQL 14.
-    #[must_use]
-    pub fn observed_role(&self) -> Option<ObservedRole> {
-        match self.parameters.get("in_hot_standby")? {
-            b"on" => Some(ObservedRole::Standby),
-            b"off" => Some(ObservedRole::Primary),
-            _ => None,
-        }
     }
 }

@@ -19,8 +19,8 @@ pub enum Evidence {
     ConnectionLost,
     /// A login failed through the endpoint's fault.
     LoginFailed,
-    /// A server reported what it is (`in_hot_standby`), at login or in the middle of a session. It is only looked into
-    /// when it is news, so that every login may be handed in.
+    /// A server reported its role (`in_hot_standby`) at the login of a session or of a pool's backend. Only a role
+    /// other than the one that the probe knows makes it look, so every login may be reported.
     RoleReported(ObservedRole),
 }
 

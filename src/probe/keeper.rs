@@ -213,7 +213,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
 
     fn evidence(&self, endpoint: &EndpointName, evidence: Evidence) {
         let known = self.snapshot.get(endpoint).and_then(|status| status.observed);
-        if matches!(evidence, Evidence::RoleReported(role) if Some(role) == known) {
+        if matches!(evidence, Evidence::RoleReported(role) if known.is_none_or(|known| known == role)) {
             return;
         }
         if let Some(running) = self.probers.get(endpoint) {

@@ -34,11 +34,15 @@ struct Watched {
 }
 
 fn watch(endpoints: Vec<EndpointSettings>) -> Watched {
+    watch_with(endpoints, OFTEN)
+}
+
+fn watch_with(endpoints: Vec<EndpointSettings>, settings: ProbeSettings) -> Watched {
     let (tasks, changes) = (Tasks::new(), Arc::new(Mutex::new(Vec::new())));
     let handles: Vec<EndpointHandle> =
         endpoints.into_iter().map(|settings| handle(settings, &tasks)).collect();
     let seen = Arc::clone(&changes);
-    let probe = Probe::start(&handles, OFTEN, Metrics::new().topology(), &tasks, move |change, _| {
+    let probe = Probe::start(&handles, settings, Metrics::new().topology(), &tasks, move |change, _| {
         seen.lock().unwrap().push(change.to_string());
     });
     Watched { snapshot: probe.snapshot(), probe, changes, _tasks: tasks }
@@ -169,6 +173,21 @@ async fn a_server_without_a_login_of_ours_is_known_to_be_alive_and_nothing_more(
     single.node().stop(Stop::Fast).await.unwrap();
     watched.probe.evidence().submit(&EndpointName::new("primary").unwrap(), Evidence::LoginFailed);
     watched.until("primary", |status| status.health == Health::Down).await;
+}
+
+#[tokio::test]
+async fn another_role_at_a_login_makes_the_probe_look() {
+    let single = Single::start(SandboxOptions::default()).await.unwrap();
+    let ca = single.authority().ca_file();
+    let settings = settings("primary", DeclaredRole::Primary, single.address(), ca);
+    let settings = EndpointSettings { login: native(APP), probe_login: as_user(APP.name), ..settings };
+    let seldom = ProbeSettings { interval: Duration::from_secs(3600), ..OFTEN };
+    let watched = watch_with(vec![settings], seldom);
+    watched.until("primary", |status| status.observed == Some(ObservedRole::Primary)).await;
+    let seen = watched.status("primary").last_success;
+    let standby = Evidence::RoleReported(ObservedRole::Standby);
+    watched.probe.evidence().submit(&EndpointName::new("primary").unwrap(), standby);
+    watched.until("primary", |status| status.last_success > seen).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
-    backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle},
+    backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle, reported_role},
     blame::Chain,
     credentials,
     frontend::{
@@ -33,11 +33,13 @@ use crate::{
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode, Welcome},
+    probe::Evidence,
     route::{Reason, RoutePolicy},
     session::Refusal,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     tls::Stream,
+    topology::ObservedRole,
     wire::{
         BackendKey, ProtocolVersion, SqlState, StartupMessage, TransactionStatus, authentication, backend,
     },
@@ -127,6 +129,7 @@ impl Login<'_> {
             async move { endpoint.connect(request).await }
         };
         let Assigned { backend, endpoint, reason } = self.assign(client, connect).await?;
+        report_role(self.world, &endpoint, backend.observed_role());
         let user = self.database_user(&endpoint);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
@@ -302,24 +305,28 @@ impl Login<'_> {
             Relayed::Refused(refused) => {
                 Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })
             }
-            Relayed::LoggedIn { version, server_key, client_key: given, status, .. } => Ok(LoginResult {
-                greeting,
-                presence: Some(endpoint.metrics().connected()),
-                backend: BackendSource::Own { stream, unread: backend_unread, status },
-                current_backend: Some(CurrentBackend::Own(Arc::new(OwnBackend {
-                    endpoint: endpoint.clone(),
-                    server_key,
-                    peer,
-                }))),
-                endpoint,
-                reason,
-                user: self.user,
-                client_key: match given {
-                    Some(key) => key,
-                    None => client_key(None, version)?,
-                },
-                took: began.elapsed(),
-            }),
+            Relayed::LoggedIn { version, method, parameters, server_key, client_key: given, status } => {
+                tracing::debug!(endpoint = %endpoint.name(), ?method, "login relayed");
+                report_role(self.world, &endpoint, reported_role(&parameters));
+                Ok(LoginResult {
+                    greeting,
+                    presence: Some(endpoint.metrics().connected()),
+                    backend: BackendSource::Own { stream, unread: backend_unread, status },
+                    current_backend: Some(CurrentBackend::Own(Arc::new(OwnBackend {
+                        endpoint: endpoint.clone(),
+                        server_key,
+                        peer,
+                    }))),
+                    endpoint,
+                    reason,
+                    user: self.user,
+                    client_key: match given {
+                        Some(key) => key,
+                        None => client_key(None, version)?,
+                    },
+                    took: began.elapsed(),
+                })
+            }
         }
     }
 
@@ -370,6 +377,13 @@ impl Login<'_> {
             }
             _ => Failed::Refused(refusal(why)),
         }
+    }
+}
+
+/// Reports the role that the server gave at the login, as evidence for the probe.
+fn report_role(world: &World, endpoint: &EndpointHandle, role: Option<ObservedRole>) {
+    if let Some(role) = role {
+        world.evidence.submit(endpoint.name(), Evidence::RoleReported(role));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Dialing.
 
 use super::*;
+use crate::topology::ObservedRole;
 
 #[tokio::test(start_paused = true)]
 async fn as_many_are_dialed_at_once_as_sessions_wait_up_to_the_size() {
@@ -117,9 +118,11 @@ async fn failed_logins_are_reported_for_the_probe() {
     let stand = Stand::new(4).await;
     let reported = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = Arc::clone(&reported);
-    stand.pools.report_failed_logins(Box::new(move |endpoint| {
+    stand.pools.report_logins(Box::new(move |endpoint, login| {
         assert_eq!(endpoint.as_str(), "primary");
-        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if login == LoginReport::Failed {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
     }));
     for refusal in [b"53300", b"28P01"] {
         stand.server.refuse(Some(refusal));
@@ -129,6 +132,20 @@ async fn failed_logins_are_reported_for_the_probe() {
     stand.server.refuse(Some(b"57P03"));
     assert!(lease(&stand.pool()).await.is_err());
     assert_eq!(reported.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_login_reports_the_servers_role() {
+    let stand = Stand::new(4).await;
+    let reported = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let list = Arc::clone(&reported);
+    stand.pools.report_logins(Box::new(move |_, login| list.lock().unwrap().push(login)));
+    for (at, value) in [None, Some("on"), Some("off"), Some("?")].into_iter().enumerate() {
+        *stand.server.shared.hot_standby.lock().unwrap() = value;
+        lease(&stand.pool_of(&format!("user{at}"))).await.unwrap();
+    }
+    let expected = [ObservedRole::Standby, ObservedRole::Primary].map(LoginReport::Role);
+    assert_eq!(*reported.lock().unwrap(), expected);
 }
 
 #[tokio::test(start_paused = true)]

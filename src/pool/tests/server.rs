@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) queries: Mutex<Vec<String>>,
     /// DISCARD ALL fails.
     pub(super) stubborn: AtomicBool,
+    /// Value of `in_hot_standby` at a login; `None` as before PostgreSQL 14.
+    pub(super) hot_standby: Mutex<Option<&'static str>>,
     /// The time zone reported at a login.
     pub(super) zone: Mutex<String>,
     /// What it says when it is asked who it is: whether it is a standby, and when it started.
@@ -158,6 +160,10 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     words.extend_from_slice(b"R\0\0\0\x08\0\0\0\0");
     let zone = format!("TimeZone\0{}\0", shared.zone.lock().unwrap());
     frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(zone.as_bytes()));
+    if let Some(value) = *shared.hot_standby.lock().unwrap() {
+        let status = format!("in_hot_standby\0{value}\0");
+        frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(status.as_bytes()));
+    }
     frame(&mut words, tag::backend::BACKEND_KEY_DATA, |body| {
         body.extend_from_slice(&pid.to_be_bytes());
         body.extend_from_slice(&[1, 2, 3, 4]);
