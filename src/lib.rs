@@ -78,31 +78,35 @@
 //! - What each statement counts is kept in cells of each worker, and its two histograms go to the page from there: the
 //!   exporter keeps every sample until it is drained, one by one.
 
-pub mod admin;
-pub mod app;
-pub mod audit;
-pub mod backend;
-pub mod blame;
-pub mod cli;
-pub mod config;
-pub mod console;
-pub mod credentials;
-pub mod events;
-pub mod files;
-pub mod frontend;
-pub mod handshake;
-pub mod live;
-pub mod names;
-pub mod pool;
-pub mod probe;
-pub mod route;
+pub(crate) mod admin;
+pub(crate) mod app;
+pub(crate) mod audit;
+pub(crate) mod backend;
+pub(crate) mod blame;
+pub(crate) mod cli;
+pub(crate) mod config;
+pub(crate) mod console;
+pub(crate) mod credentials;
+pub(crate) mod events;
+pub(crate) mod files;
+pub(crate) mod frontend;
+pub(crate) mod handshake;
+pub(crate) mod live;
+pub(crate) mod names;
+pub(crate) mod pool;
+pub(crate) mod probe;
+pub(crate) mod route;
 #[cfg(feature = "demo")]
-pub mod sandbox;
-pub mod scram;
-pub mod session;
-pub mod sql;
-pub mod tasks;
-pub mod telemetry;
-pub mod tls;
-pub mod topology;
-pub mod wire;
+pub(crate) mod sandbox;
+pub(crate) mod scram;
+pub(crate) mod session;
+pub(crate) mod sql;
+pub(crate) mod tasks;
+pub(crate) mod telemetry;
+#[doc(hidden)]
+pub mod testing;
+pub(crate) mod tls;
+pub(crate) mod topology;
+pub(crate) mod wire;
+
+pub use cli::main;

@@ -1,5 +1,5 @@
 //! The command line: arguments in, exit code out.
 
 fn main() -> std::process::ExitCode {
-    gatekeeper::cli::main()
+    gatekeeper::main()
 }

@@ -216,7 +216,7 @@ const LAYERS: &[Layer] = &[
         Effects,
         &["names", "blame", "scram", "sql", "tasks", "sandbox", "audit", "tls", "admin", "config", "app"],
     ),
-    Layer("main", Effects, &["cli"]),
+    Layer("main", Effects, &[]),
 ];
 
 /// What a pure module must not contain, with the alternative.
@@ -335,7 +335,7 @@ fn a_use_that_the_layers_allow_is_no_fault() {
         ("session/tests.rs", "use crate::sandbox;"),
         ("session/simple.rs", "use crate::sql::Effects; fn f<'a>(c: &'a char) -> bool { *c == '\"' }"),
         ("app/build.rs", "use crate::{frontend, probe};"),
-        ("main.rs", "fn main() { gatekeeper::cli::main() }"),
+        ("main.rs", "fn main() { gatekeeper::main() }"),
         ("tasks.rs", "pub fn start() { tokio::spawn(async {}); }"),
         ("frontend/driver.rs", "fn now() { Instant::now(); child.spawn(); tasks.spawn(); }"),
     ] {
@@ -381,6 +381,15 @@ fn a_task_or_thread_started_outside_tasks_is_found() {
 }
 
 #[test]
+fn a_public_module_is_found() {
+    for (text, faults) in [("pub mod wire;", 1), ("pub(crate) mod wire;\nmod names;\npub mod testing;", 0)] {
+        assert_eq!(check_text("lib.rs", text).len(), faults, "{text}");
+    }
+    assert_eq!(check_text("testing.rs", "pub mod wire { pub use crate::wire::Frame; }").len(), 0);
+    assert_eq!(check_text("wire/mod.rs", "use crate::testing::wire::Frame;").len(), 1);
+}
+
+#[test]
 fn a_module_without_a_row_is_found() {
     assert_eq!(check_text("shiny/mod.rs", "").len(), 1);
     assert_eq!(check_text("route/mod.rs", "use crate::shiny::New;").len(), 1);
@@ -393,8 +402,8 @@ fn check_text(path: &str, text: &str) -> Vec<String> {
 /// Every fault of `source` against its row and the lists of words, as lines to print.
 fn check(source: &Source) -> Vec<String> {
     let module = source.module.as_str();
-    if module == "lib" {
-        return Vec::new();
+    if matches!(module, "lib" | "testing") {
+        return public_modules(source);
     }
     let Some(Layer(_, group, uses)) = LAYERS.iter().find(|Layer(name, ..)| *name == module) else {
         return vec![format!("{}: `{module}` has no row in the table of tests/architecture.rs", source.path)];
@@ -423,6 +432,16 @@ fn check(source: &Source) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Modules that `lib.rs` opens to other crates: only `testing`, since the compiler reports unused items of private modules
+/// alone.
+fn public_modules(source: &Source) -> Vec<String> {
+    let opened = source.tokens.windows(3).filter(|three| three[0].text == "pub" && three[1].text == "mod");
+    let opened = opened.filter(|three| source.module == "lib" && three[2].text != "testing");
+    opened
+        .map(|three| format!("lib.rs:{}: `{}` must be `pub(crate)`", three[2].line, three[2].text))
+        .collect()
 }
 
 /// Entries of `rows` that no file of `sources` uses, and rows without a file.

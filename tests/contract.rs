@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatekeeper::config::{Config, ConfigSource, KEYS, variables};
+use gatekeeper::testing::config::{Config, ConfigSource, KEYS, variables};
 
 /// A file of `config/`.
 fn shipped(name: &str) -> PathBuf {

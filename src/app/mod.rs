@@ -18,9 +18,9 @@ use std::{io::Write, process::ExitCode};
 
 use tokio::runtime::Builder;
 
-pub use doctor::{Doctor, Form, UnknownEndpoint, Verdict};
+pub use doctor::{Doctor, Form, Verdict};
 pub use knowledge::{KnowledgeError, knowledge_of};
-pub use principal::{PrincipalMistake, PrincipalReport, find_principals};
+pub use principal::{PrincipalMistake, find_principals};
 use program::Program;
 pub use program::StartError;
 

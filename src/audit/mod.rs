@@ -23,10 +23,9 @@ mod text;
 pub mod verify;
 mod writer;
 
-pub use handle::{Audit, AuditError, AuditUnavailable, Submit};
+pub use handle::{Audit, AuditError, Submit};
 pub use record::Record;
 pub use settings::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy};
-pub use text::QueryText;
 
 /// The JSON Schema of a line.
 pub const SCHEMA: &str = include_str!("schema.json");

@@ -33,8 +33,8 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{KEYS, Key, Scope, variables};
-pub use problem::{Origin, Problem, Problems, Setting};
+pub use catalog::{KEYS, variables};
+pub use problem::{Origin, Problems, Setting};
 pub use source::{ConfigSource, Loaded};
 pub use units::parse_duration;
 

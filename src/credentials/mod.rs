@@ -27,10 +27,8 @@ mod subject;
 mod token;
 
 pub use adc::check_credentials_file;
-pub use cached::MintCause;
 pub use error::TokenError;
 pub use google_error::GoogleError;
-pub use http::HttpError;
 pub use minter::find_principal;
 pub use principal::{TokenPrincipal, is_service_account};
 pub use secret::Secret;
@@ -38,5 +36,5 @@ pub use settings::{
     GoogleCredentials, GoogleLogin, Impersonate, Login, PasswordLogin, TokenCommand, TokenLoginSettings,
     TokenOrigin, TokenUsers,
 };
-pub use source::{KeptToken, Mint, TokenKeeper, TokenSource, TokenStatus};
+pub use source::{Mint, TokenKeeper, TokenSource, TokenStatus};
 pub use token::{Token, TokenLogin};

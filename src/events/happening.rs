@@ -82,19 +82,6 @@ const TEXT: usize = 300;
 // === impl Happening ===
 
 impl Happening {
-    /// Every word that [`Happening::kind`] may say.
-    pub const KINDS: [&'static str; 9] = [
-        "topology",
-        "refused",
-        "reloaded",
-        "reload_failed",
-        "files_reloaded",
-        "files_unusable",
-        "token_failed",
-        "operated",
-        "draining",
-    ];
-
     /// A word of a closed set.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -13,5 +13,5 @@ mod term;
 
 pub use event::Event;
 pub use events::Events;
-pub use happening::{Happening, Severity};
+pub use happening::Happening;
 pub use term::{Term, Terms};

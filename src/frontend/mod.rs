@@ -24,13 +24,15 @@ pub(crate) use login::backend_login::classifier_options;
 pub use login::{
     access_list::AccessList,
     console::{Console, ConsoleClient},
-    identity_map::{IdentityMap, IdentityMapError},
-    users::{Users, UsersFile, UsersFileError, UsersFileMistake},
+    identity_map::IdentityMap,
+    users::{Users, UsersFile, UsersFileError},
 };
 pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
-    current_backend::{CurrentBackend, OwnBackend},
-    entry::{Activity, SessionCommand, SessionEntry},
-    sessions::{Registered, Sessions},
+    current_backend::CurrentBackend,
+    entry::{SessionCommand, SessionEntry},
+    sessions::Sessions,
 };
+#[cfg(test)]
+pub use registry::{current_backend::OwnBackend, sessions::Registered};
 pub use settings::{Auth, Bind, ListenerLimits, ListenerSettings};

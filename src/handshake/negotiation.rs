@@ -29,12 +29,6 @@ impl Negotiation {
         Self { version, unknown, lowered }
     }
 
-    /// The version spoken with the client, unless an endpoint it is relayed to speaks only an older one.
-    #[must_use]
-    pub const fn version(&self) -> ProtocolVersion {
-        self.version
-    }
-
     /// Whether the client must be told, before anything else.
     #[must_use]
     pub const fn is_needed(&self) -> bool {

@@ -192,7 +192,7 @@ impl Pool {
         worker: usize,
     ) {
         let Some(pools) = self.pools.upgrade() else { return };
-        let running = Arc::new(Running::new(pools.next_id(), self, place.index, &backend, node));
+        let running = Arc::new(Running::new(self, place.index, &backend, node));
         let presence = backend.presence.take();
         let now = Instant::now();
         let mut after = Afterwards::default();

@@ -42,7 +42,7 @@ mod welcome;
 pub use filter::Filter;
 pub use lease::{Disposition, Lease, LeaseError, Trace, Want};
 pub use pool::Pool;
-pub use registry::{Event, LoginReport, LoginReports, Pools, Told};
+pub use registry::{Event, LoginReport, Pools};
 pub use running::{CancelGuard, Running};
 pub use settings::{PoolMode, PoolSettings};
 pub use status::{BackendStatus, PoolPhase, PoolStatus};

@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -44,7 +41,6 @@ pub struct Pools {
     login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
-    ids: AtomicU64,
     /// Somebody gave the last backend of a pool back that gives out none.
     quiet: Notify,
 }
@@ -145,7 +141,6 @@ impl Pools {
             login_reports: OnceLock::new(),
             renewals: Renewals::default(),
             metrics,
-            ids: AtomicU64::new(1),
             quiet: Notify::new(),
         })
     }
@@ -319,10 +314,6 @@ impl Pools {
 
     pub(super) fn workers(&self) -> usize {
         self.workers
-    }
-
-    pub(super) fn next_id(&self) -> u64 {
-        self.ids.fetch_add(1, Relaxed)
     }
 
     pub(super) fn tell(&self, target: &Target, running: &Running, event: Event) {

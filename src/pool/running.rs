@@ -22,7 +22,6 @@ use crate::{
 
 /// What stays the same about a backend, and how many cancel requests are on their way to it.
 pub struct Running {
-    id: u64,
     endpoint: EndpointHandle,
     pool: Weak<Pool>,
     slot: u32,
@@ -46,9 +45,8 @@ pub struct CancelGuard {
 // === impl Running ===
 
 impl Running {
-    pub(super) fn new(id: u64, pool: &Arc<Pool>, slot: u32, backend: &Backend, node: Option<NodeId>) -> Self {
+    pub(super) fn new(pool: &Arc<Pool>, slot: u32, backend: &Backend, node: Option<NodeId>) -> Self {
         Self {
-            id,
             endpoint: pool.endpoint().clone(),
             pool: Arc::downgrade(pool),
             slot,
@@ -61,12 +59,6 @@ impl Running {
             cancels: AtomicUsize::new(0),
             cancelled: AtomicBool::new(false),
         }
-    }
-
-    /// Tells it apart from all backends of the process.
-    #[must_use]
-    pub const fn id(&self) -> u64 {
-        self.id
     }
 
     /// The way to its endpoint.
@@ -151,12 +143,6 @@ impl Running {
 // === impl CancelGuard ===
 
 impl CancelGuard {
-    /// The backend that is meant.
-    #[must_use]
-    pub const fn running(&self) -> &Arc<Running> {
-        &self.running
-    }
-
     /// Sends the request, and waits until the server has acted on it. Nothing is sent to a server that gave no key.
     ///
     /// Cancel safety: dropping it may or may not have cancelled the statement.

@@ -37,22 +37,22 @@ pub fn decide(
             match balance(snapshot.endpoints.iter().filter(open).filter(serves), rank, load, draw) {
                 Some(status) => Ok(answer(status, Reason::ReadPool)),
                 None if standing_in => {
-                    writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::NoReader)
+                    writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader)
                 }
-                None => Err(NoEndpoint::NoReader),
+                None => Err(NoEndpoint::Reader),
             }
         }
         RoutePolicy::Secondary => {
             let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
             balance(snapshot.endpoints.iter().filter(open).filter(secondary), rank, load, draw)
                 .map(|status| answer(status, Reason::Secondary))
-                .ok_or(NoEndpoint::NoSecondary)
+                .ok_or(NoEndpoint::Secondary)
         }
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
             .filter(open)
             .map(|status| answer(status, Reason::Named))
-            .ok_or(NoEndpoint::NoNamed),
+            .ok_or(NoEndpoint::Named),
     }
 }
 
@@ -96,8 +96,8 @@ pub fn decide_split(
     };
     match (balance(readers, preference, load, draw), standing_in) {
         (Some(status), _) => Ok(answer(status, demand.reason)),
-        (None, true) => writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::NoReader),
-        (None, false) => Err(NoEndpoint::NoReader),
+        (None, true) => writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader),
+        (None, false) => Err(NoEndpoint::Reader),
     }
 }
 
@@ -119,7 +119,7 @@ fn writer(
     reason: Reason,
 ) -> Result<RouteDecision, NoEndpoint> {
     let elected = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(open);
-    elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::NoWriter)
+    elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::Writer)
 }
 
 /// The best of those whose `rank` is lowest: of two drawn at random, the one with fewer sessions.

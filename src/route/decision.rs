@@ -19,32 +19,29 @@ pub struct RouteDecision {
 pub enum NoEndpoint {
     /// No endpoint declared primary is known, or believed, to take writes.
     #[error("no endpoint takes writes now")]
-    NoWriter,
+    Writer,
     /// Every read pool is down and the primary may not stand in.
     #[error("no read pool can serve now")]
-    NoReader,
+    Reader,
     /// Every endpoint of the secondary cluster was tried.
     #[error("no endpoint of the secondary cluster can serve now")]
-    NoSecondary,
+    Secondary,
     /// The endpoint that the route names was tried, or has left the configuration.
     #[error("the endpoint of this route cannot serve now")]
-    NoNamed,
+    Named,
 }
 
 // === impl NoEndpoint ===
 
 impl NoEndpoint {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 4] = [Self::NoWriter, Self::NoReader, Self::NoSecondary, Self::NoNamed];
-
     /// The word used in metrics, logs and the audit log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::NoWriter => "no-writer",
-            Self::NoReader => "no-reader",
-            Self::NoSecondary => "no-secondary",
-            Self::NoNamed => "no-named",
+            Self::Writer => "no-writer",
+            Self::Reader => "no-reader",
+            Self::Secondary => "no-secondary",
+            Self::Named => "no-named",
         }
     }
 }

@@ -19,4 +19,4 @@ pub use ejection::{Ejections, Suspect};
 pub use policy::{RoutePolicy, WhenNoReader};
 pub use reason::{Reason, RerunCause};
 pub use side::{Need, Situation, Unit};
-pub use split::{Consistency, Hints, RelationName, RelationNameError, SplitSettings};
+pub use split::{Consistency, Hints, RelationName, SplitSettings};

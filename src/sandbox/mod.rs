@@ -33,10 +33,12 @@ mod users;
 pub use authority::{Authority, Certificate};
 pub use block::AddressBlock;
 pub use cluster::{SandboxCluster, SandboxEndpoint};
-pub use demo::{DemoError, demo};
+pub use demo::demo;
 pub use error::SandboxError;
 pub use front::{ALICE_AT_LISTENERS, FrontListener};
-pub use google::{FakeGoogle, FakeRequest, GoogleFault};
+#[cfg(test)]
+pub use google::FakeRequest;
+pub use google::{FakeGoogle, GoogleFault};
 pub use installation::Installation;
 pub use middleman::{Middleman, Passage};
 pub use node::{Node, Stop};

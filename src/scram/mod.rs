@@ -24,7 +24,7 @@ pub use client::{AwaitServerFinal, AwaitServerFirst};
 pub use error::ScramError;
 pub use keys::{ITERATIONS, ITERATIONS_MAX, Keys};
 pub use server::{AwaitClientFinal, AwaitClientFirst};
-pub use verifier::{Verifier, VerifierError};
+pub use verifier::Verifier;
 
 /// The mechanism that anybody can use.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";

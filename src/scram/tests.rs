@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{password::prepare, *};
+use super::{password::prepare, verifier::VerifierError, *};
 
 /// The example of RFC 7677, section 3, without its user name, which PostgreSQL's clients leave out.
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";

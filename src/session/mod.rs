@@ -63,7 +63,7 @@ pub use memory::Memory;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use refusal::Refusal;
-pub use report::{Report, StatementKind, Text};
+pub use report::Report;
 pub use reported::Reported;
 pub use settings::Settings;
 pub use split::{Asked, Assignment, Freshness};
@@ -323,11 +323,13 @@ impl Session {
     // --- output
 
     /// Bytes to send to the backend before any bytes of the client.
+    #[expect(clippy::wrong_self_convention, reason = "output by its direction, no conversion")]
     pub fn to_backend(&mut self) -> Option<&mut Vec<u8>> {
         self.pooled_mut()?.backend_output()
     }
 
     /// Bytes to send to the client behind all earlier bytes of the backend.
+    #[expect(clippy::wrong_self_convention, reason = "output by its direction, no conversion")]
     pub fn to_client(&mut self) -> Option<&mut Vec<u8>> {
         self.pooled_mut()?.client_output()
     }

@@ -62,7 +62,7 @@ pub use access::Access;
 pub use catalogue::Catalogue;
 pub use catalogue_builder::CatalogueBuilder;
 pub use classification::Classification;
-pub use classifier::{Classifier, ClassifierOptions, TEXT_MAX};
+pub use classifier::{Classifier, ClassifierOptions};
 pub use command::{Command, command};
 pub use command_word::names_database;
 pub use control::{Control, Modes};

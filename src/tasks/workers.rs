@@ -73,12 +73,6 @@ impl Workers {
         self.workers.len()
     }
 
-    /// Never: there is at least one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.workers.is_empty()
-    }
-
     /// Tasks that are alive on worker `index`; 0 for a worker that does not exist.
     #[must_use]
     pub fn live(&self, index: usize) -> usize {

@@ -24,7 +24,6 @@ pub mod traces;
 pub use logging::{LogError, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics,
-    PathCounts, PathMetrics, PathTotals, ProgramMetrics, RouteCounts, TopologyMetrics, TraceMetrics,
+    PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics, TraceMetrics,
 };
-pub use registry::{Counter, Gauge, Histogram, Level};
 pub use settings::{LogFormat, LogSettings};

@@ -25,7 +25,7 @@ pub use error::{TlsError, TlsFileError};
 pub use pinned::{PinnedTls, PinnedTlsError};
 pub use server::ServerTls;
 pub use settings::{ClientCertificates, EndpointTls, IdentityFiles, ListenerTls, Negotiation, TlsMode};
-pub use stream::{Quiet, ServerSide, Stream, TlsFacts};
+pub use stream::{Quiet, Stream, TlsFacts};
 
 /// PostgreSQL's name in ALPN.
 ///

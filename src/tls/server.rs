@@ -118,11 +118,9 @@ impl ServerTls {
         Ok(Box::new(ServerSide { tls, end_point: loaded.end_point.clone() }))
     }
 
-    /// Reads the files again, and swaps them in for new handshakes if they are good.
-    ///
-    /// # Errors
-    /// What is wrong with them; then the old ones stay in use.
-    pub fn reload(&self) -> Result<Reload, TlsFileError> {
+    /// Reads the files again, as [`Files`] does when they change.
+    #[cfg(test)]
+    pub(super) fn reload(&self) -> Result<Reload, TlsFileError> {
         self.shared.reload_files()
     }
 

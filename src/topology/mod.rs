@@ -16,8 +16,8 @@ mod standing;
 mod status;
 
 pub use change::Change;
-pub use election::{Election, elect};
-pub use endpoint::{Address, AddressError, Cluster, DeclaredRole, Endpoint};
+pub use election::elect;
+pub use endpoint::{Address, Cluster, DeclaredRole, Endpoint};
 pub use fold::{FoldRules, fold, heard, reconfigure};
 pub use freshness::WriterTrail;
 pub use lsn::parse_lsn;

@@ -128,19 +128,6 @@ impl Walker {
     pub const fn at_boundary(&self) -> bool {
         self.rest == 0
     }
-
-    /// Octets that must still come before the frame that is passing ends.
-    #[inline]
-    #[must_use]
-    pub const fn rest(&self) -> usize {
-        self.rest
-    }
-
-    /// Goes `octets` further into the rest of a frame that was moved without being shown here (spliced, say).
-    #[inline]
-    pub fn skip(&mut self, octets: usize) {
-        self.rest = self.rest.saturating_sub(octets);
-    }
 }
 
 // === impl Part ===

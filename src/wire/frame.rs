@@ -97,13 +97,6 @@ impl Header {
     pub const fn total(self) -> usize {
         self.length as usize + 1
     }
-
-    /// Octets of the body.
-    #[inline]
-    #[must_use]
-    pub const fn body(self) -> usize {
-        self.length as usize - 4
-    }
 }
 
 // === impl Frame ===

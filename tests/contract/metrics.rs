@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
-use gatekeeper::telemetry::catalog::{CATALOG, Kind, Metric};
+use gatekeeper::testing::telemetry::catalog::{CATALOG, Kind, Metric};
 
 use crate::grafana;
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatekeeper::config::ConfigSource;
+use gatekeeper::testing::config::ConfigSource;
 
 use super::{load, load_text, text_of};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use gatekeeper::admin;
+use gatekeeper::testing::admin;
 
 use crate::grafana::{self, alerts};
 

@@ -9,7 +9,8 @@ use super::until;
 #[path = "../../src/audit/tests/schema.rs"]
 mod schema;
 
-static SCHEMA: LazyLock<schema::Schema> = LazyLock::new(|| schema::Schema::new(gatekeeper::audit::SCHEMA));
+static SCHEMA: LazyLock<schema::Schema> =
+    LazyLock::new(|| schema::Schema::new(gatekeeper::testing::audit::SCHEMA));
 
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::tag,
 };

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     backend::{ConnectRequest, EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     names::{ClusterName, EndpointName, UserName},

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     handshake::{Credential, Login},
     sandbox::NativeUser,
     wire::{self, BackendKey, ProtocolVersion, StartupMessage, backend::ParameterStatus, tag},

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
 use serde_json::Value;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use gatekeeper::wire::{self, Frame, ProtocolVersion, Speaker, StartupMessage, tag};
+use gatekeeper::testing::wire::{self, Frame, ProtocolVersion, Speaker, StartupMessage, tag};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,

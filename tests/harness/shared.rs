@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
     wire::tag,
 };

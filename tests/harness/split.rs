@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::{APP, DATABASE, Sandbox, SandboxOptions};
+use gatekeeper::testing::sandbox::{APP, DATABASE, Sandbox, SandboxOptions};
 use serde_json::Value;
 
 use super::{Frames, Gatekeeper, until};

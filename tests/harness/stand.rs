@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
 use tokio_postgres::{Client, Error};
 
 use super::{Gatekeeper, connect};

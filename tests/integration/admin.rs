@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use gatekeeper::sandbox::{ALICE, AddressBlock, DATABASE, SandboxOptions, Single, Stop};
+use gatekeeper::testing::sandbox::{ALICE, AddressBlock, DATABASE, SandboxOptions, Single, Stop};
 use rustix::process::Signal;
 use rustls::pki_types::ServerName;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
-use gatekeeper::sandbox::{ALICE, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{ALICE, SandboxOptions, Single};
 use rustix::process::Signal;
 use tokio_postgres::Client;
 

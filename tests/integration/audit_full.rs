@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use gatekeeper::sandbox::{SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{SandboxOptions, Single};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tokio_postgres::Client;
 

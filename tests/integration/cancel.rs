@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE, ALICE_AT_LISTENERS, APP, DATABASE, NativeUser, Sandbox, SandboxOptions, Single},
     wire::{BackendKey, ProtocolVersion, tag::backend as b},
 };

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::{ProtocolVersion, tag::backend as b},
 };

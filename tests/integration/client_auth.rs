@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{SandboxOptions, Single},
     scram::Verifier,
     wire::authentication::{self, SaslInitialResponse},

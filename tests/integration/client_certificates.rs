@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::sandbox::{SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{SandboxOptions, Single};
 
 use crate::harness::{
     Psql, Stand,

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{SandboxOptions, Single},
     wire::tag,
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
 use rustix::process::Signal;
 use tokio_postgres::{Client, SimpleQueryMessage};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
     wire::tag::backend as b,
 };

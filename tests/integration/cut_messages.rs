@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
     wire::tag::backend as b,
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE, APP, Certificate, SERVICE_ACCOUNT, Sandbox, SandboxOptions, ServerTls, Single, Stop},
     scram::Verifier,
 };

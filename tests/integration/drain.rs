@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::tag::backend as b,
 };

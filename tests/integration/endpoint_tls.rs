@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::{Certificate, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{Certificate, SandboxOptions, ServerTls, Single};
 use tokio_postgres::Client;
 
 use crate::harness::{

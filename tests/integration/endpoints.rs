@@ -1,6 +1,6 @@
 //! Logging in to endpoints, as sessions and the probe do.
 
-use gatekeeper::{
+use gatekeeper::testing::{
     backend::{Backend, ConnectError, ConnectFailure, EndpointSettings},
     blame::{Blame, Chain},
     credentials::Login,

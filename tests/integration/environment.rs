@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener};
 
-use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, ServerTls, Single};
 
 use crate::harness::{
     Checked, Gatekeeper, Psql, check, connect, psql,

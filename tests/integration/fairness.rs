@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use gatekeeper::sandbox::{APP, DATABASE};
+use gatekeeper::testing::sandbox::{APP, DATABASE};
 use tokio::{process::Command, sync::Barrier, task::JoinSet};
 
 use crate::harness::{Frames, Pooled, Shape};

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     backend::{ConnectFailure, EndpointHandle, EndpointSettings, ProbeLogin},
     live::Live,
     names::{DatabaseName, EndpointName, UserName},
@@ -42,7 +42,7 @@ impl Watched {
         let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
         let tasks = Tasks::new();
         let cluster = &sandbox.clusters()[0];
-        let of = |endpoint: &gatekeeper::sandbox::SandboxEndpoint| {
+        let of = |endpoint: &gatekeeper::testing::sandbox::SandboxEndpoint| {
             let role: DeclaredRole = endpoint.role().parse().unwrap();
             let settings = settings(endpoint.name(), role, endpoint.address(), cluster.authority().ca_file());
             let probe_login = Some(ProbeLogin {
@@ -200,9 +200,9 @@ async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
         status.nodes.iter().find(|node| node.id.started_us == started).copied()
     };
     until(LIMIT, async || {
-        evidence.submit(&reads, gatekeeper::probe::Evidence::ConnectionLost);
+        evidence.submit(&reads, gatekeeper::testing::probe::Evidence::ConnectionLost);
         match met(&watched.snapshot.load()) {
-            Some(node) if node.role == gatekeeper::topology::ObservedRole::Primary => Ok(()),
+            Some(node) if node.role == gatekeeper::testing::topology::ObservedRole::Primary => Ok(()),
             other => Err(other),
         }
     })

@@ -1,6 +1,6 @@
 //! A server with fewer connections than the pools want.
 
-use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions};
+use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions};
 
 use crate::harness::{Frames, Pooled, Shape};
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{SandboxOptions, Single},
     scram::Verifier,
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single},
     scram::{ITERATIONS, Verifier},
 };

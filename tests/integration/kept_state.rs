@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
 
 use crate::harness::{Frames, Stand, stand};
 

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SUPERUSER, SandboxOptions, ServerTls, Single},
     wire::tag::backend as b,
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use gatekeeper::sandbox::{APP, AddressBlock, DATABASE, SandboxOptions, Single, Stop};
+use gatekeeper::testing::sandbox::{APP, AddressBlock, DATABASE, SandboxOptions, Single, Stop};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE, APP, DATABASE, Passage, Sandbox, SandboxOptions, Single, Stop},
     wire::{ProtocolVersion, StartupMessage, tag::backend as b},
 };

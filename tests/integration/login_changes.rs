@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::harness::{Stand, connect, stand, until};

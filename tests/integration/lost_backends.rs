@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::{sandbox::Stop, wire::tag::backend as b};
+use gatekeeper::testing::{sandbox::Stop, wire::tag::backend as b};
 
 use crate::harness::{
     Frames, Pooled, Shape,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::DATABASE;
+use gatekeeper::testing::sandbox::DATABASE;
 use rustix::process::Signal;
 
 use super::leaving::{Place, client, points, sessions, stand_of};

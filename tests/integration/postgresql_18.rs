@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE, APP, SandboxOptions, Single},
     wire::{ProtocolVersion, tag},
 };

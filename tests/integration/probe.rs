@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     backend::{EndpointHandle, EndpointSettings, ProbeLogin},
     live::Live,
     names::{DatabaseName, EndpointName, UserName},

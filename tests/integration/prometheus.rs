@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use gatekeeper::sandbox::{Passage, Sandbox, SandboxOptions, Stop};
+use gatekeeper::testing::sandbox::{Passage, Sandbox, SandboxOptions, Stop};
 
 use crate::harness::{
     Gatekeeper,

@@ -1,6 +1,6 @@
 //! Sessions speak as PostgreSQL does: each conversation is held with the server and with Gatekeeper in front of it.
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
     wire::tag::backend as b,
 };

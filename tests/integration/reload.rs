@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::sandbox::{Certificate, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{Certificate, SandboxOptions, Single};
 use tokio::task::JoinSet;
 
 use crate::harness::{

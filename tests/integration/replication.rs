@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use gatekeeper::sandbox::{DATABASE, REPLICATOR, SUPERUSER, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{DATABASE, REPLICATOR, SUPERUSER, SandboxOptions, Single};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::sandbox::{
+use gatekeeper::testing::sandbox::{
     ALICE, APP, APP_MD5, DATABASE, NativeUser, Passage, SERVICE_ACCOUNT, Sandbox, SandboxCluster,
     SandboxEndpoint, SandboxOptions, ServerTls, Single, TokenCheck,
 };

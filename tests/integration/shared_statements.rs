@@ -1,7 +1,7 @@
 //! Statements that mean more than their text where backends are shared: those that execute what was prepared by message, and
 //! those about whole databases.
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP as USER, SandboxOptions, Single},
     wire::tag::backend as b,
 };

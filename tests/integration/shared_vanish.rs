@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     Gatekeeper, Pooled, Shape,

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, os::fd::OwnedFd, process::Stdio, time::Duration};
 
-use gatekeeper::sandbox::{SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{SandboxOptions, Single};
 
 use crate::harness::{Gatekeeper, connect, stand, until};
 

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::sandbox::{ALICE_AT_LISTENERS, DATABASE, Sandbox, SandboxOptions};
+use gatekeeper::testing::sandbox::{ALICE_AT_LISTENERS, DATABASE, Sandbox, SandboxOptions};
 use tokio::time::{Instant, sleep_until};
 
 use crate::harness::{

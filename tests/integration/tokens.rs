@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{ALICE, SERVICE_ACCOUNT, SandboxOptions, Single};
 use tokio::task::JoinSet;
 
 use crate::harness::{Stand, connect, refused, stand::config, until};

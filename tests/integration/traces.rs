@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
+use gatekeeper::testing::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

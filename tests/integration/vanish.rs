@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{ALICE_AT_LISTENERS, APP, DATABASE, Sandbox, SandboxOptions, Single, Stop},
     wire::tag::backend as b,
 };

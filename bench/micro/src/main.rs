@@ -7,7 +7,7 @@ mod allocations;
 
 use std::hint::black_box;
 
-use gatekeeper::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
+use gatekeeper::testing::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
 use rustix::time::{ClockId, clock_gettime};
 
 const BATCHES: u32 = 12;

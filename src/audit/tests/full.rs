@@ -1,6 +1,7 @@
 //! A log that takes nothing, or not enough.
 
 use super::*;
+use crate::audit::handle::AuditUnavailable;
 
 #[tokio::test]
 async fn shedding_drops_counts_and_says_what_was_lost() {

@@ -528,7 +528,7 @@ impl BackendAcquirer {
         };
         let endpoints = self.world.endpoints.load();
         let Some(endpoint) = endpoints.get(&decision.endpoint.name) else {
-            return Err(NoEndpoint::NoNamed);
+            return Err(NoEndpoint::Named);
         };
         if split && decision.reason == Reason::NoReader {
             self.side = Side::Writer;

@@ -1,9 +1,6 @@
 //! Registry entry of a console client: without endpoint and statements; ended like a session.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::{Notify, watch};
 
@@ -18,8 +15,6 @@ pub struct ConsoleSessionEntry {
     pub key: BackendKey,
     /// When it came in, by the wall clock.
     pub started_at: SystemTime,
-    /// When it came in.
-    pub started: Instant,
     commands: watch::Sender<Option<SessionCommand>>,
     cancel: Notify,
 }
@@ -38,7 +33,6 @@ impl ConsoleSessionEntry {
             facts,
             key,
             started_at: SystemTime::now(),
-            started: Instant::now(),
             commands: watch::Sender::new(None),
             cancel: Notify::new(),
         }

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::sync::Notify;
@@ -31,8 +31,6 @@ pub struct SessionEntry {
     pub facts: Arc<record::Session>,
     /// When it was logged in, by the wall clock.
     pub started_at: SystemTime,
-    /// When it was logged in.
-    pub started: Instant,
     backend: Mutex<Held>,
     /// What it is doing, packed by [`Activity`].
     activity: AtomicU64,
@@ -93,7 +91,6 @@ impl SessionEntry {
             key,
             facts,
             started_at: SystemTime::now(),
-            started: Instant::now(),
             backend: Mutex::new(Held { current_backend, sheltered: false, reason }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),

@@ -16,7 +16,11 @@ mod upkeep;
 mod wait;
 mod workers;
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -32,6 +36,22 @@ use crate::{
     wire::{ProtocolVersion, StartupMessage, frontend},
 };
 use server::Server;
+
+/// Tells backends apart, also those that are gone.
+#[derive(Debug)]
+struct BackendIdentity(Weak<Running>);
+
+impl PartialEq for BackendIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Running {
+    fn id(self: &Arc<Self>) -> BackendIdentity {
+        BackendIdentity(Arc::downgrade(self))
+    }
+}
 
 /// A pretended server and the pools in front of it, for two workers that are both this thread.
 struct Stand {

@@ -199,7 +199,7 @@ async fn whatever_happens_no_backend_has_two_sessions_and_none_is_lost() {
             }
             take_up(&mut sessions, seed);
             let leased: Vec<_> = sessions.iter().filter_map(|session| session.lease.as_ref()).collect();
-            let distinct: HashSet<_> = leased.iter().map(|lease| lease.running().id()).collect();
+            let distinct: HashSet<_> = leased.iter().map(|lease| Arc::as_ptr(lease.running())).collect();
             assert_eq!(distinct.len(), leased.len(), "seed {seed}: two sessions have one backend");
             assert!(leased.iter().all(|lease| lease.running().cancels() == 0), "seed {seed}");
             for pool in &pools {

@@ -5,7 +5,7 @@ use proptest::{prelude::*, sample::select};
 use super::{
     super::{
         Access, Classification, Classifier, ClassifierOptions, Control, Ground, Hint, Knowledge,
-        KnowledgeBuilder, Meaning, Modes, TEXT_MAX,
+        KnowledgeBuilder, Meaning, Modes, classifier::TEXT_MAX,
     },
     case,
 };

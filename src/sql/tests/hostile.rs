@@ -3,8 +3,8 @@
 use std::thread;
 
 use super::super::{
-    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, TEXT_MAX, command, effects,
-    setting_names, stateful_names,
+    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, classifier::TEXT_MAX, command,
+    effects, setting_names, stateful_names,
 };
 
 /// What a worker has. Unoptimized, the decoder of trees needs more than half of it for the hundred levels that it allows.

@@ -3,6 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::wire::bulk::Run;
 
 /// Walks over `stream`, shown in pieces that end at `cuts`, passing what is incomplete at once if `in_parts`.
 /// Answers the octets passed and the boundaries seen, as positions in the stream.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatekeeper::telemetry::catalog::{CATALOG, Kind, Metric};
+use gatekeeper::testing::telemetry::catalog::{CATALOG, Kind, Metric};
 use serde_json::Value;
 
 use super::{Dashboard, Panel, Query, Selector};

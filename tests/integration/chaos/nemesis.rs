@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gatekeeper::sandbox::{Passage, Stop};
+use gatekeeper::testing::sandbox::{Passage, Stop};
 use tokio::time::sleep;
 
 use super::plan::{Fault, Strike};
@@ -148,7 +148,7 @@ async fn inflict(split: &Split, strike: &Strike, weather: &Weather) {
     }
 }
 
-async fn pass(middleman: &gatekeeper::sandbox::Middleman, passage: Passage, lasts: Duration) {
+async fn pass(middleman: &gatekeeper::testing::sandbox::Middleman, passage: Passage, lasts: Duration) {
     middleman.set(passage);
     sleep(lasts).await;
     middleman.set(Passage::Open);

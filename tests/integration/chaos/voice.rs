@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::{Frame, ProtocolVersion, Speaker, StartupMessage, tag::backend as b},
 };

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::{sandbox::SUPERUSER, wire::tag::backend as b};
+use gatekeeper::testing::{sandbox::SUPERUSER, wire::tag::backend as b};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::harness::{

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::sandbox::{DATABASE, SUPERUSER, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::sandbox::{DATABASE, SUPERUSER, SandboxOptions, ServerTls, Single};
 use tokio_postgres::Client;
 
 use super::{grammar::PEEK, pair::One};

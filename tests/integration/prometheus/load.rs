@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use gatekeeper::sandbox::{ALICE_AT_LISTENERS, Sandbox};
+use gatekeeper::testing::sandbox::{ALICE_AT_LISTENERS, Sandbox};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
 use tokio_postgres::{Client, Error, NoTls};
 

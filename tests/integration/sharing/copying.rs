@@ -1,6 +1,6 @@
 //! COPY in both directions, and all that ends it early.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     conversation::Turn,

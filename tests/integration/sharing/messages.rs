@@ -1,6 +1,6 @@
 //! Messages of all sizes and of the rarer kinds.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     conversation::Turn,

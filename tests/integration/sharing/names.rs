@@ -1,6 +1,6 @@
 //! Shared statements, and the proxy's own statements, are out of SQL's reach and out of clients' sight.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     Frames, Pooled,

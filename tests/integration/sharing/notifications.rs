@@ -1,6 +1,6 @@
 //! Notifications during Gatekeeper's own queries on the session's backend.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{Pooled, Shape, frames::query};
 

@@ -1,6 +1,6 @@
 //! Pipelines, errors in their middle, Flush, portals.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     conversation::Turn,

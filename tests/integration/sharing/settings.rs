@@ -1,6 +1,6 @@
 //! Settings follow their session, with the semantics of transactions and savepoints.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     conversation::Turn,

@@ -1,6 +1,6 @@
 //! Start-up options belong to the session on any backend, and are the values restored by `RESET`.
 
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::tag::backend as b,
 };

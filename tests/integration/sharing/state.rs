@@ -1,6 +1,6 @@
 //! What outlives a transaction holds the backend until it is gone.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     conversation::Turn,

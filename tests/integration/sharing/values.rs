@@ -1,6 +1,6 @@
 //! Settings of any size and in any letters follow the session, and no answer to the proxy's queries reaches a client.
 
-use gatekeeper::{sandbox::DATABASE, wire::tag::backend as b};
+use gatekeeper::testing::{sandbox::DATABASE, wire::tag::backend as b};
 
 use crate::harness::{
     Frames, Pooled,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Split, frames::query, split::last_route, until};
-use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+use gatekeeper::testing::wire::tag::backend::READY_FOR_QUERY;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

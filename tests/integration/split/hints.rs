@@ -6,7 +6,7 @@ use crate::harness::{
     split::last_route,
     until,
 };
-use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+use gatekeeper::testing::wire::tag::backend::READY_FOR_QUERY;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);

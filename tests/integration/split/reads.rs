@@ -5,7 +5,7 @@ use crate::harness::{
     frames::{bind, describe, execute, flush, parse, query, statement, sync},
     split::last_route,
 };
-use gatekeeper::wire::tag::backend::READY_FOR_QUERY;
+use gatekeeper::testing::wire::tag::backend::READY_FOR_QUERY;
 
 async fn accounts() -> Split {
     let split = Split::with("").await;

@@ -8,7 +8,7 @@ use crate::harness::{
     split::{SplitShape, last_route},
     until,
 };
-use gatekeeper::{
+use gatekeeper::testing::{
     sandbox::{APP, DATABASE, Stop},
     wire::tag::backend::READY_FOR_QUERY,
 };

@@ -1,6 +1,6 @@
 //! Start-up options follow the session to the read pools.
 
-use gatekeeper::wire::tag::backend as b;
+use gatekeeper::testing::wire::tag::backend as b;
 
 use crate::harness::{
     Frames, Split, SplitShape,

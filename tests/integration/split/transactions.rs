@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatekeeper::wire::{Frame, Speaker, tag::backend::READY_FOR_QUERY};
+use gatekeeper::testing::wire::{Frame, Speaker, tag::backend::READY_FOR_QUERY};
 
 use crate::harness::{
     Frames, Split,
