@@ -406,6 +406,10 @@ impl Pooled {
         }
         let failed = self.conversation.ledger.statement_being_bound().map(Into::into);
         self.statements.failed_statement = failed;
+        let pins = self.conversation.ledger.take_pins();
+        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status == TransactionStatus::Failed {
+            self.unpin(pins);
+        }
         let mut skipped = Vec::new();
         let texts = self.conversation.keeper.as_deref().map(|keeper| &keeper.texts);
         self.conversation.reports.extend(self.conversation.ledger.on_error(now, state, texts, &mut skipped));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     conversation::{Conversation, SessionOptions, text, understood, until_nul},
     ledger::{Closed, Described, Made, Owed},
+    pin::Pins,
     report::StatementKind,
     take::Take,
 };
@@ -156,6 +157,7 @@ impl Dedicated {
                     effects: Effects::NONE,
                     leads_back: Vec::new(),
                     unnamed: None,
+                    pins: Pins::NONE,
                 }
             }
             f::EXECUTE => {
@@ -203,7 +205,9 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
             let text = Some(text(until_nul(rest).0, limit, partial));
             Owed::Parse { name: first.into(), text, made: Made::AsIs }
         }
-        tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
+        tag::frontend::BIND => {
+            Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into(), pins: Pins::NONE }
+        }
         _ => {
             let (&which, name) = body.split_first()?;
             Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
@@ -216,7 +220,7 @@ fn nameless(tag: u8) -> Owed {
     let name = Box::default();
     match tag {
         tag::frontend::PARSE => Owed::Parse { name, text: None, made: Made::AsIs },
-        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default() },
+        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default(), pins: Pins::NONE },
         _ => Owed::Close { portal: true, name, closed: Closed::AsIs },
     }
 }

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::{
     own::Own,
     parsed::ParsedStatement,
+    pin::Pins,
     pooled::Unnamed,
     report::{Report, StatementKind, Text},
     statement::Statement,
@@ -51,6 +52,8 @@ pub(super) enum Owed {
         leads_back: Vec<LedBack>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<Unnamed>>,
+        /// Pins set for the text.
+        pins: Pins,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
@@ -66,7 +69,12 @@ pub(super) enum Owed {
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
-    Bind { portal: Box<[u8]>, statement: Box<[u8]> },
+    Bind {
+        portal: Box<[u8]>,
+        statement: Box<[u8]>,
+        /// Pins set for the statement.
+        pins: Pins,
+    },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
     Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
@@ -165,6 +173,19 @@ impl Ledger {
         let Some(later) = self.owed.iter_mut().find_map(Owed::unnamed_before) else { return Some(request) };
         *later = before.take();
         None
+    }
+
+    /// Takes the pins set for the request answered now.
+    pub(super) fn take_pins(&mut self) -> Pins {
+        match self.owed.front_mut() {
+            Some(Owed::Whole { pins, .. } | Owed::Bind { pins, .. }) => std::mem::take(pins),
+            _ => Pins::NONE,
+        }
+    }
+
+    /// True if a statement is queued behind the request answered now.
+    pub(super) fn has_later_statement(&self) -> bool {
+        self.owed.iter().skip(1).any(|owed| matches!(owed, Owed::Whole { .. } | Owed::Bind { .. }))
     }
 
     /// Client's name, if kept, of the statement in the Bind answered next.
@@ -353,7 +374,7 @@ impl Ledger {
         if let Some(texts) = texts {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
-                Owed::Bind { portal, statement } => texts.bound(portal, statement),
+                Owed::Bind { portal, statement, .. } => texts.bound(portal, statement),
                 Owed::Close {
                     portal,
                     name,

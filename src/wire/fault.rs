@@ -142,6 +142,8 @@ impl SqlState {
     pub const INVALID_STATEMENT_NAME: Self = Self(*b"26000");
     /// `25006`: a write where only reads are allowed.
     pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
+    /// `25P02`: a failed transaction executes nothing before its end.
+    pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
     /// `28000`: this user may not come in like this.
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
     /// `28P01`: wrong password.

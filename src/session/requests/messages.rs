@@ -10,7 +10,7 @@ use crate::{
         ledger::{Closed, Described, Made, Owed},
         own::Own,
         parsed::ParsedStatement,
-        pin::Pin,
+        pin::{Pin, Pins},
         pooled::{Pooled, ShapeCheck, Unnamed},
         report::{StatementKind, Text},
         startup::led_back_midway,
@@ -63,8 +63,12 @@ impl Pooled {
             verdict = self.sql_prepared(statement, shown);
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
+        let before = self.cleanup.pins;
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
+        // A Query of several statements may end a failed transaction, and go on.
+        let is_single = memchr::memchr(b';', statement).is_none();
+        let pins = if is_single { self.cleanup.pins.minus(before) } else { Pins::NONE };
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
         self.conversation.in_batch = false;
@@ -81,6 +85,7 @@ impl Pooled {
             effects: if cut { Effects::ALL } else { effects },
             leads_back,
             unnamed,
+            pins,
         });
         verdict
     }
@@ -252,6 +257,7 @@ impl Pooled {
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         self.conversation.in_batch = true;
+        let before = self.cleanup.pins;
         let verdict = match self.bind_statement(body, total, shown) {
             Verdict::Wait => return self.wait_for_answers(),
             Verdict::Refused => return Verdict::Refused,
@@ -265,7 +271,8 @@ impl Pooled {
         let wanted = self.conversation.keeper.is_some() || synonyms;
         let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
-        self.owe(Owed::Bind { portal, statement });
+        let pins = self.cleanup.pins.minus(before);
+        self.owe(Owed::Bind { portal, statement, pins });
         verdict
     }
 

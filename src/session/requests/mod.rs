@@ -18,7 +18,7 @@ use self::messages::object;
 use super::{
     conversation::until_nul,
     ledger::Owed,
-    pin::Pin,
+    pin::{Pin, Pins},
     pooled::{Gathered, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
@@ -325,24 +325,7 @@ impl Pooled {
         self.begin_unit(tag, body);
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
-            f::FUNCTION_CALL => {
-                self.conversation.in_batch = false;
-                self.conversation.begun += 1;
-                self.suspect_function(body);
-                let kind = StatementKind::FunctionCall;
-                self.owe(Owed::Whole {
-                    kind,
-                    started: now,
-                    text: None,
-                    rows: 0,
-                    operation: None,
-                    error: None,
-                    effects: Effects::NONE,
-                    leads_back: Vec::new(),
-                    unnamed: None,
-                });
-                Verdict::Pass
-            }
+            f::FUNCTION_CALL => self.call_function(now, body),
             f::PARSE => {
                 let verdict = self.parse(body, total.is_some(), shown);
                 self.conversation.in_batch |= !matches!(verdict, Verdict::Wait);
@@ -392,6 +375,27 @@ impl Pooled {
         self.conversation.in_batch = false;
         self.owe(Owed::Sync { started: now });
         self.statements.batch = self.statements.batch.wrapping_add(1);
+    }
+
+    /// Handles a FunctionCall.
+    fn call_function(&mut self, now: Instant, body: &[u8]) -> Verdict {
+        self.conversation.in_batch = false;
+        self.conversation.begun += 1;
+        self.suspect_function(body);
+        let kind = StatementKind::FunctionCall;
+        self.owe(Owed::Whole {
+            kind,
+            started: now,
+            text: None,
+            rows: 0,
+            operation: None,
+            error: None,
+            effects: Effects::NONE,
+            leads_back: Vec::new(),
+            unnamed: None,
+            pins: Pins::NONE,
+        });
+        Verdict::Pass
     }
 
     /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the

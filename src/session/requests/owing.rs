@@ -44,6 +44,9 @@ impl Pooled {
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
         let Some(request) = self.conversation.ledger.pass_on_unnamed(request) else { return };
+        if let Owed::Bind { pins, .. } = request {
+            return self.unpin(pins);
+        }
         let mut held = self.backend.held.as_deref_mut();
         let mut doubt = |id| {
             if let Some(held) = &mut held {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Shown;
 use crate::{
+    route::Side,
     session::{
         ledger::MAY_RESET,
         own::{self, Own},
@@ -30,6 +31,10 @@ impl Pooled {
         }
         if effects.contains(Effects::SEQUENCE_READ) {
             self.read_sequences();
+        }
+        if self.router.as_ref().is_some_and(|split| split.side == Side::Reader) {
+            // A standby refuses to move a sequence.
+            return;
         }
         if self.common.reads_sequences() {
             if self.cleanup.sequence_use == SequenceUse::Unread {
@@ -175,6 +180,14 @@ impl Pooled {
         if !self.cleanup.pins.contains(pin) {
             self.cleanup.pins = self.cleanup.pins.with(pin);
             self.cleanup.new_pins.push_back(pin);
+        }
+    }
+
+    /// Removes the pins of a statement that the server has not executed. A later statement, sent while the pins stood, may
+    /// need the same pins.
+    pub(in crate::session) fn unpin(&mut self, pins: Pins) {
+        if !self.conversation.ledger.has_later_statement() {
+            self.cleanup.pins = self.cleanup.pins.minus(pins.without(Pin::SqlExecute));
         }
     }
 }

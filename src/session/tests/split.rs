@@ -5,7 +5,7 @@ use super::{
     frame,
     sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
-use crate::{route::Side, wire::Speaker};
+use crate::{route::Side, session::Session, wire::Speaker};
 
 /// Parse, Bind and Execute of a read, and Sync.
 fn read() -> Vec<u8> {
@@ -184,4 +184,100 @@ fn a_close_is_sent_only_where_what_follows_may_go() {
     assert_eq!(sides(&talk), [Side::Reader, Side::Writer]);
     let said = shown(&talk.to_backend, Speaker::Client);
     assert_eq!(said, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
+}
+
+/// Parse, Bind and Execute of `text`.
+fn extended(text: &str) -> Vec<u8> {
+    [
+        frame(b'P', format!("\0{text}\0\0\0").as_bytes()),
+        frame(b'B', b"\0\0\0\0\0\0\0\0"),
+        frame(b'E', EXECUTE),
+    ]
+    .concat()
+}
+
+fn query(text: &str) -> Vec<u8> {
+    frame(b'Q', format!("{text}\0").as_bytes())
+}
+
+/// ParseComplete, BindComplete, `done` and ReadyForQuery.
+fn extended_answers(done: &str, status: &[u8]) -> Vec<u8> {
+    let done = frame(b'C', format!("{done}\0").as_bytes());
+    [frame(b'1', b""), frame(b'2', b""), done, frame(b'Z', status)].concat()
+}
+
+fn query_answers(done: &str, status: &[u8]) -> Vec<u8> {
+    [frame(b'C', format!("{done}\0").as_bytes()), frame(b'Z', status)].concat()
+}
+
+/// Session in a READ ONLY transaction on a read pool, failed by an error.
+fn failed_on_reader() -> Talk {
+    let sync = frame(b'S', b"");
+    let mut talk = Talk::splitting();
+    talk.say(&Client, &[extended("BEGIN READ ONLY"), sync.clone()].concat(), 1000);
+    talk.say(&Server, &extended_answers("BEGIN", b"T"), 1000);
+    talk.say(&Client, &[extended("SELECT 1 / 0"), sync].concat(), 1000);
+    talk.say(&Server, &[error("ERROR", "22012"), frame(b'Z', b"E")].concat(), 1000);
+    assert_eq!(sides(&talk), [Side::Reader]);
+    talk
+}
+
+#[test]
+fn unexecuted_statements_pin_no_read_pool() {
+    const SEED: &str = "SELECT setseed(0.5)";
+    let refused = [error("ERROR", "25P02"), frame(b'Z', b"E")].concat();
+    let skipped = [extended("SELEC"), extended(SEED), frame(b'S', b"")].concat();
+    for seed in [query(SEED), [extended(SEED), frame(b'S', b"")].concat(), skipped] {
+        let mut talk = failed_on_reader();
+        talk.say(&Client, &seed, 1000);
+        talk.say(&Server, &refused, 1000);
+        talk.say(&Client, &query("ROLLBACK"), 1000);
+        talk.say(&Server, &query_answers("ROLLBACK", b"I"), 1000);
+        talk.say(&Client, &query("INSERT INTO t VALUES (1)"), 1000);
+        assert_eq!(sides(&talk), [Side::Reader, Side::Writer], "{}", shown(&seed, Speaker::Client));
+    }
+}
+
+#[test]
+fn a_later_statement_keeps_its_pin() {
+    const SEED: &str = "SELECT setseed(0.5)";
+    let refused = [error("ERROR", "25P02"), frame(b'Z', b"E")].concat();
+    let both = query("ROLLBACK; SELECT setseed(0.5)");
+    let done = [frame(b'C', b"ROLLBACK\0"), query_answers("SELECT 1", b"I")].concat();
+    // A function may report the same error, after `ROLLBACK`.
+    let raised = [frame(b'C', b"ROLLBACK\0"), error("ERROR", "25P02"), frame(b'Z', b"I")].concat();
+    for (said, answers, is_pinned) in [
+        (query(SEED), refused.clone(), false),
+        ([query(SEED), both.clone()].concat(), [refused, done].concat(), true),
+        (both, raised, true),
+    ] {
+        let mut talk = Talk::new(None);
+        talk.say(&Client, &[query("BEGIN"), query("SELEC")].concat(), 1000);
+        let failed = [query_answers("BEGIN", b"T"), error("ERROR", "42601"), frame(b'Z', b"E")].concat();
+        talk.say(&Server, &failed, 1000);
+        talk.say(&Client, &said, 1000);
+        talk.say(&Server, &answers, 1000);
+        assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{}", shown(&said, Speaker::Client));
+    }
+}
+
+#[test]
+fn a_standby_keeps_no_sequence_of_a_session() {
+    let mut talk = Talk::splitting();
+    // Another session has called lastval().
+    let Session::Pooled(pooled) = &talk.session else { unreachable!() };
+    pooled.common.sequences_are_read();
+    talk.say(&Client, &[extended("BEGIN READ ONLY"), frame(b'S', b"")].concat(), 1000);
+    assert_eq!(sides(&talk), [Side::Reader]);
+    let cleared = query_answers("DISCARD SEQUENCES", b"I");
+    talk.say(&Server, &cleared, 1000);
+    talk.say(&Server, &extended_answers("BEGIN", b"T"), 1000);
+    talk.say(&Client, &query("SELECT 1"), 1000);
+    talk.say(&Server, &query_answers("SELECT 1", b"T"), 1000);
+    talk.say(&Client, &query("SELECT setval('s', 7)"), 1000);
+    talk.say(&Server, &[error("ERROR", "25006"), frame(b'Z', b"E")].concat(), 1000);
+    talk.say(&Client, &query("ROLLBACK"), 1000);
+    talk.say(&Server, &query_answers("ROLLBACK", b"I"), 1000);
+    talk.say(&Client, &query("SELECT nextval('s')"), 1000);
+    assert_eq!(sides(&talk).last(), Some(&Side::Writer));
 }
