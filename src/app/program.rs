@@ -23,7 +23,8 @@ use crate::{
     events::Events,
     files::Files,
     frontend::{
-        Bind, Endpoints, Listener, ListenerContext, OutlierDetector, Sessions, SharedStateRegistry, World,
+        Bind, Endpoints, Listener, ListenerContext, OutlierDetector, SessionRegistry, SharedStateRegistry,
+        World,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -181,7 +182,7 @@ impl Program {
         });
         let world = Arc::new(World {
             outliers: OutlierDetector::default(),
-            sessions: Arc::new(Sessions::default()),
+            sessions: Arc::new(SessionRegistry::default()),
             shared_states: SharedStateRegistry::default(),
             topology: probe.snapshot(),
             endpoints: ways,

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
-    acquire::outlier::OutlierDetector, registry::sessions::Sessions,
+    acquire::outlier::OutlierDetector, registry::sessions::SessionRegistry,
 };
 use crate::{
     audit::Audit,
@@ -26,7 +26,7 @@ use crate::{
 /// What all sessions of the process share.
 pub struct World {
     /// The sessions that are logged in.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<SessionRegistry>,
     /// What is known of the endpoints.
     pub topology: Live<Snapshot>,
     /// The ways to the endpoints.

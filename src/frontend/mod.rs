@@ -31,7 +31,7 @@ pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
-    sessions::Sessions,
+    sessions::SessionRegistry,
 };
 #[cfg(test)]
 pub use registry::{current_backend::OwnBackend, sessions::Registered};

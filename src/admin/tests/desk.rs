@@ -22,7 +22,7 @@ use crate::{
     events::Events,
     frontend::{
         AccessList, Auth, Bind, CurrentBackend, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
-        OwnBackend, Registered, SessionEntry, Sessions, SharedStateRegistry, World,
+        OwnBackend, Registered, SessionEntry, SessionRegistry, SharedStateRegistry, World,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -105,7 +105,7 @@ impl Desk {
         let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
         let world = World {
             outliers: crate::frontend::OutlierDetector::default(),
-            sessions: Arc::new(Sessions::default()),
+            sessions: Arc::new(SessionRegistry::default()),
             shared_states: SharedStateRegistry::default(),
             topology,
             endpoints: Live::fixed(ways),

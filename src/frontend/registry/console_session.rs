@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::{Notify, watch};
 
-use super::{entry::SessionCommand, sessions::Sessions};
+use super::{entry::SessionCommand, sessions::SessionRegistry};
 use crate::{audit::record, wire::BackendKey};
 
 /// Registry entry of a console client.
@@ -21,7 +21,7 @@ pub struct ConsoleSessionEntry {
 
 /// Registration of a console client; dropping the guard removes the entry.
 pub struct ConsoleSessionGuard {
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<SessionRegistry>,
     pub(crate) entry: Arc<ConsoleSessionEntry>,
 }
 

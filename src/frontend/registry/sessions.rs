@@ -18,7 +18,7 @@ use crate::{audit::record, names::EndpointName, wire::BackendKey};
 
 /// The sessions that are logged in, and console clients.
 #[derive(Default)]
-pub struct Sessions {
+pub struct SessionRegistry {
     registry: Mutex<Registry>,
     last_id: AtomicU64,
     count: AtomicUsize,
@@ -37,15 +37,15 @@ struct Registry {
 
 /// Membership of one session; dropping it removes the session.
 pub struct Registered {
-    sessions: Arc<Sessions>,
+    sessions: Arc<SessionRegistry>,
     entry: Arc<SessionEntry>,
     /// The endpoint that it has a backend of for life.
     own: Option<EndpointName>,
 }
 
-// === impl Sessions ===
+// === impl SessionRegistry ===
 
-impl Sessions {
+impl SessionRegistry {
     /// A number no other session of this process has.
     pub fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
