@@ -107,7 +107,7 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
             status: status.as_u16(),
         };
         // The answer is made: it is told late rather than not at all, once the log has room.
-        context.api.world.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
+        context.api.observers.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
     }
     response
 }

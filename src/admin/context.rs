@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{AdminSettings, Control, access::Access, stream::Gallery};
 use crate::{
-    frontend::{ListenerContext, World},
+    frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     telemetry::{AdminMetrics, Metrics},
 };
@@ -17,8 +17,12 @@ use crate::{
 /// What the admin API shows and does.
 #[derive(Clone)]
 pub struct Api {
-    /// What sessions know too.
-    pub world: Arc<World>,
+    /// Endpoints and pools.
+    pub routing: Arc<Routing>,
+    /// Receivers of reports.
+    pub observers: Arc<Observers>,
+    /// Logged-in sessions.
+    pub sessions: Arc<SessionRegistry>,
     /// The listeners as they are configured now.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
     /// Reload and stop.

@@ -131,8 +131,8 @@ impl Readiness {
     }
 
     fn of(context: &Context, wanted: Option<&str>) -> Self {
-        let snapshot = context.api.world.topology.load();
-        let sessions = &context.api.world.sessions;
+        let snapshot = context.api.routing.topology.load();
+        let sessions = &context.api.sessions;
         let listeners: Vec<_> = context
             .listeners()
             .iter()

@@ -63,7 +63,7 @@ impl Info {
             version: env!("CARGO_PKG_VERSION"),
             started: clock.since_time(context.started),
             draining: context.is_draining(),
-            sessions: context.api.world.sessions.count(),
+            sessions: context.api.sessions.count(),
             listeners: context.listeners().iter().map(|it| ListenerView::new(it, clock)).collect(),
         }
     }

@@ -39,7 +39,7 @@ pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Js
     if context.drain() {
         context.api.control.stop().await;
     }
-    (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.world.sessions.count() }))
+    (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.sessions.count() }))
 }
 
 /// The program is ending.

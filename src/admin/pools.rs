@@ -136,7 +136,7 @@ pub(super) async fn list(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<PoolList>, Problem> {
     let filter = understood(which)?.filter()?;
-    let mut pools = context.api.world.pools.list();
+    let mut pools = context.api.routing.pools.list();
     pools.retain(|pool| filter.matches(pool.target()));
     let mut pools: Vec<_> = pools.iter().map(|pool| PoolView::new(pool)).collect();
     pools.sort_by(|a, b| a.names().cmp(&b.names()));
@@ -190,10 +190,10 @@ async fn perform(
     filter: Filter,
     patience: &Patience,
 ) -> Result<Json<Done>, Problem> {
-    let world = &context.api.world;
-    let pools: &Pools = &world.pools;
+    let api = &context.api;
+    let pools: &Pools = &api.routing.pools;
     // Databases and users are not known before somebody uses them; endpoints are.
-    if filter.endpoint.as_ref().is_some_and(|name| world.endpoints.load().get(name).is_none()) {
+    if filter.endpoint.as_ref().is_some_and(|name| api.routing.endpoints.load().get(name).is_none()) {
         return Err(no_such_endpoint());
     }
     let operation = Operation::find(operation)
@@ -206,7 +206,7 @@ async fn perform(
     };
     tracing::info!(operation = operation.as_str(), ?filter, pools = found, "an operator works on pools");
     let what = format!("{} {}", operation.as_str(), spoken(&filter));
-    world.events.tell(Happening::Operated { through: "admin", what });
+    api.observers.events.tell(Happening::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();
@@ -241,7 +241,7 @@ impl PoolList {
     /// The first `limit` of all.
     pub(super) fn first(context: &Context, limit: usize) -> Self {
         let mut pools: Vec<_> =
-            context.api.world.pools.list().iter().map(|pool| PoolView::new(pool)).collect();
+            context.api.routing.pools.list().iter().map(|pool| PoolView::new(pool)).collect();
         pools.sort_by(|a, b| a.names().cmp(&b.names()));
         pools.truncate(limit);
         Self { pools }

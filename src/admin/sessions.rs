@@ -101,7 +101,7 @@ pub(super) async fn list(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let mut entries = context.api.world.sessions.list();
+    let mut entries = context.api.sessions.list();
     entries.retain(|entry| which.wants(entry));
     entries.sort_unstable_by_key(|entry| entry.id);
     let clock = Clock::now();
@@ -122,13 +122,13 @@ pub(super) async fn kill(
     State(context): State<Arc<Context>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
-    let entry = id.parse().ok().and_then(|id| context.api.world.sessions.get(id));
+    let entry = id.parse().ok().and_then(|id| context.api.sessions.get(id));
     let entry = entry.ok_or_else(|| Problem::not_found("there is no such session"))?;
     let view = SessionView::new(&entry, Clock::now());
     entry.send_command(SessionCommand::Kill);
     tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
-    context.api.world.events.tell(Happening::Operated { through: "admin", what });
+    context.api.observers.events.tell(Happening::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn kill(
 impl Page {
     /// At most `limit` sessions: those that are held to a backend first, then those at work, then the newest.
     pub(super) fn most_interesting(context: &Context, limit: usize, clock: Clock) -> Self {
-        let mut entries = context.api.world.sessions.list();
+        let mut entries = context.api.sessions.list();
         entries.sort_by_cached_key(|entry| {
             let (held, busy) = (entry.pins().iter().next().is_some(), entry.activity().busy);
             (!held, !busy, std::cmp::Reverse(entry.id))

@@ -70,8 +70,8 @@ pub(super) async fn topology(State(context): State<Arc<Context>>) -> Json<Topolo
 
 impl Topology {
     pub(super) fn new(context: &Context, clock: Clock) -> Self {
-        let world = &context.api.world;
-        let (snapshot, handles) = (world.topology.load(), world.endpoints.load());
+        let (routing, sessions) = (&context.api.routing, &context.api.sessions);
+        let (snapshot, handles) = (routing.topology.load(), routing.endpoints.load());
         let mut clusters = BTreeMap::new();
         for status in &snapshot.endpoints {
             let endpoint = &status.endpoint;
@@ -90,7 +90,9 @@ impl Topology {
             writer: snapshot.writer.as_ref().map(ToString::to_string),
             two_writers: snapshot.two_writers,
             age_seconds: ages.collect::<Option<Vec<_>>>().and_then(|ages| ages.into_iter().reduce(f64::max)),
-            writers: world
+            writers: context
+                .api
+                .observers
                 .events
                 .terms()
                 .iter()
@@ -103,8 +105,7 @@ impl Topology {
                 .iter()
                 .filter_map(|status| {
                     let handle = handles.get(&status.endpoint.name)?;
-                    let sessions =
-                        world.sessions.on_endpoint(handle.name()) + world.pools.leased(handle.name());
+                    let sessions = sessions.on_endpoint(handle.name()) + routing.pools.leased(handle.name());
                     let writer = snapshot.writer.as_ref() == Some(handle.name());
                     Some(EndpointView::new(status, handle, sessions, writer, clock))
                 })

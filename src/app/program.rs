@@ -23,8 +23,8 @@ use crate::{
     events::Events,
     files::Files,
     frontend::{
-        Bind, Endpoints, Listener, ListenerContext, OutlierDetector, SessionRegistry, SharedStateRegistry,
-        World,
+        Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
+        SessionRegistry, SharedStateRegistry,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -73,7 +73,7 @@ pub(super) struct Program {
     /// On the control runtime.
     pub(super) tasks: Tasks,
     pub(super) workers: Workers,
-    pub(super) world: Arc<World>,
+    pub(super) services: Arc<ClientServices>,
     pub(super) endpoints: Publisher<Endpoints>,
     pub(super) probe: Probe,
     /// By where they were configured to listen.
@@ -121,15 +121,7 @@ impl Program {
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
         let events = Events::default();
-        let spans = metrics.traces();
-        let traces = match &config.traces {
-            None => Tracer::off(),
-            Some(settings) => {
-                let (tracer, exporter) = Tracer::new(settings, spans);
-                tasks.spawn("traces", exporter.run());
-                tracer
-            }
-        };
+        let traces = start_tracer(&config, &metrics, &tasks);
         let told = audit.clone();
         let pools = Pools::new(
             &workers,
@@ -172,7 +164,24 @@ impl Program {
         let (mut contexts, shown) = live(Vec::new());
         let (keeper, averages) = live(Averages::default());
         tasks.spawn("console averages", keep_averages(metrics.clone(), keeper));
+        let routing = Arc::new(Routing {
+            topology: probe.snapshot(),
+            endpoints: ways,
+            outliers: OutlierDetector::default(),
+            pools: Arc::clone(&pools),
+        });
+        let observers = Arc::new(Observers {
+            audit: audit.clone(),
+            traces,
+            events: events.clone(),
+            evidence: probe.evidence(),
+            metrics: metrics.clone(),
+        });
+        let sessions = Arc::new(SessionRegistry::default());
         let console = Console::new(Office {
+            routing: Arc::clone(&routing),
+            observers: Arc::clone(&observers),
+            sessions: Arc::clone(&sessions),
             settings: console_settings,
             config: config_lines,
             listeners: shown.clone(),
@@ -180,55 +189,36 @@ impl Program {
             control: control.clone(),
             metrics: metrics.admin(),
         });
-        let world = Arc::new(World {
-            outliers: OutlierDetector::default(),
-            sessions: Arc::new(SessionRegistry::default()),
+        // Weak: the probe holds the pools.
+        let evidence = Arc::downgrade(&observers);
+        pools.report_logins(Box::new(move |endpoint, login| {
+            if let Some(observers) = evidence.upgrade() {
+                observers.evidence.submit(endpoint, evidence_of(login));
+            }
+        }));
+        let services = Arc::new(ClientServices {
+            routing: Arc::clone(&routing),
+            observers: Arc::clone(&observers),
+            sessions: Arc::clone(&sessions),
             shared_states: SharedStateRegistry::default(),
-            topology: probe.snapshot(),
-            endpoints: ways,
-            pools: Arc::clone(&pools),
-            audit: audit.clone(),
-            traces,
-            events: events.clone(),
-            evidence: probe.evidence(),
-            metrics: metrics.clone(),
             descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled))),
             mock_secret,
             console: Some(Arc::new(console)),
         });
-        let evidence = Arc::downgrade(&world);
-        pools.report_logins(Box::new(move |endpoint, login| {
-            if let Some(world) = evidence.upgrade() {
-                world.evidence.submit(endpoint, evidence_of(login));
-            }
-        }));
         let made = config
             .listeners
             .iter()
-            .map(|settings| workshop.listener(settings, &world.endpoints.load(), None))
+            .map(|settings| workshop.listener(settings, &routing.endpoints.load(), None))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Build)?;
-        let mut inherited = Inherited::take();
-        let mut listeners = HashMap::new();
-        for context in made {
-            let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
-            let mode = context.settings.socket_mode;
-            let socket = match inherited.claim(&bind) {
-                Some(socket) => Listener::inherit(socket, bind.clone()),
-                None => Listener::bind(&bind, mode),
-            };
-            let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
-            let worker = listeners.len();
-            listeners.insert(bind, Running::start(socket, context, &world, &workers, worker));
-        }
-        for bind in inherited.unclaimed() {
-            tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
-        }
+        let listeners = start_listeners(made, &services, &workers)?;
         contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
         let admin = match &config.admin {
             Some(settings) => {
                 let api = admin::Api {
-                    world: Arc::clone(&world),
+                    routing: Arc::clone(&routing),
+                    observers,
+                    sessions,
                     listeners: shown.clone(),
                     control,
                     metrics: metrics.clone(),
@@ -244,7 +234,7 @@ impl Program {
             files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events)),
         );
         tasks.spawn("metrics upkeep", metrics.clone().run_upkeep());
-        tasks.spawn("certificate watcher", watch_certificates(Arc::clone(&world), shown));
+        tasks.spawn("certificate watcher", watch_certificates(routing, shown));
         Ok(Self {
             config,
             source,
@@ -252,7 +242,7 @@ impl Program {
             files,
             tasks,
             workers,
-            world,
+            services,
             endpoints,
             probe,
             listeners,
@@ -298,9 +288,9 @@ impl Program {
             metrics: &self.metrics,
             files: &self.files,
             tasks: &self.tasks,
-            audit: &self.world.audit,
-            events: &self.world.events,
-            pools: &self.world.pools,
+            audit: &self.services.observers.audit,
+            events: &self.services.observers.events,
+            pools: &self.services.routing.pools,
         }
     }
 }
@@ -310,22 +300,56 @@ impl Running {
     pub(super) fn start(
         socket: Listener,
         context: ListenerContext,
-        world: &Arc<World>,
+        services: &Arc<ClientServices>,
         workers: &Workers,
         worker: usize,
     ) -> Self {
         let bind = socket.local_address().unwrap_or_else(|_| context.settings.bind.clone());
         let (context, shown) = live(context);
         let (accepting, closed) = oneshot::channel::<()>();
-        let (world, others) = (Arc::clone(world), workers.clone());
+        let (services, others) = (Arc::clone(services), workers.clone());
         workers.spawn_on(worker, "listener", move || async move {
             tokio::select! {
-                () = socket.run(shown, world, others) => {}
+                () = socket.run(shown, services, others) => {}
                 _ = closed => {}
             }
         });
         Self { bind, context, _accepting: accepting }
     }
+}
+
+/// The tracer of the configuration; its exporter runs on the control runtime.
+fn start_tracer(config: &Config, metrics: &Metrics, tasks: &Tasks) -> Tracer {
+    let spans = metrics.traces();
+    let Some(settings) = &config.traces else { return Tracer::off() };
+    let (tracer, exporter) = Tracer::new(settings, spans);
+    tasks.spawn("traces", exporter.run());
+    tracer
+}
+
+/// Binds the sockets of the listeners, or takes over sockets that came with the process, and accepts clients.
+fn start_listeners(
+    contexts: Vec<ListenerContext>,
+    services: &Arc<ClientServices>,
+    workers: &Workers,
+) -> Result<HashMap<Bind, Running>, StartError> {
+    let mut inherited = Inherited::take();
+    let mut listeners = HashMap::new();
+    for context in contexts {
+        let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
+        let mode = context.settings.socket_mode;
+        let socket = match inherited.claim(&bind) {
+            Some(socket) => Listener::inherit(socket, bind.clone()),
+            None => Listener::bind(&bind, mode),
+        };
+        let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
+        let worker = listeners.len();
+        listeners.insert(bind, Running::start(socket, context, services, workers, worker));
+    }
+    for bind in inherited.unclaimed() {
+        tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
+    }
+    Ok(listeners)
 }
 
 /// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
@@ -338,11 +362,11 @@ fn turned(change: &Change) -> Option<&EndpointName> {
     }
 }
 
-async fn watch_certificates(world: Arc<World>, listeners: Live<Vec<Live<ListenerContext>>>) {
+async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<ListenerContext>>>) {
     let mut ticks = tokio::time::interval(CERTIFICATES);
     loop {
         ticks.tick().await;
-        report::certificates(world.endpoints.load().iter(), listeners.load().iter().map(Live::load));
+        report::certificates(routing.endpoints.load().iter(), listeners.load().iter().map(Live::load));
     }
 }
 

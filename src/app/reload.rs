@@ -30,7 +30,7 @@ impl Program {
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();
-                self.world.events.tell(Happening::Reloaded { trigger, changed });
+                self.services.observers.events.tell(Happening::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
@@ -39,7 +39,7 @@ impl Program {
             }
             Err(failure) => {
                 let error = failure.details().into_iter().next().unwrap_or_else(|| failure.to_string());
-                self.world.events.tell(Happening::ReloadFailed { trigger, error });
+                self.services.observers.events.tell(Happening::ReloadFailed { trigger, error });
                 for line in failure.details() {
                     tracing::error!(trigger, "{line}");
                 }
@@ -48,7 +48,7 @@ impl Program {
             }
         };
         let told = record::Reload { trigger, error };
-        self.world.audit.submit_now(Record::ConfigReloaded(Box::new(told)));
+        self.services.observers.audit.submit_now(Record::ConfigReloaded(Box::new(told)));
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
         if let Some(answer) = answer {
             answer.send(done).ok();
@@ -72,7 +72,7 @@ impl Program {
                 Err(error) => report.warnings.push(format!("{}: {}", reloaded.what, Chain(&*error))),
             }
         }
-        if let Err(error) = self.world.audit.reopen().await {
+        if let Err(error) = self.services.observers.audit.reopen().await {
             report.warnings.push(format!("the audit log could not be opened again: {error}"));
         }
         Ok(report)
@@ -82,7 +82,7 @@ impl Program {
     fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
         let mut mistakes = Vec::new();
         let workshop = self.workshop();
-        let current = self.world.endpoints.load();
+        let current = self.services.routing.endpoints.load();
         let mut handles = Vec::new();
         for settings in &config.endpoints {
             let name = &settings.endpoint.name;
@@ -164,7 +164,7 @@ impl Program {
         if config.console != self.config.console {
             report.changed.push("the console's settings changed".to_owned());
         }
-        let before = self.world.endpoints.load();
+        let before = self.services.routing.endpoints.load();
         let taken_over = |handle: &EndpointHandle| {
             built
                 .handles
@@ -172,12 +172,12 @@ impl Program {
                 .find(|now| now.name() == handle.name() && now.endpoint().role == handle.endpoint().role)
         };
         for now in before.iter().filter_map(taken_over) {
-            self.world.pools.replace(now);
+            self.services.routing.pools.replace(now);
         }
         self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
         for handle in before.iter() {
             if taken_over(handle).is_none() {
-                self.world.pools.withdraw(handle.name());
+                self.services.routing.pools.withdraw(handle.name());
             }
         }
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
@@ -186,9 +186,9 @@ impl Program {
         }
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
-            self.world.pools.configure(&context.settings.name, &context.settings.pool);
+            self.services.routing.pools.configure(&context.settings.name, &context.settings.pool);
             let split = classifier_options(&context.settings.route);
-            self.world.shared_states.configure(
+            self.services.shared_states.configure(
                 &context.settings.name,
                 &context.settings.pool,
                 split.as_ref(),
@@ -209,7 +209,7 @@ impl Program {
                 }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
-                    let running = Running::start(socket, context, &self.world, &self.workers, worker);
+                    let running = Running::start(socket, context, &self.services, &self.workers, worker);
                     self.listeners.insert(bind, running);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),

@@ -65,13 +65,13 @@ impl Signals {
 /// Drains and ends; a second signal to stop ends at once.
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    tracing::info!(sessions = program.world.sessions.count(), "draining; a second signal ends at once");
-    program.world.events.tell(Happening::Draining);
+    tracing::info!(sessions = program.services.sessions.count(), "draining; a second signal ends at once");
+    program.services.observers.events.tell(Happening::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
         admin.drain();
     }
-    let sessions = std::sync::Arc::clone(&program.world.sessions);
+    let sessions = std::sync::Arc::clone(&program.services.sessions);
     let in_order = async {
         sleep(settings.drain_delay).await;
         program.listeners.clear();
@@ -88,9 +88,9 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
         sessions.send_command_to_all(SessionCommand::Stop);
         timeout(LAST_WORDS, sessions.emptied()).await.ok();
     }
-    program.world.pools.shutdown();
+    program.services.routing.pools.shutdown();
     program.workers.shutdown().await;
     program.tasks.shutdown().await;
-    program.world.audit.close().await;
+    program.services.observers.audit.close().await;
     tracing::info!("gatekeeper has ended");
 }

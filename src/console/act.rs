@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
-    frontend::{SessionCommand, World},
+    frontend::SessionCommand,
     pool::Filter,
     wire::{Report, Severity, SqlState},
 };
@@ -23,12 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Does what `command` says.
 ///
 /// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
-pub(super) async fn act(
-    command: &Command,
-    office: &Office,
-    world: &World,
-) -> Result<Answer, Report<'static>> {
-    let pools = &world.pools;
+pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, Report<'static>> {
+    let pools = &office.routing.pools;
     match command {
         Command::Show(_) | Command::Set => Ok(Answer::done()),
         Command::Reload => reload(office.control.reload("console").await),
@@ -37,22 +33,23 @@ pub(super) async fn act(
             Ok(Answer::done())
         }
         Command::Pause(place) => {
-            let filter = filter(place, world)?;
+            let filter = filter(place, office)?;
             let found = pools.pause(&filter);
             pools.quiet(&filter).await;
             Ok(about(place, found))
         }
         Command::Drain(place) => {
-            let filter = filter(place, world)?;
+            let filter = filter(place, office)?;
             let found = pools.drain(&filter);
             pools.quiet(&filter).await;
             Ok(about(place, found))
         }
-        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, world)?))),
-        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, world)?))),
+        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, office)?))),
+        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, office)?))),
         Command::WaitClose(place) => {
-            let filter = filter(place, world)?;
-            while world
+            let filter = filter(place, office)?;
+            while office
+                .routing
                 .pools
                 .list()
                 .iter()
@@ -63,11 +60,11 @@ pub(super) async fn act(
             }
             Ok(Answer::done())
         }
-        Command::Kill(Victims::Session(id)) => kill_session(*id, world),
+        Command::Kill(Victims::Session(id)) => kill_session(*id, office),
         Command::Kill(Victims::Place(place)) => {
-            let filter = filter(place, world)?;
+            let filter = filter(place, office)?;
             pools.pause(&filter);
-            let victims = Client::all(world).filter(|client| is_at(client, place));
+            let victims = Client::all(&office.sessions).filter(|client| is_at(client, place));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(Answer::done().notice(words, None))
@@ -76,11 +73,11 @@ pub(super) async fn act(
 }
 
 /// Undoes what `command` has begun, when its client no longer wants it.
-pub(super) fn take_back(command: &Command, world: &World) {
+pub(super) fn take_back(command: &Command, office: &Office) {
     if let Command::Pause(place) | Command::Drain(place) = command
-        && let Ok(filter) = filter(place, world)
+        && let Ok(filter) = filter(place, office)
     {
-        world.pools.resume(&filter);
+        office.routing.pools.resume(&filter);
     }
 }
 
@@ -103,10 +100,10 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
     }
 }
 
-fn kill_session(id: u64, world: &World) -> Result<Answer, Report<'static>> {
-    if let Some(entry) = world.sessions.get(id) {
+fn kill_session(id: u64, office: &Office) -> Result<Answer, Report<'static>> {
+    if let Some(entry) = office.sessions.get(id) {
         entry.send_command(SessionCommand::Kill);
-    } else if let Some(entry) = world.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
+    } else if let Some(entry) = office.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
         entry.send_command(SessionCommand::Kill);
     } else {
         let message = format!("there is no session {id}, or no more");
@@ -116,9 +113,9 @@ fn kill_session(id: u64, world: &World) -> Result<Answer, Report<'static>> {
 }
 
 /// The pools of `place`; databases are not known before somebody uses them, endpoints are.
-fn filter(place: &Place, world: &World) -> Result<Filter, Report<'static>> {
+fn filter(place: &Place, office: &Office) -> Result<Filter, Report<'static>> {
     if let Some(endpoint) = &place.endpoint
-        && world.endpoints.load().get(endpoint).is_none()
+        && office.routing.endpoints.load().get(endpoint).is_none()
     {
         let message = format!("there is no endpoint \"{endpoint}\"");
         return Err(missing(message, "SHOW ENDPOINTS lists them."));

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
-    frontend::{CurrentBackend, SessionEntry, World},
+    frontend::{CurrentBackend, SessionEntry, SessionRegistry},
     names::{DatabaseName, EndpointName, ListenerName, UserName},
     session::Pin,
     wire::BackendKey,
@@ -28,8 +28,8 @@ pub(super) struct Backend {
 
 impl Client {
     /// All sessions, the oldest first.
-    pub(super) fn all(world: &World) -> impl Iterator<Item = Self> + use<> {
-        let mut entries = world.sessions.list();
+    pub(super) fn all(sessions: &SessionRegistry) -> impl Iterator<Item = Self> + use<> {
+        let mut entries = sessions.list();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries.into_iter().map(Self::new)
     }

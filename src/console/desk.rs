@@ -14,7 +14,7 @@ use crate::{
     admin::Control,
     audit::{Record, record},
     events::Happening,
-    frontend::{self, ConsoleClient, ListenerContext, World},
+    frontend::{self, ConsoleClient, ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     names::{DatabaseName, UserName},
     session::Refusal,
@@ -27,8 +27,14 @@ pub struct Console {
     office: Office,
 }
 
-/// What the console shows and does, beside what sessions know too.
+/// What the console shows and does.
 pub struct Office {
+    /// Endpoints and pools.
+    pub routing: Arc<Routing>,
+    /// Receivers of reports.
+    pub observers: Arc<Observers>,
+    /// Logged-in sessions.
+    pub sessions: Arc<SessionRegistry>,
     /// Who may use it, as it is configured now.
     pub settings: Live<ConsoleSettings>,
     /// The configuration.
@@ -65,42 +71,41 @@ impl Console {
         Self { office }
     }
 
+    /// Receivers of reports.
+    pub(super) fn observers(&self) -> &Observers {
+        &self.office.observers
+    }
+
     /// Runs one command for `who`, if it may, and records it.
     pub(super) async fn run(
         &self,
         command: &Command,
         who: &Arc<record::Session>,
-        world: &World,
     ) -> Result<Answer, Report<'static>> {
         let access = who.user.as_ref().and_then(|user| self.office.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
             true => Err(denial(command)),
-            false => self.answer(command, world).await,
+            false => self.answer(command).await,
         };
-        self.record(command, who, world, denied, done.as_ref().err()).await;
+        self.record(command, who, denied, done.as_ref().err()).await;
         done
     }
 
-    async fn answer(&self, command: &Command, world: &World) -> Result<Answer, Report<'static>> {
+    async fn answer(&self, command: &Command) -> Result<Answer, Report<'static>> {
         match command {
-            Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office, world })),
+            Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office })),
             Command::Set => Ok(Answer::done()),
-            order => act::act(order, &self.office, world).await,
+            order => act::act(order, &self.office).await,
         }
     }
 
     /// Takes back what a command has begun that its client no longer waits for.
-    pub(super) async fn cancelled(
-        &self,
-        command: &Command,
-        who: &Arc<record::Session>,
-        world: &World,
-    ) -> Report<'static> {
-        act::take_back(command, world);
+    pub(super) async fn cancelled(&self, command: &Command, who: &Arc<record::Session>) -> Report<'static> {
+        act::take_back(command, &self.office);
         let report =
             Report::new(Severity::Error, SqlState::QUERY_CANCELED, "canceling command due to user request");
-        self.record(command, who, world, false, Some(&report)).await;
+        self.record(command, who, false, Some(&report)).await;
         report
     }
 
@@ -108,7 +113,6 @@ impl Console {
         &self,
         command: &Command,
         who: &Arc<record::Session>,
-        world: &World,
         denied: bool,
         error: Option<&Report<'static>>,
     ) {
@@ -127,14 +131,17 @@ impl Console {
             Access::Admin => {
                 tracing::info!(session = who.id, user, command = said, error = error_code, "console");
                 if error.is_none() {
-                    world.events.tell(Happening::Operated { through: "console", what: said.to_string() });
+                    self.office
+                        .observers
+                        .events
+                        .tell(Happening::Operated { through: "console", what: said.to_string() });
                 }
             }
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
         let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
         // It is done: it is told late rather than not at all, once the log has room.
-        world.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
+        self.office.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }
 }
 
@@ -155,12 +162,8 @@ impl frontend::Console for Console {
         }
     }
 
-    fn serve<'a>(
-        &'a self,
-        client: ConsoleClient,
-        world: &'a Arc<World>,
-    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        Box::pin(visit::serve(self, client, world))
+    fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(visit::serve(self, client))
     }
 }
 

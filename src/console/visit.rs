@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     audit::{Record, record::SessionClosed},
-    frontend::{ConsoleClient, ConsoleSessionGuard, SessionCommand, World},
+    frontend::{ConsoleClient, ConsoleSessionGuard, SessionCommand},
     session::Refusal,
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
@@ -59,7 +59,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Serves a client until it leaves or is told to.
 ///
 /// Cancel safety: dropped half-way, the connection breaks off; a command under way may or may not take effect.
-pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<World>) {
+pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
     let mut line = Line { stream, unread, whole: true, heard: 0, said: 0 };
@@ -70,7 +70,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<
             SessionCommand::Kill => Refusal::killed(),
             SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
         }),
-        end = talk(console, &mut line, output, &visit, &mut presence, &mut commands, world) => end,
+        end = talk(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
     };
     let mut words = Vec::new();
     let reason = match &end {
@@ -87,7 +87,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient, world: &Arc<
     if line.whole {
         timeout(LAST_WORDS, line.close(&words)).await.ok();
     }
-    world.audit.submit_now(Record::SessionClosed(Box::new(SessionClosed {
+    console.observers().audit.submit_now(Record::SessionClosed(Box::new(SessionClosed {
         session: Arc::clone(&visit.facts),
         reason,
         duration: began.elapsed(),
@@ -103,7 +103,6 @@ async fn talk(
     visit: &ConsoleSessionGuard,
     presence: &mut ClientPresence,
     commands: &mut u64,
-    world: &Arc<World>,
 ) -> End {
     if line.say(&greet(greeting, visit)).await.is_err() {
         return End::Left;
@@ -140,7 +139,7 @@ async fn talk(
             Ask::Run(command) => {
                 presence.enter(ClientState::Active);
                 *commands += 1;
-                match run(console, line, visit, &command, world).await {
+                match run(console, line, visit, &command).await {
                     Some(done) => conversation.on_answer(done),
                     None => return End::Left,
                 }
@@ -162,12 +161,11 @@ async fn run(
     line: &mut Line,
     visit: &ConsoleSessionGuard,
     command: &Command,
-    world: &Arc<World>,
 ) -> Option<Result<super::answer::Answer, Report<'static>>> {
     tokio::select! {
         biased;
-        done = console.run(command, &visit.facts, world) => Some(done),
-        () = visit.cancelled() => Some(Err(console.cancelled(command, &visit.facts, world).await)),
+        done = console.run(command, &visit.facts) => Some(done),
+        () = visit.cancelled() => Some(Err(console.cancelled(command, &visit.facts).await)),
         _ = line.gone() => None,
     }
 }

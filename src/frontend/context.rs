@@ -1,4 +1,4 @@
-//! What a session may know of the process it lives in.
+//! Parts of the process that clients and sessions use, and the context of a listener.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,35 +23,47 @@ use crate::{
     topology::Snapshot,
 };
 
-/// What all sessions of the process share.
-pub struct World {
-    /// The sessions that are logged in.
-    pub sessions: Arc<SessionRegistry>,
-    /// What is known of the endpoints.
+/// Endpoints and pools, and what is known of both.
+pub struct Routing {
+    /// State of the endpoints.
     pub topology: Live<Snapshot>,
-    /// The ways to the endpoints.
+    /// Handles of the endpoints.
     pub endpoints: Live<Endpoints>,
-    /// The backends that sessions share.
+    /// Endpoints and nodes ejected after session failures.
+    pub outliers: OutlierDetector,
+    /// Pools of backends.
     pub pools: Arc<Pools>,
-    /// State shared by pooled sessions.
-    pub shared_states: SharedStateRegistry,
+}
+
+/// Receivers of reports about sessions.
+pub struct Observers {
     /// The audit log.
     pub audit: Audit,
     /// The traces.
     pub traces: Tracer,
-    /// What happened lately.
+    /// Recent events.
     pub events: Events,
-    /// Where sessions tell what they notice about endpoints.
+    /// Evidence about endpoints, for the probe.
     pub evidence: EvidenceSink,
-    /// Endpoints and nodes ejected after session failures.
-    pub outliers: OutlierDetector,
-    /// The makers of metrics.
+    /// Factory of metrics.
     pub metrics: Metrics,
-    /// How many more descriptors there are for sessions: one with a backend of its own needs two, one that shares them one.
+}
+
+/// Parts of the process that a client needs until its session begins.
+pub struct ClientServices {
+    /// Endpoints and pools.
+    pub routing: Arc<Routing>,
+    /// Receivers of reports.
+    pub observers: Arc<Observers>,
+    /// Logged-in sessions.
+    pub sessions: Arc<SessionRegistry>,
+    /// State shared by pooled sessions.
+    pub shared_states: SharedStateRegistry,
+    /// File descriptors left for sessions: a dedicated session needs two, a pooled session one.
     pub descriptors: Arc<Semaphore>,
-    /// What users who do not exist are challenged with; drawn at the start and never shown.
+    /// Secret for challenges to unknown users; drawn at the start and never shown.
     pub mock_secret: [u8; 32],
-    /// What answers in place of a database, if anything does.
+    /// The console, if there is one.
     pub console: Option<Arc<dyn Console>>,
 }
 
@@ -128,12 +140,12 @@ impl ListenerContext {
     }
 
     /// The numbers of its sessions on `endpoint`, for those that live on the worker that this is called on.
-    pub(crate) fn path(&self, world: &World, endpoint: &EndpointHandle) -> Arc<PathCounts> {
+    pub(crate) fn path(&self, metrics: &Metrics, endpoint: &EndpointHandle) -> Arc<PathCounts> {
         let worker = tasks::current_worker();
         match self.paths.get(endpoint.name()) {
             Some(path) => path.of(worker),
             // An endpoint that a reload brought after this listener was made, or gave another role.
-            None => world.metrics.path(&self.settings.name, endpoint.endpoint()).of(worker),
+            None => metrics.path(&self.settings.name, endpoint.endpoint()).of(worker),
         }
     }
 }

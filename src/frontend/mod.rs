@@ -19,7 +19,7 @@ pub use acquire::{
     outlier::OutlierDetector,
     shared_state::SharedStateRegistry,
 };
-pub use context::{Endpoints, ListenerContext, World};
+pub use context::{ClientServices, Endpoints, ListenerContext, Observers, Routing};
 pub(crate) use login::backend_login::classifier_options;
 pub use login::{
     access_list::AccessList,

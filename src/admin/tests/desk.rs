@@ -1,4 +1,4 @@
-//! An admin API in front of a world that a test describes.
+//! An admin API in front of endpoints that a test describes.
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     events::Events,
     frontend::{
         AccessList, Auth, Bind, CurrentBackend, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
-        OwnBackend, Registered, SessionEntry, SessionRegistry, SharedStateRegistry, World,
+        Observers, OwnBackend, Registered, Routing, SessionEntry,
     },
     live::{Live, Publisher, live},
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
@@ -44,7 +44,7 @@ pub(super) const PASSWORD: &str = "s3cr3t-of-the-endpoint";
 /// Where requests come from.
 pub(super) const CLIENT: &str = "192.0.2.7:4711";
 
-/// An admin API in front of a world.
+/// An admin API in front of endpoints.
 pub(super) struct Desk {
     pub(super) router: Router,
     pub(super) context: Arc<Context>,
@@ -103,24 +103,28 @@ impl Desk {
         let audit_file = folder.path().join("audit.jsonl");
         let (publisher, topology) = live(first);
         let probe = Probe::start(&[], ProbeSettings::default(), metrics.topology(), &tasks, |_, _| {});
-        let world = World {
-            outliers: crate::frontend::OutlierDetector::default(),
-            sessions: Arc::new(SessionRegistry::default()),
-            shared_states: SharedStateRegistry::default(),
+        let routing = Routing {
             topology,
             endpoints: Live::fixed(ways),
+            outliers: crate::frontend::OutlierDetector::default(),
             pools: Pools::new(&Workers::start(1).unwrap(), &metrics, Box::new(|_, _, _| ())),
+        };
+        let observers = Observers {
             audit: Audit::open(audit(audit_file.clone()), metrics.audit()).unwrap(),
             traces: Tracer::off(),
             events: Events::default(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
-            descriptors: Arc::new(tokio::sync::Semaphore::new(8)),
-            mock_secret: [0; 32],
-            console: None,
         };
         let (control, commands) = control();
-        let api = Api { world: Arc::new(world), listeners: Live::fixed(shown), control, metrics };
+        let api = Api {
+            routing: Arc::new(routing),
+            observers: Arc::new(observers),
+            sessions: Arc::default(),
+            listeners: Live::fixed(shown),
+            control,
+            metrics,
+        };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
         let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
         let context = Arc::new(Context::new(&settings, api));
@@ -153,8 +157,8 @@ impl Desk {
 
     /// Logs a client in to the endpoint called `endpoint`.
     pub(super) fn session(&self, listener: &str, endpoint: &str) -> Registered {
-        let world = &self.context.api.world;
-        let id = world.sessions.next_id();
+        let api = &self.context.api;
+        let id = api.sessions.next_id();
         let facts = record::Session {
             id,
             listener: ListenerName::new(listener).unwrap(),
@@ -166,8 +170,9 @@ impl Desk {
             method: Some("scram"),
             application: Some("psql".into()),
         };
-        let endpoint = world.endpoints.load().get(&EndpointName::new(endpoint).unwrap()).unwrap().clone();
-        world.sessions.register(SessionEntry::new(
+        let endpoint =
+            api.routing.endpoints.load().get(&EndpointName::new(endpoint).unwrap()).unwrap().clone();
+        api.sessions.register(SessionEntry::new(
             Arc::new(facts),
             BackendKey::new(40, b"ours").unwrap(),
             Some(CurrentBackend::Own(Arc::new(OwnBackend {
@@ -181,7 +186,7 @@ impl Desk {
 
     /// What the audit log says about requests, when no more will come.
     pub(super) async fn audited(self) -> Vec<Value> {
-        self.context.api.world.audit.close().await;
+        self.context.api.observers.audit.close().await;
         let lines = fs::read_to_string(&self.audit_file).unwrap();
         let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         records.filter(|record| record["event.action"] == "admin.request").collect()

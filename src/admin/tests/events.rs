@@ -10,7 +10,7 @@ use crate::{
 #[tokio::test]
 async fn what_happened_is_listed_newest_first_and_from_where_one_left_off() {
     let desk = Desk::new(WELL);
-    let events = &desk.context.api.world.events;
+    let events = &desk.context.api.observers.events;
     events.tell(Happening::Topology(Change::Health {
         endpoint: EndpointName::new("primary").unwrap(),
         from: Health::Up,
@@ -62,7 +62,7 @@ async fn what_an_operator_does_is_an_event_and_what_is_refused_is_none() {
 #[tokio::test]
 async fn a_text_from_elsewhere_is_cut_where_a_character_ends() {
     let desk = Desk::new(WELL);
-    desk.context.api.world.events.tell(Happening::TokenFailed {
+    desk.context.api.observers.events.tell(Happening::TokenFailed {
         endpoint: EndpointName::new("primary").unwrap(),
         user: UserName::new("alice").unwrap(),
         error: "é".repeat(10_000),
@@ -76,8 +76,8 @@ async fn a_text_from_elsewhere_is_cut_where_a_character_ends() {
 async fn the_history_of_the_writer_is_part_of_the_topology() {
     let mut desk = Desk::new(WELL);
     let remember = |desk: &Desk| {
-        let world = &desk.context.api.world;
-        world.events.begin(&world.topology.load());
+        let api = &desk.context.api;
+        api.observers.events.begin(&api.routing.topology.load());
     };
     remember(&desk);
     desk.becomes("primary primary down primary\nreads read-pool up standby");

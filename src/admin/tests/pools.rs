@@ -9,7 +9,7 @@ use crate::{
 
 /// A pool of listener `app`, for user `alice`.
 fn pool(desk: &Desk, endpoint: &str, database: &str) -> Arc<Pool> {
-    let world = &desk.context.api.world;
+    let routing = &desk.context.api.routing;
     let target = Target {
         listener: ListenerName::new("app").unwrap(),
         endpoint: EndpointName::new(endpoint).unwrap(),
@@ -19,8 +19,8 @@ fn pool(desk: &Desk, endpoint: &str, database: &str) -> Arc<Pool> {
         mode: PoolMode::Transaction,
     };
     let settings = Arc::new(PoolSettings::new(PoolMode::Transaction, 100));
-    let endpoints = world.endpoints.load();
-    world.pools.pool(endpoints.get(&target.endpoint).unwrap(), &target, &settings)
+    let endpoints = routing.endpoints.load();
+    routing.pools.pool(endpoints.get(&target.endpoint).unwrap(), &target, &settings)
 }
 
 /// Each pool with its state, in the order of the list.

@@ -14,17 +14,12 @@ use jiff::Timestamp;
 use socket::Socket;
 
 use super::{Office, answer::Answer, subject::Subject};
-use crate::{
-    frontend::{ListenerContext, World},
-    live::Live,
-    names::EndpointName,
-};
+use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
 /// What is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
     pub(super) office: &'a Office,
-    pub(super) world: &'a World,
 }
 
 /// The answer to SHOW.

@@ -44,7 +44,7 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
         "avg_query_time",
         "avg_wait_time",
     ];
-    let all = Counts::by_endpoint(&shown.world.metrics);
+    let all = Counts::by_endpoint(&shown.office.observers.metrics);
     let counts = all.values().fold(Counts::default(), |sum, counts| sum.plus(counts));
     let averages = shown.office.averages.load().all();
     let figures = counts.figures().into_iter().chain(averages.figures());
@@ -55,7 +55,7 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
 
 fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> Answer {
     let averages: std::sync::Arc<Averages> = shown.office.averages.load();
-    let rows: Vec<Row> = Counts::by_endpoint(&shown.world.metrics)
+    let rows: Vec<Row> = Counts::by_endpoint(&shown.office.observers.metrics)
         .into_iter()
         .map(|(endpoint, counts)| {
             let mut row: Row = vec![format!("@{endpoint}").into()];

@@ -10,7 +10,7 @@ use tokio::{
 use super::admission::Permit;
 use crate::{
     frontend::{
-        context::{ListenerContext, World},
+        context::{ClientServices, ListenerContext},
         login::handshake::ClientHandshake,
         relay::{Relay, teardown::conclude},
     },
@@ -31,7 +31,7 @@ pub(crate) struct AcceptedClient {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) presence: ClientPresence,
     pub(crate) context: Arc<ListenerContext>,
-    pub(crate) world: Arc<World>,
+    pub(crate) services: Arc<ClientServices>,
 }
 
 /// What a client takes up, given back when this is dropped.
@@ -50,7 +50,7 @@ pub(crate) fn serve(accepted_client: AcceptedClient) -> impl Future<Output = ()>
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
 async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
-    let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, world } =
+    let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, services } =
         accepted_client;
     presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {
@@ -60,7 +60,7 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
             return None;
         }
     };
-    let mut handshake = ClientHandshake::enter(stream, address, context, world).await?;
+    let mut handshake = ClientHandshake::enter(stream, address, context, services).await?;
     let (startup, negotiation) = handshake.greet().await?;
     if let Some(refusal) = refusal {
         handshake.refuse(refusal).await;

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     frontend::{
         Bind,
-        context::{ListenerContext, World},
+        context::{ClientServices, ListenerContext},
     },
     live::Live,
     pool::PoolMode,
@@ -102,7 +102,7 @@ impl Listener {
     /// Accepts for ever, on the worker that this is called on. A failing `accept()` backs off and never ends it.
     ///
     /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
-    pub async fn run(self, context: Live<ListenerContext>, world: Arc<World>, workers: Workers) {
+    pub async fn run(self, context: Live<ListenerContext>, services: Arc<ClientServices>, workers: Workers) {
         let watched = loop {
             match watch(&self.socket) {
                 Ok(watched) => break watched,
@@ -113,7 +113,7 @@ impl Listener {
             let accepted = accept(&watched).await;
             let context = context.load();
             match accepted {
-                Ok((socket, address)) => hand_over(socket, address, &context, &world, &workers),
+                Ok((socket, address)) => hand_over(socket, address, &context, &services, &workers),
                 Err(error) => failed(&context, &error).await,
             }
         }
@@ -158,7 +158,7 @@ fn hand_over(
     socket: OwnedFd,
     address: Option<SocketAddr>,
     context: &Arc<ListenerContext>,
-    world: &Arc<World>,
+    services: &Arc<ClientServices>,
     workers: &Workers,
 ) {
     let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
@@ -176,7 +176,7 @@ fn hand_over(
         PoolMode::Session => 2,
         PoolMode::Transaction => 1,
     };
-    let descriptors = Arc::clone(&world.descriptors).try_acquire_many_owned(needed).ok();
+    let descriptors = Arc::clone(&services.descriptors).try_acquire_many_owned(needed).ok();
     if descriptors.is_none() {
         tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
     }
@@ -191,7 +191,7 @@ fn hand_over(
         refusal,
         presence: context.metrics.accepted(),
         context: Arc::clone(context),
-        world: Arc::clone(world),
+        services: Arc::clone(services),
     };
     if worker == here {
         tasks::spawn_here("client", client::serve(accepted_client));

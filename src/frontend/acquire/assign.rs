@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     blame::Blame,
-    frontend::context::World,
+    frontend::context::ClientServices,
     names::EndpointName,
     probe::Evidence,
     route::{NoEndpoint, Reason, RoutePolicy, decide},
@@ -45,7 +45,7 @@ pub(crate) enum Unassigned {
 /// # Errors
 /// [`Unassigned`] with the last failure.
 pub(crate) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
-    world: &World,
+    services: &ClientServices,
     policy: &RoutePolicy,
     hold: Duration,
     connect: impl Fn(EndpointHandle) -> F,
@@ -55,12 +55,13 @@ pub(crate) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
     let mut failure = None;
     loop {
         // Before the decision, so that no change between the two is missed.
-        let mut changes = world.topology.changes();
-        let snapshot = world.topology.load();
-        let load = |name: &EndpointName| world.sessions.on_endpoint(name);
+        let mut changes = services.routing.topology.changes();
+        let snapshot = services.routing.topology.load();
+        let load = |name: &EndpointName| services.sessions.on_endpoint(name);
         let none = match decide(policy, &snapshot, load, random(), &tried) {
             Ok(decision) => {
-                let Some(endpoint) = world.endpoints.load().get(&decision.endpoint.name).cloned() else {
+                let Some(endpoint) = services.routing.endpoints.load().get(&decision.endpoint.name).cloned()
+                else {
                     tried.push(decision.endpoint.name.clone());
                     continue;
                 };
@@ -72,7 +73,7 @@ pub(crate) async fn assign<B, F: Future<Output = Result<B, ConnectError>>>(
                             || (decision.reason == Reason::ReadPool && !refuses_the_user(&error)) =>
                     {
                         if is_about_the_endpoint(&error) {
-                            world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                            services.observers.evidence.submit(endpoint.name(), Evidence::LoginFailed);
                         }
                         tried.push(decision.endpoint.name.clone());
                         failure = Some((endpoint, error));

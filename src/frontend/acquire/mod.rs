@@ -22,7 +22,10 @@ use self::{
     assign::{is_about_the_endpoint, is_retryable_elsewhere, random, trouble, writer_seen_up},
     shared_state::SharedState,
 };
-use super::context::{ListenerContext, World};
+use super::{
+    context::{ClientServices, ListenerContext, Observers, Routing},
+    registry::sessions::SessionRegistry,
+};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     credentials,
@@ -39,7 +42,9 @@ use crate::{
 
 /// Acquires backends for one session.
 pub(crate) struct BackendAcquirer {
-    world: Arc<World>,
+    routing: Arc<Routing>,
+    observers: Arc<Observers>,
+    sessions: Arc<SessionRegistry>,
     context: Arc<ListenerContext>,
     /// As the client said; an endpoint may have a user of its own for all.
     user: UserName,
@@ -138,7 +143,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl BackendAcquirer {
     pub(crate) fn new(
-        world: Arc<World>,
+        services: &ClientServices,
         context: Arc<ListenerContext>,
         user: UserName,
         database: DatabaseName,
@@ -146,7 +151,9 @@ impl BackendAcquirer {
     ) -> Self {
         let routes = context.metrics.routes(tasks::current_worker());
         Self {
-            world,
+            routing: Arc::clone(&services.routing),
+            observers: Arc::clone(&services.observers),
+            sessions: Arc::clone(&services.sessions),
             context,
             user,
             database,
@@ -245,9 +252,9 @@ impl BackendAcquirer {
             return false;
         };
         let now = std::time::Instant::now();
-        match self.world.topology.load().standing(None, floor, now) {
+        match self.routing.topology.load().standing(None, floor, now) {
             Standing::Unknown => {
-                self.world.evidence.want_sample();
+                self.observers.evidence.want_sample();
                 self.turn(Reason::NotSampled);
                 self.wait.as_ref().is_some_and(|wait| wait.pause.is_some())
             }
@@ -302,9 +309,9 @@ impl BackendAcquirer {
                 let has_no_token = matches!(error.failure(), ConnectFailure::Token(_));
                 let is_its_own = is_about_the_endpoint(&error);
                 let is_news = (is_its_own || has_no_token)
-                    && self.world.outliers.failed(Suspect::Endpoint(endpoint.name().clone()));
+                    && self.routing.outliers.failed(Suspect::Endpoint(endpoint.name().clone()));
                 if is_its_own && is_news {
-                    self.world.evidence.submit(endpoint.name(), Evidence::LoginFailed);
+                    self.observers.evidence.submit(endpoint.name(), Evidence::LoginFailed);
                 }
                 // A standby may not have the database or the user yet, or what lets them in: the writer has the last word.
                 if self.side == Side::Reader && error.refused().is_some() && !elsewhere {
@@ -351,7 +358,7 @@ impl BackendAcquirer {
         if self.side == Side::Reader {
             let now = std::time::Instant::now();
             let node = lease.node();
-            if node.is_some_and(|node| self.world.outliers.avoids_node(&node, now)) {
+            if node.is_some_and(|node| self.routing.outliers.avoids_node(&node, now)) {
                 lease.release(Disposition::Discard);
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
@@ -360,7 +367,7 @@ impl BackendAcquirer {
                 }
                 return None;
             }
-            let snapshot = self.world.topology.load();
+            let snapshot = self.routing.topology.load();
             let standing = match (request.floor, node) {
                 (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
                 (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
@@ -413,9 +420,9 @@ impl BackendAcquirer {
     /// The node behind a backend that a read was sent to has failed it.
     pub(crate) fn node_failed(&mut self, lease: &Lease) {
         if let Some(node) = lease.node() {
-            self.world.outliers.failed(Suspect::Node(node));
+            self.routing.outliers.failed(Suspect::Node(node));
         }
-        self.world.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
+        self.observers.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
         self.reader = None;
     }
 
@@ -425,13 +432,13 @@ impl BackendAcquirer {
         let endpoint = lease.running().endpoint().name().clone();
         let answered_at = std::time::Instant::now();
         let replayed = Replayed { endpoint, node, lsn, asked_at, answered_at };
-        self.world.evidence.replayed(&decided.snapshot, replayed);
+        self.observers.evidence.replayed(&decided.snapshot, replayed);
     }
 
     /// The session has committed what its next reads must show: the sooner the writer is asked where it stands, the sooner
     /// they find a read pool that does.
     pub(crate) fn wrote(&self) {
-        self.world.evidence.want_sample();
+        self.observers.evidence.want_sample();
     }
 
     /// The client has cancelled its statement: it waits no longer.
@@ -494,7 +501,7 @@ impl BackendAcquirer {
     }
 
     fn decide(&mut self, need: Need) -> Result<Arc<Pool>, NoEndpoint> {
-        let snapshot = self.world.topology.load();
+        let snapshot = self.routing.topology.load();
         let reason = self.wait.as_ref().and_then(|wait| wait.turned).unwrap_or(need.reason);
         self.side = self.side_of(need);
         let (keeps, split) = match &self.context.settings.route {
@@ -515,18 +522,17 @@ impl BackendAcquirer {
         }
         let policy = &self.context.settings.route;
         let tried = self.wait.as_ref().map_or(&[][..], |wait| &wait.tried);
-        let load =
-            |name: &EndpointName| self.world.sessions.on_endpoint(name) + self.world.pools.leased(name);
+        let load = |name: &EndpointName| self.sessions.on_endpoint(name) + self.routing.pools.leased(name);
         let decision = match policy {
             RoutePolicy::Split(settings) => {
                 let now = std::time::Instant::now();
-                let avoided = |name: &EndpointName| self.world.outliers.avoids(name, now);
+                let avoided = |name: &EndpointName| self.routing.outliers.avoids(name, now);
                 let demand = Demand { side: self.side, reason, tried };
                 decide_split(settings, &snapshot, &demand, load, avoided, random())?
             }
             _ => decide(policy, &snapshot, load, random(), tried)?,
         };
-        let endpoints = self.world.endpoints.load();
+        let endpoints = self.routing.endpoints.load();
         let Some(endpoint) = endpoints.get(&decision.endpoint.name) else {
             return Err(NoEndpoint::Named);
         };
@@ -549,8 +555,8 @@ impl BackendAcquirer {
             startup: self.startup.clone(),
             mode: settings.pool.mode,
         };
-        let pool = self.world.pools.pool(endpoint, &target, &settings.pool);
-        let path = self.context.path(&self.world, endpoint);
+        let pool = self.routing.pools.pool(endpoint, &target, &settings.pool);
+        let path = self.context.path(&self.observers.metrics, endpoint);
         let decided =
             Decided { snapshot, pool: Arc::clone(&pool), reason: decision.reason, path, last: None };
         *self.slot() = Some(decided);
@@ -575,7 +581,7 @@ impl BackendAcquirer {
         let held = self.wait.as_ref().and_then(|wait| wait.held);
         let held = held.map_or(Duration::ZERO, |since| since.elapsed());
         matches!(self.context.settings.route, RoutePolicy::Primary | RoutePolicy::Split(_))
-            && writer_seen_up(&self.world.topology.load())
+            && writer_seen_up(&self.routing.topology.load())
             && held < self.context.settings.limits.hold
     }
 

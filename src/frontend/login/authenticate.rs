@@ -44,7 +44,7 @@ pub(crate) async fn authenticate(
     login: &Login<'_>,
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
-    let Login { context, world, user, .. } = login;
+    let Login { context, services, user, .. } = login;
     let name = user.as_str();
     let listed = context.settings.access.has_user(user);
     match (&context.settings.auth, &context.users) {
@@ -52,7 +52,8 @@ pub(crate) async fn authenticate(
             let users = users.load();
             let known = users.verifier(name).filter(|_| listed).cloned();
             let unknown = known.is_none();
-            let stranger = || Verifier::mock(&world.mock_secret, name.as_bytes(), users.usual_iterations());
+            let stranger =
+                || Verifier::mock(&services.mock_secret, name.as_bytes(), users.usual_iterations());
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_OCTETS];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {

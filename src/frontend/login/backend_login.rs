@@ -27,13 +27,13 @@ use crate::{
             AcquireRequest, BackendAcquirer, Step, Unleased,
             assign::{Assigned, Unassigned, assign, refusal},
         },
-        context::{ListenerContext, World},
+        context::{ClientServices, ListenerContext},
         registry::current_backend::{CurrentBackend, OwnBackend},
     },
     handshake::{Negotiation, Relay, RelayError, Relayed},
     names::{DatabaseName, UserName},
     pool::{Disposition, Lease, PoolMode, Welcome},
-    probe::Evidence,
+    probe::{Evidence, EvidenceSink},
     route::{Reason, RoutePolicy},
     session::Refusal,
     sql::ClassifierOptions,
@@ -51,7 +51,7 @@ pub(crate) struct Login<'a> {
     pub(crate) negotiation: Negotiation,
     pub(crate) user: UserName,
     pub(crate) context: &'a Arc<ListenerContext>,
-    pub(crate) world: &'a Arc<World>,
+    pub(crate) services: &'a Arc<ClientServices>,
 }
 
 /// Result of a login: a session whose client has not received AuthenticationOk yet.
@@ -129,7 +129,7 @@ impl Login<'_> {
             async move { endpoint.connect(request).await }
         };
         let Assigned { backend, endpoint, reason } = self.assign(client, connect).await?;
-        report_role(self.world, &endpoint, backend.observed_role());
+        report_role(&self.services.observers.evidence, &endpoint, backend.observed_role());
         let user = self.database_user(&endpoint);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
@@ -168,13 +168,12 @@ impl Login<'_> {
         database: DatabaseName,
     ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
-        let Self { mut startup, user, context, world, .. } = self;
+        let Self { mut startup, user, context, services, .. } = self;
         let version = startup.version();
         for own in ["user", "database", "replication"] {
             startup.remove(own);
         }
-        let mut acquirer =
-            BackendAcquirer::new(Arc::clone(world), Arc::clone(context), user, database, startup);
+        let mut acquirer = BackendAcquirer::new(services, Arc::clone(context), user, database, startup);
         let lease = lease(&mut acquirer, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
@@ -206,7 +205,7 @@ impl Login<'_> {
         session: u64,
     ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
-        let Self { mut startup, user, context, world, .. } = self;
+        let Self { mut startup, user, context, services, .. } = self;
         let version = startup.version();
         let said = startup.get("application_name").map(<[u8]>::to_vec);
         let asked = asked(&startup);
@@ -218,13 +217,8 @@ impl Login<'_> {
         if startup_options.is_some() {
             StartupOptions::remove_from(&mut shared_startup);
         }
-        let mut acquirer = BackendAcquirer::new(
-            Arc::clone(world),
-            Arc::clone(context),
-            user,
-            database.clone(),
-            shared_startup,
-        );
+        let mut acquirer =
+            BackendAcquirer::new(services, Arc::clone(context), user, database.clone(), shared_startup);
         acquirer.may_move_apart(startup);
         let Ok(pool) = acquirer.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
@@ -233,7 +227,7 @@ impl Login<'_> {
         let functions = &settings.pool.pin_on_functions;
         let options = classifier_options(&settings.route);
         let user = &pool.target().user;
-        let shared = world.shared_states.get(&settings.name, &database, user, functions, options.as_ref());
+        let shared = services.shared_states.get(&settings.name, &database, user, functions, options.as_ref());
         shared.common.set_strict_isolation(settings.pool.strict_isolation);
         if !shared.common.knows_database() {
             Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
@@ -307,7 +301,7 @@ impl Login<'_> {
             }
             Relayed::LoggedIn { version, method, parameters, server_key, client_key: given, status } => {
                 tracing::debug!(endpoint = %endpoint.name(), ?method, "login relayed");
-                report_role(self.world, &endpoint, reported_role(&parameters));
+                report_role(&self.services.observers.evidence, &endpoint, reported_role(&parameters));
                 Ok(LoginResult {
                     greeting,
                     presence: Some(endpoint.metrics().connected()),
@@ -341,7 +335,7 @@ impl Login<'_> {
     {
         let limits = &self.context.settings.limits;
         tokio::select! {
-            assigned = assign(self.world, &self.context.settings.route, limits.hold, connect) => {
+            assigned = assign(self.services, &self.context.settings.route, limits.hold, connect) => {
                 assigned.map_err(|why| self.failed(&why))
             }
             gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
@@ -381,9 +375,9 @@ impl Login<'_> {
 }
 
 /// Reports the role that the server gave at the login, as evidence for the probe.
-fn report_role(world: &World, endpoint: &EndpointHandle, role: Option<ObservedRole>) {
+fn report_role(evidence: &EvidenceSink, endpoint: &EndpointHandle, role: Option<ObservedRole>) {
     if let Some(role) = role {
-        world.evidence.submit(endpoint.name(), Evidence::RoleReported(role));
+        evidence.submit(endpoint.name(), Evidence::RoleReported(role));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 
 use super::handshake::ClientHandshake;
 use crate::{
-    frontend::{context::World, registry::console_session::ConsoleSessionGuard},
+    frontend::registry::console_session::ConsoleSessionGuard,
     handshake::Negotiation,
     names::{DatabaseName, UserName},
     session::Refusal,
@@ -30,11 +30,7 @@ pub trait Console: Send + Sync {
     fn admit(&self, user: &UserName) -> Result<(), Refusal>;
 
     /// Serves a client until it leaves or is told to.
-    fn serve<'a>(
-        &'a self,
-        client: ConsoleClient,
-        world: &'a Arc<World>,
-    ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 
 /// A client that may come in, and has not been told so.
@@ -57,7 +53,7 @@ const JUDGED_IN: &str = "postgres";
 impl ClientHandshake {
     /// The console, if that is what the client asks for.
     pub(crate) fn console(&self) -> Option<Arc<dyn Console>> {
-        let console = self.world.console.as_ref()?;
+        let console = self.services.console.as_ref()?;
         console.is_called(self.facts.database.as_ref()?).then(|| Arc::clone(console))
     }
 
@@ -90,7 +86,7 @@ impl ClientHandshake {
             return None;
         }
         let Ok(visit) = self
-            .world
+            .services
             .sessions
             .register_console_session(Arc::clone(&self.facts), startup.version().secret_octets())
         else {
@@ -99,7 +95,7 @@ impl ClientHandshake {
         };
         let (stream, unread) = self.client?.into_parts();
         let client = ConsoleClient { stream, unread, output: proved.output, visit, presence };
-        console.serve(client, &self.world).await;
+        console.serve(client).await;
         Some(())
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     frontend::{
         Auth,
         accept::admission::Permit,
-        context::{ListenerContext, World},
+        context::{ClientServices, ListenerContext},
         observe::{
             recorder::{Recorder, RecorderConfig},
             session_tracer::{self, Traced},
@@ -48,7 +48,7 @@ pub(crate) struct ClientHandshake {
     arrived: Instant,
     deadline: Deadline,
     context: Arc<ListenerContext>,
-    pub(crate) world: Arc<World>,
+    pub(crate) services: Arc<ClientServices>,
 }
 
 impl ClientHandshake {
@@ -57,12 +57,12 @@ impl ClientHandshake {
         stream: Stream,
         address: Option<SocketAddr>,
         context: Arc<ListenerContext>,
-        world: Arc<World>,
+        services: Arc<ClientServices>,
     ) -> Option<Self> {
         let mut handshake = Self {
             client: Some(UnauthenticatedClient::new(stream)),
             facts: Arc::new(record::Session {
-                id: world.sessions.next_id(),
+                id: services.sessions.next_id(),
                 listener: context.settings.name.clone(),
                 client: address,
                 tls: None,
@@ -75,9 +75,16 @@ impl ClientHandshake {
             arrived: Instant::now(),
             deadline: Deadline::now() + context.settings.limits.login_timeout,
             context,
-            world,
+            services,
         };
-        if handshake.world.audit.submit(Record::SessionOpened(Arc::clone(&handshake.facts))).await.is_err() {
+        if handshake
+            .services
+            .observers
+            .audit
+            .submit(Record::SessionOpened(Arc::clone(&handshake.facts)))
+            .await
+            .is_err()
+        {
             // Nothing was told of its accepted_client, so nothing is of its end.
             handshake.turn_down(&Refusal::audit()).await;
             return None;
@@ -91,7 +98,7 @@ impl ClientHandshake {
             Err(_) => self.too_late().await,
             Ok(Err(error)) => self.turn_away(error).await,
             Ok(Ok(StartupRequest::Cancel(key))) => {
-                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.world)).await;
+                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.services)).await;
                 None
             }
             Ok(Ok(StartupRequest::Login(startup, negotiation))) => {
@@ -166,8 +173,13 @@ impl ClientHandshake {
     ) -> Option<(StartupMessage, Negotiation, AuthenticatedClient)> {
         let mut first = Vec::new();
         negotiation.write(&mut first);
-        let login =
-            Login { startup, negotiation, user: user.clone(), context: &self.context, world: &self.world };
+        let login = Login {
+            startup,
+            negotiation,
+            user: user.clone(),
+            context: &self.context,
+            services: &self.services,
+        };
         let proof = timeout_at(self.deadline, authenticate(self.client.as_mut()?, &login, first)).await;
         let Login { startup, negotiation, .. } = login;
         let proved = match proof {
@@ -182,7 +194,7 @@ impl ClientHandshake {
             Ok(Ok(proved)) => proved,
         };
         let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
-        if self.world.audit.submit(authenticated).await.is_err() {
+        if self.services.observers.audit.submit(authenticated).await.is_err() {
             self.refuse(Refusal::audit()).await;
             return None;
         }
@@ -208,7 +220,7 @@ impl ClientHandshake {
                 negotiation,
                 user: user.clone(),
                 context: &self.context,
-                world: &self.world,
+                services: &self.services,
             };
             Box::pin(login.relayed(self.client.as_mut()?, self.deadline)).await
         } else {
@@ -222,7 +234,7 @@ impl ClientHandshake {
                 negotiation,
                 user: user.clone(),
                 context: &self.context,
-                world: &self.world,
+                services: &self.services,
             };
             login.ours(self.client.as_mut()?, proved, database.clone(), self.facts.id).await
         };
@@ -230,7 +242,7 @@ impl ClientHandshake {
             Ok(login_result) => {
                 if self.context.settings.auth == Auth::Passthrough {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
-                    if self.world.audit.submit(authenticated).await.is_err() {
+                    if self.services.observers.audit.submit(authenticated).await.is_err() {
                         self.refuse(Refusal::audit()).await;
                         return None;
                     }
@@ -287,7 +299,7 @@ impl ClientHandshake {
         login_result: LoginResult,
         presence: ClientPresence,
     ) -> Option<Relay> {
-        let ClientHandshake { client, mut facts, arrived, context, world, .. } = self;
+        let ClientHandshake { client, mut facts, arrived, context, services, .. } = self;
         let mut client = client?;
         // Known only now: an endpoint may have one user for all.
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
@@ -295,14 +307,14 @@ impl ClientHandshake {
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
-        let registered = world.sessions.register(entry);
+        let registered = services.sessions.register(entry);
         // Not before: a client may cancel as soon as it has its key.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
             context.metrics.refused(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
             let rejected = SessionRejected { session: facts, reason, sqlstate: None };
-            world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+            services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
             return None;
         }
         let client_unread = client.unread().to_vec();
@@ -315,13 +327,13 @@ impl ClientHandshake {
                 duration: login_result.took,
                 reason: None,
             };
-            world.audit.submit_now(Record::BackendOpened(Box::new(backend)));
+            services.observers.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
-        let audited = world.audit.wants_statements().then(|| world.audit.text_limit());
-        let text_limit = audited.max(world.traces.is_on().then_some(session_tracer::TEXT));
-        let traced = Traced::connected(&world.traces, &facts, arrived);
+        let audited =
+            services.observers.audit.wants_statements().then(|| services.observers.audit.text_limit());
+        let text_limit = audited.max(services.observers.traces.is_on().then_some(session_tracer::TEXT));
+        let traced = Traced::connected(&services.observers.traces, &facts, arrived);
         let recorder = Recorder::new(RecorderConfig {
-            audit: world.audit.clone(),
             facts,
             user: login_result.user,
             server,
@@ -330,10 +342,11 @@ impl ClientHandshake {
                 decision: login_result.endpoint.endpoint().role.as_str(),
                 reason: reason.as_str(),
             },
-            path: context.path(&world, &login_result.endpoint),
+            path: context.path(&services.observers.metrics, &login_result.endpoint),
             presence,
             backend_presence: login_result.presence,
-            world: Arc::clone(&world),
+            observers: Arc::clone(&services.observers),
+            routing: Arc::clone(&services.routing),
             traced,
             arrived,
         });
@@ -399,9 +412,9 @@ impl ClientHandshake {
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
         let listener = self.facts.listener.clone();
-        self.world.events.tell(Happening::Refused { listener, reason });
+        self.services.observers.events.tell(Happening::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
-        self.world.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+        self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }
 }
 

@@ -15,10 +15,14 @@ use std::{
 use super::session_tracer::Traced;
 use crate::{
     audit::{
-        Audit, Record, Submit,
+        Record, Submit,
         record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
     },
-    frontend::{context::World, registry::entry::SessionEntry, relay::session_end::SessionEnd},
+    frontend::{
+        context::{Observers, Routing},
+        registry::entry::SessionEntry,
+        relay::session_end::SessionEnd,
+    },
     names::UserName,
     pool::Running,
     probe::Evidence,
@@ -34,7 +38,6 @@ use crate::{
 
 /// One session's records and numbers.
 pub(crate) struct Recorder {
-    audit: Audit,
     facts: Arc<record::Session>,
     /// The database user that the backend is logged in as.
     user: UserName,
@@ -47,7 +50,8 @@ pub(crate) struct Recorder {
     owns_backend: bool,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
-    world: Arc<World>,
+    observers: Arc<Observers>,
+    routing: Arc<Routing>,
     traced: Traced,
     arrived: Instant,
     connected: Instant,
@@ -58,7 +62,6 @@ pub(crate) struct Recorder {
 
 /// Parts of a new recorder.
 pub(crate) struct RecorderConfig {
-    pub(crate) audit: Audit,
     pub(crate) facts: Arc<record::Session>,
     pub(crate) user: UserName,
     pub(crate) server: Option<Server>,
@@ -68,7 +71,8 @@ pub(crate) struct RecorderConfig {
     pub(crate) path: Arc<PathCounts>,
     pub(crate) presence: ClientPresence,
     pub(crate) backend_presence: Option<BackendPresence>,
-    pub(crate) world: Arc<World>,
+    pub(crate) observers: Arc<Observers>,
+    pub(crate) routing: Arc<Routing>,
     pub(crate) traced: Traced,
     pub(crate) arrived: Instant,
 }
@@ -77,7 +81,6 @@ impl Recorder {
     /// A session has its backend.
     pub(crate) fn new(of: RecorderConfig) -> Self {
         let RecorderConfig {
-            audit,
             facts,
             user,
             server,
@@ -86,13 +89,13 @@ impl Recorder {
             path,
             mut presence,
             backend_presence,
-            world,
+            observers,
+            routing,
             traced,
             arrived,
         } = of;
         presence.enter(ClientState::Idle);
         Self {
-            audit,
             facts,
             user,
             owns_backend,
@@ -101,7 +104,8 @@ impl Recorder {
             path,
             presence,
             _backend_presence: backend_presence,
-            world,
+            observers,
+            routing,
             traced,
             arrived,
             connected: Instant::now(),
@@ -149,7 +153,7 @@ impl Recorder {
     /// backends are closed on return.
     pub(crate) fn clear_databases(&self) {
         if let Some(server) = &self.server {
-            self.world.pools.renew_cluster(&server.endpoint.cluster);
+            self.routing.pools.renew_cluster(&server.endpoint.cluster);
         }
     }
 
@@ -157,10 +161,10 @@ impl Recorder {
     pub(crate) fn logins_changed(&self) {
         let Some(server) = &self.server else { return };
         let cluster = &server.endpoint.cluster;
-        for endpoint in self.world.endpoints.load().iter().filter(|it| it.endpoint().cluster == *cluster) {
+        for endpoint in self.routing.endpoints.load().iter().filter(|it| it.endpoint().cluster == *cluster) {
             endpoint.judge_passwords_again();
         }
-        self.world.pools.renew_cluster(cluster);
+        self.routing.pools.renew_cluster(cluster);
     }
 
     /// The session is held to its backend.
@@ -208,20 +212,20 @@ impl Recorder {
                     && let Some(server) = &self.server
                     && server.endpoint.role == DeclaredRole::Primary
                 {
-                    self.world.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
+                    self.observers.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
                 }
             }
         }
         self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
         let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
-        if self.audit.wants_statement(text)
+        if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
             let statement = Statement {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.audit.text(&text.octets, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.octets, text.cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),
@@ -233,7 +237,7 @@ impl Recorder {
 
     /// Whether what the client asks next has to wait for the audit log, which is looked at by [`Recorder::poll_ready`].
     pub(crate) fn holds_statements(&mut self) -> bool {
-        self.waiting.extend(self.audit.holds_statements());
+        self.waiting.extend(self.observers.audit.holds_statements());
         !self.waiting.is_empty()
     }
 
@@ -265,7 +269,7 @@ impl Recorder {
         if matches!(end, SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. })
             && let Some(server) = &self.server
         {
-            self.world.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
+            self.observers.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
         }
         let reason = end.blame().is_some().then(|| end.as_str());
         tracing::debug!(
@@ -298,7 +302,7 @@ impl Recorder {
     }
 
     fn submit(&mut self, record: Record) {
-        let submit = self.audit.submit(record);
+        let submit = self.observers.audit.submit(record);
         if self.waiting.is_empty() && submit.taken_at_once() {
             return;
         }

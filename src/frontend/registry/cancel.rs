@@ -12,7 +12,7 @@ use crate::{
     blame::Chain,
     frontend::{
         acquire::assign::random,
-        context::{ListenerContext, World},
+        context::{ClientServices, ListenerContext},
     },
     telemetry::labels::Outcome,
     topology::DeclaredRole,
@@ -35,14 +35,14 @@ pub(crate) async fn forward(
     key: &BackendKey,
     client: Option<SocketAddr>,
     context: &ListenerContext,
-    world: &World,
+    services: &ClientServices,
 ) {
-    if let Some(entry) = world.sessions.find_console_session(key) {
+    if let Some(entry) = services.sessions.find_console_session(key) {
         context.metrics.cancel_request(Outcome::Ok);
         entry.cancel();
         return;
     }
-    let found = world.sessions.find(key);
+    let found = services.sessions.find(key);
     context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
     let Some(entry) = found else {
         // As PostgreSQL: whoever guesses keys learns nothing.
@@ -88,7 +88,7 @@ pub(crate) async fn forward(
             }
         }
     }
-    world.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
+    services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
         session: Arc::clone(&entry.facts),
         server: current_backend.as_ref().map(CurrentBackend::record),
         delivered,

@@ -49,7 +49,7 @@ pub(crate) async fn password(
     let known = remembered(&reached, login, remember);
     let fits = match &known {
         Some(known) => known.fits(password.reveal()),
-        None => Verifier::mock(&login.world.mock_secret, name.as_bytes(), ITERATIONS)
+        None => Verifier::mock(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
             .fits(password.reveal().as_bytes()),
     };
     if fits && listed {
@@ -106,7 +106,7 @@ async fn ask(
 /// The endpoints that the route may lead to.
 fn reached(login: &Login<'_>) -> Vec<EndpointHandle> {
     let route = &login.context.settings.route;
-    let endpoints = login.world.endpoints.load();
+    let endpoints = login.services.routing.endpoints.load();
     endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
 }
 
@@ -137,7 +137,7 @@ async fn judge(
         async move { endpoint.judge(startup, password).await }
     };
     let assigned = tokio::select! {
-        assigned = assign(login.world, &settings.route, settings.limits.hold, judge) => assigned,
+        assigned = assign(login.services, &settings.route, settings.limits.hold, judge) => assigned,
         gone = client.gone() => return Err(AuthenticateError::Greet(GreetError::Gone(gone))),
     };
     match assigned {
