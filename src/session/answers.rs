@@ -187,7 +187,7 @@ impl Pooled {
                 self.conversation.on_answer(now, frame);
                 self.on_unit_over(now);
                 // The client gets ReadyForQuery after the settings are applied again.
-                led.is_empty() || !self.give_again(&led, true)
+                (led.is_empty() || !self.give_again(&led, true)) && !self.send_withheld_reports()
             }
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
@@ -362,6 +362,10 @@ impl Pooled {
             // The client sees one server, which takes writes.
             return false;
         }
+        let applies = matches!(self.conversation.ledger.own(), Some(Own::Apply { .. }));
+        if self.settings.startup.withholds_report(status.name, applies) {
+            return false;
+        }
         // `RESET` leads back to what the client said at its start, which its backend does not know.
         if self.settings.leads_back
             && is_default
@@ -453,7 +457,9 @@ impl Pooled {
             }
             Own::Again { synced: true, .. } => {
                 self.backend.confirming = false;
-                backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+                if !self.send_withheld_reports() {
+                    backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+                }
             }
             Own::Look(look) if look.too_large => {
                 self.conversation.broken = Some(Refusal::settings_too_large())

@@ -17,6 +17,7 @@ use crate::{
     sql::{self, Effects, LeadsBack, LedBack},
     wire::{
         SqlState, TransactionStatus,
+        backend::{self, ParameterStatus},
         fault::{Report, Severity},
     },
 };
@@ -38,6 +39,8 @@ pub(super) struct Startup {
     moving: bool,
     /// Backends logged in with the client's options serve the session from now on.
     apart: bool,
+    /// Names of the settings reported while Gatekeeper applied settings.
+    withheld: Vec<Box<[u8]>>,
 }
 
 /// Portal, with the settings reset by the portal's statement.
@@ -75,6 +78,16 @@ impl Startup {
     pub(super) fn note_failed_batch(&mut self) {
         self.due.clear();
         self.discarded = false;
+    }
+
+    /// True if the report of the setting `name` has to wait for the client's next ReadyForQuery, as on a dedicated backend.
+    /// `applies` means a report while Gatekeeper applies settings, possibly in the middle of the client's batch.
+    pub(super) fn withholds_report(&mut self, name: &[u8], applies: bool) -> bool {
+        self.withheld.retain(|withheld| **withheld != *name);
+        if applies {
+            self.withheld.push(name.into());
+        }
+        applies
     }
 
     /// Forgets the portals of a finished transaction.
@@ -180,6 +193,26 @@ impl Pooled {
         self.settings.startup.moving = moves;
         self.backend.unused &= !moves;
         moves
+    }
+
+    /// Sends the withheld reports to the client, with ReadyForQuery behind them; false if there is nothing to report.
+    pub(super) fn send_withheld_reports(&mut self) -> bool {
+        let withheld = std::mem::take(&mut self.settings.startup.withheld);
+        let mut has_reported = false;
+        for name in withheld {
+            let reported = self.backend.held.as_deref().and_then(|held| held.reported.get(&name));
+            if let Some(value) = reported
+                && self.settings.known.set(&name, value)
+            {
+                ParameterStatus { name: &name, value }.write(&mut self.outgoing.to_client);
+                has_reported = true;
+            }
+        }
+        if has_reported {
+            self.learn();
+            backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+        }
+        has_reported
     }
 
     /// True if settings must be applied again ahead of the client's next message.

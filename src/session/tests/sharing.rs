@@ -451,6 +451,39 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 }
 
 #[test]
+fn settings_given_within_a_batch_are_reported_at_the_end() {
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
+    for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
+        let startup = Settings::default().with(b"application_name", Some(b"first"));
+        let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+        talk.say(&Client, &frame(b'Q', b"SET application_name = 'x'\0"), 1000);
+        let applied = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];
+        talk.say(&Server, &applied.concat(), 1000);
+        talk.to_backend.clear();
+        talk.say(&Server, &[frame(b'C', b"SET\0"), report("x"), frame(b'Z', b"I")].concat(), 1000);
+        talk.answer();
+        let batch: [(u8, &[u8]); 4] = [
+            (b'P', b"\0DISCARD ALL\0\0\0"),
+            (b'B', b"\0\0\0\0\0\0\0\0"),
+            (b'E', EXECUTE),
+            (b'Q', b"SET my.two = 1\0"),
+        ];
+        talk.say(&Client, &one_batch(&batch).1, 1000);
+        let discarded = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"DISCARD ALL\0")];
+        talk.say(&Server, &discarded.concat(), 1000);
+        talk.to_client.clear();
+        let ready = frame(b'Z', b"I");
+        let given = [&applied[..3], &[report("first"), ready.clone()]].concat();
+        let answer = [&given[..], &[frame(b'C', b"SET\0"), later.unwrap_or_default(), ready]].concat();
+        talk.say(&Server, &answer.concat(), 1000);
+        let heard = shown(&talk.to_client, Speaker::Server);
+        assert_eq!(heard, format!("CSET | Sapplication_name.{reported} | ZI"));
+    }
+}
+
+#[test]
 fn a_failed_look_waits_for_the_batch() {
     let script = [
         client(b'Q', b"SET app.x = 1\0"),
