@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Instant};
 use super::{
     conversation::understood,
     ledger::{Closed, Described, Made, Owed},
-    own::{self, IDENTITY, Look, Own, Question, SESSION_AUTHORIZATION, Seen},
-    pin::{Pin, Pins},
-    pooled::{ClientStatements, Gathered, Pooled, ShapeCheck, Untold},
+    own::{self, Own, Question, SESSION_AUTHORIZATION, Seen},
+    pin::Pin,
+    pooled::{BackendEvent, PartialMessage, Pooled, SettleContext, SettleStep, ShapeCheck, Untold},
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
@@ -30,8 +30,6 @@ use crate::{
 
 /// Maximum length of an internal response; a larger response cannot be a setting allowed in a session.
 const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
-/// Looks that may fail before the session is held to its backend for good.
-const LOOKS_MAX: u8 = 2;
 
 impl Pooled {
     /// Processes the backend's next bytes, as [`super::Session::on_backend`].
@@ -57,7 +55,7 @@ impl Pooled {
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
             let pass = match &piece {
-                Piece::Rest(here) if self.keeps_back() => {
+                Piece::Rest(here) if self.outgoing.keeps_back() => {
                     self.keep_back(now, &unread[at..at + here]);
                     false
                 }
@@ -104,18 +102,13 @@ impl Pooled {
 
     /// More is known than before.
     fn answered(&mut self) {
-        self.request.awaiting = false;
+        self.request.set_awaits_responses(false);
     }
 
     /// True if a message with `tag` answers an internal request.
     fn is_ours(&self, tag: u8) -> bool {
         let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
         self.conversation.ledger.is_own() || (describes && self.conversation.ledger.describes_for_us())
-    }
-
-    /// True if the rest of a message is kept back from the client.
-    fn keeps_back(&self) -> bool {
-        self.outgoing.kept_back.is_some()
     }
 
     /// Starts to keep back a message larger than any buffer: the response to a state query, or a reported setting.
@@ -127,24 +120,17 @@ impl Pooled {
         if !fits && let Some(own) = self.conversation.ledger.own() {
             own.on_too_large(tag);
         }
-        let octets = if fits { here.to_vec() } else { Vec::new() };
-        self.outgoing.kept_back = Some(Gathered { tag, octets, missing });
+        let bytes = if fits { here.to_vec() } else { Vec::new() };
+        self.outgoing.keep_back(PartialMessage { tag, bytes, missing });
     }
 
     /// Keeps back the next part of the message.
     fn keep_back(&mut self, now: Instant, here: &[u8]) {
-        let Some(kept) = &mut self.outgoing.kept_back else { return };
-        kept.missing = kept.missing.saturating_sub(here.len());
-        if !kept.octets.is_empty() {
-            kept.octets.extend_from_slice(here);
-        }
-        if kept.missing > 0 {
-            return;
-        }
-        let octets = self.outgoing.kept_back.take().map(|kept| kept.octets).unwrap_or_default();
-        let Ok(Some(frame)) = Frame::read(Speaker::Server, &octets) else { return };
-        if self.on_shared_answer(now, &frame) {
-            self.outgoing.to_client.extend_from_slice(&octets);
+        if let Some(kept) = self.outgoing.keep_more(here)
+            && let Ok(Some(frame)) = Frame::read(Speaker::Server, &kept.bytes)
+            && self.on_shared_answer(now, &frame)
+        {
+            self.outgoing.client().extend_from_slice(&kept.bytes);
         }
     }
 
@@ -210,15 +196,9 @@ impl Pooled {
         if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
             return false;
         }
-        let Some(held) = &self.backend.held else { return false };
-        let (statements, to_client) = (&self.statements, &mut self.outgoing.to_client);
-        let failed = statements.failed_statement.as_deref();
-        let failed = failed.and_then(|name| statements.named.get_key_value(name));
-        let own = |id| {
-            let mut known = failed.into_iter().chain(statements.named.iter());
-            let named = known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name);
-            named.or_else(|| self.conversation.ledger.name_being_closed(id))
-        };
+        let Some(held) = self.backend.held() else { return false };
+        let (statements, to_client) = (&self.statements, self.outgoing.client());
+        let own = |id| statements.name_of(id).or_else(|| self.conversation.ledger.name_being_closed(id));
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
         let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
         to_client.push(tag);
@@ -228,7 +208,7 @@ impl Pooled {
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
-        if let Some(held) = self.backend.held.as_deref_mut() {
+        if let Some(held) = self.backend.held_mut() {
             change(&mut held.attempt);
         }
     }
@@ -243,7 +223,7 @@ impl Pooled {
             if settled && let Some(opening) = &mut split.opening {
                 opening.settle(self.conversation.status == TransactionStatus::Failed);
             }
-            if let Some(held) = &mut self.backend.held {
+            if let Some(held) = self.backend.held_mut() {
                 held.attempt.over();
             }
         } else if split.writing && idle {
@@ -257,7 +237,7 @@ impl Pooled {
     fn on_shared_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
         let step = self.conversation.on_step_complete(tag);
         let mut made = |id| {
-            if let Some(held) = &mut self.backend.held {
+            if let Some(held) = self.backend.held_mut() {
                 held.prepared.made(id);
             }
         };
@@ -281,14 +261,14 @@ impl Pooled {
             Some(Owed::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     self.described(id, shape);
-                    self.statements.parsed.tell(id, shape);
+                    self.statements.note_described(id, shape);
                 }
             }
             Some(Owed::Describe(Described::Ours(id))) => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     self.described(id, shape);
                 }
-                self.statements.shape_check = ShapeCheck::Answered;
+                self.statements.set_shape_check(ShapeCheck::Answered);
                 return false;
             }
             _ => {}
@@ -303,31 +283,24 @@ impl Pooled {
         }
         let by_same = self.conversation.ledger.effects_now();
         let in_batch = self.conversation.in_batch && self.conversation.ledger.is_resetting_by_execute();
-        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
                 held.settings = Settings::default();
-                self.statements.named.clear();
-                self.statements.parsed.clear();
-                self.statements.strays.clear();
+                self.statements.clear();
                 self.settings.values = self.first_settings();
-                self.cleanup.pins = Pins::NONE;
-                self.cleanup.binds_reset = false;
-                self.cleanup.suspicion = Effects::NONE;
-                self.cleanup.touched.clear();
+                self.cleanup.on_discard_all();
                 self.settings.startup.note_discard(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
-                self.statements.named.clear();
-                self.statements.parsed.clear();
-                self.statements.strays.clear();
-                self.cleanup.pins = self.cleanup.pins.without(Pin::SqlExecute);
+                self.statements.clear();
+                self.cleanup.unpin(Pin::SqlExecute);
             }
             // Another statement of the same Query may have moved a sequence since.
             b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
-                self.cleanup.pins = self.cleanup.pins.without(Pin::Sequence);
+                self.cleanup.unpin(Pin::Sequence);
             }
             _ => {}
         }
@@ -337,11 +310,11 @@ impl Pooled {
     /// the process id known to the client.
     fn on_notification(&mut self, body: &[u8]) -> bool {
         let Some((pid, rest)) = body.split_first_chunk() else { return true };
-        if i32::from_be_bytes(*pid) != self.backend.backend_pid {
+        if i32::from_be_bytes(*pid) != self.process_ids.backend_pid {
             return true;
         }
-        let pid = self.backend.told_pid.to_be_bytes();
-        wire::frame(&mut self.outgoing.to_client, b::NOTIFICATION_RESPONSE, |out| {
+        let pid = self.process_ids.told_pid.to_be_bytes();
+        wire::frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
             out.extend_from_slice(&pid);
             out.extend_from_slice(rest);
         });
@@ -352,7 +325,7 @@ impl Pooled {
     fn on_parameter(&mut self, body: &[u8]) -> bool {
         let Ok(status) = ParameterStatus::decode(body) else { return true };
         let mut is_default = false;
-        if let Some(held) = &mut self.backend.held {
+        if let Some(held) = self.backend.held_mut() {
             held.reported.set(status.name, status.value);
             is_default = held.reported.at_login(status.name) == Some(status.value);
         }
@@ -373,7 +346,7 @@ impl Pooled {
         {
             let first = first.to_vec();
             if self.settings.known.set(status.name, &first) {
-                ParameterStatus { name: status.name, value: &first }.write(&mut self.outgoing.to_client);
+                ParameterStatus { name: status.name, value: &first }.write(self.outgoing.client());
                 self.learn();
             }
             return false;
@@ -406,10 +379,10 @@ impl Pooled {
         let passes = refused.is_none();
         if let Some(report) = refused {
             state = report.sqlstate;
-            report.write(&mut self.outgoing.to_client);
+            report.write(self.outgoing.client());
         }
         let failed = self.conversation.ledger.statement_being_bound().map(Into::into);
-        self.statements.failed_statement = failed;
+        self.statements.note_failed(failed);
         let pins = self.conversation.ledger.take_pins();
         if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status == TransactionStatus::Failed {
             self.unpin(pins);
@@ -420,17 +393,13 @@ impl Pooled {
         for request in skipped.into_iter().rev() {
             self.undo(request);
         }
-        // What was refused may be a setting that nobody can change: its value is not the session's, and not to be given to
-        // other backends. A full look tells them apart.
-        if self.cleanup.suspicion.intersects(Effects::SETTINGS | Effects::SETTINGS_BOUND) {
-            self.cleanup.suspicion |= Effects::SETTINGS_ALL;
-        }
+        self.cleanup.on_error();
         // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
         if passes
             && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
-            && let Some(held) = &mut self.backend.held
+            && let Some(held) = self.backend.held_mut()
         {
-            held.prepared.doubt(self.statements.bound);
+            held.prepared.doubt(self.statements.last_used());
         }
         passes
     }
@@ -438,16 +407,16 @@ impl Pooled {
     /// A batch of our own is over.
     fn on_own_ready(&mut self) {
         let Some(own) = self.conversation.ledger.take_own() else { return };
-        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return };
         own.settle(&self.common.phrases, &mut held.prepared);
         match own {
             Own::Apply { wanted, failed: None } => {
-                self.backend.confirming = false;
                 held.settings = wanted;
+                self.on_backend_event(BackendEvent::Answered);
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
             Own::Apply { failed: Some(state), .. } => {
-                self.backend.confirming = false;
+                self.on_backend_event(BackendEvent::Answered);
                 match self.router.as_deref() {
                     Some(split) if split.side == Side::Reader => {
                         self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
@@ -456,19 +425,22 @@ impl Pooled {
                 }
             }
             Own::Again { synced: true, .. } => {
-                self.backend.confirming = false;
+                self.on_backend_event(BackendEvent::Answered);
                 if !self.send_withheld_reports() {
-                    backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
                 }
             }
             Own::Look(look) if look.too_large => {
                 self.conversation.broken = Some(Refusal::settings_too_large())
             }
             Own::Look(look) if look.is_answered() => {
-                (self.backend.confirming, self.cleanup.failed_looks) = (false, 0);
+                self.on_backend_event(BackendEvent::Answered);
                 self.on_look(look.seen);
             }
-            Own::Look(look) => self.on_failed_look(&look),
+            Own::Look(look) => {
+                self.on_backend_event(BackendEvent::Answered);
+                self.cleanup.on_check_failed(&look);
+            }
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.conversation.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
@@ -480,7 +452,7 @@ impl Pooled {
     /// The backend is given up, and has begun a transaction by what is said again elsewhere: whoever has it next is not to
     /// find itself in it.
     fn undo_what_was_begun(&mut self, ready: &[u8]) {
-        let leaving = self.is_leaving();
+        let leaving = self.backend.is_leaving();
         if leaving
             && self.conversation.ledger.is_settled()
             && ready.first() != Some(&TransactionStatus::Idle.octet())
@@ -505,112 +477,67 @@ impl Pooled {
         self.settle_by(false);
     }
 
-    /// Settles the transaction; `renewed` means a catalog newer than the transaction.
-    fn settle_by(&mut self, renewed: bool) {
+    /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
+    fn settle_by(&mut self, is_compared: bool) {
         if self.conversation.farewell || !self.conversation.is_at_rest() {
             return;
         }
-        if self.backend.held.is_none()
-            || self.begin.untold != Untold::Nothing
-            || self.is_leaving()
-            || self.cleanup.wants_catalogue
+        if self.begin.untold != Untold::Nothing
+            || self.backend.is_leaving()
+            || self.cleanup.is_comparison_due()
         {
             return;
         }
-        let mut suspicion = std::mem::take(&mut self.cleanup.suspicion);
-        (self.settings.leads_back, self.cleanup.binds_reset) = (false, false);
+        let Some(held) = self.backend.held() else { return };
+        self.settings.leads_back = false;
         self.settings.startup.forget_portals();
-        if suspicion.contains(Effects::DDL) {
-            suspicion = suspicion.without(Effects::DDL);
-            self.common.definitions_changed();
-        }
-        // Catalogs of a standby may be behind. Statements on a standby are proved reads.
-        let writes = self.router.as_ref().is_none_or(|split| split.side == Side::Writer);
-        if writes && !renewed {
-            let common = &self.common;
-            let has_changed = common.is_changed() || common.edition() != self.cleanup.edition;
-            // The server may have used definitions newer than the classification of the transaction's texts.
-            if has_changed || suspicion.contains(Effects::UNKNOWN) {
-                suspicion |= Effects::UNPROVED;
+        let step = self.cleanup.settle(&SettleContext {
+            database: &self.common,
+            settings: &self.settings.values,
+            startup: &self.settings.startup.settings,
+            held: &held.settings,
+            has_client_named: self.statements.is_on_backend(),
+            is_writer: self.router.as_ref().is_none_or(|split| split.side == Side::Writer),
+            is_compared,
+        });
+        match step {
+            SettleStep::Clean => self.close_strays(),
+            SettleStep::Compare => {}
+            SettleStep::Check(queries, is_awaited) => {
+                if is_awaited {
+                    self.on_backend_event(BackendEvent::CheckStarted);
+                }
+                self.look(queries);
             }
-            if has_changed || suspicion.contains(Effects::UNKNOWN) || !common.is_current() {
-                self.cleanup.suspicion = suspicion;
-                self.cleanup.wants_catalogue = true;
-                return;
-            }
-        }
-        self.cleanup.outdated.clear();
-        if suspicion.is_empty() {
-            self.close_strays();
-            return;
-        }
-        let pinned = self.cleanup.pins.minus(Pins::VISIBLE) != self.cleanup.pins;
-        let mut asked = Vec::new();
-        let unproved = suspicion.contains(Effects::UNPROVED);
-        if unproved || suspicion.intersects(own::VISIBLE) || (pinned && suspicion.contains(Effects::DROPS)) {
-            asked.push(Question::Pins);
-        }
-        let mut touched = std::mem::take(&mut self.cleanup.touched);
-        if unproved || suspicion.contains(Effects::SETTINGS_ALL) {
-            asked.push(Question::Settings);
-            // A reset one leads back to what the client said: to be given before anything is said that may show it.
-            self.backend.confirming = suspicion.contains(Effects::SETTINGS_ALL)
-                && !self.settings.startup.settings.entries().is_empty();
-            touched.extend(self.settings.values.entries().iter().map(|entry| Arc::clone(&entry.name)));
-            touched.retain(|name| is_unlisted(name));
-        }
-        touched.retain(|name| !self.lacks_startup_setting(name));
-        touched.sort_unstable();
-        touched.dedup();
-        if unproved {
-            let custom = self.common.custom_settings();
-            let hidden = custom.iter().map(Arc::clone).chain(IDENTITY.iter().map(|name| (*name).into()));
-            let hidden = hidden.filter(|name| touched.binary_search(name).is_err());
-            asked.extend(hidden.map(Question::HiddenSetting));
-        }
-        asked.extend(touched.into_iter().map(Question::Setting));
-        if suspicion.contains(Effects::PREPARE) && !self.statements.strays.is_empty() {
-            asked.push(Question::Statements);
-            self.backend.confirming = true;
-        }
-        if asked.is_empty() {
-            self.close_strays();
-        } else {
-            self.look(asked);
         }
     }
 
     /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
     /// returned, and nothing is under way there. Until then the client keeps using the backend.
     pub(super) fn wants_catalogue(&self) -> bool {
-        self.cleanup.wants_catalogue
-            && self.outgoing.to_backend.is_empty()
-            && self.request.gathered.is_none()
+        self.cleanup.is_comparison_due()
+            && !self.outgoing.has_backend_bytes()
+            && self.request.gathered().is_none()
             && self.conversation.is_at_rest()
     }
 
     /// True if no client request in the meantime depends on the state check after the comparison.
     pub(super) fn may_defer_catalogue(&self) -> bool {
         let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
-        !self.cleanup.suspicion.intersects(settles)
+        !self.cleanup.may_have_left(settles)
     }
 
     /// Starts the comparison: nothing is sent to the backend before [`Self::on_catalogue`].
     pub(super) fn begin_catalogue(&mut self) {
-        self.backend.confirming = true;
+        self.on_backend_event(BackendEvent::CheckStarted);
     }
 
     /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
     /// refused the queries.
     pub(super) fn on_catalogue(&mut self, is_new: bool) {
-        (self.cleanup.wants_catalogue, self.backend.confirming) = (false, false);
-        self.cleanup.suspicion = self.cleanup.suspicion.without(Effects::UNKNOWN);
-        let edition = self.common.edition();
-        if std::mem::replace(&mut self.cleanup.edition, edition) != edition {
-            self.cleanup.suspicion |= Effects::UNPROVED;
-        }
-        let (texts, complete) = self.cleanup.outdated.take();
-        if let Some(held) = &mut self.backend.held {
+        self.on_backend_event(BackendEvent::Answered);
+        let (texts, complete) = self.cleanup.on_compared(self.common.edition());
+        if let Some(held) = self.backend.held_mut() {
             held.queried();
             // Texts not kept may have left state hidden from state checks: the backend serves no further session.
             held.unread |= !complete;
@@ -626,53 +553,28 @@ impl Pooled {
         self.settle_by(true);
     }
 
-    /// Handles a failed state check. A check of all state follows once the session is at rest. In a batch without a
-    /// Sync the check would fail with the batch, and the check's Sync would end the batch.
-    fn on_failed_look(&mut self, look: &Look) {
-        self.backend.confirming = false;
-        self.cleanup.failed_looks += 1;
-        if self.cleanup.failed_looks <= LOOKS_MAX {
-            self.cleanup.suspicion |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
-            self.cleanup.touched.extend(look.settings().map(Arc::clone));
-        } else {
-            self.cleanup.failed_looks = 0;
-            self.pin(Pin::Unproved);
-        }
-    }
-
     fn look(&mut self, asked: Vec<Question>) {
         let Some((_, pen)) = self.pen() else {
             return;
         };
         let own = own::write_look(asked, pen);
-        self.cleanup.state_checks += 1;
+        self.cleanup.on_check_started();
         self.owe(Owed::Own(own));
     }
 
     /// What the server says of the session's state.
     fn on_look(&mut self, seen: Seen) {
-        if let Some(now) = seen.pins {
-            let before = self.cleanup.pins;
-            self.cleanup.pins = before.minus(Pins::VISIBLE).union(now);
-            self.cleanup.new_pins.extend(now.minus(before).iter());
-        }
+        self.cleanup.on_check_answered(seen.pins);
         if let Some(there) = &seen.statements {
             // `DEALLOCATE` has found those that are gone.
-            let ClientStatements { strays, named, parsed, .. } = &mut self.statements;
-            strays.retain(|name| {
-                let is_there = there.contains(name);
-                if !is_there && let Some(gone) = named.remove(name) {
-                    parsed.forget(gone.id());
-                }
-                is_there
-            });
+            self.statements.retain_found(there);
         }
         if !seen.all && seen.settings.is_empty() {
             return;
         }
         let before = if seen.all { Settings::default() } else { self.settings.values.clone() };
         // The default session user is the login user of the backend.
-        let login = self.backend.held.as_ref().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
         let is_default = |name: &[u8], value: Option<&[u8]>| {
             name == SESSION_AUTHORIZATION && value == login && self.settings.values.get(name).is_none()
         };
@@ -684,7 +586,7 @@ impl Pooled {
             self.conversation.broken = Some(Refusal::settings_too_large());
             return;
         }
-        if let Some(held) = &mut self.backend.held {
+        if let Some(held) = self.backend.held_mut() {
             held.settings = settings.clone();
         }
         // As above.
@@ -697,43 +599,36 @@ impl Pooled {
     }
 
     fn close_strays(&mut self) {
-        if self.statements.strays.is_empty() || !self.cleanup.pins.is_empty() {
+        if !self.statements.is_on_backend() || !self.cleanup.pins().is_empty() {
             return;
         }
-        for name in self.statements.strays.drain(..) {
-            frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
+        for name in self.statements.take_on_backend() {
+            frontend::write_close_statement(self.outgoing.backend(), &name);
         }
-        frontend::write_sync(&mut self.outgoing.to_backend);
+        frontend::write_sync(self.outgoing.backend());
         self.owe(Owed::Own(Own::Aside));
     }
 
     /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
     pub(super) fn is_done_with_backend(&self) -> bool {
-        if self.is_leaving() {
-            return self.backend.held.is_some()
+        if self.backend.is_leaving() {
+            return self.backend.is_held()
                 && self.conversation.ledger.is_settled()
                 && self.conversation.server.at_boundary()
-                && self.outgoing.to_backend.is_empty()
+                && !self.outgoing.has_backend_bytes()
                 && self.conversation.fatal.is_none();
         }
-        self.backend.held.is_some()
-            && !self.backend.unused
+        self.backend.is_held()
+            && !self.backend.is_unused()
             && self.conversation.is_at_rest()
-            && self.cleanup.pins.is_empty()
-            && self.cleanup.suspicion.is_empty()
-            && self.statements.strays.is_empty()
-            && !self.cleanup.wants_catalogue
-            && self.outgoing.to_backend.is_empty()
-            && self.request.gathered.is_none()
+            && self.cleanup.is_clean()
+            && !self.statements.is_on_backend()
+            && !self.outgoing.has_backend_bytes()
+            && self.request.gathered().is_none()
             && self.begin.untold == Untold::Nothing
             && self.conversation.fatal.is_none()
             && self.conversation.broken.is_none()
     }
-}
-
-/// Whether `pg_settings` does not list a setting of this name.
-fn is_unlisted(name: &[u8]) -> bool {
-    name.contains(&b'.') || name == b"role" || name == b"session_authorization"
 }
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.

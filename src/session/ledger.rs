@@ -10,7 +10,7 @@ use super::{
     own::Own,
     parsed::ParsedStatement,
     pin::Pins,
-    pooled::Unnamed,
+    pooled::UnnamedStatement,
     report::{Report, StatementKind, Text},
     statement::Statement,
     texts::Texts,
@@ -51,7 +51,7 @@ pub(super) enum Owed {
         /// Start-up settings reset by the request.
         leads_back: Vec<LedBack>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
-        unnamed: Option<Box<Unnamed>>,
+        unnamed: Option<Box<UnnamedStatement>>,
         /// Pins set for the text.
         pins: Pins,
     },
@@ -96,7 +96,7 @@ pub(super) struct Forgotten {
 }
 
 /// A client's statement, with the client's expectations before the Close.
-type ClosedStatement = (Arc<Statement>, ParsedStatement);
+pub(super) type ClosedStatement = (Arc<Statement>, ParsedStatement);
 
 /// What a Parse makes.
 pub(super) enum Made {
@@ -106,7 +106,7 @@ pub(super) enum Made {
     Named(Arc<Statement>),
     /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
     /// Parse.
-    Unnamed(Option<Box<Unnamed>>),
+    Unnamed(Option<Box<UnnamedStatement>>),
     /// A shared statement that the backend lacked: the client does not hear of it.
     Ours(Arc<Statement>),
     /// The unnamed statement of the client that the backend lacked: the client does not hear of it.
@@ -133,7 +133,7 @@ pub(super) enum Closed {
     /// The client's name for this statement; the statement itself stays.
     Name(ClosedStatement),
     /// The client's unnamed statement, contained here.
-    Unnamed(Option<Box<Unnamed>>),
+    Unnamed(Option<Box<UnnamedStatement>>),
     /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
     /// hear of it.
     Ours(u64),
@@ -577,7 +577,7 @@ impl Owed {
     }
 
     /// Previous unnamed statement, if the request replaces or destroys the unnamed statement.
-    fn unnamed_before(&mut self) -> Option<&mut Option<Box<Unnamed>>> {
+    fn unnamed_before(&mut self) -> Option<&mut Option<Box<UnnamedStatement>>> {
         match self {
             Self::Parse { made: Made::Unnamed(before), .. }
             | Self::Close { closed: Closed::Unnamed(before), .. }

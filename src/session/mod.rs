@@ -440,7 +440,10 @@ impl Session {
     /// True if the backend may hold session state not cleared by `DISCARD ALL`: the backend must be closed.
     #[must_use]
     pub fn spoils_backend(&self) -> bool {
-        self.conversation().spoils_backend
+        match self {
+            Self::Dedicated(session) => session.conversation.spoils_backend,
+            Self::Pooled(session) => session.spoils_backend(),
+        }
     }
 
     /// Error that ends the session, raised by Gatekeeper.

@@ -71,7 +71,6 @@ pub(super) enum Question {
 pub(super) type SeenSetting = (Arc<[u8]>, Option<Box<[u8]>>);
 
 /// What was answered.
-#[derive(Default)]
 pub(super) struct Seen {
     /// The visible pins, if they were asked for.
     pub(super) pins: Option<Pins>,
@@ -258,25 +257,18 @@ pub(super) fn write_again<'a>(
 /// Writes the batch of a look.
 pub(super) fn write_look(asked: Vec<Question>, mut pen: Pen<'_>) -> Own {
     let phrases = pen.phrases;
-    let mut seen = Seen::default();
     for question in &asked {
         match question {
             Question::Pins => pen.execute(&phrases.pins, &[]),
             Question::Setting(name) | Question::HiddenSetting(name) => {
                 pen.execute(&phrases.setting, &[Some(name)]);
             }
-            Question::Settings => {
-                seen.all = true;
-                pen.execute(&phrases.settings, &[]);
-            }
-            Question::Statements => {
-                seen.statements = Some(Vec::new());
-                pen.execute(&phrases.statements, &[]);
-            }
+            Question::Settings => pen.execute(&phrases.settings, &[]),
+            Question::Statements => pen.execute(&phrases.statements, &[]),
         }
     }
     frontend::write_sync(pen.out);
-    Own::Look(Box::new(Look { asked, answered: 0, seen, too_large: false, failed: None }))
+    Own::Look(Box::new(Look::new(asked)))
 }
 
 /// Writes the batch that asks for a node's replay position.
@@ -375,6 +367,15 @@ impl Own {
 // === impl Look ===
 
 impl Look {
+    /// Creates a check without responses.
+    pub(super) fn new(asked: Vec<Question>) -> Self {
+        let has = |wanted: fn(&Question) -> bool| asked.iter().any(wanted);
+        let all = has(|question| matches!(question, Question::Settings));
+        let statements = has(|question| matches!(question, Question::Statements)).then(Vec::new);
+        let seen = Seen { pins: None, settings: Vec::new(), all, statements };
+        Self { asked, answered: 0, seen, too_large: false, failed: None }
+    }
+
     fn on_answer(&mut self, frame: &Frame<'_>) {
         match frame.tag() {
             b::COMMAND_COMPLETE => self.answered += 1,

@@ -7,13 +7,12 @@
 
 use super::{
     conversation::until_nul,
-    pooled::{Pooled, ShapeCheck, Untold},
+    pooled::{BackendEvent, Pooled, ShapeCheck, Untold},
     split::rerun_on,
     statement::text_of,
 };
 use crate::{
     route::{Consistency, Reason, RerunCause, Side},
-    sql::Effects,
     wire::{
         Fault, Frame, Header, Speaker, TransactionStatus, Walker,
         tag::{backend as b, frontend as f},
@@ -37,7 +36,7 @@ const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
 impl Pooled {
     /// Whether answers are held back until it is known what they are.
     pub(super) fn holds_back(&self) -> bool {
-        let held = self.backend.held.as_deref().filter(|_| self.router.is_some());
+        let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_repeatable())
             && self.conversation.server.at_boundary()
             && !self.conversation.ledger.is_own()
@@ -46,7 +45,7 @@ impl Pooled {
 
     /// True if the client messages of the current unit can be replayed on another backend.
     pub(super) fn may_repeat(&self) -> bool {
-        let held = self.backend.held.as_deref().filter(|_| self.router.is_some());
+        let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_open() && held.attempt.is_repeatable())
     }
 
@@ -80,7 +79,7 @@ impl Pooled {
         if stuck {
             return Opening::Answer;
         }
-        let open = self.backend.held.as_deref();
+        let open = self.backend.held();
         // Nobody flushes half of an answer that an end was asked for.
         if rest.is_empty()
             && !unread.is_empty()
@@ -93,7 +92,7 @@ impl Pooled {
 
     /// Whether what the read pool was sent is proved to read.
     fn is_proved(&self) -> bool {
-        let held = self.backend.held.as_deref();
+        let held = self.backend.held();
         held.is_some_and(|held| held.attempt.is_proved())
     }
 
@@ -113,18 +112,18 @@ impl Pooled {
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
     pub(super) fn can_lose_backend(&self) -> bool {
-        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held.as_deref()) else {
+        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held()) else {
             return false;
         };
         let idle = self.conversation.status == TransactionStatus::Idle || self.begin.untold == Untold::Begun;
         let nothing_said =
             idle && self.conversation.ledger.owes_client_nothing() && !self.conversation.in_batch;
-        let may_go_on = split.leaving
+        let may_go_on = self.backend.is_leaving()
             || (self.conversation.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
         split.side == Side::Reader
             && may_go_on
-            && self.cleanup.pins.is_empty()
-            && self.request.gathered.is_none()
+            && self.cleanup.pins().is_empty()
+            && self.request.gathered().is_none()
             && !self.conversation.farewell
     }
 
@@ -133,10 +132,7 @@ impl Pooled {
         if !self.can_lose_backend() {
             return false;
         }
-        let Some(split) = self.router.as_deref() else {
-            return false;
-        };
-        let left = split.leaving;
+        let left = self.backend.is_leaving();
         self.conversation.fatal = None;
         let dropped = self.conversation.ledger.drop_answers();
         for request in dropped.into_iter().rev() {
@@ -146,12 +142,11 @@ impl Pooled {
         if !left {
             self.rewind(LOST);
         }
-        self.backend.held = None;
-        self.statements.strays.clear();
-        self.outgoing.to_backend.clear();
-        self.outgoing.kept_back = None;
-        self.statements.shape_check = ShapeCheck::None;
-        (self.backend.confirming, self.request.awaiting) = (false, false);
+        self.statements.take_on_backend();
+        self.outgoing.forget_backend();
+        self.statements.set_shape_check(ShapeCheck::None);
+        self.request.set_awaits_responses(false);
+        self.on_backend_event(BackendEvent::Lost);
         if let Some(split) = &mut self.router {
             split.left();
         }
@@ -176,15 +171,11 @@ impl Pooled {
                 }
                 f::BIND => {
                     let name = until_nul(until_nul(body).1).0;
-                    return match parsed {
-                        Some((known, text)) if known == name => learn(text),
-                        _ if name.is_empty() => learn(text_of(&self.statements.unnamed.definition)),
-                        _ => {
-                            if let Some(statement) = self.statements.named.get(name) {
-                                learn(statement.text());
-                            }
-                        }
-                    };
+                    let here = parsed.filter(|(known, _)| *known == name).map(|(_, text)| text);
+                    if let Some(text) = here.or_else(|| self.statements.text(name)) {
+                        learn(text);
+                    }
+                    return;
                 }
                 _ => {}
             }
@@ -195,7 +186,7 @@ impl Pooled {
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: Reason) {
         self.conversation.in_batch = false;
-        let (Some(split), Some(held)) = (self.router.as_deref_mut(), self.backend.held.as_deref_mut()) else {
+        let (Some(split), Some(held)) = (self.router.as_deref_mut(), self.backend.held_mut()) else {
             return;
         };
         if let Some((begun, before)) = held.attempt.take(&mut split.again) {
@@ -212,11 +203,10 @@ impl Pooled {
         split.reruns = split.reruns.saturating_add(1);
         split.rerun = Some(why);
         split.news.rerun = Some(why);
-        split.leaving = true;
-        self.cleanup.suspicion = Effects::NONE;
-        self.cleanup.touched.clear();
-        self.statements.shape_check = ShapeCheck::None;
-        (self.backend.confirming, self.request.awaiting) = (false, false);
+        self.cleanup.forget_transaction();
+        self.statements.set_shape_check(ShapeCheck::None);
+        self.request.set_awaits_responses(false);
+        self.on_backend_event(BackendEvent::GivenUp);
         if why == Reason::Rerun(RerunCause::ReadOnlyRefused) {
             self.learn_write();
         }

@@ -8,7 +8,7 @@
 use super::{
     ledger::Owed,
     own::{self, GivenSetting},
-    pooled::{Pooled, Untold},
+    pooled::{BackendEvent, Pooled, Untold},
     reported::APPLICATION_NAME,
     settings::Settings,
 };
@@ -175,7 +175,7 @@ impl Pooled {
     /// True if the next message waits for another backend, though the current backend is held.
     pub(super) fn is_moving(&mut self) -> bool {
         // Pins found by a state check tie the session to the current backend.
-        self.settings.startup.moving &= self.cleanup.pins.is_empty() && self.statements.strays.is_empty();
+        self.settings.startup.moving &= self.cleanup.pins().is_empty() && !self.statements.is_on_backend();
         self.settings.startup.moving
     }
 
@@ -187,11 +187,12 @@ impl Pooled {
             && owes_nothing;
         let moves = outside
             && self.begin.untold == Untold::Nothing
-            && self.cleanup.pins.is_empty()
-            && self.cleanup.suspicion.is_empty()
-            && self.statements.strays.is_empty();
+            && self.cleanup.is_clean()
+            && !self.statements.is_on_backend();
         self.settings.startup.moving = moves;
-        self.backend.unused &= !moves;
+        if moves {
+            self.backend.note_use();
+        }
         moves
     }
 
@@ -200,17 +201,17 @@ impl Pooled {
         let withheld = std::mem::take(&mut self.settings.startup.withheld);
         let mut has_reported = false;
         for name in withheld {
-            let reported = self.backend.held.as_deref().and_then(|held| held.reported.get(&name));
+            let reported = self.backend.held().and_then(|held| held.reported.get(&name));
             if let Some(value) = reported
                 && self.settings.known.set(&name, value)
             {
-                ParameterStatus { name: &name, value }.write(&mut self.outgoing.to_client);
+                ParameterStatus { name: &name, value }.write(self.outgoing.client());
                 has_reported = true;
             }
         }
         if has_reported {
             self.learn();
-            backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
         }
         has_reported
     }
@@ -237,7 +238,9 @@ impl Pooled {
         let Some(own) = own else { return false };
         // Values reported by the server from now on are the client's.
         self.settings.leads_back = false;
-        self.backend.confirming |= synced;
+        if synced {
+            self.on_backend_event(BackendEvent::SettingsSent);
+        }
         self.owe(Owed::Own(own));
         true
     }
@@ -247,14 +250,6 @@ impl Pooled {
     /// Settings from the client's start-up packet.
     pub(super) fn first_settings(&self) -> Settings {
         self.settings.startup.settings.clone()
-    }
-
-    /// True if the held backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the
-    /// setting: the value there is not the client's.
-    pub(super) fn lacks_startup_setting(&self, name: &[u8]) -> bool {
-        let held = self.backend.held.as_deref().map(|held| &held.settings);
-        self.settings.startup.settings.get(name).is_some()
-            && held.is_some_and(|held| held.get(name).is_none())
     }
 
     /// Value reported to the client at login for a setting of the client's start-up packet.

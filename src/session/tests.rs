@@ -7,10 +7,18 @@ mod sharing;
 mod skipping;
 mod split;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Report, Session, SessionOptions, Take};
+use super::{Memory, Report, Session, SessionOptions, Take};
 use crate::wire::TransactionStatus;
+
+/// State of a new backend.
+pub(super) fn fresh_backend() -> Box<Memory> {
+    Box::new(Memory::new(Arc::default(), [0; 16]))
+}
 
 fn pass(octets: usize) -> Take {
     Take { pass: octets, drop: 0 }

@@ -43,11 +43,11 @@ pub(in crate::session) enum BackendEvent {
     Leased,
     /// The driver has no backend for the session.
     Refused,
-    /// Settings were sent, and decide the meaning or the permissions of later messages.
+    /// Settings were sent that decide the permissions or the meaning of the next client message.
     SettingsSent,
-    /// A state check, or a catalog comparison, was started, and its result decides about later messages.
+    /// A state check or a catalog comparison was started whose result decides about the next client message.
     CheckStarted,
-    /// The responses awaited by client messages have arrived.
+    /// An internal batch, or the comparison, is over.
     Answered,
     /// Another backend must serve the client's next message.
     GivenUp,
@@ -88,14 +88,13 @@ const fn row(from: Stage, event: BackendEvent, to: Stage, action: BackendAction)
 }
 
 /// All permitted transitions.
-pub(in crate::session) const TRANSITIONS: [BackendTransition; 27] = {
+pub(in crate::session) const TRANSITIONS: [BackendTransition; 21] = {
     use BackendAction::{Lease, Nothing, Process, Refuse, Return, Wait};
     use BackendEvent::{
         Answered, CheckStarted, GivenUp, Leased, Lost, Needed, Refused, Returned, SettingsSent,
     };
     [
         row(Stage::None, Needed, Stage::Wanted, Lease),
-        row(Stage::None, Leased, Stage::Ready, Process),
         row(Stage::Wanted, Needed, Stage::Wanted, Nothing),
         row(Stage::Wanted, Leased, Stage::Ready, Process),
         row(Stage::Wanted, Refused, Stage::None, Refuse),
@@ -105,17 +104,12 @@ pub(in crate::session) const TRANSITIONS: [BackendTransition; 27] = {
         row(Stage::Ready, GivenUp, Stage::Leaving, Return),
         row(Stage::Ready, Returned, Stage::None, Nothing),
         row(Stage::Ready, Lost, Stage::None, Nothing),
-        row(Stage::Applying, SettingsSent, Stage::Applying, Nothing),
-        row(Stage::Applying, CheckStarted, Stage::Checking, Wait),
         row(Stage::Applying, Answered, Stage::Ready, Process),
         row(Stage::Applying, GivenUp, Stage::Leaving, Return),
-        row(Stage::Applying, Returned, Stage::None, Nothing),
         row(Stage::Applying, Lost, Stage::None, Nothing),
-        row(Stage::Checking, SettingsSent, Stage::Applying, Wait),
-        row(Stage::Checking, CheckStarted, Stage::Checking, Nothing),
         row(Stage::Checking, Answered, Stage::Ready, Process),
+        row(Stage::Checking, CheckStarted, Stage::Checking, Nothing),
         row(Stage::Checking, GivenUp, Stage::Leaving, Return),
-        row(Stage::Checking, Returned, Stage::None, Nothing),
         row(Stage::Checking, Lost, Stage::None, Nothing),
         row(Stage::Leaving, Answered, Stage::Leaving, Nothing),
         row(Stage::Leaving, GivenUp, Stage::Leaving, Nothing),
@@ -127,6 +121,244 @@ pub(in crate::session) const TRANSITIONS: [BackendTransition; 27] = {
 /// A change that [`TRANSITIONS`] does not permit: an error of Gatekeeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) struct IllegalTransition {
-    pub(in crate::session) from: Stage,
-    pub(in crate::session) event: BackendEvent,
+    from: Stage,
+    event: BackendEvent,
+}
+
+// === impl BackendSlot ===
+
+impl BackendSlot {
+    /// State of the backend, if there is one.
+    pub(in crate::session) fn held(&self) -> Option<&Memory> {
+        self.held.as_deref()
+    }
+
+    /// State of the backend, if there is one.
+    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut Memory> {
+        self.held.as_deref_mut()
+    }
+
+    /// True if the session holds a backend.
+    pub(in crate::session) const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// True if the driver is asked for a backend.
+    pub(in crate::session) fn is_wanted(&self) -> bool {
+        self.stage == Stage::Wanted
+    }
+
+    /// True if client messages wait for the response to an internal batch.
+    pub(in crate::session) const fn awaits_response(&self) -> bool {
+        matches!(self.stage, Stage::Applying | Stage::Checking)
+    }
+
+    /// True if the backend is given up, whatever the client's transaction.
+    pub(in crate::session) fn is_leaving(&self) -> bool {
+        self.stage == Stage::Leaving
+    }
+
+    /// True if the message that the backend was leased for is not consumed yet.
+    pub(in crate::session) const fn is_unused(&self) -> bool {
+        self.is_unused
+    }
+
+    /// Notes that client input was processed, or that none is left that needs the backend.
+    pub(in crate::session) fn note_use(&mut self) {
+        self.is_unused = false;
+    }
+
+    /// Takes over a leased backend.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] without a need for a backend, or with a backend held already.
+    pub(in crate::session) fn lease(&mut self, memory: Box<Memory>) -> Result<(), IllegalTransition> {
+        self.on(BackendEvent::Leased)?;
+        (self.held, self.is_unused) = (Some(memory), true);
+        Ok(())
+    }
+
+    /// Gives the backend back, at an appropriate moment.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] while client messages wait for the backend, or without a backend.
+    pub(in crate::session) fn give_back(&mut self) -> Result<Option<Box<Memory>>, IllegalTransition> {
+        self.on(BackendEvent::Returned)?;
+        Ok(self.held.take())
+    }
+
+    /// Takes the backend away at the end of the session, whatever the stage.
+    pub(in crate::session) fn abandon(&mut self) -> Option<Box<Memory>> {
+        self.stage = Stage::None;
+        self.held.take()
+    }
+
+    /// Changes the stage by `event`.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] without a row in [`TRANSITIONS`]; the stage stays.
+    pub(in crate::session) fn on(&mut self, event: BackendEvent) -> Result<BackendAction, IllegalTransition> {
+        let from = self.stage;
+        let row = TRANSITIONS.iter().find(|row| row.from == from && row.event == event);
+        let Some(BackendTransition { to, action, .. }) = row else {
+            return Err(IllegalTransition { from, event });
+        };
+        self.stage = *to;
+        if event == BackendEvent::Lost {
+            self.held = None;
+        }
+        Ok(*action)
+    }
+}
+
+// === impl IllegalTransition ===
+
+impl std::fmt::Display for IllegalTransition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "backend state {:?} does not permit the event {:?}", self.from, self.event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::session::tests::fresh_backend;
+
+    const STAGES: [Stage; 6] =
+        [Stage::None, Stage::Wanted, Stage::Ready, Stage::Applying, Stage::Checking, Stage::Leaving];
+    const EVENTS: [BackendEvent; 9] = [
+        BackendEvent::Needed,
+        BackendEvent::Leased,
+        BackendEvent::Refused,
+        BackendEvent::SettingsSent,
+        BackendEvent::CheckStarted,
+        BackendEvent::Answered,
+        BackendEvent::GivenUp,
+        BackendEvent::Returned,
+        BackendEvent::Lost,
+    ];
+
+    /// Slot in `stage`, reached by permitted events only.
+    fn slot_in(stage: Stage) -> BackendSlot {
+        let mut slot = BackendSlot::default();
+        let way: &[BackendEvent] = match stage {
+            Stage::None => return slot,
+            Stage::Wanted => &[],
+            Stage::Ready => &[BackendEvent::Leased],
+            Stage::Applying => &[BackendEvent::Leased, BackendEvent::SettingsSent],
+            Stage::Checking => &[BackendEvent::Leased, BackendEvent::CheckStarted],
+            Stage::Leaving => &[BackendEvent::Leased, BackendEvent::GivenUp],
+        };
+        slot.on(BackendEvent::Needed).unwrap();
+        for event in way {
+            apply(&mut slot, *event).unwrap();
+        }
+        assert_eq!(slot.stage, stage);
+        slot
+    }
+
+    fn apply(slot: &mut BackendSlot, event: BackendEvent) -> Result<(), IllegalTransition> {
+        match event {
+            BackendEvent::Leased => slot.lease(fresh_backend()),
+            BackendEvent::Returned => slot.give_back().map(|memory| assert!(memory.is_some())),
+            event => slot.on(event).map(|_| ()),
+        }
+    }
+
+    #[test]
+    fn each_pair_has_one_row_or_is_refused() {
+        for (stage, event) in STAGES.into_iter().flat_map(|stage| EVENTS.map(|event| (stage, event))) {
+            let mut slot = slot_in(stage);
+            let had_backend = slot.is_held();
+            let rows: Vec<_> =
+                TRANSITIONS.iter().filter(|row| (row.from, row.event) == (stage, event)).collect();
+            match rows[..] {
+                [] => {
+                    assert_eq!(apply(&mut slot, event), Err(IllegalTransition { from: stage, event }));
+                    assert_eq!((slot.stage, slot.is_held()), (stage, had_backend), "the slot is as before");
+                }
+                [row] => {
+                    apply(&mut slot, event).unwrap();
+                    assert_eq!(slot.stage, row.to);
+                }
+                _ => panic!("{stage:?} and {event:?} have several rows"),
+            }
+            let needs_backend = !matches!(slot.stage, Stage::None | Stage::Wanted);
+            assert_eq!(slot.is_held(), needs_backend, "{stage:?} {event:?}");
+        }
+    }
+
+    #[test]
+    fn actions_follow_from_the_stages() {
+        let waits = |stage| matches!(stage, Stage::Applying | Stage::Checking);
+        for row in TRANSITIONS {
+            let expected = match (row.from, row.to) {
+                (from, to) if from == to => BackendAction::Nothing,
+                (_, Stage::Wanted) => BackendAction::Lease,
+                (_, Stage::Leaving) => BackendAction::Return,
+                (_, to) if waits(to) => BackendAction::Wait,
+                (_, Stage::Ready) => BackendAction::Process,
+                (Stage::Wanted, _) => BackendAction::Refuse,
+                _ => BackendAction::Nothing,
+            };
+            assert_eq!(row.action, expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn every_stage_and_event_is_used() {
+        let stages: HashSet<_> = TRANSITIONS.iter().flat_map(|row| [row.from, row.to]).collect();
+        let events: HashSet<_> = TRANSITIONS.iter().map(|row| row.event).collect();
+        assert_eq!((stages.len(), events.len()), (STAGES.len(), EVENTS.len()));
+    }
+
+    /// The table of all pairs, as a page of the documentation.
+    fn page() -> String {
+        let mut page = String::from(PAGE_HEAD);
+        for stage in STAGES {
+            page += &format!("| {stage:?} |");
+            for event in EVENTS {
+                let row = TRANSITIONS.iter().find(|row| (row.from, row.event) == (stage, event));
+                page += &row.map_or(" – |".into(), |row| match row.action {
+                    BackendAction::Nothing => format!(" {:?} |", row.to),
+                    action => format!(" {:?}: {action:?} |", row.to),
+                });
+            }
+            page.push('\n');
+        }
+        page
+    }
+
+    const PAGE_HEAD: &str = "# States of a pooled session's backend
+
+Generated from `src/session/pooled/backend_state.rs` by its test `the_page_shows_the_table`; with
+`GATEKEEPER_TEST_UPDATE=1` the test writes this page.
+
+A cell holds the next state, and the visible effect after a colon. An empty cell (–) is an impossible pair: an internal
+error, which ends the session and closes the backend.
+
+| state | Needed | Leased | Refused | SettingsSent | CheckStarted | Answered | GivenUp | Returned | Lost |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+    #[test]
+    fn the_page_shows_the_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/session-states.md");
+        if std::env::var_os("GATEKEEPER_TEST_UPDATE").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, page(), "docs/session-states.md: update by GATEKEEPER_TEST_UPDATE=1");
+    }
+
+    #[test]
+    fn an_abandoned_backend_is_gone() {
+        for stage in STAGES {
+            let mut slot = slot_in(stage);
+            assert_eq!(slot.is_held(), slot.abandon().is_some());
+            assert!(!slot.is_held() && !slot.is_wanted());
+        }
+    }
 }

@@ -41,7 +41,7 @@ impl Pooled {
                 let Some(done) = begun else { return false };
                 self.begin.untold = Untold::Begun;
                 // A backend may be arriving for an earlier transaction, ended by the client in the meantime.
-                self.begin.delay = if self.backend.wants { HeldBegin::Wants } else { HeldBegin::Waits };
+                self.begin.delay = if self.backend.is_wanted() { HeldBegin::Wants } else { HeldBegin::Waits };
                 (done, TransactionStatus::Open)
             }
             (Untold::Begun, _)
@@ -66,9 +66,9 @@ impl Pooled {
             (Untold::Nothing, _) => return false,
         };
         // As any Query does.
-        self.statements.unnamed.number = 0;
-        backend::write_command_complete(&mut self.outgoing.to_client, done);
-        backend::write_ready_for_query(&mut self.outgoing.to_client, status);
+        self.statements.unnamed.forget();
+        backend::write_command_complete(self.outgoing.client(), done);
+        backend::write_ready_for_query(self.outgoing.client(), status);
         self.conversation.status = status;
         self.conversation.begun += 1;
         self.conversation.transactions += u64::from(status == TransactionStatus::Idle);
@@ -90,26 +90,25 @@ impl Pooled {
     /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
     pub(super) fn parse_ourselves(&mut self, body: &[u8]) -> bool {
         let (name, definition) = until_nul(body);
-        if name.is_empty() || self.statements.named.contains_key(name) {
+        if name.is_empty() || self.statements.get(name).is_some() {
             return false;
         }
         let Some(statement) =
-            self.common.accepted(definition, self.statements.reading, &self.settings.values)
+            self.common.accepted(definition, self.statements.reading(), &self.settings.values)
         else {
             return false;
         };
-        if !self.may_prepare(name.len() + definition.len()) {
-            too_many_statements().write(&mut self.outgoing.to_client);
-            self.request.skipping = true;
+        if !self.statements.may_add(name.len() + definition.len()) {
+            too_many_statements().write(self.outgoing.client());
+            self.request.skip_to_sync();
             return true;
         }
         // What it executes are this session's own statements: that another session's were there says nothing.
         if self.common.effects(&statement).contains(Effects::EXECUTE) {
             return false;
         }
-        self.statements.parsed.note(statement.id(), self.common.next_parse());
-        self.statements.named.insert(name.into(), statement);
-        backend::write_parse_complete(&mut self.outgoing.to_client);
+        self.statements.add(name.into(), statement, self.common.next_parse());
+        backend::write_parse_complete(self.outgoing.client());
         if let Some(keeper) = &mut self.conversation.keeper {
             keeper.texts.parsed(name, conversation::text(text_of(definition), keeper.limit, false));
         }
@@ -119,9 +118,10 @@ impl Pooled {
     /// A name is forgotten without a backend.
     pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
         let Some((b'S', name)) = object(body) else { return false };
-        let Some(statement) = self.statements.named.remove(name) else { return false };
-        self.statements.parsed.forget(statement.id());
-        backend::write_close_complete(&mut self.outgoing.to_client);
+        if self.statements.remove(name).is_none() {
+            return false;
+        }
+        backend::write_close_complete(self.outgoing.client());
         if let Some(keeper) = &mut self.conversation.keeper {
             keeper.texts.closed(false, name);
         }

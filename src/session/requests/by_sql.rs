@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Shown, Verdict};
 use crate::{
     session::{
-        ledger::{Closed, Forgotten, Made, Owed},
+        ledger::{Closed, Made, Owed},
         own::Own,
         pin::Pin,
         pooled::Pooled,
@@ -18,8 +18,8 @@ use crate::{
 impl Pooled {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
     pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
-        let new = if self.is_own(name) { &b""[..] } else { name };
-        self.has_own(name);
+        let new = if self.statements.has_on_backend(name) { &b""[..] } else { name };
+        self.statements.note_on_backend(name);
         self.close_aside(name);
         self.parse_aside(name, statement, new);
     }
@@ -43,12 +43,12 @@ impl Pooled {
 
     /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
     pub(super) fn sql_prepared(&mut self, statement: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        if self.conversation.status == TransactionStatus::Failed || self.statements.named.is_empty() {
+        if self.conversation.status == TransactionStatus::Failed || !self.statements.has_named() {
             return Verdict::Pass;
         }
         match sql::command(statement) {
             Command::Deallocate { name } if self.conversation.in_batch => {
-                if let Some(prepared) = self.statements.named.get(&*name).cloned() {
+                if let Some(prepared) = self.statements.get(&name).cloned() {
                     self.stage(shown);
                     self.parse_under_own_name(&name, &prepared);
                 }
@@ -59,32 +59,31 @@ impl Pooled {
                 Verdict::Pass
             }
             Command::Deallocate { name } => {
-                let Some(prepared) = self.statements.named.remove(&*name) else { return Verdict::Pass };
-                self.statements.parsed.forget(prepared.id());
-                if self.has_no_own(&name) {
+                let Some((prepared, _)) = self.statements.remove(&name) else { return Verdict::Pass };
+                if self.statements.forget_on_backend(&name) {
                     return Verdict::Pass;
                 }
                 // The server itself must report the deallocation under the client's own name: observers of running
                 // statements see no internal name.
                 self.stage(shown);
-                frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
-                frontend::write_parse(&mut self.outgoing.to_backend, &name, prepared.definition());
-                frontend::write_sync(&mut self.outgoing.to_backend);
-                self.has_own(&name);
+                frontend::write_close_statement(self.outgoing.backend(), &name);
+                frontend::write_parse(self.outgoing.backend(), &name, prepared.definition());
+                frontend::write_sync(self.outgoing.backend());
+                self.statements.note_on_backend(&name);
                 self.owe(Owed::Own(Own::Aside));
                 Verdict::Pass
             }
             _ => {
-                let named = self.named_in(statement);
+                let named = self.statements.named_in(statement);
                 if !named.is_empty() && self.conversation.ledger.owes_client_nothing() {
                     self.stage(shown);
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
-                        frontend::write_close_statement(&mut self.outgoing.to_backend, name);
-                        frontend::write_parse(&mut self.outgoing.to_backend, name, prepared.definition());
-                        self.has_own(name);
+                        frontend::write_close_statement(self.outgoing.backend(), name);
+                        frontend::write_parse(self.outgoing.backend(), name, prepared.definition());
+                        self.statements.note_on_backend(name);
                     }
-                    frontend::write_sync(&mut self.outgoing.to_backend);
+                    frontend::write_sync(self.outgoing.backend());
                     self.owe(Owed::Own(Own::Aside));
                 }
                 Verdict::Pass
@@ -101,7 +100,7 @@ impl Pooled {
 
     /// The same where a Parse says `EXECUTE`, by itself or within another statement.
     pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
-        for (name, prepared) in self.named_in(statement) {
+        for (name, prepared) in self.statements.named_in(statement) {
             self.stage(shown);
             self.executes_by_sql(&prepared);
             self.parse_under_own_name(&name, &prepared);
@@ -110,13 +109,13 @@ impl Pooled {
 
     /// Makes all statements of the client under its own names, in a batch of our own.
     pub(super) fn make_all_under_own_names(&mut self) {
-        let (statements, to_backend) = (&mut self.statements, &mut self.outgoing.to_backend);
-        for (name, statement) in &statements.named {
-            frontend::write_close_statement(to_backend, name);
-            frontend::write_parse(to_backend, name, statement.definition());
-            if !statements.strays.contains(name) {
-                statements.strays.push(name.clone());
-            }
+        let theirs: Vec<_> =
+            self.statements.named().map(|(name, known)| (Box::from(name), Arc::clone(known))).collect();
+        let to_backend = self.outgoing.backend();
+        for (name, statement) in theirs {
+            frontend::write_close_statement(to_backend, &name);
+            frontend::write_parse(to_backend, &name, statement.definition());
+            self.statements.note_on_backend(&name);
         }
         frontend::write_sync(to_backend);
         self.owe(Owed::Own(Own::Aside));
@@ -127,27 +126,18 @@ impl Pooled {
     pub(super) fn sql_prepared_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
         let mut named = match sql::command(statement) {
             Command::Deallocate { name } => {
-                let Some(prepared) = self.statements.named.get(&*name).cloned() else { return };
-                self.statements.deallocating = Some((portal.into(), name.as_ref().into()));
+                let Some(prepared) = self.statements.get(&name).cloned() else { return };
+                self.statements.note_deallocation(portal, &name);
                 vec![(name.as_ref().into(), prepared)]
             }
-            Command::Other => self.named_in(statement),
+            Command::Other => self.statements.named_in(statement),
             _ => return,
         };
-        named.retain(|(name, _)| !self.is_own(name));
+        named.retain(|(name, _)| !self.statements.has_on_backend(name));
         for (name, prepared) in named {
             self.stage(shown);
             self.parse_under_own_name(&name, &prepared);
         }
-    }
-
-    /// Returns the statement deallocated by SQL in the next Execute of `portal`.
-    pub(super) fn forgotten_by(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
-        let (_, name) = self.statements.deallocating.take_if(|(bound, _)| **bound == *portal)?;
-        let statement = self.statements.named.remove(&name)?;
-        let parsed = self.statements.parsed.forget(statement.id());
-        self.has_no_own(&name);
-        Some(Box::new(Forgotten { name, statement: (statement, parsed) }))
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
@@ -156,9 +146,9 @@ impl Pooled {
             return;
         }
         self.stage(shown);
-        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return };
         for (_, name) in held.prepared.clear() {
-            frontend::write_close_statement(&mut self.outgoing.to_backend, &name);
+            frontend::write_close_statement(self.outgoing.backend(), &name);
         }
         self.make_all_under_own_names();
     }
@@ -166,10 +156,10 @@ impl Pooled {
     /// The same within a batch of the client's.
     pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
         self.stage(shown);
-        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return };
         let ours = held.prepared.clear();
         let theirs: Vec<_> =
-            self.statements.named.iter().map(|(name, known)| (name.clone(), Arc::clone(known))).collect();
+            self.statements.named().map(|(name, known)| (Box::from(name), Arc::clone(known))).collect();
         for (id, name) in ours {
             self.close_shared(id, &name);
         }

@@ -7,7 +7,7 @@ use crate::{
         common::Common,
         conversation::until_nul,
         own::Own,
-        pooled::{HeldBegin, Pooled, Untold},
+        pooled::{BackendEvent, HeldBegin, Pooled, Untold},
         split::{Begun, Opening, PortalUse},
         statement::text_of,
     },
@@ -49,13 +49,13 @@ impl Pooled {
             self.begin.delay = HeldBegin::Stays;
         }
         let Some(split) = self.router.as_deref_mut() else {
-            self.backend.wants = true;
+            self.on_backend_event(BackendEvent::Needed);
             return Verdict::Wait;
         };
         if let Some((need, judged, proved)) = need {
             split.need = need;
             (split.judged, split.begins) = (judged, Some(proved));
-            self.backend.wants = true;
+            self.on_backend_event(BackendEvent::Needed);
         }
         Verdict::Wait
     }
@@ -64,7 +64,7 @@ impl Pooled {
     /// can be.
     pub(super) fn may_stay(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
         let Some(split) = self.router.as_deref() else { return true };
-        if split.leaving {
+        if self.backend.is_leaving() {
             return false;
         }
         if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
@@ -74,9 +74,7 @@ impl Pooled {
             // The server skips the message here; another server would execute the message.
             return true;
         }
-        if self.conversation.in_batch
-            && self.backend.held.as_deref().is_some_and(|held| held.attempt.keeps_portal())
-        {
+        if self.conversation.in_batch && self.backend.held().is_some_and(|held| held.attempt.keeps_portal()) {
             // The bound portal exists only on the current backend.
             return true;
         }
@@ -86,7 +84,7 @@ impl Pooled {
             self.wait_for_answers();
             return false;
         }
-        if self.conversation.status != TransactionStatus::Idle || !self.cleanup.pins.is_empty() {
+        if self.conversation.status != TransactionStatus::Idle || !self.cleanup.pins().is_empty() {
             // The transaction began READ ONLY, and ends on the same backend, unless the transaction turns to something
             // else.
             return !self.moves_transaction(tag, body, shown);
@@ -226,9 +224,7 @@ impl Pooled {
     /// (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
         let Some(split) = self.router.as_deref() else { return false };
-        let leaves_nothing = self.cleanup.suspicion.is_empty()
-            && self.cleanup.pins.is_empty()
-            && self.statements.strays.is_empty();
+        let leaves_nothing = self.cleanup.is_clean() && !self.statements.is_on_backend();
         if self.conversation.in_batch || !leaves_nothing || !self.conversation.ledger.is_settled() {
             return false;
         }
@@ -287,12 +283,10 @@ impl Pooled {
     fn leave_reader(&mut self) {
         let open = self.conversation.in_batch;
         self.conversation.in_batch = false;
-        if let Some(held) = &mut self.backend.held {
+        if let Some(held) = self.backend.held_mut() {
             held.attempt.forget();
         }
-        if let Some(split) = &mut self.router {
-            split.leaving = true;
-        }
+        self.on_backend_event(BackendEvent::GivenUp);
         if open {
             self.sync_aside();
         }
@@ -310,13 +304,7 @@ impl Pooled {
                 end.is_some_and(|end| is_end(&text[..end]) && !is_end(text))
             }
             f::PARSE => is_end(text_of(until_nul(body).1)),
-            f::BIND => match until_nul(until_nul(body).1).0 {
-                b"" => {
-                    self.statements.unnamed.number != 0
-                        && is_end(text_of(&self.statements.unnamed.definition))
-                }
-                name => self.statements.named.get(name).is_some_and(|statement| is_end(statement.text())),
-            },
+            f::BIND => self.statements.text(until_nul(until_nul(body).1).0).is_some_and(is_end),
             _ => false,
         }
     }
@@ -331,7 +319,7 @@ impl Pooled {
     /// Notes the beginning of a transaction, while the transaction can still move. Called before a message of the
     /// transaction is sent to a read pool; `status` is the client's transaction status.
     pub(super) fn note_opening(&mut self, tag: u8, body: &[u8], status: TransactionStatus) {
-        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held.as_deref()) else {
+        let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held()) else {
             return;
         };
         // Deferred commands precede the unit.
@@ -343,10 +331,7 @@ impl Pooled {
         }
         let text = match tag {
             f::QUERY => until_nul(body).0,
-            f::BIND => match until_nul(until_nul(body).1).0 {
-                b"" => text_of(&self.statements.unnamed.definition),
-                name => self.statements.named.get(name).map_or(&b""[..], |statement| statement.text()),
-            },
+            f::BIND => self.statements.text(until_nul(until_nul(body).1).0).unwrap_or_default(),
             f::EXECUTE => {
                 let is_whole = until_nul(body).1 == [0; 4];
                 if let Some(split) = self.router.as_deref_mut()
@@ -436,12 +421,12 @@ impl Pooled {
     fn unit_of_prepared(&self, name: &[u8]) -> Unit {
         let Some(split) = &self.router else { return Unit::EMPTY };
         if name.is_empty() {
-            return match self.statements.unnamed.number {
+            return match self.statements.unnamed.number() {
                 0 => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
-                _ => self.unit_of(text_of(&self.statements.unnamed.definition)),
+                _ => self.unit_of(self.statements.unnamed.text()),
             };
         }
-        match self.statements.named.get(name) {
+        match self.statements.get(name) {
             Some(statement) => {
                 let effects = self.common.effects(statement);
                 unit(classify(&self.common, statement.text(), &split.meaning), effects)

@@ -11,7 +11,7 @@ use crate::{
         own::Own,
         parsed::ParsedStatement,
         pin::{Pin, Pins},
-        pooled::{Pooled, ShapeCheck, Unnamed},
+        pooled::{Pooled, ShapeCheck, UnnamedStatement},
         report::{StatementKind, Text},
         startup::led_back_midway,
         statement::{Statement, text_of},
@@ -44,9 +44,8 @@ impl Pooled {
         let mut verdict = Verdict::Pass;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
-        let depends = lists
-            || (names && !self.statements.named.is_empty())
-            || self.conversation.ledger.names_statements();
+        let depends =
+            lists || (names && self.statements.has_named()) || self.conversation.ledger.names_statements();
         if (names || lists)
             && depends
             && !self.conversation.in_batch
@@ -63,12 +62,12 @@ impl Pooled {
             verdict = self.sql_prepared(statement, shown);
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
-        let before = self.cleanup.pins;
+        let before = self.cleanup.pins();
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
         // A Query of several statements may end a failed transaction, and go on.
         let is_single = memchr::memchr(b';', statement).is_none();
-        let pins = if is_single { self.cleanup.pins.minus(before) } else { Pins::NONE };
+        let pins = if is_single { self.cleanup.pins().minus(before) } else { Pins::NONE };
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
         self.conversation.in_batch = false;
@@ -100,14 +99,14 @@ impl Pooled {
         if name.is_empty() && !cut {
             return self.parse_unnamed(definition, text, shown);
         }
-        if let Some(statement) = self.statements.named.get(name).cloned() {
+        if let Some(statement) = self.statements.get(name).cloned() {
             // The server itself is to say that it exists already.
             self.stage(shown);
             self.parse_under_own_name(name, &statement);
             self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
             return Verdict::Pass;
         }
-        if !self.may_prepare(name.len() + definition.len()) {
+        if !self.statements.may_add(name.len() + definition.len()) {
             self.refuse_message(too_many_statements(), shown);
             return Verdict::Taken;
         }
@@ -116,14 +115,14 @@ impl Pooled {
             let made = if name.is_empty() {
                 Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
             } else {
-                self.has_own(name);
+                self.statements.note_on_backend(name);
                 Made::AsIs
             };
             self.pin(Pin::LongStatement);
             self.owe(Owed::Parse { name: name.into(), text, made });
             return Verdict::Pass;
         }
-        let statement = self.common.statement(definition, self.statements.reading);
+        let statement = self.common.statement(definition, self.statements.reading());
         if self.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
@@ -134,16 +133,15 @@ impl Pooled {
         // name.
         let looks = matches!(self.conversation.ledger.own(), Some(Own::Look(_)));
         let by_sql = looks
-            || self.cleanup.pins.contains(Pin::SqlPrepared)
-            || self.cleanup.suspicion.contains(Effects::PREPARE)
-            || self.is_own(name);
-        self.statements.parsed.note(statement.id(), self.common.next_parse());
-        self.statements.named.insert(name.into(), Arc::clone(&statement));
+            || self.cleanup.pins().contains(Pin::SqlPrepared)
+            || self.cleanup.may_have_left(Effects::PREPARE)
+            || self.statements.has_on_backend(name);
+        self.statements.add(name.into(), Arc::clone(&statement), self.common.next_parse());
         self.stage(shown);
         if by_sql {
             self.try_name(name, &statement);
             // The tried name is closed again, or is the client's own.
-            self.has_no_own(name);
+            self.statements.forget_on_backend(name);
         }
         self.send_parse(&statement, |statement| Owed::Parse {
             name: name.into(),
@@ -181,10 +179,10 @@ impl Pooled {
         effects: Effects,
         edition: u32,
         lists: bool,
-    ) -> Option<Box<Unnamed>> {
+    ) -> Option<Box<UnnamedStatement>> {
         let before = self.destroy_unnamed();
         let number = self.statements.unnamed.define(definition, effects, edition, lists);
-        if let Some(held) = &mut self.backend.held {
+        if let Some(held) = self.backend.held_mut() {
             held.unnamed = number;
         }
         before
@@ -206,8 +204,8 @@ impl Pooled {
         statement: &Arc<Statement>,
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
-        let (batch, parsed) = (self.statements.batch, self.common.last_parse());
-        let Some(held) = self.backend.held.as_deref_mut() else { return };
+        let (batch, parsed) = (self.statements.batch(), self.common.last_parse());
+        let Some(held) = self.backend.held_mut() else { return };
         let id = statement.id();
         let name = held.prepared.name(id);
         let had = held.prepared.may_have(id);
@@ -233,9 +231,9 @@ impl Pooled {
     /// Makes sure the backend has `statement` for the rest of the batch. Returns the known result.
     pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) -> KnownResult {
         self.stage(shown);
-        let (id, batch) = (statement.id(), self.statements.batch);
-        let ParsedStatement { when, told, .. } = self.statements.parsed.of(id);
-        let ready = self.backend.held.as_mut().and_then(|held| held.prepared.uses(id, batch, when));
+        let (id, batch) = (statement.id(), self.statements.batch());
+        let ParsedStatement { when, told, .. } = self.statements.expectations(id);
+        let ready = self.backend.held_mut().and_then(|held| held.prepared.uses(id, batch, when));
         if ready.is_none() {
             self.parse_for_us(statement);
         }
@@ -257,21 +255,21 @@ impl Pooled {
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         self.conversation.in_batch = true;
-        let before = self.cleanup.pins;
+        let before = self.cleanup.pins();
         let verdict = match self.bind_statement(body, total, shown) {
             Verdict::Wait => return self.wait_for_answers(),
             Verdict::Refused => return Verdict::Refused,
             verdict => verdict,
         };
-        if let Some(held) = self.backend.held.as_deref_mut() {
+        if let Some(held) = self.backend.held_mut() {
             held.attempt.bind();
         }
         let (portal, rest) = until_nul(body);
-        let synonyms = self.statements.parsed.has_synonyms();
+        let synonyms = self.statements.has_synonyms();
         let wanted = self.conversation.keeper.is_some() || synonyms;
         let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
-        let pins = self.cleanup.pins.minus(before);
+        let pins = self.cleanup.pins().minus(before);
         self.owe(Owed::Bind { portal, statement, pins });
         verdict
     }
@@ -284,17 +282,14 @@ impl Pooled {
             // The server is to say that it makes no sense.
             return Verdict::Pass;
         }
-        self.statements.deallocating.take_if(|(bound, _)| **bound == *portal);
-        if portal.is_empty() {
-            self.statements.portal_of = 0;
-        }
+        self.statements.on_bind(portal);
         if name.is_empty() {
             return self.bind_unnamed(portal, rest, shown);
         }
-        let Some(statement) = self.statement_named(name) else {
+        let Some(statement) = self.statement_for_use(name) else {
             return self.unknown(name, shown);
         };
-        self.statements.bound = statement.id();
+        self.statements.note_use(statement.id());
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse(&statement)
             && let Some(report) = wrong_parameters(name, statement.definition(), rest)
@@ -323,9 +318,9 @@ impl Pooled {
         }
         let known = self.ensure(&statement, shown);
         if portal.is_empty() && known != KnownResult::AsTold {
-            self.statements.portal_of = statement.id();
+            self.statements.note_portal_of(statement.id());
         }
-        let is_checked = self.take_shape_check();
+        let is_checked = self.statements.take_shape_check();
         let goes_by_told = matches!(known, KnownResult::Unknown | KnownResult::Other)
             && !is_described_next(portal, shown)
             && !self.conversation.ledger.is_skipping();
@@ -336,9 +331,9 @@ impl Pooled {
         if goes_by_told && known == KnownResult::Other {
             return self.refuse_changed(shown);
         }
-        if let Some(held) = &self.backend.held {
+        if let Some(held) = self.backend.held() {
             let name = held.prepared.name(statement.id());
-            write_bind(&mut self.outgoing.to_backend, portal, &name, rest, body, total);
+            write_bind(self.outgoing.backend(), portal, &name, rest, body, total);
         }
         Verdict::Taken
     }
@@ -350,9 +345,9 @@ impl Pooled {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
-        let Some(held) = &self.backend.held else { return };
+        let Some(held) = self.backend.held() else { return };
         let name = held.prepared.name(statement.id());
-        self.statements.shape_check = ShapeCheck::Asked;
+        self.statements.set_shape_check(ShapeCheck::Asked);
         self.request_ahead(Owed::Describe(Described::Ours(statement.id())), |out| {
             frontend::write_describe_statement(out, &name);
             frontend::write_flush(out);
@@ -370,26 +365,26 @@ impl Pooled {
     }
 
     pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        self.statements.bound = 0;
+        self.statements.note_use(0);
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse_unnamed()
-            && let Some(report) = wrong_parameters(b"", &self.statements.unnamed.definition, rest)
+            && let Some(report) = wrong_parameters(b"", self.statements.unnamed.definition(), rest)
         {
             self.refuse_message(report, shown);
             return Verdict::Refused;
         }
-        if self.statements.unnamed.number != 0 && self.statements.unnamed.lists && !rest.is_empty() {
+        if self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared() && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
-        if self.statements.unnamed.number != 0 {
+        if self.statements.unnamed.exists() {
             let effects = self.statements.unnamed.effects(&self.common);
-            let effects = self.proved(effects, text_of(&self.statements.unnamed.definition));
+            let effects = self.proved(effects, self.statements.unnamed.text());
             self.sequences(effects, None);
             if !effects.is_empty() {
-                let definition = std::mem::take(&mut self.statements.unnamed.definition);
+                let definition = self.statements.unnamed.take_definition();
                 let text = text_of(&definition);
                 if !self.note_portal(portal, effects, text) {
-                    self.statements.unnamed.definition = definition;
+                    self.statements.unnamed.put_definition(definition);
                     self.refuse_message(led_back_midway(), shown);
                     return Verdict::Refused;
                 }
@@ -403,7 +398,7 @@ impl Pooled {
                 if effects.contains(Effects::PREPARE) {
                     self.sql_prepared_by_bind(portal, text, shown);
                 }
-                self.statements.unnamed.definition = definition;
+                self.statements.unnamed.put_definition(definition);
             }
         }
         self.ensure_unnamed(shown);
@@ -412,19 +407,19 @@ impl Pooled {
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
-        let number = self.statements.unnamed.number;
-        if self.backend.held.as_ref().is_none_or(|held| held.unnamed == number) {
+        let number = self.statements.unnamed.number();
+        if self.backend.held().is_none_or(|held| held.unnamed == number) {
             return;
         }
         self.stage(shown);
-        if let Some(held) = &mut self.backend.held {
+        if let Some(held) = self.backend.held_mut() {
             held.unnamed = number;
         }
         if number == 0 {
             // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
         }
-        frontend::write_parse(&mut self.outgoing.to_backend, b"", &self.statements.unnamed.definition);
+        frontend::write_parse(self.outgoing.backend(), b"", self.statements.unnamed.definition());
         self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed });
     }
 
@@ -440,8 +435,8 @@ impl Pooled {
         let as_is = (Verdict::Pass, Described::AsIs);
         let name = match object(body) {
             Some((b'S', name)) => name,
-            Some((b'P', b"")) if self.statements.portal_of != 0 => {
-                return (Verdict::Pass, Described::Learned(self.statements.portal_of));
+            Some((b'P', b"")) if self.statements.portal_of() != 0 => {
+                return (Verdict::Pass, Described::Learned(self.statements.portal_of()));
             }
             _ => return as_is,
         };
@@ -449,14 +444,14 @@ impl Pooled {
             self.ensure_unnamed(shown);
             return as_is;
         }
-        let Some(statement) = self.statement_named(name) else {
+        let Some(statement) = self.statement_for_use(name) else {
             return (self.unknown(name, shown), Described::AsIs);
         };
-        self.statements.bound = statement.id();
+        self.statements.note_use(statement.id());
         let known = self.ensure(&statement, shown);
-        if let Some(held) = &self.backend.held {
+        if let Some(held) = self.backend.held() {
             let name = held.prepared.name(statement.id());
-            frontend::write_describe_statement(&mut self.outgoing.to_backend, &name);
+            frontend::write_describe_statement(self.outgoing.backend(), &name);
         }
         let is_known = known == KnownResult::AsTold;
         (Verdict::Taken, if is_known { Described::AsIs } else { Described::Learned(statement.id()) })
@@ -470,12 +465,11 @@ impl Pooled {
         if which == b'S' {
             if name.is_empty() {
                 closed = Closed::Unnamed(self.destroy_unnamed());
-            } else if let Some(statement) = self.statements.named.remove(name) {
-                self.has_no_own(name);
-                let parsed = self.statements.parsed.forget(statement.id());
+            } else if let Some(statement) = self.statements.remove(name) {
+                self.statements.forget_on_backend(name);
                 // The backend knows no statement of that name, and says CloseComplete all the same.
-                closed = Closed::Name((statement, parsed));
-            } else if let Some(held) = &mut self.backend.held
+                closed = Closed::Name(statement);
+            } else if let Some(held) = self.backend.held_mut()
                 && let Some(id) = held.prepared.stem().id_of(name)
             {
                 // The client has found an internal name: the shared statement is prepared again for further use.
@@ -489,7 +483,7 @@ impl Pooled {
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
-        let held = self.backend.held.as_deref();
+        let held = self.backend.held();
         if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
             self.stage(shown);
             self.lose(id);

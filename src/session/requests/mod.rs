@@ -19,10 +19,9 @@ use super::{
     conversation::until_nul,
     ledger::Owed,
     pin::{Pin, Pins},
-    pooled::{Gathered, Pooled, ShapeCheck},
+    pooled::{PartialMessage, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
-    statement::text_of,
     take::Take,
 };
 use crate::{
@@ -71,10 +70,12 @@ impl Pooled {
             return Ok(Take::default());
         }
         self.begin_without_statement();
-        let staged = !self.outgoing.to_backend.is_empty();
+        let staged = self.outgoing.has_backend_bytes();
         let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
         self.take_in(now, &mut shown)?;
-        self.backend.unused &= shown.at == 0 && !unread.is_empty();
+        if shown.at > 0 || unread.is_empty() {
+            self.backend.note_use();
+        }
         if self.conversation.farewell {
             self.pass_farewell();
         }
@@ -120,16 +121,16 @@ impl Pooled {
                         f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
                         tag => {
                             let verdict = self.request(now, tag, body, Some(part.total()), shown);
-                            self.request.drop_rest = match verdict {
+                            self.request.set_discards_rest(match verdict {
                                 Verdict::Taken => tag != f::BIND,
                                 Verdict::Refused => true,
                                 Verdict::Pass | Verdict::Wait => false,
-                            };
+                            });
                             verdict
                         }
                     }
                 }
-                Piece::Rest(_) if self.request.drop_rest => {
+                Piece::Rest(_) if self.request.discards_rest() => {
                     self.stage(shown);
                     Verdict::Taken
                 }
@@ -138,7 +139,7 @@ impl Pooled {
             match verdict {
                 Verdict::Wait => break,
                 Verdict::Pass if shown.staged => {
-                    self.outgoing.to_backend.extend_from_slice(octets);
+                    self.outgoing.backend().extend_from_slice(octets);
                 }
                 Verdict::Pass => {}
                 Verdict::Taken | Verdict::Refused => self.stage(shown),
@@ -163,15 +164,15 @@ impl Pooled {
         if self.conversation.farewell_passed || !self.conversation.breaks_off() {
             return;
         }
-        if self.backend.held.is_some() {
-            frontend::write_terminate(&mut self.outgoing.to_backend);
+        if self.backend.is_held() {
+            frontend::write_terminate(self.outgoing.backend());
             self.conversation.farewell_passed = true;
         }
     }
 
     fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {
         if shown.staged {
-            self.outgoing.to_backend.extend_from_slice(&shown.octets[shown.at..shown.at + count]);
+            self.outgoing.backend().extend_from_slice(&shown.octets[shown.at..shown.at + count]);
         }
         shown.at += count;
     }
@@ -179,58 +180,55 @@ impl Pooled {
     /// From here on our own buffer leads to the backend, with what has passed before.
     fn stage(&mut self, shown: &mut Shown<'_>) {
         if !shown.staged {
-            self.outgoing.to_backend.extend_from_slice(&shown.octets[..shown.at]);
+            self.outgoing.backend().extend_from_slice(&shown.octets[..shown.at]);
             shown.staged = true;
         }
     }
 
     /// Whether the client's CopyData can only be for the backend.
     fn copies_in(&self) -> bool {
-        (self.backend.held.is_some() && !self.request.skipping) && !self.conversation.ledger.is_settled()
+        (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.ledger.is_settled()
     }
 
     fn gathering(&self) -> bool {
-        self.request.gathered.is_some()
+        self.request.gathered().is_some()
     }
 
     fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut Shown<'_>) {
         self.stage(shown);
-        let mut all = Vec::with_capacity(octets.len() + missing);
-        all.extend_from_slice(octets);
-        self.request.gathered = Some(Gathered { tag, octets: all, missing });
+        let mut bytes = Vec::with_capacity(octets.len() + missing);
+        bytes.extend_from_slice(octets);
+        self.request.gather(PartialMessage { tag, bytes, missing });
     }
 
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
     fn gather(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<bool, FrameError> {
-        let Some(gathered) = &mut self.request.gathered else { return Ok(true) };
-        if gathered.missing > 0 {
+        let Some(gathered) = self.request.take_gathered() else {
             let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.octets[shown.at..])?
             else {
                 return Ok(false);
             };
-            gathered.octets.extend_from_slice(&shown.octets[shown.at..shown.at + here]);
-            gathered.missing -= here;
+            self.request.gather_more(&shown.octets[shown.at..shown.at + here]);
             self.conversation.client.pass(&piece);
             // These octets are done with, whatever becomes of the message.
             self.stage(shown);
             shown.at += here;
             return Ok(true);
-        }
-        let Some(gathered) = self.request.gathered.take() else { return Ok(true) };
+        };
         self.stage(shown);
-        let body = gathered.octets.get(Header::OCTETS..).unwrap_or_default();
+        let body = gathered.bytes.get(Header::OCTETS..).unwrap_or_default();
         shown.gathered = true;
         let verdict = self.request(now, gathered.tag, body, None, shown);
         shown.gathered = false;
         match verdict {
             Verdict::Wait => {
-                self.request.gathered = Some(gathered);
+                self.request.gather(gathered);
                 return Ok(false);
             }
-            Verdict::Pass => self.outgoing.to_backend.extend_from_slice(&gathered.octets),
+            Verdict::Pass => self.outgoing.backend().extend_from_slice(&gathered.bytes),
             Verdict::Taken | Verdict::Refused => {}
         }
-        self.note_said(Some(gathered.tag), true, &gathered.octets);
+        self.note_said(Some(gathered.tag), true, &gathered.bytes);
         Ok(true)
     }
 
@@ -247,24 +245,24 @@ impl Pooled {
             self.conversation.farewell = true;
             return Verdict::Taken;
         }
-        if self.request.skipping {
+        if self.request.is_skipping() {
             if tag == f::SYNC {
-                self.request.skipping = false;
-                backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+                self.request.end_skip();
+                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
             }
             return Verdict::Taken;
         }
-        if self.backend.held.is_none() {
+        if !self.backend.is_held() {
             match tag {
                 f::SYNC if body.is_empty() => {
-                    backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
                     return Verdict::Taken;
                 }
                 // PostgreSQL ignores copied data that nobody asked for, too.
                 f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
                 _ => {}
             }
-            if let Some(refusal) = self.request.failing.take() {
+            if let Some(refusal) = self.request.take_refusal() {
                 self.refuse(tag, &refusal);
                 return Verdict::Taken;
             }
@@ -278,16 +276,16 @@ impl Pooled {
                 return Verdict::Taken;
             }
         }
-        if self.backend.held.is_none() {
+        if !self.backend.is_held() {
             return self.want(tag, body, shown);
         }
-        if self.backend.confirming {
+        if self.backend.awaits_response() {
             return Verdict::Wait;
         }
         if self.is_moving() {
             return Verdict::Wait;
         }
-        match self.statements.shape_check {
+        match self.statements.shape_check() {
             ShapeCheck::None => {}
             ShapeCheck::Asked => return self.wait_for_answers(),
             // The Bind was accepted before.
@@ -342,9 +340,9 @@ impl Pooled {
                     Box::default()
                 };
                 let leads_back = self.led_back_by(until_nul(body).0);
-                let resets = self.cleanup.binds_reset;
+                let resets = self.cleanup.portal_may_reset();
                 let resets = resets || !leads_back.is_empty();
-                let forgets = self.forgotten_by(until_nul(body).0);
+                let forgets = self.statements.deallocate(until_nul(body).0);
                 self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
                 if resets { self.flushed(body, shown) } else { Verdict::Pass }
             }
@@ -374,7 +372,7 @@ impl Pooled {
     fn sync(&mut self, now: Instant) {
         self.conversation.in_batch = false;
         self.owe(Owed::Sync { started: now });
-        self.statements.batch = self.statements.batch.wrapping_add(1);
+        self.statements.begin_batch();
     }
 
     /// Handles a FunctionCall.
@@ -416,19 +414,15 @@ impl Pooled {
 
     /// Whether a Bind has the name of a setting among its parameters.
     fn binds_setting_name(&self, body: &[u8]) -> bool {
-        let text = match until_nul(until_nul(body).1).0 {
-            b"" => text_of(&self.statements.unnamed.definition),
-            name => match self.statements.named.get(name) {
-                Some(statement) => statement.text(),
-                None => return false,
-            },
-        };
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
-        effects.contains(Effects::SETTINGS_BOUND)
+        let text = self.statements.text(until_nul(until_nul(body).1).0);
+        text.is_some_and(|text| {
+            let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+            effects.contains(Effects::SETTINGS_BOUND)
+        })
     }
 
     fn wait_for_answers(&mut self) -> Verdict {
-        self.request.awaiting = true;
+        self.request.set_awaits_responses(true);
         Verdict::Wait
     }
 
@@ -436,18 +430,18 @@ impl Pooled {
     /// server may buffer the response up to the Sync.
     fn flushed(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
         self.stage(shown);
-        wire::frame(&mut self.outgoing.to_backend, f::EXECUTE, |to| to.extend_from_slice(body));
-        frontend::write_flush(&mut self.outgoing.to_backend);
+        wire::frame(self.outgoing.backend(), f::EXECUTE, |to| to.extend_from_slice(body));
+        frontend::write_flush(self.outgoing.backend());
         Verdict::Taken
     }
 
     /// The client's request finds no backend.
     fn refuse(&mut self, tag: u8, refusal: &Refusal) {
-        refusal.write_error(&mut self.outgoing.to_client);
+        refusal.write_error(self.outgoing.client());
         if matches!(tag, f::QUERY | f::FUNCTION_CALL) {
-            backend::write_ready_for_query(&mut self.outgoing.to_client, self.conversation.status);
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
         } else {
-            self.request.skipping = true;
+            self.request.skip_to_sync();
         }
     }
 }

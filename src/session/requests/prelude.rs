@@ -7,7 +7,7 @@ use crate::{
         ledger::Owed,
         own::{self, Own},
         pin::Pin,
-        pooled::{HeldBegin, Pooled, Untold},
+        pooled::{BackendEvent, HeldBegin, Pooled, Untold},
         split::WRITER,
     },
     wire::{frontend, tag::frontend as f},
@@ -19,7 +19,7 @@ impl Pooled {
         if self.conversation.in_batch || !self.conversation.ledger.owes_client_nothing() {
             return true;
         }
-        if self.backend.held.is_none() {
+        if !self.backend.is_held() {
             return true;
         }
         if !self.common.knows_database() {
@@ -33,7 +33,7 @@ impl Pooled {
         self.ask_position(shown);
         if self.has_settings_to_apply(self.conversation.status) {
             self.apply_settings(shown);
-            if self.backend.confirming {
+            if self.backend.awaits_response() {
                 return false;
             }
         }
@@ -52,7 +52,7 @@ impl Pooled {
 
     /// Starts a deferred BEGIN on a new backend now, regardless of the client's next message.
     pub(super) fn begin_without_statement(&mut self) {
-        if self.begin.delay != HeldBegin::Wants || self.backend.held.is_none() || self.backend.confirming {
+        if self.begin.delay != HeldBegin::Wants || !self.backend.is_held() || self.backend.awaits_response() {
             return;
         }
         if self.begin.untold == Untold::Nothing {
@@ -80,7 +80,7 @@ impl Pooled {
     /// Sends `query` ahead of the client's messages. As with any Query, the backend's unnamed statement is destroyed;
     /// the client's unnamed statement is parsed again on use.
     pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
-        if let Some(held) = self.backend.held.as_deref_mut() {
+        if let Some(held) = self.backend.held_mut() {
             held.unnamed = 0;
         }
         self.request_ahead(Owed::Own(own), |out| frontend::write_query(out, query));
@@ -93,7 +93,9 @@ impl Pooled {
         let Some((held, pen)) = self.pen() else { return };
         let confirming = own::changes_identity(&held, &wanted);
         let own = own::write_apply(&held, &wanted, side, pen);
-        self.backend.confirming = confirming;
+        if confirming {
+            self.on_backend_event(BackendEvent::SettingsSent);
+        }
         self.owe(Owed::Own(own));
     }
 }
@@ -103,8 +105,8 @@ impl Pooled {
     pub(in crate::session) fn holds_begin_back(&self) -> bool {
         self.begin.untold == Untold::Begun
             && self.begin.delay == HeldBegin::Waits
-            && self.backend.held.is_none()
-            && !self.backend.wants
+            && !self.backend.is_held()
+            && !self.backend.is_wanted()
     }
 
     /// Ends the delay of a deferred BEGIN: `now()` must return the time of the client's BEGIN.
@@ -117,6 +119,6 @@ impl Pooled {
             (split.need, split.judged, split.begins) = (WRITER, 0, None);
         }
         self.begin.delay = HeldBegin::Wants;
-        self.backend.wants = true;
+        self.on_backend_event(BackendEvent::Needed);
     }
 }

@@ -34,7 +34,7 @@ impl Pooled {
         }
         if !in_batch && tag == f::SYNC && status == TransactionStatus::Idle {
             // Outside a batch the Sync is a separate unit: the ReadyForQuery does not end later messages.
-            if let Some(held) = self.backend.held.as_deref_mut() {
+            if let Some(held) = self.backend.held_mut() {
                 held.attempt.begin(begun, true, None);
             }
         }
@@ -47,7 +47,7 @@ impl Pooled {
             split.blind |= before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved);
             if outside
                 && let Some(proved) = begins
-                && let Some(held) = self.backend.held.as_deref_mut()
+                && let Some(held) = self.backend.held_mut()
             {
                 held.attempt.begin(begun, proved, before);
             }
@@ -64,7 +64,7 @@ impl Pooled {
         if self.router.is_none() {
             return;
         }
-        let Some(held) = self.backend.held.as_deref_mut().filter(|held| held.attempt.is_open()) else {
+        let Some(held) = self.backend.held_mut().filter(|held| held.attempt.is_open()) else {
             return;
         };
         held.attempt.say(octets);
@@ -78,7 +78,7 @@ impl Pooled {
         let Some(split) = self.router.as_deref_mut() else {
             return Ok(());
         };
-        if split.again.is_empty() || split.leaving {
+        if split.again.is_empty() || self.backend.is_leaving() {
             return Ok(());
         }
         let mut again = std::mem::take(&mut split.again);
@@ -87,7 +87,9 @@ impl Pooled {
         let taken = self.take_in(now, &mut shown);
         let said = shown.at;
         again.drain(..said);
-        self.backend.unused &= said == 0;
+        if said > 0 {
+            self.backend.note_use();
+        }
         if let Some(split) = self.router.as_deref_mut() {
             if again.is_empty() {
                 split.rerun = None;
@@ -106,7 +108,7 @@ impl Pooled {
 
     /// A Sync of ours, for a batch that goes on elsewhere.
     pub(in crate::session) fn sync_aside(&mut self) {
-        frontend::write_sync(&mut self.outgoing.to_backend);
+        frontend::write_sync(self.outgoing.backend());
         self.owe(Owed::Own(Own::Aside));
     }
 
@@ -131,7 +133,7 @@ impl Pooled {
             _ if self.router.is_none() => return,
             f::QUERY => until_nul(body).0,
             f::PARSE => until_nul(until_nul(body).1).0,
-            f::BIND => match self.statements.named.get(until_nul(until_nul(body).1).0) {
+            f::BIND => match self.statements.get(until_nul(until_nul(body).1).0) {
                 Some(statement) => statement.text(),
                 None => return,
             },

@@ -66,8 +66,6 @@ pub(in crate::session) struct Split {
     pub(in crate::session) told: Option<Begun>,
     /// How the node of the backend that was given stands, until it was made sure of.
     pub(in crate::session) freshness: Option<Freshness>,
-    /// The held backend is given up as soon as it has said all that it owes.
-    pub(in crate::session) leaving: bool,
     /// What is to be said again, ahead of what the client says next.
     pub(in crate::session) again: Vec<u8>,
     /// Why: the next unit goes by this.
@@ -133,7 +131,6 @@ impl Split {
             begun: Begun::default(),
             told: None,
             freshness: None,
-            leaving: false,
             again: Vec::new(),
             rerun: None,
             reruns: 0,
@@ -199,7 +196,6 @@ impl Split {
         self.side = side;
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);
-        self.leaving = false;
         if self.again.is_empty() {
             // Nothing of the unit had been said where it could not be served.
             self.rerun = None;
@@ -213,7 +209,6 @@ impl Split {
         (self.opens, self.opening) = (false, None);
         (self.told, self.freshness) = (None, None);
         self.blind = false;
-        self.leaving = false;
     }
 }
 

@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
-        Settings,
+        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
     },
-    frame,
+    frame, fresh_backend,
 };
 use crate::{
     handshake::Parameters,
@@ -92,7 +91,7 @@ impl Driver {
         if self.session.wants_backend() {
             assert!(!self.holds, "nobody has two backends");
             (self.leases, self.holds, moved) = (self.leases + 1, true, true);
-            let memory = Box::new(Memory::new(Arc::new(Parameters::default()), [0; 16]));
+            let memory = fresh_backend();
             let need = self.session.need();
             let endpoint = EndpointName::new("e").expect("a name");
             let (side, reason, freshness) = (need.side, need.reason, Freshness::Enough);

@@ -6,11 +6,10 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Memory, Reported, Session, SessionOptions,
-        Settings,
+        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
     },
     Side::{self, Client, Server},
-    client, frame, server,
+    client, frame, fresh_backend, server,
 };
 use crate::{
     handshake::Parameters,
@@ -76,7 +75,7 @@ impl Talk {
 
     fn lease(&mut self) {
         self.leases += 1;
-        let memory = Box::new(Memory::new(Arc::new(Parameters::default()), [0; 16]));
+        let memory = fresh_backend();
         let Some(sides) = &mut self.sides else { return self.session.attach(memory, false) };
         let need = self.session.need();
         sides.push(need.side);

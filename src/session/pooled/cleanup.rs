@@ -1,0 +1,397 @@
+//! State possibly left on the backend: possible side effects → state check → pins.
+//!
+//! Promises: after each transaction either nothing was left behind, by proof, or a state check follows before another
+//! session gets the backend; state found there, or not checkable, pins the session to its backend. Refuses to know:
+//! messages, and how a state check is sent.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{outdated_texts::OutdatedTexts, sequences::SequenceTracker};
+use crate::{
+    session::{
+        common::Common,
+        ledger::MAY_RESET,
+        own::{self, IDENTITY, Look, Question},
+        pin::{Pin, Pins},
+        settings::Settings,
+    },
+    sql::{self, Effects},
+    wire::Reader,
+};
+
+/// State possibly left on the backend by the transaction, and pins.
+#[derive(Default)]
+pub(in crate::session) struct Cleanup {
+    pins: Pins,
+    /// Pins not reported to the driver yet.
+    new_pins: VecDeque<Pin>,
+    /// State possibly left by the transaction.
+    possible_side_effects: Effects,
+    /// Settings possibly changed by the transaction.
+    changed_settings: Vec<Arc<[u8]>>,
+    /// Settings possibly changed by each execution of an SQL-prepared statement.
+    prepared_settings: Vec<Arc<[u8]>>,
+    /// Count of failed state checks since the last answered check.
+    failed_checks: u8,
+    /// Count of state checks not reported to the driver yet.
+    started_checks: u32,
+    comparison: CatalogComparison,
+    /// A portal of the transaction may reset the session.
+    portal_may_reset: bool,
+    /// The backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
+    spoils_backend: bool,
+    pub(in crate::session) sequences: SequenceTracker,
+}
+
+/// Comparison of the known catalog with the server's.
+#[derive(Default)]
+struct CatalogComparison {
+    /// Catalog edition at the lease of the backend, or at the last comparison.
+    edition: u32,
+    /// Texts of the transaction to classify again with an up-to-date catalog.
+    outdated: OutdatedTexts,
+    /// The comparison must take place before the backend is returned.
+    is_due: bool,
+}
+
+/// Facts that decide about the step after a transaction.
+pub(in crate::session) struct SettleContext<'a> {
+    pub(in crate::session) database: &'a Common,
+    /// The session's settings.
+    pub(in crate::session) settings: &'a Settings,
+    /// Settings of the client's start-up packet.
+    pub(in crate::session) startup: &'a Settings,
+    /// Settings known to the backend.
+    pub(in crate::session) held: &'a Settings,
+    /// The backend has statements under the client's own names.
+    pub(in crate::session) has_client_named: bool,
+    /// The backend takes writes. Catalogs of a standby may be behind, and statements on a standby are proved reads.
+    pub(in crate::session) is_writer: bool,
+    /// The catalog was compared after the transaction.
+    pub(in crate::session) is_compared: bool,
+}
+
+/// Step after a transaction.
+pub(in crate::session) enum SettleStep {
+    /// Nothing was left behind.
+    Clean,
+    /// The catalog must be compared with the server's first.
+    Compare,
+    /// A state check: the queries, and whether client messages wait for the response.
+    Check(Vec<Question>, bool),
+}
+
+/// State checks that may fail in a row before the session keeps its backend.
+const FAILED_CHECKS_MAX: u8 = 2;
+/// Maximum length in bytes of a setting name without a dot (`NAMEDATALEN`).
+const SETTING_NAME_MAX: usize = 63;
+
+// === impl Cleanup ===
+
+impl Cleanup {
+    /// Session state that prevents the return of the backend.
+    pub(in crate::session) const fn pins(&self) -> Pins {
+        self.pins
+    }
+
+    /// Notes a pin.
+    pub(in crate::session) fn pin(&mut self, pin: Pin) {
+        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
+        if !self.pins.contains(pin) {
+            self.pins = self.pins.with(pin);
+            self.new_pins.push_back(pin);
+        }
+    }
+
+    /// Next pin not reported to the driver.
+    pub(in crate::session) fn poll_pin(&mut self) -> Option<Pin> {
+        self.new_pins.pop_front()
+    }
+
+    /// Count of state checks started since the last poll.
+    pub(in crate::session) fn poll_started_checks(&mut self) -> u32 {
+        std::mem::take(&mut self.started_checks)
+    }
+
+    /// True if nothing is left to check, and no pin exists.
+    pub(in crate::session) fn is_clean(&self) -> bool {
+        self.pins.is_empty() && self.possible_side_effects.is_empty() && !self.comparison.is_due
+    }
+
+    /// True if the transaction may have left any state of `effects`.
+    pub(in crate::session) fn may_have_left(&self, effects: Effects) -> bool {
+        self.possible_side_effects.intersects(effects)
+    }
+
+    /// True if a portal of the transaction may reset the session.
+    pub(in crate::session) const fn portal_may_reset(&self) -> bool {
+        self.portal_may_reset
+    }
+
+    /// True if the backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
+    pub(in crate::session) const fn spoils_backend(&self) -> bool {
+        self.spoils_backend
+    }
+
+    /// Notes a leased backend. `untouched`: no other session has used the backend since this session returned it.
+    pub(in crate::session) fn on_lease(&mut self, edition: u32, untouched: bool) {
+        (self.comparison.edition, self.spoils_backend) = (edition, false);
+        self.sequences.on_lease(untouched);
+    }
+
+    /// Notes the possible side effects of `statement`, sent now. `parameters` are those of a Bind, from the formats on.
+    pub(in crate::session) fn note(
+        &mut self,
+        mut effects: Effects,
+        statement: &[u8],
+        parameters: Option<&[u8]>,
+        database: &Common,
+    ) {
+        if effects.contains(Effects::EXECUTE) {
+            effects |= Effects::UNPROVED;
+        }
+        if database.is_strict() {
+            effects |= Effects::UNPROVED | Effects::UNKNOWN;
+        }
+        if effects.contains(Effects::UNKNOWN) || !database.is_current() {
+            self.comparison.outdated.push(statement);
+        }
+        if effects.is_empty() {
+            return;
+        }
+        self.possible_side_effects |= effects;
+        self.portal_may_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
+        if effects.contains(Effects::SETTINGS) {
+            self.note_setting_names(statement, effects.contains(Effects::PREPARE));
+        }
+        if effects.contains(Effects::EXECUTE) {
+            self.changed_settings.extend_from_slice(&self.prepared_settings);
+        }
+        if effects.contains(Effects::SETTINGS_BOUND)
+            && !parameters.is_some_and(|parameters| self.note_parameters(parameters))
+        {
+            self.pin(Pin::HiddenSetting);
+        }
+        if effects.contains(Effects::BLOCK) {
+            database.learn(statement);
+        }
+        for (effect, pin) in [
+            (Effects::SETTINGS_HIDDEN, Pin::HiddenSetting),
+            (Effects::LOAD, Pin::Load),
+            (Effects::FUNCTION, Pin::Function),
+        ] {
+            if effects.contains(effect) {
+                self.pin(pin);
+            }
+        }
+    }
+
+    fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
+        let mut is_followed = true;
+        let (changed, prepared) = (&mut self.changed_settings, &mut self.prepared_settings);
+        sql::setting_names(statement, &mut |name| {
+            // The spelling of a non-ASCII name elsewhere depends on the encoding.
+            is_followed &= name.is_ascii();
+            changed.push(name.into());
+            if is_prepared && !prepared.iter().any(|known| **known == *name) {
+                prepared.push(name.into());
+            }
+        });
+        if !is_followed {
+            self.pin(Pin::HiddenSetting);
+        }
+    }
+
+    /// Notes every parameter usable as a setting name. False for a possible non-ASCII name: the spelling elsewhere
+    /// depends on the encoding.
+    fn note_parameters(&mut self, parameters: &[u8]) -> bool {
+        let changed = &mut self.changed_settings;
+        let mut reader = Reader::new(parameters);
+        let mut is_followed = true;
+        let mut values = || {
+            for _ in 0..reader.i16().ok()? {
+                reader.i16().ok()?;
+            }
+            for _ in 0..reader.i16().ok()? {
+                let Ok(length) = usize::try_from(reader.i32().ok()?) else { continue };
+                let value = reader.octets(length).ok()?;
+                if !may_name_setting(value) {
+                    continue;
+                }
+                if value.is_ascii() {
+                    changed.push(value.to_ascii_lowercase().into());
+                } else {
+                    // Settings not built into the server have a dot in the name.
+                    is_followed &= !value.contains(&b'.');
+                }
+            }
+            Some(())
+        };
+        values();
+        is_followed
+    }
+
+    /// Notes an error of the server. A rejected setting may be one that no session can change, and its value is not the
+    /// session's: a check of all settings tells them apart.
+    pub(in crate::session) fn on_error(&mut self) {
+        if self.possible_side_effects.intersects(Effects::SETTINGS | Effects::SETTINGS_BOUND) {
+            self.possible_side_effects |= Effects::SETTINGS_ALL;
+        }
+    }
+
+    /// Forgets state cleared by `DISCARD ALL`.
+    pub(in crate::session) fn on_discard_all(&mut self) {
+        self.pins = Pins::NONE;
+        self.portal_may_reset = false;
+        self.forget_transaction();
+    }
+
+    /// Removes a pin whose state is cleared.
+    pub(in crate::session) fn unpin(&mut self, pin: Pin) {
+        self.pins = self.pins.without(pin);
+    }
+
+    /// Removes the pins of a statement that the server has not executed.
+    pub(in crate::session) fn unpin_all(&mut self, pins: Pins) {
+        self.pins = self.pins.minus(pins);
+    }
+
+    /// Forgets the transaction: the backend is given up.
+    pub(in crate::session) fn forget_transaction(&mut self) {
+        self.possible_side_effects = Effects::NONE;
+        self.changed_settings.clear();
+    }
+
+    /// Decides the step after a transaction.
+    pub(in crate::session) fn settle(&mut self, context: &SettleContext<'_>) -> SettleStep {
+        let mut effects = std::mem::take(&mut self.possible_side_effects);
+        self.portal_may_reset = false;
+        if effects.contains(Effects::DDL) {
+            effects = effects.without(Effects::DDL);
+            context.database.definitions_changed();
+        }
+        if context.is_writer && !context.is_compared {
+            let database = context.database;
+            let has_changed = database.is_changed() || database.edition() != self.comparison.edition;
+            let is_unknown = effects.contains(Effects::UNKNOWN);
+            // The server may have used definitions newer than the classification of the transaction's texts.
+            if has_changed || is_unknown {
+                effects |= Effects::UNPROVED;
+            }
+            if has_changed || is_unknown || !database.is_current() {
+                self.possible_side_effects = effects;
+                self.comparison.is_due = true;
+                return SettleStep::Compare;
+            }
+        }
+        self.comparison.outdated.clear();
+        if effects.is_empty() {
+            return SettleStep::Clean;
+        }
+        self.check_of(effects, context)
+    }
+
+    /// State check after a transaction with possible side `effects`.
+    fn check_of(&mut self, effects: Effects, context: &SettleContext<'_>) -> SettleStep {
+        let (mut queries, mut is_awaited) = (Vec::new(), false);
+        let has_visible_pins = self.pins.minus(Pins::VISIBLE) != self.pins;
+        let is_unproved = effects.contains(Effects::UNPROVED);
+        if is_unproved
+            || effects.intersects(own::VISIBLE)
+            || (has_visible_pins && effects.contains(Effects::DROPS))
+        {
+            queries.push(Question::Pins);
+        }
+        let mut names = std::mem::take(&mut self.changed_settings);
+        if is_unproved || effects.contains(Effects::SETTINGS_ALL) {
+            queries.push(Question::Settings);
+            // A reset setting has the start-up value again: applied before any statement that may show the value.
+            is_awaited = effects.contains(Effects::SETTINGS_ALL) && !context.startup.entries().is_empty();
+            names.extend(context.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
+            names.retain(|name| is_unlisted(name));
+        }
+        names.retain(|name| !context.lacks_startup_setting(name));
+        names.sort_unstable();
+        names.dedup();
+        if is_unproved {
+            let custom = context.database.custom_settings();
+            let hidden = custom.iter().map(Arc::clone).chain(IDENTITY.iter().map(|name| (*name).into()));
+            let hidden = hidden.filter(|name| names.binary_search(name).is_err());
+            queries.extend(hidden.map(Question::HiddenSetting));
+        }
+        queries.extend(names.into_iter().map(Question::Setting));
+        if effects.contains(Effects::PREPARE) && context.has_client_named {
+            queries.push(Question::Statements);
+            is_awaited = true;
+        }
+        if queries.is_empty() { SettleStep::Clean } else { SettleStep::Check(queries, is_awaited) }
+    }
+
+    /// Counts a state check sent to the backend.
+    pub(in crate::session) fn on_check_started(&mut self) {
+        self.started_checks += 1;
+    }
+
+    /// Handles a state check with all responses; `found` holds the visible pins, if requested.
+    pub(in crate::session) fn on_check_answered(&mut self, found: Option<Pins>) {
+        self.failed_checks = 0;
+        if let Some(found) = found {
+            let before = self.pins;
+            self.pins = before.minus(Pins::VISIBLE).union(found);
+            self.new_pins.extend(found.minus(before).iter());
+        }
+    }
+
+    /// Handles a failed state check. A check of all state follows once the session is at rest; after several failures
+    /// the session keeps its backend.
+    pub(in crate::session) fn on_check_failed(&mut self, check: &Look) {
+        self.failed_checks += 1;
+        if self.failed_checks <= FAILED_CHECKS_MAX {
+            self.possible_side_effects |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
+            self.changed_settings.extend(check.settings().map(Arc::clone));
+        } else {
+            self.failed_checks = 0;
+            self.pin(Pin::Unproved);
+        }
+    }
+
+    /// True if the catalog must be compared before the backend is returned.
+    pub(in crate::session) const fn is_comparison_due(&self) -> bool {
+        self.comparison.is_due
+    }
+
+    /// Notes a comparison, or a read, of the catalog, now of `edition`. Returns the texts to classify again, and whether
+    /// the list is complete.
+    pub(in crate::session) fn on_compared(&mut self, edition: u32) -> (Vec<Box<[u8]>>, bool) {
+        self.comparison.is_due = false;
+        self.possible_side_effects = self.possible_side_effects.without(Effects::UNKNOWN);
+        if std::mem::replace(&mut self.comparison.edition, edition) != edition {
+            self.possible_side_effects |= Effects::UNPROVED;
+        }
+        self.comparison.outdated.take()
+    }
+}
+
+// === impl SettleContext ===
+
+impl SettleContext<'_> {
+    /// True if the backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the setting: the
+    /// value there is not the client's.
+    fn lacks_startup_setting(&self, name: &[u8]) -> bool {
+        self.startup.get(name).is_some() && self.held.get(name).is_none()
+    }
+}
+
+/// True if `pg_settings` does not list a setting of this name.
+fn is_unlisted(name: &[u8]) -> bool {
+    name.contains(&b'.') || name == b"role" || name == b"session_authorization"
+}
+
+/// True if a parameter value may be the name of a setting.
+fn may_name_setting(value: &[u8]) -> bool {
+    let name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.$".contains(byte) || !byte.is_ascii();
+    !value.is_empty() && value.iter().all(name) && (value.len() <= SETTING_NAME_MAX || value.contains(&b'.'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::{
+    session::common::CatalogInstant,
+    sql::{Catalogue, CatalogueBuilder},
+};
+
+/// Database with a known catalog.
+fn database() -> Common {
+    let database = Common::new(Catalogue::default());
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    database
+}
+
+fn cleanup(database: &Common) -> Cleanup {
+    let mut cleanup = Cleanup::default();
+    cleanup.on_lease(database.edition(), false);
+    cleanup
+}
+
+/// Step after a transaction of a session without settings.
+fn settle(cleanup: &mut Cleanup, database: &Common) -> SettleStep {
+    settle_with(cleanup, database, &Settings::default(), &Settings::default(), false)
+}
+
+fn settle_with(
+    cleanup: &mut Cleanup,
+    database: &Common,
+    settings: &Settings,
+    startup: &Settings,
+    has_client_named: bool,
+) -> SettleStep {
+    cleanup.settle(&SettleContext {
+        database,
+        settings,
+        startup,
+        held: settings,
+        has_client_named,
+        is_writer: true,
+        is_compared: true,
+    })
+}
+
+/// Names of the queries of a check.
+fn queries(step: &SettleStep) -> Vec<String> {
+    let SettleStep::Check(queries, _) = step else { panic!("there is no check") };
+    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    queries
+        .iter()
+        .map(|query| match query {
+            Question::Pins => "pins".into(),
+            Question::Settings => "settings".into(),
+            Question::Statements => "statements".into(),
+            Question::Setting(setting) => name(setting),
+            Question::HiddenSetting(setting) => format!("hidden {}", name(setting)),
+        })
+        .collect()
+}
+
+fn note(cleanup: &mut Cleanup, database: &Common, statement: &str) {
+    let effects = database.with_catalogue(|catalogue| sql::effects(statement.as_bytes(), catalogue));
+    cleanup.note(effects, statement.as_bytes(), None, database);
+}
+
+#[test]
+fn a_read_needs_no_check() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    note(&mut cleanup, &database, "SELECT 1");
+    assert!(cleanup.is_clean());
+    assert!(matches!(settle(&mut cleanup, &database), SettleStep::Clean));
+}
+
+#[test]
+fn each_trace_is_checked() {
+    let database = database();
+    for (statement, expected) in [
+        ("SET work_mem = '1MB'", &["work_mem"][..]),
+        ("LISTEN a", &["pins"]),
+        ("CREATE TEMP TABLE t ()", &["pins"]),
+        ("SELECT pg_advisory_lock(1)", &["pins"]),
+        ("PREPARE p AS SELECT 1", &["pins"]),
+        ("RESET ALL", &["settings"]),
+    ] {
+        let mut cleanup = cleanup(&database);
+        note(&mut cleanup, &database, statement);
+        assert!(!cleanup.is_clean(), "{statement}");
+        let step = settle(&mut cleanup, &database);
+        assert!(matches!(step, SettleStep::Check(..)), "{statement}");
+        assert_eq!(queries(&step), expected, "{statement}");
+        assert!(cleanup.is_clean(), "{statement} is checked once");
+    }
+}
+
+#[test]
+fn unproved_statements_are_checked_for_all_state() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    cleanup.note(Effects::UNPROVED, b"SELECT f()", None, &database);
+    let settings = Settings::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
+    let step = settle_with(&mut cleanup, &database, &settings, &Settings::default(), false);
+    assert_eq!(queries(&step), ["pins", "settings", "hidden session_authorization", "role"]);
+}
+
+#[test]
+fn a_setting_bound_as_a_parameter_is_checked() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    let parameters = b"\0\0\0\x02\0\0\0\x08Work_Mem\0\0\0\x01x";
+    cleanup.note(Effects::SETTINGS_BOUND, b"SELECT set_config($1, $2, false)", Some(parameters), &database);
+    assert_eq!(queries(&settle(&mut cleanup, &database)), ["work_mem", "x"]);
+    assert!(cleanup.pins().is_empty());
+    cleanup.note(Effects::SETTINGS_BOUND, b"SELECT set_config($1, $2, false)", None, &database);
+    assert!(cleanup.pins().contains(Pin::HiddenSetting), "nobody can follow a setting without a name");
+}
+
+#[test]
+fn an_executed_statement_is_checked_for_prepared_settings() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    note(&mut cleanup, &database, "PREPARE p AS SELECT set_config('a.b', 'x', false)");
+    let _ = settle(&mut cleanup, &database);
+    note(&mut cleanup, &database, "EXECUTE p");
+    assert!(queries(&settle(&mut cleanup, &database)).contains(&"a.b".to_owned()));
+}
+
+#[test]
+fn an_error_widens_the_check_of_settings() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    note(&mut cleanup, &database, "SET work_mem = 'x'");
+    cleanup.on_error();
+    assert_eq!(queries(&settle(&mut cleanup, &database)), ["settings"]);
+    note(&mut cleanup, &database, "LISTEN a");
+    cleanup.on_error();
+    assert_eq!(queries(&settle(&mut cleanup, &database)), ["pins"]);
+}
+
+#[test]
+fn messages_wait_for_a_check_that_decides_about_them() {
+    let database = database();
+    let startup = Settings::default().with(b"application_name", Some(b"a"));
+    for (statement, startup, has_client_named, expected) in [
+        ("RESET ALL", &startup, false, true),
+        ("RESET ALL", &Settings::default(), false, false),
+        ("PREPARE p AS SELECT 1", &startup, true, true),
+        ("PREPARE p AS SELECT 1", &startup, false, false),
+    ] {
+        let mut cleanup = cleanup(&database);
+        note(&mut cleanup, &database, statement);
+        let step = settle_with(&mut cleanup, &database, &Settings::default(), startup, has_client_named);
+        let SettleStep::Check(_, is_awaited) = step else { panic!("{statement} is checked") };
+        assert_eq!(is_awaited, expected, "{statement}");
+    }
+}
+
+#[test]
+fn an_unknown_catalog_is_compared_first() {
+    let definitions = Arc::new(AtomicU64::new(0));
+    let database = database().with_definitions(Arc::clone(&definitions));
+    let mut cleanup = cleanup(&database);
+    definitions.fetch_add(1, Ordering::Relaxed);
+    note(&mut cleanup, &database, "SELECT f()");
+    let nothing = Settings::default();
+    let mut context = SettleContext {
+        database: &database,
+        settings: &nothing,
+        startup: &nothing,
+        held: &nothing,
+        has_client_named: false,
+        is_writer: false,
+        is_compared: false,
+    };
+    let step = cleanup.settle(&context);
+    assert!(!matches!(step, SettleStep::Compare), "a standby's catalog may be behind");
+    note(&mut cleanup, &database, "SELECT f()");
+    context.is_writer = true;
+    assert!(matches!(cleanup.settle(&context), SettleStep::Compare));
+    assert!(cleanup.is_comparison_due() && !cleanup.is_clean());
+    let (texts, is_complete) = cleanup.on_compared(database.edition());
+    assert_eq!((texts, is_complete), (vec![b"SELECT f()".as_slice().into()], true));
+    assert!(!cleanup.is_comparison_due());
+}
+
+#[test]
+fn a_check_replaces_visible_pins_only() {
+    let mut cleanup = Cleanup::default();
+    cleanup.pin(Pin::Sequence);
+    cleanup.on_check_answered(Some(Pins::NONE.with(Pin::Listen)));
+    assert_eq!(cleanup.pins(), Pins::NONE.with(Pin::Sequence).with(Pin::Listen));
+    cleanup.on_check_answered(Some(Pins::NONE));
+    assert_eq!(cleanup.pins(), Pins::NONE.with(Pin::Sequence));
+    let reported: Vec<_> = std::iter::from_fn(|| cleanup.poll_pin()).collect();
+    assert_eq!(reported, [Pin::Sequence, Pin::Listen]);
+}
+
+#[test]
+fn several_failed_checks_pin_the_session() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    let check = Look::new(vec![Question::Setting((*b"a.b").into())]);
+    for _ in 0..FAILED_CHECKS_MAX {
+        cleanup.on_check_failed(&check);
+        assert!(cleanup.pins().is_empty());
+        assert!(queries(&settle(&mut cleanup, &database)).contains(&"a.b".to_owned()));
+    }
+    cleanup.on_check_failed(&check);
+    assert!(cleanup.pins().contains(Pin::Unproved));
+}
+
+#[test]
+fn discard_all_clears_all_but_what_it_keeps() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    cleanup.pin(Pin::Load);
+    note(&mut cleanup, &database, "LISTEN a");
+    cleanup.on_discard_all();
+    assert!(cleanup.is_clean() && cleanup.spoils_backend());
+    cleanup.on_lease(database.edition(), false);
+    assert!(!cleanup.spoils_backend());
+}

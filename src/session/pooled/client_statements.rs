@@ -1,0 +1,450 @@
+//! Prepared statements of a client: by name, unnamed, and on the backend under the client's own names.
+//!
+//! Promises: a name belongs to the statement that PostgreSQL would execute, as far as responses have arrived. Refuses to
+//! know: messages, and statements of other sessions.
+
+use std::{collections::HashMap, sync::Arc};
+
+use foldhash::fast::RandomState;
+
+use super::unnamed_statement::UnnamedStatement;
+use crate::session::{
+    common::Common,
+    ledger::{ClosedStatement, Forgotten},
+    parsed::{Parsed, ParsedStatement},
+    prepared::Prepared,
+    result_shape::ResultShape,
+    statement::{Reading, Statement},
+};
+
+/// Prepared statements of the client.
+pub(in crate::session) struct ClientStatements {
+    named: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    /// Bytes of statement names and definitions, including statements closed since the last count.
+    bytes: usize,
+    parsed: Parsed,
+    pub(in crate::session) unnamed: UnnamedStatement,
+    /// Statements on the backend under the client's own names, to be closed before the backend is returned.
+    on_backend: Vec<Box<[u8]>>,
+    /// Interpretation of the client's texts by the server.
+    reading: Reading,
+    /// Count of batches.
+    batch: u32,
+    /// Statement of the last Bind or Describe; 0 for the unnamed statement.
+    last_used: u64,
+    /// Statement of the unnamed portal's result, if a description is worth keeping; 0 otherwise.
+    portal_of: u64,
+    shape_check: ShapeCheck,
+    /// Client's name of the statement in the last failed Bind, where a statement has several names.
+    failed_name: Option<Box<[u8]>>,
+    /// Last bound portal of an SQL deallocation, and the name of the deallocated statement.
+    deallocating: Option<(PortalName, StatementName)>,
+}
+
+/// Check before the next Bind: the statement's result must match the client's description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::session) enum ShapeCheck {
+    /// No request was sent.
+    #[default]
+    None,
+    /// A Describe was sent: the Bind waits.
+    Asked,
+    /// The server has answered.
+    Answered,
+}
+
+/// Name of a client's portal.
+type PortalName = Box<[u8]>;
+/// Name of a client's statement.
+type StatementName = Box<[u8]>;
+
+/// Maximum count of a client's named statements.
+const STATEMENTS_MAX: usize = 1 << 16;
+/// Maximum bytes of the names and definitions of a client's named statements.
+const STATEMENTS_MAX_BYTES: usize = 64 << 20;
+
+// === impl ClientStatements ===
+
+impl ClientStatements {
+    /// Creates the state of a client without statements.
+    pub(super) fn new(common: &Common, reading: Reading) -> Self {
+        Self {
+            named: HashMap::default(),
+            bytes: 0,
+            parsed: Parsed::default(),
+            unnamed: UnnamedStatement::new(common.next_session() << 32),
+            on_backend: Vec::new(),
+            reading,
+            batch: 0,
+            last_used: 0,
+            portal_of: 0,
+            shape_check: ShapeCheck::None,
+            failed_name: None,
+            deallocating: None,
+        }
+    }
+
+    // --- names
+
+    /// Statement of the name.
+    pub(in crate::session) fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.named.get(name)
+    }
+
+    /// Text of a named or unnamed statement.
+    pub(in crate::session) fn text(&self, name: &[u8]) -> Option<&[u8]> {
+        match name {
+            b"" => self.unnamed.exists().then(|| self.unnamed.text()),
+            name => self.named.get(name).map(|statement| statement.text()),
+        }
+    }
+
+    /// True if the client has named statements.
+    pub(in crate::session) fn has_named(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// All named statements.
+    pub(in crate::session) fn named(&self) -> impl Iterator<Item = (&[u8], &Arc<Statement>)> {
+        self.named.iter().map(|(name, statement)| (&**name, statement))
+    }
+
+    /// Client's name of the statement `id`; of several names that of the last failed Bind.
+    pub(in crate::session) fn name_of(&self, id: u64) -> Option<&[u8]> {
+        let failed = self.failed_name.as_deref().and_then(|name| self.named.get_key_value(name));
+        let mut known = failed.into_iter().chain(self.named.iter());
+        known.find(|(_, known)| known.id() == id).map(|(name, _)| &**name)
+    }
+
+    /// Named statements whose names may stand in `text`.
+    pub(in crate::session) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+        let folded = text.to_ascii_lowercase();
+        let is_named = |name: &[u8]| {
+            memchr::memmem::find(text, name).is_some() || memchr::memmem::find(&folded, name).is_some()
+        };
+        let named = self.named.iter().filter(|(name, _)| is_named(name));
+        named.map(|(name, statement)| (name.clone(), Arc::clone(statement))).collect()
+    }
+
+    /// True if the client may have another named statement, with `bytes` of name and definition.
+    pub(in crate::session) fn may_add(&mut self, bytes: usize) -> bool {
+        if self.named.len() + self.on_backend.len() >= STATEMENTS_MAX {
+            return false;
+        }
+        if self.bytes + bytes > STATEMENTS_MAX_BYTES {
+            self.bytes = self.named.iter().map(|(name, known)| name.len() + known.definition().len()).sum();
+        }
+        let may = self.bytes + bytes <= STATEMENTS_MAX_BYTES;
+        self.bytes += if may { bytes } else { 0 };
+        may
+    }
+
+    /// Adds a statement parsed by the client; `parse` is the number of the Parse.
+    pub(in crate::session) fn add(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parse: u64) {
+        self.parsed.note(statement.id(), parse);
+        self.named.insert(name, statement);
+    }
+
+    /// Removes a name. Returns the statement for [`Self::restore`].
+    pub(in crate::session) fn remove(&mut self, name: &[u8]) -> Option<ClosedStatement> {
+        let statement = self.named.remove(name)?;
+        let expectations = self.parsed.forget(statement.id());
+        Some((statement, expectations))
+    }
+
+    /// Removes the name, if the name still belongs to `statement`.
+    pub(in crate::session) fn remove_same(&mut self, name: &[u8], statement: &Arc<Statement>) {
+        if self.named.get(name).is_some_and(|other| Arc::ptr_eq(other, statement)) {
+            self.remove(name);
+        }
+    }
+
+    /// Removes all named statements, also from the backend: `DEALLOCATE ALL`.
+    pub(in crate::session) fn clear(&mut self) {
+        self.named.clear();
+        self.parsed.clear();
+        self.on_backend.clear();
+    }
+
+    /// Statement of the name for use on a backend with the statements of `held`. A statement missing there, and
+    /// interpreted differently by the session now, becomes a new statement: sessions of the earlier interpretation do not
+    /// share it.
+    pub(in crate::session) fn for_use(
+        &mut self,
+        name: &[u8],
+        held: Option<&Prepared>,
+        common: &Common,
+    ) -> Option<Arc<Statement>> {
+        let statement = self.named.get_mut(name)?;
+        let reading = self.reading.needed_by(statement.definition());
+        if statement.reading() != reading && held.is_some_and(|held| !held.may_have(statement.id())) {
+            let read = common.statement(statement.definition(), reading);
+            self.parsed.replace(statement.id(), read.id());
+            *statement = read;
+        }
+        Some(Arc::clone(statement))
+    }
+
+    /// Interpretation of the client's texts by the server.
+    pub(in crate::session) const fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// Changes the interpretation of the client's texts.
+    pub(in crate::session) fn set_reading(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
+    // --- statements on the backend under the client's own names
+
+    /// True if the backend has statements under the client's own names.
+    pub(in crate::session) fn is_on_backend(&self) -> bool {
+        !self.on_backend.is_empty()
+    }
+
+    /// True if the backend has a statement of the client's own name.
+    pub(in crate::session) fn has_on_backend(&self, name: &[u8]) -> bool {
+        self.on_backend.iter().any(|own| **own == *name)
+    }
+
+    /// Notes a statement on the backend under the client's own name.
+    pub(in crate::session) fn note_on_backend(&mut self, name: &[u8]) {
+        if !self.has_on_backend(name) {
+            self.on_backend.push(name.into());
+        }
+    }
+
+    /// Forgets a statement on the backend; true if the backend had one.
+    pub(in crate::session) fn forget_on_backend(&mut self, name: &[u8]) -> bool {
+        let before = self.on_backend.len();
+        self.on_backend.retain(|own| **own != *name);
+        self.on_backend.len() < before
+    }
+
+    /// Takes the names on the backend: to close them, or because the backend is lost.
+    pub(in crate::session) fn take_on_backend(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.on_backend)
+    }
+
+    /// Notes the names found on the backend by a state check: `DEALLOCATE` has removed the others.
+    pub(in crate::session) fn retain_found(&mut self, found: &[Box<[u8]>]) {
+        let Self { on_backend, named, parsed, .. } = self;
+        on_backend.retain(|name| {
+            let is_there = found.contains(name);
+            if !is_there && let Some(gone) = named.remove(name) {
+                parsed.forget(gone.id());
+            }
+            is_there
+        });
+    }
+
+    // --- deallocation by SQL
+
+    /// Notes that `portal` deallocates the statement `name`.
+    pub(in crate::session) fn note_deallocation(&mut self, portal: &[u8], name: &[u8]) {
+        self.deallocating = Some((portal.into(), name.into()));
+    }
+
+    /// Notes a Bind of `portal`.
+    pub(in crate::session) fn on_bind(&mut self, portal: &[u8]) {
+        self.deallocating.take_if(|(bound, _)| **bound == *portal);
+        if portal.is_empty() {
+            self.portal_of = 0;
+        }
+    }
+
+    /// Removes the statement that an Execute of `portal` deallocates.
+    pub(in crate::session) fn deallocate(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
+        let (_, name) = self.deallocating.take_if(|(bound, _)| **bound == *portal)?;
+        let statement = self.remove(&name)?;
+        self.forget_on_backend(&name);
+        Some(Box::new(Forgotten { name, statement }))
+    }
+
+    /// Restores a statement, after its Close or deallocation was skipped by the server.
+    pub(in crate::session) fn restore(&mut self, name: Box<[u8]>, closed: ClosedStatement) {
+        let (statement, expectations) = closed;
+        // The backend may have the statement under the client's own name.
+        self.note_on_backend(&name);
+        self.parsed.restore(statement.id(), expectations);
+        self.named.insert(name, statement);
+    }
+
+    // --- batches and results
+
+    /// Number of the current batch.
+    pub(in crate::session) const fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// Begins another batch.
+    pub(in crate::session) fn begin_batch(&mut self) {
+        self.batch = self.batch.wrapping_add(1);
+    }
+
+    /// Statement of the last Bind or Describe; 0 for the unnamed statement.
+    pub(in crate::session) const fn last_used(&self) -> u64 {
+        self.last_used
+    }
+
+    /// Notes the statement of a Bind or Describe.
+    pub(in crate::session) fn note_use(&mut self, id: u64) {
+        self.last_used = id;
+    }
+
+    /// Notes the name in a failed Bind.
+    pub(in crate::session) fn note_failed(&mut self, name: Option<Box<[u8]>>) {
+        self.failed_name = name;
+    }
+
+    /// Statement of the unnamed portal, if its description is worth keeping; 0 otherwise.
+    pub(in crate::session) const fn portal_of(&self) -> u64 {
+        self.portal_of
+    }
+
+    /// Notes the statement of the unnamed portal.
+    pub(in crate::session) fn note_portal_of(&mut self, id: u64) {
+        self.portal_of = id;
+    }
+
+    /// Expectations of the client about the statement `id`.
+    pub(in crate::session) fn expectations(&self, id: u64) -> ParsedStatement {
+        self.parsed.of(id)
+    }
+
+    /// Notes the result of the statement `id` as described to the client.
+    pub(in crate::session) fn note_described(&mut self, id: u64, shape: ResultShape) {
+        self.parsed.tell(id, shape);
+    }
+
+    /// True if the client may have several names for a statement: only a request tells the intended name.
+    pub(in crate::session) fn has_synonyms(&self) -> bool {
+        self.parsed.has_synonyms()
+    }
+
+    /// Check of a statement's result before the next Bind.
+    pub(in crate::session) const fn shape_check(&self) -> ShapeCheck {
+        self.shape_check
+    }
+
+    /// Changes the check of a statement's result.
+    pub(in crate::session) fn set_shape_check(&mut self, check: ShapeCheck) {
+        self.shape_check = check;
+    }
+
+    /// True if the server has described the result of the statement bound now; ends the check.
+    pub(in crate::session) fn take_shape_check(&mut self) -> bool {
+        std::mem::replace(&mut self.shape_check, ShapeCheck::None) == ShapeCheck::Answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Catalogue;
+
+    struct Client {
+        common: Common,
+        statements: ClientStatements,
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let common = Common::new(Catalogue::default());
+            let statements = ClientStatements::new(&common, Reading::default());
+            Self { common, statements }
+        }
+
+        fn add(&mut self, name: &str, text: &str) -> Arc<Statement> {
+            let definition = [text.as_bytes(), b"\0\0\0"].concat();
+            let statement = self.common.statement(&definition, self.statements.reading());
+            let parse = self.common.next_parse();
+            self.statements.add(name.as_bytes().into(), Arc::clone(&statement), parse);
+            statement
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_until_removed() {
+        let mut client = Client::new();
+        let statement = client.add("s", "SELECT 1");
+        assert_eq!(client.statements.text(b"s"), Some(&b"SELECT 1"[..]));
+        assert_eq!(client.statements.name_of(statement.id()), Some(&b"s"[..]));
+        assert!(client.statements.remove(b"s").is_some() && client.statements.remove(b"s").is_none());
+        assert!(!client.statements.has_named());
+    }
+
+    #[test]
+    fn a_skipped_parse_removes_its_own_statement_only() {
+        let mut client = Client::new();
+        let first = client.add("s", "SELECT 1");
+        client.add("s", "SELECT 2");
+        client.statements.remove_same(b"s", &first);
+        assert_eq!(client.statements.text(b"s"), Some(&b"SELECT 2"[..]));
+    }
+
+    #[test]
+    fn the_name_of_a_failed_bind_wins() {
+        let mut client = Client::new();
+        let statement = client.add("a", "SELECT 1");
+        client.add("b", "SELECT 1");
+        assert!(client.statements.has_synonyms());
+        for name in [&b"a"[..], b"b"] {
+            client.statements.note_failed(Some(name.into()));
+            assert_eq!(client.statements.name_of(statement.id()), Some(name));
+        }
+    }
+
+    #[test]
+    fn names_in_a_text_are_found_in_either_case() {
+        let mut client = Client::new();
+        client.add("s1", "SELECT 1");
+        client.add("Other", "SELECT 2");
+        let named = |text: &[u8]| client.statements.named_in(text).into_iter().map(|(name, _)| name);
+        assert_eq!(named(b"EXECUTE S1").collect::<Vec<_>>(), [Box::from(&b"s1"[..])]);
+        assert_eq!(named(b"EXECUTE \"Other\"").count(), 1);
+        assert_eq!(named(b"EXECUTE other").count(), 0);
+    }
+
+    #[test]
+    fn a_portal_deallocates_once() {
+        let mut client = Client::new();
+        client.add("s", "SELECT 1");
+        client.statements.note_on_backend(b"s");
+        client.statements.note_deallocation(b"p", b"s");
+        assert!(client.statements.deallocate(b"").is_none());
+        let forgotten = client.statements.deallocate(b"p").expect("the portal deallocates");
+        assert!(client.statements.deallocate(b"p").is_none() && !client.statements.is_on_backend());
+        client.statements.restore(forgotten.name, forgotten.statement);
+        assert!(client.statements.get(b"s").is_some() && client.statements.has_on_backend(b"s"));
+    }
+
+    #[test]
+    fn a_portal_bound_anew_deallocates_nothing() {
+        let mut client = Client::new();
+        client.add("s", "SELECT 1");
+        client.statements.note_deallocation(b"p", b"s");
+        client.statements.on_bind(b"p");
+        assert!(client.statements.deallocate(b"p").is_none());
+    }
+
+    #[test]
+    fn statements_that_a_check_misses_are_gone() {
+        let mut client = Client::new();
+        for name in ["a", "b"] {
+            client.add(name, "SELECT 1");
+            client.statements.note_on_backend(name.as_bytes());
+        }
+        client.statements.retain_found(&[Box::from(&b"a"[..])]);
+        assert!(client.statements.get(b"a").is_some() && client.statements.get(b"b").is_none());
+        assert_eq!(client.statements.take_on_backend(), [Box::from(&b"a"[..])]);
+    }
+
+    #[test]
+    fn statements_have_a_limit() {
+        let mut client = Client::new();
+        assert!(client.statements.may_add(STATEMENTS_MAX_BYTES));
+        assert!(client.statements.may_add(STATEMENTS_MAX_BYTES), "none of them exists any more");
+        assert!(!client.statements.may_add(STATEMENTS_MAX_BYTES + 1));
+    }
+}

@@ -1,0 +1,177 @@
+//! Processing state of the client's next message.
+//!
+//! Promises: the next message is processed, answered with an error, or discarded, and never two of these. Refuses to
+//! know: contents of messages.
+
+use crate::session::refusal::Refusal;
+
+/// Processing state of the client's next message.
+#[derive(Default)]
+pub(in crate::session) struct RequestState {
+    next: NextMessage,
+    rest: RestOfMessage,
+    /// Further responses of the server decide about the next message.
+    awaits_responses: bool,
+}
+
+/// Treatment of the client's next message.
+#[derive(Default)]
+enum NextMessage {
+    #[default]
+    Process,
+    /// The next request gets the error.
+    Refuse(Refusal),
+    /// Messages up to a Sync are discarded, after an error sent by Gatekeeper.
+    SkipToSync,
+}
+
+/// Treatment of the rest of a message whose beginning was processed.
+#[derive(Default)]
+enum RestOfMessage {
+    #[default]
+    Forward,
+    /// The message is larger than any buffer, and processed once complete.
+    Gather(PartialMessage),
+    Discard,
+}
+
+/// Beginning of a message larger than any buffer.
+pub(in crate::session) struct PartialMessage {
+    pub(in crate::session) tag: u8,
+    /// The bytes so far, from the tag on.
+    pub(in crate::session) bytes: Vec<u8>,
+    /// Count of bytes still to come.
+    pub(in crate::session) missing: usize,
+}
+
+// === impl RequestState ===
+
+impl RequestState {
+    /// True if further responses decide about the next message.
+    pub(in crate::session) const fn awaits_responses(&self) -> bool {
+        self.awaits_responses
+    }
+
+    /// Notes whether further responses decide about the next message.
+    pub(in crate::session) fn set_awaits_responses(&mut self, awaits: bool) {
+        self.awaits_responses = awaits;
+    }
+
+    /// Answers the next request with `refusal`.
+    pub(in crate::session) fn refuse_next(&mut self, refusal: Refusal) {
+        self.next = NextMessage::Refuse(refusal);
+    }
+
+    /// Error for the next request, once.
+    pub(in crate::session) fn take_refusal(&mut self) -> Option<Refusal> {
+        match std::mem::take(&mut self.next) {
+            NextMessage::Refuse(refusal) => Some(refusal),
+            next => {
+                self.next = next;
+                None
+            }
+        }
+    }
+
+    /// Discards messages up to a Sync.
+    pub(in crate::session) fn skip_to_sync(&mut self) {
+        self.next = NextMessage::SkipToSync;
+    }
+
+    /// True if messages up to a Sync are discarded.
+    pub(in crate::session) const fn is_skipping(&self) -> bool {
+        matches!(self.next, NextMessage::SkipToSync)
+    }
+
+    /// Handles the Sync: later messages are processed.
+    pub(in crate::session) fn end_skip(&mut self) {
+        self.next = NextMessage::Process;
+    }
+
+    /// Collects a message larger than any buffer.
+    pub(in crate::session) fn gather(&mut self, message: PartialMessage) {
+        self.rest = RestOfMessage::Gather(message);
+    }
+
+    /// The message being collected.
+    pub(in crate::session) const fn gathered(&self) -> Option<&PartialMessage> {
+        match &self.rest {
+            RestOfMessage::Gather(message) => Some(message),
+            RestOfMessage::Forward | RestOfMessage::Discard => None,
+        }
+    }
+
+    /// Appends the next bytes of the message being collected.
+    pub(in crate::session) fn gather_more(&mut self, bytes: &[u8]) {
+        if let RestOfMessage::Gather(message) = &mut self.rest {
+            message.bytes.extend_from_slice(bytes);
+            message.missing = message.missing.saturating_sub(bytes.len());
+        }
+    }
+
+    /// Takes the message being collected, if all of the message is here.
+    pub(in crate::session) fn take_gathered(&mut self) -> Option<PartialMessage> {
+        match std::mem::take(&mut self.rest) {
+            RestOfMessage::Gather(message) if message.missing == 0 => Some(message),
+            rest => {
+                self.rest = rest;
+                None
+            }
+        }
+    }
+
+    /// Discards or forwards the rest of the message that was processed in part.
+    pub(in crate::session) fn set_discards_rest(&mut self, discards: bool) {
+        self.rest = if discards { RestOfMessage::Discard } else { RestOfMessage::Forward };
+    }
+
+    /// True if the rest of the message is discarded.
+    pub(in crate::session) const fn discards_rest(&self) -> bool {
+        matches!(self.rest, RestOfMessage::Discard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_answers_one_request() {
+        let mut state = RequestState::default();
+        assert!(state.take_refusal().is_none());
+        state.refuse_next(Refusal::cancelled());
+        assert!(state.take_refusal().is_some() && state.take_refusal().is_none());
+        assert!(!state.is_skipping());
+    }
+
+    #[test]
+    fn skipping_ends_with_a_sync() {
+        let mut state = RequestState::default();
+        state.skip_to_sync();
+        assert!(state.take_refusal().is_none());
+        assert!(state.is_skipping());
+        state.end_skip();
+        assert!(!state.is_skipping());
+    }
+
+    #[test]
+    fn a_message_is_taken_once_complete() {
+        let mut state = RequestState::default();
+        state.gather(PartialMessage { tag: b'Q', bytes: b"Q".to_vec(), missing: 3 });
+        state.gather_more(b"ab");
+        assert!(state.take_gathered().is_none());
+        state.gather_more(b"c");
+        assert_eq!(state.gathered().map(|message| message.missing), Some(0));
+        assert_eq!(state.take_gathered().map(|message| message.bytes), Some(b"Qabc".to_vec()));
+        assert!(state.gathered().is_none());
+    }
+
+    #[test]
+    fn the_rest_is_discarded_until_the_next_message() {
+        let mut state = RequestState::default();
+        state.set_discards_rest(true);
+        assert!(state.discards_rest() && state.gathered().is_none());
+        state.set_discards_rest(false);
+        assert!(!state.discards_rest());
+    }
+}
