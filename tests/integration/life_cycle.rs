@@ -115,6 +115,8 @@ async fn wait_covers_the_time_before_the_start() {
 
 #[tokio::test]
 async fn stop_waits_for_open_transactions() {
+    /// Counts requests to `/readyz` of a draining program.
+    const UNREADY: &str = "gatekeeper_admin_requests_total{outcome=\"error\"}";
     let mut stand = stand("").await;
     let mut open = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
     open.ask("BEGIN").await.unwrap();
@@ -127,9 +129,14 @@ async fn stop_waits_for_open_transactions() {
     let late = ask(&stand.gatekeeper, &["stop", "--wait", "--timeout", "200ms"]).await;
     assert_failed(&late, "still running after 200ms");
     assert_eq!(open.ask("SELECT 'not cut off'").await.unwrap(), "not cut off");
+    let before = stand.gatekeeper.metric(UNREADY).await;
     let (done, ()) = tokio::join!(ask(&stand.gatekeeper, &["stop", "--wait"]), async {
-        // The command has to find a process.
-        open.ask("SELECT pg_sleep(3)").await.unwrap();
+        // The command has found the process, and waits.
+        until(LIMIT, async || match stand.gatekeeper.metric(UNREADY).await {
+            now if now > before => Ok(()),
+            now => Err(now),
+        })
+        .await;
         open.ask("COMMIT").await.unwrap();
     });
     assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.said);
