@@ -175,7 +175,8 @@ class Client:
                     if cut < len(data):
                         time.sleep(0.001)
         except OSError:
-            self.ended = True
+            # The server has closed: its last messages are still to be received.
+            pass
 
     def receive(self, limit: float) -> Frame | None:
         """The next message; `None` when none comes within `limit` seconds. The end of the connection is one, too."""
