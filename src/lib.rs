@@ -84,6 +84,7 @@ pub(crate) mod audit;
 pub(crate) mod backend;
 pub(crate) mod blame;
 pub(crate) mod cli;
+pub(crate) mod closed_set;
 pub(crate) mod config;
 pub(crate) mod console;
 pub(crate) mod credentials;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     blame::Chain,
+    closed_set::closed_set,
     events::Happening,
     names::{DatabaseName, EndpointName, ListenerName, NameError, UserName},
     pool::{Filter, Pool, Pools},
@@ -47,18 +48,20 @@ pub(super) struct Patience {
     wait: Option<u64>,
 }
 
-/// What can be done with pools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub(super) enum Operation {
-    /// They give out no backends until they are resumed, those made later too: whoever asks waits.
-    Pause,
-    /// They give out backends again, after a pause or a drain.
-    Resume,
-    /// As a pause, and backends are closed as they come back.
-    Drain,
-    /// Every backend is replaced: idle ones now, the others when they come back.
-    Reconnect,
+closed_set! {
+    /// What can be done with pools.
+    #[derive(ToSchema)]
+    #[schema(rename_all = "lowercase")]
+    pub(super) enum Operation {
+        /// They give out no backends until they are resumed, those made later too: whoever asks waits.
+        Pause = "pause",
+        /// They give out backends again, after a pause or a drain.
+        Resume = "resume",
+        /// As a pause, and backends are closed as they come back.
+        Drain = "drain",
+        /// Every backend is replaced: idle ones now, the others when they come back.
+        Reconnect = "reconnect",
+    }
 }
 
 /// What was done.
@@ -271,19 +274,8 @@ impl Which {
 // === impl Operation ===
 
 impl Operation {
-    const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Drain, Self::Reconnect];
-
     fn find(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|operation| operation.as_str() == word)
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Drain => "drain",
-            Self::Reconnect => "reconnect",
-        }
     }
 }
 

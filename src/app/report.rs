@@ -16,7 +16,7 @@ use crate::{
     pool::{Event, Running, Target},
     telemetry::{
         EndpointMetrics, ProgramMetrics,
-        labels::{Certificate, Outcome, Word},
+        labels::{Certificate, Outcome},
     },
     tls::CertificateUse,
     topology::{Change, Endpoint, Snapshot},

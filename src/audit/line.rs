@@ -11,7 +11,7 @@ use super::{
     record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
     text::Shower,
 };
-use crate::topology::Endpoint;
+use crate::{closed_set::closed_set, topology::Endpoint};
 
 /// The version of `schema.json`; a change that a reader may trip over increases it.
 pub(super) const SCHEMA_VERSION: u64 = 1;
@@ -31,12 +31,13 @@ pub(super) struct Head<'a> {
     pub(super) severity: Severity,
 }
 
-/// How serious a record is, in Cloud Logging's words.
-#[derive(Clone, Copy)]
-pub(super) enum Severity {
-    Info,
-    Warning,
-    Error,
+closed_set! {
+    /// How serious a record is, in Cloud Logging's words.
+    pub(super) enum Severity {
+        Info = "INFO",
+        Warning = "WARNING",
+        Error = "ERROR",
+    }
 }
 
 impl<'a> Line<'a> {
@@ -250,14 +251,6 @@ impl Severity {
             Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,
             Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
             _ => Self::Info,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "INFO",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
         }
     }
 }

@@ -17,6 +17,7 @@ use aws_lc_rs::digest;
 
 use self::literals::{scan, without_literals};
 use super::{AuditSettings, StatementText};
+use crate::closed_set::closed_set;
 
 /// A statement's text on its way to the log. Cheap to clone: a prepared statement keeps one for all its executions.
 #[derive(Clone)]
@@ -42,15 +43,16 @@ pub(super) struct Shown {
     pub(super) withheld: Option<Withheld>,
 }
 
-/// Why a text was not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Withheld {
-    /// The server's scanner refuses it, or it is not UTF-8: what is a literal cannot be told.
-    Unreadable,
-    /// A backslash before a quote, whose meaning hangs on `standard_conforming_strings`.
-    Ambiguous,
-    /// Longer than is given to a parser.
-    TooLong,
+closed_set! {
+    /// Why a text was not written.
+    pub(super) enum Withheld {
+        /// The server's scanner refuses it, or it is not UTF-8: what is a literal cannot be told.
+        Unreadable = "unreadable",
+        /// A backslash before a quote, whose meaning hangs on `standard_conforming_strings`.
+        Ambiguous = "ambiguous_quoting",
+        /// Longer than is given to a parser.
+        TooLong = "too_long",
+    }
 }
 
 /// Longest text that is given to the parser or scanner, in octets.
@@ -82,18 +84,6 @@ impl QueryText {
     /// Octets of memory it holds.
     pub(super) fn weight(&self) -> usize {
         self.octets.len()
-    }
-}
-
-// === impl Withheld ===
-
-impl Withheld {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Ambiguous => "ambiguous_quoting",
-            Self::TooLong => "too_long",
-        }
     }
 }
 

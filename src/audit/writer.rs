@@ -16,7 +16,7 @@ use super::{
     sink::Sink,
     text::Shower,
 };
-use crate::telemetry::AuditMetrics;
+use crate::{closed_set::closed_set, telemetry::AuditMetrics};
 
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -48,13 +48,14 @@ struct Rotation {
 /// The process ends, and the disk still takes nothing.
 struct GaveUp;
 
-/// The two sides of a change of files.
-#[derive(Clone, Copy)]
-enum Side {
-    /// The last line of the old one.
-    End,
-    /// The first line of the new one.
-    Begin,
+closed_set! {
+    /// The two sides of a change of files.
+    enum Side {
+        /// The last line of the old one.
+        End = "end",
+        /// The first line of the new one.
+        Begin = "begin",
+    }
 }
 
 /// Entries that are written at a time.
@@ -332,17 +333,6 @@ impl Writer {
         self.pending_records += 1;
         if let Some(last) = &mut self.last_hash {
             *last = LineHash::of(self.pending[begins..].trim_ascii_end());
-        }
-    }
-}
-
-// === impl Side ===
-
-impl Side {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::End => "end",
-            Self::Begin => "begin",
         }
     }
 }

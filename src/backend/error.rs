@@ -8,7 +8,7 @@ use crate::{
     credentials::{Token, TokenError},
     handshake::LoginError,
     names::UserName,
-    telemetry::labels::{ConnectPhase, Word},
+    telemetry::labels::ConnectPhase,
     tls::TlsError,
     topology::{Address, Endpoint},
 };

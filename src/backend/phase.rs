@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::telemetry::labels::{ConnectPhase, Word};
+use crate::telemetry::labels::ConnectPhase;
 
 /// How long each stage took; zero for a stage that was not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,104 +4,41 @@
 //! columns finds them where they were.
 
 use super::table::{Column, int4, int8, numeric, text};
+use crate::closed_set::closed_set;
 
-/// What can be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    ActiveSockets,
-    Clients,
-    Config,
-    Databases,
-    Endpoints,
-    Help,
-    Lists,
-    Pins,
-    Pools,
-    Servers,
-    Sockets,
-    State,
-    Stats,
-    StatsAverages,
-    StatsTotals,
-    Totals,
-    Users,
-    Version,
+closed_set! {
+    /// What can be shown.
+    pub(super) enum Subject(
+        /// Columns of the answer; `None` for help, which is a notice.
+        columns: Option<&'static [Column]>,
+    ) {
+        ActiveSockets = "ACTIVE_SOCKETS" { columns: Some(SOCKETS) },
+        Clients = "CLIENTS" { columns: Some(CLIENTS) },
+        Config = "CONFIG" { columns: Some(CONFIG) },
+        Databases = "DATABASES" { columns: Some(DATABASES) },
+        Endpoints = "ENDPOINTS" { columns: Some(ENDPOINTS) },
+        Help = "HELP" { columns: None },
+        Lists = "LISTS" { columns: Some(LISTS) },
+        Pins = "PINS" { columns: Some(PINS) },
+        Pools = "POOLS" { columns: Some(POOLS) },
+        Servers = "SERVERS" { columns: Some(SERVERS) },
+        Sockets = "SOCKETS" { columns: Some(SOCKETS) },
+        State = "STATE" { columns: Some(STATE) },
+        Stats = "STATS" { columns: Some(STATS) },
+        StatsAverages = "STATS_AVERAGES" { columns: Some(STATS_TOTALS) },
+        StatsTotals = "STATS_TOTALS" { columns: Some(STATS_TOTALS) },
+        Totals = "TOTALS" { columns: Some(TOTALS) },
+        Users = "USERS" { columns: Some(USERS) },
+        Version = "VERSION" { columns: Some(VERSION) },
+    }
 }
 
 // === impl Subject ===
 
 impl Subject {
-    /// All of them.
-    pub(super) const ALL: [Self; 18] = [
-        Self::ActiveSockets,
-        Self::Clients,
-        Self::Config,
-        Self::Databases,
-        Self::Endpoints,
-        Self::Help,
-        Self::Lists,
-        Self::Pins,
-        Self::Pools,
-        Self::Servers,
-        Self::Sockets,
-        Self::State,
-        Self::Stats,
-        Self::StatsAverages,
-        Self::StatsTotals,
-        Self::Totals,
-        Self::Users,
-        Self::Version,
-    ];
-
     /// The one called `word`, in whatever case.
     pub(super) fn find(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|subject| subject.as_str().eq_ignore_ascii_case(word))
-    }
-
-    /// Its name.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::ActiveSockets => "ACTIVE_SOCKETS",
-            Self::Clients => "CLIENTS",
-            Self::Config => "CONFIG",
-            Self::Databases => "DATABASES",
-            Self::Endpoints => "ENDPOINTS",
-            Self::Help => "HELP",
-            Self::Lists => "LISTS",
-            Self::Pins => "PINS",
-            Self::Pools => "POOLS",
-            Self::Servers => "SERVERS",
-            Self::Sockets => "SOCKETS",
-            Self::State => "STATE",
-            Self::Stats => "STATS",
-            Self::StatsAverages => "STATS_AVERAGES",
-            Self::StatsTotals => "STATS_TOTALS",
-            Self::Totals => "TOTALS",
-            Self::Users => "USERS",
-            Self::Version => "VERSION",
-        }
-    }
-
-    /// Its columns; help has none, and is a notice.
-    pub(super) const fn columns(self) -> Option<&'static [Column]> {
-        Some(match self {
-            Self::ActiveSockets | Self::Sockets => SOCKETS,
-            Self::Clients => CLIENTS,
-            Self::Config => CONFIG,
-            Self::Databases => DATABASES,
-            Self::Endpoints => ENDPOINTS,
-            Self::Help => return None,
-            Self::Lists => LISTS,
-            Self::Pins => PINS,
-            Self::Pools => POOLS,
-            Self::Servers => SERVERS,
-            Self::State => STATE,
-            Self::Stats => STATS,
-            Self::StatsAverages | Self::StatsTotals => STATS_TOTALS,
-            Self::Totals => TOTALS,
-            Self::Users => USERS,
-            Self::Version => VERSION,
-        })
     }
 }
 

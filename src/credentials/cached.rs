@@ -18,17 +18,18 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Secret, Token, TokenError, exchange::MintedToken};
-use crate::names::UserName;
+use crate::{closed_set::closed_set, names::UserName};
 
-/// Why a token is minted: a label of metrics and a field of the audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MintCause {
-    /// A login needs one and none is kept.
-    Login,
-    /// The kept one is near its end.
-    Renewal,
-    /// The server refused the kept one.
-    Refusal,
+closed_set! {
+    /// Why a token is minted: a label of metrics and a field of the audit log.
+    pub enum MintCause {
+        /// A login needs one and none is kept.
+        Login = "login",
+        /// The kept one is near its end.
+        Renewal = "renewal",
+        /// The server refused the kept one.
+        Refusal = "refusal",
+    }
 }
 
 /// A moment, on the clock that measures and on the one that is shown.
@@ -141,23 +142,6 @@ const MAX_DEFERRAL: Duration = Duration::from_secs(10 * 60);
 const RETAINED_PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum number of users with kept tokens: without a list of users, clients may invent names.
 const MAX_KEPT_TOKENS: usize = 1_000;
-
-// === impl MintCause ===
-
-impl MintCause {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 3] = [Self::Login, Self::Renewal, Self::Refusal];
-
-    /// The word used in metrics, logs and the audit log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Renewal => "renewal",
-            Self::Refusal => "refusal",
-        }
-    }
-}
 
 // === impl Kept ===
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    closed_set::closed_set,
     names::{EndpointName, ListenerName, UserName},
     topology::{Change, Health},
 };
@@ -65,15 +66,16 @@ pub enum Happening {
     Draining,
 }
 
-/// How much an event wants to be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// It is good to know.
-    Info,
-    /// Somebody may want to look.
-    Warning,
-    /// Somebody must look.
-    Alarm,
+closed_set! {
+    /// How much an event wants to be seen.
+    pub enum Severity {
+        /// It is good to know.
+        Info = "info",
+        /// Somebody may want to look.
+        Warning = "warning",
+        /// Somebody must look.
+        Alarm = "alarm",
+    }
 }
 
 /// Characters of a text that comes from elsewhere: one event must not take the place of hundreds.
@@ -196,20 +198,6 @@ impl fmt::Display for Happening {
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
             Self::Draining => f.write_str("the program was told to end: it drains"),
-        }
-    }
-}
-
-// === impl Severity ===
-
-impl Severity {
-    /// The word used in the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Alarm => "alarm",
         }
     }
 }

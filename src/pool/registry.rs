@@ -27,7 +27,7 @@ use crate::{
     tasks::Workers,
     telemetry::{
         Metrics,
-        labels::{BackendState, CloseReason, Word},
+        labels::{BackendState, CloseReason},
     },
     topology::ObservedRole,
 };

@@ -1,5 +1,6 @@
 //! What an operator may say about a listener's pools.
 
+use crate::closed_set::closed_set;
 use std::{fmt, time::Duration};
 
 /// One listener's pools: each of its pools goes by these.
@@ -31,23 +32,13 @@ pub struct PoolSettings {
     pub splits: bool,
 }
 
-/// For how long a session keeps its backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PoolMode {
-    /// For life.
-    Session,
-    /// For a transaction, unless it is pinned.
-    Transaction,
-}
-
-impl PoolMode {
-    /// The word used in configuration, console and admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Transaction => "transaction",
-        }
+closed_set! {
+    /// For how long a session keeps its backend.
+    pub enum PoolMode {
+        /// For life.
+        Session = "session",
+        /// For a transaction, unless it is pinned.
+        Transaction = "transaction",
     }
 }
 

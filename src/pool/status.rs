@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Pool, PoolSettings, Running, Target, slots::Occupancy};
-use crate::telemetry::labels::{BackendState, Word};
+use crate::{closed_set::closed_set, telemetry::labels::BackendState};
 
 /// What a pool looks like now.
 pub struct PoolStatus {
@@ -49,19 +49,20 @@ pub struct BackendStatus {
     pub close_needed: bool,
 }
 
-/// Whether a pool gives out backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PoolPhase {
-    /// It does.
-    Open,
-    /// Whoever asks waits; nothing is dialed.
-    Paused,
-    /// As paused, and its backends are closed as they come back.
-    Draining,
-    /// It is no longer in use.
-    Withdrawn,
-    /// The process ends.
-    Closed,
+closed_set! {
+    /// Whether a pool gives out backends.
+    pub enum PoolPhase {
+        /// It does.
+        Open = "open",
+        /// Whoever asks waits; nothing is dialed.
+        Paused = "paused",
+        /// As paused, and its backends are closed as they come back.
+        Draining = "draining",
+        /// It is no longer in use.
+        Withdrawn = "withdrawn",
+        /// The process ends.
+        Closed = "closed",
+    }
 }
 
 impl Pool {
@@ -162,21 +163,5 @@ impl BackendStatus {
     #[must_use]
     pub fn cancels(&self) -> usize {
         self.running.cancels()
-    }
-}
-
-// === impl PoolPhase ===
-
-impl PoolPhase {
-    /// The word used in the admin API and the console.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Paused => "paused",
-            Self::Draining => "draining",
-            Self::Withdrawn => "withdrawn",
-            Self::Closed => "closed",
-        }
     }
 }

@@ -98,7 +98,7 @@ impl Unit {
             writer(Reason::Statement(self.ground))
         };
         if read_only {
-            if self.touches_session || !self.suits_read_only() {
+            if self.touches_session || !self.ground.suits_read_only() {
                 return refused;
             }
             return reader(Reason::ReadOnly);
@@ -109,7 +109,7 @@ impl Unit {
         if self.touches_session {
             return refused;
         }
-        if self.access == Access::Read && self.ground.may_leave_primary() {
+        if self.access == Access::Read && self.ground.leaves_primary() {
             return reader(Reason::Statement(Ground::Read));
         }
         let could_be = self.access != Access::Write && self.ground != Ground::LearnedWrite;
@@ -119,34 +119,10 @@ impl Unit {
         refused
     }
 
-    /// Whether a standby can serve it, once the client has said that it only reads. What would write is refused by the
-    /// writer, too; a standby might say it in other words.
-    #[must_use]
-    pub const fn suits_read_only(&self) -> bool {
-        matches!(
-            self.ground,
-            Ground::Read
-                | Ground::Transaction
-                | Ground::SessionState
-                | Ground::Named
-                | Ground::Definition
-                | Ground::VolatileFunction
-                | Ground::UnknownRelation
-                | Ground::UnknownFunction
-                | Ground::Encoding
-                | Ground::Unparsable
-                | Ground::Uncovered
-                | Ground::TooLong
-                | Ground::TooDeep
-                | Ground::ParsersDisagree
-        )
-    }
-
     /// True if the writer serves the unit in a READ ONLY transaction, and a standby does not, or not for long.
     #[must_use]
     pub const fn needs_writer_to_read(&self) -> bool {
-        let is_refused = matches!(self.ground, Ground::Ddl | Ground::Writes | Ground::ServerFile);
-        self.pins || !(self.suits_read_only() || is_refused)
+        self.pins || !(self.ground.suits_read_only() || self.ground.fails_read_only())
     }
 
     /// This and `other` together.

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::WhenNoReader;
+use crate::closed_set::closed_set;
 
 /// What an operator may say about a listener that splits reads off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,28 +27,37 @@ pub struct SplitSettings {
     pub secondary_read_pools: bool,
 }
 
-/// What a read has to see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Consistency {
-    /// All that its own session has written.
-    #[default]
-    Session,
-    /// All that anybody had written `max_lag` ago.
-    Bounded,
-    /// Whatever there is.
-    Eventual,
+closed_set! {
+    /// What a read has to see.
+    #[derive(Default)]
+    pub enum Consistency {
+        /// All that its own session has written.
+        #[default]
+        Session = "session",
+        /// All that anybody had written `max_lag` ago.
+        Bounded = "bounded",
+        /// Whatever there is.
+        Eventual = "eventual",
+    }
 }
 
-/// What a hint in a statement, or the session's `gatekeeper.route`, may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Hints {
-    /// Nothing.
-    Off,
-    /// Force the primary.
-    #[default]
-    Primary,
-    /// Force the primary, or call a statement a read that is not proved to be one.
-    All,
+closed_set! {
+    /// What a hint in a statement, or the session's `gatekeeper.route`, may do.
+    #[derive(Default)]
+    pub enum Hints(
+        /// True if a hint may send a statement to the primary.
+        may_force_primary: bool,
+        /// True if a hint may declare an unproved statement a read.
+        may_call_a_read: bool,
+    ) {
+        /// Nothing.
+        Off = "off" { may_force_primary: false, may_call_a_read: false },
+        /// Force the primary.
+        #[default]
+        Primary = "primary" { may_force_primary: true, may_call_a_read: false },
+        /// Force the primary, or call a statement a read that is not proved to be one.
+        All = "all" { may_force_primary: true, may_call_a_read: true },
+    }
 }
 
 /// A relation's name as PostgreSQL keeps it: with its schema, or without for all schemas.
@@ -83,55 +93,11 @@ impl Default for SplitSettings {
 
 // === impl Consistency ===
 
-impl Consistency {
-    /// Every value.
-    pub const ALL: [Self; 3] = [Self::Session, Self::Bounded, Self::Eventual];
-
-    /// The word used in configuration and by `SET gatekeeper.consistency`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Bounded => "bounded",
-            Self::Eventual => "eventual",
-        }
-    }
-}
-
 impl FromStr for Consistency {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|level| level.as_str() == text).ok_or(())
-    }
-}
-
-// === impl Hints ===
-
-impl Hints {
-    /// Every value.
-    pub const ALL: [Self; 3] = [Self::Off, Self::Primary, Self::All];
-
-    /// Whether a hint may send a statement to the primary.
-    #[must_use]
-    pub const fn may_force_primary(self) -> bool {
-        !matches!(self, Self::Off)
-    }
-
-    /// Whether a hint may call a statement a read that is not proved to be one.
-    #[must_use]
-    pub const fn may_call_a_read(self) -> bool {
-        matches!(self, Self::All)
-    }
-
-    /// The word used in configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Primary => "primary",
-            Self::All => "all",
-        }
     }
 }
 

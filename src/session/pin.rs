@@ -1,32 +1,38 @@
 //! Reasons why a session may not give its backend back.
 
-/// Something of the session that lives in its backend and cannot be carried to another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pin {
-    /// It listens to a channel.
-    Listen,
-    /// It holds a session-level advisory lock.
-    AdvisoryLock,
-    /// It has a temporary table, view, sequence, function or type.
-    TemporaryObject,
-    /// It has a cursor `WITH HOLD`.
-    HoldCursor,
-    /// It has a statement prepared by SQL `PREPARE`.
-    SqlPrepared,
-    /// It executes a protocol-level prepared statement by SQL `EXECUTE`.
-    SqlExecute,
-    /// It relies on `currval` or `lastval`.
-    Sequence,
-    /// It loaded a library.
-    Load,
-    /// It called a function that leaves state behind.
-    Function,
-    /// It made a setting that cannot be followed, such as one with a computed name.
-    HiddenSetting,
-    /// It said a statement too long to be looked through.
-    LongStatement,
-    /// What it left behind could not be looked up.
-    Unproved,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// Something of the session that lives in its backend and cannot be carried to another one.
+    pub enum Pin(
+        /// True if the catalogs of the server show the state: each state check finds the pin again.
+        is_visible: bool,
+    ) {
+        /// It listens to a channel.
+        Listen = "listen" { is_visible: true },
+        /// It holds a session-level advisory lock.
+        AdvisoryLock = "advisory_lock" { is_visible: true },
+        /// It has a temporary table, view, sequence, function or type.
+        TemporaryObject = "temporary_object" { is_visible: true },
+        /// It has a cursor `WITH HOLD`.
+        HoldCursor = "hold_cursor" { is_visible: true },
+        /// It has a statement prepared by SQL `PREPARE`.
+        SqlPrepared = "sql_prepare" { is_visible: true },
+        /// It executes a protocol-level prepared statement by SQL `EXECUTE`.
+        SqlExecute = "sql_execute" { is_visible: false },
+        /// It relies on `currval` or `lastval`.
+        Sequence = "sequence" { is_visible: false },
+        /// It loaded a library.
+        Load = "load" { is_visible: false },
+        /// It called a function that leaves state behind.
+        Function = "function" { is_visible: false },
+        /// It made a setting that cannot be followed, such as one with a computed name.
+        HiddenSetting = "hidden_setting" { is_visible: false },
+        /// It said a statement too long to be looked through.
+        LongStatement = "long_statement" { is_visible: false },
+        /// What it left behind could not be looked up.
+        Unproved = "unproved" { is_visible: false },
+    }
 }
 
 /// A set of them.
@@ -36,41 +42,6 @@ pub struct Pins(u16);
 // === impl Pin ===
 
 impl Pin {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Listen,
-        Self::AdvisoryLock,
-        Self::TemporaryObject,
-        Self::HoldCursor,
-        Self::SqlPrepared,
-        Self::SqlExecute,
-        Self::Sequence,
-        Self::Load,
-        Self::Function,
-        Self::HiddenSetting,
-        Self::LongStatement,
-        Self::Unproved,
-    ];
-
-    /// The word in metrics, logs, the audit log and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Listen => "listen",
-            Self::AdvisoryLock => "advisory_lock",
-            Self::TemporaryObject => "temporary_object",
-            Self::HoldCursor => "hold_cursor",
-            Self::SqlPrepared => "sql_prepare",
-            Self::SqlExecute => "sql_execute",
-            Self::Sequence => "sequence",
-            Self::Load => "load",
-            Self::Function => "function",
-            Self::HiddenSetting => "hidden_setting",
-            Self::LongStatement => "long_statement",
-            Self::Unproved => "unproved",
-        }
-    }
-
     const fn bit(self) -> u16 {
         1 << self as u16
     }
@@ -82,13 +53,16 @@ impl Pins {
     /// None.
     pub const NONE: Self = Self(0);
     /// Those that the server's catalogues show: each look at them says afresh which there are.
-    pub const VISIBLE: Self = Self(
-        Pin::Listen.bit()
-            | Pin::AdvisoryLock.bit()
-            | Pin::TemporaryObject.bit()
-            | Pin::HoldCursor.bit()
-            | Pin::SqlPrepared.bit(),
-    );
+    pub const VISIBLE: Self = {
+        let (mut visible, mut at) = (Self::NONE, 0);
+        while at < Pin::ALL.len() {
+            if Pin::ALL[at].is_visible() {
+                visible = visible.with(Pin::ALL[at]);
+            }
+            at += 1;
+        }
+        visible
+    };
 
     /// Whether there are none.
     #[must_use]

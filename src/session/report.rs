@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::wire::SqlState;
+use crate::{closed_set::closed_set, wire::SqlState};
 
 /// A statement that is over.
 #[derive(Debug, Clone)]
@@ -33,28 +33,16 @@ pub struct Text {
     pub cut: bool,
 }
 
-/// How a statement was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StatementKind {
-    /// A Query message, possibly of several statements.
-    Query,
-    /// An Execute message.
-    Execute,
-    /// A Parse, Bind or Describe that failed: those that succeed are not statements of their own.
-    Prepare,
-    /// A FunctionCall message.
-    FunctionCall,
-}
-
-impl StatementKind {
-    /// The word used in the audit log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Execute => "execute",
-            Self::Prepare => "prepare",
-            Self::FunctionCall => "function-call",
-        }
+closed_set! {
+    /// How a statement was asked for.
+    pub enum StatementKind {
+        /// A Query message, possibly of several statements.
+        Query = "query",
+        /// An Execute message.
+        Execute = "execute",
+        /// A Parse, Bind or Describe that failed: those that succeed are not statements of their own.
+        Prepare = "prepare",
+        /// A FunctionCall message.
+        FunctionCall = "function-call",
     }
 }

@@ -25,6 +25,6 @@ impl Classification {
     /// Whether it may be sent to another node than the primary.
     #[must_use]
     pub fn may_leave_primary(&self) -> bool {
-        self.access == Access::Read && self.ground.may_leave_primary()
+        self.access == Access::Read && self.ground.leaves_primary()
     }
 }

@@ -1,24 +1,18 @@
 //! What a comment in front of a text asks for.
 
-/// What a comment in front of a text asks for: `/* gatekeeper: route=primary */` or `/* gatekeeper: route=read */`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Hint {
-    /// Send it to the primary.
-    Primary,
-    /// Take it for a read.
-    Read,
+use crate::closed_set::closed_set;
+
+closed_set! {
+    /// What a comment in front of a text asks for: `/* gatekeeper: route=primary */` or `/* gatekeeper: route=read */`.
+    pub enum Hint {
+        /// Send it to the primary.
+        Primary = "primary",
+        /// Take it for a read.
+        Read = "read",
+    }
 }
 
 impl Hint {
-    /// As it is written behind `route=`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Read => "read",
-        }
-    }
-
     /// The hint that `word` spells, in whatever case.
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Self> {

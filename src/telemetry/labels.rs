@@ -4,52 +4,13 @@
 
 mod route;
 
-use crate::{
-    blame::Blame,
-    topology::{Health, ObservedRole},
-};
+use crate::{blame::Blame, closed_set::closed_set, topology::ObservedRole};
 
 pub use route::Fallback;
 
-/// A closed set of words, each a label value.
-pub trait Word: Copy + 'static {
-    /// Every value, in the order of their declaration.
-    const ALL: &'static [Self];
-
-    /// The label's value.
-    fn as_str(self) -> &'static str;
-
-    /// Its place in [`Word::ALL`].
-    fn index(self) -> usize;
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl Word for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-words! {
+closed_set! {
     /// How something ended.
-    Outcome {
+    pub enum Outcome {
         /// As it should.
         Ok = "ok",
         /// Otherwise.
@@ -57,9 +18,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// How a request to the admin API ended.
-    AdminOutcome {
+    pub enum AdminOutcome {
         /// It was answered.
         Ok = "ok",
         /// It needs a key, and showed none or a wrong one.
@@ -69,9 +30,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// Where octets go.
-    Direction {
+    pub enum Direction {
         /// From the client to the endpoint.
         ToEndpoint = "to_endpoint",
         /// From the endpoint to the client.
@@ -79,9 +40,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// What a client is doing.
-    ClientState {
+    pub enum ClientState {
         /// Connected, not yet through its login.
         Login = "login",
         /// Logged in, between transactions.
@@ -91,9 +52,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// What a backend of a pool is doing.
-    BackendState {
+    pub enum BackendState {
         /// It is being dialed and logged in.
         Dialing = "dialing",
         /// It waits for a session.
@@ -107,9 +68,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// Why a backend of a pool was closed.
-    CloseReason {
+    pub enum CloseReason {
         /// It was old enough.
         Lifetime = "lifetime",
         /// Nobody used it for long enough.
@@ -129,39 +90,9 @@ words! {
     }
 }
 
-words! {
-    /// What a session left on its backend that keeps it from being given back.
-    PinReason {
-        /// It listens to channels.
-        Listen = "listen",
-        /// Session advisory locks.
-        AdvisoryLock = "advisory_lock",
-        /// Temporary tables, views, sequences, functions or types.
-        TemporaryObject = "temporary_object",
-        /// Cursors WITH HOLD.
-        HoldCursor = "hold_cursor",
-        /// Statements prepared by SQL.
-        SqlPrepared = "sql_prepare",
-        /// Statements prepared by message and executed by SQL.
-        SqlExecute = "sql_execute",
-        /// `currval` or `lastval` of what `nextval` left.
-        Sequence = "sequence",
-        /// A loaded library.
-        Load = "load",
-        /// A function that leaves state, or is listed under `pin_on_functions`.
-        Function = "function",
-        /// Settings that cannot be followed.
-        HiddenSetting = "hidden_setting",
-        /// A statement too long to be looked through.
-        LongStatement = "long_statement",
-        /// What was left could not be looked up.
-        Unproved = "unproved",
-    }
-}
-
-words! {
+closed_set! {
     /// Why a client was turned away before its session began, other than by authentication.
-    RefusalReason {
+    pub enum RefusalReason {
         /// The listener holds as many clients as it may.
         MaxClients = "max_clients",
         /// The listener holds as many clients from that address as it may.
@@ -193,9 +124,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// Why a client did not get past authentication.
-    AuthFailure {
+    pub enum AuthFailure {
         /// The password, or the proof of it, is wrong.
         WrongPassword = "wrong_password",
         /// Nobody of that name. (The client cannot tell it from a wrong password.)
@@ -211,9 +142,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// The parts of reaching an endpoint.
-    ConnectPhase {
+    pub enum ConnectPhase {
         /// Name resolution.
         Resolve = "resolve",
         /// The TCP or Unix-domain connection.
@@ -227,9 +158,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// The certificates of an endpoint whose end matters.
-    Certificate {
+    pub enum Certificate {
         /// The earliest end among the trusted CA certificates.
         Ca = "ca",
         /// What the server last presented.
@@ -239,9 +170,9 @@ words! {
     }
 }
 
-words! {
+closed_set! {
     /// What changed in the topology.
-    ChangeKind {
+    pub enum ChangeKind {
         /// An endpoint came up.
         Up = "up",
         /// An endpoint went down.
@@ -257,39 +188,33 @@ words! {
     }
 }
 
-words! {
-    /// What a server says it is, or that it is not known.
-    RoleState {
-        /// Not known.
+closed_set! {
+    /// Role that a server reported last, if any.
+    pub enum RoleState {
+        /// No server has reported a role.
         Unknown = "unknown",
-        /// Not in recovery.
-        Primary = "primary",
-        /// In recovery.
-        Standby = "standby",
+    }
+    includes {
+        /// The reported role.
+        Known(ObservedRole) = ObservedRole::as_str,
     }
 }
 
-words! {
-    /// How a session ended: well, or by whose fault (the words of [`crate::blame::Blame`]).
-    SessionOutcome {
+closed_set! {
+    /// Result of a session: in order, or the party to blame.
+    pub enum SessionOutcome {
         /// The client said goodbye, or the process was drained in order.
         Ok = "ok",
-        /// The client broke the protocol or vanished.
-        Client = "client",
-        /// The endpoint or the way to it failed.
-        Endpoint = "endpoint",
-        /// A written rule ended it.
-        Policy = "policy",
-        /// Our token or certificate was refused.
-        Credentials = "credentials",
-        /// Gatekeeper failed.
-        Us = "us",
+    }
+    includes {
+        /// The party to blame.
+        Failed(Blame) = Blame::as_str,
     }
 }
 
-words! {
+closed_set! {
     /// The [SQLSTATE classes](https://www.postgresql.org/docs/current/errcodes-appendix.html) that operators act on; the rest is `other`.
-    SqlstateClass {
+    pub enum SqlstateClass {
         /// Connection exception.
         C08 = "08",
         /// Data exception.
@@ -332,37 +257,9 @@ impl SqlstateClass {
     }
 }
 
-impl Word for Health {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
 impl From<Option<ObservedRole>> for RoleState {
     fn from(observed: Option<ObservedRole>) -> Self {
-        match observed {
-            None => Self::Unknown,
-            Some(ObservedRole::Primary) => Self::Primary,
-            Some(ObservedRole::Standby) => Self::Standby,
-        }
-    }
-}
-
-impl From<Blame> for SessionOutcome {
-    fn from(blame: Blame) -> Self {
-        match blame {
-            Blame::Client => Self::Client,
-            Blame::Endpoint => Self::Endpoint,
-            Blame::Policy => Self::Policy,
-            Blame::Credentials => Self::Credentials,
-            Blame::Us => Self::Us,
-        }
+        observed.map_or(Self::Unknown, Self::Known)
     }
 }
 
@@ -387,7 +284,7 @@ mod tests {
     #[test]
     fn a_failed_session_is_counted_under_the_word_of_its_blame() {
         for blame in Blame::ALL {
-            assert_eq!(SessionOutcome::from(blame).as_str(), blame.as_str());
+            assert_eq!(SessionOutcome::Failed(blame).as_str(), blame.as_str());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What certificates say: names, dates, and the hash that channel binding needs.
 
+use crate::closed_set::closed_set;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -29,31 +30,15 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
 }
 
-/// What a certificate is used for: a label of metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CertificateUse {
-    /// We trust what it signs.
-    Ca,
-    /// We show it.
-    Identity,
-    /// The server showed it at the last handshake.
-    Peer,
-}
-
-// === impl CertificateUse ===
-
-impl CertificateUse {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 3] = [Self::Ca, Self::Identity, Self::Peer];
-
-    /// The word used in metrics, logs and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ca => "ca",
-            Self::Identity => "identity",
-            Self::Peer => "peer",
-        }
+closed_set! {
+    /// What a certificate is used for: a label of metrics.
+    pub enum CertificateUse {
+        /// We trust what it signs.
+        Ca = "ca",
+        /// We show it.
+        Identity = "identity",
+        /// The server showed it at the last handshake.
+        Peer = "peer",
     }
 }
 

@@ -5,38 +5,27 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::certificate::{at, parse};
+use crate::closed_set::closed_set;
 
-/// Which part of a client's certificate says who the client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum CertificateName {
-    /// The common name of the subject, as PostgreSQL's `cert` takes it.
-    #[default]
-    Common,
-    /// The DNS names among the alternative names.
-    Dns,
-    /// The e-mail addresses among the alternative names.
-    Email,
-    /// The URIs among the alternative names, as SPIFFE has them.
-    Uri,
+closed_set! {
+    /// Which part of a client's certificate says who the client is.
+    #[derive(Default)]
+    pub enum CertificateName {
+        /// The common name of the subject, as PostgreSQL's `cert` takes it.
+        #[default]
+        Common = "cn",
+        /// The DNS names among the alternative names.
+        Dns = "dns",
+        /// The e-mail addresses among the alternative names.
+        Email = "email",
+        /// The URIs among the alternative names, as SPIFFE has them.
+        Uri = "uri",
+    }
 }
 
 // === impl CertificateName ===
 
 impl CertificateName {
-    /// Every value.
-    pub const ALL: [Self; 4] = [Self::Common, Self::Dns, Self::Email, Self::Uri];
-
-    /// The word used in configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Common => "cn",
-            Self::Dns => "dns",
-            Self::Email => "email",
-            Self::Uri => "uri",
-        }
-    }
-
     /// These names in a certificate whose chain was verified. There are none in one that is not in force at `now`: a TLS
     /// session that is resumed is not verified again. Nor is there a common name where there are several: which one
     /// counts is a matter of taste, and tastes that differ let strangers in.

@@ -1,22 +1,27 @@
 //! What an operator may say about TLS.
 
+use crate::closed_set::closed_set;
 use std::{path::PathBuf, str::FromStr};
 
-/// How much TLS towards an endpoint, in libpq's words.
-///
-/// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TlsMode {
-    /// Plaintext.
-    Disable,
-    /// TLS when the server offers it, unverified.
-    Prefer,
-    /// TLS or nothing, unverified.
-    Require,
-    /// TLS with a chain that ends at a trusted CA; the name is not looked at.
-    VerifyCa,
-    /// TLS with a trusted chain and a certificate for the dialed name or address.
-    VerifyFull,
+closed_set! {
+    /// How much TLS towards an endpoint, in libpq's words.
+    ///
+    /// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>
+    pub enum TlsMode(
+        /// True if the server's chain is verified: the condition for sending a token.
+        verifies: bool,
+    ) {
+        /// Plaintext.
+        Disable = "disable" { verifies: false },
+        /// TLS when the server offers it, unverified.
+        Prefer = "prefer" { verifies: false },
+        /// TLS or nothing, unverified.
+        Require = "require" { verifies: false },
+        /// TLS with a chain that ends at a trusted CA; the name is not looked at.
+        VerifyCa = "verify-ca" { verifies: true },
+        /// TLS with a trusted chain and a certificate for the dialed name or address.
+        VerifyFull = "verify-full" { verifies: true },
+    }
 }
 
 /// Who speaks first about TLS.
@@ -81,29 +86,6 @@ pub enum ClientCertificates {
 }
 
 // === impl TlsMode ===
-
-impl TlsMode {
-    /// Every value.
-    pub const ALL: [Self; 5] = [Self::Disable, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
-
-    /// The word used in configuration, logs and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    /// Whether the server's chain is verified: the condition for sending it a token.
-    #[must_use]
-    pub const fn verifies(self) -> bool {
-        matches!(self, Self::VerifyCa | Self::VerifyFull)
-    }
-}
 
 impl FromStr for TlsMode {
     type Err = ();

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use crate::names::{ClusterName, EndpointName};
+use crate::{
+    closed_set::closed_set,
+    names::{ClusterName, EndpointName},
+};
 
 /// One AlloyDB cluster in one region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +33,22 @@ pub struct Endpoint {
     pub address: Address,
 }
 
-/// What the configuration says an endpoint is. It is the metric label `backend_role`, word for word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DeclaredRole {
-    /// The writer of its cluster.
-    Primary,
-    /// A single standby that serves reads: routed like a read pool, labelled as it was declared.
-    Replica,
-    /// A read pool: one address in front of several standbys.
-    ReadPool,
-    /// An instance of a secondary cluster.
-    Secondary,
+closed_set! {
+    /// What the configuration says an endpoint is. It is the metric label `backend_role`, word for word.
+    #[derive(PartialOrd, Ord)]
+    pub enum DeclaredRole(
+        /// True if route `read-pool` may use the endpoint.
+        serves_reads: bool,
+    ) {
+        /// The writer of its cluster.
+        Primary = "primary" { serves_reads: false },
+        /// A single standby that serves reads: routed like a read pool, labelled as it was declared.
+        Replica = "replica" { serves_reads: true },
+        /// A read pool: one address in front of several standbys.
+        ReadPool = "read-pool" { serves_reads: true },
+        /// An instance of a secondary cluster.
+        Secondary = "secondary" { serves_reads: false },
+    }
 }
 
 /// Where an endpoint is dialed: a host and port, or a Unix-domain socket.
@@ -75,28 +83,6 @@ pub enum AddressError {
 const DEFAULT_PORT: u16 = 5432;
 
 // === impl DeclaredRole ===
-
-impl DeclaredRole {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 4] = [Self::Primary, Self::Replica, Self::ReadPool, Self::Secondary];
-
-    /// The word used in configuration, metrics, logs and audit.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-            Self::ReadPool => "read-pool",
-            Self::Secondary => "secondary",
-        }
-    }
-
-    /// Whether route `read-pool` may use it.
-    #[must_use]
-    pub const fn serves_reads(self) -> bool {
-        matches!(self, Self::Replica | Self::ReadPool)
-    }
-}
 
 impl FromStr for DeclaredRole {
     type Err = ();

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{DeclaredRole, Endpoint, NodeId, NodeStatus};
+use crate::closed_set::closed_set;
 
 /// What is known of one endpoint.
 #[derive(Debug, Clone)]
@@ -33,24 +34,26 @@ pub struct EndpointStatus {
     pub failures: u32,
 }
 
-/// Whether an endpoint can be logged in to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// Not yet probed.
-    Unknown,
-    /// The last probes logged in.
-    Up,
-    /// The last probes failed.
-    Down,
+closed_set! {
+    /// Whether an endpoint can be logged in to.
+    pub enum Health {
+        /// Not yet probed.
+        Unknown = "unknown",
+        /// The last probes logged in.
+        Up = "up",
+        /// The last probes failed.
+        Down = "down",
+    }
 }
 
-/// What a server says it is (`pg_is_in_recovery()`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ObservedRole {
-    /// Not in recovery: it takes writes.
-    Primary,
-    /// In recovery: a standby, of a read pool or of a secondary cluster.
-    Standby,
+closed_set! {
+    /// What a server says it is (`pg_is_in_recovery()`).
+    pub enum ObservedRole {
+        /// Not in recovery: it takes writes.
+        Primary = "primary",
+        /// In recovery: a standby, of a read pool or of a secondary cluster.
+        Standby = "standby",
+    }
 }
 
 /// A write-ahead-log position of a server.
@@ -125,39 +128,6 @@ impl DeclaredRole {
         match self {
             Self::Primary => ObservedRole::Primary,
             Self::Replica | Self::ReadPool | Self::Secondary => ObservedRole::Standby,
-        }
-    }
-}
-
-// === impl Health ===
-
-impl Health {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 3] = [Self::Unknown, Self::Up, Self::Down];
-
-    /// The word used in metrics, logs and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-}
-
-// === impl ObservedRole ===
-
-impl ObservedRole {
-    /// Every value: label values exist from the start.
-    pub const ALL: [Self; 2] = [Self::Primary, Self::Standby];
-
-    /// The word used in metrics, logs and the admin API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Standby => "standby",
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::{reader::Reader, tag, writer};
+use crate::closed_set::closed_set;
 
 /// A view of an ErrorResponse or NoticeResponse. Nothing in it is trusted to be there, to be sane or to be UTF-8.
 #[derive(Clone, Copy)]
@@ -21,25 +22,26 @@ pub struct Fault<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SqlState([u8; 5]);
 
-/// How bad it is, in the untranslated words of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Severity {
-    /// The statement failed.
-    Error,
-    /// The connection ends.
-    Fatal,
-    /// The server as a whole is in trouble, and the connection ends.
-    Panic,
-    /// Something to look at.
-    Warning,
-    /// Something to know.
-    Notice,
-    /// Debugging output, of whatever level.
-    Debug,
-    /// Asked for by the client.
-    Info,
-    /// Mostly for the server's log.
-    Log,
+closed_set! {
+    /// How bad it is, in the untranslated words of the protocol.
+    pub enum Severity {
+        /// The statement failed.
+        Error = "ERROR",
+        /// The connection ends.
+        Fatal = "FATAL",
+        /// The server as a whole is in trouble, and the connection ends.
+        Panic = "PANIC",
+        /// Something to look at.
+        Warning = "WARNING",
+        /// Something to know.
+        Notice = "NOTICE",
+        /// Debugging output, of whatever level.
+        Debug = "DEBUG",
+        /// Asked for by the client.
+        Info = "INFO",
+        /// Mostly for the server's log.
+        Log = "LOG",
+    }
 }
 
 /// A fault said in our own name.
@@ -214,21 +216,6 @@ impl std::fmt::Debug for SqlState {
 // === impl Severity ===
 
 impl Severity {
-    /// The word in the protocol.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "ERROR",
-            Self::Fatal => "FATAL",
-            Self::Panic => "PANIC",
-            Self::Warning => "WARNING",
-            Self::Notice => "NOTICE",
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Log => "LOG",
-        }
-    }
-
     fn parse(word: &[u8]) -> Option<Self> {
         Some(match word {
             b"ERROR" => Self::Error,

@@ -429,6 +429,10 @@ fn definition<'a>(tokens: &'a [Token], at: usize) -> Option<Definition<'a>> {
         return None;
     }
     let mut open = behind_generics(tokens, at + 2);
+    // `closed_set!` names the columns of an enum in parentheses.
+    if keyword == "enum" && text(tokens, open) == "(" {
+        open = behind_bracket(tokens, open);
+    }
     while !matches!(text(tokens, open), "" | ";" | "{" | "(") {
         open += 1;
     }

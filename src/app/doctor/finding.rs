@@ -5,36 +5,41 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::closed_set::closed_set;
 use serde::Serialize;
 
-/// How a stage went; in the order of how bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It was not gone through; the detail says why.
-    Skipped,
-    /// As it should be.
-    Ok,
-    /// It works, and somebody should look at it.
-    Warning,
-    /// It does not work.
-    Failed,
+closed_set! {
+    /// How a stage went; in the order of how bad it is.
+    #[derive(PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Verdict {
+        /// It was not gone through; the detail says why.
+        Skipped = "skipped",
+        /// As it should be.
+        Ok = "ok",
+        /// It works, and somebody should look at it.
+        Warning = "warning",
+        /// It does not work.
+        Failed = "failed",
+    }
 }
 
-/// Stages of an examination, in order. An endpoint has all except the last; a listener has [`Stage::Tls`],
-/// [`Stage::Users`] and [`Stage::Login`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Stage {
-    Name,
-    Route,
-    Tls,
-    Token,
-    Login,
-    Role,
-    Lag,
-    Privileges,
-    Users,
+closed_set! {
+    /// Stages of an examination, in order. An endpoint has all except the last; a listener has [`Stage::Tls`],
+    /// [`Stage::Users`] and [`Stage::Login`].
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub(super) enum Stage {
+        Name = "name",
+        Route = "route",
+        Tls = "tls",
+        Token = "token",
+        Login = "login",
+        Role = "role",
+        Lag = "lag",
+        Privileges = "privileges",
+        Users = "users",
+    }
 }
 
 /// What is thought of one stage.
@@ -68,21 +73,6 @@ pub(super) struct Examination {
     pub(super) findings: Vec<Finding>,
 }
 
-// === impl Verdict ===
-
-impl Verdict {
-    /// The word in the report.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 // === impl Stage ===
 
 impl Stage {
@@ -97,20 +87,6 @@ impl Stage {
         Self::Lag,
         Self::Privileges,
     ];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Route => "route",
-            Self::Tls => "tls",
-            Self::Token => "token",
-            Self::Login => "login",
-            Self::Role => "role",
-            Self::Lag => "lag",
-            Self::Privileges => "privileges",
-            Self::Users => "users",
-        }
-    }
 }
 
 // === impl Opinion ===

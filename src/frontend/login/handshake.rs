@@ -34,7 +34,7 @@ use crate::{
     session::{Cause, Refusal, SessionOptions},
     telemetry::{
         ClientPresence,
-        labels::{AuthFailure, RefusalReason, Word},
+        labels::{AuthFailure, RefusalReason},
     },
     tls::Stream,
     wire::StartupMessage,

@@ -30,7 +30,7 @@ use crate::{
     session::{Pin, Refusal, Report},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
-        labels::{ClientState, Direction, Outcome, PinReason, SessionOutcome},
+        labels::{ClientState, Direction, Outcome, SessionOutcome},
     },
     topology::DeclaredRole,
     wire::SqlState,
@@ -169,7 +169,7 @@ impl Recorder {
 
     /// The session is held to its backend.
     pub(crate) fn pinned(&mut self, pin: Pin) {
-        self.path.pinned(label(pin));
+        self.path.pinned(pin);
         tracing::debug!(
             session = self.facts.id,
             listener = %self.facts.listener,
@@ -264,7 +264,7 @@ impl Recorder {
     ///
     /// Cancel safety: dropped half-way, the last records may be missing, which the audit log counts.
     pub(crate) async fn closed(&mut self, end: &SessionEnd, entry: &SessionEntry) {
-        let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::from);
+        let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::Failed);
         self.presence.listener().session_ended(outcome);
         if matches!(end, SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. })
             && let Some(server) = &self.server
@@ -307,23 +307,5 @@ impl Recorder {
             return;
         }
         self.waiting.push_back(submit);
-    }
-}
-
-/// The label a pin is counted under.
-fn label(pin: Pin) -> PinReason {
-    match pin {
-        Pin::Listen => PinReason::Listen,
-        Pin::AdvisoryLock => PinReason::AdvisoryLock,
-        Pin::TemporaryObject => PinReason::TemporaryObject,
-        Pin::HoldCursor => PinReason::HoldCursor,
-        Pin::SqlPrepared => PinReason::SqlPrepared,
-        Pin::SqlExecute => PinReason::SqlExecute,
-        Pin::Sequence => PinReason::Sequence,
-        Pin::Load => PinReason::Load,
-        Pin::Function => PinReason::Function,
-        Pin::HiddenSetting => PinReason::HiddenSetting,
-        Pin::LongStatement => PinReason::LongStatement,
-        Pin::Unproved => PinReason::Unproved,
     }
 }

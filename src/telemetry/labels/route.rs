@@ -1,31 +1,6 @@
-//! The router's closed sets as labels.
+//! Reads that fell back to the writer, as a label.
 
-use super::Word;
-use crate::route::{Reason, RerunCause};
-
-impl Word for Reason {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-
-    fn index(self) -> usize {
-        self.index()
-    }
-}
-
-impl Word for RerunCause {
-    const ALL: &'static [Self] = &Self::ALL;
-
-    fn as_str(self) -> &'static str {
-        self.as_str()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
+use crate::{closed_set::LabelValue, route::Reason};
 
 /// Why a read went to the writer instead of a read pool: one of [`Reason::FALLBACKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +26,7 @@ impl Fallback {
     }
 }
 
-impl Word for Fallback {
+impl LabelValue for Fallback {
     const ALL: &'static [Self] = &Self::EVERY;
 
     fn as_str(self) -> &'static str {

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use super::{Each, ListenerMetrics, Scope};
 use crate::telemetry::{
     catalog::{self, Label},
-    labels::{ClientState, Word},
+    labels::ClientState,
     registry::Level,
     shards::{Shards, Tally},
 };
@@ -54,7 +54,7 @@ impl Clients {
             };
             let left = sum(|shard| &shard.left);
             let entered = sum(|shard| &shard.entered);
-            let shown = self.shown.of(*state);
+            let shown = self.shown.of(state);
             if entered >= left {
                 shown.raise(entered - left);
             } else {

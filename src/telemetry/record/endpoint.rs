@@ -10,7 +10,7 @@ use crate::{
     route::RerunCause,
     telemetry::{
         catalog::{self, Label},
-        labels::{Certificate, ConnectPhase, Outcome, RoleState, Word},
+        labels::{Certificate, ConnectPhase, Outcome, RoleState},
         registry::{Counter, Gauge, Histogram, Level},
     },
     topology::{Endpoint, Health, ObservedRole},
@@ -185,7 +185,7 @@ impl EndpointMetrics {
             self.mismatch.set(0.0);
             self.token_expiry.set(f64::NAN);
             for certificate in Certificate::ALL {
-                self.certificate_ends(*certificate, None);
+                self.certificate_ends(certificate, None);
             }
             self.probe_success.set(f64::NAN);
             self.backends_limit(None);

@@ -19,13 +19,12 @@ use tokio::time::MissedTickBehavior;
 
 use super::{
     catalog::{Label, Metric},
-    labels::Word,
     openmetrics,
     process::{self, ProcessMetrics},
     registry::{self, Counter, Gauge, Histogram, Labels, Level, Registry},
     shards::Tally,
 };
-use crate::{names::ListenerName, topology::Endpoint};
+use crate::{closed_set::LabelValue, names::ListenerName, topology::Endpoint};
 
 pub use clients::ClientPresence;
 pub use endpoint::{BackendPresence, EndpointMetrics};
@@ -206,7 +205,7 @@ impl Scope<'_> {
     }
 
     /// One handle for each word of a closed set.
-    fn each<W: Word, T>(&self, label: Label, make: impl Fn(&Self) -> T) -> Each<W, T> {
+    fn each<W: LabelValue, T>(&self, label: Label, make: impl Fn(&Self) -> T) -> Each<W, T> {
         let handles = W::ALL.iter().map(|word| make(&self.and(label, word.as_str()))).collect();
         Each { handles, words: PhantomData }
     }
@@ -218,13 +217,13 @@ struct Each<W, T> {
     words: PhantomData<W>,
 }
 
-impl<W: Word, T> Each<W, T> {
+impl<W: LabelValue, T> Each<W, T> {
     fn of(&self, word: W) -> &T {
         &self.handles[word.index()]
     }
 }
 
-impl<W: Word> Each<W, Counter> {
+impl<W: LabelValue> Each<W, Counter> {
     /// Moves what one worker counted, by word.
     fn add(&self, counted: &[Tally]) {
         for (counter, tally) in self.handles.iter().zip(counted) {
@@ -233,7 +232,7 @@ impl<W: Word> Each<W, Counter> {
     }
 }
 
-impl<W: Word> Each<W, Gauge> {
+impl<W: LabelValue> Each<W, Gauge> {
     /// Exactly one state is 1.
     fn enter(&self, state: W) {
         for (at, gauge) in self.handles.iter().enumerate() {

@@ -10,9 +10,10 @@ use metrics_exporter_prometheus::LabelSet;
 use super::{Each, Scope};
 use crate::{
     names::{EndpointName, ListenerName},
+    session::Pin,
     telemetry::{
         catalog::{self, Buckets, Label},
-        labels::{BackendState, CloseReason, Direction, Outcome, PinReason, SqlstateClass, Word},
+        labels::{BackendState, CloseReason, Direction, Outcome, SqlstateClass},
         registry::{Counter, Level},
         shards::{Shards, Tally},
         timings::{Timings, Total},
@@ -30,7 +31,7 @@ pub struct PathMetrics {
     transactions: Counter,
     state_checks: Counter,
     traffic: Each<Direction, Counter>,
-    pins: Each<PinReason, Counter>,
+    pins: Each<Pin, Counter>,
     wait: LabelSet,
     wait_timeouts: Counter,
     backends: Each<BackendState, Level>,
@@ -53,7 +54,7 @@ pub struct PathCounts {
     overhead: Timings<OVERHEAD>,
     errors: [Tally; SqlstateClass::ALL.len()],
     wait: Timings<WAIT>,
-    pins: [Tally; PinReason::ALL.len()],
+    pins: [Tally; Pin::ALL.len()],
 }
 
 /// What a listener's sessions did on one endpoint, ever.
@@ -136,7 +137,7 @@ impl PathMetrics {
         limit: (usize, usize),
     ) {
         for state in BackendState::ALL {
-            self.backends.of(*state).shift(backends(*state));
+            self.backends.of(state).shift(backends(state));
         }
         self.waiting.shift(waiting);
         self.limit.shift(limit);
@@ -160,7 +161,7 @@ impl PathMetrics {
             self.state_checks.add(shard.state_checks.take());
             for direction in Direction::ALL {
                 let octets = shard.traffic[direction.index()].take();
-                self.traffic.of(*direction).add(octets);
+                self.traffic.of(direction).add(octets);
                 flushed.traffic[direction.index()] += octets;
             }
             self.pins.add(&shard.pins);
@@ -232,7 +233,7 @@ impl PathCounts {
     }
 
     /// A session left something on its backend that keeps it from being given back.
-    pub fn pinned(&self, reason: PinReason) {
+    pub fn pinned(&self, reason: Pin) {
         self.pins[reason.index()].increment();
     }
 

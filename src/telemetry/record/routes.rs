@@ -2,10 +2,11 @@
 
 use super::{Each, Scope};
 use crate::{
+    closed_set::LabelValue,
     route::Reason,
     telemetry::{
         catalog::{self, Label},
-        labels::{Fallback, Word},
+        labels::Fallback,
         registry::Counter,
         shards::{Shards, Tally},
     },

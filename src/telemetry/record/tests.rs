@@ -87,8 +87,8 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
         routes.decided(Reason::Statement(Ground::Read));
         routes.decided(Reason::NotFresh);
         routes.fell_back(Reason::NotFresh);
-        routes.decided(Reason::Pinned);
-        routes.fell_back(Reason::Pinned);
+        routes.decided(Reason::Hint);
+        routes.fell_back(Reason::Hint);
     }
     reads.rerun(RerunCause::RecoveryConflict);
     reads.writer_sampled(Outcome::Error);
@@ -97,7 +97,7 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     for line in [
         "gatekeeper_route_decisions_total{listener=\"app\",reason=\"read\"} 2\n",
         "gatekeeper_route_decisions_total{listener=\"app\",reason=\"not-fresh\"} 2\n",
-        "gatekeeper_route_decisions_total{listener=\"app\",reason=\"pinned\"} 2\n",
+        "gatekeeper_route_decisions_total{listener=\"app\",reason=\"hint\"} 2\n",
         "gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"not-fresh\"} 2\n",
         "gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"no-reader\"} 0\n",
         "gatekeeper_reruns_total{endpoint=\"reads\",backend_role=\"read-pool\",cause=\"recovery-conflict\"} 1\n",
@@ -105,7 +105,7 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     ] {
         assert!(page.contains(line), "{line}{page}");
     }
-    assert!(!page.contains("gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"pinned\"}"));
+    assert!(!page.contains("gatekeeper_read_fallbacks_total{listener=\"app\",reason=\"hint\"}"));
 }
 
 fn series(page: &str) -> BTreeSet<String> {
