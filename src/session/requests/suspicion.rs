@@ -8,7 +8,7 @@ use crate::{
         pin::{Pin, Pins},
         pooled::Pooled,
     },
-    sql::Effects,
+    sql::{Effects, Ground},
     wire::TransactionStatus,
 };
 
@@ -16,6 +16,8 @@ use crate::{
 const SEQUENCE_READERS: [u32; 2] = [1575, 2559];
 /// `setseed`.
 const SETSEED: u32 = 1599;
+/// State neither visible in the catalogs nor in settings.
+const HIDDEN: Effects = Effects::SETTINGS_HIDDEN.union(Effects::LOAD).union(Effects::FUNCTION);
 
 impl Pooled {
     /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
@@ -27,7 +29,7 @@ impl Pooled {
         if effects.contains(Effects::SEQUENCE_READ) {
             self.read_sequences();
         }
-        if self.router.as_ref().is_some_and(|split| split.side == Side::Reader) {
+        if self.router.as_ref().is_some_and(|router| router.side == Side::Reader) {
             // A standby refuses to move a sequence.
             return;
         }
@@ -85,7 +87,17 @@ impl Pooled {
     ) {
         // `GRANT` leaves nothing in a session.
         self.conversation.cluster_commands.note_statement(statement);
-        self.cleanup.note(effects, statement, parameters, &self.common);
+        let refused = if self.is_refused_by_standby(statement) { HIDDEN } else { Effects::NONE };
+        self.cleanup.note(effects.without(refused), statement, parameters, &self.common);
+    }
+
+    /// True for one DDL statement on a read pool: the standby executes no part of the statement.
+    fn is_refused_by_standby(&self, statement: &[u8]) -> bool {
+        let router = self.router.as_ref().filter(|router| router.side == Side::Reader);
+        router.is_some_and(|router| {
+            memchr::memchr(b';', statement).is_none()
+                && self.common.classify(statement, &router.meaning).ground == Ground::Ddl
+        })
     }
 
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because

@@ -281,3 +281,27 @@ fn a_standby_keeps_no_sequence_of_a_session() {
     talk.say(&Client, &query("SELECT nextval('s')"), 1000);
     assert_eq!(sides(&talk).last(), Some(&Side::Writer));
 }
+
+#[test]
+fn definitions_bound_on_a_read_pool_pin_nothing() {
+    let bind = |text: &str| {
+        let parse = frame(b'P', format!("\0{text}\0\0\0").as_bytes());
+        [parse, frame(b'B', b"\0\0\0\0\0\0\0\0"), frame(b'S', b"")].concat()
+    };
+    for (text, is_pinned) in [
+        ("CREATE TABLE u AS SELECT setseed(0.5)", false),
+        ("SELECT setseed(0.5)", true),
+        // Several statements in a simple query: the first is executed.
+        ("SELECT setseed(0.5); CREATE TABLE u (a int)", true),
+    ] {
+        let mut talk = Talk::splitting();
+        talk.say(&Client, &[extended("BEGIN READ ONLY"), frame(b'S', b"")].concat(), 1000);
+        talk.say(&Server, &extended_answers("BEGIN", b"T"), 1000);
+        // A transaction with a cursor stays on the read pool.
+        talk.say(&Client, &query("DECLARE c CURSOR FOR SELECT 1"), 1000);
+        talk.say(&Server, &query_answers("DECLARE CURSOR", b"T"), 1000);
+        talk.say(&Client, &if text.contains(';') { query(text) } else { bind(text) }, 1000);
+        assert_eq!(sides(&talk), [Side::Reader], "{text}");
+        assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{text}");
+    }
+}
