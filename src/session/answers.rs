@@ -8,7 +8,7 @@ use super::{
     ledger::{Closed, Described, Made, Owed},
     own::{self, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::Pin,
-    pooled::{BackendEvent, PartialMessage, Pooled, SettleContext, SettleStep, ShapeCheck, Untold},
+    pooled::{BackendEvent, PartialMessage, Pooled, SettleContext, SettleStep, ShapeCheck},
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
@@ -47,7 +47,7 @@ impl Pooled {
                     Opening::Answer => {
                         self.with_attempt(Attempt::answered);
                         if let Some(split) = self.router.as_deref_mut() {
-                            split.reruns = 0;
+                            split.replay.on_answered();
                         }
                     }
                     Opening::Prepared => self.with_attempt(Attempt::prepared),
@@ -219,7 +219,9 @@ impl Pooled {
             (self.conversation.status == TransactionStatus::Idle, self.conversation.ledger.is_settled());
         let Some(split) = self.router.as_deref_mut() else { return };
         if split.side == Side::Reader {
-            split.blind &= !settled;
+            if settled {
+                split.lookahead.on_settled();
+            }
             if settled && let Some(opening) = &mut split.opening {
                 opening.settle(self.conversation.status == TransactionStatus::Failed);
             }
@@ -482,10 +484,7 @@ impl Pooled {
         if self.conversation.farewell || !self.conversation.is_at_rest() {
             return;
         }
-        if self.begin.untold != Untold::Nothing
-            || self.backend.is_leaving()
-            || self.cleanup.is_comparison_due()
-        {
+        if self.begin.exists() || self.backend.is_leaving() || self.cleanup.is_comparison_due() {
             return;
         }
         let Some(held) = self.backend.held() else { return };
@@ -625,7 +624,7 @@ impl Pooled {
             && !self.statements.is_on_backend()
             && !self.outgoing.has_backend_bytes()
             && self.request.gathered().is_none()
-            && self.begin.untold == Untold::Nothing
+            && !self.begin.exists()
             && self.conversation.fatal.is_none()
             && self.conversation.broken.is_none()
     }

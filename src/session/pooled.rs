@@ -3,6 +3,7 @@
 mod backend_state;
 mod cleanup;
 mod client_statements;
+mod deferred_begin;
 mod outdated_texts;
 mod outgoing;
 mod request_state;
@@ -18,6 +19,7 @@ pub(super) use self::{
     backend_state::BackendEvent,
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
+    deferred_begin::{DeferredBegin, OpenTransaction},
     request_state::PartialMessage,
     unnamed_statement::UnnamedStatement,
 };
@@ -90,36 +92,6 @@ pub(super) struct SessionSettings {
     pub(super) leads_back: bool,
 }
 
-/// BEGIN that Gatekeeper has answered and not yet sent.
-pub(super) struct DeferredBegin {
-    pub(super) untold: Untold,
-    /// State of the client's deferred BEGIN.
-    pub(super) delay: HeldBegin,
-}
-
-/// What the client was told of its transaction, and no backend was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Untold {
-    /// They know the same.
-    Nothing,
-    /// It has begun.
-    Begun,
-    /// It has begun, and failed since for want of a backend.
-    Failed,
-}
-
-/// Event awaited by a deferred BEGIN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeldBegin {
-    /// The client's first statement, for a limited time.
-    Waits,
-    /// A backend, not needed for anything else yet.
-    Wants,
-    /// The client's first statement: no backend came free for the BEGIN alone, or a read pool may serve the next
-    /// messages.
-    Stays,
-}
-
 /// Client encodings with ASCII bytes as possible second bytes of a character. None is a server encoding.
 /// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
 const UNREADABLE: [&[u8]; 7] = [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
@@ -153,7 +125,7 @@ impl Pooled {
                 leads_back: false,
             },
             cleanup: Cleanup::default(),
-            begin: DeferredBegin { untold: Untold::Nothing, delay: HeldBegin::Waits },
+            begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
             router: None,
         };
@@ -199,6 +171,14 @@ impl Pooled {
         }
     }
 
+    /// Forgets state of the session that concerns its backend: the backend is returned, or lost.
+    pub(super) fn on_backend_returned(&mut self) {
+        self.begin.on_return();
+        if let Some(split) = &mut self.router {
+            split.left();
+        }
+    }
+
     /// Changes the backend's stage. An impossible change is an error of Gatekeeper: the session ends, and the backend is
     /// closed.
     pub(super) fn on_backend_event(&mut self, event: BackendEvent) {
@@ -234,12 +214,12 @@ impl Pooled {
 
     /// Whether something has to go to the held backend ahead of what the client says first.
     pub(super) fn has_prelude(&self, status: TransactionStatus) -> bool {
-        self.begin.untold != Untold::Nothing || self.has_settings_to_apply(status)
+        self.begin.exists() || self.has_settings_to_apply(status)
     }
 
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
     pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
-        let outside = status == TransactionStatus::Idle || self.begin.untold != Untold::Nothing;
+        let outside = status == TransactionStatus::Idle || self.begin.exists();
         outside && self.backend.held().is_some_and(|held| held.settings != self.settings.values)
     }
 }
@@ -295,7 +275,7 @@ impl Pooled {
     /// client has said.
     pub(super) fn has_something_to_say(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
-        self.router.as_ref().is_some_and(|split| !split.again.is_empty() && !self.backend.is_leaving())
+        self.router.as_ref().is_some_and(|split| split.replay.is_pending() && !self.backend.is_leaving())
             && !(self.backend.is_wanted()
                 || self.backend.awaits_response()
                 || self.request.awaits_responses())
@@ -310,7 +290,7 @@ impl Pooled {
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
     /// statement. [`Self::on_impatience`] ends the wait soon.
     pub(super) fn is_waiting_for_more(&self) -> bool {
-        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.unfinished)
+        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead.is_waiting())
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
@@ -319,7 +299,7 @@ impl Pooled {
             self.want_for_begin();
         }
         if let Some(split) = self.router.as_mut() {
-            split.impatient = true;
+            split.lookahead.on_timeout();
         }
     }
 
@@ -339,9 +319,7 @@ impl Pooled {
         if !self.is_done_with_backend() {
             return None;
         }
-        if let Some(split) = &mut self.router {
-            split.left();
-        }
+        self.on_backend_returned();
         if let Some(settings) = self.settings.startup.moved(&self.settings.values) {
             self.settings.values = settings;
         }
@@ -367,7 +345,7 @@ impl Pooled {
 
     /// The client is told that it has waited for a backend for so long.
     pub(super) fn notice_wait(&mut self, waited: Duration) {
-        if self.begin.delay != HeldBegin::Wants {
+        if !self.begin.wants_backend() {
             let message = format!("waiting for a server connection for {} s", waited.as_secs());
             fault::Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
                 .write(self.outgoing.client());
@@ -383,14 +361,13 @@ impl Pooled {
     /// that the client was told of, and no backend, has failed.
     pub(super) fn fail(&mut self, refusal: Refusal) {
         self.on_backend_event(BackendEvent::Refused);
-        if self.begin.delay == HeldBegin::Wants {
+        if self.begin.wants_backend() {
             // The client has requested nothing able to fail.
-            self.begin.delay = HeldBegin::Stays;
+            self.begin.wait_for_statement();
             return;
         }
         self.request.refuse_next(refusal);
-        if self.begin.untold != Untold::Nothing {
-            self.begin.untold = Untold::Failed;
+        if self.begin.fail() {
             self.conversation.status = TransactionStatus::Failed;
         }
     }

@@ -7,7 +7,7 @@
 
 use super::{
     conversation::until_nul,
-    pooled::{BackendEvent, Pooled, ShapeCheck, Untold},
+    pooled::{BackendEvent, Pooled, ShapeCheck},
     split::rerun_on,
     statement::text_of,
 };
@@ -115,7 +115,7 @@ impl Pooled {
         let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held()) else {
             return false;
         };
-        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.untold == Untold::Begun;
+        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
             idle && self.conversation.ledger.owes_client_nothing() && !self.conversation.in_batch;
         let may_go_on = self.backend.is_leaving()
@@ -147,9 +147,7 @@ impl Pooled {
         self.statements.set_shape_check(ShapeCheck::None);
         self.request.set_awaits_responses(false);
         self.on_backend_event(BackendEvent::Lost);
-        if let Some(split) = &mut self.router {
-            split.left();
-        }
+        self.on_backend_returned();
         self.conversation.server = Walker::new(Speaker::Server);
         true
     }
@@ -159,7 +157,7 @@ impl Pooled {
     fn learn_write(&self) {
         let Some(split) = self.router.as_deref() else { return };
         let learn = |text: &[u8]| self.common.learn_write(text, &split.meaning);
-        let mut rest = split.again.as_slice();
+        let mut rest = split.replay.pending();
         let mut parsed: Option<(&[u8], &[u8])> = None;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             let body = frame.body();
@@ -189,20 +187,12 @@ impl Pooled {
         let (Some(split), Some(held)) = (self.router.as_deref_mut(), self.backend.held_mut()) else {
             return;
         };
-        if let Some((begun, before)) = held.attempt.take(&mut split.again) {
+        let first = held.attempt.take(split.replay.pending_mut());
+        if let Some((begun, _)) = first {
             self.conversation.begun = begun;
-            if let Some(before) = before {
-                split.begun = before;
-                self.begin.untold = Untold::Begun;
-            }
         }
-        if let Some(told) = split.told.take() {
-            split.begun = told;
-            self.begin.untold = Untold::Begun;
-        }
-        split.reruns = split.reruns.saturating_add(1);
-        split.rerun = Some(why);
-        split.news.rerun = Some(why);
+        self.begin.restore(first.and_then(|(_, before)| before));
+        split.replay.begin(why);
         self.cleanup.forget_transaction();
         self.statements.set_shape_check(ShapeCheck::None);
         self.request.set_awaits_responses(false);
@@ -227,6 +217,6 @@ impl Pooled {
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.
     pub(super) fn poll_rerun(&mut self) -> Option<Reason> {
-        self.router.as_deref_mut()?.news.rerun.take()
+        self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

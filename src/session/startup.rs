@@ -8,7 +8,7 @@
 use super::{
     ledger::Owed,
     own::{self, GivenSetting},
-    pooled::{BackendEvent, Pooled, Untold},
+    pooled::{BackendEvent, Pooled},
     reported::APPLICATION_NAME,
     settings::Settings,
 };
@@ -185,10 +185,8 @@ impl Pooled {
         let outside = self.conversation.status == TransactionStatus::Idle
             && !self.conversation.in_batch
             && owes_nothing;
-        let moves = outside
-            && self.begin.untold == Untold::Nothing
-            && self.cleanup.is_clean()
-            && !self.statements.is_on_backend();
+        let moves =
+            outside && !self.begin.exists() && self.cleanup.is_clean() && !self.statements.is_on_backend();
         self.settings.startup.moving = moves;
         if moves {
             self.backend.note_use();

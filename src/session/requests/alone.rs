@@ -7,9 +7,8 @@ use super::messages::{object, too_many_statements};
 use crate::{
     session::{
         conversation::{self, until_nul},
-        pooled::{HeldBegin, Pooled, Untold},
+        pooled::{DeferredBegin, Pooled},
         report::{Report, StatementKind},
-        split::Split,
         statement::text_of,
     },
     sql::{self, Classification, Command, Control, Effects},
@@ -25,46 +24,7 @@ impl Pooled {
         if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
             return false;
         }
-        let (done, status) = match (self.begin.untold, self.conversation.status) {
-            (Untold::Nothing, TransactionStatus::Idle) => {
-                if !may_be_begin(text) {
-                    return false;
-                }
-                let begun = match self.router.as_deref_mut() {
-                    Some(split) => begin(split, self.common.classify(text, &split.meaning), text),
-                    None => match sql::command(text) {
-                        Command::Begin => Some("BEGIN"),
-                        Command::StartTransaction => Some("START TRANSACTION"),
-                        _ => None,
-                    },
-                };
-                let Some(done) = begun else { return false };
-                self.begin.untold = Untold::Begun;
-                // A backend may be arriving for an earlier transaction, ended by the client in the meantime.
-                self.begin.delay = if self.backend.is_wanted() { HeldBegin::Wants } else { HeldBegin::Waits };
-                (done, TransactionStatus::Open)
-            }
-            (Untold::Begun, _)
-                if self.router.as_deref_mut().is_some_and(|split| {
-                    set_transaction(split, self.common.classify(text, &split.meaning), text)
-                }) =>
-            {
-                ("SET", TransactionStatus::Open)
-            }
-            (Untold::Begun | Untold::Failed, _) => {
-                let done = match sql::command(text) {
-                    Command::Commit if self.begin.untold == Untold::Begun => "COMMIT",
-                    Command::Commit | Command::Rollback => "ROLLBACK",
-                    _ => return false,
-                };
-                self.begin.untold = Untold::Nothing;
-                if let Some(split) = &mut self.router {
-                    split.begun.clear();
-                }
-                (done, TransactionStatus::Idle)
-            }
-            (Untold::Nothing, _) => return false,
-        };
+        let Some((done, status)) = self.local_transaction_command(text) else { return false };
         // As any Query does.
         self.statements.unnamed.forget();
         backend::write_command_complete(self.outgoing.client(), done);
@@ -84,6 +44,39 @@ impl Pooled {
             text,
         });
         true
+    }
+
+    /// Handles a command that begins or ends a transaction, or sets its modes, if no backend is needed. Returns the
+    /// command tag and the transaction status.
+    fn local_transaction_command(&mut self, text: &[u8]) -> Option<(&'static str, TransactionStatus)> {
+        if !self.begin.exists() {
+            if self.conversation.status != TransactionStatus::Idle || !may_be_begin(text) {
+                return None;
+            }
+            let done = match self.router.as_deref() {
+                Some(split) => begin(&mut self.begin, self.common.classify(text, &split.meaning), text),
+                None => match sql::command(text) {
+                    Command::Begin => Some("BEGIN"),
+                    Command::StartTransaction => Some("START TRANSACTION"),
+                    _ => None,
+                },
+            }?;
+            self.begin.defer(self.backend.is_wanted());
+            return Some((done, TransactionStatus::Open));
+        }
+        if self.begin.is_pending()
+            && let Some(split) = self.router.as_deref()
+            && set_transaction(&mut self.begin, self.common.classify(text, &split.meaning), text)
+        {
+            return Some(("SET", TransactionStatus::Open));
+        }
+        let done = match sql::command(text) {
+            Command::Commit if self.begin.is_pending() => "COMMIT",
+            Command::Commit | Command::Rollback => "ROLLBACK",
+            _ => return None,
+        };
+        self.begin.end();
+        Some((done, TransactionStatus::Idle))
     }
 
     /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
@@ -130,25 +123,27 @@ impl Pooled {
 }
 
 /// Holds back the beginning of a transaction in whatever modes: what its answer says, if it is one.
-fn begin(split: &mut Split, judged: Classification, text: &[u8]) -> Option<&'static str> {
+fn begin(deferred: &mut DeferredBegin, judged: Classification, text: &[u8]) -> Option<&'static str> {
     let Control::Begin(modes) = judged.control else { return None };
     let done = match text.trim_ascii_start().first() {
         Some(b'b' | b'B') => "BEGIN",
         Some(b's' | b'S') => "START TRANSACTION",
         _ => return None,
     };
-    split.begun.clear();
-    split.begun.say(text, modes).then_some(done)
+    let script = deferred.script_mut();
+    script.clear();
+    script.say(text, modes).then_some(done)
 }
 
 /// Holds back what sets the modes of a transaction that no server has heard of.
-fn set_transaction(split: &mut Split, judged: Classification, text: &[u8]) -> bool {
+fn set_transaction(deferred: &mut DeferredBegin, judged: Classification, text: &[u8]) -> bool {
+    let script = deferred.script_mut();
     match judged.control {
         // Others import a snapshot, or are to be refused.
         Control::SetTransaction(modes)
-            if split.begun.takes_modes() && (modes.read_only.is_some() || modes.serializable.is_some()) =>
+            if script.takes_modes() && (modes.read_only.is_some() || modes.serializable.is_some()) =>
         {
-            split.begun.say(text, modes)
+            script.say(text, modes)
         }
         _ => false,
     }

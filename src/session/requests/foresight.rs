@@ -2,13 +2,13 @@
 
 use super::{Shown, Verdict, messages::object};
 use crate::{
-    route::{Need, Reason, RerunCause, Side, Situation, Unit},
+    route::{Need, Side, Situation, Unit},
     session::{
         common::Common,
         conversation::until_nul,
         own::Own,
-        pooled::{BackendEvent, HeldBegin, Pooled, Untold},
-        split::{Begun, Opening, PortalUse},
+        pooled::{BackendEvent, Pooled},
+        split::{BeginScript, Opening, PortalUse},
         statement::text_of,
     },
     sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
@@ -23,8 +23,6 @@ enum Foreseen {
     More(Unit, usize),
 }
 
-/// Maximum reruns of a unit on a read pool before the writer must serve the unit.
-const RERUNS_MAX: u8 = 1;
 /// Effects able to pin the session to the backend.
 const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::LISTEN)
@@ -45,8 +43,8 @@ impl Pooled {
     /// The client's message needs a backend, and there is none: says so, once it is known which.
     pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Verdict {
         let need = self.need_of(tag, body, shown);
-        if self.begin.delay == HeldBegin::Wants {
-            self.begin.delay = HeldBegin::Stays;
+        if self.begin.wants_backend() {
+            self.begin.wait_for_statement();
         }
         let Some(split) = self.router.as_deref_mut() else {
             self.on_backend_event(BackendEvent::Needed);
@@ -54,7 +52,7 @@ impl Pooled {
         };
         if let Some((need, judged, proved)) = need {
             split.need = need;
-            (split.judged, split.begins) = (judged, Some(proved));
+            split.lookahead.classify(judged, Some(proved));
             self.on_backend_event(BackendEvent::Needed);
         }
         Verdict::Wait
@@ -67,7 +65,8 @@ impl Pooled {
         if self.backend.is_leaving() {
             return false;
         }
-        if split.side == Side::Writer || split.judged > 0 || matches!(tag, f::SYNC | f::FLUSH) {
+        if split.side == Side::Writer || split.lookahead.is_classified() || matches!(tag, f::SYNC | f::FLUSH)
+        {
             return true;
         }
         if self.conversation.ledger.is_skipping() {
@@ -79,7 +78,7 @@ impl Pooled {
             return true;
         }
         let settled = self.conversation.ledger.is_settled();
-        if split.blind && !settled && !self.conversation.in_batch {
+        if split.lookahead.is_txn_state_unknown() && !settled && !self.conversation.in_batch {
             // In which state of its transaction the session will be only the answers tell.
             self.wait_for_answers();
             return false;
@@ -93,8 +92,7 @@ impl Pooled {
         let batch = self.conversation.in_batch;
         let Some(split) = self.router.as_deref_mut() else { return true };
         if need.side == Side::Reader {
-            split.judged = judged;
-            split.begins = (!batch).then_some(proved);
+            split.lookahead.classify(judged, (!batch).then_some(proved));
             return true;
         }
         if !settled {
@@ -107,33 +105,27 @@ impl Pooled {
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
     fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
-        let situation =
-            self.router.as_deref()?.situation(self.begin.untold == Untold::Begun, &self.settings.values);
+        let situation = self.router.as_deref()?.situation(self.begin.modes(), &self.settings.values);
         let foreseen = self.foresee(tag, body, shown, &situation);
         let split = self.router.as_deref_mut()?;
         let (mut unit, count) = match foreseen {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
-                unit.unfinished = split.impatient || (shown.full && shown.at == 0);
+                unit.unfinished = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
                 if !unit.unfinished && unit.need(&situation).side == Side::Reader {
-                    split.unfinished = true;
+                    split.lookahead.wait();
                     return None;
                 }
                 (unit, count)
             }
         };
-        (split.unfinished, split.impatient) = (false, false);
-        split.opens = unit.begins.is_some();
-        if self.begin.untold == Untold::Failed {
+        split.lookahead.end_wait();
+        split.lookahead.set_opens_transaction(unit.begins.is_some());
+        if self.begin.has_failed() {
             unit.unfinished = true;
         }
         let need = unit.need(&situation);
-        let need = match split.rerun {
-            // A lost node says nothing about the next one.
-            Some(Reason::Rerun(RerunCause::NodeLost)) if split.reruns <= RERUNS_MAX => need,
-            Some(reason) => Need { side: Side::Writer, reason },
-            None => need,
-        };
+        let need = split.replay.route(need);
         Some((need, count, unit.access == Access::Read))
     }
 
@@ -236,25 +228,27 @@ impl Pooled {
         });
         let movable = opening.and_then(|opening| Some((opening.has_read, opening.commands()?)));
         let has_read = movable.as_ref().is_none_or(|(has_read, _)| *has_read);
-        let (begun, untold) = match (movable, self.conversation.status) {
+        let (begun, has_failed) = match (movable, self.conversation.status) {
             (_, TransactionStatus::Idle) => return false,
-            (Some((_, begun)), TransactionStatus::Open) => (begun, Untold::Begun),
+            (Some((_, begun)), TransactionStatus::Open) => (begun, false),
             (_, status) if self.ends_transaction_first(tag, body) => {
-                let mut begun = Begun::default();
+                let mut begun = BeginScript::default();
                 begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
-                let failed = status == TransactionStatus::Failed;
-                (begun, if failed { Untold::Failed } else { Untold::Begun })
+                (begun, status == TransactionStatus::Failed)
             }
             _ => return false,
         };
-        let situation =
-            Situation { begun: Some(begun.modes()), ..split.situation(false, &self.settings.values) };
-        let is_late = split.impatient || (shown.full && shown.at == 0);
+        let situation = split.situation(Some(begun.modes()), &self.settings.values);
+        let is_late = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
         let foreseen = self.foresee(tag, body, shown, &situation);
         let waits =
             matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
         if let Some(split) = self.router.as_deref_mut() {
-            (split.unfinished, split.impatient) = (waits && !is_late, false);
+            if waits && !is_late {
+                split.lookahead.wait();
+            } else {
+                split.lookahead.end_wait();
+            }
         }
         if waits && !is_late {
             // The batch may end the transaction, and continue with something else.
@@ -270,9 +264,7 @@ impl Pooled {
         if !may_turn || unit.need(&situation).side == Side::Reader {
             return false;
         }
-        let Some(split) = self.router.as_deref_mut() else { return false };
-        split.begun = begun;
-        self.begin.untold = untold;
+        self.begin.move_with(begun, has_failed);
         self.leave_reader();
         self.say_ahead(b"ROLLBACK", Own::Aside);
         true
@@ -360,7 +352,7 @@ impl Pooled {
         let said = self.common.classify(text, &split.meaning);
         let next = match (said.control, so_far) {
             (Control::Begin(modes), None) if is_first => {
-                let mut begun = Begun::default();
+                let mut begun = BeginScript::default();
                 begun.say(text, modes).then(|| Opening::new(begun))
             }
             (Control::SetTransaction(modes), Some(opening)) if modes != Modes::default() => {

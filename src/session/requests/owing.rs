@@ -7,7 +7,7 @@ use crate::session::{
     ledger::{Closed, Described, Forgotten, Made, Owed},
     memory::Memory,
     own::Pen,
-    pooled::{HeldBegin, Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement, Untold},
+    pooled::{Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement},
     result_shape::ResultShape,
     statement::Statement,
 };
@@ -115,12 +115,6 @@ impl Pooled {
             parsed: self.common.last_parse(),
             out: self.outgoing.backend(),
         })
-    }
-
-    /// The held backend is about to be told what it was not told of the transaction.
-    pub(super) fn tell(&mut self) -> Untold {
-        self.begin.delay = HeldBegin::Waits;
-        std::mem::replace(&mut self.begin.untold, Untold::Nothing)
     }
 
     /// Client statement of the name, for use on the held backend.

@@ -7,7 +7,7 @@ use crate::{
         ledger::Owed,
         own::{self, Own},
         pin::Pin,
-        pooled::{BackendEvent, HeldBegin, Pooled, Untold},
+        pooled::{BackendEvent, OpenTransaction, Pooled},
         split::WRITER,
     },
     wire::{frontend, tag::frontend as f},
@@ -37,13 +37,10 @@ impl Pooled {
                 return false;
             }
         }
-        let untold = self.tell();
-        if untold == Untold::Nothing {
-            return true;
-        }
+        let Some(transaction) = self.begin.take() else { return true };
         self.stage(shown);
         self.say_begin();
-        if untold == Untold::Failed {
+        if transaction == OpenTransaction::Failed {
             // There is none of this name, and a transaction that tries has failed.
             self.say_ahead(b"ROLLBACK TO SAVEPOINT __gatekeeper_failed", Own::Aside);
         }
@@ -52,12 +49,12 @@ impl Pooled {
 
     /// Starts a deferred BEGIN on a new backend now, regardless of the client's next message.
     pub(super) fn begin_without_statement(&mut self) {
-        if self.begin.delay != HeldBegin::Wants || !self.backend.is_held() || self.backend.awaits_response() {
+        if !self.begin.wants_backend() || !self.backend.is_held() || self.backend.awaits_response() {
             return;
         }
-        if self.begin.untold == Untold::Nothing {
+        if !self.begin.exists() {
             // The client has ended the transaction in the meantime.
-            self.begin.delay = HeldBegin::Waits;
+            self.begin.forget_wish();
             return;
         }
         let mut shown = Shown { octets: &[], at: 0, staged: true, full: false, gathered: false };
@@ -66,14 +63,12 @@ impl Pooled {
 
     /// Says what the client has begun its transaction with.
     fn say_begin(&mut self) {
-        let split = self.router.as_deref_mut();
-        let Some(split) = split else { return self.say_ahead(b"BEGIN", Own::Begin { failed: false }) };
-        let begun = std::mem::take(&mut split.begun);
-        for command in begun.commands() {
-            self.say_ahead(command, Own::Begin { failed: false });
+        if self.router.is_none() {
+            return self.say_ahead(b"BEGIN", Own::Begin { failed: false });
         }
-        if let Some(split) = self.router.as_deref_mut() {
-            split.told = Some(begun);
+        let script = self.begin.send_script().clone();
+        for command in script.commands() {
+            self.say_ahead(command, Own::Begin { failed: false });
         }
     }
 
@@ -103,22 +98,22 @@ impl Pooled {
 impl Pooled {
     /// True if a BEGIN is deferred for a limited time.
     pub(in crate::session) fn holds_begin_back(&self) -> bool {
-        self.begin.untold == Untold::Begun
-            && self.begin.delay == HeldBegin::Waits
-            && !self.backend.is_held()
-            && !self.backend.is_wanted()
+        self.begin.is_delayed() && !self.backend.is_held() && !self.backend.is_wanted()
     }
 
     /// Ends the delay of a deferred BEGIN: `now()` must return the time of the client's BEGIN.
     pub(in crate::session) fn want_for_begin(&mut self) {
-        self.begin.delay = HeldBegin::Stays;
+        self.begin.wait_for_statement();
         if let Some(split) = &mut self.router {
-            if Unit::EMPTY.need(&split.situation(true, &self.settings.values)).side == Side::Reader {
+            if Unit::EMPTY.need(&split.situation(self.begin.modes(), &self.settings.values)).side
+                == Side::Reader
+            {
                 return;
             }
-            (split.need, split.judged, split.begins) = (WRITER, 0, None);
+            split.need = WRITER;
+            split.lookahead.classify(0, None);
         }
-        self.begin.delay = HeldBegin::Wants;
+        self.begin.want_backend();
         self.on_backend_event(BackendEvent::Needed);
     }
 }

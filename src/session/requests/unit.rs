@@ -26,7 +26,7 @@ impl Pooled {
         split.trace.said();
         if split.side == Side::Writer {
             // The writer's response is final.
-            split.reruns = 0;
+            split.replay.on_answered();
             if !split.writing && self.may_write(tag, body) {
                 self.writes();
             }
@@ -40,11 +40,13 @@ impl Pooled {
         }
         if !in_batch && !matches!(tag, f::SYNC | f::FLUSH) {
             // The session said BEGIN a moment ago, for a client that had its answer before.
-            let before = split.told.take();
+            let before = self.begin.take_sent();
             let outside = status == TransactionStatus::Idle || before.is_some();
-            let begins = split.begins.take();
-            let opens = std::mem::take(&mut split.opens);
-            split.blind |= before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved);
+            let begins = split.lookahead.take_unit();
+            let opens = split.lookahead.take_opens_transaction();
+            if before.is_some() || !outside || opens || begins.is_none_or(|proved| !proved) {
+                split.lookahead.note_txn_state_unknown();
+            }
             if outside
                 && let Some(proved) = begins
                 && let Some(held) = self.backend.held_mut()
@@ -52,8 +54,8 @@ impl Pooled {
                 held.attempt.begin(begun, proved, before);
             }
         }
-        split.judged = split.judged.saturating_sub(1);
-        if split.blind {
+        split.lookahead.on_sent();
+        if split.lookahead.is_txn_state_unknown() {
             self.note_opening(tag, body, status);
         }
     }
@@ -78,10 +80,10 @@ impl Pooled {
         let Some(split) = self.router.as_deref_mut() else {
             return Ok(());
         };
-        if split.again.is_empty() || self.backend.is_leaving() {
+        if !split.replay.is_pending() || self.backend.is_leaving() {
             return Ok(());
         }
-        let mut again = std::mem::take(&mut split.again);
+        let mut again = split.replay.take_pending();
         // All that the client will say of it is here.
         let mut shown = Shown { octets: &again, at: 0, staged: true, full: true, gathered: false };
         let taken = self.take_in(now, &mut shown);
@@ -91,11 +93,7 @@ impl Pooled {
             self.backend.note_use();
         }
         if let Some(split) = self.router.as_deref_mut() {
-            if again.is_empty() {
-                split.rerun = None;
-            } else {
-                split.again = again;
-            }
+            split.replay.put_back(again);
         }
         taken
     }
@@ -103,7 +101,7 @@ impl Pooled {
     /// Whether something has to be said again before anything else.
     pub(in crate::session) fn has_more_to_say_again(&self) -> bool {
         let split = self.router.as_deref();
-        split.is_some_and(|split| !split.again.is_empty())
+        split.is_some_and(|split| split.replay.is_pending())
     }
 
     /// A Sync of ours, for a batch that goes on elsewhere.

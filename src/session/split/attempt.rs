@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Begun;
+use super::BeginScript;
 
 /// The client's own octets, unit by unit: a Query, or a batch up to its Sync.
 #[derive(Default)]
@@ -27,7 +27,7 @@ struct Said {
     /// It is proved to read: even if nobody knows how far the server got, it may be said again.
     proved: bool,
     /// What the client was told of its transaction before it, and no server was.
-    before: Option<Begun>,
+    before: Option<BeginScript>,
 }
 
 /// Octets of units that are kept.
@@ -40,7 +40,7 @@ const ROOM: usize = 1024;
 impl Attempt {
     /// A unit begins, when `begun` statements were begun. `before` is what the client was told of its transaction, and no
     /// server was.
-    pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<Begun>) {
+    pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<BeginScript>) {
         self.units.push_back(Said {
             octets: 0,
             begun,
@@ -66,7 +66,7 @@ impl Attempt {
     }
 
     /// Transaction beginning before the current unit, known to the client and to no server.
-    pub(in crate::session) fn before(&self) -> Option<&Begun> {
+    pub(in crate::session) fn before(&self) -> Option<&BeginScript> {
         self.units.back().filter(|_| self.open)?.before.as_ref()
     }
 
@@ -140,7 +140,7 @@ impl Attempt {
 
     /// All of it is to be said again: its octets go to the end of `again`. Comes back how many statements were begun before
     /// it, and what no server had been told then.
-    pub(in crate::session) fn take(&mut self, again: &mut Vec<u8>) -> Option<(u64, Option<Begun>)> {
+    pub(in crate::session) fn take(&mut self, again: &mut Vec<u8>) -> Option<(u64, Option<BeginScript>)> {
         again.append(&mut self.octets);
         self.octets.shrink_to(ROOM);
         self.open = false;

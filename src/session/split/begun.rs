@@ -5,7 +5,7 @@ use crate::sql::Modes;
 /// `BEGIN` in all its forms, and `SET TRANSACTION` right behind it, held back until the first statement decides where the
 /// transaction goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::session) struct Begun {
+pub(in crate::session) struct BeginScript {
     /// The commands as the client said them, each with a NUL behind it.
     script: Vec<u8>,
     modes: Modes,
@@ -17,10 +17,10 @@ pub(in crate::session) struct Begun {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::session) struct Opening {
     /// Commands at the beginning; a chained transaction begins in the same way.
-    begun: Begun,
+    begun: BeginScript,
     /// Later savepoints and local settings. `None` once commands cannot recreate the transaction: after a cursor, a
     /// named portal, or a lasting snapshot.
-    since: Option<Begun>,
+    since: Option<BeginScript>,
     /// Last command of `since`, until answered.
     last: Unanswered,
     /// The transaction has read since: the modes cannot change any more.
@@ -58,15 +58,15 @@ const LONGEST: usize = 512;
 
 impl Opening {
     /// Creates an opening without later commands.
-    pub(in crate::session) fn new(begun: Begun) -> Self {
-        let since = Some(Begun::default());
+    pub(in crate::session) fn new(begun: BeginScript) -> Self {
+        let since = Some(BeginScript::default());
         Self { begun, since, last: Unanswered::Nothing, has_read: false, portal: PortalUse::Over }
     }
 
     /// Commands to recreate the transaction on another server; `None` if commands do not suffice.
-    pub(in crate::session) fn commands(&self) -> Option<Begun> {
+    pub(in crate::session) fn commands(&self) -> Option<BeginScript> {
         let since = self.since.as_ref().filter(|_| self.last == Unanswered::Nothing)?;
-        let mut all = Begun { is_under_way: !since.script.is_empty(), ..self.begun.clone() };
+        let mut all = BeginScript { is_under_way: !since.script.is_empty(), ..self.begun.clone() };
         since.commands().all(|command| all.say(command, Modes::default())).then_some(all)
     }
 
@@ -128,9 +128,9 @@ impl Opening {
     }
 }
 
-// === impl Begun ===
+// === impl BeginScript ===
 
-impl Begun {
+impl BeginScript {
     /// The client has said one more; whether there is room for it.
     pub(in crate::session) fn say(&mut self, command: &[u8], modes: Modes) -> bool {
         if self.script.len() + command.len() >= LONGEST {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn commands_come_back_as_they_were_said_and_read_write_stays() {
-        let mut begun = Begun::default();
+        let mut begun = BeginScript::default();
         let read = |read_only| Modes { read_only, ..Modes::default() };
         assert!(begun.say(b"BEGIN READ WRITE", read(Some(false))));
         assert!(begun.say(b"SET TRANSACTION READ ONLY", read(Some(true))));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn opening() -> Opening {
-        let mut begun = Begun::default();
+        let mut begun = BeginScript::default();
         assert!(begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None }));
         Opening::new(begun)
     }

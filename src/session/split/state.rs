@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Begun, Opening, Trace};
+use super::{Lookahead, Opening, Replay, Trace};
 use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
@@ -10,7 +10,7 @@ use crate::{
         reported::{DEFAULT_READ_ONLY, Reported},
         settings::Settings,
     },
-    sql::{Hint, Meaning},
+    sql::{Hint, Meaning, Modes},
     wire::Fault,
 };
 
@@ -46,36 +46,18 @@ pub(in crate::session) struct Split {
     pub(in crate::session) need: Need,
     /// Which side the held backend is on.
     pub(in crate::session) side: Side,
-    /// Messages of the client, from the next one on, that a read pool may be sent.
-    pub(in crate::session) judged: usize,
-    /// The next of them begins a unit; whether that is proved to read.
-    pub(in crate::session) begins: Option<bool>,
-    /// The unit begins a transaction.
-    pub(in crate::session) opens: bool,
     /// Beginning of the transaction on the read pool, while the transaction can still move.
     pub(in crate::session) opening: Option<Opening>,
-    /// The read pool owes answers that may open or end a transaction.
-    pub(in crate::session) blind: bool,
     /// When the session last committed what is not proved a read, as far as it knows.
     pub(in crate::session) floor: Option<Instant>,
     /// Something was said to the writer that is not proved a read, and its transaction is not over.
     pub(in crate::session) writing: bool,
-    /// How the client has begun a transaction that no server has heard of.
-    pub(in crate::session) begun: Begun,
-    /// The same, while the server is being told.
-    pub(in crate::session) told: Option<Begun>,
     /// How the node of the backend that was given stands, until it was made sure of.
     pub(in crate::session) freshness: Option<Freshness>,
-    /// What is to be said again, ahead of what the client says next.
-    pub(in crate::session) again: Vec<u8>,
-    /// Why: the next unit goes by this.
-    pub(in crate::session) rerun: Option<Reason>,
-    /// Replay count of the unit answered next. Only the beginning of the response, or the writer, ends the count.
-    pub(in crate::session) reruns: u8,
-    /// A batch is waited for whose end has not come.
-    pub(in crate::session) unfinished: bool,
-    /// It has been waited for long enough.
-    pub(in crate::session) impatient: bool,
+    /// Classification of the client's next messages.
+    pub(in crate::session) lookahead: Lookahead,
+    /// Messages to send to another backend.
+    pub(in crate::session) replay: Replay,
     /// Where units go and went.
     pub(in crate::session) trace: Trace,
     /// What the driver has not been told of.
@@ -102,8 +84,6 @@ pub struct Asked {
 pub(in crate::session) struct News {
     /// What a node said of how far it has replayed.
     pub(in crate::session) position: Option<Option<u64>>,
-    /// Why the last unit is said again.
-    pub(in crate::session) rerun: Option<Reason>,
     /// What was committed raised the floor.
     pub(in crate::session) wrote: bool,
 }
@@ -121,21 +101,12 @@ impl Split {
             settings,
             need: WRITER,
             side: Side::Writer,
-            judged: 0,
-            begins: None,
-            opens: false,
             opening: None,
-            blind: false,
             floor: None,
             writing: false,
-            begun: Begun::default(),
-            told: None,
             freshness: None,
-            again: Vec::new(),
-            rerun: None,
-            reruns: 0,
-            unfinished: false,
-            impatient: false,
+            lookahead: Lookahead::default(),
+            replay: Replay::default(),
             trace: Trace::default(),
             news: News::default(),
             meaning: Meaning::default(),
@@ -168,10 +139,10 @@ impl Split {
     }
 
     /// What decides where a unit goes, besides the unit.
-    pub(in crate::session) fn situation(&self, begun: bool, settings: &Settings) -> Situation {
+    pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &Settings) -> Situation {
         let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
         Situation {
-            begun: begun.then(|| self.begun.modes()),
+            begun,
             read_only: self.read_only,
             serializable: settings.get(b"default_transaction_isolation") == Some(b"serializable"),
             wish: wish.and_then(Hint::named),
@@ -196,19 +167,14 @@ impl Split {
         self.side = side;
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);
-        if self.again.is_empty() {
-            // Nothing of the unit had been said where it could not be served.
-            self.rerun = None;
-        }
+        self.replay.on_lease();
     }
 
     /// The session holds its backend no longer.
     pub(in crate::session) fn left(&mut self) {
-        self.judged = 0;
-        self.begins = None;
-        (self.opens, self.opening) = (false, None);
-        (self.told, self.freshness) = (None, None);
-        self.blind = false;
+        self.lookahead.on_return();
+        self.opening = None;
+        self.freshness = None;
     }
 }
 

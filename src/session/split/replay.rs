@@ -1,0 +1,132 @@
+//! Replay: transmission of client messages to another backend.
+
+use crate::route::{Need, Reason, RerunCause, Side};
+
+/// Client messages that another backend must serve, ahead of the client's next messages.
+#[derive(Default)]
+pub(in crate::session) struct Replay {
+    pending: Vec<u8>,
+    /// Reason; decides about the route of the next unit.
+    reason: Option<Reason>,
+    /// Count of replays of the unit answered next. Only the beginning of the response, or the writer, ends the count.
+    count: u8,
+    /// Reason not reported to the driver yet.
+    unreported: Option<Reason>,
+}
+
+/// Maximum replays of a unit on read pools before the writer must serve the unit.
+const READER_REPLAYS_MAX: u8 = 1;
+
+// === impl Replay ===
+
+impl Replay {
+    /// True if messages wait.
+    pub(in crate::session) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Messages that wait.
+    pub(in crate::session) fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Buffer for messages that wait.
+    pub(in crate::session) fn pending_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.pending
+    }
+
+    /// Takes the messages that wait; [`Self::put_back`] must follow.
+    pub(in crate::session) fn take_pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Puts back the messages not sent; without any the replay is over.
+    pub(in crate::session) fn put_back(&mut self, rest: Vec<u8>) {
+        if rest.is_empty() {
+            self.reason = None;
+        }
+        self.pending = rest;
+    }
+
+    /// Begins a replay for `reason`.
+    pub(in crate::session) fn begin(&mut self, reason: Reason) {
+        self.count = self.count.saturating_add(1);
+        (self.reason, self.unreported) = (Some(reason), Some(reason));
+    }
+
+    /// Notes the beginning of a response, or a unit on the writer, whose response is final.
+    pub(in crate::session) fn on_answered(&mut self) {
+        self.count = 0;
+    }
+
+    /// Notes a leased backend.
+    pub(in crate::session) fn on_lease(&mut self) {
+        if self.pending.is_empty() {
+            // No message of the unit was sent where it could not be served.
+            self.reason = None;
+        }
+    }
+
+    /// Route of the next unit, which would need `need` without a replay.
+    pub(in crate::session) fn route(&self, need: Need) -> Need {
+        match self.reason {
+            // A lost node says nothing about the next one.
+            Some(Reason::Rerun(RerunCause::NodeLost)) if self.count <= READER_REPLAYS_MAX => need,
+            Some(reason) => Need { side: Side::Writer, reason },
+            None => need,
+        }
+    }
+
+    /// Reason of the last replay, once.
+    pub(in crate::session) fn poll_reason(&mut self) -> Option<Reason> {
+        self.unreported.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Need = Need { side: Side::Reader, reason: Reason::ReadOnly };
+    const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
+
+    fn side(replay: &Replay) -> Side {
+        replay.route(READ).side
+    }
+
+    #[test]
+    fn a_lost_node_is_replaced_once_by_another() {
+        let mut replay = Replay::default();
+        assert_eq!(side(&replay), Side::Reader);
+        replay.begin(LOST);
+        assert_eq!(side(&replay), Side::Reader);
+        replay.begin(LOST);
+        assert_eq!(side(&replay), Side::Writer);
+        replay.on_answered();
+        replay.begin(LOST);
+        assert_eq!(side(&replay), Side::Reader);
+    }
+
+    #[test]
+    fn a_refusal_leads_to_the_writer() {
+        let mut replay = Replay::default();
+        let refused = Reason::Rerun(RerunCause::ReadOnlyRefused);
+        replay.begin(refused);
+        assert_eq!(replay.route(READ), Need { side: Side::Writer, reason: refused });
+        assert_eq!((replay.poll_reason(), replay.poll_reason()), (Some(refused), None));
+    }
+
+    #[test]
+    fn a_replay_ends_with_its_last_message() {
+        let mut replay = Replay::default();
+        replay.pending_mut().extend(b"QQ");
+        replay.begin(LOST);
+        replay.on_lease();
+        let mut messages = replay.take_pending();
+        messages.truncate(1);
+        replay.put_back(messages);
+        assert!(replay.is_pending() && replay.reason.is_some());
+        replay.put_back(Vec::new());
+        assert!(!replay.is_pending() && replay.reason.is_none());
+    }
+}
