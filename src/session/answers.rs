@@ -8,7 +8,7 @@ use super::{
     ledger::{Closed, Described, Made, Owed},
     own::{self, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::Pin,
-    pooled::{BackendEvent, PartialMessage, Pooled, SettleContext, SettleStep, ShapeCheck},
+    pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
     refusal::Refusal,
     repeat::Opening,
     reported::IN_HOT_STANDBY,
@@ -178,7 +178,7 @@ impl Pooled {
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
                 if self.conversation.ledger.is_leading_back() {
-                    self.note_led_back();
+                    self.settings.startup.note_reset(self.conversation.ledger.led_back_by_execute());
                 }
                 self.conversation.on_answer(now, frame);
                 true
@@ -248,7 +248,7 @@ impl Pooled {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
                 if self.conversation.status == TransactionStatus::Idle {
-                    statement.accept(self.common.circumstances(&self.settings.values));
+                    statement.accept(self.common.circumstances(self.settings.values()));
                 }
             }
             Some(Owed::Parse { made: Made::Ours(statement), .. }) => {
@@ -291,9 +291,8 @@ impl Pooled {
                 held.prepared.clear();
                 held.settings = Settings::default();
                 self.statements.clear();
-                self.settings.values = self.first_settings();
                 self.cleanup.on_discard_all();
-                self.settings.startup.note_discard(in_batch);
+                self.settings.on_discard_all(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
@@ -341,23 +340,18 @@ impl Pooled {
         if self.settings.startup.withholds_report(status.name, applies) {
             return false;
         }
-        // `RESET` leads back to what the client said at its start, which its backend does not know.
-        if self.settings.leads_back
-            && is_default
-            && let Some(first) = self.first_report(status.name)
-        {
-            let first = first.to_vec();
-            if self.settings.known.set(status.name, &first) {
-                ParameterStatus { name: status.name, value: &first }.write(self.outgoing.client());
+        match self.settings.on_report(status.name, status.value, is_default) {
+            SettingReport::Forward => {
                 self.learn();
+                true
             }
-            return false;
+            SettingReport::Known => false,
+            SettingReport::Replace(value) => {
+                ParameterStatus { name: status.name, value: &value }.write(self.outgoing.client());
+                self.learn();
+                false
+            }
         }
-        let news = self.settings.known.set(status.name, status.value);
-        if news {
-            self.learn();
-        }
-        news
     }
 
     /// An ErrorResponse; whether the client is to see it.
@@ -488,12 +482,11 @@ impl Pooled {
             return;
         }
         let Some(held) = self.backend.held() else { return };
-        self.settings.leads_back = false;
-        self.settings.startup.forget_portals();
+        self.settings.on_settled();
         let step = self.cleanup.settle(&SettleContext {
             database: &self.common,
-            settings: &self.settings.values,
-            startup: &self.settings.startup.settings,
+            settings: self.settings.values(),
+            startup: self.settings.startup.values(),
             held: &held.settings,
             has_client_named: self.statements.is_on_backend(),
             is_writer: self.router.as_ref().is_none_or(|split| split.side == Side::Writer),
@@ -571,11 +564,11 @@ impl Pooled {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let before = if seen.all { Settings::default() } else { self.settings.values.clone() };
+        let before = if seen.all { Settings::default() } else { self.settings.values().clone() };
         // The default session user is the login user of the backend.
         let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
         let is_default = |name: &[u8], value: Option<&[u8]>| {
-            name == SESSION_AUTHORIZATION && value == login && self.settings.values.get(name).is_none()
+            name == SESSION_AUTHORIZATION && value == login && self.settings.values().get(name).is_none()
         };
         let seen_now = seen.settings.iter().filter(|(name, value)| {
             !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
@@ -590,11 +583,11 @@ impl Pooled {
         }
         // As above.
         if seen.all {
-            let entries = self.settings.startup.settings.entries().iter();
+            let entries = self.settings.startup.values().entries().iter();
             let gone = entries.filter(|entry| settings.get(&entry.name).is_none());
             settings = settings.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
         }
-        self.settings.values = settings;
+        self.settings.set_values(settings);
     }
 
     fn close_strays(&mut self) {

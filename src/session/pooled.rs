@@ -8,6 +8,8 @@ mod outdated_texts;
 mod outgoing;
 mod request_state;
 mod sequences;
+mod session_settings;
+mod startup_settings;
 mod unnamed_statement;
 
 use std::{
@@ -21,6 +23,8 @@ pub(super) use self::{
     client_statements::ShapeCheck,
     deferred_begin::{DeferredBegin, OpenTransaction},
     request_state::PartialMessage,
+    session_settings::SettingReport,
+    startup_settings::reset_midway,
     unnamed_statement::UnnamedStatement,
 };
 use self::{
@@ -29,6 +33,7 @@ use self::{
     client_statements::ClientStatements,
     outgoing::Outgoing,
     request_state::RequestState,
+    session_settings::SessionSettings,
 };
 use super::{
     common::Common,
@@ -36,15 +41,13 @@ use super::{
     memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
-    reported::{Reported, of_its_kind},
+    reported::Reported,
     settings::Settings,
     split::{Asked, Assignment, Split, WRITER},
-    startup::Startup,
     statement::Reading,
 };
 use crate::{
     route::{Need, Side, SplitSettings},
-    sql::Effects,
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -78,24 +81,6 @@ pub(super) struct ProcessIds {
     pub(super) backend_pid: i32,
 }
 
-/// Settings of the client, as far as a session may change them.
-pub(super) struct SessionSettings {
-    /// The client's settings.
-    pub(super) values: Settings,
-    /// Settings from the client's start-up packet.
-    pub(super) startup: Startup,
-    /// What the client was told of its settings.
-    pub(super) known: Reported,
-    /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
-    pub(super) unreadable: bool,
-    /// Settings may go back to their defaults.
-    pub(super) leads_back: bool,
-}
-
-/// Client encodings with ASCII bytes as possible second bytes of a character. None is a server encoding.
-/// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
-const UNREADABLE: [&[u8]; 7] = [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
-
 /// A backend that may hold some unnamed statement, nobody knows which.
 pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 
@@ -117,13 +102,7 @@ impl Pooled {
             process_ids: ProcessIds::default(),
             request: RequestState::default(),
             statements,
-            settings: SessionSettings {
-                values: startup.clone(),
-                startup: Startup::new(startup),
-                known,
-                unreadable: false,
-                leads_back: false,
-            },
+            settings: SessionSettings::new(startup, known),
             cleanup: Cleanup::default(),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
@@ -140,32 +119,12 @@ impl Pooled {
         if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
             split.assigned(assignment);
         }
-        let fits = memory.settings == self.settings.values;
-        if fits {
-            self.settings.values.unite(&mut memory.settings);
+        let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
+        let Memory { settings, reported, .. } = &mut *memory;
+        for (name, value) in self.settings.on_lease(settings, reported, is_standby) {
+            ParameterStatus { name: &name, value: &value }.write(self.outgoing.client());
         }
-        // A client that is served by both sides sees one server, which takes writes.
-        let reader = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
-        let agrees = if reader {
-            memory.reported.says_as(&self.settings.known)
-        } else {
-            memory.reported.agrees(&self.settings.known)
-        };
-        if fits && !agrees {
-            // A reload of the server's configuration, say.
-            let news: Vec<_> = memory
-                .reported
-                .iter()
-                .filter(|(name, value)| self.settings.known.get(name) != Some(value))
-                .filter(|(name, _)| !(reader && of_its_kind(name)))
-                .map(|(name, value)| (name.to_vec(), value.to_vec()))
-                .collect();
-            for (name, value) in news {
-                ParameterStatus { name: &name, value: &value }.write(self.outgoing.client());
-                self.settings.known.set(&name, &value);
-            }
-            self.learn();
-        }
+        self.learn();
         if let Err(illegal) = self.backend.lease(memory) {
             self.break_off(illegal);
         }
@@ -193,23 +152,10 @@ impl Pooled {
 
     /// Updates derived state after a settings report to the client.
     pub(super) fn learn(&mut self) {
-        self.settings.unreadable = self
-            .settings
-            .known
-            .get(b"client_encoding")
-            .is_some_and(|encoding| UNREADABLE.contains(&encoding));
-        self.statements.set_reading(Reading::of(&self.settings.known));
+        self.statements.set_reading(Reading::of(self.settings.reported()));
         if let Some(split) = &mut self.router {
-            split.learn(&self.settings.known);
+            split.learn(self.settings.reported());
         }
-    }
-
-    /// Returns the possible effects of `text`, with the apparent `effects`.
-    pub(super) fn proved(&self, effects: Effects, text: &[u8]) -> Effects {
-        // Excludes sequences: all sessions would have to track sequence use.
-        const ANYTHING: Effects =
-            Effects::ALL.without(Effects::SEQUENCE_READ.union(Effects::SEQUENCE_MOVE).union(Effects::BLOCK));
-        if self.settings.unreadable && !text.is_ascii() { effects.union(ANYTHING) } else { effects }
     }
 
     /// Whether something has to go to the held backend ahead of what the client says first.
@@ -220,7 +166,7 @@ impl Pooled {
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
     pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.begin.exists();
-        outside && self.backend.held().is_some_and(|held| held.settings != self.settings.values)
+        outside && self.backend.held().is_some_and(|held| held.settings != *self.settings.values())
     }
 }
 
@@ -232,7 +178,7 @@ impl Pooled {
 
     /// The [`super::Settings::mark`] of the settings that its backend will have to hold.
     pub(super) fn settings_mark(&self) -> u64 {
-        self.settings.values.mark()
+        self.settings.values().mark()
     }
 
     /// True if the session's backends must have logged in with the client's options.
@@ -256,7 +202,7 @@ impl Pooled {
     /// Reads go to the read pools from now on, everything else to the writer.
     pub(super) fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
         let mut split = Split::new(settings, asked);
-        split.learn(&self.settings.known);
+        split.learn(self.settings.reported());
         self.router = Some(Box::new(split));
     }
 
@@ -268,7 +214,7 @@ impl Pooled {
 
     /// What a read must not be older than, at `now`: by the session's own writes, or by what it asks for.
     pub(super) fn floor(&self, now: Instant) -> Option<Instant> {
-        self.router.as_ref()?.floor(now, &self.settings.values)
+        self.router.as_ref()?.floor(now, self.settings.values())
     }
 
     /// Whether something is to be said that the driver has no octets of: [`Self::on_client`] is to be called, whatever the
@@ -320,9 +266,7 @@ impl Pooled {
             return None;
         }
         self.on_backend_returned();
-        if let Some(settings) = self.settings.startup.moved(&self.settings.values) {
-            self.settings.values = settings;
-        }
+        self.settings.on_return();
         match self.backend.give_back() {
             Ok(memory) => memory,
             Err(illegal) => {

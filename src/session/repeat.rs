@@ -212,7 +212,7 @@ impl Pooled {
     pub(super) fn poll_wrote(&mut self) -> bool {
         let Some(split) = self.router.as_deref_mut() else { return false };
         std::mem::take(&mut split.news.wrote)
-            && split.consistency(&self.settings.values) == Consistency::Session
+            && split.consistency(self.settings.values()) == Consistency::Session
     }
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.

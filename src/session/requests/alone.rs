@@ -87,7 +87,7 @@ impl Pooled {
             return false;
         }
         let Some(statement) =
-            self.common.accepted(definition, self.statements.reading(), &self.settings.values)
+            self.common.accepted(definition, self.statements.reading(), self.settings.values())
         else {
             return false;
         };

@@ -105,7 +105,7 @@ impl Pooled {
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
     fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
-        let situation = self.router.as_deref()?.situation(self.begin.modes(), &self.settings.values);
+        let situation = self.router.as_deref()?.situation(self.begin.modes(), self.settings.values());
         let foreseen = self.foresee(tag, body, shown, &situation);
         let split = self.router.as_deref_mut()?;
         let (mut unit, count) = match foreseen {
@@ -238,7 +238,7 @@ impl Pooled {
             }
             _ => return false,
         };
-        let situation = split.situation(Some(begun.modes()), &self.settings.values);
+        let situation = split.situation(Some(begun.modes()), self.settings.values());
         let is_late = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
         let foreseen = self.foresee(tag, body, shown, &situation);
         let waits =
@@ -393,7 +393,7 @@ impl Pooled {
             (_, Command::SetLocal) => opening.does(text),
             (_, Command::Show) => opening,
             (Ground::Read, _) => {
-                let level = self.settings.values.get(b"default_transaction_isolation");
+                let level = self.settings.values().get(b"default_transaction_isolation");
                 let moves_on =
                     level.is_none_or(|level| level == b"read committed") && !opening.keeps_snapshot();
                 if moves_on { opening.reads() } else { opening.reads().stays() }

@@ -11,9 +11,8 @@ use crate::{
         own::Own,
         parsed::ParsedStatement,
         pin::{Pin, Pins},
-        pooled::{Pooled, ShapeCheck, UnnamedStatement},
+        pooled::{Pooled, ShapeCheck, UnnamedStatement, reset_midway},
         report::{StatementKind, Text},
-        startup::led_back_midway,
         statement::{Statement, text_of},
     },
     sql::{self, Effects, LeadsBack},
@@ -29,13 +28,13 @@ impl Pooled {
     pub(super) fn query(&mut self, now: Instant, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
         let statement = until_nul(body).0;
         let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
-        let effects = self.proved(effects, statement);
-        let leads_back = match self.leads_back(effects, statement) {
+        let effects = self.settings.proved(effects, statement);
+        let leads_back = match self.settings.startup.reset_by(effects, statement) {
             LeadsBack::No => Vec::new(),
             LeadsBack::AtEnd(led) => led,
             LeadsBack::Midway if self.move_apart() => return Verdict::Wait,
             LeadsBack::Midway => {
-                self.refuse_message(led_back_midway(), shown);
+                self.refuse_message(reset_midway(), shown);
                 self.conversation.in_batch = false;
                 self.request_ahead(Owed::Sync { started: now }, frontend::write_sync);
                 return Verdict::Taken;
@@ -297,9 +296,9 @@ impl Pooled {
             self.refuse_message(report, shown);
             return Verdict::Refused;
         }
-        let effects = self.proved(self.common.effects(&statement), statement.text());
-        if !self.note_portal(portal, effects, statement.text()) {
-            self.refuse_message(led_back_midway(), shown);
+        let effects = self.settings.proved(self.common.effects(&statement), statement.text());
+        if !self.settings.startup.note_portal(portal, effects, statement.text()) {
+            self.refuse_message(reset_midway(), shown);
             return Verdict::Refused;
         }
         self.sequences(effects, None);
@@ -378,14 +377,14 @@ impl Pooled {
         }
         if self.statements.unnamed.exists() {
             let effects = self.statements.unnamed.effects(&self.common);
-            let effects = self.proved(effects, self.statements.unnamed.text());
+            let effects = self.settings.proved(effects, self.statements.unnamed.text());
             self.sequences(effects, None);
             if !effects.is_empty() {
                 let definition = self.statements.unnamed.take_definition();
                 let text = text_of(&definition);
-                if !self.note_portal(portal, effects, text) {
+                if !self.settings.startup.note_portal(portal, effects, text) {
                     self.statements.unnamed.put_definition(definition);
-                    self.refuse_message(led_back_midway(), shown);
+                    self.refuse_message(reset_midway(), shown);
                     return Verdict::Refused;
                 }
                 self.suspect(effects, text, Some(rest));

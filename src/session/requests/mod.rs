@@ -304,12 +304,12 @@ impl Pooled {
         {
             return self.wait_for_answers();
         }
-        if self.has_settings_due() {
+        if self.settings.startup.has_due() {
             self.stage(shown);
             self.give_due_settings();
         }
         // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
-        if (!ends || tag == f::SYNC) && self.settings.startup.takes_discard(tag == f::SYNC) {
+        if (!ends || tag == f::SYNC) && self.settings.startup.take_discarded(tag == f::SYNC) {
             self.apply_settings(shown);
         }
         // Not all parameters of the Bind are visible.
@@ -339,7 +339,7 @@ impl Pooled {
                 } else {
                     Box::default()
                 };
-                let leads_back = self.led_back_by(until_nul(body).0);
+                let leads_back = self.settings.startup.reset_by_portal(until_nul(body).0);
                 let resets = self.cleanup.portal_may_reset();
                 let resets = resets || !leads_back.is_empty();
                 let forgets = self.statements.deallocate(until_nul(body).0);
@@ -363,7 +363,7 @@ impl Pooled {
     /// of an internal batch would end the discarding early.
     fn pass_skipped(&mut self, now: Instant, tag: u8) -> Verdict {
         if tag == f::SYNC {
-            self.settings.startup.note_failed_batch();
+            self.settings.startup.on_failed_batch();
             self.sync(now);
         }
         Verdict::Pass

@@ -83,7 +83,7 @@ impl Pooled {
 
     pub(super) fn apply_settings(&mut self, shown: &mut Shown<'_>) {
         self.stage(shown);
-        let wanted = self.settings.values.clone();
+        let wanted = self.settings.values().clone();
         let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
         let Some((held, pen)) = self.pen() else { return };
         let confirming = own::changes_identity(&held, &wanted);
@@ -105,7 +105,7 @@ impl Pooled {
     pub(in crate::session) fn want_for_begin(&mut self) {
         self.begin.wait_for_statement();
         if let Some(split) = &mut self.router {
-            if Unit::EMPTY.need(&split.situation(self.begin.modes(), &self.settings.values)).side
+            if Unit::EMPTY.need(&split.situation(self.begin.modes(), self.settings.values())).side
                 == Side::Reader
             {
                 return;

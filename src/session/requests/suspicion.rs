@@ -88,6 +88,7 @@ impl Pooled {
         // `GRANT` leaves nothing in a session.
         self.conversation.cluster_commands.note_statement(statement);
         let refused = if self.is_refused_by_standby(statement) { HIDDEN } else { Effects::NONE };
+        self.settings.note(effects);
         self.cleanup.note(effects.without(refused), statement, parameters, &self.common);
     }
 
@@ -98,6 +99,7 @@ impl Pooled {
             memchr::memchr(b';', statement).is_none()
                 && self.common.classify(statement, &router.meaning).ground == Ground::Ddl
         })
+    }
     }
 
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because

@@ -1,0 +1,236 @@
+//! Settings of a session: the values it has, and the values reported to its client.
+
+use super::startup_settings::{MAY_RESET_SETTINGS, StartupSettings};
+use crate::{
+    session::{
+        reported::{Reported, of_its_kind},
+        settings::Settings,
+    },
+    sql::Effects,
+};
+
+/// Settings of a session.
+pub(in crate::session) struct SessionSettings {
+    values: Settings,
+    pub(in crate::session) startup: StartupSettings,
+    /// Values reported to the client.
+    reported: Reported,
+    /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
+    is_unreadable: bool,
+    /// A statement of the transaction may have reset settings.
+    may_be_reset: bool,
+}
+
+/// Treatment of a setting's report by the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::session) enum SettingReport {
+    /// The client gets the report.
+    Forward,
+    /// The client knows the value.
+    Known,
+    /// The client gets the start-up value instead: `RESET` restores the value unknown to the backend.
+    Replace(Vec<u8>),
+}
+
+/// Client encodings with ASCII bytes as possible second bytes of a character. None is a server encoding.
+/// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED>
+const UNREADABLE_ENCODINGS: [&[u8]; 7] =
+    [b"BIG5", b"GB18030", b"GBK", b"JOHAB", b"SHIFT_JIS_2004", b"SJIS", b"UHC"];
+
+// === impl SessionSettings ===
+
+impl SessionSettings {
+    /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
+    pub(super) fn new(startup: Settings, reported: Reported) -> Self {
+        let mut new = Self {
+            values: startup.clone(),
+            startup: StartupSettings::new(startup),
+            reported,
+            is_unreadable: false,
+            may_be_reset: false,
+        };
+        new.on_reported();
+        new
+    }
+
+    /// Values of the session.
+    pub(in crate::session) const fn values(&self) -> &Settings {
+        &self.values
+    }
+
+    /// Values reported to the client.
+    pub(in crate::session) const fn reported(&self) -> &Reported {
+        &self.reported
+    }
+
+    /// Replaces the values, after a state check.
+    pub(in crate::session) fn set_values(&mut self, values: Settings) {
+        self.values = values;
+    }
+
+    /// Restores the start-up values: `DISCARD ALL`.
+    pub(in crate::session) fn on_discard_all(&mut self, in_batch: bool) {
+        self.values = self.startup.values().clone();
+        self.startup.on_discard_all(in_batch);
+    }
+
+    /// Notes a leased backend with the settings `held`, and values `reported` by its server; `is_standby` means a standby.
+    /// Returns the reports for the client, of values changed by the server's configuration.
+    pub(in crate::session) fn on_lease(
+        &mut self,
+        held: &mut Settings,
+        reported: &Reported,
+        is_standby: bool,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if *held != self.values {
+            return Vec::new();
+        }
+        self.values.unite(held);
+        // A client served by both sides sees one server, which takes writes.
+        let agrees =
+            if is_standby { reported.says_as(&self.reported) } else { reported.agrees(&self.reported) };
+        if agrees {
+            return Vec::new();
+        }
+        let news: Vec<_> = reported
+            .iter()
+            .filter(|(name, value)| self.reported.get(name) != Some(value))
+            .filter(|(name, _)| !(is_standby && of_its_kind(name)))
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect();
+        for (name, value) in &news {
+            self.reported.set(name, value);
+        }
+        self.on_reported();
+        news
+    }
+
+    /// Notes the return of the held backend.
+    pub(in crate::session) fn on_return(&mut self) {
+        if let Some(values) = self.startup.on_return(&self.values) {
+            self.values = values;
+        }
+    }
+
+    /// Handles a report of the server; `is_default` means the value of the backend's login.
+    pub(in crate::session) fn on_report(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        is_default: bool,
+    ) -> SettingReport {
+        // `RESET` restores the client's start-up value, unknown to the backend.
+        if self.may_be_reset
+            && is_default
+            && let Some(first) = self.startup_report(name)
+        {
+            let first = first.to_vec();
+            return if self.set_reported(name, &first) {
+                SettingReport::Replace(first)
+            } else {
+                SettingReport::Known
+            };
+        }
+        if self.set_reported(name, value) { SettingReport::Forward } else { SettingReport::Known }
+    }
+
+    /// Notes a value reported to the client; false if the client knows the value.
+    pub(in crate::session) fn set_reported(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let is_new = self.reported.set(name, value);
+        if is_new {
+            self.on_reported();
+        }
+        is_new
+    }
+
+    /// Value reported to the client at login for a setting of the client's start-up packet.
+    fn startup_report(&self, name: &[u8]) -> Option<&[u8]> {
+        self.startup.values().get(&name.to_ascii_lowercase())?;
+        self.reported.at_login(name)
+    }
+
+    fn on_reported(&mut self) {
+        let encoding = self.reported.get(b"client_encoding");
+        self.is_unreadable = encoding.is_some_and(|encoding| UNREADABLE_ENCODINGS.contains(&encoding));
+    }
+
+    /// Notes a statement with possible side `effects`.
+    pub(in crate::session) fn note(&mut self, effects: Effects) {
+        self.may_be_reset |= effects.intersects(MAY_RESET_SETTINGS);
+    }
+
+    /// Notes that reset settings are applied again: reported values are the client's from now on.
+    pub(in crate::session) fn on_applied_again(&mut self) {
+        self.may_be_reset = false;
+    }
+
+    /// Handles the end of a transaction.
+    pub(in crate::session) fn on_settled(&mut self) {
+        self.may_be_reset = false;
+        self.startup.forget_portals();
+    }
+
+    /// Possible side effects of `text`, with the apparent `effects`.
+    pub(in crate::session) fn proved(&self, effects: Effects, text: &[u8]) -> Effects {
+        // Excludes sequences: all sessions would have to track sequence use.
+        const ANYTHING: Effects =
+            Effects::ALL.without(Effects::SEQUENCE_READ.union(Effects::SEQUENCE_MOVE).union(Effects::BLOCK));
+        if self.is_unreadable && !text.is_ascii() { effects.union(ANYTHING) } else { effects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::Parameters;
+
+    fn reported(values: &[(&str, &str)]) -> Reported {
+        let mut reported = Reported::new(Parameters::default().into());
+        for (name, value) in values {
+            reported.set(name.as_bytes(), value.as_bytes());
+        }
+        reported
+    }
+
+    fn settings(values: &[(&str, &str)]) -> SessionSettings {
+        SessionSettings::new(Settings::default(), reported(values))
+    }
+
+    #[test]
+    fn a_report_is_forwarded_once() {
+        let mut settings = settings(&[("TimeZone", "UTC")]);
+        assert_eq!(settings.on_report(b"TimeZone", b"UTC", false), SettingReport::Known);
+        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Forward);
+        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Known);
+    }
+
+    #[test]
+    fn changed_configuration_is_reported_at_the_lease() {
+        let mut settings = settings(&[("TimeZone", "UTC")]);
+        let changed = reported(&[("TimeZone", "CET"), ("in_hot_standby", "on")]);
+        let mut other = Settings::default().with(b"work_mem", Some(b"1MB"));
+        assert!(settings.on_lease(&mut other, &changed, false).is_empty(), "settings are applied first");
+        let news = settings.on_lease(&mut Settings::default(), &changed, true);
+        assert_eq!(news, [(b"TimeZone".to_vec(), b"CET".to_vec())], "a standby looks like the writer");
+        assert!(settings.on_lease(&mut Settings::default(), &changed, true).is_empty());
+    }
+
+    #[test]
+    fn texts_in_some_encodings_may_do_anything() {
+        for (encoding, is_readable) in [("UTF8", true), ("SJIS", false)] {
+            let settings = settings(&[("client_encoding", encoding)]);
+            assert!(settings.proved(Effects::NONE, b"SELECT 1").is_empty());
+            let proved = settings.proved(Effects::NONE, b"SELECT '\x83\\'");
+            assert_eq!(proved.is_empty(), is_readable, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn discard_all_restores_the_startup_values() {
+        let startup = Settings::default().with(b"work_mem", Some(b"1MB"));
+        let mut settings = SessionSettings::new(startup.clone(), reported(&[]));
+        settings.set_values(startup.with(b"role", Some(b"joe")));
+        settings.on_discard_all(true);
+        assert!(*settings.values() == startup && settings.startup.take_discarded(false));
+    }
+}
