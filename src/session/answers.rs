@@ -163,6 +163,7 @@ impl Pooled {
             }
             return false;
         }
+        self.cleanup.on_response(self.conversation.ledger.take_side_effects());
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 self.on_shared_step_complete(frame.tag(), frame.body())
@@ -379,9 +380,12 @@ impl Pooled {
         }
         let failed = self.conversation.ledger.statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
-        let pins = self.conversation.ledger.take_pins();
-        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status == TransactionStatus::Failed {
-            self.unpin(pins);
+        let side_effects = self.conversation.ledger.take_side_effects();
+        // In a failed transaction the server executes nothing.
+        let is_executed =
+            state != SqlState::IN_FAILED_TRANSACTION || self.conversation.status != TransactionStatus::Failed;
+        if is_executed {
+            self.cleanup.on_response(side_effects);
         }
         let mut skipped = Vec::new();
         let texts = self.conversation.keeper.as_deref().map(|keeper| &keeper.texts);
@@ -539,8 +543,10 @@ impl Pooled {
             let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
             self.suspect(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
         }
+        let noted = self.cleanup.take_noted();
+        self.cleanup.on_response(noted);
         if !is_new {
-            self.pin(Pin::Unproved);
+            self.cleanup.pin(Pin::Unproved);
         }
         self.settle_by(true);
     }

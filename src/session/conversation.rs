@@ -113,8 +113,8 @@ impl Conversation {
             // The batch has failed with its COPY.
             self.in_batch = false;
             frontend::write_sync(out);
-            self.ledger.owe(Owed::CopyEnd);
-            self.ledger.owe(Owed::Sync { started: now });
+            self.ledger.owe(Owed::CopyEnd, None);
+            self.ledger.owe(Owed::Sync { started: now }, None);
         }
         !(self.in_batch || self.farewell_passed || self.ledger.is_skipping())
     }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use super::{
     conversation::{Conversation, SessionOptions, text, understood, until_nul},
     ledger::{Closed, Described, Made, Owed},
-    pin::Pins,
     report::StatementKind,
     take::Take,
 };
@@ -157,7 +156,6 @@ impl Dedicated {
                     effects: Effects::NONE,
                     leads_back: Vec::new(),
                     unnamed: None,
-                    pins: Pins::NONE,
                 }
             }
             f::EXECUTE => {
@@ -184,7 +182,7 @@ impl Dedicated {
             }
             _ => return,
         };
-        self.conversation.ledger.owe(request);
+        self.conversation.ledger.owe(request, None);
     }
 
     /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
@@ -205,9 +203,7 @@ fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
             let text = Some(text(until_nul(rest).0, limit, partial));
             Owed::Parse { name: first.into(), text, made: Made::AsIs }
         }
-        tag::frontend::BIND => {
-            Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into(), pins: Pins::NONE }
-        }
+        tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
         _ => {
             let (&which, name) = body.split_first()?;
             Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
@@ -220,7 +216,7 @@ fn nameless(tag: u8) -> Owed {
     let name = Box::default();
     match tag {
         tag::frontend::PARSE => Owed::Parse { name, text: None, made: Made::AsIs },
-        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default(), pins: Pins::NONE },
+        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default() },
         _ => Owed::Close { portal: true, name, closed: Closed::AsIs },
     }
 }

@@ -9,9 +9,9 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::{
     own::Own,
     parsed::ParsedStatement,
-    pin::Pins,
     pooled::UnnamedStatement,
     report::{Report, StatementKind, Text},
+    side_effects::SideEffects,
     statement::Statement,
     texts::Texts,
 };
@@ -23,7 +23,7 @@ use crate::{
 /// Requests without an answer yet.
 #[derive(Default)]
 pub(super) struct Ledger {
-    owed: VecDeque<Owed>,
+    owed: VecDeque<Pending>,
     /// The server takes COPY data from the client, which has not said that it ends.
     copying_in: bool,
     /// The server skips what it is sent, up to a Sync that it has not been sent yet.
@@ -34,6 +34,13 @@ pub(super) struct Ledger {
     named: usize,
     /// Count of queued requests able to remove state left by earlier requests.
     resets: usize,
+}
+
+/// Request without a response, with the state that the request may leave.
+struct Pending {
+    request: Owed,
+    /// Recorded until the response arrives; forgotten with a request that the server skips.
+    side_effects: Option<Box<SideEffects>>,
 }
 
 /// One request.
@@ -52,8 +59,6 @@ pub(super) enum Owed {
         leads_back: Vec<LedBack>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
-        /// Pins set for the text.
-        pins: Pins,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
@@ -69,12 +74,7 @@ pub(super) enum Owed {
     /// A Parse: the statement exists once the server says so.
     Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
-    Bind {
-        portal: Box<[u8]>,
-        statement: Box<[u8]>,
-        /// Pins set for the statement.
-        pins: Pins,
-    },
+    Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
     Refused(Box<fault::Report<'static>>),
     /// A Describe: ends with RowDescription or NoData.
@@ -155,7 +155,7 @@ impl Ledger {
 
     /// How the statement was asked for that takes COPY data from the client, if there is one.
     pub(super) fn copies_in(&self) -> Option<StatementKind> {
-        self.copying_in.then(|| match self.owed.front() {
+        self.copying_in.then(|| match self.front() {
             Some(Owed::Whole { kind, .. }) => *kind,
             _ => StatementKind::Execute,
         })
@@ -170,27 +170,27 @@ impl Ledger {
     /// Without a later request returns `request`, and the statement is the client's again.
     pub(super) fn pass_on_unnamed(&mut self, mut request: Owed) -> Option<Owed> {
         let Some(before) = request.unnamed_before() else { return Some(request) };
-        let Some(later) = self.owed.iter_mut().find_map(Owed::unnamed_before) else { return Some(request) };
+        let Some(later) = self.owed.iter_mut().find_map(|pending| pending.request.unnamed_before()) else {
+            return Some(request);
+        };
         *later = before.take();
         None
     }
 
-    /// Takes the pins set for the request answered now.
-    pub(super) fn take_pins(&mut self) -> Pins {
-        match self.owed.front_mut() {
-            Some(Owed::Whole { pins, .. } | Owed::Bind { pins, .. }) => std::mem::take(pins),
-            _ => Pins::NONE,
-        }
+    /// Takes the side effects of the request answered now.
+    pub(super) fn take_side_effects(&mut self) -> Option<Box<SideEffects>> {
+        self.owed.front_mut()?.side_effects.take()
     }
 
-    /// True if a statement is queued behind the request answered now.
-    pub(super) fn has_later_statement(&self) -> bool {
-        self.owed.iter().skip(1).any(|owed| matches!(owed, Owed::Whole { .. } | Owed::Bind { .. }))
+    /// True if a queued request may leave any state of `effects`.
+    pub(super) fn may_leave(&self, effects: Effects) -> bool {
+        let mut recorded = self.owed.iter().filter_map(|pending| pending.side_effects.as_deref());
+        recorded.any(|side_effects| side_effects.effects.intersects(effects))
     }
 
     /// Client's name, if kept, of the statement in the Bind answered next.
     pub(super) fn statement_being_bound(&self) -> Option<&[u8]> {
-        match self.owed.front() {
+        match self.front() {
             Some(Owed::Bind { statement, .. }) if !statement.is_empty() => Some(statement),
             _ => None,
         }
@@ -198,7 +198,7 @@ impl Ledger {
 
     /// Client's name of the statement `id`, if a queued request closes the statement.
     pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
-        self.owed.iter().find_map(|request| match request {
+        self.requests().find_map(|request| match request {
             Owed::Close { name, closed: Closed::Name((statement, _)), .. } if statement.id() == id => {
                 Some(&**name)
             }
@@ -217,11 +217,11 @@ impl Ledger {
 
     /// Whether all that the server owes are answers to batches of our own.
     pub(super) fn owes_client_nothing(&self) -> bool {
-        self.owed.iter().all(|owed| matches!(owed, Owed::Own(_)))
+        self.requests().all(|owed| matches!(owed, Owed::Own(_)))
     }
 
-    /// Notes a request. Comes back when the server will skip it without an answer.
-    pub(super) fn owe(&mut self, request: Owed) -> Option<Owed> {
+    /// Notes a request with its side effects. Comes back when the server will skip it without an answer.
+    pub(super) fn owe(&mut self, request: Owed, side_effects: Option<Box<SideEffects>>) -> Option<Owed> {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
         let ignored = match request {
             Owed::Sync { .. } if self.skipping => {
@@ -240,7 +240,7 @@ impl Ledger {
             return Some(request);
         }
         self.count(&request, 1);
-        self.owed.push_back(request);
+        self.owed.push_back(Pending { request, side_effects });
         None
     }
 
@@ -251,7 +251,7 @@ impl Ledger {
             return false;
         }
         let mut synced = false;
-        for request in self.owed.iter().rev() {
+        for request in self.requests().rev() {
             match request {
                 Owed::Sync { .. } => synced = true,
                 _ if request.statement() == Some(statement) => return synced,
@@ -274,18 +274,18 @@ impl Ledger {
 
     /// True if the request answered now is an Execute able to remove session state.
     pub(super) fn is_resetting_by_execute(&self) -> bool {
-        matches!(self.owed.front(), Some(Owed::Execute { resets: true, .. }))
+        matches!(self.front(), Some(Owed::Execute { resets: true, .. }))
     }
 
     /// True if a queued Execute resets start-up settings.
     pub(super) fn is_leading_back(&self) -> bool {
         let leads = |owed: &Owed| matches!(owed, Owed::Execute { leads_back, .. } if !leads_back.is_empty());
-        self.resets > 0 && self.owed.iter().any(leads)
+        self.resets > 0 && self.requests().any(leads)
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
     pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
-        match self.owed.front() {
+        match self.front() {
             Some(Owed::Whole { leads_back, error: None, .. }) => leads_back.clone(),
             _ => Vec::new(),
         }
@@ -293,7 +293,7 @@ impl Ledger {
 
     /// Start-up settings reset by the Execute answered now.
     pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
-        match self.owed.front() {
+        match self.front() {
             Some(Owed::Execute { leads_back, .. }) => leads_back.clone(),
             _ => Vec::new(),
         }
@@ -301,14 +301,26 @@ impl Ledger {
 
     /// State possibly left or removed by the request answered now.
     pub(super) fn effects_now(&self) -> Effects {
-        match self.owed.front() {
+        match self.front() {
             Some(Owed::Whole { effects, .. }) => *effects,
             _ => Effects::NONE,
         }
     }
 
+    fn front(&self) -> Option<&Owed> {
+        self.owed.front().map(|pending| &pending.request)
+    }
+
+    fn front_mut(&mut self) -> Option<&mut Owed> {
+        self.owed.front_mut().map(|pending| &mut pending.request)
+    }
+
+    fn requests(&self) -> impl DoubleEndedIterator<Item = &Owed> {
+        self.owed.iter().map(|pending| &pending.request)
+    }
+
     fn pop(&mut self) -> Option<Owed> {
-        let request = self.owed.pop_front()?;
+        let Pending { request, .. } = self.owed.pop_front()?;
         self.count(&request, -1);
         Some(request)
     }
@@ -326,7 +338,7 @@ impl Ledger {
 
     /// Our own batch, if its answer comes next.
     pub(super) fn own(&mut self) -> Option<&mut Own> {
-        match self.owed.front_mut() {
+        match self.front_mut() {
             Some(Owed::Own(own)) => Some(own),
             _ => None,
         }
@@ -335,17 +347,17 @@ impl Ledger {
     /// Whether the answer to a batch of our own comes next.
     #[inline]
     pub(super) fn is_own(&self) -> bool {
-        matches!(self.owed.front(), Some(Owed::Own(_)))
+        matches!(self.front(), Some(Owed::Own(_)))
     }
 
     /// True if the response to an internal Describe comes next.
     pub(super) fn describes_for_us(&self) -> bool {
-        matches!(self.owed.front(), Some(Owed::Describe(Described::Ours(_))))
+        matches!(self.front(), Some(Owed::Describe(Described::Ours(_))))
     }
 
     /// True if the next result description for the client is kept.
     pub(super) fn learns_result(&self) -> bool {
-        matches!(self.owed.front(), Some(Owed::Describe(Described::Learned(_))))
+        matches!(self.front(), Some(Owed::Describe(Described::Learned(_))))
     }
 
     /// The batch of our own that is over.
@@ -360,7 +372,7 @@ impl Ledger {
     /// answered by the message with `tag`, if noted.
     pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<Owed> {
         self.drop_copy_ends();
-        let answers = match self.owed.front()? {
+        let answers = match self.front()? {
             Owed::Parse { .. } => tag == b::PARSE_COMPLETE,
             Owed::Bind { .. } => tag == b::BIND_COMPLETE,
             Owed::Close { .. } => tag == b::CLOSE_COMPLETE,
@@ -374,7 +386,7 @@ impl Ledger {
         if let Some(texts) = texts {
             match &mut step {
                 Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
-                Owed::Bind { portal, statement, .. } => texts.bound(portal, statement),
+                Owed::Bind { portal, statement } => texts.bound(portal, statement),
                 Owed::Close {
                     portal,
                     name,
@@ -398,7 +410,7 @@ impl Ledger {
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
-        match self.owed.front_mut() {
+        match self.front_mut() {
             Some(Owed::Whole { rows: so_far, operation, .. }) => {
                 *so_far = so_far.saturating_add(rows);
                 if operation.is_none() {
@@ -425,7 +437,7 @@ impl Ledger {
 
     /// Report for the client in place of the next error, if Gatekeeper provoked the error.
     pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
-        match self.owed.front() {
+        match self.front() {
             Some(Owed::Refused(report)) => Some(report),
             _ => None,
         }
@@ -442,11 +454,11 @@ impl Ledger {
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
-        if let Some(Owed::Whole { error, .. }) = self.owed.front_mut() {
+        if let Some(Owed::Whole { error, .. }) = self.front_mut() {
             error.get_or_insert(state);
             return None;
         }
-        let Some(failed) = self.owed.front() else {
+        let Some(failed) = self.front() else {
             // No request was noted, as for a malformed message.
             self.skipping = true;
             return None;
@@ -468,7 +480,7 @@ impl Ledger {
             | Owed::Own(_) => (StatementKind::Prepare, now, None),
         };
         let first = skipped.len();
-        while self.owed.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
+        while self.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
             skipped.extend(self.pop());
         }
         // A rejected Parse, unlike a skipped Parse, has destroyed the previous unnamed statement.
@@ -483,7 +495,7 @@ impl Ledger {
     pub(super) fn on_copy_in(&mut self) {
         let mut in_data = true;
         let mut first = true;
-        self.owed.retain(|request| {
+        self.owed.retain(|Pending { request, .. }| {
             if std::mem::take(&mut first) {
                 return true;
             }
@@ -519,7 +531,7 @@ impl Ledger {
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
     pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
         (self.unnamed, self.named, self.resets) = (0, 0, 0);
-        let (kind, started, text) = self.owed.drain(..).find_map(|request| match request {
+        let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
             Owed::Execute { started, portal, .. } => {
                 Some((StatementKind::Execute, started, texts.and_then(|texts| texts.of_portal(&portal))))
@@ -536,12 +548,16 @@ impl Ledger {
         (self.unnamed, self.named, self.resets) = (0, 0, 0);
         (self.copying_in, self.skipping) = (false, false);
         let mut dropped = Vec::new();
-        for request in std::mem::take(&mut self.owed) {
-            match request {
-                Owed::Own(_) => self.owed.push_back(request),
-                Owed::Whole { .. } | Owed::Sync { .. } => self.owed.push_back(Owed::Own(Own::Dropped)),
-                request => dropped.push(request),
-            }
+        for Pending { request, .. } in std::mem::take(&mut self.owed) {
+            let request = match request {
+                Owed::Own(_) => request,
+                Owed::Whole { .. } | Owed::Sync { .. } => Owed::Own(Own::Dropped),
+                request => {
+                    dropped.push(request);
+                    continue;
+                }
+            };
+            self.owed.push_back(Pending { request, side_effects: None });
         }
         dropped
     }
@@ -552,7 +568,7 @@ impl Ledger {
     }
 
     fn drop_copy_ends(&mut self) {
-        while matches!(self.owed.front(), Some(Owed::CopyEnd)) {
+        while matches!(self.front(), Some(Owed::CopyEnd)) {
             self.pop();
         }
     }

@@ -41,6 +41,7 @@ mod reported;
 mod requests;
 mod result_shape;
 mod settings;
+mod side_effects;
 mod split;
 mod startup;
 mod statement;

@@ -14,6 +14,7 @@ use crate::{
         own::{self, IDENTITY, Look, Question},
         pin::{Pin, Pins},
         settings::Settings,
+        side_effects::SideEffects,
     },
     sql::{self, Effects},
     wire::Reader,
@@ -25,9 +26,11 @@ pub(in crate::session) struct Cleanup {
     pins: Pins,
     /// Pins not reported to the driver yet.
     new_pins: VecDeque<Pin>,
-    /// State possibly left by the transaction.
+    /// Side effects of the request being written, recorded with the request once it is queued.
+    noted: SideEffects,
+    /// State possibly left by the transaction's answered requests.
     possible_side_effects: Effects,
-    /// Settings possibly changed by the transaction.
+    /// Settings possibly changed by the transaction's answered requests.
     changed_settings: Vec<Arc<[u8]>>,
     /// Settings possibly changed by each execution of an SQL-prepared statement.
     prepared_settings: Vec<Arc<[u8]>>,
@@ -94,7 +97,7 @@ impl Cleanup {
         self.pins
     }
 
-    /// Notes a pin.
+    /// Pins the session to its backend.
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
         self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
         if !self.pins.contains(pin) {
@@ -139,7 +142,8 @@ impl Cleanup {
         self.sequences.on_lease(untouched);
     }
 
-    /// Notes the possible side effects of `statement`, sent now. `parameters` are those of a Bind, from the formats on.
+    /// Notes the possible side effects of `statement`, for the request being written. `parameters` are those of a Bind,
+    /// from the formats on.
     pub(in crate::session) fn note(
         &mut self,
         mut effects: Effects,
@@ -159,18 +163,18 @@ impl Cleanup {
         if effects.is_empty() {
             return;
         }
-        self.possible_side_effects |= effects;
+        self.noted.effects |= effects;
         self.portal_may_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         if effects.contains(Effects::SETTINGS) {
             self.note_setting_names(statement, effects.contains(Effects::PREPARE));
         }
         if effects.contains(Effects::EXECUTE) {
-            self.changed_settings.extend_from_slice(&self.prepared_settings);
+            self.noted.settings.extend_from_slice(&self.prepared_settings);
         }
         if effects.contains(Effects::SETTINGS_BOUND)
             && !parameters.is_some_and(|parameters| self.note_parameters(parameters))
         {
-            self.pin(Pin::HiddenSetting);
+            self.note_pin(Pin::HiddenSetting);
         }
         if effects.contains(Effects::BLOCK) {
             database.learn(statement);
@@ -181,14 +185,37 @@ impl Cleanup {
             (Effects::FUNCTION, Pin::Function),
         ] {
             if effects.contains(effect) {
-                self.pin(pin);
+                self.note_pin(pin);
             }
+        }
+    }
+
+    /// Notes a pin, for the request being written.
+    pub(in crate::session) fn note_pin(&mut self, pin: Pin) {
+        // A backend is closed even if the session ends before the response.
+        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
+        self.noted.pin(pin);
+    }
+
+    /// Takes the side effects of the request written, to record them with the request.
+    pub(in crate::session) fn take_noted(&mut self) -> Option<Box<SideEffects>> {
+        self.noted.take()
+    }
+
+    /// Settles a request with its response: its side effects may exist on the backend now.
+    pub(in crate::session) fn on_response(&mut self, side_effects: Option<Box<SideEffects>>) {
+        let Some(side_effects) = side_effects else { return };
+        let SideEffects { effects, settings, pins } = *side_effects;
+        self.possible_side_effects |= effects;
+        self.changed_settings.extend(settings);
+        for pin in pins.iter() {
+            self.pin(pin);
         }
     }
 
     fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
         let mut is_followed = true;
-        let (changed, prepared) = (&mut self.changed_settings, &mut self.prepared_settings);
+        let (changed, prepared) = (&mut self.noted.settings, &mut self.prepared_settings);
         sql::setting_names(statement, &mut |name| {
             // The spelling of a non-ASCII name elsewhere depends on the encoding.
             is_followed &= name.is_ascii();
@@ -198,14 +225,14 @@ impl Cleanup {
             }
         });
         if !is_followed {
-            self.pin(Pin::HiddenSetting);
+            self.note_pin(Pin::HiddenSetting);
         }
     }
 
     /// Notes every parameter usable as a setting name. False for a possible non-ASCII name: the spelling elsewhere
     /// depends on the encoding.
     fn note_parameters(&mut self, parameters: &[u8]) -> bool {
-        let changed = &mut self.changed_settings;
+        let changed = &mut self.noted.settings;
         let mut reader = Reader::new(parameters);
         let mut is_followed = true;
         let mut values = || {
@@ -249,11 +276,6 @@ impl Cleanup {
     /// Removes a pin whose state is cleared.
     pub(in crate::session) fn unpin(&mut self, pin: Pin) {
         self.pins = self.pins.without(pin);
-    }
-
-    /// Removes the pins of a statement that the server has not executed.
-    pub(in crate::session) fn unpin_all(&mut self, pins: Pins) {
-        self.pins = self.pins.minus(pins);
     }
 
     /// Forgets the transaction: the backend is given up.

@@ -10,7 +10,7 @@ use crate::{
         ledger::{Closed, Described, Made, Owed},
         own::Own,
         parsed::ParsedStatement,
-        pin::{Pin, Pins},
+        pin::Pin,
         pooled::{Pooled, ShapeCheck, UnnamedStatement, reset_midway},
         report::{StatementKind, Text},
         statement::{Statement, text_of},
@@ -61,12 +61,8 @@ impl Pooled {
             verdict = self.sql_prepared(statement, shown);
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
-        let before = self.cleanup.pins();
         self.sequences(effects, Some(shown));
         self.suspect(effects, statement, None);
-        // A Query of several statements may end a failed transaction, and go on.
-        let is_single = memchr::memchr(b';', statement).is_none();
-        let pins = if is_single { self.cleanup.pins().minus(before) } else { Pins::NONE };
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
         self.conversation.in_batch = false;
@@ -83,7 +79,6 @@ impl Pooled {
             effects: if cut { Effects::ALL } else { effects },
             leads_back,
             unnamed,
-            pins,
         });
         verdict
     }
@@ -134,6 +129,7 @@ impl Pooled {
         let by_sql = looks
             || self.cleanup.pins().contains(Pin::SqlPrepared)
             || self.cleanup.may_have_left(Effects::PREPARE)
+            || self.conversation.ledger.may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name);
         self.statements.add(name.into(), Arc::clone(&statement), self.common.next_parse());
         self.stage(shown);
@@ -254,7 +250,6 @@ impl Pooled {
 
     pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
         self.conversation.in_batch = true;
-        let before = self.cleanup.pins();
         let verdict = match self.bind_statement(body, total, shown) {
             Verdict::Wait => return self.wait_for_answers(),
             Verdict::Refused => return Verdict::Refused,
@@ -268,8 +263,7 @@ impl Pooled {
         let wanted = self.conversation.keeper.is_some() || synonyms;
         let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
-        let pins = self.cleanup.pins().minus(before);
-        self.owe(Owed::Bind { portal, statement, pins });
+        self.owe(Owed::Bind { portal, statement });
         verdict
     }
 

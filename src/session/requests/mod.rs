@@ -18,7 +18,7 @@ use self::messages::object;
 use super::{
     conversation::until_nul,
     ledger::Owed,
-    pin::{Pin, Pins},
+    pin::Pin,
     pooled::{PartialMessage, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
@@ -391,7 +391,6 @@ impl Pooled {
             effects: Effects::NONE,
             leads_back: Vec::new(),
             unnamed: None,
-            pins: Pins::NONE,
         });
         Verdict::Pass
     }

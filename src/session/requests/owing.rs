@@ -13,8 +13,10 @@ use crate::session::{
 };
 
 impl Pooled {
+    /// Queues a request sent now. The side effects noted so far are recorded with the client's request.
     pub(in crate::session) fn owe(&mut self, request: Owed) {
-        if let Some(ignored) = self.conversation.ledger.owe(request) {
+        let side_effects = if matches!(request, Owed::Own(_)) { None } else { self.cleanup.take_noted() };
+        if let Some(ignored) = self.conversation.ledger.owe(request, side_effects) {
             self.undo(ignored);
         }
     }
@@ -44,9 +46,6 @@ impl Pooled {
     /// The server never got to this request.
     pub(in crate::session) fn undo(&mut self, request: Owed) {
         let Some(request) = self.conversation.ledger.pass_on_unnamed(request) else { return };
-        if let Owed::Bind { pins, .. } = request {
-            return self.unpin(pins);
-        }
         let mut held = self.backend.held_mut();
         let mut doubt = |id| {
             if let Some(held) = &mut held {

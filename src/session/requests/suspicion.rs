@@ -100,7 +100,6 @@ impl Pooled {
                 && self.common.classify(statement, &router.meaning).ground == Ground::Ddl
         })
     }
-    }
 
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because
     /// of the remaining state the backend serves no further session.
@@ -124,15 +123,7 @@ impl Pooled {
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
-        self.cleanup.pin(pin);
-    }
-
-    /// Removes the pins of a statement that the server has not executed. A later statement, sent while the pins stood, may
-    /// need the same pins.
-    pub(in crate::session) fn unpin(&mut self, pins: Pins) {
-        if !self.conversation.ledger.has_later_statement() {
-            self.cleanup.unpin_all(pins.without(Pin::SqlExecute));
-        }
+        self.cleanup.note_pin(pin);
     }
 
     /// Notes a read, now or soon, of sequence state left by an earlier statement.

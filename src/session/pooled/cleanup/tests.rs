@@ -61,6 +61,13 @@ fn queries(step: &SettleStep) -> Vec<String> {
 fn note(cleanup: &mut Cleanup, database: &Common, statement: &str) {
     let effects = database.with_catalogue(|catalogue| sql::effects(statement.as_bytes(), catalogue));
     cleanup.note(effects, statement.as_bytes(), None, database);
+    answer(cleanup);
+}
+
+/// Settles the request noted last.
+fn answer(cleanup: &mut Cleanup) {
+    let noted = cleanup.take_noted();
+    cleanup.on_response(noted);
 }
 
 #[test]
@@ -98,6 +105,7 @@ fn unproved_statements_are_checked_for_all_state() {
     let database = database();
     let mut cleanup = cleanup(&database);
     cleanup.note(Effects::UNPROVED, b"SELECT f()", None, &database);
+    answer(&mut cleanup);
     let settings = Settings::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
     let step = settle_with(&mut cleanup, &database, &settings, &Settings::default(), false);
     assert_eq!(queries(&step), ["pins", "settings", "hidden session_authorization", "role"]);
@@ -109,9 +117,11 @@ fn a_setting_bound_as_a_parameter_is_checked() {
     let mut cleanup = cleanup(&database);
     let parameters = b"\0\0\0\x02\0\0\0\x08Work_Mem\0\0\0\x01x";
     cleanup.note(Effects::SETTINGS_BOUND, b"SELECT set_config($1, $2, false)", Some(parameters), &database);
+    answer(&mut cleanup);
     assert_eq!(queries(&settle(&mut cleanup, &database)), ["work_mem", "x"]);
     assert!(cleanup.pins().is_empty());
     cleanup.note(Effects::SETTINGS_BOUND, b"SELECT set_config($1, $2, false)", None, &database);
+    answer(&mut cleanup);
     assert!(cleanup.pins().contains(Pin::HiddenSetting), "nobody can follow a setting without a name");
 }
 
@@ -219,4 +229,28 @@ fn discard_all_clears_all_but_what_it_keeps() {
     assert!(cleanup.is_clean() && cleanup.spoils_backend());
     cleanup.on_lease(database.edition(), false);
     assert!(!cleanup.spoils_backend());
+}
+
+#[test]
+fn a_reset_forgets_nothing_sent_behind_it() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    note(&mut cleanup, &database, "LISTEN a");
+    let effects = database.with_catalogue(|catalogue| sql::effects(b"LOAD 'l'", catalogue));
+    cleanup.note(effects, b"LOAD 'l'", None, &database);
+    let behind = cleanup.take_noted();
+    cleanup.on_discard_all();
+    assert!(cleanup.is_clean(), "what was sent behind the reset is not answered yet");
+    cleanup.on_response(behind);
+    assert!(cleanup.pins().contains(Pin::Load) && !cleanup.may_have_left(Effects::LISTEN));
+}
+
+#[test]
+fn a_skipped_request_leaves_nothing() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    cleanup.note(Effects::LISTEN, b"LISTEN a", None, &database);
+    cleanup.note_pin(Pin::HiddenSetting);
+    assert!(cleanup.take_noted().is_some() && cleanup.take_noted().is_none());
+    assert!(cleanup.is_clean());
 }
