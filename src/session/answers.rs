@@ -365,7 +365,10 @@ impl Pooled {
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
             return !self.can_lose_backend();
         }
-        if let Some(own) = self.conversation.ledger.own() {
+        // Within the client's batch, an error there is the client's: a cancellation, say.
+        if let Some(own) = self.conversation.ledger.own()
+            && !matches!(own, Own::SequencesWithin { .. })
+        {
             own.on_error(state);
             if matches!(own, Own::Again { .. }) {
                 self.conversation.broken = Some(Refusal::settings_lost(state));
@@ -444,8 +447,12 @@ impl Pooled {
             // Without it the client's statements would each be a transaction of their own.
             Own::Begin { failed: true } => self.conversation.broken = Some(Refusal::transaction_lost()),
             Own::Position { required, replayed } => self.on_position(required, replayed),
-            Own::Again { .. } | Own::Begin { failed: false } | Own::Sequences | Own::Aside | Own::Dropped => {
-            }
+            Own::Again { .. }
+            | Own::Begin { failed: false }
+            | Own::Sequences
+            | Own::SequencesWithin { .. }
+            | Own::Aside
+            | Own::Dropped => {}
         }
     }
 

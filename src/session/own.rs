@@ -25,9 +25,11 @@ pub(super) enum Own {
     Begin { failed: bool },
     /// `DISCARD SEQUENCES`: what other sessions left of theirs.
     Sequences,
+    /// `DISCARD SEQUENCES` within a client's batch. `left` CloseComplete messages are pending.
+    SequencesWithin { left: usize },
     /// Settings that the backend is given. `failed` once the server refused one.
     Apply { wanted: Settings, failed: Option<SqlState> },
-    /// Applies start-up settings again after a reset. `left` responses are pending. With `synced` the batch has a Sync,
+    /// Applies start-up settings again after a reset. `left` CloseComplete messages are pending. With `synced` the batch has a Sync,
     /// and the client's request ends with the ReadyForQuery of the batch.
     Again { left: usize, synced: bool, failed: Option<SqlState> },
     /// A look at what there is.
@@ -129,6 +131,9 @@ const FOR_TRANSACTION: &[u8] = &[1];
 /// Portal for internal statements within a client's batch; the client's own portals stay.
 const PORTAL_WITHIN_BATCH: &[u8] = b"__gatekeeper";
 
+/// Id in the name of the statement that clears sequences, closed after each use. No shared statement has the id.
+const SEQUENCES_ID: u64 = 0;
+
 /// Setting to apply again for a session.
 pub(super) struct GivenSetting<'a> {
     pub(super) name: &'a [u8],
@@ -165,30 +170,42 @@ pub(super) struct Pen<'a> {
 }
 
 impl Pen<'_> {
-    /// Sees to it that the backend has `statement` when what follows is executed.
-    pub(super) fn prepare(&mut self, statement: &Statement) {
+    /// Sees to it that the backend has `statement` when what follows is executed. Returns the count of Close messages.
+    pub(super) fn prepare(&mut self, statement: &Statement) -> usize {
         let id = statement.id();
         if self.prepared.uses(id, self.batch, 0).is_some() {
-            return;
+            return 0;
         }
         let name = self.prepared.name(id);
-        if self.prepared.may_have(id) {
+        let had = self.prepared.may_have(id);
+        if had {
             frontend::write_close_statement(self.out, &name);
         }
         frontend::write_parse(self.out, &name, statement.definition());
-        if let Some(closed) = self.prepared.sent(id, self.batch, self.parsed) {
+        let evicted = self.prepared.sent(id, self.batch, self.parsed);
+        if let Some(closed) = evicted {
             frontend::write_close_statement(self.out, &self.prepared.name(closed));
         }
+        usize::from(had) + usize::from(evicted.is_some())
     }
 
     fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
         self.execute_in(b"", statement, parameters);
     }
 
-    fn execute_in(&mut self, portal: &[u8], statement: &Statement, parameters: &[Option<&[u8]>]) {
-        self.prepare(statement);
+    /// Returns the count of Close messages.
+    fn execute_in(&mut self, portal: &[u8], statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+        let closes = self.prepare(statement);
         frontend::write_bind_binary(self.out, portal, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out, portal);
+        closes
+    }
+
+    /// Executes `statement` within a client's batch. Returns the count of Close messages, the last at the end.
+    fn execute_within(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+        let closes = self.execute_in(PORTAL_WITHIN_BATCH, statement, parameters);
+        frontend::write_close_portal(self.out, PORTAL_WITHIN_BATCH);
+        closes + 1
     }
 }
 
@@ -241,17 +258,36 @@ pub(super) fn write_again<'a>(
         settings.filter(|it| side == Side::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
     for GivenSetting { name, value, local } in settings {
         let span = if local { FOR_TRANSACTION } else { FOR_SESSION };
-        let portal = if synced { &b""[..] } else { PORTAL_WITHIN_BATCH };
-        pen.execute_in(portal, &phrases.set, &[Some(name), Some(value), Some(span)]);
-        if !synced {
-            frontend::write_close_portal(pen.out, portal);
-        }
-        left += 1;
+        let parameters = [Some(name), Some(value), Some(span)];
+        left += if synced {
+            pen.execute(&phrases.set, &parameters);
+            1
+        } else {
+            pen.execute_within(&phrases.set, &parameters)
+        };
     }
     if synced && left > 0 {
         frontend::write_sync(pen.out);
     }
     (left > 0).then_some(Own::Again { left, synced, failed: None })
+}
+
+/// Writes `DISCARD SEQUENCES`, with a Sync for a separate batch. Unlike a Query, the messages leave the client's unnamed
+/// statement and portal alone.
+pub(super) fn write_sequences(synced: bool, pen: Pen<'_>) -> Own {
+    let name = pen.prepared.name(SEQUENCES_ID);
+    // An error may have left the statement behind.
+    frontend::write_close_statement(pen.out, &name);
+    frontend::write_parse(pen.out, &name, b"DISCARD SEQUENCES\0\0\0");
+    frontend::write_bind_binary(pen.out, PORTAL_WITHIN_BATCH, &name, &[]);
+    frontend::write_execute(pen.out, PORTAL_WITHIN_BATCH);
+    frontend::write_close_portal(pen.out, PORTAL_WITHIN_BATCH);
+    frontend::write_close_statement(pen.out, &name);
+    if !synced {
+        return Own::SequencesWithin { left: 3 };
+    }
+    frontend::write_sync(pen.out);
+    Own::Sequences
 }
 
 /// Writes the batch of a look.
@@ -295,7 +331,9 @@ impl Own {
         match self {
             Self::Look(look) => look.on_answer(frame),
             // Each applied setting ends with a Close of the portal.
-            Self::Again { left, synced: false, .. } if frame.tag() == b::CLOSE_COMPLETE => {
+            Self::Again { left, synced: false, .. } | Self::SequencesWithin { left }
+                if frame.tag() == b::CLOSE_COMPLETE =>
+            {
                 *left = left.saturating_sub(1);
             }
             Self::Position { replayed, .. } if frame.tag() == b::DATA_ROW => {
@@ -314,7 +352,7 @@ impl Own {
             Self::Apply { failed, .. } | Self::Again { failed, .. } => *failed = Some(state),
             Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
-            Self::Sequences | Self::Aside | Self::Dropped => {}
+            Self::Sequences | Self::SequencesWithin { .. } | Self::Aside | Self::Dropped => {}
         }
     }
 
@@ -330,7 +368,7 @@ impl Own {
 
     /// True if the batch is over before a ReadyForQuery.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::Again { left: 0, synced: false, .. })
+        matches!(self, Self::Again { left: 0, synced: false, .. } | Self::SequencesWithin { left: 0 })
     }
 
     /// Whether the server refused it.
@@ -340,7 +378,7 @@ impl Own {
             Self::Apply { failed, .. } | Self::Again { failed, .. } => failed.is_some(),
             Self::Begin { failed } => *failed,
             Self::Position { replayed, .. } => replayed.is_none(),
-            Self::Sequences | Self::Aside | Self::Dropped => false,
+            Self::Sequences | Self::SequencesWithin { .. } | Self::Aside | Self::Dropped => false,
         }
     }
 

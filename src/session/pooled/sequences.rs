@@ -38,6 +38,11 @@ impl SequenceTracker {
         self.is_own = true;
     }
 
+    /// Notes that the state in the held backend may be another session's: the server has cleared nothing.
+    pub(in crate::session) fn note_foreign(&mut self) {
+        self.is_own = false;
+    }
+
     /// Notes a statement that may move a sequence.
     pub(in crate::session) fn note_move(&mut self) {
         if self.usage == SequenceUse::Unread {

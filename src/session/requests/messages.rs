@@ -61,7 +61,7 @@ impl Pooled {
             verdict = self.sql_prepared(statement, shown);
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
-        self.sequences(effects, Some(shown));
+        self.sequences(effects, f::QUERY, shown);
         self.suspect(effects, statement, None);
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
@@ -295,7 +295,7 @@ impl Pooled {
             self.refuse_message(reset_midway(), shown);
             return Verdict::Refused;
         }
-        self.sequences(effects, None);
+        self.sequences(effects, f::BIND, shown);
         self.suspect(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         if statement.lists || (names && self.names_ours(statement.text())) {
@@ -372,7 +372,7 @@ impl Pooled {
         if self.statements.unnamed.exists() {
             let effects = self.statements.unnamed.effects(&self.common);
             let effects = self.settings.proved(effects, self.statements.unnamed.text());
-            self.sequences(effects, None);
+            self.sequences(effects, f::BIND, shown);
             if !effects.is_empty() {
                 let definition = self.statements.unnamed.take_definition();
                 let text = text_of(&definition);

@@ -323,7 +323,7 @@ impl Pooled {
         self.begin_unit(tag, body);
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
-            f::FUNCTION_CALL => self.call_function(now, body),
+            f::FUNCTION_CALL => self.call_function(now, body, shown),
             f::PARSE => {
                 let verdict = self.parse(body, total.is_some(), shown);
                 self.conversation.in_batch |= !matches!(verdict, Verdict::Wait);
@@ -376,10 +376,10 @@ impl Pooled {
     }
 
     /// Handles a FunctionCall.
-    fn call_function(&mut self, now: Instant, body: &[u8]) -> Verdict {
+    fn call_function(&mut self, now: Instant, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        self.suspect_function(body, shown);
         self.conversation.in_batch = false;
         self.conversation.begun += 1;
-        self.suspect_function(body);
         let kind = StatementKind::FunctionCall;
         self.owe(Owed::Whole {
             kind,

@@ -6,7 +6,7 @@ use crate::session::{
     Settings,
     ledger::{Closed, Described, Forgotten, Made, Owed},
     memory::Memory,
-    own::Pen,
+    own::{Own, Pen},
     pooled::{Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement},
     result_shape::ResultShape,
     statement::Statement,
@@ -57,6 +57,7 @@ impl Pooled {
                 doubt(statement.id());
                 self.statements.remove_same(&name, &statement);
             }
+            Owed::Own(Own::SequencesWithin { .. }) => self.cleanup.sequences.note_foreign(),
             Owed::Describe(Described::Ours(_)) => self.statements.set_shape_check(ShapeCheck::Answered),
             Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
             Owed::Parse { name, made: Made::Aside, .. } => {

@@ -10,7 +10,7 @@ use crate::{
         pooled::{BackendEvent, OpenTransaction, Pooled},
         split::WRITER,
     },
-    wire::{frontend, tag::frontend as f},
+    wire::{TransactionStatus, frontend, tag::frontend as f},
 };
 
 impl Pooled {
@@ -26,8 +26,10 @@ impl Pooled {
             // Whatever it calls may leave something behind.
             self.pin(Pin::Unproved);
         }
-        if !matches!(tag, f::QUERY | f::FUNCTION_CALL) && self.common.reads_sequences() {
-            // In the middle of a batch it is too late.
+        let outside = self.conversation.status == TransactionStatus::Idle || self.begin.exists();
+        if outside && !matches!(tag, f::QUERY | f::FUNCTION_CALL) && self.common.reads_sequences() {
+            // What a later statement of the transaction reads may be hidden in a function. Within the transaction the
+            // command would take the snapshot.
             self.clear_sequences(shown);
         }
         self.ask_position(shown);

@@ -4,12 +4,13 @@ use super::Shown;
 use crate::{
     route::Side,
     session::{
+        ledger::Owed,
         own::{self, Own},
         pin::{Pin, Pins},
         pooled::Pooled,
     },
     sql::{Effects, Ground},
-    wire::TransactionStatus,
+    wire::{TransactionStatus, tag::frontend as f},
 };
 
 /// `currval` and `lastval`, as FunctionCall knows them.
@@ -20,9 +21,9 @@ const SETSEED: u32 = 1599;
 const HIDDEN: Effects = Effects::SETTINGS_HIDDEN.union(Effects::LOAD).union(Effects::FUNCTION);
 
 impl Pooled {
-    /// Minds statements that move sequences, and those that read what an earlier one has left. `shown` comes with a first
-    /// message alone: ahead of others nothing can be said.
-    pub(super) fn sequences(&mut self, effects: Effects, shown: Option<&mut Shown<'_>>) {
+    /// Minds statements that move sequences, and those that read what an earlier one has left, ahead of the message `tag`
+    /// that has them executed.
+    pub(super) fn sequences(&mut self, effects: Effects, tag: u8, shown: &mut Shown<'_>) {
         if !effects.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) {
             return;
         }
@@ -35,8 +36,12 @@ impl Pooled {
         }
         if self.common.reads_sequences() {
             self.cleanup.sequences.note_move();
-            if let Some(shown) = shown {
-                self.clear_sequences(shown);
+            let is_first = !self.conversation.in_batch && self.conversation.ledger.owes_client_nothing();
+            match tag {
+                f::BIND => self.clear_sequences_by_portal(shown, false),
+                // Unlike a Query, a FunctionCall leaves the unnamed portal alone.
+                f::FUNCTION_CALL if is_first => self.clear_sequences_by_portal(shown, true),
+                _ => self.clear_sequences(shown),
             }
             self.pin(Pin::Sequence);
         } else {
@@ -47,7 +52,9 @@ impl Pooled {
     /// The client prepares a statement that reads what an earlier one has left.
     pub(super) fn sequences_are_read(&mut self, shown: &mut Shown<'_>) {
         self.read_sequences();
-        self.clear_sequences(shown);
+        if self.conversation.status == TransactionStatus::Idle {
+            self.clear_sequences(shown);
+        }
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
@@ -63,19 +70,39 @@ impl Pooled {
         }
     }
 
-    /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first.
+    /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first. The
+    /// Query destroys the unnamed portal.
     pub(super) fn clear_sequences(&mut self, shown: &mut Shown<'_>) {
-        if self.cleanup.sequences.is_own()
-            || self.cleanup.pins().contains(Pin::Sequence)
+        if !self.has_sequences_to_clear()
             || self.conversation.in_batch
             || !self.conversation.ledger.owes_client_nothing()
-            || self.conversation.status == TransactionStatus::Failed
         {
             return;
         }
         self.cleanup.sequences.note_own();
         self.stage(shown);
         self.say_ahead(b"DISCARD SEQUENCES", Own::Sequences);
+    }
+
+    /// Takes away what other sessions have left of their sequences, within a client's batch or, if `synced`, ahead of a first
+    /// message. The client's unnamed portal stays.
+    fn clear_sequences_by_portal(&mut self, shown: &mut Shown<'_>, synced: bool) {
+        if !self.has_sequences_to_clear() || self.conversation.ledger.is_skipping() {
+            return;
+        }
+        self.cleanup.sequences.note_own();
+        self.stage(shown);
+        let pen = if synced { self.pen().map(|(_, pen)| pen) } else { self.pen_within_batch() };
+        if let Some(pen) = pen {
+            let own = own::write_sequences(synced, pen);
+            self.owe(Owed::Own(own));
+        }
+    }
+
+    fn has_sequences_to_clear(&self) -> bool {
+        !self.cleanup.sequences.is_own()
+            && !self.cleanup.pins().contains(Pin::Sequence)
+            && self.conversation.status != TransactionStatus::Failed
     }
 
     /// Notes the possible side effects of a statement. `parameters` are those of a Bind, from the formats on.
@@ -112,11 +139,11 @@ impl Pooled {
     }
 
     /// Notes what a FunctionCall may leave behind: whatever it calls.
-    pub(super) fn suspect_function(&mut self, body: &[u8]) {
+    pub(super) fn suspect_function(&mut self, body: &[u8], shown: &mut Shown<'_>) {
         let (oid, arguments) = body.split_at(body.len().min(4));
         let oid = oid.try_into().map_or(0, u32::from_be_bytes);
         let read = if SEQUENCE_READERS.contains(&oid) { Effects::SEQUENCE_READ } else { Effects::NONE };
-        self.sequences(Effects::SEQUENCE_MOVE | read, None);
+        self.sequences(Effects::SEQUENCE_MOVE | read, f::FUNCTION_CALL, shown);
         let settings = Effects::SETTINGS_ALL | Effects::SETTINGS_BOUND;
         let hidden = if oid == SETSEED { Effects::FUNCTION } else { Effects::NONE };
         self.suspect(own::VISIBLE | settings | hidden | Effects::UNPROVED, b"", Some(arguments));

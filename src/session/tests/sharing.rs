@@ -100,8 +100,13 @@ impl Talk {
         }
     }
 
-    /// Answers all messages received by the server, in order.
+    /// Answers all messages received by the server, in order, outside of a transaction.
     pub(super) fn answer(&mut self) {
+        self.answer_in(b"I");
+    }
+
+    /// Answers all messages received by the server, in order, in the transaction status `status`.
+    pub(super) fn answer_in(&mut self, status: &[u8]) {
         let said = std::mem::take(&mut self.to_backend);
         let mut rest = said.as_slice();
         let mut answers = Vec::new();
@@ -110,7 +115,7 @@ impl Talk {
                 b'P' => frame(b'1', b""),
                 // The Bind announces more formats than present.
                 b'B' if message.body().starts_with(b"\0\0\xff\xff") => {
-                    answers.extend([frame(b'E', ERROR), frame(b'Z', b"I")].concat());
+                    answers.extend([frame(b'E', ERROR), frame(b'Z', status)].concat());
                     break;
                 }
                 b'B' => frame(b'2', b""),
@@ -120,8 +125,8 @@ impl Talk {
                 }
                 b'D' => frame(b'n', b""),
                 b'E' => frame(b'C', b"SELECT 1\0"),
-                b'S' => frame(b'Z', b"I"),
-                b'Q' => [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(),
+                b'S' => frame(b'Z', status),
+                b'Q' => [frame(b'C', b"SELECT 1\0"), frame(b'Z', status)].concat(),
                 _ => Vec::new(),
             });
             rest = &rest[message.octets().len()..];
@@ -447,6 +452,31 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
     talk.answer();
     talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
     assert!(gives(&talk));
+}
+
+#[test]
+fn settings_are_given_on_a_backend_full_of_statements() {
+    const STATEMENTS: usize = 500;
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
+    let mut talk = Talk::beginning(common, startup, None);
+    for number in 0..STATEMENTS {
+        let parse = format!("s{number}\0SELECT {number}\0\0\0");
+        talk.say(&Client, &one_batch(&[(b'P', parse.as_bytes()), (b'S', b"")]).1, 1000);
+        talk.answer();
+    }
+    let reset: [(u8, &[u8]); 3] =
+        [(b'P', b"\0RESET app.tenant\0\0\0"), (b'B', b"\0\0\0\0\0\0\0\0"), (b'E', EXECUTE)];
+    talk.say(&Client, &one_batch(&reset).1, 1000);
+    talk.answer();
+    talk.to_client.clear();
+    let read = [(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'B', b"\0\0\0\0\0\0\0\0"), (b'S', b"")];
+    talk.say(&Client, &one_batch(&read).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(sent.contains("set_config") && sent.contains(" | CS__gatekeeper_"), "one makes room: {sent}");
+    talk.answer();
+    assert_eq!(shown(&talk.to_client, Speaker::Server), "1 | 2 | ZI");
 }
 
 #[test]

@@ -52,12 +52,91 @@ fn nothing_precedes_a_discarded_message() {
     }
 }
 
-#[test]
-fn sequences_are_cleared_behind_a_failed_batch() {
+/// Session of a database where another session has called lastval().
+fn among_sequence_readers() -> Talk {
     let common = Arc::new(Common::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     common.sequences_are_read();
-    let mut talk = Talk::knowing(common, None);
+    Talk::knowing(common, None)
+}
+
+const LASTVAL: [(u8, &[u8]); 3] = [(b'P', b"\0SELECT lastval()\0\0\0"), (b'B', BIND), (b'E', EXECUTE)];
+
+/// Session in a transaction begun by a Query.
+fn in_transaction() -> Talk {
+    let mut talk = among_sequence_readers();
+    talk.say(&Client, &frame(b'Q', b"BEGIN; ROLLBACK AND CHAIN\0"), 1000);
+    assert_eq!(shown(&talk.to_backend, Speaker::Client), "QBEGIN; ROLLBACK AND CHAIN");
+    talk.say(&Server, &[frame(b'C', b"ROLLBACK\0"), frame(b'Z', b"T")].concat(), 1000);
+    talk.to_backend.clear();
+    talk.to_client.clear();
+    talk
+}
+
+#[test]
+fn a_transaction_keeps_its_snapshot_and_portal() {
+    let mut talk = in_transaction();
+    let level = b"\0SET TRANSACTION ISOLATION LEVEL REPEATABLE READ\0\0\0";
+    let batch = [(b'P', &level[..]), (b'B', BIND), (b'E', EXECUTE), (b'S', b"")];
+    talk.say(&Client, &one_batch(&batch).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(sent, "P.SET TRANSACTION ISOLATION LEVEL REPEATABLE READ | B | E | S");
+    talk.answer_in(b"T");
+    talk.to_client.clear();
+    // A Query would destroy the unnamed portal.
+    talk.say(&Client, &one_batch(&[&LASTVAL[..], &[(b'S', b"")]].concat()).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    let clear = "CS__gatekeeper_0 | P__gatekeeper_0.DISCARD SEQUENCES | B__gatekeeper.__gatekeeper_0 | E__gatekeeper \
+                 | CP__gatekeeper | CS__gatekeeper_0";
+    assert_eq!(sent, format!("P.SELECT lastval() | {clear} | B | E | S"));
+    talk.answer_in(b"T");
+    assert_eq!(shown(&talk.to_client, Speaker::Server), "1 | 2 | CSELECT 1 | ZT");
+    talk.say(&Client, &one_batch(&[&LASTVAL[..], &[(b'S', b"")]].concat()).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(sent, "P.SELECT lastval() | B | E | S", "the sequences are the session's own");
+}
+
+#[test]
+fn a_function_call_keeps_the_unnamed_portal() {
+    let mut talk = in_transaction();
+    talk.say(&Client, &frame(b'F', b"\0\0\x09\xff\0\0\0\0\0\0"), 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(
+        sent.starts_with("CS__gatekeeper_0 | P__gatekeeper_0.DISCARD SEQUENCES | B__gatekeeper"),
+        "{sent}"
+    );
+    assert!(sent.contains(" | CP__gatekeeper | CS__gatekeeper_0 | S | F"), "{sent}");
+}
+
+#[test]
+fn a_skipped_clear_is_repeated() {
+    for failed in [true, false] {
+        let mut talk = in_transaction();
+        talk.say(&Client, &one_batch(&LASTVAL).1, 1000);
+        talk.to_backend.clear();
+        // The error of the client's Parse, or of the internal messages: a cancellation.
+        let before =
+            if failed { Vec::new() } else { [frame(b'1', b""), frame(b'3', b""), frame(b'1', b"")].concat() };
+        talk.say(&Server, &[before, frame(b'E', ERROR)].concat(), 1000);
+        talk.say(&Client, &frame(b'S', b""), 1000);
+        talk.say(&Server, &frame(b'Z', b"E"), 1000);
+        let heard = shown(&talk.to_client, Speaker::Server);
+        let parsed = if failed { "" } else { "1 | " };
+        assert!(
+            heard.starts_with(&format!("{parsed}ESERROR")) && heard.ends_with("Mdivision | ZE"),
+            "{heard}"
+        );
+        talk.say(&Client, &frame(b'Q', b"ROLLBACK\0"), 1000);
+        talk.say(&Server, &[frame(b'C', b"ROLLBACK\0"), frame(b'Z', b"I")].concat(), 1000);
+        talk.to_backend.clear();
+        talk.say(&Client, &frame(b'Q', b"SELECT lastval()\0"), 1000);
+        assert_eq!(shown(&talk.to_backend, Speaker::Client), "QDISCARD SEQUENCES | QSELECT lastval()");
+    }
+}
+
+#[test]
+fn sequences_are_cleared_behind_a_failed_batch() {
+    let mut talk = among_sequence_readers();
     talk.say(&Client, &one_batch(&[(b'Q', b"SELECT 1\0"), (b'E', EXECUTE), (b'Q', b"SELECT 2\0")]).1, 1000);
     let answers = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I"), frame(b'E', ERROR)];
     talk.say(&Server, &answers.concat(), 1000);
