@@ -21,7 +21,7 @@ use crate::{
     route::{Reason, RerunCause, Side},
     sql::{self, Effects},
     wire::{
-        self, Fault, Frame, FrameError, Header, Piece, Speaker, SqlState, TransactionStatus,
+        self, Fault, Frame, FrameError, Header, Part, Piece, Speaker, SqlState, TransactionStatus,
         backend::{self, ParameterStatus},
         frontend,
         tag::backend as b,
@@ -40,18 +40,8 @@ impl Pooled {
                 at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
                 at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
             }
-            if self.holds_back() {
-                match self.opening(&unread[at..], full && at == 0) {
-                    Opening::Unknown => break,
-                    Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
-                    Opening::Answer => {
-                        self.with_attempt(Attempt::answered);
-                        if let Some(split) = self.router.as_deref_mut() {
-                            split.replay.on_answered();
-                        }
-                    }
-                    Opening::Prepared => self.with_attempt(Attempt::prepared),
-                }
+            if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
+                break;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
             let pass = match &piece {
@@ -64,15 +54,7 @@ impl Pooled {
                     if !(full && at == 0) {
                         break;
                     }
-                    let here = unread.get(..part.here()).unwrap_or_default();
-                    if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
-                        self.begin_keeping_back(part.total(), here);
-                        false
-                    } else {
-                        let body = here.get(Header::OCTETS..).unwrap_or_default();
-                        let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
-                        passes && !self.is_rewritten(part.tag(), body, part.missing())
-                    }
+                    self.on_large_answer(now, part, unread)
                 }
                 // Wait for the whole message: the result description is kept.
                 Piece::Part(part)
@@ -98,6 +80,36 @@ impl Pooled {
         }
         self.settle();
         Ok(Take { pass: at, drop: 0 })
+    }
+
+    /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
+    /// beginning tells. `stuck`: no more of the response will be here.
+    fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
+        match self.opening(unread, stuck) {
+            Opening::Unknown => return false,
+            Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
+            Opening::Answer => {
+                self.with_attempt(Attempt::answered);
+                if let Some(split) = self.router.as_deref_mut() {
+                    split.replay.on_answered();
+                }
+            }
+            Opening::Prepared => self.with_attempt(Attempt::prepared),
+        }
+        true
+    }
+
+    /// Handles the beginning of a message with a meaning for the session, larger than any buffer; true if the client
+    /// must see the message.
+    fn on_large_answer(&mut self, now: Instant, part: &Part, unread: &[u8]) -> bool {
+        let here = unread.get(..part.here()).unwrap_or_default();
+        if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
+            self.begin_keeping_back(part.total(), here);
+            return false;
+        }
+        let body = here.get(Header::OCTETS..).unwrap_or_default();
+        let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
+        passes && !self.is_rewritten(part.tag(), body, part.missing())
     }
 
     /// More is known than before.

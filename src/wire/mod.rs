@@ -27,7 +27,7 @@ mod writer;
 
 pub use bulk::run;
 pub use cancel_key::BackendKey;
-pub use deframer::{Piece, Speaker, Walker};
+pub use deframer::{Part, Piece, Speaker, Walker};
 pub use fault::{Fault, Report, Severity, SqlState};
 pub use frame::{Frame, FrameError, Header};
 pub use reader::{DecodeError, Reader};

@@ -118,6 +118,20 @@ pub(in crate::session) const TRANSITIONS: [BackendTransition; 21] = {
     ]
 };
 
+/// [`TRANSITIONS`] by stage and event.
+const BY_PAIR: [[Option<(Stage, BackendAction)>; EVENTS]; STAGES] = {
+    let mut by_pair = [[None; EVENTS]; STAGES];
+    let mut at = 0;
+    while at < TRANSITIONS.len() {
+        let BackendTransition { from, event, to, action } = TRANSITIONS[at];
+        by_pair[from as usize][event as usize] = Some((to, action));
+        at += 1;
+    }
+    by_pair
+};
+const STAGES: usize = Stage::Leaving as usize + 1;
+const EVENTS: usize = BackendEvent::Lost as usize + 1;
+
 /// A change that [`TRANSITIONS`] does not permit: an error of Gatekeeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) struct IllegalTransition {
@@ -199,15 +213,14 @@ impl BackendSlot {
     /// [`IllegalTransition`] without a row in [`TRANSITIONS`]; the stage stays.
     pub(in crate::session) fn on(&mut self, event: BackendEvent) -> Result<BackendAction, IllegalTransition> {
         let from = self.stage;
-        let row = TRANSITIONS.iter().find(|row| row.from == from && row.event == event);
-        let Some(BackendTransition { to, action, .. }) = row else {
+        let Some((to, action)) = BY_PAIR[from as usize][event as usize] else {
             return Err(IllegalTransition { from, event });
         };
-        self.stage = *to;
+        self.stage = to;
         if event == BackendEvent::Lost {
             self.held = None;
         }
-        Ok(*action)
+        Ok(action)
     }
 }
 
@@ -226,9 +239,9 @@ mod tests {
     use super::*;
     use crate::session::tests::fresh_backend;
 
-    const STAGES: [Stage; 6] =
+    const ALL_STAGES: [Stage; 6] =
         [Stage::None, Stage::Wanted, Stage::Ready, Stage::Applying, Stage::Checking, Stage::Leaving];
-    const EVENTS: [BackendEvent; 9] = [
+    const ALL_EVENTS: [BackendEvent; 9] = [
         BackendEvent::Needed,
         BackendEvent::Leased,
         BackendEvent::Refused,
@@ -269,7 +282,8 @@ mod tests {
 
     #[test]
     fn each_pair_has_one_row_or_is_refused() {
-        for (stage, event) in STAGES.into_iter().flat_map(|stage| EVENTS.map(|event| (stage, event))) {
+        for (stage, event) in ALL_STAGES.into_iter().flat_map(|stage| ALL_EVENTS.map(|event| (stage, event)))
+        {
             let mut slot = slot_in(stage);
             let had_backend = slot.is_held();
             let rows: Vec<_> =
@@ -311,15 +325,15 @@ mod tests {
     fn every_stage_and_event_is_used() {
         let stages: HashSet<_> = TRANSITIONS.iter().flat_map(|row| [row.from, row.to]).collect();
         let events: HashSet<_> = TRANSITIONS.iter().map(|row| row.event).collect();
-        assert_eq!((stages.len(), events.len()), (STAGES.len(), EVENTS.len()));
+        assert_eq!((stages.len(), events.len()), (ALL_STAGES.len(), ALL_EVENTS.len()));
     }
 
     /// The table of all pairs, as a page of the documentation.
     fn page() -> String {
         let mut page = String::from(PAGE_HEAD);
-        for stage in STAGES {
+        for stage in ALL_STAGES {
             page += &format!("| {stage:?} |");
-            for event in EVENTS {
+            for event in ALL_EVENTS {
                 let row = TRANSITIONS.iter().find(|row| (row.from, row.event) == (stage, event));
                 page += &row.map_or(" – |".into(), |row| match row.action {
                     BackendAction::Nothing => format!(" {:?} |", row.to),
@@ -355,7 +369,7 @@ error, which ends the session and closes the backend.
 
     #[test]
     fn an_abandoned_backend_is_gone() {
-        for stage in STAGES {
+        for stage in ALL_STAGES {
             let mut slot = slot_in(stage);
             assert_eq!(slot.is_held(), slot.abandon().is_some());
             assert!(!slot.is_held() && !slot.is_wanted());

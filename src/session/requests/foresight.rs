@@ -131,8 +131,8 @@ impl Pooled {
 
     /// Looks ahead, from the message `tag`, `body` on.
     fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>, situation: &Situation) -> Foreseen {
-        let mut unit = Unit::EMPTY;
         if shown.gathered {
+            let mut unit = Unit::EMPTY;
             // It is all that is here.
             match tag {
                 f::QUERY => unit.add(&self.unit_of(until_nul(body).0)),
@@ -141,8 +141,7 @@ impl Pooled {
             unit.unfinished |= self.conversation.in_batch;
             return Foreseen::Unit(unit, 1);
         }
-        let mut parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        let (mut parses, mut uses_portal, mut ended) = (0, false, false);
+        let mut batch = BatchUnit::new();
         let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
@@ -150,61 +149,14 @@ impl Pooled {
             // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
             let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL)
                 && (count > 0 || self.conversation.in_batch);
-            unit.unfinished |= is_late;
+            batch.unit.unfinished |= is_late;
             count += 1;
-            let body = frame.body();
-            let prepared = |name: &[u8], parsed: &[(&[u8], Unit)]| {
-                let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
-                here.unwrap_or_else(|| self.unit_of_prepared(name))
-            };
-            match frame.tag() {
-                f::QUERY => {
-                    unit.add(&self.unit_of(until_nul(body).0));
-                    return Foreseen::Unit(unit, count);
-                }
-                f::FUNCTION_CALL => {
-                    unit.add(&Unit { access: Access::Doubt, ground: Ground::Uncovered, ..Unit::EMPTY });
-                    return Foreseen::Unit(unit, count);
-                }
-                f::PARSE => {
-                    let (name, definition) = until_nul(body);
-                    let one = self.unit_of(text_of(definition));
-                    match parsed.get_mut(parses) {
-                        Some(slot) => *slot = (name, one),
-                        None => unit.unfinished = true,
-                    }
-                    parses += 1;
-                    unit.add(&one);
-                }
-                f::BIND => {
-                    uses_portal = true;
-                    let one = prepared(until_nul(until_nul(body).1).0, &parsed[..parses.min(PREPARES)]);
-                    unit.add(&one);
-                    if ended {
-                        // The transaction declared READ ONLY is over.
-                        unit.begins = Some(MAY_WRITE);
-                    }
-                    ended |= one.ends;
-                }
-                f::DESCRIBE => {
-                    if let Some((b'S', name)) = object(body) {
-                        unit.add(&prepared(name, &parsed[..parses.min(PREPARES)]));
-                    }
-                }
-                f::EXECUTE => uses_portal = true,
-                f::SYNC | f::TERMINATE => return Foreseen::Unit(unit, count),
-                f::FLUSH => {
-                    // Later messages are unknown; statements only prepared can be prepared elsewhere, too.
-                    unit.keeps_portal = uses_portal;
-                    return Foreseen::Unit(unit, count);
-                }
-                _ => {}
-            }
-            if unit.unfinished || unit.need(situation).side == Side::Writer {
-                return Foreseen::Unit(unit, count);
+            let is_over = batch.add(self, &frame);
+            if is_over || batch.unit.unfinished || batch.unit.need(situation).side == Side::Writer {
+                return Foreseen::Unit(batch.unit, count);
             }
         }
-        Foreseen::More(unit, count)
+        Foreseen::More(batch.unit, count)
     }
 
     /// Handles a message within a READ ONLY transaction on a read pool. Releases the read pool's backend if the writer
@@ -324,18 +276,7 @@ impl Pooled {
         let text = match tag {
             f::QUERY => until_nul(body).0,
             f::BIND => self.statements.text(until_nul(until_nul(body).1).0).unwrap_or_default(),
-            f::EXECUTE => {
-                let is_whole = until_nul(body).1 == [0; 4];
-                if let Some(split) = self.router.as_deref_mut()
-                    && let Some(opening) = &mut split.opening
-                {
-                    opening.portal = match opening.portal {
-                        PortalUse::Bound | PortalUse::Begun if !is_whole => PortalUse::Begun,
-                        _ => PortalUse::Over,
-                    };
-                }
-                return;
-            }
+            f::EXECUTE => return self.note_portal_use(until_nul(body).1 == [0; 4]),
             f::FUNCTION_CALL => b"",
             _ => {
                 // A client preparing only a statement, up to a Sync, has not continued yet.
@@ -349,8 +290,40 @@ impl Pooled {
         let so_far =
             if is_first { before.map(|begun| Opening::new(begun.clone())) } else { split.opening.clone() };
         let so_far = so_far.map(Opening::goes_on);
+        let next = self.next_opening(so_far, text, is_first);
+        // A portal with a name may be used until the transaction ends.
+        let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
+        let next = next.map(|mut opening| {
+            // A Query ends the unnamed portal.
+            match tag {
+                f::BIND => opening.portal = PortalUse::Bound,
+                f::QUERY => opening.portal = PortalUse::Over,
+                _ => {}
+            }
+            opening
+        });
+        if let Some(split) = &mut self.router {
+            split.opening = next.map(|opening| if is_named { opening.stays() } else { opening });
+        }
+    }
+
+    /// Notes an Execute on a read pool, of all rows or some.
+    fn note_portal_use(&mut self, is_whole: bool) {
+        let opening = self.router.as_deref_mut().and_then(|split| split.opening.as_mut());
+        if let Some(opening) = opening {
+            opening.portal = match opening.portal {
+                PortalUse::Bound | PortalUse::Begun if !is_whole => PortalUse::Begun,
+                _ => PortalUse::Over,
+            };
+        }
+    }
+
+    /// Opening of the transaction on a read pool after `text`, about to be sent there behind the opening `so_far`.
+    /// `is_first`: no statement of the transaction was sent before.
+    fn next_opening(&self, so_far: Option<Opening>, text: &[u8], is_first: bool) -> Option<Opening> {
+        let split = self.router.as_deref()?;
         let said = self.common.classify(text, &split.meaning);
-        let next = match (said.control, so_far) {
+        match (said.control, so_far) {
             (Control::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
                 begun.say(text, modes).then(|| Opening::new(begun))
@@ -366,20 +339,6 @@ impl Pooled {
             // The server rejects the text as well.
             (Control::Mixed, Some(opening)) if said.ground == Ground::Unparsable => Some(opening.stays()),
             _ => None,
-        };
-        // A portal with a name may be used until the transaction ends.
-        let is_named = tag == f::BIND && !until_nul(body).0.is_empty();
-        let next = next.map(|mut opening| {
-            // A Query ends the unnamed portal.
-            match tag {
-                f::BIND => opening.portal = PortalUse::Bound,
-                f::QUERY => opening.portal = PortalUse::Over,
-                _ => {}
-            }
-            opening
-        });
-        if let Some(split) = &mut self.router {
-            split.opening = next.map(|opening| if is_named { opening.stays() } else { opening });
         }
     }
 
@@ -437,6 +396,73 @@ impl Pooled {
             _ => return false,
         };
         unit.access != Access::Read
+    }
+}
+
+/// Unit that the messages of a batch add up to.
+struct BatchUnit<'a> {
+    unit: Unit,
+    /// Statements parsed in the batch, by name.
+    parsed: [(&'a [u8], Unit); PREPARES],
+    parses: usize,
+    uses_portal: bool,
+    /// The transaction declared READ ONLY is over.
+    has_ended: bool,
+}
+
+impl<'a> BatchUnit<'a> {
+    const fn new() -> Self {
+        let parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
+        Self { unit: Unit::EMPTY, parsed, parses: 0, uses_portal: false, has_ended: false }
+    }
+
+    /// Adds a message; true if the unit ends with the message, or the next messages are unknown.
+    fn add(&mut self, session: &Pooled, frame: &Frame<'a>) -> bool {
+        let body = frame.body();
+        match frame.tag() {
+            f::QUERY => self.unit.add(&session.unit_of(until_nul(body).0)),
+            f::FUNCTION_CALL => {
+                self.unit.add(&Unit { access: Access::Doubt, ground: Ground::Uncovered, ..Unit::EMPTY });
+            }
+            f::PARSE => self.add_parse(session, body),
+            f::BIND => {
+                self.uses_portal = true;
+                let bound = self.prepared(session, until_nul(until_nul(body).1).0);
+                self.unit.add(&bound);
+                if self.has_ended {
+                    self.unit.begins = Some(MAY_WRITE);
+                }
+                self.has_ended |= bound.ends;
+            }
+            f::DESCRIBE => {
+                if let Some((b'S', name)) = object(body) {
+                    self.unit.add(&self.prepared(session, name));
+                }
+            }
+            f::EXECUTE => self.uses_portal = true,
+            // Later messages are unknown; statements only prepared can be prepared elsewhere, too.
+            f::FLUSH => self.unit.keeps_portal = self.uses_portal,
+            _ => {}
+        }
+        matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL | f::SYNC | f::TERMINATE | f::FLUSH)
+    }
+
+    fn add_parse(&mut self, session: &Pooled, body: &'a [u8]) {
+        let (name, definition) = until_nul(body);
+        let parsed = session.unit_of(text_of(definition));
+        match self.parsed.get_mut(self.parses) {
+            Some(slot) => *slot = (name, parsed),
+            None => self.unit.unfinished = true,
+        }
+        self.parses += 1;
+        self.unit.add(&parsed);
+    }
+
+    /// Unit of a statement parsed in the batch, or before.
+    fn prepared(&self, session: &Pooled, name: &[u8]) -> Unit {
+        let parsed = &self.parsed[..self.parses.min(PREPARES)];
+        let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
+        here.unwrap_or_else(|| session.unit_of_prepared(name))
     }
 }
 

@@ -105,17 +105,32 @@ impl Pooled {
             return Verdict::Taken;
         }
         if cut {
-            // Too large to be kept: it stays where it is, under the name the client gave it.
-            let made = if name.is_empty() {
-                Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
-            } else {
-                self.statements.note_on_backend(name);
-                Made::AsIs
-            };
-            self.pin(Pin::LongStatement);
-            self.owe(Owed::Parse { name: name.into(), text, made });
-            return Verdict::Pass;
+            return self.parse_unread(name, text);
         }
+        self.parse_named(name, definition, text, shown)
+    }
+
+    /// Handles a Parse too large to be kept: the statement stays on the backend, under the client's own name.
+    fn parse_unread(&mut self, name: &[u8], text: Option<Text>) -> Verdict {
+        let made = if name.is_empty() {
+            Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
+        } else {
+            self.statements.note_on_backend(name);
+            Made::AsIs
+        };
+        self.pin(Pin::LongStatement);
+        self.owe(Owed::Parse { name: name.into(), text, made });
+        Verdict::Pass
+    }
+
+    /// Handles a Parse of a new name.
+    fn parse_named(
+        &mut self,
+        name: &[u8],
+        definition: &[u8],
+        text: Option<Text>,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
         let statement = self.common.statement(definition, self.statements.reading());
         if self.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
@@ -313,22 +328,37 @@ impl Pooled {
         if portal.is_empty() && known != KnownResult::AsTold {
             self.statements.note_portal_of(statement.id());
         }
-        let is_checked = self.statements.take_shape_check();
-        let goes_by_told = matches!(known, KnownResult::Unknown | KnownResult::Other)
-            && !is_described_next(portal, shown)
-            && !self.conversation.ledger.is_skipping();
-        if goes_by_told && !is_checked {
-            self.ask_result(&statement, known);
-            return Verdict::Wait;
-        }
-        if goes_by_told && known == KnownResult::Other {
-            return self.refuse_changed(shown);
+        if let Some(verdict) = self.check_result(&statement, known, portal, shown) {
+            return verdict;
         }
         if let Some(held) = self.backend.held() {
             let name = held.prepared.name(statement.id());
             write_bind(self.outgoing.backend(), portal, &name, rest, body, total);
         }
         Verdict::Taken
+    }
+
+    /// Compares the statement's result with the client's description, before a Bind of `portal`. `None`: the Bind may be
+    /// sent.
+    fn check_result(
+        &mut self,
+        statement: &Arc<Statement>,
+        known: KnownResult,
+        portal: &[u8],
+        shown: &mut Shown<'_>,
+    ) -> Option<Verdict> {
+        let is_checked = self.statements.take_shape_check();
+        let relies_on_description = matches!(known, KnownResult::Unknown | KnownResult::Other)
+            && !is_described_next(portal, shown)
+            && !self.conversation.ledger.is_skipping();
+        if !relies_on_description {
+            return None;
+        }
+        if !is_checked {
+            self.ask_result(statement, known);
+            return Some(Verdict::Wait);
+        }
+        (known == KnownResult::Other).then(|| self.refuse_changed(shown))
     }
 
     /// Requests the statement's result from the server before any execution: the client relies on the earlier

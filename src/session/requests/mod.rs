@@ -57,6 +57,21 @@ struct Shown<'a> {
 /// while the message is forwarded. A longer Query passes unread; a longer Parse pins the session to the backend.
 const GATHERED_MAX: usize = 16 << 20;
 
+/// True if the rest of a partial message is awaited before processing. `is_stuck`: the buffer has no room for more.
+/// Messages with a meaning for the session are awaited as far as the buffer allows: no backend is needed until then.
+const fn waits_for_rest(tag: u8, is_stuck: bool) -> bool {
+    match tag {
+        f::QUERY | f::PARSE | f::BIND | f::FUNCTION_CALL => !is_stuck,
+        f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => true,
+        _ => false,
+    }
+}
+
+/// True for messages that begin no work.
+const fn is_end(tag: u8) -> bool {
+    matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL)
+}
+
 impl Pooled {
     /// Processes the client's next bytes, as [`crate::session::Session::on_client`].
     pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
@@ -105,30 +120,17 @@ impl Pooled {
             let verdict = match &piece {
                 Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, shown),
                 Piece::Part(part) => {
-                    let body = octets.get(Header::OCTETS..).unwrap_or_default();
-                    let stuck = full && shown.at == 0;
-                    match part.tag() {
-                        f::QUERY | f::PARSE if !stuck => break,
-                        f::QUERY | f::PARSE if part.total() <= GATHERED_MAX => {
-                            self.begin_gathering(part.tag(), octets, part.missing(), shown);
-                            self.conversation.client.pass(&piece);
-                            shown.at += octets.len();
-                            continue;
-                        }
-                        // Understood messages are awaited whole, as far as the buffer allows: no backend is needed
-                        // until then.
-                        f::BIND | f::FUNCTION_CALL if !stuck => break,
-                        f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH | f::TERMINATE => break,
-                        tag => {
-                            let verdict = self.request(now, tag, body, Some(part.total()), shown);
-                            self.request.set_discards_rest(match verdict {
-                                Verdict::Taken => tag != f::BIND,
-                                Verdict::Refused => true,
-                                Verdict::Pass | Verdict::Wait => false,
-                            });
-                            verdict
-                        }
+                    let (tag, total, is_stuck) = (part.tag(), part.total(), full && shown.at == 0);
+                    if is_stuck && matches!(tag, f::QUERY | f::PARSE) && total <= GATHERED_MAX {
+                        self.begin_gathering(tag, octets, part.missing(), shown);
+                        self.conversation.client.pass(&piece);
+                        shown.at += octets.len();
+                        continue;
                     }
+                    if waits_for_rest(tag, is_stuck) {
+                        break;
+                    }
+                    self.request_in_part(now, tag, octets, total, shown)
                 }
                 Piece::Rest(_) if self.request.discards_rest() => {
                     self.stage(shown);
@@ -144,19 +146,37 @@ impl Pooled {
                 Verdict::Pass => {}
                 Verdict::Taken | Verdict::Refused => self.stage(shown),
             }
-            match &piece {
-                Piece::Whole(frame) => self.note_said(Some(frame.tag()), true, octets),
-                Piece::Part(part) => self.note_said(Some(part.tag()), false, octets),
-                Piece::Rest(_) => self.note_said(None, false, octets),
-            }
+            let (tag, is_whole) = match &piece {
+                Piece::Whole(frame) => (Some(frame.tag()), true),
+                Piece::Part(part) => (Some(part.tag()), false),
+                Piece::Rest(_) => (None, false),
+            };
+            self.note_said(tag, is_whole, octets);
             shown.at += self.conversation.client.pass(&piece);
-            if self.conversation.farewell
-                && matches!(&piece, Piece::Whole(frame) if frame.tag() == f::TERMINATE)
-            {
+            if self.conversation.farewell && is_whole && tag == Some(f::TERMINATE) {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Handles the beginning of a message, of `total` bytes, that no buffer holds.
+    fn request_in_part(
+        &mut self,
+        now: Instant,
+        tag: u8,
+        beginning: &[u8],
+        total: usize,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
+        let body = beginning.get(Header::OCTETS..).unwrap_or_default();
+        let verdict = self.request(now, tag, body, Some(total), shown);
+        self.request.set_discards_rest(match verdict {
+            Verdict::Taken => tag != f::BIND,
+            Verdict::Refused => true,
+            Verdict::Pass | Verdict::Wait => false,
+        });
+        verdict
     }
 
     /// Forwards Terminate to the backend, if Terminate must end pending work there.
@@ -253,36 +273,9 @@ impl Pooled {
             return Verdict::Taken;
         }
         if !self.backend.is_held() {
-            match tag {
-                f::SYNC if body.is_empty() => {
-                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
-                    return Verdict::Taken;
-                }
-                // PostgreSQL ignores copied data that nobody asked for, too.
-                f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
-                _ => {}
-            }
-            if let Some(refusal) = self.request.take_refusal() {
-                self.refuse(tag, &refusal);
-                return Verdict::Taken;
-            }
-            let answered = match tag {
-                f::QUERY => self.answer_ourselves(now, body),
-                f::PARSE if total.is_none() => self.parse_ourselves(body),
-                f::CLOSE => self.close_ourselves(body),
-                _ => false,
-            };
-            if answered {
-                return Verdict::Taken;
-            }
+            return self.request_without_backend(now, tag, body, total, shown);
         }
-        if !self.backend.is_held() {
-            return self.want(tag, body, shown);
-        }
-        if self.backend.awaits_response() {
-            return Verdict::Wait;
-        }
-        if self.is_moving() {
+        if self.backend.awaits_response() || self.is_moving() {
             return Verdict::Wait;
         }
         match self.statements.shape_check() {
@@ -297,30 +290,26 @@ impl Pooled {
         if self.router.is_some() && !self.may_stay(tag, body, shown) {
             return Verdict::Wait;
         }
-        let ends = matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL);
-        if (self.conversation.ledger.is_resetting()
-            && (!ends || (tag == f::SYNC && self.conversation.ledger.is_leading_back())))
-            || self.is_uncertain(tag, body)
-        {
+        if self.depends_on_responses(tag, body) {
             return self.wait_for_answers();
         }
-        if self.settings.startup.has_due() {
-            self.stage(shown);
-            self.give_due_settings();
-        }
-        // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
-        if (!ends || tag == f::SYNC) && self.settings.startup.take_discarded(tag == f::SYNC) {
-            self.apply_settings(shown);
-        }
-        // Not all parameters of the Bind are visible.
-        if tag == f::BIND && total.is_some() && self.binds_setting_name(body) {
-            self.pin(Pin::HiddenSetting);
-        }
-        if !self.prelude(tag, shown) {
+        if !self.prepare_backend(tag, body, total.is_some(), shown) {
             return Verdict::Wait;
         }
         self.tell_last_route(tag, body, shown);
         self.begin_unit(tag, body);
+        self.process(now, tag, body, total, shown)
+    }
+
+    /// Handles a message that reaches the backend now.
+    fn process(
+        &mut self,
+        now: Instant,
+        tag: u8,
+        body: &[u8],
+        total: Option<usize>,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
             f::FUNCTION_CALL => self.call_function(now, body, shown),
@@ -331,21 +320,7 @@ impl Pooled {
             }
             f::BIND => self.bind(body, total, shown),
             f::DESCRIBE => self.describe(body, shown),
-            f::EXECUTE => {
-                self.conversation.in_batch = true;
-                self.conversation.begun += 1;
-                let portal = if self.conversation.keeper.is_some() {
-                    until_nul(body).0.into()
-                } else {
-                    Box::default()
-                };
-                let leads_back = self.settings.startup.reset_by_portal(until_nul(body).0);
-                let resets = self.cleanup.portal_may_reset();
-                let resets = resets || !leads_back.is_empty();
-                let forgets = self.statements.deallocate(until_nul(body).0);
-                self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
-                if resets { self.flushed(body, shown) } else { Verdict::Pass }
-            }
+            f::EXECUTE => self.execute(now, body, shown),
             f::CLOSE => self.close(body),
             f::SYNC => {
                 self.sync(now);
@@ -357,6 +332,75 @@ impl Pooled {
             }
             _ => Verdict::Pass,
         }
+    }
+
+    /// Handles a message while the session holds no backend: answers the message, or asks for a backend.
+    fn request_without_backend(
+        &mut self,
+        now: Instant,
+        tag: u8,
+        body: &[u8],
+        total: Option<usize>,
+        shown: &mut Shown<'_>,
+    ) -> Verdict {
+        match tag {
+            f::SYNC if body.is_empty() => {
+                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+                return Verdict::Taken;
+            }
+            // PostgreSQL ignores copied data that nobody asked for, too.
+            f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
+            _ => {}
+        }
+        if let Some(refusal) = self.request.take_refusal() {
+            self.refuse(tag, &refusal);
+            return Verdict::Taken;
+        }
+        let is_answered = match tag {
+            f::QUERY => self.answer_ourselves(now, body),
+            f::PARSE if total.is_none() => self.parse_ourselves(body),
+            f::CLOSE => self.close_ourselves(body),
+            _ => false,
+        };
+        if is_answered { Verdict::Taken } else { self.want(tag, body, shown) }
+    }
+
+    /// True if pending responses decide about the message: they may remove session state, or tell which statements
+    /// exist.
+    fn depends_on_responses(&self, tag: u8, body: &[u8]) -> bool {
+        let queue = &self.conversation.ledger;
+        let waits_for_reset = !is_end(tag) || (tag == f::SYNC && queue.is_leading_back());
+        (queue.is_resetting() && waits_for_reset) || self.is_uncertain(tag, body)
+    }
+
+    /// Sends all that the backend needs ahead of the message. False if the message must wait for a response.
+    fn prepare_backend(&mut self, tag: u8, body: &[u8], is_cut: bool, shown: &mut Shown<'_>) -> bool {
+        if self.settings.startup.has_due() {
+            self.stage(shown);
+            self.give_due_settings();
+        }
+        // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
+        if (!is_end(tag) || tag == f::SYNC) && self.settings.startup.take_discarded(tag == f::SYNC) {
+            self.apply_settings(shown);
+        }
+        // Not all parameters of the Bind are visible.
+        if tag == f::BIND && is_cut && self.binds_setting_name(body) {
+            self.pin(Pin::HiddenSetting);
+        }
+        self.prelude(tag, shown)
+    }
+
+    /// Handles an Execute.
+    fn execute(&mut self, now: Instant, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+        self.conversation.in_batch = true;
+        self.conversation.begun += 1;
+        let name = until_nul(body).0;
+        let portal = if self.conversation.keeper.is_some() { name.into() } else { Box::default() };
+        let leads_back = self.settings.startup.reset_by_portal(name);
+        let resets = self.cleanup.portal_may_reset() || !leads_back.is_empty();
+        let forgets = self.statements.deallocate(name);
+        self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
+        if resets { self.flushed(body, shown) } else { Verdict::Pass }
     }
 
     /// Forwards a message while the server discards everything up to a Sync. Nothing may precede the message: the Sync

@@ -302,6 +302,11 @@ fn definitions_bound_on_a_read_pool_pin_nothing() {
         talk.say(&Server, &query_answers("DECLARE CURSOR", b"T"), 1000);
         talk.say(&Client, &if text.contains(';') { query(text) } else { bind(text) }, 1000);
         assert_eq!(sides(&talk), [Side::Reader], "{text}");
+        let executed = match text.contains(';') {
+            true => frame(b'C', b"SELECT 1\0"),
+            false => [frame(b'1', b""), frame(b'2', b"")].concat(),
+        };
+        talk.say(&Server, &executed, 1000);
         assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{text}");
     }
 }
