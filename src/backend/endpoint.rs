@@ -22,7 +22,7 @@ use super::{
     query,
 };
 use crate::{
-    credentials::{Secret, Token, TokenKeeper, TokenSource},
+    credentials::{self, Secret, Token, TokenKeeper, TokenSource},
     handshake::{LoginError, Method},
     names::{EndpointName, UserName},
     telemetry::{
@@ -127,6 +127,15 @@ impl EndpointHandle {
     #[must_use]
     pub fn settings(&self) -> &EndpointSettings {
         &self.shared.settings
+    }
+
+    /// Database user of a client: the client's own user, unless the endpoint has one user for all clients.
+    #[must_use]
+    pub fn database_user(&self, client: &UserName) -> UserName {
+        match &self.settings().login {
+            credentials::Login::Password(login) => login.user.clone().unwrap_or_else(|| client.clone()),
+            credentials::Login::Passthrough | credentials::Login::Token(_) => client.clone(),
+        }
     }
 
     /// TLS towards it.

@@ -96,6 +96,14 @@ impl ConnectError {
         Self { endpoint, failure }
     }
 
+    /// A refusal by the server, with this SQLSTATE.
+    #[cfg(test)]
+    pub(crate) fn scripted_refusal(endpoint: Arc<Endpoint>, sqlstate: [u8; 5]) -> Self {
+        let said = crate::handshake::Refused::scripted(sqlstate);
+        let refused = Refused { said, shown: super::Shown::Nothing, token: None };
+        Self::new(endpoint, ConnectFailure::Refused(Box::new(refused)))
+    }
+
     /// The endpoint that was meant.
     #[must_use]
     pub const fn endpoint(&self) -> &Arc<Endpoint> {
@@ -163,6 +171,27 @@ impl ConnectError {
             }
             ConnectFailure::Unix(error) if is_ours(error) => Blame::Us,
             _ => Blame::Endpoint,
+        }
+    }
+
+    /// True if another endpoint, or the same endpoint a little later, may accept the login: the network failed, or the
+    /// server is starting, stopping or full. Wrong passwords and missing databases are wrong everywhere.
+    #[must_use]
+    pub fn is_retryable_elsewhere(&self) -> bool {
+        match self.refused() {
+            Some(refused) => refused.sqlstate().is_some_and(|state| matches!(state.class(), "53" | "57")),
+            None => self.blame() == Blame::Endpoint,
+        }
+    }
+
+    /// True if the failure is evidence about the endpoint or the path to the endpoint, and justifies a probe. A full
+    /// server, a missing token and a refused user are not.
+    #[must_use]
+    pub fn is_evidence(&self) -> bool {
+        match &self.failure {
+            ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
+            ConnectFailure::Tls(_) => true,
+            _ => self.blame() == Blame::Endpoint,
         }
     }
 

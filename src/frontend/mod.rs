@@ -12,6 +12,8 @@ mod observe;
 mod registry;
 mod relay;
 mod settings;
+#[cfg(test)]
+mod testing;
 
 pub use accept::listener::Listener;
 pub use acquire::{

@@ -60,6 +60,15 @@ impl Refused {
         Self { octets: frame.octets().to_vec(), method }
     }
 
+    /// A refusal with this SQLSTATE.
+    #[cfg(test)]
+    pub(crate) fn scripted(sqlstate: [u8; 5]) -> Self {
+        use crate::wire::{Report, Severity, SqlState};
+        let mut octets = Vec::new();
+        Report::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut octets);
+        Self { octets, method: None }
+    }
+
     /// The whole ErrorResponse, to be told to a client as it is.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

@@ -19,8 +19,8 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    backend::{Backend, ConnectError, ConnectFailure},
-    blame::{Blame, Chain},
+    backend::{Backend, ConnectError},
+    blame::Chain,
     session::Memory,
     topology::{DeclaredRole, NodeId},
 };
@@ -266,7 +266,7 @@ impl Pool {
         state.trouble = Some(trouble);
         drop(state);
         if let Some(pools) = self.pools.upgrade()
-            && is_about_endpoint(&error)
+            && error.is_evidence()
         {
             pools.report_login(&self.target.endpoint, LoginReport::Failed);
         }
@@ -318,16 +318,6 @@ fn is_full(error: &ConnectError) -> bool {
 fn is_limit_of_login(error: &ConnectError) -> bool {
     let routine = error.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec));
     routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
-}
-
-/// True if the failure justifies a probe. A full server, a missing token and a refused user are not faults of the
-/// endpoint.
-fn is_about_endpoint(error: &ConnectError) -> bool {
-    match error.failure() {
-        ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
-        ConnectFailure::Tls(_) => true,
-        _ => error.blame() == Blame::Endpoint,
-    }
 }
 
 /// Any number, so that what happens together once does not happen together for ever.

@@ -31,9 +31,35 @@ pub struct EvidenceSink {
     pub(super) wanted: Arc<Wanted>,
 }
 
+/// Evidence of a test, in order.
+#[cfg(test)]
+pub(crate) struct RecordedEvidence {
+    outbox: mpsc::Receiver<Message>,
+}
+
+#[cfg(test)]
+impl RecordedEvidence {
+    /// Evidence since the last call.
+    pub(crate) fn take(&mut self) -> Vec<(String, Evidence)> {
+        std::iter::from_fn(|| self.outbox.try_recv().ok())
+            .filter_map(|message| match message {
+                Message::Evidence { endpoint, evidence } => Some((endpoint.to_string(), evidence)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
 // === impl EvidenceSink ===
 
 impl EvidenceSink {
+    /// A sink whose evidence a test receives.
+    #[cfg(test)]
+    pub(crate) fn recording() -> (Self, RecordedEvidence) {
+        let (inbox, outbox) = mpsc::channel(64);
+        (Self { inbox, wanted: Arc::default() }, RecordedEvidence { outbox })
+    }
+
     /// Hands in `evidence` about `endpoint`. When a great deal of it comes in at a time, some is dropped: a look is under
     /// way then.
     pub fn submit(&self, endpoint: &EndpointName, evidence: Evidence) {

@@ -30,6 +30,8 @@ use crate::{
     topology::{Change, Snapshot},
 };
 
+#[cfg(test)]
+pub(crate) use evidence::RecordedEvidence;
 pub use evidence::{Evidence, EvidenceSink};
 use keeper::{Keeper, Message};
 pub use settings::ProbeSettings;

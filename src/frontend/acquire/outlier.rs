@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::assign::random;
+use super::random;
 use crate::{
     names::EndpointName,
     route::{Ejections, Suspect},

@@ -1,7 +1,6 @@
 //! Logs a client in to an endpoint: with credentials of ours, or by relaying its own dialog.
 
 use std::{
-    future::poll_fn,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,15 +17,11 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
-    backend::{ConnectFailure, ConnectRequest, Dialed, EndpointHandle, reported_role},
+    backend::{ConnectError, ConnectFailure, ConnectRequest, Dialed, EndpointHandle, reported_role},
     blame::Chain,
-    credentials,
     frontend::{
         Auth,
-        acquire::{
-            AcquireRequest, BackendAcquirer, Step, Unleased,
-            assign::{Assigned, Unassigned, assign, refusal},
-        },
+        acquire::{self, AcquireError, Connected, PooledAcquirer},
         context::{ClientServices, ListenerContext},
         registry::current_backend::{CurrentBackend, OwnBackend},
     },
@@ -122,15 +117,15 @@ impl Login<'_> {
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
             let request = ConnectRequest {
-                user: self.database_user(&endpoint),
+                user: endpoint.database_user(&self.user),
                 startup: self.startup.clone(),
                 token_wait: None,
             };
             async move { endpoint.connect(request).await }
         };
-        let Assigned { backend, endpoint, reason } = self.assign(client, connect).await?;
+        let (Connected { backend, endpoint }, reason) = self.connect(client, connect).await?;
         report_role(&self.services.observers.evidence, &endpoint, backend.observed_role());
-        let user = self.database_user(&endpoint);
+        let user = endpoint.database_user(&self.user);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
         authentication::write_ok(&mut output);
@@ -173,7 +168,8 @@ impl Login<'_> {
         for own in ["user", "database", "replication"] {
             startup.remove(own);
         }
-        let mut acquirer = BackendAcquirer::new(services, Arc::clone(context), user, database, startup);
+        let client_user = user.clone();
+        let mut acquirer = PooledAcquirer::pooled(services, context, user, database, startup);
         let lease = lease(&mut acquirer, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
@@ -187,7 +183,7 @@ impl Login<'_> {
             greeting: output,
             endpoint: running.endpoint().clone(),
             reason: acquirer.reason(),
-            user: acquirer.database_user(running.endpoint()),
+            user: running.endpoint().database_user(&client_user),
             client_key,
             current_backend: Some(CurrentBackend::Leased(running)),
             took: began.elapsed(),
@@ -217,8 +213,7 @@ impl Login<'_> {
         if startup_options.is_some() {
             StartupOptions::remove_from(&mut shared_startup);
         }
-        let mut acquirer =
-            BackendAcquirer::new(services, Arc::clone(context), user, database.clone(), shared_startup);
+        let mut acquirer = PooledAcquirer::pooled(services, context, user, database.clone(), shared_startup);
         acquirer.may_move_apart(startup);
         let Ok(pool) = acquirer.pool() else {
             return Err(Failed::Refused(Refusal::no_endpoint("the endpoint went away")));
@@ -287,7 +282,7 @@ impl Login<'_> {
     ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
         let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
-        let Assigned { backend: dialed, endpoint, reason } = self.assign(client, connect).await?;
+        let (Connected { backend: dialed, endpoint }, reason) = self.connect(client, connect).await?;
         let Dialed { mut stream, peer, .. } = dialed;
         let mut entropy = [0; 32];
         aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
@@ -324,52 +319,20 @@ impl Login<'_> {
         }
     }
 
-    /// A backend, unless the client leaves while it waits for one.
-    async fn assign<B, F>(
+    /// A dedicated backend, unless the client leaves while it waits for one.
+    async fn connect<B, F>(
         &self,
         client: &mut UnauthenticatedClient,
         connect: impl Fn(EndpointHandle) -> F,
-    ) -> Result<Assigned<B>, Failed>
+    ) -> Result<(Connected<B>, Reason), Failed>
     where
-        F: Future<Output = Result<B, crate::backend::ConnectError>>,
+        F: Future<Output = Result<B, ConnectError>>,
     {
-        let limits = &self.context.settings.limits;
         tokio::select! {
-            assigned = assign(self.services, &self.context.settings.route, limits.hold, connect) => {
-                assigned.map_err(|why| self.failed(&why))
+            connected = acquire::connect(self.services, self.context, connect) => {
+                connected.map_err(|error| Failed::without_backend(self.context, &error))
             }
             gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
-        }
-    }
-
-    /// The user to log in as: the client's own, unless the endpoint has one for all.
-    fn database_user(&self, endpoint: &EndpointHandle) -> UserName {
-        match &endpoint.settings().login {
-            credentials::Login::Password(login) => login.user.clone().unwrap_or_else(|| self.user.clone()),
-            credentials::Login::Passthrough | credentials::Login::Token(_) => self.user.clone(),
-        }
-    }
-
-    /// What becomes of a client without a backend.
-    pub(crate) fn failed(&self, why: &Unassigned) -> Failed {
-        let Unassigned::Failed(endpoint, error) = why else {
-            return Failed::Refused(refusal(why));
-        };
-        tracing::warn!(
-            listener = %self.context.settings.name,
-            endpoint = %endpoint.name(),
-            error = %Chain(error),
-            remedy = error.remedy().as_deref(),
-            "no backend for a client"
-        );
-        if let Some(refused) = error.refused() {
-            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
-        }
-        match error.failure() {
-            ConnectFailure::UnlistedUser { .. } => {
-                Failed::Refused(Refusal::user_not_listed(self.user.as_str()))
-            }
-            _ => Failed::Refused(refusal(why)),
         }
     }
 }
@@ -442,7 +405,7 @@ fn client_key(server: Option<&BackendKey>, version: ProtocolVersion) -> Result<B
 
 /// Returns the `Welcome` of the newest login in the client's pool.
 async fn welcome(
-    acquirer: &mut BackendAcquirer,
+    acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
 ) -> Result<Arc<Welcome>, Failed> {
@@ -455,25 +418,14 @@ async fn welcome(
     Ok(welcome)
 }
 
-/// A backend for a client that is being logged in, unless it leaves while it waits for one.
+/// A leased backend, unless the client leaves while it waits for one.
 async fn lease(
-    acquirer: &mut BackendAcquirer,
+    acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
 ) -> Result<Lease, Failed> {
-    let request = AcquireRequest { settings: 0, need: acquirer.first_need(), floor: None, apart: false };
-    let leased = async {
-        loop {
-            match poll_fn(|cx| acquirer.poll_lease(&request, cx)).await {
-                Ok(Step::Leased(lease)) => return Ok(lease),
-                // Before its login no client expects to be told anything.
-                Ok(Step::Notice(_)) => {}
-                Err(why) => return Err(why),
-            }
-        }
-    };
     tokio::select! {
-        leased = leased => leased.map_err(|why| unleased(context, &why)),
+        leased = acquirer.lease() => leased.map_err(|error| Failed::without_backend(context, &error)),
         gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
     }
 }
@@ -498,29 +450,30 @@ fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Fai
     BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
 }
 
-/// No backend was to be had for a first look at the server.
-fn unleased(context: &ListenerContext, why: &Unleased) -> Failed {
-    if let Unleased::Down(endpoint, error) = why {
-        tracing::warn!(
-            listener = %context.settings.name,
-            endpoint = %endpoint.name(),
-            error = %Chain(&**error),
-            remedy = error.remedy().as_deref(),
-            "no backend for a client"
-        );
-        if let Some(refused) = error.refused() {
-            return Failed::ByServer { words: refused.said.octets().to_vec(), sqlstate: refused.sqlstate() };
-        }
-        if let ConnectFailure::UnlistedUser { user } = error.failure() {
-            return Failed::Refused(Refusal::user_not_listed(user.as_str()));
-        }
-    }
-    Failed::Refused(why.refusal())
-}
-
 // === impl Failed ===
 
 impl Failed {
+    /// Logs the failed acquisition, and chooses the ErrorResponse: the server's own, if the server refused the login.
+    pub(crate) fn without_backend(context: &ListenerContext, failure: &AcquireError) -> Self {
+        if let AcquireError::Down(endpoint, error) = failure {
+            tracing::warn!(
+                listener = %context.settings.name,
+                %endpoint,
+                error = %Chain(&**error),
+                remedy = error.remedy().as_deref(),
+                "no backend for a client"
+            );
+            if let Some(refused) = error.refused() {
+                let (words, sqlstate) = (refused.said.octets().to_vec(), refused.sqlstate());
+                return Self::ByServer { words, sqlstate };
+            }
+            if let ConnectFailure::UnlistedUser { user } = error.failure() {
+                return Self::Refused(Refusal::user_not_listed(user.as_str()));
+            }
+        }
+        Self::Refused(failure.refusal())
+    }
+
     fn no_entropy() -> Self {
         Self::Refused(Refusal::internal("no random numbers to be had"))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::initial_parameter_status::InitialParameterStatus;
 use crate::{
-    frontend::{acquire::BackendAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
+    frontend::{acquire::PooledAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
     pool::Lease,
     route::RoutePolicy,
     session::{Asked, Common, Session, SessionOptions},
@@ -26,7 +26,7 @@ pub(crate) enum BackendSource {
     Leased(Lease),
     /// It shares backends with others.
     Shared {
-        acquirer: Box<BackendAcquirer>,
+        acquirer: Box<PooledAcquirer>,
         common: Arc<Common>,
         /// What the client is told of its settings.
         initial_status: Arc<InitialParameterStatus>,
@@ -38,7 +38,7 @@ pub(crate) enum BackendSource {
 pub(crate) struct SessionStart {
     pub(crate) backend: SessionBackend,
     /// `None` for a dedicated session.
-    pub(crate) acquirer: Option<Box<BackendAcquirer>>,
+    pub(crate) acquirer: Option<Box<PooledAcquirer>>,
     pub(crate) session: Session,
     /// Bytes of the server behind its first ReadyForQuery.
     pub(crate) unread: Vec<u8>,

@@ -85,7 +85,7 @@ impl ClientHandshake {
             .await
             .is_err()
         {
-            // Nothing was told of its accepted_client, so nothing is of its end.
+            // Without a record of the start, no record of the end is written.
             handshake.turn_down(&Refusal::audit()).await;
             return None;
         }

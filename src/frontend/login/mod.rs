@@ -13,5 +13,7 @@ pub(crate) mod identity_map;
 pub(crate) mod initial_parameter_status;
 pub(crate) mod startup_options;
 pub(crate) mod startup_values;
+#[cfg(test)]
+mod tests;
 pub(crate) mod unauthenticated_client;
 pub(crate) mod users;

@@ -11,7 +11,7 @@ use crate::{
     audit::{Record, record},
     blame::Chain,
     frontend::{
-        acquire::assign::random,
+        acquire::random,
         context::{ClientServices, ListenerContext},
     },
     telemetry::labels::Outcome,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     frontend::{
-        acquire::{AcquireRequest, BackendAcquirer, Step},
+        acquire::{AcquireRequest, PooledAcquirer, Step},
         observe::recorder::Recorder,
         registry::sessions::Registered,
     },
@@ -29,7 +29,7 @@ const SEQUENCE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Lease state of a pooled session.
 pub(super) struct Leasing {
-    acquirer: Box<BackendAcquirer>,
+    acquirer: Box<PooledAcquirer>,
     /// The session waits for a backend.
     is_waiting: bool,
     /// Cancel requests wait until the session's own messages ahead of a statement are answered.
@@ -62,7 +62,7 @@ pub(super) enum LeaseProgress {
 // === impl Leasing ===
 
 impl Leasing {
-    pub(super) fn new(acquirer: Box<BackendAcquirer>) -> Self {
+    pub(super) fn new(acquirer: Box<PooledAcquirer>) -> Self {
         Self {
             acquirer,
             is_waiting: false,
@@ -98,7 +98,7 @@ impl Leasing {
             apart: parts.session.is_apart(),
         };
         Poll::Ready(match ready!(self.acquirer.poll_lease(&request, cx)) {
-            Ok(Step::Leased(lease)) => {
+            Ok(Step::Acquired(lease)) => {
                 self.attach(parts, lease);
                 LeaseProgress::Done
             }

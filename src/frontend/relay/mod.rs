@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     frontend::{
-        acquire::{BackendAcquirer, catalog::Unlisted},
+        acquire::{PooledAcquirer, catalog::Unlisted},
         observe::recorder::Recorder,
         registry::{entry::SessionCommand, sessions::Registered},
     },
@@ -74,7 +74,7 @@ impl Relay {
     pub(crate) fn new(
         (client, client_unread): (Stream, Vec<u8>),
         (backend, backend_unread): (SessionBackend, Vec<u8>),
-        acquirer: Option<Box<BackendAcquirer>>,
+        acquirer: Option<Box<PooledAcquirer>>,
         session: Session,
         registered: Registered,
         recorder: Recorder,

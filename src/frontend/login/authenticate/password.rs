@@ -12,8 +12,12 @@ use crate::{
     blame::Chain,
     credentials::{Login as EndpointLogin, Secret},
     frontend::{
-        acquire::assign::{Unassigned, assign},
-        login::{backend_login::Login, greet::GreetError, unauthenticated_client::UnauthenticatedClient},
+        acquire::{self, AcquireError},
+        login::{
+            backend_login::{Failed, Login},
+            greet::GreetError,
+            unauthenticated_client::UnauthenticatedClient,
+        },
     },
     handshake::AwaitPassword,
     scram::{ITERATIONS, Verifier},
@@ -131,29 +135,28 @@ async fn judge(
     login: &Login<'_>,
     password: Secret,
 ) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
-    let settings = &login.context.settings;
     let judge = |endpoint: EndpointHandle| {
         let (startup, password) = (&login.startup, password.clone());
         async move { endpoint.judge(startup, password).await }
     };
-    let assigned = tokio::select! {
-        assigned = assign(login.services, &settings.route, settings.limits.hold, judge) => assigned,
+    let judged = tokio::select! {
+        judged = acquire::connect(login.services, login.context, judge) => judged,
         gone = client.gone() => return Err(AuthenticateError::Greet(GreetError::Gone(gone))),
     };
-    match assigned {
-        Ok(assigned) => Ok((assigned.endpoint, assigned.backend)),
-        Err(Unassigned::Failed(endpoint, error)) if refuses_the_client(&error) => {
+    match judged {
+        Ok((judged, _reason)) => Ok((judged.endpoint, judged.backend)),
+        Err(AcquireError::Down(endpoint, error)) if refuses_the_client(&error) => {
             tracing::info!(
-                listener = %settings.name,
-                endpoint = %endpoint.name(),
+                listener = %login.context.settings.name,
+                %endpoint,
                 user = %login.user,
-                error = %Chain(&error),
+                error = %Chain(&*error),
                 "the server did not accept a client's password"
             );
             let refusal = Refusal::authentication(login.user.as_str());
             Err(AuthenticateError::Failed(AuthFailure::Endpoint, refusal))
         }
-        Err(why) => Err(AuthenticateError::Unjudged(login.failed(&why))),
+        Err(why) => Err(AuthenticateError::Unjudged(Failed::without_backend(login.context, &why))),
     }
 }
 

@@ -1,0 +1,71 @@
+//! Reasons for a session without a backend, and the ErrorResponse for the client.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    backend::{ConnectError, ConnectFailure, EndpointHandle},
+    route::NoEndpoint,
+    session::Refusal,
+    telemetry::labels::ConnectPhase,
+};
+
+/// Reason for a session without a backend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcquireError {
+    /// No endpoint may serve now.
+    #[error("no endpoint may serve")]
+    NoEndpoint(#[source] NoEndpoint),
+    /// The last endpoint that was tried accepts no logins, or not this login.
+    #[error("endpoint `{0}` cannot be logged in to")]
+    Down(Box<str>, #[source] Arc<ConnectError>),
+    /// No backend of the pool became free in time.
+    #[error("no backend of pool {pool} became free within {waited:?}")]
+    Timeout { pool: String, waited: Duration },
+    /// The program ends.
+    #[error("the program ends")]
+    Closed,
+}
+
+// === impl AcquireError ===
+
+impl AcquireError {
+    /// The login at `endpoint` failed.
+    pub(crate) fn down(endpoint: &EndpointHandle, error: Arc<ConnectError>) -> Self {
+        Self::Down(endpoint.name().as_str().into(), error)
+    }
+
+    /// The ErrorResponse for the client. A server's refusal keeps its SQLSTATE and message.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoEndpoint(none) => Refusal::no_endpoint(none.to_string()),
+            Self::Timeout { pool, waited } => Refusal::pool_timeout(pool, *waited),
+            Self::Closed => Refusal::shutdown(),
+            Self::Down(endpoint, error) => match error.refused() {
+                Some(refused) => {
+                    let fault = refused.said.fault();
+                    Refusal::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
+                }
+                None => {
+                    let what = format!("endpoint \"{endpoint}\" {}", describe(error));
+                    Refusal::endpoint(error.blame(), what)
+                }
+            },
+        }
+    }
+}
+
+/// The failure as the end of a sentence, without addresses and other details of the endpoint.
+fn describe(error: &ConnectError) -> &'static str {
+    match (error.failure(), error.phase()) {
+        (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
+        (ConnectFailure::Broken { .. }, _) => "broke the connection off",
+        (ConnectFailure::TlsRefused, _) => "does not offer TLS",
+        (ConnectFailure::Tls(error), _) if !error.is_about_the_certificate() => {
+            "could not be spoken to over TLS"
+        }
+        (_, ConnectPhase::Resolve | ConnectPhase::Tcp) => "cannot be reached",
+        (_, ConnectPhase::Tls) => "could not be verified",
+        (_, ConnectPhase::Token) => "could not be logged in to: no token",
+        (_, ConnectPhase::Login) => "refused the login",
+    }
+}

@@ -1,0 +1,304 @@
+//! Provider of pooled backends: each try is a lease.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use super::{
+    AcquireError, AcquireRequest, BackendAcquirer, Step,
+    provider::{AcquireContext, BackendProvider, TryProgress},
+    shared_state::SharedState,
+};
+use crate::{
+    backend::{ConnectError, EndpointHandle},
+    frontend::context::{ClientServices, ListenerContext},
+    names::{DatabaseName, UserName},
+    pool::{self, Disposition, Lease, Pool, Target, Trace, Waited, Waiter},
+    probe::Evidence,
+    route::{Need, NoEndpoint, Reason, RoutePolicy, Side, Suspect},
+    session::Assignment,
+    tasks,
+    telemetry::{PathCounts, RouteCounts},
+    topology::{NodeId, Replayed},
+    wire::StartupMessage,
+};
+
+/// Leases backends of pools.
+pub(crate) struct LeaseProvider {
+    /// User of the client; an endpoint may have one user for all clients.
+    user: UserName,
+    database: DatabaseName,
+    /// Remaining startup parameters of backend logins.
+    startup: StartupMessage,
+    /// Startup message with the session's own options for later logins, if different from `startup`.
+    apart: Option<StartupMessage>,
+    waiter: Waiter,
+    /// Counters of decisions.
+    routes: Arc<RouteCounts>,
+    /// State shared by the sessions of the database, if backends are shared.
+    shared: Option<Arc<SharedState>>,
+}
+
+/// A pool, and the use of it by this session.
+pub(crate) struct PoolPlace {
+    pool: Arc<Pool>,
+    path: Arc<PathCounts>,
+    /// The backend that was given back last.
+    last: Option<Trace>,
+}
+
+/// Acquires backends of pools.
+pub(crate) type PooledAcquirer = BackendAcquirer<LeaseProvider>;
+
+/// What a session needs before its client has said anything.
+const FIRST: Need = Need { side: Side::Writer, reason: Reason::Writer };
+
+// === impl LeaseProvider ===
+
+impl LeaseProvider {
+    /// Provider for a client with these names; `startup` holds the remaining startup parameters.
+    pub(crate) fn new(
+        listener: &ListenerContext,
+        user: UserName,
+        database: DatabaseName,
+        startup: StartupMessage,
+    ) -> Self {
+        Self {
+            user,
+            database,
+            startup,
+            apart: None,
+            waiter: Waiter::new(),
+            routes: listener.metrics.routes(tasks::current_worker()),
+            shared: None,
+        }
+    }
+}
+
+impl BackendProvider for LeaseProvider {
+    type Backend = Lease;
+    type Place = PoolPlace;
+
+    fn place(&self, context: &AcquireContext, endpoint: &EndpointHandle) -> PoolPlace {
+        let settings = &context.listener.settings;
+        let target = Target {
+            listener: settings.name.clone(),
+            endpoint: endpoint.name().clone(),
+            database: self.database.clone(),
+            user: endpoint.database_user(&self.user),
+            startup: self.startup.clone(),
+            mode: settings.pool.mode,
+        };
+        let pool = context.routing.pools.pool(endpoint, &target, &settings.pool);
+        let path = context.listener.path(&context.observers.metrics, endpoint);
+        PoolPlace { pool, path, last: None }
+    }
+
+    fn endpoint(place: &PoolPlace) -> &EndpointHandle {
+        place.pool.endpoint()
+    }
+
+    fn describe(place: &PoolPlace) -> String {
+        place.pool.target().to_string()
+    }
+
+    fn is_trying(&self) -> bool {
+        self.waiter.is_waiting()
+    }
+
+    fn begin(&mut self, place: &PoolPlace, request: &AcquireRequest) -> Option<Lease> {
+        let wish =
+            pool::Want { worker: tasks::current_worker(), settings: request.settings, last: place.last };
+        let lease = place.pool.try_lease(&wish);
+        if lease.is_none() {
+            place.pool.wait(&mut self.waiter, &wish);
+        }
+        lease
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TryProgress<Lease>> {
+        Poll::Ready(match ready!(self.waiter.poll(cx)) {
+            Waited::Lease(lease) => TryProgress::Acquired(lease),
+            Waited::Notice(waited) => TryProgress::Notice(waited),
+            Waited::Failed(error) => TryProgress::Failed(error),
+        })
+    }
+
+    fn is_final(_error: &ConnectError) -> bool {
+        false
+    }
+
+    fn node(lease: &Lease) -> Option<NodeId> {
+        lease.node()
+    }
+
+    fn put_back(lease: Lease, disposition: Disposition) {
+        lease.release(disposition);
+    }
+}
+
+// === impl PooledAcquirer ===
+
+impl PooledAcquirer {
+    /// Acquirer for a client with these names; `startup` holds the remaining startup parameters.
+    pub(crate) fn pooled(
+        services: &ClientServices,
+        listener: &Arc<ListenerContext>,
+        user: UserName,
+        database: DatabaseName,
+        startup: StartupMessage,
+    ) -> Self {
+        let provider = LeaseProvider::new(listener, user, database, startup);
+        Self::new(services, listener, provider)
+    }
+
+    /// The next step towards a lease, if possible.
+    pub(crate) fn poll_lease(
+        &mut self,
+        request: &AcquireRequest,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Step<Lease>, AcquireError>> {
+        if request.apart {
+            self.move_apart();
+        }
+        let step = ready!(self.poll_acquire(request, cx));
+        if let Ok(Step::Acquired(_)) = &step {
+            let reason = self.reason();
+            self.provider.routes.decided(reason);
+            if request.need.side == Side::Reader && self.side == Side::Writer {
+                self.provider.routes.fell_back(reason);
+            }
+        }
+        Poll::Ready(step)
+    }
+
+    /// A backend for a client that logs in.
+    ///
+    /// Cancel safety: dropped half-way, the wait for a backend ends.
+    ///
+    /// # Errors
+    /// [`AcquireError`]
+    pub(crate) async fn lease(&mut self) -> Result<Lease, AcquireError> {
+        let request = AcquireRequest { need: Need { side: self.side, ..FIRST }, ..AcquireRequest::FIRST };
+        std::future::poll_fn(|cx| {
+            loop {
+                match ready!(self.poll_lease(&request, cx)) {
+                    Ok(Step::Acquired(lease)) => return Poll::Ready(Ok(lease)),
+                    // Before its login, a client expects no notice.
+                    Ok(Step::Notice(_)) => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Allows later logins with `startup`, see [`BackendAcquirer::move_apart`].
+    pub(crate) fn may_move_apart(&mut self, startup: StartupMessage) {
+        self.provider.apart = (startup != self.provider.startup).then_some(startup);
+    }
+
+    /// Switches later backend logins to the session's own options.
+    pub(crate) fn move_apart(&mut self) {
+        if let Some(startup) = self.provider.apart.take() {
+            self.provider.startup = startup;
+            self.forget_decisions();
+        }
+    }
+
+    /// Its backends are shared by sessions that know this.
+    pub(crate) fn share(&mut self, shared: Arc<SharedState>) {
+        self.provider.shared = Some(shared);
+    }
+
+    /// What a session that splits is to know of the backend that was leased last.
+    pub(crate) fn assignment<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
+        matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| Assignment {
+            side: self.side,
+            reason: self.reason(),
+            endpoint: lease.running().endpoint().name(),
+            freshness: self.freshness,
+        })
+    }
+
+    /// The node behind a backend that a read was sent to has failed it.
+    pub(crate) fn node_failed(&mut self, lease: &Lease) {
+        if let Some(node) = lease.node() {
+            self.context.routing.outliers.failed(Suspect::Node(node));
+        }
+        self.context.observers.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
+        self.reader = None;
+    }
+
+    /// A node has said how far it has replayed.
+    pub(crate) fn replayed(&self, lease: &Lease, lsn: Option<u64>, asked_at: std::time::Instant) {
+        let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
+        let endpoint = lease.running().endpoint().name().clone();
+        let answered_at = std::time::Instant::now();
+        let replayed = Replayed { endpoint, node, lsn, asked_at, answered_at };
+        self.context.observers.evidence.replayed(&decided.snapshot, replayed);
+    }
+
+    /// The session has committed what its next reads must show: the sooner the writer is asked where it stands, the sooner
+    /// they find a read pool that does.
+    pub(crate) fn wrote(&self) {
+        self.context.observers.evidence.want_sample();
+    }
+
+    /// The client has cancelled its statement: it waits no longer.
+    pub(crate) fn leave(&mut self) {
+        self.provider.waiter.leave();
+        self.wait = None;
+    }
+
+    /// Whether the backend is the one that was given back last, and nobody has used it since.
+    pub(crate) fn follows(&self, lease: &Lease) -> bool {
+        self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.follows(&last))
+    }
+
+    /// A backend was leased at `now`.
+    pub(crate) fn note_lease(&self, now: std::time::Instant) {
+        if let (Some(shared), Side::Writer) = (&self.provider.shared, self.side) {
+            shared.leased(now);
+        }
+    }
+
+    /// Time until the session may compare the catalog.
+    pub(crate) fn renewal_pause(&self, now: std::time::Instant) -> Duration {
+        self.provider.shared.as_ref().map_or(Duration::ZERO, |shared| shared.renewal_pause(now))
+    }
+
+    /// State shared by sessions of the listener, database and user, if backends are shared.
+    pub(crate) fn shared(&self) -> Option<Arc<SharedState>> {
+        self.provider.shared.clone()
+    }
+
+    /// Gives a clean backend back.
+    pub(crate) fn release(&mut self, now: std::time::Instant, lease: Lease) {
+        if let Some(decided) = self.slot() {
+            decided.place.last = Some(lease.trace());
+        }
+        match &self.provider.shared {
+            Some(shared) => shared.release(now, lease, self.side == Side::Reader),
+            None => lease.release(Disposition::Clean),
+        }
+    }
+
+    /// The numbers of what is done on the last endpoint.
+    pub(crate) fn path(&self) -> Option<&Arc<PathCounts>> {
+        self.decided().map(|decided| &decided.place.path)
+    }
+
+    /// The pool of a first decision: the writer's, or a read pool's while no server takes writes.
+    pub(crate) fn pool(&mut self) -> Result<Arc<Pool>, NoEndpoint> {
+        match self.decide(FIRST) {
+            Err(none) if matches!(self.context.listener.settings.route, RoutePolicy::Split(_)) => {
+                self.decide(Need { side: Side::Reader, ..FIRST }).map_err(|_| none)
+            }
+            decided => decided,
+        }?;
+        self.decided().map(|decided| Arc::clone(&decided.place.pool)).ok_or(NoEndpoint::Named)
+    }
+}

@@ -1,0 +1,190 @@
+//! Acquisitions over a scripted connect, with a paused clock.
+
+use std::{cell::RefCell, io, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{AcquireError, Connected, PooledAcquirer, connect, hold::ACQUIRE_RETRY_INTERVAL};
+use crate::{
+    backend::{ConnectError, ConnectFailure, EndpointHandle},
+    frontend::{
+        ListenerContext,
+        testing::{Stand, snapshot},
+    },
+    names::{DatabaseName, UserName},
+    probe::Evidence,
+    route::{Reason, RoutePolicy, WhenNoReader},
+    session::Cause,
+    telemetry::labels::ConnectPhase,
+    tls::TlsError,
+    wire::{ProtocolVersion, StartupMessage},
+};
+
+const READ_POOL: RoutePolicy = RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Primary };
+const CLUSTER: &str = "p primary up primary\na read-pool up standby\nb read-pool up standby";
+const HOLD: Duration = Duration::from_secs(30);
+
+fn broken(endpoint: &EndpointHandle) -> ConnectError {
+    let source = io::ErrorKind::ConnectionReset.into();
+    let failure = ConnectFailure::Broken { phase: ConnectPhase::Login, source };
+    ConnectError::new(Arc::clone(endpoint.endpoint()), failure)
+}
+
+fn refused(endpoint: &EndpointHandle, sqlstate: &[u8; 5]) -> ConnectError {
+    ConnectError::scripted_refusal(Arc::clone(endpoint.endpoint()), *sqlstate)
+}
+
+/// Acquires with `answer` as the connect; returns the outcome and the names of the tried endpoints.
+async fn acquire(
+    stand: &Stand,
+    listener: &Arc<ListenerContext>,
+    answer: impl Fn(&EndpointHandle, usize) -> Result<(), ConnectError>,
+) -> (Result<(Connected<()>, Reason), AcquireError>, Vec<String>) {
+    let tried = RefCell::new(Vec::new());
+    let outcome = connect(&stand.services, listener, |endpoint: EndpointHandle| {
+        tried.borrow_mut().push(endpoint.name().to_string());
+        let answered = answer(&endpoint, tried.borrow().len());
+        async move { answered }
+    });
+    let outcome = outcome.await;
+    (outcome, tried.into_inner())
+}
+
+fn login_failed(endpoints: &[String]) -> Vec<(String, Evidence)> {
+    endpoints.iter().map(|name| (name.clone(), Evidence::LoginFailed)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_read_pool_is_left_for_the_next() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(READ_POOL, Duration::ZERO);
+    let (outcome, mut tried) = acquire(&stand, &listener, |endpoint, _| {
+        if endpoint.name().as_str() == "p" { Ok(()) } else { Err(broken(endpoint)) }
+    })
+    .await;
+    let (connected, reason) = outcome.ok().unwrap();
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("p", Reason::NoReader));
+    assert_eq!(tried.pop().as_deref(), Some("p"));
+    let failed = login_failed(&tried);
+    tried.sort();
+    assert_eq!(tried, ["a", "b"]);
+    assert_eq!(stand.evidence.take(), failed, "each failed login wakes the probe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_user_is_tried_once() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(READ_POOL, HOLD);
+    let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(refused(endpoint, b"28P01"))).await;
+    let refusal = outcome.err().unwrap().refusal();
+    assert_eq!(refusal.sqlstate.as_str(), "28P01");
+    assert_eq!(tried.len(), 1);
+    assert_eq!(stand.evidence.take(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_handshake_of_the_writer_wakes_the_probe() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| {
+        let failure = ConnectFailure::Tls(TlsError::UnknownCa { issuer: "scripted".to_owned() });
+        Err(ConnectError::new(Arc::clone(endpoint.endpoint()), failure))
+    })
+    .await;
+    assert_eq!(outcome.err().unwrap().refusal().cause, Cause::Endpoint);
+    assert_eq!(tried, ["p"], "no other try helps");
+    assert_eq!(stand.evidence.take(), login_failed(&tried));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_is_no_evidence() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, Duration::ZERO);
+    let (outcome, _) = acquire(&stand, &listener, |endpoint, _| Err(refused(endpoint, b"53300"))).await;
+    assert_eq!(outcome.err().unwrap().refusal().sqlstate.as_str(), "53300");
+    assert_eq!(stand.evidence.take(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_is_away_is_tried_again() {
+    let stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let (outcome, tried) =
+        acquire(
+            &stand,
+            &listener,
+            |endpoint, tries| {
+                if tries < 6 { Err(refused(endpoint, b"57P03")) } else { Ok(()) }
+            },
+        )
+        .await;
+    assert!(outcome.is_ok());
+    assert_eq!(tried.len(), 6);
+    assert_eq!(started.elapsed(), 5 * ACQUIRE_RETRY_INTERVAL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_failure_is_reported_after_the_hold() {
+    let stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(broken(endpoint))).await;
+    assert!(matches!(outcome, Err(AcquireError::Down(endpoint, _)) if &*endpoint == "p"));
+    assert!(started.elapsed() >= HOLD && started.elapsed() < HOLD + 2 * ACQUIRE_RETRY_INTERVAL);
+    assert!(tried.len() > 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_never_seen_up_is_not_waited_for() {
+    let stand = Stand::new("p primary unknown -");
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(broken(endpoint))).await;
+    assert!(matches!(outcome, Err(AcquireError::Down(..))));
+    assert_eq!((tried.len(), started.elapsed()), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_endpoint_is_reported_without_a_try() {
+    let stand = Stand::new("a read-pool up standby");
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let (outcome, tried) = acquire(&stand, &listener, |_, _| Ok(())).await;
+    assert_eq!(outcome.err().unwrap().refusal().cause, Cause::NoEndpoint);
+    assert_eq!(tried, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_writer_ends_the_pause() {
+    let mut stand = Stand::new("p primary up standby\nq primary up standby");
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let services = Arc::clone(&stand.services);
+    let acquired = connect(&services, &listener, |_: EndpointHandle| async { Ok(()) });
+    let promoted = async {
+        tokio::time::sleep(ACQUIRE_RETRY_INTERVAL / 4).await;
+        stand.topology.publish(snapshot("p primary down standby\nq primary up primary"));
+    };
+    let (outcome, ()) = tokio::join!(acquired, promoted);
+    let (connected, reason) = outcome.ok().unwrap();
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("q", Reason::Writer));
+    assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
+}
+
+/// A refused TCP connection: nothing listens at the endpoints' address.
+#[tokio::test]
+async fn a_pool_and_a_connect_report_the_same_failure() {
+    let stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, Duration::ZERO);
+    let (user, database) = (UserName::new("alice").unwrap(), DatabaseName::new("orders").unwrap());
+    let startup = StartupMessage::new(ProtocolVersion::V3_0);
+    let mut acquirer = PooledAcquirer::pooled(&stand.services, &listener, user, database, startup);
+    let pooled = acquirer.lease().await.err().unwrap().refusal();
+    let dialed =
+        connect(&stand.services, &listener, |endpoint: EndpointHandle| async move { endpoint.dial().await });
+    let dedicated = dialed.await.err().unwrap().refusal();
+    assert_eq!(pooled, dedicated);
+    assert_eq!(pooled.cause, Cause::Endpoint);
+    let now = std::time::Instant::now();
+    assert!(stand.services.routing.outliers.avoids(&"p".parse().unwrap(), now), "other sessions keep away");
+}

@@ -1,0 +1,150 @@
+//! Services, listeners and endpoints for unit tests of the frontend, without a network.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    AccessList, Auth, Bind, ClientServices, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
+    Observers, OutlierDetector, Routing, SharedStateRegistry,
+};
+use crate::{
+    audit::Audit,
+    backend::{EndpointHandle, EndpointSettings},
+    credentials::Login,
+    events::Events,
+    live::{Publisher, live},
+    names::{ClusterName, EndpointName, ListenerName},
+    pool::{PoolMode, PoolSettings, Pools},
+    probe::{EvidenceSink, RecordedEvidence},
+    route::RoutePolicy,
+    tasks::Workers,
+    telemetry::{Metrics, traces::Tracer},
+    tls::{EndpointTls, Negotiation, TlsMode},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
+};
+
+/// Services of a scripted process.
+pub(super) struct Stand {
+    pub(super) services: Arc<ClientServices>,
+    pub(super) topology: Publisher<Snapshot>,
+    pub(super) evidence: RecordedEvidence,
+}
+
+/// One endpoint a line: name, declared role, health, observed role. An endpoint in health `up` was seen up.
+pub(super) fn snapshot(lines: &str) -> Snapshot {
+    let endpoints: Vec<_> = lines
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let endpoint = Arc::new(Endpoint {
+                name: EndpointName::new(words[0]).unwrap(),
+                cluster: ClusterName::new("orders").unwrap(),
+                region: None,
+                role: words[1].parse().unwrap(),
+                // Nothing listens there.
+                address: "127.0.0.1:1".parse().unwrap(),
+            });
+            let health = Health::ALL.into_iter().find(|health| health.as_str() == words[2]).unwrap();
+            EndpointStatus {
+                health,
+                observed: ObservedRole::ALL.into_iter().find(|role| role.as_str() == words[3]),
+                last_success: (health == Health::Up).then(Instant::now),
+                ..EndpointStatus::unknown(endpoint)
+            }
+        })
+        .collect();
+    let election = elect(&endpoints, None);
+    Snapshot { endpoints, writer: election.writer, ..Snapshot::default() }
+}
+
+fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
+    let settings = EndpointSettings {
+        endpoint: Arc::clone(endpoint),
+        tls: EndpointTls {
+            mode: TlsMode::Disable,
+            negotiation: Negotiation::Postgres,
+            ca_file: None,
+            server_name: None,
+            identity: None,
+        },
+        login: Login::Passthrough,
+        insecure_plaintext: false,
+        connect_timeout: Duration::from_secs(10),
+        connect_concurrency: 1,
+        max_backends: None,
+        reserve: 0,
+        probe_login: None,
+    };
+    let metrics = metrics.endpoint(endpoint);
+    EndpointHandle::new(settings, metrics).unwrap().0
+}
+
+// === impl Stand ===
+
+impl Stand {
+    /// With `endpoints` as in [`snapshot`].
+    pub(super) fn new(endpoints: &str) -> Self {
+        let metrics = Metrics::new();
+        let first = snapshot(endpoints);
+        let handles = first.endpoints.iter().map(|status| handle(&status.endpoint, &metrics));
+        let endpoints = live(Endpoints::new(handles)).1;
+        let (topology, shown) = live(first);
+        let (sink, evidence) = EvidenceSink::recording();
+        let routing = Routing {
+            topology: shown,
+            endpoints,
+            outliers: OutlierDetector::default(),
+            pools: Pools::new(&Workers::start(1).unwrap(), &metrics, Box::new(|_, _, _| ())),
+        };
+        let observers = Observers {
+            audit: Audit::off(),
+            traces: Tracer::off(),
+            events: Events::default(),
+            evidence: sink,
+            metrics,
+        };
+        let services = ClientServices {
+            routing: Arc::new(routing),
+            observers: Arc::new(observers),
+            sessions: Arc::default(),
+            shared_states: SharedStateRegistry::default(),
+            descriptors: Arc::new(Semaphore::new(8)),
+            mock_secret: [0; 32],
+            console: None,
+        };
+        Self { services: Arc::new(services), topology, evidence }
+    }
+
+    /// A listener with `route`, whose sessions wait up to `hold` for a writer.
+    pub(super) fn listener(&self, route: RoutePolicy, hold: Duration) -> Arc<ListenerContext> {
+        self.listener_with(route, hold, Auth::Trust, AccessList::default())
+    }
+
+    /// As [`Self::listener`], with authentication and an access list.
+    pub(super) fn listener_with(
+        &self,
+        route: RoutePolicy,
+        hold: Duration,
+        auth: Auth,
+        access: AccessList,
+    ) -> Arc<ListenerContext> {
+        let settings = ListenerSettings {
+            name: ListenerName::new("app").unwrap(),
+            bind: Bind::Unix("/run/app".into()),
+            socket_mode: 0o660,
+            route,
+            tls: None,
+            auth,
+            access,
+            limits: ListenerLimits { hold, ..ListenerLimits::default() },
+            pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
+        };
+        let metrics = &self.services.observers.metrics;
+        let endpoints = self.services.routing.endpoints.load();
+        Arc::new(ListenerContext::new(settings, None, None, metrics, &endpoints, None))
+    }
+}
