@@ -10,8 +10,8 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    AcceptedPassword, AskError, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
-    EndpointSettings, Questions,
+    AcceptedPassword, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
+    EndpointSettings, QueryError, Questions,
     accepted::AcceptedPasswords,
     ask, cancel,
     connector::{self, Connector, Dialer},
@@ -188,8 +188,8 @@ impl EndpointHandle {
         let failure = match timeout(limit, ask(&mut backend.stream, Questions::Node)).await {
             Ok(Ok(answer)) if answer.role == ObservedRole::Standby => return Ok(answer.node),
             Ok(Ok(_primary)) => ConnectFailure::NoStandby,
-            Ok(Err(AskError::Refused { .. })) => return Ok(None),
-            Ok(Err(AskError::Broken(source))) => broken(source),
+            Ok(Err(QueryError::Refused { .. })) => return Ok(None),
+            Ok(Err(QueryError::Broken(source))) => broken(source),
             Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
             Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
         };
@@ -211,8 +211,8 @@ impl EndpointHandle {
         let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
         let failure = match timeout(limit, asked).await {
             Ok(Ok(connections)) => return Ok(Some(connections)),
-            Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => return Ok(None),
-            Ok(Err(AskError::Broken(source))) => broken(source),
+            Ok(Err(QueryError::Refused { .. } | QueryError::Nothing)) => return Ok(None),
+            Ok(Err(QueryError::Broken(source))) => broken(source),
             Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),
             Err(_elapsed) => ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit },
         };

@@ -4,7 +4,6 @@
 //! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
 
 mod accepted;
-mod ask;
 mod cancel;
 mod connection;
 mod connector;
@@ -15,6 +14,7 @@ mod failure_point;
 mod login;
 mod login_method;
 mod phase;
+mod query;
 mod questions;
 mod reach;
 mod refusal_before_tls;
@@ -23,12 +23,12 @@ mod settings;
 mod socket;
 
 pub use accepted::AcceptedPassword;
-pub(crate) use ask::{AskError, ask, query};
 pub use connection::{Backend, reported_role};
 pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;
 pub use error::{ConnectError, ConnectFailure};
+pub(crate) use query::{QueryError, ask, query};
 pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
 pub(crate) use refused::words as fault_words;

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    backend::AskError,
+    backend::QueryError,
     handshake::{FRAME_MAX, Parameters},
     tls::Stream,
     wire::{Frame, Header, Speaker, TransactionStatus, backend::Message},
@@ -37,7 +37,7 @@ pub(super) enum Surprise {
     KeepsState,
     /// The query for leftover state failed.
     #[error("it could not be asked what it keeps")]
-    Unasked(#[source] AskError),
+    Unasked(#[source] QueryError),
     /// It did not answer in time.
     #[error("the server did not answer in time")]
     Late,

@@ -20,7 +20,7 @@ use super::{
     state::Afterwards,
 };
 use crate::{
-    backend::{AskError, Columns, query},
+    backend::{Columns, QueryError, query},
     names::ClusterName,
     telemetry::labels::CloseReason,
     topology::DeclaredRole,
@@ -220,7 +220,7 @@ impl Pool {
                     pool.rest_again(place, member, since);
                 }
                 // Functions may be missing on a managed service.
-                Ok(Err(AskError::Refused { .. } | AskError::Nothing)) => {
+                Ok(Err(QueryError::Refused { .. } | QueryError::Nothing)) => {
                     pool.rest_again(place, member, since)
                 }
                 Ok(Err(_)) | Err(_) => {

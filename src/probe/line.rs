@@ -7,7 +7,7 @@ use super::{
     sampler::Line,
 };
 use crate::{
-    backend::{AskError, Backend, ConnectError, EndpointHandle, ProbeLogin, Questions, ask},
+    backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, ask},
     topology::Answer,
 };
 
@@ -26,7 +26,7 @@ pub(super) enum LineError {
     Connect(#[source] ConnectError),
     /// It did not answer.
     #[error("asking")]
-    Ask(#[source] AskError),
+    Ask(#[source] QueryError),
     /// It took too long.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -41,7 +41,7 @@ impl Line for WriterLine {
     }
 
     async fn ask(&mut self) -> Result<Answer, LineError> {
-        let Some(kept) = &mut self.kept else { return Err(LineError::Ask(AskError::Nothing)) };
+        let Some(kept) = &mut self.kept else { return Err(LineError::Ask(QueryError::Nothing)) };
         ask(&mut kept.stream, Questions::All).await.map_err(LineError::Ask)
     }
 

@@ -14,7 +14,7 @@ use tokio::{
 use super::{ProbeSettings, keeper::Message, knock::knock};
 use crate::{
     backend::{
-        AskError, Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin,
+        Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin, QueryError,
         Questions, ask,
     },
     blame::{Blame, Chain},
@@ -207,7 +207,7 @@ impl Prober {
     }
 
     /// Asks, and asks for less from then on when the server takes offence.
-    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, AskError> {
+    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, QueryError> {
         match ask(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(

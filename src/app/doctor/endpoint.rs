@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     backend::{
-        AskError, Backend, ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, ProbeLogin,
+        Backend, ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, ProbeLogin, QueryError,
         Questions, Resolved, ask, reach, reach_unix, resolve,
     },
     blame::Chain,
@@ -199,7 +199,7 @@ async fn knock(handle: &EndpointHandle) -> (Opinion, Option<()>) {
 async fn role(
     settings: &EndpointSettings,
     backend: &mut Backend,
-) -> (Opinion, Option<(Answer, Option<AskError>)>) {
+) -> (Opinion, Option<(Answer, Option<QueryError>)>) {
     let (answer, reduced) = match in_time(settings, ask(&mut backend.stream, Questions::All)).await {
         Err(error) if error.is_about_the_question() => {
             (in_time(settings, ask(&mut backend.stream, Questions::Role)).await, Some(error))
@@ -224,7 +224,7 @@ async fn privileges(
     settings: &EndpointSettings,
     login: &ProbeLogin,
     backend: &mut Backend,
-    reduced: Option<AskError>,
+    reduced: Option<QueryError>,
 ) -> (Opinion, Option<()>) {
     let users: &[UserName] = match &settings.login {
         Login::Token(token) => token.users.listed(),
@@ -238,9 +238,9 @@ async fn privileges(
 /// An answer within the time that a connect may take.
 async fn in_time<T>(
     settings: &EndpointSettings,
-    asked: impl Future<Output = Result<T, AskError>>,
-) -> Result<T, AskError> {
-    let late = |_elapsed| AskError::Broken(io::ErrorKind::TimedOut.into());
+    asked: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
+    let late = |_elapsed| QueryError::Broken(io::ErrorKind::TimedOut.into());
     timeout(settings.connect_timeout, asked).await.map_err(late)?
 }
 

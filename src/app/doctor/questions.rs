@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    backend::{AskError, Columns, query},
+    backend::{Columns, QueryError, query},
     names::UserName,
     wire::DecodeError,
 };
@@ -48,7 +48,7 @@ const IAM_ROLE: &str = "alloydbiamuser";
 /// Cancel safety: as the probe's query.
 pub(super) async fn replay(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> Result<Replay, AskError> {
+) -> Result<Replay, QueryError> {
     query(connection, REPLAY, |row| {
         let mut columns = Columns::of(row)?;
         Ok(Replay {
@@ -67,7 +67,7 @@ pub(super) async fn replay(
 pub(super) async fn grants(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     users: &[UserName],
-) -> Result<Grants, AskError> {
+) -> Result<Grants, QueryError> {
     query(connection, &grants_sql(users), |row| {
         let mut columns = Columns::of(row)?;
         Ok(Grants {

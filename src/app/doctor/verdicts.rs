@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::principal::{self, PrincipalMistake},
-    backend::{AskError, ConnectError, ProbeLogin, Shown},
+    backend::{ConnectError, ProbeLogin, QueryError, Shown},
     blame::Chain,
     credentials::{Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenUsers},
     handshake::Method,
@@ -171,7 +171,7 @@ pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Op
 }
 
 /// A server that is logged in to and does not answer.
-pub(super) fn unanswered(error: &AskError) -> Opinion {
+pub(super) fn unanswered(error: &QueryError) -> Opinion {
     Opinion::failed(
         Chain(error).to_string(),
         "look at the server's own log: a user that may connect may ask these questions",
@@ -205,7 +205,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
 }
 
 /// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, AskError>>) -> Opinion {
+pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -240,8 +240,8 @@ pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, AskError>>) ->
 /// What may be asked of the server. `reduced` is why the probe asks it for less than usual.
 pub(super) fn privileges(
     login: &ProbeLogin,
-    reduced: Option<&AskError>,
-    grants: &Result<Grants, AskError>,
+    reduced: Option<&QueryError>,
+    grants: &Result<Grants, QueryError>,
 ) -> Opinion {
     let ProbeLogin { user, database } = login;
     let mut opinion =

@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::*;
 use crate::{
-    backend::AskError,
+    backend::QueryError,
     names::ClusterName,
     tasks::Tasks,
     telemetry::Metrics,
@@ -46,7 +46,7 @@ impl Line for Pretended {
             std::future::pending::<()>().await;
         }
         if self.script.fails.load(SeqCst) {
-            return Err(LineError::Ask(AskError::Nothing));
+            return Err(LineError::Ask(QueryError::Nothing));
         }
         sleep(Duration::from_millis(1)).await;
         let lsn = Some(self.script.asked.lock().unwrap().len() as u64);

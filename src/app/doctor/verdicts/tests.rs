@@ -216,7 +216,7 @@ fn lag_is_told_of_standbys_and_is_a_warning_only_when_it_will_not_end_or_is_not_
     assert_eq!(standby(Ok(replay.clone())), Verdict::Ok, "an idle writer looks like that");
     assert_eq!(standby(Ok(Replay { paused: true, ..replay })), Verdict::Warning);
     assert_eq!(standby(Ok(Replay::default())), Verdict::Warning);
-    assert_eq!(standby(Err(AskError::Nothing)), Verdict::Warning);
+    assert_eq!(standby(Err(QueryError::Nothing)), Verdict::Warning);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn users_that_cannot_log_in_are_warned_of() {
         assert_eq!(opinion.verdict(), Verdict::Warning);
         assert!(said(&opinion).contains("bob"), "{opinion:?}");
     }
-    assert_eq!(judged(Err(AskError::Nothing)).verdict(), Verdict::Ok, "a server may keep that to itself");
-    let reduced = privileges(&login, Some(&AskError::Nothing), &Ok(Grants::default()));
+    assert_eq!(judged(Err(QueryError::Nothing)).verdict(), Verdict::Ok, "a server may keep that to itself");
+    let reduced = privileges(&login, Some(&QueryError::Nothing), &Ok(Grants::default()));
     assert_eq!(reduced.verdict(), Verdict::Warning);
 }

@@ -12,7 +12,7 @@ use crate::{
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+pub(crate) enum QueryError {
     /// The server would not answer; the connection is as good as before.
     #[error("the question was refused: {words}")]
     Refused {
@@ -47,7 +47,7 @@ const ANSWER_MAX: usize = 64 << 10;
 pub(crate) async fn ask(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
-) -> Result<Answer, AskError> {
+) -> Result<Answer, QueryError> {
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 
@@ -56,55 +56,55 @@ pub(crate) async fn ask(
 /// Cancel safety: a connection on which it was dropped is of no further use.
 ///
 /// # Errors
-/// [`AskError`] says whether the connection is still good.
+/// [`QueryError`] says whether the connection is still good.
 pub(crate) async fn query<T>(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
-) -> Result<T, AskError> {
+) -> Result<T, QueryError> {
     let mut query = Vec::new();
     wire::frame(&mut query, tag::frontend::QUERY, |body| {
         body.extend_from_slice(sql.as_bytes());
         body.push(0);
     });
-    connection.write_all(&query).await.map_err(AskError::Broken)?;
-    connection.flush().await.map_err(AskError::Broken)?;
+    connection.write_all(&query).await.map_err(QueryError::Broken)?;
+    connection.flush().await.map_err(QueryError::Broken)?;
 
     let mut unread = Vec::with_capacity(1024);
-    let mut result = Err(AskError::Nothing);
+    let mut result = Err(QueryError::Nothing);
     let mut octets_read = 0;
     loop {
         let mut taken = 0;
-        while let Some(frame) =
-            Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default()).map_err(AskError::Frame)?
+        while let Some(frame) = Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default())
+            .map_err(QueryError::Frame)?
         {
             taken += frame.octets().len();
-            match Message::decode(&frame).map_err(AskError::Answer)? {
-                Message::DataRow => result = read(frame.body()).map_err(AskError::Answer),
+            match Message::decode(&frame).map_err(QueryError::Answer)? {
+                Message::DataRow => result = read(frame.body()).map_err(QueryError::Answer),
                 Message::ErrorResponse(fault) => {
                     result =
-                        Err(AskError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
+                        Err(QueryError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
                 }
                 Message::ReadyForQuery(_) => return result,
                 _ => {}
             }
         }
         unread.drain(..taken);
-        match connection.read_buf(&mut unread).await.map_err(AskError::Broken)? {
+        match connection.read_buf(&mut unread).await.map_err(QueryError::Broken)? {
             // A server that ends says why first: that is worth more than the end.
-            0 if matches!(result, Err(AskError::Refused { .. })) => return result,
-            0 => return Err(AskError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 if matches!(result, Err(QueryError::Refused { .. })) => return result,
+            0 => return Err(QueryError::Broken(io::ErrorKind::UnexpectedEof.into())),
             octets => octets_read += octets,
         }
         if octets_read > ANSWER_MAX {
-            return Err(AskError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
+            return Err(QueryError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
         }
     }
 }
 
-// === impl AskError ===
+// === impl QueryError ===
 
-impl AskError {
+impl QueryError {
     /// Whether the server took offence at a function or setting, so that a smaller question may do.
     pub(crate) fn is_about_the_question(&self) -> bool {
         let Self::Refused { sqlstate: Some(state), .. } = self else { return false };
