@@ -6,9 +6,9 @@ use tokio::runtime::Builder;
 
 use super::doctor::UnknownEndpoint;
 use crate::{
-    backend::{ConnectError, ConnectRequest, EndpointHandle, EndpointSettings},
+    backend::{ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, QueryError},
     config::Config,
-    frontend::{Unlisted, knowledge},
+    frontend::knowledge,
     names::DatabaseName,
     sql::Knowledge,
     tasks::Tasks,
@@ -37,7 +37,7 @@ pub enum KnowledgeError {
     Login(#[source] ConnectError),
     /// The catalogues were not listed.
     #[error("the catalogues cannot be read")]
-    Unlisted(#[source] Unlisted),
+    Unlisted(#[source] QueryError),
 }
 
 /// What the database of the endpoint called `asked` has: `database`, or the one that its probe uses. Blocks for as long as the

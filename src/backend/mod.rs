@@ -28,7 +28,7 @@ pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;
 pub use error::{ConnectError, ConnectFailure};
-pub(crate) use query::{QueryError, ask, query};
+pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, ask, query};
 pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
 pub(crate) use refused::words as fault_words;

@@ -1,42 +1,105 @@
-//! One question and its answer, on a connection that is logged in.
+//! The SQL client: one request and its response, on a connection that is logged in.
+//!
+//! Promises: one client for probe, pools, catalogs and startup settings; the caller chooses limits and strictness; an error
+//! reports whether the connection is still usable. Refuses to know: the meaning of a row.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{Questions, fault_words};
 use crate::{
+    handshake::{FRAME_MAX, Parameters},
     topology::Answer,
-    wire::{self, DecodeError, Frame, FrameError, Speaker, SqlState, backend::Message, tag},
+    wire::{
+        DecodeError, Frame, FrameError, Header, Speaker, SqlState, TransactionStatus,
+        backend::{Message, ParameterStatus},
+        frontend,
+        tag::backend as b,
+    },
 };
 
-/// Why there is no answer.
+/// Reason for a request without a usable response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
-    /// The server would not answer; the connection is as good as before.
-    #[error("the question was refused: {words}")]
+    /// The server refused the request; the connection is as usable as before.
+    #[error("the server refused the query: {words}")]
     Refused {
-        /// The server's SQLSTATE.
+        /// SQLSTATE of the server.
         sqlstate: Option<SqlState>,
-        /// Its words.
+        /// Message of the server.
         words: String,
     },
     /// The connection broke.
-    #[error("the connection broke over a question")]
+    #[error("the connection broke during a query")]
     Broken(#[source] io::Error),
-    /// The server sent no frame.
-    #[error("the answer to a question is not PostgreSQL's protocol")]
+    /// The response has an invalid frame.
+    #[error("the response to a query is not PostgreSQL's protocol")]
     Frame(#[source] FrameError),
-    /// The server sent something else than was asked for.
-    #[error("the answer to a question cannot be read")]
+    /// The response has an invalid message or row.
+    #[error("the response to a query cannot be read")]
     Answer(#[source] DecodeError),
-    /// The server had nothing to say.
-    #[error("the question was not answered")]
+    /// The server sent a message that does not belong to the response.
+    #[error("the server sent an unexpected message")]
+    Unexpected,
+    /// A reported setting differs from its value at the login: the server has read its configuration again.
+    #[error("a reported setting differs from its value at the login")]
+    Changed,
+    /// The response is longer than the limit.
+    #[error("the response to a query is longer than {max_bytes} bytes")]
+    TooLong { max_bytes: usize },
+    /// The response has more rows than the limit.
+    #[error("the response to a query has more than {max_rows} rows")]
+    TooManyRows { max_rows: usize },
+    /// The server sent more asynchronous messages than the limit.
+    #[error("more than {max_bytes} bytes of notifications")]
+    Flooded { max_bytes: usize },
+    /// The response did not come in time.
+    #[error("no response to a query within {limit:?}")]
+    Late { limit: Duration },
+    /// The response has no row.
+    #[error("the query was not answered")]
     Nothing,
 }
 
-/// Octets of an answer at most: it is one short row, or a few.
-const ANSWER_MAX: usize = 64 << 10;
+/// Limits of one response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryLimits {
+    pub(crate) max_bytes: usize,
+    pub(crate) max_rows: usize,
+    /// `None`: the caller has a time limit.
+    pub(crate) time: Option<Duration>,
+}
+
+/// Handling of messages that do not belong to the response: reported settings, notifications and notices.
+pub(crate) enum Strictness<'q> {
+    /// All messages are ignored: the connection is Gatekeeper's own.
+    Ignore,
+    /// Reported settings and notifications are kept for the session of the connection. Unknown messages are an error.
+    Keep { kept: &'q mut Vec<u8>, max_bytes: usize },
+    /// Reported settings must be those of the login; notifications are dropped, since no session listens. Unknown
+    /// messages are an error.
+    Unchanged(&'q Parameters),
+}
+
+/// Sends requests over a connection, one at a time.
+///
+/// Cancel safety: after a request that was dropped half-way, the connection is unusable.
+pub(crate) struct QueryClient<'q, S> {
+    stream: &'q mut S,
+    /// Bytes read and not processed.
+    unread: Vec<u8>,
+    limits: QueryLimits,
+    strictness: Strictness<'q>,
+    /// Transaction status of the last ReadyForQuery.
+    status: TransactionStatus,
+}
+
+/// Limits of the response to [`query`]: one short row, or a few.
+const SHORT_RESPONSE: QueryLimits = QueryLimits { max_bytes: 64 << 10, max_rows: usize::MAX, time: None };
 
 /// Asks what a server is.
 ///
@@ -51,61 +114,200 @@ pub(crate) async fn ask(
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 
-/// Sends `sql`, one statement, and reads up to ReadyForQuery; `read` understands its last row.
+/// Sends `sql`, one statement, over a connection of Gatekeeper's own; `read` decodes the last row.
 ///
-/// Cancel safety: a connection on which it was dropped is of no further use.
+/// Cancel safety: dropped half-way, the connection is unusable.
 ///
 /// # Errors
-/// [`QueryError`] says whether the connection is still good.
+/// [`QueryError`]; only after [`QueryError::Refused`] and [`QueryError::Nothing`] the connection is usable.
 pub(crate) async fn query<T>(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<T, QueryError> {
-    let mut query = Vec::new();
-    wire::frame(&mut query, tag::frontend::QUERY, |body| {
-        body.extend_from_slice(sql.as_bytes());
-        body.push(0);
-    });
-    connection.write_all(&query).await.map_err(QueryError::Broken)?;
-    connection.flush().await.map_err(QueryError::Broken)?;
+    let mut last = None;
+    let mut client = QueryClient::new(connection, SHORT_RESPONSE, Strictness::Ignore);
+    let each = |row: &[u8]| {
+        last = Some(read(row).map_err(QueryError::Answer)?);
+        Ok(())
+    };
+    client.query(sql, each).await?;
+    last.ok_or(QueryError::Nothing)
+}
 
-    let mut unread = Vec::with_capacity(1024);
-    let mut result = Err(QueryError::Nothing);
-    let mut octets_read = 0;
-    loop {
-        let mut taken = 0;
-        while let Some(frame) = Frame::read(Speaker::Server, unread.get(taken..).unwrap_or_default())
-            .map_err(QueryError::Frame)?
-        {
-            taken += frame.octets().len();
-            match Message::decode(&frame).map_err(QueryError::Answer)? {
-                Message::DataRow => result = read(frame.body()).map_err(QueryError::Answer),
-                Message::ErrorResponse(fault) => {
-                    result =
-                        Err(QueryError::Refused { sqlstate: fault.sqlstate(), words: fault_words(&fault) });
-                }
-                Message::ReadyForQuery(_) => return result,
-                _ => {}
+// === impl QueryClient ===
+
+impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
+    pub(crate) fn new(stream: &'q mut S, limits: QueryLimits, strictness: Strictness<'q>) -> Self {
+        Self { stream, unread: Vec::new(), limits, strictness, status: TransactionStatus::Idle }
+    }
+
+    /// With bytes that were read before.
+    pub(crate) fn with_unread(mut self, unread: Vec<u8>) -> Self {
+        self.unread = unread;
+        self
+    }
+
+    /// Transaction status after the last request.
+    pub(crate) const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Ends the use of the client. Bytes behind the last ReadyForQuery belong to the session of the connection, or are an
+    /// error if there is none.
+    ///
+    /// # Errors
+    /// [`QueryError::Flooded`], [`QueryError::Unexpected`]; the connection is unusable.
+    pub(crate) fn finish(self) -> Result<(), QueryError> {
+        match self.strictness {
+            Strictness::Ignore => Ok(()),
+            Strictness::Keep { kept, max_bytes } => keep(kept, max_bytes, &self.unread),
+            Strictness::Unchanged(_) if self.unread.is_empty() => Ok(()),
+            Strictness::Unchanged(_) => Err(QueryError::Unexpected),
+        }
+    }
+
+    /// Sends `sql` as a simple query, and passes each row to `each`.
+    ///
+    /// Cancel safety: dropped half-way, the connection is unusable.
+    ///
+    /// # Errors
+    /// [`QueryError`]; after [`QueryError::Refused`] the connection is usable, and [`Self::status`] has its transaction
+    /// status.
+    pub(crate) async fn query(
+        &mut self,
+        sql: &str,
+        each: impl FnMut(&[u8]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut request = Vec::with_capacity(sql.len() + 8);
+        frontend::write_query(&mut request, sql);
+        self.send(&request, each).await
+    }
+
+    /// Sends a request that ends with one ReadyForQuery.
+    ///
+    /// Cancel safety: dropped half-way, the connection is unusable.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub(crate) async fn send(
+        &mut self,
+        request: &[u8],
+        each: impl FnMut(&[u8]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        match self.limits.time {
+            None => self.exchange(request, each).await,
+            Some(limit) => {
+                timeout(limit, self.exchange(request, each)).await.unwrap_or(Err(QueryError::Late { limit }))
             }
         }
-        unread.drain(..taken);
-        match connection.read_buf(&mut unread).await.map_err(QueryError::Broken)? {
-            // A server that ends says why first: that is worth more than the end.
-            0 if matches!(result, Err(QueryError::Refused { .. })) => return result,
-            0 => return Err(QueryError::Broken(io::ErrorKind::UnexpectedEof.into())),
-            octets => octets_read += octets,
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        self.stream.write_all(request).await.map_err(QueryError::Broken)?;
+        self.stream.flush().await.map_err(QueryError::Broken)?;
+        let (mut bytes, mut rows, mut refused) = (0, 0, None);
+        loop {
+            let mut taken = 0;
+            while let Some(frame) = read_frame(&self.unread[taken..])? {
+                taken += frame.octets().len();
+                if frame.tag() == b::DATA_ROW {
+                    rows += 1;
+                    if rows > self.limits.max_rows {
+                        return Err(QueryError::TooManyRows { max_rows: self.limits.max_rows });
+                    }
+                    each(frame.body())?;
+                    continue;
+                }
+                match Message::decode(&frame).map_err(QueryError::Answer)? {
+                    Message::ErrorResponse(fault) => {
+                        let (sqlstate, words) = (fault.sqlstate(), fault_words(&fault));
+                        refused = Some(QueryError::Refused { sqlstate, words });
+                    }
+                    Message::ReadyForQuery(status) => {
+                        self.status = status;
+                        self.unread.drain(..taken);
+                        return refused.map_or(Ok(()), Err);
+                    }
+                    Message::CommandComplete(_) | Message::EmptyQueryResponse => {}
+                    _ if frame.tag() == b::ROW_DESCRIPTION => {}
+                    aside => self.strictness.take(&aside, frame.octets())?,
+                }
+            }
+            self.unread.drain(..taken);
+            match self.stream.read_buf(&mut self.unread).await.map_err(QueryError::Broken)? {
+                0 => return Err(self.lost(refused)),
+                read => bytes += read,
+            }
+            if bytes > self.limits.max_bytes {
+                return Err(QueryError::TooLong { max_bytes: self.limits.max_bytes });
+            }
         }
-        if octets_read > ANSWER_MAX {
-            return Err(QueryError::Answer(DecodeError::Trailing(octets_read - ANSWER_MAX)));
+    }
+
+    /// The connection has ended. A server that ends the connection gives the reason first, which tells more than the
+    /// end; a session's backend counts as broken all the same.
+    fn lost(&self, refused: Option<QueryError>) -> QueryError {
+        let broken = || QueryError::Broken(io::ErrorKind::UnexpectedEof.into());
+        match self.strictness {
+            Strictness::Keep { .. } => broken(),
+            Strictness::Ignore | Strictness::Unchanged(_) => refused.unwrap_or_else(broken),
         }
+    }
+}
+
+// === impl Strictness ===
+
+impl Strictness<'_> {
+    /// Handles a message that does not belong to the response.
+    fn take(&mut self, message: &Message<'_>, octets: &[u8]) -> Result<(), QueryError> {
+        match (self, message) {
+            (Self::Ignore, _) | (_, Message::NoticeResponse(_)) => Ok(()),
+            // The query itself may set the encoding and reset it.
+            (
+                Self::Keep { .. },
+                Message::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
+            ) => Ok(()),
+            (
+                Self::Keep { kept, max_bytes },
+                Message::ParameterStatus(_) | Message::NotificationResponse { .. },
+            ) => keep(kept, *max_bytes, octets),
+            (Self::Unchanged(parameters), Message::ParameterStatus(status)) => {
+                let known = std::str::from_utf8(status.name).ok();
+                match known.and_then(|name| parameters.get(name)) == Some(status.value) {
+                    true => Ok(()),
+                    false => Err(QueryError::Changed),
+                }
+            }
+            (Self::Unchanged(_), Message::NotificationResponse { .. }) => Ok(()),
+            (Self::Keep { .. } | Self::Unchanged(_), _) => Err(QueryError::Unexpected),
+        }
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, max_bytes: usize, octets: &[u8]) -> Result<(), QueryError> {
+    if kept.len() + octets.len() > max_bytes {
+        return Err(QueryError::Flooded { max_bytes });
+    }
+    kept.extend_from_slice(octets);
+    Ok(())
+}
+
+fn read_frame(unread: &[u8]) -> Result<Option<Frame<'_>>, QueryError> {
+    match Header::read(Speaker::Server, unread).map_err(QueryError::Frame)? {
+        Some(header) if header.total() > FRAME_MAX => Err(QueryError::TooLong { max_bytes: FRAME_MAX }),
+        _ => Frame::read(Speaker::Server, unread).map_err(QueryError::Frame),
     }
 }
 
 // === impl QueryError ===
 
 impl QueryError {
-    /// Whether the server took offence at a function or setting, so that a smaller question may do.
+    /// True if the server refuses a function or setting of the query, so that a smaller query may succeed.
     pub(crate) fn is_about_the_question(&self) -> bool {
         let Self::Refused { sqlstate: Some(state), .. } = self else { return false };
         // Access rule or missing function, not supported, object not in the state for it.

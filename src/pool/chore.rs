@@ -6,12 +6,11 @@ use tokio::time::timeout;
 
 use super::{
     Pool,
-    exchange::{Exchange, Surprise},
     member::Member,
     slots::{Occupancy, Place},
 };
 use crate::{
-    backend::{Columns, query},
+    backend::{Columns, QueryClient, QueryError, QueryLimits, Strictness, query},
     blame::Chain,
     telemetry::labels::CloseReason,
     wire::{TransactionStatus, frontend},
@@ -28,6 +27,29 @@ pub(super) enum Chore {
 
 /// How long it may take: after that it is cheaper to dial anew.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Limits of each response; the time is limited for all of them together.
+const RESPONSE: QueryLimits = QueryLimits { max_bytes: 8 << 20, max_rows: 0, time: None };
+
+/// Reason to close a backend after a chore.
+#[derive(Debug, thiserror::Error)]
+enum ChoreError {
+    /// A query failed, or its response was not as expected.
+    #[error("the backend could not be cleaned")]
+    Query(#[from] QueryError),
+    /// The query for leftover state failed.
+    #[error("the backend could not be asked for leftover state")]
+    Unasked(#[source] QueryError),
+    /// Functions of the database may leave state that no statement removes.
+    #[error("functions of its database may have left state that DISCARD ALL leaves")]
+    KeepsState,
+    /// The backend is in a transaction.
+    #[error("the backend is in a transaction")]
+    InTransaction,
+    /// The system has no random numbers.
+    #[error("no random numbers to be had")]
+    Entropy,
+}
 
 /// The place of a backend that is being worked on: given up if the work is dropped half-way, or never begun.
 pub(super) struct Workplace {
@@ -47,19 +69,20 @@ impl Pool {
         let worker = member.worker;
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool chore", async move {
-            match timeout(LIMIT, perform(&mut member, chore, unread)).await.unwrap_or(Err(Surprise::Late)) {
+            let late = |_elapsed| Err(QueryError::Late { limit: LIMIT }.into());
+            match timeout(LIMIT, perform(&mut member, chore, unread)).await.unwrap_or_else(late) {
                 Ok(()) => {
                     if let Some(place) = workplace.leave() {
                         workplace.pool.put_back(place, member);
                     }
                 }
-                Err(surprise) => {
+                Err(error) => {
                     let pool = Arc::clone(&workplace.pool);
-                    if matches!(surprise, Surprise::Changed) {
+                    if matches!(error, ChoreError::Query(QueryError::Changed)) {
                         pool.forget_welcome();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
-                    tracing::debug!(%endpoint, pid, ?chore, error = %Chain(&surprise), "a backend is closed");
+                    tracing::debug!(%endpoint, pid, ?chore, error = %Chain(&error), "a backend is closed");
                     member.close();
                     if let Some(place) = workplace.leave() {
                         pool.lost(place, CloseReason::NotClean);
@@ -79,31 +102,30 @@ impl Pool {
 }
 
 /// Cancel safety: dropped half-way, the backend is of no more use.
-async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(), Surprise> {
-    let mut say = Vec::with_capacity(64);
+async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(), ChoreError> {
     let parameters = Arc::clone(&member.login.parameters);
-    let mut exchange = Exchange::new(&mut member.stream, unread, &parameters);
-    // Asked first of all, so that no transaction is rolled back that is not there: servers log that as a warning.
-    frontend::write_sync(&mut say);
-    let mut status = exchange.ask(&say).await?;
+    let strictness = Strictness::Unchanged(&parameters);
+    let mut client = QueryClient::new(&mut member.stream, RESPONSE, strictness).with_unread(unread);
+    let no_rows = |_: &[u8]| Ok(());
+    // Sync first: a rollback outside of a transaction is a warning in the server's log.
+    let mut sync = Vec::with_capacity(8);
+    frontend::write_sync(&mut sync);
+    client.send(&sync, no_rows).await?;
     if chore == Chore::Reset {
-        if status != TransactionStatus::Idle {
-            say.clear();
-            frontend::write_query(&mut say, "ROLLBACK");
-            status = exchange.ask(&say).await?;
+        if client.status() != TransactionStatus::Idle {
+            client.query("ROLLBACK", no_rows).await?;
         }
-        if status == TransactionStatus::Idle {
-            say.clear();
-            frontend::write_query(&mut say, "DISCARD ALL");
-            status = exchange.ask(&say).await?;
+        if client.status() == TransactionStatus::Idle {
+            client.query("DISCARD ALL", no_rows).await?;
         }
     }
-    exchange.end()?;
-    if chore == Chore::Reset && status == TransactionStatus::Idle {
-        reseed(member).await?;
-    }
+    let status = client.status();
+    client.finish()?;
     if status != TransactionStatus::Idle {
-        return Err(Surprise::Unexpected);
+        return Err(ChoreError::InTransaction);
+    }
+    if chore == Chore::Reset {
+        reseed(member).await?;
     }
     member.running.settled();
     if chore == Chore::Reset {
@@ -114,9 +136,9 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
 
 /// Resets the seed of `random()`, which `DISCARD ALL` leaves. Backends of a database whose functions may keep more
 /// state are not reused.
-async fn reseed(member: &mut Member) -> Result<(), Surprise> {
+async fn reseed(member: &mut Member) -> Result<(), ChoreError> {
     let mut entropy = [0; 4];
-    aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Surprise::Unexpected)?;
+    aws_lc_rs::rand::fill(&mut entropy).map_err(|_| ChoreError::Entropy)?;
     let seed = f64::from(i32::from_ne_bytes(entropy)) / f64::from(1_u32 << 31);
     let sql = reseed_sql(seed);
     let keeps_more = query(&mut member.stream, &sql, |row| {
@@ -126,8 +148,8 @@ async fn reseed(member: &mut Member) -> Result<(), Surprise> {
     });
     match keeps_more.await {
         Ok(false) => Ok(()),
-        Ok(true) => Err(Surprise::KeepsState),
-        Err(error) => Err(Surprise::Unasked(error)),
+        Ok(true) => Err(ChoreError::KeepsState),
+        Err(error) => Err(ChoreError::Unasked(error)),
     }
 }
 

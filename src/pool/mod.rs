@@ -15,7 +15,6 @@
 
 mod budget;
 mod chore;
-mod exchange;
 mod filter;
 mod growth;
 mod lease;

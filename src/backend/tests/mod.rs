@@ -3,5 +3,6 @@
 mod dial;
 mod judge;
 mod login;
+mod query;
 mod script;
 mod stack;

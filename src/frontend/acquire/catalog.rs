@@ -6,49 +6,22 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    handshake::FRAME_MAX,
+    backend::{QueryClient, QueryError, QueryLimits, Strictness},
     pool::Lease,
     sql::{CatalogueBuilder, EPOCH_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow, knowledge_sql},
-    wire::{
-        Frame, Header, Reader, Speaker, TransactionStatus, backend::Message, frontend, tag::backend as b,
-    },
+    wire::{DecodeError, Reader, TransactionStatus},
 };
-
-/// Why the names are not known.
-#[derive(Debug, thiserror::Error)]
-pub enum Unlisted {
-    /// The connection broke.
-    #[error("the connection broke")]
-    Broken(#[source] std::io::Error),
-    /// The server said something that was not asked for.
-    #[error("the server said something unexpected")]
-    Unexpected,
-    /// The server refused. The backend is idle.
-    #[error("the server refused: {0}")]
-    Refused(String),
-    /// The server sent more asynchronous messages than the limit.
-    #[error("more than {MAX_UNASKED_BYTES} bytes of notifications")]
-    Flooded,
-    /// There are more than anybody would look through.
-    #[error("more than {ROWS_MAX} names")]
-    TooMany,
-    /// It took too long.
-    #[error("no answer within {} s", LIMIT.as_secs())]
-    Late,
-}
 
 /// Limit on asynchronous messages during a catalog query, in bytes: a full notification queue arrives within a single
 /// query; no session keeps more.
 const MAX_UNASKED_BYTES: usize = 8 << 20;
-/// Half a second is much for a large schema; the server gives up before we do.
-const LIMIT: Duration = Duration::from_secs(20);
-const ROWS_MAX: usize = 500_000;
+/// Limits of a response. The time for a large schema is about half a second; the server gives up before Gatekeeper does.
+const RESPONSE: QueryLimits =
+    QueryLimits { max_bytes: usize::MAX, max_rows: 500_000, time: Some(Duration::from_secs(20)) };
+const UNREADABLE: QueryError = QueryError::Answer(DecodeError::Invalid("row of a catalog query"));
 
 /// Reads the names needed to predict session state left by a text. The backend's session settings do not matter and
 /// stay.
@@ -56,15 +29,15 @@ const ROWS_MAX: usize = 500_000;
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; the backend is of no more use.
-pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<CatalogueBuilder, Unlisted> {
+/// [`QueryError`]; the backend is of no more use.
+pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<CatalogueBuilder, QueryError> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
     let mut builder = CatalogueBuilder::new();
     let each = |row: &[u8]| {
-        let columns: [&[u8]; 4] = columns(row).ok_or(Unlisted::Unexpected)?;
-        builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
+        let columns: [&[u8]; 4] = columns(row).ok_or(UNREADABLE)?;
+        builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
     };
     ask(&mut lease.stream, STATEFUL_SQL, each, unasked).await?;
     Ok(builder)
@@ -75,14 +48,14 @@ pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Cat
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; the backend is of no more use.
-pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, Unlisted> {
+/// [`QueryError`]; the backend is of no more use.
+pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, QueryError> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
     let mut epoch = Vec::new();
     let each = |row: &[u8]| {
-        let [text] = columns(row).ok_or(Unlisted::Unexpected)?;
+        let [text] = columns(row).ok_or(UNREADABLE)?;
         epoch = text.to_vec();
         Ok(())
     };
@@ -96,12 +69,12 @@ pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Ve
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; the backend is of no more use.
+/// [`QueryError`]; the backend is of no more use.
 pub(crate) async fn know(
     lease: &mut Lease,
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
-) -> Result<KnowledgeBuilder, Unlisted> {
+) -> Result<KnowledgeBuilder, QueryError> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
@@ -114,11 +87,11 @@ pub(crate) async fn know(
 /// Cancel safety: dropped half-way, the connection is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; the connection is of no more use.
+/// [`QueryError`]; the connection is of no more use.
 pub async fn knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
-) -> Result<KnowledgeBuilder, Unlisted> {
+) -> Result<KnowledgeBuilder, QueryError> {
     read_knowledge(connection, primary_only, &mut Vec::new()).await
 }
 
@@ -126,11 +99,11 @@ async fn read_knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
-) -> Result<KnowledgeBuilder, Unlisted> {
+) -> Result<KnowledgeBuilder, QueryError> {
     let mut builder = KnowledgeBuilder::new();
     let each = |row: &[u8]| {
-        let columns: [&[u8]; 7] = columns(row).ok_or(Unlisted::Unexpected)?;
-        builder.row(&columns).map_err(|UnknownRow| Unlisted::Unexpected)
+        let columns: [&[u8]; 7] = columns(row).ok_or(UNREADABLE)?;
+        builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
     };
     ask(connection, &knowledge_sql(primary_only), each, unasked).await?;
     Ok(builder)
@@ -140,9 +113,9 @@ async fn read_knowledge(
 async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
-    each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    each: impl FnMut(&[u8]) -> Result<(), QueryError>,
     unasked: &mut Vec<u8>,
-) -> Result<(), Unlisted> {
+) -> Result<(), QueryError> {
     let text = format!(
         "BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '15s'; \
          {sql}; COMMIT"
@@ -156,89 +129,27 @@ async fn ask(
 /// Cancel safety: dropped half-way, the connection is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; unless the server refused, the connection is of no more use.
+/// [`QueryError`]; unless the server refused, the connection is of no more use.
 pub(crate) async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     text: &str,
-    each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
+    each: impl FnMut(&[u8]) -> Result<(), QueryError>,
     unasked: &mut Vec<u8>,
-) -> Result<(), Unlisted> {
-    timeout(LIMIT, read_rows(stream, text, each, unasked)).await.unwrap_or(Err(Unlisted::Late))
-}
-
-async fn read_rows(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    text: &str,
-    mut each: impl FnMut(&[u8]) -> Result<(), Unlisted>,
-    unasked: &mut Vec<u8>,
-) -> Result<(), Unlisted> {
-    let mut say = Vec::with_capacity(16 * 1024);
-    frontend::write_query(&mut say, text);
-    stream.write_all(&say).await.map_err(Unlisted::Broken)?;
-    stream.flush().await.map_err(Unlisted::Broken)?;
-    let mut rows = 0;
-    let mut refused = None;
-    let mut unread = Vec::with_capacity(8 * 1024);
-    loop {
-        let mut taken = 0;
-        while let Some(frame) = frame(&unread[taken..])? {
-            taken += frame.octets().len();
-            if frame.tag() == b::DATA_ROW {
-                each(frame.body())?;
-                rows += 1;
-                if rows > ROWS_MAX {
-                    return Err(Unlisted::TooMany);
-                }
-                continue;
-            }
-            match Message::decode(&frame).map_err(|_| Unlisted::Unexpected)? {
-                // The question sets the encoding, there and back.
-                Message::ParameterStatus(status) if status.name == b"client_encoding" => {}
-                Message::ParameterStatus(_) | Message::NotificationResponse { .. } => {
-                    keep(frame.octets(), unasked)?;
-                }
-                Message::NoticeResponse(_) => {}
-                Message::ErrorResponse(fault) => refused = Some(fault.message().into_owned()),
-                Message::ReadyForQuery(status) => {
-                    if refused.is_some() && status != TransactionStatus::Idle {
-                        say.clear();
-                        frontend::write_query(&mut say, "ROLLBACK");
-                        stream.write_all(&say).await.map_err(Unlisted::Broken)?;
-                        stream.flush().await.map_err(Unlisted::Broken)?;
-                        continue;
-                    }
-                    keep(&unread[taken..], unasked)?;
-                    return match refused {
-                        Some(words) => Err(Unlisted::Refused(words)),
-                        None if status != TransactionStatus::Idle => Err(Unlisted::Unexpected),
-                        None => Ok(()),
-                    };
-                }
-                Message::CommandComplete(_) => {}
-                _ if frame.tag() == b::ROW_DESCRIPTION => {}
-                _ => return Err(Unlisted::Unexpected),
-            }
+) -> Result<(), QueryError> {
+    let strictness = Strictness::Keep { kept: unasked, max_bytes: MAX_UNASKED_BYTES };
+    let mut client = QueryClient::new(stream, RESPONSE, strictness);
+    let mut result = client.query(text, each).await;
+    if matches!(result, Err(QueryError::Refused { .. })) && client.status() != TransactionStatus::Idle {
+        // The connection is unusable then, unlike after the refusal of the query.
+        client.query("ROLLBACK", |_| Ok(())).await.map_err(|_| QueryError::Unexpected)?;
+    }
+    if matches!(result, Ok(()) | Err(QueryError::Refused { .. })) {
+        if client.status() != TransactionStatus::Idle {
+            result = Err(QueryError::Unexpected);
         }
-        unread.drain(..taken);
-        if stream.read_buf(&mut unread).await.map_err(Unlisted::Broken)? == 0 {
-            return Err(Unlisted::Broken(std::io::ErrorKind::UnexpectedEof.into()));
-        }
+        client.finish()?;
     }
-}
-
-fn keep(bytes: &[u8], unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
-    if unasked.len() + bytes.len() > MAX_UNASKED_BYTES {
-        return Err(Unlisted::Flooded);
-    }
-    unasked.extend_from_slice(bytes);
-    Ok(())
-}
-
-fn frame(unread: &[u8]) -> Result<Option<Frame<'_>>, Unlisted> {
-    match Header::read(Speaker::Server, unread).map_err(|_| Unlisted::Unexpected)? {
-        Some(header) if header.total() > FRAME_MAX => Err(Unlisted::Unexpected),
-        _ => Frame::read(Speaker::Server, unread).map_err(|_| Unlisted::Unexpected),
-    }
+    result
 }
 
 /// The columns of a row that has so many; NULL is empty.

@@ -18,8 +18,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::catalog::{self, Unlisted};
+use super::catalog;
 use crate::{
+    backend::QueryError,
     blame::Chain,
     frontend::login::{
         initial_parameter_status::{InitialParameterStatus, InitialParameterStatusCache},
@@ -198,7 +199,7 @@ impl SharedState {
         let mut lease = lease.await?;
         let mut unasked = Vec::new();
         let values = startup_values::ask(&mut lease, said, &mut unasked).await;
-        if matches!(values, Ok(_) | Err(Unlisted::Refused(_))) {
+        if matches!(values, Ok(_) | Err(QueryError::Refused { .. })) {
             // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
         }
@@ -209,7 +210,7 @@ impl SharedState {
                 Ok(values)
             }
             // A login is refused in the server's own words.
-            Err(Unlisted::Refused(_)) => Ok(None),
+            Err(QueryError::Refused { .. }) => Ok(None),
             Err(why) => {
                 tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
                 Ok(None)
@@ -297,8 +298,8 @@ impl SharedState {
     /// Cancel safety: dropped half-way, the lease is discarded.
     ///
     /// # Errors
-    /// [`Unlisted::Refused`] leaves the backend idle; all remaining errors make the backend unusable.
-    pub(crate) async fn renew(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
+    /// [`QueryError::Refused`] leaves the backend idle; all remaining errors make the backend unusable.
+    pub(crate) async fn renew(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), QueryError> {
         let begun = self.comparisons.load(Ordering::Relaxed);
         let _looking = self.looking.lock().await;
         if self.compared.load(Ordering::Relaxed) > begun {
@@ -316,7 +317,7 @@ impl SharedState {
     }
 
     /// Compares the epoch with the server's, and reads the names again on a difference.
-    async fn compare(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), Unlisted> {
+    async fn compare(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), QueryError> {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
         let instant = self.common.instant();
         let began = Instant::now();
@@ -336,7 +337,7 @@ impl SharedState {
         epoch: &[u8],
         instant: CatalogInstant,
         unasked: &mut Vec<u8>,
-    ) -> Result<(), Unlisted> {
+    ) -> Result<(), QueryError> {
         let names = catalog::list(lease, unasked).await?;
         let followed = self.lock_listed().clone();
         let options = followed.split.as_ref().filter(|_| self.common.splits());
@@ -365,7 +366,7 @@ impl SharedState {
             Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),
             Ok(()) => lease.release(Disposition::Clean),
             Err(why) => {
-                let refused = matches!(why, Unlisted::Refused(_)) && unasked.is_empty();
+                let refused = matches!(why, QueryError::Refused { .. }) && unasked.is_empty();
                 lease.release(if refused { Disposition::Reset } else { Disposition::Discard });
                 tracing::warn!(
                     database = %self.database,

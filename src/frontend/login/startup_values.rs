@@ -8,10 +8,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
-    frontend::acquire::catalog::{self, Unlisted},
-    handshake::Parameters,
-    pool::Lease,
-    session::Settings,
+    backend::QueryError, frontend::acquire::catalog, handshake::Parameters, pool::Lease, session::Settings,
 };
 
 /// Startup settings as interpreted by the server.
@@ -88,12 +85,12 @@ impl KnownValues {
 /// Cancel safety: dropped half-way, the backend is of no more use.
 ///
 /// # Errors
-/// [`Unlisted`]; unless the server refused, the backend is of no more use.
+/// [`QueryError`]; unless the server refused, the backend is of no more use.
 pub(crate) async fn ask(
     lease: &mut Lease,
     said: &SaidSettings,
     unasked: &mut Vec<u8>,
-) -> Result<Option<StartupValues>, Unlisted> {
+) -> Result<Option<StartupValues>, QueryError> {
     if let Some(memory) = &mut lease.memory {
         memory.queried();
     }
@@ -145,9 +142,9 @@ fn hex(value: &[u8]) -> String {
     value.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &[u8]) -> Result<Vec<u8>, Unlisted> {
+fn unhex(text: &[u8]) -> Result<Vec<u8>, QueryError> {
     let pairs = text.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    pairs.collect::<Option<_>>().ok_or(Unlisted::Unexpected)
+    pairs.collect::<Option<_>>().ok_or(QueryError::Unexpected)
 }
 
 #[cfg(test)]

@@ -10,10 +10,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use crate::{
-    frontend::acquire::{catalog::Unlisted, shared_state::SharedState},
-    pool::Lease,
-};
+use crate::{backend::QueryError, frontend::acquire::shared_state::SharedState, pool::Lease};
 
 /// Catalog comparison of a session: running, or due after a pause.
 #[derive(Default)]
@@ -31,7 +28,7 @@ pub(super) struct Renewed {
     pub(super) lease: Lease,
     /// Asynchronous messages of the server for the session.
     pub(super) unasked: Vec<u8>,
-    pub(super) result: Result<(), Unlisted>,
+    pub(super) result: Result<(), QueryError>,
 }
 
 // === impl CatalogRenewal ===

@@ -40,8 +40,9 @@ use self::{
     turn::Turn,
 };
 use crate::{
+    backend::QueryError,
     frontend::{
-        acquire::{PooledAcquirer, catalog::Unlisted},
+        acquire::PooledAcquirer,
         observe::recorder::Recorder,
         registry::{entry::SessionCommand, sessions::Registered},
     },
@@ -380,7 +381,7 @@ impl Relay {
         self.backend.connection = SessionBackend::Leased(lease);
         let is_new = match result {
             Ok(()) => true,
-            Err(Unlisted::Refused(words)) => {
+            Err(QueryError::Refused { words, .. }) => {
                 tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
                 false
             }
