@@ -1,28 +1,15 @@
-//! Who may ask: a bearer key, compared in constant time, or the cookie of a browser that has shown it; and the record of who
-//! asked.
+//! Access to the admin API: a bearer key, compared in constant time, or the cookie of a browser that has shown the key.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
 use subtle::ConstantTimeEq;
-use tokio::time::sleep;
 
 use super::{
-    AdminSettings, context::Context, cookies::Cookies, error::Problem, health::is_health_check, page::is_page,
-};
-use crate::{
-    audit::{Record, record::AdminRequest},
-    telemetry::labels::AdminOutcome,
+    AdminSettings,
+    cookies::{Cookies, hash},
+    error::Problem,
+    page::is_page,
 };
 
 /// What has to be shown, and where.
@@ -37,17 +24,9 @@ pub(super) struct Access {
     pub(super) cookies: Cookies,
 }
 
-/// The address that a request came from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Client(pub(super) SocketAddr);
-
-/// An answer says that its request has shown the key in its own way.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Authenticated;
-
 /// Whether a request may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// It showed the key.
     Known,
     /// It comes from a browser that has shown the key.
@@ -65,55 +44,13 @@ enum Verdict {
     OnlyLooks,
 }
 
-/// How long a denial is held back: keys are not found by trying, and the audit log is not filled by it.
-const DISCOURAGEMENT: Duration = Duration::from_millis(100);
-
-/// Octets of a path that are worth recording.
-const PATH: usize = 256;
-
-/// Lets a request through or denies it, and counts and records it.
-pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
-    let (client, method) = (request.extensions().get().copied(), request.method().clone());
-    let path: String = request.uri().path().chars().take(PATH).collect();
-    let verdict = context.access.judge(&method, &path, request.headers());
-    let response = match verdict.denial() {
-        None => next.run(request).await,
-        Some(problem) => {
-            sleep(DISCOURAGEMENT).await;
-            problem.into_response()
-        }
-    };
-    let status = response.status();
-    let mut denied = verdict.denial().is_some();
-    if !denied && status == StatusCode::UNAUTHORIZED {
-        denied = true;
-        sleep(DISCOURAGEMENT).await;
-    }
-    context.metrics.answered(match (denied, status.as_u16()) {
-        (true, _) => AdminOutcome::Denied,
-        (false, ..400) => AdminOutcome::Ok,
-        (false, _) => AdminOutcome::Error,
-    });
-    if denied {
-        tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "a request to the admin API was denied");
-    }
-    if denied || !(is_health(&path) || is_page(&path)) {
-        let request = AdminRequest {
-            client: client.map(|Client(address)| address),
-            authenticated: matches!(verdict, Verdict::Known | Verdict::Session)
-                || response.extensions().get::<Authenticated>().is_some(),
-            method: method.as_str().into(),
-            path: path.into(),
-            status: status.as_u16(),
-        };
-        // The answer is made: it is told late rather than not at all, once the log has room.
-        context.api.observers.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
-    }
-    response
+/// True for paths that report only health: cheap and not audited.
+pub(super) fn is_health_check(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/startup" | "/liveness" | "/readiness")
 }
 
 /// Asked every few seconds, and telling little.
-fn is_health(path: &str) -> bool {
+pub(super) fn is_health(path: &str) -> bool {
     is_health_check(path) || path == "/metrics"
 }
 
@@ -138,7 +75,7 @@ impl Access {
         self.key.is_some_and(|key| bool::from(hash(shown).ct_eq(&key)))
     }
 
-    fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
+    pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
         if self.key.is_none() {
             // Browsers say so themselves when a page of any site makes them change something elsewhere; and a site whose name
             // is made to lead here is called by its name.
@@ -197,14 +134,10 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 const SCHEME: &[u8] = b"Bearer ";
 
-pub(super) fn hash(text: &[u8]) -> [u8; 32] {
-    digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 octets")
-}
-
 // === impl Verdict ===
 
 impl Verdict {
-    fn denial(self) -> Option<Problem> {
+    pub(super) fn denial(self) -> Option<Problem> {
         let (status, code, message) = match self {
             Self::Known | Self::Session | Self::Open => return None,
             Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key", "show the key: Authorization: Bearer KEY"),

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::access::Client;
+use super::guard::Client;
 use crate::{
     blame::Chain,
     tls::{ServerTls, Stream},

@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::Access, stream::Gallery};
+use super::{AdminSettings, Control, access::Access, gallery::Gallery};
 use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{AdminSettings, access::hash};
+use super::AdminSettings;
 
 /// The sessions of browsers.
 pub(super) struct Cookies {
@@ -30,6 +31,11 @@ pub(super) struct Cookies {
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Browsers at one time; one more ends the session of the first.
 const OPEN: usize = 64;
+
+/// SHA-256 of a secret: only hashes are kept and compared.
+pub(super) fn hash(text: &[u8]) -> [u8; 32] {
+    digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 octets")
+}
 
 impl Cookies {
     pub(super) fn new(settings: &AdminSettings) -> Self {

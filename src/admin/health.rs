@@ -117,11 +117,6 @@ pub(super) async fn readiness(
     readyz(context, which).await
 }
 
-/// True for paths that report only health: cheap and not audited.
-pub(super) fn is_health_check(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/startup" | "/liveness" | "/readiness")
-}
-
 // === impl Readiness ===
 
 impl Readiness {

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{
-    access::Authenticated,
     context::Context,
     error::{ErrorBody, Problem},
+    guard::Authenticated,
 };
 
 /// The key.

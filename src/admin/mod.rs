@@ -13,6 +13,8 @@ mod cookies;
 mod endpoint;
 mod error;
 mod events;
+mod gallery;
+mod guard;
 mod health;
 mod info;
 mod login;

@@ -15,12 +15,12 @@ use tower::{
 };
 
 use super::{
-    access::guard,
+    access::is_health_check,
     context::Context,
     error::{limited, no_such_method, no_such_path, too_many_connections},
     events,
-    health::{self, is_health_check},
-    info,
+    guard::guard,
+    health, info,
     login::{self, LOGIN_OCTETS},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
 };

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use serde::Serialize;
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Interval, MissedTickBehavior, interval},
 };
 use utoipa::ToSchema;
@@ -52,12 +52,6 @@ pub(super) struct Picture {
     events: EventList,
 }
 
-/// Those who look on, and what they were shown last.
-pub(super) struct Gallery {
-    places: Arc<Semaphore>,
-    last: Mutex<Option<(Instant, Bytes)>>,
-}
-
 /// One who looks on.
 struct Spectator {
     context: Arc<Context>,
@@ -68,10 +62,6 @@ struct Spectator {
 
 /// Between two pictures.
 const PACE: Duration = Duration::from_secs(1);
-/// How old a picture may be that another has been shown.
-const YOUNG: Duration = Duration::from_millis(500);
-/// Those who look on at one time.
-const PLACES: usize = 16;
 /// How long one stream lasts: shorter than its connection may. The page asks again, and shows its cookie again.
 const LENGTH: Duration = Duration::from_secs(540);
 /// Sessions in a picture.
@@ -87,7 +77,7 @@ const POOLS: usize = 200;
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
 ))]
 pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
-    let place = Arc::clone(&context.gallery.places).try_acquire_owned().map_err(|_| {
+    let place = context.gallery.places().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
     let mut ticks = interval(PACE);
@@ -99,44 +89,14 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
         if now >= spectator.until {
             return None;
         }
-        let frame = spectator.context.gallery.frame(&spectator.context, now).await;
+        let picture = || Picture::new(&spectator.context).to_event();
+        let frame = spectator.context.gallery.frame(now, picture).await;
         Some((Ok::<_, Infallible>(frame), spectator))
     });
     let kind = (header::CONTENT_TYPE, "text/event-stream");
     // Proxies that gather answers would show the past.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
     Ok(([kind, unbuffered], Body::from_stream(frames)).into_response())
-}
-
-// === impl Gallery ===
-
-impl Gallery {
-    pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(PLACES)), last: Mutex::default() }
-    }
-
-    /// Where whoever looks on takes a place.
-    #[cfg(test)]
-    pub(super) fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.places)
-    }
-
-    /// A picture as an event. While one is made, the others wait for it and take it too.
-    ///
-    /// Cancel safe.
-    async fn frame(&self, context: &Context, now: Instant) -> Bytes {
-        let mut last = self.last.lock().await;
-        if let Some((made, frame)) = &*last
-            && now.saturating_duration_since(*made) < YOUNG
-        {
-            return frame.clone();
-        }
-        // JSON has no line breaks of its own, so that it is one line of data. Our own views can be written.
-        let json = serde_json::to_string(&Picture::new(context)).unwrap_or_default();
-        let frame = Bytes::from(format!("event: picture\nretry: 1000\ndata: {json}\n\n"));
-        *last = Some((now, frame.clone()));
-        frame
-    }
 }
 
 // === impl Picture ===
@@ -153,5 +113,12 @@ impl Picture {
             sessions: Page::most_interesting(context, SESSIONS, clock),
             events: EventList::new(context, 0, EVENTS, clock),
         }
+    }
+
+    /// The picture as a server-sent event.
+    fn to_event(&self) -> Bytes {
+        // JSON has no line breaks of its own, so that it is one line of data. Our own views can be written.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        Bytes::from(format!("event: picture\nretry: 1000\ndata: {json}\n\n"))
     }
 }

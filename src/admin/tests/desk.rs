@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{AdminSettings, Api, Command, access::Client, context::Context, control, router::router},
+    admin::{AdminSettings, Api, Command, context::Context, control, guard::Client, router::router},
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},

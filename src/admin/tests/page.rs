@@ -2,7 +2,7 @@ use axum::{body::Body, extract::Request};
 use serde_json::Value;
 
 use super::desk::{Answer, CLIENT, Desk, KEY, WELL, answer};
-use crate::admin::access::Client;
+use crate::admin::guard::Client;
 
 /// A desk that others can reach, with the key.
 fn locked() -> Desk {
