@@ -42,7 +42,7 @@ lint: ## clippy, warnings denied; also of the program without its feature `demo`
 
 doc: ## the crate's documentation, broken links denied
 	@.ci/setup build
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --document-private-items
 
 # Advisories need their database, which is fetched from a Git host: `cargo deny check advisories` where that is reachable.
 policy: ## licences, banned crates and sources of all dependencies

@@ -92,6 +92,7 @@ pub enum ConnectFailure {
 // === impl ConnectError ===
 
 impl ConnectError {
+    /// A failed connect to `endpoint`.
     pub(crate) const fn new(endpoint: Arc<Endpoint>, failure: ConnectFailure) -> Self {
         Self { endpoint, failure }
     }

@@ -50,16 +50,28 @@ pub(crate) enum QueryError {
     Changed,
     /// The response is longer than the limit.
     #[error("the response to a query is longer than {max_bytes} bytes")]
-    TooLong { max_bytes: usize },
+    TooLong {
+        /// The limit.
+        max_bytes: usize,
+    },
     /// The response has more rows than the limit.
     #[error("the response to a query has more than {max_rows} rows")]
-    TooManyRows { max_rows: usize },
+    TooManyRows {
+        /// The limit.
+        max_rows: usize,
+    },
     /// The server sent more asynchronous messages than the limit.
     #[error("more than {max_bytes} bytes of notifications")]
-    Flooded { max_bytes: usize },
+    Flooded {
+        /// The limit.
+        max_bytes: usize,
+    },
     /// The response did not come in time.
     #[error("no response to a query within {limit:?}")]
-    Late { limit: Duration },
+    Late {
+        /// The limit.
+        limit: Duration,
+    },
     /// The response has no row.
     #[error("the query was not answered")]
     Nothing,
@@ -68,7 +80,9 @@ pub(crate) enum QueryError {
 /// Limits of one response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueryLimits {
+    /// Bytes of one response.
     pub(crate) max_bytes: usize,
+    /// Rows of one response.
     pub(crate) max_rows: usize,
     /// `None`: the caller has a time limit.
     pub(crate) time: Option<Duration>,
@@ -79,7 +93,12 @@ pub(crate) enum Strictness<'q> {
     /// All messages are ignored: the connection is Gatekeeper's own.
     Ignore,
     /// Reported settings and notifications are kept for the session of the connection. Unknown messages are an error.
-    Keep { kept: &'q mut Vec<u8>, max_bytes: usize },
+    Keep {
+        /// Buffer that receives the messages.
+        kept: &'q mut Vec<u8>,
+        /// Bytes that the buffer may hold.
+        max_bytes: usize,
+    },
     /// Reported settings must be those of the login; notifications are dropped, since no session listens. Unknown
     /// messages are an error.
     Unchanged(&'q Parameters),
@@ -138,6 +157,7 @@ pub(crate) async fn query<T>(
 // === impl QueryClient ===
 
 impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
+    /// A client on an idle connection.
     pub(crate) fn new(stream: &'q mut S, limits: QueryLimits, strictness: Strictness<'q>) -> Self {
         Self { stream, unread: Vec::new(), limits, strictness, status: TransactionStatus::Idle }
     }

@@ -90,7 +90,6 @@ struct FakeState {
     /// The account of the metadata server.
     account: Option<String>,
     universe: Option<String>,
-    life: Duration,
     /// Principals of the issued tokens.
     issued: HashMap<String, String>,
     count: usize,
@@ -100,6 +99,9 @@ struct FakeState {
 const ACCOUNT: &str = "my-sa@my-project.iam.gserviceaccount.com";
 /// Bytes of a request's body.
 const BODY: usize = 1 << 20;
+
+/// Lifetime of issued tokens.
+const TOKEN_LIFETIME_SECONDS: u64 = 3600;
 
 impl FakeGoogle {
     /// Starts the servers on a free port; tokens are `ya29.fake-1` and so on.
@@ -126,7 +128,6 @@ impl FakeGoogle {
             faults: Vec::new(),
             account: Some(ACCOUNT.to_owned()),
             universe: None,
-            life: Duration::from_secs(3600),
             issued: HashMap::new(),
             count: 0,
         };
@@ -178,11 +179,6 @@ impl FakeGoogle {
     /// Ends all faults.
     pub fn heal(&self) {
         self.shared.lock().faults.clear();
-    }
-
-    /// Sets the lifetime of issued tokens.
-    pub fn set_life(&self, life: Duration) {
-        self.shared.lock().life = life;
     }
 
     /// Sets the metadata server's account, by e-mail address; `None` gives status 404.
@@ -313,15 +309,11 @@ impl Shared {
         Ok(token)
     }
 
-    fn seconds(&self) -> u64 {
-        self.lock().life.as_secs()
-    }
-
     /// OAuth's answer with a new token of `email`.
     async fn oauth(&self, email: &str) -> Response {
         match self.issue(email).await {
             Ok(token) => {
-                let expires_in = self.seconds();
+                let expires_in = TOKEN_LIFETIME_SECONDS;
                 json_response(
                     &json!({ "access_token": token, "expires_in": expires_in, "token_type": "Bearer" }),
                 )
@@ -392,7 +384,7 @@ impl Shared {
         let email = name.strip_suffix(":generateAccessToken").unwrap_or_default().to_owned();
         match self.issue(&email).await {
             Ok(token) => {
-                let until = jiff::Timestamp::now() + Duration::from_secs(self.seconds());
+                let until = jiff::Timestamp::now() + Duration::from_secs(TOKEN_LIFETIME_SECONDS);
                 json_response(
                     &json!({ "accessToken": token, "expireTime": until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() }),
                 )

@@ -123,12 +123,6 @@ impl Sandbox {
         &self.primary
     }
 
-    /// The cluster that replicates from it: endpoints `dr` and `dr-reads`.
-    #[must_use]
-    pub const fn secondary_cluster(&self) -> &SandboxCluster {
-        &self.secondary
-    }
-
     /// Both clusters.
     #[must_use]
     pub const fn clusters(&self) -> [&SandboxCluster; 2] {

@@ -39,7 +39,7 @@ impl Dedicated {
     }
 
     /// The client's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
-    /// the backend, behind what [`Self::to_backend`] gives. `full` says that the buffer cannot take more.
+    /// the backend, behind what [`Session::to_backend`](super::Session::to_backend) gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
     /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].

@@ -6,7 +6,7 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// Why a text is judged as it is. Of several that apply the one is said that weighs most.
     ///
-    /// Only [`Ground::Read`] may leave the primary ([`Ground::may_leave_primary`]). The others keep their text there even
+    /// Only [`Ground::Read`] may leave the primary ([`Ground::leaves_primary`]). The others keep their text there even
     /// where its [`Access`] is [`Access::Read`]: what writes nothing raises no freshness floor, and still may need the session's
     /// own backend or the writer's own state.
     #[derive(PartialOrd, Ord)]

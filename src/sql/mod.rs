@@ -5,7 +5,7 @@
 //! say what is left, but asking costs a round trip; so each text is scanned once, and only a text that *might* leave
 //! something is asked about.
 //!
-//! Promises: [`effects`] over-approximates. A text that changes the session's state in a way named in [`Effects`] has
+//! Promises: [`effects()`] over-approximates. A text that changes the session's state in a way named in [`Effects`] has
 //! that bit, whatever `standard_conforming_strings` is and whatever superset of ASCII the client speaks; a bit too many
 //! costs a check. One pass, no allocation. Where the octets can be read in two ways (a backslash before a quote, a dollar
 //! quote after an octet of a Shift-JIS character) the text is scanned again with quotes and comments taken for code.
@@ -16,7 +16,7 @@
 //! server's own grammar, whose tree is walked whole ([`query`], [`syntax`]), with what the [`built_in`] tables and the
 //! [`Knowledge`] of the database say of each name; and the [`second_opinion`] of another parser.
 //!
-//! [`effects`] refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
+//! [`effects()`] refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
 //! [`functions`] nor the [`Catalogue`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
 
 mod access;

@@ -36,14 +36,6 @@ pub struct NodeStatus {
 
 // === impl NodeId ===
 
-impl NodeId {
-    /// Whether both can be incarnations of one server: they listen at the same place.
-    #[must_use]
-    pub fn same_place(&self, other: &Self) -> bool {
-        (self.address, self.port) == (other.address, other.port)
-    }
-}
-
 impl fmt::Display for NodeId {
     /// `address:port@start`, for logs and the admin API.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

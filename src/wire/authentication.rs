@@ -101,6 +101,7 @@ pub fn write_cleartext_password(out: &mut Vec<u8>) {
 }
 
 /// Appends AuthenticationMD5Password.
+#[cfg(test)]
 pub fn write_md5_password(out: &mut Vec<u8>, salt: [u8; 4]) {
     write_request(out, code::MD5_PASSWORD, |body| body.extend(salt));
 }

@@ -50,7 +50,8 @@ fn every_configuration_of_a_page_loads() {
     for (path, text) in pages() {
         let (count, mistakes) = mistakes_in(&text);
         assert!(mistakes.is_empty(), "{}:\n{}", path.display(), mistakes.join("\n"));
-        assert!(count > 0 || path.ends_with("README.md"), "{} has no configuration", path.display());
+        let is_guide = !path.ends_with("README.md") && !text.contains("\nGenerated from `src/");
+        assert!(count > 0 || !is_guide, "{} has no configuration", path.display());
     }
 }
 

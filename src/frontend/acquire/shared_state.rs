@@ -52,6 +52,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 
 /// State shared by the sessions of one listener, database and user.
 pub(crate) struct SharedState {
+    /// Part that the session machines use.
     pub(crate) common: Arc<Common>,
     initial_statuses: Mutex<InitialParameterStatusCache>,
     /// Startup settings as interpreted by the server.

@@ -21,13 +21,16 @@ pub struct ConsoleSessionEntry {
 
 /// Registration of a console client; dropping the guard removes the entry.
 pub struct ConsoleSessionGuard {
+    /// Registry that holds the entry.
     pub(crate) sessions: Arc<SessionRegistry>,
+    /// The registered entry.
     pub(crate) entry: Arc<ConsoleSessionEntry>,
 }
 
 // === impl ConsoleSessionEntry ===
 
 impl ConsoleSessionEntry {
+    /// An entry for a client that has just logged in.
     pub(crate) fn new(facts: Arc<record::Session>, key: BackendKey) -> Self {
         Self {
             facts,

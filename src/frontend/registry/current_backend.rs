@@ -30,7 +30,9 @@ pub struct OwnBackend {
 
 /// A cancel request that is about to be sent: a leased backend goes to nobody else while this lives.
 pub(crate) enum Cancel {
+    /// To the backend of a dedicated session.
     Own(Arc<OwnBackend>),
+    /// To a leased backend.
     Leased(CancelGuard),
 }
 
@@ -73,6 +75,7 @@ impl CurrentBackend {
         }
     }
 
+    /// Begins a cancel request to this backend.
     pub(crate) fn begin_cancel(&self) -> Cancel {
         match self {
             Self::Own(own) => Cancel::Own(Arc::clone(own)),

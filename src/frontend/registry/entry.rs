@@ -182,6 +182,7 @@ impl SessionEntry {
         Pins::from_bits(self.pins.load(Ordering::Relaxed))
     }
 
+    /// Publishes the pins of the session.
     pub(crate) fn set_pins(&self, pins: Pins) {
         self.pins.store(pins.bits(), Ordering::Relaxed);
     }
@@ -224,6 +225,7 @@ impl SessionEntry {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
+    /// Publishes the activity of the session.
     pub(crate) fn set_activity(&self, activity: Activity) {
         self.activity.store(activity.pack(), Ordering::Relaxed);
     }

@@ -178,6 +178,7 @@ impl SessionRegistry {
         self.one_less();
     }
 
+    /// Removes the entry of a console client.
     pub(crate) fn leave(&self, entry: &Arc<ConsoleSessionEntry>) {
         self.lock().console_sessions.retain(|other| !Arc::ptr_eq(other, entry));
         self.one_less();
