@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     skipping: bool,
     /// Requests that make or close the unnamed statement.
     unnamed: usize,
+    /// Internal requests that make or close the unnamed statement.
+    own_unnamed: usize,
     /// Requests that make or close a named one.
     named: usize,
     /// Count of queued requests able to remove state left by earlier requests.
@@ -261,6 +263,17 @@ impl Ledger {
         false
     }
 
+    /// True if an internal request of an earlier batch makes or closes the unnamed statement: the server may yet skip the
+    /// request.
+    pub(super) fn may_skip_own_unnamed(&self) -> bool {
+        let mut synced = false;
+        let mut latest = self.owed.iter().rev().filter(|Pending { request, .. }| {
+            synced |= matches!(request, Owed::Sync { .. });
+            request.is_own_unnamed()
+        });
+        self.own_unnamed > 0 && latest.next().is_some() && synced
+    }
+
     /// Whether requests that make or close named statements are owed.
     pub(super) fn names_statements(&self) -> bool {
         self.named > 0
@@ -330,6 +343,9 @@ impl Ledger {
             Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
             Some(_) => self.named = self.named.saturating_add_signed(by),
             None => {}
+        }
+        if request.is_own_unnamed() {
+            self.own_unnamed = self.own_unnamed.saturating_add_signed(by);
         }
         if request.may_reset() {
             self.resets = self.resets.saturating_add_signed(by);
@@ -530,7 +546,7 @@ impl Ledger {
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
     pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
-        (self.unnamed, self.named, self.resets) = (0, 0, 0);
+        (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
             Owed::Execute { started, portal, .. } => {
@@ -545,7 +561,7 @@ impl Ledger {
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
     /// was noted of it, in the order it was sent.
     pub(super) fn drop_answers(&mut self) -> Vec<Owed> {
-        (self.unnamed, self.named, self.resets) = (0, 0, 0);
+        (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         (self.copying_in, self.skipping) = (false, false);
         let mut dropped = Vec::new();
         for Pending { request, .. } in std::mem::take(&mut self.owed) {
@@ -590,6 +606,14 @@ impl Owed {
             Self::Execute { resets, leads_back, .. } => *resets || !leads_back.is_empty(),
             _ => false,
         }
+    }
+
+    /// True if Gatekeeper makes or closes the unnamed statement for a later request of the client.
+    fn is_own_unnamed(&self) -> bool {
+        matches!(
+            self,
+            Self::Parse { made: Made::OursUnnamed, .. } | Self::Close { closed: Closed::Ours(0), .. }
+        )
     }
 
     /// Previous unnamed statement, if the request replaces or destroys the unnamed statement.

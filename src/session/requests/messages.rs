@@ -431,7 +431,8 @@ impl Pooled {
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
         let number = self.statements.unnamed.number();
-        if self.backend.held().is_none_or(|held| held.unnamed == number) {
+        let has = self.backend.held().is_none_or(|held| held.unnamed == number);
+        if has && !self.conversation.ledger.may_skip_own_unnamed() {
             return;
         }
         self.stage(shown);

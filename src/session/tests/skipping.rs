@@ -212,3 +212,23 @@ fn a_failed_transaction_refuses_wrong_parameters_first() {
     let sent = shown(&talk.to_backend, Speaker::Client);
     assert!(sent.starts_with("P__gatekeeper_7.SELECT $1 | B.__gatekeeper_7"), "{sent}");
 }
+
+#[test]
+fn an_unnamed_statement_is_made_again_behind_a_batch_that_may_fail() {
+    let mut talk = Talk::new(None);
+    talk.say(&Client, &one_batch(&[(b'P', b"\0SELECT 1\0\0\0"), (b'S', b"")]).1, 1000);
+    talk.answer();
+    assert!(talk.session.detach().is_some());
+    let missing = (b'B', &b"\0nobody\0\0\0\0\0\0\0"[..]);
+    let describe = (b'D', &b"S\0"[..]);
+    let sync = (b'S', &b""[..]);
+    talk.say(&Client, &one_batch(&[missing, (b'B', BIND), sync, describe, describe, sync]).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(sent, "B.nobody | P.SELECT 1 | B | S | P.SELECT 1 | DS | DS | S");
+    talk.to_client.clear();
+    let failed = [frame(b'E', ERROR), frame(b'Z', b"I"), frame(b'1', b"")].concat();
+    let described = [frame(b't', b"\0\0"), frame(b'n', b"")].concat();
+    talk.say(&Server, &[failed, described.clone(), described, frame(b'Z', b"I")].concat(), 1000);
+    let heard = shown(&talk.to_client, Speaker::Server);
+    assert!(heard.ends_with("Mdivision | ZI | t | n | t | n | ZI"), "{heard}");
+}
