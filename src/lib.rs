@@ -6,17 +6,19 @@
 //! time, randomness and the picture of the world as arguments; what touches sockets, files, clocks or metrics is a thin
 //! driver of such a machine; one module assembles them. `tests/architecture.rs` holds the layers to it.
 //!
-//! **Pure**, in layer order: [`names`], [`blame`], [`wire`] (octets ⇄ messages), [`scram`], [`sql`] (what a statement may
-//! leave in the session and do to the database), [`topology`] (what exists and what is known of it), [`handshake`] (all before the first
-//! ReadyForQuery), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
+//! **Pure**, in layer order: [`closed_set`] (enums with words), [`names`], [`blame`], [`wire`] (bytes ⇄ messages), [`scram`],
+//! [`handshake`] (all before the first ReadyForQuery), [`sql`] (possible effects of a statement on the session and the
+//! database), [`topology`] (endpoints and their observed state), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
 //! that spawns), [`telemetry`], [`events`] (what happened lately), [`audit`], [`tls`], [`credentials`], [`backend`] (server
 //! connections), [`pool`] (backends that outlive their sessions), [`probe`] (the only writer of the topology), [`frontend`]
 //! (client connections).
 //!
-//! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`sandbox`] (a throwaway cluster
-//! for the demo and the tests), [`app`], [`cli`].
+//! **Assembly**: [`config`], [`admin`], [`console`] (what `psql` and exporters talk to), [`app`], [`cli`]. [`sandbox`] (a
+//! throwaway cluster for the demo and the tests) is behind the feature `demo`.
+//!
+//! All modules are private to the crate; [`testing`] exports what tests and benchmarks use.
 //!
 //! # A client's way
 //!
