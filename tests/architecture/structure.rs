@@ -43,7 +43,7 @@ fn measures(tree: &Tree, readme: &str) -> Vec<Measure> {
         row("booleans in a session's state", tree.booleans_of("session/", "Session"), 45, 5, none()),
         row("fields shared inside session", tree.shared_fields("session/"), 99, 0, none()),
         row("longest function of session, lines", session, 61, 50, in_session),
-        row("longest function of frontend, lines", frontend, 84, 60, in_frontend),
+        row("longest function of frontend, lines", frontend, 60, 60, in_frontend),
         row("longest function, lines", anywhere, 155, 60, in_any),
         row("`Program::start`, lines", tree.lines_of("app/program.rs", "start"), 155, 60, none()),
         row("backend acquisition loops", tree.acquisition_loops("frontend/"), 1, 1, none()),

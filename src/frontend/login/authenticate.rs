@@ -8,11 +8,12 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
-    frontend::Auth,
+    frontend::{Auth, IdentityMap},
     handshake::{Challenge, ChallengeError},
     scram::{NONCE_OCTETS, Verifier},
     session::Refusal,
     telemetry::labels::AuthFailure,
+    tls::CertificateName,
 };
 
 mod password;
@@ -80,21 +81,7 @@ pub(crate) async fn authenticate(
         // The configuration allows it only where that is safe, or where somebody insisted.
         (Auth::Trust, _) => Ok(AuthenticatedClient { output: first }),
         (Auth::Certificate { name: kind, map }, _) => {
-            let failed = |refusal| AuthenticateError::Failed(AuthFailure::Certificate, refusal);
-            // It was verified in the handshake.
-            let Some(certificate) = client.stream.peer_certificate() else {
-                return Err(failed(Refusal::certificate_required()));
-            };
-            let names = kind.of(certificate, Timestamp::now());
-            if !(listed && names.iter().any(|held| map.permits(held, user))) {
-                tracing::info!(
-                    listener = %context.settings.name,
-                    %user,
-                    ?names,
-                    "a client's certificate does not stand for the user that it asked for"
-                );
-                return Err(failed(Refusal::certificate(name)));
-            }
+            certificate(client, login, listed, kind, map)?;
             Ok(AuthenticatedClient { output: first })
         }
         (Auth::Password { remember }, _) => {
@@ -105,6 +92,32 @@ pub(crate) async fn authenticate(
             GreetError::Refused(Refusal::internal("this listener has nobody to ask")),
         )),
     }
+}
+
+/// Checks that the client's certificate, which the TLS handshake has verified, stands for the user.
+fn certificate(
+    client: &UnauthenticatedClient,
+    login: &Login<'_>,
+    listed: bool,
+    kind: &CertificateName,
+    map: &IdentityMap,
+) -> Result<(), AuthenticateError> {
+    let user = &login.user;
+    let failed = |refusal| AuthenticateError::Failed(AuthFailure::Certificate, refusal);
+    let Some(certificate) = client.stream.peer_certificate() else {
+        return Err(failed(Refusal::certificate_required()));
+    };
+    let names = kind.of(certificate, Timestamp::now());
+    if listed && names.iter().any(|held| map.permits(held, user)) {
+        return Ok(());
+    }
+    tracing::info!(
+        listener = %login.context.settings.name,
+        %user,
+        ?names,
+        "a client's certificate does not stand for the user that it asked for"
+    );
+    Err(failed(Refusal::certificate(user.as_str())))
 }
 
 enum ScramFailure {

@@ -9,6 +9,7 @@ use super::{
     backend_login::{Failed, Login, LoginResult},
     backend_source::SessionStart,
     greet::{GreetError, StartupRequest, greet},
+    relayed_login,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     frontend::{
         Auth,
         accept::admission::Permit,
-        context::{ClientServices, ListenerContext},
+        context::{ClientServices, ListenerContext, Observers},
         observe::{
             recorder::{Recorder, RecorderConfig},
             session_tracer::{self, Traced},
@@ -222,7 +223,7 @@ impl ClientHandshake {
                 context: &self.context,
                 services: &self.services,
             };
-            Box::pin(login.relayed(self.client.as_mut()?, self.deadline)).await
+            Box::pin(relayed_login::log_in(login, self.client.as_mut()?, self.deadline)).await
         } else {
             let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
             if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
@@ -329,9 +330,7 @@ impl ClientHandshake {
             };
             services.observers.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
-        let audited =
-            services.observers.audit.wants_statements().then(|| services.observers.audit.text_limit());
-        let text_limit = audited.max(services.observers.traces.is_on().then_some(session_tracer::TEXT));
+        let text_limit = text_limit(&services.observers);
         let traced = Traced::connected(&services.observers.traces, &facts, arrived);
         let recorder = Recorder::new(RecorderConfig {
             facts,
@@ -416,6 +415,12 @@ impl ClientHandshake {
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }
+}
+
+/// Bytes of a statement's text that audit log and traces need; `None` without need.
+fn text_limit(observers: &Observers) -> Option<usize> {
+    let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
+    audited.max(observers.traces.is_on().then_some(session_tracer::TEXT))
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.

@@ -11,6 +11,8 @@ pub(crate) mod greet;
 pub(crate) mod handshake;
 pub(crate) mod identity_map;
 pub(crate) mod initial_parameter_status;
+mod pooled_login;
+mod relayed_login;
 pub(crate) mod startup_options;
 pub(crate) mod startup_values;
 #[cfg(test)]

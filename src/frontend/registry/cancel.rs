@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::current_backend::CurrentBackend;
+use super::{current_backend::CurrentBackend, entry::SessionEntry};
 use crate::{
     audit::{Record, record},
     blame::Chain,
@@ -49,10 +49,21 @@ pub(crate) async fn forward(
         tracing::debug!(listener = %context.settings.name, "a cancel request with an unknown key");
         return;
     };
-    let asked = entry.activity();
     let current_backend = entry.current_backend();
+    let delivered = deliver(&entry, current_backend.as_ref()).await;
+    services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
+        session: Arc::clone(&entry.facts),
+        server: current_backend.as_ref().map(CurrentBackend::record),
+        delivered,
+        client,
+    })));
+}
+
+/// Sends cancel requests for the statement that runs now, until it ends; true if at least one was delivered.
+async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>) -> bool {
+    let asked = entry.activity();
     let mut delivered = false;
-    for attempt in 0..current_backend.as_ref().map_or(1, tries) {
+    for attempt in 0..current_backend.map_or(1, tries) {
         // The first request is forwarded whatever we believe: the server knows better.
         if attempt > 0 {
             sleep(pause(attempt)).await;
@@ -88,12 +99,7 @@ pub(crate) async fn forward(
             }
         }
     }
-    services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
-        session: Arc::clone(&entry.facts),
-        server: current_backend.as_ref().map(CurrentBackend::record),
-        delivered,
-        client,
-    })));
+    delivered
 }
 
 /// How many cancel requests the statement of a session with this backend may need.

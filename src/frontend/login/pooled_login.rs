@@ -1,0 +1,183 @@
+//! Login of a pooled session: the client is greeted with the messages of the newest login of its pool.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    application_name::application_name,
+    asked::asked,
+    authenticate::AuthenticatedClient,
+    backend_login::{Failed, Login, LoginResult, classifier_options, lease},
+    backend_source::BackendSource,
+    initial_parameter_status::InitialParameterStatus,
+    startup_options::StartupOptions,
+    startup_values::StartupValues,
+    unauthenticated_client::UnauthenticatedClient,
+};
+use crate::{
+    frontend::{
+        acquire::{PooledAcquirer, shared_state::SharedState},
+        context::{ClientServices, ListenerContext},
+    },
+    names::DatabaseName,
+    pool::{Disposition, Pool, Welcome},
+    session::Refusal,
+    wire::{BackendKey, ProtocolVersion, StartupMessage, TransactionStatus, authentication, backend},
+};
+
+/// Startup parameters that are no part of a pooled backend's login.
+const OWN_PARAMETERS: [&str; 4] = ["user", "database", "application_name", "replication"];
+
+/// Greeting of a pooled session.
+struct Greeting {
+    welcome: Arc<Welcome>,
+    /// `application_name` of the client, as sent.
+    application: Option<Vec<u8>>,
+    /// Startup settings as interpreted by the server.
+    values: Option<Arc<StartupValues>>,
+}
+
+/// Logs a client in to a session without a backend. `session` is the session's number.
+///
+/// Cancel safety: dropped half-way, a leased backend is closed or goes back.
+pub(super) async fn log_in(
+    login: Login<'_>,
+    client: &mut UnauthenticatedClient,
+    proved: AuthenticatedClient,
+    database: DatabaseName,
+    session: u64,
+) -> Result<LoginResult, Failed> {
+    let began = Instant::now();
+    let Login { mut startup, user, context, services, .. } = login;
+    let version = startup.version();
+    let application = startup.get("application_name").map(<[u8]>::to_vec);
+    let asked = asked(&startup);
+    for own in OWN_PARAMETERS {
+        startup.remove(own);
+    }
+    let startup_options = StartupOptions::read(&startup);
+    let shared_startup = without_options(&startup, startup_options.as_ref());
+    let mut acquirer = PooledAcquirer::pooled(services, context, user, database.clone(), shared_startup);
+    acquirer.may_move_apart(startup);
+    let pool = pool_of(&mut acquirer)?;
+    let shared = shared_state(services, context, &database, &pool);
+    if !shared.common.knows_database() {
+        Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
+    }
+    let greeting = greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
+    let Greeting { welcome, application, values } = greeting;
+    let pool = pool_of(&mut acquirer)?;
+    let server_version = welcome.parameters.get("server_version");
+    let application = application.map(|said| application_name(&said, server_version));
+    let initial_status = shared.initial_status(&welcome, application.as_deref(), values.as_ref());
+    let client_key = session_key(session, version)?;
+    let common = Arc::clone(&shared.common);
+    acquirer.share(shared);
+    Ok(LoginResult {
+        greeting: write_greeting(proved.output, &initial_status, &client_key, &welcome),
+        endpoint: pool.endpoint().clone(),
+        reason: acquirer.reason(),
+        user: pool.target().user.clone(),
+        client_key,
+        current_backend: None,
+        took: began.elapsed(),
+        presence: None,
+        backend: BackendSource::Shared { acquirer: Box::new(acquirer), common, initial_status, asked },
+    })
+}
+
+/// Startup message of backends that sessions with and without startup options share.
+fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -> StartupMessage {
+    let mut shared = startup.clone();
+    if options.is_some() {
+        StartupOptions::remove_from(&mut shared);
+    }
+    shared
+}
+
+fn pool_of(acquirer: &mut PooledAcquirer) -> Result<Arc<Pool>, Failed> {
+    acquirer.pool().map_err(|_| Failed::Refused(Refusal::no_endpoint("the endpoint went away")))
+}
+
+/// State shared by the sessions of the listener, the database and the pool's user.
+fn shared_state(
+    services: &ClientServices,
+    context: &ListenerContext,
+    database: &DatabaseName,
+    pool: &Pool,
+) -> Arc<SharedState> {
+    let settings = &context.settings;
+    let options = classifier_options(&settings.route);
+    let (user, functions) = (&pool.target().user, &settings.pool.pin_on_functions);
+    let shared = services.shared_states.get(&settings.name, database, user, functions, options.as_ref());
+    shared.common.set_strict_isolation(settings.pool.strict_isolation);
+    shared
+}
+
+/// Parts of the greeting. Startup options that only a login can set get backends of their own.
+async fn greeting(
+    shared: &Arc<SharedState>,
+    acquirer: &mut PooledAcquirer,
+    client: &mut UnauthenticatedClient,
+    context: &ListenerContext,
+    (options, mut application): (Option<StartupOptions>, Option<Vec<u8>>),
+) -> Result<Greeting, Failed> {
+    let mut welcome = welcome(acquirer, client, context).await?;
+    let mut values = None;
+    if let Some(StartupOptions { settings, application: of_options }) = options {
+        if !settings.is_empty() {
+            let lease = lease(acquirer, client, context);
+            values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
+        }
+        if values.is_some() || settings.is_empty() {
+            application = application.or(of_options);
+        } else {
+            acquirer.move_apart();
+            welcome = self::welcome(acquirer, client, context).await?;
+        }
+    }
+    Ok(Greeting { welcome, application, values })
+}
+
+/// Messages up to ReadyForQuery, behind `output`.
+fn write_greeting(
+    mut output: Vec<u8>,
+    initial_status: &InitialParameterStatus,
+    client_key: &BackendKey,
+    welcome: &Welcome,
+) -> Vec<u8> {
+    // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
+    output.reserve_exact(initial_status.octets.len() + welcome.notices.len() + 64);
+    authentication::write_ok(&mut output);
+    output.extend_from_slice(&initial_status.octets);
+    client_key.write_key_data(&mut output);
+    output.extend_from_slice(&welcome.notices);
+    backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
+    output
+}
+
+/// Returns the `Welcome` of the newest login in the client's pool.
+async fn welcome(
+    acquirer: &mut PooledAcquirer,
+    client: &mut UnauthenticatedClient,
+    context: &ListenerContext,
+) -> Result<Arc<Welcome>, Failed> {
+    if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
+        return Ok(welcome);
+    }
+    let lease = Box::pin(lease(acquirer, client, context)).await?;
+    let welcome = Arc::clone(lease.login());
+    lease.release(Disposition::Clean);
+    Ok(welcome)
+}
+
+/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
+/// backend's, in `pg_terminate_backend` say, hits nobody.
+const FIRST_PID: u64 = 1 << 30;
+
+/// What a client cancels with that shares backends: a number of its own, for no process is its.
+fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
+    let pid = i32::try_from(FIRST_PID + session % FIRST_PID).unwrap_or(i32::MAX);
+    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+}
