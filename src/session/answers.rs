@@ -298,7 +298,7 @@ impl Pooled {
         }
         let by_same = self.conversation.ledger.effects_now();
         let in_batch = self.conversation.in_batch && self.conversation.ledger.is_resetting_by_execute();
-        let Some(held) = self.backend.held_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
@@ -422,7 +422,7 @@ impl Pooled {
     /// A batch of our own is over.
     fn on_own_ready(&mut self) {
         let Some(own) = self.conversation.ledger.take_own() else { return };
-        let Some(held) = self.backend.held_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         own.settle(&self.common.phrases, &mut held.prepared);
         match own {
             Own::Apply { wanted, failed: None } => {
@@ -571,9 +571,7 @@ impl Pooled {
     }
 
     fn look(&mut self, asked: Vec<Question>) {
-        let Some((_, pen)) = self.pen() else {
-            return;
-        };
+        let Some((_, pen)) = self.pen() else { return self.miss_backend() };
         let own = own::write_look(asked, pen);
         self.cleanup.on_check_started();
         self.owe(Owed::Own(own));

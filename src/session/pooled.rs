@@ -146,6 +146,12 @@ impl Pooled {
         }
     }
 
+    /// Handles work for a backend that the session does not hold: an error of Gatekeeper, which ends the session.
+    pub(super) fn miss_backend(&mut self) {
+        let refusal = || Refusal::internal("a message needs a backend, and the session holds none");
+        self.conversation.broken.get_or_insert_with(refusal);
+    }
+
     fn break_off(&mut self, illegal: IllegalTransition) {
         self.conversation.broken.get_or_insert_with(|| Refusal::internal(illegal.to_string()));
     }

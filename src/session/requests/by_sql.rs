@@ -146,7 +146,7 @@ impl Pooled {
             return;
         }
         self.stage(shown);
-        let Some(held) = self.backend.held_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         for (_, name) in held.prepared.clear() {
             frontend::write_close_statement(self.outgoing.backend(), &name);
         }
@@ -156,7 +156,7 @@ impl Pooled {
     /// The same within a batch of the client's.
     pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
         self.stage(shown);
-        let Some(held) = self.backend.held_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         let ours = held.prepared.clear();
         let theirs: Vec<_> =
             self.statements.named().map(|(name, known)| (Box::from(name), Arc::clone(known))).collect();

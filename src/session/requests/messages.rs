@@ -215,7 +215,7 @@ impl Pooled {
         owed: impl FnOnce(Arc<Statement>) -> Owed,
     ) {
         let (batch, parsed) = (self.statements.batch(), self.common.last_parse());
-        let Some(held) = self.backend.held_mut() else { return };
+        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         let id = statement.id();
         let name = held.prepared.name(id);
         let had = held.prepared.may_have(id);
@@ -368,7 +368,7 @@ impl Pooled {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
-        let Some(held) = self.backend.held() else { return };
+        let Some(held) = self.backend.held() else { return self.miss_backend() };
         let name = held.prepared.name(statement.id());
         self.statements.set_shape_check(ShapeCheck::Asked);
         self.request_ahead(Owed::Describe(Described::Ours(statement.id())), |out| {

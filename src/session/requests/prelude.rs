@@ -87,7 +87,7 @@ impl Pooled {
         self.stage(shown);
         let wanted = self.settings.values().clone();
         let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
-        let Some((held, pen)) = self.pen() else { return };
+        let Some((held, pen)) = self.pen() else { return self.miss_backend() };
         let confirming = own::changes_identity(&held, &wanted);
         let own = own::write_apply(&held, &wanted, side, pen);
         if confirming {

@@ -118,7 +118,7 @@ impl Pooled {
             return;
         };
         self.stage(shown);
-        let Some((_, pen)) = self.pen() else { return };
+        let Some((_, pen)) = self.pen() else { return self.miss_backend() };
         let own = own::write_position(lsn, pen);
         self.owe(Owed::Own(own));
     }
@@ -151,7 +151,7 @@ impl Pooled {
             None => String::new(),
         };
         self.stage(shown);
-        let Some((held, pen)) = self.pen() else { return };
+        let Some((held, pen)) = self.pen() else { return self.miss_backend() };
         let own = own::write_last_route(&held, answer.as_bytes(), pen);
         self.owe(Owed::Own(own));
     }
