@@ -21,7 +21,6 @@
 //!    can be returned.
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
-mod answers;
 mod cause;
 mod cluster_commands;
 mod common;
@@ -35,15 +34,12 @@ mod pin;
 mod pooled;
 mod prepared;
 mod refusal;
-mod repeat;
 mod report;
 mod reported;
-mod requests;
 mod result_shape;
 mod settings;
 mod side_effects;
 mod split;
-mod startup;
 mod statement;
 mod statement_name;
 mod take;

@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
+use crate::session::{
     conversation::understood,
     ledger::{Closed, Described, Made, Owed},
     own::{self, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::Pin,
+    pooled::replaying::Opening,
     pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
     refusal::Refusal,
-    repeat::Opening,
     reported::IN_HOT_STANDBY,
     result_shape::ResultShape,
     settings::{SETTINGS_MAX_BYTES, Settings},
@@ -33,7 +33,12 @@ const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 
 impl Pooled {
     /// Processes the backend's next bytes, as [`super::Session::on_backend`].
-    pub(super) fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub(in crate::session) fn on_backend(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<Take, FrameError> {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.ledger.is_own() {
@@ -492,7 +497,7 @@ impl Pooled {
     }
 
     /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::session) fn settle(&mut self) {
         self.settle_by(false);
     }
 
@@ -529,7 +534,7 @@ impl Pooled {
 
     /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
     /// returned, and nothing is under way there. Until then the client keeps using the backend.
-    pub(super) fn wants_catalogue(&self) -> bool {
+    pub(in crate::session) fn wants_catalogue(&self) -> bool {
         self.cleanup.is_comparison_due()
             && !self.outgoing.has_backend_bytes()
             && self.request.gathered().is_none()
@@ -537,19 +542,19 @@ impl Pooled {
     }
 
     /// True if no client request in the meantime depends on the state check after the comparison.
-    pub(super) fn may_defer_catalogue(&self) -> bool {
+    pub(in crate::session) fn may_defer_catalogue(&self) -> bool {
         let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
         !self.cleanup.may_have_left(settles)
     }
 
     /// Starts the comparison: nothing is sent to the backend before [`Self::on_catalogue`].
-    pub(super) fn begin_catalogue(&mut self) {
+    pub(in crate::session) fn begin_catalogue(&mut self) {
         self.on_backend_event(BackendEvent::CheckStarted);
     }
 
     /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
     /// refused the queries.
-    pub(super) fn on_catalogue(&mut self, is_new: bool) {
+    pub(in crate::session) fn on_catalogue(&mut self, is_new: bool) {
         self.on_backend_event(BackendEvent::Answered);
         let (texts, complete) = self.cleanup.on_compared(self.common.edition());
         if let Some(held) = self.backend.held_mut() {
@@ -625,7 +630,7 @@ impl Pooled {
     }
 
     /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
-    pub(super) fn is_done_with_backend(&self) -> bool {
+    pub(in crate::session) fn is_done_with_backend(&self) -> bool {
         if self.backend.is_leaving() {
             return self.backend.is_held()
                 && self.conversation.ledger.is_settled()

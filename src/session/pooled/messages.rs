@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Shown, Verdict};
+use super::client_messages::{Shown, Verdict};
 use crate::{
     route::{Reason, RerunCause},
     session::{

@@ -2,14 +2,26 @@
 
 mod backend_state;
 mod cleanup;
+mod client_messages;
 mod client_statements;
 mod deferred_begin;
+mod effect_notes;
+mod local_replies;
+mod messages;
 mod outdated_texts;
 mod outgoing;
+mod prelude;
+mod replaying;
 mod request_state;
+mod rollback;
 mod sequences;
+mod server_messages;
 mod session_settings;
+mod sql_prepare;
+mod startup_messages;
 mod startup_settings;
+mod unit_records;
+mod unit_routing;
 mod unnamed_statement;
 
 use std::{

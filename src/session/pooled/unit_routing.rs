@@ -1,6 +1,9 @@
 //! What the client is about to say: all of it is judged together, before any of it is sent to a read pool.
 
-use super::{Shown, Verdict, messages::object};
+use super::{
+    client_messages::{Shown, Verdict},
+    messages::object,
+};
 use crate::{
     route::{Need, Side, Situation, Unit},
     session::{

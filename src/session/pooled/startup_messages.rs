@@ -1,6 +1,6 @@
 //! Start-up settings of a pooled session: messages that apply them again.
 
-use super::{
+use crate::session::{
     ledger::Owed,
     own::{self, Pen},
     pooled::{BackendEvent, Pooled},
@@ -16,7 +16,7 @@ use crate::{
 
 impl Pooled {
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
-    pub(super) fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
+    pub(in crate::session) fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
         if !self.settings.startup.is_carried() {
             return false;
         }
@@ -26,7 +26,7 @@ impl Pooled {
     }
 
     /// True if the next message waits for another backend, though the current backend is held.
-    pub(super) fn is_moving(&mut self) -> bool {
+    pub(in crate::session) fn is_moving(&mut self) -> bool {
         if self.settings.startup.is_moving() {
             // Pins found by a state check tie the session to the current backend.
             let may_move = self.cleanup.pins().is_empty() && !self.statements.is_on_backend();
@@ -36,7 +36,7 @@ impl Pooled {
     }
 
     /// Gives up the held backend for a backend logged in with the client's options, if nothing is in progress there.
-    pub(super) fn move_apart(&mut self) -> bool {
+    pub(in crate::session) fn move_apart(&mut self) -> bool {
         let is_outside = self.conversation.status == TransactionStatus::Idle
             && !self.conversation.in_batch
             && self.conversation.ledger.owes_client_nothing();
@@ -51,7 +51,7 @@ impl Pooled {
     }
 
     /// Sends the withheld reports to the client, with ReadyForQuery behind them; false if there is nothing to report.
-    pub(super) fn send_withheld_reports(&mut self) -> bool {
+    pub(in crate::session) fn send_withheld_reports(&mut self) -> bool {
         let mut has_reported = false;
         for name in self.settings.startup.take_withheld() {
             let reported = self.backend.held().and_then(|held| held.reported.get(&name));
@@ -70,14 +70,14 @@ impl Pooled {
     }
 
     /// Applies settings again within a client's batch, after a reset there.
-    pub(super) fn give_due_settings(&mut self) {
+    pub(in crate::session) fn give_due_settings(&mut self) {
         let due = self.settings.startup.take_due();
         self.give_again(&due, false);
     }
 
     /// Applies `reset` settings again. With `synced` the settings are a separate batch, and the client's request ends with
     /// the batch. False if there is nothing to apply.
-    pub(super) fn give_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
+    pub(in crate::session) fn give_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
         let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
         if synced {
             self.statements.begin_batch();

@@ -15,7 +15,7 @@ use crate::{
     wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
 };
 
-use super::Shown;
+use super::client_messages::Shown;
 
 impl Pooled {
     /// Notes that a message is about to be sent on.

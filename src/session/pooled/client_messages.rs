@@ -3,19 +3,10 @@
 //! A message goes on as it is wherever it can. What must be added (settings, a missing Parse, a BEGIN held back) or said
 //! otherwise (the name of a prepared statement) is written to a buffer that goes to the backend in the same write.
 
-mod alone;
-mod by_sql;
-mod foresight;
-mod messages;
-mod owing;
-mod prelude;
-mod suspicion;
-mod unit;
-
 use std::time::Instant;
 
-use self::messages::object;
-use super::{
+use super::messages::object;
+use crate::session::{
     conversation::until_nul,
     ledger::Owed,
     pin::Pin,
@@ -30,7 +21,7 @@ use crate::{
 };
 
 /// What becomes of a message.
-enum Verdict {
+pub(super) enum Verdict {
     /// It goes on as it is.
     Pass,
     /// It was understood, and answered or rewritten.
@@ -43,14 +34,14 @@ enum Verdict {
 
 /// The octets shown in one call, and how they go to the backend: in place, or, from the first addition on, by way of our
 /// own buffer.
-struct Shown<'a> {
-    octets: &'a [u8],
-    at: usize,
-    staged: bool,
+pub(super) struct Shown<'a> {
+    pub(super) octets: &'a [u8],
+    pub(super) at: usize,
+    pub(super) staged: bool,
     /// No more octets can be shown before some of these are taken.
-    full: bool,
+    pub(super) full: bool,
     /// The message was too large to be shown with what follows it.
-    gathered: bool,
+    pub(super) gathered: bool,
 }
 
 /// Maximum bytes of a Query or Parse larger than any buffer and kept to be read whole. Gatekeeper holds the bytes twice
@@ -74,7 +65,12 @@ const fn is_end(tag: u8) -> bool {
 
 impl Pooled {
     /// Processes the client's next bytes, as [`crate::session::Session::on_client`].
-    pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub(in crate::session) fn on_client(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<Take, FrameError> {
         self.say_again(now)?;
         if self.has_more_to_say_again() {
             return Ok(Take::default());
@@ -98,7 +94,7 @@ impl Pooled {
     }
 
     /// Takes in as much as can be understood now.
-    fn take_in(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<(), FrameError> {
+    pub(super) fn take_in(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<(), FrameError> {
         let (unread, full) = (shown.octets, shown.full);
         loop {
             if self.gathering() {
@@ -198,7 +194,7 @@ impl Pooled {
     }
 
     /// From here on our own buffer leads to the backend, with what has passed before.
-    fn stage(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn stage(&mut self, shown: &mut Shown<'_>) {
         if !shown.staged {
             self.outgoing.backend().extend_from_slice(&shown.octets[..shown.at]);
             shown.staged = true;
@@ -464,7 +460,7 @@ impl Pooled {
         })
     }
 
-    fn wait_for_answers(&mut self) -> Verdict {
+    pub(super) fn wait_for_answers(&mut self) -> Verdict {
         self.request.set_awaits_responses(true);
         Verdict::Wait
     }

@@ -1,6 +1,6 @@
 //! What has to go ahead of a first message: the session's settings, and a BEGIN held back.
 
-use super::Shown;
+use super::client_messages::Shown;
 use crate::{
     route::{Side, Unit},
     session::{

@@ -5,7 +5,7 @@
 //! tells whether it is an error. Errors that the server's being a standby may explain are never the last word: the writer
 //! has it.
 
-use super::{
+use crate::session::{
     conversation::until_nul,
     pooled::{BackendEvent, Pooled, ShapeCheck},
     split::rerun_on,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the answer begins with.
-pub(super) enum Opening {
+pub(in crate::session) enum Opening {
     /// An answer: it passes.
     Answer,
     /// Nothing that tells yet.
@@ -35,7 +35,7 @@ const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
 
 impl Pooled {
     /// Whether answers are held back until it is known what they are.
-    pub(super) fn holds_back(&self) -> bool {
+    pub(in crate::session) fn holds_back(&self) -> bool {
         let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_repeatable())
             && self.conversation.server.at_boundary()
@@ -44,13 +44,13 @@ impl Pooled {
     }
 
     /// True if the client messages of the current unit can be replayed on another backend.
-    pub(super) fn may_repeat(&self) -> bool {
+    pub(in crate::session) fn may_repeat(&self) -> bool {
         let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_open() && held.attempt.is_repeatable())
     }
 
     /// Looks at the next answers. `stuck` says that no more of them will be shown.
-    pub(super) fn opening(&self, unread: &[u8], stuck: bool) -> Opening {
+    pub(in crate::session) fn opening(&self, unread: &[u8], stuck: bool) -> Opening {
         let mut rest = unread;
         while let Ok(Some(header)) = Header::read(Speaker::Server, rest) {
             match header.tag() {
@@ -97,7 +97,7 @@ impl Pooled {
     }
 
     /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
-    pub(super) fn repeat(&mut self, why: Reason) {
+    pub(in crate::session) fn repeat(&mut self, why: Reason) {
         let given_up = self.conversation.ledger.drop_answers();
         for request in given_up.into_iter().rev() {
             self.undo(request);
@@ -111,7 +111,7 @@ impl Pooled {
 
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
-    pub(super) fn can_lose_backend(&self) -> bool {
+    pub(in crate::session) fn can_lose_backend(&self) -> bool {
         let (Some(split), Some(held)) = (self.router.as_deref(), self.backend.held()) else {
             return false;
         };
@@ -128,7 +128,7 @@ impl Pooled {
     }
 
     /// The read pool's backend is gone; whether the session can go on without it.
-    pub(super) fn on_backend_lost(&mut self) -> bool {
+    pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
         if !self.can_lose_backend() {
             return false;
         }
@@ -204,19 +204,19 @@ impl Pooled {
 
     /// What a node has just said of how far it has replayed, in octets of WAL; `None` within when it would not say, or is no
     /// standby.
-    pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
+    pub(in crate::session) fn poll_position(&mut self) -> Option<Option<u64>> {
         self.router.as_deref_mut()?.news.position.take()
     }
 
     /// Whether the session has committed what its next reads must show, and nobody was told.
-    pub(super) fn poll_wrote(&mut self) -> bool {
+    pub(in crate::session) fn poll_wrote(&mut self) -> bool {
         let Some(split) = self.router.as_deref_mut() else { return false };
         std::mem::take(&mut split.news.wrote)
             && split.consistency(self.settings.values()) == Consistency::Session
     }
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.
-    pub(super) fn poll_rerun(&mut self) -> Option<Reason> {
+    pub(in crate::session) fn poll_rerun(&mut self) -> Option<Reason> {
         self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

@@ -1,6 +1,6 @@
 //! What a statement may leave behind: noted when it is said, looked up once its transaction is over.
 
-use super::Shown;
+use super::client_messages::Shown;
 use crate::{
     route::Side,
     session::{

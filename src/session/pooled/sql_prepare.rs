@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Shown, Verdict};
+use super::client_messages::{Shown, Verdict};
 use crate::{
     session::{
         ledger::{Closed, Made, Owed},
