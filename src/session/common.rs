@@ -14,7 +14,7 @@ use foldhash::fast::FixedState;
 use memchr::memmem::Finder;
 
 use super::{
-    own::Phrases,
+    proxy_batch::InternalStatements,
     settings::Settings,
     statement::{Circumstances, Reading, Statement, Statements},
 };
@@ -27,7 +27,7 @@ use crate::sql::{
 /// in that database leaves state behind.
 pub struct Common {
     statements: Statements,
-    pub(super) phrases: Phrases,
+    pub(super) internal_statements: InternalStatements,
     catalogue: ArcSwap<Catalogue>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
@@ -100,10 +100,11 @@ impl Common {
     fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = Statements::default();
         let nothing = Catalogue::default();
-        let phrases = Phrases::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
+        let internal_statements =
+            InternalStatements::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
         Self {
             statements,
-            phrases,
+            internal_statements,
             catalogue: ArcSwap::from_pointee(always.clone()),
             edition: AtomicU32::new(0),
             always: ArcSwap::from_pointee(always),

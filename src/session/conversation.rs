@@ -4,9 +4,9 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     cluster_commands::ClusterCommands,
-    ledger::{Ledger, Owed},
     refusal::Refusal,
     report::{Report, StatementKind, Text},
+    response_queue::{PendingRequest, ResponseQueue},
     texts::Texts,
 };
 use crate::wire::{
@@ -20,27 +20,27 @@ pub(super) struct Conversation {
     pub(super) client: Walker,
     /// Framing of the server's messages.
     pub(super) server: Walker,
-    pub(super) ledger: Ledger,
+    pub(super) queue: ResponseQueue,
     /// Transaction status last reported to the client.
     pub(super) status: TransactionStatus,
     /// Count of statements started.
-    pub(super) begun: u64,
+    pub(super) statements_started: u64,
     /// Count of finished transactions.
     pub(super) transactions: u64,
     /// The client has started a batch of extended-protocol messages and not sent Sync: its transaction is open, whatever
     /// the status.
     pub(super) in_batch: bool,
     /// The client has sent Terminate.
-    pub(super) farewell: bool,
+    pub(super) terminate_received: bool,
     /// Terminate was also sent to the backend: the backend sends all pending responses, and closes.
-    pub(super) farewell_passed: bool,
+    pub(super) terminate_forwarded: bool,
     /// SQLSTATE of a server error that ends the session.
     pub(super) fatal: Option<SqlState>,
     /// Error that ends the session, raised by Gatekeeper.
     pub(super) broken: Option<Refusal>,
     pub(super) reports: VecDeque<Report>,
     /// Texts for reports; `None` if no reader wants texts.
-    pub(super) keeper: Option<Box<Keeper>>,
+    pub(super) text_capture: Option<Box<TextCapture>>,
     pub(super) cluster_commands: ClusterCommands,
     /// The backend may hold session state not cleared by `DISCARD ALL`.
     pub(super) spoils_backend: bool,
@@ -54,7 +54,7 @@ pub struct SessionOptions {
 }
 
 /// Statement texts for reports.
-pub(super) struct Keeper {
+pub(super) struct TextCapture {
     pub(super) limit: usize,
     pub(super) texts: Texts,
 }
@@ -67,17 +67,19 @@ impl Conversation {
         Self {
             client: Walker::new(Speaker::Client),
             server: Walker::new(Speaker::Server),
-            ledger: Ledger::default(),
+            queue: ResponseQueue::default(),
             status,
-            begun: 0,
+            statements_started: 0,
             transactions: 0,
             in_batch: false,
-            farewell: false,
-            farewell_passed: false,
+            terminate_received: false,
+            terminate_forwarded: false,
             fatal: None,
             broken: None,
             reports: VecDeque::new(),
-            keeper: options.text_limit.map(|limit| Box::new(Keeper { limit, texts: Texts::default() })),
+            text_capture: options
+                .text_limit
+                .map(|limit| Box::new(TextCapture { limit, texts: Texts::default() })),
             cluster_commands: ClusterCommands::default(),
             spoils_backend: false,
         }
@@ -85,27 +87,27 @@ impl Conversation {
 
     /// The conversation breaks off at `now`: the statement under way, if any, is reported as cut short.
     pub(super) fn on_break(&mut self, now: Instant) {
-        let report = self.ledger.cut_short(now, texts(self.keeper.as_deref()));
+        let report = self.queue.cut_short(now, texts(self.text_capture.as_deref()));
         self.reports.extend(report);
     }
 
     /// True if Terminate would reach the backend in the middle of a batch. No internal message ends a batch without a
     /// commit, and responses may be pending. The backend must receive Terminate itself, and closes.
     pub(super) fn breaks_off(&self) -> bool {
-        (self.in_batch || self.ledger.is_skipping()) && self.ledger.copies_in().is_none()
+        (self.in_batch || self.queue.is_skipping()) && self.queue.copies_in().is_none()
     }
 
     /// True if the client has every response PostgreSQL would have sent before the client's Terminate. After a forwarded
     /// Terminate the backend sends all pending responses, and ends the session by closing.
     pub(super) fn may_leave(&self) -> bool {
-        self.ledger.copies_in().is_some() || (self.is_settled() && !self.farewell_passed)
+        self.queue.copies_in().is_some() || (self.is_settled() && !self.terminate_forwarded)
     }
 
     /// Ends the session: appends messages that end all work started by the client, to bring the backend to rest. False if
     /// no message can: the Sync missing in a batch would commit work that the client has not committed.
     pub(super) fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        self.farewell = true;
-        let copying = self.ledger.copies_in();
+        self.terminate_received = true;
+        let copying = self.queue.copies_in();
         if copying.is_some() {
             frontend::write_copy_fail(out, "the client is gone");
         }
@@ -113,15 +115,15 @@ impl Conversation {
             // The batch has failed with its COPY.
             self.in_batch = false;
             frontend::write_sync(out);
-            self.ledger.owe(Owed::CopyEnd, None);
-            self.ledger.owe(Owed::Sync { started: now }, None);
+            self.queue.owe(PendingRequest::CopyEnd, None);
+            self.queue.owe(PendingRequest::Sync { started: now }, None);
         }
-        !(self.in_batch || self.farewell_passed || self.ledger.is_skipping())
+        !(self.in_batch || self.terminate_forwarded || self.queue.is_skipping())
     }
 
     /// True if `unread` contains Terminate: all earlier messages must still be processed, though the client has closed
     /// the socket.
-    pub(super) fn finds_farewell(&self, unread: &[u8]) -> bool {
+    pub(super) fn contains_terminate(&self, unread: &[u8]) -> bool {
         let mut rest = unread;
         while self.client.at_boundary()
             && let Ok(Some(frame)) = Frame::read(Speaker::Client, rest)
@@ -140,13 +142,13 @@ impl Conversation {
         self.status == TransactionStatus::Idle
             && !self.in_batch
             && self.is_settled()
-            && !self.ledger.is_skipping()
+            && !self.queue.is_skipping()
             && self.client.at_boundary()
     }
 
     /// Whether the server owes no answer.
     pub(super) fn is_settled(&self) -> bool {
-        self.ledger.is_settled()
+        self.queue.is_settled()
     }
 
     /// True if nothing is in progress on the backend, in either direction: an internal batch may follow.
@@ -165,16 +167,16 @@ impl Conversation {
                 self.cluster_commands.note_command(command);
                 self.spoils_backend |= command == b"LOAD";
                 // Only who keeps texts wants to hear of it.
-                let wanted = self.keeper.is_some() && !command.is_empty();
+                let wanted = self.text_capture.is_some() && !command.is_empty();
                 let command = wanted.then(|| String::from_utf8_lossy(command).into());
                 self.on_statement_complete(now, rows, command);
             }
             b::EMPTY_QUERY_RESPONSE | b::PORTAL_SUSPENDED => self.on_statement_complete(now, 0, None),
             b::ERROR_RESPONSE => self.on_error(now, frame.body()),
             b::COPY_IN_RESPONSE => {
-                self.ledger.on_copy_in();
+                self.queue.on_copy_in();
                 // A server in COPY treats Terminate as a data error, and forgets the message.
-                self.farewell_passed = false;
+                self.terminate_forwarded = false;
             }
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 self.on_step_complete(frame.tag());
@@ -184,9 +186,9 @@ impl Conversation {
     }
 
     /// Handles the response with `tag` to a batch step. Returns the answered request, if noted.
-    pub(super) fn on_step_complete(&mut self, tag: u8) -> Option<Owed> {
-        let texts = self.keeper.as_deref_mut().map(|keeper| &mut keeper.texts);
-        self.ledger.on_step_complete(tag, texts)
+    pub(super) fn on_step_complete(&mut self, tag: u8) -> Option<PendingRequest> {
+        let texts = self.text_capture.as_deref_mut().map(|text_capture| &mut text_capture.texts);
+        self.queue.on_step_complete(tag, texts)
     }
 
     fn on_ready(&mut self, now: Instant, body: &[u8]) {
@@ -197,11 +199,12 @@ impl Conversation {
             self.transactions += 1;
         }
         self.cluster_commands.note_ready(self.status);
-        self.reports.extend(self.ledger.on_ready(now));
+        self.reports.extend(self.queue.on_ready(now));
     }
 
     fn on_statement_complete(&mut self, now: Instant, rows: u64, command: Option<Box<str>>) {
-        let report = self.ledger.on_statement_complete(now, rows, command, texts(self.keeper.as_deref()));
+        let report =
+            self.queue.on_statement_complete(now, rows, command, texts(self.text_capture.as_deref()));
         self.reports.extend(report);
     }
 
@@ -212,7 +215,12 @@ impl Conversation {
             self.fatal = Some(state);
         }
         // With one backend for life nothing was noted that would have to be undone.
-        self.reports.extend(self.ledger.on_error(now, state, texts(self.keeper.as_deref()), &mut Vec::new()));
+        self.reports.extend(self.queue.on_error(
+            now,
+            state,
+            texts(self.text_capture.as_deref()),
+            &mut Vec::new(),
+        ));
     }
 }
 
@@ -223,8 +231,8 @@ pub(super) const fn understood(tag: u8) -> bool {
 }
 
 /// The texts kept, or none.
-fn texts(keeper: Option<&Keeper>) -> Option<&Texts> {
-    keeper.map(|keeper| &keeper.texts)
+fn texts(text_capture: Option<&TextCapture>) -> Option<&Texts> {
+    text_capture.map(|text_capture| &text_capture.texts)
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     conversation::{Conversation, SessionOptions, text, understood, until_nul},
-    ledger::{Closed, Described, Made, Owed},
     report::StatementKind,
+    response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     take::Take,
 };
 use crate::{
@@ -44,7 +44,7 @@ impl Dedicated {
     /// # Errors
     /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
     pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
-        if self.conversation.farewell {
+        if self.conversation.terminate_received {
             // PostgreSQL would not read further input either.
             return Ok(Take::default());
         }
@@ -58,10 +58,10 @@ impl Dedicated {
             };
             match &piece {
                 Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
-                    self.conversation.farewell = true;
-                    self.conversation.farewell_passed = !self.returning || self.conversation.breaks_off();
+                    self.conversation.terminate_received = true;
+                    self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
                     let octets = self.conversation.client.pass(&piece);
-                    return Ok(match self.conversation.farewell_passed {
+                    return Ok(match self.conversation.terminate_forwarded {
                         true => Take { pass: at + octets, drop: 0 },
                         false => Take { pass: at, drop: octets },
                     });
@@ -121,7 +121,8 @@ impl Dedicated {
     fn wants_whole(&self, tag: u8) -> bool {
         use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY, TERMINATE};
         tag == TERMINATE
-            || self.conversation.keeper.is_some() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+            || self.conversation.text_capture.is_some()
+                && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
     }
 
     fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
@@ -140,39 +141,37 @@ impl Dedicated {
         }
         let request = match tag {
             f::QUERY | f::FUNCTION_CALL => {
-                self.conversation.begun += 1;
+                self.conversation.statements_started += 1;
                 let kind = if tag == f::QUERY { StatementKind::Query } else { StatementKind::FunctionCall };
-                let text = match &self.conversation.keeper {
-                    Some(keeper) if tag == f::QUERY => Some(text(until_nul(body).0, keeper.limit, partial)),
+                let text = match &self.conversation.text_capture {
+                    Some(text_capture) if tag == f::QUERY => {
+                        Some(text(until_nul(body).0, text_capture.limit, partial))
+                    }
                     _ => None,
                 };
-                Owed::Whole {
-                    kind,
-                    started: now,
-                    text,
-                    rows: 0,
-                    operation: None,
-                    error: None,
-                    effects: Effects::NONE,
-                    leads_back: Vec::new(),
-                    unnamed: None,
-                }
+                PendingRequest::whole(kind, now, text)
             }
             f::EXECUTE => {
-                self.conversation.begun += 1;
-                let portal = if self.conversation.keeper.is_some() {
+                self.conversation.statements_started += 1;
+                let portal = if self.conversation.text_capture.is_some() {
                     until_nul(body).0.into()
                 } else {
                     Box::default()
                 };
-                Owed::Execute { started: now, portal, resets: false, leads_back: Vec::new(), forgets: None }
+                PendingRequest::Execute {
+                    started: now,
+                    portal,
+                    resets: false,
+                    leads_back: Vec::new(),
+                    forgets: None,
+                }
             }
-            f::SYNC => Owed::Sync { started: now },
-            f::COPY_DONE | f::COPY_FAIL => Owed::CopyEnd,
-            f::DESCRIBE => Owed::Describe(Described::AsIs),
+            f::SYNC => PendingRequest::Sync { started: now },
+            f::COPY_DONE | f::COPY_FAIL => PendingRequest::CopyEnd,
+            f::DESCRIBE => PendingRequest::Describe(Described::AsIs),
             f::PARSE | f::BIND | f::CLOSE => {
-                let step = match &self.conversation.keeper {
-                    Some(keeper) => step(tag, body, keeper.limit, partial),
+                let step = match &self.conversation.text_capture {
+                    Some(text_capture) => step(tag, body, text_capture.limit, partial),
                     None => Some(nameless(tag)),
                 };
                 match step {
@@ -182,7 +181,7 @@ impl Dedicated {
             }
             _ => return,
         };
-        self.conversation.ledger.owe(request, None);
+        self.conversation.queue.owe(request, None);
     }
 
     /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
@@ -196,27 +195,33 @@ impl Dedicated {
 }
 
 /// What a Parse, Bind or Close is going to change about the texts, once the server agrees.
-fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<Owed> {
+fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<PendingRequest> {
     let (first, rest) = until_nul(body);
     Some(match tag {
         tag::frontend::PARSE => {
             let text = Some(text(until_nul(rest).0, limit, partial));
-            Owed::Parse { name: first.into(), text, made: Made::AsIs }
+            PendingRequest::Parse { name: first.into(), text, made: ParseOrigin::Client }
         }
-        tag::frontend::BIND => Owed::Bind { portal: first.into(), statement: until_nul(rest).0.into() },
+        tag::frontend::BIND => {
+            PendingRequest::Bind { portal: first.into(), statement: until_nul(rest).0.into() }
+        }
         _ => {
             let (&which, name) = body.split_first()?;
-            Owed::Close { portal: which == b'P', name: until_nul(name).0.into(), closed: Closed::AsIs }
+            PendingRequest::Close {
+                portal: which == b'P',
+                name: until_nul(name).0.into(),
+                closed: CloseOrigin::Client,
+            }
         }
     })
 }
 
 /// Creates a request without texts: an error is attributed to the request, not to a later Query.
-fn nameless(tag: u8) -> Owed {
+fn nameless(tag: u8) -> PendingRequest {
     let name = Box::default();
     match tag {
-        tag::frontend::PARSE => Owed::Parse { name, text: None, made: Made::AsIs },
-        tag::frontend::BIND => Owed::Bind { portal: name, statement: Box::default() },
-        _ => Owed::Close { portal: true, name, closed: Closed::AsIs },
+        tag::frontend::PARSE => PendingRequest::Parse { name, text: None, made: ParseOrigin::Client },
+        tag::frontend::BIND => PendingRequest::Bind { portal: name, statement: Box::default() },
+        _ => PendingRequest::Close { portal: true, name, closed: CloseOrigin::Client },
     }
 }

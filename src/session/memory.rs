@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{prepared::Prepared, reported::Reported, settings::Settings, split::Attempt};
+use super::{prepared::Prepared, reported::Reported, settings::Settings, split::ReplayBuffer};
 use crate::handshake::Parameters;
 
 /// What a backend is known to hold: the pool keeps it beside the connection, and a session that leases the backend goes
@@ -17,7 +17,7 @@ pub struct Memory {
     /// Which unnamed statement it has; 0 for none.
     pub(super) unnamed: u64,
     /// What it was sent and has not answered, while it may have to be said again; empty between two leases.
-    pub(super) attempt: Attempt,
+    pub(super) attempt: ReplayBuffer,
     /// The backend received an unread statement: state invisible in the catalogs and not cleared by `DISCARD ALL` may
     /// remain.
     pub(super) unread: bool,
@@ -35,7 +35,7 @@ impl Memory {
             settings: Settings::default(),
             reported: Reported::new(parameters),
             unnamed: 0,
-            attempt: Attempt::default(),
+            attempt: ReplayBuffer::default(),
             unread: false,
         }
     }
@@ -46,7 +46,7 @@ impl Memory {
         self.settings = Settings::default();
         self.reported = Reported::new(parameters);
         self.unnamed = 0;
-        self.attempt = Attempt::default();
+        self.attempt = ReplayBuffer::default();
     }
 
     /// A Query was said: it destroys the unnamed statement.

@@ -26,16 +26,16 @@ mod cluster_commands;
 mod common;
 mod conversation;
 mod dedicated;
-mod ledger;
 mod memory;
-mod own;
 mod parsed;
 mod pin;
 mod pooled;
 mod prepared;
+mod proxy_batch;
 mod refusal;
 mod report;
 mod reported;
+mod response_queue;
 mod result_shape;
 mod settings;
 mod side_effects;
@@ -424,8 +424,8 @@ impl Session {
     /// True if `unread` contains Terminate: all earlier messages must still be processed, though the client has closed the
     /// socket.
     #[must_use]
-    pub fn finds_farewell(&self, unread: &[u8]) -> bool {
-        self.conversation().finds_farewell(unread)
+    pub fn contains_terminate(&self, unread: &[u8]) -> bool {
+        self.conversation().contains_terminate(unread)
     }
 
     /// Session state that prevents the return of the backend.
@@ -464,7 +464,7 @@ impl Session {
     /// True if so many responses are pending that no client input may be read.
     #[must_use]
     pub fn is_backlogged(&self) -> bool {
-        self.conversation().ledger.is_full()
+        self.conversation().queue.is_full()
     }
 
     /// True if an internal message may follow the bytes already sent to the client.
@@ -487,8 +487,8 @@ impl Session {
 
     /// Count of statements started: with [`Self::is_settled`] the count tells one statement from the next.
     #[must_use]
-    pub fn begun(&self) -> u64 {
-        self.conversation().begun
+    pub fn statements_started(&self) -> u64 {
+        self.conversation().statements_started
     }
 
     /// Count of finished transactions.
@@ -499,8 +499,8 @@ impl Session {
 
     /// True if the client has sent Terminate.
     #[must_use]
-    pub fn said_farewell(&self) -> bool {
-        self.conversation().farewell
+    pub fn terminate_received(&self) -> bool {
+        self.conversation().terminate_received
     }
 
     /// SQLSTATE of a server error that ends the session.

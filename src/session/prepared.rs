@@ -31,7 +31,7 @@ enum State {
     /// Its Parse is on its way in this batch: what follows in the same batch is skipped if it fails.
     Sent(u32),
     /// The server has it.
-    Made,
+    ParseOrigin,
     /// The server may have it or not, or refuses its plan since tables changed: to be closed and parsed anew.
     Unsure,
 }
@@ -66,7 +66,7 @@ impl Prepared {
         match self.held.get_mut(&id) {
             Some(held)
                 if held.parsed >= since
-                    && (held.state == State::Made || held.state == State::Sent(batch)) =>
+                    && (held.state == State::ParseOrigin || held.state == State::Sent(batch)) =>
             {
                 held.used = self.clock;
                 Some(held.shape)
@@ -104,7 +104,7 @@ impl Prepared {
         if let Some(held) = self.held.get_mut(&id)
             && matches!(held.state, State::Sent(_))
         {
-            held.state = State::Made;
+            held.state = State::ParseOrigin;
         }
     }
 

@@ -85,7 +85,10 @@ fn told(script: &[(Side, Vec<u8>)], texts: bool) -> Vec<String> {
     for step in 1..40 {
         let (again, parts) = play(script, step, texts);
         assert_eq!(parts, whole, "shown {step} octets at a time");
-        assert_eq!((again.is_idle(), again.begun()), (session.is_idle(), session.begun()));
+        assert_eq!(
+            (again.is_idle(), again.statements_started()),
+            (session.is_idle(), session.statements_started())
+        );
     }
     whole
 }

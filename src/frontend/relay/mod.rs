@@ -153,7 +153,7 @@ impl Relay {
                 break;
             }
         }
-        if self.session.said_farewell() && self.session.may_leave() && !self.owes_client() {
+        if self.session.terminate_received() && self.session.may_leave() && !self.owes_client() {
             return Err(SessionEnd::Farewell);
         }
         self.poll_pauses(cx)?;
@@ -279,7 +279,7 @@ impl Relay {
                 .on_client(now, received.unjudged(), received.is_full())
                 .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
             received.take(take);
-            let over = self.session.said_farewell() || received.unjudged().is_empty();
+            let over = self.session.terminate_received() || received.unjudged().is_empty();
             if take.octets() == 0 || over {
                 break;
             }
@@ -292,7 +292,7 @@ impl Relay {
         }
         self.told();
         self.give_back(now);
-        if self.session.said_farewell() {
+        if self.session.terminate_received() {
             // Whatever it says after that, PostgreSQL would not read either.
             self.client.received.end();
         }
@@ -302,10 +302,10 @@ impl Relay {
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
     /// still executed, unless responses cannot be written.
     fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), SessionEnd> {
-        if error.is_none() && self.session.finds_farewell(self.client.received.unjudged()) {
+        if error.is_none() && self.session.contains_terminate(self.client.received.unjudged()) {
             return Ok(());
         }
-        if self.session.said_farewell() && self.session.may_leave() {
+        if self.session.terminate_received() && self.session.may_leave() {
             Err(SessionEnd::Farewell)
         } else if self.session.is_idle() && !self.session.wants_backend() {
             Err(SessionEnd::Left)
@@ -486,7 +486,7 @@ impl Relay {
     fn backend_ended(&mut self) -> Result<(), SessionEnd> {
         if !self.session.on_backend_lost() {
             return Err(match self.session.fatal() {
-                _ if self.session.said_farewell() => SessionEnd::Farewell,
+                _ if self.session.terminate_received() => SessionEnd::Farewell,
                 Some(state) => SessionEnd::ServerClosed(state),
                 None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
             });

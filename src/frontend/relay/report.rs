@@ -46,7 +46,7 @@ pub(super) struct ActivityReport {
 impl ActivityReport {
     pub(super) fn update(&mut self, session: &Session, registered: &Registered, recorder: &mut Recorder) {
         let activity = Activity {
-            begun: session.begun(),
+            begun: session.statements_started(),
             busy: !session.is_settled() || session.wants_backend(),
             status: session.status(),
         };

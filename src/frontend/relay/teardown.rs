@@ -93,7 +93,7 @@ async fn leave(
 ) {
     let mut delivered = abandoned && cancel(entry).await;
     if session.may_speak_to_backend()
-        && !session.said_farewell()
+        && !session.terminate_received()
         && !matches!(end, SessionEnd::BackendLost { .. })
     {
         let mut octets = Vec::new();

@@ -10,9 +10,9 @@ use super::{outdated_texts::OutdatedTexts, sequences::SequenceTracker};
 use crate::{
     session::{
         common::Common,
-        ledger::MAY_RESET,
-        own::{self, IDENTITY, Look, Question},
         pin::{Pin, Pins},
+        proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
+        response_queue::MAY_RESET,
         settings::Settings,
         side_effects::SideEffects,
     },
@@ -81,7 +81,7 @@ pub(in crate::session) enum SettleStep {
     /// The catalog must be compared with the server's first.
     Compare,
     /// A state check: the queries, and whether client messages wait for the response.
-    Check(Vec<Question>, bool),
+    Check(Vec<StateQuery>, bool),
 }
 
 /// State checks that may fail in a row before the session keeps its backend.
@@ -319,14 +319,14 @@ impl Cleanup {
         let has_visible_pins = self.pins.minus(Pins::VISIBLE) != self.pins;
         let is_unproved = effects.contains(Effects::UNPROVED);
         if is_unproved
-            || effects.intersects(own::VISIBLE)
+            || effects.intersects(proxy_batch::VISIBLE)
             || (has_visible_pins && effects.contains(Effects::DROPS))
         {
-            queries.push(Question::Pins);
+            queries.push(StateQuery::Pins);
         }
         let mut names = std::mem::take(&mut self.changed_settings);
         if is_unproved || effects.contains(Effects::SETTINGS_ALL) {
-            queries.push(Question::Settings);
+            queries.push(StateQuery::Settings);
             // A reset setting has the start-up value again: applied before any statement that may show the value.
             is_awaited = effects.contains(Effects::SETTINGS_ALL) && !context.startup.entries().is_empty();
             names.extend(context.settings.entries().iter().map(|entry| Arc::clone(&entry.name)));
@@ -339,11 +339,11 @@ impl Cleanup {
             let custom = context.database.custom_settings();
             let hidden = custom.iter().map(Arc::clone).chain(IDENTITY.iter().map(|name| (*name).into()));
             let hidden = hidden.filter(|name| names.binary_search(name).is_err());
-            queries.extend(hidden.map(Question::HiddenSetting));
+            queries.extend(hidden.map(StateQuery::HiddenSetting));
         }
-        queries.extend(names.into_iter().map(Question::Setting));
+        queries.extend(names.into_iter().map(StateQuery::Setting));
         if effects.contains(Effects::PREPARE) && context.has_client_named {
-            queries.push(Question::Statements);
+            queries.push(StateQuery::Statements);
             is_awaited = true;
         }
         if queries.is_empty() { SettleStep::Clean } else { SettleStep::Check(queries, is_awaited) }
@@ -366,7 +366,7 @@ impl Cleanup {
 
     /// Handles a failed state check. A check of all state follows once the session is at rest; after several failures
     /// the session keeps its backend.
-    pub(in crate::session) fn on_check_failed(&mut self, check: &Look) {
+    pub(in crate::session) fn on_check_failed(&mut self, check: &StateCheck) {
         self.failed_checks += 1;
         if self.failed_checks <= FAILED_CHECKS_MAX {
             self.possible_side_effects |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;

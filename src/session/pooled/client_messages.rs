@@ -8,11 +8,11 @@ use std::time::Instant;
 use super::messages::object;
 use crate::session::{
     conversation::until_nul,
-    ledger::Owed,
     pin::Pin,
     pooled::{PartialMessage, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
+    response_queue::PendingRequest,
     take::Take,
 };
 use crate::{
@@ -20,27 +20,27 @@ use crate::{
     wire::{self, FrameError, Header, Piece, Speaker, backend, frontend, tag::frontend as f},
 };
 
-/// What becomes of a message.
-pub(super) enum Verdict {
-    /// It goes on as it is.
-    Pass,
-    /// It was understood, and answered or rewritten.
-    Taken,
+/// Treatment of a client message.
+pub(super) enum MessageAction {
+    /// The message is forwarded unchanged.
+    Forward,
+    /// Gatekeeper has answered or rewritten the message.
+    Consumed,
     /// Rejected by Gatekeeper: no part of the message is forwarded.
     Refused,
-    /// Not yet.
+    /// The message is processed later.
     Wait,
 }
 
-/// The octets shown in one call, and how they go to the backend: in place, or, from the first addition on, by way of our
+/// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
 /// own buffer.
-pub(super) struct Shown<'a> {
+pub(super) struct ClientInput<'a> {
     pub(super) octets: &'a [u8],
     pub(super) at: usize,
     pub(super) staged: bool,
-    /// No more octets can be shown before some of these are taken.
+    /// The driver has no room for more bytes before some of these are consumed.
     pub(super) full: bool,
-    /// The message was too large to be shown with what follows it.
+    /// The message was larger than any buffer, and is complete; the next messages are unknown.
     pub(super) gathered: bool,
 }
 
@@ -71,30 +71,34 @@ impl Pooled {
         unread: &[u8],
         full: bool,
     ) -> Result<Take, FrameError> {
-        self.say_again(now)?;
+        self.replay_next(now)?;
         if self.has_more_to_say_again() {
             return Ok(Take::default());
         }
-        if self.conversation.farewell {
+        if self.conversation.terminate_received {
             // PostgreSQL would not read input after Terminate either.
-            self.pass_farewell();
+            self.forward_terminate();
             return Ok(Take::default());
         }
         self.begin_without_statement();
         let staged = self.outgoing.has_backend_bytes();
-        let mut shown = Shown { octets: unread, at: 0, staged, full, gathered: false };
-        self.take_in(now, &mut shown)?;
+        let mut shown = ClientInput { octets: unread, at: 0, staged, full, gathered: false };
+        self.process_client_input(now, &mut shown)?;
         if shown.at > 0 || unread.is_empty() {
             self.backend.note_use();
         }
-        if self.conversation.farewell {
-            self.pass_farewell();
+        if self.conversation.terminate_received {
+            self.forward_terminate();
         }
         Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
     }
 
     /// Takes in as much as can be understood now.
-    pub(super) fn take_in(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<(), FrameError> {
+    pub(super) fn process_client_input(
+        &mut self,
+        now: Instant,
+        shown: &mut ClientInput<'_>,
+    ) -> Result<(), FrameError> {
         let (unread, full) = (shown.octets, shown.full);
         loop {
             if self.gathering() {
@@ -130,17 +134,17 @@ impl Pooled {
                 }
                 Piece::Rest(_) if self.request.discards_rest() => {
                     self.stage(shown);
-                    Verdict::Taken
+                    MessageAction::Consumed
                 }
-                Piece::Rest(_) => Verdict::Pass,
+                Piece::Rest(_) => MessageAction::Forward,
             };
             match verdict {
-                Verdict::Wait => break,
-                Verdict::Pass if shown.staged => {
+                MessageAction::Wait => break,
+                MessageAction::Forward if shown.staged => {
                     self.outgoing.backend().extend_from_slice(octets);
                 }
-                Verdict::Pass => {}
-                Verdict::Taken | Verdict::Refused => self.stage(shown),
+                MessageAction::Forward => {}
+                MessageAction::Consumed | MessageAction::Refused => self.stage(shown),
             }
             let (tag, is_whole) = match &piece {
                 Piece::Whole(frame) => (Some(frame.tag()), true),
@@ -149,7 +153,7 @@ impl Pooled {
             };
             self.note_said(tag, is_whole, octets);
             shown.at += self.conversation.client.pass(&piece);
-            if self.conversation.farewell && is_whole && tag == Some(f::TERMINATE) {
+            if self.conversation.terminate_received && is_whole && tag == Some(f::TERMINATE) {
                 break;
             }
         }
@@ -163,30 +167,30 @@ impl Pooled {
         tag: u8,
         beginning: &[u8],
         total: usize,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         let body = beginning.get(Header::OCTETS..).unwrap_or_default();
         let verdict = self.request(now, tag, body, Some(total), shown);
         self.request.set_discards_rest(match verdict {
-            Verdict::Taken => tag != f::BIND,
-            Verdict::Refused => true,
-            Verdict::Pass | Verdict::Wait => false,
+            MessageAction::Consumed => tag != f::BIND,
+            MessageAction::Refused => true,
+            MessageAction::Forward | MessageAction::Wait => false,
         });
         verdict
     }
 
     /// Forwards Terminate to the backend, if Terminate must end pending work there.
-    fn pass_farewell(&mut self) {
-        if self.conversation.farewell_passed || !self.conversation.breaks_off() {
+    fn forward_terminate(&mut self) {
+        if self.conversation.terminate_forwarded || !self.conversation.breaks_off() {
             return;
         }
         if self.backend.is_held() {
             frontend::write_terminate(self.outgoing.backend());
-            self.conversation.farewell_passed = true;
+            self.conversation.terminate_forwarded = true;
         }
     }
 
-    fn pass_on(&mut self, shown: &mut Shown<'_>, count: usize) {
+    fn pass_on(&mut self, shown: &mut ClientInput<'_>, count: usize) {
         if shown.staged {
             self.outgoing.backend().extend_from_slice(&shown.octets[shown.at..shown.at + count]);
         }
@@ -194,7 +198,7 @@ impl Pooled {
     }
 
     /// From here on our own buffer leads to the backend, with what has passed before.
-    pub(super) fn stage(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn stage(&mut self, shown: &mut ClientInput<'_>) {
         if !shown.staged {
             self.outgoing.backend().extend_from_slice(&shown.octets[..shown.at]);
             shown.staged = true;
@@ -203,14 +207,14 @@ impl Pooled {
 
     /// Whether the client's CopyData can only be for the backend.
     fn copies_in(&self) -> bool {
-        (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.ledger.is_settled()
+        (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.queue.is_settled()
     }
 
     fn gathering(&self) -> bool {
         self.request.gathered().is_some()
     }
 
-    fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut Shown<'_>) {
+    fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         let mut bytes = Vec::with_capacity(octets.len() + missing);
         bytes.extend_from_slice(octets);
@@ -218,7 +222,7 @@ impl Pooled {
     }
 
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
-    fn gather(&mut self, now: Instant, shown: &mut Shown<'_>) -> Result<bool, FrameError> {
+    fn gather(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
         let Some(gathered) = self.request.take_gathered() else {
             let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.octets[shown.at..])?
             else {
@@ -237,12 +241,12 @@ impl Pooled {
         let verdict = self.request(now, gathered.tag, body, None, shown);
         shown.gathered = false;
         match verdict {
-            Verdict::Wait => {
+            MessageAction::Wait => {
                 self.request.gather(gathered);
                 return Ok(false);
             }
-            Verdict::Pass => self.outgoing.backend().extend_from_slice(&gathered.bytes),
-            Verdict::Taken | Verdict::Refused => {}
+            MessageAction::Forward => self.outgoing.backend().extend_from_slice(&gathered.bytes),
+            MessageAction::Consumed | MessageAction::Refused => {}
         }
         self.note_said(Some(gathered.tag), true, &gathered.bytes);
         Ok(true)
@@ -255,24 +259,24 @@ impl Pooled {
         tag: u8,
         body: &[u8],
         total: Option<usize>,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         if tag == f::TERMINATE {
-            self.conversation.farewell = true;
-            return Verdict::Taken;
+            self.conversation.terminate_received = true;
+            return MessageAction::Consumed;
         }
         if self.request.is_skipping() {
             if tag == f::SYNC {
                 self.request.end_skip();
                 backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
             }
-            return Verdict::Taken;
+            return MessageAction::Consumed;
         }
         if !self.backend.is_held() {
             return self.request_without_backend(now, tag, body, total, shown);
         }
         if self.backend.awaits_response() || self.is_moving() {
-            return Verdict::Wait;
+            return MessageAction::Wait;
         }
         match self.statements.shape_check() {
             ShapeCheck::None => {}
@@ -280,17 +284,17 @@ impl Pooled {
             // The Bind was accepted before.
             ShapeCheck::Answered => return self.bind(body, total, shown),
         }
-        if self.conversation.ledger.is_skipping() {
+        if self.conversation.queue.is_skipping() {
             return self.pass_skipped(now, tag);
         }
         if self.router.is_some() && !self.may_stay(tag, body, shown) {
-            return Verdict::Wait;
+            return MessageAction::Wait;
         }
         if self.depends_on_responses(tag, body) {
             return self.wait_for_answers();
         }
         if !self.prepare_backend(tag, body, total.is_some(), shown) {
-            return Verdict::Wait;
+            return MessageAction::Wait;
         }
         self.tell_last_route(tag, body, shown);
         self.begin_unit(tag, body);
@@ -304,14 +308,14 @@ impl Pooled {
         tag: u8,
         body: &[u8],
         total: Option<usize>,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         match tag {
             f::QUERY => self.query(now, body, total.is_some(), shown),
             f::FUNCTION_CALL => self.call_function(now, body, shown),
             f::PARSE => {
                 let verdict = self.parse(body, total.is_some(), shown);
-                self.conversation.in_batch |= !matches!(verdict, Verdict::Wait);
+                self.conversation.in_batch |= !matches!(verdict, MessageAction::Wait);
                 verdict
             }
             f::BIND => self.bind(body, total, shown),
@@ -320,13 +324,13 @@ impl Pooled {
             f::CLOSE => self.close(body),
             f::SYNC => {
                 self.sync(now);
-                Verdict::Pass
+                MessageAction::Forward
             }
             f::COPY_DONE | f::COPY_FAIL => {
-                self.owe(Owed::CopyEnd);
-                Verdict::Pass
+                self.owe(PendingRequest::CopyEnd);
+                MessageAction::Forward
             }
-            _ => Verdict::Pass,
+            _ => MessageAction::Forward,
         }
     }
 
@@ -337,40 +341,40 @@ impl Pooled {
         tag: u8,
         body: &[u8],
         total: Option<usize>,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         match tag {
             f::SYNC if body.is_empty() => {
                 backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
-                return Verdict::Taken;
+                return MessageAction::Consumed;
             }
             // PostgreSQL ignores copied data that nobody asked for, too.
-            f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Verdict::Taken,
+            f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return MessageAction::Consumed,
             _ => {}
         }
         if let Some(refusal) = self.request.take_refusal() {
             self.refuse(tag, &refusal);
-            return Verdict::Taken;
+            return MessageAction::Consumed;
         }
         let is_answered = match tag {
-            f::QUERY => self.answer_ourselves(now, body),
-            f::PARSE if total.is_none() => self.parse_ourselves(body),
-            f::CLOSE => self.close_ourselves(body),
+            f::QUERY => self.answer_locally(now, body),
+            f::PARSE if total.is_none() => self.parse_locally(body),
+            f::CLOSE => self.close_locally(body),
             _ => false,
         };
-        if is_answered { Verdict::Taken } else { self.want(tag, body, shown) }
+        if is_answered { MessageAction::Consumed } else { self.want(tag, body, shown) }
     }
 
     /// True if pending responses decide about the message: they may remove session state, or tell which statements
     /// exist.
     fn depends_on_responses(&self, tag: u8, body: &[u8]) -> bool {
-        let queue = &self.conversation.ledger;
+        let queue = &self.conversation.queue;
         let waits_for_reset = !is_end(tag) || (tag == f::SYNC && queue.is_leading_back());
         (queue.is_resetting() && waits_for_reset) || self.is_uncertain(tag, body)
     }
 
     /// Sends all that the backend needs ahead of the message. False if the message must wait for a response.
-    fn prepare_backend(&mut self, tag: u8, body: &[u8], is_cut: bool, shown: &mut Shown<'_>) -> bool {
+    fn prepare_backend(&mut self, tag: u8, body: &[u8], is_cut: bool, shown: &mut ClientInput<'_>) -> bool {
         if self.settings.startup.has_due() {
             self.stage(shown);
             self.give_due_settings();
@@ -387,58 +391,48 @@ impl Pooled {
     }
 
     /// Handles an Execute.
-    fn execute(&mut self, now: Instant, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    fn execute(&mut self, now: Instant, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.conversation.in_batch = true;
-        self.conversation.begun += 1;
+        self.conversation.statements_started += 1;
         let name = until_nul(body).0;
-        let portal = if self.conversation.keeper.is_some() { name.into() } else { Box::default() };
+        let portal = if self.conversation.text_capture.is_some() { name.into() } else { Box::default() };
         let leads_back = self.settings.startup.reset_by_portal(name);
         let resets = self.cleanup.portal_may_reset() || !leads_back.is_empty();
         let forgets = self.statements.deallocate(name);
-        self.owe(Owed::Execute { started: now, portal, resets, leads_back, forgets });
-        if resets { self.flushed(body, shown) } else { Verdict::Pass }
+        self.owe(PendingRequest::Execute { started: now, portal, resets, leads_back, forgets });
+        if resets { self.flushed(body, shown) } else { MessageAction::Forward }
     }
 
     /// Forwards a message while the server discards everything up to a Sync. Nothing may precede the message: the Sync
     /// of an internal batch would end the discarding early.
-    fn pass_skipped(&mut self, now: Instant, tag: u8) -> Verdict {
+    fn pass_skipped(&mut self, now: Instant, tag: u8) -> MessageAction {
         if tag == f::SYNC {
             self.settings.startup.on_failed_batch();
             self.sync(now);
         }
-        Verdict::Pass
+        MessageAction::Forward
     }
 
     fn sync(&mut self, now: Instant) {
         self.conversation.in_batch = false;
-        self.owe(Owed::Sync { started: now });
+        self.owe(PendingRequest::Sync { started: now });
         self.statements.begin_batch();
     }
 
     /// Handles a FunctionCall.
-    fn call_function(&mut self, now: Instant, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    fn call_function(&mut self, now: Instant, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.suspect_function(body, shown);
         self.conversation.in_batch = false;
-        self.conversation.begun += 1;
+        self.conversation.statements_started += 1;
         let kind = StatementKind::FunctionCall;
-        self.owe(Owed::Whole {
-            kind,
-            started: now,
-            text: None,
-            rows: 0,
-            operation: None,
-            error: None,
-            effects: Effects::NONE,
-            leads_back: Vec::new(),
-            unnamed: None,
-        });
-        Verdict::Pass
+        self.owe(PendingRequest::whole(kind, now, None));
+        MessageAction::Forward
     }
 
     /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the
     /// other, knows by then which statements there are. Every answer that is waited for comes without the client's doing.
     fn is_uncertain(&self, tag: u8, body: &[u8]) -> bool {
-        if self.conversation.ledger.is_settled() || self.conversation.ledger.copies_in().is_some() {
+        if self.conversation.queue.is_settled() || self.conversation.queue.copies_in().is_some() {
             return false;
         }
         let name = match tag {
@@ -448,7 +442,7 @@ impl Pooled {
             _ => None,
         };
         let Some(name) = name else { return false };
-        self.conversation.ledger.is_uncertain(name)
+        self.conversation.queue.is_uncertain(name)
     }
 
     /// Whether a Bind has the name of a setting among its parameters.
@@ -460,18 +454,18 @@ impl Pooled {
         })
     }
 
-    pub(super) fn wait_for_answers(&mut self) -> Verdict {
+    pub(super) fn wait_for_answers(&mut self) -> MessageAction {
         self.request.set_awaits_responses(true);
-        Verdict::Wait
+        MessageAction::Wait
     }
 
     /// Forwards an Execute with a Flush, because the response must arrive before further messages. Without Flush the
     /// server may buffer the response up to the Sync.
-    fn flushed(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    fn flushed(&mut self, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.stage(shown);
         wire::frame(self.outgoing.backend(), f::EXECUTE, |to| to.extend_from_slice(body));
         frontend::write_flush(self.outgoing.backend());
-        Verdict::Taken
+        MessageAction::Consumed
     }
 
     /// The client's request finds no backend.

@@ -10,9 +10,9 @@ use foldhash::fast::RandomState;
 use super::unnamed_statement::UnnamedStatement;
 use crate::session::{
     common::Common,
-    ledger::{ClosedStatement, Forgotten},
     parsed::{Parsed, ParsedStatement},
     prepared::Prepared,
+    response_queue::{ClosedStatement, Forgotten},
     result_shape::ResultShape,
     statement::{Reading, Statement},
 };

@@ -1,13 +1,13 @@
 //! What a statement may leave behind: noted when it is said, looked up once its transaction is over.
 
-use super::client_messages::Shown;
+use super::client_messages::ClientInput;
 use crate::{
     route::Side,
     session::{
-        ledger::Owed,
-        own::{self, Own},
         pin::{Pin, Pins},
         pooled::Pooled,
+        proxy_batch::{self, ProxyBatch},
+        response_queue::PendingRequest,
     },
     sql::{Effects, Ground},
     wire::{TransactionStatus, tag::frontend as f},
@@ -23,7 +23,7 @@ const HIDDEN: Effects = Effects::SETTINGS_HIDDEN.union(Effects::LOAD).union(Effe
 impl Pooled {
     /// Minds statements that move sequences, and those that read what an earlier one has left, ahead of the message `tag`
     /// that has them executed.
-    pub(super) fn sequences(&mut self, effects: Effects, tag: u8, shown: &mut Shown<'_>) {
+    pub(super) fn sequences(&mut self, effects: Effects, tag: u8, shown: &mut ClientInput<'_>) {
         if !effects.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) {
             return;
         }
@@ -36,7 +36,7 @@ impl Pooled {
         }
         if self.common.reads_sequences() {
             self.cleanup.sequences.note_move();
-            let is_first = !self.conversation.in_batch && self.conversation.ledger.owes_client_nothing();
+            let is_first = !self.conversation.in_batch && self.conversation.queue.owes_client_nothing();
             match tag {
                 f::BIND => self.clear_sequences_by_portal(shown, false),
                 // Unlike a Query, a FunctionCall leaves the unnamed portal alone.
@@ -50,7 +50,7 @@ impl Pooled {
     }
 
     /// The client prepares a statement that reads what an earlier one has left.
-    pub(super) fn sequences_are_read(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn sequences_are_read(&mut self, shown: &mut ClientInput<'_>) {
         self.read_sequences();
         if self.conversation.status == TransactionStatus::Idle {
             self.clear_sequences(shown);
@@ -72,30 +72,30 @@ impl Pooled {
 
     /// Takes away what other sessions have left of their sequences, ahead of what the client is about to say first. The
     /// Query destroys the unnamed portal.
-    pub(super) fn clear_sequences(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn clear_sequences(&mut self, shown: &mut ClientInput<'_>) {
         if !self.has_sequences_to_clear()
             || self.conversation.in_batch
-            || !self.conversation.ledger.owes_client_nothing()
+            || !self.conversation.queue.owes_client_nothing()
         {
             return;
         }
         self.cleanup.sequences.note_own();
         self.stage(shown);
-        self.say_ahead(b"DISCARD SEQUENCES", Own::Sequences);
+        self.say_ahead(b"DISCARD SEQUENCES", ProxyBatch::Sequences);
     }
 
     /// Takes away what other sessions have left of their sequences, within a client's batch or, if `synced`, ahead of a first
     /// message. The client's unnamed portal stays.
-    fn clear_sequences_by_portal(&mut self, shown: &mut Shown<'_>, synced: bool) {
-        if !self.has_sequences_to_clear() || self.conversation.ledger.is_skipping() {
+    fn clear_sequences_by_portal(&mut self, shown: &mut ClientInput<'_>, synced: bool) {
+        if !self.has_sequences_to_clear() || self.conversation.queue.is_skipping() {
             return;
         }
         self.cleanup.sequences.note_own();
         self.stage(shown);
         let pen = if synced { self.pen().map(|(_, pen)| pen) } else { self.pen_within_batch() };
         if let Some(pen) = pen {
-            let own = own::write_sequences(synced, pen);
-            self.owe(Owed::Own(own));
+            let own = proxy_batch::write_sequences(synced, pen);
+            self.owe(PendingRequest::Own(own));
         }
     }
 
@@ -106,7 +106,7 @@ impl Pooled {
     }
 
     /// Notes the possible side effects of a statement. `parameters` are those of a Bind, from the formats on.
-    pub(in crate::session) fn suspect(
+    pub(in crate::session) fn note_side_effects(
         &mut self,
         effects: Effects,
         statement: &[u8],
@@ -135,18 +135,26 @@ impl Pooled {
             held.unread = true;
         }
         let definitions = Effects::DDL | Effects::DROPS;
-        own::VISIBLE | Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
+        proxy_batch::VISIBLE
+            | Effects::UNPROVED
+            | Effects::SETTINGS_ALL
+            | Effects::SEQUENCE_MOVE
+            | definitions
     }
 
     /// Notes what a FunctionCall may leave behind: whatever it calls.
-    pub(super) fn suspect_function(&mut self, body: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn suspect_function(&mut self, body: &[u8], shown: &mut ClientInput<'_>) {
         let (oid, arguments) = body.split_at(body.len().min(4));
         let oid = oid.try_into().map_or(0, u32::from_be_bytes);
         let read = if SEQUENCE_READERS.contains(&oid) { Effects::SEQUENCE_READ } else { Effects::NONE };
         self.sequences(Effects::SEQUENCE_MOVE | read, f::FUNCTION_CALL, shown);
         let settings = Effects::SETTINGS_ALL | Effects::SETTINGS_BOUND;
         let hidden = if oid == SETSEED { Effects::FUNCTION } else { Effects::NONE };
-        self.suspect(own::VISIBLE | settings | hidden | Effects::UNPROVED, b"", Some(arguments));
+        self.note_side_effects(
+            proxy_batch::VISIBLE | settings | hidden | Effects::UNPROVED,
+            b"",
+            Some(arguments),
+        );
     }
 
     pub(in crate::session) fn pin(&mut self, pin: Pin) {

@@ -17,7 +17,7 @@ use crate::{
 
 impl Pooled {
     /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
-    pub(super) fn answer_ourselves(&mut self, now: Instant, body: &[u8]) -> bool {
+    pub(super) fn answer_locally(&mut self, now: Instant, body: &[u8]) -> bool {
         /// No text that is one of these commands and nothing else is longer, unless by comments.
         const LONGEST: usize = 128;
         let (text, rest) = until_nul(body);
@@ -30,10 +30,13 @@ impl Pooled {
         backend::write_command_complete(self.outgoing.client(), done);
         backend::write_ready_for_query(self.outgoing.client(), status);
         self.conversation.status = status;
-        self.conversation.begun += 1;
+        self.conversation.statements_started += 1;
         self.conversation.transactions += u64::from(status == TransactionStatus::Idle);
-        let text =
-            self.conversation.keeper.as_ref().map(|keeper| conversation::text(text, keeper.limit, false));
+        let text = self
+            .conversation
+            .text_capture
+            .as_ref()
+            .map(|text_capture| conversation::text(text, text_capture.limit, false));
         self.conversation.reports.push_back(Report {
             kind: StatementKind::Query,
             started: now,
@@ -81,7 +84,7 @@ impl Pooled {
 
     /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
     /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
-    pub(super) fn parse_ourselves(&mut self, body: &[u8]) -> bool {
+    pub(super) fn parse_locally(&mut self, body: &[u8]) -> bool {
         let (name, definition) = until_nul(body);
         if name.is_empty() || self.statements.get(name).is_some() {
             return false;
@@ -102,21 +105,23 @@ impl Pooled {
         }
         self.statements.add(name.into(), statement, self.common.next_parse());
         backend::write_parse_complete(self.outgoing.client());
-        if let Some(keeper) = &mut self.conversation.keeper {
-            keeper.texts.parsed(name, conversation::text(text_of(definition), keeper.limit, false));
+        if let Some(text_capture) = &mut self.conversation.text_capture {
+            text_capture
+                .texts
+                .parsed(name, conversation::text(text_of(definition), text_capture.limit, false));
         }
         true
     }
 
     /// A name is forgotten without a backend.
-    pub(super) fn close_ourselves(&mut self, body: &[u8]) -> bool {
+    pub(super) fn close_locally(&mut self, body: &[u8]) -> bool {
         let Some((b'S', name)) = object(body) else { return false };
         if self.statements.remove(name).is_none() {
             return false;
         }
         backend::write_close_complete(self.outgoing.client());
-        if let Some(keeper) = &mut self.conversation.keeper {
-            keeper.texts.closed(false, name);
+        if let Some(text_capture) = &mut self.conversation.text_capture {
+            text_capture.texts.closed(false, name);
         }
         true
     }

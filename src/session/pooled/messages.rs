@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::client_messages::{Shown, Verdict};
+use super::client_messages::{ClientInput, MessageAction};
 use crate::{
     route::{Reason, RerunCause},
     session::{
         conversation::{text, until_nul},
-        ledger::{Closed, Described, Made, Owed},
-        own::Own,
         parsed::ParsedStatement,
         pin::Pin,
         pooled::{Pooled, ShapeCheck, UnnamedStatement, reset_midway},
+        proxy_batch::ProxyBatch,
         report::{StatementKind, Text},
+        response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         statement::{Statement, text_of},
     },
     sql::{self, Effects, LeadsBack},
@@ -25,31 +25,37 @@ use crate::{
 };
 
 impl Pooled {
-    pub(super) fn query(&mut self, now: Instant, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn query(
+        &mut self,
+        now: Instant,
+        body: &[u8],
+        cut: bool,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         let statement = until_nul(body).0;
         let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let effects = self.settings.proved(effects, statement);
         let leads_back = match self.settings.startup.reset_by(effects, statement) {
             LeadsBack::No => Vec::new(),
             LeadsBack::AtEnd(led) => led,
-            LeadsBack::Midway if self.move_apart() => return Verdict::Wait,
+            LeadsBack::Midway if self.move_apart() => return MessageAction::Wait,
             LeadsBack::Midway => {
                 self.refuse_message(reset_midway(), shown);
                 self.conversation.in_batch = false;
-                self.request_ahead(Owed::Sync { started: now }, frontend::write_sync);
-                return Verdict::Taken;
+                self.request_ahead(PendingRequest::Sync { started: now }, frontend::write_sync);
+                return MessageAction::Consumed;
             }
         };
-        let mut verdict = Verdict::Pass;
+        let mut verdict = MessageAction::Forward;
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
         let depends =
-            lists || (names && self.statements.has_named()) || self.conversation.ledger.names_statements();
+            lists || (names && self.statements.has_named()) || self.conversation.queue.names_statements();
         if (names || lists)
             && depends
             && !self.conversation.in_batch
-            && !self.conversation.ledger.owes_client_nothing()
-            && self.conversation.ledger.copies_in().is_none()
+            && !self.conversation.queue.owes_client_nothing()
+            && self.conversation.queue.copies_in().is_none()
         {
             // Statements needed by the Query are prepared ahead, depending on the transaction state found.
             return self.wait_for_answers();
@@ -62,13 +68,17 @@ impl Pooled {
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
         self.sequences(effects, f::QUERY, shown);
-        self.suspect(effects, statement, None);
+        self.note_side_effects(effects, statement, None);
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = self.destroy_unnamed();
         self.conversation.in_batch = false;
-        self.conversation.begun += 1;
-        let text = self.conversation.keeper.as_ref().map(|keeper| text(statement, keeper.limit, cut));
-        self.owe(Owed::Whole {
+        self.conversation.statements_started += 1;
+        let text = self
+            .conversation
+            .text_capture
+            .as_ref()
+            .map(|text_capture| text(statement, text_capture.limit, cut));
+        self.owe(PendingRequest::Whole {
             kind: StatementKind::Query,
             started: now,
             text,
@@ -83,13 +93,16 @@ impl Pooled {
         verdict
     }
 
-    pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut ClientInput<'_>) -> MessageAction {
         let (name, definition) = until_nul(body);
         if self.moves_before_parse(text_of(definition)) {
-            return Verdict::Wait;
+            return MessageAction::Wait;
         }
-        let text =
-            self.conversation.keeper.as_ref().map(|keeper| text(text_of(definition), keeper.limit, cut));
+        let text = self
+            .conversation
+            .text_capture
+            .as_ref()
+            .map(|text_capture| text(text_of(definition), text_capture.limit, cut));
         if name.is_empty() && !cut {
             return self.parse_unnamed(definition, text, shown);
         }
@@ -97,12 +110,12 @@ impl Pooled {
             // The server itself is to say that it exists already.
             self.stage(shown);
             self.parse_under_own_name(name, &statement);
-            self.owe(Owed::Parse { name: name.into(), text, made: Made::AsIs });
-            return Verdict::Pass;
+            self.owe(PendingRequest::Parse { name: name.into(), text, made: ParseOrigin::Client });
+            return MessageAction::Forward;
         }
         if !self.statements.may_add(name.len() + definition.len()) {
             self.refuse_message(too_many_statements(), shown);
-            return Verdict::Taken;
+            return MessageAction::Consumed;
         }
         if cut {
             return self.parse_unread(name, text);
@@ -111,16 +124,16 @@ impl Pooled {
     }
 
     /// Handles a Parse too large to be kept: the statement stays on the backend, under the client's own name.
-    fn parse_unread(&mut self, name: &[u8], text: Option<Text>) -> Verdict {
+    fn parse_unread(&mut self, name: &[u8], text: Option<Text>) -> MessageAction {
         let made = if name.is_empty() {
-            Made::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
+            ParseOrigin::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
         } else {
             self.statements.note_on_backend(name);
-            Made::AsIs
+            ParseOrigin::Client
         };
         self.pin(Pin::LongStatement);
-        self.owe(Owed::Parse { name: name.into(), text, made });
-        Verdict::Pass
+        self.owe(PendingRequest::Parse { name: name.into(), text, made });
+        MessageAction::Forward
     }
 
     /// Handles a Parse of a new name.
@@ -129,8 +142,8 @@ impl Pooled {
         name: &[u8],
         definition: &[u8],
         text: Option<Text>,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         let statement = self.common.statement(definition, self.statements.reading());
         if self.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
@@ -140,11 +153,11 @@ impl Pooled {
         }
         // The server may have the name already, and must report the duplicate. A pending state check may yet find the
         // name.
-        let looks = matches!(self.conversation.ledger.own(), Some(Own::Look(_)));
+        let looks = matches!(self.conversation.queue.own(), Some(ProxyBatch::StateCheck(_)));
         let by_sql = looks
             || self.cleanup.pins().contains(Pin::SqlPrepared)
             || self.cleanup.may_have_left(Effects::PREPARE)
-            || self.conversation.ledger.may_leave(Effects::PREPARE)
+            || self.conversation.queue.may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name);
         self.statements.add(name.into(), Arc::clone(&statement), self.common.next_parse());
         self.stage(shown);
@@ -153,20 +166,20 @@ impl Pooled {
             // The tried name is closed again, or is the client's own.
             self.statements.forget_on_backend(name);
         }
-        self.send_parse(&statement, |statement| Owed::Parse {
+        self.send_parse(&statement, |statement| PendingRequest::Parse {
             name: name.into(),
             text,
-            made: Made::Named(statement),
+            made: ParseOrigin::Named(statement),
         });
-        Verdict::Taken
+        MessageAction::Consumed
     }
 
     pub(super) fn parse_unnamed(
         &mut self,
         definition: &[u8],
         text: Option<Text>,
-        shown: &mut Shown<'_>,
-    ) -> Verdict {
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         let statement = text_of(definition);
         let edition = self.common.edition();
         let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
@@ -178,8 +191,8 @@ impl Pooled {
         if effects.contains(Effects::EXECUTE) {
             self.executed_by_parse(statement, shown);
         }
-        self.owe(Owed::Parse { name: Box::default(), text, made: Made::Unnamed(before) });
-        Verdict::Pass
+        self.owe(PendingRequest::Parse { name: Box::default(), text, made: ParseOrigin::Unnamed(before) });
+        MessageAction::Forward
     }
 
     /// Defines a new unnamed statement; returns the previous statement, if the server may yet skip the new Parse.
@@ -200,9 +213,9 @@ impl Pooled {
 
     /// Rejects the client's message with a Gatekeeper error. The server gets a malformed message instead, to fail the
     /// batch and the transaction there as well.
-    fn refuse_message(&mut self, report: Report<'static>, shown: &mut Shown<'_>) {
+    fn refuse_message(&mut self, report: Report<'static>, shown: &mut ClientInput<'_>) {
         self.stage(shown);
-        self.request_ahead(Owed::Refused(Box::new(report)), |out| {
+        self.request_ahead(PendingRequest::Refused(Box::new(report)), |out| {
             // A Bind announcing more formats than present.
             wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
         });
@@ -212,7 +225,7 @@ impl Pooled {
     pub(super) fn send_parse(
         &mut self,
         statement: &Arc<Statement>,
-        owed: impl FnOnce(Arc<Statement>) -> Owed,
+        owed: impl FnOnce(Arc<Statement>) -> PendingRequest,
     ) {
         let (batch, parsed) = (self.statements.batch(), self.common.last_parse());
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
@@ -234,12 +247,13 @@ impl Pooled {
 
     /// Closes a shared statement; `id` is 0 for the unnamed statement.
     pub(super) fn close_shared(&mut self, id: u64, name: &[u8]) {
-        let close = Owed::Close { portal: false, name: Box::default(), closed: Closed::Ours(id) };
+        let close =
+            PendingRequest::Close { portal: false, name: Box::default(), closed: CloseOrigin::Proxy(id) };
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
     /// Makes sure the backend has `statement` for the rest of the batch. Returns the known result.
-    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut Shown<'_>) -> KnownResult {
+    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut ClientInput<'_>) -> KnownResult {
         self.stage(shown);
         let (id, batch) = (statement.id(), self.statements.batch());
         let ParsedStatement { when, told, .. } = self.statements.expectations(id);
@@ -256,18 +270,23 @@ impl Pooled {
     }
 
     fn parse_for_us(&mut self, statement: &Arc<Statement>) {
-        self.send_parse(statement, |statement| Owed::Parse {
+        self.send_parse(statement, |statement| PendingRequest::Parse {
             name: Box::default(),
             text: None,
-            made: Made::Ours(statement),
+            made: ParseOrigin::Proxy(statement),
         });
     }
 
-    pub(super) fn bind(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn bind(
+        &mut self,
+        body: &[u8],
+        total: Option<usize>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         self.conversation.in_batch = true;
         let verdict = match self.bind_statement(body, total, shown) {
-            Verdict::Wait => return self.wait_for_answers(),
-            Verdict::Refused => return Verdict::Refused,
+            MessageAction::Wait => return self.wait_for_answers(),
+            MessageAction::Refused => return MessageAction::Refused,
             verdict => verdict,
         };
         if let Some(held) = self.backend.held_mut() {
@@ -275,20 +294,25 @@ impl Pooled {
         }
         let (portal, rest) = until_nul(body);
         let synonyms = self.statements.has_synonyms();
-        let wanted = self.conversation.keeper.is_some() || synonyms;
+        let wanted = self.conversation.text_capture.is_some() || synonyms;
         let names = wanted.then(|| (portal.into(), until_nul(rest).0.into()));
         let (portal, statement) = names.unwrap_or_default();
-        self.owe(Owed::Bind { portal, statement });
+        self.owe(PendingRequest::Bind { portal, statement });
         verdict
     }
 
     /// Writes the messages needed ahead of a Bind, and the Bind itself if the statement name must change.
-    fn bind_statement(&mut self, body: &[u8], total: Option<usize>, shown: &mut Shown<'_>) -> Verdict {
+    fn bind_statement(
+        &mut self,
+        body: &[u8],
+        total: Option<usize>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         let (portal, rest) = until_nul(body);
         let (name, rest) = until_nul(rest);
         if !names_are_there(body) {
             // The server is to say that it makes no sense.
-            return Verdict::Pass;
+            return MessageAction::Forward;
         }
         self.statements.on_bind(portal);
         if name.is_empty() {
@@ -303,19 +327,19 @@ impl Pooled {
             && let Some(report) = wrong_parameters(name, statement.definition(), rest)
         {
             self.refuse_message(report, shown);
-            return Verdict::Refused;
+            return MessageAction::Refused;
         }
         let effects = self.settings.proved(self.common.effects(&statement), statement.text());
         if !self.settings.startup.note_portal(portal, effects, statement.text()) {
             self.refuse_message(reset_midway(), shown);
-            return Verdict::Refused;
+            return MessageAction::Refused;
         }
         self.sequences(effects, f::BIND, shown);
-        self.suspect(effects, statement.text(), Some(rest));
+        self.note_side_effects(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
         if statement.lists || (names && self.names_ours(statement.text())) {
             self.show_own_statements_in_batch(shown);
-            return Verdict::Pass;
+            return MessageAction::Forward;
         }
         // It may have been parsed on another backend, or on none.
         if effects.contains(Effects::EXECUTE) {
@@ -335,7 +359,7 @@ impl Pooled {
             let name = held.prepared.name(statement.id());
             write_bind(self.outgoing.backend(), portal, &name, rest, body, total);
         }
-        Verdict::Taken
+        MessageAction::Consumed
     }
 
     /// Compares the statement's result with the client's description, before a Bind of `portal`. `None`: the Bind may be
@@ -345,18 +369,18 @@ impl Pooled {
         statement: &Arc<Statement>,
         known: KnownResult,
         portal: &[u8],
-        shown: &mut Shown<'_>,
-    ) -> Option<Verdict> {
+        shown: &mut ClientInput<'_>,
+    ) -> Option<MessageAction> {
         let is_checked = self.statements.take_shape_check();
         let relies_on_description = matches!(known, KnownResult::Unknown | KnownResult::Other)
             && !is_described_next(portal, shown)
-            && !self.conversation.ledger.is_skipping();
+            && !self.conversation.queue.is_skipping();
         if !relies_on_description {
             return None;
         }
         if !is_checked {
             self.ask_result(statement, known);
-            return Some(Verdict::Wait);
+            return Some(MessageAction::Wait);
         }
         (known == KnownResult::Other).then(|| self.refuse_changed(shown))
     }
@@ -371,30 +395,35 @@ impl Pooled {
         let Some(held) = self.backend.held() else { return self.miss_backend() };
         let name = held.prepared.name(statement.id());
         self.statements.set_shape_check(ShapeCheck::Asked);
-        self.request_ahead(Owed::Describe(Described::Ours(statement.id())), |out| {
+        self.request_ahead(PendingRequest::Describe(Described::Ours(statement.id())), |out| {
             frontend::write_describe_statement(out, &name);
             frontend::write_flush(out);
         });
     }
 
     /// Handles a bound statement with a result different from the client's description. A standby may only be behind.
-    fn refuse_changed(&mut self, shown: &mut Shown<'_>) -> Verdict {
+    fn refuse_changed(&mut self, shown: &mut ClientInput<'_>) -> MessageAction {
         if self.may_repeat() {
             self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
-            return Verdict::Wait;
+            return MessageAction::Wait;
         }
         self.refuse_message(plan_changed(), shown);
-        Verdict::Refused
+        MessageAction::Refused
     }
 
-    pub(super) fn bind_unnamed(&mut self, portal: &[u8], rest: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn bind_unnamed(
+        &mut self,
+        portal: &[u8],
+        rest: &[u8],
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
         self.statements.note_use(0);
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse_unnamed()
             && let Some(report) = wrong_parameters(b"", self.statements.unnamed.definition(), rest)
         {
             self.refuse_message(report, shown);
-            return Verdict::Refused;
+            return MessageAction::Refused;
         }
         if self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared() && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
@@ -409,9 +438,9 @@ impl Pooled {
                 if !self.settings.startup.note_portal(portal, effects, text) {
                     self.statements.unnamed.put_definition(definition);
                     self.refuse_message(reset_midway(), shown);
-                    return Verdict::Refused;
+                    return MessageAction::Refused;
                 }
-                self.suspect(effects, text, Some(rest));
+                self.note_side_effects(effects, text, Some(rest));
                 if effects.intersects(Effects::PREPARE | Effects::EXECUTE) && self.names_ours(text) {
                     self.show_own_statements_in_batch(shown);
                 }
@@ -425,11 +454,11 @@ impl Pooled {
             }
         }
         self.ensure_unnamed(shown);
-        Verdict::Pass
+        MessageAction::Forward
     }
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
-    pub(super) fn ensure_unnamed(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
         let number = self.statements.unnamed.number();
         let has = self.backend.held().is_none_or(|held| held.unnamed == number);
         if has && !self.conversation.ledger.may_skip_own_unnamed() {
@@ -444,23 +473,23 @@ impl Pooled {
             return self.close_shared(0, b"");
         }
         frontend::write_parse(self.outgoing.backend(), b"", self.statements.unnamed.definition());
-        self.owe(Owed::Parse { name: Box::default(), text: None, made: Made::OursUnnamed });
+        self.owe(PendingRequest::Parse { name: Box::default(), text: None, made: ParseOrigin::ProxyUnnamed });
     }
 
-    pub(super) fn describe(&mut self, body: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn describe(&mut self, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.conversation.in_batch = true;
         let (verdict, described) = self.describe_statement(body, shown);
-        self.owe(Owed::Describe(described));
+        self.owe(PendingRequest::Describe(described));
         verdict
     }
 
     /// Writes the messages needed ahead of a Describe, and the Describe itself if the statement name must change.
-    fn describe_statement(&mut self, body: &[u8], shown: &mut Shown<'_>) -> (Verdict, Described) {
-        let as_is = (Verdict::Pass, Described::AsIs);
+    fn describe_statement(&mut self, body: &[u8], shown: &mut ClientInput<'_>) -> (MessageAction, Described) {
+        let as_is = (MessageAction::Forward, Described::AsIs);
         let name = match object(body) {
             Some((b'S', name)) => name,
             Some((b'P', b"")) if self.statements.portal_of() != 0 => {
-                return (Verdict::Pass, Described::Learned(self.statements.portal_of()));
+                return (MessageAction::Forward, Described::Learned(self.statements.portal_of()));
             }
             _ => return as_is,
         };
@@ -478,21 +507,21 @@ impl Pooled {
             frontend::write_describe_statement(self.outgoing.backend(), &name);
         }
         let is_known = known == KnownResult::AsTold;
-        (Verdict::Taken, if is_known { Described::AsIs } else { Described::Learned(statement.id()) })
+        (MessageAction::Consumed, if is_known { Described::AsIs } else { Described::Learned(statement.id()) })
     }
 
-    pub(super) fn close(&mut self, body: &[u8]) -> Verdict {
+    pub(super) fn close(&mut self, body: &[u8]) -> MessageAction {
         self.conversation.in_batch = true;
         // The server rejects malformed messages.
         let (which, name) = object(body).unwrap_or((b'P', b""));
-        let mut closed = Closed::AsIs;
+        let mut closed = CloseOrigin::Client;
         if which == b'S' {
             if name.is_empty() {
-                closed = Closed::Unnamed(self.destroy_unnamed());
+                closed = CloseOrigin::Unnamed(self.destroy_unnamed());
             } else if let Some(statement) = self.statements.remove(name) {
                 self.statements.forget_on_backend(name);
                 // The backend knows no statement of that name, and says CloseComplete all the same.
-                closed = Closed::Name(statement);
+                closed = CloseOrigin::Name(statement);
             } else if let Some(held) = self.backend.held_mut()
                 && let Some(id) = held.prepared.stem().id_of(name)
             {
@@ -500,20 +529,20 @@ impl Pooled {
                 held.prepared.doubt(id);
             }
         }
-        self.owe(Owed::Close { portal: which == b'P', name: name.into(), closed });
-        Verdict::Pass
+        self.owe(PendingRequest::Close { portal: which == b'P', name: name.into(), closed });
+        MessageAction::Forward
     }
 
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
-    pub(super) fn unknown(&mut self, name: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn unknown(&mut self, name: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         let held = self.backend.held();
         if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
             self.stage(shown);
             self.lose(id);
             self.close_shared(id, name);
         }
-        Verdict::Pass
+        MessageAction::Forward
     }
 }
 
@@ -564,7 +593,7 @@ fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Repor
 }
 
 /// True if the client describes the result right after the next Bind, and does not rely on the earlier description.
-fn is_described_next(portal: &[u8], shown: &Shown<'_>) -> bool {
+fn is_described_next(portal: &[u8], shown: &ClientInput<'_>) -> bool {
     let next = |octets| Frame::read(Speaker::Client, octets).ok().flatten();
     let unread = shown.octets.get(shown.at..).unwrap_or_default();
     let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));

@@ -55,7 +55,7 @@ use super::{
     refusal::Refusal,
     reported::Reported,
     settings::Settings,
-    split::{Asked, Assignment, Split, WRITER},
+    split::{Asked, Assignment, Router, WRITER},
     statement::Reading,
 };
 use crate::{
@@ -81,7 +81,7 @@ pub struct Pooled {
     pub(super) begin: DeferredBegin,
     pub(super) outgoing: Outgoing,
     /// `None` for a listener with a single endpoint.
-    pub(super) router: Option<Box<Split>>,
+    pub(super) router: Option<Box<Router>>,
 }
 
 /// Process ids in notifications: a session's own notification has the process id known to the client.
@@ -219,7 +219,7 @@ impl Pooled {
 
     /// Reads go to the read pools from now on, everything else to the writer.
     pub(super) fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
-        let mut split = Split::new(settings, asked);
+        let mut split = Router::new(settings, asked);
         split.learn(self.settings.reported());
         self.router = Some(Box::new(split));
     }
@@ -338,7 +338,7 @@ impl Pooled {
     /// cancel request that came now would not end the client's statement, but what the statement relies on.
     pub(super) fn is_preparing(&self) -> bool {
         self.backend.is_held()
-            && (self.conversation.ledger.is_own() || self.has_prelude(self.conversation.status))
+            && (self.conversation.queue.is_own() || self.has_prelude(self.conversation.status))
     }
 
     /// What goes to the backend before anything of the client's.

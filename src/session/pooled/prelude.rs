@@ -1,13 +1,13 @@
 //! What has to go ahead of a first message: the session's settings, and a BEGIN held back.
 
-use super::client_messages::Shown;
+use super::client_messages::ClientInput;
 use crate::{
     route::{Side, Unit},
     session::{
-        ledger::Owed,
-        own::{self, Own},
         pin::Pin,
         pooled::{BackendEvent, OpenTransaction, Pooled},
+        proxy_batch::{self, ProxyBatch},
+        response_queue::PendingRequest,
         split::WRITER,
     },
     wire::{TransactionStatus, frontend, tag::frontend as f},
@@ -15,8 +15,8 @@ use crate::{
 
 impl Pooled {
     /// What has to go ahead of a first message: the session's settings, and its BEGIN. False when the message has to wait.
-    pub(super) fn prelude(&mut self, tag: u8, shown: &mut Shown<'_>) -> bool {
-        if self.conversation.in_batch || !self.conversation.ledger.owes_client_nothing() {
+    pub(super) fn prelude(&mut self, tag: u8, shown: &mut ClientInput<'_>) -> bool {
+        if self.conversation.in_batch || !self.conversation.queue.owes_client_nothing() {
             return true;
         }
         if !self.backend.is_held() {
@@ -44,7 +44,7 @@ impl Pooled {
         self.say_begin();
         if transaction == OpenTransaction::Failed {
             // There is none of this name, and a transaction that tries has failed.
-            self.say_ahead(b"ROLLBACK TO SAVEPOINT __gatekeeper_failed", Own::Aside);
+            self.say_ahead(b"ROLLBACK TO SAVEPOINT __gatekeeper_failed", ProxyBatch::Aside);
         }
         true
     }
@@ -59,41 +59,41 @@ impl Pooled {
             self.begin.forget_wish();
             return;
         }
-        let mut shown = Shown { octets: &[], at: 0, staged: true, full: false, gathered: false };
+        let mut shown = ClientInput { octets: &[], at: 0, staged: true, full: false, gathered: false };
         self.prelude(f::QUERY, &mut shown);
     }
 
     /// Says what the client has begun its transaction with.
     fn say_begin(&mut self) {
         if self.router.is_none() {
-            return self.say_ahead(b"BEGIN", Own::Begin { failed: false });
+            return self.say_ahead(b"BEGIN", ProxyBatch::Begin { failed: false });
         }
         let script = self.begin.send_script().clone();
         for command in script.commands() {
-            self.say_ahead(command, Own::Begin { failed: false });
+            self.say_ahead(command, ProxyBatch::Begin { failed: false });
         }
     }
 
     /// Sends `query` ahead of the client's messages. As with any Query, the backend's unnamed statement is destroyed;
     /// the client's unnamed statement is parsed again on use.
-    pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: Own) {
+    pub(in crate::session) fn say_ahead(&mut self, query: &[u8], own: ProxyBatch) {
         if let Some(held) = self.backend.held_mut() {
             held.unnamed = 0;
         }
-        self.request_ahead(Owed::Own(own), |out| frontend::write_query(out, query));
+        self.request_ahead(PendingRequest::Own(own), |out| frontend::write_query(out, query));
     }
 
-    pub(super) fn apply_settings(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn apply_settings(&mut self, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         let wanted = self.settings.values().clone();
         let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
         let Some((held, pen)) = self.pen() else { return self.miss_backend() };
-        let confirming = own::changes_identity(&held, &wanted);
-        let own = own::write_apply(&held, &wanted, side, pen);
+        let confirming = proxy_batch::changes_identity(&held, &wanted);
+        let own = proxy_batch::write_apply(&held, &wanted, side, pen);
         if confirming {
             self.on_backend_event(BackendEvent::SettingsSent);
         }
-        self.owe(Owed::Own(own));
+        self.owe(PendingRequest::Own(own));
     }
 }
 

@@ -39,7 +39,7 @@ impl Pooled {
         let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.attempt.is_repeatable())
             && self.conversation.server.at_boundary()
-            && !self.conversation.ledger.is_own()
+            && !self.conversation.queue.is_own()
             && self.conversation.client.at_boundary()
     }
 
@@ -98,7 +98,7 @@ impl Pooled {
 
     /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
     pub(in crate::session) fn repeat(&mut self, why: Reason) {
-        let given_up = self.conversation.ledger.drop_answers();
+        let given_up = self.conversation.queue.drop_answers();
         for request in given_up.into_iter().rev() {
             self.undo(request);
         }
@@ -117,14 +117,14 @@ impl Pooled {
         };
         let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
-            idle && self.conversation.ledger.owes_client_nothing() && !self.conversation.in_batch;
+            idle && self.conversation.queue.owes_client_nothing() && !self.conversation.in_batch;
         let may_go_on = self.backend.is_leaving()
             || (self.conversation.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
         split.side == Side::Reader
             && may_go_on
             && self.cleanup.pins().is_empty()
             && self.request.gathered().is_none()
-            && !self.conversation.farewell
+            && !self.conversation.terminate_received
     }
 
     /// The read pool's backend is gone; whether the session can go on without it.
@@ -134,11 +134,11 @@ impl Pooled {
         }
         let left = self.backend.is_leaving();
         self.conversation.fatal = None;
-        let dropped = self.conversation.ledger.drop_answers();
+        let dropped = self.conversation.queue.drop_answers();
         for request in dropped.into_iter().rev() {
             self.undo(request);
         }
-        self.conversation.ledger.clear();
+        self.conversation.queue.clear();
         if !left {
             self.rewind(LOST);
         }
@@ -189,7 +189,7 @@ impl Pooled {
         };
         let first = held.attempt.take(split.replay.pending_mut());
         if let Some((begun, _)) = first {
-            self.conversation.begun = begun;
+            self.conversation.statements_started = begun;
         }
         self.begin.restore(first.and_then(|(_, before)| before));
         split.replay.begin(why);

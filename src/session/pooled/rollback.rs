@@ -4,26 +4,31 @@ use std::sync::Arc;
 
 use crate::session::{
     Settings,
-    ledger::{Closed, Described, Forgotten, Made, Owed},
     memory::Memory,
-    own::{Own, Pen},
     pooled::{Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement},
+    proxy_batch::{BatchWriter, ProxyBatch},
+    response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
     statement::Statement,
 };
 
 impl Pooled {
     /// Queues a request sent now. The side effects noted so far are recorded with the client's request.
-    pub(in crate::session) fn owe(&mut self, request: Owed) {
-        let side_effects = if matches!(request, Owed::Own(_)) { None } else { self.cleanup.take_noted() };
-        if let Some(ignored) = self.conversation.ledger.owe(request, side_effects) {
+    pub(in crate::session) fn owe(&mut self, request: PendingRequest) {
+        let side_effects =
+            if matches!(request, PendingRequest::Own(_)) { None } else { self.cleanup.take_noted() };
+        if let Some(ignored) = self.conversation.queue.owe(request, side_effects) {
             self.undo(ignored);
         }
     }
 
     /// Appends a request to the backend's output and queues the pending response, in a single step: the queue keeps the
     /// order received by the server.
-    pub(in crate::session) fn request_ahead(&mut self, request: Owed, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::session) fn request_ahead(
+        &mut self,
+        request: PendingRequest,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         write(self.outgoing.backend());
         self.owe(request);
     }
@@ -31,8 +36,7 @@ impl Pooled {
     /// Called before a request replaces or destroys the client's unnamed statement. Returns the statement, if the
     /// server may yet skip the request.
     pub(in crate::session) fn destroy_unnamed(&mut self) -> Option<Box<UnnamedStatement>> {
-        let certain =
-            self.conversation.ledger.owes_client_nothing() && !self.conversation.ledger.is_skipping();
+        let certain = self.conversation.queue.owes_client_nothing() && !self.conversation.queue.is_skipping();
         if let Some(held) = self.backend.held_mut() {
             held.unnamed = 0;
         }
@@ -44,8 +48,8 @@ impl Pooled {
     }
 
     /// The server never got to this request.
-    pub(in crate::session) fn undo(&mut self, request: Owed) {
-        let Some(request) = self.conversation.ledger.pass_on_unnamed(request) else { return };
+    pub(in crate::session) fn undo(&mut self, request: PendingRequest) {
+        let Some(request) = self.conversation.queue.pass_on_unnamed(request) else { return };
         let mut held = self.backend.held_mut();
         let mut doubt = |id| {
             if let Some(held) = &mut held {
@@ -53,33 +57,36 @@ impl Pooled {
             }
         };
         match request {
-            Owed::Parse { name, made: Made::Named(statement), .. } => {
+            PendingRequest::Parse { name, made: ParseOrigin::Named(statement), .. } => {
                 doubt(statement.id());
                 self.statements.remove_same(&name, &statement);
             }
-            Owed::Own(Own::SequencesWithin { .. }) => self.cleanup.sequences.note_foreign(),
-            Owed::Describe(Described::Ours(_)) => self.statements.set_shape_check(ShapeCheck::Answered),
-            Owed::Parse { made: Made::Ours(statement), .. } => doubt(statement.id()),
-            Owed::Parse { name, made: Made::Aside, .. } => {
+            PendingRequest::Own(ProxyBatch::SequencesWithin { .. }) => self.cleanup.sequences.note_foreign(),
+            PendingRequest::Describe(Described::Ours(_)) => {
+                self.statements.set_shape_check(ShapeCheck::Answered)
+            }
+            PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. } => doubt(statement.id()),
+            PendingRequest::Parse { name, made: ParseOrigin::Rename, .. } => {
                 self.statements.forget_on_backend(&name);
             }
-            Owed::Parse { made: Made::Unnamed(before), .. }
-            | Owed::Close { closed: Closed::Unnamed(before), .. }
-            | Owed::Whole { unnamed: before, .. } => {
+            PendingRequest::Parse { made: ParseOrigin::Unnamed(before), .. }
+            | PendingRequest::Close { closed: CloseOrigin::Unnamed(before), .. }
+            | PendingRequest::Whole { unnamed: before, .. } => {
                 self.statements.unnamed.bring_back(before);
                 forget_unnamed(held);
             }
-            Owed::Parse { made: Made::OursUnnamed, .. } | Owed::Close { closed: Closed::Ours(0), .. } => {
+            PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed, .. }
+            | PendingRequest::Close { closed: CloseOrigin::Proxy(0), .. } => {
                 forget_unnamed(held);
             }
-            Owed::Close { name, closed: Closed::Name(statement), .. } => {
+            PendingRequest::Close { name, closed: CloseOrigin::Name(statement), .. } => {
                 self.statements.restore(name, statement);
             }
-            Owed::Execute { forgets: Some(forgotten), .. } => {
+            PendingRequest::Execute { forgets: Some(forgotten), .. } => {
                 let Forgotten { name, statement } = *forgotten;
                 self.statements.restore(name, statement);
             }
-            Owed::Close { closed: Closed::Ours(id), .. } => {
+            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => {
                 if let Some(held) = held {
                     held.prepared.kept(id);
                 }
@@ -99,17 +106,17 @@ fn forget_unnamed(held: Option<&mut Memory>) {
 
 impl Pooled {
     /// The settings of the held backend, and what a batch of ours for it is written with.
-    pub(in crate::session) fn pen(&mut self) -> Option<(Settings, Pen<'_>)> {
+    pub(in crate::session) fn pen(&mut self) -> Option<(Settings, BatchWriter<'_>)> {
         self.statements.begin_batch();
         let settings = self.backend.held()?.settings.clone();
         Some((settings, self.pen_within_batch()?))
     }
 
     /// Writer for internal messages within a client's batch.
-    pub(in crate::session) fn pen_within_batch(&mut self) -> Option<Pen<'_>> {
+    pub(in crate::session) fn pen_within_batch(&mut self) -> Option<BatchWriter<'_>> {
         let held = self.backend.held_mut()?;
-        Some(Pen {
-            phrases: &self.common.phrases,
+        Some(BatchWriter {
+            internal_statements: &self.common.internal_statements,
             prepared: &mut held.prepared,
             batch: self.statements.batch(),
             parsed: self.common.last_parse(),

@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Instant};
 
 use crate::session::{
     conversation::understood,
-    ledger::{Closed, Described, Made, Owed},
-    own::{self, Own, Question, SESSION_AUTHORIZATION, Seen},
     pin::Pin,
     pooled::replaying::Opening,
     pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
+    proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateQuery, StateReport},
     refusal::Refusal,
     reported::IN_HOT_STANDBY,
+    response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
     settings::{SETTINGS_MAX_BYTES, Settings},
-    split::Attempt,
+    split::ReplayBuffer,
     take::Take,
 };
 use crate::{
@@ -41,7 +41,7 @@ impl Pooled {
     ) -> Result<Take, FrameError> {
         let mut at = 0;
         loop {
-            if self.conversation.server.at_boundary() && !self.conversation.ledger.is_own() {
+            if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
                 at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
                 at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
             }
@@ -54,24 +54,24 @@ impl Pooled {
                     self.keep_back(now, &unread[at..at + here]);
                     false
                 }
-                Piece::Whole(frame) => self.on_shared_answer(now, frame),
+                Piece::Whole(frame) => self.on_server_message(now, frame),
                 Piece::Part(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
                     if !(full && at == 0) {
                         break;
                     }
-                    self.on_large_answer(now, part, unread)
+                    self.on_large_server_message(now, part, unread)
                 }
                 // Wait for the whole message: the result description is kept.
                 Piece::Part(part)
                     if part.tag() == b::ROW_DESCRIPTION
-                        && self.conversation.ledger.learns_result()
+                        && self.conversation.queue.learns_result()
                         && !(full && at == 0) =>
                 {
                     break;
                 }
                 // A RowDescription with more columns than any buffer holds.
                 Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
-                    self.on_shared_step_complete(part.tag(), b"")
+                    self.on_batch_step_complete(part.tag(), b"")
                 }
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
@@ -94,26 +94,26 @@ impl Pooled {
             Opening::Unknown => return false,
             Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
             Opening::Answer => {
-                self.with_attempt(Attempt::answered);
+                self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
                     split.replay.on_answered();
                 }
             }
-            Opening::Prepared => self.with_attempt(Attempt::prepared),
+            Opening::Prepared => self.with_attempt(ReplayBuffer::prepared),
         }
         true
     }
 
     /// Handles the beginning of a message with a meaning for the session, larger than any buffer; true if the client
     /// must see the message.
-    fn on_large_answer(&mut self, now: Instant, part: &Part, unread: &[u8]) -> bool {
+    fn on_large_server_message(&mut self, now: Instant, part: &Part, unread: &[u8]) -> bool {
         let here = unread.get(..part.here()).unwrap_or_default();
         if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
             self.begin_keeping_back(part.total(), here);
             return false;
         }
         let body = here.get(Header::OCTETS..).unwrap_or_default();
-        let passes = part.tag() != b::ERROR_RESPONSE || self.on_shared_error(now, body);
+        let passes = part.tag() != b::ERROR_RESPONSE || self.on_server_error(now, body);
         passes && !self.is_rewritten(part.tag(), body, part.missing())
     }
 
@@ -125,7 +125,7 @@ impl Pooled {
     /// True if a message with `tag` answers an internal request.
     fn is_ours(&self, tag: u8) -> bool {
         let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
-        self.conversation.ledger.is_own() || (describes && self.conversation.ledger.describes_for_us())
+        self.conversation.queue.is_own() || (describes && self.conversation.queue.describes_for_us())
     }
 
     /// Starts to keep back a message larger than any buffer: the response to a state query, or a reported setting.
@@ -134,7 +134,7 @@ impl Pooled {
         let missing = total - here.len();
         let tag = here.first().copied().unwrap_or_default();
         let fits = total <= ANSWER_MAX;
-        if !fits && let Some(own) = self.conversation.ledger.own() {
+        if !fits && let Some(own) = self.conversation.queue.own() {
             own.on_too_large(tag);
         }
         let bytes = if fits { here.to_vec() } else { Vec::new() };
@@ -145,49 +145,49 @@ impl Pooled {
     fn keep_back(&mut self, now: Instant, here: &[u8]) {
         if let Some(kept) = self.outgoing.keep_more(here)
             && let Ok(Some(frame)) = Frame::read(Speaker::Server, &kept.bytes)
-            && self.on_shared_answer(now, &frame)
+            && self.on_server_message(now, &frame)
         {
             self.outgoing.client().extend_from_slice(&kept.bytes);
         }
     }
 
     /// A message of the backend; whether the client is to see it.
-    fn on_shared_answer(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
+    fn on_server_message(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
         match frame.tag() {
             b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
             b::ERROR_RESPONSE => {
-                return self.on_shared_error(now, frame.body())
+                return self.on_server_error(now, frame.body())
                     && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0);
             }
-            b::NOTICE_RESPONSE if !self.conversation.ledger.is_own() => {
+            b::NOTICE_RESPONSE if !self.conversation.queue.is_own() => {
                 return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
             }
             b::NOTIFICATION_RESPONSE => return self.on_notification(frame.body()),
             _ => {}
         }
-        if let Some(own) = self.conversation.ledger.own() {
+        if let Some(own) = self.conversation.queue.own() {
             match frame.tag() {
                 b::READY_FOR_QUERY => {
-                    self.on_own_ready();
+                    self.on_proxy_batch_ready();
                     self.undo_what_was_begun(frame.body());
                 }
                 _ => {
                     own.on_answer(frame);
                     if own.is_over() {
-                        self.on_own_ready();
+                        self.on_proxy_batch_ready();
                     }
                 }
             }
             return false;
         }
-        self.cleanup.on_response(self.conversation.ledger.take_side_effects());
+        self.cleanup.on_response(self.conversation.queue.take_side_effects());
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
-                self.on_shared_step_complete(frame.tag(), frame.body())
+                self.on_batch_step_complete(frame.tag(), frame.body())
             }
-            b::PARAMETER_DESCRIPTION => !self.conversation.ledger.describes_for_us(),
+            b::PARAMETER_DESCRIPTION => !self.conversation.queue.describes_for_us(),
             b::READY_FOR_QUERY => {
-                let led = self.conversation.ledger.led_back_by_query();
+                let led = self.conversation.queue.led_back_by_query();
                 self.conversation.on_answer(now, frame);
                 self.on_unit_over(now);
                 // The client gets ReadyForQuery after the settings are applied again.
@@ -195,8 +195,8 @@ impl Pooled {
             }
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
-                if self.conversation.ledger.is_leading_back() {
-                    self.settings.startup.note_reset(self.conversation.ledger.led_back_by_execute());
+                if self.conversation.queue.is_leading_back() {
+                    self.settings.startup.note_reset(self.conversation.queue.led_back_by_execute());
                 }
                 self.conversation.on_answer(now, frame);
                 true
@@ -216,7 +216,7 @@ impl Pooled {
         }
         let Some(held) = self.backend.held() else { return false };
         let (statements, to_client) = (&self.statements, self.outgoing.client());
-        let own = |id| statements.name_of(id).or_else(|| self.conversation.ledger.name_being_closed(id));
+        let own = |id| statements.name_of(id).or_else(|| self.conversation.queue.name_being_closed(id));
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
         let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
         to_client.push(tag);
@@ -225,7 +225,7 @@ impl Pooled {
         true
     }
 
-    fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
+    fn with_attempt(&mut self, change: impl FnOnce(&mut ReplayBuffer)) {
         if let Some(held) = self.backend.held_mut() {
             change(&mut held.attempt);
         }
@@ -234,7 +234,7 @@ impl Pooled {
     /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
     fn on_unit_over(&mut self, now: Instant) {
         let (idle, settled) =
-            (self.conversation.status == TransactionStatus::Idle, self.conversation.ledger.is_settled());
+            (self.conversation.status == TransactionStatus::Idle, self.conversation.queue.is_settled());
         let Some(split) = self.router.as_deref_mut() else { return };
         if split.side == Side::Reader {
             if settled {
@@ -254,7 +254,7 @@ impl Pooled {
     }
 
     /// Handles the response to a step of a batch; true if the client must see the response.
-    fn on_shared_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
+    fn on_batch_step_complete(&mut self, tag: u8, body: &[u8]) -> bool {
         let step = self.conversation.on_step_complete(tag);
         let mut made = |id| {
             if let Some(held) = self.backend.held_mut() {
@@ -262,29 +262,29 @@ impl Pooled {
             }
         };
         match step {
-            Some(Owed::Parse { made: Made::Named(statement), .. }) => {
+            Some(PendingRequest::Parse { made: ParseOrigin::Named(statement), .. }) => {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
                 if self.conversation.status == TransactionStatus::Idle {
                     statement.accept(self.common.circumstances(self.settings.values()));
                 }
             }
-            Some(Owed::Parse { made: Made::Ours(statement), .. }) => {
+            Some(PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. }) => {
                 made(statement.id());
                 return false;
             }
             Some(
-                Owed::Parse { made: Made::OursUnnamed | Made::Aside, .. }
-                | Owed::Close { closed: Closed::Ours(_) | Closed::Aside, .. },
+                PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed | ParseOrigin::Rename, .. }
+                | PendingRequest::Close { closed: CloseOrigin::Proxy(_) | CloseOrigin::Rename, .. },
             ) => return false,
             // A table change adds no result to a statement without a result.
-            Some(Owed::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
+            Some(PendingRequest::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     self.described(id, shape);
                     self.statements.note_described(id, shape);
                 }
             }
-            Some(Owed::Describe(Described::Ours(id))) => {
+            Some(PendingRequest::Describe(Described::Ours(id))) => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     self.described(id, shape);
                 }
@@ -301,8 +301,8 @@ impl Pooled {
         if body.first() != Some(&b'D') {
             return;
         }
-        let by_same = self.conversation.ledger.effects_now();
-        let in_batch = self.conversation.in_batch && self.conversation.ledger.is_resetting_by_execute();
+        let by_same = self.conversation.queue.effects_now();
+        let in_batch = self.conversation.in_batch && self.conversation.queue.is_resetting_by_execute();
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
@@ -354,7 +354,7 @@ impl Pooled {
             // The client sees one server, which takes writes.
             return false;
         }
-        let applies = matches!(self.conversation.ledger.own(), Some(Own::Apply { .. }));
+        let applies = matches!(self.conversation.queue.own(), Some(ProxyBatch::Apply { .. }));
         if self.settings.startup.withholds_report(status.name, applies) {
             return false;
         }
@@ -373,34 +373,34 @@ impl Pooled {
     }
 
     /// An ErrorResponse; whether the client is to see it.
-    fn on_shared_error(&mut self, now: Instant, body: &[u8]) -> bool {
+    fn on_server_error(&mut self, now: Instant, body: &[u8]) -> bool {
         let fault = Fault::new(body);
         let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
-        if fault.is_fatal() && !matches!(self.conversation.ledger.own(), Some(Own::Dropped)) {
+        if fault.is_fatal() && !matches!(self.conversation.queue.own(), Some(ProxyBatch::Dropped)) {
             self.conversation.fatal = Some(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
             return !self.can_lose_backend();
         }
         // Within the client's batch, an error there is the client's: a cancellation, say.
-        if let Some(own) = self.conversation.ledger.own()
-            && !matches!(own, Own::SequencesWithin { .. })
+        if let Some(own) = self.conversation.queue.own()
+            && !matches!(own, ProxyBatch::SequencesWithin { .. })
         {
             own.on_error(state);
-            if matches!(own, Own::Again { .. }) {
+            if matches!(own, ProxyBatch::Again { .. }) {
                 self.conversation.broken = Some(Refusal::settings_lost(state));
             }
             return false;
         }
-        let refused = self.conversation.ledger.refused();
+        let refused = self.conversation.queue.refused();
         let passes = refused.is_none();
         if let Some(report) = refused {
             state = report.sqlstate;
             report.write(self.outgoing.client());
         }
-        let failed = self.conversation.ledger.statement_being_bound().map(Into::into);
+        let failed = self.conversation.queue.statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
-        let side_effects = self.conversation.ledger.take_side_effects();
+        let side_effects = self.conversation.queue.take_side_effects();
         // In a failed transaction the server executes nothing.
         let is_executed =
             state != SqlState::IN_FAILED_TRANSACTION || self.conversation.status != TransactionStatus::Failed;
@@ -408,8 +408,8 @@ impl Pooled {
             self.cleanup.on_response(side_effects);
         }
         let mut skipped = Vec::new();
-        let texts = self.conversation.keeper.as_deref().map(|keeper| &keeper.texts);
-        self.conversation.reports.extend(self.conversation.ledger.on_error(now, state, texts, &mut skipped));
+        let texts = self.conversation.text_capture.as_deref().map(|text_capture| &text_capture.texts);
+        self.conversation.reports.extend(self.conversation.queue.on_error(now, state, texts, &mut skipped));
         for request in skipped.into_iter().rev() {
             self.undo(request);
         }
@@ -425,17 +425,17 @@ impl Pooled {
     }
 
     /// A batch of our own is over.
-    fn on_own_ready(&mut self) {
-        let Some(own) = self.conversation.ledger.take_own() else { return };
+    fn on_proxy_batch_ready(&mut self) {
+        let Some(own) = self.conversation.queue.take_own() else { return };
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
-        own.settle(&self.common.phrases, &mut held.prepared);
+        own.settle(&self.common.internal_statements, &mut held.prepared);
         match own {
-            Own::Apply { wanted, failed: None } => {
+            ProxyBatch::Apply { wanted, failed: None } => {
                 held.settings = wanted;
                 self.on_backend_event(BackendEvent::Answered);
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
-            Own::Apply { failed: Some(state), .. } => {
+            ProxyBatch::Apply { failed: Some(state), .. } => {
                 self.on_backend_event(BackendEvent::Answered);
                 match self.router.as_deref() {
                     Some(split) if split.side == Side::Reader => {
@@ -444,32 +444,34 @@ impl Pooled {
                     _ => self.conversation.broken = Some(Refusal::settings_lost(state)),
                 }
             }
-            Own::Again { synced: true, .. } => {
+            ProxyBatch::Again { synced: true, .. } => {
                 self.on_backend_event(BackendEvent::Answered);
                 if !self.send_withheld_reports() {
                     backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
                 }
             }
-            Own::Look(look) if look.too_large => {
+            ProxyBatch::StateCheck(look) if look.too_large => {
                 self.conversation.broken = Some(Refusal::settings_too_large())
             }
-            Own::Look(look) if look.is_answered() => {
+            ProxyBatch::StateCheck(look) if look.is_answered() => {
                 self.on_backend_event(BackendEvent::Answered);
-                self.on_look(look.seen);
+                self.on_state_report(look.seen);
             }
-            Own::Look(look) => {
+            ProxyBatch::StateCheck(look) => {
                 self.on_backend_event(BackendEvent::Answered);
                 self.cleanup.on_check_failed(&look);
             }
             // Without it the client's statements would each be a transaction of their own.
-            Own::Begin { failed: true } => self.conversation.broken = Some(Refusal::transaction_lost()),
-            Own::Position { required, replayed } => self.on_position(required, replayed),
-            Own::Again { .. }
-            | Own::Begin { failed: false }
-            | Own::Sequences
-            | Own::SequencesWithin { .. }
-            | Own::Aside
-            | Own::Dropped => {}
+            ProxyBatch::Begin { failed: true } => {
+                self.conversation.broken = Some(Refusal::transaction_lost())
+            }
+            ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
+            ProxyBatch::Again { .. }
+            | ProxyBatch::Begin { failed: false }
+            | ProxyBatch::Sequences
+            | ProxyBatch::SequencesWithin { .. }
+            | ProxyBatch::Aside
+            | ProxyBatch::Dropped => {}
         }
     }
 
@@ -478,10 +480,10 @@ impl Pooled {
     fn undo_what_was_begun(&mut self, ready: &[u8]) {
         let leaving = self.backend.is_leaving();
         if leaving
-            && self.conversation.ledger.is_settled()
+            && self.conversation.queue.is_settled()
             && ready.first() != Some(&TransactionStatus::Idle.octet())
         {
-            self.say_ahead(b"ROLLBACK", Own::Aside);
+            self.say_ahead(b"ROLLBACK", ProxyBatch::Aside);
         }
     }
 
@@ -503,7 +505,7 @@ impl Pooled {
 
     /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
     fn settle_by(&mut self, is_compared: bool) {
-        if self.conversation.farewell || !self.conversation.is_at_rest() {
+        if self.conversation.terminate_received || !self.conversation.is_at_rest() {
             return;
         }
         if self.begin.exists() || self.backend.is_leaving() || self.cleanup.is_comparison_due() {
@@ -565,7 +567,7 @@ impl Pooled {
         let common = Arc::clone(&self.common);
         for text in texts {
             let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
-            self.suspect(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
+            self.note_side_effects(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
         }
         let noted = self.cleanup.take_noted();
         self.cleanup.on_response(noted);
@@ -575,15 +577,15 @@ impl Pooled {
         self.settle_by(true);
     }
 
-    fn look(&mut self, asked: Vec<Question>) {
+    fn look(&mut self, asked: Vec<StateQuery>) {
         let Some((_, pen)) = self.pen() else { return self.miss_backend() };
-        let own = own::write_look(asked, pen);
+        let own = proxy_batch::write_state_check(asked, pen);
         self.cleanup.on_check_started();
-        self.owe(Owed::Own(own));
+        self.owe(PendingRequest::Own(own));
     }
 
     /// What the server says of the session's state.
-    fn on_look(&mut self, seen: Seen) {
+    fn on_state_report(&mut self, seen: StateReport) {
         self.cleanup.on_check_answered(seen.pins);
         if let Some(there) = &seen.statements {
             // `DEALLOCATE` has found those that are gone.
@@ -626,14 +628,14 @@ impl Pooled {
             frontend::write_close_statement(self.outgoing.backend(), &name);
         }
         frontend::write_sync(self.outgoing.backend());
-        self.owe(Owed::Own(Own::Aside));
+        self.owe(PendingRequest::Own(ProxyBatch::Aside));
     }
 
     /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
     pub(in crate::session) fn is_done_with_backend(&self) -> bool {
         if self.backend.is_leaving() {
             return self.backend.is_held()
-                && self.conversation.ledger.is_settled()
+                && self.conversation.queue.is_settled()
                 && self.conversation.server.at_boundary()
                 && !self.outgoing.has_backend_bytes()
                 && self.conversation.fatal.is_none();

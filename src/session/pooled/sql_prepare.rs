@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::client_messages::{Shown, Verdict};
+use super::client_messages::{ClientInput, MessageAction};
 use crate::{
     session::{
-        ledger::{Closed, Made, Owed},
-        own::Own,
         pin::Pin,
         pooled::Pooled,
+        proxy_batch::ProxyBatch,
+        response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
         statement::Statement,
     },
     sql::{self, Command},
@@ -25,13 +25,13 @@ impl Pooled {
     }
 
     fn close_aside(&mut self, name: &[u8]) {
-        let close = Owed::Close { portal: false, name: name.into(), closed: Closed::Aside };
+        let close = PendingRequest::Close { portal: false, name: name.into(), closed: CloseOrigin::Rename };
         self.request_ahead(close, |out| frontend::write_close_statement(out, name));
     }
 
     /// `new` is the name if the backend has no statement of the name, in case the server skips the Parse.
     fn parse_aside(&mut self, name: &[u8], statement: &Statement, new: &[u8]) {
-        let parse = Owed::Parse { name: new.into(), text: None, made: Made::Aside };
+        let parse = PendingRequest::Parse { name: new.into(), text: None, made: ParseOrigin::Rename };
         self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
     }
 
@@ -42,9 +42,9 @@ impl Pooled {
     }
 
     /// `DEALLOCATE` and `EXECUTE` of what was prepared by message.
-    pub(super) fn sql_prepared(&mut self, statement: &[u8], shown: &mut Shown<'_>) -> Verdict {
+    pub(super) fn sql_prepared(&mut self, statement: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         if self.conversation.status == TransactionStatus::Failed || !self.statements.has_named() {
-            return Verdict::Pass;
+            return MessageAction::Forward;
         }
         match sql::command(statement) {
             Command::Deallocate { name } if self.conversation.in_batch => {
@@ -52,16 +52,18 @@ impl Pooled {
                     self.stage(shown);
                     self.parse_under_own_name(&name, &prepared);
                 }
-                Verdict::Pass
+                MessageAction::Forward
             }
             _ if self.conversation.in_batch => {
                 self.executed_by_parse(statement, shown);
-                Verdict::Pass
+                MessageAction::Forward
             }
             Command::Deallocate { name } => {
-                let Some((prepared, _)) = self.statements.remove(&name) else { return Verdict::Pass };
+                let Some((prepared, _)) = self.statements.remove(&name) else {
+                    return MessageAction::Forward;
+                };
                 if self.statements.forget_on_backend(&name) {
-                    return Verdict::Pass;
+                    return MessageAction::Forward;
                 }
                 // The server itself must report the deallocation under the client's own name: observers of running
                 // statements see no internal name.
@@ -70,12 +72,12 @@ impl Pooled {
                 frontend::write_parse(self.outgoing.backend(), &name, prepared.definition());
                 frontend::write_sync(self.outgoing.backend());
                 self.statements.note_on_backend(&name);
-                self.owe(Owed::Own(Own::Aside));
-                Verdict::Pass
+                self.owe(PendingRequest::Own(ProxyBatch::Aside));
+                MessageAction::Forward
             }
             _ => {
                 let named = self.statements.named_in(statement);
-                if !named.is_empty() && self.conversation.ledger.owes_client_nothing() {
+                if !named.is_empty() && self.conversation.queue.owes_client_nothing() {
                     self.stage(shown);
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
@@ -84,9 +86,9 @@ impl Pooled {
                         self.statements.note_on_backend(name);
                     }
                     frontend::write_sync(self.outgoing.backend());
-                    self.owe(Owed::Own(Own::Aside));
+                    self.owe(PendingRequest::Own(ProxyBatch::Aside));
                 }
-                Verdict::Pass
+                MessageAction::Forward
             }
         }
     }
@@ -94,12 +96,12 @@ impl Pooled {
     /// A statement that was prepared by message is executed by SQL, whatever it does.
     pub(super) fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
         let effects = self.common.effects(prepared);
-        self.suspect(effects, prepared.text(), None);
+        self.note_side_effects(effects, prepared.text(), None);
         self.pin(Pin::SqlExecute);
     }
 
     /// The same where a Parse says `EXECUTE`, by itself or within another statement.
-    pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut ClientInput<'_>) {
         for (name, prepared) in self.statements.named_in(statement) {
             self.stage(shown);
             self.executes_by_sql(&prepared);
@@ -118,12 +120,17 @@ impl Pooled {
             self.statements.note_on_backend(&name);
         }
         frontend::write_sync(to_backend);
-        self.owe(Owed::Own(Own::Aside));
+        self.owe(PendingRequest::Own(ProxyBatch::Aside));
     }
 
     /// Prepares a Bind of `portal`, able at execution to deallocate a client statement by SQL, or to prepare a
     /// duplicate name for the server to reject. The server must have the statement of the name.
-    pub(super) fn sql_prepared_by_bind(&mut self, portal: &[u8], statement: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn sql_prepared_by_bind(
+        &mut self,
+        portal: &[u8],
+        statement: &[u8],
+        shown: &mut ClientInput<'_>,
+    ) {
         let mut named = match sql::command(statement) {
             Command::Deallocate { name } => {
                 let Some(prepared) = self.statements.get(&name).cloned() else { return };
@@ -141,7 +148,7 @@ impl Pooled {
     }
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
-    pub(super) fn show_own_statements(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn show_own_statements(&mut self, shown: &mut ClientInput<'_>) {
         if self.conversation.in_batch || self.conversation.status == TransactionStatus::Failed {
             return;
         }
@@ -154,7 +161,7 @@ impl Pooled {
     }
 
     /// The same within a batch of the client's.
-    pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         let ours = held.prepared.clear();

@@ -1,9 +1,9 @@
 //! Start-up settings of a pooled session: messages that apply them again.
 
 use crate::session::{
-    ledger::Owed,
-    own::{self, Pen},
     pooled::{BackendEvent, Pooled},
+    proxy_batch::{self, BatchWriter},
+    response_queue::PendingRequest,
 };
 use crate::{
     route::Side,
@@ -39,7 +39,7 @@ impl Pooled {
     pub(in crate::session) fn move_apart(&mut self) -> bool {
         let is_outside = self.conversation.status == TransactionStatus::Idle
             && !self.conversation.in_batch
-            && self.conversation.ledger.owes_client_nothing();
+            && self.conversation.queue.owes_client_nothing();
         let may_move =
             is_outside && !self.begin.exists() && self.cleanup.is_clean() && !self.statements.is_on_backend();
         self.settings.startup.begin_move(may_move);
@@ -83,21 +83,21 @@ impl Pooled {
             self.statements.begin_batch();
         }
         let Self { backend, statements, common, outgoing, settings, .. } = self;
-        let pen = backend.held_mut().map(|held| Pen {
-            phrases: &common.phrases,
+        let pen = backend.held_mut().map(|held| BatchWriter {
+            internal_statements: &common.internal_statements,
             prepared: &mut held.prepared,
             batch: statements.batch(),
             parsed: common.last_parse(),
             out: outgoing.backend(),
         });
         let values = settings.startup.values_of(reset);
-        let own = pen.and_then(|pen| own::write_again(values, side, synced, pen));
+        let own = pen.and_then(|pen| proxy_batch::write_again(values, side, synced, pen));
         let Some(own) = own else { return false };
         self.settings.on_applied_again();
         if synced {
             self.on_backend_event(BackendEvent::SettingsSent);
         }
-        self.owe(Owed::Own(own));
+        self.owe(PendingRequest::Own(own));
         true
     }
 }

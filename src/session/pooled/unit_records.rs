@@ -7,21 +7,21 @@ use crate::{
     route::Side,
     session::{
         conversation::until_nul,
-        ledger::Owed,
-        own::{self, Own},
         pooled::Pooled,
+        proxy_batch::{self, ProxyBatch},
+        response_queue::PendingRequest,
         split::{Freshness, LAST_ROUTE},
     },
     wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
 };
 
-use super::client_messages::Shown;
+use super::client_messages::ClientInput;
 
 impl Pooled {
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, tag: u8, body: &[u8]) {
         let (status, begun, in_batch) =
-            (self.conversation.status, self.conversation.begun, self.conversation.in_batch);
+            (self.conversation.status, self.conversation.statements_started, self.conversation.in_batch);
         let Some(split) = self.router.as_deref_mut() else { return };
         split.trace.said();
         if split.side == Side::Writer {
@@ -76,7 +76,7 @@ impl Pooled {
     }
 
     /// Says again what a read pool did not answer, where the session is now.
-    pub(super) fn say_again(&mut self, now: Instant) -> Result<(), FrameError> {
+    pub(super) fn replay_next(&mut self, now: Instant) -> Result<(), FrameError> {
         let Some(split) = self.router.as_deref_mut() else {
             return Ok(());
         };
@@ -85,8 +85,8 @@ impl Pooled {
         }
         let mut again = split.replay.take_pending();
         // All that the client will say of it is here.
-        let mut shown = Shown { octets: &again, at: 0, staged: true, full: true, gathered: false };
-        let taken = self.take_in(now, &mut shown);
+        let mut shown = ClientInput { octets: &again, at: 0, staged: true, full: true, gathered: false };
+        let taken = self.process_client_input(now, &mut shown);
         let said = shown.at;
         again.drain(..said);
         if said > 0 {
@@ -107,11 +107,11 @@ impl Pooled {
     /// A Sync of ours, for a batch that goes on elsewhere.
     pub(in crate::session) fn sync_aside(&mut self) {
         frontend::write_sync(self.outgoing.backend());
-        self.owe(Owed::Own(Own::Aside));
+        self.owe(PendingRequest::Own(ProxyBatch::Aside));
     }
 
     /// Asks a read pool's node for its replay position, ahead of a read that must not be older than the session's last write.
-    pub(super) fn ask_position(&mut self, shown: &mut Shown<'_>) {
+    pub(super) fn ask_position(&mut self, shown: &mut ClientInput<'_>) {
         let Some(Freshness::Ask { lsn }) =
             self.router.as_deref_mut().and_then(|split| split.freshness.take())
         else {
@@ -119,12 +119,12 @@ impl Pooled {
         };
         self.stage(shown);
         let Some((_, pen)) = self.pen() else { return self.miss_backend() };
-        let own = own::write_position(lsn, pen);
-        self.owe(Owed::Own(own));
+        let own = proxy_batch::write_position(lsn, pen);
+        self.owe(PendingRequest::Own(own));
     }
 
     /// The client asks where its last statement went: the server is to know.
-    pub(super) fn tell_last_route(&mut self, tag: u8, body: &[u8], shown: &mut Shown<'_>) {
+    pub(super) fn tell_last_route(&mut self, tag: u8, body: &[u8], shown: &mut ClientInput<'_>) {
         /// A question that means this is short.
         const LONGEST: usize = 256;
         let text = match tag {
@@ -140,7 +140,7 @@ impl Pooled {
         if text.len() > LONGEST
             || memchr::memmem::find(text, LAST_ROUTE).is_none()
             || self.conversation.in_batch
-            || !self.conversation.ledger.owes_client_nothing()
+            || !self.conversation.queue.owes_client_nothing()
             || self.conversation.status == TransactionStatus::Failed
         {
             return;
@@ -152,8 +152,8 @@ impl Pooled {
         };
         self.stage(shown);
         let Some((held, pen)) = self.pen() else { return self.miss_backend() };
-        let own = own::write_last_route(&held, answer.as_bytes(), pen);
-        self.owe(Owed::Own(own));
+        let own = proxy_batch::write_last_route(&held, answer.as_bytes(), pen);
+        self.owe(PendingRequest::Own(own));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the client is about to say: all of it is judged together, before any of it is sent to a read pool.
 
 use super::{
-    client_messages::{Shown, Verdict},
+    client_messages::{ClientInput, MessageAction},
     messages::object,
 };
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     session::{
         common::Common,
         conversation::until_nul,
-        own::Own,
         pooled::{BackendEvent, Pooled},
+        proxy_batch::ProxyBatch,
         split::{BeginScript, Opening, PortalUse},
         statement::text_of,
     },
@@ -44,26 +44,26 @@ const PREPARES: usize = 8;
 
 impl Pooled {
     /// The client's message needs a backend, and there is none: says so, once it is known which.
-    pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Verdict {
+    pub(super) fn want(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> MessageAction {
         let need = self.need_of(tag, body, shown);
         if self.begin.wants_backend() {
             self.begin.wait_for_statement();
         }
         let Some(split) = self.router.as_deref_mut() else {
             self.on_backend_event(BackendEvent::Needed);
-            return Verdict::Wait;
+            return MessageAction::Wait;
         };
         if let Some((need, judged, proved)) = need {
             split.need = need;
             split.lookahead.classify(judged, Some(proved));
             self.on_backend_event(BackendEvent::Needed);
         }
-        Verdict::Wait
+        MessageAction::Wait
     }
 
     /// A read pool's backend is held: whether the client's message may be sent there. If not, it is given up as soon as that
     /// can be.
-    pub(super) fn may_stay(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
+    pub(super) fn may_stay(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> bool {
         let Some(split) = self.router.as_deref() else { return true };
         if self.backend.is_leaving() {
             return false;
@@ -72,7 +72,7 @@ impl Pooled {
         {
             return true;
         }
-        if self.conversation.ledger.is_skipping() {
+        if self.conversation.queue.is_skipping() {
             // The server skips the message here; another server would execute the message.
             return true;
         }
@@ -80,7 +80,7 @@ impl Pooled {
             // The bound portal exists only on the current backend.
             return true;
         }
-        let settled = self.conversation.ledger.is_settled();
+        let settled = self.conversation.queue.is_settled();
         if split.lookahead.is_txn_state_unknown() && !settled && !self.conversation.in_batch {
             // In which state of its transaction the session will be only the answers tell.
             self.wait_for_answers();
@@ -107,7 +107,7 @@ impl Pooled {
     }
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
-    fn need_of(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> Option<(Need, usize, bool)> {
+    fn need_of(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> Option<(Need, usize, bool)> {
         let situation = self.router.as_deref()?.situation(self.begin.modes(), self.settings.values());
         let foreseen = self.foresee(tag, body, shown, &situation);
         let split = self.router.as_deref_mut()?;
@@ -133,7 +133,7 @@ impl Pooled {
     }
 
     /// Looks ahead, from the message `tag`, `body` on.
-    fn foresee(&self, tag: u8, body: &[u8], shown: &Shown<'_>, situation: &Situation) -> Foreseen {
+    fn foresee(&self, tag: u8, body: &[u8], shown: &ClientInput<'_>, situation: &Situation) -> Foreseen {
         if shown.gathered {
             let mut unit = Unit::EMPTY;
             // It is all that is here.
@@ -169,10 +169,10 @@ impl Pooled {
     /// Commands suffice while the transaction has only savepoints, local settings, and reads with a snapshot per
     /// statement. Commands also suffice if the message ends the transaction before more statements
     /// (`COMMIT; INSERT …`).
-    fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &Shown<'_>) -> bool {
+    fn moves_transaction(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> bool {
         let Some(split) = self.router.as_deref() else { return false };
         let leaves_nothing = self.cleanup.is_clean() && !self.statements.is_on_backend();
-        if self.conversation.in_batch || !leaves_nothing || !self.conversation.ledger.is_settled() {
+        if self.conversation.in_batch || !leaves_nothing || !self.conversation.queue.is_settled() {
             return false;
         }
         let opening = split.opening.as_ref().filter(|opening| match opening.portal {
@@ -221,7 +221,7 @@ impl Pooled {
         }
         self.begin.move_with(begun, has_failed);
         self.leave_reader();
-        self.say_ahead(b"ROLLBACK", Own::Aside);
+        self.say_ahead(b"ROLLBACK", ProxyBatch::Aside);
         true
     }
 
@@ -469,7 +469,7 @@ impl<'a> BatchUnit<'a> {
     }
 }
 
-impl Shown<'_> {
+impl ClientInput<'_> {
     /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.
     fn rebinds_portal(&self, tag: u8) -> bool {
         if tag == f::QUERY || self.gathered {

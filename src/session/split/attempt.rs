@@ -6,15 +6,15 @@ use super::BeginScript;
 
 /// The client's own octets, unit by unit: a Query, or a batch up to its Sync.
 #[derive(Default)]
-pub(in crate::session) struct Attempt {
+pub(in crate::session) struct ReplayBuffer {
     octets: Vec<u8>,
-    units: VecDeque<Said>,
+    units: VecDeque<ReplayUnit>,
     /// The last unit goes on.
     open: bool,
 }
 
 /// One unit.
-struct Said {
+struct ReplayUnit {
     octets: usize,
     /// Statements that were begun before it.
     begun: u64,
@@ -35,13 +35,13 @@ const KEPT: usize = 64 << 10;
 /// Room that is kept between two attempts.
 const ROOM: usize = 1024;
 
-// === impl Attempt ===
+// === impl ReplayBuffer ===
 
-impl Attempt {
+impl ReplayBuffer {
     /// A unit begins, when `begun` statements were begun. `before` is what the client was told of its transaction, and no
     /// server was.
     pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<BeginScript>) {
-        self.units.push_back(Said {
+        self.units.push_back(ReplayUnit {
             octets: 0,
             begun,
             answered: false,
@@ -153,7 +153,7 @@ impl Attempt {
 mod tests {
     use super::*;
 
-    fn said(attempt: &mut Attempt, octets: &[u8]) {
+    fn said(attempt: &mut ReplayBuffer, octets: &[u8]) {
         attempt.begin(7, true, None);
         attempt.say(octets);
         attempt.end(true);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_is_said_again_in_its_order() {
-        let mut attempt = Attempt::default();
+        let mut attempt = ReplayBuffer::default();
         for unit in [b"one", b"two", b"six"] {
             said(&mut attempt, unit);
         }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_not_said_again_nor_what_stands_before_it() {
-        let mut attempt = Attempt::default();
+        let mut attempt = ReplayBuffer::default();
         said(&mut attempt, b"one");
         said(&mut attempt, &[0; KEPT]);
         assert!(!attempt.is_repeatable());
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn doubt_is_only_said_again_when_the_server_says_that_it_refused() {
-        let mut attempt = Attempt::default();
+        let mut attempt = ReplayBuffer::default();
         attempt.begin(0, false, None);
         attempt.say(b"SELECT f()");
         assert!(attempt.is_repeatable() && !attempt.is_proved());

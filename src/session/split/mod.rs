@@ -12,10 +12,10 @@ mod replay;
 mod state;
 mod trace;
 
-pub(in crate::session) use attempt::Attempt;
+pub(in crate::session) use attempt::ReplayBuffer;
 pub(in crate::session) use begun::{BeginScript, Opening, PortalUse};
 pub(in crate::session) use lookahead::Lookahead;
 pub(in crate::session) use replay::Replay;
 pub use state::{Asked, Assignment, Freshness};
-pub(in crate::session) use state::{LAST_ROUTE, Split, WRITER, rerun_on};
-pub(in crate::session) use trace::Trace;
+pub(in crate::session) use state::{LAST_ROUTE, Router, WRITER, rerun_on};
+pub(in crate::session) use trace::LastRoute;

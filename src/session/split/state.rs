@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Lookahead, Opening, Replay, Trace};
+use super::{LastRoute, Lookahead, Opening, Replay};
 use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
@@ -40,7 +40,7 @@ pub enum Freshness {
 }
 
 /// See [`crate::session`].
-pub(in crate::session) struct Split {
+pub(in crate::session) struct Router {
     pub(in crate::session) settings: Arc<SplitSettings>,
     /// What the next backend is needed for.
     pub(in crate::session) need: Need,
@@ -59,7 +59,7 @@ pub(in crate::session) struct Split {
     /// Messages to send to another backend.
     pub(in crate::session) replay: Replay,
     /// Where units go and went.
-    pub(in crate::session) trace: Trace,
+    pub(in crate::session) trace: LastRoute,
     /// What the driver has not been told of.
     pub(in crate::session) news: News,
     /// What the client's texts mean, as far as its settings decide.
@@ -93,9 +93,9 @@ pub(in crate::session) const ROUTE: &[u8] = b"gatekeeper.route";
 pub(in crate::session) const CONSISTENCY: &[u8] = b"gatekeeper.consistency";
 pub(in crate::session) const LAST_ROUTE: &[u8] = b"gatekeeper.last_route";
 
-// === impl Split ===
+// === impl Router ===
 
-impl Split {
+impl Router {
     pub(in crate::session) fn new(settings: Arc<SplitSettings>, asked: Asked) -> Self {
         Self {
             settings,
@@ -107,7 +107,7 @@ impl Split {
             freshness: None,
             lookahead: Lookahead::default(),
             replay: Replay::default(),
-            trace: Trace::default(),
+            trace: LastRoute::default(),
             news: News::default(),
             meaning: Meaning::default(),
             read_only: false,

@@ -7,7 +7,7 @@ use crate::{
 
 /// Where a session's units go and went.
 #[derive(Default)]
-pub(in crate::session) struct Trace {
+pub(in crate::session) struct LastRoute {
     now: Option<(Side, Reason)>,
     before: Option<(Side, Reason)>,
     /// Nothing was said on the backend of `now` yet.
@@ -17,9 +17,9 @@ pub(in crate::session) struct Trace {
     reader: Option<EndpointName>,
 }
 
-// === impl Trace ===
+// === impl LastRoute ===
 
-impl Trace {
+impl LastRoute {
     /// What is said next goes there.
     pub(in crate::session) fn goes(&mut self, side: Side, endpoint: &EndpointName, reason: Reason) {
         let name = match side {

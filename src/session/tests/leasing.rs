@@ -199,7 +199,7 @@ fn held(what: &str, messages: &[Vec<u8>], sizes: &[usize], splits: bool) -> Vec<
     let mut driver = Driver::new(splits);
     let (mut rest, mut sizes) = (&bytes[..], sizes.iter().copied().peekable());
     let mut size = usize::MAX;
-    while !rest.is_empty() && !driver.session.said_farewell() {
+    while !rest.is_empty() && !driver.session.terminate_received() {
         size = sizes.next().unwrap_or(size);
         let (part, behind) = rest.split_at(size.min(rest.len()));
         rest = behind;

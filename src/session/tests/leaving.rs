@@ -41,7 +41,7 @@ fn a_batch_without_sync_ends_with_terminate() {
     let messages: Vec<_> = batch.into_iter().chain([TERMINATE, (b'Q', b"SELECT 1\0")]).collect();
     let (to_backend, _, talk) = played(&[one_batch(&messages)]);
     assert!(to_backend.ends_with(" | H | X"), "{to_backend}");
-    assert!(talk.session.said_farewell() && !talk.session.may_leave());
+    assert!(talk.session.terminate_received() && !talk.session.may_leave());
 }
 
 #[test]

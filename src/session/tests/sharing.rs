@@ -661,7 +661,7 @@ fn a_farewell_waits_for_the_answers() {
     let script = vec![one_batch(&[(b'Q', b"SELECT 1\0"), (b'X', b"")])];
     let (to_backend, _, talk) = played(&script);
     assert_eq!(to_backend, "QSELECT 1");
-    assert!(talk.session.said_farewell() && !talk.session.may_leave());
+    assert!(talk.session.terminate_received() && !talk.session.may_leave());
     let whole = [script, vec![server(b'C', b"SELECT 1\0"), server(b'Z', b"I")]].concat();
     assert!(played(&whole).2.session.may_leave());
 }

@@ -49,11 +49,11 @@ fn queries(step: &SettleStep) -> Vec<String> {
     queries
         .iter()
         .map(|query| match query {
-            Question::Pins => "pins".into(),
-            Question::Settings => "settings".into(),
-            Question::Statements => "statements".into(),
-            Question::Setting(setting) => name(setting),
-            Question::HiddenSetting(setting) => format!("hidden {}", name(setting)),
+            StateQuery::Pins => "pins".into(),
+            StateQuery::Settings => "settings".into(),
+            StateQuery::Statements => "statements".into(),
+            StateQuery::Setting(setting) => name(setting),
+            StateQuery::HiddenSetting(setting) => format!("hidden {}", name(setting)),
         })
         .collect()
 }
@@ -209,7 +209,7 @@ fn a_check_replaces_visible_pins_only() {
 fn several_failed_checks_pin_the_session() {
     let database = database();
     let mut cleanup = cleanup(&database);
-    let check = Look::new(vec![Question::Setting((*b"a.b").into())]);
+    let check = StateCheck::new(vec![StateQuery::Setting((*b"a.b").into())]);
     for _ in 0..FAILED_CHECKS_MAX {
         cleanup.on_check_failed(&check);
         assert!(cleanup.pins().is_empty());

@@ -7,9 +7,9 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
-    own::Own,
     parsed::ParsedStatement,
     pooled::UnnamedStatement,
+    proxy_batch::ProxyBatch,
     report::{Report, StatementKind, Text},
     side_effects::SideEffects,
     statement::Statement,
@@ -20,10 +20,10 @@ use crate::{
     wire::{SqlState, fault, tag::backend as b},
 };
 
-/// Requests without an answer yet.
+/// Requests without a response, in the order sent.
 #[derive(Default)]
-pub(super) struct Ledger {
-    owed: VecDeque<Pending>,
+pub(super) struct ResponseQueue {
+    owed: VecDeque<QueuedRequest>,
     /// The server takes COPY data from the client, which has not said that it ends.
     copying_in: bool,
     /// The server skips what it is sent, up to a Sync that it has not been sent yet.
@@ -39,14 +39,14 @@ pub(super) struct Ledger {
 }
 
 /// Request without a response, with the state that the request may leave.
-struct Pending {
-    request: Owed,
+struct QueuedRequest {
+    request: PendingRequest,
     /// Recorded until the response arrives; forgotten with a request that the server skips.
     side_effects: Option<Box<SideEffects>>,
 }
 
 /// One request.
-pub(super) enum Owed {
+pub(super) enum PendingRequest {
     /// A Query or FunctionCall: ends with ReadyForQuery.
     Whole {
         kind: StatementKind,
@@ -74,7 +74,7 @@ pub(super) enum Owed {
         forgets: Option<Box<Forgotten>>,
     },
     /// A Parse: the statement exists once the server says so.
-    Parse { name: Box<[u8]>, text: Option<Text>, made: Made },
+    Parse { name: Box<[u8]>, text: Option<Text>, made: ParseOrigin },
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
@@ -82,9 +82,9 @@ pub(super) enum Owed {
     /// A Describe: ends with RowDescription or NoData.
     Describe(Described),
     /// A Close.
-    Close { portal: bool, name: Box<[u8]>, closed: Closed },
+    Close { portal: bool, name: Box<[u8]>, closed: CloseOrigin },
     /// All that a batch of our own, up to its Sync, is answered with.
-    Own(Own),
+    Own(ProxyBatch),
     /// A CopyDone or CopyFail: has no answer of its own, but ends the stretch in which Sync is ignored.
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
@@ -100,21 +100,21 @@ pub(super) struct Forgotten {
 /// A client's statement, with the client's expectations before the Close.
 pub(super) type ClosedStatement = (Arc<Statement>, ParsedStatement);
 
-/// What a Parse makes.
-pub(super) enum Made {
-    /// What the client says, under the client's own name.
-    AsIs,
+/// Origin of a Parse.
+pub(super) enum ParseOrigin {
+    /// The client, under the client's own name.
+    Client,
     /// A shared statement, known to the client by its own name.
     Named(Arc<Statement>),
     /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
     /// Parse.
     Unnamed(Option<Box<UnnamedStatement>>),
-    /// A shared statement that the backend lacked: the client does not hear of it.
-    Ours(Arc<Statement>),
-    /// The unnamed statement of the client that the backend lacked: the client does not hear of it.
-    OursUnnamed,
-    /// A statement under the client's own name that it did not ask for now: it does not hear of it.
-    Aside,
+    /// Gatekeeper, for a shared statement missing on the backend: the client gets no response.
+    Proxy(Arc<Statement>),
+    /// Gatekeeper, for the client's unnamed statement missing on the backend: the client gets no response.
+    ProxyUnnamed,
+    /// Gatekeeper, for a statement under the client's own name: the client gets no response.
+    Rename,
 }
 
 /// Purpose of a Describe response.
@@ -128,19 +128,19 @@ pub(super) enum Described {
     Ours(u64),
 }
 
-/// What a Close closes.
-pub(super) enum Closed {
-    /// What the client says.
-    AsIs,
+/// Origin of a Close.
+pub(super) enum CloseOrigin {
+    /// The client.
+    Client,
     /// The client's name for this statement; the statement itself stays.
     Name(ClosedStatement),
     /// The client's unnamed statement, contained here.
     Unnamed(Option<Box<UnnamedStatement>>),
-    /// A shared statement that makes room or is made anew, or, with 0, another session's unnamed one: the client does not
-    /// hear of it.
-    Ours(u64),
-    /// A name of the client's own that is about to be made: the client does not hear of it.
-    Aside,
+    /// Gatekeeper, for a shared statement that makes room or is parsed anew, or, with 0, another session's unnamed
+    /// statement: the client gets no response.
+    Proxy(u64),
+    /// Gatekeeper, for a client's own name about to be parsed: the client gets no response.
+    Rename,
 }
 
 /// Requests that may be owed before the client has to wait for answers. A server holds back up to 8 KiB of answers while
@@ -149,7 +149,7 @@ const BACKLOG: usize = 8192;
 /// Room for this many is kept by a session that is idle.
 const KEPT: usize = 32;
 
-impl Ledger {
+impl ResponseQueue {
     /// Whether so much is owed that no more should be asked.
     pub(super) fn is_full(&self) -> bool {
         self.owed.len() >= BACKLOG
@@ -158,7 +158,7 @@ impl Ledger {
     /// How the statement was asked for that takes COPY data from the client, if there is one.
     pub(super) fn copies_in(&self) -> Option<StatementKind> {
         self.copying_in.then(|| match self.front() {
-            Some(Owed::Whole { kind, .. }) => *kind,
+            Some(PendingRequest::Whole { kind, .. }) => *kind,
             _ => StatementKind::Execute,
         })
     }
@@ -170,7 +170,7 @@ impl Ledger {
 
     /// Hands the unnamed statement kept by the failed `request` to the next queued request for the unnamed statement.
     /// Without a later request returns `request`, and the statement is the client's again.
-    pub(super) fn pass_on_unnamed(&mut self, mut request: Owed) -> Option<Owed> {
+    pub(super) fn pass_on_unnamed(&mut self, mut request: PendingRequest) -> Option<PendingRequest> {
         let Some(before) = request.unnamed_before() else { return Some(request) };
         let Some(later) = self.owed.iter_mut().find_map(|pending| pending.request.unnamed_before()) else {
             return Some(request);
@@ -193,7 +193,7 @@ impl Ledger {
     /// Client's name, if kept, of the statement in the Bind answered next.
     pub(super) fn statement_being_bound(&self) -> Option<&[u8]> {
         match self.front() {
-            Some(Owed::Bind { statement, .. }) if !statement.is_empty() => Some(statement),
+            Some(PendingRequest::Bind { statement, .. }) if !statement.is_empty() => Some(statement),
             _ => None,
         }
     }
@@ -201,10 +201,12 @@ impl Ledger {
     /// Client's name of the statement `id`, if a queued request closes the statement.
     pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
         self.requests().find_map(|request| match request {
-            Owed::Close { name, closed: Closed::Name((statement, _)), .. } if statement.id() == id => {
+            PendingRequest::Close { name, closed: CloseOrigin::Name((statement, _)), .. }
+                if statement.id() == id =>
+            {
                 Some(&**name)
             }
-            Owed::Execute { forgets: Some(forgotten), .. } if forgotten.statement.0.id() == id => {
+            PendingRequest::Execute { forgets: Some(forgotten), .. } if forgotten.statement.0.id() == id => {
                 Some(&*forgotten.name)
             }
             _ => None,
@@ -219,20 +221,24 @@ impl Ledger {
 
     /// Whether all that the server owes are answers to batches of our own.
     pub(super) fn owes_client_nothing(&self) -> bool {
-        self.requests().all(|owed| matches!(owed, Owed::Own(_)))
+        self.requests().all(|owed| matches!(owed, PendingRequest::Own(_)))
     }
 
     /// Notes a request with its side effects. Comes back when the server will skip it without an answer.
-    pub(super) fn owe(&mut self, request: Owed, side_effects: Option<Box<SideEffects>>) -> Option<Owed> {
+    pub(super) fn owe(
+        &mut self,
+        request: PendingRequest,
+        side_effects: Option<Box<SideEffects>>,
+    ) -> Option<PendingRequest> {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
         let ignored = match request {
-            Owed::Sync { .. } if self.skipping => {
+            PendingRequest::Sync { .. } if self.skipping => {
                 self.skipping = false;
                 false
             }
             _ if self.skipping => true,
-            Owed::Sync { .. } => self.copying_in,
-            Owed::CopyEnd => {
+            PendingRequest::Sync { .. } => self.copying_in,
+            PendingRequest::CopyEnd => {
                 self.copying_in = false;
                 self.is_settled()
             }
@@ -242,7 +248,7 @@ impl Ledger {
             return Some(request);
         }
         self.count(&request, 1);
-        self.owed.push_back(Pending { request, side_effects });
+        self.owed.push_back(QueuedRequest { request, side_effects });
         None
     }
 
@@ -255,7 +261,7 @@ impl Ledger {
         let mut synced = false;
         for request in self.requests().rev() {
             match request {
-                Owed::Sync { .. } => synced = true,
+                PendingRequest::Sync { .. } => synced = true,
                 _ if request.statement() == Some(statement) => return synced,
                 _ => {}
             }
@@ -268,7 +274,7 @@ impl Ledger {
     pub(super) fn may_skip_own_unnamed(&self) -> bool {
         let mut synced = false;
         let mut latest = self.owed.iter().rev().filter(|Pending { request, .. }| {
-            synced |= matches!(request, Owed::Sync { .. });
+            synced |= matches!(request, PendingRequest::Sync { .. });
             request.is_own_unnamed()
         });
         self.own_unnamed > 0 && latest.next().is_some() && synced
@@ -287,19 +293,19 @@ impl Ledger {
 
     /// True if the request answered now is an Execute able to remove session state.
     pub(super) fn is_resetting_by_execute(&self) -> bool {
-        matches!(self.front(), Some(Owed::Execute { resets: true, .. }))
+        matches!(self.front(), Some(PendingRequest::Execute { resets: true, .. }))
     }
 
     /// True if a queued Execute resets start-up settings.
     pub(super) fn is_leading_back(&self) -> bool {
-        let leads = |owed: &Owed| matches!(owed, Owed::Execute { leads_back, .. } if !leads_back.is_empty());
+        let leads = |owed: &PendingRequest| matches!(owed, PendingRequest::Execute { leads_back, .. } if !leads_back.is_empty());
         self.resets > 0 && self.requests().any(leads)
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
     pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
         match self.front() {
-            Some(Owed::Whole { leads_back, error: None, .. }) => leads_back.clone(),
+            Some(PendingRequest::Whole { leads_back, error: None, .. }) => leads_back.clone(),
             _ => Vec::new(),
         }
     }
@@ -307,7 +313,7 @@ impl Ledger {
     /// Start-up settings reset by the Execute answered now.
     pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
         match self.front() {
-            Some(Owed::Execute { leads_back, .. }) => leads_back.clone(),
+            Some(PendingRequest::Execute { leads_back, .. }) => leads_back.clone(),
             _ => Vec::new(),
         }
     }
@@ -315,30 +321,30 @@ impl Ledger {
     /// State possibly left or removed by the request answered now.
     pub(super) fn effects_now(&self) -> Effects {
         match self.front() {
-            Some(Owed::Whole { effects, .. }) => *effects,
+            Some(PendingRequest::Whole { effects, .. }) => *effects,
             _ => Effects::NONE,
         }
     }
 
-    fn front(&self) -> Option<&Owed> {
+    fn front(&self) -> Option<&PendingRequest> {
         self.owed.front().map(|pending| &pending.request)
     }
 
-    fn front_mut(&mut self) -> Option<&mut Owed> {
+    fn front_mut(&mut self) -> Option<&mut PendingRequest> {
         self.owed.front_mut().map(|pending| &mut pending.request)
     }
 
-    fn requests(&self) -> impl DoubleEndedIterator<Item = &Owed> {
+    fn requests(&self) -> impl DoubleEndedIterator<Item = &PendingRequest> {
         self.owed.iter().map(|pending| &pending.request)
     }
 
-    fn pop(&mut self) -> Option<Owed> {
-        let Pending { request, .. } = self.owed.pop_front()?;
+    fn pop(&mut self) -> Option<PendingRequest> {
+        let QueuedRequest { request, .. } = self.owed.pop_front()?;
         self.count(&request, -1);
         Some(request)
     }
 
-    fn count(&mut self, request: &Owed, by: isize) {
+    fn count(&mut self, request: &PendingRequest, by: isize) {
         match request.statement() {
             Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
             Some(_) => self.named = self.named.saturating_add_signed(by),
@@ -353,9 +359,9 @@ impl Ledger {
     }
 
     /// Our own batch, if its answer comes next.
-    pub(super) fn own(&mut self) -> Option<&mut Own> {
+    pub(super) fn own(&mut self) -> Option<&mut ProxyBatch> {
         match self.front_mut() {
-            Some(Owed::Own(own)) => Some(own),
+            Some(PendingRequest::Own(own)) => Some(own),
             _ => None,
         }
     }
@@ -363,36 +369,36 @@ impl Ledger {
     /// Whether the answer to a batch of our own comes next.
     #[inline]
     pub(super) fn is_own(&self) -> bool {
-        matches!(self.front(), Some(Owed::Own(_)))
+        matches!(self.front(), Some(PendingRequest::Own(_)))
     }
 
     /// True if the response to an internal Describe comes next.
     pub(super) fn describes_for_us(&self) -> bool {
-        matches!(self.front(), Some(Owed::Describe(Described::Ours(_))))
+        matches!(self.front(), Some(PendingRequest::Describe(Described::Ours(_))))
     }
 
     /// True if the next result description for the client is kept.
     pub(super) fn learns_result(&self) -> bool {
-        matches!(self.front(), Some(Owed::Describe(Described::Learned(_))))
+        matches!(self.front(), Some(PendingRequest::Describe(Described::Learned(_))))
     }
 
     /// The batch of our own that is over.
-    pub(super) fn take_own(&mut self) -> Option<Own> {
+    pub(super) fn take_own(&mut self) -> Option<ProxyBatch> {
         self.is_own().then(|| self.pop())?.and_then(|owed| match owed {
-            Owed::Own(own) => Some(own),
+            PendingRequest::Own(own) => Some(own),
             _ => None,
         })
     }
 
     /// Handles ParseComplete, BindComplete, CloseComplete or the end of a Describe response. Returns the request
     /// answered by the message with `tag`, if noted.
-    pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<Owed> {
+    pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<PendingRequest> {
         self.drop_copy_ends();
         let answers = match self.front()? {
-            Owed::Parse { .. } => tag == b::PARSE_COMPLETE,
-            Owed::Bind { .. } => tag == b::BIND_COMPLETE,
-            Owed::Close { .. } => tag == b::CLOSE_COMPLETE,
-            Owed::Describe(_) => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
+            PendingRequest::Parse { .. } => tag == b::PARSE_COMPLETE,
+            PendingRequest::Bind { .. } => tag == b::BIND_COMPLETE,
+            PendingRequest::Close { .. } => tag == b::CLOSE_COMPLETE,
+            PendingRequest::Describe(_) => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
             _ => false,
         };
         if !answers {
@@ -401,12 +407,12 @@ impl Ledger {
         let mut step = self.pop()?;
         if let Some(texts) = texts {
             match &mut step {
-                Owed::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
-                Owed::Bind { portal, statement } => texts.bound(portal, statement),
-                Owed::Close {
+                PendingRequest::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
+                PendingRequest::Bind { portal, statement } => texts.bound(portal, statement),
+                PendingRequest::Close {
                     portal,
                     name,
-                    closed: Closed::AsIs | Closed::Name(..) | Closed::Unnamed(_),
+                    closed: CloseOrigin::Client | CloseOrigin::Name(..) | CloseOrigin::Unnamed(_),
                 } => {
                     texts.closed(*portal, name);
                 }
@@ -427,15 +433,15 @@ impl Ledger {
         self.copying_in = false;
         self.drop_copy_ends();
         match self.front_mut() {
-            Some(Owed::Whole { rows: so_far, operation, .. }) => {
+            Some(PendingRequest::Whole { rows: so_far, operation, .. }) => {
                 *so_far = so_far.saturating_add(rows);
                 if operation.is_none() {
                     *operation = command;
                 }
                 None
             }
-            Some(Owed::Execute { .. }) => {
-                let Some(Owed::Execute { started, portal, .. }) = self.pop() else { return None };
+            Some(PendingRequest::Execute { .. }) => {
+                let Some(PendingRequest::Execute { started, portal, .. }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
                 Some(Report {
                     kind: StatementKind::Execute,
@@ -454,7 +460,7 @@ impl Ledger {
     /// Report for the client in place of the next error, if Gatekeeper provoked the error.
     pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
         match self.front() {
-            Some(Owed::Refused(report)) => Some(report),
+            Some(PendingRequest::Refused(report)) => Some(report),
             _ => None,
         }
     }
@@ -466,11 +472,11 @@ impl Ledger {
         now: Instant,
         state: SqlState,
         texts: Option<&Texts>,
-        skipped: &mut Vec<Owed>,
+        skipped: &mut Vec<PendingRequest>,
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
-        if let Some(Owed::Whole { error, .. }) = self.front_mut() {
+        if let Some(PendingRequest::Whole { error, .. }) = self.front_mut() {
             error.get_or_insert(state);
             return None;
         }
@@ -480,27 +486,28 @@ impl Ledger {
             return None;
         };
         let (kind, started, text) = match failed {
-            Owed::Execute { started, portal, .. } => {
+            PendingRequest::Execute { started, portal, .. } => {
                 (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
             }
-            Owed::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
-            Owed::Bind { statement, .. } => {
+            PendingRequest::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
+            PendingRequest::Bind { statement, .. } => {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
-            Owed::Sync { started } => (StatementKind::Prepare, *started, None),
-            Owed::Refused(_)
-            | Owed::Describe(_)
-            | Owed::Close { .. }
-            | Owed::CopyEnd
-            | Owed::Whole { .. }
-            | Owed::Own(_) => (StatementKind::Prepare, now, None),
+            PendingRequest::Sync { started } => (StatementKind::Prepare, *started, None),
+            PendingRequest::Refused(_)
+            | PendingRequest::Describe(_)
+            | PendingRequest::Close { .. }
+            | PendingRequest::CopyEnd
+            | PendingRequest::Whole { .. }
+            | PendingRequest::Own(_) => (StatementKind::Prepare, now, None),
         };
         let first = skipped.len();
-        while self.front().is_some_and(|next| !matches!(next, Owed::Sync { .. })) {
+        while self.front().is_some_and(|next| !matches!(next, PendingRequest::Sync { .. })) {
             skipped.extend(self.pop());
         }
         // A rejected Parse, unlike a skipped Parse, has destroyed the previous unnamed statement.
-        if let Some(Owed::Parse { made: Made::Unnamed(before), .. }) = skipped.get_mut(first) {
+        if let Some(PendingRequest::Parse { made: ParseOrigin::Unnamed(before), .. }) = skipped.get_mut(first)
+        {
             *before = None;
         }
         self.skipping = self.is_settled();
@@ -511,12 +518,12 @@ impl Ledger {
     pub(super) fn on_copy_in(&mut self) {
         let mut in_data = true;
         let mut first = true;
-        self.owed.retain(|Pending { request, .. }| {
+        self.owed.retain(|QueuedRequest { request, .. }| {
             if std::mem::take(&mut first) {
                 return true;
             }
-            in_data &= !matches!(request, Owed::CopyEnd);
-            !(in_data && matches!(request, Owed::Sync { .. }))
+            in_data &= !matches!(request, PendingRequest::CopyEnd);
+            !(in_data && matches!(request, PendingRequest::Sync { .. }))
         });
         self.copying_in = in_data;
     }
@@ -527,8 +534,8 @@ impl Ledger {
         let mut report = None;
         while let Some(request) = self.pop() {
             match request {
-                Owed::Sync { .. } => break,
-                Owed::Whole { kind, started, text, rows, operation, error, .. } => {
+                PendingRequest::Sync { .. } => break,
+                PendingRequest::Whole { kind, started, text, rows, operation, error, .. } => {
                     let operation = operation.filter(|_| error.is_none());
                     report = Some(Report { kind, started, ended: now, rows, operation, error, text });
                     break;
@@ -548,8 +555,8 @@ impl Ledger {
     pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
-            Owed::Whole { kind, started, text, .. } => Some((kind, started, text)),
-            Owed::Execute { started, portal, .. } => {
+            PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
+            PendingRequest::Execute { started, portal, .. } => {
                 Some((StatementKind::Execute, started, texts.and_then(|texts| texts.of_portal(&portal))))
             }
             _ => None,
@@ -560,20 +567,22 @@ impl Ledger {
 
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
     /// was noted of it, in the order it was sent.
-    pub(super) fn drop_answers(&mut self) -> Vec<Owed> {
+    pub(super) fn drop_answers(&mut self) -> Vec<PendingRequest> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         (self.copying_in, self.skipping) = (false, false);
         let mut dropped = Vec::new();
-        for Pending { request, .. } in std::mem::take(&mut self.owed) {
+        for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
             let request = match request {
-                Owed::Own(_) => request,
-                Owed::Whole { .. } | Owed::Sync { .. } => Owed::Own(Own::Dropped),
+                PendingRequest::Own(_) => request,
+                PendingRequest::Whole { .. } | PendingRequest::Sync { .. } => {
+                    PendingRequest::Own(ProxyBatch::Dropped)
+                }
                 request => {
                     dropped.push(request);
                     continue;
                 }
             };
-            self.owed.push_back(Pending { request, side_effects: None });
+            self.owed.push_back(QueuedRequest { request, side_effects: None });
         }
         dropped
     }
@@ -584,19 +593,34 @@ impl Ledger {
     }
 
     fn drop_copy_ends(&mut self) {
-        while matches!(self.front(), Some(Owed::CopyEnd)) {
+        while matches!(self.front(), Some(PendingRequest::CopyEnd)) {
             self.pop();
         }
     }
 }
 
-// === impl Owed ===
+// === impl PendingRequest ===
 
 /// Effects of texts able to run `DISCARD ALL`, `DISCARD SEQUENCES` or `DEALLOCATE ALL`, directly or through an executed
 /// statement.
 pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
 
-impl Owed {
+impl PendingRequest {
+    /// Creates a Query or FunctionCall without effects.
+    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<Text>) -> Self {
+        Self::Whole {
+            kind,
+            started,
+            text,
+            rows: 0,
+            operation: None,
+            error: None,
+            effects: Effects::NONE,
+            leads_back: Vec::new(),
+            unnamed: None,
+        }
+    }
+
     /// True if the request may remove state left by earlier requests.
     fn may_reset(&self) -> bool {
         match self {
@@ -612,15 +636,15 @@ impl Owed {
     fn is_own_unnamed(&self) -> bool {
         matches!(
             self,
-            Self::Parse { made: Made::OursUnnamed, .. } | Self::Close { closed: Closed::Ours(0), .. }
+            Self::Parse { made: ParseOrigin::ProxyUnnamed, .. } | Self::Close { closed: CloseOrigin::Proxy(0), .. }
         )
     }
 
     /// Previous unnamed statement, if the request replaces or destroys the unnamed statement.
     fn unnamed_before(&mut self) -> Option<&mut Option<Box<UnnamedStatement>>> {
         match self {
-            Self::Parse { made: Made::Unnamed(before), .. }
-            | Self::Close { closed: Closed::Unnamed(before), .. }
+            Self::Parse { made: ParseOrigin::Unnamed(before), .. }
+            | Self::Close { closed: CloseOrigin::Unnamed(before), .. }
             | Self::Whole { kind: StatementKind::Query, unnamed: before, .. } => Some(before),
             _ => None,
         }
@@ -629,11 +653,15 @@ impl Owed {
     /// The client's statement that it makes or closes.
     fn statement(&self) -> Option<&[u8]> {
         match self {
-            Self::Parse { name, made: Made::AsIs | Made::Named(_) | Made::Unnamed(_), .. }
+            Self::Parse {
+                name,
+                made: ParseOrigin::Client | ParseOrigin::Named(_) | ParseOrigin::Unnamed(_),
+                ..
+            }
             | Self::Close {
                 portal: false,
                 name,
-                closed: Closed::AsIs | Closed::Name(..) | Closed::Unnamed(_),
+                closed: CloseOrigin::Client | CloseOrigin::Name(..) | CloseOrigin::Unnamed(_),
             } => Some(name),
             _ => None,
         }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A batch of our own, from its first message to its Sync.
-pub(super) enum Own {
+pub(super) enum ProxyBatch {
     /// A BEGIN that the client has had its answer to.
     Begin { failed: bool },
     /// `DISCARD SEQUENCES`: what other sessions left of theirs.
@@ -33,7 +33,7 @@ pub(super) enum Own {
     /// and the client's request ends with the ReadyForQuery of the batch.
     Again { left: usize, synced: bool, failed: Option<SqlState> },
     /// A look at what there is.
-    Look(Box<Look>),
+    StateCheck(Box<StateCheck>),
     /// Statements made or closed under a client's own names.
     Aside,
     /// A node's replay position, which has to be `required` at least.
@@ -43,12 +43,12 @@ pub(super) enum Own {
 }
 
 /// A look at what a transaction has left behind.
-pub(super) struct Look {
+pub(super) struct StateCheck {
     /// The questions, in the order they are asked.
-    asked: Vec<Question>,
+    asked: Vec<StateQuery>,
     /// How many are answered.
     answered: usize,
-    pub(super) seen: Seen,
+    pub(super) seen: StateReport,
     /// A response was too large to be read.
     pub(super) too_large: bool,
     /// The server refused a question.
@@ -56,7 +56,7 @@ pub(super) struct Look {
 }
 
 /// What is asked.
-pub(super) enum Question {
+pub(super) enum StateQuery {
     /// Which visible pins there are.
     Pins,
     /// The value of a setting.
@@ -70,22 +70,22 @@ pub(super) enum Question {
 }
 
 /// A setting's name and its value, if there is one.
-pub(super) type SeenSetting = (Arc<[u8]>, Option<Box<[u8]>>);
+pub(super) type ReportedSetting = (Arc<[u8]>, Option<Box<[u8]>>);
 
 /// What was answered.
-pub(super) struct Seen {
+pub(super) struct StateReport {
     /// The visible pins, if they were asked for.
     pub(super) pins: Option<Pins>,
     /// Settings by name; `None` where there is none of that name.
-    pub(super) settings: Vec<SeenSetting>,
-    /// [`Question::Settings`] was asked: `settings` are all that are listed.
+    pub(super) settings: Vec<ReportedSetting>,
+    /// [`StateQuery::Settings`] was asked: `settings` are all that are listed.
     pub(super) all: bool,
     /// Names of all statements prepared by message, if requested.
     pub(super) statements: Option<Vec<Box<[u8]>>>,
 }
 
 /// The statements that our own batches execute, prepared on a backend like any other.
-pub(super) struct Phrases {
+pub(super) struct InternalStatements {
     pins: Arc<Statement>,
     setting: Arc<Statement>,
     settings: Arc<Statement>,
@@ -142,9 +142,9 @@ pub(super) struct GivenSetting<'a> {
     pub(super) local: bool,
 }
 
-// === impl Phrases ===
+// === impl InternalStatements ===
 
-impl Phrases {
+impl InternalStatements {
     /// `intern` makes a statement of its definition.
     pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<Statement>) -> Self {
         let phrase = |text: &str| intern(&[text.as_bytes(), &[0, 0, 0]].concat());
@@ -160,8 +160,8 @@ impl Phrases {
 }
 
 /// Where a batch of our own is written: behind what goes to the backend already.
-pub(super) struct Pen<'a> {
-    pub(super) phrases: &'a Phrases,
+pub(super) struct BatchWriter<'a> {
+    pub(super) internal_statements: &'a InternalStatements,
     pub(super) prepared: &'a mut Prepared,
     pub(super) batch: u32,
     /// Number of the last Parse of any client.
@@ -169,7 +169,7 @@ pub(super) struct Pen<'a> {
     pub(super) out: &'a mut Vec<u8>,
 }
 
-impl Pen<'_> {
+impl BatchWriter<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed. Returns the count of Close messages.
     pub(super) fn prepare(&mut self, statement: &Statement) -> usize {
         let id = statement.id();
@@ -219,13 +219,18 @@ pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
 }
 
 /// Writes the batch that gives a backend on `side` with the settings `held` those of `wanted`.
-pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pen: Pen<'_>) -> Own {
+pub(super) fn write_apply(
+    held: &Settings,
+    wanted: &Settings,
+    side: Side,
+    mut pen: BatchWriter<'_>,
+) -> ProxyBatch {
     // A read pool's backend does not learn to write: its server may be promoted.
     let would_write =
         |name: &[u8], value: &[u8]| side == Side::Reader && name == DEFAULT_READ_ONLY && value != b"on";
-    let phrases = pen.phrases;
+    let internal_statements = pen.internal_statements;
     let mut set = |name: &[u8], value: Option<&[u8]>| {
-        pen.execute(&phrases.set, &[Some(name), value, Some(FOR_SESSION)])
+        pen.execute(&internal_statements.set, &[Some(name), value, Some(FOR_SESSION)])
     };
     // What follows is done as whoever logged in, who has the rights.
     for name in IDENTITY.iter().rev().filter(|name| held.get(name).is_some()) {
@@ -240,7 +245,7 @@ pub(super) fn write_apply(held: &Settings, wanted: &Settings, side: Side, mut pe
         }
     }
     frontend::write_sync(pen.out);
-    Own::Apply { wanted: wanted.clone(), failed: None }
+    ProxyBatch::Apply { wanted: wanted.clone(), failed: None }
 }
 
 /// Writes statements to apply reset settings again, on a backend on `side`, with a Sync for a separate batch. Returns
@@ -249,9 +254,9 @@ pub(super) fn write_again<'a>(
     settings: impl Iterator<Item = GivenSetting<'a>>,
     side: Side,
     synced: bool,
-    mut pen: Pen<'_>,
-) -> Option<Own> {
-    let phrases = pen.phrases;
+    mut pen: BatchWriter<'_>,
+) -> Option<ProxyBatch> {
+    let internal_statements = pen.internal_statements;
     let mut left = 0;
     // A read pool's backend must not become writable: the server may be promoted.
     let settings =
@@ -260,21 +265,21 @@ pub(super) fn write_again<'a>(
         let span = if local { FOR_TRANSACTION } else { FOR_SESSION };
         let parameters = [Some(name), Some(value), Some(span)];
         left += if synced {
-            pen.execute(&phrases.set, &parameters);
+            pen.execute(&internal_statements.set, &parameters);
             1
         } else {
-            pen.execute_within(&phrases.set, &parameters)
+            pen.execute_within(&internal_statements.set, &parameters)
         };
     }
     if synced && left > 0 {
         frontend::write_sync(pen.out);
     }
-    (left > 0).then_some(Own::Again { left, synced, failed: None })
+    (left > 0).then_some(ProxyBatch::Again { left, synced, failed: None })
 }
 
 /// Writes `DISCARD SEQUENCES`, with a Sync for a separate batch. Unlike a Query, the messages leave the client's unnamed
 /// statement and portal alone.
-pub(super) fn write_sequences(synced: bool, pen: Pen<'_>) -> Own {
+pub(super) fn write_sequences(synced: bool, pen: BatchWriter<'_>) -> ProxyBatch {
     let name = pen.prepared.name(SEQUENCES_ID);
     // An error may have left the statement behind.
     frontend::write_close_statement(pen.out, &name);
@@ -284,52 +289,52 @@ pub(super) fn write_sequences(synced: bool, pen: Pen<'_>) -> Own {
     frontend::write_close_portal(pen.out, PORTAL_WITHIN_BATCH);
     frontend::write_close_statement(pen.out, &name);
     if !synced {
-        return Own::SequencesWithin { left: 3 };
+        return ProxyBatch::SequencesWithin { left: 3 };
     }
     frontend::write_sync(pen.out);
-    Own::Sequences
+    ProxyBatch::Sequences
 }
 
 /// Writes the batch of a look.
-pub(super) fn write_look(asked: Vec<Question>, mut pen: Pen<'_>) -> Own {
-    let phrases = pen.phrases;
+pub(super) fn write_state_check(asked: Vec<StateQuery>, mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let internal_statements = pen.internal_statements;
     for question in &asked {
         match question {
-            Question::Pins => pen.execute(&phrases.pins, &[]),
-            Question::Setting(name) | Question::HiddenSetting(name) => {
-                pen.execute(&phrases.setting, &[Some(name)]);
+            StateQuery::Pins => pen.execute(&internal_statements.pins, &[]),
+            StateQuery::Setting(name) | StateQuery::HiddenSetting(name) => {
+                pen.execute(&internal_statements.setting, &[Some(name)]);
             }
-            Question::Settings => pen.execute(&phrases.settings, &[]),
-            Question::Statements => pen.execute(&phrases.statements, &[]),
+            StateQuery::Settings => pen.execute(&internal_statements.settings, &[]),
+            StateQuery::Statements => pen.execute(&internal_statements.statements, &[]),
         }
     }
     frontend::write_sync(pen.out);
-    Own::Look(Box::new(Look::new(asked)))
+    ProxyBatch::StateCheck(Box::new(StateCheck::new(asked)))
 }
 
 /// Writes the batch that asks for a node's replay position.
-pub(super) fn write_position(required: u64, mut pen: Pen<'_>) -> Own {
-    let phrases = pen.phrases;
-    pen.execute(&phrases.position, &[]);
+pub(super) fn write_position(required: u64, mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let internal_statements = pen.internal_statements;
+    pen.execute(&internal_statements.position, &[]);
     frontend::write_sync(pen.out);
-    Own::Position { required, replayed: None }
+    ProxyBatch::Position { required, replayed: None }
 }
 
 /// Writes the batch that lets the server say where the client's last statement went. `held` are the backend's settings.
-pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: Pen<'_>) -> Own {
-    let phrases = pen.phrases;
-    pen.execute(&phrases.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
+pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let internal_statements = pen.internal_statements;
+    pen.execute(&internal_statements.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
     frontend::write_sync(pen.out);
-    Own::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
+    ProxyBatch::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
 }
 
-// === impl Own ===
+// === impl ProxyBatch ===
 
-impl Own {
+impl ProxyBatch {
     /// A message of the answer that is neither an error nor its end.
     pub(super) fn on_answer(&mut self, frame: &Frame<'_>) {
         match self {
-            Self::Look(look) => look.on_answer(frame),
+            Self::StateCheck(look) => look.on_answer(frame),
             // Each applied setting ends with a Close of the portal.
             Self::Again { left, synced: false, .. } | Self::SequencesWithin { left }
                 if frame.tag() == b::CLOSE_COMPLETE =>
@@ -348,7 +353,7 @@ impl Own {
     /// The server refused it.
     pub(super) fn on_error(&mut self, state: SqlState) {
         match self {
-            Self::Look(look) => look.failed = Some(state),
+            Self::StateCheck(look) => look.failed = Some(state),
             Self::Apply { failed, .. } | Self::Again { failed, .. } => *failed = Some(state),
             Self::Begin { failed } => *failed = true,
             Self::Position { replayed, .. } => *replayed = None,
@@ -359,7 +364,7 @@ impl Own {
     /// Notes a response message too large to be read.
     pub(super) fn on_too_large(&mut self, tag: u8) {
         match self {
-            Self::Look(look) if tag == b::DATA_ROW => look.too_large = true,
+            Self::StateCheck(look) if tag == b::DATA_ROW => look.too_large = true,
             // No expected error is so large; any ErrorResponse counts as an error.
             _ if tag == b::ERROR_RESPONSE => self.on_error(SqlState::INTERNAL_ERROR),
             _ => {}
@@ -374,7 +379,7 @@ impl Own {
     /// Whether the server refused it.
     fn has_failed(&self) -> bool {
         match self {
-            Self::Look(look) => look.failed.is_some(),
+            Self::StateCheck(look) => look.failed.is_some(),
             Self::Apply { failed, .. } | Self::Again { failed, .. } => failed.is_some(),
             Self::Begin { failed } => *failed,
             Self::Position { replayed, .. } => replayed.is_none(),
@@ -383,16 +388,16 @@ impl Own {
     }
 
     /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
-    pub(super) fn settle(&self, phrases: &Phrases, prepared: &mut Prepared) {
-        let phrases = [
-            &phrases.pins,
-            &phrases.setting,
-            &phrases.settings,
-            &phrases.statements,
-            &phrases.set,
-            &phrases.position,
+    pub(super) fn settle(&self, internal_statements: &InternalStatements, prepared: &mut Prepared) {
+        let internal_statements = [
+            &internal_statements.pins,
+            &internal_statements.setting,
+            &internal_statements.settings,
+            &internal_statements.statements,
+            &internal_statements.set,
+            &internal_statements.position,
         ];
-        for statement in phrases {
+        for statement in internal_statements {
             if self.has_failed() {
                 prepared.doubt(statement.id());
             } else {
@@ -402,15 +407,15 @@ impl Own {
     }
 }
 
-// === impl Look ===
+// === impl StateCheck ===
 
-impl Look {
+impl StateCheck {
     /// Creates a check without responses.
-    pub(super) fn new(asked: Vec<Question>) -> Self {
-        let has = |wanted: fn(&Question) -> bool| asked.iter().any(wanted);
-        let all = has(|question| matches!(question, Question::Settings));
-        let statements = has(|question| matches!(question, Question::Statements)).then(Vec::new);
-        let seen = Seen { pins: None, settings: Vec::new(), all, statements };
+    pub(super) fn new(asked: Vec<StateQuery>) -> Self {
+        let has = |wanted: fn(&StateQuery) -> bool| asked.iter().any(wanted);
+        let all = has(|question| matches!(question, StateQuery::Settings));
+        let statements = has(|question| matches!(question, StateQuery::Statements)).then(Vec::new);
+        let seen = StateReport { pins: None, settings: Vec::new(), all, statements };
         Self { asked, answered: 0, seen, too_large: false, failed: None }
     }
 
@@ -424,23 +429,23 @@ impl Look {
                 }
                 let first = value(&mut reader);
                 match self.asked.get(self.answered) {
-                    Some(Question::Pins) => self.seen.pins = Some(pins(first.unwrap_or_default())),
-                    Some(Question::Setting(name)) => {
+                    Some(StateQuery::Pins) => self.seen.pins = Some(pins(first.unwrap_or_default())),
+                    Some(StateQuery::Setting(name)) => {
                         self.seen.settings.push((Arc::clone(name), first.map(Into::into)));
                     }
-                    Some(Question::HiddenSetting(name)) => {
+                    Some(StateQuery::HiddenSetting(name)) => {
                         // A setting not defined by any module stays behind empty after any session has set the setting
                         // on the backend.
                         if let Some(value) = first.filter(|value| !value.is_empty() && *value != b"none") {
                             self.seen.settings.push((Arc::clone(name), Some(value.into())));
                         }
                     }
-                    Some(Question::Settings) => {
+                    Some(StateQuery::Settings) => {
                         if let (Some(name), Some(value)) = (first, value(&mut reader)) {
                             self.seen.settings.push((name.to_ascii_lowercase().into(), Some(value.into())));
                         }
                     }
-                    Some(Question::Statements) => {
+                    Some(StateQuery::Statements) => {
                         self.seen.statements.get_or_insert_default().extend(first.map(Into::into));
                     }
                     None => {}
@@ -453,7 +458,7 @@ impl Look {
     /// Settings requested by name.
     pub(super) fn settings(&self) -> impl Iterator<Item = &Arc<[u8]>> {
         self.asked.iter().filter_map(|question| match question {
-            Question::Setting(name) => Some(name),
+            StateQuery::Setting(name) => Some(name),
             _ => None,
         })
     }
@@ -481,7 +486,7 @@ fn pins(letters: &[u8]) -> Pins {
     })
 }
 
-/// What may leave something that [`Question::Pins`] shows.
+/// What may leave something that [`StateQuery::Pins`] shows.
 pub(super) const VISIBLE: Effects = Effects::TEMPORARY
     .union(Effects::LISTEN)
     .union(Effects::ADVISORY)
