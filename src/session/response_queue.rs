@@ -273,7 +273,7 @@ impl ResponseQueue {
     /// request.
     pub(super) fn may_skip_own_unnamed(&self) -> bool {
         let mut synced = false;
-        let mut latest = self.owed.iter().rev().filter(|Pending { request, .. }| {
+        let mut latest = self.owed.iter().rev().filter(|QueuedRequest { request, .. }| {
             synced |= matches!(request, PendingRequest::Sync { .. });
             request.is_own_unnamed()
         });
@@ -636,7 +636,8 @@ impl PendingRequest {
     fn is_own_unnamed(&self) -> bool {
         matches!(
             self,
-            Self::Parse { made: ParseOrigin::ProxyUnnamed, .. } | Self::Close { closed: CloseOrigin::Proxy(0), .. }
+            Self::Parse { made: ParseOrigin::ProxyUnnamed, .. }
+                | Self::Close { closed: CloseOrigin::Proxy(0), .. }
         )
     }
 

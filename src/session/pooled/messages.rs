@@ -46,25 +46,9 @@ impl Pooled {
                 return MessageAction::Consumed;
             }
         };
-        let mut verdict = MessageAction::Forward;
-        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
-        let depends =
-            lists || (names && self.statements.has_named()) || self.conversation.queue.names_statements();
-        if (names || lists)
-            && depends
-            && !self.conversation.in_batch
-            && !self.conversation.queue.owes_client_nothing()
-            && self.conversation.queue.copies_in().is_none()
-        {
-            // Statements needed by the Query are prepared ahead, depending on the transaction state found.
-            return self.wait_for_answers();
-        }
-        if lists {
-            self.show_own_statements(shown);
-        }
-        if names {
-            verdict = self.sql_prepared(statement, shown);
+        let action = self.prepare_named_by(effects, statement, shown);
+        if matches!(action, MessageAction::Wait) {
+            return action;
         }
         let effects = if cut { effects | self.passes_unread() } else { effects };
         self.sequences(effects, f::QUERY, shown);
@@ -90,7 +74,33 @@ impl Pooled {
             leads_back,
             unnamed,
         });
-        verdict
+        action
+    }
+
+    /// Sends the prepared statements that a Query names, or lists, ahead of the Query.
+    fn prepare_named_by(
+        &mut self,
+        effects: Effects,
+        statement: &[u8],
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
+        let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
+        let depends =
+            lists || (names && self.statements.has_named()) || self.conversation.queue.names_statements();
+        if (names || lists)
+            && depends
+            && !self.conversation.in_batch
+            && !self.conversation.queue.owes_client_nothing()
+            && self.conversation.queue.copies_in().is_none()
+        {
+            // Depends on the transaction state found after the pending responses.
+            return self.wait_for_answers();
+        }
+        if lists {
+            self.show_own_statements(shown);
+        }
+        if names { self.sql_prepared(statement, shown) } else { MessageAction::Forward }
     }
 
     pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut ClientInput<'_>) -> MessageAction {
@@ -461,7 +471,7 @@ impl Pooled {
     pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
         let number = self.statements.unnamed.number();
         let has = self.backend.held().is_none_or(|held| held.unnamed == number);
-        if has && !self.conversation.ledger.may_skip_own_unnamed() {
+        if has && !self.conversation.queue.may_skip_own_unnamed() {
             return;
         }
         self.stage(shown);
