@@ -280,6 +280,11 @@ impl ResponseQueue {
         self.own_unnamed > 0 && latest.next().is_some() && synced
     }
 
+    /// True if a response of an earlier batch is pending: the server may have skipped any request of that batch.
+    pub(super) fn has_earlier_batch(&self) -> bool {
+        self.owed.iter().any(|pending| matches!(pending.request, PendingRequest::Sync { .. }))
+    }
+
     /// Whether requests that make or close named statements are owed.
     pub(super) fn names_statements(&self) -> bool {
         self.named > 0
@@ -664,6 +669,8 @@ impl PendingRequest {
                 name,
                 closed: CloseOrigin::Client | CloseOrigin::Name(..) | CloseOrigin::Unnamed(_),
             } => Some(name),
+            // Unless skipped, a Query destroys the unnamed statement.
+            Self::Whole { kind: StatementKind::Query, .. } => Some(b""),
             _ => None,
         }
     }

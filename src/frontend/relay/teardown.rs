@@ -196,12 +196,13 @@ async fn hear_end(
         while let Some(report) = session.poll_report() {
             recorder.statement(report);
         }
-        if session.is_settled() {
-            return !said.has_unjudged();
-        }
         // A COPY that has begun only now waits for data; the cancel request does not reach it there.
         let mut more = Vec::new();
-        session.wind_up(Instant::now(), &mut more);
+        let can_end = session.wind_up(Instant::now(), &mut more);
+        if session.is_settled() && more.is_empty() {
+            // After an error the server may ignore all messages up to a Sync that the client has not sent.
+            return can_end && !said.has_unjudged();
+        }
         if !more.is_empty() && (backend.write_all(&more).await.is_err() || backend.flush().await.is_err()) {
             return false;
         }

@@ -327,8 +327,15 @@ impl Pooled {
                 MessageAction::Forward
             }
             f::COPY_DONE | f::COPY_FAIL => {
+                // The server ignores a Flush ahead of the end of copied data.
+                let is_awaited =
+                    tag == f::COPY_DONE && body.is_empty() && self.conversation.queue.is_resetting();
                 self.owe(PendingRequest::CopyEnd);
-                MessageAction::Forward
+                if is_awaited && total.is_none() {
+                    self.flushed(tag, body, shown)
+                } else {
+                    MessageAction::Forward
+                }
             }
             _ => MessageAction::Forward,
         }
@@ -400,7 +407,7 @@ impl Pooled {
         let resets = self.cleanup.portal_may_reset() || !leads_back.is_empty();
         let forgets = self.statements.deallocate(name);
         self.owe(PendingRequest::Execute { started: now, portal, resets, leads_back, forgets });
-        if resets { self.flushed(body, shown) } else { MessageAction::Forward }
+        if resets { self.flushed(f::EXECUTE, body, shown) } else { MessageAction::Forward }
     }
 
     /// Forwards a message while the server discards everything up to a Sync. Nothing may precede the message: the Sync
@@ -459,11 +466,11 @@ impl Pooled {
         MessageAction::Wait
     }
 
-    /// Forwards an Execute with a Flush, because the response must arrive before further messages. Without Flush the
+    /// Forwards a message with a Flush, because the response must arrive before further messages. Without Flush the
     /// server may buffer the response up to the Sync.
-    fn flushed(&mut self, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
+    fn flushed(&mut self, tag: u8, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.stage(shown);
-        wire::frame(self.outgoing.backend(), f::EXECUTE, |to| to.extend_from_slice(body));
+        wire::frame(self.outgoing.backend(), tag, |to| to.extend_from_slice(body));
         frontend::write_flush(self.outgoing.backend());
         MessageAction::Consumed
     }

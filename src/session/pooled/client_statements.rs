@@ -26,6 +26,8 @@ pub(in crate::session) struct ClientStatements {
     pub(in crate::session) unnamed: UnnamedStatement,
     /// Statements on the backend under the client's own names, to be closed before the backend is returned.
     on_backend: Vec<Box<[u8]>>,
+    /// Names in `on_backend` that the backend may never have had: their absence there says nothing.
+    restored: Vec<Box<[u8]>>,
     /// Interpretation of the client's texts by the server.
     reading: Reading,
     /// Count of batches.
@@ -74,6 +76,7 @@ impl ClientStatements {
             parsed: Parsed::default(),
             unnamed: UnnamedStatement::new(common.next_session() << 32),
             on_backend: Vec::new(),
+            restored: Vec::new(),
             reading,
             batch: 0,
             last_used: 0,
@@ -223,15 +226,20 @@ impl ClientStatements {
 
     /// Takes the names on the backend: to close them, or because the backend is lost.
     pub(in crate::session) fn take_on_backend(&mut self) -> Vec<Box<[u8]>> {
+        self.restored.clear();
         std::mem::take(&mut self.on_backend)
     }
 
     /// Notes the names found on the backend by a state check: `DEALLOCATE` has removed the others.
     pub(in crate::session) fn retain_found(&mut self, found: &[Box<[u8]>]) {
         let Self { on_backend, named, parsed, .. } = self;
+        let restored = std::mem::take(&mut self.restored);
         on_backend.retain(|name| {
             let is_there = found.contains(name);
-            if !is_there && let Some(gone) = named.remove(name) {
+            if !is_there
+                && !restored.contains(name)
+                && let Some(gone) = named.remove(name)
+            {
                 parsed.forget(gone.id());
             }
             is_there
@@ -266,6 +274,7 @@ impl ClientStatements {
         let (statement, expectations) = closed;
         // The backend may have the statement under the client's own name.
         self.note_on_backend(&name);
+        self.restored.push(name.clone());
         self.parsed.restore(statement.id(), expectations);
         self.named.insert(name, statement);
     }

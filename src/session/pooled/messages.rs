@@ -97,16 +97,34 @@ impl Pooled {
             // Depends on the transaction state found after the pending responses.
             return self.wait_for_answers();
         }
+        if self.conversation.in_batch && self.depends_on_earlier_batch(lists, effects) {
+            return self.wait_for_answers();
+        }
         if lists {
             self.show_own_statements(shown);
         }
         if names { self.sql_prepared(statement, shown) } else { MessageAction::Forward }
     }
 
+    /// True if a statement with `effects`, or a list of prepared statements, depends on which statements an earlier batch
+    /// has made or closed. Only the responses tell: the server skips the rest of a batch after an error.
+    fn depends_on_earlier_batch(&self, lists: bool, effects: Effects) -> bool {
+        let queue = &self.conversation.queue;
+        let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE) && queue.names_statements();
+        (lists || names) && queue.has_earlier_batch()
+    }
+
     pub(super) fn parse(&mut self, body: &[u8], cut: bool, shown: &mut ClientInput<'_>) -> MessageAction {
         let (name, definition) = until_nul(body);
         if self.moves_before_parse(text_of(definition)) {
             return MessageAction::Wait;
+        }
+        if self.depends_on_earlier_batch(false, Effects::EXECUTE) {
+            let effects =
+                self.common.with_catalogue(|catalogue| sql::effects(text_of(definition), catalogue));
+            if effects.contains(Effects::EXECUTE) {
+                return self.wait_for_answers();
+            }
         }
         let text = self
             .conversation
@@ -331,6 +349,9 @@ impl Pooled {
         let Some(statement) = self.statement_for_use(name) else {
             return self.unknown(name, shown);
         };
+        if self.depends_on_earlier_batch(statement.lists, self.common.effects(&statement)) {
+            return MessageAction::Wait;
+        }
         self.statements.note_use(statement.id());
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse(&statement)
@@ -427,6 +448,13 @@ impl Pooled {
         rest: &[u8],
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
+        let lists = self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared();
+        if self.statements.unnamed.exists() {
+            let effects = self.statements.unnamed.effects(&self.common);
+            if self.depends_on_earlier_batch(lists, effects) {
+                return MessageAction::Wait;
+            }
+        }
         self.statements.note_use(0);
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse_unnamed()
@@ -435,7 +463,7 @@ impl Pooled {
             self.refuse_message(report, shown);
             return MessageAction::Refused;
         }
-        if self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared() && !rest.is_empty() {
+        if lists && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
         if self.statements.unnamed.exists() {

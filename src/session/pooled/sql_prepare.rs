@@ -149,7 +149,10 @@ impl Pooled {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     pub(super) fn show_own_statements(&mut self, shown: &mut ClientInput<'_>) {
-        if self.conversation.in_batch || self.conversation.status == TransactionStatus::Failed {
+        if self.conversation.in_batch {
+            return self.show_own_statements_in_batch(shown);
+        }
+        if self.conversation.status == TransactionStatus::Failed {
             return;
         }
         self.stage(shown);

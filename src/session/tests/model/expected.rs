@@ -1,0 +1,132 @@
+//! Reference model of one session: the state that its own statements have made, by PostgreSQL's rules.
+//!
+//! The model is a history of operations, applied in order. The fake server keeps values and restores them instead, so
+//! that a mistake in one of the two is a difference.
+
+use super::{
+    language::{Sql, Term},
+    state::{View, default_of},
+};
+
+/// Model of a session.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// State after the last finished transaction.
+    committed: View,
+    /// Executed statements of the open transaction.
+    open: Vec<Sql>,
+}
+
+// === impl Expected ===
+
+impl Expected {
+    /// Notes a statement executed without an error.
+    pub(super) fn executed(&mut self, statement: &Sql) {
+        apply_at_once(&mut self.committed, statement);
+        if *statement == Sql::DiscardAll {
+            self.open.clear();
+            self.committed = View::default();
+        } else {
+            self.open.push(statement.clone());
+        }
+    }
+
+    /// Notes the end of a transaction.
+    pub(super) fn ended(&mut self, is_committed: bool) {
+        let open = std::mem::take(&mut self.open);
+        if is_committed {
+            for statement in &open {
+                apply(&mut self.committed, statement, At::Commit);
+            }
+        }
+    }
+
+    /// State visible to the next statement.
+    pub(super) fn view(&self) -> View {
+        let mut view = self.committed.clone();
+        for statement in &self.open {
+            apply(&mut view, statement, At::Statement);
+        }
+        view
+    }
+}
+
+/// Point in time of a view.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Within the transaction of the statement.
+    Statement,
+    Commit,
+}
+
+/// Applies effects that no rollback undoes: locks, prepared statements and closed cursors.
+fn apply_at_once(view: &mut View, statement: &Sql) {
+    match statement {
+        Sql::Lock(key) => *view.locks.entry(*key).or_default() += 1,
+        Sql::Unlock(key) => {
+            if let Some(count) = view.locks.get_mut(key) {
+                *count -= 1;
+            }
+            view.locks.retain(|_, count| *count > 0);
+        }
+        Sql::UnlockAll => view.locks.clear(),
+        Sql::Prepare { name, .. } => {
+            view.prepared_by_sql.insert(name.clone());
+        }
+        Sql::Deallocate(Some(name)) => {
+            view.prepared_by_sql.remove(name);
+        }
+        Sql::Deallocate(None) => view.prepared_by_sql.clear(),
+        Sql::CloseCursor(Some(name)) => {
+            view.cursors.remove(name);
+        }
+        Sql::CloseCursor(None) => view.cursors.clear(),
+        _ => {}
+    }
+}
+
+/// Applies effects that a rollback undoes.
+fn apply(view: &mut View, statement: &Sql, at: At) {
+    match statement {
+        Sql::Set { name, value, local } => set(view, name, value, *local, at),
+        Sql::SetConfig { name: Term::Literal(name), value: Term::Literal(value), local } => {
+            set(view, name, value, *local, at);
+        }
+        Sql::Reset(Some(name)) => {
+            view.settings.remove(name);
+        }
+        Sql::Reset(None) => view.settings.retain(|name, _| name == "role"),
+        Sql::CreateTemporary { name, drops_on_commit } if at == At::Statement || !drops_on_commit => {
+            view.tables.insert(name.clone());
+        }
+        Sql::DropTable(name) => {
+            view.tables.remove(name);
+        }
+        Sql::Listen(channel) if at == At::Commit => {
+            view.listens.insert(channel.clone());
+        }
+        Sql::Unlisten(Some(channel)) if at == At::Commit => {
+            view.listens.remove(channel);
+        }
+        Sql::Unlisten(None) if at == At::Commit => view.listens.clear(),
+        Sql::Declare { name, holds } if at == At::Statement || *holds => {
+            view.cursors.insert(name.clone());
+        }
+        Sql::CloseCursor(Some(name)) => {
+            view.cursors.remove(name);
+        }
+        Sql::CloseCursor(None) => view.cursors.clear(),
+        _ => {}
+    }
+}
+
+fn set(view: &mut View, name: &str, value: &str, local: bool, at: At) {
+    if local && at == At::Commit {
+        return;
+    }
+    if value == default_of(name).unwrap_or_default() {
+        view.settings.remove(name);
+    } else {
+        view.settings.insert(name.into(), value.into());
+    }
+}

@@ -1,0 +1,86 @@
+//! A model of pooled sessions: random clients share fake PostgreSQL backends, and each sees what it sees on a server of
+//! its own.
+//!
+//! - [`server`] is a fake PostgreSQL for a small [`language`]; it panics on a text that it does not know.
+//! - [`expected`] is the reference model of one session: its settings, role, temporary tables, locks, channels, cursors
+//!   and statements, by PostgreSQL's rules.
+//! - [`world`] is the driver: clients, backends, a pool, small buffers, cuts at every byte.
+//!
+//! Each client's bytes also go to a dedicated server. The pooled session must send the same answers. Ahead of each
+//! statement the backend's state must equal the reference model, and a returned backend holds nothing but settings and
+//! shared statements.
+//!
+//! The number of random scripts is `SESSION_MODEL_CASES`; with the variable set, the scripts differ from run to run.
+//! `SESSION_MODEL_SEED` (a number) selects other scripts, the same in every run.
+
+mod catalog;
+mod client;
+mod driver;
+mod execute;
+mod expected;
+mod language;
+mod output;
+mod pool;
+mod random;
+mod regressions;
+mod run;
+mod script;
+mod server;
+mod settings;
+mod state;
+mod world;
+
+use std::cell::Cell;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+
+use self::world::World;
+
+/// Scripts of a run without the variable.
+const CASES: u32 = 300;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn pooled_sessions_answer_like_dedicated_servers() {
+    let cases = number("SESSION_MODEL_CASES");
+    let seed = number("SESSION_MODEL_SEED");
+    let config = Config {
+        cases: cases.map_or(CASES, |cases| u32::try_from(cases).expect("a count of scripts")),
+        failure_persistence: None,
+        max_shrink_iters: 4000,
+        ..Config::default()
+    };
+    let mut runner = if cases.is_some() && seed.is_none() {
+        TestRunner::new(config)
+    } else {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.unwrap_or(1).to_le_bytes());
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    };
+    let runs = Cell::new(0);
+    let failed_at = Cell::new(None);
+    let result = runner.run(&random::script(), |script| {
+        runs.set(runs.get() + 1);
+        // Shrinking runs further scripts.
+        let first_failure = failed_at.replace(failed_at.get().or(Some(runs.get())));
+        World::run(&script);
+        failed_at.set(first_failure);
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, script)) => {
+            let at = failed_at.get().unwrap_or_default();
+            panic!("script {at}: {reason}\n{:?}\n{}", script.setup, lines(&script));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Actions of a script, one a line.
+fn lines(script: &script::Script) -> String {
+    script.actions.iter().map(|action| format!("{action:?}\n")).collect()
+}

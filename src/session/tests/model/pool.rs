@@ -1,0 +1,142 @@
+//! Backends of the pool, and the end of sessions.
+
+use std::time::Instant;
+
+use super::{
+    client::Client,
+    driver::hear,
+    script::query,
+    server::Server,
+    state::{Block, SharedCluster, View},
+    world::{World, parameters},
+};
+use crate::session::Memory;
+
+/// Backend of the pool.
+pub(super) struct Backend {
+    pub(super) server: Server,
+    /// State known of a free backend.
+    pub(super) memory: Option<Box<Memory>>,
+    /// Client that has leased the backend.
+    pub(super) user: Option<u64>,
+    pub(super) last_user: Option<u64>,
+}
+
+/// Common beginning of internal statement names.
+const INTERNAL: &str = "__gatekeeper_";
+
+// === impl Backend ===
+
+impl Backend {
+    /// Creates a backend. Names of internal statements of the backend 0 are known to the scripts.
+    pub(super) fn new(number: usize, cluster: &SharedCluster) -> Self {
+        let key = [u8::try_from(number).expect("few"); 16];
+        let memory = Box::new(Memory::new(parameters(), key));
+        Self { server: Server::new(cluster), memory: Some(memory), user: None, last_user: None }
+    }
+
+    /// Checks that a returned backend holds settings and shared statements alone.
+    pub(super) fn check_returned(&self, client: u64) {
+        let (server, name) = (&self.server, format!("the backend returned by client {client}"));
+        assert!(server.is_at_rest() && !server.is_closed, "{name} is at rest");
+        let left = View { settings: self.server.state.view().settings, ..View::default() };
+        assert_eq!(server.state.view(), left, "{name}");
+        assert!(server.portals.is_empty(), "{name} has portals");
+        let names = server.state.prepared.keys();
+        let strays: Vec<_> = names.filter(|name| !name.starts_with(INTERNAL)).collect();
+        assert!(strays.is_empty(), "{name} has statements under names of the client: {strays:?}");
+    }
+
+    /// Resets the backend, as the pool does.
+    fn reset(&mut self) {
+        if self.server.state.block != Block::None {
+            self.server.receive(&query("ROLLBACK"));
+        }
+        self.server.receive(&query("DISCARD ALL"));
+        self.server.sent.clear();
+        self.server.events.clear();
+        assert_eq!(self.server.state.view(), View::default(), "after a reset");
+        assert!(self.server.is_at_rest(), "after a reset");
+        (self.user, self.last_user) = (None, None);
+    }
+}
+
+// === sessions that end ===
+
+impl World {
+    /// True if the session of a client is over.
+    pub(super) fn is_over(&self, at: usize) -> bool {
+        let client = &self.clients[at];
+        let is_server_closed = client.backend.is_some_and(|number| {
+            let server = &self.backends[number].server;
+            server.is_closed && server.sent.is_empty() && client.from_server.is_empty()
+        });
+        if client.session.said_farewell() {
+            return client.session.may_leave() || is_server_closed;
+        }
+        assert!(!is_server_closed, "client {}: the server has closed the connection", client.id);
+        let is_read = client.socket.is_empty() && client.buffer.len() < self.setup.client_buffer;
+        client.is_closing && is_read && !client.session.finds_farewell(&client.buffer)
+    }
+
+    /// Ends the session of a client: the backend is reset or closed.
+    pub(super) fn finish(&mut self, at: usize) {
+        let mut client = self.clients.remove(at);
+        self.waiting.retain(|id| *id != client.id);
+        let is_farewell = client.session.said_farewell();
+        client.compare(is_farewell);
+        if let Some(number) = client.backend {
+            let is_reusable = !self.backends[number].server.is_closed && self.recover(&mut client, number);
+            let memory = client.session.abandon().filter(|memory| memory.is_reusable());
+            let backend = &mut self.backends[number];
+            match memory {
+                Some(mut memory) if is_reusable && !client.session.spoils_backend() => {
+                    backend.reset();
+                    memory.forget(parameters());
+                    backend.memory = Some(memory);
+                }
+                _ => {
+                    backend.server.close();
+                    *backend = Backend::new(number, &self.cluster);
+                }
+            }
+        }
+        client.direct.close();
+        self.check_rows(&client, is_farewell);
+    }
+
+    /// Brings the backend of an ended session to rest; false if the backend must be closed.
+    fn recover(&mut self, client: &mut Client, number: usize) -> bool {
+        let backend = &mut self.backends[number];
+        let may_speak = client.session.may_speak_to_backend();
+        let mut last = Vec::new();
+        if !(client.session.wind_up(Instant::now(), &mut last) && may_speak) {
+            return false;
+        }
+        backend.server.receive(&last);
+        loop {
+            let moved = hear(client, backend, self.setup);
+            let mut more = Vec::new();
+            let can_end = client.session.wind_up(Instant::now(), &mut more);
+            if client.session.is_settled() && more.is_empty() && backend.server.sent.is_empty() {
+                backend.server.events.clear();
+                return can_end && client.from_server.is_empty();
+            }
+            backend.server.receive(&more);
+            if moved == 0 && more.is_empty() {
+                backend.server.events.clear();
+                return false;
+            }
+        }
+    }
+
+    /// Compares the rows committed by a client with those of the dedicated server: no work is committed that the client
+    /// has not committed.
+    fn check_rows(&self, client: &Client, is_farewell: bool) {
+        let table = format!("rows_{}", client.id);
+        let pooled = self.cluster.borrow().rows.get(&table).copied().unwrap_or(0);
+        let direct = client.direct.cluster.borrow().rows.get(&table).copied().unwrap_or(0);
+        let is_right = if is_farewell { pooled == direct } else { pooled <= direct };
+        assert!(is_right, "client {} has committed {pooled} rows instead of {direct}", client.id);
+    }
+}

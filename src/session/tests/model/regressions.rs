@@ -1,0 +1,96 @@
+//! Fixed scripts of mended faults.
+
+use super::{
+    script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text},
+    world::World,
+};
+
+const LIST: &str = "SELECT name FROM pg_prepared_statements ORDER BY name";
+const PREPARE: &str = "PREPARE s1 AS SELECT 'prepared'";
+/// Bind of a missing statement: an error.
+const FAILING: Step = Step::Bind { portal: "", name: "s3", values: Vec::new() };
+
+fn run(name: &'static str, text: &'static str) -> Step {
+    Step::Run { name, text: Text(text, 1), portal: "", describes: false, limit: 0 }
+}
+
+fn parse(name: &'static str, text: &'static str) -> Step {
+    Step::Parse { name, text: Text(text, 1) }
+}
+
+fn bind(name: &'static str) -> Step {
+    Step::Bind { portal: "", name, values: Vec::new() }
+}
+
+/// One client sends the requests: each in a write of its own, and all together.
+fn play(requests: &[Request], end: End) {
+    for is_strict in [false, true] {
+        for together in [false, true] {
+            let setup = Setup {
+                backends: 1,
+                clients: 1,
+                client_buffer: 16_384,
+                server_buffer: 16_384,
+                step: 16_384,
+                is_strict,
+            };
+            let mut actions: Vec<_> = requests
+                .iter()
+                .map(|request| Action::Say {
+                    client: 0,
+                    request: request.clone(),
+                    held: if together { usize::MAX } else { 0 },
+                    is_impatient: false,
+                })
+                .collect();
+            actions.push(Action::Leave { client: 0, request: None, end });
+            World::run(&Script { setup, actions });
+        }
+    }
+}
+
+#[test]
+fn copied_data_behind_a_reset_ends() {
+    let copy = Request::Copy { is_extended: true, has_early_sync: false, rows: vec![1], end: CopyEnd::Done };
+    let skipped = Request::Batch(vec![parse("s2", "DISCARD ALL"), bind("s2"), FAILING, Step::Sync]);
+    play(&[skipped, copy], End::Terminate);
+}
+
+#[test]
+fn a_query_in_a_batch_lists_own_statements() {
+    let batch = vec![run("s1", "SELECT 'one'"), Step::Query(Text(LIST, 1)), Step::Sync];
+    play(&[Request::Batch(batch)], End::Terminate);
+}
+
+#[test]
+fn a_skipped_query_keeps_the_unnamed_statement() {
+    let batch = vec![FAILING, Step::Query(Text("SELECT 'one'", 1)), Step::Sync, bind("")];
+    play(
+        &[Request::Batch(vec![parse("", "SELECT 'two'"), Step::Sync]), Request::Batch(batch)],
+        End::Terminate,
+    );
+}
+
+#[test]
+fn lists_wait_for_an_earlier_batch() {
+    for text in [LIST, "EXECUTE s1", PREPARE] {
+        let skipped = Request::Batch(vec![FAILING, parse("s1", "SELEC"), Step::Sync]);
+        play(&[skipped, Request::Batch(vec![run("", text), Step::Sync])], End::Terminate);
+    }
+    let skipped = Request::Batch(vec![FAILING, run("s1", LIST), Step::Sync]);
+    play(&[skipped, Request::Batch(vec![run("", LIST), Step::Sync])], End::Terminate);
+}
+
+#[test]
+fn a_statement_survives_a_skipped_close() {
+    let close = Step::Close { kind: b'S', name: "s2" };
+    let skipped = vec![run("", PREPARE), FAILING, close, Step::Sync];
+    let requests = [vec![run("s2", "SELECT 'one'"), Step::Sync], skipped, vec![bind("s2"), Step::Sync]];
+    play(&requests.map(Request::Batch), End::Terminate);
+}
+
+#[test]
+fn a_backend_that_skips_messages_is_closed() {
+    let batch = vec![FAILING, Step::Query(Text("SELECT 'one'", 1))];
+    play(&[Request::Batch(batch)], End::Close { unsent: 0 });
+}
