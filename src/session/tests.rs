@@ -3,6 +3,7 @@
 mod comparing;
 mod leasing;
 mod leaving;
+mod model;
 mod sharing;
 mod skipping;
 mod split;

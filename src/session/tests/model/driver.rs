@@ -16,8 +16,11 @@ impl World {
         let setup = self.setup;
         let client = &mut self.clients[at];
         let room = setup.client_buffer - client.buffer.len();
-        let read =
-            if client.session.said_farewell() { 0 } else { room.min(setup.step).min(client.socket.len()) };
+        let read = if client.session.terminate_received() {
+            0
+        } else {
+            room.min(setup.step).min(client.socket.len())
+        };
         client.buffer.extend(client.socket.drain(..read));
         let mut moved_bytes = read;
         let is_full = client.buffer.len() == setup.client_buffer;

@@ -71,19 +71,19 @@ impl World {
             let server = &self.backends[number].server;
             server.is_closed && server.sent.is_empty() && client.from_server.is_empty()
         });
-        if client.session.said_farewell() {
+        if client.session.terminate_received() {
             return client.session.may_leave() || is_server_closed;
         }
         assert!(!is_server_closed, "client {}: the server has closed the connection", client.id);
         let is_read = client.socket.is_empty() && client.buffer.len() < self.setup.client_buffer;
-        client.is_closing && is_read && !client.session.finds_farewell(&client.buffer)
+        client.is_closing && is_read && !client.session.contains_terminate(&client.buffer)
     }
 
     /// Ends the session of a client: the backend is reset or closed.
     pub(super) fn finish(&mut self, at: usize) {
         let mut client = self.clients.remove(at);
         self.waiting.retain(|id| *id != client.id);
-        let is_farewell = client.session.said_farewell();
+        let is_farewell = client.session.terminate_received();
         client.compare(is_farewell);
         if let Some(number) = client.backend {
             let is_reusable = !self.backends[number].server.is_closed && self.recover(&mut client, number);
