@@ -1,4 +1,23 @@
 //! Session that leases a backend connection per transaction: the components of its state, and the commands of the driver.
+//!
+//! Components have private fields and tests of their own; they never see a message:
+//!
+//! | component | state |
+//! | --- | --- |
+//! | [`backend_state`] | the backend: wanted, held, awaited, given up; a table of all transitions |
+//! | [`request_state`] | treatment of the client's next message |
+//! | [`client_statements`], [`unnamed_statement`] | prepared statements of the client |
+//! | [`session_settings`], [`startup_settings`] | settings of the session, and of its start-up packet |
+//! | [`cleanup`], [`outdated_texts`], [`sequences`] | state possibly left on the backend: side effects, state checks, pins |
+//! | [`deferred_begin`] | a BEGIN answered and not yet sent |
+//! | [`outgoing`] | bytes that Gatekeeper itself sends |
+//! | [`super::split`] | a split route: lookahead, replay, freshness |
+//!
+//! The other files process messages, in this order: [`client_messages`] (each message of the client),
+//! [`local_replies`] (without a backend), [`unit_routing`] (which backend), [`prelude`] (what goes ahead), [`messages`]
+//! (Query, Parse, Bind, Describe, Close), [`sql_prepare`] and [`effect_notes`] (what a statement means for the session),
+//! [`unit_records`] (for a replay), [`rollback`] (requests that the server skips), [`server_messages`] (responses, and
+//! the end of a transaction), [`replaying`] and [`startup_messages`].
 
 mod backend_state;
 mod cleanup;
