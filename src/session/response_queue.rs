@@ -8,6 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     parsed::ParsedStatement,
+    pin::Pin,
     pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
     report::{Report, StatementKind, Text},
@@ -182,6 +183,11 @@ impl ResponseQueue {
     /// Takes the side effects of the request answered now.
     pub(super) fn take_side_effects(&mut self) -> Option<Box<SideEffects>> {
         self.owed.front_mut()?.side_effects.take()
+    }
+
+    /// True if a queued request may pin the session.
+    pub(super) fn may_pin(&self, pin: Pin) -> bool {
+        self.owed.iter().filter_map(|pending| pending.side_effects.as_deref()).any(|it| it.pins.contains(pin))
     }
 
     /// True if a queued request may leave any state of `effects`.

@@ -102,6 +102,7 @@ impl Pooled {
     fn has_sequences_to_clear(&self) -> bool {
         !self.cleanup.sequences.is_own()
             && !self.cleanup.pins().contains(Pin::Sequence)
+            && !self.conversation.queue.may_pin(Pin::Sequence)
             && self.conversation.status != TransactionStatus::Failed
     }
 

@@ -135,6 +135,26 @@ fn a_skipped_clear_is_repeated() {
 }
 
 #[test]
+fn a_pipelined_move_of_a_sequence_is_not_cleared() {
+    let common = Arc::new(Common::new(Catalogue::default()));
+    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    common.sequences_are_read();
+    let mut talk = Talk::knowing(common, None);
+    let requests: [(u8, &[u8]); 6] = [
+        (b'Q', b"SELECT 1\0"),
+        (b'Q', b"SELECT nextval('r')\0"),
+        (b'P', b"\0SELECT lastval()\0\0\0"),
+        (b'B', BIND),
+        (b'E', EXECUTE),
+        (b'S', b""),
+    ];
+    talk.say(&Client, &one_batch(&requests).1, 1000);
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    let moved = sent.split("nextval").nth(1).expect("the sequence is moved");
+    assert!(moved.contains("lastval") && !moved.contains("DISCARD SEQUENCES"), "{sent}");
+}
+
+#[test]
 fn sequences_are_cleared_behind_a_failed_batch() {
     let mut talk = among_sequence_readers();
     talk.say(&Client, &one_batch(&[(b'Q', b"SELECT 1\0"), (b'E', EXECUTE), (b'Q', b"SELECT 2\0")]).1, 1000);
