@@ -8,13 +8,16 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 
 use super::unnamed_statement::UnnamedStatement;
-use crate::session::{
-    common::Common,
-    parsed::{Parsed, ParsedStatement},
-    prepared::Prepared,
-    response_queue::{ClosedStatement, Forgotten},
-    result_shape::ResultShape,
-    statement::{Reading, Statement},
+use crate::{
+    session::{
+        common::Common,
+        parsed::{Parsed, ParsedStatement},
+        prepared::Prepared,
+        response_queue::{ClosedStatement, Forgotten},
+        result_shape::ResultShape,
+        statement::{Reading, Statement},
+    },
+    sql::Effects,
 };
 
 /// Prepared statements of the client.
@@ -28,6 +31,8 @@ pub(in crate::session) struct ClientStatements {
     on_backend: Vec<Box<[u8]>>,
     /// Names in `on_backend` that the backend may never have had: their absence there says nothing.
     restored: Vec<Box<[u8]>>,
+    /// A statement prepared by SQL may list prepared statements.
+    has_sql_list: bool,
     /// Interpretation of the client's texts by the server.
     reading: Reading,
     /// Count of batches.
@@ -77,6 +82,7 @@ impl ClientStatements {
             unnamed: UnnamedStatement::new(common.next_session() << 32),
             on_backend: Vec::new(),
             restored: Vec::new(),
+            has_sql_list: false,
             reading,
             batch: 0,
             last_used: 0,
@@ -167,6 +173,17 @@ impl ClientStatements {
         self.named.clear();
         self.parsed.clear();
         self.on_backend.clear();
+        self.has_sql_list = false;
+    }
+
+    /// Notes a statement with `effects` that may list prepared statements.
+    pub(in crate::session) fn note_list(&mut self, effects: Effects) {
+        self.has_sql_list |= effects.contains(Effects::PREPARE);
+    }
+
+    /// True if an SQL `EXECUTE` in `text` may list prepared statements.
+    pub(in crate::session) fn may_list_by_execute(&self, text: &[u8]) -> bool {
+        self.has_sql_list || self.named_in(text).iter().any(|(_, statement)| statement.lists)
     }
 
     /// Statement of the name for use on a backend with the statements of `held`. A statement missing there, and
@@ -413,6 +430,21 @@ mod tests {
         assert_eq!(named(b"EXECUTE S1").collect::<Vec<_>>(), [Box::from(&b"s1"[..])]);
         assert_eq!(named(b"EXECUTE \"Other\"").count(), 1);
         assert_eq!(named(b"EXECUTE other").count(), 0);
+    }
+
+    #[test]
+    fn an_executed_list_is_known() {
+        let mut client = Client::new();
+        client.add("s1", "SELECT 1");
+        client.add("s2", "SELECT name FROM pg_prepared_statements");
+        assert!(!client.statements.may_list_by_execute(b"EXECUTE s1"));
+        assert!(client.statements.may_list_by_execute(b"EXECUTE s2"));
+        client.statements.note_list(Effects::EXECUTE);
+        assert!(!client.statements.may_list_by_execute(b"EXECUTE p"));
+        client.statements.note_list(Effects::PREPARE);
+        assert!(client.statements.may_list_by_execute(b"EXECUTE p"));
+        client.statements.clear();
+        assert!(!client.statements.may_list_by_execute(b"EXECUTE p"));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Pooled {
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        let lists = self.common.may_list_prepared(statement) || (names && self.names_ours(statement));
+        let lists = self.common.may_list_prepared(statement) || (names && self.may_show_shared(statement));
         let depends =
             lists || (names && self.statements.has_named()) || self.conversation.queue.names_statements();
         if (names || lists)
@@ -101,6 +101,7 @@ impl Pooled {
             return self.wait_for_answers();
         }
         if lists {
+            self.statements.note_list(effects);
             self.show_own_statements(shown);
         }
         if names { self.sql_prepared(statement, shown) } else { MessageAction::Forward }
@@ -368,7 +369,8 @@ impl Pooled {
         self.sequences(effects, f::BIND, shown);
         self.note_side_effects(effects, statement.text(), Some(rest));
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        if statement.lists || (names && self.names_ours(statement.text())) {
+        if statement.lists || (names && self.may_show_shared(statement.text())) {
+            self.statements.note_list(effects);
             self.show_own_statements_in_batch(shown);
             return MessageAction::Forward;
         }
@@ -479,7 +481,8 @@ impl Pooled {
                     return MessageAction::Refused;
                 }
                 self.note_side_effects(effects, text, Some(rest));
-                if effects.intersects(Effects::PREPARE | Effects::EXECUTE) && self.names_ours(text) {
+                if effects.intersects(Effects::PREPARE | Effects::EXECUTE) && self.may_show_shared(text) {
+                    self.statements.note_list(effects);
                     self.show_own_statements_in_batch(shown);
                 }
                 if effects.contains(Effects::EXECUTE) {

@@ -145,9 +145,11 @@ impl Pooled {
         unnamed.exists() && (unnamed.lists_prepared() || is_missing)
     }
 
-    /// True if `text` may contain the name of a shared statement on the held backend.
-    pub(super) fn names_ours(&self, text: &[u8]) -> bool {
+    /// True if `text`, an SQL `PREPARE`, `EXECUTE` or `DEALLOCATE`, may reach or show shared statements: by the name of
+    /// one on the held backend, or by executing a statement that lists prepared statements.
+    pub(super) fn may_show_shared(&self, text: &[u8]) -> bool {
         self.backend.held().is_some_and(|held| held.prepared.stem().is_in(text))
+            || self.statements.may_list_by_execute(text)
     }
 
     /// Notes the result of a prepared statement, described by the held backend.

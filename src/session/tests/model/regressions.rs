@@ -82,6 +82,12 @@ fn lists_wait_for_an_earlier_batch() {
 }
 
 #[test]
+fn an_executed_list_shows_own_statements() {
+    let list = Request::Batch(vec![run("s1", LIST), Step::Sync]);
+    play(&[list, Request::Query(vec![Text("EXECUTE s1", 1)])], End::Terminate);
+}
+
+#[test]
 fn a_statement_survives_a_skipped_close() {
     let close = Step::Close { kind: b'S', name: "s2" };
     let skipped = vec![run("", PREPARE), FAILING, close, Step::Sync];
