@@ -32,7 +32,7 @@ use crate::{
 const ANSWER_MAX: usize = SETTINGS_MAX_BYTES + 4096;
 
 impl Pooled {
-    /// Processes the backend's next bytes, as [`super::Session::on_backend`].
+    /// Processes the backend's next bytes, as [`crate::session::Session::on_backend`].
     pub(in crate::session) fn on_backend(
         &mut self,
         now: Instant,
