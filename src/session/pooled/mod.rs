@@ -152,10 +152,13 @@ impl Pooled {
         }
         let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
         let Memory { settings, reported, .. } = &mut *memory;
-        for (name, value) in self.settings.on_lease(settings, reported, is_standby) {
-            ParameterStatus { name: &name, value: &value }.write(self.outgoing.client());
+        let news = self.settings.on_lease(settings, reported, is_standby);
+        for (name, value) in &news {
+            ParameterStatus { name, value }.write(self.outgoing.client());
         }
-        self.learn();
+        if !news.is_empty() {
+            self.learn();
+        }
         if let Err(illegal) = self.backend.lease(memory) {
             self.break_off(illegal);
         }
