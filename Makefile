@@ -30,7 +30,7 @@ ci: ## what has to pass before a change lands
 	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
 	$(MAKE) policy packaging lint doc test conformance hostile
-	$(MAKE) conversations tenants CONVERSATIONS=200 TENANTS_SECONDS=40 FUZZ_SEED=1
+	$(MAKE) conversations tenants CONVERSATIONS=500 TENANTS_SECONDS=40 FUZZ_SEED=1
 
 fmt: ## format
 	$(CARGO) fmt --all
