@@ -1,4 +1,4 @@
-//! What the tests and benchmarks of this repository use of the crate. It promises nothing to anybody else.
+//! What the tests, examples and benchmarks of this repository use of the crate. It promises nothing to anybody else.
 //!
 //! The modules of the crate are private to it, so the compiler reports what neither the program nor this list needs.
 
@@ -31,7 +31,7 @@ pub mod credentials {
 }
 
 pub mod handshake {
-    pub use crate::handshake::{Credential, Login, Method};
+    pub use crate::handshake::{Credential, Login, LoginError, Method};
 }
 
 pub mod live {
@@ -56,7 +56,7 @@ pub mod sandbox {
 }
 
 pub mod scram {
-    pub use crate::scram::{ITERATIONS, Verifier};
+    pub use crate::scram::{ITERATIONS, NONCE_OCTETS, Verifier};
 }
 
 pub mod sql {
@@ -84,7 +84,7 @@ pub mod topology {
 
 pub mod wire {
     pub use crate::wire::{
-        BackendKey, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, authentication, backend,
-        frame, packet, tag,
+        BackendKey, Frame, FrameError, Piece, ProtocolVersion, Speaker, StartupMessage, Walker,
+        authentication, backend, frame, packet, tag,
     };
 }

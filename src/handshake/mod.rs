@@ -11,7 +11,7 @@
 //! stays in the driver's buffer: it belongs to whatever comes next.
 //!
 //! ```
-//! # use gatekeeper::{handshake::{Credential, Login, LoginError}, scram::NONCE_OCTETS, wire::{ProtocolVersion, StartupMessage}};
+//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_OCTETS, wire::{ProtocolVersion, StartupMessage}};
 //! # let mut server = vec![b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec()].into_iter();
 //! let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
 //! startup.set("user", "alice");

@@ -1,14 +1,14 @@
-//! The walk over a buffer of octets, frame by frame.
+//! The walk over a buffer of bytes, frame by frame.
 //!
-//! Promises: no copy, no allocation; a frame may be larger than any buffer; each octet is walked over once.
-//! Refuses to know: where the octets are kept, and what the frames mean.
+//! Promises: no copy, no allocation; a frame may be larger than any buffer; each byte is walked over once.
+//! Refuses to know: where the bytes are kept, and what the frames mean.
 //!
 //! The buffer belongs to the caller. At each step the walker is shown what was not walked over yet and says what it
 //! begins with; the caller decides, and says so with [`Walker::pass`], which answers how far to go on:
 //!
 //! ```
-//! # use gatekeeper::wire::{FrameError, Piece, Speaker, Walker, tag};
-//! /// How many octets of `unread` may be forwarded now; the rest waits for more octets.
+//! # use gatekeeper::testing::wire::{FrameError, Piece, Speaker, Walker, tag};
+//! /// How many bytes of `unread` may be forwarded now; the rest waits for more bytes.
 //! fn forward(walker: &mut Walker, unread: &[u8], buffer: usize) -> Result<usize, FrameError> {
 //!     let mut at = 0;
 //!     while let Some(piece) = walker.next(&unread[at..])? {
