@@ -307,6 +307,9 @@ impl Relay {
         }
         if self.session.terminate_received() && self.session.may_leave() {
             Err(SessionEnd::Farewell)
+        } else if let Some(state) = self.session.fatal() {
+            // The client closes on the server's last error, perhaps before the server does.
+            Err(SessionEnd::ServerClosed(state))
         } else if self.session.is_idle() && !self.session.wants_backend() {
             Err(SessionEnd::Left)
         } else {
