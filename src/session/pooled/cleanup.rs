@@ -213,6 +213,15 @@ impl Cleanup {
         }
     }
 
+    /// Settles a request refused in a failed transaction: the server has executed nothing, so no pin is needed. A state check
+    /// still follows, because a function can raise the same error.
+    pub(in crate::session) fn on_refused(&mut self, side_effects: Option<Box<SideEffects>>) {
+        self.on_response(side_effects.map(|mut side_effects| {
+            side_effects.pins = Pins::NONE;
+            side_effects
+        }));
+    }
+
     fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
         let mut is_followed = true;
         let (changed, prepared) = (&mut self.noted.settings, &mut self.prepared_settings);

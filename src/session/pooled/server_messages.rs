@@ -401,10 +401,9 @@ impl Pooled {
         let failed = self.conversation.queue.statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
         let side_effects = self.conversation.queue.take_side_effects();
-        // In a failed transaction the server executes nothing.
-        let is_executed =
-            state != SqlState::IN_FAILED_TRANSACTION || self.conversation.status != TransactionStatus::Failed;
-        if is_executed {
+        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status == TransactionStatus::Failed {
+            self.cleanup.on_refused(side_effects);
+        } else {
             self.cleanup.on_response(side_effects);
         }
         let mut skipped = Vec::new();

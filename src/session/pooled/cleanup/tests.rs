@@ -254,3 +254,15 @@ fn a_skipped_request_leaves_nothing() {
     assert!(cleanup.take_noted().is_some() && cleanup.take_noted().is_none());
     assert!(cleanup.is_clean());
 }
+
+#[test]
+fn a_refused_request_is_checked_and_pins_nothing() {
+    let database = database();
+    let mut cleanup = cleanup(&database);
+    cleanup.note(Effects::ADVISORY, b"SELECT pg_advisory_lock(1)", None, &database);
+    cleanup.note_pin(Pin::HiddenSetting);
+    let noted = cleanup.take_noted();
+    cleanup.on_refused(noted);
+    assert!(cleanup.pins().is_empty());
+    assert_eq!(queries(&settle(&mut cleanup, &database)), ["pins"]);
+}
