@@ -23,8 +23,8 @@
 
 mod cause;
 mod cluster_commands;
-mod common;
 mod conversation;
+mod database_state;
 mod dedicated;
 mod memory;
 mod parsed;
@@ -53,8 +53,8 @@ use std::{
 };
 
 pub use cause::Cause;
-pub use common::{CatalogInstant, Common};
 pub use conversation::SessionOptions;
+pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
 pub use memory::Memory;
 pub use pin::{Pin, Pins};
@@ -110,7 +110,12 @@ impl Session {
     /// Creates a pooled session without a backend. The client was sent the settings in `known` and the status idle.
     /// `startup` holds the client's start-up settings, absent from backend logins.
     #[must_use]
-    pub fn shared(common: Arc<Common>, known: Reported, startup: Settings, options: SessionOptions) -> Self {
+    pub fn shared(
+        common: Arc<DatabaseState>,
+        known: Reported,
+        startup: Settings,
+        options: SessionOptions,
+    ) -> Self {
         Self::Pooled(Box::new(Pooled::new(common, known, startup, options)))
     }
 

@@ -28,7 +28,7 @@ use crate::{
     },
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, Welcome},
-    session::{CatalogInstant, Common},
+    session::{CatalogInstant, DatabaseState},
     sql::{Catalogue, ClassifierOptions},
     tasks,
 };
@@ -53,7 +53,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 /// State shared by the sessions of one listener, database and user.
 pub(crate) struct SharedState {
     /// Part that the session machines use.
-    pub(crate) common: Arc<Common>,
+    pub(crate) common: Arc<DatabaseState>,
     initial_statuses: Mutex<InitialParameterStatusCache>,
     /// Startup settings as interpreted by the server.
     startup: Mutex<KnownValues>,
@@ -120,8 +120,8 @@ impl SharedStateRegistry {
             Arc::new(SharedState {
                 common: Arc::new(
                     match split {
-                        Some(options) => Common::splitting(always, options),
-                        None => Common::new(always),
+                        Some(options) => DatabaseState::splitting(always, options),
+                        None => DatabaseState::new(always),
                     }
                     .with_definitions(definitions),
                 ),

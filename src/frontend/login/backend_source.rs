@@ -7,7 +7,7 @@ use crate::{
     frontend::{acquire::PooledAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
     pool::Lease,
     route::RoutePolicy,
-    session::{Asked, Common, Session, SessionOptions},
+    session::{Asked, DatabaseState, Session, SessionOptions},
     sql::Catalogue,
     tls::Stream,
     wire::TransactionStatus,
@@ -27,7 +27,7 @@ pub(crate) enum BackendSource {
     /// It shares backends with others.
     Shared {
         acquirer: Box<PooledAcquirer>,
-        common: Arc<Common>,
+        common: Arc<DatabaseState>,
         /// What the client is told of its settings.
         initial_status: Arc<InitialParameterStatus>,
         asked: Asked,

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{outdated_texts::OutdatedTexts, sequences::SequenceTracker};
 use crate::{
     session::{
-        common::Common,
+        database_state::DatabaseState,
         pin::{Pin, Pins},
         proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
         response_queue::MAY_RESET,
@@ -59,7 +59,7 @@ struct CatalogComparison {
 
 /// Facts that decide about the step after a transaction.
 pub(in crate::session) struct SettleContext<'a> {
-    pub(in crate::session) database: &'a Common,
+    pub(in crate::session) database: &'a DatabaseState,
     /// The session's settings.
     pub(in crate::session) settings: &'a Settings,
     /// Settings of the client's start-up packet.
@@ -149,7 +149,7 @@ impl Cleanup {
         mut effects: Effects,
         statement: &[u8],
         parameters: Option<&[u8]>,
-        database: &Common,
+        database: &DatabaseState,
     ) {
         if effects.contains(Effects::EXECUTE) {
             effects |= Effects::UNPROVED;

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::unnamed_statement::UnnamedStatement;
 use crate::{
     session::{
-        common::Common,
+        database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
         prepared::Prepared,
         response_queue::{ClosedStatement, Forgotten},
@@ -74,7 +74,7 @@ const STATEMENTS_MAX_BYTES: usize = 64 << 20;
 
 impl ClientStatements {
     /// Creates the state of a client without statements.
-    pub(super) fn new(common: &Common, reading: Reading) -> Self {
+    pub(super) fn new(common: &DatabaseState, reading: Reading) -> Self {
         Self {
             named: HashMap::default(),
             bytes: 0,
@@ -193,7 +193,7 @@ impl ClientStatements {
         &mut self,
         name: &[u8],
         held: Option<&Prepared>,
-        common: &Common,
+        common: &DatabaseState,
     ) -> Option<Arc<Statement>> {
         let statement = self.named.get_mut(name)?;
         let reading = self.reading.needed_by(statement.definition());
@@ -370,13 +370,13 @@ mod tests {
     use crate::sql::Catalogue;
 
     struct Client {
-        common: Common,
+        common: DatabaseState,
         statements: ClientStatements,
     }
 
     impl Client {
         fn new() -> Self {
-            let common = Common::new(Catalogue::default());
+            let common = DatabaseState::new(Catalogue::default());
             let statements = ClientStatements::new(&common, Reading::default());
             Self { common, statements }
         }

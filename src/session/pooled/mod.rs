@@ -67,8 +67,8 @@ use self::{
     session_settings::SessionSettings,
 };
 use super::{
-    common::Common,
     conversation::{Conversation, SessionOptions},
+    database_state::DatabaseState,
     memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
@@ -90,7 +90,7 @@ use crate::{
 pub struct Pooled {
     pub(super) conversation: Conversation,
     /// State shared by all sessions of the database and user.
-    pub(super) common: Arc<Common>,
+    pub(super) common: Arc<DatabaseState>,
     pub(super) backend: BackendSlot,
     pub(super) process_ids: ProcessIds,
     pub(super) request: RequestState,
@@ -120,7 +120,7 @@ pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 impl Pooled {
     /// Creates a session without a backend, as [`super::Session::pooled`].
     pub(super) fn new(
-        common: Arc<Common>,
+        common: Arc<DatabaseState>,
         known: Reported,
         startup: Settings,
         options: SessionOptions,

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     route::{Need, Side, Situation, Unit},
     session::{
-        common::Common,
         conversation::until_nul,
+        database_state::DatabaseState,
         pooled::{BackendEvent, Pooled},
         proxy_batch::ProxyBatch,
         split::{BeginScript, Opening, PortalUse},
@@ -491,7 +491,7 @@ impl ClientInput<'_> {
 
 /// What a text may do. Whether transactions are read-only that do not say otherwise only the writer can show: a read pool's
 /// backend always is.
-fn classify(common: &Common, text: &[u8], meaning: &Meaning) -> Classification {
+fn classify(common: &DatabaseState, text: &[u8], meaning: &Meaning) -> Classification {
     const SETTING: &[u8] = b"read_only";
     let said = common.classify(text, meaning);
     let shows_setting = said.ground == Ground::SessionState

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{CatalogInstant, Common},
+    super::{CatalogInstant, DatabaseState},
     Side::{Client, Server},
     frame,
     sharing::{Talk, shown},
@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Messages sent to the backend of a session with `change` during the statement.
-fn sent_around(change: impl FnOnce(&Common)) -> String {
-    let common = Arc::new(Common::new(Catalogue::default()));
+fn sent_around(change: impl FnOnce(&DatabaseState)) -> String {
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let mut talk = Talk::knowing(Arc::clone(&common), None);
     talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
@@ -30,12 +30,12 @@ fn assert_is_checked(sent: &str) {
 
 #[test]
 fn an_expired_catalog_needs_no_state_check() {
-    assert_eq!(sent_around(Common::expire_catalogue), "QSELECT a FROM t");
+    assert_eq!(sent_around(DatabaseState::expire_catalogue), "QSELECT a FROM t");
 }
 
 #[test]
 fn changed_definitions_need_a_state_check() {
-    assert_is_checked(&sent_around(Common::definitions_changed));
+    assert_is_checked(&sent_around(DatabaseState::definitions_changed));
 }
 
 #[test]

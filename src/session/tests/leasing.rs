@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
+        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, Reported, Session, SessionOptions,
+        Settings,
     },
     frame, fresh_backend,
 };
@@ -40,9 +41,9 @@ struct Driver {
 impl Driver {
     fn new(splits: bool) -> Self {
         let common = if splits {
-            Common::splitting(Catalogue::default(), &ClassifierOptions::default())
+            DatabaseState::splitting(Catalogue::default(), &ClassifierOptions::default())
         } else {
-            Common::new(Catalogue::default())
+            DatabaseState::new(Catalogue::default())
         };
         common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         let known = Reported::new(Arc::new(Parameters::default()));

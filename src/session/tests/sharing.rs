@@ -6,7 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
+        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, Reported, Session, SessionOptions,
+        Settings,
     },
     Side::{self, Client, Server},
     client, frame, fresh_backend, server,
@@ -37,18 +38,18 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new(text_limit: Option<usize>) -> Self {
-        let common = Arc::new(Common::new(Catalogue::default()));
+        let common = Arc::new(DatabaseState::new(Catalogue::default()));
         common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         Self::knowing(common, text_limit)
     }
 
     /// Session of a database with known `common`.
-    pub(super) fn knowing(common: Arc<Common>, text_limit: Option<usize>) -> Self {
+    pub(super) fn knowing(common: Arc<DatabaseState>, text_limit: Option<usize>) -> Self {
         Self::beginning(common, Settings::default(), text_limit)
     }
 
     /// Session of a client with `startup` in the start-up packet.
-    fn beginning(common: Arc<Common>, startup: Settings, text_limit: Option<usize>) -> Self {
+    fn beginning(common: Arc<DatabaseState>, startup: Settings, text_limit: Option<usize>) -> Self {
         let known = Reported::new(Arc::new(Parameters::default()));
         let session = Session::shared(common, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
@@ -435,7 +436,7 @@ fn a_result_is_compared_before_anything_is_bound() {
 
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
-    let common = Arc::new(Common::new(Catalogue::default()));
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
@@ -457,7 +458,7 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 #[test]
 fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
-    let common = Arc::new(Common::new(Catalogue::default()));
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(common, startup, None);
@@ -481,7 +482,7 @@ fn settings_are_given_on_a_backend_full_of_statements() {
 
 #[test]
 fn settings_given_within_a_batch_are_reported_at_the_end() {
-    let common = Arc::new(Common::new(Catalogue::default()));
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {

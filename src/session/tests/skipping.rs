@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{CatalogInstant, Common},
+    super::{CatalogInstant, DatabaseState},
     Side::{Client, Server},
     frame, server,
     sharing::{BIND_S, ERROR, EXECUTE, Talk, one_batch, played, shown},
@@ -54,7 +54,7 @@ fn nothing_precedes_a_discarded_message() {
 
 /// Session of a database where another session has called lastval().
 fn among_sequence_readers() -> Talk {
-    let common = Arc::new(Common::new(Catalogue::default()));
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     common.sequences_are_read();
     Talk::knowing(common, None)
@@ -136,7 +136,7 @@ fn a_skipped_clear_is_repeated() {
 
 #[test]
 fn a_pipelined_move_of_a_sequence_is_not_cleared() {
-    let common = Arc::new(Common::new(Catalogue::default()));
+    let common = Arc::new(DatabaseState::new(Catalogue::default()));
     common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     common.sequences_are_read();
     let mut talk = Talk::knowing(common, None);

@@ -2,31 +2,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::{
-    session::common::CatalogInstant,
+    session::database_state::CatalogInstant,
     sql::{Catalogue, CatalogueBuilder},
 };
 
 /// Database with a known catalog.
-fn database() -> Common {
-    let database = Common::new(Catalogue::default());
+fn database() -> DatabaseState {
+    let database = DatabaseState::new(Catalogue::default());
     database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     database
 }
 
-fn cleanup(database: &Common) -> Cleanup {
+fn cleanup(database: &DatabaseState) -> Cleanup {
     let mut cleanup = Cleanup::default();
     cleanup.on_lease(database.edition(), false);
     cleanup
 }
 
 /// Step after a transaction of a session without settings.
-fn settle(cleanup: &mut Cleanup, database: &Common) -> SettleStep {
+fn settle(cleanup: &mut Cleanup, database: &DatabaseState) -> SettleStep {
     settle_with(cleanup, database, &Settings::default(), &Settings::default(), false)
 }
 
 fn settle_with(
     cleanup: &mut Cleanup,
-    database: &Common,
+    database: &DatabaseState,
     settings: &Settings,
     startup: &Settings,
     has_client_named: bool,
@@ -58,7 +58,7 @@ fn queries(step: &SettleStep) -> Vec<String> {
         .collect()
 }
 
-fn note(cleanup: &mut Cleanup, database: &Common, statement: &str) {
+fn note(cleanup: &mut Cleanup, database: &DatabaseState, statement: &str) {
     let effects = database.with_catalogue(|catalogue| sql::effects(statement.as_bytes(), catalogue));
     cleanup.note(effects, statement.as_bytes(), None, database);
     answer(cleanup);

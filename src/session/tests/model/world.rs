@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     handshake::Parameters,
-    session::{CatalogInstant, Common, Memory, Reported, Session, SessionOptions, Settings},
+    session::{CatalogInstant, DatabaseState, Memory, Reported, Session, SessionOptions, Settings},
     sql::{Catalogue, CatalogueBuilder},
 };
 
@@ -21,7 +21,7 @@ pub(super) const EPOCH: &[u8] = b"1";
 
 /// Pool with its backends and clients.
 pub(super) struct World {
-    pub(super) common: Arc<Common>,
+    pub(super) common: Arc<DatabaseState>,
     pub(super) cluster: SharedCluster,
     pub(super) backends: Vec<Backend>,
     pub(super) clients: Vec<Client>,
@@ -58,7 +58,7 @@ impl World {
     }
 
     pub(super) fn new(setup: Setup, reads_sequences: bool) -> Self {
-        let common = Common::new(Catalogue::default());
+        let common = DatabaseState::new(Catalogue::default());
         common.set_catalogue(CatalogueBuilder::new(), EPOCH, CatalogInstant::default());
         common.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();

@@ -1,4 +1,4 @@
-//! What all sessions of one database and user know together.
+//! State shared by all sessions of one database and user.
 
 use std::{
     collections::HashSet,
@@ -23,9 +23,9 @@ use crate::sql::{
     KnowledgeBuilder, Meaning,
 };
 
-/// What all sessions know together that share the backends of one database and user: the prepared statements, and what
-/// in that database leaves state behind.
-pub struct Common {
+/// State shared by all sessions that use the backends of one database and user: the prepared statements, and the names
+/// in that database that leave state behind.
+pub struct DatabaseState {
     statements: Statements,
     pub(super) internal_statements: InternalStatements,
     catalogue: ArcSwap<Catalogue>,
@@ -54,7 +54,7 @@ pub struct Common {
     strict: AtomicBool,
     classifier: ArcSwap<Classifier>,
     knowledge: ArcSwap<Knowledge>,
-    /// Statements are split by what they may do: [`Common::knowledge`] is wanted.
+    /// Statements are split by what they may do: [`DatabaseState::knowledge`] is wanted.
     splits: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ pub struct CatalogInstant {
 
 // === impl Common ===
 
-impl Common {
+impl DatabaseState {
     /// Nothing is prepared yet, and nothing known of the database but that the names in `always` leave state behind.
     #[must_use]
     pub fn new(always: Catalogue) -> Self {
