@@ -111,12 +111,12 @@ impl Session {
     /// `startup` holds the client's start-up settings, absent from backend logins.
     #[must_use]
     pub fn shared(
-        common: Arc<DatabaseState>,
+        database: Arc<DatabaseState>,
         known: Reported,
         startup: Settings,
         options: SessionOptions,
     ) -> Self {
-        Self::Pooled(Box::new(Pooled::new(common, known, startup, options)))
+        Self::Pooled(Box::new(Pooled::new(database, known, startup, options)))
     }
 
     fn conversation(&self) -> &Conversation {

@@ -27,7 +27,7 @@ pub(crate) enum BackendSource {
     /// It shares backends with others.
     Shared {
         acquirer: Box<PooledAcquirer>,
-        common: Arc<DatabaseState>,
+        database: Arc<DatabaseState>,
         /// What the client is told of its settings.
         initial_status: Arc<InitialParameterStatus>,
         asked: Asked,
@@ -72,9 +72,9 @@ impl BackendSource {
                 let backend = SessionBackend::Leased(lease);
                 SessionStart { backend, acquirer: None, session, unread: Vec::new() }
             }
-            Self::Shared { acquirer, common, initial_status, asked } => {
+            Self::Shared { acquirer, database, initial_status, asked } => {
                 let known = initial_status.known.clone();
-                let mut session = Session::shared(common, known, initial_status.settings.clone(), options);
+                let mut session = Session::shared(database, known, initial_status.settings.clone(), options);
                 session.told_pid(pid);
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), asked);

@@ -60,7 +60,7 @@ pub(super) async fn log_in(
     acquirer.may_move_apart(startup);
     let pool = pool_of(&mut acquirer)?;
     let shared = shared_state(services, context, &database, &pool);
-    if !shared.common.knows_database() {
+    if !shared.database_state.knows_database() {
         Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
     }
     let greeting = greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
@@ -70,7 +70,7 @@ pub(super) async fn log_in(
     let application = application.map(|said| application_name(&said, server_version));
     let initial_status = shared.initial_status(&welcome, application.as_deref(), values.as_ref());
     let client_key = session_key(session, version)?;
-    let common = Arc::clone(&shared.common);
+    let database = Arc::clone(&shared.database_state);
     acquirer.share(shared);
     Ok(LoginResult {
         greeting: write_greeting(proved.output, &initial_status, &client_key, &welcome),
@@ -81,7 +81,7 @@ pub(super) async fn log_in(
         current_backend: None,
         took: began.elapsed(),
         presence: None,
-        backend: BackendSource::Shared { acquirer: Box::new(acquirer), common, initial_status, asked },
+        backend: BackendSource::Shared { acquirer: Box::new(acquirer), database, initial_status, asked },
     })
 }
 
@@ -109,7 +109,7 @@ fn shared_state(
     let options = classifier_options(&settings.route);
     let (user, functions) = (&pool.target().user, &settings.pool.pin_on_functions);
     let shared = services.shared_states.get(&settings.name, database, user, functions, options.as_ref());
-    shared.common.set_strict_isolation(settings.pool.strict_isolation);
+    shared.database_state.set_strict_isolation(settings.pool.strict_isolation);
     shared
 }
 

@@ -456,7 +456,7 @@ impl Pooled {
     fn binds_setting_name(&self, body: &[u8]) -> bool {
         let text = self.statements.text(until_nul(until_nul(body).1).0);
         text.is_some_and(|text| {
-            let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+            let effects = self.database.with_catalogue(|catalogue| sql::effects(text, catalogue));
             effects.contains(Effects::SETTINGS_BOUND)
         })
     }

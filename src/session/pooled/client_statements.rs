@@ -74,12 +74,12 @@ const STATEMENTS_MAX_BYTES: usize = 64 << 20;
 
 impl ClientStatements {
     /// Creates the state of a client without statements.
-    pub(super) fn new(common: &DatabaseState, reading: Reading) -> Self {
+    pub(super) fn new(database: &DatabaseState, reading: Reading) -> Self {
         Self {
             named: HashMap::default(),
             bytes: 0,
             parsed: Parsed::default(),
-            unnamed: UnnamedStatement::new(common.next_session() << 32),
+            unnamed: UnnamedStatement::new(database.next_session() << 32),
             on_backend: Vec::new(),
             restored: Vec::new(),
             has_sql_list: false,
@@ -193,12 +193,12 @@ impl ClientStatements {
         &mut self,
         name: &[u8],
         held: Option<&Prepared>,
-        common: &DatabaseState,
+        database: &DatabaseState,
     ) -> Option<Arc<Statement>> {
         let statement = self.named.get_mut(name)?;
         let reading = self.reading.needed_by(statement.definition());
         if statement.reading() != reading && held.is_some_and(|held| !held.may_have(statement.id())) {
-            let read = common.statement(statement.definition(), reading);
+            let read = database.statement(statement.definition(), reading);
             self.parsed.replace(statement.id(), read.id());
             *statement = read;
         }
@@ -370,21 +370,21 @@ mod tests {
     use crate::sql::Catalogue;
 
     struct Client {
-        common: DatabaseState,
+        database: DatabaseState,
         statements: ClientStatements,
     }
 
     impl Client {
         fn new() -> Self {
-            let common = DatabaseState::new(Catalogue::default());
-            let statements = ClientStatements::new(&common, Reading::default());
-            Self { common, statements }
+            let database = DatabaseState::new(Catalogue::default());
+            let statements = ClientStatements::new(&database, Reading::default());
+            Self { database, statements }
         }
 
         fn add(&mut self, name: &str, text: &str) -> Arc<Statement> {
             let definition = [text.as_bytes(), b"\0\0\0"].concat();
-            let statement = self.common.statement(&definition, self.statements.reading());
-            let parse = self.common.next_parse();
+            let statement = self.database.statement(&definition, self.statements.reading());
+            let parse = self.database.next_parse();
             self.statements.add(name.as_bytes().into(), Arc::clone(&statement), parse);
             statement
         }

@@ -34,7 +34,7 @@ impl Pooled {
             // A standby refuses to move a sequence.
             return;
         }
-        if self.common.reads_sequences() {
+        if self.database.reads_sequences() {
             self.cleanup.sequences.note_move();
             let is_first = !self.conversation.in_batch && self.conversation.queue.owes_client_nothing();
             match tag {
@@ -117,7 +117,7 @@ impl Pooled {
         self.conversation.cluster_commands.note_statement(statement);
         let refused = if self.is_refused_by_standby(statement) { HIDDEN } else { Effects::NONE };
         self.settings.note(effects);
-        self.cleanup.note(effects.without(refused), statement, parameters, &self.common);
+        self.cleanup.note(effects.without(refused), statement, parameters, &self.database);
     }
 
     /// True for one DDL statement on a read pool: the standby executes no part of the statement.
@@ -125,7 +125,7 @@ impl Pooled {
         let router = self.router.as_ref().filter(|router| router.side == Side::Reader);
         router.is_some_and(|router| {
             memchr::memchr(b';', statement).is_none()
-                && self.common.classify(statement, &router.meaning).ground == Ground::Ddl
+                && self.database.classify(statement, &router.meaning).ground == Ground::Ddl
         })
     }
 
@@ -164,7 +164,7 @@ impl Pooled {
 
     /// Notes a read, now or soon, of sequence state left by an earlier statement.
     fn read_sequences(&mut self) {
-        self.common.sequences_are_read();
+        self.database.sequences_are_read();
         self.cleanup.sequences.note_read();
     }
 }

@@ -57,7 +57,7 @@ impl Pooled {
                 return None;
             }
             let done = match self.router.as_deref() {
-                Some(split) => begin(&mut self.begin, self.common.classify(text, &split.meaning), text),
+                Some(split) => begin(&mut self.begin, self.database.classify(text, &split.meaning), text),
                 None => match sql::command(text) {
                     Command::Begin => Some("BEGIN"),
                     Command::StartTransaction => Some("START TRANSACTION"),
@@ -69,7 +69,7 @@ impl Pooled {
         }
         if self.begin.is_pending()
             && let Some(split) = self.router.as_deref()
-            && set_transaction(&mut self.begin, self.common.classify(text, &split.meaning), text)
+            && set_transaction(&mut self.begin, self.database.classify(text, &split.meaning), text)
         {
             return Some(("SET", TransactionStatus::Open));
         }
@@ -90,7 +90,7 @@ impl Pooled {
             return false;
         }
         let Some(statement) =
-            self.common.accepted(definition, self.statements.reading(), self.settings.values())
+            self.database.accepted(definition, self.statements.reading(), self.settings.values())
         else {
             return false;
         };
@@ -100,10 +100,10 @@ impl Pooled {
             return true;
         }
         // What it executes are this session's own statements: that another session's were there says nothing.
-        if self.common.effects(&statement).contains(Effects::EXECUTE) {
+        if self.database.effects(&statement).contains(Effects::EXECUTE) {
             return false;
         }
-        self.statements.add(name.into(), statement, self.common.next_parse());
+        self.statements.add(name.into(), statement, self.database.next_parse());
         backend::write_parse_complete(self.outgoing.client());
         if let Some(text_capture) = &mut self.conversation.text_capture {
             text_capture

@@ -33,7 +33,7 @@ impl Pooled {
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let statement = until_nul(body).0;
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let effects = self.database.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let effects = self.settings.proved(effects, statement);
         let leads_back = match self.settings.startup.reset_by(effects, statement) {
             LeadsBack::No => Vec::new(),
@@ -85,7 +85,7 @@ impl Pooled {
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let names = effects.intersects(Effects::PREPARE | Effects::EXECUTE);
-        let lists = self.common.may_list_prepared(statement) || (names && self.may_show_shared(statement));
+        let lists = self.database.may_list_prepared(statement) || (names && self.may_show_shared(statement));
         let depends =
             lists || (names && self.statements.has_named()) || self.conversation.queue.names_statements();
         if (names || lists)
@@ -122,7 +122,7 @@ impl Pooled {
         }
         if self.depends_on_earlier_batch(false, Effects::EXECUTE) {
             let effects =
-                self.common.with_catalogue(|catalogue| sql::effects(text_of(definition), catalogue));
+                self.database.with_catalogue(|catalogue| sql::effects(text_of(definition), catalogue));
             if effects.contains(Effects::EXECUTE) {
                 return self.wait_for_answers();
             }
@@ -173,11 +173,11 @@ impl Pooled {
         text: Option<Text>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let statement = self.common.statement(definition, self.statements.reading());
-        if self.common.effects(&statement).contains(Effects::SEQUENCE_READ) {
+        let statement = self.database.statement(definition, self.statements.reading());
+        if self.database.effects(&statement).contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
-        if self.common.effects(&statement).contains(Effects::EXECUTE) {
+        if self.database.effects(&statement).contains(Effects::EXECUTE) {
             self.executed_by_parse(text_of(definition), shown);
         }
         // The server may have the name already, and must report the duplicate. A pending state check may yet find the
@@ -188,7 +188,7 @@ impl Pooled {
             || self.cleanup.may_have_left(Effects::PREPARE)
             || self.conversation.queue.may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name);
-        self.statements.add(name.into(), Arc::clone(&statement), self.common.next_parse());
+        self.statements.add(name.into(), Arc::clone(&statement), self.database.next_parse());
         self.stage(shown);
         if by_sql {
             self.try_name(name, &statement);
@@ -210,12 +210,12 @@ impl Pooled {
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let statement = text_of(definition);
-        let edition = self.common.edition();
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let edition = self.database.edition();
+        let effects = self.database.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         if effects.contains(Effects::SEQUENCE_READ) {
             self.sequences_are_read(shown);
         }
-        let lists = self.common.may_list_prepared(definition);
+        let lists = self.database.may_list_prepared(definition);
         let before = self.define_unnamed(definition, effects, edition, lists);
         if effects.contains(Effects::EXECUTE) {
             self.executed_by_parse(statement, shown);
@@ -256,7 +256,7 @@ impl Pooled {
         statement: &Arc<Statement>,
         owed: impl FnOnce(Arc<Statement>) -> PendingRequest,
     ) {
-        let (batch, parsed) = (self.statements.batch(), self.common.last_parse());
+        let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         let id = statement.id();
         let name = held.prepared.name(id);
@@ -350,7 +350,7 @@ impl Pooled {
         let Some(statement) = self.statement_for_use(name) else {
             return self.unknown(name, shown);
         };
-        if self.depends_on_earlier_batch(statement.lists, self.common.effects(&statement)) {
+        if self.depends_on_earlier_batch(statement.lists, self.database.effects(&statement)) {
             return MessageAction::Wait;
         }
         self.statements.note_use(statement.id());
@@ -361,7 +361,7 @@ impl Pooled {
             self.refuse_message(report, shown);
             return MessageAction::Refused;
         }
-        let effects = self.settings.proved(self.common.effects(&statement), statement.text());
+        let effects = self.settings.proved(self.database.effects(&statement), statement.text());
         if !self.settings.startup.note_portal(portal, effects, statement.text()) {
             self.refuse_message(reset_midway(), shown);
             return MessageAction::Refused;
@@ -452,7 +452,7 @@ impl Pooled {
     ) -> MessageAction {
         let lists = self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared();
         if self.statements.unnamed.exists() {
-            let effects = self.statements.unnamed.effects(&self.common);
+            let effects = self.statements.unnamed.effects(&self.database);
             if self.depends_on_earlier_batch(lists, effects) {
                 return MessageAction::Wait;
             }
@@ -469,7 +469,7 @@ impl Pooled {
             self.show_own_statements_in_batch(shown);
         }
         if self.statements.unnamed.exists() {
-            let effects = self.statements.unnamed.effects(&self.common);
+            let effects = self.statements.unnamed.effects(&self.database);
             let effects = self.settings.proved(effects, self.statements.unnamed.text());
             self.sequences(effects, f::BIND, shown);
             if !effects.is_empty() {

@@ -90,7 +90,7 @@ use crate::{
 pub struct Pooled {
     pub(super) conversation: Conversation,
     /// State shared by all sessions of the database and user.
-    pub(super) common: Arc<DatabaseState>,
+    pub(super) database: Arc<DatabaseState>,
     pub(super) backend: BackendSlot,
     pub(super) process_ids: ProcessIds,
     pub(super) request: RequestState,
@@ -120,15 +120,15 @@ pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 impl Pooled {
     /// Creates a session without a backend, as [`super::Session::pooled`].
     pub(super) fn new(
-        common: Arc<DatabaseState>,
+        database: Arc<DatabaseState>,
         known: Reported,
         startup: Settings,
         options: SessionOptions,
     ) -> Self {
-        let statements = ClientStatements::new(&common, Reading::of(&known));
+        let statements = ClientStatements::new(&database, Reading::of(&known));
         let mut new = Self {
             conversation: Conversation::new(TransactionStatus::Idle, options),
-            common,
+            database,
             backend: BackendSlot::default(),
             process_ids: ProcessIds::default(),
             request: RequestState::default(),
@@ -145,7 +145,7 @@ impl Pooled {
 
     /// A backend is held from now on.
     fn hold(&mut self, mut memory: Box<Memory>, untouched: bool, assignment: Option<Assignment<'_>>) {
-        self.cleanup.on_lease(self.common.edition(), untouched);
+        self.cleanup.on_lease(self.database.edition(), untouched);
         self.statements.note_portal_of(0);
         if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
             split.assigned(assignment);

@@ -22,12 +22,12 @@ impl Pooled {
         if !self.backend.is_held() {
             return true;
         }
-        if !self.common.knows_database() {
+        if !self.database.knows_database() {
             // Whatever it calls may leave something behind.
             self.pin(Pin::Unproved);
         }
         let outside = self.conversation.status == TransactionStatus::Idle || self.begin.exists();
-        if outside && !matches!(tag, f::QUERY | f::FUNCTION_CALL) && self.common.reads_sequences() {
+        if outside && !matches!(tag, f::QUERY | f::FUNCTION_CALL) && self.database.reads_sequences() {
             // What a later statement of the transaction reads may be hidden in a function. Within the transaction the
             // command would take the snapshot.
             self.clear_sequences(shown);

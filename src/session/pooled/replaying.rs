@@ -156,7 +156,7 @@ impl Pooled {
     /// would have been answered.
     fn learn_write(&self) {
         let Some(split) = self.router.as_deref() else { return };
-        let learn = |text: &[u8]| self.common.learn_write(text, &split.meaning);
+        let learn = |text: &[u8]| self.database.learn_write(text, &split.meaning);
         let mut rest = split.replay.pending();
         let mut parsed: Option<(&[u8], &[u8])> = None;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {

@@ -116,10 +116,10 @@ impl Pooled {
     pub(in crate::session) fn pen_within_batch(&mut self) -> Option<BatchWriter<'_>> {
         let held = self.backend.held_mut()?;
         Some(BatchWriter {
-            internal_statements: &self.common.internal_statements,
+            internal_statements: &self.database.internal_statements,
             prepared: &mut held.prepared,
             batch: self.statements.batch(),
-            parsed: self.common.last_parse(),
+            parsed: self.database.last_parse(),
             out: self.outgoing.backend(),
         })
     }
@@ -127,7 +127,7 @@ impl Pooled {
     /// Client statement of the name, for use on the held backend.
     pub(super) fn statement_for_use(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         let held = self.backend.held().map(|held| &held.prepared);
-        self.statements.for_use(name, held, &self.common)
+        self.statements.for_use(name, held, &self.database)
     }
 
     /// True if a Bind of the client's `statement` now is sent behind a Parse.

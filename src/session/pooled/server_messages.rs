@@ -266,7 +266,7 @@ impl Pooled {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
                 if self.conversation.status == TransactionStatus::Idle {
-                    statement.accept(self.common.circumstances(self.settings.values()));
+                    statement.accept(self.database.circumstances(self.settings.values()));
                 }
             }
             Some(PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. }) => {
@@ -427,7 +427,7 @@ impl Pooled {
     fn on_proxy_batch_ready(&mut self) {
         let Some(own) = self.conversation.queue.take_own() else { return };
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
-        own.settle(&self.common.internal_statements, &mut held.prepared);
+        own.settle(&self.database.internal_statements, &mut held.prepared);
         match own {
             ProxyBatch::Apply { wanted, failed: None } => {
                 held.settings = wanted;
@@ -513,7 +513,7 @@ impl Pooled {
         let Some(held) = self.backend.held() else { return };
         self.settings.on_settled();
         let step = self.cleanup.settle(&SettleContext {
-            database: &self.common,
+            database: &self.database,
             settings: self.settings.values(),
             startup: self.settings.startup.values(),
             held: &held.settings,
@@ -557,15 +557,15 @@ impl Pooled {
     /// refused the queries.
     pub(in crate::session) fn on_catalogue(&mut self, is_new: bool) {
         self.on_backend_event(BackendEvent::Answered);
-        let (texts, complete) = self.cleanup.on_compared(self.common.edition());
+        let (texts, complete) = self.cleanup.on_compared(self.database.edition());
         if let Some(held) = self.backend.held_mut() {
             held.queried();
             // Texts not kept may have left state hidden from state checks: the backend serves no further session.
             held.unread |= !complete;
         }
-        let common = Arc::clone(&self.common);
+        let database = Arc::clone(&self.database);
         for text in texts {
-            let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
+            let effects = database.with_catalogue(|catalogue| sql::effects(&text, catalogue));
             self.note_side_effects(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
         }
         let noted = self.cleanup.take_noted();

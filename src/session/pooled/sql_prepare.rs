@@ -95,7 +95,7 @@ impl Pooled {
 
     /// A statement that was prepared by message is executed by SQL, whatever it does.
     pub(super) fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
-        let effects = self.common.effects(prepared);
+        let effects = self.database.effects(prepared);
         self.note_side_effects(effects, prepared.text(), None);
         self.pin(Pin::SqlExecute);
     }

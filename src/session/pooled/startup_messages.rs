@@ -20,7 +20,7 @@ impl Pooled {
         if !self.settings.startup.is_carried() {
             return false;
         }
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
+        let effects = self.database.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let reset = self.settings.startup.reset_by(effects, statement);
         reset == LeadsBack::Midway && self.move_apart()
     }
@@ -82,12 +82,12 @@ impl Pooled {
         if synced {
             self.statements.begin_batch();
         }
-        let Self { backend, statements, common, outgoing, settings, .. } = self;
+        let Self { backend, statements, database, outgoing, settings, .. } = self;
         let pen = backend.held_mut().map(|held| BatchWriter {
-            internal_statements: &common.internal_statements,
+            internal_statements: &database.internal_statements,
             prepared: &mut held.prepared,
             batch: statements.batch(),
-            parsed: common.last_parse(),
+            parsed: database.last_parse(),
             out: outgoing.backend(),
         });
         let values = settings.startup.values_of(reset);

@@ -259,7 +259,7 @@ impl Pooled {
     /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
         let Some(split) = self.router.as_deref() else { return false };
-        let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
+        let mixed = || self.database.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
         self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
     }
 
@@ -325,7 +325,7 @@ impl Pooled {
     /// `is_first`: no statement of the transaction was sent before.
     fn next_opening(&self, so_far: Option<Opening>, text: &[u8], is_first: bool) -> Option<Opening> {
         let split = self.router.as_deref()?;
-        let said = self.common.classify(text, &split.meaning);
+        let said = self.database.classify(text, &split.meaning);
         match (said.control, so_far) {
             (Control::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
@@ -347,7 +347,7 @@ impl Pooled {
 
     /// Notes a text without transaction control, about to be sent to a read pool in the transaction of `opening`.
     fn with_statement(&self, opening: Opening, text: &[u8], ground: Ground) -> Opening {
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        let effects = self.database.with_catalogue(|catalogue| sql::effects(text, catalogue));
         if !effects.is_empty() {
             return opening.stays();
         }
@@ -367,8 +367,8 @@ impl Pooled {
     /// What a text may do.
     fn unit_of(&self, text: &[u8]) -> Unit {
         let Some(split) = &self.router else { return Unit::EMPTY };
-        let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
-        unit(classify(&self.common, text, &split.meaning), effects)
+        let effects = self.database.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        unit(classify(&self.database, text, &split.meaning), effects)
     }
 
     /// What a statement may do that the client has prepared before.
@@ -382,8 +382,8 @@ impl Pooled {
         }
         match self.statements.get(name) {
             Some(statement) => {
-                let effects = self.common.effects(statement);
-                unit(classify(&self.common, statement.text(), &split.meaning), effects)
+                let effects = self.database.effects(statement);
+                unit(classify(&self.database, statement.text(), &split.meaning), effects)
             }
             // Prepared by SQL, or not at all.
             None => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
@@ -491,9 +491,9 @@ impl ClientInput<'_> {
 
 /// What a text may do. Whether transactions are read-only that do not say otherwise only the writer can show: a read pool's
 /// backend always is.
-fn classify(common: &DatabaseState, text: &[u8], meaning: &Meaning) -> Classification {
+fn classify(database: &DatabaseState, text: &[u8], meaning: &Meaning) -> Classification {
     const SETTING: &[u8] = b"read_only";
-    let said = common.classify(text, meaning);
+    let said = database.classify(text, meaning);
     let shows_setting = said.ground == Ground::SessionState
         && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
     if shows_setting { Classification { ground: Ground::ServerState, ..said } } else { said }

@@ -111,11 +111,11 @@ impl UnnamedStatement {
     }
 
     /// Possible side effects of the statement, by the current catalog.
-    pub(in crate::session) fn effects(&mut self, common: &DatabaseState) -> Effects {
-        let edition = common.edition();
+    pub(in crate::session) fn effects(&mut self, database: &DatabaseState) -> Effects {
+        let edition = database.edition();
         if self.edition != edition {
             let text = text_of(&self.definition);
-            self.effects = common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+            self.effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
             self.edition = edition;
         }
         self.effects

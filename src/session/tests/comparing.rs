@@ -15,11 +15,11 @@ use crate::{
 
 /// Messages sent to the backend of a session with `change` during the statement.
 fn sent_around(change: impl FnOnce(&DatabaseState)) -> String {
-    let common = Arc::new(DatabaseState::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
-    let mut talk = Talk::knowing(Arc::clone(&common), None);
+    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let mut talk = Talk::knowing(Arc::clone(&database), None);
     talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
-    change(&common);
+    change(&database);
     talk.say(&Server, &[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(), usize::MAX);
     shown(&talk.to_backend, Speaker::Client)
 }
@@ -40,8 +40,8 @@ fn changed_definitions_need_a_state_check() {
 
 #[test]
 fn a_catalog_read_meanwhile_needs_a_state_check() {
-    assert_is_checked(&sent_around(|common| {
-        common.definitions_changed();
-        common.set_catalogue(CatalogueBuilder::new(), b"2", common.instant());
+    assert_is_checked(&sent_around(|database| {
+        database.definitions_changed();
+        database.set_catalogue(CatalogueBuilder::new(), b"2", database.instant());
     }));
 }

@@ -40,15 +40,15 @@ struct Driver {
 
 impl Driver {
     fn new(splits: bool) -> Self {
-        let common = if splits {
+        let database = if splits {
             DatabaseState::splitting(Catalogue::default(), &ClassifierOptions::default())
         } else {
             DatabaseState::new(Catalogue::default())
         };
-        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         let known = Reported::new(Arc::new(Parameters::default()));
         let mut session =
-            Session::shared(Arc::new(common), known, Settings::default(), SessionOptions::default());
+            Session::shared(Arc::new(database), known, Settings::default(), SessionOptions::default());
         if splits {
             session.split(Arc::new(SplitSettings::default()), Asked::default());
         }

@@ -38,20 +38,20 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new(text_limit: Option<usize>) -> Self {
-        let common = Arc::new(DatabaseState::new(Catalogue::default()));
-        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
-        Self::knowing(common, text_limit)
+        let database = Arc::new(DatabaseState::new(Catalogue::default()));
+        database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        Self::knowing(database, text_limit)
     }
 
-    /// Session of a database with known `common`.
-    pub(super) fn knowing(common: Arc<DatabaseState>, text_limit: Option<usize>) -> Self {
-        Self::beginning(common, Settings::default(), text_limit)
+    /// Session of a database with known `database`.
+    pub(super) fn knowing(database: Arc<DatabaseState>, text_limit: Option<usize>) -> Self {
+        Self::beginning(database, Settings::default(), text_limit)
     }
 
     /// Session of a client with `startup` in the start-up packet.
-    fn beginning(common: Arc<DatabaseState>, startup: Settings, text_limit: Option<usize>) -> Self {
+    fn beginning(database: Arc<DatabaseState>, startup: Settings, text_limit: Option<usize>) -> Self {
         let known = Reported::new(Arc::new(Parameters::default()));
-        let session = Session::shared(common, known, startup, SessionOptions { text_limit });
+        let session = Session::shared(database, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
@@ -436,15 +436,15 @@ fn a_result_is_compared_before_anything_is_bound() {
 
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
-    let common = Arc::new(DatabaseState::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
-    let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+    let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
     let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
     talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
     assert!(gives(&talk));
     talk.answer();
-    common.definitions_changed();
+    database.definitions_changed();
     talk.say(&Client, &frame(b'Q', b"DISCARD ALL\0"), 1000);
     talk.to_backend.clear();
     talk.say(&Server, &[frame(b'C', b"DISCARD ALL\0"), frame(b'Z', b"I")].concat(), 1000);
@@ -458,10 +458,10 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 #[test]
 fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
-    let common = Arc::new(DatabaseState::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
-    let mut talk = Talk::beginning(common, startup, None);
+    let mut talk = Talk::beginning(database, startup, None);
     for number in 0..STATEMENTS {
         let parse = format!("s{number}\0SELECT {number}\0\0\0");
         talk.say(&Client, &one_batch(&[(b'P', parse.as_bytes()), (b'S', b"")]).1, 1000);
@@ -482,12 +482,12 @@ fn settings_are_given_on_a_backend_full_of_statements() {
 
 #[test]
 fn settings_given_within_a_batch_are_reported_at_the_end() {
-    let common = Arc::new(DatabaseState::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
         let startup = Settings::default().with(b"application_name", Some(b"first"));
-        let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+        let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
         talk.say(&Client, &frame(b'Q', b"SET application_name = 'x'\0"), 1000);
         let applied = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];
         talk.say(&Server, &applied.concat(), 1000);

@@ -85,7 +85,7 @@ impl World {
             assert!(backend.server.is_at_rest(), "client {}: the catalog is compared in between", client.id);
             // The comparison is a Query.
             backend.server.state.unnamed = None;
-            assert!(self.common.is_epoch(EPOCH, self.common.instant()));
+            assert!(self.database.is_epoch(EPOCH, self.database.instant()));
             client.session.on_catalogue(true);
         }
         if client.session.poll_sequence_moved() {

@@ -21,7 +21,7 @@ pub(super) const EPOCH: &[u8] = b"1";
 
 /// Pool with its backends and clients.
 pub(super) struct World {
-    pub(super) common: Arc<DatabaseState>,
+    pub(super) database: Arc<DatabaseState>,
     pub(super) cluster: SharedCluster,
     pub(super) backends: Vec<Backend>,
     pub(super) clients: Vec<Client>,
@@ -58,13 +58,13 @@ impl World {
     }
 
     pub(super) fn new(setup: Setup, reads_sequences: bool) -> Self {
-        let common = DatabaseState::new(Catalogue::default());
-        common.set_catalogue(CatalogueBuilder::new(), EPOCH, CatalogInstant::default());
-        common.set_strict_isolation(setup.is_strict);
+        let database = DatabaseState::new(Catalogue::default());
+        database.set_catalogue(CatalogueBuilder::new(), EPOCH, CatalogInstant::default());
+        database.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();
         let backends = (0..setup.backends).map(|number| Backend::new(number, &cluster)).collect();
         let mut world = Self {
-            common: Arc::new(common),
+            database: Arc::new(database),
             cluster,
             backends,
             clients: Vec::new(),
@@ -96,7 +96,7 @@ impl World {
 
     fn new_session(&self) -> Session {
         let known = Reported::new(parameters());
-        Session::shared(Arc::clone(&self.common), known, Settings::default(), SessionOptions::default())
+        Session::shared(Arc::clone(&self.database), known, Settings::default(), SessionOptions::default())
     }
 
     fn new_client(&mut self) -> Client {
@@ -131,7 +131,7 @@ impl World {
                 // A client that waits for a backend leaves later.
                 debug_assert!(id <= self.clients_so_far);
             }
-            Action::Expire => self.common.expire_catalogue(),
+            Action::Expire => self.database.expire_catalogue(),
         }
     }
 
