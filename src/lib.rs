@@ -38,8 +38,8 @@
 //! of state impossible to carry, and the values of settings. So rollbacks, savepoints and quoting are never emulated.
 //! The catalog has an epoch, compared with the server's each second, and over the session's own backend where the
 //! catalog may be out of date. State invisible in the catalogs pins until `DISCARD ALL`. A clean backend is returned
-//! together with [`session::Memory`]: prepared statements under shared names, and the backend's settings. The next
-//! session adds only the differences, in the same write as the first statement.
+//! together with [`session::TrackedBackendState`]: prepared statements under shared names, and the backend's settings.
+//! The next session adds only the differences, in the same write as the first statement.
 //!
 //! # Reading elsewhere
 //!

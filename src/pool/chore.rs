@@ -129,7 +129,7 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
     }
     member.running.settled();
     if chore == Chore::Reset {
-        member.memory.forget(parameters);
+        member.tracked_state.forget(parameters);
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
-    session::Memory,
+    session::TrackedBackendState,
     topology::{DeclaredRole, NodeId},
 };
 
@@ -221,8 +221,8 @@ impl Pool {
             chore: Chore::Settle,
         };
         state.slots.arrive(place, tenant, now);
-        let memory = Box::new(Memory::new(Arc::clone(&login.parameters), key()));
-        let member = Member { stream: backend.stream, memory, running, login, worker };
+        let tracked_state = Box::new(TrackedBackendState::new(Arc::clone(&login.parameters), key()));
+        let member = Member { stream: backend.stream, tracked_state, running, login, worker };
         if backend.unread.is_empty() {
             self.place(&mut state, place, member, &mut after);
             // There may be more to be done than one backend can.

@@ -8,7 +8,8 @@ use super::{
     slots::{Place, Sought},
 };
 use crate::{
-    backend::ConnectError, session::Memory, telemetry::labels::CloseReason, tls::Stream, topology::NodeId,
+    backend::ConnectError, session::TrackedBackendState, telemetry::labels::CloseReason, tls::Stream,
+    topology::NodeId,
 };
 
 /// Exclusive use of a backend for as long as a session needs it.
@@ -20,7 +21,7 @@ pub struct Lease {
     pub stream: Stream,
     /// What the backend is known to hold. Whoever uses the backend takes it out, keeps it true, and puts it back: without it
     /// the backend cannot be given back.
-    pub memory: Option<Box<Memory>>,
+    pub tracked_state: Option<Box<TrackedBackendState>>,
     running: Arc<Running>,
     login: Arc<Welcome>,
     worker: usize,
@@ -38,7 +39,7 @@ struct Hold {
 pub struct Want {
     /// The worker that it lives on, which this is said on.
     pub worker: usize,
-    /// The [`Memory::settings_mark`] of a backend that needs no settings changed.
+    /// The [`TrackedBackendState::settings_mark`] of a backend that needs no settings changed.
     pub settings: u64,
     /// The backend it used last in this pool: preferred while nobody else has used it since.
     pub last: Option<Trace>,
@@ -51,7 +52,7 @@ pub struct Trace(Place);
 /// What is known of a backend when it is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Outside of a transaction, nothing owed, nothing left behind that its memory does not say.
+    /// Outside of a transaction, nothing owed, nothing left behind that its tracked state does not show.
     Clean,
     /// Nothing owed, but a transaction may be open and anything be left behind: `ROLLBACK` and `DISCARD ALL` make it good, in
     /// the background.
@@ -85,9 +86,9 @@ pub enum LeaseError {
 
 impl Lease {
     pub(super) fn new(pool: Arc<Pool>, place: Place, member: Member) -> Self {
-        let Member { stream, memory, running, login, worker } = member;
-        let memory = Some(memory);
-        Self { stream, memory, running, login, worker, hold: Hold { pool: Some(pool), place } }
+        let Member { stream, tracked_state, running, login, worker } = member;
+        let tracked_state = Some(tracked_state);
+        Self { stream, tracked_state, running, login, worker, hold: Hold { pool: Some(pool), place } }
     }
 
     /// The backend, for whoever has to find it while this session uses it.
@@ -150,10 +151,10 @@ impl Lease {
         Some(Self::new(pool, place, member))
     }
 
-    /// `None`, and the backend discarded, when its memory was not put back.
+    /// `None`, and the backend discarded, when its tracked state was not put back.
     fn into_parts(self) -> Option<(Arc<Pool>, Place, Member)> {
-        let Self { stream, memory, running, login, worker, mut hold } = self;
-        let member = Member { stream, memory: memory?, running, login, worker };
+        let Self { stream, tracked_state, running, login, worker, mut hold } = self;
+        let member = Member { stream, tracked_state: tracked_state?, running, login, worker };
         Some((hold.pool.take()?, hold.place, member))
     }
 }

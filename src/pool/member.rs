@@ -11,7 +11,7 @@ use tokio::{io::AsyncWrite, time::Instant};
 
 use super::{Running, Welcome, budget::Permit, chore::Chore};
 use crate::{
-    session::Memory,
+    session::TrackedBackendState,
     telemetry::BackendPresence,
     tls::{Quiet, Stream},
     wire::frontend,
@@ -20,7 +20,7 @@ use crate::{
 /// A backend of a pool while no session has it.
 pub(super) struct Member {
     pub(super) stream: Stream,
-    pub(super) memory: Box<Memory>,
+    pub(super) tracked_state: Box<TrackedBackendState>,
     pub(super) running: Arc<Running>,
     pub(super) login: Arc<Welcome>,
     /// Where its socket is registered.

@@ -273,7 +273,7 @@ impl Pool {
             }
             None if self.budget.is_wanted() && !self.is_hungry() => CloseReason::Shared,
             None => {
-                let (worker, mark) = (member.worker, member.memory.settings_mark());
+                let (worker, mark) = (member.worker, member.tracked_state.settings_mark());
                 match since {
                     None => state.slots.rest(place, member, worker, mark, now),
                     Some(since) => state.slots.rest_since(place, member, worker, mark, since),

@@ -208,7 +208,7 @@ impl Pool {
         let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
         let worker = member.worker;
         self.spawn(worker, "login watch", async move {
-            member.memory.queried();
+            member.tracked_state.queried();
             let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
             let Some(place) = workplace.leave() else { return };
             let pool = &workplace.pool;

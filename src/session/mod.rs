@@ -26,7 +26,6 @@ mod cluster_commands;
 mod conversation;
 mod database_state;
 mod dedicated;
-mod memory;
 mod parsed;
 mod pin;
 mod pooled;
@@ -46,6 +45,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tracked_backend_state;
 
 use std::{
     sync::Arc,
@@ -56,7 +56,6 @@ pub use cause::Cause;
 pub use conversation::SessionOptions;
 pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
-pub use memory::Memory;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use refusal::Refusal;
@@ -65,6 +64,7 @@ pub use reported::Reported;
 pub use settings::Settings;
 pub use split::{Asked, Assignment, Freshness};
 pub use take::Take;
+pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
@@ -222,16 +222,21 @@ impl Session {
     }
 
     /// Hands over a leased backend. `untouched`: the session returned this backend last, and no other session has used it since.
-    pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+    pub fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
         if let Some(session) = self.pooled_mut() {
-            session.attach(memory, untouched);
+            session.attach(tracked_state, untouched);
         }
     }
 
     /// As [`Self::attach`], for a session with a [split](Self::split) route.
-    pub fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+    pub fn assign(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assignment: Assignment<'_>,
+    ) {
         if let Some(session) = self.pooled_mut() {
-            session.assign(memory, untouched, assignment);
+            session.assign(tracked_state, untouched, assignment);
         }
     }
 
@@ -259,12 +264,12 @@ impl Session {
 
     /// Takes the state of the backend, if the backend can be returned: nothing is in progress there, and no state of the
     /// session is left there.
-    pub fn detach(&mut self) -> Option<Box<Memory>> {
+    pub fn detach(&mut self) -> Option<Box<TrackedBackendState>> {
         self.pooled_mut()?.detach()
     }
 
     /// Takes the state of the backend at the end of the session, whatever is left there.
-    pub fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.pooled_mut()?.abandon()
     }
 

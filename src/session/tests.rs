@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Memory, Report, Session, SessionOptions, Take};
+use super::{Report, Session, SessionOptions, Take, TrackedBackendState};
 use crate::wire::TransactionStatus;
 
 /// State of a new backend.
-pub(super) fn fresh_backend() -> Box<Memory> {
-    Box::new(Memory::new(Arc::default(), [0; 16]))
+pub(super) fn fresh_backend() -> Box<TrackedBackendState> {
+    Box::new(TrackedBackendState::new(Arc::default(), [0; 16]))
 }
 
 fn pass(octets: usize) -> Take {

@@ -31,8 +31,8 @@ const UNREADABLE: QueryError = QueryError::Answer(DecodeError::Invalid("row of a
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
 pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<CatalogueBuilder, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut builder = CatalogueBuilder::new();
     let each = |row: &[u8]| {
@@ -50,8 +50,8 @@ pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Cat
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
 pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut epoch = Vec::new();
     let each = |row: &[u8]| {
@@ -75,8 +75,8 @@ pub(crate) async fn know(
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
 ) -> Result<KnowledgeBuilder, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     read_knowledge(&mut lease.stream, primary_only, unasked).await
 }

@@ -91,8 +91,8 @@ pub(crate) async fn ask(
     said: &SaidSettings,
     unasked: &mut Vec<u8>,
 ) -> Result<Option<StartupValues>, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut values = StartupValues::default();
     let mut settable = true;

@@ -125,10 +125,10 @@ impl Leasing {
         acquirer.note_lease(parts.now);
         parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
-        if let Some(memory) = lease.memory.take() {
+        if let Some(tracked_state) = lease.tracked_state.take() {
             match acquirer.assignment(&lease) {
-                Some(assignment) => parts.session.assign(memory, untouched, assignment),
-                None => parts.session.attach(memory, untouched),
+                Some(assignment) => parts.session.assign(tracked_state, untouched, assignment),
+                None => parts.session.attach(tracked_state, untouched),
             }
         }
         parts.session.serves_as(lease.running().pid());
@@ -164,11 +164,11 @@ impl Leasing {
             parts.session.release_sequences();
         }
         let spoiled = parts.session.spoils_backend();
-        let Some(memory) = parts.session.detach() else { return false };
+        let Some(tracked_state) = parts.session.detach() else { return false };
         parts.registered.released();
         let Some(mut lease) = parts.backend.detach() else { return false };
-        // A backend without `memory` is closed.
-        lease.memory = memory.is_reusable().then_some(memory);
+        // A backend without `tracked_state` is closed.
+        lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);
         if spoiled {
             lease.release(Disposition::Discard);
         } else {

@@ -164,9 +164,9 @@ async fn recover(
 
 fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
     entry.released();
-    // A session that keeps its backend for life leaves its memory where it is.
-    if let Some(memory) = session.abandon() {
-        lease.memory = memory.is_reusable().then_some(memory);
+    // A dedicated session leaves the backend's tracked state in the lease.
+    if let Some(tracked_state) = session.abandon() {
+        lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);
     }
     lease.release(disposition);
 }

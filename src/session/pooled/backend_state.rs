@@ -3,14 +3,14 @@
 //! Promises: every change of state is a row of [`TRANSITIONS`]; any other change is refused and leaves the state as it
 //! is. Refuses to know: reasons for a change, and messages.
 
-use crate::session::memory::Memory;
+use crate::session::tracked_backend_state::TrackedBackendState;
 
 /// Backend of a pooled session.
 #[derive(Default)]
 pub(in crate::session) struct BackendSlot {
     stage: Stage,
     /// State of the backend; present in each stage with a backend.
-    held: Option<Box<Memory>>,
+    held: Option<Box<TrackedBackendState>>,
     /// The backend was leased for a message not consumed yet, and stays until then. After an earlier return the same
     /// message would lease a backend again, endlessly.
     is_unused: bool,
@@ -143,12 +143,12 @@ pub(in crate::session) struct IllegalTransition {
 
 impl BackendSlot {
     /// State of the backend, if there is one.
-    pub(in crate::session) fn held(&self) -> Option<&Memory> {
+    pub(in crate::session) fn held(&self) -> Option<&TrackedBackendState> {
         self.held.as_deref()
     }
 
     /// State of the backend, if there is one.
-    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut Memory> {
+    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut TrackedBackendState> {
         self.held.as_deref_mut()
     }
 
@@ -186,9 +186,12 @@ impl BackendSlot {
     ///
     /// # Errors
     /// [`IllegalTransition`] without a need for a backend, or with a backend held already.
-    pub(in crate::session) fn lease(&mut self, memory: Box<Memory>) -> Result<(), IllegalTransition> {
+    pub(in crate::session) fn lease(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+    ) -> Result<(), IllegalTransition> {
         self.on(BackendEvent::Leased)?;
-        (self.held, self.is_unused) = (Some(memory), true);
+        (self.held, self.is_unused) = (Some(tracked_state), true);
         Ok(())
     }
 
@@ -196,13 +199,15 @@ impl BackendSlot {
     ///
     /// # Errors
     /// [`IllegalTransition`] while client messages wait for the backend, or without a backend.
-    pub(in crate::session) fn give_back(&mut self) -> Result<Option<Box<Memory>>, IllegalTransition> {
+    pub(in crate::session) fn give_back(
+        &mut self,
+    ) -> Result<Option<Box<TrackedBackendState>>, IllegalTransition> {
         self.on(BackendEvent::Returned)?;
         Ok(self.held.take())
     }
 
     /// Takes the backend away at the end of the session, whatever the stage.
-    pub(in crate::session) fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub(in crate::session) fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.stage = Stage::None;
         self.held.take()
     }
@@ -275,7 +280,7 @@ mod tests {
     fn apply(slot: &mut BackendSlot, event: BackendEvent) -> Result<(), IllegalTransition> {
         match event {
             BackendEvent::Leased => slot.lease(fresh_backend()),
-            BackendEvent::Returned => slot.give_back().map(|memory| assert!(memory.is_some())),
+            BackendEvent::Returned => slot.give_back().map(|tracked_state| assert!(tracked_state.is_some())),
             event => slot.on(event).map(|_| ()),
         }
     }

@@ -69,13 +69,13 @@ use self::{
 use super::{
     conversation::{Conversation, SessionOptions},
     database_state::DatabaseState,
-    memory::Memory,
     pin::{Pin, Pins},
     refusal::Refusal,
     reported::Reported,
     settings::Settings,
     split::{Asked, Assignment, Router, WRITER},
     statement::Reading,
+    tracked_backend_state::TrackedBackendState,
 };
 use crate::{
     route::{Need, Side, SplitSettings},
@@ -144,14 +144,19 @@ impl Pooled {
     }
 
     /// A backend is held from now on.
-    fn hold(&mut self, mut memory: Box<Memory>, untouched: bool, assignment: Option<Assignment<'_>>) {
+    fn hold(
+        &mut self,
+        mut tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assignment: Option<Assignment<'_>>,
+    ) {
         self.cleanup.on_lease(self.database.edition(), untouched);
         self.statements.note_portal_of(0);
         if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
             split.assigned(assignment);
         }
         let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
-        let Memory { settings, reported, .. } = &mut *memory;
+        let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
         let news = self.settings.on_lease(settings, reported, is_standby);
         for (name, value) in &news {
             ParameterStatus { name, value }.write(self.outgoing.client());
@@ -159,7 +164,7 @@ impl Pooled {
         if !news.is_empty() {
             self.learn();
         }
-        if let Err(illegal) = self.backend.lease(memory) {
+        if let Err(illegal) = self.backend.lease(tracked_state) {
             self.break_off(illegal);
         }
     }
@@ -228,15 +233,20 @@ impl Pooled {
 
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
-    pub(super) fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+    pub(super) fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
         self.conversation.spoils_backend = false;
-        self.hold(memory, untouched, None);
+        self.hold(tracked_state, untouched, None);
     }
 
     /// The same for a session that [splits](Self::split) what it says.
-    pub(super) fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+    pub(super) fn assign(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assignment: Assignment<'_>,
+    ) {
         self.conversation.spoils_backend = false;
-        self.hold(memory, untouched, Some(assignment));
+        self.hold(tracked_state, untouched, Some(assignment));
     }
 
     /// Reads go to the read pools from now on, everything else to the writer.
@@ -301,14 +311,14 @@ impl Pooled {
 
     /// What is known of the backend, when it can be given back: nothing is under way on it, and nothing of the session
     /// is left there.
-    pub(super) fn detach(&mut self) -> Option<Box<Memory>> {
+    pub(super) fn detach(&mut self) -> Option<Box<TrackedBackendState>> {
         if !self.is_done_with_backend() {
             return None;
         }
         self.on_backend_returned();
         self.settings.on_return();
         match self.backend.give_back() {
-            Ok(memory) => memory,
+            Ok(tracked_state) => tracked_state,
             Err(illegal) => {
                 self.break_off(illegal);
                 None
@@ -337,7 +347,7 @@ impl Pooled {
     }
 
     /// What is known of the backend, when the session ends, whatever is left on it.
-    pub(super) fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub(super) fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.backend.abandon()
     }
 

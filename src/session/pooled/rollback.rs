@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::session::{
     Settings,
-    memory::Memory,
     pooled::{Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement},
     proxy_batch::{BatchWriter, ProxyBatch},
     response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
     statement::Statement,
+    tracked_backend_state::TrackedBackendState,
 };
 
 impl Pooled {
@@ -96,7 +96,7 @@ impl Pooled {
     }
 }
 
-fn forget_unnamed(held: Option<&mut Memory>) {
+fn forget_unnamed(held: Option<&mut TrackedBackendState>) {
     if let Some(held) = held {
         held.unnamed = SOME_UNNAMED;
     }

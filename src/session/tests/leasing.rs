@@ -92,11 +92,15 @@ impl Driver {
         if self.session.wants_backend() {
             assert!(!self.holds, "nobody has two backends");
             (self.leases, self.holds, moved) = (self.leases + 1, true, true);
-            let memory = fresh_backend();
+            let tracked_state = fresh_backend();
             let need = self.session.need();
             let endpoint = EndpointName::new("e").expect("a name");
             let (side, reason, freshness) = (need.side, need.reason, Freshness::Enough);
-            self.session.assign(memory, false, Assignment { side, reason, endpoint: &endpoint, freshness });
+            self.session.assign(
+                tracked_state,
+                false,
+                Assignment { side, reason, endpoint: &endpoint, freshness },
+            );
         }
         moved |= self.serve();
         let take = self.session.on_backend(now, &self.from_server, false).expect("the server makes sense");

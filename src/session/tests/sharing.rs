@@ -76,14 +76,14 @@ impl Talk {
 
     fn lease(&mut self) {
         self.leases += 1;
-        let memory = fresh_backend();
-        let Some(sides) = &mut self.sides else { return self.session.attach(memory, false) };
+        let tracked_state = fresh_backend();
+        let Some(sides) = &mut self.sides else { return self.session.attach(tracked_state, false) };
         let need = self.session.need();
         sides.push(need.side);
         let endpoint = &EndpointName::new("some").unwrap();
         let freshness = Freshness::Enough;
         self.session.assign(
-            memory,
+            tracked_state,
             false,
             Assignment { side: need.side, reason: need.reason, endpoint, freshness },
         );

@@ -68,7 +68,7 @@ impl World {
         let untouched = client.last_backend == Some(number) && backend.last_user == Some(client.id);
         (backend.user, backend.last_user) = (Some(client.id), Some(client.id));
         (client.backend, client.last_backend) = (Some(number), Some(number));
-        client.session.attach(backend.memory.take().expect("the memory of a free backend"), untouched);
+        client.session.attach(backend.tracked_state.take().expect("a free backend has its state"), untouched);
         true
     }
 
@@ -94,13 +94,13 @@ impl World {
             client.session.release_sequences();
         }
         let is_spoiled = client.session.spoils_backend();
-        let Some(memory) = client.session.detach() else { return compares };
+        let Some(tracked_state) = client.session.detach() else { return compares };
         client.backend = None;
         backend.check_returned(client.id);
-        if is_spoiled || !memory.is_reusable() {
+        if is_spoiled || !tracked_state.is_reusable() {
             *backend = Backend::new(number, &self.cluster);
         } else {
-            (backend.memory, backend.user) = (Some(memory), None);
+            (backend.tracked_state, backend.user) = (Some(tracked_state), None);
         }
         true
     }

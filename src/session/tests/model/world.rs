@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     handshake::Parameters,
-    session::{CatalogInstant, DatabaseState, Memory, Reported, Session, SessionOptions, Settings},
+    session::{
+        CatalogInstant, DatabaseState, Reported, Session, SessionOptions, Settings, TrackedBackendState,
+    },
     sql::{Catalogue, CatalogueBuilder},
 };
 
@@ -90,7 +92,7 @@ impl World {
         let mut session = self.new_session();
         let text = query("SELECT lastval()");
         session.on_client(Instant::now(), &text, false).expect("a message");
-        session.attach(Box::new(Memory::new(parameters(), [9; 16])), false);
+        session.attach(Box::new(TrackedBackendState::new(parameters(), [9; 16])), false);
         session.on_client(Instant::now(), &text, false).expect("a message");
     }
 

@@ -1,13 +1,13 @@
-//! What is known of a backend's session state between two leases.
+//! Session state of a backend, tracked from lease to lease.
 
 use std::sync::Arc;
 
 use super::{prepared::Prepared, reported::Reported, settings::Settings, split::ReplayBuffer};
 use crate::handshake::Parameters;
 
-/// What a backend is known to hold: the pool keeps it beside the connection, and a session that leases the backend goes
-/// on from there. Nothing in it belongs to one session alone.
-pub struct Memory {
+/// Session state that a backend is known to hold. The pool keeps the value beside the connection, and the next session
+/// that leases the backend continues from there. No part belongs to one session alone.
+pub struct TrackedBackendState {
     /// The prepared statements it has, under their shared names.
     pub(super) prepared: Prepared,
     /// The settings it was given.
@@ -25,7 +25,7 @@ pub struct Memory {
 
 // === impl Memory ===
 
-impl Memory {
+impl TrackedBackendState {
     /// Creates the state of a new backend with the reported `parameters`. `key` is random, to make names of shared
     /// statements on the backend unguessable.
     #[must_use]
