@@ -65,7 +65,7 @@ pub struct CatalogInstant {
     expirations: u64,
 }
 
-// === impl Common ===
+// === impl DatabaseState ===
 
 impl DatabaseState {
     /// Nothing is prepared yet, and nothing known of the database but that the names in `always` leave state behind.

@@ -33,7 +33,7 @@ mod prepared;
 mod proxy_batch;
 mod refusal;
 mod report;
-mod reported;
+mod reported_parameters;
 mod response_queue;
 mod result_shape;
 mod settings;
@@ -60,7 +60,7 @@ pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use refusal::Refusal;
 pub use report::Report;
-pub use reported::Reported;
+pub use reported_parameters::ReportedParameters;
 pub use settings::Settings;
 pub use split::{Asked, Assignment, Freshness};
 pub use take::Take;
@@ -112,7 +112,7 @@ impl Session {
     #[must_use]
     pub fn shared(
         database: Arc<DatabaseState>,
-        known: Reported,
+        known: ReportedParameters,
         startup: Settings,
         options: SessionOptions,
     ) -> Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     pin::{Pin, Pins},
     prepared::Prepared,
-    reported::DEFAULT_READ_ONLY,
+    reported_parameters::DEFAULT_READ_ONLY,
     settings::Settings,
     split::LAST_ROUTE,
     statement::Statement,

@@ -11,7 +11,7 @@ use std::{
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::reported::Reported;
+use super::reported_parameters::ReportedParameters;
 use crate::sql::{self, Catalogue, Effects};
 
 /// One prepared statement, whoever prepares it: a text and its parameter types.
@@ -70,7 +70,7 @@ impl Reading {
         [b"client_encoding", b"DateStyle", b"IntervalStyle", b"TimeZone", b"standard_conforming_strings"];
 
     /// Reading of a session with the reported settings `known`.
-    pub(super) fn of(known: &Reported) -> Self {
+    pub(super) fn of(known: &ReportedParameters) -> Self {
         let values = Self::SETTINGS.map(|name| known.get(name));
         Self(FixedState::default().hash_one(values) | 1)
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{prepared::Prepared, reported::Reported, settings::Settings, split::ReplayBuffer};
+use super::{
+    prepared::Prepared, reported_parameters::ReportedParameters, settings::Settings, split::ReplayBuffer,
+};
 use crate::handshake::Parameters;
 
 /// Session state that a backend is known to hold. The pool keeps the value beside the connection, and the next session
@@ -13,7 +15,7 @@ pub struct TrackedBackendState {
     /// The settings it was given.
     pub(super) settings: Settings,
     /// What it reported of its settings.
-    pub(super) reported: Reported,
+    pub(super) reported: ReportedParameters,
     /// Which unnamed statement it has; 0 for none.
     pub(super) unnamed: u64,
     /// What it was sent and has not answered, while it may have to be said again; empty between two leases.
@@ -23,7 +25,7 @@ pub struct TrackedBackendState {
     pub(super) unread: bool,
 }
 
-// === impl Memory ===
+// === impl TrackedBackendState ===
 
 impl TrackedBackendState {
     /// Creates the state of a new backend with the reported `parameters`. `key` is random, to make names of shared
@@ -33,7 +35,7 @@ impl TrackedBackendState {
         Self {
             prepared: Prepared::new(key),
             settings: Settings::default(),
-            reported: Reported::new(parameters),
+            reported: ReportedParameters::new(parameters),
             unnamed: 0,
             attempt: ReplayBuffer::default(),
             unread: false,
@@ -44,7 +46,7 @@ impl TrackedBackendState {
     pub fn forget(&mut self, parameters: Arc<Parameters>) {
         self.prepared.clear();
         self.settings = Settings::default();
-        self.reported = Reported::new(parameters);
+        self.reported = ReportedParameters::new(parameters);
         self.unnamed = 0;
         self.attempt = ReplayBuffer::default();
     }

@@ -6,7 +6,7 @@ use super::startup_values::StartupValues;
 use crate::{
     handshake::Parameters,
     pool::Welcome,
-    session::{Reported, Settings},
+    session::{ReportedParameters, Settings},
 };
 
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
@@ -19,7 +19,7 @@ pub(crate) struct InitialParameterStatus {
     /// `application_name` and `startup` as settings of the session.
     pub(crate) settings: Settings,
     /// What the client knows then.
-    pub(crate) known: Reported,
+    pub(crate) known: ReportedParameters,
     /// ParameterStatus messages, one behind the other.
     pub(crate) octets: Vec<u8>,
 }
@@ -58,7 +58,7 @@ impl InitialParameterStatus {
             application: application.map(Box::from),
             startup: startup.cloned(),
             settings,
-            known: Reported::new(Arc::new(parameters)),
+            known: ReportedParameters::new(Arc::new(parameters)),
             octets,
         }
     }

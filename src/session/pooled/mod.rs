@@ -71,7 +71,7 @@ use super::{
     database_state::DatabaseState,
     pin::{Pin, Pins},
     refusal::Refusal,
-    reported::Reported,
+    reported_parameters::ReportedParameters,
     settings::Settings,
     split::{Asked, Assignment, Router, WRITER},
     statement::Reading,
@@ -121,7 +121,7 @@ impl Pooled {
     /// Creates a session without a backend, as [`super::Session::pooled`].
     pub(super) fn new(
         database: Arc<DatabaseState>,
-        known: Reported,
+        known: ReportedParameters,
         startup: Settings,
         options: SessionOptions,
     ) -> Self {

@@ -10,7 +10,7 @@ use crate::session::{
     pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
     proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateQuery, StateReport},
     refusal::Refusal,
-    reported::IN_HOT_STANDBY,
+    reported_parameters::IN_HOT_STANDBY,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
     settings::{SETTINGS_MAX_BYTES, Settings},

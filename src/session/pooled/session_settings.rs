@@ -3,7 +3,7 @@
 use super::startup_settings::{MAY_RESET_SETTINGS, StartupSettings};
 use crate::{
     session::{
-        reported::{Reported, of_its_kind},
+        reported_parameters::{ReportedParameters, of_its_kind},
         settings::Settings,
     },
     sql::Effects,
@@ -14,7 +14,7 @@ pub(in crate::session) struct SessionSettings {
     values: Settings,
     pub(in crate::session) startup: StartupSettings,
     /// Values reported to the client.
-    reported: Reported,
+    reported: ReportedParameters,
     /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
     is_unreadable: bool,
     /// A statement of the transaction may have reset settings.
@@ -41,7 +41,7 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
-    pub(super) fn new(startup: Settings, reported: Reported) -> Self {
+    pub(super) fn new(startup: Settings, reported: ReportedParameters) -> Self {
         let mut new = Self {
             values: startup.clone(),
             startup: StartupSettings::new(startup),
@@ -59,7 +59,7 @@ impl SessionSettings {
     }
 
     /// Values reported to the client.
-    pub(in crate::session) const fn reported(&self) -> &Reported {
+    pub(in crate::session) const fn reported(&self) -> &ReportedParameters {
         &self.reported
     }
 
@@ -79,7 +79,7 @@ impl SessionSettings {
     pub(in crate::session) fn on_lease(
         &mut self,
         held: &mut Settings,
-        reported: &Reported,
+        reported: &ReportedParameters,
         is_standby: bool,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         if *held != self.values {
@@ -184,8 +184,8 @@ mod tests {
     use super::*;
     use crate::handshake::Parameters;
 
-    fn reported(values: &[(&str, &str)]) -> Reported {
-        let mut reported = Reported::new(Parameters::default().into());
+    fn reported(values: &[(&str, &str)]) -> ReportedParameters {
+        let mut reported = ReportedParameters::new(Parameters::default().into());
         for (name, value) in values {
             reported.set(name.as_bytes(), value.as_bytes());
         }

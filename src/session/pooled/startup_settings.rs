@@ -6,7 +6,7 @@
 //! client's options. Within a transaction the statement is rejected.
 
 use crate::{
-    session::{proxy_batch::GivenSetting, reported::APPLICATION_NAME, settings::Settings},
+    session::{proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, settings::Settings},
     sql::{self, Effects, LeadsBack, LedBack},
     wire::{
         SqlState,

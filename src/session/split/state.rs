@@ -7,7 +7,7 @@ use crate::{
     names::EndpointName,
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
     session::{
-        reported::{DEFAULT_READ_ONLY, Reported},
+        reported_parameters::{DEFAULT_READ_ONLY, ReportedParameters},
         settings::Settings,
     },
     sql::{Hint, Meaning, Modes},
@@ -151,7 +151,7 @@ impl Router {
     }
 
     /// The client was told of its settings.
-    pub(in crate::session) fn learn(&mut self, known: &Reported) {
+    pub(in crate::session) fn learn(&mut self, known: &ReportedParameters) {
         let is =
             |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
         self.meaning = Meaning {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, Reported, Session, SessionOptions,
-        Settings,
+        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
+        SessionOptions, Settings,
     },
     frame, fresh_backend,
 };
@@ -46,7 +46,7 @@ impl Driver {
             DatabaseState::new(Catalogue::default())
         };
         database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
-        let known = Reported::new(Arc::new(Parameters::default()));
+        let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let mut session =
             Session::shared(Arc::new(database), known, Settings::default(), SessionOptions::default());
         if splits {

@@ -6,8 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, Reported, Session, SessionOptions,
-        Settings,
+        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
+        SessionOptions, Settings,
     },
     Side::{self, Client, Server},
     client, frame, fresh_backend, server,
@@ -50,7 +50,7 @@ impl Talk {
 
     /// Session of a client with `startup` in the start-up packet.
     fn beginning(database: Arc<DatabaseState>, startup: Settings, text_limit: Option<usize>) -> Self {
-        let known = Reported::new(Arc::new(Parameters::default()));
+        let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let session = Session::shared(database, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     handshake::Parameters,
     session::{
-        CatalogInstant, DatabaseState, Reported, Session, SessionOptions, Settings, TrackedBackendState,
+        CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, Settings,
+        TrackedBackendState,
     },
     sql::{Catalogue, CatalogueBuilder},
 };
@@ -97,7 +98,7 @@ impl World {
     }
 
     fn new_session(&self) -> Session {
-        let known = Reported::new(parameters());
+        let known = ReportedParameters::new(parameters());
         Session::shared(Arc::clone(&self.database), known, Settings::default(), SessionOptions::default())
     }
 

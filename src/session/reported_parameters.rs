@@ -1,4 +1,4 @@
-//! What a server reported of its settings: what a client was told, and what its backend says.
+//! Settings reported by a server in ParameterStatus: those sent to a client, and those of its backend.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
 
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::settings::mark_of;
 use crate::handshake::Parameters;
 
-/// Reported settings: those of a login, which many share, and what has changed since. Clones share them until one is changed.
+/// Reported settings: those of a login, shared by many, and the changes since. Clones share the values until one is changed.
 #[derive(Clone)]
-pub struct Reported(Arc<Statuses>);
+pub struct ReportedParameters(Arc<Statuses>);
 
 #[derive(Clone)]
 struct Statuses {
@@ -40,9 +40,9 @@ pub(super) const DEFAULT_READ_ONLY: &[u8] = b"default_transaction_read_only";
 /// A setting's name and its value now.
 type Changed = (Box<[u8]>, Box<[u8]>);
 
-// === impl Reported ===
+// === impl ReportedParameters ===
 
-impl Reported {
+impl ReportedParameters {
     /// As a login reported them.
     #[must_use]
     pub fn new(login: Arc<Parameters>) -> Self {
