@@ -15,7 +15,7 @@ use memchr::memmem::Finder;
 
 use super::{
     proxy_batch::InternalStatements,
-    settings::Settings,
+    setting_values::SettingValues,
     statement::{Circumstances, Reading, Statement, Statements},
 };
 use crate::sql::{
@@ -295,14 +295,14 @@ impl DatabaseState {
         &self,
         definition: &[u8],
         reading: Reading,
-        settings: &Settings,
+        settings: &SettingValues,
     ) -> Option<Arc<Statement>> {
         let now = self.circumstances(settings);
         self.statements.known(definition, reading).filter(|statement| statement.is_accepted(now))
     }
 
     /// What decides whether a server accepts a statement of a session with these settings.
-    pub(super) fn circumstances(&self, settings: &Settings) -> Circumstances {
+    pub(super) fn circumstances(&self, settings: &SettingValues) -> Circumstances {
         Circumstances(FixedState::default().hash_one((self.instant(), settings.mark())) | 1)
     }
 

@@ -36,7 +36,7 @@ mod report;
 mod reported_parameters;
 mod response_queue;
 mod result_shape;
-mod settings;
+mod setting_values;
 mod side_effects;
 mod split;
 mod statement;
@@ -61,7 +61,7 @@ pub use pooled::Pooled;
 pub use refusal::Refusal;
 pub use report::Report;
 pub use reported_parameters::ReportedParameters;
-pub use settings::Settings;
+pub use setting_values::SettingValues;
 pub use split::{Asked, Assignment, Freshness};
 pub use take::Take;
 pub use tracked_backend_state::TrackedBackendState;
@@ -113,7 +113,7 @@ impl Session {
     pub fn shared(
         database: Arc<DatabaseState>,
         known: ReportedParameters,
-        startup: Settings,
+        startup: SettingValues,
         options: SessionOptions,
     ) -> Self {
         Self::Pooled(Box::new(Pooled::new(database, known, startup, options)))
@@ -190,7 +190,7 @@ impl Session {
         self.pooled().is_some_and(Pooled::wants_backend)
     }
 
-    /// The [`Settings::mark`] of the settings that the backend will need.
+    /// The [`SettingValues::mark`] of the settings that the backend will need.
     #[must_use]
     pub fn settings_mark(&self) -> u64 {
         self.pooled().map_or(0, Pooled::settings_mark)

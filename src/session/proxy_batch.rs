@@ -9,7 +9,7 @@ use super::{
     pin::{Pin, Pins},
     prepared::Prepared,
     reported_parameters::DEFAULT_READ_ONLY,
-    settings::Settings,
+    setting_values::SettingValues,
     split::LAST_ROUTE,
     statement::Statement,
 };
@@ -28,7 +28,7 @@ pub(super) enum ProxyBatch {
     /// `DISCARD SEQUENCES` within a client's batch. `left` CloseComplete messages are pending.
     SequencesWithin { left: usize },
     /// Settings that the backend is given. `failed` once the server refused one.
-    Apply { wanted: Settings, failed: Option<SqlState> },
+    Apply { wanted: SettingValues, failed: Option<SqlState> },
     /// Applies start-up settings again after a reset. `left` CloseComplete messages are pending. With `synced` the batch has a Sync,
     /// and the client's request ends with the ReadyForQuery of the batch.
     Again { left: usize, synced: bool, failed: Option<SqlState> },
@@ -214,14 +214,14 @@ pub(super) const IDENTITY: [&[u8]; 2] = [SESSION_AUTHORIZATION, b"role"];
 pub(super) const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
 
 /// Whether giving a backend that holds `held` the settings `wanted` changes who its session is.
-pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
+pub(super) fn changes_identity(held: &SettingValues, wanted: &SettingValues) -> bool {
     IDENTITY.iter().any(|name| held.get(name) != wanted.get(name))
 }
 
 /// Writes the batch that gives a backend on `side` with the settings `held` those of `wanted`.
 pub(super) fn write_apply(
-    held: &Settings,
-    wanted: &Settings,
+    held: &SettingValues,
+    wanted: &SettingValues,
     side: Side,
     mut pen: BatchWriter<'_>,
 ) -> ProxyBatch {
@@ -321,7 +321,7 @@ pub(super) fn write_position(required: u64, mut pen: BatchWriter<'_>) -> ProxyBa
 }
 
 /// Writes the batch that lets the server say where the client's last statement went. `held` are the backend's settings.
-pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
+pub(super) fn write_last_route(held: &SettingValues, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
     let internal_statements = pen.internal_statements;
     pen.execute(&internal_statements.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
     frontend::write_sync(pen.out);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::settings::mark_of;
+use super::setting_values::mark_of;
 use crate::handshake::Parameters;
 
 /// Reported settings: those of a login, shared by many, and the changes since. Clones share the values until one is changed.

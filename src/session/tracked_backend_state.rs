@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    prepared::Prepared, reported_parameters::ReportedParameters, settings::Settings, split::ReplayBuffer,
+    prepared::Prepared, reported_parameters::ReportedParameters, setting_values::SettingValues,
+    split::ReplayBuffer,
 };
 use crate::handshake::Parameters;
 
@@ -13,7 +14,7 @@ pub struct TrackedBackendState {
     /// The prepared statements it has, under their shared names.
     pub(super) prepared: Prepared,
     /// The settings it was given.
-    pub(super) settings: Settings,
+    pub(super) settings: SettingValues,
     /// What it reported of its settings.
     pub(super) reported: ReportedParameters,
     /// Which unnamed statement it has; 0 for none.
@@ -34,7 +35,7 @@ impl TrackedBackendState {
     pub fn new(parameters: Arc<Parameters>, key: [u8; 16]) -> Self {
         Self {
             prepared: Prepared::new(key),
-            settings: Settings::default(),
+            settings: SettingValues::default(),
             reported: ReportedParameters::new(parameters),
             unnamed: 0,
             attempt: ReplayBuffer::default(),
@@ -45,7 +46,7 @@ impl TrackedBackendState {
     /// A backend that was reset by `DISCARD ALL`: as it was after its login.
     pub fn forget(&mut self, parameters: Arc<Parameters>) {
         self.prepared.clear();
-        self.settings = Settings::default();
+        self.settings = SettingValues::default();
         self.reported = ReportedParameters::new(parameters);
         self.unnamed = 0;
         self.attempt = ReplayBuffer::default();
@@ -62,7 +63,7 @@ impl TrackedBackendState {
         !self.unread
     }
 
-    /// The [`Settings::mark`] of what it was given: to choose a backend that fits a session already.
+    /// The [`SettingValues::mark`] of what it was given: to choose a backend that fits a session already.
     #[must_use]
     pub fn settings_mark(&self) -> u64 {
         self.settings.mark()

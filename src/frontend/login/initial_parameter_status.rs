@@ -6,7 +6,7 @@ use super::startup_values::StartupValues;
 use crate::{
     handshake::Parameters,
     pool::Welcome,
-    session::{ReportedParameters, Settings},
+    session::{ReportedParameters, SettingValues},
 };
 
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
@@ -17,7 +17,7 @@ pub(crate) struct InitialParameterStatus {
     /// Remaining startup settings of the client.
     startup: Option<Arc<StartupValues>>,
     /// `application_name` and `startup` as settings of the session.
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingValues,
     /// What the client knows then.
     pub(crate) known: ReportedParameters,
     /// ParameterStatus messages, one behind the other.
@@ -38,7 +38,7 @@ const KEPT: usize = 8;
 impl InitialParameterStatus {
     fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
         let mut parameters = Parameters::clone(&welcome.parameters);
-        let mut settings = Settings::default();
+        let mut settings = SettingValues::default();
         if let Some(startup) = startup {
             settings = startup.settings.clone();
             for (name, value) in &startup.reported {

@@ -8,14 +8,15 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
-    backend::QueryError, frontend::acquire::catalog, handshake::Parameters, pool::Lease, session::Settings,
+    backend::QueryError, frontend::acquire::catalog, handshake::Parameters, pool::Lease,
+    session::SettingValues,
 };
 
 /// Startup settings as interpreted by the server.
 #[derive(Default)]
 pub(crate) struct StartupValues {
     /// Initial settings of the session.
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingValues,
     /// All startup settings as reported by a server, by lower-case name.
     pub(crate) reported: Vec<ReportedValue>,
 }

@@ -13,7 +13,7 @@ use crate::{
         pin::{Pin, Pins},
         proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
         response_queue::MAY_RESET,
-        settings::Settings,
+        setting_values::SettingValues,
         side_effects::SideEffects,
     },
     sql::{self, Effects},
@@ -61,11 +61,11 @@ struct CatalogComparison {
 pub(in crate::session) struct SettleContext<'a> {
     pub(in crate::session) database: &'a DatabaseState,
     /// The session's settings.
-    pub(in crate::session) settings: &'a Settings,
+    pub(in crate::session) settings: &'a SettingValues,
     /// Settings of the client's start-up packet.
-    pub(in crate::session) startup: &'a Settings,
+    pub(in crate::session) startup: &'a SettingValues,
     /// Settings known to the backend.
-    pub(in crate::session) held: &'a Settings,
+    pub(in crate::session) held: &'a SettingValues,
     /// The backend has statements under the client's own names.
     pub(in crate::session) has_client_named: bool,
     /// The backend takes writes. Catalogs of a standby may be behind, and statements on a standby are proved reads.

@@ -72,7 +72,7 @@ use super::{
     pin::{Pin, Pins},
     refusal::Refusal,
     reported_parameters::ReportedParameters,
-    settings::Settings,
+    setting_values::SettingValues,
     split::{Asked, Assignment, Router, WRITER},
     statement::Reading,
     tracked_backend_state::TrackedBackendState,
@@ -122,7 +122,7 @@ impl Pooled {
     pub(super) fn new(
         database: Arc<DatabaseState>,
         known: ReportedParameters,
-        startup: Settings,
+        startup: SettingValues,
         options: SessionOptions,
     ) -> Self {
         let statements = ClientStatements::new(&database, Reading::of(&known));
@@ -221,7 +221,7 @@ impl Pooled {
         self.backend.is_wanted()
     }
 
-    /// The [`super::Settings::mark`] of the settings that its backend will have to hold.
+    /// The [`super::SettingValues::mark`] of the settings that its backend will have to hold.
     pub(super) fn settings_mark(&self) -> u64 {
         self.settings.values().mark()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::session::{
-    Settings,
+    SettingValues,
     pooled::{Pooled, SOME_UNNAMED, ShapeCheck, UnnamedStatement},
     proxy_batch::{BatchWriter, ProxyBatch},
     response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
@@ -106,7 +106,7 @@ fn forget_unnamed(held: Option<&mut TrackedBackendState>) {
 
 impl Pooled {
     /// The settings of the held backend, and what a batch of ours for it is written with.
-    pub(in crate::session) fn pen(&mut self) -> Option<(Settings, BatchWriter<'_>)> {
+    pub(in crate::session) fn pen(&mut self) -> Option<(SettingValues, BatchWriter<'_>)> {
         self.statements.begin_batch();
         let settings = self.backend.held()?.settings.clone();
         Some((settings, self.pen_within_batch()?))

@@ -13,7 +13,7 @@ use crate::session::{
     reported_parameters::IN_HOT_STANDBY,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
-    settings::{SETTINGS_MAX_BYTES, Settings},
+    setting_values::{SETTINGS_MAX_BYTES, SettingValues},
     split::ReplayBuffer,
     take::Take,
 };
@@ -307,7 +307,7 @@ impl Pooled {
         match body.split(|octet| *octet == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
-                held.settings = Settings::default();
+                held.settings = SettingValues::default();
                 self.statements.clear();
                 self.cleanup.on_discard_all();
                 self.settings.on_discard_all(in_batch);
@@ -593,7 +593,7 @@ impl Pooled {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let before = if seen.all { Settings::default() } else { self.settings.values().clone() };
+        let before = if seen.all { SettingValues::default() } else { self.settings.values().clone() };
         // The default session user is the login user of the backend.
         let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
         let is_default = |name: &[u8], value: Option<&[u8]>| {

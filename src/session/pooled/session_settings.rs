@@ -4,14 +4,14 @@ use super::startup_settings::{MAY_RESET_SETTINGS, StartupSettings};
 use crate::{
     session::{
         reported_parameters::{ReportedParameters, of_its_kind},
-        settings::Settings,
+        setting_values::SettingValues,
     },
     sql::Effects,
 };
 
 /// Settings of a session.
 pub(in crate::session) struct SessionSettings {
-    values: Settings,
+    values: SettingValues,
     pub(in crate::session) startup: StartupSettings,
     /// Values reported to the client.
     reported: ReportedParameters,
@@ -41,7 +41,7 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
-    pub(super) fn new(startup: Settings, reported: ReportedParameters) -> Self {
+    pub(super) fn new(startup: SettingValues, reported: ReportedParameters) -> Self {
         let mut new = Self {
             values: startup.clone(),
             startup: StartupSettings::new(startup),
@@ -54,7 +54,7 @@ impl SessionSettings {
     }
 
     /// Values of the session.
-    pub(in crate::session) const fn values(&self) -> &Settings {
+    pub(in crate::session) const fn values(&self) -> &SettingValues {
         &self.values
     }
 
@@ -64,7 +64,7 @@ impl SessionSettings {
     }
 
     /// Replaces the values, after a state check.
-    pub(in crate::session) fn set_values(&mut self, values: Settings) {
+    pub(in crate::session) fn set_values(&mut self, values: SettingValues) {
         self.values = values;
     }
 
@@ -78,7 +78,7 @@ impl SessionSettings {
     /// Returns the reports for the client, of values changed by the server's configuration.
     pub(in crate::session) fn on_lease(
         &mut self,
-        held: &mut Settings,
+        held: &mut SettingValues,
         reported: &ReportedParameters,
         is_standby: bool,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn settings(values: &[(&str, &str)]) -> SessionSettings {
-        SessionSettings::new(Settings::default(), reported(values))
+        SessionSettings::new(SettingValues::default(), reported(values))
     }
 
     #[test]
@@ -208,11 +208,11 @@ mod tests {
     fn changed_configuration_is_reported_at_the_lease() {
         let mut settings = settings(&[("TimeZone", "UTC")]);
         let changed = reported(&[("TimeZone", "CET"), ("in_hot_standby", "on")]);
-        let mut other = Settings::default().with(b"work_mem", Some(b"1MB"));
+        let mut other = SettingValues::default().with(b"work_mem", Some(b"1MB"));
         assert!(settings.on_lease(&mut other, &changed, false).is_empty(), "settings are applied first");
-        let news = settings.on_lease(&mut Settings::default(), &changed, true);
+        let news = settings.on_lease(&mut SettingValues::default(), &changed, true);
         assert_eq!(news, [(b"TimeZone".to_vec(), b"CET".to_vec())], "a standby looks like the writer");
-        assert!(settings.on_lease(&mut Settings::default(), &changed, true).is_empty());
+        assert!(settings.on_lease(&mut SettingValues::default(), &changed, true).is_empty());
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn discard_all_restores_the_startup_values() {
-        let startup = Settings::default().with(b"work_mem", Some(b"1MB"));
+        let startup = SettingValues::default().with(b"work_mem", Some(b"1MB"));
         let mut settings = SessionSettings::new(startup.clone(), reported(&[]));
         settings.set_values(startup.with(b"role", Some(b"joe")));
         settings.on_discard_all(true);

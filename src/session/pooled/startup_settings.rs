@@ -6,7 +6,9 @@
 //! client's options. Within a transaction the statement is rejected.
 
 use crate::{
-    session::{proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, settings::Settings},
+    session::{
+        proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
+    },
     sql::{self, Effects, LeadsBack, LedBack},
     wire::{
         SqlState,
@@ -18,7 +20,7 @@ use crate::{
 #[derive(Default)]
 pub(in crate::session) struct StartupSettings {
     /// Values restored by `RESET`, as far as unknown to the held backend.
-    values: Settings,
+    values: SettingValues,
     mode: StartupMode,
     /// Portals bound in the transaction, with the settings reset by the portals' statements.
     portals: Vec<BoundPortal>,
@@ -55,14 +57,14 @@ pub(in crate::session) const MAY_RESET_SETTINGS: Effects =
 
 impl StartupSettings {
     /// Creates the state of a client with the start-up `values`.
-    pub(super) fn new(values: Settings) -> Self {
+    pub(super) fn new(values: SettingValues) -> Self {
         let is_carried = values.entries().iter().any(|entry| *entry.name != *APPLICATION_NAME);
         let mode = if is_carried { StartupMode::Carried } else { StartupMode::NameOnly };
         Self { values, mode, ..Self::default() }
     }
 
     /// Values restored by `RESET`, as far as unknown to the held backend.
-    pub(in crate::session) const fn values(&self) -> &Settings {
+    pub(in crate::session) const fn values(&self) -> &SettingValues {
         &self.values
     }
 
@@ -94,13 +96,13 @@ impl StartupSettings {
 
     /// Notes the return of the held backend. If backends logged in with the client's options serve from now on, returns
     /// the part of `settings` to apply there.
-    pub(in crate::session) fn on_return(&mut self, settings: &Settings) -> Option<Settings> {
+    pub(in crate::session) fn on_return(&mut self, settings: &SettingValues) -> Option<SettingValues> {
         if self.mode != StartupMode::Moving {
             return None;
         }
         self.mode = StartupMode::Apart;
         let first = std::mem::take(&mut self.values);
-        self.values = Settings::default().with(APPLICATION_NAME, first.get(APPLICATION_NAME));
+        self.values = SettingValues::default().with(APPLICATION_NAME, first.get(APPLICATION_NAME));
         let known = first.entries().iter().filter(|entry| *entry.name != *APPLICATION_NAME);
         let known = known.filter(|entry| settings.get(&entry.name) == Some(&entry.value));
         Some(settings.with_all(known.map(|entry| (&*entry.name, None))))
@@ -234,7 +236,7 @@ mod tests {
 
     fn startup() -> StartupSettings {
         let values =
-            Settings::default().with(b"application_name", Some(b"a")).with(b"work_mem", Some(b"1MB"));
+            SettingValues::default().with(b"application_name", Some(b"a")).with(b"work_mem", Some(b"1MB"));
         StartupSettings::new(values)
     }
 
@@ -245,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_name_alone_is_never_in_the_way() {
-        let name = StartupSettings::new(Settings::default().with(b"application_name", Some(b"a")));
+        let name = StartupSettings::new(SettingValues::default().with(b"application_name", Some(b"a")));
         assert!(!name.is_carried());
         assert_eq!(name.reset_by(EFFECTS, b"RESET ALL"), LeadsBack::No);
     }

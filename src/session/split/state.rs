@@ -8,7 +8,7 @@ use crate::{
     route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
     session::{
         reported_parameters::{DEFAULT_READ_ONLY, ReportedParameters},
-        settings::Settings,
+        setting_values::SettingValues,
     },
     sql::{Hint, Meaning, Modes},
     wire::Fault,
@@ -122,7 +122,7 @@ impl Router {
     }
 
     /// What a read must not be older than, if anything.
-    pub(in crate::session) fn floor(&self, now: Instant, settings: &Settings) -> Option<Instant> {
+    pub(in crate::session) fn floor(&self, now: Instant, settings: &SettingValues) -> Option<Instant> {
         match self.consistency(settings) {
             Consistency::Session => self.floor,
             // Nothing was written before the clock began that would matter.
@@ -132,14 +132,14 @@ impl Router {
     }
 
     /// What the session's reads must show: as it has said, or as the listener does.
-    pub(in crate::session) fn consistency(&self, settings: &Settings) -> Consistency {
+    pub(in crate::session) fn consistency(&self, settings: &SettingValues) -> Consistency {
         let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
         let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
         asked.unwrap_or(self.settings.consistency)
     }
 
     /// What decides where a unit goes, besides the unit.
-    pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &Settings) -> Situation {
+    pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &SettingValues) -> Situation {
         let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
         Situation {
             begun,

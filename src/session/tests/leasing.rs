@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     super::{
         Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
-        SessionOptions, Settings,
+        SessionOptions, SettingValues,
     },
     frame, fresh_backend,
 };
@@ -48,7 +48,7 @@ impl Driver {
         database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
         let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let mut session =
-            Session::shared(Arc::new(database), known, Settings::default(), SessionOptions::default());
+            Session::shared(Arc::new(database), known, SettingValues::default(), SessionOptions::default());
         if splits {
             session.split(Arc::new(SplitSettings::default()), Asked::default());
         }

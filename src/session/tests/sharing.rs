@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{
     super::{
         Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
-        SessionOptions, Settings,
+        SessionOptions, SettingValues,
     },
     Side::{self, Client, Server},
     client, frame, fresh_backend, server,
@@ -45,11 +45,11 @@ impl Talk {
 
     /// Session of a database with known `database`.
     pub(super) fn knowing(database: Arc<DatabaseState>, text_limit: Option<usize>) -> Self {
-        Self::beginning(database, Settings::default(), text_limit)
+        Self::beginning(database, SettingValues::default(), text_limit)
     }
 
     /// Session of a client with `startup` in the start-up packet.
-    fn beginning(database: Arc<DatabaseState>, startup: Settings, text_limit: Option<usize>) -> Self {
+    fn beginning(database: Arc<DatabaseState>, startup: SettingValues, text_limit: Option<usize>) -> Self {
         let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let session = Session::shared(database, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
@@ -438,7 +438,7 @@ fn a_result_is_compared_before_anything_is_bound() {
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
     let database = Arc::new(DatabaseState::new(Catalogue::default()));
     database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
-    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
+    let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
     let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
     talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
@@ -460,7 +460,7 @@ fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
     let database = Arc::new(DatabaseState::new(Catalogue::default()));
     database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
-    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
+    let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(database, startup, None);
     for number in 0..STATEMENTS {
         let parse = format!("s{number}\0SELECT {number}\0\0\0");
@@ -486,7 +486,7 @@ fn settings_given_within_a_batch_are_reported_at_the_end() {
     database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
-        let startup = Settings::default().with(b"application_name", Some(b"first"));
+        let startup = SettingValues::default().with(b"application_name", Some(b"first"));
         let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
         talk.say(&Client, &frame(b'Q', b"SET application_name = 'x'\0"), 1000);
         let applied = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];

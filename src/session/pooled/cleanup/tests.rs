@@ -21,14 +21,14 @@ fn cleanup(database: &DatabaseState) -> Cleanup {
 
 /// Step after a transaction of a session without settings.
 fn settle(cleanup: &mut Cleanup, database: &DatabaseState) -> SettleStep {
-    settle_with(cleanup, database, &Settings::default(), &Settings::default(), false)
+    settle_with(cleanup, database, &SettingValues::default(), &SettingValues::default(), false)
 }
 
 fn settle_with(
     cleanup: &mut Cleanup,
     database: &DatabaseState,
-    settings: &Settings,
-    startup: &Settings,
+    settings: &SettingValues,
+    startup: &SettingValues,
     has_client_named: bool,
 ) -> SettleStep {
     cleanup.settle(&SettleContext {
@@ -106,8 +106,8 @@ fn unproved_statements_are_checked_for_all_state() {
     let mut cleanup = cleanup(&database);
     cleanup.note(Effects::UNPROVED, b"SELECT f()", None, &database);
     answer(&mut cleanup);
-    let settings = Settings::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
-    let step = settle_with(&mut cleanup, &database, &settings, &Settings::default(), false);
+    let settings = SettingValues::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
+    let step = settle_with(&mut cleanup, &database, &settings, &SettingValues::default(), false);
     assert_eq!(queries(&step), ["pins", "settings", "hidden session_authorization", "role"]);
 }
 
@@ -150,16 +150,16 @@ fn an_error_widens_the_check_of_settings() {
 #[test]
 fn messages_wait_for_a_check_that_decides_about_them() {
     let database = database();
-    let startup = Settings::default().with(b"application_name", Some(b"a"));
+    let startup = SettingValues::default().with(b"application_name", Some(b"a"));
     for (statement, startup, has_client_named, expected) in [
         ("RESET ALL", &startup, false, true),
-        ("RESET ALL", &Settings::default(), false, false),
+        ("RESET ALL", &SettingValues::default(), false, false),
         ("PREPARE p AS SELECT 1", &startup, true, true),
         ("PREPARE p AS SELECT 1", &startup, false, false),
     ] {
         let mut cleanup = cleanup(&database);
         note(&mut cleanup, &database, statement);
-        let step = settle_with(&mut cleanup, &database, &Settings::default(), startup, has_client_named);
+        let step = settle_with(&mut cleanup, &database, &SettingValues::default(), startup, has_client_named);
         let SettleStep::Check(_, is_awaited) = step else { panic!("{statement} is checked") };
         assert_eq!(is_awaited, expected, "{statement}");
     }
@@ -172,7 +172,7 @@ fn an_unknown_catalog_is_compared_first() {
     let mut cleanup = cleanup(&database);
     definitions.fetch_add(1, Ordering::Relaxed);
     note(&mut cleanup, &database, "SELECT f()");
-    let nothing = Settings::default();
+    let nothing = SettingValues::default();
     let mut context = SettleContext {
         database: &database,
         settings: &nothing,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     handshake::Parameters,
     session::{
-        CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, Settings,
+        CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, SettingValues,
         TrackedBackendState,
     },
     sql::{Catalogue, CatalogueBuilder},
@@ -99,7 +99,12 @@ impl World {
 
     fn new_session(&self) -> Session {
         let known = ReportedParameters::new(parameters());
-        Session::shared(Arc::clone(&self.database), known, Settings::default(), SessionOptions::default())
+        Session::shared(
+            Arc::clone(&self.database),
+            known,
+            SettingValues::default(),
+            SessionOptions::default(),
+        )
     }
 
     fn new_client(&mut self) -> Client {

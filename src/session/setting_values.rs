@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 /// Settings by lower-case name, immutable and cheap to share: a session and the backends that were given its settings
 /// hold the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(Option<Arc<Set>>);
+pub struct SettingValues(Option<Arc<Set>>);
 
 #[derive(Debug)]
 struct Set {
@@ -23,14 +23,14 @@ pub(super) struct Entry {
     pub(super) value: Arc<[u8]>,
 }
 
-/// Maximum size of a session's settings, by [`Settings::bytes`]: equal to the limit of a statement read whole.
+/// Maximum size of a session's settings, by [`SettingValues::bytes`]: equal to the limit of a statement read whole.
 pub(super) const SETTINGS_MAX_BYTES: usize = 1 << 20;
 /// Size of an entry in bytes besides the name and value.
 const ENTRY_BYTES: usize = 64;
 
-// === impl Settings ===
+// === impl SettingValues ===
 
-impl Settings {
+impl SettingValues {
     /// The value of `name`, if it is set.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
@@ -118,7 +118,7 @@ pub(super) fn mark_of(name: &[u8], value: &[u8]) -> u64 {
     FixedState::default().hash_one((name, value))
 }
 
-impl PartialEq for Settings {
+impl PartialEq for SettingValues {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
@@ -130,7 +130,7 @@ impl PartialEq for Settings {
     }
 }
 
-impl Eq for Settings {}
+impl Eq for SettingValues {}
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_difference_forgets_what_is_gone_and_gives_what_is_new() {
-        let before = Settings::default().with(b"work_mem", Some(b"1MB")).with(b"role", Some(b"joe"));
+        let before = SettingValues::default().with(b"work_mem", Some(b"1MB")).with(b"role", Some(b"joe"));
         let after = before.with(b"role", None).with(b"work_mem", Some(b"2MB")).with(b"a.b", Some(b""));
         let difference: Vec<_> = before.difference(&after).collect();
         let expected: [(&[u8], Option<&[u8]>); 3] =
@@ -149,17 +149,18 @@ mod tests {
 
     #[test]
     fn equal_settings_are_equal_however_they_came_about() {
-        let one = Settings::default().with(b"a", Some(b"1")).with(b"b", Some(b"2"));
-        let two = Settings::default().with(b"b", Some(b"3")).with(b"a", Some(b"1")).with(b"b", Some(b"2"));
+        let one = SettingValues::default().with(b"a", Some(b"1")).with(b"b", Some(b"2"));
+        let two =
+            SettingValues::default().with(b"b", Some(b"3")).with(b"a", Some(b"1")).with(b"b", Some(b"2"));
         assert!(one == two && one.mark() == two.mark() && one.mark() != 0);
         let none = one.with(b"a", None).with(b"b", None);
-        assert!(none == Settings::default() && none.mark() == 0);
+        assert!(none == SettingValues::default() && none.mark() == 0);
         assert!(one != one.with(b"a", Some(b"2")));
     }
 
     #[test]
     fn changes_together_are_changes_one_by_one() {
-        let before = Settings::default().with(b"a", Some(b"1")).with(b"b", Some(b"2"));
+        let before = SettingValues::default().with(b"a", Some(b"1")).with(b"b", Some(b"2"));
         let changes = [(&b"c"[..], Some(&b"3"[..])), (b"a", None), (b"b", Some(b"4")), (b"d", None)];
         let one_by_one = changes.iter().fold(before.clone(), |all, (name, value)| all.with(name, *value));
         assert!(before.with_all(changes.into_iter()) == one_by_one);
