@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    consumed_input::ConsumedInput,
     conversation::{Conversation, SessionOptions, text, understood, until_nul},
     report::StatementKind,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
-    take::Take,
 };
 use crate::{
     sql::{self, Catalogue, Effects},
@@ -43,10 +43,15 @@ impl Dedicated {
     ///
     /// # Errors
     /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
-    pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub(super) fn on_client(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         if self.conversation.terminate_received {
             // PostgreSQL would not read further input either.
-            return Ok(Take::default());
+            return Ok(ConsumedInput::default());
         }
         let mut at = 0;
         loop {
@@ -54,7 +59,7 @@ impl Dedicated {
                 at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).octets;
             }
             let Some(piece) = self.conversation.client.next(&unread[at..])? else {
-                return Ok(Take { pass: at, drop: 0 });
+                return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
                 Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
@@ -62,14 +67,14 @@ impl Dedicated {
                     self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
                     let octets = self.conversation.client.pass(&piece);
                     return Ok(match self.conversation.terminate_forwarded {
-                        true => Take { pass: at + octets, drop: 0 },
-                        false => Take { pass: at, drop: octets },
+                        true => ConsumedInput { forward: at + octets, discard: 0 },
+                        false => ConsumedInput { forward: at, discard: octets },
                     });
                 }
                 Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 Piece::Part(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
-                        return Ok(Take { pass: at, drop: 0 });
+                        return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
                     let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
@@ -85,7 +90,12 @@ impl Dedicated {
     ///
     /// # Errors
     /// [`FrameError`]: the server is out of step, and the session is over.
-    pub(super) fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub(super) fn on_backend(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() {
@@ -93,7 +103,7 @@ impl Dedicated {
                 at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).octets;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else {
-                return Ok(Take { pass: at, drop: 0 });
+                return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
                 Piece::Whole(frame) => self.conversation.on_answer(now, frame),
@@ -101,7 +111,7 @@ impl Dedicated {
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
                 Piece::Part(part) if understood(part.tag()) => {
                     if !(full && at == 0) {
-                        return Ok(Take { pass: at, drop: 0 });
+                        return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
                     if part.tag() == tag::backend::ERROR_RESPONSE {
                         self.conversation.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());

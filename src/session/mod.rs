@@ -23,6 +23,7 @@
 
 mod cause;
 mod cluster_commands;
+mod consumed_input;
 mod conversation;
 mod database_state;
 mod dedicated;
@@ -41,7 +42,6 @@ mod side_effects;
 mod split;
 mod statement;
 mod statement_name;
-mod take;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -53,6 +53,7 @@ use std::{
 };
 
 pub use cause::Cause;
+pub use consumed_input::ConsumedInput;
 pub use conversation::SessionOptions;
 pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
@@ -63,7 +64,6 @@ pub use report::Report;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
 pub use split::{Asked, Assignment, Freshness};
-pub use take::Take;
 pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
@@ -148,7 +148,12 @@ impl Session {
     ///
     /// # Errors
     /// [`FrameError`]: the client is out of step. The client gets [`Refusal::protocol`].
-    pub fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub fn on_client(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         either!(self, session => session.on_client(now, unread, full))
     }
 
@@ -157,7 +162,12 @@ impl Session {
     ///
     /// # Errors
     /// [`FrameError`]: the server is out of step, and the session is over.
-    pub fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub fn on_backend(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         either!(self, session => session.on_backend(now, unread, full))
     }
 

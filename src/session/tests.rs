@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Report, Session, SessionOptions, Take, TrackedBackendState};
+use super::{ConsumedInput, Report, Session, SessionOptions, TrackedBackendState};
 use crate::wire::TransactionStatus;
 
 /// State of a new backend.
@@ -21,8 +21,8 @@ pub(super) fn fresh_backend() -> Box<TrackedBackendState> {
     Box::new(TrackedBackendState::new(Arc::default(), [0; 16]))
 }
 
-fn pass(octets: usize) -> Take {
-    Take { pass: octets, drop: 0 }
+fn forwarded(octets: usize) -> ConsumedInput {
+    ConsumedInput { forward: octets, discard: 0 }
 }
 
 fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -64,8 +64,8 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
                 Server => session.on_backend(now, unread, false),
             };
             let taken = count.expect("the script is sound");
-            assert_eq!(taken.drop, 0);
-            forwarded += taken.pass;
+            assert_eq!(taken.discard, 0);
+            forwarded += taken.forward;
         }
         assert_eq!(forwarded, octets.len(), "turn {turn} was held back");
         told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
@@ -300,17 +300,21 @@ fn frames_beyond_any_buffer_pass_in_parts() {
     let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(10) });
     let now = Instant::now();
     let query = frame(b'Q', format!("SELECT '{}'\0", "x".repeat(5000)).as_bytes());
-    assert_eq!(session.on_client(now, &query[..1000], false), Ok(pass(0)), "waited for while there is room");
+    assert_eq!(
+        session.on_client(now, &query[..1000], false),
+        Ok(forwarded(0)),
+        "waited for while there is room"
+    );
     assert_eq!(
         session.on_client(now, &query[..1000], true),
-        Ok(pass(1000)),
+        Ok(forwarded(1000)),
         "then let go with its beginning known"
     );
     assert!(!session.may_speak_to_backend());
-    assert_eq!(session.on_client(now, &query[1000..], false), Ok(pass(query.len() - 1000)));
+    assert_eq!(session.on_client(now, &query[1000..], false), Ok(forwarded(query.len() - 1000)));
     assert!(session.may_speak_to_backend());
     let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
-    assert_eq!(session.on_backend(now, &answer, false), Ok(pass(answer.len())));
+    assert_eq!(session.on_backend(now, &answer, false), Ok(forwarded(answer.len())));
     let text = session.poll_report().unwrap().text.unwrap();
     assert_eq!((&*text.octets, text.cut), (&b"SELECT 'xx"[..], true));
 }
@@ -327,10 +331,10 @@ fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
         let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
         let now = Instant::now();
         if let Ok(count) = session.on_client(now, &octets, full) {
-            proptest::prop_assert!(count.octets() <= octets.len());
+            proptest::prop_assert!(count.byte_count() <= octets.len());
         }
         if let Ok(count) = session.on_backend(now, &octets, full) {
-            proptest::prop_assert!(count.octets() <= octets.len());
+            proptest::prop_assert!(count.byte_count() <= octets.len());
         }
     });
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{buffer::Buffer, poll_write::poll_send};
-use crate::{session::Take, tls::Stream};
+use crate::{session::ConsumedInput, tls::Stream};
 
 /// What was read from one side and not yet written to the other.
 #[derive(Default)]
@@ -100,11 +100,11 @@ impl ForwardBuffer {
     }
 
     /// Clears for the other side what passes, and forgets what does not.
-    pub(crate) fn take(&mut self, taken: Take) {
+    pub(crate) fn take(&mut self, taken: ConsumedInput) {
         let unjudged = self.unjudged().len();
-        self.cleared += taken.pass.min(unjudged);
-        let drop = taken.drop.min(unjudged - taken.pass.min(unjudged));
-        self.buffer.cut(self.cleared, drop);
+        self.cleared += taken.forward.min(unjudged);
+        let discard = taken.discard.min(unjudged - taken.forward.min(unjudged));
+        self.buffer.cut(self.cleared, discard);
     }
 
     /// Whether cleared octets wait to be written to the other side.

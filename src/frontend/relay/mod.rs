@@ -274,16 +274,16 @@ impl Relay {
     fn judge_client(&mut self, now: Instant) -> Result<(), SessionEnd> {
         loop {
             let received = &mut self.client.received;
-            let take = self
+            let consumed = self
                 .session
                 .on_client(now, received.unjudged(), received.is_full())
                 .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
-            received.take(take);
+            received.take(consumed);
             let over = self.session.terminate_received() || received.unjudged().is_empty();
-            if take.octets() == 0 || over {
+            if consumed.byte_count() == 0 || over {
                 break;
             }
-            if take.pass > 0 {
+            if consumed.forward > 0 {
                 // Forwarded bytes are sent before further parsing: additions by the session machine would overtake the
                 // bytes.
                 self.unheard = true;
@@ -457,12 +457,12 @@ impl Relay {
         let before = self.session.transactions();
         loop {
             let received = &mut self.backend.received;
-            let take = self
+            let consumed = self
                 .session
                 .on_backend(now, received.unjudged(), received.is_stuck())
                 .map_err(|error| SessionEnd::ServerNonsense(error.to_string().into()))?;
-            received.take(take);
-            if take.drop == 0 || received.unjudged().is_empty() {
+            received.take(consumed);
+            if consumed.discard == 0 || received.unjudged().is_empty() {
                 break;
             }
             if self.session.to_client().is_some() {

@@ -184,12 +184,12 @@ async fn hear_end(
     }
     loop {
         loop {
-            let Ok(take) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
+            let Ok(consumed) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
                 return false;
             };
-            said.take(take);
+            said.take(consumed);
             said.discard_cleared();
-            if take.octets() == 0 {
+            if consumed.byte_count() == 0 {
                 break;
             }
         }

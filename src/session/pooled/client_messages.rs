@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use super::messages::object;
 use crate::session::{
+    consumed_input::ConsumedInput,
     conversation::until_nul,
     pin::Pin,
     pooled::{PartialMessage, Pooled, ShapeCheck},
     refusal::Refusal,
     report::StatementKind,
     response_queue::PendingRequest,
-    take::Take,
 };
 use crate::{
     sql::{self, Effects},
@@ -70,15 +70,15 @@ impl Pooled {
         now: Instant,
         unread: &[u8],
         full: bool,
-    ) -> Result<Take, FrameError> {
+    ) -> Result<ConsumedInput, FrameError> {
         self.replay_next(now)?;
         if self.has_more_to_say_again() {
-            return Ok(Take::default());
+            return Ok(ConsumedInput::default());
         }
         if self.conversation.terminate_received {
             // PostgreSQL would not read input after Terminate either.
             self.forward_terminate();
-            return Ok(Take::default());
+            return Ok(ConsumedInput::default());
         }
         self.begin_without_statement();
         let staged = self.outgoing.has_backend_bytes();
@@ -90,7 +90,11 @@ impl Pooled {
         if self.conversation.terminate_received {
             self.forward_terminate();
         }
-        Ok(if shown.staged { Take { pass: 0, drop: shown.at } } else { Take { pass: shown.at, drop: 0 } })
+        Ok(if shown.staged {
+            ConsumedInput { forward: 0, discard: shown.at }
+        } else {
+            ConsumedInput { forward: shown.at, discard: 0 }
+        })
     }
 
     /// Takes in as much as can be understood now.

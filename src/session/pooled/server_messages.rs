@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::session::{
+    consumed_input::ConsumedInput,
     conversation::understood,
     pin::Pin,
     pooled::replaying::Opening,
@@ -15,7 +16,6 @@ use crate::session::{
     result_shape::ResultShape,
     setting_values::{SETTINGS_MAX_BYTES, SettingValues},
     split::ReplayBuffer,
-    take::Take,
 };
 use crate::{
     route::{Reason, RerunCause, Side},
@@ -38,7 +38,7 @@ impl Pooled {
         now: Instant,
         unread: &[u8],
         full: bool,
-    ) -> Result<Take, FrameError> {
+    ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
@@ -79,12 +79,12 @@ impl Pooled {
             self.answered();
             if !pass {
                 self.settle();
-                return Ok(Take { pass: at, drop: octets });
+                return Ok(ConsumedInput { forward: at, discard: octets });
             }
             at += octets;
         }
         self.settle();
-        Ok(Take { pass: at, drop: 0 })
+        Ok(ConsumedInput { forward: at, discard: 0 })
     }
 
     /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the

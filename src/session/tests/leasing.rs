@@ -84,11 +84,11 @@ impl Driver {
     fn step(&mut self) -> bool {
         let now = Instant::now();
         let full = self.unread.len() == BUFFER_BYTES;
-        let take = self.session.on_client(now, &self.unread, full).expect("the client makes sense");
-        let mut moved = take.octets() > 0;
+        let consumed = self.session.on_client(now, &self.unread, full).expect("the client makes sense");
+        let mut moved = consumed.byte_count() > 0;
         self.to_server.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-        self.to_server.extend(self.unread.drain(..take.pass));
-        self.unread.drain(..take.drop);
+        self.to_server.extend(self.unread.drain(..consumed.forward));
+        self.unread.drain(..consumed.discard);
         if self.session.wants_backend() {
             assert!(!self.holds, "nobody has two backends");
             (self.leases, self.holds, moved) = (self.leases + 1, true, true);
@@ -103,11 +103,12 @@ impl Driver {
             );
         }
         moved |= self.serve();
-        let take = self.session.on_backend(now, &self.from_server, false).expect("the server makes sense");
-        self.to_client.extend(self.from_server.drain(..take.pass));
-        self.from_server.drain(..take.drop);
+        let consumed =
+            self.session.on_backend(now, &self.from_server, false).expect("the server makes sense");
+        self.to_client.extend(self.from_server.drain(..consumed.forward));
+        self.from_server.drain(..consumed.discard);
         self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
-        moved |= take.octets() > 0;
+        moved |= consumed.byte_count() > 0;
         while self.session.poll_report().is_some() || self.session.poll_pin().is_some() {}
         if self.session.wants_catalogue() {
             self.session.on_catalogue(true);

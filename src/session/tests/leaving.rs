@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    super::{Session, SessionOptions, Take},
+    super::{ConsumedInput, Session, SessionOptions},
     Side::Client,
     client, frame, server,
     sharing::{ERROR, EXECUTE, one_batch, played},
@@ -23,12 +23,13 @@ fn kept(script: &[(u8, &[u8])], said: &[(u8, &[u8])], said_next: &[(u8, &[u8])])
     let frames = |of: &[(u8, &[u8])]| of.iter().flat_map(|(tag, body)| frame(*tag, body)).collect::<Vec<_>>();
     session.on_client(now, &frames(script), false).unwrap();
     session.on_backend(now, &frames(said), false).unwrap();
-    let Take { pass, drop } = session.on_client(now, &frames(&[TERMINATE, SYNC]), false).unwrap();
-    assert_eq!(pass + drop, 5, "nothing behind Terminate is read");
-    assert_eq!(session.on_client(now, &frames(&[SYNC]), false), Ok(Take::default()));
+    let ConsumedInput { forward, discard } =
+        session.on_client(now, &frames(&[TERMINATE, SYNC]), false).unwrap();
+    assert_eq!(forward + discard, 5, "nothing behind Terminate is read");
+    assert_eq!(session.on_client(now, &frames(&[SYNC]), false), Ok(ConsumedInput::default()));
     let at_once = session.may_leave();
     session.on_backend(now, &frames(said_next), false).unwrap();
-    (pass == 5, at_once, session.may_leave())
+    (forward == 5, at_once, session.may_leave())
 }
 
 #[test]

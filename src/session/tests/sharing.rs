@@ -147,25 +147,25 @@ impl Talk {
                 let unread = &self.said[at];
                 let unread = &unread[..unread.len().min(self.buffer)];
                 let full = unread.len() == self.buffer;
-                let take = if at == 0 {
+                let consumed = if at == 0 {
                     self.session.on_client(now, unread, false)
                 } else {
                     self.session.on_backend(now, unread, full)
                 };
-                let Ok(take) = take else {
+                let Ok(consumed) = consumed else {
                     self.over = true;
                     return;
                 };
-                assert!(take.octets() <= unread.len(), "no more is taken than was shown");
+                assert!(consumed.byte_count() <= unread.len(), "no more is taken than was shown");
                 let to = if at == 0 { &mut self.to_backend } else { &mut self.to_client };
                 if at == 0 {
                     to.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
                 }
-                to.extend_from_slice(&unread[..take.pass]);
+                to.extend_from_slice(&unread[..consumed.forward]);
                 self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-                self.said[at].drain(..take.octets());
-                moved |= take.octets() > 0;
+                self.said[at].drain(..consumed.byte_count());
+                moved |= consumed.byte_count() > 0;
                 if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }

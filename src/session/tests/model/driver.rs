@@ -24,11 +24,12 @@ impl World {
         client.buffer.extend(client.socket.drain(..read));
         let mut moved_bytes = read;
         let is_full = client.buffer.len() == setup.client_buffer;
-        let take = client.session.on_client(now, &client.buffer, is_full).expect("messages of the protocol");
+        let consumed =
+            client.session.on_client(now, &client.buffer, is_full).expect("messages of the protocol");
         let mut bytes = client.session.to_backend().map(std::mem::take).unwrap_or_default();
-        bytes.extend(client.buffer.drain(..take.pass));
-        client.buffer.drain(..take.drop);
-        moved_bytes += take.pass + take.drop + bytes.len();
+        bytes.extend(client.buffer.drain(..consumed.forward));
+        client.buffer.drain(..consumed.discard);
+        moved_bytes += consumed.forward + consumed.discard + bytes.len();
         match client.backend {
             Some(backend) => {
                 let server = &mut self.backends[backend].server;
@@ -112,9 +113,9 @@ pub(super) fn hear(client: &mut Client, backend: &mut Backend, setup: Setup) -> 
     let read = (setup.server_buffer - client.from_server.len()).min(setup.step).min(sent.len());
     client.from_server.extend(sent.drain(..read));
     let is_full = client.from_server.len() == setup.server_buffer;
-    let take = client.session.on_backend(Instant::now(), &client.from_server, is_full);
-    let take = take.expect("messages of the protocol");
-    client.heard.extend(client.from_server.drain(..take.pass));
-    client.from_server.drain(..take.drop);
-    read + take.pass + take.drop
+    let consumed = client.session.on_backend(Instant::now(), &client.from_server, is_full);
+    let consumed = consumed.expect("messages of the protocol");
+    client.heard.extend(client.from_server.drain(..consumed.forward));
+    client.from_server.drain(..consumed.discard);
+    read + consumed.forward + consumed.discard
 }
