@@ -16,7 +16,7 @@ use memchr::memmem::Finder;
 use super::{
     proxy_batch::InternalStatements,
     setting_values::SettingValues,
-    statement::{Circumstances, Reading, Statement, Statements},
+    shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements},
 };
 use crate::sql::{
     self, Catalogue, CatalogueBuilder, Classification, Classifier, ClassifierOptions, Effects, Knowledge,
@@ -26,7 +26,7 @@ use crate::sql::{
 /// State shared by all sessions that use the backends of one database and user: the prepared statements, and the names
 /// in that database that leave state behind.
 pub struct DatabaseState {
-    statements: Statements,
+    statements: SharedStatements,
     pub(super) internal_statements: InternalStatements,
     catalogue: ArcSwap<Catalogue>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
@@ -98,7 +98,7 @@ impl DatabaseState {
     }
 
     fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
-        let statements = Statements::default();
+        let statements = SharedStatements::default();
         let nothing = Catalogue::default();
         let internal_statements =
             InternalStatements::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
@@ -279,13 +279,13 @@ impl DatabaseState {
         }
     }
 
-    pub(super) fn statement(&self, definition: &[u8], reading: Reading) -> Arc<Statement> {
+    pub(super) fn statement(&self, definition: &[u8], reading: Reading) -> Arc<SharedStatement> {
         let edition = self.edition();
         self.statements.get(definition, reading, &self.catalogue.load(), edition)
     }
 
     /// What a statement may leave behind, by what is known now.
-    pub(super) fn effects(&self, statement: &Statement) -> Effects {
+    pub(super) fn effects(&self, statement: &SharedStatement) -> Effects {
         let edition = self.edition();
         statement.effects(edition, || self.catalogue.load_full())
     }
@@ -296,7 +296,7 @@ impl DatabaseState {
         definition: &[u8],
         reading: Reading,
         settings: &SettingValues,
-    ) -> Option<Arc<Statement>> {
+    ) -> Option<Arc<SharedStatement>> {
         let now = self.circumstances(settings);
         self.statements.known(definition, reading).filter(|statement| statement.is_accepted(now))
     }

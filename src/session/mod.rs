@@ -38,9 +38,9 @@ mod reported_parameters;
 mod response_queue;
 mod result_shape;
 mod setting_values;
+mod shared_statement;
 mod side_effects;
 mod split;
-mod statement;
 mod statement_name;
 #[cfg(test)]
 mod tests;

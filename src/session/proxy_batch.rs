@@ -10,8 +10,8 @@ use super::{
     prepared::Prepared,
     reported_parameters::DEFAULT_READ_ONLY,
     setting_values::SettingValues,
+    shared_statement::SharedStatement,
     split::LAST_ROUTE,
-    statement::Statement,
 };
 use crate::{
     route::Side,
@@ -86,12 +86,12 @@ pub(super) struct StateReport {
 
 /// The statements that our own batches execute, prepared on a backend like any other.
 pub(super) struct InternalStatements {
-    pins: Arc<Statement>,
-    setting: Arc<Statement>,
-    settings: Arc<Statement>,
-    statements: Arc<Statement>,
-    set: Arc<Statement>,
-    position: Arc<Statement>,
+    pins: Arc<SharedStatement>,
+    setting: Arc<SharedStatement>,
+    settings: Arc<SharedStatement>,
+    statements: Arc<SharedStatement>,
+    set: Arc<SharedStatement>,
+    position: Arc<SharedStatement>,
 }
 
 /// One letter for each kind of state that holds a backend.
@@ -146,7 +146,7 @@ pub(super) struct GivenSetting<'a> {
 
 impl InternalStatements {
     /// `intern` makes a statement of its definition.
-    pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<Statement>) -> Self {
+    pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<SharedStatement>) -> Self {
         let phrase = |text: &str| intern(&[text.as_bytes(), &[0, 0, 0]].concat());
         Self {
             pins: phrase(PINS),
@@ -171,7 +171,7 @@ pub(super) struct BatchWriter<'a> {
 
 impl BatchWriter<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed. Returns the count of Close messages.
-    pub(super) fn prepare(&mut self, statement: &Statement) -> usize {
+    pub(super) fn prepare(&mut self, statement: &SharedStatement) -> usize {
         let id = statement.id();
         if self.prepared.uses(id, self.batch, 0).is_some() {
             return 0;
@@ -189,12 +189,17 @@ impl BatchWriter<'_> {
         usize::from(had) + usize::from(evicted.is_some())
     }
 
-    fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
+    fn execute(&mut self, statement: &SharedStatement, parameters: &[Option<&[u8]>]) {
         self.execute_in(b"", statement, parameters);
     }
 
     /// Returns the count of Close messages.
-    fn execute_in(&mut self, portal: &[u8], statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+    fn execute_in(
+        &mut self,
+        portal: &[u8],
+        statement: &SharedStatement,
+        parameters: &[Option<&[u8]>],
+    ) -> usize {
         let closes = self.prepare(statement);
         frontend::write_bind_binary(self.out, portal, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out, portal);
@@ -202,7 +207,7 @@ impl BatchWriter<'_> {
     }
 
     /// Executes `statement` within a client's batch. Returns the count of Close messages, the last at the end.
-    fn execute_within(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+    fn execute_within(&mut self, statement: &SharedStatement, parameters: &[Option<&[u8]>]) -> usize {
         let closes = self.execute_in(PORTAL_WITHIN_BATCH, statement, parameters);
         frontend::write_close_portal(self.out, PORTAL_WITHIN_BATCH);
         closes + 1

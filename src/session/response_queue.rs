@@ -12,8 +12,8 @@ use super::{
     pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
     report::{Report, StatementKind, Text},
+    shared_statement::SharedStatement,
     side_effects::SideEffects,
-    statement::Statement,
     texts::Texts,
 };
 use crate::{
@@ -99,19 +99,19 @@ pub(super) struct Forgotten {
 }
 
 /// A client's statement, with the client's expectations before the Close.
-pub(super) type ClosedStatement = (Arc<Statement>, ParsedStatement);
+pub(super) type ClosedStatement = (Arc<SharedStatement>, ParsedStatement);
 
 /// Origin of a Parse.
 pub(super) enum ParseOrigin {
     /// The client, under the client's own name.
     Client,
     /// A shared statement, known to the client by its own name.
-    Named(Arc<Statement>),
+    Named(Arc<SharedStatement>),
     /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
     /// Parse.
     Unnamed(Option<Box<UnnamedStatement>>),
     /// Gatekeeper, for a shared statement missing on the backend: the client gets no response.
-    Proxy(Arc<Statement>),
+    Proxy(Arc<SharedStatement>),
     /// Gatekeeper, for the client's unnamed statement missing on the backend: the client gets no response.
     ProxyUnnamed,
     /// Gatekeeper, for a statement under the client's own name: the client gets no response.

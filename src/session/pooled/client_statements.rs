@@ -15,14 +15,14 @@ use crate::{
         prepared::Prepared,
         response_queue::{ClosedStatement, Forgotten},
         result_shape::ResultShape,
-        statement::{Reading, Statement},
+        shared_statement::{Reading, SharedStatement},
     },
     sql::Effects,
 };
 
 /// Prepared statements of the client.
 pub(in crate::session) struct ClientStatements {
-    named: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    named: HashMap<Box<[u8]>, Arc<SharedStatement>, RandomState>,
     /// Bytes of statement names and definitions, including statements closed since the last count.
     bytes: usize,
     parsed: Parsed,
@@ -96,7 +96,7 @@ impl ClientStatements {
     // --- names
 
     /// Statement of the name.
-    pub(in crate::session) fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+    pub(in crate::session) fn get(&self, name: &[u8]) -> Option<&Arc<SharedStatement>> {
         self.named.get(name)
     }
 
@@ -114,7 +114,7 @@ impl ClientStatements {
     }
 
     /// All named statements.
-    pub(in crate::session) fn named(&self) -> impl Iterator<Item = (&[u8], &Arc<Statement>)> {
+    pub(in crate::session) fn named(&self) -> impl Iterator<Item = (&[u8], &Arc<SharedStatement>)> {
         self.named.iter().map(|(name, statement)| (&**name, statement))
     }
 
@@ -126,7 +126,7 @@ impl ClientStatements {
     }
 
     /// Named statements whose names may stand in `text`.
-    pub(in crate::session) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+    pub(in crate::session) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
         let folded = text.to_ascii_lowercase();
         let is_named = |name: &[u8]| {
             memchr::memmem::find(text, name).is_some() || memchr::memmem::find(&folded, name).is_some()
@@ -149,7 +149,7 @@ impl ClientStatements {
     }
 
     /// Adds a statement parsed by the client; `parse` is the number of the Parse.
-    pub(in crate::session) fn add(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parse: u64) {
+    pub(in crate::session) fn add(&mut self, name: Box<[u8]>, statement: Arc<SharedStatement>, parse: u64) {
         self.parsed.note(statement.id(), parse);
         self.named.insert(name, statement);
     }
@@ -162,7 +162,7 @@ impl ClientStatements {
     }
 
     /// Removes the name, if the name still belongs to `statement`.
-    pub(in crate::session) fn remove_same(&mut self, name: &[u8], statement: &Arc<Statement>) {
+    pub(in crate::session) fn remove_same(&mut self, name: &[u8], statement: &Arc<SharedStatement>) {
         if self.named.get(name).is_some_and(|other| Arc::ptr_eq(other, statement)) {
             self.remove(name);
         }
@@ -194,7 +194,7 @@ impl ClientStatements {
         name: &[u8],
         held: Option<&Prepared>,
         database: &DatabaseState,
-    ) -> Option<Arc<Statement>> {
+    ) -> Option<Arc<SharedStatement>> {
         let statement = self.named.get_mut(name)?;
         let reading = self.reading.needed_by(statement.definition());
         if statement.reading() != reading && held.is_some_and(|held| !held.may_have(statement.id())) {
@@ -381,7 +381,7 @@ mod tests {
             Self { database, statements }
         }
 
-        fn add(&mut self, name: &str, text: &str) -> Arc<Statement> {
+        fn add(&mut self, name: &str, text: &str) -> Arc<SharedStatement> {
             let definition = [text.as_bytes(), b"\0\0\0"].concat();
             let statement = self.database.statement(&definition, self.statements.reading());
             let parse = self.database.next_parse();

@@ -9,7 +9,7 @@ use crate::{
         conversation::{self, until_nul},
         pooled::{DeferredBegin, Pooled},
         report::{Report, StatementKind},
-        statement::text_of,
+        shared_statement::text_of,
     },
     sql::{self, Classification, Command, Control, Effects},
     wire::{TransactionStatus, backend},

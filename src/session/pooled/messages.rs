@@ -13,7 +13,7 @@ use crate::{
         proxy_batch::ProxyBatch,
         report::{StatementKind, Text},
         response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
-        statement::{Statement, text_of},
+        shared_statement::{SharedStatement, text_of},
     },
     sql::{self, Effects, LeadsBack},
     wire::{
@@ -253,8 +253,8 @@ impl Pooled {
     /// Writes a Parse of `statement`, which the backend may have already: then it is closed before.
     pub(super) fn send_parse(
         &mut self,
-        statement: &Arc<Statement>,
-        owed: impl FnOnce(Arc<Statement>) -> PendingRequest,
+        statement: &Arc<SharedStatement>,
+        owed: impl FnOnce(Arc<SharedStatement>) -> PendingRequest,
     ) {
         let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
@@ -282,7 +282,11 @@ impl Pooled {
     }
 
     /// Makes sure the backend has `statement` for the rest of the batch. Returns the known result.
-    pub(super) fn ensure(&mut self, statement: &Arc<Statement>, shown: &mut ClientInput<'_>) -> KnownResult {
+    pub(super) fn ensure(
+        &mut self,
+        statement: &Arc<SharedStatement>,
+        shown: &mut ClientInput<'_>,
+    ) -> KnownResult {
         self.stage(shown);
         let (id, batch) = (statement.id(), self.statements.batch());
         let ParsedStatement { when, told, .. } = self.statements.expectations(id);
@@ -298,7 +302,7 @@ impl Pooled {
         }
     }
 
-    fn parse_for_us(&mut self, statement: &Arc<Statement>) {
+    fn parse_for_us(&mut self, statement: &Arc<SharedStatement>) {
         self.send_parse(statement, |statement| PendingRequest::Parse {
             name: Box::default(),
             text: None,
@@ -399,7 +403,7 @@ impl Pooled {
     /// sent.
     fn check_result(
         &mut self,
-        statement: &Arc<Statement>,
+        statement: &Arc<SharedStatement>,
         known: KnownResult,
         portal: &[u8],
         shown: &mut ClientInput<'_>,
@@ -420,7 +424,7 @@ impl Pooled {
 
     /// Requests the statement's result from the server before any execution: the client relies on the earlier
     /// description.
-    fn ask_result(&mut self, statement: &Arc<Statement>, known: KnownResult) {
+    fn ask_result(&mut self, statement: &Arc<SharedStatement>, known: KnownResult) {
         if known == KnownResult::Other {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);

@@ -8,8 +8,8 @@
 use crate::session::{
     conversation::until_nul,
     pooled::{BackendEvent, Pooled, ShapeCheck},
+    shared_statement::text_of,
     split::rerun_on,
-    statement::text_of,
 };
 use crate::{
     route::{Consistency, Reason, RerunCause, Side},

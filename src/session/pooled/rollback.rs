@@ -8,7 +8,7 @@ use crate::session::{
     proxy_batch::{BatchWriter, ProxyBatch},
     response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
-    statement::Statement,
+    shared_statement::SharedStatement,
     tracked_backend_state::TrackedBackendState,
 };
 
@@ -125,13 +125,13 @@ impl Pooled {
     }
 
     /// Client statement of the name, for use on the held backend.
-    pub(super) fn statement_for_use(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+    pub(super) fn statement_for_use(&mut self, name: &[u8]) -> Option<Arc<SharedStatement>> {
         let held = self.backend.held().map(|held| &held.prepared);
         self.statements.for_use(name, held, &self.database)
     }
 
     /// True if a Bind of the client's `statement` now is sent behind a Parse.
-    pub(super) fn must_parse(&mut self, statement: &Statement) -> bool {
+    pub(super) fn must_parse(&mut self, statement: &SharedStatement) -> bool {
         let (id, batch) = (statement.id(), self.statements.batch());
         let since = self.statements.expectations(id).when;
         statement.lists

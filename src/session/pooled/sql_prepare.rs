@@ -9,7 +9,7 @@ use crate::{
         pooled::Pooled,
         proxy_batch::ProxyBatch,
         response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
-        statement::Statement,
+        shared_statement::SharedStatement,
     },
     sql::{self, Command},
     wire::{TransactionStatus, frontend},
@@ -17,7 +17,7 @@ use crate::{
 
 impl Pooled {
     /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
-    pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &Statement) {
+    pub(super) fn parse_under_own_name(&mut self, name: &[u8], statement: &SharedStatement) {
         let new = if self.statements.has_on_backend(name) { &b""[..] } else { name };
         self.statements.note_on_backend(name);
         self.close_aside(name);
@@ -30,13 +30,13 @@ impl Pooled {
     }
 
     /// `new` is the name if the backend has no statement of the name, in case the server skips the Parse.
-    fn parse_aside(&mut self, name: &[u8], statement: &Statement, new: &[u8]) {
+    fn parse_aside(&mut self, name: &[u8], statement: &SharedStatement, new: &[u8]) {
         let parse = PendingRequest::Parse { name: new.into(), text: None, made: ParseOrigin::Rename };
         self.request_ahead(parse, |out| frontend::write_parse(out, name, statement.definition()));
     }
 
     /// Has the server say so if it has a statement called `name`, made by SQL.
-    pub(super) fn try_name(&mut self, name: &[u8], statement: &Statement) {
+    pub(super) fn try_name(&mut self, name: &[u8], statement: &SharedStatement) {
         self.parse_aside(name, statement, b"");
         self.close_aside(name);
     }
@@ -94,7 +94,7 @@ impl Pooled {
     }
 
     /// A statement that was prepared by message is executed by SQL, whatever it does.
-    pub(super) fn executes_by_sql(&mut self, prepared: &Arc<Statement>) {
+    pub(super) fn executes_by_sql(&mut self, prepared: &Arc<SharedStatement>) {
         let effects = self.database.effects(prepared);
         self.note_side_effects(effects, prepared.text(), None);
         self.pin(Pin::SqlExecute);

@@ -1,7 +1,7 @@
 //! The client's unnamed prepared statement.
 
 use crate::{
-    session::{database_state::DatabaseState, statement::text_of},
+    session::{database_state::DatabaseState, shared_statement::text_of},
     sql::{self, Effects},
 };
 

@@ -14,8 +14,8 @@ use foldhash::fast::{FixedState, RandomState};
 use super::reported_parameters::ReportedParameters;
 use crate::sql::{self, Catalogue, Effects};
 
-/// One prepared statement, whoever prepares it: a text and its parameter types.
-pub(super) struct Statement {
+/// Prepared statement shared by all sessions that prepare the same text with the same parameter types.
+pub(super) struct SharedStatement {
     /// Unique in this process.
     id: u64,
     /// Reading of the statement's text.
@@ -44,12 +44,12 @@ pub(super) struct Circumstances(pub(super) u64);
 
 /// Every statement that some session has prepared, by its definition.
 #[derive(Default)]
-pub(super) struct Statements {
+pub(super) struct SharedStatements {
     known: Mutex<Known>,
 }
 
 /// Statement, with the reading of the text.
-type Read = (Reading, Weak<Statement>);
+type Read = (Reading, Weak<SharedStatement>);
 
 #[derive(Default)]
 struct Known {
@@ -85,9 +85,9 @@ impl Reading {
     }
 }
 
-// === impl Statement ===
+// === impl SharedStatement ===
 
-impl Statement {
+impl SharedStatement {
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -146,15 +146,15 @@ pub(super) fn lists_prepared(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"pg_prepared_statement").is_some()
 }
 
-// === impl Statements ===
+// === impl SharedStatements ===
 
-fn find(readings: &[(Reading, Weak<Statement>)], reading: Reading) -> Option<Arc<Statement>> {
+fn find(readings: &[(Reading, Weak<SharedStatement>)], reading: Reading) -> Option<Arc<SharedStatement>> {
     readings.iter().find(|(of, _)| *of == reading).and_then(|(_, statement)| statement.upgrade())
 }
 
-impl Statements {
+impl SharedStatements {
     /// Statement with the definition, if a session of the same reading has prepared the statement.
-    pub(super) fn known(&self, definition: &[u8], reading: Reading) -> Option<Arc<Statement>> {
+    pub(super) fn known(&self, definition: &[u8], reading: Reading) -> Option<Arc<SharedStatement>> {
         find(self.lock().by_definition.get(definition)?, reading.needed_by(definition))
     }
 
@@ -166,7 +166,7 @@ impl Statements {
         reading: Reading,
         catalogue: &Catalogue,
         edition: u32,
-    ) -> Arc<Statement> {
+    ) -> Arc<SharedStatement> {
         let mut known = self.lock();
         let reading = reading.needed_by(definition);
         if let Some(statement) =
@@ -184,7 +184,7 @@ impl Statements {
         known.last_id += 1;
         let id = known.last_id;
         let definition: Arc<[u8]> = definition.into();
-        let statement = Arc::new(Statement {
+        let statement = Arc::new(SharedStatement {
             id,
             reading,
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
