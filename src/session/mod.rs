@@ -21,6 +21,7 @@
 //!    can be returned.
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
+mod backend_statements;
 mod cause;
 mod cluster_commands;
 mod consumed_input;
@@ -30,7 +31,6 @@ mod dedicated;
 mod parsed;
 mod pin;
 mod pooled;
-mod prepared;
 mod proxy_batch;
 mod refusal;
 mod report;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
+    backend_statements::BackendStatements,
     pin::{Pin, Pins},
-    prepared::Prepared,
     reported_parameters::DEFAULT_READ_ONLY,
     setting_values::SettingValues,
     shared_statement::SharedStatement,
@@ -162,7 +162,7 @@ impl InternalStatements {
 /// Where a batch of our own is written: behind what goes to the backend already.
 pub(super) struct BatchWriter<'a> {
     pub(super) internal_statements: &'a InternalStatements,
-    pub(super) prepared: &'a mut Prepared,
+    pub(super) prepared: &'a mut BackendStatements,
     pub(super) batch: u32,
     /// Number of the last Parse of any client.
     pub(super) parsed: u64,
@@ -393,7 +393,7 @@ impl ProxyBatch {
     }
 
     /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
-    pub(super) fn settle(&self, internal_statements: &InternalStatements, prepared: &mut Prepared) {
+    pub(super) fn settle(&self, internal_statements: &InternalStatements, prepared: &mut BackendStatements) {
         let internal_statements = [
             &internal_statements.pins,
             &internal_statements.setting,

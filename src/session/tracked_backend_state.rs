@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    prepared::Prepared, reported_parameters::ReportedParameters, setting_values::SettingValues,
-    split::ReplayBuffer,
+    backend_statements::BackendStatements, reported_parameters::ReportedParameters,
+    setting_values::SettingValues, split::ReplayBuffer,
 };
 use crate::handshake::Parameters;
 
@@ -12,7 +12,7 @@ use crate::handshake::Parameters;
 /// that leases the backend continues from there. No part belongs to one session alone.
 pub struct TrackedBackendState {
     /// The prepared statements it has, under their shared names.
-    pub(super) prepared: Prepared,
+    pub(super) prepared: BackendStatements,
     /// The settings it was given.
     pub(super) settings: SettingValues,
     /// What it reported of its settings.
@@ -34,7 +34,7 @@ impl TrackedBackendState {
     #[must_use]
     pub fn new(parameters: Arc<Parameters>, key: [u8; 16]) -> Self {
         Self {
-            prepared: Prepared::new(key),
+            prepared: BackendStatements::new(key),
             settings: SettingValues::default(),
             reported: ReportedParameters::new(parameters),
             unnamed: 0,

@@ -10,9 +10,9 @@ use foldhash::fast::RandomState;
 use super::unnamed_statement::UnnamedStatement;
 use crate::{
     session::{
+        backend_statements::BackendStatements,
         database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
-        prepared::Prepared,
         response_queue::{ClosedStatement, Forgotten},
         result_shape::ResultShape,
         shared_statement::{Reading, SharedStatement},
@@ -192,7 +192,7 @@ impl ClientStatements {
     pub(in crate::session) fn for_use(
         &mut self,
         name: &[u8],
-        held: Option<&Prepared>,
+        held: Option<&BackendStatements>,
         database: &DatabaseState,
     ) -> Option<Arc<SharedStatement>> {
         let statement = self.named.get_mut(name)?;

@@ -1,4 +1,4 @@
-//! Which prepared statements a backend has.
+//! Prepared statements of a backend.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use super::{
     statement_name::{NameStem, StatementName},
 };
 
-/// The statements that one backend has, and when each was used last.
-pub(super) struct Prepared {
+/// Statements prepared on one backend, with the order of their last uses.
+pub(super) struct BackendStatements {
     held: HashMap<u64, Held, RandomState>,
     clock: u64,
     /// Common beginning of the statement names on the backend.
@@ -28,20 +28,20 @@ struct Held {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its Parse is on its way in this batch: what follows in the same batch is skipped if it fails.
+    /// The Parse was sent in this batch. If the Parse fails, the server skips the rest of the same batch.
     Sent(u32),
-    /// The server has it.
-    ParseOrigin,
-    /// The server may have it or not, or refuses its plan since tables changed: to be closed and parsed anew.
+    /// The server has the statement.
+    Parsed,
+    /// The server may have the statement or not, or refuses its plan since tables changed: close and parse again.
     Unsure,
 }
 
 /// Statements a backend keeps; beyond, the one unused for longest is closed.
 const HELD_MAX: usize = 500;
 
-// === impl Prepared ===
+// === impl BackendStatements ===
 
-impl Prepared {
+impl BackendStatements {
     /// Creates the state of a backend without statements. `key` is random.
     pub(super) fn new(key: [u8; 16]) -> Self {
         Self { held: HashMap::default(), clock: 0, stem: NameStem::new(key) }
@@ -66,7 +66,7 @@ impl Prepared {
         match self.held.get_mut(&id) {
             Some(held)
                 if held.parsed >= since
-                    && (held.state == State::ParseOrigin || held.state == State::Sent(batch)) =>
+                    && (held.state == State::Parsed || held.state == State::Sent(batch)) =>
             {
                 held.used = self.clock;
                 Some(held.shape)
@@ -82,7 +82,7 @@ impl Prepared {
         }
     }
 
-    /// Whether it may have the statement `id`, fit for use or not.
+    /// True if the backend may have the statement `id`, fit for use or not.
     pub(super) fn may_have(&self, id: u64) -> bool {
         self.held.contains_key(&id)
     }
@@ -99,27 +99,27 @@ impl Prepared {
         self.held.remove(&oldest).map(|_| oldest)
     }
 
-    /// It has the statement `id` now.
+    /// Notes the successful Parse of the statement `id`.
     pub(super) fn made(&mut self, id: u64) {
         if let Some(held) = self.held.get_mut(&id)
             && matches!(held.state, State::Sent(_))
         {
-            held.state = State::ParseOrigin;
+            held.state = State::Parsed;
         }
     }
 
-    /// It was to close the statement `id`, and did not.
+    /// Notes a failed Close of the statement `id`.
     pub(super) fn kept(&mut self, id: u64) {
         let held = Held { used: self.clock, parsed: 0, state: State::Unsure, shape: None };
         self.held.entry(id).or_insert(held).state = State::Unsure;
     }
 
-    /// It has closed the statement `id`.
+    /// Notes the Close of the statement `id`.
     pub(super) fn closed(&mut self, id: u64) {
         self.held.remove(&id);
     }
 
-    /// Nobody knows whether it has the statement `id`, or it is of no use any more.
+    /// Notes that the statement `id` may be missing, or is of no use any more.
     pub(super) fn doubt(&mut self, id: u64) {
         if let Some(held) = self.held.get_mut(&id) {
             held.state = State::Unsure;
