@@ -63,7 +63,7 @@ pub use refusal::Refusal;
 pub use report::Report;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
-pub use split::{Asked, Assignment, Freshness};
+pub use split::{Assignment, Freshness, RouteOptions};
 pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
@@ -225,9 +225,9 @@ impl Session {
     }
 
     /// Sends reads to the read pools from now on, everything else to the writer.
-    pub fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
+    pub fn split(&mut self, settings: Arc<SplitSettings>, route_options: RouteOptions) {
         if let Some(session) = self.pooled_mut() {
-            session.split(settings, asked);
+            session.split(settings, route_options);
         }
     }
 

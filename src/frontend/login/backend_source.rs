@@ -7,7 +7,7 @@ use crate::{
     frontend::{acquire::PooledAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
     pool::Lease,
     route::RoutePolicy,
-    session::{Asked, DatabaseState, Session, SessionOptions},
+    session::{DatabaseState, RouteOptions, Session, SessionOptions},
     sql::Catalogue,
     tls::Stream,
     wire::TransactionStatus,
@@ -30,7 +30,7 @@ pub(crate) enum BackendSource {
         database: Arc<DatabaseState>,
         /// What the client is told of its settings.
         initial_status: Arc<InitialParameterStatus>,
-        asked: Asked,
+        route_options: RouteOptions,
     },
 }
 
@@ -72,12 +72,12 @@ impl BackendSource {
                 let backend = SessionBackend::Leased(lease);
                 SessionStart { backend, acquirer: None, session, unread: Vec::new() }
             }
-            Self::Shared { acquirer, database, initial_status, asked } => {
+            Self::Shared { acquirer, database, initial_status, route_options } => {
                 let known = initial_status.known.clone();
                 let mut session = Session::shared(database, known, initial_status.settings.clone(), options);
                 session.told_pid(pid);
                 if let RoutePolicy::Split(split) = &context.settings.route {
-                    session.split(Arc::clone(split), asked);
+                    session.split(Arc::clone(split), route_options);
                 }
                 let backend = SessionBackend::None;
                 SessionStart { backend, acquirer: Some(acquirer), session, unread: Vec::new() }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     application_name::application_name,
-    asked::asked,
     authenticate::AuthenticatedClient,
     backend_login::{Failed, Login, LoginResult, classifier_options, lease},
     backend_source::BackendSource,
     initial_parameter_status::InitialParameterStatus,
+    route_options::read_route_options,
     startup_options::StartupOptions,
     startup_values::StartupValues,
     unauthenticated_client::UnauthenticatedClient,
@@ -50,7 +50,7 @@ pub(super) async fn log_in(
     let Login { mut startup, user, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
-    let asked = asked(&startup);
+    let route_options = read_route_options(&startup);
     for own in OWN_PARAMETERS {
         startup.remove(own);
     }
@@ -81,7 +81,12 @@ pub(super) async fn log_in(
         current_backend: None,
         took: began.elapsed(),
         presence: None,
-        backend: BackendSource::Shared { acquirer: Box::new(acquirer), database, initial_status, asked },
+        backend: BackendSource::Shared {
+            acquirer: Box::new(acquirer),
+            database,
+            initial_status,
+            route_options,
+        },
     })
 }
 

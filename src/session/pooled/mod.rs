@@ -73,7 +73,7 @@ use super::{
     refusal::Refusal,
     reported_parameters::ReportedParameters,
     setting_values::SettingValues,
-    split::{Asked, Assignment, Router, WRITER},
+    split::{Assignment, RouteOptions, Router, WRITER},
     statement::Reading,
     tracked_backend_state::TrackedBackendState,
 };
@@ -250,8 +250,8 @@ impl Pooled {
     }
 
     /// Reads go to the read pools from now on, everything else to the writer.
-    pub(super) fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
-        let mut split = Router::new(settings, asked);
+    pub(super) fn split(&mut self, settings: Arc<SplitSettings>, route_options: RouteOptions) {
+        let mut split = Router::new(settings, route_options);
         split.learn(self.settings.reported());
         self.router = Some(Box::new(split));
     }

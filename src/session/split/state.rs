@@ -66,13 +66,13 @@ pub(in crate::session) struct Router {
     pub(in crate::session) meaning: Meaning,
     /// `default_transaction_read_only` of the client.
     pub(in crate::session) read_only: bool,
-    /// What the client asked for at its start: where `RESET` leads back to.
-    pub(in crate::session) asked: Asked,
+    /// Values in the client's startup packet: `RESET` returns to them.
+    pub(in crate::session) options: RouteOptions,
 }
 
-/// What a client asks of us in its startup packet, as settings of these names.
+/// Settings of Gatekeeper in a client's startup packet, by these names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RouteOptions {
     /// `gatekeeper.route`.
     pub route: Option<Box<[u8]>>,
     /// `gatekeeper.consistency`.
@@ -96,7 +96,7 @@ pub(in crate::session) const LAST_ROUTE: &[u8] = b"gatekeeper.last_route";
 // === impl Router ===
 
 impl Router {
-    pub(in crate::session) fn new(settings: Arc<SplitSettings>, asked: Asked) -> Self {
+    pub(in crate::session) fn new(settings: Arc<SplitSettings>, options: RouteOptions) -> Self {
         Self {
             settings,
             need: WRITER,
@@ -111,7 +111,7 @@ impl Router {
             news: News::default(),
             meaning: Meaning::default(),
             read_only: false,
-            asked,
+            options,
         }
     }
 
@@ -133,14 +133,14 @@ impl Router {
 
     /// What the session's reads must show: as it has said, or as the listener does.
     pub(in crate::session) fn consistency(&self, settings: &SettingValues) -> Consistency {
-        let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
-        let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-        asked.unwrap_or(self.settings.consistency)
+        let wish = settings.get(CONSISTENCY).or(self.options.consistency.as_deref());
+        let consistency = wish.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+        consistency.unwrap_or(self.settings.consistency)
     }
 
     /// What decides where a unit goes, besides the unit.
     pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &SettingValues) -> Situation {
-        let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
+        let wish = settings.get(ROUTE).or(self.options.route.as_deref());
         Situation {
             begun,
             read_only: self.read_only,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
+        Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
         SessionOptions, SettingValues,
     },
     frame, fresh_backend,
@@ -50,7 +50,7 @@ impl Driver {
         let mut session =
             Session::shared(Arc::new(database), known, SettingValues::default(), SessionOptions::default());
         if splits {
-            session.split(Arc::new(SplitSettings::default()), Asked::default());
+            session.split(Arc::new(SplitSettings::default()), RouteOptions::default());
         }
         let (unread, to_server, from_server, to_client) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { session, unread, to_server, from_server, to_client, served: 0, holds: false, leases: 0 }

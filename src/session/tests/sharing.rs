@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, Session,
+        Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
         SessionOptions, SettingValues,
     },
     Side::{self, Client, Server},
@@ -61,7 +61,7 @@ impl Talk {
     /// Session with reads on the read pools, and a return of backends.
     pub(super) fn splitting() -> Self {
         let mut talk = Self::new(None);
-        talk.session.split(Arc::default(), Asked::default());
+        talk.session.split(Arc::default(), RouteOptions::default());
         talk.sides = Some(Vec::new());
         talk
     }

@@ -1,13 +1,13 @@
-//! What a client asks of us in its startup packet.
+//! Route options of a client in its startup packet.
 
-use crate::{session::Asked, wire::StartupMessage};
+use crate::{session::RouteOptions, wire::StartupMessage};
 
-/// What a client asks of us in its startup packet: settings of ours by their names, or among `options` as libpq writes them
-/// (`-c name=value`, `--name=value`). The server gets them, too, so that `SHOW` and `RESET` know them.
+/// Reads the route options of a startup packet: by name, or among `options` in libpq's notation (`-c name=value`,
+/// `--name=value`). The server also receives the options, so that `SHOW` and `RESET` know the values.
 ///
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
-pub(crate) fn asked(startup: &StartupMessage) -> Asked {
-    Asked {
+pub(crate) fn read_route_options(startup: &StartupMessage) -> RouteOptions {
+    RouteOptions {
         route: setting(startup, "gatekeeper.route"),
         consistency: setting(startup, "gatekeeper.consistency"),
     }
@@ -50,7 +50,9 @@ mod tests {
 
     #[test]
     fn settings_are_found_by_name_and_among_options() {
-        let route = |parameters: &[(&str, &str)]| asked(&startup(parameters)).route.map(|it| it.to_vec());
+        let route = |parameters: &[(&str, &str)]| {
+            read_route_options(&startup(parameters)).route.map(|it| it.to_vec())
+        };
         assert_eq!(route(&[("gatekeeper.route", "primary")]), Some(b"primary".to_vec()));
         assert_eq!(route(&[("options", "-c gatekeeper.route=primary")]), Some(b"primary".to_vec()));
         assert_eq!(route(&[("options", "-cgeqo=off --Gatekeeper.Route=read")]), Some(b"read".to_vec()));
