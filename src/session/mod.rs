@@ -63,7 +63,7 @@ pub use refusal::Refusal;
 pub use report::Report;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
-pub use split::{Assignment, Freshness, RouteOptions};
+pub use split::{AssignedBackend, Freshness, RouteOptions};
 pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
@@ -243,10 +243,10 @@ impl Session {
         &mut self,
         tracked_state: Box<TrackedBackendState>,
         untouched: bool,
-        assignment: Assignment<'_>,
+        assigned: AssignedBackend<'_>,
     ) {
         if let Some(session) = self.pooled_mut() {
-            session.assign(tracked_state, untouched, assignment);
+            session.assign(tracked_state, untouched, assigned);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     pool::{self, Disposition, Lease, Pool, Target, Trace, Waited, Waiter},
     probe::Evidence,
     route::{Need, NoEndpoint, Reason, RoutePolicy, Side, Suspect},
-    session::Assignment,
+    session::AssignedBackend,
     tasks,
     telemetry::{PathCounts, RouteCounts},
     topology::{NodeId, Replayed},
@@ -213,9 +213,9 @@ impl PooledAcquirer {
         self.provider.shared = Some(shared);
     }
 
-    /// What a session that splits is to know of the backend that was leased last.
-    pub(crate) fn assignment<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
-        matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| Assignment {
+    /// Description of the backend leased last, for a session with a split route.
+    pub(crate) fn assigned_backend<'l>(&self, lease: &'l Lease) -> Option<AssignedBackend<'l>> {
+        matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| AssignedBackend {
             side: self.side,
             reason: self.reason(),
             endpoint: lease.running().endpoint().name(),

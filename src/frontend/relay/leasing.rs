@@ -126,8 +126,8 @@ impl Leasing {
         parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
         if let Some(tracked_state) = lease.tracked_state.take() {
-            match acquirer.assignment(&lease) {
-                Some(assignment) => parts.session.assign(tracked_state, untouched, assignment),
+            match acquirer.assigned_backend(&lease) {
+                Some(assigned) => parts.session.assign(tracked_state, untouched, assigned),
                 None => parts.session.attach(tracked_state, untouched),
             }
         }

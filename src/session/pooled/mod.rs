@@ -73,7 +73,7 @@ use super::{
     refusal::Refusal,
     reported_parameters::ReportedParameters,
     setting_values::SettingValues,
-    split::{Assignment, RouteOptions, Router, WRITER},
+    split::{AssignedBackend, RouteOptions, Router, WRITER},
     statement::Reading,
     tracked_backend_state::TrackedBackendState,
 };
@@ -148,12 +148,12 @@ impl Pooled {
         &mut self,
         mut tracked_state: Box<TrackedBackendState>,
         untouched: bool,
-        assignment: Option<Assignment<'_>>,
+        assigned: Option<AssignedBackend<'_>>,
     ) {
         self.cleanup.on_lease(self.database.edition(), untouched);
         self.statements.note_portal_of(0);
-        if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
-            split.assigned(assignment);
+        if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
+            split.on_assigned(assigned);
         }
         let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
         let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
@@ -243,10 +243,10 @@ impl Pooled {
         &mut self,
         tracked_state: Box<TrackedBackendState>,
         untouched: bool,
-        assignment: Assignment<'_>,
+        assigned: AssignedBackend<'_>,
     ) {
         self.conversation.spoils_backend = false;
-        self.hold(tracked_state, untouched, Some(assignment));
+        self.hold(tracked_state, untouched, Some(assigned));
     }
 
     /// Reads go to the read pools from now on, everything else to the writer.

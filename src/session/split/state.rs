@@ -14,16 +14,16 @@ use crate::{
     wire::Fault,
 };
 
-/// What a session is told of the backend it is given.
+/// Backend handed to a session with a split route.
 #[derive(Debug, Clone, Copy)]
-pub struct Assignment<'a> {
-    /// Which side it is on.
+pub struct AssignedBackend<'a> {
+    /// Side of the backend.
     pub side: Side,
-    /// Why the statement goes there.
+    /// Reason of the route decision.
     pub reason: Reason,
-    /// The endpoint's name, for those who ask where their last statement went.
+    /// Name of the endpoint, for `SHOW gatekeeper.last_route`.
     pub endpoint: &'a EndpointName,
-    /// How a read pool's node stands towards the session's [floor](crate::session::Session::floor).
+    /// Freshness of a read pool's node against the session's [floor](crate::session::Session::floor).
     pub freshness: Freshness,
 }
 
@@ -162,8 +162,8 @@ impl Router {
     }
 
     /// A backend is held from now on.
-    pub(in crate::session) fn assigned(&mut self, assignment: Assignment<'_>) {
-        let Assignment { side, reason, endpoint, freshness } = assignment;
+    pub(in crate::session) fn on_assigned(&mut self, assigned: AssignedBackend<'_>) {
+        let AssignedBackend { side, reason, endpoint, freshness } = assigned;
         self.side = side;
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);

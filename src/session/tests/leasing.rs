@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
+        AssignedBackend, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
         SessionOptions, SettingValues,
     },
     frame, fresh_backend,
@@ -99,7 +99,7 @@ impl Driver {
             self.session.assign(
                 tracked_state,
                 false,
-                Assignment { side, reason, endpoint: &endpoint, freshness },
+                AssignedBackend { side, reason, endpoint: &endpoint, freshness },
             );
         }
         moved |= self.serve();

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Assignment, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
+        AssignedBackend, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
         SessionOptions, SettingValues,
     },
     Side::{self, Client, Server},
@@ -85,7 +85,7 @@ impl Talk {
         self.session.assign(
             tracked_state,
             false,
-            Assignment { side: need.side, reason: need.reason, endpoint, freshness },
+            AssignedBackend { side: need.side, reason: need.reason, endpoint, freshness },
         );
     }
 
