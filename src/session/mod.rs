@@ -63,7 +63,7 @@ pub use refusal::Refusal;
 pub use report::Report;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
-pub use split::{AssignedBackend, Freshness, RouteOptions};
+pub use split::{AssignedBackend, FreshnessCheck, RouteOptions};
 pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};

@@ -38,7 +38,7 @@ use crate::{
     names::EndpointName,
     pool::{Disposition, LeaseError},
     route::{Demand, Need, NoEndpoint, Reason, RerunCause, RoutePolicy, Side, Suspect, decide, decide_split},
-    session::Freshness,
+    session::FreshnessCheck,
     topology::{Snapshot, Standing},
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     side: Side,
     wait: Option<Wait>,
     /// Freshness of the backend that was acquired last.
-    freshness: Freshness,
+    freshness: FreshnessCheck,
 }
 
 /// A decision, valid until the topology changes.
@@ -152,7 +152,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             reader: None,
             side: Side::Writer,
             wait: None,
-            freshness: Freshness::Enough,
+            freshness: FreshnessCheck::Enough,
         }
     }
 
@@ -325,7 +325,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.
     fn accept(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
-        self.freshness = Freshness::Enough;
+        self.freshness = FreshnessCheck::Enough;
         if self.side == Side::Reader {
             let now = std::time::Instant::now();
             let node = P::node(&backend);
@@ -346,7 +346,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             };
             match standing {
                 None | Some(Standing::Fresh) => {}
-                Some(Standing::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
+                Some(Standing::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
                 Some(Standing::Stale | Standing::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
                     self.turn(Reason::NotFresh);

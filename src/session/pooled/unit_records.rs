@@ -10,7 +10,7 @@ use crate::{
         pooled::Pooled,
         proxy_batch::{self, ProxyBatch},
         response_queue::PendingRequest,
-        split::{Freshness, LAST_ROUTE},
+        split::{FreshnessCheck, LAST_ROUTE},
     },
     wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
 };
@@ -112,7 +112,7 @@ impl Pooled {
 
     /// Asks a read pool's node for its replay position, ahead of a read that must not be older than the session's last write.
     pub(super) fn ask_position(&mut self, shown: &mut ClientInput<'_>) {
-        let Some(Freshness::Ask { lsn }) =
+        let Some(FreshnessCheck::Ask { lsn }) =
             self.router.as_deref_mut().and_then(|split| split.freshness.take())
         else {
             return;

@@ -24,17 +24,17 @@ pub struct AssignedBackend<'a> {
     /// Name of the endpoint, for `SHOW gatekeeper.last_route`.
     pub endpoint: &'a EndpointName,
     /// Freshness of a read pool's node against the session's [floor](crate::session::Session::floor).
-    pub freshness: Freshness,
+    pub freshness: FreshnessCheck,
 }
 
-/// How a node stands towards what a session must see.
+/// Proof that a node shows all writes that the session must see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// It shows all of it.
+pub enum FreshnessCheck {
+    /// The node shows all of them.
     Enough,
-    /// It does once it has replayed the writer's WAL up to here: it is asked in the same write.
+    /// The node does once its replay has reached a position, queried in the same write.
     Ask {
-        /// The position, in octets of WAL.
+        /// Position in bytes of WAL.
         lsn: u64,
     },
 }
@@ -52,8 +52,8 @@ pub(in crate::session) struct Router {
     pub(in crate::session) floor: Option<Instant>,
     /// Something was said to the writer that is not proved a read, and its transaction is not over.
     pub(in crate::session) writing: bool,
-    /// How the node of the backend that was given stands, until it was made sure of.
-    pub(in crate::session) freshness: Option<Freshness>,
+    /// Freshness of the assigned backend's node, until confirmed.
+    pub(in crate::session) freshness: Option<FreshnessCheck>,
     /// Classification of the client's next messages.
     pub(in crate::session) lookahead: Lookahead,
     /// Messages to send to another backend.

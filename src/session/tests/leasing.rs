@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        AssignedBackend, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
-        SessionOptions, SettingValues,
+        AssignedBackend, CatalogInstant, DatabaseState, FreshnessCheck, ReportedParameters, RouteOptions,
+        Session, SessionOptions, SettingValues,
     },
     frame, fresh_backend,
 };
@@ -95,7 +95,7 @@ impl Driver {
             let tracked_state = fresh_backend();
             let need = self.session.need();
             let endpoint = EndpointName::new("e").expect("a name");
-            let (side, reason, freshness) = (need.side, need.reason, Freshness::Enough);
+            let (side, reason, freshness) = (need.side, need.reason, FreshnessCheck::Enough);
             self.session.assign(
                 tracked_state,
                 false,

@@ -6,8 +6,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        AssignedBackend, CatalogInstant, DatabaseState, Freshness, ReportedParameters, RouteOptions, Session,
-        SessionOptions, SettingValues,
+        AssignedBackend, CatalogInstant, DatabaseState, FreshnessCheck, ReportedParameters, RouteOptions,
+        Session, SessionOptions, SettingValues,
     },
     Side::{self, Client, Server},
     client, frame, fresh_backend, server,
@@ -81,7 +81,7 @@ impl Talk {
         let need = self.session.need();
         sides.push(need.side);
         let endpoint = &EndpointName::new("some").unwrap();
-        let freshness = Freshness::Enough;
+        let freshness = FreshnessCheck::Enough;
         self.session.assign(
             tracked_state,
             false,
