@@ -3,11 +3,11 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
+    captured_texts::CapturedTexts,
     cluster_commands::ClusterCommands,
     refusal::Refusal,
-    report::{Report, StatementKind, Text},
+    report::{CapturedText, Report, StatementKind},
     response_queue::{PendingRequest, ResponseQueue},
-    texts::Texts,
 };
 use crate::wire::{
     Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
@@ -56,7 +56,7 @@ pub struct SessionOptions {
 /// Statement texts for reports.
 pub(super) struct TextCapture {
     pub(super) limit: usize,
-    pub(super) texts: Texts,
+    pub(super) texts: CapturedTexts,
 }
 
 // === impl Conversation ===
@@ -79,7 +79,7 @@ impl Conversation {
             reports: VecDeque::new(),
             text_capture: options
                 .text_limit
-                .map(|limit| Box::new(TextCapture { limit, texts: Texts::default() })),
+                .map(|limit| Box::new(TextCapture { limit, texts: CapturedTexts::default() })),
             cluster_commands: ClusterCommands::default(),
             spoils_backend: false,
         }
@@ -231,7 +231,7 @@ pub(super) const fn understood(tag: u8) -> bool {
 }
 
 /// The texts kept, or none.
-fn texts(text_capture: Option<&TextCapture>) -> Option<&Texts> {
+fn texts(text_capture: Option<&TextCapture>) -> Option<&CapturedTexts> {
     text_capture.map(|text_capture| &text_capture.texts)
 }
 
@@ -243,7 +243,7 @@ pub(super) fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
+pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> CapturedText {
     let kept = &octets[..octets.len().min(limit)];
-    Text { octets: kept.into(), cut: partial || kept.len() < octets.len() }
+    CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < octets.len() }
 }

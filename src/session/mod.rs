@@ -22,6 +22,7 @@
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
 mod backend_statements;
+mod captured_texts;
 mod cause;
 mod cluster_commands;
 mod consumed_input;
@@ -44,7 +45,6 @@ mod split;
 mod statement_name;
 #[cfg(test)]
 mod tests;
-mod texts;
 mod tracked_backend_state;
 
 use std::{

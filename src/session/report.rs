@@ -21,16 +21,16 @@ pub struct Report {
     /// Its error; the first one of a Query.
     pub error: Option<SqlState>,
     /// Its text, when texts are kept.
-    pub text: Option<Text>,
+    pub text: Option<CapturedText>,
 }
 
 /// A statement's text, in the client's encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub struct CapturedText {
     /// The text, from its start.
-    pub octets: Arc<[u8]>,
-    /// There was more: beyond the limit, or beyond what was read at one time.
-    pub cut: bool,
+    pub bytes: Arc<[u8]>,
+    /// True if the end is missing: beyond the limit, or not yet read when the statement started.
+    pub is_cut: bool,
 }
 
 closed_set! {

@@ -7,14 +7,14 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
+    captured_texts::CapturedTexts,
     parsed::ParsedStatement,
     pin::Pin,
     pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
-    report::{Report, StatementKind, Text},
+    report::{CapturedText, Report, StatementKind},
     shared_statement::SharedStatement,
     side_effects::SideEffects,
-    texts::Texts,
 };
 use crate::{
     sql::{Effects, LedBack},
@@ -52,7 +52,7 @@ pub(super) enum PendingRequest {
     Whole {
         kind: StatementKind,
         started: Instant,
-        text: Option<Text>,
+        text: Option<CapturedText>,
         rows: u64,
         operation: Option<Box<str>>,
         error: Option<SqlState>,
@@ -75,7 +75,7 @@ pub(super) enum PendingRequest {
         forgets: Option<Box<Forgotten>>,
     },
     /// A Parse: the statement exists once the server says so.
-    Parse { name: Box<[u8]>, text: Option<Text>, made: ParseOrigin },
+    Parse { name: Box<[u8]>, text: Option<CapturedText>, made: ParseOrigin },
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
@@ -403,7 +403,11 @@ impl ResponseQueue {
 
     /// Handles ParseComplete, BindComplete, CloseComplete or the end of a Describe response. Returns the request
     /// answered by the message with `tag`, if noted.
-    pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<PendingRequest> {
+    pub(super) fn on_step_complete(
+        &mut self,
+        tag: u8,
+        texts: Option<&mut CapturedTexts>,
+    ) -> Option<PendingRequest> {
         self.drop_copy_ends();
         let answers = match self.front()? {
             PendingRequest::Parse { .. } => tag == b::PARSE_COMPLETE,
@@ -439,7 +443,7 @@ impl ResponseQueue {
         now: Instant,
         rows: u64,
         command: Option<Box<str>>,
-        texts: Option<&Texts>,
+        texts: Option<&CapturedTexts>,
     ) -> Option<Report> {
         self.copying_in = false;
         self.drop_copy_ends();
@@ -482,7 +486,7 @@ impl ResponseQueue {
         &mut self,
         now: Instant,
         state: SqlState,
-        texts: Option<&Texts>,
+        texts: Option<&CapturedTexts>,
         skipped: &mut Vec<PendingRequest>,
     ) -> Option<Report> {
         self.copying_in = false;
@@ -563,7 +567,7 @@ impl ResponseQueue {
     }
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
-    pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
+    pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&CapturedTexts>) -> Option<Report> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
@@ -618,7 +622,7 @@ pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
 
 impl PendingRequest {
     /// Creates a Query or FunctionCall without effects.
-    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<Text>) -> Self {
+    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<CapturedText>) -> Self {
         Self::Whole {
             kind,
             started,

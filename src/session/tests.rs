@@ -75,7 +75,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
 
 fn line(report: &Report, start: Instant) -> String {
     let at = |moment: Instant| (moment - start).as_millis();
-    let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.octets)).unwrap_or("-".into());
+    let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.bytes)).unwrap_or("-".into());
     let error = report.error.map_or("ok".to_owned(), |state| state.to_string());
     let kind = report.kind.as_str();
     format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
@@ -316,7 +316,7 @@ fn frames_beyond_any_buffer_pass_in_parts() {
     let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
     assert_eq!(session.on_backend(now, &answer, false), Ok(forwarded(answer.len())));
     let text = session.poll_report().unwrap().text.unwrap();
-    assert_eq!((&*text.octets, text.cut), (&b"SELECT 'xx"[..], true));
+    assert_eq!((&*text.bytes, text.is_cut), (&b"SELECT 'xx"[..], true));
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Recorder {
             }
         }
         self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
-        let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
+        let text = report.text.as_ref().map(|text| (&*text.bytes, text.is_cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
@@ -225,7 +225,7 @@ impl Recorder {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.observers.audit.text(&text.octets, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.is_cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),

@@ -59,7 +59,7 @@ impl Traced {
             return;
         }
         let leased = self.leased.take();
-        let parent = report.text.as_ref().filter(|text| !text.cut).and_then(|text| parent_of(&text.octets));
+        let parent = report.text.as_ref().filter(|text| !text.is_cut).and_then(|text| parent_of(&text.bytes));
         let Some(context) = self.tracer.sample(parent) else { return };
         if let Some(leased) = leased.filter(|at| (report.started..=report.ended).contains(at))
             && let Some(context) = context.inside()

@@ -11,7 +11,7 @@ use crate::{
         pin::Pin,
         pooled::{Pooled, ShapeCheck, UnnamedStatement, reset_midway},
         proxy_batch::ProxyBatch,
-        report::{StatementKind, Text},
+        report::{CapturedText, StatementKind},
         response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         shared_statement::{SharedStatement, text_of},
     },
@@ -153,7 +153,7 @@ impl Pooled {
     }
 
     /// Handles a Parse too large to be kept: the statement stays on the backend, under the client's own name.
-    fn parse_unread(&mut self, name: &[u8], text: Option<Text>) -> MessageAction {
+    fn parse_unread(&mut self, name: &[u8], text: Option<CapturedText>) -> MessageAction {
         let made = if name.is_empty() {
             ParseOrigin::Unnamed(self.define_unnamed(b"", Effects::NONE, 0, false))
         } else {
@@ -170,7 +170,7 @@ impl Pooled {
         &mut self,
         name: &[u8],
         definition: &[u8],
-        text: Option<Text>,
+        text: Option<CapturedText>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let statement = self.database.statement(definition, self.statements.reading());
@@ -206,7 +206,7 @@ impl Pooled {
     pub(super) fn parse_unnamed(
         &mut self,
         definition: &[u8],
-        text: Option<Text>,
+        text: Option<CapturedText>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let statement = text_of(definition);

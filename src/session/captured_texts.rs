@@ -1,21 +1,21 @@
-//! The texts behind prepared statements and portals, for the audit log; empty unless somebody wants them.
+//! Texts of prepared statements and portals, for reports; empty unless texts are captured.
 
 use std::collections::HashMap;
 
-use super::report::Text;
+use super::report::CapturedText;
 
-/// Statements and portals remembered at the most; a client with more finds its oldest ones without a text.
+/// Maximum number of statements, and of portals: beyond, the texts of all earlier ones are dropped.
 const REMEMBERED_MAX: usize = 4096;
 
-/// Text by statement name and by portal name. Names are the client's octets, in whatever encoding it uses.
+/// Text by statement name and by portal name. Names are bytes in the client's encoding.
 #[derive(Default)]
-pub(super) struct Texts {
-    statements: HashMap<Box<[u8]>, Text>,
-    portals: HashMap<Box<[u8]>, Text>,
+pub(super) struct CapturedTexts {
+    statements: HashMap<Box<[u8]>, CapturedText>,
+    portals: HashMap<Box<[u8]>, CapturedText>,
 }
 
-impl Texts {
-    pub(super) fn parsed(&mut self, statement: &[u8], text: Text) {
+impl CapturedTexts {
+    pub(super) fn parsed(&mut self, statement: &[u8], text: CapturedText) {
         remember(&mut self.statements, statement, text);
     }
 
@@ -32,16 +32,16 @@ impl Texts {
         if portal { &mut self.portals } else { &mut self.statements }.remove(name);
     }
 
-    pub(super) fn of_statement(&self, statement: &[u8]) -> Option<Text> {
+    pub(super) fn of_statement(&self, statement: &[u8]) -> Option<CapturedText> {
         self.statements.get(statement).cloned()
     }
 
-    pub(super) fn of_portal(&self, portal: &[u8]) -> Option<Text> {
+    pub(super) fn of_portal(&self, portal: &[u8]) -> Option<CapturedText> {
         self.portals.get(portal).cloned()
     }
 }
 
-fn remember(texts: &mut HashMap<Box<[u8]>, Text>, name: &[u8], text: Text) {
+fn remember(texts: &mut HashMap<Box<[u8]>, CapturedText>, name: &[u8], text: CapturedText) {
     if texts.len() >= REMEMBERED_MAX && !texts.contains_key(name) {
         texts.clear();
     }
