@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::report::CapturedText;
+use super::statement_report::CapturedText;
 
 /// Maximum number of statements, and of portals: beyond, the texts of all earlier ones are dropped.
 const REMEMBERED_MAX: usize = 4096;

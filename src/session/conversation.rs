@@ -6,8 +6,8 @@ use super::{
     captured_texts::CapturedTexts,
     cluster_commands::ClusterCommands,
     refusal::Refusal,
-    report::{CapturedText, Report, StatementKind},
     response_queue::{PendingRequest, ResponseQueue},
+    statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::wire::{
     Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
@@ -38,7 +38,7 @@ pub(super) struct Conversation {
     pub(super) fatal: Option<SqlState>,
     /// Error that ends the session, raised by Gatekeeper.
     pub(super) broken: Option<Refusal>,
-    pub(super) reports: VecDeque<Report>,
+    pub(super) reports: VecDeque<StatementReport>,
     /// Texts for reports; `None` if no reader wants texts.
     pub(super) text_capture: Option<Box<TextCapture>>,
     pub(super) cluster_commands: ClusterCommands,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use super::{
     consumed_input::ConsumedInput,
     conversation::{Conversation, SessionOptions, text, understood, until_nul},
-    report::StatementKind,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+    statement_report::StatementKind,
 };
 use crate::{
     sql::{self, Catalogue, Effects},

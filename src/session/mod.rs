@@ -34,7 +34,6 @@ mod pin;
 mod pooled;
 mod proxy_batch;
 mod refusal;
-mod report;
 mod reported_parameters;
 mod response_queue;
 mod result_shape;
@@ -43,6 +42,7 @@ mod shared_statement;
 mod side_effects;
 mod split;
 mod statement_name;
+mod statement_report;
 #[cfg(test)]
 mod tests;
 mod tracked_backend_state;
@@ -60,10 +60,10 @@ pub use dedicated::Dedicated;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use refusal::Refusal;
-pub use report::Report;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
 pub use split::{AssignedBackend, FreshnessCheck, RouteOptions};
+pub use statement_report::StatementReport;
 pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
@@ -352,7 +352,7 @@ impl Session {
     }
 
     /// Next finished statement.
-    pub fn poll_report(&mut self) -> Option<Report> {
+    pub fn poll_report(&mut self) -> Option<StatementReport> {
         self.conversation_mut().reports.pop_front()
     }
 

@@ -12,9 +12,9 @@ use super::{
     pin::Pin,
     pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
-    report::{CapturedText, Report, StatementKind},
     shared_statement::SharedStatement,
     side_effects::SideEffects,
+    statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::{
     sql::{Effects, LedBack},
@@ -444,7 +444,7 @@ impl ResponseQueue {
         rows: u64,
         command: Option<Box<str>>,
         texts: Option<&CapturedTexts>,
-    ) -> Option<Report> {
+    ) -> Option<StatementReport> {
         self.copying_in = false;
         self.drop_copy_ends();
         match self.front_mut() {
@@ -458,7 +458,7 @@ impl ResponseQueue {
             Some(PendingRequest::Execute { .. }) => {
                 let Some(PendingRequest::Execute { started, portal, .. }) = self.pop() else { return None };
                 let text = texts.and_then(|texts| texts.of_portal(&portal));
-                Some(Report {
+                Some(StatementReport {
                     kind: StatementKind::Execute,
                     started,
                     ended: now,
@@ -488,7 +488,7 @@ impl ResponseQueue {
         state: SqlState,
         texts: Option<&CapturedTexts>,
         skipped: &mut Vec<PendingRequest>,
-    ) -> Option<Report> {
+    ) -> Option<StatementReport> {
         self.copying_in = false;
         self.drop_copy_ends();
         if let Some(PendingRequest::Whole { error, .. }) = self.front_mut() {
@@ -526,7 +526,15 @@ impl ResponseQueue {
             *before = None;
         }
         self.skipping = self.is_settled();
-        Some(Report { kind, started, ended: now, rows: 0, operation: None, error: Some(state), text })
+        Some(StatementReport {
+            kind,
+            started,
+            ended: now,
+            rows: 0,
+            operation: None,
+            error: Some(state),
+            text,
+        })
     }
 
     /// CopyInResponse: the Syncs that were sent ahead of the end of the data will be ignored.
@@ -544,7 +552,7 @@ impl ResponseQueue {
     }
 
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
-    pub(super) fn on_ready(&mut self, now: Instant) -> Option<Report> {
+    pub(super) fn on_ready(&mut self, now: Instant) -> Option<StatementReport> {
         (self.copying_in, self.skipping) = (false, false);
         let mut report = None;
         while let Some(request) = self.pop() {
@@ -552,7 +560,8 @@ impl ResponseQueue {
                 PendingRequest::Sync { .. } => break,
                 PendingRequest::Whole { kind, started, text, rows, operation, error, .. } => {
                     let operation = operation.filter(|_| error.is_none());
-                    report = Some(Report { kind, started, ended: now, rows, operation, error, text });
+                    report =
+                        Some(StatementReport { kind, started, ended: now, rows, operation, error, text });
                     break;
                 }
                 _ => {}
@@ -567,7 +576,11 @@ impl ResponseQueue {
     }
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
-    pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&CapturedTexts>) -> Option<Report> {
+    pub(super) fn cut_short(
+        &mut self,
+        now: Instant,
+        texts: Option<&CapturedTexts>,
+    ) -> Option<StatementReport> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
@@ -577,7 +590,7 @@ impl ResponseQueue {
             _ => None,
         })?;
         let error = Some(SqlState::CONNECTION_FAILURE);
-        Some(Report { kind, started, ended: now, rows: 0, operation: None, error, text })
+        Some(StatementReport { kind, started, ended: now, rows: 0, operation: None, error, text })
     }
 
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what

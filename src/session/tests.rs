@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ConsumedInput, Report, Session, SessionOptions, TrackedBackendState};
+use super::{ConsumedInput, Session, SessionOptions, StatementReport, TrackedBackendState};
 use crate::wire::TransactionStatus;
 
 /// State of a new backend.
@@ -73,7 +73,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
     (session, told)
 }
 
-fn line(report: &Report, start: Instant) -> String {
+fn line(report: &StatementReport, start: Instant) -> String {
     let at = |moment: Instant| (moment - start).as_millis();
     let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.bytes)).unwrap_or("-".into());
     let error = report.error.map_or("ok".to_owned(), |state| state.to_string());

@@ -27,7 +27,7 @@ use crate::{
     pool::Running,
     probe::Evidence,
     route::Reason,
-    session::{Pin, Refusal, Report},
+    session::{Pin, Refusal, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -201,7 +201,7 @@ impl Recorder {
     }
 
     /// A statement is over.
-    pub(crate) fn statement(&mut self, report: Report) {
+    pub(crate) fn statement(&mut self, report: StatementReport) {
         let duration = report.ended.saturating_duration_since(report.started);
         match &report.error {
             None => self.path.statement(Outcome::Ok, duration),

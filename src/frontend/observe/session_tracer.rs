@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::{
     audit::record::{self, Route, Server},
-    session::Report,
+    session::StatementReport,
     telemetry::traces::{Attribute, Context, Span, Tracer, parent_of},
 };
 
@@ -50,7 +50,7 @@ impl Traced {
     /// A statement is over.
     pub(crate) fn statement(
         &mut self,
-        report: &Report,
+        report: &StatementReport,
         facts: &record::Session,
         server: Option<&Server>,
         route: Route,
@@ -79,7 +79,7 @@ impl Traced {
 }
 
 fn statement(
-    report: &Report,
+    report: &StatementReport,
     context: Context,
     facts: &record::Session,
     server: Option<&Server>,

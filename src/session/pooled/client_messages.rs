@@ -12,8 +12,8 @@ use crate::session::{
     pin::Pin,
     pooled::{PartialMessage, Pooled, ShapeCheck},
     refusal::Refusal,
-    report::StatementKind,
     response_queue::PendingRequest,
+    statement_report::StatementKind,
 };
 use crate::{
     sql::{self, Effects},

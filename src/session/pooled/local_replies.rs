@@ -8,8 +8,8 @@ use crate::{
     session::{
         conversation::{self, until_nul},
         pooled::{DeferredBegin, Pooled},
-        report::{Report, StatementKind},
         shared_statement::text_of,
+        statement_report::{StatementKind, StatementReport},
     },
     sql::{self, Classification, Command, Control, Effects},
     wire::{TransactionStatus, backend},
@@ -37,7 +37,7 @@ impl Pooled {
             .text_capture
             .as_ref()
             .map(|text_capture| conversation::text(text, text_capture.limit, false));
-        self.conversation.reports.push_back(Report {
+        self.conversation.reports.push_back(StatementReport {
             kind: StatementKind::Query,
             started: now,
             ended: now,

@@ -11,9 +11,9 @@ use crate::{
         pin::Pin,
         pooled::{Pooled, ShapeCheck, UnnamedStatement, reset_midway},
         proxy_batch::ProxyBatch,
-        report::{CapturedText, StatementKind},
         response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         shared_statement::{SharedStatement, text_of},
+        statement_report::{CapturedText, StatementKind},
     },
     sql::{self, Effects, LeadsBack},
     wire::{

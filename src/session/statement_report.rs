@@ -1,30 +1,30 @@
-//! What is told of a statement once it is over: for the metrics and the audit log.
+//! Report of a finished statement, for metrics and audit log.
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{closed_set::closed_set, wire::SqlState};
 
-/// A statement that is over.
+/// Finished statement.
 #[derive(Debug, Clone)]
-pub struct Report {
-    /// How it was asked for.
+pub struct StatementReport {
+    /// Message that requested the statement.
     pub kind: StatementKind,
-    /// When its request was read from the client.
+    /// Instant of reading the request from the client.
     pub started: Instant,
-    /// When the end of its answer was read from the server.
+    /// Instant of reading the end of the response from the server.
     pub ended: Instant,
-    /// Rows returned or touched, as the server's CommandComplete says; summed over a Query of several statements.
+    /// Rows returned or changed, by the server's CommandComplete; summed over a Query of several statements.
     pub rows: u64,
-    /// The server's command tag without its counts, as `INSERT`; of a Query of several statements that of the first. Known
-    /// when texts are kept, of a statement that succeeded.
+    /// Command tag of the server without its counts, as `INSERT`; of a Query of several statements, that of the first.
+    /// Present if texts are captured and the statement succeeded.
     pub operation: Option<Box<str>>,
-    /// Its error; the first one of a Query.
+    /// Error of the statement; of a Query, the first.
     pub error: Option<SqlState>,
-    /// Its text, when texts are kept.
+    /// Text of the statement, if texts are captured.
     pub text: Option<CapturedText>,
 }
 
-/// A statement's text, in the client's encoding.
+/// Text of a statement, in the client's encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedText {
     /// The text, from its start.
@@ -34,7 +34,7 @@ pub struct CapturedText {
 }
 
 closed_set! {
-    /// How a statement was asked for.
+    /// Message that requested a statement.
     pub enum StatementKind {
         /// A Query message, possibly of several statements.
         Query = "query",
