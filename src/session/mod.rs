@@ -289,9 +289,9 @@ impl Session {
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
-    pub fn on_impatience(&mut self) {
+    pub fn on_batch_timeout(&mut self) {
         if let Some(session) = self.pooled_mut() {
-            session.on_impatience();
+            session.on_batch_timeout();
         }
     }
 
@@ -402,8 +402,8 @@ impl Session {
 
     /// True if the driver must call [`Self::on_client`] for a pending replay, even without new client bytes.
     #[must_use]
-    pub fn has_something_to_say(&self) -> bool {
-        self.pooled().is_some_and(Pooled::has_something_to_say)
+    pub fn has_pending_replay(&self) -> bool {
+        self.pooled().is_some_and(Pooled::has_pending_replay)
     }
 
     /// True if the session has received all of a message larger than any buffer, and not sent the message yet.
@@ -413,7 +413,7 @@ impl Session {
     }
 
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
-    /// statement. [`Self::on_impatience`] ends the wait.
+    /// statement. [`Self::on_batch_timeout`] ends the wait.
     #[must_use]
     pub fn is_waiting_for_more(&self) -> bool {
         self.pooled().is_some_and(Pooled::is_waiting_for_more)

@@ -147,7 +147,7 @@ impl Relay {
             let own = self.session.to_backend().is_some()
                 && !self.backend.is_unwritable(&mut self.session, &mut self.client.received, cx);
             // What another backend is to be told is not in any socket.
-            self.unheard |= self.session.has_something_to_say();
+            self.unheard |= self.session.has_pending_replay();
             let more = freed || answered || own || self.unheard || self.recorder.is_waiting();
             if !more || over || self.turn.count_step(cx) {
                 break;
@@ -181,7 +181,7 @@ impl Relay {
         if !self.session.is_waiting_for_more() {
             self.batch_timer.stop();
         } else if self.batch_timer.poll(cx).is_ready() {
-            self.session.on_impatience();
+            self.session.on_batch_timeout();
             self.unheard = true;
             cx.waker().wake_by_ref();
         }

@@ -269,7 +269,7 @@ impl Pooled {
 
     /// Whether something is to be said that the driver has no octets of: [`Self::on_client`] is to be called, whatever the
     /// client has said.
-    pub(super) fn has_something_to_say(&self) -> bool {
+    pub(super) fn has_pending_replay(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
         self.router.as_ref().is_some_and(|split| split.replay.is_pending() && !self.backend.is_leaving())
             && !(self.backend.is_wanted()
@@ -284,13 +284,13 @@ impl Pooled {
     }
 
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
-    /// statement. [`Self::on_impatience`] ends the wait soon.
+    /// statement. [`Self::on_batch_timeout`] ends the wait soon.
     pub(super) fn is_waiting_for_more(&self) -> bool {
         self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead.is_waiting())
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
-    pub(super) fn on_impatience(&mut self) {
+    pub(super) fn on_batch_timeout(&mut self) {
         if self.holds_begin_back() {
             self.want_for_begin();
         }

@@ -65,7 +65,7 @@ impl Driver {
             self.settle();
         }
         while self.session.is_waiting_for_more() {
-            self.session.on_impatience();
+            self.session.on_batch_timeout();
             self.settle();
         }
     }

@@ -131,7 +131,7 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
     let first = std::mem::take(&mut talk.to_backend);
     for step in 1..30 {
         let mut talk = Talk::splitting();
-        talk.session.on_impatience();
+        talk.session.on_batch_timeout();
         talk.say(&Client, &batch, step);
         let said = std::mem::take(&mut talk.to_backend);
         assert_eq!(said, first, "shown {step} octets at a time");

@@ -155,7 +155,7 @@ impl World {
     pub(super) fn be_impatient(&mut self) {
         for client in &mut self.clients {
             if client.session.is_waiting_for_more() {
-                client.session.on_impatience();
+                client.session.on_batch_timeout();
             }
         }
         self.settle();
