@@ -8,7 +8,8 @@
 //!
 //! **Pure**, in layer order: [`closed_set`] (enums with words), [`names`], [`blame`], [`wire`] (bytes ⇄ messages), [`scram`],
 //! [`handshake`] (all before the first ReadyForQuery), [`sql`] (possible effects of a statement on the session and the
-//! database), [`topology`] (endpoints and their observed state), [`route`] (which endpoint, and why), [`session`] (one client's conversation, without sockets).
+//! database), [`topology`] (endpoints and their observed state), [`route`] (which endpoint, and why), [`client_error`] (every
+//! ErrorResponse in Gatekeeper's name), [`session`] (one client's conversation, without sockets).
 //!
 //! **Effects**: [`live`] (values that are swapped whole), [`files`] (read again when they change), [`tasks`] (the one place
 //! that spawns), [`telemetry`], [`events`] (what happened lately), [`audit`], [`tls`], [`credentials`], [`backend`] (server
@@ -86,6 +87,7 @@ pub(crate) mod audit;
 pub(crate) mod backend;
 pub(crate) mod blame;
 pub(crate) mod cli;
+pub(crate) mod client_error;
 pub(crate) mod closed_set;
 pub(crate) mod config;
 pub(crate) mod console;

@@ -65,7 +65,12 @@ const LAYERS: &[Layer] = &[
     Layer("sql", Text, &["closed_set"]),
     Layer("topology", Decisions, &["closed_set", "names"]),
     Layer("route", Decisions, &["closed_set", "names", "sql", "topology"]),
-    Layer("session", Decisions, &["closed_set", "names", "blame", "wire", "handshake", "sql", "route"]),
+    Layer("client_error", Decisions, &["closed_set", "blame", "wire"]),
+    Layer(
+        "session",
+        Decisions,
+        &["closed_set", "names", "client_error", "wire", "handshake", "sql", "route"],
+    ),
     Layer("live", Runtime, &[]),
     Layer("tasks", Runtime, &[]),
     Layer("files", Runtime, &[]),

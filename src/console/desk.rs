@@ -13,11 +13,11 @@ use super::{
 use crate::{
     admin::Control,
     audit::{Record, record},
+    client_error::ClientError,
     events::Happening,
     frontend::{self, ConsoleClient, ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     names::{DatabaseName, UserName},
-    session::Refusal,
     telemetry::{AdminMetrics, labels::AdminOutcome},
     wire::{Report, Severity, SqlState},
 };
@@ -155,10 +155,10 @@ impl frontend::Console for Console {
         self.office.settings.load().insecure_trust
     }
 
-    fn admit(&self, user: &UserName) -> Result<(), Refusal> {
+    fn admit(&self, user: &UserName) -> Result<(), ClientError> {
         match self.office.settings.load().access(user) {
             Some(_) => Ok(()),
-            None => Err(Refusal::console_denied(user.as_str())),
+            None => Err(ClientError::console_denied(user.as_str())),
         }
     }
 

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     audit::{Record, record::SessionClosed},
+    client_error::ClientError,
     frontend::{ConsoleClient, ConsoleSessionGuard, SessionCommand},
-    session::Refusal,
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
@@ -44,7 +44,7 @@ enum End {
     /// The client said so, or went away.
     Left,
     /// We end it, and say so.
-    Refused(Refusal),
+    Refused(ClientError),
     /// The client is out of step, and is told.
     Nonsense(Report<'static>),
 }
@@ -67,17 +67,17 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     let end = tokio::select! {
         biased;
         command = visit.wait_for_command() => End::Refused(match command {
-            SessionCommand::Kill => Refusal::killed(),
-            SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
+            SessionCommand::Kill => ClientError::killed(),
+            SessionCommand::Drain | SessionCommand::Stop => ClientError::shutdown(),
         }),
         end = talk(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
     };
     let mut words = Vec::new();
     let reason = match &end {
         End::Left => None,
-        End::Refused(refusal) => {
-            refusal.write(&mut words);
-            Some(refusal.cause.as_str())
+        End::Refused(client_error) => {
+            client_error.write(&mut words);
+            Some(client_error.reason.as_str())
         }
         End::Nonsense(report) => {
             report.write(&mut words);
@@ -131,7 +131,7 @@ async fn talk(
                 }
                 continue;
             }
-            Err(error) => return End::Refused(Refusal::protocol(error.to_string())),
+            Err(error) => return End::Refused(ClientError::protocol(error.to_string())),
         };
         match ask {
             Ask::Nothing => {}

@@ -5,13 +5,15 @@ use std::{collections::VecDeque, time::Instant};
 use super::{
     captured_texts::CapturedTexts,
     cluster_commands::ClusterCommands,
-    refusal::Refusal,
     response_queue::{PendingRequest, ResponseQueue},
     statement_report::{CapturedText, StatementKind, StatementReport},
 };
-use crate::wire::{
-    Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
-    tag::{self, backend as b},
+use crate::{
+    client_error::ClientError,
+    wire::{
+        Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
+        tag::{self, backend as b},
+    },
 };
 
 /// One client's conversation with the server, from the first ReadyForQuery on.
@@ -37,7 +39,7 @@ pub(super) struct Conversation {
     /// SQLSTATE of a server error that ends the session.
     pub(super) fatal: Option<SqlState>,
     /// Error that ends the session, raised by Gatekeeper.
-    pub(super) broken: Option<Refusal>,
+    pub(super) broken: Option<ClientError>,
     pub(super) reports: VecDeque<StatementReport>,
     /// Texts for reports; `None` if no reader wants texts.
     pub(super) text_capture: Option<Box<TextCapture>>,

@@ -42,7 +42,7 @@ impl Dedicated {
     /// the backend, behind what [`Session::to_backend`](super::Session::to_backend) gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
-    /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
+    /// [`FrameError`]: the client is out of step; the client gets [`crate::client_error::ClientError::protocol`].
     pub(super) fn on_client(
         &mut self,
         now: Instant,

@@ -23,7 +23,6 @@
 
 mod backend_statements;
 mod captured_texts;
-mod cause;
 mod cluster_commands;
 mod consumed_input;
 mod conversation;
@@ -33,7 +32,6 @@ mod parsed;
 mod pin;
 mod pooled;
 mod proxy_batch;
-mod refusal;
 mod reported_parameters;
 mod response_queue;
 mod result_shape;
@@ -52,14 +50,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use cause::Cause;
 pub use consumed_input::ConsumedInput;
 pub use conversation::SessionOptions;
 pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
-pub use refusal::Refusal;
 pub use reported_parameters::ReportedParameters;
 pub use setting_values::SettingValues;
 pub use split::{AssignedBackend, FreshnessCheck, RouteOptions};
@@ -68,6 +64,7 @@ pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
+    client_error::ClientError,
     route::{Need, Reason, SplitSettings},
     sql::Catalogue,
     wire::{FrameError, SqlState, TransactionStatus},
@@ -147,7 +144,7 @@ impl Session {
     /// to the backend, behind [`Self::to_backend`]. `full` means that the buffer has no room for more.
     ///
     /// # Errors
-    /// [`FrameError`]: the client is out of step. The client gets [`Refusal::protocol`].
+    /// [`FrameError`]: the client is out of step. The client gets [`ClientError::protocol`].
     pub fn on_client(
         &mut self,
         now: Instant,
@@ -264,11 +261,11 @@ impl Session {
         }
     }
 
-    /// No backend is available: the client's next request gets `refusal`, and the session continues. A transaction known to
+    /// No backend is available: the client's next request gets `client_error`, and the session continues. A transaction known to
     /// the client and to no backend has failed.
-    pub fn fail(&mut self, refusal: Refusal) {
+    pub fn fail(&mut self, client_error: ClientError) {
         if let Some(session) = self.pooled_mut() {
-            session.fail(refusal);
+            session.fail(client_error);
         }
     }
 
@@ -465,7 +462,7 @@ impl Session {
 
     /// Error that ends the session, raised by Gatekeeper.
     #[must_use]
-    pub fn broken(&self) -> Option<&Refusal> {
+    pub fn broken(&self) -> Option<&ClientError> {
         self.conversation().broken.as_ref()
     }
 

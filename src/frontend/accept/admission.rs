@@ -10,9 +10,9 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
+    client_error::ClientError,
     frontend::{ListenerLimits, ListenerSettings},
     names::{DatabaseName, UserName},
-    session::Refusal,
 };
 
 /// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
@@ -46,7 +46,7 @@ impl Admission {
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
         let mut counts = self.lock();
         if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {
-            return Admitted::Turned(Refusal::too_many_clients());
+            return Admitted::Turned(ClientError::too_many_clients());
         }
         let over_all = counts.all >= limits.max_clients;
         counts.all += 1;
@@ -59,8 +59,8 @@ impl Admission {
         drop(counts);
         let permit = Permit { admission: Arc::clone(self), address, login: None };
         match (over_all, over_address) {
-            (true, _) => Admitted::Refused(permit, Refusal::too_many_clients()),
-            (false, true) => Admitted::Refused(permit, Refusal::too_many_clients_of_address()),
+            (true, _) => Admitted::Refused(permit, ClientError::too_many_clients()),
+            (false, true) => Admitted::Refused(permit, ClientError::too_many_clients_of_address()),
             (false, false) => Admitted::Welcome(permit),
         }
     }
@@ -80,9 +80,9 @@ pub(crate) enum Admitted {
     /// Come in.
     Welcome(Permit),
     /// Hear why not.
-    Refused(Permit, Refusal),
+    Refused(Permit, ClientError),
     /// Hear why not, and go: there is no room to hear you.
-    Turned(Refusal),
+    Turned(ClientError),
 }
 
 // === impl Permit ===
@@ -99,19 +99,19 @@ impl Permit {
         user: &UserName,
         database: &DatabaseName,
         settings: &ListenerSettings,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         let ListenerLimits { max_clients_per_user, max_clients_per_database, .. } = settings.limits;
         if !settings.access.has_database(database) {
-            return Err(Refusal::database_not_on_guest_list(database.as_str()));
+            return Err(ClientError::database_not_allowed(database.as_str()));
         }
         let full =
             |limit: usize, taken: Option<&usize>| limit > 0 && taken.is_some_and(|taken| *taken >= limit);
         let mut counts = self.admission.lock();
         if full(max_clients_per_user, counts.by_user.get(user)) {
-            return Err(Refusal::too_many_clients_of_user(user.as_str()));
+            return Err(ClientError::too_many_clients_of_user(user.as_str()));
         }
         if full(max_clients_per_database, counts.by_database.get(database)) {
-            return Err(Refusal::too_many_clients_of_database(database.as_str()));
+            return Err(ClientError::too_many_clients_of_database(database.as_str()));
         }
         // Without a limit too: a reload may bring one, and it counts those who are here.
         *counts.by_user.entry(user.clone()).or_default() += 1;
@@ -150,17 +150,17 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K)
 mod tests {
     use super::*;
     use crate::{
+        client_error::ClientErrorReason,
         frontend::{AccessList, Auth, Bind},
         names::ListenerName,
         pool::{PoolMode, PoolSettings},
         route::RoutePolicy,
-        session::Cause,
     };
 
     fn word(admitted: &Admitted) -> &'static str {
         match admitted {
             Admitted::Welcome(_) => "welcome",
-            Admitted::Refused(_, refusal) => refusal.cause.as_str(),
+            Admitted::Refused(_, client_error) => client_error.reason.as_str(),
             Admitted::Turned(_) => "turned",
         }
     }
@@ -223,7 +223,7 @@ mod tests {
             let (user, database) = names(user, database);
             permit
                 .claim(&user, &database, &settings)
-                .map_err(|refusal| refusal.cause.as_str())
+                .map_err(|client_error| client_error.reason.as_str())
                 .map(|()| permit)
         };
         let alice = enter("alice", "orders").ok().unwrap();
@@ -251,7 +251,10 @@ mod tests {
         };
         let mut first = permit();
         first.claim(&user, &database, &before).unwrap();
-        assert_eq!(permit().claim(&user, &database, &after).unwrap_err().cause, Cause::MaxClientsPerUser);
+        assert_eq!(
+            permit().claim(&user, &database, &after).unwrap_err().reason,
+            ClientErrorReason::MaxClientsPerUser
+        );
         drop(first);
         permit().claim(&user, &database, &after).unwrap();
     }
@@ -263,7 +266,7 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
         let (user, stock) = names("alice", "stock");
-        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().cause, Cause::NotOnGuestList);
+        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().reason, ClientErrorReason::NotAllowed);
         assert!(admission.lock().by_user.is_empty());
         permit.claim(&user, &names("alice", "orders").1, &settings).unwrap();
     }

@@ -9,12 +9,12 @@ use tokio::{
 
 use super::admission::Permit;
 use crate::{
+    client_error::ClientError,
     frontend::{
         context::{ClientServices, ListenerContext},
         login::handshake::ClientHandshake,
         relay::{Relay, teardown::conclude},
     },
-    session::Refusal,
     tasks,
     telemetry::ClientPresence,
     tls::Stream,
@@ -28,7 +28,7 @@ pub(crate) struct AcceptedClient {
     /// Its place at the listener, and its share of the process's descriptors.
     pub(crate) permit: ClientPermits,
     /// It is to hear this as soon as it has said who it is.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) client_error: Option<ClientError>,
     pub(crate) presence: ClientPresence,
     pub(crate) context: Arc<ListenerContext>,
     pub(crate) services: Arc<ClientServices>,
@@ -50,7 +50,7 @@ pub(crate) fn serve(accepted_client: AcceptedClient) -> impl Future<Output = ()>
 
 /// Everything up to the first ReadyForQuery; `None` when there is no session.
 async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
-    let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, services } =
+    let AcceptedClient { socket, address, mut permit, client_error, mut presence, context, services } =
         accepted_client;
     presence.settle(tasks::current_worker());
     let stream = match adopt(socket, address) {
@@ -62,8 +62,8 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
     };
     let mut handshake = ClientHandshake::enter(stream, address, context, services).await?;
     let (startup, negotiation) = handshake.greet().await?;
-    if let Some(refusal) = refusal {
-        handshake.refuse(refusal).await;
+    if let Some(client_error) = client_error {
+        handshake.refuse(client_error).await;
         return None;
     }
     if let Some(console) = handshake.console() {

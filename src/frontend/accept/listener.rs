@@ -28,13 +28,13 @@ use super::{
     client::{self, AcceptedClient},
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         Bind,
         context::{ClientServices, ListenerContext},
     },
     live::Live,
     pool::PoolMode,
-    session::Refusal,
     tasks::{self, Workers},
     telemetry::labels::RefusalReason,
 };
@@ -162,12 +162,12 @@ fn hand_over(
     workers: &Workers,
 ) {
     let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
-    let (permit, refusal) = match admitted {
+    let (permit, client_error) = match admitted {
         Admitted::Welcome(permit) => (permit, None),
-        Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
-        Admitted::Turned(refusal) => {
+        Admitted::Refused(permit, client_error) => (permit, Some(client_error)),
+        Admitted::Turned(client_error) => {
             context.metrics.refused(RefusalReason::MaxClients);
-            turn_away(&socket, &refusal);
+            turn_away(&socket, &client_error);
             return;
         }
     };
@@ -180,7 +180,7 @@ fn hand_over(
     if descriptors.is_none() {
         tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
     }
-    let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
+    let client_error = client_error.or_else(|| descriptors.is_none().then(ClientError::no_descriptors));
     // Of those with the fewest this one, where nobody need be woken.
     let here = tasks::current_worker();
     let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
@@ -188,7 +188,7 @@ fn hand_over(
         socket,
         address,
         permit: (permit, descriptors),
-        refusal,
+        client_error,
         presence: context.metrics.accepted(),
         context: Arc::clone(context),
         services: Arc::clone(services),
@@ -202,9 +202,9 @@ fn hand_over(
 
 /// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few octets into a socket
 /// whose buffer is empty.
-fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
+fn turn_away(socket: &OwnedFd, client_error: &ClientError) {
     let mut octets = Vec::new();
-    refusal.write(&mut octets);
+    client_error.write(&mut octets);
     // Whoever has left already needs no reason.
     rustix::net::send(socket, &octets, SendFlags::NOSIGNAL).ok();
 }

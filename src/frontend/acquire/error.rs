@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
+    client_error::ClientError,
     route::NoEndpoint,
-    session::Refusal,
     telemetry::labels::ConnectPhase,
 };
 
@@ -35,19 +35,19 @@ impl AcquireError {
     }
 
     /// The ErrorResponse for the client. A server's refusal keeps its SQLSTATE and message.
-    pub(crate) fn refusal(&self) -> Refusal {
+    pub(crate) fn client_error(&self) -> ClientError {
         match self {
-            Self::NoEndpoint(none) => Refusal::no_endpoint(none.to_string()),
-            Self::Timeout { pool, waited } => Refusal::pool_timeout(pool, *waited),
-            Self::Closed => Refusal::shutdown(),
+            Self::NoEndpoint(none) => ClientError::no_endpoint(none.to_string()),
+            Self::Timeout { pool, waited } => ClientError::pool_timeout(pool, *waited),
+            Self::Closed => ClientError::shutdown(),
             Self::Down(endpoint, error) => match error.refused() {
                 Some(refused) => {
                     let fault = refused.said.fault();
-                    Refusal::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
+                    ClientError::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
                 }
                 None => {
                     let what = format!("endpoint \"{endpoint}\" {}", describe(error));
-                    Refusal::endpoint(error.blame(), what)
+                    ClientError::endpoint(error.blame(), what)
                 }
             },
         }

@@ -8,10 +8,10 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{Auth, IdentityMap},
     handshake::{Challenge, ChallengeError},
     scram::{NONCE_OCTETS, Verifier},
-    session::Refusal,
     telemetry::labels::AuthFailure,
     tls::CertificateName,
 };
@@ -31,7 +31,7 @@ pub(crate) enum AuthenticateError {
     /// There was no server to judge it.
     Unjudged(Failed),
     /// The proof did not hold.
-    Failed(AuthFailure, Refusal),
+    Failed(AuthFailure, ClientError),
 }
 
 /// Runs the listener's method for the client of `login`. `first` is said along with the first request.
@@ -58,7 +58,7 @@ pub(crate) async fn authenticate(
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_OCTETS];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
-                AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
+                AuthenticateError::Greet(GreetError::Refused(ClientError::internal(
                     "no random numbers to be had",
                 )))
             })?;
@@ -72,8 +72,9 @@ pub(crate) async fn authenticate(
                             (false, ChallengeError::Violation(_)) => AuthFailure::Protocol,
                             (false, ChallengeError::Scram(_)) => AuthFailure::WrongPassword,
                         };
-                        let refusal = Refusal { sqlstate: error.sqlstate(), ..Refusal::authentication(name) };
-                        AuthenticateError::Failed(label, refusal)
+                        let client_error =
+                            ClientError { sqlstate: error.sqlstate(), ..ClientError::authentication(name) };
+                        AuthenticateError::Failed(label, client_error)
                     }
                 }
             })
@@ -89,7 +90,7 @@ pub(crate) async fn authenticate(
             Box::pin(password::password(client, login, listed, *remember, first)).await
         }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Greet(
-            GreetError::Refused(Refusal::internal("this listener has nobody to ask")),
+            GreetError::Refused(ClientError::internal("this listener has nobody to ask")),
         )),
     }
 }
@@ -103,9 +104,9 @@ fn certificate(
     map: &IdentityMap,
 ) -> Result<(), AuthenticateError> {
     let user = &login.user;
-    let failed = |refusal| AuthenticateError::Failed(AuthFailure::Certificate, refusal);
+    let failed = |client_error| AuthenticateError::Failed(AuthFailure::Certificate, client_error);
     let Some(certificate) = client.stream.peer_certificate() else {
-        return Err(failed(Refusal::certificate_required()));
+        return Err(failed(ClientError::certificate_required()));
     };
     let names = kind.of(certificate, Timestamp::now());
     if listed && names.iter().any(|held| map.permits(held, user)) {
@@ -117,7 +118,7 @@ fn certificate(
         ?names,
         "a client's certificate does not stand for the user that it asked for"
     );
-    Err(failed(Refusal::certificate(user.as_str())))
+    Err(failed(ClientError::certificate(user.as_str())))
 }
 
 enum ScramFailure {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     backend::{ConnectError, ConnectFailure, ConnectRequest, EndpointHandle},
     blame::Chain,
+    client_error::ClientError,
     frontend::{
         Auth,
         acquire::{self, AcquireError, Connected, PooledAcquirer},
@@ -23,7 +24,6 @@ use crate::{
     pool::{Lease, PoolMode},
     probe::{Evidence, EvidenceSink},
     route::{Reason, RoutePolicy},
-    session::Refusal,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     topology::ObservedRole,
@@ -65,7 +65,7 @@ pub(crate) enum Failed {
     /// The client left or spoke nonsense.
     Greet(GreetError),
     /// To be told in our own name.
-    Refused(Refusal),
+    Refused(ClientError),
     /// To be told in the server's own words, which are an ErrorResponse; empty if they were forwarded already.
     ByServer { words: Vec<u8>, sqlstate: Option<SqlState> },
 }
@@ -258,13 +258,13 @@ impl Failed {
                 return Self::ByServer { words, sqlstate };
             }
             if let ConnectFailure::UnlistedUser { user } = error.failure() {
-                return Self::Refused(Refusal::user_not_listed(user.as_str()));
+                return Self::Refused(ClientError::user_not_listed(user.as_str()));
             }
         }
-        Self::Refused(failure.refusal())
+        Self::Refused(failure.client_error())
     }
 
     pub(super) fn no_entropy() -> Self {
-        Self::Refused(Refusal::internal("no random numbers to be had"))
+        Self::Refused(ClientError::internal("no random numbers to be had"))
     }
 }

@@ -6,10 +6,10 @@ use std::{pin::Pin, sync::Arc};
 
 use super::handshake::ClientHandshake;
 use crate::{
+    client_error::ClientError,
     frontend::registry::console_session::ConsoleSessionGuard,
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    session::Refusal,
     telemetry::ClientPresence,
     tls::Stream,
     wire::StartupMessage,
@@ -27,7 +27,7 @@ pub trait Console: Send + Sync {
     ///
     /// # Errors
     /// What the client is told otherwise.
-    fn admit(&self, user: &UserName) -> Result<(), Refusal>;
+    fn admit(&self, user: &UserName) -> Result<(), ClientError>;
 
     /// Serves a client until it leaves or is told to.
     fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -67,22 +67,22 @@ impl ClientHandshake {
     ) -> Option<()> {
         let user = self.facts.user.clone()?;
         if self.is_relayed() {
-            self.refuse(Refusal::console_needs_proof()).await;
+            self.refuse(ClientError::console_needs_proof()).await;
             return None;
         }
         if self.asks_for_no_proof() && !console.serves_unproved_users() {
-            self.refuse(Refusal::console_refuses_trust()).await;
+            self.refuse(ClientError::console_refuses_trust()).await;
             return None;
         }
-        if let Err(refusal) = self.on_the_list(&user) {
-            self.refuse(refusal).await;
+        if let Err(client_error) = self.on_the_list(&user) {
+            self.refuse(client_error).await;
             return None;
         }
         // Where a server judges the proof, it has to be asked for a database that it has.
         startup.set("database", JUDGED_IN);
         let (startup, _, proved) = self.prove(&user, startup, negotiation).await?;
-        if let Err(refusal) = console.admit(&user) {
-            self.reject(refusal).await;
+        if let Err(client_error) = console.admit(&user) {
+            self.reject(client_error).await;
             return None;
         }
         let Ok(visit) = self
@@ -90,7 +90,7 @@ impl ClientHandshake {
             .sessions
             .register_console_session(Arc::clone(&self.facts), startup.version().secret_octets())
         else {
-            self.refuse(Refusal::internal("no random numbers to be had")).await;
+            self.refuse(ClientError::internal("no random numbers to be had")).await;
             return None;
         };
         let (stream, unread) = self.client?.into_parts();

@@ -4,9 +4,9 @@ use std::io;
 
 use super::unauthenticated_client::UnauthenticatedClient;
 use crate::{
+    client_error::ClientError,
     frontend::context::ListenerContext,
     handshake::{Accept, AcceptError, Accepted, Negotiation},
-    session::Refusal,
     telemetry::labels::RefusalReason,
     tls::{self, Stream, TlsError},
     wire::{BackendKey, StartupMessage},
@@ -29,7 +29,7 @@ pub(crate) enum GreetError {
     /// Its TLS handshake failed.
     Tls(TlsError),
     /// It is told why.
-    Refused(Refusal),
+    Refused(ClientError),
 }
 
 /// Takes the first packets and sets up TLS. `client` comes back with the stream to go on with, except after
@@ -108,7 +108,9 @@ async fn encrypt(
 fn error(error: AcceptError) -> GreetError {
     match error.sqlstate() {
         None => GreetError::Foreign(error),
-        Some(sqlstate) => GreetError::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),
+        Some(sqlstate) => {
+            GreetError::Refused(ClientError { sqlstate, ..ClientError::protocol(error.to_string()) })
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         record::{self, Route, SessionRejected, Sqlstate},
     },
     blame::Chain,
+    client_error::{ClientError, ClientErrorReason},
     events::Happening,
     frontend::{
         Auth,
@@ -32,7 +33,7 @@ use crate::{
     },
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    session::{Cause, Refusal, SessionOptions},
+    session::SessionOptions,
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason},
@@ -87,7 +88,7 @@ impl ClientHandshake {
             .is_err()
         {
             // Without a record of the start, no record of the end is written.
-            handshake.turn_down(&Refusal::audit()).await;
+            handshake.turn_down(&ClientError::audit()).await;
             return None;
         }
         Some(handshake)
@@ -117,13 +118,13 @@ impl ClientHandshake {
                 }
                 let required = self.context.tls.as_ref().is_some_and(crate::tls::ServerTls::required);
                 if required && tls.is_none() && stream.tcp().is_some() {
-                    self.refuse(Refusal::tls_required()).await;
+                    self.refuse(ClientError::tls_required()).await;
                     return None;
                 }
                 match self.introduce(&startup, tls.map(|facts| facts.version)) {
                     Ok(()) => Some((startup, negotiation)),
-                    Err(refusal) => {
-                        self.refuse(refusal).await;
+                    Err(client_error) => {
+                        self.refuse(client_error).await;
                         None
                     }
                 }
@@ -132,18 +133,18 @@ impl ClientHandshake {
     }
 
     /// Notes who the client says it is.
-    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), Refusal> {
+    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), ClientError> {
         let text = |name| {
             startup
                 .text(name)
-                .map_err(|_| Refusal::protocol(format!("the {name} in the startup packet is not UTF-8")))
+                .map_err(|_| ClientError::protocol(format!("the {name} in the startup packet is not UTF-8")))
         };
         let user = text("user")?.unwrap_or_default();
-        let user = UserName::new(user).map_err(|error| Refusal::protocol(format!("user: {error}")))?;
+        let user = UserName::new(user).map_err(|error| ClientError::protocol(format!("user: {error}")))?;
         // As PostgreSQL: a database that is not named is the one named as the user.
         let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
-        let database =
-            DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
+        let database = DatabaseName::new(database)
+            .map_err(|error| ClientError::protocol(format!("database: {error}")))?;
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
         // In place, unless the audit log holds what was known before.
         let facts = Arc::make_mut(&mut self.facts);
@@ -187,16 +188,16 @@ impl ClientHandshake {
             Err(_) => return self.too_late().await,
             Ok(Err(AuthenticateError::Greet(error))) => return self.turn_away(error).await,
             Ok(Err(AuthenticateError::Unjudged(failed))) => return self.not_opened(failed).await,
-            Ok(Err(AuthenticateError::Failed(why, refusal))) => {
+            Ok(Err(AuthenticateError::Failed(why, client_error))) => {
                 self.context.metrics.authentication_failed(why);
-                self.refuse(refusal).await;
+                self.refuse(client_error).await;
                 return None;
             }
             Ok(Ok(proved)) => proved,
         };
         let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
         if self.services.observers.audit.submit(authenticated).await.is_err() {
-            self.refuse(Refusal::audit()).await;
+            self.refuse(ClientError::audit()).await;
             return None;
         }
         Some((startup, negotiation, proved))
@@ -211,8 +212,8 @@ impl ClientHandshake {
     ) -> Option<LoginResult> {
         let user = self.facts.user.clone()?;
         let database = self.facts.database.clone()?;
-        if let Err(refusal) = self.on_the_list(&user) {
-            self.refuse(refusal).await;
+        if let Err(client_error) = self.on_the_list(&user) {
+            self.refuse(client_error).await;
             return None;
         }
         let login_result = if self.is_relayed() {
@@ -226,8 +227,8 @@ impl ClientHandshake {
             Box::pin(relayed_login::log_in(login, self.client.as_mut()?, self.deadline)).await
         } else {
             let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
-            if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
-                self.refuse(refusal).await;
+            if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
+                self.refuse(client_error).await;
                 return None;
             }
             let login = Login {
@@ -244,12 +245,12 @@ impl ClientHandshake {
                 if self.context.settings.auth == Auth::Passthrough {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
                     if self.services.observers.audit.submit(authenticated).await.is_err() {
-                        self.refuse(Refusal::audit()).await;
+                        self.refuse(ClientError::audit()).await;
                         return None;
                     }
                     // Not before: nobody takes up the places of a user whose password it does not know.
-                    if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
-                        self.refuse(refusal).await;
+                    if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
+                        self.refuse(client_error).await;
                         return None;
                     }
                 }
@@ -264,8 +265,8 @@ impl ClientHandshake {
         match failed {
             Failed::Late => self.too_late().await,
             Failed::Greet(error) => self.turn_away(error).await,
-            Failed::Refused(refusal) => {
-                self.reject(refusal).await;
+            Failed::Refused(client_error) => {
+                self.reject(client_error).await;
                 None
             }
             Failed::ByServer { words, sqlstate } => {
@@ -284,11 +285,11 @@ impl ClientHandshake {
     }
 
     /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
-    pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
+    pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), ClientError> {
         let settings = &self.context.settings;
         match settings.auth {
             Auth::Passthrough | Auth::Trust if !settings.access.has_user(user) => {
-                Err(Refusal::user_not_on_guest_list(user.as_str()))
+                Err(ClientError::user_not_allowed(user.as_str()))
             }
             _ => Ok(()),
         }
@@ -357,15 +358,15 @@ impl ClientHandshake {
     }
 
     async fn too_late<T>(&mut self) -> Option<T> {
-        self.refuse(Refusal::login_timeout()).await;
+        self.refuse(ClientError::login_timeout()).await;
         None
     }
 
     async fn turn_away<T>(&mut self, error: GreetError) -> Option<T> {
         let reason = error.reason();
         match error {
-            GreetError::Refused(refusal) => {
-                self.refuse(refusal).await;
+            GreetError::Refused(client_error) => {
+                self.refuse(client_error).await;
                 return None;
             }
             GreetError::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
@@ -385,27 +386,27 @@ impl ClientHandshake {
     }
 
     /// Tells a client that has proved who it is why that is not enough.
-    pub(crate) async fn reject(&mut self, refusal: Refusal) {
-        if refusal.cause == Cause::UserNotListed {
+    pub(crate) async fn reject(&mut self, client_error: ClientError) {
+        if client_error.reason == ClientErrorReason::UserNotListed {
             self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
         }
-        self.refuse(refusal).await;
+        self.refuse(client_error).await;
     }
 
     /// Tells the client, counts it, records it.
-    pub(crate) async fn refuse(&mut self, refusal: Refusal) {
-        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
-        self.turn_down(&refusal).await;
+    pub(crate) async fn refuse(&mut self, client_error: ClientError) {
+        self.rejected(client_error.reason.as_str(), Sqlstate::new(client_error.sqlstate.as_str()));
+        self.turn_down(&client_error).await;
     }
 
     /// Tells the client and counts it.
-    async fn turn_down(&mut self, refusal: &Refusal) {
-        tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
-        if let Some(reason) = label(refusal.cause) {
+    async fn turn_down(&mut self, client_error: &ClientError) {
+        tracing::debug!(session = self.facts.id, reason = client_error.reason.as_str(), "client refused");
+        if let Some(reason) = label(client_error.reason) {
             self.context.metrics.refused(reason);
         }
         if let Some(client) = &mut self.client {
-            last_words(&mut client.stream, refusal).await.ok();
+            last_words(&mut client.stream, client_error).await.ok();
         }
     }
 
@@ -424,21 +425,26 @@ fn text_limit(observers: &Observers) -> Option<usize> {
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.
-fn label(cause: Cause) -> Option<RefusalReason> {
-    Some(match cause {
-        Cause::Protocol => RefusalReason::Protocol,
-        Cause::LoginTimeout => RefusalReason::LoginTimeout,
-        Cause::MaxClients => RefusalReason::MaxClients,
-        Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
-        Cause::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
-        Cause::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
-        Cause::NotOnGuestList => RefusalReason::NotOnGuestList,
-        Cause::NoDescriptors => RefusalReason::NoDescriptors,
-        Cause::TlsRequired => RefusalReason::TlsRequired,
-        Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
-        Cause::Shutdown | Cause::Killed => RefusalReason::Draining,
-        Cause::Authentication | Cause::UserNotListed => return None,
-        Cause::PoolTimeout => RefusalReason::NoEndpoint,
-        Cause::Audit | Cause::SettingsLost | Cause::Cancelled | Cause::Internal => RefusalReason::Internal,
+fn label(reason: ClientErrorReason) -> Option<RefusalReason> {
+    Some(match reason {
+        ClientErrorReason::Protocol => RefusalReason::Protocol,
+        ClientErrorReason::LoginTimeout => RefusalReason::LoginTimeout,
+        ClientErrorReason::MaxClients => RefusalReason::MaxClients,
+        ClientErrorReason::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        ClientErrorReason::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
+        ClientErrorReason::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
+        ClientErrorReason::NotAllowed => RefusalReason::NotOnGuestList,
+        ClientErrorReason::NoDescriptors => RefusalReason::NoDescriptors,
+        ClientErrorReason::TlsRequired => RefusalReason::TlsRequired,
+        ClientErrorReason::NoEndpoint | ClientErrorReason::Endpoint | ClientErrorReason::BackendLost => {
+            RefusalReason::NoEndpoint
+        }
+        ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
+        ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
+        ClientErrorReason::PoolTimeout => RefusalReason::NoEndpoint,
+        ClientErrorReason::Audit
+        | ClientErrorReason::SettingsLost
+        | ClientErrorReason::Cancelled
+        | ClientErrorReason::Internal => RefusalReason::Internal,
     })
 }

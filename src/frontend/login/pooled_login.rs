@@ -14,13 +14,13 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         acquire::{PooledAcquirer, shared_state::SharedState},
         context::{ClientServices, ListenerContext},
     },
     names::DatabaseName,
     pool::{Disposition, Pool, Welcome},
-    session::Refusal,
     wire::{BackendKey, ProtocolVersion, StartupMessage, TransactionStatus, authentication, backend},
 };
 
@@ -100,7 +100,7 @@ fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -
 }
 
 fn pool_of(acquirer: &mut PooledAcquirer) -> Result<Arc<Pool>, Failed> {
-    acquirer.pool().map_err(|_| Failed::Refused(Refusal::no_endpoint("the endpoint went away")))
+    acquirer.pool().map_err(|_| Failed::Refused(ClientError::no_endpoint("the endpoint went away")))
 }
 
 /// State shared by the sessions of the listener, the database and the pool's user.

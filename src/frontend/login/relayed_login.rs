@@ -16,12 +16,12 @@ use super::{
 use crate::{
     backend::{Dialed, EndpointHandle, reported_role},
     blame::Chain,
+    client_error::ClientError,
     frontend::{
         acquire::Connected,
         registry::current_backend::{CurrentBackend, OwnBackend},
     },
     handshake::{Relay, RelayError, Relayed},
-    session::Refusal,
     tls::Stream,
 };
 
@@ -109,16 +109,16 @@ async fn relay_login(
 
 fn server_gone(error: io::Error) -> Failed {
     tracing::warn!(%error, "the server went away during a relayed login");
-    Failed::Refused(Refusal::backend_lost(false))
+    Failed::Refused(ClientError::backend_lost(false))
 }
 
 fn dialog_broke(error: RelayError) -> Failed {
     match error {
-        RelayError::Client(violation) => Failed::Refused(Refusal::protocol(violation.to_string())),
+        RelayError::Client(violation) => Failed::Refused(ClientError::protocol(violation.to_string())),
         RelayError::Server(_) | RelayError::OnlyChannelBinding => {
             tracing::warn!(error = %Chain(&error), "a relayed login failed");
-            Failed::Refused(Refusal::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
+            Failed::Refused(ClientError::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
         }
-        RelayError::ChannelBinding => Failed::Refused(Refusal::channel_binding(error.to_string())),
+        RelayError::ChannelBinding => Failed::Refused(ClientError::channel_binding(error.to_string())),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         Record, Submit,
         record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
     },
+    client_error::ClientError,
     frontend::{
         context::{Observers, Routing},
         registry::entry::SessionEntry,
@@ -27,7 +28,7 @@ use crate::{
     pool::Running,
     probe::Evidence,
     route::Reason,
-    session::{Pin, Refusal, StatementReport},
+    session::{Pin, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -253,7 +254,7 @@ impl Recorder {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(taken) => {
                     self.waiting.pop_front();
-                    taken.map_err(|_| SessionEnd::Refused(Refusal::audit()))?;
+                    taken.map_err(|_| SessionEnd::Refused(ClientError::audit()))?;
                 }
             }
         }

@@ -15,13 +15,14 @@ use super::{
     forward::ForwardBuffer,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         acquire::{AcquireRequest, PooledAcquirer, Step},
         observe::recorder::Recorder,
         registry::sessions::Registered,
     },
     pool::{Disposition, Lease},
-    session::{Refusal, Session},
+    session::Session,
 };
 
 /// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
@@ -89,7 +90,7 @@ impl Leasing {
             parts.registered.take_wait_cancelled();
         } else if parts.registered.take_wait_cancelled() {
             self.acquirer.leave();
-            return Poll::Ready(self.fail(parts, Refusal::cancelled()));
+            return Poll::Ready(self.fail(parts, ClientError::cancelled()));
         }
         let request = AcquireRequest {
             settings: parts.session.settings_mark(),
@@ -103,19 +104,19 @@ impl Leasing {
                 LeaseProgress::Done
             }
             Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
-            Err(why) => self.fail(parts, why.refusal()),
+            Err(why) => self.fail(parts, why.client_error()),
         })
     }
 
     /// Fails the statement without a backend; the session goes on.
-    fn fail(&mut self, parts: &mut LeasingParts<'_>, refusal: Refusal) -> LeaseProgress {
+    fn fail(&mut self, parts: &mut LeasingParts<'_>, client_error: ClientError) -> LeaseProgress {
         self.is_waiting = false;
         tracing::debug!(
             session = parts.registered.id,
-            reason = refusal.cause.as_str(),
+            reason = client_error.reason.as_str(),
             "no backend for a statement"
         );
-        parts.session.fail(refusal);
+        parts.session.fail(client_error);
         LeaseProgress::Done
     }
 

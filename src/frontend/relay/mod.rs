@@ -41,12 +41,13 @@ use self::{
 };
 use crate::{
     backend::QueryError,
+    client_error::ClientError,
     frontend::{
         acquire::PooledAcquirer,
         observe::recorder::Recorder,
         registry::{entry::SessionCommand, sessions::Registered},
     },
-    session::{Refusal, Session},
+    session::Session,
     telemetry::labels::Direction,
     tls::Stream,
 };
@@ -170,9 +171,9 @@ impl Relay {
             None => Ok(()),
             Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
-                Err(SessionEnd::Refused(Refusal::shutdown()))
+                Err(SessionEnd::Refused(ClientError::shutdown()))
             }
-            Some(SessionCommand::Kill) => Err(SessionEnd::Refused(Refusal::killed())),
+            Some(SessionCommand::Kill) => Err(SessionEnd::Refused(ClientError::killed())),
         }
     }
 
@@ -277,7 +278,7 @@ impl Relay {
             let consumed = self
                 .session
                 .on_client(now, received.unjudged(), received.is_full())
-                .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
+                .map_err(|error| SessionEnd::Refused(ClientError::protocol(error.to_string())))?;
             received.take(consumed);
             let over = self.session.terminate_received() || received.unjudged().is_empty();
             if consumed.byte_count() == 0 || over {
@@ -477,8 +478,8 @@ impl Relay {
             leasing.expose_statement(&self.session, &self.registered);
         }
         self.told();
-        if let Some(refusal) = self.session.broken() {
-            return Err(SessionEnd::Refused(refusal.clone()));
+        if let Some(client_error) = self.session.broken() {
+            return Err(SessionEnd::Refused(client_error.clone()));
         }
         self.give_back(now);
         Ok(())

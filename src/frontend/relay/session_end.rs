@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{blame::Blame, session::Refusal, wire::SqlState};
+use crate::{blame::Blame, client_error::ClientError, wire::SqlState};
 
 /// Why a relay stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum SessionEnd {
     /// The server's octets make no sense.
     ServerNonsense(Cow<'static, str>),
     /// We end it, and say so.
-    Refused(Refusal),
+    Refused(ClientError),
 }
 
 impl SessionEnd {
@@ -35,7 +35,7 @@ impl SessionEnd {
             Self::ServerClosed(_) | Self::BackendLost { .. } | Self::ServerNonsense(_) => {
                 Some(Blame::Endpoint)
             }
-            Self::Refused(refusal) => Some(refusal.blame),
+            Self::Refused(client_error) => Some(client_error.blame),
         }
     }
 
@@ -48,16 +48,16 @@ impl SessionEnd {
             Self::ServerClosed(_) => "server_closed",
             Self::BackendLost { .. } => "backend_lost",
             Self::ServerNonsense(_) => "backend_protocol",
-            Self::Refused(refusal) => refusal.cause.as_str(),
+            Self::Refused(client_error) => client_error.reason.as_str(),
         }
     }
 
     /// What the client is told, if there is anything to tell and a way to tell it.
-    pub(crate) fn last_words(&self) -> Option<Refusal> {
+    pub(crate) fn last_words(&self) -> Option<ClientError> {
         match self {
-            Self::Refused(refusal) => Some(refusal.clone()),
-            Self::BackendLost { mid_statement } => Some(Refusal::backend_lost(*mid_statement)),
-            Self::ServerNonsense(_) => Some(Refusal::backend_lost(true)),
+            Self::Refused(client_error) => Some(client_error.clone()),
+            Self::BackendLost { mid_statement } => Some(ClientError::backend_lost(*mid_statement)),
+            Self::ServerNonsense(_) => Some(ClientError::backend_lost(true)),
             Self::Farewell | Self::Left | Self::Vanished | Self::ServerClosed(_) => None,
         }
     }

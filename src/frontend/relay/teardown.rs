@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{Relay, backend_side::SessionBackend, forward::ForwardBuffer, session_end::SessionEnd};
 use crate::{
+    client_error::ClientError,
     frontend::{
         observe::recorder::Recorder,
         registry::{
@@ -22,7 +23,7 @@ use crate::{
         },
     },
     pool::{Disposition, Lease},
-    session::{Refusal, Session},
+    session::Session,
     tls::Stream,
     wire::frontend::write_terminate,
 };
@@ -45,11 +46,11 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
     let (backend, from_backend) = (backend.connection, backend.received);
     let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, SessionEnd::Vanished | SessionEnd::Refused(_));
-    if let Some(refusal) = end.last_words()
+    if let Some(client_error) = end.last_words()
         && session.may_speak_to_client()
         && !from_backend.has_cleared()
     {
-        last_words(&mut client, &refusal).await.ok();
+        last_words(&mut client, &client_error).await.ok();
     }
     drop(client);
     match backend {
@@ -214,9 +215,9 @@ async fn hear_end(
 }
 
 /// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
-pub(crate) async fn last_words(client: &mut Stream, refusal: &Refusal) -> io::Result<()> {
+pub(crate) async fn last_words(client: &mut Stream, client_error: &ClientError) -> io::Result<()> {
     let mut octets = Vec::new();
-    refusal.write(&mut octets);
+    client_error.write(&mut octets);
     timeout(LAST_WORDS, say(client, &octets)).await.unwrap_or_else(|late| Err(late.into()))
 }
 

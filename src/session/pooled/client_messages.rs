@@ -11,11 +11,11 @@ use crate::session::{
     conversation::until_nul,
     pin::Pin,
     pooled::{PartialMessage, Pooled, ShapeCheck},
-    refusal::Refusal,
     response_queue::PendingRequest,
     statement_report::StatementKind,
 };
 use crate::{
+    client_error::ClientError,
     sql::{self, Effects},
     wire::{self, FrameError, Header, Piece, Speaker, backend, frontend, tag::frontend as f},
 };
@@ -363,8 +363,8 @@ impl Pooled {
             f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return MessageAction::Consumed,
             _ => {}
         }
-        if let Some(refusal) = self.request.take_refusal() {
-            self.refuse(tag, &refusal);
+        if let Some(client_error) = self.request.take_refusal() {
+            self.refuse(tag, &client_error);
             return MessageAction::Consumed;
         }
         let is_answered = match tag {
@@ -480,8 +480,8 @@ impl Pooled {
     }
 
     /// The client's request finds no backend.
-    fn refuse(&mut self, tag: u8, refusal: &Refusal) {
-        refusal.write_error(self.outgoing.client());
+    fn refuse(&mut self, tag: u8, client_error: &ClientError) {
+        client_error.write_error(self.outgoing.client());
         if matches!(tag, f::QUERY | f::FUNCTION_CALL) {
             backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
         } else {

@@ -70,14 +70,14 @@ use super::{
     conversation::{Conversation, SessionOptions},
     database_state::DatabaseState,
     pin::{Pin, Pins},
-    refusal::Refusal,
     reported_parameters::ReportedParameters,
     setting_values::SettingValues,
+    shared_statement::Reading,
     split::{AssignedBackend, RouteOptions, Router, WRITER},
-    statement::Reading,
     tracked_backend_state::TrackedBackendState,
 };
 use crate::{
+    client_error::ClientError,
     route::{Need, Side, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
@@ -187,12 +187,12 @@ impl Pooled {
 
     /// Handles work for a backend that the session does not hold: an error of Gatekeeper, which ends the session.
     pub(super) fn miss_backend(&mut self) {
-        let refusal = || Refusal::internal("a message needs a backend, and the session holds none");
-        self.conversation.broken.get_or_insert_with(refusal);
+        let client_error = || ClientError::internal("a message needs a backend, and the session holds none");
+        self.conversation.broken.get_or_insert_with(client_error);
     }
 
     fn break_off(&mut self, illegal: IllegalTransition) {
-        self.conversation.broken.get_or_insert_with(|| Refusal::internal(illegal.to_string()));
+        self.conversation.broken.get_or_insert_with(|| ClientError::internal(illegal.to_string()));
     }
 
     /// Updates derived state after a settings report to the client.
@@ -351,16 +351,16 @@ impl Pooled {
         self.backend.abandon()
     }
 
-    /// No backend is to be had: the client's next request is answered with `refusal`, and the session goes on. A transaction
+    /// No backend is to be had: the client's next request is answered with `client_error`, and the session goes on. A transaction
     /// that the client was told of, and no backend, has failed.
-    pub(super) fn fail(&mut self, refusal: Refusal) {
+    pub(super) fn fail(&mut self, client_error: ClientError) {
         self.on_backend_event(BackendEvent::Refused);
         if self.begin.wants_backend() {
             // The client has requested nothing able to fail.
             self.begin.wait_for_statement();
             return;
         }
-        self.request.refuse_next(refusal);
+        self.request.refuse_next(client_error);
         if self.begin.fail() {
             self.conversation.status = TransactionStatus::Failed;
         }

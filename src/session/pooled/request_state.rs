@@ -3,7 +3,7 @@
 //! Promises: the next message is processed, answered with an error, or discarded, and never two of these. Refuses to
 //! know: contents of messages.
 
-use crate::session::refusal::Refusal;
+use crate::client_error::ClientError;
 
 /// Processing state of the client's next message.
 #[derive(Default)]
@@ -20,7 +20,7 @@ enum NextMessage {
     #[default]
     Process,
     /// The next request gets the error.
-    Refuse(Refusal),
+    Refuse(ClientError),
     /// Messages up to a Sync are discarded, after an error sent by Gatekeeper.
     SkipToSync,
 }
@@ -57,15 +57,15 @@ impl RequestState {
         self.awaits_responses = awaits;
     }
 
-    /// Answers the next request with `refusal`.
-    pub(in crate::session) fn refuse_next(&mut self, refusal: Refusal) {
-        self.next = NextMessage::Refuse(refusal);
+    /// Answers the next request with `client_error`.
+    pub(in crate::session) fn refuse_next(&mut self, client_error: ClientError) {
+        self.next = NextMessage::Refuse(client_error);
     }
 
     /// Error for the next request, once.
-    pub(in crate::session) fn take_refusal(&mut self) -> Option<Refusal> {
+    pub(in crate::session) fn take_refusal(&mut self) -> Option<ClientError> {
         match std::mem::take(&mut self.next) {
-            NextMessage::Refuse(refusal) => Some(refusal),
+            NextMessage::Refuse(client_error) => Some(client_error),
             next => {
                 self.next = next;
                 None
@@ -139,7 +139,7 @@ mod tests {
     fn a_refusal_answers_one_request() {
         let mut state = RequestState::default();
         assert!(state.take_refusal().is_none());
-        state.refuse_next(Refusal::cancelled());
+        state.refuse_next(ClientError::cancelled());
         assert!(state.take_refusal().is_some() && state.take_refusal().is_none());
         assert!(!state.is_skipping());
     }

@@ -10,7 +10,6 @@ use crate::session::{
     pooled::replaying::Opening,
     pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
     proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateQuery, StateReport},
-    refusal::Refusal,
     reported_parameters::IN_HOT_STANDBY,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
@@ -18,6 +17,7 @@ use crate::session::{
     split::ReplayBuffer,
 };
 use crate::{
+    client_error::ClientError,
     route::{Reason, RerunCause, Side},
     sql::{self, Effects},
     wire::{
@@ -388,7 +388,7 @@ impl Pooled {
         {
             own.on_error(state);
             if matches!(own, ProxyBatch::Again { .. }) {
-                self.conversation.broken = Some(Refusal::settings_lost(state));
+                self.conversation.broken = Some(ClientError::settings_lost(state));
             }
             return false;
         }
@@ -440,7 +440,7 @@ impl Pooled {
                     Some(split) if split.side == Side::Reader => {
                         self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
                     }
-                    _ => self.conversation.broken = Some(Refusal::settings_lost(state)),
+                    _ => self.conversation.broken = Some(ClientError::settings_lost(state)),
                 }
             }
             ProxyBatch::Again { synced: true, .. } => {
@@ -450,7 +450,7 @@ impl Pooled {
                 }
             }
             ProxyBatch::StateCheck(look) if look.too_large => {
-                self.conversation.broken = Some(Refusal::settings_too_large())
+                self.conversation.broken = Some(ClientError::settings_too_large())
             }
             ProxyBatch::StateCheck(look) if look.is_answered() => {
                 self.on_backend_event(BackendEvent::Answered);
@@ -462,7 +462,7 @@ impl Pooled {
             }
             // Without it the client's statements would each be a transaction of their own.
             ProxyBatch::Begin { failed: true } => {
-                self.conversation.broken = Some(Refusal::transaction_lost())
+                self.conversation.broken = Some(ClientError::transaction_lost())
             }
             ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
             ProxyBatch::Again { .. }
@@ -604,7 +604,7 @@ impl Pooled {
         });
         let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
         if settings.bytes() > SETTINGS_MAX_BYTES {
-            self.conversation.broken = Some(Refusal::settings_too_large());
+            self.conversation.broken = Some(ClientError::settings_too_large());
             return;
         }
         if let Some(held) = self.backend.held_mut() {

@@ -10,6 +10,7 @@ use super::{AuthenticateError, AuthenticatedClient};
 use crate::{
     backend::{AcceptedPassword, ConnectError, EndpointHandle},
     blame::Chain,
+    client_error::ClientError,
     credentials::{Login as EndpointLogin, Secret},
     frontend::{
         acquire::{self, AcquireError},
@@ -21,7 +22,6 @@ use crate::{
     },
     handshake::AwaitPassword,
     scram::{ITERATIONS, Verifier},
-    session::Refusal,
     telemetry::labels::AuthFailure,
     tls::Stream,
     wire::SqlState,
@@ -42,12 +42,12 @@ pub(crate) async fn password(
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
     if !is_private(&client.stream) {
-        return Err(AuthenticateError::Greet(GreetError::Refused(Refusal::tls_required())));
+        return Err(AuthenticateError::Greet(GreetError::Refused(ClientError::tls_required())));
     }
     let name = login.user.as_str();
     let password = ask(client, first, name).await?;
     if password.reveal().is_empty() {
-        return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, ClientError::authentication(name)));
     }
     let reached = reached(login);
     let known = remembered(&reached, login, remember);
@@ -62,7 +62,7 @@ pub(crate) async fn password(
     let (endpoint, accepted) = judge(client, login, password).await?;
     // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
     if !listed {
-        return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, ClientError::authentication(name)));
     }
     let logs_in = |endpoint: &EndpointHandle| endpoint.settings().login == EndpointLogin::Passthrough;
     let accepted = match reached.iter().any(logs_in) {
@@ -96,8 +96,9 @@ async fn ask(
     loop {
         let taken = awaited.on_octets(client.unread()).map_err(|violation| {
             tracing::debug!(%violation, "a client that was asked for its password");
-            let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
-            AuthenticateError::Failed(AuthFailure::Protocol, refusal)
+            let client_error =
+                ClientError { sqlstate: SqlState::PROTOCOL_VIOLATION, ..ClientError::authentication(name) };
+            AuthenticateError::Failed(AuthFailure::Protocol, client_error)
         })?;
         client.wipe(taken.octets);
         if let Some(mut password) = taken.outcome {
@@ -153,8 +154,8 @@ async fn judge(
                 error = %Chain(&*error),
                 "the server did not accept a client's password"
             );
-            let refusal = Refusal::authentication(login.user.as_str());
-            Err(AuthenticateError::Failed(AuthFailure::Endpoint, refusal))
+            let client_error = ClientError::authentication(login.user.as_str());
+            Err(AuthenticateError::Failed(AuthFailure::Endpoint, client_error))
         }
         Err(why) => Err(AuthenticateError::Unjudged(Failed::without_backend(login.context, &why))),
     }

@@ -1,51 +1,51 @@
-//! Why a client is refused.
+//! Reasons of client errors.
 
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// Why: a closed set, since it is a label.
-    pub enum Cause {
-        /// The client's octets make no sense.
+    /// Reason of a client error; a label value of logs, events and metrics.
+    pub enum ClientErrorReason {
+        /// The client violated the protocol.
         Protocol = "protocol",
-        /// The login took too long.
+        /// The login exceeded its time limit.
         LoginTimeout = "login_timeout",
-        /// The listener has as many clients as it takes.
+        /// The listener has reached `max_clients`.
         MaxClients = "max_clients",
-        /// The client's address has as many connections as one address may have.
+        /// The client's address has reached `max_clients_per_address`.
         MaxClientsPerAddress = "max_clients_per_address",
-        /// The user has as many clients as one user may have.
+        /// The user has reached `max_clients_per_user`.
         MaxClientsPerUser = "max_clients_per_user",
-        /// The database has as many clients as one database may have.
+        /// The database has reached `max_clients_per_database`.
         MaxClientsPerDatabase = "max_clients_per_database",
         /// The process is out of descriptors.
         NoDescriptors = "no_descriptors",
-        /// The listener wants TLS.
+        /// The listener requires TLS.
         TlsRequired = "tls_required",
-        /// The proof of identity did not hold.
+        /// Authentication failed.
         Authentication = "authentication",
         /// The user may not be logged in with a token.
         UserNotListed = "user_not_listed",
         /// The user or the database is not among those of the listener.
-        NotOnGuestList = "not_on_guest_list",
+        NotAllowed = "not_on_guest_list",
         /// No endpoint of the route can serve.
         NoEndpoint = "no_endpoint",
-        /// The endpoint could not be logged in to.
+        /// The login to the endpoint failed.
         Endpoint = "endpoint",
-        /// The server went away without a word.
+        /// The server closed the connection without an error message.
         BackendLost = "backend_lost",
-        /// The program is ending.
+        /// The program is shutting down.
         Shutdown = "shutdown",
         /// An operator ended the session.
         Killed = "killed",
-        /// What must be audited cannot be.
+        /// A statement that must be audited cannot be recorded.
         Audit = "audit",
-        /// The session's settings could not be given to another backend.
+        /// The session's settings could not be applied to another backend.
         SettingsLost = "settings_lost",
-        /// No backend came free in time.
+        /// No backend became free in time.
         PoolTimeout = "pool_timeout",
-        /// The client cancelled its statement while it waited for a backend.
+        /// The client canceled its statement during the wait for a backend.
         Cancelled = "cancelled",
-        /// Our own mistake.
+        /// Fault of Gatekeeper.
         Internal = "internal",
     }
 }

@@ -1,10 +1,8 @@
-//! What clients hear in our own name: a SQLSTATE, what happened, what to do. Nothing else can speak.
-//!
-//! Never an address, a path, a token or another user's name: whoever connects may be anybody.
+//! Errors that Gatekeeper sends to clients: SQLSTATE, message and remedy.
 
 use std::borrow::Cow;
 
-use super::Cause;
+use super::ClientErrorReason;
 use crate::{
     blame::Blame,
     wire::{
@@ -13,142 +11,142 @@ use crate::{
     },
 };
 
-/// An error said in our own name. All of them end the connection but those about a wait for a backend.
+/// Error sent in Gatekeeper's name. Each ends the connection, except errors of the wait for a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What kind it is.
+pub struct ClientError {
+    /// SQLSTATE of the ErrorResponse.
     pub sqlstate: SqlState,
-    /// What happened.
+    /// Primary message.
     pub message: Cow<'static, str>,
-    /// What to do.
+    /// Remedy.
     pub hint: Option<Cow<'static, str>>,
-    /// Whose fault it is; not said to the client.
+    /// Party responsible; not sent to the client.
     pub blame: Blame,
-    /// Why.
-    pub cause: Cause,
+    /// Reason, for logs and labels.
+    pub reason: ClientErrorReason,
 }
 
-// === impl Refusal ===
+// === impl ClientError ===
 
-impl Refusal {
-    /// The client's octets make no sense.
+impl ClientError {
+    /// The client violated the protocol.
     #[must_use]
     pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(SqlState::PROTOCOL_VIOLATION, Blame::Client, Cause::Protocol, message)
+        Self::new(SqlState::PROTOCOL_VIOLATION, Blame::Client, ClientErrorReason::Protocol, message)
     }
 
-    /// The client took too long to log in.
+    /// The login exceeded its time limit.
     #[must_use]
     pub fn login_timeout() -> Self {
         Self::new(
             SqlState::new(*b"57014"),
             Blame::Client,
-            Cause::LoginTimeout,
+            ClientErrorReason::LoginTimeout,
             "canceling authentication due to timeout",
         )
     }
 
-    /// The listener has as many clients as it takes.
+    /// The listener has reached `max_clients`.
     #[must_use]
     pub fn too_many_clients() -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,
-            Cause::MaxClients,
+            ClientErrorReason::MaxClients,
             "sorry, too many clients already on this listener",
         )
         .hint("Close idle connections, or raise the listener's max_clients.")
     }
 
-    /// The process has no descriptor left for it.
+    /// The process has no descriptor left for the client.
     #[must_use]
     pub fn no_descriptors() -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Us,
-            Cause::NoDescriptors,
+            ClientErrorReason::NoDescriptors,
             "sorry, the proxy is out of file descriptors",
         )
         .hint("Ask its operator to raise the limit on open files.")
     }
 
-    /// The client's address has as many connections as one address may have.
+    /// The client's address has reached `max_clients_per_address`.
     #[must_use]
     pub fn too_many_clients_of_address() -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,
-            Cause::MaxClientsPerAddress,
+            ClientErrorReason::MaxClientsPerAddress,
             "too many connections from your address",
         )
         .hint("Close idle connections, or raise the listener's max_clients_per_address.")
     }
 
-    /// The user has as many clients as one user may have.
+    /// The user has reached `max_clients_per_user`.
     #[must_use]
     pub fn too_many_clients_of_user(user: &str) -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,
-            Cause::MaxClientsPerUser,
+            ClientErrorReason::MaxClientsPerUser,
             format!("too many connections for role \"{user}\""),
         )
         .hint("Close idle connections, or raise the listener's max_clients_per_user.")
     }
 
-    /// The database has as many clients as one database may have.
+    /// The database has reached `max_clients_per_database`.
     #[must_use]
     pub fn too_many_clients_of_database(database: &str) -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,
-            Cause::MaxClientsPerDatabase,
+            ClientErrorReason::MaxClientsPerDatabase,
             format!("too many connections for database \"{database}\""),
         )
         .hint("Close idle connections, or raise the listener's max_clients_per_database.")
     }
 
-    /// The listener wants TLS.
+    /// The listener requires TLS.
     #[must_use]
     pub fn tls_required() -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Client,
-            Cause::TlsRequired,
+            ClientErrorReason::TlsRequired,
             "this listener accepts TLS connections only",
         )
         .hint("Connect with sslmode=require or stronger.")
     }
 
-    /// The proof of identity did not hold; nothing tells an unknown user from a wrong password.
+    /// Authentication failed; an unknown user and a wrong password get the same error.
     #[must_use]
     pub fn authentication(user: &str) -> Self {
         Self::new(
             SqlState::INVALID_PASSWORD,
             Blame::Client,
-            Cause::Authentication,
+            ClientErrorReason::Authentication,
             format!("password authentication failed for user \"{user}\""),
         )
     }
 
-    /// The client's certificate does not stand for `user`; whether anybody's does, it is not told. PostgreSQL's words.
+    /// The client's certificate does not authenticate `user`. PostgreSQL's message, without further detail.
     #[must_use]
     pub fn certificate(user: &str) -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Client,
-            Cause::Authentication,
+            ClientErrorReason::Authentication,
             format!("certificate authentication failed for user \"{user}\""),
         )
     }
 
-    /// The client came without a certificate. PostgreSQL's words.
+    /// The client sent no certificate. PostgreSQL's message.
     #[must_use]
     pub fn certificate_required() -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Client,
-            Cause::Authentication,
+            ClientErrorReason::Authentication,
             "connection requires a valid client certificate",
         )
         .hint("Connect with sslmode=require or stronger, sslcert and sslkey.")
@@ -160,19 +158,19 @@ impl Refusal {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Policy,
-            Cause::UserNotListed,
+            ClientErrorReason::UserNotListed,
             format!("user \"{user}\" may not be logged in with a token here"),
         )
         .hint("Add the user to the endpoint's list of token users, or connect as one that is listed.")
     }
 
-    /// The user is not on the listener's list, and was not asked for a proof.
+    /// The user is not on the listener's list, and was not authenticated.
     #[must_use]
-    pub fn user_not_on_guest_list(user: &str) -> Self {
+    pub fn user_not_allowed(user: &str) -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Policy,
-            Cause::NotOnGuestList,
+            ClientErrorReason::NotAllowed,
             format!("user \"{user}\" may not log in through this listener"),
         )
         .hint("Add the user to the listener's auth.users, or connect as one that is listed.")
@@ -180,11 +178,11 @@ impl Refusal {
 
     /// The database is not on the listener's list.
     #[must_use]
-    pub fn database_not_on_guest_list(database: &str) -> Self {
+    pub fn database_not_allowed(database: &str) -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Policy,
-            Cause::NotOnGuestList,
+            ClientErrorReason::NotAllowed,
             format!("database \"{database}\" may not be reached through this listener"),
         )
         .hint("Add the database to the listener's auth.databases, or connect to one that is listed.")
@@ -196,19 +194,19 @@ impl Refusal {
         Self::new(
             SqlState::new(*b"42501"),
             Blame::Policy,
-            Cause::UserNotListed,
+            ClientErrorReason::UserNotListed,
             format!("user \"{user}\" may not use the console"),
         )
         .hint("Ask the operator of the proxy to list the user in the console's admin_users or stats_users.")
     }
 
-    /// The console has nobody to ask who its clients are.
+    /// Rejects the console on a listener that leaves authentication to the server.
     #[must_use]
     pub fn console_needs_proof() -> Self {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Policy,
-            Cause::Authentication,
+            ClientErrorReason::Authentication,
             "the console cannot be reached through a listener that leaves authentication to the server",
         )
         .hint("Connect to a listener that authenticates its clients itself.")
@@ -220,7 +218,7 @@ impl Refusal {
         Self::new(
             SqlState::INVALID_AUTHORIZATION,
             Blame::Policy,
-            Cause::Authentication,
+            ClientErrorReason::Authentication,
             "the console cannot be reached through a listener that asks its clients for no proof",
         )
         .hint(
@@ -228,10 +226,10 @@ impl Refusal {
         )
     }
 
-    /// The client's proof is bound to one TLS channel, and a relayed login has two.
+    /// The client's SCRAM proof is bound to one TLS channel, and a relayed login has two.
     #[must_use]
     pub fn channel_binding(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(SqlState::INVALID_AUTHORIZATION, Blame::Policy, Cause::Authentication, message).hint(
+        Self::new(SqlState::INVALID_AUTHORIZATION, Blame::Policy, ClientErrorReason::Authentication, message).hint(
             "Connect with channel_binding=disable, or have the listener ask for passwords: auth = { method = \"password\" }.",
         )
     }
@@ -239,46 +237,47 @@ impl Refusal {
     /// No endpoint of the route can serve.
     #[must_use]
     pub fn no_endpoint(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(SqlState::CANNOT_CONNECT_NOW, Blame::Endpoint, Cause::NoEndpoint, message)
+        Self::new(SqlState::CANNOT_CONNECT_NOW, Blame::Endpoint, ClientErrorReason::NoEndpoint, message)
             .hint("Try again shortly.")
     }
 
-    /// An endpoint could not be logged in to; `blame` says whose fault that is.
+    /// The login to an endpoint failed; `blame` names the party responsible.
     #[must_use]
     pub fn endpoint(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(SqlState::CANNOT_CONNECT, blame, Cause::Endpoint, message)
+        Self::new(SqlState::CANNOT_CONNECT, blame, ClientErrorReason::Endpoint, message)
             .hint("Ask the operator of the proxy: its log says why.")
     }
 
-    /// An endpoint refused a login with these words.
+    /// An endpoint rejected a login with this SQLSTATE and message.
     #[must_use]
     pub fn by_server(blame: Blame, state: Option<SqlState>, message: String) -> Self {
-        Self::new(state.unwrap_or(SqlState::CANNOT_CONNECT), blame, Cause::Endpoint, message)
+        Self::new(state.unwrap_or(SqlState::CANNOT_CONNECT), blame, ClientErrorReason::Endpoint, message)
     }
 
-    /// The server went away without a word.
+    /// The server closed the connection without an error message.
     #[must_use]
     pub fn backend_lost(mid_statement: bool) -> Self {
-        let refusal = Self::new(
+        let client_error = Self::new(
             SqlState::CONNECTION_FAILURE,
             Blame::Endpoint,
-            Cause::BackendLost,
+            ClientErrorReason::BackendLost,
             "the connection to the server was lost",
         );
         if mid_statement {
-            refusal.hint("Whether the statement under way took effect is unknown: look before repeating it.")
+            client_error
+                .hint("Whether the statement under way took effect is unknown: look before repeating it.")
         } else {
-            refusal.hint("Connect again.")
+            client_error.hint("Connect again.")
         }
     }
 
-    /// A session's settings could not be given to another backend.
+    /// A session's settings could not be applied to another backend.
     #[must_use]
     pub fn settings_lost(state: SqlState) -> Self {
         Self::new(
             state,
             Blame::Endpoint,
-            Cause::SettingsLost,
+            ClientErrorReason::SettingsLost,
             "the session's settings could not be applied to another server connection",
         )
         .hint("Whether the statement under way took effect is unknown. Connect again.")
@@ -290,54 +289,54 @@ impl Refusal {
         Self::new(
             SqlState::new(*b"54000"),
             Blame::Client,
-            Cause::SettingsLost,
+            ClientErrorReason::SettingsLost,
             "the session's settings take more than 1 MiB",
         )
         .hint("Keep long values in a table, or connect by a listener in session mode.")
     }
 
-    /// The server did not begin the transaction that the client was told had begun.
+    /// The server refused a deferred BEGIN.
     #[must_use]
     pub fn transaction_lost() -> Self {
         Self::new(
             SqlState::CONNECTION_FAILURE,
             Blame::Endpoint,
-            Cause::SettingsLost,
+            ClientErrorReason::SettingsLost,
             "the server refused to begin the transaction",
         )
         .hint("Whether the statement under way took effect is unknown. Connect again.")
     }
 
-    /// No backend came free in time.
+    /// No backend became free in time.
     #[must_use]
     pub fn pool_timeout(pool: &str, waited: std::time::Duration) -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,
-            Cause::PoolTimeout,
+            ClientErrorReason::PoolTimeout,
             format!("no server connection of pool \"{pool}\" came free within {:.1} s", waited.as_secs_f64()),
         )
         .hint("Try again, keep transactions shorter, or raise the pool's size.")
     }
 
-    /// The client has cancelled its own wait for a backend.
+    /// The client canceled its own wait for a backend.
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(
             SqlState::new(*b"57014"),
             Blame::Client,
-            Cause::Cancelled,
+            ClientErrorReason::Cancelled,
             "canceling statement due to user request",
         )
     }
 
-    /// The program is ending.
+    /// The program is shutting down.
     #[must_use]
     pub fn shutdown() -> Self {
         Self::new(
             SqlState::ADMIN_SHUTDOWN,
             Blame::Policy,
-            Cause::Shutdown,
+            ClientErrorReason::Shutdown,
             "terminating connection due to administrator command",
         )
         .hint("The proxy is shutting down. Connect again.")
@@ -349,31 +348,36 @@ impl Refusal {
         Self::new(
             SqlState::ADMIN_SHUTDOWN,
             Blame::Policy,
-            Cause::Killed,
+            ClientErrorReason::Killed,
             "terminating connection due to administrator command",
         )
     }
 
-    /// The audit log cannot take what must be audited.
+    /// The audit log cannot record a statement that must be audited.
     #[must_use]
     pub fn audit() -> Self {
         Self::new(
             SqlState::new(*b"53400"),
             Blame::Us,
-            Cause::Audit,
+            ClientErrorReason::Audit,
             "the audit log cannot be written, and statements must be audited",
         )
         .hint("Ask the operator of the proxy to look at its audit log.")
     }
 
-    /// Our own mistake.
+    /// Fault of Gatekeeper.
     #[must_use]
     pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(SqlState::INTERNAL_ERROR, Blame::Us, Cause::Internal, message)
+        Self::new(SqlState::INTERNAL_ERROR, Blame::Us, ClientErrorReason::Internal, message)
     }
 
-    fn new(sqlstate: SqlState, blame: Blame, cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { sqlstate, message: message.into(), hint: None, blame, cause }
+    fn new(
+        sqlstate: SqlState,
+        blame: Blame,
+        reason: ClientErrorReason,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { sqlstate, message: message.into(), hint: None, blame, reason }
     }
 
     fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -386,7 +390,7 @@ impl Refusal {
         self.write_with(Severity::Fatal, out);
     }
 
-    /// Appends the ErrorResponse, with severity ERROR: the session goes on.
+    /// Appends the ErrorResponse, with severity ERROR: the session continues.
     pub fn write_error(&self, out: &mut Vec<u8>) {
         self.write_with(Severity::Error, out);
     }
