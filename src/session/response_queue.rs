@@ -25,10 +25,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct ResponseQueue {
     owed: VecDeque<QueuedRequest>,
-    /// The server takes COPY data from the client, which has not said that it ends.
-    copying_in: bool,
-    /// The server skips what it is sent, up to a Sync that it has not been sent yet.
-    skipping: bool,
+    intake: ServerIntake,
     /// Requests that make or close the unnamed statement.
     unnamed: usize,
     /// Internal requests that make or close the unnamed statement.
@@ -37,6 +34,17 @@ pub(super) struct ResponseQueue {
     named: usize,
     /// Count of queued requests able to remove state left by earlier requests.
     resets: usize,
+}
+
+/// Treatment of the next client message by the server.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum ServerIntake {
+    #[default]
+    Messages,
+    /// COPY data; the client has not sent the end yet.
+    CopyData,
+    /// The server skips everything up to a Sync not sent yet.
+    SkipsToSync,
 }
 
 /// Request without a response, with the state that the request may leave.
@@ -158,7 +166,7 @@ impl ResponseQueue {
 
     /// How the statement was asked for that takes COPY data from the client, if there is one.
     pub(super) fn copies_in(&self) -> Option<StatementKind> {
-        self.copying_in.then(|| match self.front() {
+        (self.intake == ServerIntake::CopyData).then(|| match self.front() {
             Some(PendingRequest::Whole { kind, .. }) => *kind,
             _ => StatementKind::Execute,
         })
@@ -222,7 +230,7 @@ impl ResponseQueue {
     /// Whether the server skips what it is sent, up to a Sync: one that counts when it comes, though it was sent while data
     /// was copied, where it would not have counted, answers as any other.
     pub(super) fn is_skipping(&self) -> bool {
-        self.skipping
+        self.intake == ServerIntake::SkipsToSync
     }
 
     /// Whether all that the server owes are answers to batches of our own.
@@ -237,15 +245,14 @@ impl ResponseQueue {
         side_effects: Option<Box<SideEffects>>,
     ) -> Option<PendingRequest> {
         // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
-        let ignored = match request {
-            PendingRequest::Sync { .. } if self.skipping => {
-                self.skipping = false;
+        let ignored = match (self.intake, &request) {
+            (ServerIntake::SkipsToSync, PendingRequest::Sync { .. }) => {
+                self.intake = ServerIntake::Messages;
                 false
             }
-            _ if self.skipping => true,
-            PendingRequest::Sync { .. } => self.copying_in,
-            PendingRequest::CopyEnd => {
-                self.copying_in = false;
+            (ServerIntake::SkipsToSync, _) | (ServerIntake::CopyData, PendingRequest::Sync { .. }) => true,
+            (_, PendingRequest::CopyEnd) => {
+                self.intake = ServerIntake::Messages;
                 self.is_settled()
             }
             _ => false,
@@ -445,8 +452,7 @@ impl ResponseQueue {
         command: Option<Box<str>>,
         texts: Option<&CapturedTexts>,
     ) -> Option<StatementReport> {
-        self.copying_in = false;
-        self.drop_copy_ends();
+        self.end_copy();
         match self.front_mut() {
             Some(PendingRequest::Whole { rows: so_far, operation, .. }) => {
                 *so_far = so_far.saturating_add(rows);
@@ -455,18 +461,19 @@ impl ResponseQueue {
                 }
                 None
             }
-            Some(PendingRequest::Execute { .. }) => {
-                let Some(PendingRequest::Execute { started, portal, .. }) = self.pop() else { return None };
-                let text = texts.and_then(|texts| texts.of_portal(&portal));
-                Some(StatementReport {
+            Some(PendingRequest::Execute { started, portal, .. }) => {
+                let text = texts.and_then(|texts| texts.of_portal(portal));
+                let report = StatementReport {
                     kind: StatementKind::Execute,
-                    started,
+                    started: *started,
                     ended: now,
                     rows,
                     operation: command,
                     error: None,
                     text,
-                })
+                };
+                self.pop();
+                Some(report)
             }
             _ => None,
         }
@@ -489,15 +496,14 @@ impl ResponseQueue {
         texts: Option<&CapturedTexts>,
         skipped: &mut Vec<PendingRequest>,
     ) -> Option<StatementReport> {
-        self.copying_in = false;
-        self.drop_copy_ends();
+        self.end_copy();
         if let Some(PendingRequest::Whole { error, .. }) = self.front_mut() {
             error.get_or_insert(state);
             return None;
         }
         let Some(failed) = self.front() else {
             // No request was noted, as for a malformed message.
-            self.skipping = true;
+            self.intake = ServerIntake::SkipsToSync;
             return None;
         };
         let (kind, started, text) = match failed {
@@ -525,7 +531,7 @@ impl ResponseQueue {
         {
             *before = None;
         }
-        self.skipping = self.is_settled();
+        self.intake = if self.is_settled() { ServerIntake::SkipsToSync } else { ServerIntake::Messages };
         Some(StatementReport {
             kind,
             started,
@@ -548,12 +554,16 @@ impl ResponseQueue {
             in_data &= !matches!(request, PendingRequest::CopyEnd);
             !(in_data && matches!(request, PendingRequest::Sync { .. }))
         });
-        self.copying_in = in_data;
+        self.intake = match self.intake {
+            _ if in_data => ServerIntake::CopyData,
+            ServerIntake::CopyData => ServerIntake::Messages,
+            other => other,
+        };
     }
 
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
     pub(super) fn on_ready(&mut self, now: Instant) -> Option<StatementReport> {
-        (self.copying_in, self.skipping) = (false, false);
+        self.intake = ServerIntake::Messages;
         let mut report = None;
         while let Some(request) = self.pop() {
             match request {
@@ -597,7 +607,7 @@ impl ResponseQueue {
     /// was noted of it, in the order it was sent.
     pub(super) fn drop_answers(&mut self) -> Vec<PendingRequest> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
-        (self.copying_in, self.skipping) = (false, false);
+        self.intake = ServerIntake::Messages;
         let mut dropped = Vec::new();
         for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
             let request = match request {
@@ -618,6 +628,14 @@ impl ResponseQueue {
     /// Nothing will be answered any more.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Notes the end of a COPY, if one is in progress, by a message of the server.
+    fn end_copy(&mut self) {
+        if self.intake == ServerIntake::CopyData {
+            self.intake = ServerIntake::Messages;
+        }
+        self.drop_copy_ends();
     }
 
     fn drop_copy_ends(&mut self) {
