@@ -16,10 +16,16 @@ use crate::{
 /// Session of one client and one backend.
 pub struct Dedicated {
     pub(super) conversation: Conversation,
-    /// Names able to spoil the backend when used.
-    spoiling: Option<Arc<Catalogue>>,
-    /// The backend does not receive the client's Terminate: other sessions will use the backend.
-    returning: bool,
+    afterwards: Afterwards,
+}
+
+/// Use of the backend after the session.
+enum Afterwards {
+    /// The backend closes with the client's Terminate.
+    None,
+    /// Other sessions use the backend, which does not receive the client's Terminate. Use of any of the names spoils the
+    /// backend.
+    Returned { spoiling: Option<Arc<Catalogue>> },
 }
 
 // === impl Dedicated ===
@@ -27,15 +33,20 @@ pub struct Dedicated {
 impl Dedicated {
     pub(super) fn new(status: TransactionStatus, options: SessionOptions) -> Self {
         let conversation = Conversation::new(status, options);
-        Self { conversation, spoiling: None, returning: false }
+        Self { conversation, afterwards: Afterwards::None }
     }
 
-    pub(super) fn returning(options: SessionOptions) -> Self {
-        Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
+    pub(super) fn returning(spoiling: Option<Arc<Catalogue>>, options: SessionOptions) -> Self {
+        let conversation = Conversation::new(TransactionStatus::Idle, options);
+        Self { conversation, afterwards: Afterwards::Returned { spoiling } }
     }
 
-    pub(super) fn spoil_by(&mut self, functions: Arc<Catalogue>) {
-        self.spoiling = Some(functions);
+    /// Names able to spoil the backend when used.
+    fn spoiling(&self) -> Option<&Catalogue> {
+        match &self.afterwards {
+            Afterwards::None => None,
+            Afterwards::Returned { spoiling } => spoiling.as_deref(),
+        }
     }
 
     /// The client's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
@@ -64,7 +75,8 @@ impl Dedicated {
             match &piece {
                 Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.terminate_received = true;
-                    self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
+                    let closes = matches!(self.afterwards, Afterwards::None);
+                    self.conversation.terminate_forwarded = closes || self.conversation.breaks_off();
                     let octets = self.conversation.client.pass(&piece);
                     return Ok(match self.conversation.terminate_forwarded {
                         true => ConsumedInput { forward: at + octets, discard: 0 },
@@ -146,7 +158,7 @@ impl Dedicated {
         match tag {
             f::QUERY => self.note_text(until_nul(body).0, partial),
             f::PARSE => self.note_text(until_nul(until_nul(body).1).0, partial),
-            f::FUNCTION_CALL => self.conversation.spoils_backend |= self.spoiling.is_some(),
+            f::FUNCTION_CALL => self.conversation.spoils_backend |= self.spoiling().is_some(),
             _ => {}
         }
         let request = match tag {
@@ -197,9 +209,9 @@ impl Dedicated {
     /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
     fn note_text(&mut self, statement: &[u8], partial: bool) {
         self.conversation.cluster_commands.note_statement(statement);
-        if let Some(functions) = &self.spoiling {
-            self.conversation.spoils_backend |=
-                partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        let may_spoil = |functions| partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        if self.spoiling().is_some_and(may_spoil) {
+            self.conversation.spoils_backend = true;
         }
     }
 }

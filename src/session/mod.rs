@@ -98,10 +98,10 @@ impl Session {
     }
 
     /// Creates a session with an idle backend for life, used by other sessions afterwards: the backend does not receive
-    /// the client's Terminate.
+    /// the client's Terminate. Use of a function in `spoiling` makes the backend unfit for other sessions.
     #[must_use]
-    pub fn returning(options: SessionOptions) -> Self {
-        Self::Dedicated(Box::new(Dedicated::returning(options)))
+    pub fn returning(spoiling: Option<Arc<Catalogue>>, options: SessionOptions) -> Self {
+        Self::Dedicated(Box::new(Dedicated::returning(spoiling, options)))
     }
 
     /// Creates a pooled session without a backend. The client was sent the settings in `known` and the status idle.
@@ -166,13 +166,6 @@ impl Session {
         full: bool,
     ) -> Result<ConsumedInput, FrameError> {
         either!(self, session => session.on_backend(now, unread, full))
-    }
-
-    /// Sets the functions able to spoil the backend of a dedicated session when used.
-    pub fn spoil_by(&mut self, functions: Arc<Catalogue>) {
-        if let Self::Dedicated(session) = self {
-            session.spoil_by(functions);
-        }
     }
 
     /// Ends the conversation at `now`, in the middle of work: a running statement is reported as cut short.

@@ -62,13 +62,13 @@ impl BackendSource {
                 unread,
             },
             Self::Leased(lease) => {
-                let mut session = Session::returning(options);
                 let functions = &context.settings.pool.pin_on_functions;
-                if !functions.is_empty() {
+                let spoiling = (!functions.is_empty()).then(|| {
                     let mut spoiling = Catalogue::default();
                     functions.iter().for_each(|function| spoiling.insert(function));
-                    session.spoil_by(Arc::new(spoiling));
-                }
+                    Arc::new(spoiling)
+                });
+                let session = Session::returning(spoiling, options);
                 let backend = SessionBackend::Leased(lease);
                 SessionStart { backend, acquirer: None, session, unread: Vec::new() }
             }

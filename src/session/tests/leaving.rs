@@ -19,7 +19,7 @@ const COPY: (u8, &[u8]) = (b'Q', b"COPY t FROM STDIN\0");
 /// Sends Terminate in a dedicated session, after messages of both sides. Returns three flags: the backend received
 /// Terminate; the session may end at once; the session may end after the server's next messages.
 fn kept(script: &[(u8, &[u8])], said: &[(u8, &[u8])], said_next: &[(u8, &[u8])]) -> (bool, bool, bool) {
-    let (mut session, now) = (Session::returning(SessionOptions::default()), Instant::now());
+    let (mut session, now) = (Session::returning(None, SessionOptions::default()), Instant::now());
     let frames = |of: &[(u8, &[u8])]| of.iter().flat_map(|(tag, body)| frame(*tag, body)).collect::<Vec<_>>();
     session.on_client(now, &frames(script), false).unwrap();
     session.on_backend(now, &frames(said), false).unwrap();
