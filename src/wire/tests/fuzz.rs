@@ -12,6 +12,7 @@ fn fuzz_decoders(octets: &[u8]) {
         while let Ok(Some(piece)) = walker.next(&octets[at..]) {
             if let Piece::Whole(frame) = &piece {
                 let _ = frontend::Message::decode(frame);
+                let _ = frontend::Message::decode_prefix(frame.tag(), frame.body());
                 let _ = backend::Message::decode(frame);
                 let _ = format!("{frame:?}");
             }
