@@ -87,6 +87,11 @@ impl Conversation {
         }
     }
 
+    /// Text of a statement for its report, if texts are captured. `is_partial`: the end of the text is not here.
+    pub(super) fn capture(&self, statement: &[u8], is_partial: bool) -> Option<CapturedText> {
+        self.text_capture.as_ref().map(|capture| text(statement, capture.limit, is_partial))
+    }
+
     /// The conversation breaks off at `now`: the statement under way, if any, is reported as cut short.
     pub(super) fn on_break(&mut self, now: Instant) {
         let report = self.queue.cut_short(now, texts(self.text_capture.as_deref()));

@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     consumed_input::ConsumedInput,
-    conversation::{Conversation, SessionOptions, text, understood, until_nul},
+    conversation::{Conversation, SessionOptions, understood},
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     statement_report::StatementKind,
 };
 use crate::{
     sql::{self, Catalogue, Effects},
-    wire::{self, FrameError, Header, Piece, Speaker, TransactionStatus, tag},
+    wire::{
+        self, FrameError, Header, Piece, Speaker, TransactionStatus,
+        frontend::{Message, Object},
+        tag,
+    },
 };
 
 /// Session of one client and one backend.
@@ -155,53 +159,46 @@ impl Dedicated {
             f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
             _ => self.conversation.in_batch,
         };
-        match tag {
-            f::QUERY => self.note_text(until_nul(body).0, partial),
-            f::PARSE => self.note_text(until_nul(until_nul(body).1).0, partial),
-            f::FUNCTION_CALL => self.conversation.spoils_backend |= self.spoiling().is_some(),
-            _ => {}
-        }
-        let request = match tag {
-            f::QUERY | f::FUNCTION_CALL => {
+        // Names are of use only for texts.
+        let is_named = self.conversation.text_capture.is_some();
+        let body = if is_named || matches!(tag, f::QUERY | f::PARSE) { body } else { &[] };
+        let Some(message) = Message::decode_prefix(tag, body) else { return };
+        let request = match message {
+            Message::Query { text } => {
+                self.note_text(text, partial);
                 self.conversation.statements_started += 1;
-                let kind = if tag == f::QUERY { StatementKind::Query } else { StatementKind::FunctionCall };
-                let text = match &self.conversation.text_capture {
-                    Some(text_capture) if tag == f::QUERY => {
-                        Some(text(until_nul(body).0, text_capture.limit, partial))
-                    }
-                    _ => None,
-                };
-                PendingRequest::whole(kind, now, text)
+                PendingRequest::whole(StatementKind::Query, now, self.conversation.capture(text, partial))
             }
-            f::EXECUTE => {
+            Message::FunctionCall { .. } => {
+                self.conversation.spoils_backend |= self.spoiling().is_some();
                 self.conversation.statements_started += 1;
-                let portal = if self.conversation.text_capture.is_some() {
-                    until_nul(body).0.into()
-                } else {
-                    Box::default()
-                };
-                PendingRequest::Execute {
-                    started: now,
-                    portal,
-                    resets: false,
-                    leads_back: Vec::new(),
-                    forgets: None,
-                }
+                PendingRequest::whole(StatementKind::FunctionCall, now, None)
             }
-            f::SYNC => PendingRequest::Sync { started: now },
-            f::COPY_DONE | f::COPY_FAIL => PendingRequest::CopyEnd,
-            f::DESCRIBE => PendingRequest::Describe(Described::AsIs),
-            f::PARSE | f::BIND | f::CLOSE => {
-                let step = match &self.conversation.text_capture {
-                    Some(text_capture) => step(tag, body, text_capture.limit, partial),
-                    None => Some(nameless(tag)),
-                };
-                match step {
-                    Some(step) => step,
-                    None => return,
-                }
+            Message::Parse { name, text, .. } => {
+                self.note_text(text, partial);
+                let name = if is_named { name.into() } else { Box::default() };
+                let text = self.conversation.capture(text, partial);
+                PendingRequest::Parse { name, text, made: ParseOrigin::Client }
             }
-            _ => return,
+            Message::Bind { portal, statement, .. } => {
+                PendingRequest::Bind { portal: portal.into(), statement: statement.into() }
+            }
+            Message::Describe(_) => PendingRequest::Describe(Described::AsIs),
+            Message::Execute { portal, .. } => {
+                self.conversation.statements_started += 1;
+                let (portal, leads_back) = (portal.into(), Vec::new());
+                PendingRequest::Execute { started: now, portal, resets: false, leads_back, forgets: None }
+            }
+            Message::Close(object) => {
+                let (portal, name) = match object {
+                    Object::Portal(name) => (true, name),
+                    Object::Statement(name) => (false, name),
+                };
+                PendingRequest::Close { portal, name: name.into(), closed: CloseOrigin::Client }
+            }
+            Message::Sync => PendingRequest::Sync { started: now },
+            Message::CopyDone | Message::CopyFail { .. } => PendingRequest::CopyEnd,
+            Message::Flush | Message::CopyData(_) | Message::Terminate => return,
         };
         self.conversation.queue.owe(request, None);
     }
@@ -213,37 +210,5 @@ impl Dedicated {
         if self.spoiling().is_some_and(may_spoil) {
             self.conversation.spoils_backend = true;
         }
-    }
-}
-
-/// What a Parse, Bind or Close is going to change about the texts, once the server agrees.
-fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<PendingRequest> {
-    let (first, rest) = until_nul(body);
-    Some(match tag {
-        tag::frontend::PARSE => {
-            let text = Some(text(until_nul(rest).0, limit, partial));
-            PendingRequest::Parse { name: first.into(), text, made: ParseOrigin::Client }
-        }
-        tag::frontend::BIND => {
-            PendingRequest::Bind { portal: first.into(), statement: until_nul(rest).0.into() }
-        }
-        _ => {
-            let (&which, name) = body.split_first()?;
-            PendingRequest::Close {
-                portal: which == b'P',
-                name: until_nul(name).0.into(),
-                closed: CloseOrigin::Client,
-            }
-        }
-    })
-}
-
-/// Creates a request without texts: an error is attributed to the request, not to a later Query.
-fn nameless(tag: u8) -> PendingRequest {
-    let name = Box::default();
-    match tag {
-        tag::frontend::PARSE => PendingRequest::Parse { name, text: None, made: ParseOrigin::Client },
-        tag::frontend::BIND => PendingRequest::Bind { portal: name, statement: Box::default() },
-        _ => PendingRequest::Close { portal: true, name, closed: CloseOrigin::Client },
     }
 }
