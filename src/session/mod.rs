@@ -117,11 +117,17 @@ impl Session {
     }
 
     fn conversation(&self) -> &Conversation {
-        either!(self, session => &session.conversation)
+        match self {
+            Self::Dedicated(session) => &session.conversation,
+            Self::Pooled(session) => session.conversation(),
+        }
     }
 
     fn conversation_mut(&mut self) -> &mut Conversation {
-        either!(self, session => &mut session.conversation)
+        match self {
+            Self::Dedicated(session) => &mut session.conversation,
+            Self::Pooled(session) => session.conversation_mut(),
+        }
     }
 
     fn pooled(&self) -> Option<&Pooled> {

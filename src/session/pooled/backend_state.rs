@@ -77,10 +77,10 @@ pub(in crate::session) enum BackendAction {
 /// Row of the transition table.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::session) struct BackendTransition {
-    pub(in crate::session) from: Stage,
-    pub(in crate::session) event: BackendEvent,
-    pub(in crate::session) to: Stage,
-    pub(in crate::session) action: BackendAction,
+    from: Stage,
+    event: BackendEvent,
+    to: Stage,
+    action: BackendAction,
 }
 
 const fn row(from: Stage, event: BackendEvent, to: Stage, action: BackendAction) -> BackendTransition {

@@ -6,8 +6,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{outdated_texts::OutdatedTexts, sequences::SequenceTracker};
+use super::outdated_texts::OutdatedTexts;
 use crate::{
+    route::Side,
     session::{
         database_state::DatabaseState,
         pin::{Pin, Pins},
@@ -43,7 +44,6 @@ pub(in crate::session) struct Cleanup {
     portal_may_reset: bool,
     /// The backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
     spoils_backend: bool,
-    pub(in crate::session) sequences: SequenceTracker,
 }
 
 /// Comparison of the known catalog with the server's.
@@ -59,19 +59,19 @@ struct CatalogComparison {
 
 /// Facts that decide about the step after a transaction.
 pub(in crate::session) struct SettleContext<'a> {
-    pub(in crate::session) database: &'a DatabaseState,
+    database: &'a DatabaseState,
     /// The session's settings.
-    pub(in crate::session) settings: &'a SettingValues,
+    settings: &'a SettingValues,
     /// Settings of the client's start-up packet.
-    pub(in crate::session) startup: &'a SettingValues,
+    startup: &'a SettingValues,
     /// Settings known to the backend.
-    pub(in crate::session) held: &'a SettingValues,
+    held: &'a SettingValues,
     /// The backend has statements under the client's own names.
-    pub(in crate::session) has_client_named: bool,
+    has_client_named: bool,
     /// The backend takes writes. Catalogs of a standby may be behind, and statements on a standby are proved reads.
-    pub(in crate::session) is_writer: bool,
+    is_writer: bool,
     /// The catalog was compared after the transaction.
-    pub(in crate::session) is_compared: bool,
+    is_compared: bool,
 }
 
 /// Step after a transaction.
@@ -136,10 +136,9 @@ impl Cleanup {
         self.spoils_backend
     }
 
-    /// Notes a leased backend. `untouched`: no other session has used the backend since this session returned it.
-    pub(in crate::session) fn on_lease(&mut self, edition: u32, untouched: bool) {
+    /// Notes a leased backend; `edition` is that of the known catalog.
+    pub(in crate::session) fn on_lease(&mut self, edition: u32) {
         (self.comparison.edition, self.spoils_backend) = (edition, false);
-        self.sequences.on_lease(untouched);
     }
 
     /// Notes the possible side effects of `statement`, for the request being written. `parameters` are those of a Bind,
@@ -405,7 +404,41 @@ impl Cleanup {
 
 // === impl SettleContext ===
 
-impl SettleContext<'_> {
+impl<'a> SettleContext<'a> {
+    /// Facts about a session with `settings`, of which `startup` are those of the client's start-up packet, on a writer with
+    /// the settings `held`.
+    pub(super) const fn new(
+        database: &'a DatabaseState,
+        settings: &'a SettingValues,
+        startup: &'a SettingValues,
+        held: &'a SettingValues,
+    ) -> Self {
+        Self {
+            database,
+            settings,
+            startup,
+            held,
+            has_client_named: false,
+            is_writer: true,
+            is_compared: false,
+        }
+    }
+
+    /// Notes whether the backend has statements under the client's own names.
+    pub(super) const fn with_client_named(self, has_client_named: bool) -> Self {
+        Self { has_client_named, ..self }
+    }
+
+    /// Notes the side of the backend.
+    pub(super) fn on_side(self, side: Side) -> Self {
+        Self { is_writer: side == Side::Writer, ..self }
+    }
+
+    /// Notes whether the catalog was compared after the transaction.
+    pub(super) const fn compared(self, is_compared: bool) -> Self {
+        Self { is_compared, ..self }
+    }
+
     /// True if the backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the setting: the
     /// value there is not the client's.
     fn lacks_startup_setting(&self, name: &[u8]) -> bool {

@@ -5,12 +5,12 @@
 
 use std::time::Instant;
 
-use super::messages::object;
+use super::{client_input::ClientInput, messages::object};
 use crate::session::{
     consumed_input::ConsumedInput,
     conversation::until_nul,
     pin::Pin,
-    pooled::{PartialMessage, Pooled, ShapeCheck},
+    pooled::{Pooled, ShapeCheck, partial_message::PartialMessage},
     response_queue::PendingRequest,
     statement_report::StatementKind,
 };
@@ -30,18 +30,6 @@ pub(super) enum MessageAction {
     Refused,
     /// The message is processed later.
     Wait,
-}
-
-/// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
-/// own buffer.
-pub(super) struct ClientInput<'a> {
-    pub(super) octets: &'a [u8],
-    pub(super) at: usize,
-    pub(super) staged: bool,
-    /// The driver has no room for more bytes before some of these are consumed.
-    pub(super) full: bool,
-    /// The message was larger than any buffer, and is complete; the next messages are unknown.
-    pub(super) gathered: bool,
 }
 
 /// Maximum bytes of a Query or Parse larger than any buffer and kept to be read whole. Gatekeeper holds the bytes twice
@@ -82,19 +70,15 @@ impl Pooled {
         }
         self.begin_without_statement();
         let staged = self.outgoing.has_backend_bytes();
-        let mut shown = ClientInput { octets: unread, at: 0, staged, full, gathered: false };
+        let mut shown = ClientInput::read(unread, full, staged);
         self.process_client_input(now, &mut shown)?;
-        if shown.at > 0 || unread.is_empty() {
+        if shown.taken() > 0 || unread.is_empty() {
             self.backend.note_use();
         }
         if self.conversation.terminate_received {
             self.forward_terminate();
         }
-        Ok(if shown.staged {
-            ConsumedInput { forward: 0, discard: shown.at }
-        } else {
-            ConsumedInput { forward: shown.at, discard: 0 }
-        })
+        Ok(shown.into_consumed())
     }
 
     /// Takes in as much as can be understood now.
@@ -103,32 +87,33 @@ impl Pooled {
         now: Instant,
         shown: &mut ClientInput<'_>,
     ) -> Result<(), FrameError> {
-        let (unread, full) = (shown.octets, shown.full);
         loop {
-            if self.gathering() {
+            if self.request.is_gathering() {
                 match self.gather(now, shown)? {
                     true => continue,
                     false => break,
                 }
             }
             if self.conversation.client.at_boundary() && self.copies_in() {
-                let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).octets;
-                self.pass_on(shown, run);
+                let run = wire::run(Speaker::Client, f::COPY_DATA, shown.unread()).octets;
+                shown.copy_forwarded(&shown.unread()[..run], self.outgoing.backend());
+                shown.take(run);
             }
-            let Some(piece) = self.conversation.client.next(&unread[shown.at..])? else { break };
+            let unread = shown.unread();
+            let Some(piece) = self.conversation.client.next(unread)? else { break };
             let octets = match &piece {
                 Piece::Whole(frame) => frame.octets(),
-                Piece::Part(part) => &unread[shown.at..shown.at + part.here()],
-                Piece::Rest(here) => &unread[shown.at..shown.at + here],
+                Piece::Part(part) => &unread[..part.here()],
+                Piece::Rest(here) => &unread[..*here],
             };
             let verdict = match &piece {
                 Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, shown),
                 Piece::Part(part) => {
-                    let (tag, total, is_stuck) = (part.tag(), part.total(), full && shown.at == 0);
+                    let (tag, total, is_stuck) = (part.tag(), part.total(), shown.is_stuck());
                     if is_stuck && matches!(tag, f::QUERY | f::PARSE) && total <= GATHERED_MAX {
                         self.begin_gathering(tag, octets, part.missing(), shown);
                         self.conversation.client.pass(&piece);
-                        shown.at += octets.len();
+                        shown.take(octets.len());
                         continue;
                     }
                     if waits_for_rest(tag, is_stuck) {
@@ -137,18 +122,15 @@ impl Pooled {
                     self.request_in_part(now, tag, octets, total, shown)
                 }
                 Piece::Rest(_) if self.request.discards_rest() => {
-                    self.stage(shown);
+                    shown.stage(self.outgoing.backend());
                     MessageAction::Consumed
                 }
                 Piece::Rest(_) => MessageAction::Forward,
             };
             match verdict {
                 MessageAction::Wait => break,
-                MessageAction::Forward if shown.staged => {
-                    self.outgoing.backend().extend_from_slice(octets);
-                }
-                MessageAction::Forward => {}
-                MessageAction::Consumed | MessageAction::Refused => self.stage(shown),
+                MessageAction::Forward => shown.copy_forwarded(octets, self.outgoing.backend()),
+                MessageAction::Consumed | MessageAction::Refused => shown.stage(self.outgoing.backend()),
             }
             let (tag, is_whole) = match &piece {
                 Piece::Whole(frame) => (Some(frame.tag()), true),
@@ -156,7 +138,7 @@ impl Pooled {
                 Piece::Rest(_) => (None, false),
             };
             self.note_said(tag, is_whole, octets);
-            shown.at += self.conversation.client.pass(&piece);
+            shown.take(self.conversation.client.pass(&piece));
             if self.conversation.terminate_received && is_whole && tag == Some(f::TERMINATE) {
                 break;
             }
@@ -194,65 +176,44 @@ impl Pooled {
         }
     }
 
-    fn pass_on(&mut self, shown: &mut ClientInput<'_>, count: usize) {
-        if shown.staged {
-            self.outgoing.backend().extend_from_slice(&shown.octets[shown.at..shown.at + count]);
-        }
-        shown.at += count;
-    }
-
-    /// From here on our own buffer leads to the backend, with what has passed before.
-    pub(super) fn stage(&mut self, shown: &mut ClientInput<'_>) {
-        if !shown.staged {
-            self.outgoing.backend().extend_from_slice(&shown.octets[..shown.at]);
-            shown.staged = true;
-        }
-    }
-
     /// Whether the client's CopyData can only be for the backend.
     fn copies_in(&self) -> bool {
         (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.queue.is_settled()
     }
 
-    fn gathering(&self) -> bool {
-        self.request.gathered().is_some()
-    }
-
     fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut ClientInput<'_>) {
-        self.stage(shown);
-        let mut bytes = Vec::with_capacity(octets.len() + missing);
-        bytes.extend_from_slice(octets);
-        self.request.gather(PartialMessage { tag, bytes, missing });
+        shown.stage(self.outgoing.backend());
+        self.request.gather(PartialMessage::new(tag, octets, missing));
     }
 
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
     fn gather(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
         let Some(gathered) = self.request.take_gathered() else {
-            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.octets[shown.at..])?
-            else {
+            let unread = shown.unread();
+            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(unread)? else {
                 return Ok(false);
             };
-            self.request.gather_more(&shown.octets[shown.at..shown.at + here]);
+            self.request.gather_more(&unread[..here]);
             self.conversation.client.pass(&piece);
             // These octets are done with, whatever becomes of the message.
-            self.stage(shown);
-            shown.at += here;
+            shown.stage(self.outgoing.backend());
+            shown.take(here);
             return Ok(true);
         };
-        self.stage(shown);
-        let body = gathered.bytes.get(Header::OCTETS..).unwrap_or_default();
-        shown.gathered = true;
-        let verdict = self.request(now, gathered.tag, body, None, shown);
-        shown.gathered = false;
+        shown.stage(self.outgoing.backend());
+        let body = gathered.bytes().get(Header::OCTETS..).unwrap_or_default();
+        shown.set_gathered(true);
+        let verdict = self.request(now, gathered.tag(), body, None, shown);
+        shown.set_gathered(false);
         match verdict {
             MessageAction::Wait => {
                 self.request.gather(gathered);
                 return Ok(false);
             }
-            MessageAction::Forward => self.outgoing.backend().extend_from_slice(&gathered.bytes),
+            MessageAction::Forward => self.outgoing.backend().extend_from_slice(gathered.bytes()),
             MessageAction::Consumed | MessageAction::Refused => {}
         }
-        self.note_said(Some(gathered.tag), true, &gathered.bytes);
+        self.note_said(Some(gathered.tag()), true, gathered.bytes());
         Ok(true)
     }
 
@@ -386,12 +347,12 @@ impl Pooled {
 
     /// Sends all that the backend needs ahead of the message. False if the message must wait for a response.
     fn prepare_backend(&mut self, tag: u8, body: &[u8], is_cut: bool, shown: &mut ClientInput<'_>) -> bool {
-        if self.settings.startup.has_due() {
-            self.stage(shown);
+        if self.startup.has_due() {
+            shown.stage(self.outgoing.backend());
             self.give_due_settings();
         }
         // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
-        if (!is_end(tag) || tag == f::SYNC) && self.settings.startup.take_discarded(tag == f::SYNC) {
+        if (!is_end(tag) || tag == f::SYNC) && self.startup.take_discarded(tag == f::SYNC) {
             self.apply_settings(shown);
         }
         // Not all parameters of the Bind are visible.
@@ -407,7 +368,7 @@ impl Pooled {
         self.conversation.statements_started += 1;
         let name = until_nul(body).0;
         let portal = if self.conversation.text_capture.is_some() { name.into() } else { Box::default() };
-        let leads_back = self.settings.startup.reset_by_portal(name);
+        let leads_back = self.startup.reset_by_portal(name);
         let resets = self.cleanup.portal_may_reset() || !leads_back.is_empty();
         let forgets = self.statements.deallocate(name);
         self.owe(PendingRequest::Execute { started: now, portal, resets, leads_back, forgets });
@@ -418,7 +379,7 @@ impl Pooled {
     /// of an internal batch would end the discarding early.
     fn pass_skipped(&mut self, now: Instant, tag: u8) -> MessageAction {
         if tag == f::SYNC {
-            self.settings.startup.on_failed_batch();
+            self.startup.on_failed_batch();
             self.sync(now);
         }
         MessageAction::Forward
@@ -473,7 +434,7 @@ impl Pooled {
     /// Forwards a message with a Flush, because the response must arrive before further messages. Without Flush the
     /// server may buffer the response up to the Sync.
     fn flushed(&mut self, tag: u8, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         wire::frame(self.outgoing.backend(), tag, |to| to.extend_from_slice(body));
         frontend::write_flush(self.outgoing.backend());
         MessageAction::Consumed

@@ -26,7 +26,7 @@ pub(in crate::session) struct ClientStatements {
     /// Bytes of statement names and definitions, including statements closed since the last count.
     bytes: usize,
     parsed: Parsed,
-    pub(in crate::session) unnamed: UnnamedStatement,
+    unnamed: UnnamedStatement,
     /// Statements on the backend under the client's own names, to be closed before the backend is returned.
     on_backend: Vec<Box<[u8]>>,
     /// Names in `on_backend` that the backend may never have had: their absence there says nothing.
@@ -106,6 +106,16 @@ impl ClientStatements {
             b"" => self.unnamed.exists().then(|| self.unnamed.text()),
             name => self.named.get(name).map(|statement| statement.text()),
         }
+    }
+
+    /// The unnamed statement, if any.
+    pub(in crate::session) const fn unnamed(&self) -> &UnnamedStatement {
+        &self.unnamed
+    }
+
+    /// The unnamed statement, to define or to remove.
+    pub(in crate::session) const fn unnamed_mut(&mut self) -> &mut UnnamedStatement {
+        &mut self.unnamed
     }
 
     /// True if the client has named statements.

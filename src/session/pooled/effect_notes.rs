@@ -1,6 +1,6 @@
 //! What a statement may leave behind: noted when it is said, looked up once its transaction is over.
 
-use super::client_messages::ClientInput;
+use super::client_input::ClientInput;
 use crate::{
     route::Side,
     session::{
@@ -35,7 +35,7 @@ impl Pooled {
             return;
         }
         if self.database.reads_sequences() {
-            self.cleanup.sequences.note_move();
+            self.sequences.note_move();
             let is_first = !self.conversation.in_batch && self.conversation.queue.owes_client_nothing();
             match tag {
                 f::BIND => self.clear_sequences_by_portal(shown, false),
@@ -45,7 +45,7 @@ impl Pooled {
             }
             self.pin(Pin::Sequence);
         } else {
-            self.cleanup.sequences.note_own();
+            self.sequences.note_own();
         }
     }
 
@@ -59,13 +59,13 @@ impl Pooled {
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
     pub(in crate::session) fn poll_sequence_moved(&mut self) -> bool {
-        self.conversation.is_idle() && self.cleanup.sequences.take_moved()
+        self.conversation.is_idle() && self.sequences.take_moved()
     }
 
     /// Gives up the session's possible sequence state, if the session has no further pins and has read no sequence so
     /// far.
     pub(in crate::session) fn release_sequences(&mut self) {
-        if self.cleanup.pins() == Pins::NONE.with(Pin::Sequence) && self.cleanup.sequences.is_unread() {
+        if self.cleanup.pins() == Pins::NONE.with(Pin::Sequence) && self.sequences.is_unread() {
             self.cleanup.unpin(Pin::Sequence);
         }
     }
@@ -79,8 +79,8 @@ impl Pooled {
         {
             return;
         }
-        self.cleanup.sequences.note_own();
-        self.stage(shown);
+        self.sequences.note_own();
+        shown.stage(self.outgoing.backend());
         self.say_ahead(b"DISCARD SEQUENCES", ProxyBatch::Sequences);
     }
 
@@ -90,8 +90,8 @@ impl Pooled {
         if !self.has_sequences_to_clear() || self.conversation.queue.is_skipping() {
             return;
         }
-        self.cleanup.sequences.note_own();
-        self.stage(shown);
+        self.sequences.note_own();
+        shown.stage(self.outgoing.backend());
         let pen = if synced { self.pen().map(|(_, pen)| pen) } else { self.pen_within_batch() };
         if let Some(pen) = pen {
             let own = proxy_batch::write_sequences(synced, pen);
@@ -100,7 +100,7 @@ impl Pooled {
     }
 
     fn has_sequences_to_clear(&self) -> bool {
-        !self.cleanup.sequences.is_own()
+        !self.sequences.is_own()
             && !self.cleanup.pins().contains(Pin::Sequence)
             && !self.conversation.queue.may_pin(Pin::Sequence)
             && self.conversation.status != TransactionStatus::Failed
@@ -165,6 +165,6 @@ impl Pooled {
     /// Notes a read, now or soon, of sequence state left by an earlier statement.
     fn read_sequences(&mut self) {
         self.database.sequences_are_read();
-        self.cleanup.sequences.note_read();
+        self.sequences.note_read();
     }
 }

@@ -26,7 +26,7 @@ impl Pooled {
         }
         let Some((done, status)) = self.local_transaction_command(text) else { return false };
         // As any Query does.
-        self.statements.unnamed.forget();
+        self.statements.unnamed_mut().forget();
         backend::write_command_complete(self.outgoing.client(), done);
         backend::write_ready_for_query(self.outgoing.client(), status);
         self.conversation.status = status;

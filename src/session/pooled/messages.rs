@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::client_messages::{ClientInput, MessageAction};
+use super::{client_input::ClientInput, client_messages::MessageAction};
 use crate::{
     route::{Reason, RerunCause},
     session::{
@@ -17,7 +17,7 @@ use crate::{
     },
     sql::{self, Effects, LeadsBack},
     wire::{
-        self, Frame, Header, Reader, Speaker, SqlState, TransactionStatus,
+        self, Header, Reader, SqlState, TransactionStatus,
         fault::{Report, Severity},
         frontend,
         tag::frontend as f,
@@ -35,7 +35,7 @@ impl Pooled {
         let statement = until_nul(body).0;
         let effects = self.database.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let effects = self.settings.proved(effects, statement);
-        let leads_back = match self.settings.startup.reset_by(effects, statement) {
+        let leads_back = match self.startup.reset_by(effects, statement) {
             LeadsBack::No => Vec::new(),
             LeadsBack::AtEnd(led) => led,
             LeadsBack::Midway if self.move_apart() => return MessageAction::Wait,
@@ -137,7 +137,7 @@ impl Pooled {
         }
         if let Some(statement) = self.statements.get(name).cloned() {
             // The server itself is to say that it exists already.
-            self.stage(shown);
+            shown.stage(self.outgoing.backend());
             self.parse_under_own_name(name, &statement);
             self.owe(PendingRequest::Parse { name: name.into(), text, made: ParseOrigin::Client });
             return MessageAction::Forward;
@@ -189,7 +189,7 @@ impl Pooled {
             || self.conversation.queue.may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name);
         self.statements.add(name.into(), Arc::clone(&statement), self.database.next_parse());
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         if by_sql {
             self.try_name(name, &statement);
             // The tried name is closed again, or is the client's own.
@@ -233,7 +233,7 @@ impl Pooled {
         lists: bool,
     ) -> Option<Box<UnnamedStatement>> {
         let before = self.destroy_unnamed();
-        let number = self.statements.unnamed.define(definition, effects, edition, lists);
+        let number = self.statements.unnamed_mut().define(definition, effects, edition, lists);
         if let Some(held) = self.backend.held_mut() {
             held.unnamed = number;
         }
@@ -243,7 +243,7 @@ impl Pooled {
     /// Rejects the client's message with a Gatekeeper error. The server gets a malformed message instead, to fail the
     /// batch and the transaction there as well.
     fn refuse_message(&mut self, report: Report<'static>, shown: &mut ClientInput<'_>) {
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         self.request_ahead(PendingRequest::Refused(Box::new(report)), |out| {
             // A Bind announcing more formats than present.
             wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
@@ -287,7 +287,7 @@ impl Pooled {
         statement: &Arc<SharedStatement>,
         shown: &mut ClientInput<'_>,
     ) -> KnownResult {
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let (id, batch) = (statement.id(), self.statements.batch());
         let ParsedStatement { when, told, .. } = self.statements.expectations(id);
         let ready = self.backend.held_mut().and_then(|held| held.prepared.uses(id, batch, when));
@@ -366,7 +366,7 @@ impl Pooled {
             return MessageAction::Refused;
         }
         let effects = self.settings.proved(self.database.effects(&statement), statement.text());
-        if !self.settings.startup.note_portal(portal, effects, statement.text()) {
+        if !self.startup.note_portal(portal, effects, statement.text()) {
             self.refuse_message(reset_midway(), shown);
             return MessageAction::Refused;
         }
@@ -410,7 +410,7 @@ impl Pooled {
     ) -> Option<MessageAction> {
         let is_checked = self.statements.take_shape_check();
         let relies_on_description = matches!(known, KnownResult::Unknown | KnownResult::Other)
-            && !is_described_next(portal, shown)
+            && !shown.is_described_next(portal)
             && !self.conversation.queue.is_skipping();
         if !relies_on_description {
             return None;
@@ -454,9 +454,9 @@ impl Pooled {
         rest: &[u8],
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let lists = self.statements.unnamed.exists() && self.statements.unnamed.lists_prepared();
-        if self.statements.unnamed.exists() {
-            let effects = self.statements.unnamed.effects(&self.database);
+        let lists = self.statements.unnamed().exists() && self.statements.unnamed().lists_prepared();
+        if self.statements.unnamed().exists() {
+            let effects = self.statements.unnamed_mut().effects(&self.database);
             if self.depends_on_earlier_batch(lists, effects) {
                 return MessageAction::Wait;
             }
@@ -464,7 +464,7 @@ impl Pooled {
         self.statements.note_use(0);
         if self.conversation.status == TransactionStatus::Failed
             && self.must_parse_unnamed()
-            && let Some(report) = wrong_parameters(b"", self.statements.unnamed.definition(), rest)
+            && let Some(report) = wrong_parameters(b"", self.statements.unnamed().definition(), rest)
         {
             self.refuse_message(report, shown);
             return MessageAction::Refused;
@@ -472,15 +472,15 @@ impl Pooled {
         if lists && !rest.is_empty() {
             self.show_own_statements_in_batch(shown);
         }
-        if self.statements.unnamed.exists() {
-            let effects = self.statements.unnamed.effects(&self.database);
-            let effects = self.settings.proved(effects, self.statements.unnamed.text());
+        if self.statements.unnamed().exists() {
+            let effects = self.statements.unnamed_mut().effects(&self.database);
+            let effects = self.settings.proved(effects, self.statements.unnamed().text());
             self.sequences(effects, f::BIND, shown);
             if !effects.is_empty() {
-                let definition = self.statements.unnamed.take_definition();
+                let definition = self.statements.unnamed_mut().take_definition();
                 let text = text_of(&definition);
-                if !self.settings.startup.note_portal(portal, effects, text) {
-                    self.statements.unnamed.put_definition(definition);
+                if !self.startup.note_portal(portal, effects, text) {
+                    self.statements.unnamed_mut().put_definition(definition);
                     self.refuse_message(reset_midway(), shown);
                     return MessageAction::Refused;
                 }
@@ -495,7 +495,7 @@ impl Pooled {
                 if effects.contains(Effects::PREPARE) {
                     self.sql_prepared_by_bind(portal, text, shown);
                 }
-                self.statements.unnamed.put_definition(definition);
+                self.statements.unnamed_mut().put_definition(definition);
             }
         }
         self.ensure_unnamed(shown);
@@ -504,12 +504,12 @@ impl Pooled {
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
-        let number = self.statements.unnamed.number();
+        let number = self.statements.unnamed().number();
         let has = self.backend.held().is_none_or(|held| held.unnamed == number);
         if has && !self.conversation.queue.may_skip_own_unnamed() {
             return;
         }
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         if let Some(held) = self.backend.held_mut() {
             held.unnamed = number;
         }
@@ -517,7 +517,7 @@ impl Pooled {
             // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
         }
-        frontend::write_parse(self.outgoing.backend(), b"", self.statements.unnamed.definition());
+        frontend::write_parse(self.outgoing.backend(), b"", self.statements.unnamed().definition());
         self.owe(PendingRequest::Parse { name: Box::default(), text: None, made: ParseOrigin::ProxyUnnamed });
     }
 
@@ -583,7 +583,7 @@ impl Pooled {
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         let held = self.backend.held();
         if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
-            self.stage(shown);
+            shown.stage(self.outgoing.backend());
             self.lose(id);
             self.close_shared(id, name);
         }
@@ -635,15 +635,6 @@ fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Repor
     };
     let report = Report::new(Severity::Error, SqlState::PROTOCOL_VIOLATION, message?);
     Some(Report { routine: Some("exec_bind_message"), ..report })
-}
-
-/// True if the client describes the result right after the next Bind, and does not rely on the earlier description.
-fn is_described_next(portal: &[u8], shown: &ClientInput<'_>) -> bool {
-    let next = |octets| Frame::read(Speaker::Client, octets).ok().flatten();
-    let unread = shown.octets.get(shown.at..).unwrap_or_default();
-    let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));
-    let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
-    describe.and_then(|frame| object(frame.body())) == Some((b'P', portal))
 }
 
 /// Error for a client at the limit of prepared statements.

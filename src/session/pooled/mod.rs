@@ -21,6 +21,7 @@
 
 mod backend_state;
 mod cleanup;
+mod client_input;
 mod client_messages;
 mod client_statements;
 mod deferred_begin;
@@ -29,6 +30,7 @@ mod local_replies;
 mod messages;
 mod outdated_texts;
 mod outgoing;
+mod partial_message;
 mod prelude;
 mod replaying;
 mod request_state;
@@ -53,7 +55,6 @@ pub(super) use self::{
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
     deferred_begin::{DeferredBegin, OpenTransaction},
-    request_state::PartialMessage,
     session_settings::SettingReport,
     startup_settings::reset_midway,
     unnamed_statement::UnnamedStatement,
@@ -64,7 +65,9 @@ use self::{
     client_statements::ClientStatements,
     outgoing::Outgoing,
     request_state::RequestState,
+    sequences::SequenceTracker,
     session_settings::SessionSettings,
+    startup_settings::StartupSettings,
 };
 use super::{
     conversation::{Conversation, SessionOptions},
@@ -88,28 +91,30 @@ use crate::{
 
 /// State of a pooled session.
 pub struct Pooled {
-    pub(super) conversation: Conversation,
+    conversation: Conversation,
     /// State shared by all sessions of the database and user.
-    pub(super) database: Arc<DatabaseState>,
-    pub(super) backend: BackendSlot,
-    pub(super) process_ids: ProcessIds,
-    pub(super) request: RequestState,
-    pub(super) statements: ClientStatements,
-    pub(super) settings: SessionSettings,
-    pub(super) cleanup: Cleanup,
-    pub(super) begin: DeferredBegin,
-    pub(super) outgoing: Outgoing,
+    database: Arc<DatabaseState>,
+    backend: BackendSlot,
+    process_ids: ProcessIds,
+    request: RequestState,
+    statements: ClientStatements,
+    settings: SessionSettings,
+    startup: StartupSettings,
+    cleanup: Cleanup,
+    sequences: SequenceTracker,
+    begin: DeferredBegin,
+    outgoing: Outgoing,
     /// `None` for a listener with a single endpoint.
-    pub(super) router: Option<Box<Router>>,
+    router: Option<Box<Router>>,
 }
 
 /// Process ids in notifications: a session's own notification has the process id known to the client.
 #[derive(Default)]
-pub(super) struct ProcessIds {
+struct ProcessIds {
     /// Process id sent to the client at login.
-    pub(super) told_pid: i32,
+    told_pid: i32,
     /// Process id of the held backend.
-    pub(super) backend_pid: i32,
+    backend_pid: i32,
 }
 
 /// A backend that may hold some unnamed statement, nobody knows which.
@@ -133,8 +138,10 @@ impl Pooled {
             process_ids: ProcessIds::default(),
             request: RequestState::default(),
             statements,
-            settings: SessionSettings::new(startup, known),
+            settings: SessionSettings::new(startup.clone(), known),
+            startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
+            sequences: SequenceTracker::default(),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
             router: None,
@@ -150,7 +157,8 @@ impl Pooled {
         untouched: bool,
         assigned: Option<AssignedBackend<'_>>,
     ) {
-        self.cleanup.on_lease(self.database.edition(), untouched);
+        self.cleanup.on_lease(self.database.edition());
+        self.sequences.on_lease(untouched);
         self.statements.note_portal_of(0);
         if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
             split.on_assigned(assigned);
@@ -216,6 +224,22 @@ impl Pooled {
 }
 
 impl Pooled {
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation_mut(&mut self) -> &mut Conversation {
+        &mut self.conversation
+    }
+
+    /// State shared by all sessions of the database and user.
+    #[cfg(test)]
+    pub(super) fn database(&self) -> &DatabaseState {
+        &self.database
+    }
+
     /// Whether the session cannot go on without a backend: lease one and [`Self::attach`] it, or [`Self::fail`].
     pub(super) fn wants_backend(&self) -> bool {
         self.backend.is_wanted()
@@ -228,7 +252,7 @@ impl Pooled {
 
     /// True if the session's backends must have logged in with the client's options.
     pub(super) fn is_apart(&self) -> bool {
-        self.settings.startup.is_apart()
+        self.startup.is_apart()
     }
 
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
@@ -279,8 +303,7 @@ impl Pooled {
 
     /// True if the session has received all of a message larger than any buffer, and not sent the message yet.
     pub(super) fn has_gathered(&self) -> bool {
-        let gathered = self.request.gathered();
-        gathered.is_some_and(|gathered| gathered.missing == 0)
+        self.request.has_gathered()
     }
 
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
@@ -316,7 +339,9 @@ impl Pooled {
             return None;
         }
         self.on_backend_returned();
-        self.settings.on_return();
+        if let Some(values) = self.startup.on_return(self.settings.values()) {
+            self.settings.set_values(values);
+        }
         match self.backend.give_back() {
             Ok(tracked_state) => tracked_state,
             Err(illegal) => {

@@ -1,6 +1,6 @@
 //! What has to go ahead of a first message: the session's settings, and a BEGIN held back.
 
-use super::client_messages::ClientInput;
+use super::client_input::ClientInput;
 use crate::{
     route::{Side, Unit},
     session::{
@@ -40,7 +40,7 @@ impl Pooled {
             }
         }
         let Some(transaction) = self.begin.take() else { return true };
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         self.say_begin();
         if transaction == OpenTransaction::Failed {
             // There is none of this name, and a transaction that tries has failed.
@@ -59,7 +59,7 @@ impl Pooled {
             self.begin.forget_wish();
             return;
         }
-        let mut shown = ClientInput { octets: &[], at: 0, staged: true, full: false, gathered: false };
+        let mut shown = ClientInput::none();
         self.prelude(f::QUERY, &mut shown);
     }
 
@@ -84,7 +84,7 @@ impl Pooled {
     }
 
     pub(super) fn apply_settings(&mut self, shown: &mut ClientInput<'_>) {
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let wanted = self.settings.values().clone();
         let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
         let Some((held, pen)) = self.pen() else { return self.miss_backend() };

@@ -123,7 +123,7 @@ impl Pooled {
         split.side == Side::Reader
             && may_go_on
             && self.cleanup.pins().is_empty()
-            && self.request.gathered().is_none()
+            && !self.request.is_gathering()
             && !self.conversation.terminate_received
     }
 

@@ -3,6 +3,7 @@
 //! Promises: the next message is processed, answered with an error, or discarded, and never two of these. Refuses to
 //! know: contents of messages.
 
+use super::partial_message::PartialMessage;
 use crate::client_error::ClientError;
 
 /// Processing state of the client's next message.
@@ -33,15 +34,6 @@ enum RestOfMessage {
     /// The message is larger than any buffer, and processed once complete.
     Gather(PartialMessage),
     Discard,
-}
-
-/// Beginning of a message larger than any buffer.
-pub(in crate::session) struct PartialMessage {
-    pub(in crate::session) tag: u8,
-    /// The bytes so far, from the tag on.
-    pub(in crate::session) bytes: Vec<u8>,
-    /// Count of bytes still to come.
-    pub(in crate::session) missing: usize,
 }
 
 // === impl RequestState ===
@@ -93,26 +85,27 @@ impl RequestState {
         self.rest = RestOfMessage::Gather(message);
     }
 
-    /// The message being collected.
-    pub(in crate::session) const fn gathered(&self) -> Option<&PartialMessage> {
-        match &self.rest {
-            RestOfMessage::Gather(message) => Some(message),
-            RestOfMessage::Forward | RestOfMessage::Discard => None,
-        }
+    /// True if a message is being collected.
+    pub(in crate::session) const fn is_gathering(&self) -> bool {
+        matches!(self.rest, RestOfMessage::Gather(_))
+    }
+
+    /// True if all of the message being collected is here, and the message is not processed yet.
+    pub(in crate::session) const fn has_gathered(&self) -> bool {
+        matches!(&self.rest, RestOfMessage::Gather(message) if message.is_complete())
     }
 
     /// Appends the next bytes of the message being collected.
     pub(in crate::session) fn gather_more(&mut self, bytes: &[u8]) {
         if let RestOfMessage::Gather(message) = &mut self.rest {
-            message.bytes.extend_from_slice(bytes);
-            message.missing = message.missing.saturating_sub(bytes.len());
+            message.append(bytes);
         }
     }
 
     /// Takes the message being collected, if all of the message is here.
     pub(in crate::session) fn take_gathered(&mut self) -> Option<PartialMessage> {
         match std::mem::take(&mut self.rest) {
-            RestOfMessage::Gather(message) if message.missing == 0 => Some(message),
+            RestOfMessage::Gather(message) if message.is_complete() => Some(message),
             rest => {
                 self.rest = rest;
                 None
@@ -157,20 +150,20 @@ mod tests {
     #[test]
     fn a_message_is_taken_once_complete() {
         let mut state = RequestState::default();
-        state.gather(PartialMessage { tag: b'Q', bytes: b"Q".to_vec(), missing: 3 });
+        state.gather(PartialMessage::new(b'Q', b"Q", 3));
         state.gather_more(b"ab");
-        assert!(state.take_gathered().is_none());
+        assert!(state.take_gathered().is_none() && !state.has_gathered());
         state.gather_more(b"c");
-        assert_eq!(state.gathered().map(|message| message.missing), Some(0));
-        assert_eq!(state.take_gathered().map(|message| message.bytes), Some(b"Qabc".to_vec()));
-        assert!(state.gathered().is_none());
+        assert!(state.has_gathered());
+        assert_eq!(state.take_gathered().map(|message| message.bytes().to_vec()), Some(b"Qabc".to_vec()));
+        assert!(!state.is_gathering());
     }
 
     #[test]
     fn the_rest_is_discarded_until_the_next_message() {
         let mut state = RequestState::default();
         state.set_discards_rest(true);
-        assert!(state.discards_rest() && state.gathered().is_none());
+        assert!(state.discards_rest() && !state.is_gathering());
         state.set_discards_rest(false);
         assert!(!state.discards_rest());
     }

@@ -41,10 +41,10 @@ impl Pooled {
             held.unnamed = 0;
         }
         if certain {
-            self.statements.unnamed.forget();
+            self.statements.unnamed_mut().forget();
             return None;
         }
-        self.statements.unnamed.put_away()
+        self.statements.unnamed_mut().put_away()
     }
 
     /// The server never got to this request.
@@ -61,7 +61,7 @@ impl Pooled {
                 doubt(statement.id());
                 self.statements.remove_same(&name, &statement);
             }
-            PendingRequest::Own(ProxyBatch::SequencesWithin { .. }) => self.cleanup.sequences.note_foreign(),
+            PendingRequest::Own(ProxyBatch::SequencesWithin { .. }) => self.sequences.note_foreign(),
             PendingRequest::Describe(Described::Ours(_)) => {
                 self.statements.set_shape_check(ShapeCheck::Answered)
             }
@@ -72,7 +72,7 @@ impl Pooled {
             PendingRequest::Parse { made: ParseOrigin::Unnamed(before), .. }
             | PendingRequest::Close { closed: CloseOrigin::Unnamed(before), .. }
             | PendingRequest::Whole { unnamed: before, .. } => {
-                self.statements.unnamed.bring_back(before);
+                self.statements.unnamed_mut().bring_back(before);
                 forget_unnamed(held);
             }
             PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed, .. }
@@ -140,7 +140,7 @@ impl Pooled {
 
     /// True if a Bind of the client's unnamed statement now is sent behind a Parse.
     pub(super) fn must_parse_unnamed(&self) -> bool {
-        let unnamed = &self.statements.unnamed;
+        let unnamed = self.statements.unnamed();
         let is_missing = self.backend.held().is_some_and(|held| held.unnamed != unnamed.number());
         unnamed.exists() && (unnamed.lists_prepared() || is_missing)
     }

@@ -7,8 +7,8 @@ use crate::session::{
     consumed_input::ConsumedInput,
     conversation::understood,
     pin::Pin,
-    pooled::replaying::Opening,
-    pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
+    pooled::{BackendEvent, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
+    pooled::{partial_message::PartialMessage, replaying::Opening},
     proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateQuery, StateReport},
     reported_parameters::IN_HOT_STANDBY,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
@@ -137,17 +137,21 @@ impl Pooled {
         if !fits && let Some(own) = self.conversation.queue.own() {
             own.on_too_large(tag);
         }
-        let bytes = if fits { here.to_vec() } else { Vec::new() };
-        self.outgoing.keep_back(PartialMessage { tag, bytes, missing });
+        let kept = if fits {
+            PartialMessage::new(tag, here, missing)
+        } else {
+            PartialMessage::skipped(tag, missing)
+        };
+        self.outgoing.keep_back(kept);
     }
 
     /// Keeps back the next part of the message.
     fn keep_back(&mut self, now: Instant, here: &[u8]) {
         if let Some(kept) = self.outgoing.keep_more(here)
-            && let Ok(Some(frame)) = Frame::read(Speaker::Server, &kept.bytes)
+            && let Ok(Some(frame)) = Frame::read(Speaker::Server, kept.bytes())
             && self.on_server_message(now, &frame)
         {
-            self.outgoing.client().extend_from_slice(&kept.bytes);
+            self.outgoing.client().extend_from_slice(kept.bytes());
         }
     }
 
@@ -196,7 +200,7 @@ impl Pooled {
             b::COMMAND_COMPLETE => {
                 self.on_command_complete(frame.body());
                 if self.conversation.queue.is_leading_back() {
-                    self.settings.startup.note_reset(self.conversation.queue.led_back_by_execute());
+                    self.startup.note_reset(self.conversation.queue.led_back_by_execute());
                 }
                 self.conversation.on_answer(now, frame);
                 true
@@ -310,7 +314,8 @@ impl Pooled {
                 held.settings = SettingValues::default();
                 self.statements.clear();
                 self.cleanup.on_discard_all();
-                self.settings.on_discard_all(in_batch);
+                self.settings.on_discard_all(self.startup.values());
+                self.startup.on_discard_all(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
@@ -355,10 +360,10 @@ impl Pooled {
             return false;
         }
         let applies = matches!(self.conversation.queue.own(), Some(ProxyBatch::Apply { .. }));
-        if self.settings.startup.withholds_report(status.name, applies) {
+        if self.startup.withholds_report(status.name, applies) {
             return false;
         }
-        match self.settings.on_report(status.name, status.value, is_default) {
+        match self.settings.on_report(status.name, status.value, is_default, self.startup.values()) {
             SettingReport::Forward => {
                 self.learn();
                 true
@@ -512,15 +517,14 @@ impl Pooled {
         }
         let Some(held) = self.backend.held() else { return };
         self.settings.on_settled();
-        let step = self.cleanup.settle(&SettleContext {
-            database: &self.database,
-            settings: self.settings.values(),
-            startup: self.settings.startup.values(),
-            held: &held.settings,
-            has_client_named: self.statements.is_on_backend(),
-            is_writer: self.router.as_ref().is_none_or(|split| split.side == Side::Writer),
-            is_compared,
-        });
+        self.startup.forget_portals();
+        let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
+        let (settings, startup) = (self.settings.values(), self.startup.values());
+        let context = SettleContext::new(&self.database, settings, startup, &held.settings)
+            .with_client_named(self.statements.is_on_backend())
+            .on_side(side)
+            .compared(is_compared);
+        let step = self.cleanup.settle(&context);
         match step {
             SettleStep::Clean => self.close_strays(),
             SettleStep::Compare => {}
@@ -538,7 +542,7 @@ impl Pooled {
     pub(in crate::session) fn wants_catalogue(&self) -> bool {
         self.cleanup.is_comparison_due()
             && !self.outgoing.has_backend_bytes()
-            && self.request.gathered().is_none()
+            && !self.request.is_gathering()
             && self.conversation.is_at_rest()
     }
 
@@ -612,7 +616,7 @@ impl Pooled {
         }
         // As above.
         if seen.all {
-            let entries = self.settings.startup.values().entries().iter();
+            let entries = self.startup.values().entries().iter();
             let gone = entries.filter(|entry| settings.get(&entry.name).is_none());
             settings = settings.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
         }
@@ -645,7 +649,7 @@ impl Pooled {
             && self.cleanup.is_clean()
             && !self.statements.is_on_backend()
             && !self.outgoing.has_backend_bytes()
-            && self.request.gathered().is_none()
+            && !self.request.is_gathering()
             && !self.begin.exists()
             && self.conversation.fatal.is_none()
             && self.conversation.broken.is_none()

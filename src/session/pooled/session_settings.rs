@@ -1,6 +1,6 @@
 //! Settings of a session: the values it has, and the values reported to its client.
 
-use super::startup_settings::{MAY_RESET_SETTINGS, StartupSettings};
+use super::startup_settings::MAY_RESET_SETTINGS;
 use crate::{
     session::{
         reported_parameters::{ReportedParameters, of_its_kind},
@@ -12,7 +12,6 @@ use crate::{
 /// Settings of a session.
 pub(in crate::session) struct SessionSettings {
     values: SettingValues,
-    pub(in crate::session) startup: StartupSettings,
     /// Values reported to the client.
     reported: ReportedParameters,
     /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
@@ -42,13 +41,7 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
     pub(super) fn new(startup: SettingValues, reported: ReportedParameters) -> Self {
-        let mut new = Self {
-            values: startup.clone(),
-            startup: StartupSettings::new(startup),
-            reported,
-            is_unreadable: false,
-            may_be_reset: false,
-        };
+        let mut new = Self { values: startup, reported, is_unreadable: false, may_be_reset: false };
         new.on_reported();
         new
     }
@@ -63,15 +56,14 @@ impl SessionSettings {
         &self.reported
     }
 
-    /// Replaces the values, after a state check.
-    pub(in crate::session) fn set_values(&mut self, values: SettingValues) {
-        self.values = values;
+    /// Restores the `startup` values: `DISCARD ALL`.
+    pub(in crate::session) fn on_discard_all(&mut self, startup: &SettingValues) {
+        self.values = startup.clone();
     }
 
-    /// Restores the start-up values: `DISCARD ALL`.
-    pub(in crate::session) fn on_discard_all(&mut self, in_batch: bool) {
-        self.values = self.startup.values().clone();
-        self.startup.on_discard_all(in_batch);
+    /// Replaces the values, after a state check or a move to other backends.
+    pub(in crate::session) fn set_values(&mut self, values: SettingValues) {
+        self.values = values;
     }
 
     /// Notes a leased backend with the settings `held`, and values `reported` by its server; `is_standby` means a standby.
@@ -105,24 +97,19 @@ impl SessionSettings {
         news
     }
 
-    /// Notes the return of the held backend.
-    pub(in crate::session) fn on_return(&mut self) {
-        if let Some(values) = self.startup.on_return(&self.values) {
-            self.values = values;
-        }
-    }
-
-    /// Handles a report of the server; `is_default` means the value of the backend's login.
+    /// Handles a report of the server; `is_default` means the value of the backend's login. `startup` holds the settings of
+    /// the client's start-up packet.
     pub(in crate::session) fn on_report(
         &mut self,
         name: &[u8],
         value: &[u8],
         is_default: bool,
+        startup: &SettingValues,
     ) -> SettingReport {
         // `RESET` restores the client's start-up value, unknown to the backend.
         if self.may_be_reset
             && is_default
-            && let Some(first) = self.startup_report(name)
+            && let Some(first) = self.startup_report(name, startup)
         {
             let first = first.to_vec();
             return if self.set_reported(name, &first) {
@@ -144,8 +131,8 @@ impl SessionSettings {
     }
 
     /// Value reported to the client at login for a setting of the client's start-up packet.
-    fn startup_report(&self, name: &[u8]) -> Option<&[u8]> {
-        self.startup.values().get(&name.to_ascii_lowercase())?;
+    fn startup_report(&self, name: &[u8], startup: &SettingValues) -> Option<&[u8]> {
+        startup.get(&name.to_ascii_lowercase())?;
         self.reported.at_login(name)
     }
 
@@ -167,7 +154,6 @@ impl SessionSettings {
     /// Handles the end of a transaction.
     pub(in crate::session) fn on_settled(&mut self) {
         self.may_be_reset = false;
-        self.startup.forget_portals();
     }
 
     /// Possible side effects of `text`, with the apparent `effects`.
@@ -183,6 +169,7 @@ impl SessionSettings {
 mod tests {
     use super::*;
     use crate::handshake::Parameters;
+    use crate::session::pooled::startup_settings::StartupSettings;
 
     fn reported(values: &[(&str, &str)]) -> ReportedParameters {
         let mut reported = ReportedParameters::new(Parameters::default().into());
@@ -196,12 +183,16 @@ mod tests {
         SessionSettings::new(SettingValues::default(), reported(values))
     }
 
+    fn report(settings: &mut SessionSettings, zone: &str) -> SettingReport {
+        settings.on_report(b"TimeZone", zone.as_bytes(), false, &SettingValues::default())
+    }
+
     #[test]
     fn a_report_is_forwarded_once() {
         let mut settings = settings(&[("TimeZone", "UTC")]);
-        assert_eq!(settings.on_report(b"TimeZone", b"UTC", false), SettingReport::Known);
-        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Forward);
-        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Known);
+        assert_eq!(report(&mut settings, "UTC"), SettingReport::Known);
+        assert_eq!(report(&mut settings, "CET"), SettingReport::Forward);
+        assert_eq!(report(&mut settings, "CET"), SettingReport::Known);
     }
 
     #[test]
@@ -227,10 +218,12 @@ mod tests {
 
     #[test]
     fn discard_all_restores_the_startup_values() {
-        let startup = SettingValues::default().with(b"work_mem", Some(b"1MB"));
-        let mut settings = SessionSettings::new(startup.clone(), reported(&[]));
-        settings.set_values(startup.with(b"role", Some(b"joe")));
-        settings.on_discard_all(true);
-        assert!(*settings.values() == startup && settings.startup.take_discarded(false));
+        let values = SettingValues::default().with(b"work_mem", Some(b"1MB"));
+        let mut startup = StartupSettings::new(values.clone());
+        let mut settings = SessionSettings::new(values.clone(), reported(&[]));
+        settings.set_values(values.with(b"role", Some(b"joe")));
+        settings.on_discard_all(startup.values());
+        startup.on_discard_all(true);
+        assert!(*settings.values() == values && startup.take_discarded(false));
     }
 }

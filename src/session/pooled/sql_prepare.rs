@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client_messages::{ClientInput, MessageAction};
+use super::{client_input::ClientInput, client_messages::MessageAction};
 use crate::{
     session::{
         pin::Pin,
@@ -49,7 +49,7 @@ impl Pooled {
         match sql::command(statement) {
             Command::Deallocate { name } if self.conversation.in_batch => {
                 if let Some(prepared) = self.statements.get(&name).cloned() {
-                    self.stage(shown);
+                    shown.stage(self.outgoing.backend());
                     self.parse_under_own_name(&name, &prepared);
                 }
                 MessageAction::Forward
@@ -67,7 +67,7 @@ impl Pooled {
                 }
                 // The server itself must report the deallocation under the client's own name: observers of running
                 // statements see no internal name.
-                self.stage(shown);
+                shown.stage(self.outgoing.backend());
                 frontend::write_close_statement(self.outgoing.backend(), &name);
                 frontend::write_parse(self.outgoing.backend(), &name, prepared.definition());
                 frontend::write_sync(self.outgoing.backend());
@@ -78,7 +78,7 @@ impl Pooled {
             _ => {
                 let named = self.statements.named_in(statement);
                 if !named.is_empty() && self.conversation.queue.owes_client_nothing() {
-                    self.stage(shown);
+                    shown.stage(self.outgoing.backend());
                     for (name, prepared) in &named {
                         self.executes_by_sql(prepared);
                         frontend::write_close_statement(self.outgoing.backend(), name);
@@ -103,7 +103,7 @@ impl Pooled {
     /// The same where a Parse says `EXECUTE`, by itself or within another statement.
     pub(super) fn executed_by_parse(&mut self, statement: &[u8], shown: &mut ClientInput<'_>) {
         for (name, prepared) in self.statements.named_in(statement) {
-            self.stage(shown);
+            shown.stage(self.outgoing.backend());
             self.executes_by_sql(&prepared);
             self.parse_under_own_name(&name, &prepared);
         }
@@ -142,7 +142,7 @@ impl Pooled {
         };
         named.retain(|(name, _)| !self.statements.has_on_backend(name));
         for (name, prepared) in named {
-            self.stage(shown);
+            shown.stage(self.outgoing.backend());
             self.parse_under_own_name(&name, &prepared);
         }
     }
@@ -155,7 +155,7 @@ impl Pooled {
         if self.conversation.status == TransactionStatus::Failed {
             return;
         }
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         for (_, name) in held.prepared.clear() {
             frontend::write_close_statement(self.outgoing.backend(), &name);
@@ -165,7 +165,7 @@ impl Pooled {
 
     /// The same within a batch of the client's.
     pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut ClientInput<'_>) {
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
         let ours = held.prepared.clear();
         let theirs: Vec<_> =

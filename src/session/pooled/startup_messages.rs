@@ -17,22 +17,22 @@ use crate::{
 impl Pooled {
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
     pub(in crate::session) fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
-        if !self.settings.startup.is_carried() {
+        if !self.startup.is_carried() {
             return false;
         }
         let effects = self.database.with_catalogue(|catalogue| sql::effects(statement, catalogue));
-        let reset = self.settings.startup.reset_by(effects, statement);
+        let reset = self.startup.reset_by(effects, statement);
         reset == LeadsBack::Midway && self.move_apart()
     }
 
     /// True if the next message waits for another backend, though the current backend is held.
     pub(in crate::session) fn is_moving(&mut self) -> bool {
-        if self.settings.startup.is_moving() {
+        if self.startup.is_moving() {
             // Pins found by a state check tie the session to the current backend.
             let may_move = self.cleanup.pins().is_empty() && !self.statements.is_on_backend();
-            self.settings.startup.begin_move(may_move);
+            self.startup.begin_move(may_move);
         }
-        self.settings.startup.is_moving()
+        self.startup.is_moving()
     }
 
     /// Gives up the held backend for a backend logged in with the client's options, if nothing is in progress there.
@@ -42,8 +42,8 @@ impl Pooled {
             && self.conversation.queue.owes_client_nothing();
         let may_move =
             is_outside && !self.begin.exists() && self.cleanup.is_clean() && !self.statements.is_on_backend();
-        self.settings.startup.begin_move(may_move);
-        let moves = self.settings.startup.is_moving();
+        self.startup.begin_move(may_move);
+        let moves = self.startup.is_moving();
         if moves {
             self.backend.note_use();
         }
@@ -53,7 +53,7 @@ impl Pooled {
     /// Sends the withheld reports to the client, with ReadyForQuery behind them; false if there is nothing to report.
     pub(in crate::session) fn send_withheld_reports(&mut self) -> bool {
         let mut has_reported = false;
-        for name in self.settings.startup.take_withheld() {
+        for name in self.startup.take_withheld() {
             let reported = self.backend.held().and_then(|held| held.reported.get(&name));
             if let Some(value) = reported
                 && self.settings.set_reported(&name, value)
@@ -71,7 +71,7 @@ impl Pooled {
 
     /// Applies settings again within a client's batch, after a reset there.
     pub(in crate::session) fn give_due_settings(&mut self) {
-        let due = self.settings.startup.take_due();
+        let due = self.startup.take_due();
         self.give_again(&due, false);
     }
 
@@ -82,7 +82,7 @@ impl Pooled {
         if synced {
             self.statements.begin_batch();
         }
-        let Self { backend, statements, database, outgoing, settings, .. } = self;
+        let Self { backend, statements, database, outgoing, startup, .. } = self;
         let pen = backend.held_mut().map(|held| BatchWriter {
             internal_statements: &database.internal_statements,
             prepared: &mut held.prepared,
@@ -90,7 +90,7 @@ impl Pooled {
             parsed: database.last_parse(),
             out: outgoing.backend(),
         });
-        let values = settings.startup.values_of(reset);
+        let values = startup.values_of(reset);
         let own = pen.and_then(|pen| proxy_batch::write_again(values, side, synced, pen));
         let Some(own) = own else { return false };
         self.settings.on_applied_again();

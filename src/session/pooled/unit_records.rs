@@ -15,7 +15,7 @@ use crate::{
     wire::{FrameError, TransactionStatus, frontend, tag::frontend as f},
 };
 
-use super::client_messages::ClientInput;
+use super::client_input::ClientInput;
 
 impl Pooled {
     /// Notes that a message is about to be sent on.
@@ -85,9 +85,9 @@ impl Pooled {
         }
         let mut again = split.replay.take_pending();
         // All that the client will say of it is here.
-        let mut shown = ClientInput { octets: &again, at: 0, staged: true, full: true, gathered: false };
+        let mut shown = ClientInput::replayed(&again);
         let taken = self.process_client_input(now, &mut shown);
-        let said = shown.at;
+        let said = shown.taken();
         again.drain(..said);
         if said > 0 {
             self.backend.note_use();
@@ -117,7 +117,7 @@ impl Pooled {
         else {
             return;
         };
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let Some((_, pen)) = self.pen() else { return self.miss_backend() };
         let own = proxy_batch::write_position(lsn, pen);
         self.owe(PendingRequest::Own(own));
@@ -150,7 +150,7 @@ impl Pooled {
             Some((endpoint, reason)) => format!("{endpoint} ({})", reason.as_str()),
             None => String::new(),
         };
-        self.stage(shown);
+        shown.stage(self.outgoing.backend());
         let Some((held, pen)) = self.pen() else { return self.miss_backend() };
         let own = proxy_batch::write_last_route(&held, answer.as_bytes(), pen);
         self.owe(PendingRequest::Own(own));

@@ -1,9 +1,6 @@
 //! What the client is about to say: all of it is judged together, before any of it is sent to a read pool.
 
-use super::{
-    client_messages::{ClientInput, MessageAction},
-    messages::object,
-};
+use super::{client_input::ClientInput, client_messages::MessageAction, messages::object};
 use crate::{
     route::{Need, Side, Situation, Unit},
     session::{
@@ -114,7 +111,7 @@ impl Pooled {
         let (mut unit, count) = match foreseen {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
-                unit.unfinished = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
+                unit.unfinished = split.lookahead.has_timed_out() || shown.is_stuck();
                 if !unit.unfinished && unit.need(&situation).side == Side::Reader {
                     split.lookahead.wait();
                     return None;
@@ -134,7 +131,7 @@ impl Pooled {
 
     /// Looks ahead, from the message `tag`, `body` on.
     fn foresee(&self, tag: u8, body: &[u8], shown: &ClientInput<'_>, situation: &Situation) -> Foreseen {
-        if shown.gathered {
+        if shown.is_gathered() {
             let mut unit = Unit::EMPTY;
             // It is all that is here.
             match tag {
@@ -145,7 +142,7 @@ impl Pooled {
             return Foreseen::Unit(unit, 1);
         }
         let mut batch = BatchUnit::new();
-        let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
+        let mut rest = shown.unread();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             rest = rest.get(frame.octets().len()..).unwrap_or_default();
@@ -194,7 +191,7 @@ impl Pooled {
             _ => return false,
         };
         let situation = split.situation(Some(begun.modes()), self.settings.values());
-        let is_late = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
+        let is_late = split.lookahead.has_timed_out() || shown.is_stuck();
         let foreseen = self.foresee(tag, body, shown, &situation);
         let waits =
             matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
@@ -375,9 +372,9 @@ impl Pooled {
     fn unit_of_prepared(&self, name: &[u8]) -> Unit {
         let Some(split) = &self.router else { return Unit::EMPTY };
         if name.is_empty() {
-            return match self.statements.unnamed.number() {
+            return match self.statements.unnamed().number() {
                 0 => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
-                _ => self.unit_of(self.statements.unnamed.text()),
+                _ => self.unit_of(self.statements.unnamed().text()),
             };
         }
         match self.statements.get(name) {
@@ -466,26 +463,6 @@ impl<'a> BatchUnit<'a> {
         let parsed = &self.parsed[..self.parses.min(PREPARES)];
         let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
         here.unwrap_or_else(|| session.unit_of_prepared(name))
-    }
-}
-
-impl ClientInput<'_> {
-    /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.
-    fn rebinds_portal(&self, tag: u8) -> bool {
-        if tag == f::QUERY || self.gathered {
-            return tag == f::QUERY;
-        }
-        let mut rest = self.octets.get(self.at..).unwrap_or_default();
-        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-            match frame.tag() {
-                f::BIND => return until_nul(frame.body()).0.is_empty(),
-                f::PARSE => {}
-                f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
-                _ => return false,
-            }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
-        }
-        false
     }
 }
 

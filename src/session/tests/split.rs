@@ -266,7 +266,7 @@ fn a_standby_keeps_no_sequence_of_a_session() {
     let mut talk = Talk::splitting();
     // Another session has called lastval().
     let Session::Pooled(pooled) = &talk.session else { unreachable!() };
-    pooled.database.sequences_are_read();
+    pooled.database().sequences_are_read();
     talk.say(&Client, &[extended("BEGIN READ ONLY"), frame(b'S', b"")].concat(), 1000);
     assert_eq!(sides(&talk), [Side::Reader]);
     let cleared = query_answers("DISCARD SEQUENCES", b"I");

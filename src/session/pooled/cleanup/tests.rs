@@ -15,7 +15,7 @@ fn database() -> DatabaseState {
 
 fn cleanup(database: &DatabaseState) -> Cleanup {
     let mut cleanup = Cleanup::default();
-    cleanup.on_lease(database.edition(), false);
+    cleanup.on_lease(database.edition());
     cleanup
 }
 
@@ -227,7 +227,7 @@ fn discard_all_clears_all_but_what_it_keeps() {
     note(&mut cleanup, &database, "LISTEN a");
     cleanup.on_discard_all();
     assert!(cleanup.is_clean() && cleanup.spoils_backend());
-    cleanup.on_lease(database.edition(), false);
+    cleanup.on_lease(database.edition());
     assert!(!cleanup.spoils_backend());
 }
 
