@@ -9,11 +9,18 @@ use crate::session::tracked_backend_state::TrackedBackendState;
 #[derive(Default)]
 pub(in crate::session) struct BackendSlot {
     stage: Stage,
-    /// State of the backend; present in each stage with a backend.
-    held: Option<Box<TrackedBackendState>>,
+    lease: Lease,
+}
+
+/// State of the backend; present in each stage with a backend.
+#[derive(Default)]
+enum Lease {
+    #[default]
+    None,
     /// The backend was leased for a message not consumed yet, and stays until then. After an earlier return the same
     /// message would lease a backend again, endlessly.
-    is_unused: bool,
+    Unused(Box<TrackedBackendState>),
+    Used(Box<TrackedBackendState>),
 }
 
 /// Stage of a pooled session's use of backends.
@@ -144,17 +151,23 @@ pub(in crate::session) struct IllegalTransition {
 impl BackendSlot {
     /// State of the backend, if there is one.
     pub(in crate::session) fn held(&self) -> Option<&TrackedBackendState> {
-        self.held.as_deref()
+        match &self.lease {
+            Lease::None => None,
+            Lease::Unused(held) | Lease::Used(held) => Some(held),
+        }
     }
 
     /// State of the backend, if there is one.
     pub(in crate::session) fn held_mut(&mut self) -> Option<&mut TrackedBackendState> {
-        self.held.as_deref_mut()
+        match &mut self.lease {
+            Lease::None => None,
+            Lease::Unused(held) | Lease::Used(held) => Some(held),
+        }
     }
 
     /// True if the session holds a backend.
     pub(in crate::session) const fn is_held(&self) -> bool {
-        self.held.is_some()
+        !matches!(self.lease, Lease::None)
     }
 
     /// True if the driver is asked for a backend.
@@ -174,12 +187,14 @@ impl BackendSlot {
 
     /// True if the message that the backend was leased for is not consumed yet.
     pub(in crate::session) const fn is_unused(&self) -> bool {
-        self.is_unused
+        matches!(self.lease, Lease::Unused(_))
     }
 
     /// Notes that client input was processed, or that none is left that needs the backend.
     pub(in crate::session) fn note_use(&mut self) {
-        self.is_unused = false;
+        if self.is_unused() {
+            self.lease = self.lease.take().map_or(Lease::None, Lease::Used);
+        }
     }
 
     /// Takes over a leased backend.
@@ -191,7 +206,7 @@ impl BackendSlot {
         tracked_state: Box<TrackedBackendState>,
     ) -> Result<(), IllegalTransition> {
         self.on(BackendEvent::Leased)?;
-        (self.held, self.is_unused) = (Some(tracked_state), true);
+        self.lease = Lease::Unused(tracked_state);
         Ok(())
     }
 
@@ -203,13 +218,13 @@ impl BackendSlot {
         &mut self,
     ) -> Result<Option<Box<TrackedBackendState>>, IllegalTransition> {
         self.on(BackendEvent::Returned)?;
-        Ok(self.held.take())
+        Ok(self.lease.take())
     }
 
     /// Takes the backend away at the end of the session, whatever the stage.
     pub(in crate::session) fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.stage = Stage::None;
-        self.held.take()
+        self.lease.take()
     }
 
     /// Changes the stage by `event`.
@@ -223,9 +238,21 @@ impl BackendSlot {
         };
         self.stage = to;
         if event == BackendEvent::Lost {
-            self.held = None;
+            self.lease = Lease::None;
         }
         Ok(action)
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Takes the backend away.
+    fn take(&mut self) -> Option<Box<TrackedBackendState>> {
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::Unused(held) | Self::Used(held) => Some(held),
+        }
     }
 }
 

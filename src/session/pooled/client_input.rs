@@ -3,7 +3,7 @@
 //! Promises: each byte is taken once, in order, and reaches the backend behind all bytes written ahead of it. Refuses to
 //! know: meanings of messages.
 
-use super::messages::object;
+use super::client_message::ClientMessage;
 use crate::{
     session::{consumed_input::ConsumedInput, conversation::until_nul},
     wire::{Frame, Speaker, tag::frontend as f},
@@ -111,7 +111,7 @@ impl<'a> ClientInput<'a> {
         let unread = self.unread();
         let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));
         let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
-        describe.and_then(|frame| object(frame.body())) == Some((b'P', portal))
+        describe.and_then(|frame| ClientMessage::of(&frame).object()) == Some((b'P', portal))
     }
 
     /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.

@@ -124,8 +124,8 @@ impl ClientStatements {
     }
 
     /// All named statements.
-    pub(in crate::session) fn named(&self) -> impl Iterator<Item = (&[u8], &Arc<SharedStatement>)> {
-        self.named.iter().map(|(name, statement)| (&**name, statement))
+    pub(in crate::session) fn all_named(&self) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
+        self.named.iter().map(|(name, statement)| (name.clone(), Arc::clone(statement))).collect()
     }
 
     /// Client's name of the statement `id`; of several names that of the last failed Bind.
@@ -276,8 +276,21 @@ impl ClientStatements {
     // --- deallocation by SQL
 
     /// Notes that `portal` deallocates the statement `name`.
-    pub(in crate::session) fn note_deallocation(&mut self, portal: &[u8], name: &[u8]) {
+    fn note_deallocation(&mut self, portal: &[u8], name: &[u8]) {
         self.deallocating = Some((portal.into(), name.into()));
+    }
+
+    /// Notes that `portal` deallocates the statement `name`, if the client has one. Returns the statement, with its name.
+    pub(in crate::session) fn deallocated_by(
+        &mut self,
+        portal: &[u8],
+        name: &[u8],
+    ) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
+        let found = self.named.get(name).map(|statement| (name.into(), Arc::clone(statement)));
+        if found.is_some() {
+            self.note_deallocation(portal, name);
+        }
+        found.into_iter().collect()
     }
 
     /// Notes a Bind of `portal`.

@@ -13,35 +13,44 @@
 //! | [`outgoing`] | bytes that Gatekeeper itself sends |
 //! | [`super::split`] | a split route: lookahead, replay, freshness |
 //!
-//! The other files process messages, in this order: [`client_messages`] (each message of the client),
-//! [`local_replies`] (without a backend), [`unit_routing`] (which backend), [`prelude`] (what goes ahead), [`messages`]
-//! (Query, Parse, Bind, Describe, Close), [`sql_prepare`] and [`effect_notes`] (what a statement means for the session),
-//! [`unit_records`] (for a replay), [`rollback`] (requests that the server skips), [`server_messages`] (responses, and
-//! the end of a transaction), [`replaying`] and [`startup_messages`].
+//! Messages are read by [`client_input`] and [`client_message`], and processed in this order:
+//!
+//! | file | messages |
+//! | --- | --- |
+//! | [`client_messages`] | each message of the client: who answers it, and when |
+//! | [`local_replies`] | without a backend |
+//! | [`unit_classifier`], [`unit_routing`] | a split route: which backend |
+//! | [`prelude`] | what goes ahead of a first message |
+//! | [`requests`] | requests to the held backend, and what a statement means for the session |
+//! | [`server_messages`], [`response_opening`] | each message of the server |
+//! | [`settling`] | requests of the session itself: state checks, and replays |
+//!
+//! [`requests`] and the other types named by a role (`LocalReplies`, `UnitRouting`, …) borrow the components that they work
+//! with, for one message.
 
 mod backend_state;
 mod cleanup;
 mod client_input;
+mod client_message;
 mod client_messages;
 mod client_statements;
 mod deferred_begin;
-mod effect_notes;
+mod internal_error;
 mod local_replies;
-mod messages;
 mod outdated_texts;
 mod outgoing;
 mod partial_message;
 mod prelude;
-mod replaying;
 mod request_state;
-mod rollback;
+mod requests;
+mod response_opening;
 mod sequences;
 mod server_messages;
 mod session_settings;
-mod sql_prepare;
-mod startup_messages;
+mod settling;
 mod startup_settings;
-mod unit_records;
+mod statement_errors;
+mod unit_classifier;
 mod unit_routing;
 mod unnamed_statement;
 
@@ -56,18 +65,12 @@ pub(super) use self::{
     client_statements::ShapeCheck,
     deferred_begin::{DeferredBegin, OpenTransaction},
     session_settings::SettingReport,
-    startup_settings::reset_midway,
     unnamed_statement::UnnamedStatement,
 };
 use self::{
-    backend_state::{BackendSlot, IllegalTransition},
-    cleanup::Cleanup,
-    client_statements::ClientStatements,
-    outgoing::Outgoing,
-    request_state::RequestState,
-    sequences::SequenceTracker,
-    session_settings::SessionSettings,
-    startup_settings::StartupSettings,
+    backend_state::BackendSlot, cleanup::Cleanup, client_statements::ClientStatements,
+    internal_error::InternalError, outgoing::Outgoing, request_state::RequestState,
+    sequences::SequenceTracker, session_settings::SessionSettings, startup_settings::StartupSettings,
 };
 use super::{
     conversation::{Conversation, SessionOptions},
@@ -81,7 +84,7 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Need, Side, SplitSettings},
+    route::{Consistency, Need, Reason, Side, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -116,9 +119,6 @@ struct ProcessIds {
     /// Process id of the held backend.
     backend_pid: i32,
 }
-
-/// A backend that may hold some unnamed statement, nobody knows which.
-pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 
 // === impl Pooled ===
 
@@ -172,39 +172,36 @@ impl Pooled {
         if !news.is_empty() {
             self.learn();
         }
-        if let Err(illegal) = self.backend.lease(tracked_state) {
-            self.break_off(illegal);
-        }
+        let leased = self.backend.lease(tracked_state);
+        self.end_on(leased);
     }
 
     /// Forgets state of the session that concerns its backend: the backend is returned, or lost.
-    pub(super) fn on_backend_returned(&mut self) {
+    fn on_backend_returned(&mut self) {
         self.begin.on_return();
         if let Some(split) = &mut self.router {
             split.left();
         }
     }
 
-    /// Changes the backend's stage. An impossible change is an error of Gatekeeper: the session ends, and the backend is
-    /// closed.
-    pub(super) fn on_backend_event(&mut self, event: BackendEvent) {
-        if let Err(illegal) = self.backend.on(event) {
-            self.break_off(illegal);
-        }
+    /// Changes the backend's stage.
+    fn on_backend_event(&mut self, event: BackendEvent) {
+        let changed = self.backend.on(event);
+        self.end_on(changed);
     }
 
-    /// Handles work for a backend that the session does not hold: an error of Gatekeeper, which ends the session.
-    pub(super) fn miss_backend(&mut self) {
-        let client_error = || ClientError::internal("a message needs a backend, and the session holds none");
-        self.conversation.broken.get_or_insert_with(client_error);
+    /// The value of `result`; an error ends the session.
+    fn end_on<T>(&mut self, result: Result<T, impl Into<InternalError>>) -> Option<T> {
+        result.map_err(|error| self.break_off(error.into())).ok()
     }
 
-    fn break_off(&mut self, illegal: IllegalTransition) {
-        self.conversation.broken.get_or_insert_with(|| ClientError::internal(illegal.to_string()));
+    /// Ends the session for an error of Gatekeeper.
+    fn break_off(&mut self, error: InternalError) {
+        self.conversation.broken.get_or_insert_with(|| ClientError::internal(error.to_string()));
     }
 
     /// Updates derived state after a settings report to the client.
-    pub(super) fn learn(&mut self) {
+    fn learn(&mut self) {
         self.statements.set_reading(Reading::of(self.settings.reported()));
         if let Some(split) = &mut self.router {
             split.learn(self.settings.reported());
@@ -212,12 +209,12 @@ impl Pooled {
     }
 
     /// Whether something has to go to the held backend ahead of what the client says first.
-    pub(super) fn has_prelude(&self, status: TransactionStatus) -> bool {
+    fn has_prelude(&self, status: TransactionStatus) -> bool {
         self.begin.exists() || self.has_settings_to_apply(status)
     }
 
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
-    pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
+    fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.begin.exists();
         outside && self.backend.held().is_some_and(|held| held.settings != *self.settings.values())
     }
@@ -342,13 +339,8 @@ impl Pooled {
         if let Some(values) = self.startup.on_return(self.settings.values()) {
             self.settings.set_values(values);
         }
-        match self.backend.give_back() {
-            Ok(tracked_state) => tracked_state,
-            Err(illegal) => {
-                self.break_off(illegal);
-                None
-            }
-        }
+        let tracked_state = self.backend.give_back();
+        self.end_on(tracked_state).flatten()
     }
 
     /// Whether the client's next message can only be understood once more answers have come.
@@ -426,5 +418,41 @@ impl Pooled {
     /// Why the session may not give its backend back.
     pub(super) fn pins(&self) -> Pins {
         self.cleanup.pins()
+    }
+
+    /// Whether something has to be sent again before anything else.
+    fn has_more_to_say_again(&self) -> bool {
+        self.router.as_deref().is_some_and(|split| split.replay.is_pending())
+    }
+
+    /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
+    pub(super) fn poll_sequence_moved(&mut self) -> bool {
+        self.conversation.is_idle() && self.sequences.take_moved()
+    }
+
+    /// Gives up the session's possible sequence state, if the session has no further pins and has read no sequence so
+    /// far.
+    pub(super) fn release_sequences(&mut self) {
+        if self.cleanup.pins() == Pins::NONE.with(Pin::Sequence) && self.sequences.is_unread() {
+            self.cleanup.unpin(Pin::Sequence);
+        }
+    }
+
+    /// Replay position last reported by a node, in bytes of WAL; the inner `None` is a node without one.
+    pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
+        self.router.as_deref_mut()?.news.position.take()
+    }
+
+    /// True once per commit that the session's next reads must see.
+    pub(super) fn poll_wrote(&mut self) -> bool {
+        self.router.as_deref_mut().is_some_and(|split| {
+            std::mem::take(&mut split.news.wrote)
+                && split.consistency(self.settings.values()) == Consistency::Session
+        })
+    }
+
+    /// Reason of the last replay on another backend, once.
+    pub(super) fn poll_rerun(&mut self) -> Option<Reason> {
+        self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

@@ -11,8 +11,6 @@ use crate::client_error::ClientError;
 pub(in crate::session) struct RequestState {
     next: NextMessage,
     rest: RestOfMessage,
-    /// Further responses of the server decide about the next message.
-    awaits_responses: bool,
 }
 
 /// Treatment of the client's next message.
@@ -20,6 +18,8 @@ pub(in crate::session) struct RequestState {
 enum NextMessage {
     #[default]
     Process,
+    /// Further responses of the server decide about the message.
+    AwaitResponses,
     /// The next request gets the error.
     Refuse(ClientError),
     /// Messages up to a Sync are discarded, after an error sent by Gatekeeper.
@@ -41,12 +41,19 @@ enum RestOfMessage {
 impl RequestState {
     /// True if further responses decide about the next message.
     pub(in crate::session) const fn awaits_responses(&self) -> bool {
-        self.awaits_responses
+        matches!(self.next, NextMessage::AwaitResponses)
     }
 
-    /// Notes whether further responses decide about the next message.
-    pub(in crate::session) fn set_awaits_responses(&mut self, awaits: bool) {
-        self.awaits_responses = awaits;
+    /// Awaits further responses, which decide about the next message.
+    pub(in crate::session) fn await_responses(&mut self) {
+        self.next = NextMessage::AwaitResponses;
+    }
+
+    /// Ends the wait for responses, if there is one.
+    pub(in crate::session) fn end_await(&mut self) {
+        if self.awaits_responses() {
+            self.next = NextMessage::Process;
+        }
     }
 
     /// Answers the next request with `client_error`.
@@ -135,6 +142,18 @@ mod tests {
         state.refuse_next(ClientError::cancelled());
         assert!(state.take_refusal().is_some() && state.take_refusal().is_none());
         assert!(!state.is_skipping());
+    }
+
+    #[test]
+    fn only_a_wait_ends_with_a_response() {
+        let mut state = RequestState::default();
+        state.await_responses();
+        assert!(state.awaits_responses());
+        state.end_await();
+        assert!(!state.awaits_responses());
+        state.skip_to_sync();
+        state.end_await();
+        assert!(state.is_skipping());
     }
 
     #[test]

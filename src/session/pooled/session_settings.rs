@@ -3,8 +3,9 @@
 use super::startup_settings::MAY_RESET_SETTINGS;
 use crate::{
     session::{
+        proxy_batch::{SESSION_AUTHORIZATION, StateReport},
         reported_parameters::{ReportedParameters, of_its_kind},
-        setting_values::SettingValues,
+        setting_values::{SETTINGS_MAX_BYTES, SettingValues},
     },
     sql::Effects,
 };
@@ -61,7 +62,7 @@ impl SessionSettings {
         self.values = startup.clone();
     }
 
-    /// Replaces the values, after a state check or a move to other backends.
+    /// Replaces the values, after a move to other backends.
     pub(in crate::session) fn set_values(&mut self, values: SettingValues) {
         self.values = values;
     }
@@ -119,6 +120,35 @@ impl SessionSettings {
             };
         }
         if self.set_reported(name, value) { SettingReport::Forward } else { SettingReport::Known }
+    }
+
+    /// Handles the report of a state check; `login` is the login user of the backend, and `startup` holds the settings of the
+    /// client's start-up packet. Returns the settings of the backend; `None` if too large.
+    pub(in crate::session) fn on_state_report(
+        &mut self,
+        seen: &StateReport,
+        login: Option<&[u8]>,
+        startup: &SettingValues,
+    ) -> Option<SettingValues> {
+        let before = if seen.all { SettingValues::default() } else { self.values.clone() };
+        // The default session user is the login user of the backend.
+        let is_default = |name: &[u8], value: Option<&[u8]>| {
+            name == SESSION_AUTHORIZATION && value == login && self.values.get(name).is_none()
+        };
+        let seen_now = seen.settings.iter().filter(|(name, value)| {
+            !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
+        });
+        let held = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
+        if held.bytes() > SETTINGS_MAX_BYTES {
+            return None;
+        }
+        self.values = held.clone();
+        // The next statement applies start-up settings cleared by `DISCARD ALL`.
+        if seen.all {
+            let gone = startup.entries().iter().filter(|entry| held.get(&entry.name).is_none());
+            self.values = held.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
+        }
+        Some(held)
     }
 
     /// Notes a value reported to the client; false if the client knows the value.

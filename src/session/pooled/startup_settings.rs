@@ -10,10 +10,6 @@ use crate::{
         proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
     },
     sql::{self, Effects, LeadsBack, LedBack},
-    wire::{
-        SqlState,
-        fault::{Report, Severity},
-    },
 };
 
 /// A client's start-up settings.
@@ -24,12 +20,20 @@ pub(in crate::session) struct StartupSettings {
     mode: StartupMode,
     /// Portals bound in the transaction, with the settings reset by the portals' statements.
     portals: Vec<BoundPortal>,
-    /// Settings reset by an Execute, to apply again ahead of the client's next message.
-    due: Vec<LedBack>,
-    /// `DISCARD ALL` has cleared settings in an unfinished batch.
-    is_discarded: bool,
+    due: DueSettings,
     /// Names of the settings reported while Gatekeeper applied settings.
     withheld: Vec<Box<[u8]>>,
+}
+
+/// Settings to apply again ahead of the client's next message.
+#[derive(Default)]
+enum DueSettings {
+    #[default]
+    None,
+    /// An Execute has reset some.
+    Reset(Vec<LedBack>),
+    /// `DISCARD ALL` has cleared all in an unfinished batch.
+    Discarded,
 }
 
 /// How backends get the settings.
@@ -152,36 +156,48 @@ impl StartupSettings {
 
     /// Notes settings reset by an executed statement, to apply again.
     pub(in crate::session) fn note_reset(&mut self, settings: Vec<LedBack>) {
-        self.due.extend(settings);
+        match &mut self.due {
+            DueSettings::Reset(due) => due.extend(settings),
+            _ if settings.is_empty() => {}
+            due => *due = DueSettings::Reset(settings),
+        }
     }
 
     /// Takes the settings to apply again ahead of the client's next message.
     pub(in crate::session) fn take_due(&mut self) -> Vec<LedBack> {
-        std::mem::take(&mut self.due)
+        match std::mem::take(&mut self.due) {
+            DueSettings::Reset(due) => due,
+            due => {
+                self.due = due;
+                Vec::new()
+            }
+        }
     }
 
     /// True if settings must be applied again ahead of the client's next message.
     pub(in crate::session) fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        matches!(self.due, DueSettings::Reset(_))
     }
 
     /// Notes settings cleared by `DISCARD ALL`, within a batch or not.
     pub(in crate::session) fn on_discard_all(&mut self, in_batch: bool) {
         self.portals.clear();
-        self.due.clear();
-        self.is_discarded = in_batch;
+        self.due = if in_batch { DueSettings::Discarded } else { DueSettings::None };
     }
 
     /// True once if the held backend needs the settings ahead of a message, as the batch continues after `DISCARD ALL`.
     pub(in crate::session) fn take_discarded(&mut self, ends_batch: bool) -> bool {
-        std::mem::take(&mut self.is_discarded) && !ends_batch
+        let is_discarded = matches!(self.due, DueSettings::Discarded);
+        if is_discarded {
+            self.due = DueSettings::None;
+        }
+        is_discarded && !ends_batch
     }
 
     /// Forgets what was due in a failed batch: its resets are rolled back, and the next batch applies the settings cleared
     /// by `DISCARD ALL`.
     pub(in crate::session) fn on_failed_batch(&mut self) {
-        self.due.clear();
-        self.is_discarded = false;
+        self.due = DueSettings::None;
     }
 
     /// Values of the `reset` settings.
@@ -217,15 +233,6 @@ impl StartupSettings {
     pub(in crate::session) fn take_withheld(&mut self) -> Vec<Box<[u8]>> {
         std::mem::take(&mut self.withheld)
     }
-}
-
-/// Error for a reset of a start-up setting, if further statements would run before the setting is applied again.
-pub(in crate::session) fn reset_midway() -> Report<'static> {
-    let message =
-        "start-up options cannot be reset in the middle of a statement, or of several in one message, here";
-    let mut report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-    report.hint = Some("Send RESET or SET ... TO DEFAULT in a message of its own.".into());
-    report
 }
 
 #[cfg(test)]
