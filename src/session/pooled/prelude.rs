@@ -38,6 +38,9 @@ impl Pooled {
         // `DISCARD ALL` has ended the client's transaction, so an internal Sync ends no transaction.
         if (!is_end(tag) || tag == f::SYNC) && self.startup.take_discarded(tag == f::SYNC) {
             self.apply_settings(shown)?;
+            if self.backend.awaits_response() {
+                return Ok(false);
+            }
         }
         // Not all parameters of the Bind are visible.
         if tag == f::BIND && message.is_cut() && self.binds_setting_name(message) {

@@ -514,6 +514,32 @@ fn settings_given_within_a_batch_are_reported_at_the_end() {
 }
 
 #[test]
+fn a_role_restored_within_a_batch_is_confirmed_first() {
+    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let startup = SettingValues::default().with(b"role", Some(b"joe"));
+    let mut talk = Talk::beginning(database, startup, None);
+    talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+    talk.answer();
+    talk.answer();
+    let batch: [(u8, &[u8]); 4] = [
+        (b'P', b"\0DISCARD ALL\0\0\0"),
+        (b'B', b"\0\0\0\0\0\0\0\0"),
+        (b'E', EXECUTE),
+        (b'Q', b"DELETE FROM t\0"),
+    ];
+    talk.say(&Client, &one_batch(&batch).1, 1000);
+    talk.to_backend.clear();
+    let discarded = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"DISCARD ALL\0")];
+    talk.say(&Server, &discarded.concat(), 1000);
+    let restored = shown(&talk.to_backend, Speaker::Client);
+    assert!(restored.contains("set_config") && !restored.contains("DELETE"), "{restored}");
+    talk.answer();
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(sent.ends_with("QDELETE FROM t"), "{sent}");
+}
+
+#[test]
 fn a_failed_look_waits_for_the_batch() {
     let script = [
         client(b'Q', b"SET app.x = 1\0"),
