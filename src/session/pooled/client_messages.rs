@@ -11,32 +11,17 @@ use super::{
     client_message::ClientMessage,
     internal_error::InternalError,
     local_replies::LocalReplies,
+    message_action::{MessageAction, is_end},
     partial_message::PartialMessage,
-    requests::{BindMessages, Requests, StatementMessages},
+    requests::{BindMessages, Prelude, PreludeOutcome, Requests, StatementMessages},
     unit_routing::{StayDecision, UnitRouting},
 };
 use crate::{
     client_error::ClientError,
-    route::{Reason, RerunCause},
+    route::Reason,
     session::{consumed_input::ConsumedInput, proxy_batch::ProxyBatch},
     wire::{self, FrameError, Header, Part, Piece, Speaker, backend, frontend, tag::frontend as f},
 };
-
-/// Treatment of a client message.
-pub(super) enum MessageAction {
-    /// The message is forwarded unchanged.
-    Forward,
-    /// Gatekeeper has answered or rewritten the message.
-    Consumed,
-    /// Rejected by Gatekeeper: no part of the message is forwarded.
-    Refused,
-    /// The message is processed later.
-    Wait,
-    /// The message is processed later: further responses decide about it.
-    AwaitResponses,
-    /// The message is processed later, with its unit on another backend.
-    Replay(RerunCause),
-}
 
 /// Maximum bytes of a Query or Parse larger than any buffer and kept to be read whole. Gatekeeper holds the bytes twice
 /// while the message is forwarded. A longer Query passes unread; a longer Parse pins the session to the backend.
@@ -55,20 +40,6 @@ const fn waits_for_rest(tag: u8, is_stuck: bool) -> bool {
 /// True if a partial message is collected, to be processed whole.
 fn is_gathered(part: &Part, shown: &ClientInput<'_>) -> bool {
     shown.is_stuck() && matches!(part.tag(), f::QUERY | f::PARSE) && part.total() <= GATHERED_MAX
-}
-
-/// True for messages that begin no work.
-pub(super) const fn is_end(tag: u8) -> bool {
-    matches!(tag, f::SYNC | f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL)
-}
-
-// === impl MessageAction ===
-
-impl MessageAction {
-    /// True if the message is processed later.
-    pub(super) const fn is_wait(&self) -> bool {
-        matches!(self, Self::Wait | Self::AwaitResponses | Self::Replay(_))
-    }
 }
 
 impl Pooled {
@@ -303,10 +274,13 @@ impl Pooled {
         if self.depends_on_responses(message) {
             return Ok(MessageAction::AwaitResponses);
         }
-        if !self.prepare_backend(message, shown)? {
+        let prepared = Prelude::of(self)?.prepare(message, shown);
+        if !self.on_prelude(prepared)? {
             return Ok(MessageAction::Wait);
         }
-        self.tell_last_route(message, shown)?;
+        if self.router.is_some() {
+            Prelude::of(self)?.tell_last_route(message, shown);
+        }
         if let Some(mut routing) = UnitRouting::of(self) {
             routing.begin_unit(message);
         }
@@ -404,6 +378,30 @@ impl Pooled {
             self.startup.begin_move(may_move);
         }
         self.startup.is_moving()
+    }
+
+    /// Starts a deferred BEGIN on a new backend now, regardless of the client's next message.
+    fn begin_without_statement(&mut self) -> Result<(), InternalError> {
+        if !self.begin.wants_backend() || !self.backend.is_held() || self.backend.awaits_response() {
+            return Ok(());
+        }
+        if self.begin.exists() {
+            let begun = Prelude::of(self)?.begin_work(f::QUERY, &mut ClientInput::none());
+            self.on_prelude(begun)?;
+        } else {
+            // The client has ended the transaction in the meantime.
+            self.begin.forget_wish();
+        }
+        Ok(())
+    }
+
+    /// Notes what was sent ahead of a message. False if the message must wait for a response.
+    fn on_prelude(&mut self, outcome: PreludeOutcome) -> Result<bool, InternalError> {
+        let waits = outcome == PreludeOutcome::Confirming;
+        if waits {
+            self.backend.on(BackendEvent::SettingsSent)?;
+        }
+        Ok(!waits)
     }
 
     // --- a split route

@@ -20,8 +20,7 @@
 //! | [`client_messages`] | each message of the client: who answers it, and when |
 //! | [`local_replies`] | without a backend |
 //! | [`unit_classifier`], [`unit_routing`] | a split route: which backend |
-//! | [`prelude`] | what goes ahead of a first message |
-//! | [`requests`] | requests to the held backend, and what a statement means for the session |
+//! | [`requests`] | requests to the held backend: ahead of a message, and for it; what a statement means for the session |
 //! | [`server_messages`], [`response_opening`] | each message of the server |
 //! | [`settling`] | requests of the session itself: state checks, and replays |
 //!
@@ -37,10 +36,10 @@ mod client_statements;
 mod deferred_begin;
 mod internal_error;
 mod local_replies;
+mod message_action;
 mod outdated_texts;
 mod outgoing;
 mod partial_message;
-mod prelude;
 mod request_state;
 mod requests;
 mod response_opening;
@@ -63,7 +62,7 @@ pub(super) use self::{
     backend_state::BackendEvent,
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
-    deferred_begin::{DeferredBegin, OpenTransaction},
+    deferred_begin::DeferredBegin,
     session_settings::SettingReport,
     unnamed_statement::UnnamedStatement,
 };
@@ -84,7 +83,7 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Consistency, Need, Reason, Side, SplitSettings},
+    route::{Consistency, Need, Reason, Side, SplitSettings, Unit},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -418,6 +417,26 @@ impl Pooled {
     /// Why the session may not give its backend back.
     pub(super) fn pins(&self) -> Pins {
         self.cleanup.pins()
+    }
+
+    /// True if a BEGIN is deferred for a limited time.
+    fn holds_begin_back(&self) -> bool {
+        self.begin.is_delayed() && !self.backend.is_held() && !self.backend.is_wanted()
+    }
+
+    /// Ends the delay of a deferred BEGIN: `now()` must return the time of the client's BEGIN.
+    fn want_for_begin(&mut self) {
+        self.begin.wait_for_statement();
+        if let Some(split) = &mut self.router {
+            let situation = split.situation(self.begin.modes(), self.settings.values());
+            if Unit::EMPTY.need(&situation).side == Side::Reader {
+                return;
+            }
+            split.need = WRITER;
+            split.lookahead.classify(0, None);
+        }
+        self.begin.want_backend();
+        self.on_backend_event(BackendEvent::Needed);
     }
 
     /// Whether something has to be sent again before anything else.

@@ -8,6 +8,7 @@ mod bind;
 mod effects;
 mod messages;
 mod own_names;
+mod prelude;
 mod sequences;
 mod settings;
 #[cfg(test)]
@@ -16,7 +17,11 @@ mod tests;
 use std::sync::Arc;
 
 pub(super) use self::{
-    bind::BindMessages, effects::EffectNotes, messages::StatementMessages, settings::SettingRequests,
+    bind::BindMessages,
+    effects::EffectNotes,
+    messages::StatementMessages,
+    prelude::{Prelude, PreludeOutcome},
+    settings::SettingRequests,
 };
 use self::{own_names::OwnNames, sequences::SequenceRequests};
 use super::{
@@ -24,9 +29,10 @@ use super::{
     cleanup::Cleanup,
     client_input::ClientInput,
     client_message::ClientMessage,
-    client_messages::MessageAction,
     client_statements::{ClientStatements, ShapeCheck},
+    deferred_begin::DeferredBegin,
     internal_error::InternalError,
+    message_action::MessageAction,
     sequences::SequenceTracker,
     session_settings::SessionSettings,
     startup_settings::StartupSettings,
@@ -66,7 +72,8 @@ pub(super) struct Requests<'a> {
 struct SessionFacts<'a> {
     settings: &'a mut SessionSettings,
     startup: &'a mut StartupSettings,
-    router: Option<&'a Router>,
+    begin: &'a mut DeferredBegin,
+    router: Option<&'a mut Router>,
 }
 
 /// Effects of statements that name prepared statements.
@@ -110,8 +117,18 @@ impl<'a> Requests<'a> {
             to_backend: session.outgoing.backend(),
             database: &session.database,
         };
-        let (settings, startup) = (&mut session.settings, &mut session.startup);
-        Ok((requests, SessionFacts { settings, startup, router: session.router.as_deref() }))
+        let facts = SessionFacts {
+            settings: &mut session.settings,
+            startup: &mut session.startup,
+            begin: &mut session.begin,
+            router: session.router.as_deref_mut(),
+        };
+        Ok((requests, facts))
+    }
+
+    /// True if nothing of the client is in progress: an internal batch may go ahead of its next message.
+    fn begins_work(&self) -> bool {
+        !self.conversation.in_batch && self.conversation.queue.owes_client_nothing()
     }
 
     /// Queues a request sent now. The side effects noted so far are recorded with the client's request.
@@ -398,12 +415,6 @@ impl<'a> Requests<'a> {
     /// Sequence state of the session on the backend.
     const fn sequences(&mut self) -> SequenceRequests<'_, 'a> {
         SequenceRequests::of(self)
-    }
-
-    /// Clears the sequence state left by other sessions, ahead of a first message of the client. The Query destroys the
-    /// unnamed portal.
-    pub(super) fn clear_sequences(&mut self, shown: &mut ClientInput<'_>) {
-        self.sequences().clear(shown);
     }
 
     // --- requests skipped by the server

@@ -33,8 +33,7 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
     /// keeps its backend.
     pub(super) fn note_move(&mut self, tag: u8, shown: &mut ClientInput<'_>) {
         self.requests.sequences.note_move();
-        let is_first =
-            !self.requests.conversation.in_batch && self.requests.conversation.queue.owes_client_nothing();
+        let is_first = self.requests.begins_work();
         match tag {
             f::BIND => self.clear_by_portal(shown, false),
             // Unlike a Query, a FunctionCall leaves the unnamed portal alone.
@@ -47,15 +46,11 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
     /// Clears the sequence state left by other sessions, ahead of a first message of the client. The Query destroys the
     /// unnamed portal.
     pub(super) fn clear(&mut self, shown: &mut ClientInput<'_>) {
-        if !self.are_foreign()
-            || self.requests.conversation.in_batch
-            || !self.requests.conversation.queue.owes_client_nothing()
-        {
-            return;
+        if self.are_foreign() && self.requests.begins_work() {
+            self.requests.sequences.note_own();
+            self.requests.stage(shown);
+            self.requests.send_query(b"DISCARD SEQUENCES", ProxyBatch::Sequences);
         }
-        self.requests.sequences.note_own();
-        self.requests.stage(shown);
-        self.requests.send_query(b"DISCARD SEQUENCES", ProxyBatch::Sequences);
     }
 
     /// Clears the sequence state left by other sessions, within a client's batch or, if `synced`, ahead of a first message.

@@ -5,10 +5,11 @@ use crate::{
     route::Side,
     session::{
         pooled::{
-            Pooled, internal_error::InternalError, session_settings::SessionSettings,
-            startup_settings::StartupSettings,
+            Pooled, client_input::ClientInput, internal_error::InternalError,
+            session_settings::SessionSettings, startup_settings::StartupSettings,
         },
         proxy_batch,
+        split::Router,
     },
     sql::LedBack,
 };
@@ -30,13 +31,34 @@ impl<'a> SettingRequests<'a> {
     /// # Errors
     /// [`InternalError::NoBackend`]: the session holds no backend.
     pub(in crate::session::pooled) fn of(session: &'a mut Pooled) -> Result<Self, InternalError> {
-        let (requests, SessionFacts { settings, startup, router }) = Requests::split_off(session)?;
-        Ok(Self { requests, settings, startup, side: router.map_or(Side::Writer, |router| router.side) })
+        let (requests, SessionFacts { settings, startup, router, .. }) = Requests::split_off(session)?;
+        Ok(Self::new(requests, settings, startup, router.as_deref()))
+    }
+
+    /// Requests for a session with `settings` and `startup` settings.
+    pub(super) fn new(
+        requests: Requests<'a>,
+        settings: &'a mut SessionSettings,
+        startup: &'a mut StartupSettings,
+        router: Option<&Router>,
+    ) -> Self {
+        Self { requests, settings, startup, side: router.map_or(Side::Writer, |router| router.side) }
+    }
+
+    /// The requests.
+    pub(super) const fn requests(&mut self) -> &mut Requests<'a> {
+        &mut self.requests
+    }
+
+    /// True if the backend has other settings than the session.
+    pub(super) fn differ(&self) -> bool {
+        self.requests.held.settings != *self.settings.values()
     }
 
     /// Sends the session's settings. True if they decide the permissions of the next statement: the statement must wait for
     /// the response.
-    pub(in crate::session::pooled) fn apply(&mut self) -> bool {
+    pub(super) fn apply(&mut self, shown: &mut ClientInput<'_>) -> bool {
+        self.requests.stage(shown);
         let (wanted, side) = (self.settings.values(), self.side);
         let decides = proxy_batch::changes_identity(&self.requests.held.settings, wanted);
         self.requests.send_batch(|held, writer| proxy_batch::write_apply(held, wanted, side, writer));
@@ -44,27 +66,31 @@ impl<'a> SettingRequests<'a> {
     }
 
     /// Sends the settings that a statement of the client's batch has reset, ahead of the next message.
-    pub(in crate::session::pooled) fn apply_due(&mut self) {
-        let due = self.startup.take_due();
-        self.apply_again(&due);
+    pub(super) fn apply_due(&mut self, shown: &mut ClientInput<'_>) {
+        if self.startup.has_due() {
+            self.requests.stage(shown);
+            let due = self.startup.take_due();
+            self.apply_again(&due, false);
+        }
     }
 
-    /// Sends the `reset` settings within the client's batch.
-    fn apply_again(&mut self, reset: &[LedBack]) {
-        let (values, side) = (self.startup.values_of(reset), self.side);
-        let is_sent =
-            self.requests.send_within_batch(|writer| proxy_batch::write_again(values, side, false, writer));
-        if is_sent {
-            self.settings.on_applied_again();
-        }
+    /// True once if the backend needs the settings ahead of a message, as the batch continues after `DISCARD ALL`.
+    pub(super) fn take_discarded(&mut self, ends_batch: bool) -> bool {
+        self.startup.take_discarded(ends_batch)
     }
 
     /// Sends the `reset` settings as a separate batch, which ends the client's request. False if there is nothing to send.
     pub(in crate::session::pooled) fn apply_again_synced(&mut self, reset: &[LedBack]) -> bool {
         self.requests.statements.begin_batch();
+        self.apply_again(reset, true)
+    }
+
+    /// Sends the `reset` settings, within the client's batch or, if `synced`, as a separate batch. False if there is nothing
+    /// to send.
+    fn apply_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
         let (values, side) = (self.startup.values_of(reset), self.side);
         let is_sent =
-            self.requests.send_within_batch(|writer| proxy_batch::write_again(values, side, true, writer));
+            self.requests.send_within_batch(|writer| proxy_batch::write_again(values, side, synced, writer));
         if is_sent {
             self.settings.on_applied_again();
         }

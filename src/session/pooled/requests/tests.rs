@@ -100,10 +100,10 @@ fn statements_under_own_names_are_closed_before_the_return() {
 fn sequences_of_others_are_cleared_once() {
     let mut session = session_with_backend();
     let mut requests = Requests::of(&mut session).unwrap();
-    requests.clear_sequences(&mut ClientInput::none());
+    requests.sequences().clear(&mut ClientInput::none());
     let written = requests.to_backend.len();
     assert!(written > 0);
-    requests.clear_sequences(&mut ClientInput::none());
+    requests.sequences().clear(&mut ClientInput::none());
     assert_eq!(requests.to_backend.len(), written);
 }
 
