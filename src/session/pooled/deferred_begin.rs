@@ -303,4 +303,32 @@ mod tests {
         begin.want_backend();
         assert!(begin.wants_backend());
     }
+
+    fn answer(
+        begin: &mut DeferredBegin,
+        text: &[u8],
+        is_idle: bool,
+    ) -> Option<(&'static str, TransactionStatus)> {
+        begin.answer(text, is_idle, false, None::<fn(&[u8]) -> Classification>)
+    }
+
+    #[test]
+    fn a_transaction_without_statements_is_answered() {
+        let mut begin = DeferredBegin::default();
+        assert_eq!(answer(&mut begin, b"SELECT 1", true), None);
+        assert_eq!(answer(&mut begin, b"BEGIN", false), None, "the client has a transaction");
+        assert_eq!(answer(&mut begin, b"BEGIN", true), Some(("BEGIN", TransactionStatus::Open)));
+        assert_eq!(answer(&mut begin, b"SELECT 1", false), None);
+        assert_eq!(answer(&mut begin, b"COMMIT", false), Some(("COMMIT", TransactionStatus::Idle)));
+        assert!(!begin.exists());
+    }
+
+    #[test]
+    fn a_failed_transaction_is_rolled_back() {
+        let mut begin = DeferredBegin::default();
+        let begun = answer(&mut begin, b"START TRANSACTION", true);
+        assert_eq!(begun, Some(("START TRANSACTION", TransactionStatus::Open)));
+        assert!(begin.fail());
+        assert_eq!(answer(&mut begin, b"COMMIT", false), Some(("ROLLBACK", TransactionStatus::Idle)));
+    }
 }

@@ -138,3 +138,52 @@ impl<'a> LocalReplies<'a> {
         closed.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{session::pooled::tests::session, wire::tag::frontend as f};
+
+    fn query(session: &mut Pooled, body: &[u8]) -> bool {
+        LocalReplies::of(session).answer_query(Instant::now(), &ClientMessage::whole(f::QUERY, body))
+    }
+
+    #[test]
+    fn a_begin_is_answered_and_counted() {
+        let mut session = session();
+        assert!(query(&mut session, b"BEGIN\0"));
+        assert_eq!(session.conversation.status, TransactionStatus::Open);
+        assert!(!query(&mut session, b"SELECT 1\0") && query(&mut session, b"ROLLBACK\0"));
+        let conversation = &session.conversation;
+        assert_eq!((conversation.statements_started, conversation.transactions), (2, 1));
+    }
+
+    #[test]
+    fn a_malformed_begin_is_not_answered() {
+        for body in [&b"BEGIN"[..], b"BEGIN\0\0", b"BEGIN\0BEGIN\0"] {
+            assert!(!query(&mut session(), body));
+        }
+    }
+
+    #[test]
+    fn only_a_statement_of_the_client_is_closed() {
+        let mut session = session();
+        let close = ClientMessage::whole(f::CLOSE, b"Ss\0");
+        assert!(!LocalReplies::of(&mut session).answer_close(&close));
+        let statement = session.database.statement(b"SELECT 1\0\0\0", session.statements.reading());
+        session.statements.add((*b"s").into(), statement, 1);
+        assert!(LocalReplies::of(&mut session).answer_close(&close));
+        assert!(session.statements.get(b"s").is_none());
+    }
+
+    #[test]
+    fn a_parse_unknown_to_servers_needs_a_backend() {
+        let mut session = session();
+        let parse = ClientMessage::whole(f::PARSE, b"s\0SELECT 1\0\0\0");
+        assert!(!LocalReplies::of(&mut session).answer_parse(&parse));
+        let statement = session.database.statement(b"SELECT 1\0\0\0", session.statements.reading());
+        statement.accept(session.database.circumstances(session.settings.values()));
+        assert!(LocalReplies::of(&mut session).answer_parse(&parse));
+        assert_eq!(session.statements.text(b"s"), Some(&b"SELECT 1"[..]));
+    }
+}

@@ -49,6 +49,8 @@ mod session_settings;
 mod settling;
 mod startup_settings;
 mod statement_errors;
+#[cfg(test)]
+mod tests;
 mod unit_classifier;
 mod unit_routing;
 mod unnamed_statement;

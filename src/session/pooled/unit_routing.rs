@@ -354,3 +354,71 @@ impl<'a> UnitRouting<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        session::pooled::tests::{session, split_session},
+        wire,
+    };
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut message = Vec::new();
+        wire::frame(&mut message, tag, |out| out.extend_from_slice(body));
+        message
+    }
+
+    /// Side that the first of `messages` needs; `None` while more is awaited.
+    fn side(session: &mut Pooled, messages: &[(u8, &[u8])]) -> Option<Side> {
+        let bytes: Vec<u8> = messages.iter().flat_map(|(tag, body)| message(*tag, body)).collect();
+        let first = ClientMessage::whole(messages[0].0, messages[0].1);
+        let mut routing = UnitRouting::of(session).unwrap();
+        routing.want(&first, &ClientInput::read(&bytes, false, false)).then_some(routing.router.need.side)
+    }
+
+    #[test]
+    fn a_route_that_is_not_split_has_no_routing() {
+        assert!(UnitRouting::of(&mut session()).is_none());
+    }
+
+    #[test]
+    fn only_a_read_goes_to_a_read_pool() {
+        for (text, expected) in [
+            (&b"SELECT 1\0"[..], Side::Reader),
+            (b"DELETE FROM t\0", Side::Writer),
+            (b"SELEC\0", Side::Writer),
+        ] {
+            assert_eq!(side(&mut split_session(), &[(f::QUERY, text)]), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_routed_with_its_end() {
+        let mut session = split_session();
+        let parse: (u8, &[u8]) = (f::PARSE, b"\0SELECT 1\0\0\0");
+        assert_eq!(side(&mut session, &[parse]), None);
+        let write: (u8, &[u8]) = (f::PARSE, b"\0DELETE FROM t\0\0\0");
+        assert_eq!(side(&mut session, &[parse, write]), Some(Side::Writer), "whatever follows");
+        assert_eq!(side(&mut session, &[parse, (f::SYNC, b"")]), Some(Side::Reader));
+        session.on_batch_timeout();
+        assert_eq!(side(&mut session, &[parse]), Some(Side::Writer), "the end did not come in time");
+    }
+
+    #[test]
+    fn a_writer_serves_what_follows() {
+        let mut session = split_session();
+        let read = ClientMessage::whole(f::QUERY, b"SELECT 1\0");
+        let bytes = message(f::QUERY, b"SELECT 1\0");
+        let mut routing = UnitRouting::of(&mut session).unwrap();
+        let shown = ClientInput::read(&bytes, false, false);
+        assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
+        routing.router.side = Side::Reader;
+        assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
+        let bytes = message(f::QUERY, b"DELETE FROM t\0");
+        let write = ClientMessage::whole(f::QUERY, b"DELETE FROM t\0");
+        routing.router.lookahead.on_sent();
+        let shown = ClientInput::read(&bytes, false, false);
+        assert_eq!(routing.stay(&write, &shown, false), StayDecision::Leave);
+    }
+}

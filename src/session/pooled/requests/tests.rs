@@ -1,29 +1,5 @@
 use super::*;
-use crate::{
-    session::{
-        SessionOptions, pooled::BackendEvent, reported_parameters::ReportedParameters, tests::fresh_backend,
-    },
-    sql::Catalogue,
-};
-
-/// Session of a client without settings.
-fn session() -> Pooled {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    Pooled::new(
-        database,
-        ReportedParameters::new(Arc::default()),
-        SettingValues::default(),
-        SessionOptions::default(),
-    )
-}
-
-/// Session that holds a new backend.
-fn session_with_backend() -> Pooled {
-    let mut session = session();
-    session.backend.on(BackendEvent::Needed).unwrap();
-    session.attach(fresh_backend(), false);
-    session
-}
+use crate::session::pooled::tests::{session, session_with_backend};
 
 fn statement(session: &Pooled, text: &str) -> Arc<SharedStatement> {
     let definition = [text.as_bytes(), b"\0\0\0"].concat();
