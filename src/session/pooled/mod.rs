@@ -53,6 +53,7 @@ pub(super) use self::{
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
     deferred_begin::{DeferredBegin, OpenTransaction},
+    outdated_texts::OutdatedTexts,
     request_state::PartialMessage,
     session_settings::SettingReport,
     startup_settings::reset_midway,
