@@ -236,7 +236,7 @@ impl ResponseQueue {
         request: PendingRequest,
         side_effects: Option<Box<SideEffects>>,
     ) -> Option<PendingRequest> {
-        // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
+        // The server ignores CopyDone and CopyFail outside of COPY: the client's COPY has failed before.
         let ignored = match request {
             PendingRequest::Sync { .. } if self.skipping => {
                 self.skipping = false;
@@ -246,7 +246,7 @@ impl ResponseQueue {
             PendingRequest::Sync { .. } => self.copying_in,
             PendingRequest::CopyEnd => {
                 self.copying_in = false;
-                self.is_settled()
+                self.owes_client_nothing()
             }
             _ => false,
         };

@@ -577,10 +577,11 @@ impl Pooled {
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn unknown(&mut self, name: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
-        let held = self.backend.held();
-        if let Some(id) = held.and_then(|held| held.prepared.stem().id_of(name)) {
+        if let Some(held) = self.backend.held_mut()
+            && let Some(id) = held.prepared.stem().id_of(name)
+        {
+            held.prepared.closing(id);
             self.stage(shown);
-            self.lose(id);
             self.close_shared(id, name);
         }
         MessageAction::Forward

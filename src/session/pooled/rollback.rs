@@ -158,11 +158,4 @@ impl Pooled {
             held.prepared.described(id, shape);
         }
     }
-
-    /// The held backend is about to lose a prepared statement.
-    pub(super) fn lose(&mut self, id: u64) {
-        if let Some(held) = self.backend.held_mut() {
-            held.prepared.closed(id);
-        }
-    }
 }

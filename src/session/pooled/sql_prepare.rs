@@ -167,7 +167,7 @@ impl Pooled {
     pub(super) fn show_own_statements_in_batch(&mut self, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
-        let ours = held.prepared.clear();
+        let ours = held.prepared.close_all();
         let theirs: Vec<_> =
             self.statements.named().map(|(name, known)| (Box::from(name), Arc::clone(known))).collect();
         for (id, name) in ours {
