@@ -24,7 +24,7 @@
 //!
 //! [`frontend::Listener`] accepts it on a control thread and hands its socket to the worker with the fewest clients, where
 //! it stays. There one task greets it (TLS, StartupMessage), has it prove itself, asks [`route::decide`] for an endpoint and
-//! [`pool::Pool`] for a backend, for life or for a transaction, and then relays: [`session::Session`] walks over the octets of
+//! [`pool::Pool`] for a backend, for life or for a transaction, and then relays: [`session::Session`] walks over the bytes of
 //! both sides and says how many may go on; the driver moves them from the buffer they were read into. What is not rewritten
 //! is not copied, an idle client holds no buffer, and a statement allocates nothing of ours unless it is audited (rustls
 //! does, for each record).

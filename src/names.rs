@@ -11,7 +11,7 @@ pub enum NameError {
     /// Nothing there.
     #[error("a name cannot be empty")]
     Empty,
-    /// Longer than allowed; carries the limit in octets.
+    /// Longer than allowed; carries the limit in bytes.
     #[error("a name has at most {0} characters")]
     TooLong(usize),
     /// A character outside the alphabet of our own names.
@@ -19,14 +19,14 @@ pub enum NameError {
         "`{0}` is not allowed: lower-case letters, digits, `-` and `_`, beginning with a letter or digit"
     )]
     Character(char),
-    /// A NUL octet, which the protocol uses as a terminator.
+    /// A NUL byte, which the protocol uses as a terminator.
     #[error("a name cannot contain a NUL")]
     Nul,
 }
 
-/// Octets allowed in a name of ours.
+/// Bytes allowed in a name of ours.
 const OWN_NAME_MAX: usize = 63;
-/// Octets allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
+/// Bytes allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
 const SERVER_NAME_MAX: usize = 1024;
 
 fn check_own(text: &str) -> Result<(), NameError> {

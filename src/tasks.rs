@@ -82,7 +82,7 @@ impl Tasks {
 // === impl Thread ===
 
 impl Thread {
-    /// Starts `work` on a thread called `name` (at most 15 octets are shown by the system).
+    /// Starts `work` on a thread called `name` (at most 15 bytes are shown by the system).
     ///
     /// # Errors
     /// The system's, when it has no thread to give.

@@ -57,7 +57,7 @@ pub(super) struct EndpointView {
 pub(super) struct PositionView {
     /// As PostgreSQL writes a `pg_lsn`.
     lsn: String,
-    /// The same in octets.
+    /// The same in bytes.
     bytes: u64,
     /// Seconds since the server was asked.
     age_seconds: f64,

@@ -234,7 +234,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
         loop {
             let mut taken = 0;
             while let Some(frame) = read_frame(&self.unread[taken..])? {
-                taken += frame.octets().len();
+                taken += frame.as_bytes().len();
                 if frame.tag() == b::DATA_ROW {
                     rows += 1;
                     if rows > self.limits.max_rows {
@@ -255,7 +255,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
                     }
                     Message::CommandComplete(_) | Message::EmptyQueryResponse => {}
                     _ if frame.tag() == b::ROW_DESCRIPTION => {}
-                    aside => self.strictness.take(&aside, frame.octets())?,
+                    aside => self.strictness.take(&aside, frame.as_bytes())?,
                 }
             }
             self.unread.drain(..taken);
@@ -284,7 +284,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
 
 impl Strictness<'_> {
     /// Handles a message that does not belong to the response.
-    fn take(&mut self, message: &Message<'_>, octets: &[u8]) -> Result<(), QueryError> {
+    fn take(&mut self, message: &Message<'_>, bytes: &[u8]) -> Result<(), QueryError> {
         match (self, message) {
             (Self::Ignore, _) | (_, Message::NoticeResponse(_)) => Ok(()),
             // The query itself may set the encoding and reset it.
@@ -295,7 +295,7 @@ impl Strictness<'_> {
             (
                 Self::Keep { kept, max_bytes },
                 Message::ParameterStatus(_) | Message::NotificationResponse { .. },
-            ) => keep(kept, *max_bytes, octets),
+            ) => keep(kept, *max_bytes, bytes),
             (Self::Unchanged(parameters), Message::ParameterStatus(status)) => {
                 let known = std::str::from_utf8(status.name).ok();
                 match known.and_then(|name| parameters.get(name)) == Some(status.value) {
@@ -309,11 +309,11 @@ impl Strictness<'_> {
     }
 }
 
-fn keep(kept: &mut Vec<u8>, max_bytes: usize, octets: &[u8]) -> Result<(), QueryError> {
-    if kept.len() + octets.len() > max_bytes {
+fn keep(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
+    if kept.len() + bytes.len() > max_bytes {
         return Err(QueryError::Flooded { max_bytes });
     }
-    kept.extend_from_slice(octets);
+    kept.extend_from_slice(bytes);
     Ok(())
 }
 

@@ -102,7 +102,7 @@ impl<'a> Columns<'a> {
         self.left -= 1;
         match usize::try_from(self.reader.i32()?) {
             Err(_negative) => Ok(None),
-            Ok(octets) => std::str::from_utf8(self.reader.octets(octets)?)
+            Ok(bytes) => std::str::from_utf8(self.reader.bytes(bytes)?)
                 .map(Some)
                 .map_err(|_| DecodeError::Invalid("text")),
         }

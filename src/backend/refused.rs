@@ -36,7 +36,7 @@ const NO_SUCH_ROLE: &[u8] = b"InitializeSessionUserId";
 /// Where PostgreSQL refuses whom no line of `pg_hba.conf` fits.
 const NO_RULE: &[u8] = b"ClientAuthentication";
 
-/// Octets of a server's message that go into our own log.
+/// Bytes of a server's message that go into our own log.
 const WORDS_MAX: usize = 500;
 
 // === impl Refused ===

@@ -297,8 +297,8 @@ fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
         reader.i16()?;
     }
     for _ in 0..reader.i16()? {
-        if let Ok(octets) = usize::try_from(reader.i32()?) {
-            reader.octets(octets)?;
+        if let Ok(bytes) = usize::try_from(reader.i32()?) {
+            reader.bytes(bytes)?;
         }
     }
     let count = reader.i16()?;

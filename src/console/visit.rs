@@ -49,7 +49,7 @@ enum End {
     Nonsense(Report<'static>),
 }
 
-/// Octets of the longest message that is read: commands are short.
+/// Bytes of the longest message that is read: commands are short.
 const LONGEST: usize = 64 << 10;
 /// What is read at a time.
 const CHUNK: usize = 4096;
@@ -113,15 +113,15 @@ async fn talk(
         let ask = match walker.next(&line.unread) {
             Ok(Some(piece @ Piece::Whole(frame))) => {
                 let ask = conversation.on_frame(&frame);
-                let octets = walker.pass(&piece);
-                line.unread.drain(..octets);
+                let bytes = walker.pass(&piece);
+                line.unread.drain(..bytes);
                 match ask {
                     Ok(ask) => ask,
                     Err(report) => return End::Nonsense(report),
                 }
             }
             Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
-                let message = format!("a command has at most {LONGEST} octets");
+                let message = format!("a command has at most {LONGEST} bytes");
                 return End::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }
             Ok(_) => {
@@ -199,8 +199,8 @@ impl Line {
         self.unread.reserve(CHUNK);
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            octets => {
-                self.heard += octets as u64;
+            bytes => {
+                self.heard += bytes as u64;
                 Ok(())
             }
         }
@@ -216,14 +216,14 @@ impl Line {
         std::future::pending().await
     }
 
-    /// Writes `octets`, whole messages.
+    /// Writes `bytes`, whole messages.
     ///
     /// Cancel safety: dropped half-way, `whole` says that nothing may follow.
-    async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.whole = false;
-        self.stream.write_all(octets).await?;
+        self.stream.write_all(bytes).await?;
         self.stream.flush().await?;
-        self.said += octets.len() as u64;
+        self.said += bytes.len() as u64;
         self.whole = true;
         Ok(())
     }

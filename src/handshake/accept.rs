@@ -47,7 +47,7 @@ pub enum AcceptError {
     /// TLS at once, where none is offered.
     #[error("the client speaks TLS, which this listener does not offer")]
     TlsNotOffered,
-    /// Octets behind a request for encryption, from before the encryption: somebody put them there for us to believe that they
+    /// Bytes behind a request for encryption, from before the encryption: somebody put them there for us to believe that they
     /// came encrypted (CVE-2021-23214).
     #[error("received unencrypted data after a request for encryption")]
     UnencryptedData,
@@ -59,7 +59,7 @@ pub enum AcceptError {
     NoUser,
 }
 
-/// The first octet of a TLS ClientHello; no packet of PostgreSQL's begins with it.
+/// The first byte of a TLS ClientHello; no packet of PostgreSQL's begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 // === impl Accept ===
@@ -75,18 +75,18 @@ impl Accept {
     ///
     /// # Errors
     /// [`AcceptError`]; the connection is over, but see [`AcceptError::sqlstate`].
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
         if unread.first() == Some(&TLS_HANDSHAKE) && (self.tls, self.gss) == (Asked::NotYet, Asked::NotYet) {
             if !self.tls_offered {
                 return Err(AcceptError::TlsNotOffered);
             }
             self.encrypt();
-            return Ok(Taken { octets: 0, outcome: Some(Accepted::Tls { direct: true }) });
+            return Ok(Taken { bytes: 0, outcome: Some(Accepted::Tls { direct: true }) });
         }
-        let Some((packet, octets)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
-            return Ok(Taken { octets: 0, outcome: None });
+        let Some((packet, bytes)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
+            return Ok(Taken { bytes: 0, outcome: None });
         };
-        if matches!(packet, FirstPacket::SslRequest | FirstPacket::GssEncRequest) && octets < unread.len() {
+        if matches!(packet, FirstPacket::SslRequest | FirstPacket::GssEncRequest) && bytes < unread.len() {
             return Err(AcceptError::UnencryptedData);
         }
         let outcome = match packet {
@@ -114,7 +114,7 @@ impl Accept {
             FirstPacket::CancelRequest(key) => Some(Accepted::Cancel(key)),
             FirstPacket::Startup(startup) => Some(start(startup)?),
         };
-        Ok(Taken { octets, outcome })
+        Ok(Taken { bytes, outcome })
     }
 
     /// What to send now: `S` or `N`.

@@ -2,7 +2,7 @@
 
 use super::{Taken, error::Violation, frame_within};
 use crate::{
-    scram::{AwaitClientFinal, AwaitClientFirst, NONCE_OCTETS, ScramError, Verifier},
+    scram::{AwaitClientFinal, AwaitClientFirst, NONCE_BYTES, ScramError, Verifier},
     wire::{Speaker, SqlState, authentication},
 };
 
@@ -38,7 +38,7 @@ impl Challenge {
     /// Offers the mechanisms: `end_point` is the hash of our certificate if the client came by TLS, and then
     /// SCRAM-SHA-256-PLUS is on offer too.
     #[must_use]
-    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_BYTES], end_point: Option<Vec<u8>>) -> Self {
         let first = AwaitClientFirst::new(verifier, nonce, end_point);
         let mut output = Vec::new();
         authentication::write_sasl(&mut output, first.mechanisms().iter().map(|name| name.as_bytes()));
@@ -49,9 +49,9 @@ impl Challenge {
     ///
     /// # Errors
     /// [`ChallengeError`]: it does not, or cannot say so.
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<()>, ChallengeError> {
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<()>, ChallengeError> {
         let frame = frame_within(Speaker::StrangeClient, unread).map_err(ChallengeError::Violation)?;
-        let Some(frame) = frame else { return Ok(Taken { octets: 0, outcome: None }) };
+        let Some(frame) = frame else { return Ok(Taken { bytes: 0, outcome: None }) };
         let mut outcome = None;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::First(first) => {
@@ -71,7 +71,7 @@ impl Challenge {
             }
             Phase::Over => return Err(ChallengeError::Violation(Violation::OutOfTurn("nothing more"))),
         };
-        Ok(Taken { octets: frame.octets().len(), outcome })
+        Ok(Taken { bytes: frame.as_bytes().len(), outcome })
     }
 
     /// What to send now.

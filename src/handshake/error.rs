@@ -9,7 +9,7 @@ use crate::{
 /// A peer that does not keep to the protocol. The connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// Octets that are no frame.
+    /// Bytes that are no frame.
     #[error(transparent)]
     Frame(FrameError),
     /// A body that does not fit its tag.
@@ -29,7 +29,7 @@ pub enum Violation {
 /// A server's own refusal, as it came.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refused {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     method: Option<Method>,
 }
 
@@ -57,28 +57,28 @@ pub enum LoginError {
 
 impl Refused {
     pub(super) fn new(frame: &Frame<'_>, method: Option<Method>) -> Self {
-        Self { octets: frame.octets().to_vec(), method }
+        Self { bytes: frame.as_bytes().to_vec(), method }
     }
 
     /// A refusal with this SQLSTATE.
     #[cfg(test)]
     pub(crate) fn scripted(sqlstate: [u8; 5]) -> Self {
         use crate::wire::{Report, Severity, SqlState};
-        let mut octets = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut octets);
-        Self { octets, method: None }
+        let mut bytes = Vec::new();
+        Report::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut bytes);
+        Self { bytes, method: None }
     }
 
     /// The whole ErrorResponse, to be told to a client as it is.
     #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// A view of it.
     #[must_use]
     pub fn fault(&self) -> Fault<'_> {
-        Fault::new(self.octets.get(Header::OCTETS..).unwrap_or_default())
+        Fault::new(self.bytes.get(Header::BYTES..).unwrap_or_default())
     }
 
     /// The method that the server had asked for by then, if it had; it helps to explain why.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     scram::{
-        AwaitServerFinal, AwaitServerFirst, ChannelBinding, Keys, NONCE_OCTETS, SCRAM_SHA_256,
+        AwaitServerFinal, AwaitServerFirst, ChannelBinding, Keys, NONCE_BYTES, SCRAM_SHA_256,
         SCRAM_SHA_256_PLUS,
     },
     wire::{
@@ -39,7 +39,7 @@ pub struct Login<'a> {
     user: Vec<u8>,
     credential: Credential<'a>,
     end_point: Option<Vec<u8>>,
-    nonce: [u8; NONCE_OCTETS],
+    nonce: [u8; NONCE_BYTES],
     kept: Option<&'a Keys>,
     asked: ProtocolVersion,
     output: Vec<u8>,
@@ -98,7 +98,7 @@ impl<'a> Login<'a> {
         startup: &StartupMessage,
         credential: Credential<'a>,
         end_point: Option<Vec<u8>>,
-        nonce: [u8; NONCE_OCTETS],
+        nonce: [u8; NONCE_BYTES],
     ) -> Self {
         let mut output = Vec::new();
         startup.write(&mut output);
@@ -140,17 +140,17 @@ impl<'a> Login<'a> {
     ///
     /// # Errors
     /// [`LoginError`]; the connection is over.
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<LoggedIn>, LoginError> {
-        let mut octets = 0;
-        while let Some(left) = unread.get(octets..)
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<LoggedIn>, LoginError> {
+        let mut bytes = 0;
+        while let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::Server, left).map_err(LoginError::Violation)?
         {
-            octets += frame.octets().len();
+            bytes += frame.as_bytes().len();
             if let Some(status) = self.on_frame(&frame)? {
-                return Ok(Taken { octets, outcome: Some(self.finish(status)) });
+                return Ok(Taken { bytes, outcome: Some(self.finish(status)) });
             }
         }
-        Ok(Taken { octets, outcome: None })
+        Ok(Taken { bytes, outcome: None })
     }
 
     /// What to send now.
@@ -165,7 +165,7 @@ impl<'a> Login<'a> {
                 return Err(LoginError::Refused(Refused::new(frame, self.so_far.method)));
             }
             (Message::NoticeResponse(_), _) => {
-                self.so_far.notices.extend_from_slice(frame.octets());
+                self.so_far.notices.extend_from_slice(frame.as_bytes());
             }
             (Message::NegotiateProtocolVersion { version, .. }, Phase::Startup) => self.lower(version)?,
             (Message::Authentication(request), _) => self.on_request(request)?,
@@ -177,7 +177,7 @@ impl<'a> Login<'a> {
             }
             _ => return Err(LoginError::Violation(Violation::OutOfTurn(self.phase.awaited()))),
         }
-        if self.so_far.notices.len() + self.so_far.parameters.octets().len() > FRAME_MAX {
+        if self.so_far.notices.len() + self.so_far.parameters.as_bytes().len() > FRAME_MAX {
             return Err(LoginError::Violation(Violation::TooMuch));
         }
         Ok(None)

@@ -6,23 +6,23 @@
 //! - [`Login`]: we are the client of an endpoint.
 //! - [`Relay`]: client and endpoint speak with each other, and we watch (`passthrough`).
 //!
-//! They are machines without sockets. A driver shows what was read and not yet taken (`on_…`), takes that many octets off
+//! They are machines without sockets. A driver shows what was read and not yet taken (`on_…`), takes that many bytes off
 //! its buffer ([`Taken`]), and sends what `poll_output` gives, until there is an outcome. What is not taken
 //! stays in the driver's buffer: it belongs to whatever comes next.
 //!
 //! ```
-//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_OCTETS, wire::{ProtocolVersion, StartupMessage}};
+//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_BYTES, wire::{ProtocolVersion, StartupMessage}};
 //! # let mut server = vec![b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec()].into_iter();
 //! let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
 //! startup.set("user", "alice");
-//! let nonce = [0; NONCE_OCTETS]; // from a generator that nobody can predict
+//! let nonce = [0; NONCE_BYTES]; // from a generator that nobody can predict
 //! let mut login = Login::new(&startup, Credential::None, None, nonce);
 //! let mut unread: Vec<u8> = Vec::new();
 //! let logged_in = loop {
-//!     if let Some(_octets) = login.poll_output() { /* write them */ }
+//!     if let Some(_bytes) = login.poll_output() { /* write them */ }
 //!     unread.extend(server.next().unwrap_or_default()); // read
-//!     let taken = login.on_octets(&unread)?;
-//!     unread.drain(..taken.octets);
+//!     let taken = login.on_bytes(&unread)?;
+//!     unread.drain(..taken.bytes);
 //!     if let Some(logged_in) = taken.outcome {
 //!         break logged_in;
 //!     }
@@ -58,16 +58,16 @@ pub use relay::{Relay, RelayError, Relayed};
 
 use crate::wire::{Frame, Header, Speaker};
 
-/// What a machine did with the octets it was shown.
+/// What a machine did with the bytes it was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken<T> {
     /// This many, from the start, are done with.
-    pub octets: usize,
+    pub bytes: usize,
     /// Where it ended, if it did.
     pub outcome: Option<T>,
 }
 
-/// Octets of the largest frame in a handshake: a driver's buffer never has to be larger. Access tokens, Kerberos tickets
+/// Bytes of the largest frame in a handshake: a driver's buffer never has to be larger. Access tokens, Kerberos tickets
 /// and long error messages fit.
 pub const FRAME_MAX: usize = 128 * 1024;
 

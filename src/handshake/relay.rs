@@ -98,7 +98,7 @@ pub enum RelayError {
 
 impl Relay {
     /// Begins: `startup` (settled by `negotiation`, as [`super::Accept`] gives both) is the first output to the server. The client will
-    /// be given the server's process id and a secret from `entropy`, 4 or all 32 octets of it.
+    /// be given the server's process id and a secret from `entropy`, 4 or all 32 bytes of it.
     #[must_use]
     pub fn new(startup: &StartupMessage, negotiation: Negotiation, entropy: [u8; 32]) -> Self {
         let mut to_server = Vec::new();
@@ -121,39 +121,39 @@ impl Relay {
     /// # Errors
     /// [`RelayError`]; both connections are over.
     pub fn on_server(&mut self, unread: &[u8]) -> Result<Taken<Relayed>, RelayError> {
-        let mut octets = 0;
+        let mut bytes = 0;
         while self.phase != Phase::Over
-            && let Some(left) = unread.get(octets..)
+            && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::Server, left).map_err(RelayError::Server)?
         {
-            octets += frame.octets().len();
+            bytes += frame.as_bytes().len();
             let outcome = self.on_server_frame(&frame)?;
             if outcome.is_some() {
-                return Ok(Taken { octets, outcome });
+                return Ok(Taken { bytes, outcome });
             }
         }
-        Ok(Taken { octets, outcome: None })
+        Ok(Taken { bytes, outcome: None })
     }
 
-    /// Takes what was read from the client, and says how many octets that is: none while the server has not asked for anything, nor
+    /// Takes what was read from the client, and says how many bytes that is: none while the server has not asked for anything, nor
     /// after it let the client in.
     ///
     /// # Errors
     /// [`RelayError`]; both connections are over.
     pub fn on_client(&mut self, unread: &[u8]) -> Result<usize, RelayError> {
-        let mut octets = 0;
+        let mut bytes = 0;
         while let Phase::Dialog { unbound } = self.phase
-            && let Some(left) = unread.get(octets..)
+            && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::StrangeClient, left).map_err(RelayError::Client)?
         {
             if unbound {
                 check_binding(&frame)?;
                 self.phase = Phase::Dialog { unbound: false };
             }
-            octets += frame.octets().len();
-            self.to_server.extend_from_slice(frame.octets());
+            bytes += frame.as_bytes().len();
+            self.to_server.extend_from_slice(frame.as_bytes());
         }
-        Ok(octets)
+        Ok(bytes)
     }
 
     /// Whether anything of the client's is wanted now. What it says before it is asked, or behind its login, is for later: it is best
@@ -221,7 +221,7 @@ impl Relay {
             (_, Phase::Settling) => return server(Violation::OutOfTurn("ReadyForQuery")),
             _ => return server(Violation::OutOfTurn("an authentication request")),
         }
-        if self.parameters.octets().len() > FRAME_MAX {
+        if self.parameters.as_bytes().len() > FRAME_MAX {
             return server(Violation::TooMuch);
         }
         Ok(outcome)
@@ -256,7 +256,7 @@ impl Relay {
     }
 
     fn forward(&mut self, frame: &Frame<'_>) {
-        self.to_client.extend_from_slice(frame.octets());
+        self.to_client.extend_from_slice(frame.as_bytes());
     }
 
     fn finish(&mut self, status: TransactionStatus) -> Relayed {
@@ -289,7 +289,7 @@ fn check_binding(frame: &Frame<'_>) -> Result<(), RelayError> {
 impl OurKey {
     /// In place of the server's: the same process id, another secret.
     fn instead_of(&self, server: &BackendKey, version: ProtocolVersion) -> BackendKey {
-        let secret = self.entropy.get(..version.secret_octets()).unwrap_or(&self.entropy);
-        BackendKey::new(server.pid(), secret).expect("4 and 32 octets are lengths of secrets")
+        let secret = self.entropy.get(..version.secret_bytes()).unwrap_or(&self.entropy);
+        BackendKey::new(server.pid(), secret).expect("4 and 32 bytes are lengths of secrets")
     }
 }

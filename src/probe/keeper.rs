@@ -274,7 +274,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         let metrics = running.endpoint.metrics();
         metrics.state(status.health, status.observed, status.mismatch());
         let position = status.position.filter(|_| status.health == Health::Up);
-        let behind = position.and_then(|position| self.snapshot.trail.octets_behind(position.lsn));
+        let behind = position.and_then(|position| self.snapshot.trail.bytes_behind(position.lsn));
         let fresh = position.and_then(|position| self.snapshot.trail.fresh_as_of(position.lsn));
         let lag = match (position, fresh) {
             // Whoever has replayed all that the writer was last seen to have written is not behind.

@@ -29,7 +29,7 @@ pub(super) enum KnockError {
 /// Whom the server is asked to let in. Nobody needs to have made that user: being refused is an answer.
 const USER: &str = "gatekeeper";
 
-/// Octets of the first message at most.
+/// Bytes of the first message at most.
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Says who is there, and listens to the first word of the answer.
@@ -50,8 +50,8 @@ pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)
                 other => Err(KnockError::Odd(other)),
             };
         }
-        let octets = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
-        if octets == 0 || unread.len() > MESSAGE_MAX {
+        let bytes = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
+        if bytes == 0 || unread.len() > MESSAGE_MAX {
             return Err(KnockError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
     }

@@ -111,7 +111,7 @@ mod tests {
             assert_eq!(reason.index(), at, "{reason:?}");
             let word = reason.as_str();
             assert!(words.insert(word), "`{word}` stands twice");
-            assert!(word.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-'), "{word}");
+            assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{word}");
         }
     }
 }

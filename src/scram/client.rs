@@ -6,10 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::ChannelBinding,
     error::ScramError,
-    keys::{Keys, OCTETS, hash, mac, xor},
+    keys::{KEY_BYTES, Keys, hash, mac, xor},
     message::{ServerFirst, parse_server_final},
 };
 
@@ -21,7 +21,7 @@ pub struct AwaitServerFirst {
 
 /// The proof was given; the server's is awaited.
 pub struct AwaitServerFinal {
-    signature: [u8; OCTETS],
+    signature: [u8; KEY_BYTES],
 }
 
 // === impl AwaitServerFirst ===
@@ -29,7 +29,7 @@ pub struct AwaitServerFinal {
 impl AwaitServerFirst {
     /// Begins an exchange.
     #[must_use]
-    pub fn new(binding: ChannelBinding, nonce: [u8; NONCE_OCTETS]) -> Self {
+    pub fn new(binding: ChannelBinding, nonce: [u8; NONCE_BYTES]) -> Self {
         Self::with_nonce(binding, BASE64.encode(nonce))
     }
 

@@ -30,10 +30,10 @@ pub use verifier::Verifier;
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 /// The mechanism that proves both ends of the TLS channel to be the same.
 pub const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
-/// Octets of randomness in a nonce: as many as PostgreSQL's `SCRAM_RAW_NONCE_LEN`.
-pub const NONCE_OCTETS: usize = 18;
-/// Octets of a salt: as many as PostgreSQL's `SCRAM_DEFAULT_SALT_LEN`.
-pub const SALT_OCTETS: usize = 16;
+/// Bytes of randomness in a nonce: as many as PostgreSQL's `SCRAM_RAW_NONCE_LEN`.
+pub const NONCE_BYTES: usize = 18;
+/// Bytes of a salt: as many as PostgreSQL's `SCRAM_DEFAULT_SALT_LEN`.
+pub const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests;

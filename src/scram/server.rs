@@ -4,10 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::Flag,
     error::ScramError,
-    keys::{OCTETS, hash, mac, xor},
+    keys::{KEY_BYTES, hash, mac, xor},
     message::{ClientFinal, ClientFirst},
     verifier::Verifier,
 };
@@ -22,8 +22,8 @@ pub struct AwaitClientFirst {
 
 /// The salt was given; the client's proof is awaited.
 pub struct AwaitClientFinal {
-    stored_key: [u8; OCTETS],
-    server_key: [u8; OCTETS],
+    stored_key: [u8; KEY_BYTES],
+    server_key: [u8; KEY_BYTES],
     nonce: String,
     binding: String,
     /// Both first messages and a comma, as the proofs cover them.
@@ -35,7 +35,7 @@ pub struct AwaitClientFinal {
 impl AwaitClientFirst {
     /// Begins an exchange with a client that must know the password behind `verifier`.
     #[must_use]
-    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_BYTES], end_point: Option<Vec<u8>>) -> Self {
         Self::with_nonce(verifier, BASE64.encode(nonce), end_point)
     }
 

@@ -16,8 +16,8 @@ fn exchange(
     binding: ChannelBinding,
     end_point: Option<&[u8]>,
 ) -> Result<(), ScramError> {
-    let client = AwaitServerFirst::new(binding, [1; NONCE_OCTETS]);
-    let server = AwaitClientFirst::new(verifier.clone(), [2; NONCE_OCTETS], end_point.map(<[u8]>::to_vec));
+    let client = AwaitServerFirst::new(binding, [1; NONCE_BYTES]);
+    let server = AwaitClientFirst::new(verifier.clone(), [2; NONCE_BYTES], end_point.map(<[u8]>::to_vec));
     let (answer, server) =
         server.on_client_first(client.mechanism().as_bytes(), client.first_message().as_bytes())?;
     let (proof, client, _) = client.on_server_first(answer.as_bytes(), password, None)?;
@@ -164,7 +164,7 @@ fn keys_are_kept_while_salt_and_iterations_stay() {
 #[test]
 fn a_server_refuses_what_it_cannot_honour() {
     let say = |mechanism: &[u8], message: &[u8]| {
-        AwaitClientFirst::new(pencil(), [0; NONCE_OCTETS], None).on_client_first(mechanism, message).err()
+        AwaitClientFirst::new(pencil(), [0; NONCE_BYTES], None).on_client_first(mechanism, message).err()
     };
     let scram = SCRAM_SHA_256.as_bytes();
     assert_eq!(say(scram, b"n,,n=,r=abc"), None);
@@ -199,17 +199,17 @@ fn passwords_are_prepared_as_postgresql_prepares_them() {
 
 /// A peer that says anything at all, at each place where something is awaited.
 fn fuzz_exchange(message: &[u8]) {
-    let client = AwaitServerFirst::new(ChannelBinding::NotOffered, [1; NONCE_OCTETS]);
+    let client = AwaitServerFirst::new(ChannelBinding::NotOffered, [1; NONCE_BYTES]);
     // Good iterations in a hostile message must not make the test slow: with kept keys none are derived for the common case.
     let expensive = message.windows(2).any(|pair| pair == b"i=");
     if !expensive {
         let _ = client.on_server_first(message, b"x", None).map(|_| ());
     }
     for mechanism in [SCRAM_SHA_256, SCRAM_SHA_256_PLUS] {
-        let server = AwaitClientFirst::new(pencil(), [2; NONCE_OCTETS], Some(vec![7; 32]));
+        let server = AwaitClientFirst::new(pencil(), [2; NONCE_BYTES], Some(vec![7; 32]));
         let _ = server.on_client_first(mechanism.as_bytes(), message).map(|_| ());
     }
-    let server = AwaitClientFirst::new(pencil(), [2; NONCE_OCTETS], None);
+    let server = AwaitClientFirst::new(pencil(), [2; NONCE_BYTES], None);
     let (_, server) = server.on_client_first(SCRAM_SHA_256.as_bytes(), b"n,,n=,r=abc").unwrap();
     assert!(server.on_client_final(message).is_err(), "nobody guesses a proof");
     let client = AwaitServerFirst::with_nonce(ChannelBinding::Unavailable, "abc".into());
@@ -221,8 +221,8 @@ fn fuzz_exchange(message: &[u8]) {
 
 proptest! {
     #[test]
-    fn no_message_of_a_peer_panics(octets in vec(any::<u8>(), 0..80)) {
-        fuzz_exchange(&octets);
+    fn no_message_of_a_peer_panics(bytes in vec(any::<u8>(), 0..80)) {
+        fuzz_exchange(&bytes);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    SALT_OCTETS,
+    SALT_BYTES,
     error::ScramError,
-    keys::{ITERATIONS_MAX, Keys, OCTETS, hash, mac},
+    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, mac},
 };
 
 /// Enough to verify a client, not enough to log in anywhere: PostgreSQL's
@@ -20,8 +20,8 @@ use super::{
 pub struct Verifier {
     pub(super) iterations: u32,
     pub(super) salt: Vec<u8>,
-    pub(super) stored_key: [u8; OCTETS],
-    pub(super) server_key: [u8; OCTETS],
+    pub(super) stored_key: [u8; KEY_BYTES],
+    pub(super) server_key: [u8; KEY_BYTES],
 }
 
 /// A text that is no verifier. Says nothing of the text, which may be a password.
@@ -55,7 +55,7 @@ impl Verifier {
         let salt = mac(secret, &[b"salt\0", user]);
         Self {
             iterations,
-            salt: salt.iter().copied().take(SALT_OCTETS).collect(),
+            salt: salt.iter().copied().take(SALT_BYTES).collect(),
             // Nobody knows what hashes to this.
             stored_key: mac(secret, &[b"stored key\0", user]),
             server_key: mac(secret, &[b"server key\0", user]),

@@ -5,7 +5,7 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// Why: a closed set, since it is a label.
     pub enum Cause {
-        /// The client's octets make no sense.
+        /// The client's bytes make no sense.
         Protocol = "protocol",
         /// The login took too long.
         LoginTimeout = "login_timeout",

@@ -131,7 +131,7 @@ impl Conversation {
             if frame.tag() == tag::frontend::TERMINATE {
                 return true;
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
         false
     }
@@ -192,7 +192,7 @@ impl Conversation {
     }
 
     fn on_ready(&mut self, now: Instant, body: &[u8]) {
-        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_octet) {
+        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_byte) {
             self.status = status;
         }
         if self.status == TransactionStatus::Idle {
@@ -236,14 +236,14 @@ fn texts(text_capture: Option<&TextCapture>) -> Option<&Texts> {
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
-pub(super) fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(0, octets) {
-        Some(at) => (&octets[..at], &octets[at + 1..]),
-        None => (octets, &[]),
+pub(super) fn until_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(0, bytes) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, &[]),
     }
 }
 
-pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> Text {
-    let kept = &octets[..octets.len().min(limit)];
-    Text { octets: kept.into(), cut: partial || kept.len() < octets.len() }
+pub(super) fn text(bytes: &[u8], limit: usize, partial: bool) -> Text {
+    let kept = &bytes[..bytes.len().min(limit)];
+    Text { bytes: kept.into(), cut: partial || kept.len() < bytes.len() }
 }

@@ -38,7 +38,7 @@ impl Dedicated {
         self.spoiling = Some(functions);
     }
 
-    /// The client's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// The client's next bytes, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
     /// the backend, behind what [`Session::to_backend`](super::Session::to_backend) gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.client.at_boundary() {
-                at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).octets;
+                at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.client.next(&unread[at..])? else {
                 return Ok(Take { pass: at, drop: 0 });
@@ -60,10 +60,10 @@ impl Dedicated {
                 Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.terminate_received = true;
                     self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
-                    let octets = self.conversation.client.pass(&piece);
+                    let bytes = self.conversation.client.pass(&piece);
                     return Ok(match self.conversation.terminate_forwarded {
-                        true => Take { pass: at + octets, drop: 0 },
-                        false => Take { pass: at, drop: octets },
+                        true => Take { pass: at + bytes, drop: 0 },
+                        false => Take { pass: at, drop: bytes },
                     });
                 }
                 Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
@@ -71,7 +71,7 @@ impl Dedicated {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
                         return Ok(Take { pass: at, drop: 0 });
                     }
-                    let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
+                    let body = unread[at..].get(Header::BYTES..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
                 }
                 Piece::Rest(_) => {}
@@ -80,7 +80,7 @@ impl Dedicated {
         }
     }
 
-    /// The backend's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// The backend's next bytes, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
     /// the client. `full` says that the buffer cannot take more.
     ///
     /// # Errors
@@ -89,8 +89,8 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() {
-                at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).octets;
-                at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).octets;
+                at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).bytes;
+                at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else {
                 return Ok(Take { pass: at, drop: 0 });
@@ -104,7 +104,7 @@ impl Dedicated {
                         return Ok(Take { pass: at, drop: 0 });
                     }
                     if part.tag() == tag::backend::ERROR_RESPONSE {
-                        self.conversation.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
+                        self.conversation.on_error(now, unread.get(Header::BYTES..).unwrap_or_default());
                     }
                 }
                 // A RowDescription with more columns than any buffer holds.

@@ -116,7 +116,7 @@ WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalo
 
 const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p WHERE NOT p.from_sql";
 
-/// How much a standby has replayed, in octets; nothing of a server that is none (any more).
+/// How much a standby has replayed, in bytes; nothing of a server that is none (any more).
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
 pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
@@ -472,7 +472,7 @@ impl StateCheck {
 /// The next column of a DataRow; `None` for a null, and for what makes no sense.
 fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = usize::try_from(reader.i32().ok()?).ok()?;
-    reader.octets(length).ok()
+    reader.bytes(length).ok()
 }
 
 fn pins(letters: &[u8]) -> Pins {

@@ -31,7 +31,7 @@ pub struct Refusal {
 // === impl Refusal ===
 
 impl Refusal {
-    /// The client's octets make no sense.
+    /// The client's bytes make no sense.
     #[must_use]
     pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(SqlState::PROTOCOL_VIOLATION, Blame::Client, Cause::Protocol, message)

@@ -28,7 +28,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The text, from its start.
-    pub octets: Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
     /// There was more: beyond the limit, or beyond what was read at one time.
     pub cut: bool,
 }

@@ -1,20 +1,20 @@
-//! What becomes of octets that a machine was shown.
+//! What becomes of bytes that a machine was shown.
 
-/// What becomes of octets that a session was shown: the first `pass` go on to the other side as they are, the `drop` behind
+/// What becomes of bytes that a session was shown: the first `pass` go on to the other side as they are, the `drop` behind
 /// them are done with. What is behind those is to be shown again: at once if anything was taken, with more behind it if
 /// not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Take {
-    /// Octets to forward, from the start.
+    /// Bytes to forward, from the start.
     pub pass: usize,
-    /// Octets to forget, behind those.
+    /// Bytes to forget, behind those.
     pub drop: usize,
 }
 
 impl Take {
-    /// How many octets are taken.
+    /// How many bytes are taken.
     #[must_use]
-    pub const fn octets(self) -> usize {
+    pub const fn byte_count(self) -> usize {
         self.pass + self.drop
     }
 }

@@ -21,15 +21,15 @@ pub(super) fn fresh_backend() -> Box<Memory> {
     Box::new(Memory::new(Arc::default(), [0; 16]))
 }
 
-fn pass(octets: usize) -> Take {
-    Take { pass: octets, drop: 0 }
+fn pass(bytes: usize) -> Take {
+    Take { pass: bytes, drop: 0 }
 }
 
 fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
-    let mut octets = vec![tag];
-    octets.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
-    octets.extend(body);
-    octets
+    let mut bytes = vec![tag];
+    bytes.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+    bytes.extend(body);
+    bytes
 }
 
 #[derive(Clone, Debug)]
@@ -47,18 +47,18 @@ fn server(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
     (Server, frame(tag, body))
 }
 
-/// Plays a script, showing at most `step` further octets at a time; everything must be forwarded as it came.
+/// Plays a script, showing at most `step` further bytes at a time; everything must be forwarded as it came.
 fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
     let start = Instant::now();
     let options = SessionOptions { text_limit: texts.then_some(40) };
     let mut session = Session::new(TransactionStatus::Idle, options);
     let mut told = Vec::new();
-    for (turn, (side, octets)) in (0u32..).zip(script) {
+    for (turn, (side, bytes)) in (0u32..).zip(script) {
         let now = start + Duration::from_millis(u64::from(turn));
         let (mut forwarded, mut shown) = (0, 0);
-        while shown < octets.len() {
-            shown = (shown + step).min(octets.len());
-            let unread = &octets[forwarded..shown];
+        while shown < bytes.len() {
+            shown = (shown + step).min(bytes.len());
+            let unread = &bytes[forwarded..shown];
             let count = match side {
                 Client => session.on_client(now, unread, false),
                 Server => session.on_backend(now, unread, false),
@@ -67,7 +67,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
             assert_eq!(taken.drop, 0);
             forwarded += taken.pass;
         }
-        assert_eq!(forwarded, octets.len(), "turn {turn} was held back");
+        assert_eq!(forwarded, bytes.len(), "turn {turn} was held back");
         told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
     }
     (session, told)
@@ -75,7 +75,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
 
 fn line(report: &Report, start: Instant) -> String {
     let at = |moment: Instant| (moment - start).as_millis();
-    let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.octets)).unwrap_or("-".into());
+    let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.bytes)).unwrap_or("-".into());
     let error = report.error.map_or("ok".to_owned(), |state| state.to_string());
     let kind = report.kind.as_str();
     format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
@@ -85,7 +85,7 @@ fn told(script: &[(Side, Vec<u8>)], texts: bool) -> Vec<String> {
     let (session, whole) = play(script, usize::MAX >> 1, texts);
     for step in 1..40 {
         let (again, parts) = play(script, step, texts);
-        assert_eq!(parts, whole, "shown {step} octets at a time");
+        assert_eq!(parts, whole, "shown {step} bytes at a time");
         assert_eq!(
             (again.is_idle(), again.statements_started()),
             (session.is_idle(), session.statements_started())
@@ -312,7 +312,7 @@ fn frames_beyond_any_buffer_pass_in_parts() {
     let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
     assert_eq!(session.on_backend(now, &answer, false), Ok(pass(answer.len())));
     let text = session.poll_report().unwrap().text.unwrap();
-    assert_eq!((&*text.octets, text.cut), (&b"SELECT 'xx"[..], true));
+    assert_eq!((&*text.bytes, text.cut), (&b"SELECT 'xx"[..], true));
 }
 
 #[test]
@@ -323,14 +323,14 @@ fn a_fatal_error_is_remembered_as_the_servers_last_word() {
 
 #[test]
 fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
-    proptest::proptest!(|(octets: Vec<u8>, full: bool)| {
+    proptest::proptest!(|(bytes: Vec<u8>, full: bool)| {
         let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
         let now = Instant::now();
-        if let Ok(count) = session.on_client(now, &octets, full) {
-            proptest::prop_assert!(count.octets() <= octets.len());
+        if let Ok(count) = session.on_client(now, &bytes, full) {
+            proptest::prop_assert!(count.byte_count() <= bytes.len());
         }
-        if let Ok(count) = session.on_backend(now, &octets, full) {
-            proptest::prop_assert!(count.octets() <= octets.len());
+        if let Ok(count) = session.on_backend(now, &bytes, full) {
+            proptest::prop_assert!(count.byte_count() <= bytes.len());
         }
     });
 }

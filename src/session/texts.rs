@@ -7,7 +7,7 @@ use super::report::Text;
 /// Statements and portals remembered at the most; a client with more finds its oldest ones without a text.
 const REMEMBERED_MAX: usize = 4096;
 
-/// Text by statement name and by portal name. Names are the client's octets, in whatever encoding it uses.
+/// Text by statement name and by portal name. Names are the client's bytes, in whatever encoding it uses.
 #[derive(Default)]
 pub(super) struct Texts {
     statements: HashMap<Box<[u8]>, Text>,

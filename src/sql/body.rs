@@ -37,8 +37,8 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         let mut before = Before::Start;
         let mut line_comment = false;
         let mut at = 0;
-        while let Some(&octet) = text.get(at) {
-            if begins_word(octet) {
+        while let Some(&byte) = text.get(at) {
+            if begins_word(byte) {
                 let length = word_length(&text[at..]);
                 let word = &text[at..at + length];
                 at += length;
@@ -57,7 +57,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
             }
             let next = text.get(at + 1).copied();
             at += 1;
-            match octet {
+            match byte {
                 b';' | b'\'' | b'"' | b'$' | b'>' => before = Before::Start,
                 b'*' if next == Some(b'/') => before = Before::Start,
                 b'-' if next == Some(b'-') => line_comment = true,
@@ -66,7 +66,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
                     before = Before::Start;
                 }
                 b'-' | b'/' | b'*' => {}
-                _ if is_space(octet) => {}
+                _ if is_space(byte) => {}
                 _ => before = Before::Other,
             }
         }

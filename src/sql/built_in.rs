@@ -115,7 +115,7 @@ pub(super) fn kind(name: &str) -> Found {
     if row(TYPES, name).is_some() { Found::Safe } else { Found::Nothing }
 }
 
-/// What follows `name` in the line that it begins, in a table sorted by its octets.
+/// What follows `name` in the line that it begins, in a table sorted by its bytes.
 fn row(table: &'static str, name: &str) -> Option<&'static str> {
     let (mut low, mut high) = (0, table.len());
     while low < high {

@@ -1,4 +1,4 @@
-//! What is remembered of texts: bounded by octets, compared whole.
+//! What is remembered of texts: bounded by bytes, compared whole.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,7 +12,7 @@ use super::{Classification, Meaning};
 /// A lookup takes a shared lock on one of several shards, and allocates nothing. What is used once makes room for what is
 /// used often.
 pub(super) struct Cache {
-    known: Shared<Key, Classification, Octets, RandomState>,
+    known: Shared<Key, Classification, EntryBytes, RandomState>,
 }
 
 /// All that a classification depends on.
@@ -36,7 +36,7 @@ struct Asked<'a> {
 }
 
 #[derive(Clone)]
-struct Octets;
+struct EntryBytes;
 
 /// What an entry takes besides its text, about.
 const ENTRY: u64 = 96;
@@ -46,10 +46,10 @@ const ORDINARY: u64 = 256;
 // === impl Cache ===
 
 impl Cache {
-    /// Holds about so many octets.
-    pub(super) fn new(octets: u64) -> Self {
-        let entries = usize::try_from(octets / (ENTRY + ORDINARY)).unwrap_or(usize::MAX);
-        Self { known: Shared::with(entries, octets, Octets, RandomState::default(), Default::default()) }
+    /// Holds about so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        let entries = usize::try_from(bytes / (ENTRY + ORDINARY)).unwrap_or(usize::MAX);
+        Self { known: Shared::with(entries, bytes, EntryBytes, RandomState::default(), Default::default()) }
     }
 
     pub(super) fn get(&self, text: &[u8], circumstances: Circumstances) -> Option<Classification> {
@@ -65,13 +65,13 @@ impl Cache {
         self.known.retain(|key, _| *key.text != *text);
     }
 
-    /// How many octets it holds.
+    /// How many bytes it holds.
     pub(super) fn weight(&self) -> u64 {
         self.known.weight()
     }
 }
 
-impl Weighter<Key, Classification> for Octets {
+impl Weighter<Key, Classification> for EntryBytes {
     fn weight(&self, key: &Key, _: &Classification) -> u64 {
         key.text.len() as u64 + ENTRY
     }

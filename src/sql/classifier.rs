@@ -33,13 +33,13 @@ pub struct Classifier {
 pub struct ClassifierOptions {
     /// Relations that are only read on the primary: schema and name as PostgreSQL keeps them; without a schema in any.
     pub primary_only: Vec<(Option<String>, String)>,
-    /// How much it remembers, in octets.
+    /// How much it remembers, in bytes.
     pub memory: u64,
 }
 
 /// Longer texts are not parsed: a tree takes a hundred times as much memory as its text.
 pub const TEXT_MAX: usize = 32 * 1024;
-/// The longest run of octets of operators that is given to the scanner.
+/// The longest run of bytes of operators that is given to the scanner.
 const RUN_MAX: usize = 512;
 /// Texts that a standby has refused as writes: more of them push out the oldest.
 const LEARNED_MAX: usize = 1024;
@@ -135,9 +135,9 @@ impl Classifier {
         cache.forget(key);
     }
 
-    /// How many octets it remembers.
+    /// How many bytes it remembers.
     #[must_use]
-    pub fn octets(&self) -> u64 {
+    pub fn cached_bytes(&self) -> u64 {
         self.texts.weight() + self.templates.weight()
     }
 
@@ -212,11 +212,11 @@ fn is_readable(text: &[u8], meaning: &Meaning) -> bool {
     text.is_ascii() || (meaning.utf8 && str::from_utf8(text).is_ok())
 }
 
-/// Whether so many octets of operators follow each other that the server's scanner, which reads all of them again behind each
+/// Whether so many bytes of operators follow each other that the server's scanner, which reads all of them again behind each
 /// `/*`, would take its time: seconds for 20 kB of it. No operator is that long, and few comments.
 fn has_long_run(text: &[u8]) -> bool {
-    let is_operator = |octet: &u8| b"~!@#^&|`?+-*/%<>=".contains(octet);
-    text.split(|octet| !is_operator(octet)).any(|run| run.len() > RUN_MAX)
+    let is_operator = |byte: &u8| b"~!@#^&|`?+-*/%<>=".contains(byte);
+    text.split(|byte| !is_operator(byte)).any(|run| run.len() > RUN_MAX)
 }
 
 /// Nobody knows what the text says about transactions.
@@ -235,7 +235,7 @@ fn refused(error: &pg_query::Error) -> Ground {
         {
             Ground::TooDeep
         }
-        // A zero octet, which no server takes either.
+        // A zero byte, which no server takes either.
         pg_query::Error::Conversion(_) => Ground::Encoding,
         _ => Ground::Unparsable,
     }

@@ -171,11 +171,11 @@ fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
         Token::Quoted(name) if name.len() > super::name_set::NAME_LENGTH || name.is_empty() => None,
         Token::Quoted(name) if name.contains(&b'"') => {
             let mut undoubled = Vec::with_capacity(name.len());
-            let mut octets = name.iter();
-            while let Some(octet) = octets.next() {
-                undoubled.push(*octet);
-                if *octet == b'"' {
-                    octets.next();
+            let mut bytes = name.iter();
+            while let Some(byte) = bytes.next() {
+                undoubled.push(*byte);
+                if *byte == b'"' {
+                    bytes.next();
                 }
             }
             Some(Cow::Owned(undoubled))

@@ -18,7 +18,7 @@ pub(super) fn sole_write(text: &[u8]) -> Option<Ground> {
     let rest = lexer.rest();
     let alone = match memchr::memchr(b';', rest) {
         None => true,
-        Some(end) => rest[end..].iter().all(|octet| *octet == b';' || octet.is_ascii_whitespace()),
+        Some(end) => rest[end..].iter().all(|byte| *byte == b';' || byte.is_ascii_whitespace()),
     };
     alone.then_some(ground)
 }

@@ -53,7 +53,7 @@ closed_set! {
         UnknownRelation = "unknown-relation" { access: Access::Doubt, leaves_primary: false, suits_read_only: true, fails_read_only: false },
         /// It calls a function or an operator that is not known: the catalogues are to be read again.
         UnknownFunction = "unknown-function" { access: Access::Doubt, leaves_primary: false, suits_read_only: true, fails_read_only: false },
-        /// Its octets cannot be read in the client's encoding.
+        /// Its bytes cannot be read in the client's encoding.
         Encoding = "encoding" { access: Access::Doubt, leaves_primary: false, suits_read_only: true, fails_read_only: false },
         /// The grammar refuses it.
         Unparsable = "unparsable" { access: Access::Doubt, leaves_primary: false, suits_read_only: true, fails_read_only: false },

@@ -54,7 +54,7 @@ fn said(comment: &[u8]) -> Option<Hint> {
     if !name.eq_ignore_ascii_case(NAME) {
         return None;
     }
-    words.split(|octet| octet.is_ascii_whitespace() || *octet == b',').find_map(|word| {
+    words.split(|byte| byte.is_ascii_whitespace() || *byte == b',').find_map(|word| {
         let (key, value) = word.split_at_checked(ROUTE.len())?;
         key.eq_ignore_ascii_case(ROUTE).then(|| Hint::named(value)).flatten()
     })

@@ -63,8 +63,8 @@ impl KnowledgeBuilder {
     /// [`UnknownRow`]: nothing of it was taken.
     pub fn row(&mut self, columns: &[&[u8]]) -> Result<(), UnknownRow> {
         let [kind, schema, name, why, least, most, of_row] = columns else { return Err(UnknownRow) };
-        let number = |octets: &[u8]| {
-            let text = str::from_utf8(octets).map_err(|_| UnknownRow)?;
+        let number = |bytes: &[u8]| {
+            let text = str::from_utf8(bytes).map_err(|_| UnknownRow)?;
             let number: i64 = text.parse().map_err(|_| UnknownRow)?;
             Ok(u16::try_from(number.max(0)).unwrap_or(u16::MAX))
         };

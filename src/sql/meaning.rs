@@ -7,7 +7,7 @@
 pub struct Meaning {
     /// `standard_conforming_strings` is on: a backslash in `'…'` is a backslash.
     pub standard_strings: bool,
-    /// `client_encoding` is UTF-8. Of other encodings only texts in ASCII can be judged: the second octet of a character may
+    /// `client_encoding` is UTF-8. Of other encodings only texts in ASCII can be judged: the second byte of a character may
     /// look like a quote.
     pub utf8: bool,
 }

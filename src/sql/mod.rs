@@ -7,8 +7,8 @@
 //!
 //! Promises: [`effects()`] over-approximates. A text that changes the session's state in a way named in [`Effects`] has
 //! that bit, whatever `standard_conforming_strings` is and whatever superset of ASCII the client speaks; a bit too many
-//! costs a check. One pass, no allocation. Where the octets can be read in two ways (a backslash before a quote, a dollar
-//! quote after an octet of a Shift-JIS character) the text is scanned again with quotes and comments taken for code.
+//! costs a check. One pass, no allocation. Where the bytes can be read in two ways (a backslash before a quote, a dollar
+//! quote after a byte of a Shift-JIS character) the text is scanned again with quotes and comments taken for code.
 //!
 //! [`Classifier`] answers the other question: what a text may do to the database, and whether it may leave the primary. It fails
 //! closed: a text must be proved to do no more than read. In order of cost: what is

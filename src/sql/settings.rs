@@ -7,7 +7,7 @@ use super::{
     lexer::{Lexer, Token},
 };
 
-/// The longest name that is followed, in octets; a longer one is hidden.
+/// The longest name that is followed, in bytes; a longer one is hidden.
 const LONGEST: usize = 128;
 
 /// What follows `SET`, up to the setting's name.
@@ -213,7 +213,7 @@ fn to_default(mut ahead: Lexer<'_>) -> Effects {
 
 /// Whether `name` is spelt as it is meant, and could be a setting's.
 fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|octet| octet.is_ascii_alphanumeric() || b"_.$".contains(octet))
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(byte))
 }
 
 fn is(token: Option<Token<'_>>, word: &str) -> bool {

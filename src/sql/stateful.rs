@@ -55,7 +55,7 @@ const LEAVES: Effects = Effects::SETTINGS
     .union(Effects::FUNCTION);
 
 fn contains_temporary(text: &[u8]) -> bool {
-    text.split(|octet| !octet.is_ascii_alphanumeric() && *octet != b'_').any(|word| {
+    text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').any(|word| {
         is(word, "temp")
             || is(word, "temporary")
             || word.get(..7).is_some_and(|front| front.eq_ignore_ascii_case(b"pg_temp"))

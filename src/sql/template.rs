@@ -10,12 +10,12 @@ const LONGEST: usize = 4096;
 /// The text of one query without the values of its literals and without its comments. Two texts with the same template have
 /// the same tree, but for the values in it.
 pub(super) struct Template {
-    octets: ArrayVec<u8, LONGEST>,
+    bytes: ArrayVec<u8, LONGEST>,
     /// A literal was left out: the text says more than its template.
     pub(super) literal: bool,
 }
 
-/// Marks that stand for what is left out: no token is written with one of these octets, nor is white space.
+/// Marks that stand for what is left out: no token is written with one of these bytes, nor is white space.
 const COMMENT: u8 = 1;
 const TEXT: u8 = 2;
 const NUMBER: u8 = 3;
@@ -25,7 +25,7 @@ impl Template {
     /// matter, or if it is too long.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
         let mut lexer = Lexer::new(text);
-        let mut template = Self { octets: ArrayVec::new(), literal: false };
+        let mut template = Self { bytes: ArrayVec::new(), literal: false };
         // What stands from here on is to be copied.
         let mut copied = 0;
         let mut first = true;
@@ -44,14 +44,14 @@ impl Template {
             first = false;
             let mark = match token {
                 Token::Word(word) if value_matters(word) => return None,
-                Token::Quoted(name) if value_matters(name) || name.iter().any(|octet| *octet < b' ') => {
+                Token::Quoted(name) if value_matters(name) || name.iter().any(|byte| *byte < b' ') => {
                     return None;
                 }
                 Token::Symbol(b';') => {
                     template.extend(&text[copied..lexer.began()])?;
                     return (lexer.next().is_none() && !lexer.doubt()).then_some(template);
                 }
-                Token::Symbol(octet) if octet < b' ' => return None,
+                Token::Symbol(byte) if byte < b' ' => return None,
                 Token::Word(_) | Token::Quoted(_) | Token::Parameter | Token::Symbol(_) => continue,
                 Token::Text { .. } => TEXT,
                 Token::Number => NUMBER,
@@ -66,17 +66,17 @@ impl Template {
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.octets
+        &self.bytes
     }
 
     #[inline]
-    fn push(&mut self, octet: u8) -> Option<()> {
-        self.octets.try_push(octet).ok()
+    fn push(&mut self, byte: u8) -> Option<()> {
+        self.bytes.try_push(byte).ok()
     }
 
     #[inline]
-    fn extend(&mut self, octets: &[u8]) -> Option<()> {
-        self.octets.try_extend_from_slice(octets).ok()
+    fn extend(&mut self, bytes: &[u8]) -> Option<()> {
+        self.bytes.try_extend_from_slice(bytes).ok()
     }
 }
 

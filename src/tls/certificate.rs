@@ -83,9 +83,9 @@ pub(super) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String
         .iter()
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(octets) => match **octets {
+            GeneralName::IPAddress(bytes) => match **bytes {
                 [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-                _ => <[u8; 16]>::try_from(*octets).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
+                _ => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
             },
             _ => None,
         })

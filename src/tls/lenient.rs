@@ -137,9 +137,9 @@ impl<'a> Signed<'a> {
 // === impl PublicKey ===
 
 impl<'a> PublicKey<'a> {
-    /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `octets` is the content.
-    fn read_content(octets: &'a [u8]) -> Option<Self> {
-        let (algorithm, rest) = element(octets)?;
+    /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `bytes` is the content.
+    fn read_content(bytes: &'a [u8]) -> Option<Self> {
+        let (algorithm, rest) = element(bytes)?;
         let (key, _) = element(rest)?;
         Some(Self { algorithm: content(algorithm)?, bits: bits(key)? })
     }
@@ -151,31 +151,31 @@ impl<'a> PublicKey<'a> {
 }
 
 /// Cuts the first DER element off: with its head, and what follows it.
-fn element(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, length) = head(octets)?;
-    octets.split_at_checked(head.checked_add(length)?)
+fn element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, length) = head(bytes)?;
+    bytes.split_at_checked(head.checked_add(length)?)
 }
 
-/// What is inside a DER element that fills `octets`.
-fn content(octets: &[u8]) -> Option<&[u8]> {
-    let (head, length) = head(octets)?;
-    let inside = octets.get(head..)?;
+/// What is inside a DER element that fills `bytes`.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, length) = head(bytes)?;
+    let inside = bytes.get(head..)?;
     (inside.len() == length).then_some(inside)
 }
 
-/// What is inside a BIT STRING of whole octets.
-fn bits(octets: &[u8]) -> Option<&[u8]> {
-    content(octets)?.strip_prefix(&[0])
+/// What is inside a BIT STRING of whole bytes.
+fn bits(bytes: &[u8]) -> Option<&[u8]> {
+    content(bytes)?.strip_prefix(&[0])
 }
 
-/// The octets of a head (tag and length) and the length it announces, for tags below 31.
-fn head(octets: &[u8]) -> Option<(usize, usize)> {
-    match *octets.get(1)? {
+/// The bytes of a head (tag and length) and the length it announces, for tags below 31.
+fn head(bytes: &[u8]) -> Option<(usize, usize)> {
+    match *bytes.get(1)? {
         short @ 0..=0x7f => Some((2, usize::from(short))),
         long @ 0x81..=0x84 => {
             let count = usize::from(long & 0x7f);
-            let length = octets.get(2..2 + count)?;
-            Some((2 + count, length.iter().fold(0, |length, octet| length << 8 | usize::from(*octet))))
+            let length = bytes.get(2..2 + count)?;
+            Some((2 + count, length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))))
         }
         _ => None,
     }

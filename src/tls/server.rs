@@ -86,7 +86,7 @@ impl ServerTls {
         self.shared.settings.required
     }
 
-    /// The TLS handshake, on a connection whose next octet is the client's ClientHello: after our `S`, or at once with
+    /// The TLS handshake, on a connection whose next byte is the client's ClientHello: after our `S`, or at once with
     /// direct TLS (which is recognised by peeking, not by reading). There is no time limit here.
     ///
     /// Cancel safe in that the connection is closed.

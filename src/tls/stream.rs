@@ -19,8 +19,8 @@ use super::{PROTOCOL, certificate::end_point};
 
 /// A connection to an endpoint or from a client. Small: what TLS needs is boxed.
 ///
-/// With TLS, octets that were accepted by a write may still wait inside: flush before waiting for an answer. A
-/// readiness of the socket says nothing about octets that are already decrypted: ask by reading. A peer that closes
+/// With TLS, bytes that were accepted by a write may still wait inside: flush before waiting for an answer. A
+/// readiness of the socket says nothing about bytes that are already decrypted: ask by reading. A peer that closes
 /// without TLS's own goodbye (a crash, a cut) is an error of kind `UnexpectedEof`, where plaintext has an end of stream.
 #[derive(Debug)]
 pub enum Stream {
@@ -47,7 +47,7 @@ pub struct ServerSide {
 pub enum Quiet {
     /// Nothing.
     Yes,
-    /// Octets.
+    /// Bytes.
     Spoke,
     /// The end, or an error.
     Ended,
@@ -200,8 +200,8 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        inner!(self, stream => Pin::new(stream).poll_write(cx, octets))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(

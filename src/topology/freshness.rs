@@ -101,9 +101,9 @@ impl WriterTrail {
         self.samples.get(first).map(|sample| sample.position)
     }
 
-    /// How many octets `lsn` is behind the latest sample.
+    /// How many bytes `lsn` is behind the latest sample.
     #[must_use]
-    pub fn octets_behind(&self, lsn: u64) -> Option<u64> {
+    pub fn bytes_behind(&self, lsn: u64) -> Option<u64> {
         self.samples.back().map(|sample| sample.position.lsn.saturating_sub(lsn))
     }
 

@@ -49,7 +49,7 @@ pub struct Answer {
     pub role: ObservedRole,
     /// `transaction_read_only`, as it is for a new transaction.
     pub read_only: bool,
-    /// WAL insert position of a primary, replay position of a standby, in octets; absent when the server will not say.
+    /// WAL insert position of a primary, replay position of a standby, in bytes; absent when the server will not say.
     pub lsn: Option<u64>,
     /// The timeline a primary writes.
     pub timeline: Option<u32>,

@@ -59,7 +59,7 @@ closed_set! {
 /// A write-ahead-log position of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Insert position of a primary, replay position of a standby, in octets of WAL.
+    /// Insert position of a primary, replay position of a standby, in bytes of WAL.
     pub lsn: u64,
     /// Our clock, taken before the server was asked.
     pub asked_at: Instant,

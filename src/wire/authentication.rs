@@ -173,7 +173,7 @@ impl<'a> SaslInitialResponse<'a> {
             length => {
                 let length =
                     usize::try_from(length).map_err(|_| DecodeError::Invalid("length of SASL data"))?;
-                Some(reader.octets(length)?)
+                Some(reader.bytes(length)?)
             }
         };
         reader.finish()?;
@@ -183,7 +183,7 @@ impl<'a> SaslInitialResponse<'a> {
     /// Appends the message.
     ///
     /// # Panics
-    /// When the data has more than `i32::MAX` octets.
+    /// When the data has more than `i32::MAX` bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
         writer::frame(out, tag::frontend::PASSWORD, |body| {
             writer::string(body, self.mechanism);

@@ -109,7 +109,7 @@ impl<'a> Message<'a> {
             tag::DATA_ROW => return Ok(Self::DataRow),
             tag::COPY_DATA => return Ok(Self::CopyData(body)),
             tag::READY_FOR_QUERY => Self::ReadyForQuery(
-                TransactionStatus::from_octet(reader.u8()?)
+                TransactionStatus::from_byte(reader.u8()?)
                     .ok_or(DecodeError::Invalid("transaction status"))?,
             ),
             tag::COMMAND_COMPLETE => Self::CommandComplete(CommandTag(reader.string()?)),
@@ -156,7 +156,7 @@ impl<'a> Message<'a> {
 
 /// Appends ReadyForQuery.
 pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
-    writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.octet()));
+    writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.as_byte()));
 }
 
 /// Appends ParseComplete.
@@ -223,7 +223,7 @@ impl<'a> CommandTag<'a> {
     pub fn rows(&self) -> Option<u64> {
         let count = self
             .0
-            .rsplit(|&octet| octet == b' ')
+            .rsplit(|&byte| byte == b' ')
             .next()
             .filter(|word| !word.is_empty() && word.len() < self.0.len())?;
         count.iter().try_fold(0_u64, |sum, digit| {

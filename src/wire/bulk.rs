@@ -6,8 +6,8 @@ use super::frame::Header;
 /// Whole frames of one tag, one behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Run {
-    /// Octets of all of them.
-    pub octets: usize,
+    /// Bytes of all of them.
+    pub bytes: usize,
     /// How many they are.
     pub frames: u64,
 }
@@ -24,7 +24,7 @@ pub fn run(speaker: Speaker, tag: u8, unread: &[u8]) -> Run {
         && let Ok(Some(header)) = Header::read(speaker, left)
         && let Some(behind) = left.get(header.total()..)
     {
-        run.octets += header.total();
+        run.bytes += header.total();
         run.frames += 1;
         left = behind;
     }

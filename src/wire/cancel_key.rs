@@ -9,7 +9,7 @@ use super::{
     tag, writer,
 };
 
-/// A process id and the secret that goes with it: 4 octets in protocol 3.0, up to 256 since 3.2.
+/// A process id and the secret that goes with it: 4 bytes in protocol 3.0, up to 256 since 3.2.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct BackendKey {
 }
 
 impl BackendKey {
-    /// The longest secret there is, in octets.
+    /// The longest secret there is, in bytes.
     pub const SECRET_MAX: usize = 256;
     /// The shortest secret there is, and the only length in protocol 3.0.
     pub const SECRET_MIN: usize = 4;
@@ -27,7 +27,7 @@ impl BackendKey {
     /// A key.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the secret has not between 4 and 256 octets.
+    /// [`DecodeError::Invalid`] when the secret has not between 4 and 256 bytes.
     pub fn new(pid: i32, secret: &[u8]) -> Result<Self, DecodeError> {
         if !(Self::SECRET_MIN..=Self::SECRET_MAX).contains(&secret.len()) {
             return Err(DecodeError::Invalid("length of the cancel key"));

@@ -40,7 +40,7 @@ use super::{
     tag::frontend as f,
 };
 
-/// Whose octets are walked over, and when: it decides which tags and lengths can be.
+/// Whose bytes are walked over, and when: it decides which tags and lengths can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// A client that has not proved who it is: nothing but answers to authentication requests.
@@ -55,18 +55,18 @@ pub enum Speaker {
 #[derive(Debug)]
 pub struct Walker {
     speaker: Speaker,
-    /// Octets still to come of a frame whose beginning was passed.
+    /// Bytes still to come of a frame whose beginning was passed.
     rest: usize,
 }
 
-/// What the unread octets begin with.
+/// What the unread bytes begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A frame, all of it.
     Whole(Frame<'a>),
     /// The beginning of a frame, its header at least.
     Part(Part),
-    /// This many octets (at least one) of a frame whose beginning was passed.
+    /// This many bytes (at least one) of a frame whose beginning was passed.
     Rest(usize),
 }
 
@@ -89,7 +89,7 @@ impl Walker {
     /// What `unread` begins with; `None` while not even a header is there.
     ///
     /// `unread` begins where the last [`Walker::pass`] ended. Without a `pass` in between the same piece comes again,
-    /// larger if more octets came.
+    /// larger if more bytes came.
     ///
     /// # Errors
     /// [`FrameError`]: the sender is out of step or malicious, and the connection is over.
@@ -106,11 +106,11 @@ impl Walker {
         }))
     }
 
-    /// Goes past `piece`, the last one that [`Walker::next`] gave; answers how many octets that is.
+    /// Goes past `piece`, the last one that [`Walker::next`] gave; answers how many bytes that is.
     #[inline]
     pub fn pass(&mut self, piece: &Piece<'_>) -> usize {
         match piece {
-            Piece::Whole(frame) => frame.octets().len(),
+            Piece::Whole(frame) => frame.as_bytes().len(),
             Piece::Part(part) => {
                 self.rest = part.missing();
                 part.here
@@ -140,21 +140,21 @@ impl Part {
         self.header.tag()
     }
 
-    /// Octets of the whole frame, its header included.
+    /// Bytes of the whole frame, its header included.
     #[inline]
     #[must_use]
     pub const fn total(&self) -> usize {
         self.header.total()
     }
 
-    /// Octets of it that are here.
+    /// Bytes of it that are here.
     #[inline]
     #[must_use]
     pub const fn here(&self) -> usize {
         self.here
     }
 
-    /// Octets of it that are still to come: at least one.
+    /// Bytes of it that are still to come: at least one.
     #[inline]
     #[must_use]
     pub const fn missing(&self) -> usize {

@@ -179,8 +179,8 @@ impl SqlState {
     #[must_use]
     pub const fn checked(code: [u8; 5]) -> Option<Self> {
         let mut at = &code as &[u8];
-        while let [octet, behind @ ..] = at {
-            if !(octet.is_ascii_digit() || octet.is_ascii_uppercase()) {
+        while let [byte, behind @ ..] = at {
+            if !(byte.is_ascii_digit() || byte.is_ascii_uppercase()) {
                 return None;
             }
             at = behind;

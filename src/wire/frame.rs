@@ -2,11 +2,11 @@
 
 use super::deframer::Speaker;
 
-/// The first five octets of a frame, already checked against the limits of whoever sent it.
+/// The first five bytes of a frame, already checked against the limits of whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     tag: u8,
-    /// As on the wire: without the tag, with these four octets. At least 4, at most `i32::MAX`.
+    /// As on the wire: without the tag, with these four bytes. At least 4, at most `i32::MAX`.
     length: u32,
 }
 
@@ -14,11 +14,11 @@ pub struct Header {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     tag: u8,
-    octets: &'a [u8],
+    bytes: &'a [u8],
     body: &'a [u8],
 }
 
-/// Why a peer's octets are no frame. There is no way to find the next one: the connection is over.
+/// Why a peer's bytes are no frame. There is no way to find the next one: the connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A length that does not even count itself.
@@ -30,7 +30,7 @@ pub enum FrameError {
         length: u32,
     },
     /// A length beyond what this kind of message may have.
-    #[error("a message of type {} claims {length} octets, more than the {limit} allowed", Tag(*tag))]
+    #[error("a message of type {} claims {length} bytes, more than the {limit} allowed", Tag(*tag))]
     TooLong {
         /// The tag it came with.
         tag: u8,
@@ -53,10 +53,10 @@ struct Tag(u8);
 // === impl Header ===
 
 impl Header {
-    /// Octets of a header: tag and length.
-    pub const OCTETS: usize = 5;
+    /// Bytes of a header: tag and length.
+    pub const BYTES: usize = 5;
 
-    /// Reads the header at the start of `unread`; `None` while fewer than five octets are there.
+    /// Reads the header at the start of `unread`; `None` while fewer than five bytes are there.
     ///
     /// # Errors
     /// [`FrameError`] when no message of that `speaker` looks like this.
@@ -91,7 +91,7 @@ impl Header {
         self.tag
     }
 
-    /// Octets of the whole frame, its header included.
+    /// Bytes of the whole frame, its header included.
     #[inline]
     #[must_use]
     pub const fn total(self) -> usize {
@@ -115,9 +115,9 @@ impl<'a> Frame<'a> {
     /// The frame whose `header` was just read at the start of `unread`, if all of it is there.
     #[inline]
     pub(super) fn behind(header: Header, unread: &'a [u8]) -> Option<Self> {
-        let octets = unread.get(..header.total())?;
-        let body = octets.get(Header::OCTETS..)?;
-        Some(Self { tag: header.tag, octets, body })
+        let bytes = unread.get(..header.total())?;
+        let body = bytes.get(Header::BYTES..)?;
+        Some(Self { tag: header.tag, bytes, body })
     }
 
     /// The tag; [`super::tag`] names them.
@@ -127,14 +127,14 @@ impl<'a> Frame<'a> {
         self.tag
     }
 
-    /// All octets, to be forwarded as they are.
+    /// All bytes, to be forwarded as they are.
     #[inline]
     #[must_use]
-    pub const fn octets(&self) -> &'a [u8] {
-        self.octets
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
-    /// The octets behind the header.
+    /// The bytes behind the header.
     #[inline]
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
@@ -145,7 +145,7 @@ impl<'a> Frame<'a> {
 impl std::fmt::Debug for Frame<'_> {
     /// Without the body, which may hold a password or a row.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Frame({}, {} octets)", Tag(self.tag), self.octets.len())
+        write!(f, "Frame({}, {} bytes)", Tag(self.tag), self.bytes.len())
     }
 }
 

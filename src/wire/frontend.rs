@@ -162,7 +162,7 @@ pub fn write_bind_binary(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], par
         let count = i16::try_from(parameters.len()).expect("our own messages are short");
         body.extend_from_slice(&count.to_be_bytes());
         for parameter in parameters {
-            let length = parameter.map_or(-1, |octets| i32::try_from(octets.len()).unwrap_or(i32::MAX));
+            let length = parameter.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(parameter.unwrap_or_default());
         }

@@ -1,11 +1,11 @@
-//! PostgreSQL's protocol, 3.0 and 3.2: octets ⇄ messages.
+//! PostgreSQL's protocol, 3.0 and 3.2: bytes ⇄ messages.
 //!
 //! What crosses a connection once it is up is a sequence of *frames*: a tag, a length, a body. [`Walker`] finds them in
 //! the buffer they were read into. [`frontend::Message`] and [`backend::Message`] are borrowed views of the bodies that
 //! somebody must understand; everything else is passed on as it came. What precedes the first frame (encryption
 //! requests, cancel requests, the StartupMessage) is in [`startup`].
 //!
-//! Promises: a length is checked before it is added, allocated or followed; no octets from a peer cause a panic; views
+//! Promises: a length is checked before it is added, allocated or followed; no bytes from a peer cause a panic; views
 //! borrow and never allocate; what is written is what was read, when nothing was changed.
 //! Refuses to know: sockets, and what may follow what (that is `handshake` and `session`).
 //!

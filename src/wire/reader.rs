@@ -15,8 +15,8 @@ pub enum DecodeError {
     /// A text without its terminator.
     #[error("a string in the message is not terminated")]
     Unterminated,
-    /// Octets behind the last value.
-    #[error("the message has {0} octets too many")]
+    /// Bytes behind the last value.
+    #[error("the message has {0} bytes too many")]
     Trailing(usize),
     /// A value that the protocol does not know there; carries the name of the field.
     #[error("the message has an invalid {0}")]
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         Self { left: body }
     }
 
-    /// The next `N` octets.
+    /// The next `N` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Short`] when fewer are left; so for all of these.
@@ -42,13 +42,13 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// One octet.
+    /// One byte.
     ///
     /// # Errors
     /// [`DecodeError::Short`].
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[octet]| octet)
+        self.array::<1>().map(|[byte]| byte)
     }
 
     /// `Int16`.
@@ -78,25 +78,25 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// The next `count` octets.
+    /// The next `count` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Short`].
     #[inline]
-    pub fn octets(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, left) = self.left.split_at_checked(count).ok_or(DecodeError::Short)?;
         self.left = left;
         Ok(taken)
     }
 
-    /// `String`: the octets up to a NUL, which is taken too. In whatever encoding the client asked for.
+    /// `String`: the bytes up to a NUL, which is taken too. In whatever encoding the client asked for.
     ///
     /// # Errors
     /// [`DecodeError::Unterminated`].
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
         let end = memchr::memchr(0, self.left).ok_or(DecodeError::Unterminated)?;
-        let text = self.octets(end)?;
+        let text = self.bytes(end)?;
         self.u8()?;
         Ok(text)
     }

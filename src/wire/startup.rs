@@ -30,14 +30,14 @@ pub enum FirstPacket {
 
 /// The StartupMessage: a version and parameters, in the order they came, none left out.
 ///
-/// Values are octets: the encoding of a user's or a database's name is the server's business.
+/// Values are bytes: the encoding of a user's or a database's name is the server's business.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StartupMessage {
     version: ProtocolVersion,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why the first octets are no first packet.
+/// Why the first bytes are no first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartupError {
     /// A length no first packet has: garbage, or another protocol.
@@ -48,7 +48,7 @@ pub enum StartupError {
     Layout(DecodeError),
 }
 
-/// `MAX_STARTUP_PACKET_LENGTH`, without the length's own octets.
+/// `MAX_STARTUP_PACKET_LENGTH`, without the length's own bytes.
 pub const STARTUP_MAX: u32 = 10_000;
 
 pub(super) const CANCEL_REQUEST: u32 = code(1234, 5678);
@@ -89,9 +89,9 @@ impl ProtocolVersion {
         code(self.major, self.minor)
     }
 
-    /// Octets of a cancel key's secret, as PostgreSQL chooses them.
+    /// Bytes of a cancel key's secret, as PostgreSQL chooses them.
     #[must_use]
-    pub fn secret_octets(self) -> usize {
+    pub fn secret_bytes(self) -> usize {
         if self >= Self::V3_2 { 32 } else { 4 }
     }
 }
@@ -105,7 +105,7 @@ impl std::fmt::Display for ProtocolVersion {
 // === impl FirstPacket ===
 
 impl FirstPacket {
-    /// Reads the packet at the start of `unread`, and how many octets it takes; `None` while it is not all there.
+    /// Reads the packet at the start of `unread`, and how many bytes it takes; `None` while it is not all there.
     ///
     /// A packet with the code of an encryption request but the wrong length is, as with PostgreSQL, taken for a
     /// StartupMessage of an absurd version.

@@ -1,4 +1,4 @@
-//! The first octet of a frame: what kind of message it is.
+//! The first byte of a frame: what kind of message it is.
 //!
 //! The same letter means different messages in the two directions, so the names live in a module for each.
 

@@ -12,11 +12,11 @@ pub enum TransactionStatus {
 }
 
 impl TransactionStatus {
-    /// From the octet in ReadyForQuery.
+    /// From the byte in ReadyForQuery.
     #[inline]
     #[must_use]
-    pub const fn from_octet(octet: u8) -> Option<Self> {
-        match octet {
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
             b'I' => Some(Self::Idle),
             b'T' => Some(Self::Open),
             b'E' => Some(Self::Failed),
@@ -24,9 +24,9 @@ impl TransactionStatus {
         }
     }
 
-    /// As the octet in ReadyForQuery.
+    /// As the byte in ReadyForQuery.
     #[must_use]
-    pub const fn octet(self) -> u8 {
+    pub const fn as_byte(self) -> u8 {
         match self {
             Self::Idle => b'I',
             Self::Open => b'T',

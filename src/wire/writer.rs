@@ -2,7 +2,7 @@
 
 /// Appends a frame: `tag`, then a length that fits what `body` appends.
 ///
-/// What we say ourselves is short; a body beyond `i32::MAX` octets would be cut off by the protocol's length field, and
+/// What we say ourselves is short; a body beyond `i32::MAX` bytes would be cut off by the protocol's length field, and
 /// no caller can build one.
 pub fn frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(tag);
@@ -22,6 +22,6 @@ pub fn packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 
 /// Appends a `String`. A NUL would end it early and shift what follows, so NULs are left out.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().filter(|&&octet| octet != 0));
+    out.extend(text.iter().filter(|&&byte| byte != 0));
     out.push(0);
 }

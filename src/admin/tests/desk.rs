@@ -206,11 +206,11 @@ pub(super) async fn answer(router: Router, request: Request) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let streams = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-    let octets = match streams {
+    let bytes = match streams {
         true => body.into_data_stream().next().await.unwrap().unwrap(),
         false => to_bytes(body, usize::MAX).await.unwrap(),
     };
-    Answer { status: head.status, headers: head.headers, text: String::from_utf8(octets.into()).unwrap() }
+    Answer { status: head.status, headers: head.headers, text: String::from_utf8(bytes.into()).unwrap() }
 }
 
 // === impl Answer ===

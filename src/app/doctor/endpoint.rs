@@ -136,7 +136,7 @@ fn no_token(settings: &EndpointSettings) -> &'static str {
 async fn token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>) {
     let opinion = match handle.token(user).await {
         Ok(Some(token)) => {
-            let mut opinion = verdicts::token(&handle.settings().login, user, token.octets());
+            let mut opinion = verdicts::token(&handle.settings().login, user, token.byte_count());
             if let (Some(source), Login::Token(login)) = (handle.tokens(), &handle.settings().login)
                 && matches!(login.origin, TokenOrigin::Google(_))
             {

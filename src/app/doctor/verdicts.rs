@@ -80,12 +80,12 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
 }
 
 /// A token was minted for `user`.
-pub(super) fn token(login: &Login, user: &UserName, octets: usize) -> Opinion {
+pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let who = match login {
         Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
         _ => "the command printed",
     };
-    let said = format!("{who} a token for {user}, {octets} characters long");
+    let said = format!("{who} a token for {user}, {bytes} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
             format!("{said}; no database user of a service account has a name like that"),
@@ -221,8 +221,8 @@ pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, QueryError>>) 
         ),
         Some(Ok(Replay { replayed: Some(at), behind, last_transaction, paused })) => {
             let mut opinion = Opinion::ok(format!("replayed up to {at}"));
-            if let Some(octets) = behind {
-                opinion.note(format!("{octets} octets received and not yet replayed"));
+            if let Some(bytes) = behind {
+                opinion.note(format!("{bytes} bytes received and not yet replayed"));
             }
             if let Some(seconds) = last_transaction {
                 opinion.note(format!(

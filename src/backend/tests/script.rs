@@ -78,8 +78,8 @@ impl Guest {
     pub(super) async fn first_packet(&mut self) -> FirstPacket {
         let mut unread = Vec::new();
         loop {
-            if let Some((packet, octets)) = FirstPacket::read(&unread).unwrap() {
-                assert_eq!(octets, unread.len(), "nothing is sent before it was asked for");
+            if let Some((packet, bytes)) = FirstPacket::read(&unread).unwrap() {
+                assert_eq!(bytes, unread.len(), "nothing is sent before it was asked for");
                 return packet;
             }
             assert_ne!(self.tcp.read_buf(&mut unread).await.unwrap(), 0, "the first packet is whole");
@@ -93,8 +93,8 @@ impl Guest {
         }
     }
 
-    pub(super) async fn say(&mut self, octets: &[u8]) {
-        self.tcp.write_all(octets).await.unwrap();
+    pub(super) async fn say(&mut self, bytes: &[u8]) {
+        self.tcp.write_all(bytes).await.unwrap();
     }
 
     /// The body of the next frame, which has this tag.

@@ -9,7 +9,7 @@ use crate::{
 /// A client's message.
 fn said(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    frame(&mut out, tag, |octets| octets.extend_from_slice(body));
+    frame(&mut out, tag, |bytes| bytes.extend_from_slice(body));
     out
 }
 
@@ -39,11 +39,11 @@ fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> S
     tags(&heard)
 }
 
-fn tags(mut octets: &[u8]) -> String {
+fn tags(mut bytes: &[u8]) -> String {
     let mut tags = String::new();
-    while let Some(header) = Header::read(Speaker::Server, octets).unwrap() {
+    while let Some(header) = Header::read(Speaker::Server, bytes).unwrap() {
         tags.push(header.tag().into());
-        octets = &octets[header.total()..];
+        bytes = &bytes[header.total()..];
     }
     tags
 }
@@ -144,7 +144,7 @@ fn statements_are_bounded() {
 
 proptest::proptest! {
     #[test]
-    fn no_octets_make_it_panic_and_each_sync_is_answered_once(
+    fn no_bytes_make_it_panic_and_each_sync_is_answered_once(
         messages in proptest::collection::vec((0..10_usize, proptest::collection::vec(proptest::num::u8::ANY, 0..24)), 0..40)
     ) {
         let mut conversation = Conversation::default();

@@ -161,7 +161,7 @@ pub(crate) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut columns: [&[u8]; N] = [b""; N];
     for column in &mut columns {
         if let Ok(length) = usize::try_from(reader.i32().ok()?) {
-            *column = reader.octets(length).ok()?;
+            *column = reader.bytes(length).ok()?;
         }
     }
     Some(columns)

@@ -185,13 +185,13 @@ impl Recorder {
         }
     }
 
-    /// Octets went through.
-    pub(crate) fn traffic(&mut self, direction: Direction, octets: usize) {
-        let octets = octets as u64;
-        self.path.traffic(direction, octets);
+    /// Bytes went through.
+    pub(crate) fn traffic(&mut self, direction: Direction, bytes: usize) {
+        let bytes = bytes as u64;
+        self.path.traffic(direction, bytes);
         match direction {
-            Direction::ToEndpoint => self.traffic.0 += octets,
-            Direction::ToClient => self.traffic.1 += octets,
+            Direction::ToEndpoint => self.traffic.0 += bytes,
+            Direction::ToClient => self.traffic.1 += bytes,
         }
     }
 
@@ -217,7 +217,7 @@ impl Recorder {
             }
         }
         self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
-        let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
+        let text = report.text.as_ref().map(|text| (&*text.bytes, text.cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
@@ -225,7 +225,7 @@ impl Recorder {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.observers.audit.text(&text.octets, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),

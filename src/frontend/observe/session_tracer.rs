@@ -17,7 +17,7 @@ pub(crate) struct Traced {
     leased: Option<Instant>,
 }
 
-/// Octets of a statement's text that are kept for the comment at its end.
+/// Bytes of a statement's text that are kept for the comment at its end.
 pub(crate) const TEXT: usize = 32 << 10;
 
 impl Traced {
@@ -59,7 +59,7 @@ impl Traced {
             return;
         }
         let leased = self.leased.take();
-        let parent = report.text.as_ref().filter(|text| !text.cut).and_then(|text| parent_of(&text.octets));
+        let parent = report.text.as_ref().filter(|text| !text.cut).and_then(|text| parent_of(&text.bytes));
         let Some(context) = self.tracer.sample(parent) else { return };
         if let Some(leased) = leased.filter(|at| (report.started..=report.ended).contains(at))
             && let Some(context) = context.inside()

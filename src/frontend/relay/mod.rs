@@ -1,4 +1,4 @@
-//! Drives one session: moves octets between its sockets as the machine says.
+//! Drives one session: moves bytes between its sockets as the machine says.
 //!
 //! One future for both directions, on the client's worker. It reads a side only when what it read before has been written
 //! to the other: a slow reader stops the reads from its own backend and nothing else. An idle session holds no buffer.
@@ -280,7 +280,7 @@ impl Relay {
                 .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
             received.take(take);
             let over = self.session.terminate_received() || received.unjudged().is_empty();
-            if take.octets() == 0 || over {
+            if take.byte_count() == 0 || over {
                 break;
             }
             if take.pass > 0 {
@@ -517,7 +517,7 @@ impl Relay {
 mod tests {
     #[test]
     fn a_session_is_small() {
-        let octets = size_of::<super::Relay>();
-        assert!(octets <= 1024, "{octets} octets for each client");
+        let bytes = size_of::<super::Relay>();
+        assert!(bytes <= 1024, "{bytes} bytes for each client");
     }
 }

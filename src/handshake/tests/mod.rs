@@ -7,7 +7,7 @@ mod relay;
 
 use super::*;
 use crate::{
-    scram::{NONCE_OCTETS, Verifier},
+    scram::{NONCE_BYTES, Verifier},
     wire::{
         BackendKey, ProtocolVersion, Report, Severity, SqlState, StartupMessage, TransactionStatus,
         authentication,
@@ -22,7 +22,7 @@ fn startup(version: ProtocolVersion) -> StartupMessage {
     startup
 }
 
-fn octets(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
@@ -43,7 +43,7 @@ fn server_key() -> BackendKey {
 }
 
 fn refusal() -> Vec<u8> {
-    octets(|out| {
+    written(|out| {
         Report::new(
             Severity::Fatal,
             SqlState::INVALID_PASSWORD,
@@ -58,10 +58,10 @@ fn verifier() -> Verifier {
 }
 
 fn challenge(end_point: Option<&[u8]>) -> Challenge {
-    Challenge::new(verifier(), [2; NONCE_OCTETS], end_point.map(<[u8]>::to_vec))
+    Challenge::new(verifier(), [2; NONCE_BYTES], end_point.map(<[u8]>::to_vec))
 }
 
-/// A connection's buffer on the side that reads: octets arrive a few at a time.
+/// A connection's buffer on the side that reads: bytes arrive a few at a time.
 #[derive(Default)]
 struct Inbox {
     coming: std::collections::VecDeque<u8>,
@@ -69,18 +69,18 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn send(&mut self, octets: Option<Vec<u8>>) {
-        self.coming.extend(octets.unwrap_or_default());
+    fn send(&mut self, bytes: Option<Vec<u8>>) {
+        self.coming.extend(bytes.unwrap_or_default());
     }
 
-    /// Lets `count` more octets arrive; says whether there were any.
+    /// Lets `count` more bytes arrive; says whether there were any.
     fn arrive(&mut self, count: usize) -> bool {
         let count = count.min(self.coming.len());
         self.unread.extend(self.coming.drain(..count));
         count > 0
     }
 
-    fn take(&mut self, octets: usize) {
-        self.unread.drain(..octets);
+    fn take(&mut self, bytes: usize) {
+        self.unread.drain(..bytes);
     }
 }

@@ -250,7 +250,7 @@ impl Cleanup {
             }
             for _ in 0..reader.i16().ok()? {
                 let Ok(length) = usize::try_from(reader.i32().ok()?) else { continue };
-                let value = reader.octets(length).ok()?;
+                let value = reader.bytes(length).ok()?;
                 if !may_name_setting(value) {
                     continue;
                 }

@@ -35,7 +35,7 @@ pub(super) enum MessageAction {
 /// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
 /// own buffer.
 pub(super) struct ClientInput<'a> {
-    pub(super) octets: &'a [u8],
+    pub(super) bytes: &'a [u8],
     pub(super) at: usize,
     pub(super) staged: bool,
     /// The driver has no room for more bytes before some of these are consumed.
@@ -82,7 +82,7 @@ impl Pooled {
         }
         self.begin_without_statement();
         let staged = self.outgoing.has_backend_bytes();
-        let mut shown = ClientInput { octets: unread, at: 0, staged, full, gathered: false };
+        let mut shown = ClientInput { bytes: unread, at: 0, staged, full, gathered: false };
         self.process_client_input(now, &mut shown)?;
         if shown.at > 0 || unread.is_empty() {
             self.backend.note_use();
@@ -99,7 +99,7 @@ impl Pooled {
         now: Instant,
         shown: &mut ClientInput<'_>,
     ) -> Result<(), FrameError> {
-        let (unread, full) = (shown.octets, shown.full);
+        let (unread, full) = (shown.bytes, shown.full);
         loop {
             if self.gathering() {
                 match self.gather(now, shown)? {
@@ -108,12 +108,12 @@ impl Pooled {
                 }
             }
             if self.conversation.client.at_boundary() && self.copies_in() {
-                let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).octets;
+                let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).bytes;
                 self.pass_on(shown, run);
             }
             let Some(piece) = self.conversation.client.next(&unread[shown.at..])? else { break };
-            let octets = match &piece {
-                Piece::Whole(frame) => frame.octets(),
+            let bytes = match &piece {
+                Piece::Whole(frame) => frame.as_bytes(),
                 Piece::Part(part) => &unread[shown.at..shown.at + part.here()],
                 Piece::Rest(here) => &unread[shown.at..shown.at + here],
             };
@@ -122,15 +122,15 @@ impl Pooled {
                 Piece::Part(part) => {
                     let (tag, total, is_stuck) = (part.tag(), part.total(), full && shown.at == 0);
                     if is_stuck && matches!(tag, f::QUERY | f::PARSE) && total <= GATHERED_MAX {
-                        self.begin_gathering(tag, octets, part.missing(), shown);
+                        self.begin_gathering(tag, bytes, part.missing(), shown);
                         self.conversation.client.pass(&piece);
-                        shown.at += octets.len();
+                        shown.at += bytes.len();
                         continue;
                     }
                     if waits_for_rest(tag, is_stuck) {
                         break;
                     }
-                    self.request_in_part(now, tag, octets, total, shown)
+                    self.request_in_part(now, tag, bytes, total, shown)
                 }
                 Piece::Rest(_) if self.request.discards_rest() => {
                     self.stage(shown);
@@ -141,7 +141,7 @@ impl Pooled {
             match verdict {
                 MessageAction::Wait => break,
                 MessageAction::Forward if shown.staged => {
-                    self.outgoing.backend().extend_from_slice(octets);
+                    self.outgoing.backend().extend_from_slice(bytes);
                 }
                 MessageAction::Forward => {}
                 MessageAction::Consumed | MessageAction::Refused => self.stage(shown),
@@ -151,7 +151,7 @@ impl Pooled {
                 Piece::Part(part) => (Some(part.tag()), false),
                 Piece::Rest(_) => (None, false),
             };
-            self.note_said(tag, is_whole, octets);
+            self.note_said(tag, is_whole, bytes);
             shown.at += self.conversation.client.pass(&piece);
             if self.conversation.terminate_received && is_whole && tag == Some(f::TERMINATE) {
                 break;
@@ -169,7 +169,7 @@ impl Pooled {
         total: usize,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let body = beginning.get(Header::OCTETS..).unwrap_or_default();
+        let body = beginning.get(Header::BYTES..).unwrap_or_default();
         let verdict = self.request(now, tag, body, Some(total), shown);
         self.request.set_discards_rest(match verdict {
             MessageAction::Consumed => tag != f::BIND,
@@ -192,7 +192,7 @@ impl Pooled {
 
     fn pass_on(&mut self, shown: &mut ClientInput<'_>, count: usize) {
         if shown.staged {
-            self.outgoing.backend().extend_from_slice(&shown.octets[shown.at..shown.at + count]);
+            self.outgoing.backend().extend_from_slice(&shown.bytes[shown.at..shown.at + count]);
         }
         shown.at += count;
     }
@@ -200,7 +200,7 @@ impl Pooled {
     /// From here on our own buffer leads to the backend, with what has passed before.
     pub(super) fn stage(&mut self, shown: &mut ClientInput<'_>) {
         if !shown.staged {
-            self.outgoing.backend().extend_from_slice(&shown.octets[..shown.at]);
+            self.outgoing.backend().extend_from_slice(&shown.bytes[..shown.at]);
             shown.staged = true;
         }
     }
@@ -214,29 +214,29 @@ impl Pooled {
         self.request.gathered().is_some()
     }
 
-    fn begin_gathering(&mut self, tag: u8, octets: &[u8], missing: usize, shown: &mut ClientInput<'_>) {
+    fn begin_gathering(&mut self, tag: u8, bytes: &[u8], missing: usize, shown: &mut ClientInput<'_>) {
         self.stage(shown);
-        let mut bytes = Vec::with_capacity(octets.len() + missing);
-        bytes.extend_from_slice(octets);
-        self.request.gather(PartialMessage { tag, bytes, missing });
+        let mut begun = Vec::with_capacity(bytes.len() + missing);
+        begun.extend_from_slice(bytes);
+        self.request.gather(PartialMessage { tag, bytes: begun, missing });
     }
 
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
     fn gather(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
         let Some(gathered) = self.request.take_gathered() else {
-            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.octets[shown.at..])?
+            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.bytes[shown.at..])?
             else {
                 return Ok(false);
             };
-            self.request.gather_more(&shown.octets[shown.at..shown.at + here]);
+            self.request.gather_more(&shown.bytes[shown.at..shown.at + here]);
             self.conversation.client.pass(&piece);
-            // These octets are done with, whatever becomes of the message.
+            // These bytes are done with, whatever becomes of the message.
             self.stage(shown);
             shown.at += here;
             return Ok(true);
         };
         self.stage(shown);
-        let body = gathered.bytes.get(Header::OCTETS..).unwrap_or_default();
+        let body = gathered.bytes.get(Header::BYTES..).unwrap_or_default();
         shown.gathered = true;
         let verdict = self.request(now, gathered.tag, body, None, shown);
         shown.gathered = false;

@@ -156,7 +156,7 @@ fn set_transaction(deferred: &mut DeferredBegin, judged: Classification, text: &
 
 /// Whether a look at the text is worth it: it begins like BEGIN or START TRANSACTION.
 fn may_be_begin(text: &[u8]) -> bool {
-    let start = text.iter().position(|octet| !octet.is_ascii_whitespace()).unwrap_or(0);
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
     matches!(
         text.get(start..start + 2),
         Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")

@@ -618,7 +618,7 @@ fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Repor
     let required = sql::highest_parameter(text)?.max(declared);
     let mut reader = Reader::new(rest);
     let formats = usize::from(reader.i16().ok()?.cast_unsigned());
-    reader.octets(formats * 2).ok()?;
+    reader.bytes(formats * 2).ok()?;
     let supplied = usize::from(reader.i16().ok()?.cast_unsigned());
     let message = if formats > 1 && formats != supplied {
         Some(format!("bind message has {formats} parameter formats but {supplied} parameters"))
@@ -635,9 +635,9 @@ fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Repor
 
 /// True if the client describes the result right after the next Bind, and does not rely on the earlier description.
 fn is_described_next(portal: &[u8], shown: &ClientInput<'_>) -> bool {
-    let next = |octets| Frame::read(Speaker::Client, octets).ok().flatten();
-    let unread = shown.octets.get(shown.at..).unwrap_or_default();
-    let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));
+    let next = |bytes| Frame::read(Speaker::Client, bytes).ok().flatten();
+    let unread = shown.bytes.get(shown.at..).unwrap_or_default();
+    let behind = next(unread).and_then(|bind| unread.get(bind.as_bytes().len()..));
     let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
     describe.and_then(|frame| object(frame.body())) == Some((b'P', portal))
 }
@@ -675,7 +675,7 @@ fn write_bind(
     frontend::write_bind(out, portal, statement, rest);
     let Some(total) = total else { return };
     // The length speaks of what is still to come, too.
-    let missing = total - Header::OCTETS - body.len();
+    let missing = total - Header::BYTES - body.len();
     let length = u32::try_from(out.len() - start - 1 + missing).unwrap_or(u32::MAX);
     if let Some(field) = out.get_mut(start + 1..).and_then(|from| from.first_chunk_mut()) {
         *field = length.to_be_bytes();

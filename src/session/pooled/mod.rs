@@ -257,7 +257,7 @@ impl Pooled {
         self.router.as_ref()?.floor(now, self.settings.values())
     }
 
-    /// Whether something is to be said that the driver has no octets of: [`Self::on_client`] is to be called, whatever the
+    /// Whether something is to be said that the driver has no bytes of: [`Self::on_client`] is to be called, whatever the
     /// client has said.
     pub(super) fn has_something_to_say(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
@@ -365,12 +365,12 @@ impl Pooled {
 
     /// What goes to the backend before anything of the client's.
     pub(super) fn backend_output(&mut self) -> Option<&mut Vec<u8>> {
-        Some(self.outgoing.backend()).filter(|octets| !octets.is_empty())
+        Some(self.outgoing.backend()).filter(|bytes| !bytes.is_empty())
     }
 
     /// What goes to the client behind everything of the backend's so far.
     pub(super) fn client_output(&mut self) -> Option<&mut Vec<u8>> {
-        Some(self.outgoing.client()).filter(|octets| !octets.is_empty())
+        Some(self.outgoing.client()).filter(|bytes| !bytes.is_empty())
     }
 
     /// The next pin that nobody was told of.

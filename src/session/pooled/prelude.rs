@@ -59,7 +59,7 @@ impl Pooled {
             self.begin.forget_wish();
             return;
         }
-        let mut shown = ClientInput { octets: &[], at: 0, staged: true, full: false, gathered: false };
+        let mut shown = ClientInput { bytes: &[], at: 0, staged: true, full: false, gathered: false };
         self.prelude(f::QUERY, &mut shown);
     }
 

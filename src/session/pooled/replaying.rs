@@ -63,7 +63,7 @@ impl Pooled {
                 | b::PARAMETER_STATUS
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
-                    let Some(body) = rest.get(Header::OCTETS..header.total()) else { break };
+                    let Some(body) = rest.get(Header::BYTES..header.total()) else { break };
                     return match rerun_on(&Fault::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !self.is_proved() => Opening::Answer,
@@ -177,7 +177,7 @@ impl Pooled {
                 }
                 _ => {}
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
     }
 
@@ -202,7 +202,7 @@ impl Pooled {
         }
     }
 
-    /// What a node has just said of how far it has replayed, in octets of WAL; `None` within when it would not say, or is no
+    /// What a node has just said of how far it has replayed, in bytes of WAL; `None` within when it would not say, or is no
     /// standby.
     pub(in crate::session) fn poll_position(&mut self) -> Option<Option<u64>> {
         self.router.as_deref_mut()?.news.position.take()

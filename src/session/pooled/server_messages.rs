@@ -42,8 +42,8 @@ impl Pooled {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
-                at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
-                at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
+                at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
+                at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
             }
             if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
                 break;
@@ -75,13 +75,13 @@ impl Pooled {
                 }
                 Piece::Part(_) | Piece::Rest(_) => true,
             };
-            let octets = self.conversation.server.pass(&piece);
+            let bytes = self.conversation.server.pass(&piece);
             self.answered();
             if !pass {
                 self.settle();
-                return Ok(Take { pass: at, drop: octets });
+                return Ok(Take { pass: at, drop: bytes });
             }
-            at += octets;
+            at += bytes;
         }
         self.settle();
         Ok(Take { pass: at, drop: 0 })
@@ -112,7 +112,7 @@ impl Pooled {
             self.begin_keeping_back(part.total(), here);
             return false;
         }
-        let body = here.get(Header::OCTETS..).unwrap_or_default();
+        let body = here.get(Header::BYTES..).unwrap_or_default();
         let passes = part.tag() != b::ERROR_RESPONSE || self.on_server_error(now, body);
         passes && !self.is_rewritten(part.tag(), body, part.missing())
     }
@@ -218,7 +218,7 @@ impl Pooled {
         let (statements, to_client) = (&self.statements, self.outgoing.client());
         let own = |id| statements.name_of(id).or_else(|| self.conversation.queue.name_being_closed(id));
         let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
-        let Ok(length) = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing) else { return false };
+        let Ok(length) = u32::try_from(Header::BYTES - 1 + replaced.len() + missing) else { return false };
         to_client.push(tag);
         to_client.extend_from_slice(&length.to_be_bytes());
         to_client.extend_from_slice(&replaced);
@@ -304,7 +304,7 @@ impl Pooled {
         let by_same = self.conversation.queue.effects_now();
         let in_batch = self.conversation.in_batch && self.conversation.queue.is_resetting_by_execute();
         let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
-        match body.split(|octet| *octet == 0).next().unwrap_or_default() {
+        match body.split(|byte| *byte == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
                 held.settings = Settings::default();
@@ -480,7 +480,7 @@ impl Pooled {
         let leaving = self.backend.is_leaving();
         if leaving
             && self.conversation.queue.is_settled()
-            && ready.first() != Some(&TransactionStatus::Idle.octet())
+            && ready.first() != Some(&TransactionStatus::Idle.as_byte())
         {
             self.say_ahead(b"ROLLBACK", ProxyBatch::Aside);
         }

@@ -62,14 +62,14 @@ impl Pooled {
 
     /// Keeps client messages for a possible replay: a message with `tag`, `whole` or only the beginning. Continuations
     /// have no tag.
-    pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, octets: &[u8]) {
+    pub(super) fn note_said(&mut self, tag: Option<u8>, whole: bool, bytes: &[u8]) {
         if self.router.is_none() {
             return;
         }
         let Some(held) = self.backend.held_mut().filter(|held| held.attempt.is_open()) else {
             return;
         };
-        held.attempt.say(octets);
+        held.attempt.say(bytes);
         if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
             held.attempt.end(whole);
         }
@@ -85,7 +85,7 @@ impl Pooled {
         }
         let mut again = split.replay.take_pending();
         // All that the client will say of it is here.
-        let mut shown = ClientInput { octets: &again, at: 0, staged: true, full: true, gathered: false };
+        let mut shown = ClientInput { bytes: &again, at: 0, staged: true, full: true, gathered: false };
         let taken = self.process_client_input(now, &mut shown);
         let said = shown.at;
         again.drain(..said);

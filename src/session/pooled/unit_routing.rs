@@ -145,10 +145,10 @@ impl Pooled {
             return Foreseen::Unit(unit, 1);
         }
         let mut batch = BatchUnit::new();
-        let mut rest = shown.octets.get(shown.at..).unwrap_or_default();
+        let mut rest = shown.bytes.get(shown.at..).unwrap_or_default();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
             // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
             let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL)
                 && (count > 0 || self.conversation.in_batch);
@@ -475,7 +475,7 @@ impl ClientInput<'_> {
         if tag == f::QUERY || self.gathered {
             return tag == f::QUERY;
         }
-        let mut rest = self.octets.get(self.at..).unwrap_or_default();
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             match frame.tag() {
                 f::BIND => return until_nul(frame.body()).0.is_empty(),
@@ -483,7 +483,7 @@ impl ClientInput<'_> {
                 f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
                 _ => return false,
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
         false
     }

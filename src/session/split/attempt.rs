@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::BeginScript;
 
-/// The client's own octets, unit by unit: a Query, or a batch up to its Sync.
+/// The client's own bytes, unit by unit: a Query, or a batch up to its Sync.
 #[derive(Default)]
 pub(in crate::session) struct ReplayBuffer {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     units: VecDeque<ReplayUnit>,
     /// The last unit goes on.
     open: bool,
@@ -15,7 +15,7 @@ pub(in crate::session) struct ReplayBuffer {
 
 /// One unit.
 struct ReplayUnit {
-    octets: usize,
+    bytes: usize,
     /// Statements that were begun before it.
     begun: u64,
     /// Some of its answer has gone to the client.
@@ -30,7 +30,7 @@ struct ReplayUnit {
     before: Option<BeginScript>,
 }
 
-/// Octets of units that are kept.
+/// Bytes of units that are kept.
 const KEPT: usize = 64 << 10;
 /// Room that is kept between two attempts.
 const ROOM: usize = 1024;
@@ -42,7 +42,7 @@ impl ReplayBuffer {
     /// server was.
     pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<BeginScript>) {
         self.units.push_back(ReplayUnit {
-            octets: 0,
+            bytes: 0,
             begun,
             answered: false,
             whole: true,
@@ -76,12 +76,12 @@ impl ReplayBuffer {
     }
 
     /// The client has said more of the unit that goes on.
-    pub(in crate::session) fn say(&mut self, octets: &[u8]) {
+    pub(in crate::session) fn say(&mut self, bytes: &[u8]) {
         let Some(last) = self.units.back_mut().filter(|_| self.open) else { return };
-        last.whole &= self.octets.len() + octets.len() <= KEPT;
+        last.whole &= self.bytes.len() + bytes.len() <= KEPT;
         if last.whole {
-            self.octets.extend_from_slice(octets);
-            last.octets += octets.len();
+            self.bytes.extend_from_slice(bytes);
+            last.bytes += bytes.len();
         }
     }
 
@@ -114,9 +114,9 @@ impl ReplayBuffer {
     pub(in crate::session) fn over(&mut self) {
         let Some(unit) = self.units.pop_front() else { return };
         self.open &= !self.units.is_empty();
-        self.octets.drain(..unit.octets);
-        if self.octets.is_empty() {
-            self.octets.shrink_to(ROOM);
+        self.bytes.drain(..unit.bytes);
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(ROOM);
         }
     }
 
@@ -124,25 +124,25 @@ impl ReplayBuffer {
     /// said again.
     pub(in crate::session) fn prepared(&mut self) {
         if let Some(unit) = self.units.back_mut() {
-            let kept = self.octets.len() - unit.octets;
-            self.octets.truncate(kept);
-            unit.octets = 0;
+            let kept = self.bytes.len() - unit.bytes;
+            self.bytes.truncate(kept);
+            unit.bytes = 0;
         }
     }
 
     /// None of it will be said again.
     pub(in crate::session) fn forget(&mut self) {
-        self.octets.clear();
-        self.octets.shrink_to(ROOM);
+        self.bytes.clear();
+        self.bytes.shrink_to(ROOM);
         self.units.clear();
         self.open = false;
     }
 
-    /// All of it is to be said again: its octets go to the end of `again`. Comes back how many statements were begun before
+    /// All of it is to be said again: its bytes go to the end of `again`. Comes back how many statements were begun before
     /// it, and what no server had been told then.
     pub(in crate::session) fn take(&mut self, again: &mut Vec<u8>) -> Option<(u64, Option<BeginScript>)> {
-        again.append(&mut self.octets);
-        self.octets.shrink_to(ROOM);
+        again.append(&mut self.bytes);
+        self.bytes.shrink_to(ROOM);
         self.open = false;
         let first = self.units.drain(..).next()?;
         Some((first.begun, first.before))
@@ -153,9 +153,9 @@ impl ReplayBuffer {
 mod tests {
     use super::*;
 
-    fn said(attempt: &mut ReplayBuffer, octets: &[u8]) {
+    fn said(attempt: &mut ReplayBuffer, bytes: &[u8]) {
         attempt.begin(7, true, None);
-        attempt.say(octets);
+        attempt.say(bytes);
         attempt.end(true);
     }
 

@@ -154,7 +154,7 @@ impl BeginScript {
 
     /// The commands in the order they were said.
     pub(in crate::session) fn commands(&self) -> impl Iterator<Item = &[u8]> {
-        self.script.split_inclusive(|octet| *octet == 0).map(|command| &command[..command.len() - 1])
+        self.script.split_inclusive(|byte| *byte == 0).map(|command| &command[..command.len() - 1])
     }
 
     /// True if a single snapshot serves the whole transaction, so all reads belong to the snapshot's server.

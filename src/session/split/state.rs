@@ -34,7 +34,7 @@ pub enum Freshness {
     Enough,
     /// It does once it has replayed the writer's WAL up to here: it is asked in the same write.
     Ask {
-        /// The position, in octets of WAL.
+        /// The position, in bytes of WAL.
         lsn: u64,
     },
 }

@@ -84,7 +84,7 @@ impl Driver {
         let now = Instant::now();
         let full = self.unread.len() == BUFFER_BYTES;
         let take = self.session.on_client(now, &self.unread, full).expect("the client makes sense");
-        let mut moved = take.octets() > 0;
+        let mut moved = take.byte_count() > 0;
         self.to_server.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
         self.to_server.extend(self.unread.drain(..take.pass));
         self.unread.drain(..take.drop);
@@ -102,7 +102,7 @@ impl Driver {
         self.to_client.extend(self.from_server.drain(..take.pass));
         self.from_server.drain(..take.drop);
         self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
-        moved |= take.octets() > 0;
+        moved |= take.byte_count() > 0;
         while self.session.poll_report().is_some() || self.session.poll_pin().is_some() {}
         if self.session.wants_catalogue() {
             self.session.on_catalogue(true);
@@ -136,7 +136,7 @@ impl Driver {
             };
             self.from_server.extend(answer);
             self.served += 1;
-            read += message.octets().len();
+            read += message.as_bytes().len();
         }
         self.to_server.drain(..read);
         read > 0

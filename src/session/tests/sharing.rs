@@ -88,9 +88,9 @@ impl Talk {
         );
     }
 
-    /// A side says `octets`, `step` of them at a time.
-    pub(super) fn say(&mut self, side: &Side, octets: &[u8], step: usize) {
-        for part in octets.chunks(step) {
+    /// A side says `bytes`, `step` of them at a time.
+    pub(super) fn say(&mut self, side: &Side, bytes: &[u8], step: usize) {
+        for part in bytes.chunks(step) {
             let said = match side {
                 Client => &mut self.said[0],
                 Server => &mut self.said[1],
@@ -129,7 +129,7 @@ impl Talk {
                 b'Q' => [frame(b'C', b"SELECT 1\0"), frame(b'Z', status)].concat(),
                 _ => Vec::new(),
             });
-            rest = &rest[message.octets().len()..];
+            rest = &rest[message.as_bytes().len()..];
         }
         self.say(&Server, &answers, 1000);
     }
@@ -155,7 +155,7 @@ impl Talk {
                     self.over = true;
                     return;
                 };
-                assert!(take.octets() <= unread.len(), "no more is taken than was shown");
+                assert!(take.byte_count() <= unread.len(), "no more is taken than was shown");
                 let to = if at == 0 { &mut self.to_backend } else { &mut self.to_client };
                 if at == 0 {
                     to.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
@@ -163,8 +163,8 @@ impl Talk {
                 to.extend_from_slice(&unread[..take.pass]);
                 self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-                self.said[at].drain(..take.octets());
-                moved |= take.octets() > 0;
+                self.said[at].drain(..take.byte_count());
+                moved |= take.byte_count() > 0;
                 if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }
@@ -181,18 +181,18 @@ impl Talk {
     }
 }
 
-/// The messages in `octets`: their tags, and the texts in them that a reader recognises.
-pub(super) fn shown(octets: &[u8], speaker: Speaker) -> String {
+/// The messages in `bytes`: their tags, and the texts in them that a reader recognises.
+pub(super) fn shown(bytes: &[u8], speaker: Speaker) -> String {
     let mut shown = Vec::new();
-    let mut rest = octets;
+    let mut rest = bytes;
     while let Ok(Some(frame)) = Frame::read(speaker, rest) {
         let body: String = frame
             .body()
             .iter()
-            .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '.' })
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
             .collect();
         shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
-        rest = &rest[frame.octets().len()..];
+        rest = &rest[frame.as_bytes().len()..];
     }
     // Name key of the simulated backend: zeros.
     shown.join(" | ").replace(&format!("__gatekeeper_{}", "0".repeat(47)), "__gatekeeper_")
@@ -202,16 +202,16 @@ pub(super) fn shown(octets: &[u8], speaker: Speaker) -> String {
 pub(super) fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
     let play = |step| {
         let mut talk = Talk::new(Some(50));
-        for (side, octets) in script {
-            talk.say(side, octets, step);
+        for (side, bytes) in script {
+            talk.say(side, bytes, step);
         }
         talk
     };
     let whole = play(usize::MAX);
     for step in 1..20 {
         let parts = play(step);
-        assert_eq!(parts.to_backend, whole.to_backend, "shown {step} octets at a time");
-        assert_eq!(parts.to_client, whole.to_client, "shown {step} octets at a time");
+        assert_eq!(parts.to_backend, whole.to_backend, "shown {step} bytes at a time");
+        assert_eq!(parts.to_client, whole.to_client, "shown {step} bytes at a time");
     }
     (shown(&whole.to_backend, Speaker::Client), shown(&whole.to_client, Speaker::Server), whole)
 }
@@ -249,7 +249,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S");
     assert_eq!(to_client, "1 | ZI");
     let play = |talk: &mut Talk, script: &[(Side, Vec<u8>)]| {
-        script.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+        script.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
     };
     let mut talk = Talk::new(None);
     play(&mut talk, &script);
@@ -320,7 +320,7 @@ fn an_error_is_that_of_the_request_it_answers() {
 }
 
 #[test]
-fn a_client_has_so_many_statements_and_octets_of_them_and_goes_on() {
+fn a_client_has_so_many_statements_and_bytes_of_them_and_goes_on() {
     const COUNT: usize = 1 << 16;
     let mut talk = Talk::new(None);
     let mut heard = |messages: &[(u8, &[u8])]| {
@@ -384,7 +384,7 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     let answered = [reset, server(b'C', b"DISCARD ALL\0"), server(b'Z', b"I")];
     assert_eq!(played(&answered).0, "QDISCARD ALL | QSET ROLE r1");
     let mut talk = Talk::new(None);
-    answered.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    answered.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
     talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), 1000);
     let asked = shown(&talk.to_backend, Speaker::Client);
     assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
@@ -737,7 +737,7 @@ fn server_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn octets_of_any_kind_are_an_error_or_pass_and_never_a_panic(
+    fn bytes_of_any_kind_are_an_error_or_pass_and_never_a_panic(
         client_says in vec(any::<u8>(), 0..200),
         server_says in vec(any::<u8>(), 0..200),
     ) {
@@ -755,10 +755,10 @@ proptest! {
     ) {
         let play = |step| {
             let mut talk = Talk::new(None);
-            for (side, octets) in &script {
+            for (side, bytes) in &script {
                 // A server says nothing where there is none.
                 if !talk.over && (matches!(side, Client) || talk.leases > 0) {
-                    talk.say(side, octets, step);
+                    talk.say(side, bytes, step);
                 }
             }
             talk

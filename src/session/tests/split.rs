@@ -134,10 +134,10 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
         talk.session.on_impatience();
         talk.say(&Client, &batch, step);
         let said = std::mem::take(&mut talk.to_backend);
-        assert_eq!(said, first, "shown {step} octets at a time");
+        assert_eq!(said, first, "shown {step} bytes at a time");
         if sides(&talk) == [Side::Reader] {
             assert!(talk.lose_backend());
-            assert_eq!(talk.to_backend, first, "shown {step} octets at a time");
+            assert_eq!(talk.to_backend, first, "shown {step} bytes at a time");
         }
     }
 }

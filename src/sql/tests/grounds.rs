@@ -120,7 +120,7 @@ fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
 }
 
 #[test]
-fn octets_that_cannot_be_judged_are_doubt() {
+fn bytes_that_cannot_be_judged_are_doubt() {
     let sjis = Meaning { utf8: false, ..STANDARD };
     assert_eq!(said(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).ground, Ground::Encoding);
     assert_eq!(said("SELECT 'ä'".as_bytes(), sjis).ground, Ground::Encoding);
@@ -236,7 +236,7 @@ fn what_is_remembered_is_bounded() {
             &knowledge,
         );
     }
-    assert!(classifier.octets() <= 256 << 10, "{}", classifier.octets());
+    assert!(classifier.cached_bytes() <= 256 << 10, "{}", classifier.cached_bytes());
 }
 
 proptest! {

@@ -100,7 +100,7 @@ fn long_flat_chains_stop_nothing() {
 }
 
 #[test]
-fn odd_octets_stop_nothing() {
+fn odd_bytes_stop_nothing() {
     survives([
         Vec::new(),
         vec![0; 100_000],

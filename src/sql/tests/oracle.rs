@@ -143,13 +143,13 @@ fn missed_in(text: &str, reading: ParserOptions) -> Option<String> {
         .then(|| format!("{text:?}: setting {name} is missing in {names:?}"))
 }
 
-/// Not run by default: needs a file of statements, each ended by a zero octet, named by `SQL_CORPUS`.
+/// Not run by default: needs a file of statements, each ended by a zero byte, named by `SQL_CORPUS`.
 #[test]
 #[ignore = "needs a corpus"]
 fn nothing_is_missed_in_a_corpus() {
     let corpus =
         std::fs::read(std::env::var("SQL_CORPUS").expect("SQL_CORPUS names a file")).expect("readable");
-    let texts = corpus.split(|octet| *octet == 0).filter_map(|text| str::from_utf8(text).ok());
+    let texts = corpus.split(|byte| *byte == 0).filter_map(|text| str::from_utf8(text).ok());
     let (mut read, mut faults) = (0, Vec::new());
     let mut plain = std::collections::BTreeMap::<&str, (usize, usize)>::new();
     for text in texts {
@@ -188,7 +188,7 @@ proptest! {
         prop_assert_eq!(missed(&text), None);
     }
 
-    /// A statement with octets put in anywhere is still covered, if the grammar takes it.
+    /// A statement with bytes put in anywhere is still covered, if the grammar takes it.
     #[test]
     fn nothing_is_missed_in_mutilated_statements(
         first in select(PIECES), second in select(PIECES), noise in select(NOISE), place in 0.0..1.0,
@@ -199,13 +199,13 @@ proptest! {
         prop_assert_eq!(missed(&text), None);
     }
 
-    /// Whatever the octets: no panic.
+    /// Whatever the bytes: no panic.
     #[test]
-    fn any_octets_are_scanned(octets in prop::collection::vec(select(&b"'\"$-/*\\;:,.()eEuU&sSaA0\n\r \x80\xff\x00"[..]), 0..80)) {
-        let _ = super::super::effects(&octets, &super::super::Catalogue::default());
-        super::super::setting_names(&octets, &mut |_| ());
-        let _ = super::super::command(&octets);
-        super::super::stateful_names(&octets, &super::super::Catalogue::default(), &mut |_| ());
+    fn any_bytes_are_scanned(bytes in prop::collection::vec(select(&b"'\"$-/*\\;:,.()eEuU&sSaA0\n\r \x80\xff\x00"[..]), 0..80)) {
+        let _ = super::super::effects(&bytes, &super::super::Catalogue::default());
+        super::super::setting_names(&bytes, &mut |_| ());
+        let _ = super::super::command(&bytes);
+        super::super::stateful_names(&bytes, &super::super::Catalogue::default(), &mut |_| ());
     }
 }
 

@@ -208,7 +208,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
     });
     let quickest = took.iter().min().expect("a page was written");
     let size = metrics.render_openmetrics().len();
-    println!("{} series, {size} octets, in {quickest:?}", series(&metrics.render()).len());
+    println!("{} series, {size} bytes, in {quickest:?}", series(&metrics.render()).len());
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn shaken(client: &ClientTls, server: &ServerTls) -> (Stream, Stream) {
     (client.unwrap().0, server.unwrap())
 }
 
-/// Sends a few octets there and back.
+/// Sends a few bytes there and back.
 async fn talk(one: &mut Stream, other: &mut Stream) {
     say(one, other).await;
     say(other, one).await;

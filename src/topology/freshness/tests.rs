@@ -24,7 +24,7 @@ fn a_node_is_as_fresh_as_the_latest_sample_that_it_has_replayed() {
     assert_eq!(fresh(100), Some(0));
     assert_eq!(fresh(250), Some(4), "an idle writer makes nobody stale");
     assert_eq!(fresh(u64::MAX), Some(6));
-    assert_eq!(trail.octets_behind(250), Some(50));
+    assert_eq!(trail.bytes_behind(250), Some(50));
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_floor_asks_for_the_first_sample_that_is_not_older() {
 fn a_writer_that_went_back_starts_a_new_trail() {
     let (trail, _) = trail(&[(0, 1000), (2, 500)]);
     assert_eq!(trail.fresh_as_of(400), None);
-    assert_eq!(trail.octets_behind(500), Some(0));
+    assert_eq!(trail.bytes_behind(500), Some(0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::wire::bulk::Run;
 
 /// Walks over `stream`, shown in pieces that end at `cuts`, passing what is incomplete at once if `in_parts`.
-/// Answers the octets passed and the boundaries seen, as positions in the stream.
+/// Answers the bytes passed and the boundaries seen, as positions in the stream.
 fn walk(
     speaker: Speaker,
     stream: &[u8],
@@ -20,10 +20,10 @@ fn walk(
             if matches!(piece, Piece::Part(_)) && !in_parts {
                 break;
             }
-            let octets = walker.pass(&piece);
-            assert!(octets > 0 && at + octets <= end);
-            passed.extend_from_slice(&stream[at..at + octets]);
-            at += octets;
+            let bytes = walker.pass(&piece);
+            assert!(bytes > 0 && at + bytes <= end);
+            passed.extend_from_slice(&stream[at..at + bytes]);
+            at += bytes;
             if walker.at_boundary() {
                 boundaries.push(at);
             }
@@ -81,9 +81,9 @@ proptest! {
 #[test]
 fn a_client_frame_is_refused_by_the_limits_of_postgresql() {
     let header = |speaker, tag: u8, length: u32| {
-        let mut octets = vec![tag];
-        octets.extend(length.to_be_bytes());
-        Header::read(speaker, &octets)
+        let mut bytes = vec![tag];
+        bytes.extend(length.to_be_bytes());
+        Header::read(speaker, &bytes)
     };
     assert_eq!(header(Speaker::Client, b'Q', 3), Err(FrameError::TooShort { tag: b'Q', length: 3 }));
     assert!(header(Speaker::Client, b'Q', 0x3fff_fffe).is_ok());
@@ -121,7 +121,7 @@ fn a_frame_larger_than_any_buffer_passes_in_parts() {
 fn a_run_ends_before_the_first_other_or_incomplete_frame() {
     let row = b"D\0\0\0\x06ab";
     let rows = [row.as_slice(); 3].concat();
-    let all = Run { octets: 21, frames: 3 };
+    let all = Run { bytes: 21, frames: 3 };
     assert_eq!(run(Speaker::Server, b'D', &rows), all);
     assert_eq!(run(Speaker::Server, b'D', &[&rows, b"C\0\0\0\x04".as_slice()].concat()), all);
     for cut in 0..row.len() {

@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn what_we_say_as_a_server_is_read_back() {
     use backend::Message as M;
-    let octets = everything_a_server_says();
-    let messages = server_messages(&octets);
+    let bytes = everything_a_server_says();
+    let messages = server_messages(&bytes);
     let mut messages = messages.iter();
     let mut next = || messages.next().unwrap();
     let M::Authentication(Request::Sasl(offer)) = next() else { panic!() };
@@ -60,9 +60,9 @@ fn the_rows_of_a_command_come_from_its_tag() {
 
 #[test]
 fn a_message_said_to_a_client_cannot_be_shifted_by_a_nul() {
-    let mut octets = Vec::new();
-    Report::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut octets);
-    let [backend::Message::ErrorResponse(fault)] = server_messages(&octets)[..] else { panic!() };
+    let mut bytes = Vec::new();
+    Report::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut bytes);
+    let [backend::Message::ErrorResponse(fault)] = server_messages(&bytes)[..] else { panic!() };
     assert_eq!(fault.message(), "aHinjected");
     assert_eq!(fault.hint(), None);
 }
@@ -70,8 +70,8 @@ fn a_message_said_to_a_client_cannot_be_shifted_by_a_nul() {
 #[test]
 fn views_of_client_messages_borrow_what_they_show() {
     use frontend::{Message as M, Object};
-    let decode = |octets: &'static [u8]| {
-        M::decode(&Frame::read(Speaker::Client, octets).unwrap().unwrap()).map_err(|error| error.to_string())
+    let decode = |bytes: &'static [u8]| {
+        M::decode(&Frame::read(Speaker::Client, bytes).unwrap().unwrap()).map_err(|error| error.to_string())
     };
     assert!(matches!(decode(b"Q\0\0\0\x0bselect\0"), Ok(M::Query { text: b"select" })));
     assert!(matches!(

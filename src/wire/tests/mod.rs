@@ -1,4 +1,4 @@
-//! Tests of the wire as a whole: every message, every split point, every octet.
+//! Tests of the wire as a whole: every message, every split point, every byte.
 
 mod frames;
 mod fuzz;
@@ -30,12 +30,12 @@ fn everything_a_server_says() -> Vec<u8> {
     out
 }
 
-fn server_messages(mut octets: &[u8]) -> Vec<backend::Message<'_>> {
+fn server_messages(mut bytes: &[u8]) -> Vec<backend::Message<'_>> {
     let mut messages = Vec::new();
-    while let Some(frame) = Frame::read(Speaker::Server, octets).unwrap() {
+    while let Some(frame) = Frame::read(Speaker::Server, bytes).unwrap() {
         messages.push(backend::Message::decode(&frame).unwrap());
-        octets = &octets[frame.octets().len()..];
+        bytes = &bytes[frame.as_bytes().len()..];
     }
-    assert!(octets.is_empty());
+    assert!(bytes.is_empty());
     messages
 }

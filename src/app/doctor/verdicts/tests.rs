@@ -57,8 +57,8 @@ fn every_failure_has_words_and_a_remedy() {
         (late(ConnectPhase::Login), "(login)", "load"),
         (broken(ConnectPhase::Tls), "the connection broke", "hangs up"),
         (ConnectFailure::TlsRefused, "does not offer TLS", "turn TLS on"),
-        (ConnectFailure::NotPostgres { octet: b'H' }, "answered `H`", "PostgreSQL server"),
-        (ConnectFailure::Injected, "unencrypted octets", "no PostgreSQL server"),
+        (ConnectFailure::NotPostgres { byte: b'H' }, "answered `H`", "PostgreSQL server"),
+        (ConnectFailure::Injected, "unencrypted bytes", "no PostgreSQL server"),
         (ConnectFailure::Tls(TlsError::UnknownCa { issuer: "CN=x".into() }), "signed by CN=x", "`ca_file`"),
         (
             ConnectFailure::Tls(TlsError::NameMismatch {

@@ -94,12 +94,12 @@ async fn ask(
     let mut awaited = AwaitPassword::ask(&mut output);
     client.say(&output).await.map_err(gone)?;
     loop {
-        let taken = awaited.on_octets(client.unread()).map_err(|violation| {
+        let taken = awaited.on_bytes(client.unread()).map_err(|violation| {
             tracing::debug!(%violation, "a client that was asked for its password");
             let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
             AuthenticateError::Failed(AuthFailure::Protocol, refusal)
         })?;
-        client.wipe(taken.octets);
+        client.wipe(taken.bytes);
         if let Some(mut password) = taken.outcome {
             return Ok(Secret::new(std::mem::take(&mut *password)));
         }
