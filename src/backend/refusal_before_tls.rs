@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::refused::words;
-use crate::wire::Fault;
+use crate::wire::ErrorFields;
 
 /// Bytes that are read at most.
 const LIMIT: u64 = 8192;
@@ -28,7 +28,9 @@ pub(super) async fn read_refusal(from: &mut (impl AsyncRead + Unpin)) -> String 
         .await
         .ok();
     match bytes.split_first_chunk::<4>() {
-        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => words(&Fault::new(body)),
+        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => {
+            words(&ErrorFields::new(body))
+        }
         _ => {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
             let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());

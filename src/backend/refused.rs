@@ -6,7 +6,7 @@ use crate::{
     blame::Blame,
     credentials::Token,
     handshake::{self, Method},
-    wire::{Fault, SqlState},
+    wire::{ErrorFields, SqlState},
 };
 
 /// An ErrorResponse instead of a login, and what was tried.
@@ -147,7 +147,7 @@ impl fmt::Debug for Refused {
 }
 
 /// A server's message and SQLSTATE, fit for a line of our log.
-pub(crate) fn words(fault: &Fault<'_>) -> String {
+pub(crate) fn words(fault: &ErrorFields<'_>) -> String {
     let message = fault.message();
     let mut words: String =
         message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();

@@ -14,7 +14,7 @@ use super::{
     table::{self, Column, Format},
 };
 use crate::wire::{
-    DecodeError, Frame, Reader, Report, Severity, SqlState, TransactionStatus, backend, frame,
+    DecodeError, ErrorResponse, Frame, Reader, Severity, SqlState, TransactionStatus, backend, frame,
     frontend::{Message, Object},
     tag::backend as tag,
 };
@@ -80,9 +80,10 @@ impl Conversation {
     ///
     /// # Errors
     /// What the client is told before the connection ends: it is out of step.
-    pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, Report<'static>> {
-        let message = Message::decode(frame)
-            .map_err(|error| Report::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
+    pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, ErrorResponse<'static>> {
+        let message = Message::decode(frame).map_err(|error| {
+            ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string())
+        })?;
         let done = match message {
             Message::Terminate => return Ok(Ask::Farewell),
             Message::Sync => {
@@ -125,7 +126,7 @@ impl Conversation {
     }
 
     /// Takes in what the command came to.
-    pub(super) fn on_answer(&mut self, answer: Result<Answer, Report<'static>>) {
+    pub(super) fn on_answer(&mut self, answer: Result<Answer, ErrorResponse<'static>>) {
         let Some(running) = &mut self.running else { return };
         match answer {
             Ok(Answer { notices, rows }) => {
@@ -168,7 +169,7 @@ impl Conversation {
         Ask::Nothing
     }
 
-    fn parse(&mut self, name: &[u8], text: &[u8]) -> Result<(), Report<'static>> {
+    fn parse(&mut self, name: &[u8], text: &[u8]) -> Result<(), ErrorResponse<'static>> {
         if !name.is_empty() && self.statements.contains_key(name) {
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
@@ -181,7 +182,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn bind(&mut self, name: &[u8], statement: &[u8], rest: &[u8]) -> Result<(), Report<'static>> {
+    fn bind(&mut self, name: &[u8], statement: &[u8], rest: &[u8]) -> Result<(), ErrorResponse<'static>> {
         let command = self.statement(statement)?.clone();
         if !name.is_empty() && self.portals.contains_key(name) {
             let name = String::from_utf8_lossy(name);
@@ -199,7 +200,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn describe(&mut self, object: Object<'_>) -> Result<(), Report<'static>> {
+    fn describe(&mut self, object: Object<'_>) -> Result<(), ErrorResponse<'static>> {
         let (columns, formats) = match object {
             Object::Statement(name) => {
                 let columns = self.statement(name)?.as_ref().and_then(Command::columns);
@@ -219,7 +220,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn execute(&mut self, name: &[u8], limit: i32) -> Result<Ask, Report<'static>> {
+    fn execute(&mut self, name: &[u8], limit: i32) -> Result<Ask, ErrorResponse<'static>> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let Some(command) = portal.command.clone() else {
             self.say(tag::EMPTY_QUERY_RESPONSE);
@@ -274,7 +275,7 @@ impl Conversation {
         }
     }
 
-    fn statement(&self, name: &[u8]) -> Result<&Option<Command>, Report<'static>> {
+    fn statement(&self, name: &[u8]) -> Result<&Option<Command>, ErrorResponse<'static>> {
         self.statements.get(name).ok_or_else(|| {
             let name = String::from_utf8_lossy(name);
             error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
@@ -316,20 +317,20 @@ fn format_of(formats: &[Format], column: usize) -> Format {
     }
 }
 
-fn within(held: usize) -> Result<(), Report<'static>> {
+fn within(held: usize) -> Result<(), ErrorResponse<'static>> {
     if held < HELD {
         return Ok(());
     }
     Err(error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
 }
 
-fn no_portal(name: &[u8]) -> Report<'static> {
+fn no_portal(name: &[u8]) -> ErrorResponse<'static> {
     let name = String::from_utf8_lossy(name);
     error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
 }
 
-fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> Report<'static> {
-    Report::new(Severity::Error, sqlstate, message)
+fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
+    ErrorResponse::new(Severity::Error, sqlstate, message)
 }
 
 #[cfg(test)]

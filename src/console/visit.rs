@@ -24,7 +24,7 @@ use crate::{
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
-        Piece, Report, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
+        ErrorResponse, Piece, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
         backend::{self, ParameterStatus},
     },
 };
@@ -46,7 +46,7 @@ enum End {
     /// We end it, and say so.
     Refused(Refusal),
     /// The client is out of step, and is told.
-    Nonsense(Report<'static>),
+    Nonsense(ErrorResponse<'static>),
 }
 
 /// Bytes of the longest message that is read: commands are short.
@@ -122,7 +122,7 @@ async fn talk(
             }
             Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
                 let message = format!("a command has at most {LONGEST} bytes");
-                return End::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+                return End::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
@@ -161,7 +161,7 @@ async fn run(
     line: &mut Line,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::answer::Answer, Report<'static>>> {
+) -> Option<Result<super::answer::Answer, ErrorResponse<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),

@@ -3,7 +3,7 @@
 use super::method::Method;
 use crate::{
     scram::ScramError,
-    wire::{DecodeError, Fault, Frame, FrameError, Header, ProtocolVersion},
+    wire::{DecodeError, ErrorFields, Frame, FrameError, Header, ProtocolVersion},
 };
 
 /// A peer that does not keep to the protocol. The connection is over.
@@ -63,9 +63,9 @@ impl Refused {
     /// A refusal with this SQLSTATE.
     #[cfg(test)]
     pub(crate) fn scripted(sqlstate: [u8; 5]) -> Self {
-        use crate::wire::{Report, Severity, SqlState};
+        use crate::wire::{ErrorResponse, Severity, SqlState};
         let mut bytes = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut bytes);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut bytes);
         Self { bytes, method: None }
     }
 
@@ -77,8 +77,8 @@ impl Refused {
 
     /// A view of it.
     #[must_use]
-    pub fn fault(&self) -> Fault<'_> {
-        Fault::new(self.bytes.get(Header::BYTES..).unwrap_or_default())
+    pub fn fault(&self) -> ErrorFields<'_> {
+        ErrorFields::new(self.bytes.get(Header::BYTES..).unwrap_or_default())
     }
 
     /// The method that the server had asked for by then, if it had; it helps to explain why.

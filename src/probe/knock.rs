@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     backend::fault_words,
-    wire::{Fault, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
+    wire::{ErrorFields, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
 };
 
 /// Why nobody is at home.
@@ -46,7 +46,7 @@ pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)
         if let Some(frame) = Frame::read(Speaker::Server, &unread).map_err(KnockError::Frame)? {
             return match frame.tag() {
                 tag::backend::AUTHENTICATION | tag::backend::NEGOTIATE_PROTOCOL_VERSION => Ok(()),
-                tag::backend::ERROR_RESPONSE => judge(&Fault::new(frame.body())),
+                tag::backend::ERROR_RESPONSE => judge(&ErrorFields::new(frame.body())),
                 other => Err(KnockError::Odd(other)),
             };
         }
@@ -58,7 +58,7 @@ pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)
 }
 
 /// A server that refuses this user, or has no more room, is alive; one that starts up or shuts down cannot serve.
-fn judge(fault: &Fault<'_>) -> Result<(), KnockError> {
+fn judge(fault: &ErrorFields<'_>) -> Result<(), KnockError> {
     let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
     if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }
 }
@@ -68,7 +68,7 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
-    use crate::wire::{FirstPacket, Report, Severity, SqlState};
+    use crate::wire::{ErrorResponse, FirstPacket, Severity, SqlState};
 
     async fn knock_at_one_that_says(words: &[u8]) -> Result<(), KnockError> {
         let (mut ours, mut theirs) = duplex(1024);
@@ -85,7 +85,7 @@ mod tests {
 
     fn refusal(sqlstate: &[u8; 5]) -> Vec<u8> {
         let mut words = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(*sqlstate), "no").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*sqlstate), "no").write(&mut words);
         words
     }
 

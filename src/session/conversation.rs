@@ -10,7 +10,7 @@ use super::{
     texts::Texts,
 };
 use crate::wire::{
-    Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
+    ErrorFields, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
     tag::{self, backend as b},
 };
 
@@ -209,7 +209,7 @@ impl Conversation {
     }
 
     pub(super) fn on_error(&mut self, now: Instant, body: &[u8]) {
-        let fault = Fault::new(body);
+        let fault = ErrorFields::new(body);
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() {
             self.fatal = Some(state);

@@ -9,7 +9,7 @@ use crate::{
     blame::Blame,
     wire::{
         SqlState,
-        fault::{self, Severity},
+        error_response::{self, Severity},
     },
 };
 
@@ -392,7 +392,7 @@ impl Refusal {
     }
 
     fn write_with(&self, severity: Severity, out: &mut Vec<u8>) {
-        fault::Report {
+        error_response::ErrorResponse {
             severity,
             sqlstate: self.sqlstate,
             message: Cow::Borrowed(&self.message),

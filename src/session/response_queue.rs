@@ -79,7 +79,7 @@ pub(super) enum PendingRequest {
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
-    Refused(Box<fault::Report<'static>>),
+    Refused(Box<error_response::ErrorResponse<'static>>),
     /// A Describe: ends with RowDescription or NoData.
     Describe(Described),
     /// A Close.
@@ -469,7 +469,7 @@ impl ResponseQueue {
     }
 
     /// Report for the client in place of the next error, if Gatekeeper provoked the error.
-    pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
+    pub(super) fn refused(&self) -> Option<&error_response::ErrorResponse<'static>> {
         match self.front() {
             Some(PendingRequest::Refused(report)) => Some(report),
             _ => None,

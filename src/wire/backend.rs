@@ -1,11 +1,11 @@
 //! Views of the messages that a server sends, and writers for those that we say as a server.
 //!
-//! Authentication requests are in [`super::authentication`], errors and notices in [`super::fault`].
+//! Authentication requests are in [`super::authentication`], errors and notices in [`super::error_response`].
 
 use super::{
     authentication::Request,
     cancel_key::BackendKey,
-    fault::Fault,
+    error_response::ErrorFields,
     frame::Frame,
     reader::{DecodeError, Reader},
     startup::ProtocolVersion,
@@ -30,9 +30,9 @@ pub enum Message<'a> {
     /// EmptyQueryResponse.
     EmptyQueryResponse,
     /// ErrorResponse.
-    ErrorResponse(Fault<'a>),
+    ErrorResponse(ErrorFields<'a>),
     /// NoticeResponse.
-    NoticeResponse(Fault<'a>),
+    NoticeResponse(ErrorFields<'a>),
     /// NotificationResponse.
     NotificationResponse {
         /// The process that notified.
@@ -116,8 +116,8 @@ impl<'a> Message<'a> {
             tag::AUTHENTICATION => return Request::decode(body).map(Self::Authentication),
             tag::BACKEND_KEY_DATA => return BackendKey::read(body).map(Self::BackendKeyData),
             tag::PARAMETER_STATUS => return ParameterStatus::decode(body).map(Self::ParameterStatus),
-            tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(Fault::new(body))),
-            tag::NOTICE_RESPONSE => return Ok(Self::NoticeResponse(Fault::new(body))),
+            tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(ErrorFields::new(body))),
+            tag::NOTICE_RESPONSE => return Ok(Self::NoticeResponse(ErrorFields::new(body))),
             tag::NOTIFICATION_RESPONSE => {
                 let (pid, channel) = (reader.i32()?, reader.string()?);
                 Self::NotificationResponse { pid, channel, payload: reader.string()? }

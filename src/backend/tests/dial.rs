@@ -12,7 +12,7 @@ use crate::{
     tasks::Tasks,
     telemetry::labels::ConnectPhase,
     tls::TlsMode,
-    wire::{BackendKey, FirstPacket, Report, Severity, SqlState},
+    wire::{BackendKey, ErrorResponse, FirstPacket, Severity, SqlState},
 };
 
 async fn error(settings: EndpointSettings) -> ConnectError {
@@ -93,8 +93,12 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
         let server = Server::start(|mut guest| async move {
             guest.first_packet().await;
             let mut words = Vec::new();
-            Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "sorry, too\x1b[31m many clients")
-                .write(&mut words);
+            ErrorResponse::new(
+                Severity::Fatal,
+                SqlState::TOO_MANY_CONNECTIONS,
+                "sorry, too\x1b[31m many clients",
+            )
+            .write(&mut words);
             guest.say(&words).await;
         })
         .await;

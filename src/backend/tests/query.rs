@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::{
     backend::{Columns, QueryClient, QueryError, QueryLimits, Strictness, query},
     handshake::Parameters,
-    wire::{Report, Severity, SqlState, TransactionStatus, backend, frame, tag::backend as b},
+    wire::{ErrorResponse, Severity, SqlState, TransactionStatus, backend, frame, tag::backend as b},
 };
 
 const LIMITS: QueryLimits =
@@ -35,7 +35,7 @@ fn status(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn refusal(out: &mut Vec<u8>) {
-    Report::new(Severity::Error, SqlState::new(*b"42501"), "not for you").write(out);
+    ErrorResponse::new(Severity::Error, SqlState::new(*b"42501"), "not for you").write(out);
 }
 
 /// Connection to a server that has sent `response`; the server's end is kept open.

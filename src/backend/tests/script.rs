@@ -23,7 +23,7 @@ use crate::{
     telemetry::Metrics,
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{Address, DeclaredRole, Endpoint},
-    wire::{FirstPacket, ProtocolVersion, Report, Severity, SqlState, StartupMessage, frame, tag},
+    wire::{ErrorResponse, FirstPacket, ProtocolVersion, Severity, SqlState, StartupMessage, frame, tag},
 };
 
 /// A server that plays the same script for every connection, and counts them.
@@ -127,7 +127,7 @@ impl Guest {
 
     pub(super) async fn refuse(mut self, sqlstate: &[u8; 5], message: &str) {
         let mut words = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(*sqlstate), message).write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*sqlstate), message).write(&mut words);
         self.say(&words).await;
         self.wait_for_the_end().await;
     }

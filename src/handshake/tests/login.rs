@@ -258,7 +258,7 @@ fn an_endless_handshake_is_cut_off() {
     let mut login = login(Credential::None, None);
     assert!(matches!(login.on_bytes(&huge), Err(LoginError::Violation(Violation::TooMuch))));
     let notice = written(|out| {
-        Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "x".repeat(1000)).write(out);
+        ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "x".repeat(1000)).write(out);
     });
     let mut login = self::login(Credential::None, None);
     let end = (0..200).find_map(|_| login.on_bytes(&notice).err());

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     scram::{NONCE_BYTES, Verifier},
     wire::{
-        BackendKey, ProtocolVersion, Report, Severity, SqlState, StartupMessage, TransactionStatus,
+        BackendKey, ErrorResponse, ProtocolVersion, Severity, SqlState, StartupMessage, TransactionStatus,
         authentication,
         backend::{ParameterStatus, write_ready_for_query},
     },
@@ -33,7 +33,7 @@ fn ready(out: &mut Vec<u8>) {
     authentication::write_ok(out);
     ParameterStatus { name: b"server_version", value: b"15.14" }.write(out);
     ParameterStatus { name: b"in_hot_standby", value: b"off" }.write(out);
-    Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "welcome").write(out);
+    ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "welcome").write(out);
     server_key().write_key_data(out);
     write_ready_for_query(out, TransactionStatus::Idle);
 }
@@ -44,7 +44,7 @@ fn server_key() -> BackendKey {
 
 fn refusal() -> Vec<u8> {
     written(|out| {
-        Report::new(
+        ErrorResponse::new(
             Severity::Fatal,
             SqlState::INVALID_PASSWORD,
             "password authentication failed for user \"alice\"",

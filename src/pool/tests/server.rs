@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     tasks::Tasks,
-    wire::{FirstPacket, Report, Severity, SqlState, frame, tag},
+    wire::{ErrorResponse, FirstPacket, Severity, SqlState, frame, tag},
 };
 
 pub(super) struct Server {
@@ -146,11 +146,11 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     shared.holds.subscribe().wait_for(|holds| !holds).await.ok()?;
     let mut words = Vec::new();
     if let Some(sqlstate) = *shared.refusal.lock().unwrap() {
-        Report::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
     }
     let capacity = shared.capacity.load(SeqCst);
     if capacity > 0 && shared.open.load(SeqCst) > capacity {
-        Report::new(Severity::Fatal, SqlState::new(*b"53300"), "too many clients").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*b"53300"), "too many clients").write(&mut words);
     }
     if !words.is_empty() {
         tcp.write_all(&words).await.ok()?;
@@ -245,7 +245,8 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                     });
                 }
                 if refused || (asked && answer.is_empty()) {
-                    Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
+                    ErrorResponse::new(Severity::Error, SqlState::new(*b"25001"), "cannot")
+                        .write(&mut answer);
                 } else {
                     frame(&mut answer, tag::backend::COMMAND_COMPLETE, |body| {
                         body.extend_from_slice(query.as_bytes());

@@ -18,7 +18,7 @@ use crate::{
     sql::{self, Effects, LeadsBack},
     wire::{
         self, Frame, Header, Reader, Speaker, SqlState, TransactionStatus,
-        fault::{Report, Severity},
+        error_response::{ErrorResponse, Severity},
         frontend,
         tag::frontend as f,
     },
@@ -242,7 +242,7 @@ impl Pooled {
 
     /// Rejects the client's message with a Gatekeeper error. The server gets a malformed message instead, to fail the
     /// batch and the transaction there as well.
-    fn refuse_message(&mut self, report: Report<'static>, shown: &mut ClientInput<'_>) {
+    fn refuse_message(&mut self, report: ErrorResponse<'static>, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         self.request_ahead(PendingRequest::Refused(Box::new(report)), |out| {
             // A Bind announcing more formats than present.
@@ -601,16 +601,16 @@ pub(super) enum KnownResult {
 }
 
 /// Error for a result different from the client's description, in PostgreSQL's words; drivers recognize the routine.
-fn plan_changed() -> Report<'static> {
+fn plan_changed() -> ErrorResponse<'static> {
     let message = "cached plan must not change result type";
-    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-    Report { routine: Some("RevalidateCachedQuery"), ..report }
+    let report = ErrorResponse::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    ErrorResponse { routine: Some("RevalidateCachedQuery"), ..report }
 }
 
 /// Error for a Bind of a prepared statement, with the `rest` behind the names, in PostgreSQL's words; `None` if the count of
 /// parameters is right, or unknown. A server checks the count before the state of the transaction, but a backend without
 /// the statement refuses the statement's Parse in a failed transaction.
-fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Report<'static>> {
+fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<ErrorResponse<'static>> {
     // The client may speak another encoding.
     let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?;
     let (text, declared) = until_nul(definition);
@@ -629,8 +629,8 @@ fn wrong_parameters(name: &[u8], definition: &[u8], rest: &[u8]) -> Option<Repor
             )
         })
     };
-    let report = Report::new(Severity::Error, SqlState::PROTOCOL_VIOLATION, message?);
-    Some(Report { routine: Some("exec_bind_message"), ..report })
+    let report = ErrorResponse::new(Severity::Error, SqlState::PROTOCOL_VIOLATION, message?);
+    Some(ErrorResponse { routine: Some("exec_bind_message"), ..report })
 }
 
 /// True if the client describes the result right after the next Bind, and does not rely on the earlier description.
@@ -643,9 +643,9 @@ fn is_described_next(portal: &[u8], shown: &ClientInput<'_>) -> bool {
 }
 
 /// Error for a client at the limit of prepared statements.
-pub(super) fn too_many_statements() -> Report<'static> {
+pub(super) fn too_many_statements() -> ErrorResponse<'static> {
     let message = "too many prepared statements in this session, or too long ones";
-    let mut report = Report::new(Severity::Error, SqlState::new(*b"54000"), message);
+    let mut report = ErrorResponse::new(Severity::Error, SqlState::new(*b"54000"), message);
     report.hint = Some("Close statements that are not used any more.".into());
     report
 }

@@ -82,7 +82,7 @@ use crate::{
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
-        fault::{self, Severity},
+        error_response::{self, Severity},
     },
 };
 
@@ -331,7 +331,7 @@ impl Pooled {
     pub(super) fn notice_wait(&mut self, waited: Duration) {
         if !self.begin.wants_backend() {
             let message = format!("waiting for a server connection for {} s", waited.as_secs());
-            fault::Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
+            error_response::ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
                 .write(self.outgoing.client());
         }
     }

@@ -14,7 +14,7 @@ use crate::session::{
 use crate::{
     route::{Consistency, Reason, RerunCause, Side},
     wire::{
-        Fault, Frame, Header, Speaker, TransactionStatus, Walker,
+        ErrorFields, Frame, Header, Speaker, TransactionStatus, Walker,
         tag::{backend as b, frontend as f},
     },
 };
@@ -64,7 +64,7 @@ impl Pooled {
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
                     let Some(body) = rest.get(Header::BYTES..header.total()) else { break };
-                    return match rerun_on(&Fault::new(body)) {
+                    return match rerun_on(&ErrorFields::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !self.is_proved() => Opening::Answer,
                         Some(cause) => Opening::Refused(cause),

@@ -21,7 +21,7 @@ use crate::{
     route::{Reason, RerunCause, Side},
     sql::{self, Effects},
     wire::{
-        self, Fault, Frame, FrameError, Header, Part, Piece, Speaker, SqlState, TransactionStatus,
+        self, ErrorFields, Frame, FrameError, Header, Part, Piece, Speaker, SqlState, TransactionStatus,
         backend::{self, ParameterStatus},
         frontend,
         tag::backend as b,
@@ -374,7 +374,7 @@ impl Pooled {
 
     /// An ErrorResponse; whether the client is to see it.
     fn on_server_error(&mut self, now: Instant, body: &[u8]) -> bool {
-        let fault = Fault::new(body);
+        let fault = ErrorFields::new(body);
         let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.conversation.queue.own(), Some(ProxyBatch::Dropped)) {
             self.conversation.fatal = Some(state);

@@ -10,7 +10,7 @@ use crate::{
     sql::{self, Effects, LeadsBack, LedBack},
     wire::{
         SqlState,
-        fault::{Report, Severity},
+        error_response::{ErrorResponse, Severity},
     },
 };
 
@@ -218,10 +218,10 @@ impl StartupSettings {
 }
 
 /// Error for a reset of a start-up setting, if further statements would run before the setting is applied again.
-pub(in crate::session) fn reset_midway() -> Report<'static> {
+pub(in crate::session) fn reset_midway() -> ErrorResponse<'static> {
     let message =
         "start-up options cannot be reset in the middle of a statement, or of several in one message, here";
-    let mut report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    let mut report = ErrorResponse::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
     report.hint = Some("Send RESET or SET ... TO DEFAULT in a message of its own.".into());
     report
 }

@@ -11,7 +11,7 @@ use crate::{
         settings::Settings,
     },
     sql::{Hint, Meaning, Modes},
-    wire::Fault,
+    wire::ErrorFields,
 };
 
 /// What a session is told of the backend it is given.
@@ -188,7 +188,7 @@ pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: R
 /// ends with the error: a server continuing after an error of class 08 or 57 has answered.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 #[must_use]
-pub(in crate::session) fn rerun_on(fault: &Fault<'_>) -> Option<RerunCause> {
+pub(in crate::session) fn rerun_on(fault: &ErrorFields<'_>) -> Option<RerunCause> {
     let state = fault.sqlstate()?;
     match (state.as_str(), state.class()) {
         ("40001" | "40P01", _) => Some(RerunCause::RecoveryConflict),
@@ -223,7 +223,7 @@ mod tests {
                 [("ERROR", by_error), ("FATAL", Some(by_fatal)), ("PANIC", Some(by_fatal))]
             {
                 let body = format!("SX\0V{severity}\0C{state}\0Mm\0\0");
-                assert_eq!(rerun_on(&Fault::new(body.as_bytes())), expected, "{severity} {state}");
+                assert_eq!(rerun_on(&ErrorFields::new(body.as_bytes())), expected, "{severity} {state}");
             }
         }
     }

@@ -23,7 +23,7 @@ fn fuzz_decoders(bytes: &[u8]) {
             assert!(run(speaker, tag, bytes).bytes <= bytes.len());
         }
     }
-    let fault = Fault::new(bytes);
+    let fault = ErrorFields::new(bytes);
     let _ = (fault.message(), fault.detail(), fault.hint(), fault.sqlstate(), fault.severity());
     assert!(fault.fields().count() <= bytes.len());
     if let Ok(Request::Sasl(mechanisms)) = Request::decode(bytes) {

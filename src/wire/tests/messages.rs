@@ -61,7 +61,7 @@ fn the_rows_of_a_command_come_from_its_tag() {
 #[test]
 fn a_message_said_to_a_client_cannot_be_shifted_by_a_nul() {
     let mut bytes = Vec::new();
-    Report::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut bytes);
+    ErrorResponse::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut bytes);
     let [backend::Message::ErrorResponse(fault)] = server_messages(&bytes)[..] else { panic!() };
     assert_eq!(fault.message(), "aHinjected");
     assert_eq!(fault.hint(), None);

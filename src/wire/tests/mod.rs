@@ -20,10 +20,10 @@ fn everything_a_server_says() -> Vec<u8> {
     BackendKey::new(7, &[9; 32]).unwrap().write_key_data(&mut out);
     frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend_from_slice(b"INSERT 0 5\0"));
     frame(&mut out, tag::backend::NOTIFICATION_RESPONSE, |body| body.extend_from_slice(b"\0\0\0\x07c\0p\0"));
-    Report {
+    ErrorResponse {
         detail: Some("d".into()),
         hint: Some("h".into()),
-        ..Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "m")
+        ..ErrorResponse::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "m")
     }
     .write(&mut out);
     backend::write_ready_for_query(&mut out, TransactionStatus::Open);

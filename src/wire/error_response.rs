@@ -1,6 +1,6 @@
 //! ErrorResponse and NoticeResponse: a list of texts, each with a letter that says what it is.
 //!
-//! A server's faults are forwarded as they came; [`Fault`] only looks into them. [`Report`] is for those said in our
+//! A server's faults are forwarded as they came; [`ErrorFields`] only looks into them. [`ErrorResponse`] is for those said in our
 //! own name.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-error-fields.html>
@@ -12,7 +12,7 @@ use crate::closed_set::closed_set;
 
 /// A view of an ErrorResponse or NoticeResponse. Nothing in it is trusted to be there, to be sane or to be UTF-8.
 #[derive(Clone, Copy)]
-pub struct Fault<'a> {
+pub struct ErrorFields<'a> {
     body: &'a [u8],
 }
 
@@ -46,7 +46,7 @@ closed_set! {
 
 /// A fault said in our own name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report<'a> {
+pub struct ErrorResponse<'a> {
     /// How bad it is. What is not an error goes out as a NoticeResponse.
     pub severity: Severity,
     /// What kind it is.
@@ -63,7 +63,7 @@ pub struct Report<'a> {
 
 // === impl Fault ===
 
-impl<'a> Fault<'a> {
+impl<'a> ErrorFields<'a> {
     /// Looks into the body of a frame.
     #[must_use]
     pub const fn new(body: &'a [u8]) -> Self {
@@ -122,10 +122,10 @@ impl<'a> Fault<'a> {
     }
 }
 
-impl std::fmt::Debug for Fault<'_> {
+impl std::fmt::Debug for ErrorFields<'_> {
     /// The kind alone: messages may quote what a user typed.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Fault({:?}, {:?})", self.severity(), self.sqlstate())
+        write!(f, "ErrorFields({:?}, {:?})", self.severity(), self.sqlstate())
     }
 }
 
@@ -239,7 +239,7 @@ impl Severity {
 
 // === impl Report ===
 
-impl<'a> Report<'a> {
+impl<'a> ErrorResponse<'a> {
     /// A report without detail, hint and routine.
     #[must_use]
     pub fn new(severity: Severity, sqlstate: SqlState, message: impl Into<Cow<'a, str>>) -> Self {
