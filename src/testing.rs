@@ -84,7 +84,7 @@ pub mod topology {
 
 pub mod wire {
     pub use crate::wire::{
-        BackendKey, Frame, FrameError, Piece, ProtocolVersion, Speaker, StartupMessage, Walker,
-        authentication, backend, frame, packet, tag,
+        BackendKey, Deframer, Frame, FrameError, FramePiece, ProtocolVersion, Speaker, StartupMessage,
+        authentication, backend, tag, write_frame, write_packet,
     };
 }

@@ -16,7 +16,7 @@ use crate::{
     topology::Answer,
     wire::{
         DecodeError, Frame, FrameError, Header, Speaker, SqlState, TransactionStatus,
-        backend::{Message, ParameterStatus},
+        backend::{BackendMessage, ParameterStatus},
         frontend,
         tag::backend as b,
     },
@@ -243,17 +243,17 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
                     each(frame.body())?;
                     continue;
                 }
-                match Message::decode(&frame).map_err(QueryError::Answer)? {
-                    Message::ErrorResponse(fault) => {
+                match BackendMessage::decode(&frame).map_err(QueryError::Answer)? {
+                    BackendMessage::ErrorResponse(fault) => {
                         let (sqlstate, words) = (fault.sqlstate(), fault_words(&fault));
                         refused = Some(QueryError::Refused { sqlstate, words });
                     }
-                    Message::ReadyForQuery(status) => {
+                    BackendMessage::ReadyForQuery(status) => {
                         self.status = status;
                         self.unread.drain(..taken);
                         return refused.map_or(Ok(()), Err);
                     }
-                    Message::CommandComplete(_) | Message::EmptyQueryResponse => {}
+                    BackendMessage::CommandComplete(_) | BackendMessage::EmptyQueryResponse => {}
                     _ if frame.tag() == b::ROW_DESCRIPTION => {}
                     aside => self.strictness.take(&aside, frame.as_bytes())?,
                 }
@@ -284,26 +284,26 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
 
 impl Strictness<'_> {
     /// Handles a message that does not belong to the response.
-    fn take(&mut self, message: &Message<'_>, bytes: &[u8]) -> Result<(), QueryError> {
+    fn take(&mut self, message: &BackendMessage<'_>, bytes: &[u8]) -> Result<(), QueryError> {
         match (self, message) {
-            (Self::Ignore, _) | (_, Message::NoticeResponse(_)) => Ok(()),
+            (Self::Ignore, _) | (_, BackendMessage::NoticeResponse(_)) => Ok(()),
             // The query itself may set the encoding and reset it.
             (
                 Self::Keep { .. },
-                Message::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
+                BackendMessage::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
             ) => Ok(()),
             (
                 Self::Keep { kept, max_bytes },
-                Message::ParameterStatus(_) | Message::NotificationResponse { .. },
+                BackendMessage::ParameterStatus(_) | BackendMessage::NotificationResponse { .. },
             ) => keep(kept, *max_bytes, bytes),
-            (Self::Unchanged(parameters), Message::ParameterStatus(status)) => {
+            (Self::Unchanged(parameters), BackendMessage::ParameterStatus(status)) => {
                 let known = std::str::from_utf8(status.name).ok();
                 match known.and_then(|name| parameters.get(name)) == Some(status.value) {
                     true => Ok(()),
                     false => Err(QueryError::Changed),
                 }
             }
-            (Self::Unchanged(_), Message::NotificationResponse { .. }) => Ok(()),
+            (Self::Unchanged(_), BackendMessage::NotificationResponse { .. }) => Ok(()),
             (Self::Keep { .. } | Self::Unchanged(_), _) => Err(QueryError::Unexpected),
         }
     }

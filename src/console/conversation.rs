@@ -14,9 +14,10 @@ use super::{
     table::{self, Column, Format},
 };
 use crate::wire::{
-    DecodeError, ErrorResponse, Frame, Reader, Severity, SqlState, TransactionStatus, backend, frame,
-    frontend::{Message, Object},
+    DecodeError, ErrorResponse, Frame, Reader, Severity, SqlState, TransactionStatus, backend,
+    frontend::{DescribeTarget, FrontendMessage},
     tag::backend as tag,
+    write_frame,
 };
 
 /// One client's conversation.
@@ -81,36 +82,39 @@ impl Conversation {
     /// # Errors
     /// What the client is told before the connection ends: it is out of step.
     pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, ErrorResponse<'static>> {
-        let message = Message::decode(frame).map_err(|error| {
+        let message = FrontendMessage::decode(frame).map_err(|error| {
             ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string())
         })?;
         let done = match message {
-            Message::Terminate => return Ok(Ask::Farewell),
-            Message::Sync => {
+            FrontendMessage::Terminate => return Ok(Ask::Farewell),
+            FrontendMessage::Sync => {
                 self.skipping = false;
                 self.portals.clear();
                 self.ready();
                 return Ok(Ask::Nothing);
             }
             _ if self.skipping => return Ok(Ask::Nothing),
-            Message::Query { text } => return Ok(self.query(text)),
-            Message::Parse { name, text, .. } => self.parse(name, text),
-            Message::Bind { portal, statement, rest } => self.bind(portal, statement, rest),
-            Message::Describe(object) => self.describe(object),
-            Message::Execute { portal, rows } => match self.execute(portal, rows) {
+            FrontendMessage::Query { text } => return Ok(self.query(text)),
+            FrontendMessage::Parse { name, text, .. } => self.parse(name, text),
+            FrontendMessage::Bind { portal, statement, rest } => self.bind(portal, statement, rest),
+            FrontendMessage::Describe(object) => self.describe(object),
+            FrontendMessage::Execute { portal, rows } => match self.execute(portal, rows) {
                 Ok(ask) => return Ok(ask),
                 Err(report) => Err(report),
             },
-            Message::Close(object) => {
+            FrontendMessage::Close(object) => {
                 match object {
-                    Object::Statement(name) => drop(self.statements.remove(name)),
-                    Object::Portal(name) => drop(self.portals.remove(name)),
+                    DescribeTarget::Statement(name) => drop(self.statements.remove(name)),
+                    DescribeTarget::Portal(name) => drop(self.portals.remove(name)),
                 }
                 self.say(tag::CLOSE_COMPLETE);
                 Ok(())
             }
-            Message::Flush | Message::CopyData(_) | Message::CopyDone | Message::CopyFail { .. } => Ok(()),
-            Message::FunctionCall { .. } => {
+            FrontendMessage::Flush
+            | FrontendMessage::CopyData(_)
+            | FrontendMessage::CopyDone
+            | FrontendMessage::CopyFail { .. } => Ok(()),
+            FrontendMessage::FunctionCall { .. } => {
                 Err(error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
             }
         };
@@ -118,7 +122,7 @@ impl Conversation {
             report.write(&mut self.out);
             // A FunctionCall is answered like a Query.
             match message {
-                Message::FunctionCall { .. } => self.ready(),
+                FrontendMessage::FunctionCall { .. } => self.ready(),
                 _ => self.skipping = true,
             }
         }
@@ -200,22 +204,24 @@ impl Conversation {
         Ok(())
     }
 
-    fn describe(&mut self, object: Object<'_>) -> Result<(), ErrorResponse<'static>> {
+    fn describe(&mut self, object: DescribeTarget<'_>) -> Result<(), ErrorResponse<'static>> {
         let (columns, formats) = match object {
-            Object::Statement(name) => {
+            DescribeTarget::Statement(name) => {
                 let columns = self.statement(name)?.as_ref().and_then(Command::columns);
                 // No command has parameters.
-                frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| body.extend_from_slice(&[0, 0]));
+                write_frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| {
+                    body.extend_from_slice(&[0, 0])
+                });
                 (columns, &[][..])
             }
-            Object::Portal(name) => {
+            DescribeTarget::Portal(name) => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (portal.command.as_ref().and_then(Command::columns), &portal.formats[..])
             }
         };
         match columns {
             Some(columns) => table::describe(&mut self.out, columns, |at| format_of(formats, at)),
-            None => frame(&mut self.out, tag::NO_DATA, |_| {}),
+            None => write_frame(&mut self.out, tag::NO_DATA, |_| {}),
         }
         Ok(())
     }
@@ -261,7 +267,7 @@ impl Conversation {
                 let tag = running.command.tag();
                 let simple = running.portal.is_none();
                 self.running = None;
-                frame(&mut self.out, tag::COMMAND_COMPLETE, |body| {
+                write_frame(&mut self.out, tag::COMMAND_COMPLETE, |body| {
                     body.extend_from_slice(tag.as_bytes());
                     body.push(0);
                 });
@@ -283,7 +289,7 @@ impl Conversation {
     }
 
     fn say(&mut self, tag: u8) {
-        frame(&mut self.out, tag, |_| {});
+        write_frame(&mut self.out, tag, |_| {});
     }
 
     fn ready(&mut self) {

@@ -1,6 +1,6 @@
 //! Tables as the protocol carries them: columns with types, rows of values, in text and in binary.
 
-use crate::wire::frame;
+use crate::wire::write_frame;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) const fn numeric(name: &'static str) -> Column {
 
 /// Appends a RowDescription.
 pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(usize) -> Format) {
-    frame(out, b'T', |body| {
+    write_frame(out, b'T', |body| {
         body.extend_from_slice(&count(columns.len()));
         for (at, column) in columns.iter().enumerate() {
             body.extend_from_slice(column.name.as_bytes());
@@ -76,7 +76,7 @@ pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(us
 /// Appends a DataRow.
 pub(super) fn data(out: &mut Vec<u8>, columns: &[Column], row: &Row, format: impl Fn(usize) -> Format) {
     debug_assert_eq!(columns.len(), row.len(), "a row has as many values as there are columns");
-    frame(out, b'D', |body| {
+    write_frame(out, b'D', |body| {
         body.extend_from_slice(&count(columns.len()));
         for (at, (column, value)) in columns.iter().zip(row).enumerate() {
             let start = body.len();

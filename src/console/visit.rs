@@ -24,7 +24,7 @@ use crate::{
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
-        ErrorResponse, Piece, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
+        Deframer, ErrorResponse, FramePiece, Severity, Speaker, SqlState, TransactionStatus, authentication,
         backend::{self, ParameterStatus},
     },
 };
@@ -108,10 +108,10 @@ async fn talk(
         return End::Left;
     }
     let mut conversation = Conversation::default();
-    let mut walker = Walker::new(Speaker::Client);
+    let mut walker = Deframer::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
-            Ok(Some(piece @ Piece::Whole(frame))) => {
+            Ok(Some(piece @ FramePiece::Whole(frame))) => {
                 let ask = conversation.on_frame(&frame);
                 let bytes = walker.pass(&piece);
                 line.unread.drain(..bytes);
@@ -120,7 +120,7 @@ async fn talk(
                     Err(report) => return End::Nonsense(report),
                 }
             }
-            Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
+            Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
                 let message = format!("a command has at most {LONGEST} bytes");
                 return End::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }

@@ -16,8 +16,8 @@ use crate::{
     },
     wire::{
         BackendKey, Frame, ProtocolVersion, Speaker, StartupMessage, TransactionStatus,
-        authentication::{self, Mechanisms, Request, SaslInitialResponse},
-        backend::Message,
+        authentication::{self, AuthenticationRequest, Mechanisms, SaslInitialResponse},
+        backend::BackendMessage,
     },
 };
 
@@ -159,19 +159,21 @@ impl<'a> Login<'a> {
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Option<TransactionStatus>, LoginError> {
-        let message = Message::decode(frame).map_err(violation(Violation::Body))?;
+        let message = BackendMessage::decode(frame).map_err(violation(Violation::Body))?;
         match (message, &self.phase) {
-            (Message::ErrorResponse(_), _) => {
+            (BackendMessage::ErrorResponse(_), _) => {
                 return Err(LoginError::Refused(Refused::new(frame, self.so_far.method)));
             }
-            (Message::NoticeResponse(_), _) => {
+            (BackendMessage::NoticeResponse(_), _) => {
                 self.so_far.notices.extend_from_slice(frame.as_bytes());
             }
-            (Message::NegotiateProtocolVersion { version, .. }, Phase::Startup) => self.lower(version)?,
-            (Message::Authentication(request), _) => self.on_request(request)?,
-            (Message::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
-            (Message::BackendKeyData(key), Phase::Settling) => self.so_far.key = Some(key),
-            (Message::ReadyForQuery(status), Phase::Settling) => {
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
+                self.lower(version)?
+            }
+            (BackendMessage::Authentication(request), _) => self.on_request(request)?,
+            (BackendMessage::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
+            (BackendMessage::BackendKeyData(key), Phase::Settling) => self.so_far.key = Some(key),
+            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
                 self.phase = Phase::Over;
                 return Ok(Some(status));
             }
@@ -191,16 +193,16 @@ impl<'a> Login<'a> {
         Ok(())
     }
 
-    fn on_request(&mut self, request: Request<'_>) -> Result<(), LoginError> {
+    fn on_request(&mut self, request: AuthenticationRequest<'_>) -> Result<(), LoginError> {
         let out_of_turn = Violation::OutOfTurn(self.phase.awaited());
         self.phase = match (std::mem::replace(&mut self.phase, Phase::Over), request) {
-            (Phase::Startup | Phase::Answered | Phase::Proved, Request::Ok) => {
+            (Phase::Startup | Phase::Answered | Phase::Proved, AuthenticationRequest::Ok) => {
                 self.so_far.method.get_or_insert(Method::Trust);
                 Phase::Settling
             }
-            (Phase::Startup, Request::Sasl(offer)) => self.begin_sasl(offer)?,
+            (Phase::Startup, AuthenticationRequest::Sasl(offer)) => self.begin_sasl(offer)?,
             (Phase::Startup, request) => self.answer(request)?,
-            (Phase::SaslFirst(first), Request::SaslContinue(data)) => {
+            (Phase::SaslFirst(first), AuthenticationRequest::SaslContinue(data)) => {
                 let password = self.secret()?.as_bytes();
                 let (proof, last, keys) =
                     first.on_server_first(data, password, self.kept).map_err(LoginError::Scram)?;
@@ -210,7 +212,7 @@ impl<'a> Login<'a> {
                 authentication::write_sasl_response(&mut self.output, proof.as_bytes());
                 Phase::SaslFinal(last)
             }
-            (Phase::SaslFinal(last), Request::SaslFinal(data)) => {
+            (Phase::SaslFinal(last), AuthenticationRequest::SaslFinal(data)) => {
                 last.on_server_final(data).map_err(LoginError::Scram)?;
                 Phase::Proved
             }
@@ -240,29 +242,29 @@ impl<'a> Login<'a> {
     }
 
     /// Answers a request that takes one answer.
-    fn answer(&mut self, request: Request<'_>) -> Result<Phase, LoginError> {
+    fn answer(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
         let method = match request {
-            Request::CleartextPassword => Method::CleartextPassword,
-            Request::Md5Password(_) => Method::Md5Password,
-            Request::Gss => Method::Gss,
-            Request::Sspi => Method::Sspi,
-            Request::KerberosV5 => Method::KerberosV5,
-            Request::Unknown(code) => Method::Unknown(code),
-            Request::Ok
-            | Request::Sasl(_)
-            | Request::SaslContinue(_)
-            | Request::SaslFinal(_)
-            | Request::GssContinue(_) => {
+            AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
+            AuthenticationRequest::Md5Password(_) => Method::Md5Password,
+            AuthenticationRequest::Gss => Method::Gss,
+            AuthenticationRequest::Sspi => Method::Sspi,
+            AuthenticationRequest::KerberosV5 => Method::KerberosV5,
+            AuthenticationRequest::Unknown(code) => Method::Unknown(code),
+            AuthenticationRequest::Ok
+            | AuthenticationRequest::Sasl(_)
+            | AuthenticationRequest::SaslContinue(_)
+            | AuthenticationRequest::SaslFinal(_)
+            | AuthenticationRequest::GssContinue(_) => {
                 return Err(LoginError::Violation(Violation::OutOfTurn(Phase::Startup.awaited())));
             }
         };
         self.so_far.method = Some(method);
         match request {
-            Request::CleartextPassword => {
+            AuthenticationRequest::CleartextPassword => {
                 let secret = self.secret()?;
                 authentication::write_password(&mut self.output, secret.as_bytes());
             }
-            Request::Md5Password(salt) => {
+            AuthenticationRequest::Md5Password(salt) => {
                 let answer = md5::answer(&self.user, self.secret()?.as_bytes(), salt);
                 authentication::write_password(&mut self.output, answer.as_bytes());
             }

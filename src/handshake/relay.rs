@@ -16,8 +16,8 @@ use crate::{
     scram::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS},
     wire::{
         BackendKey, Frame, ProtocolVersion, Speaker, StartupMessage, TransactionStatus,
-        authentication::{self, Mechanisms, Request, SaslInitialResponse},
-        backend::Message,
+        authentication::{self, AuthenticationRequest, Mechanisms, SaslInitialResponse},
+        backend::BackendMessage,
     },
 };
 
@@ -175,9 +175,13 @@ impl Relay {
 
     fn on_server_frame(&mut self, frame: &Frame<'_>) -> Result<Option<Relayed>, RelayError> {
         let server = |violation| Err(RelayError::Server(violation));
-        let message = Message::decode(frame).map_err(|error| RelayError::Server(Violation::Body(error)))?;
+        let message =
+            BackendMessage::decode(frame).map_err(|error| RelayError::Server(Violation::Body(error)))?;
         if self.phase == Phase::Startup
-            && !matches!(message, Message::NegotiateProtocolVersion { .. } | Message::NoticeResponse(_))
+            && !matches!(
+                message,
+                BackendMessage::NegotiateProtocolVersion { .. } | BackendMessage::NoticeResponse(_)
+            )
         {
             // The server has nothing to negotiate. Perhaps we have.
             self.negotiation.write(&mut self.to_client);
@@ -185,7 +189,7 @@ impl Relay {
         }
         let mut outcome = None;
         match (message, self.phase) {
-            (Message::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
                 if !(ProtocolVersion::V3_0..=self.version).contains(&version) {
                     return server(Violation::Version(version));
                 }
@@ -193,27 +197,29 @@ impl Relay {
                 self.negotiation.write_with(version, &mut self.to_client);
                 self.phase = Phase::Dialog { unbound: false };
             }
-            (Message::Authentication(Request::Sasl(offer)), Phase::Dialog { .. }) => self.on_offer(offer)?,
-            (Message::Authentication(request), Phase::Dialog { unbound }) => {
+            (BackendMessage::Authentication(AuthenticationRequest::Sasl(offer)), Phase::Dialog { .. }) => {
+                self.on_offer(offer)?
+            }
+            (BackendMessage::Authentication(request), Phase::Dialog { unbound }) => {
                 self.note(request);
                 self.forward(frame);
-                let settled = request == Request::Ok;
+                let settled = request == AuthenticationRequest::Ok;
                 self.phase = if settled { Phase::Settling } else { Phase::Dialog { unbound } };
             }
-            (Message::ParameterStatus(_), Phase::Settling) => {
+            (BackendMessage::ParameterStatus(_), Phase::Settling) => {
                 self.parameters.push(frame);
                 self.forward(frame);
             }
-            (Message::BackendKeyData(key), Phase::Settling) => {
+            (BackendMessage::BackendKeyData(key), Phase::Settling) => {
                 self.our_key.instead_of(&key, self.version).write_key_data(&mut self.to_client);
                 self.server_key = Some(key);
             }
-            (Message::ReadyForQuery(status), Phase::Settling) => {
+            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
                 self.forward(frame);
                 outcome = Some(self.finish(status));
             }
-            (Message::NoticeResponse(_), _) => self.forward(frame),
-            (Message::ErrorResponse(_), _) => {
+            (BackendMessage::NoticeResponse(_), _) => self.forward(frame),
+            (BackendMessage::ErrorResponse(_), _) => {
                 self.forward(frame);
                 self.phase = Phase::Over;
                 outcome = Some(Relayed::Refused(Refused::new(frame, self.method)));
@@ -240,16 +246,18 @@ impl Relay {
         Ok(())
     }
 
-    fn note(&mut self, request: Request<'_>) {
+    fn note(&mut self, request: AuthenticationRequest<'_>) {
         let method = match request {
-            Request::Ok => Method::Trust,
-            Request::CleartextPassword => Method::CleartextPassword,
-            Request::Md5Password(_) => Method::Md5Password,
-            Request::Gss | Request::GssContinue(_) => Method::Gss,
-            Request::Sspi => Method::Sspi,
-            Request::KerberosV5 => Method::KerberosV5,
-            Request::Sasl(_) | Request::SaslContinue(_) | Request::SaslFinal(_) => Method::OtherSasl,
-            Request::Unknown(code) => Method::Unknown(code),
+            AuthenticationRequest::Ok => Method::Trust,
+            AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
+            AuthenticationRequest::Md5Password(_) => Method::Md5Password,
+            AuthenticationRequest::Gss | AuthenticationRequest::GssContinue(_) => Method::Gss,
+            AuthenticationRequest::Sspi => Method::Sspi,
+            AuthenticationRequest::KerberosV5 => Method::KerberosV5,
+            AuthenticationRequest::Sasl(_)
+            | AuthenticationRequest::SaslContinue(_)
+            | AuthenticationRequest::SaslFinal(_) => Method::OtherSasl,
+            AuthenticationRequest::Unknown(code) => Method::Unknown(code),
         };
         // The first request says it; what follows belongs to it.
         self.method.get_or_insert(method);

@@ -262,7 +262,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
 /// Takes leave, so that the server's log does not speak of a lost connection.
 pub(super) async fn farewell(mut backend: Backend) {
     let mut terminate = Vec::new();
-    wire::frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
+    wire::write_frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
     let leave = async {
         backend.stream.write_all(&terminate).await?;
         backend.stream.shutdown().await

@@ -10,16 +10,16 @@ use super::{
     texts::Texts,
 };
 use crate::wire::{
-    ErrorFields, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
+    Deframer, ErrorFields, Frame, Speaker, SqlState, TransactionStatus, backend, frontend,
     tag::{self, backend as b},
 };
 
 /// One client's conversation with the server, from the first ReadyForQuery on.
 pub(super) struct Conversation {
     /// Framing of the client's messages.
-    pub(super) client: Walker,
+    pub(super) client: Deframer,
     /// Framing of the server's messages.
-    pub(super) server: Walker,
+    pub(super) server: Deframer,
     pub(super) queue: ResponseQueue,
     /// Transaction status last reported to the client.
     pub(super) status: TransactionStatus,
@@ -65,8 +65,8 @@ impl Conversation {
     /// Creates the conversation with a client whose last ReadyForQuery had `status`.
     pub(super) fn new(status: TransactionStatus, options: SessionOptions) -> Self {
         Self {
-            client: Walker::new(Speaker::Client),
-            server: Walker::new(Speaker::Server),
+            client: Deframer::new(Speaker::Client),
+            server: Deframer::new(Speaker::Server),
             queue: ResponseQueue::default(),
             status,
             statements_started: 0,
@@ -160,8 +160,10 @@ impl Conversation {
         match frame.tag() {
             b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
             b::COMMAND_COMPLETE => {
-                let (rows, command) = match backend::Message::decode(frame) {
-                    Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
+                let (rows, command) = match backend::BackendMessage::decode(frame) {
+                    Ok(backend::BackendMessage::CommandComplete(tag)) => {
+                        (tag.rows().unwrap_or(0), tag.command())
+                    }
                     _ => (0, &[][..]),
                 };
                 self.cluster_commands.note_command(command);

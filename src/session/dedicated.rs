@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     sql::{self, Catalogue, Effects},
-    wire::{self, FrameError, Header, Piece, Speaker, TransactionStatus, tag},
+    wire::{self, FrameError, FramePiece, Header, Speaker, TransactionStatus, tag},
 };
 
 /// Session of one client and one backend.
@@ -51,13 +51,13 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.client.at_boundary() {
-                at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.client.next(&unread[at..])? else {
                 return Ok(Take { pass: at, drop: 0 });
             };
             match &piece {
-                Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
+                FramePiece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.terminate_received = true;
                     self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
                     let bytes = self.conversation.client.pass(&piece);
@@ -66,15 +66,15 @@ impl Dedicated {
                         false => Take { pass: at, drop: bytes },
                     });
                 }
-                Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
-                Piece::Part(part) => {
+                FramePiece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
+                FramePiece::Partial(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
                         return Ok(Take { pass: at, drop: 0 });
                     }
                     let body = unread[at..].get(Header::BYTES..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
                 }
-                Piece::Rest(_) => {}
+                FramePiece::Rest(_) => {}
             }
             at += self.conversation.client.pass(&piece);
         }
@@ -89,17 +89,17 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() {
-                at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).bytes;
-                at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else {
                 return Ok(Take { pass: at, drop: 0 });
             };
             match &piece {
-                Piece::Whole(frame) => self.conversation.on_answer(now, frame),
+                FramePiece::Whole(frame) => self.conversation.on_answer(now, frame),
                 // What is understood is waited for. Of these only an error can be larger than a buffer, and it begins with
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
-                Piece::Part(part) if understood(part.tag()) => {
+                FramePiece::Partial(part) if understood(part.tag()) => {
                     if !(full && at == 0) {
                         return Ok(Take { pass: at, drop: 0 });
                     }
@@ -108,10 +108,10 @@ impl Dedicated {
                     }
                 }
                 // A RowDescription with more columns than any buffer holds.
-                Piece::Part(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
+                FramePiece::Partial(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
                     self.conversation.on_step_complete(part.tag());
                 }
-                Piece::Part(_) | Piece::Rest(_) => {}
+                FramePiece::Partial(_) | FramePiece::Rest(_) => {}
             }
             at += self.conversation.server.pass(&piece);
         }

@@ -9,7 +9,7 @@ use super::{
 
 /// An authentication request: the body of a frame tagged `R`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Request<'a> {
+pub enum AuthenticationRequest<'a> {
     /// AuthenticationOk: nothing more is asked.
     Ok,
     /// AuthenticationKerberosV5: no server since 9.3 says it.
@@ -63,9 +63,9 @@ mod code {
     pub(super) const SASL_FINAL: u32 = 12;
 }
 
-// === impl Request ===
+// === impl AuthenticationRequest ===
 
-impl<'a> Request<'a> {
+impl<'a> AuthenticationRequest<'a> {
     /// Decodes the body of a frame tagged `R`.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ pub fn write_md5_password(out: &mut Vec<u8>, salt: [u8; 4]) {
 pub fn write_sasl<'a>(out: &mut Vec<u8>, mechanisms: impl IntoIterator<Item = &'a [u8]>) {
     write_request(out, code::SASL, |body| {
         for mechanism in mechanisms {
-            writer::string(body, mechanism);
+            writer::write_string(body, mechanism);
         }
         body.push(0);
     });
@@ -127,7 +127,7 @@ pub fn write_sasl_final(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 fn write_request(out: &mut Vec<u8>, code: u32, rest: impl FnOnce(&mut Vec<u8>)) {
-    writer::frame(out, tag::backend::AUTHENTICATION, |body| {
+    writer::write_frame(out, tag::backend::AUTHENTICATION, |body| {
         body.extend_from_slice(&code.to_be_bytes());
         rest(body);
     });
@@ -185,8 +185,8 @@ impl<'a> SaslInitialResponse<'a> {
     /// # Panics
     /// When the data has more than `i32::MAX` bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::frontend::PASSWORD, |body| {
-            writer::string(body, self.mechanism);
+        writer::write_frame(out, tag::frontend::PASSWORD, |body| {
+            writer::write_string(body, self.mechanism);
             let length = self.data.map_or(-1, |data| i32::try_from(data.len()).expect("SASL data are short"));
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(self.data.unwrap_or_default());
@@ -207,10 +207,10 @@ pub fn decode_password(body: &[u8]) -> Result<&[u8], DecodeError> {
 
 /// Appends a PasswordMessage: a password in the clear, or an MD5 answer.
 pub fn write_password(out: &mut Vec<u8>, password: &[u8]) {
-    writer::frame(out, tag::frontend::PASSWORD, |body| writer::string(body, password));
+    writer::write_frame(out, tag::frontend::PASSWORD, |body| writer::write_string(body, password));
 }
 
 /// Appends a SASLResponse.
 pub fn write_sasl_response(out: &mut Vec<u8>, data: &[u8]) {
-    writer::frame(out, tag::frontend::PASSWORD, |body| body.extend_from_slice(data));
+    writer::write_frame(out, tag::frontend::PASSWORD, |body| body.extend_from_slice(data));
 }

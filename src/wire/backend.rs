@@ -3,7 +3,7 @@
 //! Authentication requests are in [`super::authentication`], errors and notices in [`super::error_response`].
 
 use super::{
-    authentication::Request,
+    authentication::AuthenticationRequest,
     cancel_key::BackendKey,
     error_response::ErrorFields,
     frame::Frame,
@@ -16,9 +16,9 @@ use super::{
 
 /// A server's message, as far as anybody but the client needs to understand it.
 #[derive(Clone)]
-pub enum Message<'a> {
+pub enum BackendMessage<'a> {
     /// An authentication request or AuthenticationOk.
-    Authentication(Request<'a>),
+    Authentication(AuthenticationRequest<'a>),
     /// BackendKeyData.
     BackendKeyData(BackendKey),
     /// ParameterStatus.
@@ -94,9 +94,9 @@ pub struct ParameterStatus<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandTag<'a>(&'a [u8]);
 
-// === impl Message ===
+// === impl BackendMessage ===
 
-impl<'a> Message<'a> {
+impl<'a> BackendMessage<'a> {
     /// Decodes a server's frame. Allocates only for a [`BackendKey`].
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl<'a> Message<'a> {
                     .ok_or(DecodeError::Invalid("transaction status"))?,
             ),
             tag::COMMAND_COMPLETE => Self::CommandComplete(CommandTag(reader.string()?)),
-            tag::AUTHENTICATION => return Request::decode(body).map(Self::Authentication),
+            tag::AUTHENTICATION => return AuthenticationRequest::decode(body).map(Self::Authentication),
             tag::BACKEND_KEY_DATA => return BackendKey::read(body).map(Self::BackendKeyData),
             tag::PARAMETER_STATUS => return ParameterStatus::decode(body).map(Self::ParameterStatus),
             tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(ErrorFields::new(body))),
@@ -156,22 +156,22 @@ impl<'a> Message<'a> {
 
 /// Appends ReadyForQuery.
 pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
-    writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.as_byte()));
+    writer::write_frame(out, tag::READY_FOR_QUERY, |body| body.push(status.as_byte()));
 }
 
 /// Appends ParseComplete.
 pub fn write_parse_complete(out: &mut Vec<u8>) {
-    writer::frame(out, tag::PARSE_COMPLETE, |_| {});
+    writer::write_frame(out, tag::PARSE_COMPLETE, |_| {});
 }
 
 /// Appends CloseComplete.
 pub fn write_close_complete(out: &mut Vec<u8>) {
-    writer::frame(out, tag::CLOSE_COMPLETE, |_| {});
+    writer::write_frame(out, tag::CLOSE_COMPLETE, |_| {});
 }
 
 /// Appends CommandComplete with `command` as its tag.
 pub fn write_command_complete(out: &mut Vec<u8>, command: &str) {
-    writer::frame(out, tag::COMMAND_COMPLETE, |body| writer::string(body, command.as_bytes()));
+    writer::write_frame(out, tag::COMMAND_COMPLETE, |body| writer::write_string(body, command.as_bytes()));
 }
 
 // === impl ParameterStatus ===
@@ -190,9 +190,9 @@ impl<'a> ParameterStatus<'a> {
 
     /// Appends the message.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::PARAMETER_STATUS, |body| {
-            writer::string(body, self.name);
-            writer::string(body, self.value);
+        writer::write_frame(out, tag::PARAMETER_STATUS, |body| {
+            writer::write_string(body, self.name);
+            writer::write_string(body, self.value);
         });
     }
 }

@@ -5,7 +5,7 @@ use super::frame::Header;
 
 /// Whole frames of one tag, one behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Run {
+pub struct FrameRun {
     /// Bytes of all of them.
     pub bytes: usize,
     /// How many they are.
@@ -17,8 +17,8 @@ pub struct Run {
 /// It ends in front of the first frame that has another tag, is not whole, or is wrong: the walker says which.
 #[inline]
 #[must_use]
-pub fn run(speaker: Speaker, tag: u8, unread: &[u8]) -> Run {
-    let mut run = Run::default();
+pub fn leading_run(speaker: Speaker, tag: u8, unread: &[u8]) -> FrameRun {
+    let mut run = FrameRun::default();
     let mut left = unread;
     while left.first() == Some(&tag)
         && let Ok(Some(header)) = Header::read(speaker, left)

@@ -59,12 +59,12 @@ impl BackendKey {
 
     /// Appends BackendKeyData.
     pub fn write_key_data(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::backend::BACKEND_KEY_DATA, |body| self.write(body));
+        writer::write_frame(out, tag::backend::BACKEND_KEY_DATA, |body| self.write(body));
     }
 
     /// Appends a CancelRequest: the whole of what a cancelling connection says.
     pub fn write_cancel_request(&self, out: &mut Vec<u8>) {
-        writer::packet(out, |body| {
+        writer::write_packet(out, |body| {
             body.extend_from_slice(&CANCEL_REQUEST.to_be_bytes());
             self.write(body);
         });

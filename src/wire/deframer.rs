@@ -4,7 +4,7 @@
 //! Refuses to know: where the bytes are kept, and what the frames mean.
 //!
 //! The buffer belongs to the caller. At each step the walker is shown what was not walked over yet and says what it
-//! begins with; the caller decides, and says so with [`Walker::pass`], which answers how far to go on:
+//! begins with; the caller decides, and says so with [`Deframer::pass`], which answers how far to go on:
 //!
 //! ```
 //! # use gatekeeper::testing::wire::{FrameError, Piece, Speaker, Walker, tag};
@@ -14,20 +14,20 @@
 //!     while let Some(piece) = walker.next(&unread[at..])? {
 //!         match piece {
 //!             // All of it is here: understand it, or let it go.
-//!             Piece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
-//!             Piece::Whole(_) => {}
+//!             FramePiece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
+//!             FramePiece::Whole(_) => {}
 //!             // Only its beginning is here. If it must be understood, wait: not passing it means "show it to me
 //!             // again when there is more". If not, or if it will never fit, it passes in parts.
-//!             Piece::Part(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
-//!             Piece::Part(_) => {}
+//!             FramePiece::Partial(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
+//!             FramePiece::Partial(_) => {}
 //!             // More of a frame whose beginning was passed.
-//!             Piece::Rest(_) => {}
+//!             FramePiece::Rest(_) => {}
 //!         }
 //!         at += walker.pass(&piece);
 //!     }
 //!     Ok(at)
 //! }
-//! # let (mut walker, ready) = (Walker::new(Speaker::Server), b"Z\0\0\0\x05I");
+//! # let (mut walker, ready) = (Deframer::new(Speaker::Server), b"Z\0\0\0\x05I");
 //! # assert_eq!(forward(&mut walker, b"D\0\0\0\x0aabc", 8), Ok(8));
 //! # assert!(!walker.at_boundary());
 //! # assert_eq!(forward(&mut walker, b"defZ\0\0\0\x05IZ\0", 8), Ok(9));
@@ -53,7 +53,7 @@ pub enum Speaker {
 
 /// Finds the frames in one direction of a connection.
 #[derive(Debug)]
-pub struct Walker {
+pub struct Deframer {
     speaker: Speaker,
     /// Bytes still to come of a frame whose beginning was passed.
     rest: usize,
@@ -61,25 +61,25 @@ pub struct Walker {
 
 /// What the unread bytes begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum FramePiece<'a> {
     /// A frame, all of it.
     Whole(Frame<'a>),
     /// The beginning of a frame, its header at least.
-    Part(Part),
+    Partial(PartialFrame),
     /// This many bytes (at least one) of a frame whose beginning was passed.
     Rest(usize),
 }
 
 /// The beginning of a frame whose end was not read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct PartialFrame {
     header: Header,
     here: usize,
 }
 
-// === impl Walker ===
+// === impl Deframer ===
 
-impl Walker {
+impl Deframer {
     /// A walker at the boundary of a frame.
     #[must_use]
     pub const fn new(speaker: Speaker) -> Self {
@@ -88,34 +88,34 @@ impl Walker {
 
     /// What `unread` begins with; `None` while not even a header is there.
     ///
-    /// `unread` begins where the last [`Walker::pass`] ended. Without a `pass` in between the same piece comes again,
+    /// `unread` begins where the last [`Deframer::pass`] ended. Without a `pass` in between the same piece comes again,
     /// larger if more bytes came.
     ///
     /// # Errors
     /// [`FrameError`]: the sender is out of step or malicious, and the connection is over.
     #[inline]
-    pub fn next<'a>(&self, unread: &'a [u8]) -> Result<Option<Piece<'a>>, FrameError> {
+    pub fn next<'a>(&self, unread: &'a [u8]) -> Result<Option<FramePiece<'a>>, FrameError> {
         if self.rest > 0 {
             let here = self.rest.min(unread.len());
-            return Ok((here > 0).then_some(Piece::Rest(here)));
+            return Ok((here > 0).then_some(FramePiece::Rest(here)));
         }
         let Some(header) = Header::read(self.speaker, unread)? else { return Ok(None) };
         Ok(Some(match Frame::behind(header, unread) {
-            Some(frame) => Piece::Whole(frame),
-            None => Piece::Part(Part { header, here: unread.len() }),
+            Some(frame) => FramePiece::Whole(frame),
+            None => FramePiece::Partial(PartialFrame { header, here: unread.len() }),
         }))
     }
 
-    /// Goes past `piece`, the last one that [`Walker::next`] gave; answers how many bytes that is.
+    /// Goes past `piece`, the last one that [`Deframer::next`] gave; answers how many bytes that is.
     #[inline]
-    pub fn pass(&mut self, piece: &Piece<'_>) -> usize {
+    pub fn pass(&mut self, piece: &FramePiece<'_>) -> usize {
         match piece {
-            Piece::Whole(frame) => frame.as_bytes().len(),
-            Piece::Part(part) => {
+            FramePiece::Whole(frame) => frame.as_bytes().len(),
+            FramePiece::Partial(part) => {
                 self.rest = part.missing();
                 part.here
             }
-            Piece::Rest(here) => {
+            FramePiece::Rest(here) => {
                 self.rest = self.rest.saturating_sub(*here);
                 *here
             }
@@ -130,9 +130,9 @@ impl Walker {
     }
 }
 
-// === impl Part ===
+// === impl PartialFrame ===
 
-impl Part {
+impl PartialFrame {
     /// The tag; [`super::tag`] names them.
     #[inline]
     #[must_use]

@@ -61,7 +61,7 @@ pub struct ErrorResponse<'a> {
     pub routine: Option<&'static str>,
 }
 
-// === impl Fault ===
+// === impl ErrorFields ===
 
 impl<'a> ErrorFields<'a> {
     /// Looks into the body of a frame.
@@ -237,7 +237,7 @@ impl Severity {
     }
 }
 
-// === impl Report ===
+// === impl ErrorResponse ===
 
 impl<'a> ErrorResponse<'a> {
     /// A report without detail, hint and routine.
@@ -253,7 +253,7 @@ impl<'a> ErrorResponse<'a> {
             false => tag::backend::NOTICE_RESPONSE,
         };
         let severity = self.severity.as_str();
-        writer::frame(out, tag, |body| {
+        writer::write_frame(out, tag, |body| {
             let fields = [
                 (b'S', Some(severity)),
                 (b'V', Some(severity)),
@@ -266,7 +266,7 @@ impl<'a> ErrorResponse<'a> {
             for (kind, text) in fields {
                 if let Some(text) = text {
                     body.push(kind);
-                    writer::string(body, text.as_bytes());
+                    writer::write_string(body, text.as_bytes());
                 }
             }
             body.push(0);

@@ -11,7 +11,7 @@ use super::{
 ///
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Message<'a> {
+pub enum FrontendMessage<'a> {
     /// Query: one text, any number of statements.
     Query {
         /// The statements.
@@ -36,7 +36,7 @@ pub enum Message<'a> {
         rest: &'a [u8],
     },
     /// Describe.
-    Describe(Object<'a>),
+    Describe(DescribeTarget<'a>),
     /// Execute.
     Execute {
         /// The portal.
@@ -45,7 +45,7 @@ pub enum Message<'a> {
         rows: i32,
     },
     /// Close.
-    Close(Object<'a>),
+    Close(DescribeTarget<'a>),
     /// Sync: the end of a pipeline.
     Sync,
     /// Flush: what is ready shall be sent.
@@ -72,16 +72,16 @@ pub enum Message<'a> {
 
 /// What Describe and Close speak of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Object<'a> {
+pub enum DescribeTarget<'a> {
     /// A prepared statement, by name.
     Statement(&'a [u8]),
     /// A portal, by name.
     Portal(&'a [u8]),
 }
 
-// === impl Message ===
+// === impl FrontendMessage ===
 
-impl<'a> Message<'a> {
+impl<'a> FrontendMessage<'a> {
     /// Decodes a client's frame.
     ///
     /// # Errors
@@ -99,9 +99,9 @@ impl<'a> Message<'a> {
                 let (portal, statement) = (reader.string()?, reader.string()?);
                 return Ok(Self::Bind { portal, statement, rest: reader.rest() });
             }
-            tag::DESCRIBE => Self::Describe(Object::read(&mut reader)?),
+            tag::DESCRIBE => Self::Describe(DescribeTarget::read(&mut reader)?),
             tag::EXECUTE => Self::Execute { portal: reader.string()?, rows: reader.i32()? },
-            tag::CLOSE => Self::Close(Object::read(&mut reader)?),
+            tag::CLOSE => Self::Close(DescribeTarget::read(&mut reader)?),
             tag::SYNC => Self::Sync,
             tag::FLUSH => Self::Flush,
             tag::FUNCTION_CALL => {
@@ -120,7 +120,7 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> Object<'a> {
+impl<'a> DescribeTarget<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         match reader.u8()? {
             b'S' => reader.string().map(Self::Statement),
@@ -132,31 +132,31 @@ impl<'a> Object<'a> {
 
 /// Appends a Query.
 pub fn write_query(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
-    writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_ref()));
+    writer::write_frame(out, tag::QUERY, |body| writer::write_string(body, text.as_ref()));
 }
 
 /// Appends a Parse of the statement `name`; `definition` is all that follows the name: text, NUL, parameter types.
 pub fn write_parse(out: &mut Vec<u8>, name: &[u8], definition: &[u8]) {
-    writer::frame(out, tag::PARSE, |body| {
-        writer::string(body, name);
+    writer::write_frame(out, tag::PARSE, |body| {
+        writer::write_string(body, name);
         body.extend_from_slice(definition);
     });
 }
 
 /// Appends a Bind of `statement` to `portal`; `rest` is all that follows the names: formats and parameters.
 pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: &[u8]) {
-    writer::frame(out, tag::BIND, |body| {
-        writer::string(body, portal);
-        writer::string(body, statement);
+    writer::write_frame(out, tag::BIND, |body| {
+        writer::write_string(body, portal);
+        writer::write_string(body, statement);
         body.extend_from_slice(rest);
     });
 }
 
 /// Appends a Bind of `statement` to `portal`, with parameters and results in binary form.
 pub fn write_bind_binary(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], parameters: &[Option<&[u8]>]) {
-    writer::frame(out, tag::BIND, |body| {
-        writer::string(body, portal);
-        writer::string(body, statement);
+    writer::write_frame(out, tag::BIND, |body| {
+        writer::write_string(body, portal);
+        writer::write_string(body, statement);
         let all_binary = [1_i16.to_be_bytes(), BINARY.to_be_bytes()].concat();
         body.extend_from_slice(&all_binary);
         let count = i16::try_from(parameters.len()).expect("our own messages are short");
@@ -186,16 +186,16 @@ pub fn write_close_portal(out: &mut Vec<u8>, name: &[u8]) {
 }
 
 fn object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
-    writer::frame(out, tag, |body| {
+    writer::write_frame(out, tag, |body| {
         body.push(kind);
-        writer::string(body, name);
+        writer::write_string(body, name);
     });
 }
 
 /// Appends an Execute of `portal` without a row limit.
 pub fn write_execute(out: &mut Vec<u8>, portal: &[u8]) {
-    writer::frame(out, tag::EXECUTE, |body| {
-        writer::string(body, portal);
+    writer::write_frame(out, tag::EXECUTE, |body| {
+        writer::write_string(body, portal);
         body.extend_from_slice(&0_i32.to_be_bytes());
     });
 }
@@ -205,20 +205,20 @@ const BINARY: i16 = 1;
 
 /// Appends a Flush.
 pub fn write_flush(out: &mut Vec<u8>) {
-    writer::frame(out, tag::FLUSH, |_| {});
+    writer::write_frame(out, tag::FLUSH, |_| {});
 }
 
 /// Appends a Terminate.
 pub fn write_terminate(out: &mut Vec<u8>) {
-    writer::frame(out, tag::TERMINATE, |_| {});
+    writer::write_frame(out, tag::TERMINATE, |_| {});
 }
 
 /// Appends a Sync.
 pub fn write_sync(out: &mut Vec<u8>) {
-    writer::frame(out, tag::SYNC, |_| {});
+    writer::write_frame(out, tag::SYNC, |_| {});
 }
 
 /// Appends a CopyFail.
 pub fn write_copy_fail(out: &mut Vec<u8>, reason: &str) {
-    writer::frame(out, tag::COPY_FAIL, |body| writer::string(body, reason.as_bytes()));
+    writer::write_frame(out, tag::COPY_FAIL, |body| writer::write_string(body, reason.as_bytes()));
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL's protocol, 3.0 and 3.2: bytes ⇄ messages.
 //!
-//! What crosses a connection once it is up is a sequence of *frames*: a tag, a length, a body. [`Walker`] finds them in
-//! the buffer they were read into. [`frontend::Message`] and [`backend::Message`] are borrowed views of the bodies that
+//! What crosses a connection once it is up is a sequence of *frames*: a tag, a length, a body. [`Deframer`] finds them in
+//! the buffer they were read into. [`frontend::FrontendMessage`] and [`backend::BackendMessage`] are borrowed views of the bodies that
 //! somebody must understand; everything else is passed on as it came. What precedes the first frame (encryption
 //! requests, cancel requests, the StartupMessage) is in [`startup`].
 //!
@@ -25,15 +25,15 @@ pub mod tag;
 mod transaction;
 mod writer;
 
-pub use bulk::run;
+pub use bulk::leading_run;
 pub use cancel_key::BackendKey;
-pub use deframer::{Part, Piece, Speaker, Walker};
+pub use deframer::{Deframer, FramePiece, PartialFrame, Speaker};
 pub use error_response::{ErrorFields, ErrorResponse, Severity, SqlState};
 pub use frame::{Frame, FrameError, Header};
 pub use reader::{DecodeError, Reader};
 pub use startup::{FirstPacket, ProtocolVersion, StartupError, StartupMessage};
 pub use transaction::TransactionStatus;
-pub use writer::{frame, packet};
+pub use writer::{write_frame, write_packet};
 
 #[cfg(test)]
 mod tests;

@@ -138,8 +138,10 @@ impl FirstPacket {
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::SslRequest => writer::packet(out, |body| body.extend(SSL_REQUEST.to_be_bytes())),
-            Self::GssEncRequest => writer::packet(out, |body| body.extend(GSSENC_REQUEST.to_be_bytes())),
+            Self::SslRequest => writer::write_packet(out, |body| body.extend(SSL_REQUEST.to_be_bytes())),
+            Self::GssEncRequest => {
+                writer::write_packet(out, |body| body.extend(GSSENC_REQUEST.to_be_bytes()))
+            }
             Self::CancelRequest(key) => key.write_cancel_request(out),
             Self::Startup(startup) => startup.write(out),
         }
@@ -242,12 +244,12 @@ impl StartupMessage {
 
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::packet(out, |body| {
+        writer::write_packet(out, |body| {
             body.extend_from_slice(&self.version.code().to_be_bytes());
             // A parameter without a name would be read as the end of the list.
             for (name, value) in self.parameters().filter(|(name, _)| !name.is_empty()) {
-                writer::string(body, name);
-                writer::string(body, value);
+                writer::write_string(body, name);
+                writer::write_string(body, value);
             }
             body.push(0);
         });
@@ -262,13 +264,13 @@ pub fn write_negotiation<'a>(
     version: ProtocolVersion,
     unknown: impl Iterator<Item = &'a [u8]>,
 ) {
-    writer::frame(out, tag::backend::NEGOTIATE_PROTOCOL_VERSION, |body| {
+    writer::write_frame(out, tag::backend::NEGOTIATE_PROTOCOL_VERSION, |body| {
         body.extend_from_slice(&version.code().to_be_bytes());
         let count_at = body.len();
         body.extend_from_slice(&[0; 4]);
         let mut count = 0_u32;
         for name in unknown {
-            writer::string(body, name);
+            writer::write_string(body, name);
             count += 1;
         }
         if let Some(field) = body.get_mut(count_at..).and_then(|from| from.first_chunk_mut()) {

@@ -121,7 +121,7 @@ fn reported(status: ParameterStatus<'_>) -> Message {
 
 fn message(tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    wire::frame(&mut bytes, tag, body);
+    wire::write_frame(&mut bytes, tag, body);
     bytes
 }
 

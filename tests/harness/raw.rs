@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Sends a message.
     pub async fn say(&mut self, tag: u8, body: &[u8]) {
         let mut bytes = Vec::new();
-        wire::frame(&mut bytes, tag, |to| to.extend_from_slice(body));
+        wire::write_frame(&mut bytes, tag, |to| to.extend_from_slice(body));
         self.send(&bytes).await;
     }
 
@@ -96,7 +96,7 @@ impl Message {
     /// The whole of it, as it came.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        wire::frame(&mut bytes, self.tag, |to| to.extend_from_slice(&self.body));
+        wire::write_frame(&mut bytes, self.tag, |to| to.extend_from_slice(&self.body));
         bytes
     }
 

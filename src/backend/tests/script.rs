@@ -23,7 +23,9 @@ use crate::{
     telemetry::Metrics,
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{Address, DeclaredRole, Endpoint},
-    wire::{ErrorResponse, FirstPacket, ProtocolVersion, Severity, SqlState, StartupMessage, frame, tag},
+    wire::{
+        ErrorResponse, FirstPacket, ProtocolVersion, Severity, SqlState, StartupMessage, tag, write_frame,
+    },
 };
 
 /// A server that plays the same script for every connection, and counts them.
@@ -117,7 +119,7 @@ impl Guest {
     /// Lets the guest in, and waits until it leaves.
     pub(super) async fn welcome(mut self) {
         let mut words = b"R\0\0\0\x08\0\0\0\0".to_vec();
-        frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
+        write_frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
             body.extend_from_slice(b"in_hot_standby\0on\0");
         });
         words.extend_from_slice(b"K\0\0\0\x0c\0\0\0\x07\x01\x02\x03\x04Z\0\0\0\x05I");

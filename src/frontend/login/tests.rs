@@ -21,7 +21,7 @@ use crate::{
     route::RoutePolicy,
     session::Cause,
     tls::Stream,
-    wire::{Frame, ProtocolVersion, Speaker, StartupMessage, backend::Message},
+    wire::{Frame, ProtocolVersion, Speaker, StartupMessage, backend::BackendMessage},
 };
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -57,8 +57,8 @@ async fn read_sqlstate(client: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
     client.read_to_end(&mut bytes).await.unwrap();
     let frame = Frame::read(Speaker::Server, &bytes).unwrap().expect("a whole message");
-    match Message::decode(&frame).unwrap() {
-        Message::ErrorResponse(fault) => fault.sqlstate().unwrap().as_str().to_owned(),
+    match BackendMessage::decode(&frame).unwrap() {
+        BackendMessage::ErrorResponse(fault) => fault.sqlstate().unwrap().as_str().to_owned(),
         _ => panic!("no ErrorResponse"),
     }
 }

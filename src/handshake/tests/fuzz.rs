@@ -56,7 +56,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         vec(any::<u8>(), 0..30)
             .prop_map(|data| written(|out| authentication::write_sasl_response(out, &data))),
         (any::<u8>(), vec(any::<u8>(), 0..30)).prop_map(|(tag, body)| written(|out| {
-            crate::wire::frame(out, tag, |to| to.extend_from_slice(&body));
+            crate::wire::write_frame(out, tag, |to| to.extend_from_slice(&body));
         })),
     ]
 }

@@ -192,8 +192,9 @@ fn a_token_refused_by_scram_tells_that_scram_was_asked() {
 
 #[test]
 fn what_cannot_be_answered_is_named() {
-    let request =
-        |code: u32| written(|out| crate::wire::frame(out, b'R', |body| body.extend(code.to_be_bytes())));
+    let request = |code: u32| {
+        written(|out| crate::wire::write_frame(out, b'R', |body| body.extend(code.to_be_bytes())))
+    };
     for (code, method) in
         [(2, Method::KerberosV5), (7, Method::Gss), (9, Method::Sspi), (77, Method::Unknown(77))]
     {

@@ -148,7 +148,9 @@ fn gssapi_tickets_pass_untouched() {
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
     legs.relay.poll_server_output();
     let asks = |code: u32, data: &[u8]| {
-        written(|out| crate::wire::frame(out, b'R', |body| body.extend([&code.to_be_bytes(), data].concat())))
+        written(|out| {
+            crate::wire::write_frame(out, b'R', |body| body.extend([&code.to_be_bytes(), data].concat()))
+        })
     };
     let ticket = written(|out| authentication::write_sasl_response(out, &[0xa5; 40_000]));
     let said = [asks(7, b""), asks(8, &[1; 5000])];

@@ -17,7 +17,7 @@ use crate::session::{
 };
 use crate::{
     sql::{self, Effects},
-    wire::{self, FrameError, Header, Piece, Speaker, backend, frontend, tag::frontend as f},
+    wire::{self, FrameError, FramePiece, Header, Speaker, backend, frontend, tag::frontend as f},
 };
 
 /// Treatment of a client message.
@@ -108,18 +108,18 @@ impl Pooled {
                 }
             }
             if self.conversation.client.at_boundary() && self.copies_in() {
-                let run = wire::run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).bytes;
+                let run = wire::leading_run(Speaker::Client, f::COPY_DATA, &unread[shown.at..]).bytes;
                 self.pass_on(shown, run);
             }
             let Some(piece) = self.conversation.client.next(&unread[shown.at..])? else { break };
             let bytes = match &piece {
-                Piece::Whole(frame) => frame.as_bytes(),
-                Piece::Part(part) => &unread[shown.at..shown.at + part.here()],
-                Piece::Rest(here) => &unread[shown.at..shown.at + here],
+                FramePiece::Whole(frame) => frame.as_bytes(),
+                FramePiece::Partial(part) => &unread[shown.at..shown.at + part.here()],
+                FramePiece::Rest(here) => &unread[shown.at..shown.at + here],
             };
             let verdict = match &piece {
-                Piece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, shown),
-                Piece::Part(part) => {
+                FramePiece::Whole(frame) => self.request(now, frame.tag(), frame.body(), None, shown),
+                FramePiece::Partial(part) => {
                     let (tag, total, is_stuck) = (part.tag(), part.total(), full && shown.at == 0);
                     if is_stuck && matches!(tag, f::QUERY | f::PARSE) && total <= GATHERED_MAX {
                         self.begin_gathering(tag, bytes, part.missing(), shown);
@@ -132,11 +132,11 @@ impl Pooled {
                     }
                     self.request_in_part(now, tag, bytes, total, shown)
                 }
-                Piece::Rest(_) if self.request.discards_rest() => {
+                FramePiece::Rest(_) if self.request.discards_rest() => {
                     self.stage(shown);
                     MessageAction::Consumed
                 }
-                Piece::Rest(_) => MessageAction::Forward,
+                FramePiece::Rest(_) => MessageAction::Forward,
             };
             match verdict {
                 MessageAction::Wait => break,
@@ -147,9 +147,9 @@ impl Pooled {
                 MessageAction::Consumed | MessageAction::Refused => self.stage(shown),
             }
             let (tag, is_whole) = match &piece {
-                Piece::Whole(frame) => (Some(frame.tag()), true),
-                Piece::Part(part) => (Some(part.tag()), false),
-                Piece::Rest(_) => (None, false),
+                FramePiece::Whole(frame) => (Some(frame.tag()), true),
+                FramePiece::Partial(part) => (Some(part.tag()), false),
+                FramePiece::Rest(_) => (None, false),
             };
             self.note_said(tag, is_whole, bytes);
             shown.at += self.conversation.client.pass(&piece);
@@ -224,7 +224,8 @@ impl Pooled {
     /// Takes in more of a large message; once it is whole, it is understood. Answers whether there is more to do.
     fn gather(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
         let Some(gathered) = self.request.take_gathered() else {
-            let Some(piece @ Piece::Rest(here)) = self.conversation.client.next(&shown.bytes[shown.at..])?
+            let Some(piece @ FramePiece::Rest(here)) =
+                self.conversation.client.next(&shown.bytes[shown.at..])?
             else {
                 return Ok(false);
             };
@@ -470,7 +471,7 @@ impl Pooled {
     /// server may buffer the response up to the Sync.
     fn flushed(&mut self, tag: u8, body: &[u8], shown: &mut ClientInput<'_>) -> MessageAction {
         self.stage(shown);
-        wire::frame(self.outgoing.backend(), tag, |to| to.extend_from_slice(body));
+        wire::write_frame(self.outgoing.backend(), tag, |to| to.extend_from_slice(body));
         frontend::write_flush(self.outgoing.backend());
         MessageAction::Consumed
     }

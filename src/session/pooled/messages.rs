@@ -246,7 +246,7 @@ impl Pooled {
         self.stage(shown);
         self.request_ahead(PendingRequest::Refused(Box::new(report)), |out| {
             // A Bind announcing more formats than present.
-            wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
+            wire::write_frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
         });
     }
 

@@ -14,7 +14,7 @@ use crate::session::{
 use crate::{
     route::{Consistency, Reason, RerunCause, Side},
     wire::{
-        ErrorFields, Frame, Header, Speaker, TransactionStatus, Walker,
+        Deframer, ErrorFields, Frame, Header, Speaker, TransactionStatus,
         tag::{backend as b, frontend as f},
     },
 };
@@ -148,7 +148,7 @@ impl Pooled {
         self.request.set_awaits_responses(false);
         self.on_backend_event(BackendEvent::Lost);
         self.on_backend_returned();
-        self.conversation.server = Walker::new(Speaker::Server);
+        self.conversation.server = Deframer::new(Speaker::Server);
         true
     }
 

@@ -21,7 +21,8 @@ use crate::{
     route::{Reason, RerunCause, Side},
     sql::{self, Effects},
     wire::{
-        self, ErrorFields, Frame, FrameError, Header, Part, Piece, Speaker, SqlState, TransactionStatus,
+        self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
+        TransactionStatus,
         backend::{self, ParameterStatus},
         frontend,
         tag::backend as b,
@@ -42,27 +43,27 @@ impl Pooled {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
-                at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
-                at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
             }
             if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
                 break;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
             let pass = match &piece {
-                Piece::Rest(here) if self.outgoing.keeps_back() => {
+                FramePiece::Rest(here) if self.outgoing.keeps_back() => {
                     self.keep_back(now, &unread[at..at + here]);
                     false
                 }
-                Piece::Whole(frame) => self.on_server_message(now, frame),
-                Piece::Part(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
+                FramePiece::Whole(frame) => self.on_server_message(now, frame),
+                FramePiece::Partial(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
                     if !(full && at == 0) {
                         break;
                     }
                     self.on_large_server_message(now, part, unread)
                 }
                 // Wait for the whole message: the result description is kept.
-                Piece::Part(part)
+                FramePiece::Partial(part)
                     if part.tag() == b::ROW_DESCRIPTION
                         && self.conversation.queue.learns_result()
                         && !(full && at == 0) =>
@@ -70,10 +71,10 @@ impl Pooled {
                     break;
                 }
                 // A RowDescription with more columns than any buffer holds.
-                Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
+                FramePiece::Partial(part) if part.tag() == b::ROW_DESCRIPTION => {
                     self.on_batch_step_complete(part.tag(), b"")
                 }
-                Piece::Part(_) | Piece::Rest(_) => true,
+                FramePiece::Partial(_) | FramePiece::Rest(_) => true,
             };
             let bytes = self.conversation.server.pass(&piece);
             self.answered();
@@ -106,7 +107,7 @@ impl Pooled {
 
     /// Handles the beginning of a message with a meaning for the session, larger than any buffer; true if the client
     /// must see the message.
-    fn on_large_server_message(&mut self, now: Instant, part: &Part, unread: &[u8]) -> bool {
+    fn on_large_server_message(&mut self, now: Instant, part: &PartialFrame, unread: &[u8]) -> bool {
         let here = unread.get(..part.here()).unwrap_or_default();
         if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
             self.begin_keeping_back(part.total(), here);
@@ -333,7 +334,7 @@ impl Pooled {
             return true;
         }
         let pid = self.process_ids.told_pid.to_be_bytes();
-        wire::frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
+        wire::write_frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
             out.extend_from_slice(&pid);
             out.extend_from_slice(rest);
         });

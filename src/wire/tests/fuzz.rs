@@ -7,12 +7,12 @@ use super::*;
 /// Everything in `wire` that looks at a peer's bytes. Nothing to assert: it must come back.
 fn fuzz_decoders(bytes: &[u8]) {
     for speaker in [Speaker::StrangeClient, Speaker::Client, Speaker::Server] {
-        let mut walker = Walker::new(speaker);
+        let mut walker = Deframer::new(speaker);
         let mut at = 0;
         while let Ok(Some(piece)) = walker.next(&bytes[at..]) {
-            if let Piece::Whole(frame) = &piece {
-                let _ = frontend::Message::decode(frame);
-                let _ = backend::Message::decode(frame);
+            if let FramePiece::Whole(frame) = &piece {
+                let _ = frontend::FrontendMessage::decode(frame);
+                let _ = backend::BackendMessage::decode(frame);
                 let _ = format!("{frame:?}");
             }
             let passed = walker.pass(&piece);
@@ -20,13 +20,13 @@ fn fuzz_decoders(bytes: &[u8]) {
             at += passed;
         }
         for tag in [tag::backend::DATA_ROW, tag::backend::COPY_DATA] {
-            assert!(run(speaker, tag, bytes).bytes <= bytes.len());
+            assert!(leading_run(speaker, tag, bytes).bytes <= bytes.len());
         }
     }
     let fault = ErrorFields::new(bytes);
     let _ = (fault.message(), fault.detail(), fault.hint(), fault.sqlstate(), fault.severity());
     assert!(fault.fields().count() <= bytes.len());
-    if let Ok(Request::Sasl(mechanisms)) = Request::decode(bytes) {
+    if let Ok(AuthenticationRequest::Sasl(mechanisms)) = AuthenticationRequest::decode(bytes) {
         assert!(mechanisms.iter().count() <= bytes.len());
     }
     let _ = (SaslInitialResponse::decode(bytes).is_ok(), decode_password(bytes).is_ok());
@@ -49,7 +49,7 @@ proptest! {
     #[test]
     fn no_body_under_a_true_header_panics(tag in any::<u8>(), body in vec(prop_oneof![Just(0_u8), any::<u8>()], 0..60)) {
         let mut bytes = Vec::new();
-        frame(&mut bytes, tag, |to| to.extend_from_slice(&body));
+        write_frame(&mut bytes, tag, |to| to.extend_from_slice(&body));
         fuzz_decoders(&bytes);
         fuzz_decoders(&body);
     }
@@ -60,7 +60,7 @@ proptest! {
         body in vec(prop_oneof![Just(0_u8), any::<u8>()], 0..60),
     ) {
         let mut bytes = Vec::new();
-        packet(&mut bytes, |to| { to.extend(code.to_be_bytes()); to.extend_from_slice(&body); });
+        write_packet(&mut bytes, |to| { to.extend(code.to_be_bytes()); to.extend_from_slice(&body); });
         fuzz_decoders(&bytes);
     }
 

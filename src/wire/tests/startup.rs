@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_startup_message_keeps_order_and_unknown_options() {
     let mut bytes = Vec::new();
-    packet(&mut bytes, |body| {
+    write_packet(&mut bytes, |body| {
         body.extend_from_slice(b"\0\x03\0\x02user\0alice\0_pq_.x\x001\0database\0db\0user\0bob\0\0");
     });
     bytes.extend_from_slice(b"behind");
@@ -47,7 +47,7 @@ fn first_packets_have_the_codes_and_limits_of_postgresql() {
     // The terminator is the last byte, neither missing nor followed by anything.
     for body in [b"user\0a\0".as_slice(), b"user\0a\0\0x", b"user\0a", b"user\0"] {
         let mut bytes = Vec::new();
-        packet(&mut bytes, |to| to.extend([&[0, 3, 0, 0], body].concat()));
+        write_packet(&mut bytes, |to| to.extend([&[0, 3, 0, 0], body].concat()));
         assert!(matches!(first(&bytes), Err(StartupError::Layout(_))), "{body:?}");
     }
     assert!(BackendKey::new(1, &[0; 3]).is_err());
