@@ -50,8 +50,8 @@
 //! writer takes each 5 ms at most while anybody wishes. A node whose WAL comes from elsewhere (promoted by mistake, ahead of
 //! the writer, in a cluster with a writer of its own) is never fresh. [`route::decide_split`] then chooses the endpoint.
 //!
-//! What is judged together is a unit ([`route::Unit`]): a Query, or a batch up to its Sync. The session looks ahead in what
-//! the client has sent, has [`sql::Classifier`] judge each text, and says what it [needs](route::Need) before it takes a
+//! What is judged together is a unit ([`route::RoutingUnit`]): a Query, or a batch up to its Sync. The session looks ahead in what
+//! the client has sent, has [`sql::Classifier`] judge each text, and says what it [needs](route::RouteNeed) before it takes a
 //! backend. A BEGIN is held back with its modes, so that `SET TRANSACTION READ ONLY` can still decide. What a read pool is
 //! sent is kept until its answer begins ([`session`], beside the backend, so that an idle session keeps nothing): messages
 //! that only promise an answer are held back, and on an error that the server's being a standby may explain, on a lost

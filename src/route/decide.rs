@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Demand, NoEndpoint, Reason, RouteDecision, RoutePolicy, Side, SplitSettings, WhenNoReader};
+use super::{
+    NoEndpoint, RouteDecision, RoutePolicy, RouteReason, RouteRequest, RouteSide, SplitSettings, WhenNoReader,
+};
 use crate::{
     names::EndpointName,
     topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
@@ -28,16 +30,16 @@ pub fn decide(
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !tried.contains(&status.endpoint.name);
     match policy {
-        RoutePolicy::Primary | RoutePolicy::Split(_) => writer(snapshot, open, Reason::Writer),
+        RoutePolicy::Primary | RoutePolicy::Split(_) => writer(snapshot, open, RouteReason::Writer),
         RoutePolicy::ReadPool { when_no_reader } => {
             let standing_in = *when_no_reader == WhenNoReader::Primary;
             let serves = |status: &&EndpointStatus| {
                 status.endpoint.role.serves_reads() && !(standing_in && status.health == Health::Down)
             };
             match balance(snapshot.endpoints.iter().filter(open).filter(serves), rank, load, draw) {
-                Some(status) => Ok(answer(status, Reason::ReadPool)),
+                Some(status) => Ok(answer(status, RouteReason::ReadPool)),
                 None if standing_in => {
-                    writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader)
+                    writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader)
                 }
                 None => Err(NoEndpoint::Reader),
             }
@@ -45,20 +47,20 @@ pub fn decide(
         RoutePolicy::Secondary => {
             let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
             balance(snapshot.endpoints.iter().filter(open).filter(secondary), rank, load, draw)
-                .map(|status| answer(status, Reason::Secondary))
+                .map(|status| answer(status, RouteReason::Secondary))
                 .ok_or(NoEndpoint::Secondary)
         }
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
             .filter(open)
-            .map(|status| answer(status, Reason::Named))
+            .map(|status| answer(status, RouteReason::Named))
             .ok_or(NoEndpoint::Named),
     }
 }
 
 /// Chooses an endpoint for what a session of a listener that splits needs now.
 ///
-/// A demand for a reader goes to a read pool that is not known to be down, or else to the writer, with [`Reason::NoReader`].
+/// A demand for a reader goes to a read pool that is not known to be down, or else to the writer, with [`RouteReason::NoReader`].
 /// `avoided` tells which endpoints failed sessions a moment ago: they come last, and serve if they are all there is. `load` and
 /// `draw` are as with [`decide`].
 ///
@@ -67,13 +69,13 @@ pub fn decide(
 pub fn decide_split(
     settings: &SplitSettings,
     snapshot: &Snapshot,
-    demand: &Demand<'_>,
+    demand: &RouteRequest<'_>,
     load: impl Fn(&EndpointName) -> usize,
     avoided: impl Fn(&EndpointName) -> bool,
     draw: u64,
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !demand.tried.contains(&status.endpoint.name);
-    if demand.side == Side::Writer {
+    if demand.side == RouteSide::Writer {
         return writer(snapshot, open, demand.reason);
     }
     let home = home(snapshot);
@@ -96,7 +98,7 @@ pub fn decide_split(
     };
     match (balance(readers, preference, load, draw), standing_in) {
         (Some(status), _) => Ok(answer(status, demand.reason)),
-        (None, true) => writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader),
+        (None, true) => writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader),
         (None, false) => Err(NoEndpoint::Reader),
     }
 }
@@ -107,7 +109,7 @@ fn home(snapshot: &Snapshot) -> Option<&EndpointStatus> {
     snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).or_else(declared)
 }
 
-fn answer(status: &EndpointStatus, reason: Reason) -> RouteDecision {
+fn answer(status: &EndpointStatus, reason: RouteReason) -> RouteDecision {
     RouteDecision { endpoint: Arc::clone(&status.endpoint), reason }
 }
 
@@ -116,7 +118,7 @@ fn answer(status: &EndpointStatus, reason: Reason) -> RouteDecision {
 fn writer(
     snapshot: &Snapshot,
     open: impl Fn(&&EndpointStatus) -> bool,
-    reason: Reason,
+    reason: RouteReason,
 ) -> Result<RouteDecision, NoEndpoint> {
     let elected = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(open);
     elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::Writer)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Reason;
+use super::RouteReason;
 use crate::{closed_set::closed_set, topology::Endpoint};
 
 /// An endpoint, and why that one.
@@ -11,7 +11,7 @@ pub struct RouteDecision {
     /// Where to go.
     pub endpoint: Arc<Endpoint>,
     /// Why there.
-    pub reason: Reason,
+    pub reason: RouteReason,
 }
 
 closed_set! {

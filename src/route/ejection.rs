@@ -17,7 +17,7 @@ pub struct Ejections {
 
 /// Who may fail a session: an endpoint that cannot be logged in to, or one of the nodes behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Suspect {
+pub enum Outlier {
     /// An endpoint.
     Endpoint(EndpointName),
     /// A node.
@@ -26,7 +26,7 @@ pub enum Suspect {
 
 #[derive(Debug, Clone)]
 struct Ejected {
-    who: Suspect,
+    who: Outlier,
     until: Instant,
     backoff: Duration,
 }
@@ -48,7 +48,7 @@ const MOST: usize = 64;
 impl Ejections {
     /// `who` failed a session at `now`; `jitter` is any number. All that one incident breaks counts once. Whether it was news:
     /// whoever keeps this where others read it needs to publish it only then.
-    pub fn failed(&mut self, who: Suspect, now: Instant, jitter: u64) -> bool {
+    pub fn failed(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
         self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
         // Up to a quarter longer, so that not everybody comes back together.
         let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
@@ -70,16 +70,16 @@ impl Ejections {
     /// Whether it is better to leave `endpoint` alone.
     #[must_use]
     pub fn avoids_endpoint(&self, endpoint: &EndpointName, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Suspect::Endpoint(name) if name == endpoint))
+        self.avoids(now, |who| matches!(who, Outlier::Endpoint(name) if name == endpoint))
     }
 
     /// Whether it is better to leave `node` alone.
     #[must_use]
     pub fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Suspect::Node(id) if id == node))
+        self.avoids(now, |who| matches!(who, Outlier::Node(id) if id == node))
     }
 
-    fn avoids(&self, now: Instant, is: impl Fn(&Suspect) -> bool) -> bool {
+    fn avoids(&self, now: Instant, is: impl Fn(&Outlier) -> bool) -> bool {
         self.ejected.iter().any(|ejected| now < ejected.until && is(&ejected.who))
     }
 }
@@ -92,8 +92,8 @@ mod tests {
         EndpointName::new("reads").unwrap()
     }
 
-    fn suspect() -> Suspect {
-        Suspect::Endpoint(reads())
+    fn suspect() -> Outlier {
+        Outlier::Endpoint(reads())
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
     fn a_node_is_avoided_and_not_the_endpoint_that_hides_it() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         let node = NodeId { started_us: 1, address: None, port: None };
-        ejections.failed(Suspect::Node(node), now, 0);
+        ejections.failed(Outlier::Node(node), now, 0);
         assert!(ejections.avoids_node(&node, now));
         assert!(!ejections.avoids_node(&NodeId { started_us: 2, ..node }, now));
         assert!(!ejections.avoids_endpoint(&reads(), now));
@@ -151,7 +151,7 @@ mod tests {
     fn no_list_of_suspects_grows_without_end() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         for started_us in 0..1000 {
-            ejections.failed(Suspect::Node(NodeId { started_us, address: None, port: None }), now, 0);
+            ejections.failed(Outlier::Node(NodeId { started_us, address: None, port: None }), now, 0);
         }
         assert_eq!(ejections.ejected.len(), MOST);
     }

@@ -5,18 +5,18 @@
 
 mod decide;
 mod decision;
-mod demand;
 mod ejection;
 mod policy;
 mod reason;
-mod side;
-mod split;
+mod request;
+mod split_settings;
+mod unit;
 
 pub use decide::{decide, decide_split};
 pub use decision::{NoEndpoint, RouteDecision};
-pub use demand::{Demand, Side};
-pub use ejection::{Ejections, Suspect};
+pub use ejection::{Ejections, Outlier};
 pub use policy::{RoutePolicy, WhenNoReader};
-pub use reason::{Reason, RerunCause};
-pub use side::{Need, Situation, Unit};
-pub use split::{Consistency, Hints, RelationName, SplitSettings};
+pub use reason::{RerunCause, RouteReason};
+pub use request::{RouteRequest, RouteSide};
+pub use split_settings::{Consistency, Hints, RelationName, SplitSettings};
+pub use unit::{RouteNeed, RoutingUnit, SessionRouteState};

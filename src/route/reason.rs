@@ -4,7 +4,7 @@ use crate::{closed_set::closed_set, sql::Ground};
 
 closed_set! {
     /// Why an endpoint was chosen.
-    pub enum Reason(
+    pub enum RouteReason(
         /// True if the reason sends a read to the writer, and a read pool that is there and keeps up would have spared it.
         is_fallback: bool,
     ) {
@@ -55,10 +55,10 @@ closed_set! {
     }
 }
 
-// === impl Reason ===
+// === impl RouteReason ===
 
-impl Reason {
-    /// The reasons with [`Reason::is_fallback`].
+impl RouteReason {
+    /// The reasons with [`RouteReason::is_fallback`].
     pub const FALLBACKS: [Self; count_fallbacks()] = {
         let mut fallbacks = [Self::NoReader; count_fallbacks()];
         let (mut at, mut found) = (0, 0);
@@ -75,8 +75,8 @@ impl Reason {
 
 const fn count_fallbacks() -> usize {
     let (mut at, mut found) = (0, 0);
-    while at < Reason::ALL.len() {
-        found += Reason::ALL[at].is_fallback() as usize;
+    while at < RouteReason::ALL.len() {
+        found += RouteReason::ALL[at].is_fallback() as usize;
         at += 1;
     }
     found
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn every_reason_has_a_place_and_a_word_of_its_own() {
         let mut words = HashSet::new();
-        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        for (at, reason) in RouteReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), at, "{reason:?}");
             let word = reason.as_str();
             assert!(words.insert(word), "`{word}` stands twice");

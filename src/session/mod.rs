@@ -68,7 +68,7 @@ pub use take::Take;
 
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
-    route::{Need, Reason, SplitSettings},
+    route::{RouteNeed, RouteReason, SplitSettings},
     sql::Catalogue,
     wire::{FrameError, SqlState, TransactionStatus},
 };
@@ -199,7 +199,7 @@ impl Session {
 
     /// Requirement for the next backend; irrelevant without a split route.
     #[must_use]
-    pub fn need(&self) -> Need {
+    pub fn need(&self) -> RouteNeed {
         self.pooled().map_or(WRITER, Pooled::need)
     }
 
@@ -374,7 +374,7 @@ impl Session {
     }
 
     /// Reason of the last replay on another backend, once.
-    pub fn poll_rerun(&mut self) -> Option<Reason> {
+    pub fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.pooled_mut()?.poll_rerun()
     }
 

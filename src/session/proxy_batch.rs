@@ -14,7 +14,7 @@ use super::{
     statement::Statement,
 };
 use crate::{
-    route::Side,
+    route::RouteSide,
     sql::Effects,
     wire::{Frame, Reader, SqlState, frontend, tag::backend as b},
 };
@@ -222,12 +222,12 @@ pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
 pub(super) fn write_apply(
     held: &Settings,
     wanted: &Settings,
-    side: Side,
+    side: RouteSide,
     mut pen: BatchWriter<'_>,
 ) -> ProxyBatch {
     // A read pool's backend does not learn to write: its server may be promoted.
     let would_write =
-        |name: &[u8], value: &[u8]| side == Side::Reader && name == DEFAULT_READ_ONLY && value != b"on";
+        |name: &[u8], value: &[u8]| side == RouteSide::Reader && name == DEFAULT_READ_ONLY && value != b"on";
     let internal_statements = pen.internal_statements;
     let mut set = |name: &[u8], value: Option<&[u8]>| {
         pen.execute(&internal_statements.set, &[Some(name), value, Some(FOR_SESSION)])
@@ -252,7 +252,7 @@ pub(super) fn write_apply(
 /// `None` without settings.
 pub(super) fn write_again<'a>(
     settings: impl Iterator<Item = GivenSetting<'a>>,
-    side: Side,
+    side: RouteSide,
     synced: bool,
     mut pen: BatchWriter<'_>,
 ) -> Option<ProxyBatch> {
@@ -260,7 +260,7 @@ pub(super) fn write_again<'a>(
     let mut left = 0;
     // A read pool's backend must not become writable: the server may be promoted.
     let settings =
-        settings.filter(|it| side == Side::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
+        settings.filter(|it| side == RouteSide::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
     for GivenSetting { name, value, local } in settings {
         let span = if local { FOR_TRANSACTION } else { FOR_SESSION };
         let parameters = [Some(name), Some(value), Some(span)];

@@ -28,7 +28,7 @@ use crate::{
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
     pool::{PoolMode, PoolSettings, Pools},
     probe::{Probe, ProbeSettings},
-    route::{Reason, RoutePolicy, WhenNoReader},
+    route::{RoutePolicy, RouteReason, WhenNoReader},
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
@@ -180,7 +180,7 @@ impl Desk {
                 server_key: Some(BackendKey::new(41, b"theirs").unwrap()),
                 peer: Some("192.0.2.2:5432".parse().unwrap()),
             }))),
-            Reason::Writer,
+            RouteReason::Writer,
         ))
     }
 

@@ -22,7 +22,7 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{Lease, PoolMode},
     probe::{Evidence, EvidenceSink},
-    route::{Reason, RoutePolicy},
+    route::{RoutePolicy, RouteReason},
     session::Refusal,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
@@ -49,7 +49,7 @@ pub(crate) struct LoginResult {
     /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
     pub(crate) greeting: Vec<u8>,
     pub(crate) endpoint: EndpointHandle,
-    pub(crate) reason: Reason,
+    pub(crate) reason: RouteReason,
     /// The database user it is logged in as.
     pub(crate) user: UserName,
     pub(crate) client_key: BackendKey,
@@ -189,7 +189,7 @@ impl Login<'_> {
         &self,
         client: &mut UnauthenticatedClient,
         connect: impl Fn(EndpointHandle) -> F,
-    ) -> Result<(Connected<B>, Reason), Failed>
+    ) -> Result<(Connected<B>, RouteReason), Failed>
     where
         F: Future<Output = Result<B, ConnectError>>,
     {

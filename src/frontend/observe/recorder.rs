@@ -26,7 +26,7 @@ use crate::{
     names::UserName,
     pool::Running,
     probe::Evidence,
-    route::Reason,
+    route::RouteReason,
     session::{Pin, Refusal, Report},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
@@ -120,7 +120,7 @@ impl Recorder {
     }
 
     /// The session has leased a backend.
-    pub(crate) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+    pub(crate) fn leased(&mut self, running: &Running, reason: RouteReason, path: Option<&Arc<PathCounts>>) {
         self.traced.leased();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
@@ -140,7 +140,7 @@ impl Recorder {
     }
 
     /// What a read pool was asked is asked again elsewhere.
-    pub(crate) fn rerun(&mut self, reason: Reason) {
+    pub(crate) fn rerun(&mut self, reason: RouteReason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),

@@ -165,10 +165,13 @@ fn split_sends_each_demand_where_the_table_says() {
             };
             let (tried, avoided) = (named('-'), named('~'));
             let (side, reason) = match words[0] {
-                "reader" => (Side::Reader, Reason::Statement(Ground::Read)),
-                _ => (Side::Writer, Reason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap()),
+                "reader" => (RouteSide::Reader, RouteReason::Statement(Ground::Read)),
+                _ => (
+                    RouteSide::Writer,
+                    RouteReason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap(),
+                ),
             };
-            let demand = Demand { side, reason, tried: &tried };
+            let demand = RouteRequest { side, reason, tried: &tried };
             let answered: std::collections::BTreeSet<String> = (0..64u64)
                 .map(|draw| draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
                 .map(|draw| {
@@ -191,7 +194,8 @@ fn split_sends_each_demand_where_the_table_says() {
 fn of_two_read_pools_the_one_with_fewer_leases_serves() {
     let world = snapshot("p primary up primary\na read-pool up standby\nb read-pool up standby");
     let load = |name: &EndpointName| if name.as_str() == "a" { 5 } else { 1 };
-    let demand = Demand { side: Side::Reader, reason: Reason::Statement(Ground::Read), tried: &[] };
+    let demand =
+        RouteRequest { side: RouteSide::Reader, reason: RouteReason::Statement(Ground::Read), tried: &[] };
     for draw in 0..64u64 {
         let to = decide_split(&SplitSettings::default(), &world, &demand, load, |_| false, draw << 31 | draw)
             .unwrap();

@@ -2,7 +2,7 @@
 
 use super::client_messages::ClientInput;
 use crate::{
-    route::Side,
+    route::RouteSide,
     session::{
         pin::{Pin, Pins},
         pooled::Pooled,
@@ -30,7 +30,7 @@ impl Pooled {
         if effects.contains(Effects::SEQUENCE_READ) {
             self.read_sequences();
         }
-        if self.router.as_ref().is_some_and(|router| router.side == Side::Reader) {
+        if self.router.as_ref().is_some_and(|router| router.side == RouteSide::Reader) {
             // A standby refuses to move a sequence.
             return;
         }
@@ -122,7 +122,7 @@ impl Pooled {
 
     /// True for one DDL statement on a read pool: the standby executes no part of the statement.
     fn is_refused_by_standby(&self, statement: &[u8]) -> bool {
-        let router = self.router.as_ref().filter(|router| router.side == Side::Reader);
+        let router = self.router.as_ref().filter(|router| router.side == RouteSide::Reader);
         router.is_some_and(|router| {
             memchr::memchr(b';', statement).is_none()
                 && self.common.classify(statement, &router.meaning).ground == Ground::Ddl

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::client_messages::{ClientInput, MessageAction};
 use crate::{
-    route::{Reason, RerunCause},
+    route::{RerunCause, RouteReason},
     session::{
         conversation::{text, until_nul},
         parsed::ParsedStatement,
@@ -437,7 +437,7 @@ impl Pooled {
     /// Handles a bound statement with a result different from the client's description. A standby may only be behind.
     fn refuse_changed(&mut self, shown: &mut ClientInput<'_>) -> MessageAction {
         if self.may_repeat() {
-            self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
+            self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
             return MessageAction::Wait;
         }
         self.refuse_message(plan_changed(), shown);

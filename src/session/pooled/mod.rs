@@ -78,7 +78,7 @@ use super::{
     statement::Reading,
 };
 use crate::{
-    route::{Need, Side, SplitSettings},
+    route::{RouteNeed, RouteSide, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -150,7 +150,7 @@ impl Pooled {
         if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
             split.assigned(assignment);
         }
-        let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
+        let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
         let Memory { settings, reported, .. } = &mut *memory;
         let news = self.settings.on_lease(settings, reported, is_standby);
         for (name, value) in &news {
@@ -247,7 +247,7 @@ impl Pooled {
     }
 
     /// What the backend is wanted for; anything will do for a session that does not split.
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> RouteNeed {
         let split = self.router.as_ref();
         split.map_or(WRITER, |split| split.need)
     }

@@ -2,7 +2,7 @@
 
 use super::client_messages::ClientInput;
 use crate::{
-    route::{Side, Unit},
+    route::{RouteSide, RoutingUnit},
     session::{
         pin::Pin,
         pooled::{BackendEvent, OpenTransaction, Pooled},
@@ -86,7 +86,7 @@ impl Pooled {
     pub(super) fn apply_settings(&mut self, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         let wanted = self.settings.values().clone();
-        let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
         let Some((held, pen)) = self.pen() else { return self.miss_backend() };
         let confirming = proxy_batch::changes_identity(&held, &wanted);
         let own = proxy_batch::write_apply(&held, &wanted, side, pen);
@@ -107,8 +107,8 @@ impl Pooled {
     pub(in crate::session) fn want_for_begin(&mut self) {
         self.begin.wait_for_statement();
         if let Some(split) = &mut self.router {
-            if Unit::EMPTY.need(&split.situation(self.begin.modes(), self.settings.values())).side
-                == Side::Reader
+            if RoutingUnit::EMPTY.need(&split.situation(self.begin.modes(), self.settings.values())).side
+                == RouteSide::Reader
             {
                 return;
             }

@@ -12,7 +12,7 @@ use crate::session::{
     statement::text_of,
 };
 use crate::{
-    route::{Consistency, Reason, RerunCause, Side},
+    route::{Consistency, RerunCause, RouteReason, RouteSide},
     wire::{
         Deframer, ErrorFields, Frame, Header, Speaker, TransactionStatus,
         tag::{backend as b, frontend as f},
@@ -31,7 +31,7 @@ pub(in crate::session) enum Opening {
     Refused(RerunCause),
 }
 
-const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
+const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
 
 impl Pooled {
     /// Whether answers are held back until it is known what they are.
@@ -97,7 +97,7 @@ impl Pooled {
     }
 
     /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
-    pub(in crate::session) fn repeat(&mut self, why: Reason) {
+    pub(in crate::session) fn repeat(&mut self, why: RouteReason) {
         let given_up = self.conversation.queue.drop_answers();
         for request in given_up.into_iter().rev() {
             self.undo(request);
@@ -120,7 +120,7 @@ impl Pooled {
             idle && self.conversation.queue.owes_client_nothing() && !self.conversation.in_batch;
         let may_go_on = self.backend.is_leaving()
             || (self.conversation.client.at_boundary() && (held.attempt.is_proved() || nothing_said));
-        split.side == Side::Reader
+        split.side == RouteSide::Reader
             && may_go_on
             && self.cleanup.pins().is_empty()
             && self.request.gathered().is_none()
@@ -182,7 +182,7 @@ impl Pooled {
     }
 
     /// The session is where it was before it said what was not answered.
-    fn rewind(&mut self, why: Reason) {
+    fn rewind(&mut self, why: RouteReason) {
         self.conversation.in_batch = false;
         let (Some(split), Some(held)) = (self.router.as_deref_mut(), self.backend.held_mut()) else {
             return;
@@ -197,7 +197,7 @@ impl Pooled {
         self.statements.set_shape_check(ShapeCheck::None);
         self.request.set_awaits_responses(false);
         self.on_backend_event(BackendEvent::GivenUp);
-        if why == Reason::Rerun(RerunCause::ReadOnlyRefused) {
+        if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused) {
             self.learn_write();
         }
     }
@@ -216,7 +216,7 @@ impl Pooled {
     }
 
     /// Why the last unit is said again elsewhere, if it is and nobody was told.
-    pub(in crate::session) fn poll_rerun(&mut self) -> Option<Reason> {
+    pub(in crate::session) fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

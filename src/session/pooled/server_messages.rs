@@ -18,7 +18,7 @@ use crate::session::{
     take::Take,
 };
 use crate::{
-    route::{Reason, RerunCause, Side},
+    route::{RerunCause, RouteReason, RouteSide},
     sql::{self, Effects},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
@@ -93,7 +93,7 @@ impl Pooled {
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
         match self.opening(unread, stuck) {
             Opening::Unknown => return false,
-            Opening::Refused(why) => self.repeat(Reason::Rerun(why)),
+            Opening::Refused(why) => self.repeat(RouteReason::Rerun(why)),
             Opening::Answer => {
                 self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
@@ -237,7 +237,7 @@ impl Pooled {
         let (idle, settled) =
             (self.conversation.status == TransactionStatus::Idle, self.conversation.queue.is_settled());
         let Some(split) = self.router.as_deref_mut() else { return };
-        if split.side == Side::Reader {
+        if split.side == RouteSide::Reader {
             if settled {
                 split.lookahead.on_settled();
             }
@@ -350,7 +350,7 @@ impl Pooled {
             is_default = held.reported.at_login(status.name) == Some(status.value);
         }
         if status.name == IN_HOT_STANDBY
-            && self.router.as_ref().is_some_and(|split| split.side == Side::Reader)
+            && self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader)
         {
             // The client sees one server, which takes writes.
             return false;
@@ -438,8 +438,8 @@ impl Pooled {
             ProxyBatch::Apply { failed: Some(state), .. } => {
                 self.on_backend_event(BackendEvent::Answered);
                 match self.router.as_deref() {
-                    Some(split) if split.side == Side::Reader => {
-                        self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
+                    Some(split) if split.side == RouteSide::Reader => {
+                        self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
                     }
                     _ => self.conversation.broken = Some(Refusal::settings_lost(state)),
                 }
@@ -494,7 +494,7 @@ impl Pooled {
         };
         split.news.position = Some(replayed);
         if replayed.is_none_or(|replayed| replayed < required) {
-            self.repeat(Reason::AnswerTooOld);
+            self.repeat(RouteReason::AnswerTooOld);
         }
     }
 
@@ -519,7 +519,7 @@ impl Pooled {
             startup: self.settings.startup.values(),
             held: &held.settings,
             has_client_named: self.statements.is_on_backend(),
-            is_writer: self.router.as_ref().is_none_or(|split| split.side == Side::Writer),
+            is_writer: self.router.as_ref().is_none_or(|split| split.side == RouteSide::Writer),
             is_compared,
         });
         match step {

@@ -6,7 +6,7 @@ use crate::session::{
     response_queue::PendingRequest,
 };
 use crate::{
-    route::Side,
+    route::RouteSide,
     sql::{self, LeadsBack, LedBack},
     wire::{
         TransactionStatus,
@@ -78,7 +78,7 @@ impl Pooled {
     /// Applies `reset` settings again. With `synced` the settings are a separate batch, and the client's request ends with
     /// the batch. False if there is nothing to apply.
     pub(in crate::session) fn give_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
-        let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
         if synced {
             self.statements.begin_batch();
         }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::{
-    route::Side,
+    route::RouteSide,
     session::{
         conversation::until_nul,
         pooled::Pooled,
@@ -24,7 +24,7 @@ impl Pooled {
             (self.conversation.status, self.conversation.statements_started, self.conversation.in_batch);
         let Some(split) = self.router.as_deref_mut() else { return };
         split.trace.said();
-        if split.side == Side::Writer {
+        if split.side == RouteSide::Writer {
             // The writer's response is final.
             split.replay.on_answered();
             if !split.writing && self.may_write(tag, body) {

@@ -5,7 +5,7 @@ use super::{
     messages::object,
 };
 use crate::{
-    route::{Need, Side, Situation, Unit},
+    route::{RouteNeed, RouteSide, RoutingUnit, SessionRouteState},
     session::{
         common::Common,
         conversation::until_nul,
@@ -21,9 +21,9 @@ use crate::{
 /// What is known of what comes.
 enum Foreseen {
     /// All that is judged together, and how many messages that is.
-    Unit(Unit, usize),
+    Unit(RoutingUnit, usize),
     /// The end of it is not here.
-    More(Unit, usize),
+    More(RoutingUnit, usize),
 }
 
 /// Effects able to pin the session to the backend.
@@ -68,7 +68,9 @@ impl Pooled {
         if self.backend.is_leaving() {
             return false;
         }
-        if split.side == Side::Writer || split.lookahead.is_classified() || matches!(tag, f::SYNC | f::FLUSH)
+        if split.side == RouteSide::Writer
+            || split.lookahead.is_classified()
+            || matches!(tag, f::SYNC | f::FLUSH)
         {
             return true;
         }
@@ -94,7 +96,7 @@ impl Pooled {
         let Some((need, judged, proved)) = self.need_of(tag, body, shown) else { return false };
         let batch = self.conversation.in_batch;
         let Some(split) = self.router.as_deref_mut() else { return true };
-        if need.side == Side::Reader {
+        if need.side == RouteSide::Reader {
             split.lookahead.classify(judged, (!batch).then_some(proved));
             return true;
         }
@@ -107,7 +109,7 @@ impl Pooled {
     }
 
     /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
-    fn need_of(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> Option<(Need, usize, bool)> {
+    fn need_of(&mut self, tag: u8, body: &[u8], shown: &ClientInput<'_>) -> Option<(RouteNeed, usize, bool)> {
         let situation = self.router.as_deref()?.situation(self.begin.modes(), self.settings.values());
         let foreseen = self.foresee(tag, body, shown, &situation);
         let split = self.router.as_deref_mut()?;
@@ -115,7 +117,7 @@ impl Pooled {
             Foreseen::Unit(unit, count) => (unit, count),
             Foreseen::More(mut unit, count) => {
                 unit.unfinished = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
-                if !unit.unfinished && unit.need(&situation).side == Side::Reader {
+                if !unit.unfinished && unit.need(&situation).side == RouteSide::Reader {
                     split.lookahead.wait();
                     return None;
                 }
@@ -133,9 +135,15 @@ impl Pooled {
     }
 
     /// Looks ahead, from the message `tag`, `body` on.
-    fn foresee(&self, tag: u8, body: &[u8], shown: &ClientInput<'_>, situation: &Situation) -> Foreseen {
+    fn foresee(
+        &self,
+        tag: u8,
+        body: &[u8],
+        shown: &ClientInput<'_>,
+        situation: &SessionRouteState,
+    ) -> Foreseen {
         if shown.gathered {
-            let mut unit = Unit::EMPTY;
+            let mut unit = RoutingUnit::EMPTY;
             // It is all that is here.
             match tag {
                 f::QUERY => unit.add(&self.unit_of(until_nul(body).0)),
@@ -155,7 +163,7 @@ impl Pooled {
             batch.unit.unfinished |= is_late;
             count += 1;
             let is_over = batch.add(self, &frame);
-            if is_over || batch.unit.unfinished || batch.unit.need(situation).side == Side::Writer {
+            if is_over || batch.unit.unfinished || batch.unit.need(situation).side == RouteSide::Writer {
                 return Foreseen::Unit(batch.unit, count);
             }
         }
@@ -197,7 +205,7 @@ impl Pooled {
         let is_late = split.lookahead.has_timed_out() || (shown.full && shown.at == 0);
         let foreseen = self.foresee(tag, body, shown, &situation);
         let waits =
-            matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
+            matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == RouteSide::Reader);
         if let Some(split) = self.router.as_deref_mut() {
             if waits && !is_late {
                 split.lookahead.wait();
@@ -216,7 +224,7 @@ impl Pooled {
             || (unit.ends && unit.begins == Some(MAY_WRITE))
             || unit.needs_writer_to_read()
             || self.ends_transaction(tag, body);
-        if !may_turn || unit.need(&situation).side == Side::Reader {
+        if !may_turn || unit.need(&situation).side == RouteSide::Reader {
             return false;
         }
         self.begin.move_with(begun, has_failed);
@@ -365,18 +373,18 @@ impl Pooled {
     }
 
     /// What a text may do.
-    fn unit_of(&self, text: &[u8]) -> Unit {
-        let Some(split) = &self.router else { return Unit::EMPTY };
+    fn unit_of(&self, text: &[u8]) -> RoutingUnit {
+        let Some(split) = &self.router else { return RoutingUnit::EMPTY };
         let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         unit(classify(&self.common, text, &split.meaning), effects)
     }
 
     /// What a statement may do that the client has prepared before.
-    fn unit_of_prepared(&self, name: &[u8]) -> Unit {
-        let Some(split) = &self.router else { return Unit::EMPTY };
+    fn unit_of_prepared(&self, name: &[u8]) -> RoutingUnit {
+        let Some(split) = &self.router else { return RoutingUnit::EMPTY };
         if name.is_empty() {
             return match self.statements.unnamed.number() {
-                0 => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
+                0 => RoutingUnit { access: Access::Doubt, ground: Ground::Named, ..RoutingUnit::EMPTY },
                 _ => self.unit_of(self.statements.unnamed.text()),
             };
         }
@@ -386,7 +394,7 @@ impl Pooled {
                 unit(classify(&self.common, statement.text(), &split.meaning), effects)
             }
             // Prepared by SQL, or not at all.
-            None => Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY },
+            None => RoutingUnit { access: Access::Doubt, ground: Ground::Named, ..RoutingUnit::EMPTY },
         }
     }
 
@@ -404,9 +412,9 @@ impl Pooled {
 
 /// Unit that the messages of a batch add up to.
 struct BatchUnit<'a> {
-    unit: Unit,
+    unit: RoutingUnit,
     /// Statements parsed in the batch, by name.
-    parsed: [(&'a [u8], Unit); PREPARES],
+    parsed: [(&'a [u8], RoutingUnit); PREPARES],
     parses: usize,
     uses_portal: bool,
     /// The transaction declared READ ONLY is over.
@@ -415,8 +423,8 @@ struct BatchUnit<'a> {
 
 impl<'a> BatchUnit<'a> {
     const fn new() -> Self {
-        let parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        Self { unit: Unit::EMPTY, parsed, parses: 0, uses_portal: false, has_ended: false }
+        let parsed: [(&[u8], RoutingUnit); PREPARES] = [(b"", RoutingUnit::EMPTY); PREPARES];
+        Self { unit: RoutingUnit::EMPTY, parsed, parses: 0, uses_portal: false, has_ended: false }
     }
 
     /// Adds a message; true if the unit ends with the message, or the next messages are unknown.
@@ -425,7 +433,11 @@ impl<'a> BatchUnit<'a> {
         match frame.tag() {
             f::QUERY => self.unit.add(&session.unit_of(until_nul(body).0)),
             f::FUNCTION_CALL => {
-                self.unit.add(&Unit { access: Access::Doubt, ground: Ground::Uncovered, ..Unit::EMPTY });
+                self.unit.add(&RoutingUnit {
+                    access: Access::Doubt,
+                    ground: Ground::Uncovered,
+                    ..RoutingUnit::EMPTY
+                });
             }
             f::PARSE => self.add_parse(session, body),
             f::BIND => {
@@ -462,7 +474,7 @@ impl<'a> BatchUnit<'a> {
     }
 
     /// Unit of a statement parsed in the batch, or before.
-    fn prepared(&self, session: &Pooled, name: &[u8]) -> Unit {
+    fn prepared(&self, session: &Pooled, name: &[u8]) -> RoutingUnit {
         let parsed = &self.parsed[..self.parses.min(PREPARES)];
         let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
         here.unwrap_or_else(|| session.unit_of_prepared(name))
@@ -499,7 +511,7 @@ fn classify(common: &Common, text: &[u8], meaning: &Meaning) -> Classification {
     if shows_setting { Classification { ground: Ground::ServerState, ..said } } else { said }
 }
 
-fn unit(classification: Classification, effects: Effects) -> Unit {
+fn unit(classification: Classification, effects: Effects) -> RoutingUnit {
     let Classification { access, mut ground, control, hint } = classification;
     let begins = match control {
         Control::Begin(modes) => Some(modes),
@@ -513,7 +525,7 @@ fn unit(classification: Classification, effects: Effects) -> Unit {
     if matches!(control, Control::Mixed) {
         ground = ground.max(Ground::Transaction);
     }
-    Unit {
+    RoutingUnit {
         access,
         ground,
         begins,

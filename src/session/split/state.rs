@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{LastRoute, Lookahead, Opening, Replay};
 use crate::{
     names::EndpointName,
-    route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
+    route::{Consistency, RerunCause, RouteNeed, RouteReason, RouteSide, SessionRouteState, SplitSettings},
     session::{
         reported::{DEFAULT_READ_ONLY, Reported},
         settings::Settings,
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Assignment<'a> {
     /// Which side it is on.
-    pub side: Side,
+    pub side: RouteSide,
     /// Why the statement goes there.
-    pub reason: Reason,
+    pub reason: RouteReason,
     /// The endpoint's name, for those who ask where their last statement went.
     pub endpoint: &'a EndpointName,
     /// How a read pool's node stands towards the session's [floor](crate::session::Session::floor).
@@ -43,9 +43,9 @@ pub enum Freshness {
 pub(in crate::session) struct Router {
     pub(in crate::session) settings: Arc<SplitSettings>,
     /// What the next backend is needed for.
-    pub(in crate::session) need: Need,
+    pub(in crate::session) need: RouteNeed,
     /// Which side the held backend is on.
-    pub(in crate::session) side: Side,
+    pub(in crate::session) side: RouteSide,
     /// Beginning of the transaction on the read pool, while the transaction can still move.
     pub(in crate::session) opening: Option<Opening>,
     /// When the session last committed what is not proved a read, as far as it knows.
@@ -100,7 +100,7 @@ impl Router {
         Self {
             settings,
             need: WRITER,
-            side: Side::Writer,
+            side: RouteSide::Writer,
             opening: None,
             floor: None,
             writing: false,
@@ -139,9 +139,13 @@ impl Router {
     }
 
     /// What decides where a unit goes, besides the unit.
-    pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &Settings) -> Situation {
+    pub(in crate::session) fn situation(
+        &self,
+        begun: Option<Modes>,
+        settings: &Settings,
+    ) -> SessionRouteState {
         let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
-        Situation {
+        SessionRouteState {
             begun,
             read_only: self.read_only,
             serializable: settings.get(b"default_transaction_isolation") == Some(b"serializable"),
@@ -179,7 +183,8 @@ impl Router {
 }
 
 /// What anything may be sent to.
-pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: Reason::Writer };
+pub(in crate::session) const WRITER: RouteNeed =
+    RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer };
 
 /// Returns the rerun cause if a node's response may be due to standby status; then the writer's response counts.
 ///

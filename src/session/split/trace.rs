@@ -2,14 +2,14 @@
 
 use crate::{
     names::EndpointName,
-    route::{Reason, Side},
+    route::{RouteReason, RouteSide},
 };
 
 /// Where a session's units go and went.
 #[derive(Default)]
 pub(in crate::session) struct LastRoute {
-    now: Option<(Side, Reason)>,
-    before: Option<(Side, Reason)>,
+    now: Option<(RouteSide, RouteReason)>,
+    before: Option<(RouteSide, RouteReason)>,
     /// Nothing was said on the backend of `now` yet.
     fresh: bool,
     /// Names are kept by side: most sessions meet one of each, again and again.
@@ -21,10 +21,10 @@ pub(in crate::session) struct LastRoute {
 
 impl LastRoute {
     /// What is said next goes there.
-    pub(in crate::session) fn goes(&mut self, side: Side, endpoint: &EndpointName, reason: Reason) {
+    pub(in crate::session) fn goes(&mut self, side: RouteSide, endpoint: &EndpointName, reason: RouteReason) {
         let name = match side {
-            Side::Writer => &mut self.writer,
-            Side::Reader => &mut self.reader,
+            RouteSide::Writer => &mut self.writer,
+            RouteSide::Reader => &mut self.reader,
         };
         if name.as_ref() != Some(endpoint) {
             *name = Some(endpoint.clone());
@@ -41,11 +41,11 @@ impl LastRoute {
     }
 
     /// Where the last unit went, and why.
-    pub(in crate::session) fn last(&self) -> Option<(&EndpointName, Reason)> {
+    pub(in crate::session) fn last(&self) -> Option<(&EndpointName, RouteReason)> {
         let (side, reason) = if self.fresh { self.before } else { self.now }?;
         let name = match side {
-            Side::Writer => &self.writer,
-            Side::Reader => &self.reader,
+            RouteSide::Writer => &self.writer,
+            RouteSide::Reader => &self.reader,
         };
         name.as_ref().map(|name| (name, reason))
     }

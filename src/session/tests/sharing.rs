@@ -28,7 +28,7 @@ pub(super) struct Talk {
     /// How often a backend was leased.
     leases: usize,
     /// Sides of the leases, if the session splits.
-    pub(super) sides: Option<Vec<route::Side>>,
+    pub(super) sides: Option<Vec<route::RouteSide>>,
     /// A side made no sense.
     over: bool,
     /// Maximum bytes presented at once.

@@ -7,7 +7,7 @@ use std::{
 use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
-    route::{Reason, RerunCause},
+    route::{RerunCause, RouteReason},
     sql::Ground,
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
@@ -84,11 +84,11 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(Reason::Statement(Ground::Read));
-        routes.decided(Reason::NotFresh);
-        routes.fell_back(Reason::NotFresh);
-        routes.decided(Reason::Hint);
-        routes.fell_back(Reason::Hint);
+        routes.decided(RouteReason::Statement(Ground::Read));
+        routes.decided(RouteReason::NotFresh);
+        routes.fell_back(RouteReason::NotFresh);
+        routes.decided(RouteReason::Hint);
+        routes.fell_back(RouteReason::Hint);
     }
     reads.rerun(RerunCause::RecoveryConflict);
     reads.writer_sampled(Outcome::Error);

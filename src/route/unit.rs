@@ -4,21 +4,21 @@
 //! Fail closed: it leaves the writer only if all of it is proved to read, or if the client itself has said that it only
 //! reads (a READ ONLY transaction or session, or a hint that the listener allows).
 
-use super::{Hints, Reason, Side};
+use super::{Hints, RouteReason, RouteSide};
 use crate::sql::{Access, Ground, Hint, Modes};
 
 /// Which side a unit needs, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct RouteNeed {
     /// Who may serve it.
-    pub side: Side,
+    pub side: RouteSide,
     /// Why.
-    pub reason: Reason,
+    pub reason: RouteReason,
 }
 
 /// What is about to be said, as far as it decides where that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unit {
+pub struct RoutingUnit {
     /// The worst of what its statements may do.
     pub access: Access,
     /// The heaviest reason for that.
@@ -41,7 +41,7 @@ pub struct Unit {
 
 /// What else decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Situation {
+pub struct SessionRouteState {
     /// The modes of a transaction that the client has begun and no server has heard of.
     pub begun: Option<Modes>,
     /// `default_transaction_read_only`.
@@ -54,9 +54,9 @@ pub struct Situation {
     pub hints: Hints,
 }
 
-// === impl Unit ===
+// === impl RoutingUnit ===
 
-impl Unit {
+impl RoutingUnit {
     /// Nothing yet.
     pub const EMPTY: Self = Self {
         access: Access::Read,
@@ -72,9 +72,9 @@ impl Unit {
 
     /// Where it goes.
     #[must_use]
-    pub fn need(&self, situation: &Situation) -> Need {
+    pub fn need(&self, situation: &SessionRouteState) -> RouteNeed {
         let hint = self.hint.or(situation.wish);
-        let hinted = if self.hint.is_some() { Reason::Hint } else { Reason::SessionSetting };
+        let hinted = if self.hint.is_some() { RouteReason::Hint } else { RouteReason::SessionSetting };
         if hint == Some(Hint::Primary) && situation.hints.may_force_primary() {
             return writer(hinted);
         }
@@ -84,33 +84,33 @@ impl Unit {
         };
         let modes = transaction.unwrap_or_default();
         if modes.serializable.unwrap_or(situation.serializable) {
-            return writer(Reason::Statement(Ground::Serializable));
+            return writer(RouteReason::Statement(Ground::Serializable));
         }
         let read_only = modes.read_only.unwrap_or(situation.read_only);
         let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
         // A unit declared as read-only by the client stays in place, regardless of later messages.
         if self.unfinished || (self.keeps_portal && !declared) {
-            return writer(Reason::Unfinished);
+            return writer(RouteReason::Unfinished);
         }
         let refused = if self.touches_session && self.ground == Ground::Read {
-            writer(Reason::Statement(Ground::SessionState))
+            writer(RouteReason::Statement(Ground::SessionState))
         } else {
-            writer(Reason::Statement(self.ground))
+            writer(RouteReason::Statement(self.ground))
         };
         if read_only {
             if self.touches_session || !self.ground.suits_read_only() {
                 return refused;
             }
-            return reader(Reason::ReadOnly);
+            return reader(RouteReason::ReadOnly);
         }
         if transaction.is_some() {
-            return writer(Reason::Statement(Ground::Transaction));
+            return writer(RouteReason::Statement(Ground::Transaction));
         }
         if self.touches_session {
             return refused;
         }
         if self.access == Access::Read && self.ground.leaves_primary() {
-            return reader(Reason::Statement(Ground::Read));
+            return reader(RouteReason::Statement(Ground::Read));
         }
         let could_be = self.access != Access::Write && self.ground != Ground::LearnedWrite;
         if hint == Some(Hint::Read) && situation.hints.may_call_a_read() && could_be {
@@ -141,12 +141,12 @@ impl Unit {
     }
 }
 
-const fn writer(reason: Reason) -> Need {
-    Need { side: Side::Writer, reason }
+const fn writer(reason: RouteReason) -> RouteNeed {
+    RouteNeed { side: RouteSide::Writer, reason }
 }
 
-const fn reader(reason: Reason) -> Need {
-    Need { side: Side::Reader, reason }
+const fn reader(reason: RouteReason) -> RouteNeed {
+    RouteNeed { side: RouteSide::Reader, reason }
 }
 
 #[cfg(test)]
@@ -158,11 +158,11 @@ mod tests {
     const SERIALIZABLE: Modes = Modes { read_only: Some(true), serializable: Some(true) };
     const PLAIN: Modes = Modes { read_only: None, serializable: None };
 
-    fn on(ground: Ground) -> Unit {
-        Unit { access: ground.access(), ground, ..Unit::EMPTY }
+    fn on(ground: Ground) -> RoutingUnit {
+        RoutingUnit { access: ground.access(), ground, ..RoutingUnit::EMPTY }
     }
 
-    fn goes(unit: Unit, situation: Situation) -> (Side, &'static str) {
+    fn goes(unit: RoutingUnit, situation: SessionRouteState) -> (RouteSide, &'static str) {
         let need = unit.need(&situation);
         (need.side, need.reason.as_str())
     }
@@ -170,37 +170,37 @@ mod tests {
     #[test]
     fn only_what_is_proved_to_read_leaves_the_writer_by_itself() {
         for ground in Ground::ALL {
-            let (side, reason) = goes(on(ground), Situation::default());
-            assert_eq!(side == Side::Reader, ground == Ground::Read, "{ground:?}");
-            assert_eq!(reason, Reason::Statement(ground).as_str());
+            let (side, reason) = goes(on(ground), SessionRouteState::default());
+            assert_eq!(side == RouteSide::Reader, ground == Ground::Read, "{ground:?}");
+            assert_eq!(reason, RouteReason::Statement(ground).as_str());
         }
-        let touches = Unit { touches_session: true, ..Unit::EMPTY };
-        assert_eq!(goes(touches, Situation::default()), (Side::Writer, "session-state"));
-        let unfinished = Unit { unfinished: true, ..Unit::EMPTY };
-        assert_eq!(goes(unfinished, Situation::default()), (Side::Writer, "unfinished"));
+        let touches = RoutingUnit { touches_session: true, ..RoutingUnit::EMPTY };
+        assert_eq!(goes(touches, SessionRouteState::default()), (RouteSide::Writer, "session-state"));
+        let unfinished = RoutingUnit { unfinished: true, ..RoutingUnit::EMPTY };
+        assert_eq!(goes(unfinished, SessionRouteState::default()), (RouteSide::Writer, "unfinished"));
     }
 
     #[test]
     fn a_transaction_goes_by_its_modes() {
-        let begins = |modes| Unit { begins: Some(modes), ..on(Ground::Transaction) };
-        let begun = |modes| Situation { begun: Some(modes), ..Situation::default() };
+        let begins = |modes| RoutingUnit { begins: Some(modes), ..on(Ground::Transaction) };
+        let begun = |modes| SessionRouteState { begun: Some(modes), ..SessionRouteState::default() };
         for (modes, expected) in [
-            (PLAIN, (Side::Writer, "transaction")),
-            (READ_WRITE, (Side::Writer, "transaction")),
-            (READ_ONLY, (Side::Reader, "read-only")),
-            (SERIALIZABLE, (Side::Writer, "serializable")),
+            (PLAIN, (RouteSide::Writer, "transaction")),
+            (READ_WRITE, (RouteSide::Writer, "transaction")),
+            (READ_ONLY, (RouteSide::Reader, "read-only")),
+            (SERIALIZABLE, (RouteSide::Writer, "serializable")),
         ] {
-            assert_eq!(goes(begins(modes), Situation::default()), expected, "{modes:?}");
-            assert_eq!(goes(Unit::EMPTY, begun(modes)), expected, "{modes:?}");
+            assert_eq!(goes(begins(modes), SessionRouteState::default()), expected, "{modes:?}");
+            assert_eq!(goes(RoutingUnit::EMPTY, begun(modes)), expected, "{modes:?}");
         }
         // A standby refuses READ WRITE, before READ ONLY and behind it.
-        assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, Side::Writer);
-        assert_eq!(goes(begins(READ_WRITE), begun(READ_ONLY)).0, Side::Writer);
+        assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, RouteSide::Writer);
+        assert_eq!(goes(begins(READ_WRITE), begun(READ_ONLY)).0, RouteSide::Writer);
     }
 
     #[test]
     fn whoever_only_reads_gets_doubtful_statements_read_elsewhere_but_no_others() {
-        let session = Situation { read_only: true, ..Situation::default() };
+        let session = SessionRouteState { read_only: true, ..SessionRouteState::default() };
         for ground in Ground::ALL {
             let doubtful = matches!(
                 ground,
@@ -208,14 +208,14 @@ mod tests {
             );
             let (side, _) = goes(on(ground), session);
             if doubtful || ground == Ground::Read {
-                assert_eq!(side, Side::Reader, "{ground:?}");
+                assert_eq!(side, RouteSide::Reader, "{ground:?}");
             }
             if ground.access() == Access::Write || matches!(ground, Ground::ServerState | Ground::Unlogged) {
-                assert_eq!(side, Side::Writer, "{ground:?}");
+                assert_eq!(side, RouteSide::Writer, "{ground:?}");
             }
         }
-        let writes = Unit { begins: Some(READ_WRITE), ..on(Ground::Transaction) };
-        assert_eq!(goes(writes, session).0, Side::Writer);
+        let writes = RoutingUnit { begins: Some(READ_WRITE), ..on(Ground::Transaction) };
+        assert_eq!(goes(writes, session).0, RouteSide::Writer);
     }
 
     #[test]
@@ -232,48 +232,48 @@ mod tests {
         ] {
             assert_eq!(on(ground).needs_writer_to_read(), expected, "{ground:?}");
         }
-        assert!(Unit { pins: true, ..Unit::EMPTY }.needs_writer_to_read());
+        assert!(RoutingUnit { pins: true, ..RoutingUnit::EMPTY }.needs_writer_to_read());
     }
 
     #[test]
     fn hints_do_what_the_listener_lets_them() {
-        let said = |hint, ground| Unit { hint: Some(hint), ..on(ground) };
-        let under = |hints| Situation { hints, ..Situation::default() };
+        let said = |hint, ground| RoutingUnit { hint: Some(hint), ..on(ground) };
+        let under = |hints| SessionRouteState { hints, ..SessionRouteState::default() };
         let primary = said(Hint::Primary, Ground::Read);
-        assert_eq!(goes(primary, under(Hints::Off)).0, Side::Reader);
-        assert_eq!(goes(primary, under(Hints::Primary)), (Side::Writer, "hint"));
+        assert_eq!(goes(primary, under(Hints::Off)).0, RouteSide::Reader);
+        assert_eq!(goes(primary, under(Hints::Primary)), (RouteSide::Writer, "hint"));
         let read = said(Hint::Read, Ground::VolatileFunction);
-        assert_eq!(goes(read, under(Hints::Primary)).0, Side::Writer);
-        assert_eq!(goes(read, under(Hints::All)), (Side::Reader, "hint"));
-        assert_eq!(goes(said(Hint::Read, Ground::Writes), under(Hints::All)).0, Side::Writer);
-        assert_eq!(goes(said(Hint::Read, Ground::LearnedWrite), under(Hints::All)).0, Side::Writer);
+        assert_eq!(goes(read, under(Hints::Primary)).0, RouteSide::Writer);
+        assert_eq!(goes(read, under(Hints::All)), (RouteSide::Reader, "hint"));
+        assert_eq!(goes(said(Hint::Read, Ground::Writes), under(Hints::All)).0, RouteSide::Writer);
+        assert_eq!(goes(said(Hint::Read, Ground::LearnedWrite), under(Hints::All)).0, RouteSide::Writer);
         // What the session says counts for statements that say nothing themselves.
-        let wish = Situation { wish: Some(Hint::Primary), ..under(Hints::All) };
-        assert_eq!(goes(Unit::EMPTY, wish), (Side::Writer, "session-setting"));
-        assert_eq!(goes(read, wish), (Side::Reader, "hint"));
+        let wish = SessionRouteState { wish: Some(Hint::Primary), ..under(Hints::All) };
+        assert_eq!(goes(RoutingUnit::EMPTY, wish), (RouteSide::Writer, "session-setting"));
+        assert_eq!(goes(read, wish), (RouteSide::Reader, "hint"));
     }
 
     #[test]
     fn a_portal_that_outlives_what_is_known_stays_on_the_writer_unless_all_is_said_to_read() {
-        let keeps = Unit { keeps_portal: true, ..Unit::EMPTY };
-        assert_eq!(goes(keeps, Situation::default()), (Side::Writer, "unfinished"));
-        let session = Situation { read_only: true, ..Situation::default() };
-        assert_eq!(goes(keeps, session), (Side::Reader, "read-only"));
-        let begun = Situation { begun: Some(READ_ONLY), ..Situation::default() };
-        assert_eq!(goes(keeps, begun), (Side::Reader, "read-only"));
-        assert_eq!(goes(Unit { unfinished: true, ..keeps }, begun).0, Side::Writer);
-        let hinted = Unit { hint: Some(Hint::Read), ..keeps };
-        let under = |hints| Situation { hints, ..Situation::default() };
-        assert_eq!(goes(hinted, under(Hints::All)).0, Side::Reader);
-        assert_eq!(goes(hinted, under(Hints::Primary)).0, Side::Writer);
+        let keeps = RoutingUnit { keeps_portal: true, ..RoutingUnit::EMPTY };
+        assert_eq!(goes(keeps, SessionRouteState::default()), (RouteSide::Writer, "unfinished"));
+        let session = SessionRouteState { read_only: true, ..SessionRouteState::default() };
+        assert_eq!(goes(keeps, session), (RouteSide::Reader, "read-only"));
+        let begun = SessionRouteState { begun: Some(READ_ONLY), ..SessionRouteState::default() };
+        assert_eq!(goes(keeps, begun), (RouteSide::Reader, "read-only"));
+        assert_eq!(goes(RoutingUnit { unfinished: true, ..keeps }, begun).0, RouteSide::Writer);
+        let hinted = RoutingUnit { hint: Some(Hint::Read), ..keeps };
+        let under = |hints| SessionRouteState { hints, ..SessionRouteState::default() };
+        assert_eq!(goes(hinted, under(Hints::All)).0, RouteSide::Reader);
+        assert_eq!(goes(hinted, under(Hints::Primary)).0, RouteSide::Writer);
     }
 
     #[test]
     fn a_batch_is_as_bad_as_its_worst_statement() {
-        let mut batch = Unit::EMPTY;
+        let mut batch = RoutingUnit::EMPTY;
         batch.add(&on(Ground::Read));
         batch.add(&on(Ground::Locks));
         batch.add(&on(Ground::ServerState));
-        assert_eq!(goes(batch, Situation::default()), (Side::Writer, "locks"));
+        assert_eq!(goes(batch, SessionRouteState::default()), (RouteSide::Writer, "locks"));
     }
 }
