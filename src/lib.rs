@@ -44,7 +44,7 @@
 //! # Reading elsewhere
 //!
 //! A session that has written may read from a node that is known to show its write. The writer's insert position, sampled at
-//! a moment of ours, is the measure: [`topology::Snapshot::standing`] compares it with what a node has replayed, and says
+//! a moment of ours, is the measure: [`topology::TopologySnapshot::freshness_of`] compares it with what a node has replayed, and says
 //! fresh, stale, ask it, or that nobody asked the writer since. The keeper of the topology learns both by the probe and, much
 //! sooner, from sessions: they hand in what a node said beside a read, and wish for a sample, which one connection to the
 //! writer takes each 5 ms at most while anybody wishes. A node whose WAL comes from elsewhere (promoted by mistake, ahead of

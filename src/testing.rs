@@ -77,8 +77,8 @@ pub mod tls {
 
 pub mod topology {
     pub use crate::topology::{
-        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeId, ObservedRole, Replayed, Snapshot,
-        Standing, parse_lsn,
+        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeFreshness, NodeId, ObservedRole,
+        ReplayReport, TopologySnapshot, parse_lsn,
     };
 }
 

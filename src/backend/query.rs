@@ -13,7 +13,7 @@ use tokio::{
 use super::{Questions, fault_words};
 use crate::{
     handshake::{FRAME_MAX, Parameters},
-    topology::Answer,
+    topology::ProbeAnswer,
     wire::{
         DecodeError, Frame, FrameError, Header, Speaker, SqlState, TransactionStatus,
         backend::{BackendMessage, ParameterStatus},
@@ -129,7 +129,7 @@ const SHORT_RESPONSE: QueryLimits = QueryLimits { max_bytes: 64 << 10, max_rows:
 pub(crate) async fn ask(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
-) -> Result<Answer, QueryError> {
+) -> Result<ProbeAnswer, QueryError> {
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{keeper::Message, wanted::Wanted};
 use crate::{
     names::EndpointName,
-    topology::{ObservedRole, Replayed, Snapshot},
+    topology::{ObservedRole, ReplayReport, TopologySnapshot},
 };
 
 /// Something that traffic noticed. It changes nothing by itself: it makes the probe look at once.
@@ -68,7 +68,7 @@ impl EvidenceSink {
 
     /// Hands in how far a node has replayed, unless that is no news to `snapshot`, the picture the session goes by. It changes
     /// what is known of the node, and nothing else.
-    pub fn replayed(&self, snapshot: &Snapshot, replayed: Replayed) {
+    pub fn replayed(&self, snapshot: &TopologySnapshot, replayed: ReplayReport) {
         if snapshot.is_news(&replayed) {
             self.inbox.try_send(Message::Replayed(replayed)).ok();
         }

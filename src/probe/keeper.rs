@@ -16,8 +16,8 @@ use crate::{
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
     topology::{
-        Change, FoldRules, Health, Observation, ObservedRole, Outcome, Replayed, Snapshot, fold, heard,
-        reconfigure,
+        Health, Observation, ObservationRules, ObservedRole, ProbeOutcome, ReplayReport, TopologyChange,
+        TopologySnapshot, apply_configuration, apply_observation, apply_replay_report,
     },
 };
 
@@ -45,7 +45,7 @@ pub(super) enum Message {
         observation: Observation,
     },
     /// A session has heard how far a node has replayed.
-    Replayed(Replayed),
+    Replayed(ReplayReport),
     /// The configuration changed.
     Configure {
         /// All endpoints from now on.
@@ -57,8 +57,8 @@ pub(super) enum Message {
 
 /// Folds, publishes, counts and tells.
 pub(super) struct Keeper<F> {
-    pub(super) publisher: Publisher<Snapshot>,
-    pub(super) snapshot: Snapshot,
+    pub(super) publisher: Publisher<TopologySnapshot>,
+    pub(super) snapshot: TopologySnapshot,
     pub(super) settings: ProbeSettings,
     pub(super) metrics: TopologyMetrics,
     pub(super) report: F,
@@ -100,7 +100,7 @@ const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
 // === impl Keeper ===
 
-impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
+impl<F: FnMut(&TopologyChange, &TopologySnapshot) + Send> Keeper<F> {
     /// Works until everybody who could tell it anything is gone.
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<Message>) {
         while let Some(message) = told.recv().await {
@@ -142,7 +142,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         if self.sampling.as_ref().is_none_or(|sampling| sampling.id != sampler) {
             return;
         }
-        let Outcome::Sampled(answer) = &observation.outcome else { return };
+        let ProbeOutcome::Sampled(answer) = &observation.outcome else { return };
         let seen = self.snapshot.get(&observation.endpoint).and_then(|status| status.node);
         if answer.role == ObservedRole::Primary && answer.node == seen {
             self.fold(observation);
@@ -156,23 +156,23 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         }
     }
 
-    fn replayed(&mut self, replayed: &Replayed) {
-        if let Some(next) = heard(&self.snapshot, replayed, &self.rules()) {
+    fn replayed(&mut self, replayed: &ReplayReport) {
+        if let Some(next) = apply_replay_report(&self.snapshot, replayed, &self.rules()) {
             self.snapshot = next;
             self.unpublished = true;
         }
     }
 
-    fn fold(&mut self, observation: &Observation) -> Vec<Change> {
-        let (next, changes) = fold(&self.snapshot, observation, &self.rules());
+    fn fold(&mut self, observation: &Observation) -> Vec<TopologyChange> {
+        let (next, changes) = apply_observation(&self.snapshot, observation, &self.rules());
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
         changes
     }
 
-    fn rules(&self) -> FoldRules {
-        FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
+    fn rules(&self) -> ObservationRules {
+        ObservationRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
     }
 
     fn publish(&mut self) {
@@ -242,7 +242,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
             gone.endpoint.metrics().replaced(None);
         }
         let (next, changes) =
-            reconfigure(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+            apply_configuration(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
@@ -274,8 +274,8 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         let metrics = running.endpoint.metrics();
         metrics.state(status.health, status.observed, status.mismatch());
         let position = status.position.filter(|_| status.health == Health::Up);
-        let behind = position.and_then(|position| self.snapshot.trail.bytes_behind(position.lsn));
-        let fresh = position.and_then(|position| self.snapshot.trail.fresh_as_of(position.lsn));
+        let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
+        let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));
         let lag = match (position, fresh) {
             // Whoever has replayed all that the writer was last seen to have written is not behind.
             _ if behind == Some(0) => Some(Duration::ZERO),
@@ -285,7 +285,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         metrics.replication(position.map(|position| position.lsn), behind, lag);
     }
 
-    fn tell(&mut self, change: &Change) {
+    fn tell(&mut self, change: &TopologyChange) {
         if let Some(kind) = kind(change) {
             self.metrics.changed(kind);
         }
@@ -300,17 +300,17 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
 }
 
 /// The label of a change, for those that are counted.
-fn kind(change: &Change) -> Option<ChangeKind> {
+fn kind(change: &TopologyChange) -> Option<ChangeKind> {
     Some(match change {
-        Change::Health { to: Health::Up, .. } => ChangeKind::Up,
-        Change::Health { to: Health::Down, .. } => ChangeKind::Down,
-        Change::Role { .. } => ChangeKind::Role,
-        Change::Writer { .. } => ChangeKind::Writer,
-        Change::TwoWriters { .. } => ChangeKind::TwoWriters,
-        Change::Mismatch { .. } => ChangeKind::Mismatch,
-        Change::Health { to: Health::Unknown, .. }
-        | Change::MismatchEnded { .. }
-        | Change::Node { .. }
-        | Change::TwoWritersEnded => return None,
+        TopologyChange::Health { to: Health::Up, .. } => ChangeKind::Up,
+        TopologyChange::Health { to: Health::Down, .. } => ChangeKind::Down,
+        TopologyChange::Role { .. } => ChangeKind::Role,
+        TopologyChange::Writer { .. } => ChangeKind::Writer,
+        TopologyChange::TwoWriters { .. } => ChangeKind::TwoWriters,
+        TopologyChange::Mismatch { .. } => ChangeKind::Mismatch,
+        TopologyChange::Health { to: Health::Unknown, .. }
+        | TopologyChange::MismatchEnded { .. }
+        | TopologyChange::Node { .. }
+        | TopologyChange::TwoWritersEnded => return None,
     })
 }

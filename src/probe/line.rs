@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, ask},
-    topology::Answer,
+    topology::ProbeAnswer,
 };
 
 /// A connection to the writer, made when it is needed.
@@ -40,7 +40,7 @@ impl Line for WriterLine {
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<Answer, LineError> {
+    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
         let Some(kept) = &mut self.kept else { return Err(LineError::Ask(QueryError::Nothing)) };
         ask(&mut kept.stream, Questions::All).await.map_err(LineError::Ask)
     }

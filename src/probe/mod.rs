@@ -3,11 +3,11 @@
 //! One task for each endpoint logs in through the same connector as sessions do, so that "up" means "a login works", and
 //! asks on a connection of its own what the server is and how far its WAL has come. Where no login is configured it
 //! knocks: a server that answers a StartupMessage, be it with a refusal, is up. One more task, the keeper, folds what is
-//! seen into the next [`Snapshot`]. A third, the sampler, asks the writer where it stands while sessions want to know.
+//! seen into the next [`TopologySnapshot`]. A third, the sampler, asks the writer where it stands while sessions want to know.
 //!
 //! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself, but for how far
 //! a node says it has replayed; what the sampler does delays no look. Refuses to
-//! know: routes and sessions, and what others do about a [`Change`].
+//! know: routes and sessions, and what others do about a [`TopologyChange`].
 
 mod evidence;
 mod keeper;
@@ -27,7 +27,7 @@ use crate::{
     live::{Live, live},
     tasks::Tasks,
     telemetry::TopologyMetrics,
-    topology::{Change, Snapshot},
+    topology::{TopologyChange, TopologySnapshot},
 };
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ use wanted::Wanted;
 
 /// The probe at work. It ends when this and every [`EvidenceSink`] is gone.
 pub struct Probe {
-    snapshot: Live<Snapshot>,
+    snapshot: Live<TopologySnapshot>,
     inbox: mpsc::Sender<Message>,
     wanted: Arc<Wanted>,
 }
@@ -60,11 +60,11 @@ impl Probe {
         settings: ProbeSettings,
         metrics: TopologyMetrics,
         tasks: &Tasks,
-        report: impl FnMut(&Change, &Snapshot) + Send + 'static,
+        report: impl FnMut(&TopologyChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
         let (inbox, told) = mpsc::channel(INBOX);
         let wanted = Arc::new(Wanted::default());
-        let first = Snapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+        let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
         let mut keeper = Keeper {
             publisher,
@@ -86,7 +86,7 @@ impl Probe {
 
     /// The picture, always the newest.
     #[must_use]
-    pub fn snapshot(&self) -> Live<Snapshot> {
+    pub fn snapshot(&self) -> Live<TopologySnapshot> {
         self.snapshot.clone()
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     blame::{Blame, Chain},
     telemetry::labels::Outcome as Counted,
-    topology::{Observation, Outcome},
+    topology::{Observation, ProbeOutcome},
     wire::{self, ProtocolVersion, StartupMessage, tag},
 };
 
@@ -86,13 +86,15 @@ impl Prober {
                     // Whatever it was waiting for is of no further use.
                     self.kept = None;
                     let limit = self.settings.timeout;
-                    (began, Outcome::Failed(format!("no answer to the probe within {limit:?}").into()))
+                    (began, ProbeOutcome::Failed(format!("no answer to the probe within {limit:?}").into()))
                 }
             };
             let ended_at = Instant::now();
             let failed = matches!(
                 outcome,
-                Outcome::Failed(_) | Outcome::Unasked(_) | Outcome::NoCredentials { answer: None, .. }
+                ProbeOutcome::Failed(_)
+                    | ProbeOutcome::Unasked(_)
+                    | ProbeOutcome::NoCredentials { answer: None, .. }
             );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { Counted::Error } else { Counted::Ok };
@@ -129,7 +131,7 @@ impl Prober {
     }
 
     /// One look: what came of it, and when the server was asked.
-    async fn look(&mut self) -> (Instant, Outcome) {
+    async fn look(&mut self) -> (Instant, ProbeOutcome) {
         let endpoint = self.endpoint.clone();
         match &endpoint.settings().probe_login {
             Some(login) => self.question(login).await,
@@ -137,7 +139,7 @@ impl Prober {
         }
     }
 
-    async fn question(&mut self, login: &ProbeLogin) -> (Instant, Outcome) {
+    async fn question(&mut self, login: &ProbeLogin) -> (Instant, ProbeOutcome) {
         if self.kept.as_ref().is_some_and(|kept| Instant::now() < kept.login_due)
             && let Some(seen) = self.ask_kept().await
         {
@@ -149,7 +151,7 @@ impl Prober {
         let asked_at = Instant::now();
         let mut backend = match connecting {
             Ok(backend) => backend,
-            Err(error) if is_saturation(&error) => return (asked_at, Outcome::Alive),
+            Err(error) if is_saturation(&error) => return (asked_at, ProbeOutcome::Alive),
             Err(error) if error.blame() == Blame::Credentials => return self.without_login(&error).await,
             Err(error) => return (asked_at, not_connected(&error)),
         };
@@ -159,7 +161,7 @@ impl Prober {
         match self.ask(&mut backend).await {
             Ok(answer) => {
                 self.kept = Some(Kept { backend, login_due: asked_at + RELOGIN, no_login: None });
-                (asked_at, Outcome::Answered(answer))
+                (asked_at, ProbeOutcome::Answered(answer))
             }
             Err(error) => (asked_at, failed(&error)),
         }
@@ -167,13 +169,13 @@ impl Prober {
 
     /// Queries the kept connection; `None` without a connection or after a failure. A failure proves little, since the
     /// server may have restarted long ago: a new connection decides.
-    async fn ask_kept(&mut self) -> Option<(Instant, Outcome)> {
+    async fn ask_kept(&mut self) -> Option<(Instant, ProbeOutcome)> {
         let mut kept = self.kept.take()?;
         let asked_at = Instant::now();
         let answer = self.ask(&mut kept.backend).await.ok()?;
         let outcome = match &kept.no_login {
-            None => Outcome::Answered(answer),
-            Some(reason) => Outcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
+            None => ProbeOutcome::Answered(answer),
+            Some(reason) => ProbeOutcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
         };
         self.kept = Some(kept);
         Some((asked_at, outcome))
@@ -181,7 +183,7 @@ impl Prober {
 
     /// Probes without a new login, since `error` concerns Gatekeeper's credentials: over the kept connection, or,
     /// without any token, by a liveness check.
-    async fn without_login(&mut self, error: &ConnectError) -> (Instant, Outcome) {
+    async fn without_login(&mut self, error: &ConnectError) -> (Instant, ProbeOutcome) {
         let reason: Arc<str> = Chain(error).to_string().into();
         if let Some(kept) = &mut self.kept {
             if kept.no_login.is_none() {
@@ -198,16 +200,16 @@ impl Prober {
         }
         let asked_at = Instant::now();
         if !matches!(error.failure(), ConnectFailure::Token(_)) {
-            return (asked_at, Outcome::Failed(reason));
+            return (asked_at, ProbeOutcome::Failed(reason));
         }
         match self.knock().await {
-            Outcome::Alive => (asked_at, Outcome::NoCredentials { answer: None, reason }),
+            ProbeOutcome::Alive => (asked_at, ProbeOutcome::NoCredentials { answer: None, reason }),
             outcome => (asked_at, outcome),
         }
     }
 
     /// Asks, and asks for less from then on when the server takes offence.
-    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, QueryError> {
+    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::ProbeAnswer, QueryError> {
         match ask(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
@@ -221,13 +223,13 @@ impl Prober {
         }
     }
 
-    async fn knock(&self) -> Outcome {
+    async fn knock(&self) -> ProbeOutcome {
         let mut dialed = match self.endpoint.dial_for_probe().await {
             Ok(dialed) => dialed,
             Err(error) => return not_connected(&error),
         };
         match knock(&mut dialed.stream).await {
-            Ok(()) => Outcome::Alive,
+            Ok(()) => ProbeOutcome::Alive,
             Err(error) => failed(&error),
         }
     }
@@ -248,15 +250,15 @@ fn is_saturation(error: &ConnectError) -> bool {
     sqlstate.is_some_and(|state| state.class() == "53")
 }
 
-fn not_connected(error: &ConnectError) -> Outcome {
+fn not_connected(error: &ConnectError) -> ProbeOutcome {
     match error.blame() {
-        Blame::Us => Outcome::Unasked(Chain(error).to_string().into()),
+        Blame::Us => ProbeOutcome::Unasked(Chain(error).to_string().into()),
         _ => failed(error),
     }
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
-    Outcome::Failed(Chain(error).to_string().into())
+fn failed(error: &(dyn std::error::Error + 'static)) -> ProbeOutcome {
+    ProbeOutcome::Failed(Chain(error).to_string().into())
 }
 
 /// Takes leave, so that the server's log does not speak of a lost connection.

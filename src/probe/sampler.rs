@@ -18,7 +18,7 @@ use super::{keeper::Message, line::LineError, wanted::Wanted};
 use crate::{
     names::EndpointName,
     telemetry::{EndpointMetrics, labels::Outcome as Counted},
-    topology::{Answer, Observation, Outcome},
+    topology::{Observation, ProbeAnswer, ProbeOutcome},
 };
 
 /// The writer, as far as a sampler speaks with it.
@@ -26,7 +26,7 @@ pub(super) trait Line: Send {
     /// Sees to it that there is a connection.
     fn open(&mut self) -> impl Future<Output = Result<(), LineError>> + Send;
     /// Asks.
-    fn ask(&mut self) -> impl Future<Output = Result<Answer, LineError>> + Send;
+    fn ask(&mut self) -> impl Future<Output = Result<ProbeAnswer, LineError>> + Send;
     /// Gives the connection up, if there is one.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
@@ -97,7 +97,7 @@ impl<L: Line> Sampler<L> {
         self.wanted.take();
         let asked_at = Instant::now();
         let answer = self.line.ask().await?;
-        let outcome = Outcome::Sampled(answer);
+        let outcome = ProbeOutcome::Sampled(answer);
         Ok(Observation { endpoint: self.endpoint.clone(), asked_at, ended_at: Instant::now(), outcome })
     }
 }

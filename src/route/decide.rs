@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     names::EndpointName,
-    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, TopologySnapshot},
 };
 
 /// Chooses an endpoint for a new session of a listener. One that splits begins at the writer: what its statements need is
@@ -23,7 +23,7 @@ use crate::{
 /// [`NoEndpoint`] when none is left that may serve.
 pub fn decide(
     policy: &RoutePolicy,
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     load: impl Fn(&EndpointName) -> usize,
     draw: u64,
     tried: &[EndpointName],
@@ -68,7 +68,7 @@ pub fn decide(
 /// [`NoEndpoint`] when none is left that may serve.
 pub fn decide_split(
     settings: &SplitSettings,
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     demand: &RouteRequest<'_>,
     load: impl Fn(&EndpointName) -> usize,
     avoided: impl Fn(&EndpointName) -> bool,
@@ -104,7 +104,7 @@ pub fn decide_split(
 }
 
 /// The writer, or the endpoint that was declared to be it, while none is known.
-fn home(snapshot: &Snapshot) -> Option<&EndpointStatus> {
+fn home(snapshot: &TopologySnapshot) -> Option<&EndpointStatus> {
     let declared = || snapshot.endpoints.iter().find(|status| status.endpoint.role == DeclaredRole::Primary);
     snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).or_else(declared)
 }
@@ -116,7 +116,7 @@ fn answer(status: &EndpointStatus, reason: RouteReason) -> RouteDecision {
 /// The elected writer. A second candidate is never tried: two servers that took one session's writes would be worse
 /// than none.
 fn writer(
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     open: impl Fn(&&EndpointStatus) -> bool,
     reason: RouteReason,
 ) -> Result<RouteDecision, NoEndpoint> {

@@ -4,7 +4,7 @@ use super::RouteReason;
 use crate::names::EndpointName;
 
 /// What a session needs now. How fresh a node has to be is the caller's business, who knows the node once it has a backend:
-/// see [`crate::topology::Snapshot::standing`].
+/// see [`crate::topology::TopologySnapshot::freshness_of`].
 #[derive(Debug, Clone, Copy)]
 pub struct RouteRequest<'a> {
     /// Who may serve it.

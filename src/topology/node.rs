@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, time::Instant};
 
-use super::{ObservedRole, Position};
+use super::{ObservedRole, WalPosition};
 
 /// What tells one server process from another behind the same address.
 ///
@@ -25,7 +25,7 @@ pub struct NodeStatus {
     /// What it last said it is.
     pub role: ObservedRole,
     /// The WAL position it last reported.
-    pub position: Option<Position>,
+    pub position: Option<WalPosition>,
     /// The timeline it last reported.
     pub timeline: Option<u32>,
     /// When it last answered.

@@ -15,24 +15,24 @@ pub struct Observation {
     /// Our clock, when the look was over.
     pub ended_at: Instant,
     /// What came back.
-    pub outcome: Outcome,
+    pub outcome: ProbeOutcome,
 }
 
 /// What came back from a look.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// The server answered questions on a connection that was logged in.
-    Answered(Answer),
+    Answered(ProbeAnswer),
     /// The writer was asked in between where it stands, on a connection that was there already. It proves no login, and counts
     /// for nothing if another server answered than the last look saw.
-    Sampled(Answer),
+    Sampled(ProbeAnswer),
     /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
     Alive,
     /// No credentials for a new login, and no evidence about the server. The server answered on the kept connection or
     /// to a StartupMessage.
     NoCredentials {
         /// The server's answer; `None` without a connection for queries.
-        answer: Option<Answer>,
+        answer: Option<ProbeAnswer>,
         /// Reason for the missing login, without secrets.
         reason: Arc<str>,
     },
@@ -44,7 +44,7 @@ pub enum Outcome {
 
 /// What a server says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct ProbeAnswer {
     /// `pg_is_in_recovery()`.
     pub role: ObservedRole,
     /// `transaction_read_only`, as it is for a new transaction.
@@ -59,7 +59,7 @@ pub struct Answer {
 
 /// What a node said in passing about how far it has replayed, on a session's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replayed {
+pub struct ReplayReport {
     /// Behind which endpoint it was met.
     pub endpoint: EndpointName,
     /// Which one it is.

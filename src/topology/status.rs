@@ -17,7 +17,7 @@ pub struct EndpointStatus {
     /// Whether the server's transactions are read-only by default, as it last said.
     pub read_only: Option<bool>,
     /// WAL position the server last reported, and when it was asked.
-    pub position: Option<Position>,
+    pub position: Option<WalPosition>,
     /// The timeline the server last reported; only a primary is asked.
     pub timeline: Option<u32>,
     /// The node that answered last.
@@ -58,7 +58,7 @@ closed_set! {
 
 /// A write-ahead-log position of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
+pub struct WalPosition {
     /// Insert position of a primary, replay position of a standby, in bytes of WAL.
     pub lsn: u64,
     /// Our clock, taken before the server was asked.

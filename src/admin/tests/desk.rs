@@ -32,7 +32,7 @@ use crate::{
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
     wire::BackendKey,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Desk {
     pub(super) router: Router,
     pub(super) context: Arc<Context>,
     pub(super) commands: mpsc::Receiver<Command>,
-    snapshot: Publisher<Snapshot>,
+    snapshot: Publisher<TopologySnapshot>,
     audit_file: PathBuf,
     _folder: TempDir,
     _tasks: Tasks,
@@ -228,7 +228,7 @@ impl Answer {
 }
 
 /// One endpoint a line: name, declared role, health, observed role.
-fn snapshot(lines: &str) -> Snapshot {
+fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints: Vec<_> = lines
         .lines()
         .map(|line| {
@@ -250,7 +250,12 @@ fn snapshot(lines: &str) -> Snapshot {
         })
         .collect();
     let election = elect(&endpoints, None);
-    Snapshot { endpoints, writer: election.writer, two_writers: election.two_writers, ..Snapshot::default() }
+    TopologySnapshot {
+        endpoints,
+        writer: election.writer,
+        two_writers: election.two_writers,
+        ..TopologySnapshot::default()
+    }
 }
 
 /// The primary is logged in to with a password, all others with tokens.

@@ -14,7 +14,7 @@ use crate::{
     handshake::Method,
     names::UserName,
     tls::{TlsFacts, TlsMode},
-    topology::{Answer, DeclaredRole, ObservedRole},
+    topology::{DeclaredRole, ObservedRole, ProbeAnswer},
 };
 
 /// A connect that failed, with the words and the remedy that the log has too.
@@ -179,7 +179,7 @@ pub(super) fn unanswered(error: &QueryError) -> Opinion {
 }
 
 /// What the server says it is.
-pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
+pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
     let mut opinion = Opinion::ok(format!("declared {declared}, says it is a {observed}; {read_only}"));
@@ -205,7 +205,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
 }
 
 /// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
+pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),

@@ -21,7 +21,7 @@ use crate::{
     session::Assignment,
     tasks,
     telemetry::{PathCounts, RouteCounts},
-    topology::{NodeId, Replayed},
+    topology::{NodeId, ReplayReport},
     wire::StartupMessage,
 };
 
@@ -238,7 +238,7 @@ impl PooledAcquirer {
         let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
         let endpoint = lease.running().endpoint().name().clone();
         let answered_at = std::time::Instant::now();
-        let replayed = Replayed { endpoint, node, lsn, asked_at, answered_at };
+        let replayed = ReplayReport { endpoint, node, lsn, asked_at, answered_at };
         self.context.observers.evidence.replayed(&decided.snapshot, replayed);
     }
 

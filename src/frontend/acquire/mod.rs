@@ -42,7 +42,7 @@ use crate::{
         decide, decide_split,
     },
     session::Freshness,
-    topology::{Snapshot, Standing},
+    topology::{NodeFreshness, TopologySnapshot},
 };
 
 /// Acquires backends for one session.
@@ -62,7 +62,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
 
 /// A decision, valid until the topology changes.
 struct Decided<P> {
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<TopologySnapshot>,
     place: P,
     reason: RouteReason,
 }
@@ -233,13 +233,13 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             return false;
         };
         let now = std::time::Instant::now();
-        match self.context.routing.topology.load().standing(None, floor, now) {
-            Standing::Unknown => {
+        match self.context.routing.topology.load().freshness_of(None, floor, now) {
+            NodeFreshness::Unknown => {
                 self.context.observers.evidence.want_sample();
                 self.turn(RouteReason::NotSampled);
                 self.wait.as_ref().is_some_and(|wait| wait.hold.is_paused())
             }
-            Standing::Fresh | Standing::Ask { .. } | Standing::Stale => false,
+            NodeFreshness::Fresh | NodeFreshness::Ask { .. } | NodeFreshness::Stale => false,
         }
     }
 
@@ -343,14 +343,14 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             }
             let snapshot = self.context.routing.topology.load();
             let standing = match (request.floor, node) {
-                (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
-                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
+                (Some(floor), _) => Some(snapshot.freshness_of(node.as_ref(), floor, now)),
+                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(NodeFreshness::Stale),
                 (None, _) => None,
             };
             match standing {
-                None | Some(Standing::Fresh) => {}
-                Some(Standing::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
-                Some(Standing::Stale | Standing::Unknown) => {
+                None | Some(NodeFreshness::Fresh) => {}
+                Some(NodeFreshness::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
+                Some(NodeFreshness::Stale | NodeFreshness::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
                     self.turn(RouteReason::NotFresh);
                     return None;
@@ -430,7 +430,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// Chooses an endpoint for the current side, without those that have failed the session.
     fn choose(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &TopologySnapshot,
         reason: RouteReason,
     ) -> Result<(EndpointName, RouteReason), NoEndpoint> {
         let AcquireContext { routing, sessions, listener, .. } = &self.context;

@@ -40,7 +40,7 @@ impl Line for Pretended {
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<Answer, LineError> {
+    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
         self.script.asked.lock().unwrap().push(tokio::time::Instant::now());
         if self.script.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
@@ -50,7 +50,7 @@ impl Line for Pretended {
         }
         sleep(Duration::from_millis(1)).await;
         let lsn = Some(self.script.asked.lock().unwrap().len() as u64);
-        Ok(Answer { role: ObservedRole::Primary, read_only: false, lsn, timeline: None, node: None })
+        Ok(ProbeAnswer { role: ObservedRole::Primary, read_only: false, lsn, timeline: None, node: None })
     }
 
     async fn close(&mut self) {
@@ -117,7 +117,7 @@ async fn a_thousand_who_want_it_at_one_time_cost_one_question() {
     (0..1000).for_each(|_| stand.wanted.want());
     let before = Instant::now();
     let observation = stand.sample().await;
-    assert!(matches!(observation.outcome, Outcome::Sampled(Answer { lsn: Some(1), .. })));
+    assert!(matches!(observation.outcome, ProbeOutcome::Sampled(ProbeAnswer { lsn: Some(1), .. })));
     assert!(observation.asked_at <= before.max(observation.ended_at));
     sleep(Duration::from_secs(10)).await;
     assert_eq!(stand.asked(), 1);

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// One endpoint a line: name, declared role, health, observed role.
-fn snapshot(lines: &str) -> Snapshot {
+fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints = lines
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -27,10 +27,10 @@ fn snapshot(lines: &str) -> Snapshot {
         })
         .collect::<Vec<_>>();
     let writer = elect(&endpoints, None).writer;
-    Snapshot { endpoints, writer, ..Snapshot::default() }
+    TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }
 }
 
-fn choose(policy: &RoutePolicy, snapshot: &Snapshot, tried: &[&str]) -> String {
+fn choose(policy: &RoutePolicy, snapshot: &TopologySnapshot, tried: &[&str]) -> String {
     let tried: Vec<_> = tried.iter().map(|name| EndpointName::new(name).unwrap()).collect();
     let answers: std::collections::BTreeSet<String> = (0..64u64)
         .map(|draw| draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
@@ -156,7 +156,7 @@ fn split_sends_each_demand_where_the_table_says() {
     let mut checked = 0;
     for Block { title, settings, endpoints, demands } in blocks {
         let writer = elect(&endpoints, None).writer;
-        let snapshot = Snapshot { endpoints, writer, ..Snapshot::default() };
+        let snapshot = TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() };
         for (demand, answers) in demands {
             let words: Vec<_> = demand.split_whitespace().collect();
             let named = |sign: char| -> Vec<_> {

@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Position;
+use super::WalPosition;
 
 /// The writer's insert positions over the last while: close together lately, ever wider apart the older they are.
 ///
 /// Leaving one out never makes anybody look fresher: a floor falls to a later sample, and a node is level with an earlier
 /// one.
 #[derive(Debug, Clone, Default)]
-pub struct WriterTrail {
+pub struct WriterSamples {
     /// In the order of both time and position; the oldest first.
     samples: VecDeque<Sample>,
 }
@@ -24,7 +24,7 @@ pub struct WriterTrail {
 /// One answer of the writer.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    position: Position,
+    position: WalPosition,
     answered_at: Instant,
 }
 
@@ -37,12 +37,12 @@ const SAMPLES: usize = 512;
 /// After thinning, two neighbours of a sample are further apart than this part of its age: about 300 samples in [`KEPT`].
 const PART_OF_AGE: u32 = 16;
 
-impl WriterTrail {
+impl WriterSamples {
     /// Adds a sample of the writer's insert position, which was answered at `answered_at`. One that went back (a restore, a
     /// new timeline) starts a new trail: what was replayed of the old one says nothing about it. One that was asked before
     /// the last one adds nothing.
-    pub fn push(&mut self, position: Position, answered_at: Instant) {
-        let position = Position { lsn: floor(position.lsn), ..position };
+    pub fn push(&mut self, position: WalPosition, answered_at: Instant) {
+        let position = WalPosition { lsn: floor(position.lsn), ..position };
         if self.samples.back().is_some_and(|last| last.position.asked_at > position.asked_at) {
             return;
         }
@@ -89,14 +89,14 @@ impl WriterTrail {
     /// The first sample that was asked at `floor` or later: whoever has replayed up to it shows all that committed before
     /// `floor`.
     #[must_use]
-    pub fn since(&self, floor: Instant) -> Option<Position> {
+    pub fn since(&self, floor: Instant) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.asked_at < floor);
         self.samples.get(first).map(|sample| sample.position)
     }
 
     /// The first sample that whoever has replayed up to `lsn` lacks.
     #[must_use]
-    pub fn beyond(&self, lsn: u64) -> Option<Position> {
+    pub fn beyond(&self, lsn: u64) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
         self.samples.get(first).map(|sample| sample.position)
     }

@@ -3,17 +3,17 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 /// Samples by the millisecond they were asked at; each was answered within it.
-fn trail(samples: &[(u32, u64)]) -> (WriterTrail, Instant) {
+fn trail(samples: &[(u32, u64)]) -> (WriterSamples, Instant) {
     let start = Instant::now();
-    let mut trail = WriterTrail::default();
+    let mut trail = WriterSamples::default();
     for &(at, lsn) in samples {
         push(&mut trail, start, (at, at), lsn);
     }
     (trail, start)
 }
 
-fn push(trail: &mut WriterTrail, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
-    trail.push(Position { lsn, asked_at: start + MS * asked }, start + MS * answered);
+fn push(writer_samples: &mut WriterSamples, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
+    trail.push(WalPosition { lsn, asked_at: start + MS * asked }, start + MS * answered);
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn an_idle_writer_takes_two_samples_however_often_it_is_asked() {
 #[test]
 fn an_hour_of_samples_every_five_milliseconds_stays_small_dense_lately_and_sparse_long_ago() {
     let start = Instant::now();
-    let mut trail = WriterTrail::default();
+    let mut trail = WriterSamples::default();
     let asked = |at: u32| start + MS * 5 * at;
     let last = 12 * 60 * 60;
     for at in 0..=last {
-        trail.push(Position { lsn: u64::from(at) * 1000 + 1, asked_at: asked(at) }, asked(at));
+        trail.push(WalPosition { lsn: u64::from(at) * 1000 + 1, asked_at: asked(at) }, asked(at));
         assert!(trail.samples.len() <= SAMPLES);
     }
     let now = asked(last);

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EndpointStatus, NodeId, NodeStatus, ObservedRole, Position, Snapshot, WriterTrail};
+use super::{EndpointStatus, NodeId, NodeStatus, ObservedRole, TopologySnapshot, WalPosition, WriterSamples};
 use crate::names::ClusterName;
 
 /// How a node stands towards a floor: a moment of ours that a read must not be older than.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum NodeFreshness {
     /// It is known to show all that committed before the floor.
     Fresh,
     /// It is not known whether it does: it does if it is in recovery and has replayed up to `lsn`.
@@ -26,27 +26,27 @@ pub enum Standing {
 /// A question costs nothing but the read behind it, which is thrown away when the answer is too old. With this a node that
 /// lags costs 50 such reads in a second, however many there are, and one that has caught up gets its reads back after 20 ms
 /// at most: less than the tenth of a second that nodes of a read pool usually lag by under load.
-pub const ASK_AGAIN: Duration = Duration::from_millis(20);
+pub const NODE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-// === impl Snapshot ===
+// === impl TopologySnapshot ===
 
-impl Snapshot {
+impl TopologySnapshot {
     /// How `node` stands towards `floor`; without a node that of a server that does not say which one it is.
     #[must_use]
-    pub fn standing(&self, node: Option<&NodeId>, floor: Instant, now: Instant) -> Standing {
-        let Some(wanted) = self.trail.since(floor) else { return Standing::Unknown };
-        let ask = Standing::Ask { lsn: wanted.lsn };
+    pub fn freshness_of(&self, node: Option<&NodeId>, floor: Instant, now: Instant) -> NodeFreshness {
+        let Some(wanted) = self.writer_samples.since(floor) else { return NodeFreshness::Unknown };
+        let ask = NodeFreshness::Ask { lsn: wanted.lsn };
         if !self.may_serve(node) {
-            return Standing::Stale;
+            return NodeFreshness::Stale;
         }
         let Some((_, node)) = node.and_then(|id| self.node(id)) else { return ask };
         let hopeless = match node.position {
-            Some(position) if position.lsn >= wanted.lsn => return Standing::Fresh,
-            Some(position) => lags(&self.trail, position, wanted, floor, now),
+            Some(position) if position.lsn >= wanted.lsn => return NodeFreshness::Fresh,
+            Some(position) => lags(&self.writer_samples, position, wanted, floor, now),
             // In recovery, and it cannot say how far: as stale as can be.
-            None => now.saturating_duration_since(node.last_seen) < ASK_AGAIN,
+            None => now.saturating_duration_since(node.last_seen) < NODE_RETRY_INTERVAL,
         };
-        if hopeless { Standing::Stale } else { ask }
+        if hopeless { NodeFreshness::Stale } else { ask }
     }
 
     /// Whether `node` may answer reads at all, however old they may be: as far as is known it is a standby, and what it replays
@@ -62,7 +62,7 @@ impl Snapshot {
     /// remembered of the writer.
     #[must_use]
     pub fn fresh_as_of(&self, lsn: u64) -> Option<Instant> {
-        self.trail.fresh_as_of(lsn)
+        self.writer_samples.fresh_as_of(lsn)
     }
 
     /// What is known of the node `id`, and the endpoint it was last seen behind.
@@ -92,8 +92,14 @@ impl Snapshot {
 }
 
 /// Whether a node that lacks `wanted` still does, as far as its last answer, at `position`, lets anybody say.
-fn lags(trail: &WriterTrail, position: Position, wanted: Position, floor: Instant, now: Instant) -> bool {
-    if now.saturating_duration_since(position.asked_at) >= ASK_AGAIN {
+fn lags(
+    writer_samples: &WriterSamples,
+    position: WalPosition,
+    wanted: WalPosition,
+    floor: Instant,
+    now: Instant,
+) -> bool {
+    if now.saturating_duration_since(position.asked_at) >= NODE_RETRY_INTERVAL {
         return false;
     }
     // It was asked for this very position, or a later one, and did not have it.

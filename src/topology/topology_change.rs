@@ -7,7 +7,7 @@ use crate::names::EndpointName;
 
 /// One difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum TopologyChange {
     /// An endpoint came up or went down.
     Health {
         /// Which one.
@@ -67,9 +67,9 @@ pub enum Change {
     TwoWritersEnded,
 }
 
-// === impl Change ===
+// === impl TopologyChange ===
 
-impl Change {
+impl TopologyChange {
     /// Every kind: label values exist from the start.
     pub const KINDS: [&'static str; 8] = [
         "health",
@@ -152,7 +152,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for TopologyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |name: &Option<EndpointName>| match name {
             Some(name) => format!("`{name}`"),
