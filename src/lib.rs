@@ -33,7 +33,7 @@
 //!
 //! Truth comes from the server. [`sql::effects`] lists the kinds of state a text *might* leave behind, rather too many
 //! than too few. The effects also record the use of unproved names. A name is proved to leave nothing by a list of
-//! PostgreSQL's own functions, or by the [`sql::Catalogue`] of the database. After an unproved transaction, the session
+//! PostgreSQL's own functions, or by the [`sql::StatefulNames`] of the database. After an unproved transaction, the session
 //! queries the server's catalogs, on the same backend and unseen by the client. The answer holds a pin for each piece
 //! of state impossible to carry, and the values of settings. So rollbacks, savepoints and quoting are never emulated.
 //! The catalog has an epoch, compared with the server's each second, and over the session's own backend where the

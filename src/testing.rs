@@ -60,7 +60,7 @@ pub mod scram {
 }
 
 pub mod sql {
-    pub use crate::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
+    pub use crate::sql::{Classification, Classifier, ClassifierOptions, LexicalSettings, SchemaInfo};
 }
 
 pub mod tasks {

@@ -1,6 +1,6 @@
 //! Why an endpoint was chosen.
 
-use crate::{closed_set::closed_set, sql::Ground};
+use crate::{closed_set::closed_set, sql::ClassifyReason};
 
 closed_set! {
     /// Why an endpoint was chosen.
@@ -35,7 +35,7 @@ closed_set! {
     }
     includes {
         /// Split: what was judged of the statement decides: a read pool serves what is proved to read, the writer what is not.
-        Statement(Ground) = word_of { is_fallback: never },
+        Statement(ClassifyReason) = word_of { is_fallback: never },
         /// Split: a read that ran again after it failed where it went first.
         Rerun(RerunCause) = RerunCause::as_str { is_fallback: always },
     }
@@ -83,14 +83,14 @@ const fn count_fallbacks() -> usize {
 }
 
 /// An endpoint can be named, too.
-const fn word_of(ground: Ground) -> &'static str {
-    match ground {
-        Ground::Named => "named-earlier",
+const fn word_of(classify_reason: ClassifyReason) -> &'static str {
+    match classify_reason {
+        ClassifyReason::Named => "named-earlier",
         other => other.as_str(),
     }
 }
 
-const fn never(_: Ground) -> bool {
+const fn never(_: ClassifyReason) -> bool {
     false
 }
 

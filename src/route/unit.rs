@@ -5,7 +5,7 @@
 //! reads (a READ ONLY transaction or session, or a hint that the listener allows).
 
 use super::{Hints, RouteReason, RouteSide};
-use crate::sql::{Access, Ground, Hint, Modes};
+use crate::sql::{ClassifyReason, Hint, StatementAccess, TransactionModes};
 
 /// Which side a unit needs, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub struct RouteNeed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoutingUnit {
     /// The worst of what its statements may do.
-    pub access: Access,
+    pub access: StatementAccess,
     /// The heaviest reason for that.
-    pub ground: Ground,
+    pub classify_reason: ClassifyReason,
     /// It begins a transaction, in these modes.
-    pub begins: Option<Modes>,
+    pub begins: Option<TransactionModes>,
     /// Ends a transaction.
     pub ends: bool,
     /// It may change or read what belongs to the session and outlives the transaction.
@@ -43,7 +43,7 @@ pub struct RoutingUnit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionRouteState {
     /// The modes of a transaction that the client has begun and no server has heard of.
-    pub begun: Option<Modes>,
+    pub begun: Option<TransactionModes>,
     /// `default_transaction_read_only`.
     pub read_only: bool,
     /// `default_transaction_isolation` is `serializable`.
@@ -59,8 +59,8 @@ pub struct SessionRouteState {
 impl RoutingUnit {
     /// Nothing yet.
     pub const EMPTY: Self = Self {
-        access: Access::Read,
-        ground: Ground::Read,
+        access: StatementAccess::Read,
+        classify_reason: ClassifyReason::Read,
         begins: None,
         ends: false,
         touches_session: false,
@@ -84,7 +84,7 @@ impl RoutingUnit {
         };
         let modes = transaction.unwrap_or_default();
         if modes.serializable.unwrap_or(situation.serializable) {
-            return writer(RouteReason::Statement(Ground::Serializable));
+            return writer(RouteReason::Statement(ClassifyReason::Serializable));
         }
         let read_only = modes.read_only.unwrap_or(situation.read_only);
         let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
@@ -92,27 +92,28 @@ impl RoutingUnit {
         if self.unfinished || (self.keeps_portal && !declared) {
             return writer(RouteReason::Unfinished);
         }
-        let refused = if self.touches_session && self.ground == Ground::Read {
-            writer(RouteReason::Statement(Ground::SessionState))
+        let refused = if self.touches_session && self.classify_reason == ClassifyReason::Read {
+            writer(RouteReason::Statement(ClassifyReason::SessionState))
         } else {
-            writer(RouteReason::Statement(self.ground))
+            writer(RouteReason::Statement(self.classify_reason))
         };
         if read_only {
-            if self.touches_session || !self.ground.suits_read_only() {
+            if self.touches_session || !self.classify_reason.suits_read_only() {
                 return refused;
             }
             return reader(RouteReason::ReadOnly);
         }
         if transaction.is_some() {
-            return writer(RouteReason::Statement(Ground::Transaction));
+            return writer(RouteReason::Statement(ClassifyReason::Transaction));
         }
         if self.touches_session {
             return refused;
         }
-        if self.access == Access::Read && self.ground.leaves_primary() {
-            return reader(RouteReason::Statement(Ground::Read));
+        if self.access == StatementAccess::Read && self.classify_reason.leaves_primary() {
+            return reader(RouteReason::Statement(ClassifyReason::Read));
         }
-        let could_be = self.access != Access::Write && self.ground != Ground::LearnedWrite;
+        let could_be =
+            self.access != StatementAccess::Write && self.classify_reason != ClassifyReason::LearnedWrite;
         if hint == Some(Hint::Read) && situation.hints.may_call_a_read() && could_be {
             return reader(hinted);
         }
@@ -122,13 +123,13 @@ impl RoutingUnit {
     /// True if the writer serves the unit in a READ ONLY transaction, and a standby does not, or not for long.
     #[must_use]
     pub const fn needs_writer_to_read(&self) -> bool {
-        self.pins || !(self.ground.suits_read_only() || self.ground.fails_read_only())
+        self.pins || !(self.classify_reason.suits_read_only() || self.classify_reason.fails_read_only())
     }
 
     /// This and `other` together.
     pub fn add(&mut self, other: &Self) {
         self.access = self.access.max(other.access);
-        self.ground = self.ground.max(other.ground);
+        self.classify_reason = self.classify_reason.max(other.classify_reason);
         if let Some(modes) = other.begins {
             self.begins = Some(modes.over(self.begins.unwrap_or_default()));
         }
@@ -153,13 +154,14 @@ const fn reader(reason: RouteReason) -> RouteNeed {
 mod tests {
     use super::*;
 
-    const READ_ONLY: Modes = Modes { read_only: Some(true), serializable: None };
-    const READ_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
-    const SERIALIZABLE: Modes = Modes { read_only: Some(true), serializable: Some(true) };
-    const PLAIN: Modes = Modes { read_only: None, serializable: None };
+    const READ_ONLY: TransactionModes = TransactionModes { read_only: Some(true), serializable: None };
+    const READ_WRITE: TransactionModes = TransactionModes { read_only: Some(false), serializable: None };
+    const SERIALIZABLE: TransactionModes =
+        TransactionModes { read_only: Some(true), serializable: Some(true) };
+    const PLAIN: TransactionModes = TransactionModes { read_only: None, serializable: None };
 
-    fn on(ground: Ground) -> RoutingUnit {
-        RoutingUnit { access: ground.access(), ground, ..RoutingUnit::EMPTY }
+    fn on(classify_reason: ClassifyReason) -> RoutingUnit {
+        RoutingUnit { access: classify_reason.access(), classify_reason, ..RoutingUnit::EMPTY }
     }
 
     fn goes(unit: RoutingUnit, situation: SessionRouteState) -> (RouteSide, &'static str) {
@@ -169,10 +171,14 @@ mod tests {
 
     #[test]
     fn only_what_is_proved_to_read_leaves_the_writer_by_itself() {
-        for ground in Ground::ALL {
-            let (side, reason) = goes(on(ground), SessionRouteState::default());
-            assert_eq!(side == RouteSide::Reader, ground == Ground::Read, "{ground:?}");
-            assert_eq!(reason, RouteReason::Statement(ground).as_str());
+        for classify_reason in ClassifyReason::ALL {
+            let (side, reason) = goes(on(classify_reason), SessionRouteState::default());
+            assert_eq!(
+                side == RouteSide::Reader,
+                classify_reason == ClassifyReason::Read,
+                "{classify_reason:?}"
+            );
+            assert_eq!(reason, RouteReason::Statement(classify_reason).as_str());
         }
         let touches = RoutingUnit { touches_session: true, ..RoutingUnit::EMPTY };
         assert_eq!(goes(touches, SessionRouteState::default()), (RouteSide::Writer, "session-state"));
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_transaction_goes_by_its_modes() {
-        let begins = |modes| RoutingUnit { begins: Some(modes), ..on(Ground::Transaction) };
+        let begins = |modes| RoutingUnit { begins: Some(modes), ..on(ClassifyReason::Transaction) };
         let begun = |modes| SessionRouteState { begun: Some(modes), ..SessionRouteState::default() };
         for (modes, expected) in [
             (PLAIN, (RouteSide::Writer, "transaction")),
@@ -201,52 +207,60 @@ mod tests {
     #[test]
     fn whoever_only_reads_gets_doubtful_statements_read_elsewhere_but_no_others() {
         let session = SessionRouteState { read_only: true, ..SessionRouteState::default() };
-        for ground in Ground::ALL {
+        for classify_reason in ClassifyReason::ALL {
             let doubtful = matches!(
-                ground,
-                Ground::VolatileFunction | Ground::UnknownFunction | Ground::Named | Ground::Unparsable
+                classify_reason,
+                ClassifyReason::VolatileFunction
+                    | ClassifyReason::UnknownFunction
+                    | ClassifyReason::Named
+                    | ClassifyReason::Unparsable
             );
-            let (side, _) = goes(on(ground), session);
-            if doubtful || ground == Ground::Read {
-                assert_eq!(side, RouteSide::Reader, "{ground:?}");
+            let (side, _) = goes(on(classify_reason), session);
+            if doubtful || classify_reason == ClassifyReason::Read {
+                assert_eq!(side, RouteSide::Reader, "{classify_reason:?}");
             }
-            if ground.access() == Access::Write || matches!(ground, Ground::ServerState | Ground::Unlogged) {
-                assert_eq!(side, RouteSide::Writer, "{ground:?}");
+            if classify_reason.access() == StatementAccess::Write
+                || matches!(classify_reason, ClassifyReason::ServerState | ClassifyReason::Unlogged)
+            {
+                assert_eq!(side, RouteSide::Writer, "{classify_reason:?}");
             }
         }
-        let writes = RoutingUnit { begins: Some(READ_WRITE), ..on(Ground::Transaction) };
+        let writes = RoutingUnit { begins: Some(READ_WRITE), ..on(ClassifyReason::Transaction) };
         assert_eq!(goes(writes, session).0, RouteSide::Writer);
     }
 
     #[test]
     fn what_only_the_writer_can_do_in_a_read_only_transaction_is_known() {
-        for (ground, expected) in [
-            (Ground::Read, false),
-            (Ground::SessionState, false),
-            (Ground::Writes, false),
-            (Ground::Ddl, false),
-            (Ground::Locks, true),
-            (Ground::Utility, true),
-            (Ground::ServerState, true),
-            (Ground::Sequence, true),
+        for (classify_reason, expected) in [
+            (ClassifyReason::Read, false),
+            (ClassifyReason::SessionState, false),
+            (ClassifyReason::Writes, false),
+            (ClassifyReason::Ddl, false),
+            (ClassifyReason::Locks, true),
+            (ClassifyReason::Utility, true),
+            (ClassifyReason::ServerState, true),
+            (ClassifyReason::Sequence, true),
         ] {
-            assert_eq!(on(ground).needs_writer_to_read(), expected, "{ground:?}");
+            assert_eq!(on(classify_reason).needs_writer_to_read(), expected, "{classify_reason:?}");
         }
         assert!(RoutingUnit { pins: true, ..RoutingUnit::EMPTY }.needs_writer_to_read());
     }
 
     #[test]
     fn hints_do_what_the_listener_lets_them() {
-        let said = |hint, ground| RoutingUnit { hint: Some(hint), ..on(ground) };
+        let said = |hint, classify_reason| RoutingUnit { hint: Some(hint), ..on(classify_reason) };
         let under = |hints| SessionRouteState { hints, ..SessionRouteState::default() };
-        let primary = said(Hint::Primary, Ground::Read);
+        let primary = said(Hint::Primary, ClassifyReason::Read);
         assert_eq!(goes(primary, under(Hints::Off)).0, RouteSide::Reader);
         assert_eq!(goes(primary, under(Hints::Primary)), (RouteSide::Writer, "hint"));
-        let read = said(Hint::Read, Ground::VolatileFunction);
+        let read = said(Hint::Read, ClassifyReason::VolatileFunction);
         assert_eq!(goes(read, under(Hints::Primary)).0, RouteSide::Writer);
         assert_eq!(goes(read, under(Hints::All)), (RouteSide::Reader, "hint"));
-        assert_eq!(goes(said(Hint::Read, Ground::Writes), under(Hints::All)).0, RouteSide::Writer);
-        assert_eq!(goes(said(Hint::Read, Ground::LearnedWrite), under(Hints::All)).0, RouteSide::Writer);
+        assert_eq!(goes(said(Hint::Read, ClassifyReason::Writes), under(Hints::All)).0, RouteSide::Writer);
+        assert_eq!(
+            goes(said(Hint::Read, ClassifyReason::LearnedWrite), under(Hints::All)).0,
+            RouteSide::Writer
+        );
         // What the session says counts for statements that say nothing themselves.
         let wish = SessionRouteState { wish: Some(Hint::Primary), ..under(Hints::All) };
         assert_eq!(goes(RoutingUnit::EMPTY, wish), (RouteSide::Writer, "session-setting"));
@@ -271,9 +285,9 @@ mod tests {
     #[test]
     fn a_batch_is_as_bad_as_its_worst_statement() {
         let mut batch = RoutingUnit::EMPTY;
-        batch.add(&on(Ground::Read));
-        batch.add(&on(Ground::Locks));
-        batch.add(&on(Ground::ServerState));
+        batch.add(&on(ClassifyReason::Read));
+        batch.add(&on(ClassifyReason::Locks));
+        batch.add(&on(ClassifyReason::ServerState));
         assert_eq!(goes(batch, SessionRouteState::default()), (RouteSide::Writer, "locks"));
     }
 }

@@ -9,7 +9,7 @@ use super::{
     take::Take,
 };
 use crate::{
-    sql::{self, Catalogue, Effects},
+    sql::{self, Effects, StatefulNames},
     wire::{self, FrameError, FramePiece, Header, Speaker, TransactionStatus, tag},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Dedicated {
     pub(super) conversation: Conversation,
     /// Names able to spoil the backend when used.
-    spoiling: Option<Arc<Catalogue>>,
+    spoiling: Option<Arc<StatefulNames>>,
     /// The backend does not receive the client's Terminate: other sessions will use the backend.
     returning: bool,
 }
@@ -34,7 +34,7 @@ impl Dedicated {
         Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
     }
 
-    pub(super) fn spoil_by(&mut self, functions: Arc<Catalogue>) {
+    pub(super) fn spoil_by(&mut self, functions: Arc<StatefulNames>) {
         self.spoiling = Some(functions);
     }
 

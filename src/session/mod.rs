@@ -69,7 +69,7 @@ pub use take::Take;
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
     route::{RouteNeed, RouteReason, SplitSettings},
-    sql::Catalogue,
+    sql::StatefulNames,
     wire::{FrameError, SqlState, TransactionStatus},
 };
 
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Sets the functions able to spoil the backend of a dedicated session when used.
-    pub fn spoil_by(&mut self, functions: Arc<Catalogue>) {
+    pub fn spoil_by(&mut self, functions: Arc<StatefulNames>) {
         if let Self::Dedicated(session) = self {
             session.spoil_by(functions);
         }

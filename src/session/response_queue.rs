@@ -17,7 +17,7 @@ use super::{
     texts::Texts,
 };
 use crate::{
-    sql::{Effects, LedBack},
+    sql::{Effects, SettingReset},
     wire::{SqlState, fault, tag::backend as b},
 };
 
@@ -59,7 +59,7 @@ pub(super) enum PendingRequest {
         /// State possibly left or removed by the text.
         effects: Effects,
         /// Start-up settings reset by the request.
-        leads_back: Vec<LedBack>,
+        leads_back: Vec<SettingReset>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
     },
@@ -70,7 +70,7 @@ pub(super) enum PendingRequest {
         /// The portal's statement may remove session state.
         resets: bool,
         /// Start-up settings reset by the portal's statement.
-        leads_back: Vec<LedBack>,
+        leads_back: Vec<SettingReset>,
         /// Client statement deallocated by SQL, unless the Execute fails.
         forgets: Option<Box<Forgotten>>,
     },
@@ -314,7 +314,7 @@ impl ResponseQueue {
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
-    pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
+    pub(super) fn led_back_by_query(&self) -> Vec<SettingReset> {
         match self.front() {
             Some(PendingRequest::Whole { leads_back, error: None, .. }) => leads_back.clone(),
             _ => Vec::new(),
@@ -322,7 +322,7 @@ impl ResponseQueue {
     }
 
     /// Start-up settings reset by the Execute answered now.
-    pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
+    pub(super) fn led_back_by_execute(&self) -> Vec<SettingReset> {
         match self.front() {
             Some(PendingRequest::Execute { leads_back, .. }) => leads_back.clone(),
             _ => Vec::new(),

@@ -2,11 +2,11 @@
 
 use pg_query::protobuf::{AConst, FuncCall, Node, a_const::Val, node::Node as Kind};
 
-use super::{Ground, judge::qualified};
+use super::{ClassifyReason, reference_checker::qualified};
 
 /// What the arguments of a call of a built-in function decide: that it is harmless (`Some(None)`), or on which ground it
 /// stays on the primary; `None` if its name alone counts.
-pub(super) fn decided(call: &FuncCall) -> Option<Option<Ground>> {
+pub(super) fn decided(call: &FuncCall) -> Option<Option<ClassifyReason>> {
     let (schema, name) = qualified(&call.funcname)?;
     if !matches!(schema, None | Some("pg_catalog")) {
         return None;
@@ -22,7 +22,7 @@ pub(super) fn decided(call: &FuncCall) -> Option<Option<Ground>> {
             let setting = call.args.first().and_then(constant);
             let harmless =
                 setting.is_some_and(|setting| !setting.to_ascii_lowercase().contains("transaction"));
-            (!harmless).then_some(Some(Ground::Uncovered))
+            (!harmless).then_some(Some(ClassifyReason::Uncovered))
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use super::{
     Effects,
     keyword::may_matter,
     lexer::{Lexer, begins_word, is_space, word_length},
-    scan::{Before, Place, Scan, Statement},
+    scan::{Before, Scan, Statement, TextOrigin},
 };
 
 /// How deep bodies within bodies are followed.
@@ -19,7 +19,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         }
         self.depth += 1;
         if plain {
-            self.text(content, Place::Body);
+            self.text(content, TextOrigin::Body);
         } else {
             self.raw(content);
         }
@@ -31,8 +31,11 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
     pub(super) fn raw(&mut self, text: &[u8]) {
         // String ends are unknown, and so are the called functions.
         self.effects |= Effects::UNPROVED | Effects::UNKNOWN;
-        let place =
-            if self.depth > 0 || self.effects.contains(Effects::BLOCK) { Place::Body } else { Place::Client };
+        let place = if self.depth > 0 || self.effects.contains(Effects::BLOCK) {
+            TextOrigin::Body
+        } else {
+            TextOrigin::Client
+        };
         let mut statement = Statement::default();
         let mut before = Before::Start;
         let mut line_comment = false;

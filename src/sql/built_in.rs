@@ -4,7 +4,7 @@
 //! the most volatile is listed, with the numbers of its arguments where others differ. What volatility would get wrong is
 //! decided in [`super::decided`].
 
-use super::{Ground, decided, knowledge::Found, name_set::NAME_LENGTH};
+use super::{ClassifyReason, decided, name_set::NAME_LENGTH, schema_info::Found};
 
 /// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
 const FUNCTIONS: &str = include_str!("built_in/functions.txt");
@@ -16,7 +16,7 @@ const TYPES: &str = include_str!("built_in/types.txt");
 /// What a call of the built-in function `name` does.
 pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
     let Some(line) = row(FUNCTIONS, name) else { return Found::Nothing };
-    if let Some(found) = decided::function(name) {
+    if let Some(found) = builtin_overrides::function(name) {
         return found;
     }
     let mut columns = line.split(' ');
@@ -25,7 +25,7 @@ pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
         (Some(counts), Some(count)) => counts.split(',').any(|known| known.parse() == Ok(count)),
         _ => true,
     };
-    if volatile { Found::Unsafe(Ground::VolatileFunction) } else { Found::Safe }
+    if volatile { Found::Unsafe(ClassifyReason::VolatileFunction) } else { Found::Safe }
 }
 
 /// True if a call of PostgreSQL's function `name` (any case) leaves no session state unless [`super::functions`] lists
@@ -95,11 +95,11 @@ pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
     };
     match kind {
         Some("d") => Found::Safe,
-        Some("q") => Found::Unsafe(Ground::Sequence),
-        Some(_) => Found::Unsafe(Ground::ServerState),
+        Some("q") => Found::Unsafe(ClassifyReason::Sequence),
+        Some(_) => Found::Unsafe(ClassifyReason::ServerState),
         // Extensions follow the custom, and a newer server has more of them.
         None if name.starts_with("pg_stat_") || name.starts_with("pg_statio_") => {
-            Found::Unsafe(Ground::ServerState)
+            Found::Unsafe(ClassifyReason::ServerState)
         }
         None => Found::Nothing,
     }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use foldhash::fast::RandomState;
 use quick_cache::{Equivalent, Weighter, sync::Cache as Shared};
 
-use super::{Classification, Meaning};
+use super::{Classification, LexicalSettings};
 
 /// Classifications by text, or by template, shared by all workers.
 ///
@@ -18,7 +18,7 @@ pub(super) struct Cache {
 /// All that a classification depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Circumstances {
-    pub(super) meaning: Meaning,
+    pub(super) lexical: LexicalSettings,
     pub(super) epoch: u64,
 }
 
@@ -85,8 +85,8 @@ impl Hash for Key {
 
 impl Hash for Asked<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Circumstances { meaning, epoch } = self.circumstances;
-        let bits = epoch << 2 | u64::from(meaning.standard_strings) << 1 | u64::from(meaning.utf8);
+        let Circumstances { lexical, epoch } = self.circumstances;
+        let bits = epoch << 2 | u64::from(lexical.standard_strings) << 1 | u64::from(lexical.utf8);
         state.write_u64(bits);
         state.write(self.text);
     }

@@ -8,18 +8,19 @@ use std::{
 use pg_query::ParserOptions;
 
 use super::{
-    Access, Classification, Control, Findings, Ground, Knowledge, Meaning,
+    Classification, ClassifyReason, LexicalSettings, ReferenceList, SchemaInfo, StatementAccess,
+    TransactionControl,
     cache::{Cache, Circumstances},
     command_word,
     hint::hint,
-    judge::Judge,
+    reference_checker::ReferenceChecker,
     second_opinion,
     template::Template,
 };
 
 /// Judges texts of one database, and remembers what it said. To be shared by all workers.
 ///
-/// Fails closed: a text is [`Access::Read`] on [`Ground::Read`] only if the server's own grammar takes it, all of its tree is
+/// Fails closed: a text is [`StatementAccess::Read`] on [`ClassifyReason::Read`] only if the server's own grammar takes it, all of its tree is
 /// known to read and what it uses is known to be safe, and a second parser does not say otherwise.
 pub struct Classifier {
     texts: Cache,
@@ -61,32 +62,37 @@ impl Classifier {
     /// What `text` (one or more statements) may do. Allocates nothing for what is remembered; what is not is parsed, so it
     /// needs a thread that lives long and has 2 MiB of stack.
     #[must_use]
-    pub fn classify(&self, text: &[u8], meaning: &Meaning, knowledge: &Knowledge) -> Classification {
-        let circumstances = Circumstances { meaning: *meaning, epoch: knowledge.epoch() };
+    pub fn classify(
+        &self,
+        text: &[u8],
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+    ) -> Classification {
+        let circumstances = Circumstances { lexical: *lexical, epoch: schema_info.epoch() };
         let short = text.len() <= TEXT_MAX;
         if short && let Some(known) = self.texts.get(text, circumstances) {
             return known;
         }
-        if let Some(ground) = command_word::sole_write(text) {
-            return Classification { hint: hint(text), ..Classification::on(ground) };
+        if let Some(reason) = command_word::sole_write(text) {
+            return Classification { hint: hint(text), ..Classification::on(reason) };
         }
-        if !is_readable(text, meaning) {
-            return Classification { hint: hint(text), ..mixed(Ground::Encoding) };
+        if !is_readable(text, lexical) {
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::Encoding) };
         }
         if text.len() > RUN_MAX && has_long_run(text) {
             // Not to be judged by its template, which says nothing of it.
-            return Classification { hint: hint(text), ..mixed(Ground::TooDeep) };
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooDeep) };
         }
-        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
         if let Some(template) = &template
             && let Some(known) = self.templates.get(template.as_bytes(), circumstances)
         {
             return Classification { hint: hint(text), ..known };
         }
         if !short {
-            return Classification { hint: hint(text), ..mixed(Ground::TooLong) };
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooLong) };
         }
-        let judged = Classification { hint: hint(text), ..self.judge(text, meaning, knowledge, None) };
+        let judged = Classification { hint: hint(text), ..self.judge(text, lexical, schema_info, None) };
         match &template {
             // What differs in its literals each time would push out what does not.
             Some(template) if template.literal => {
@@ -101,24 +107,24 @@ impl Classifier {
     pub fn explain(
         &self,
         text: &[u8],
-        meaning: &Meaning,
-        knowledge: &Knowledge,
-    ) -> (Classification, Findings) {
-        let mut findings = Findings::default();
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+    ) -> (Classification, ReferenceList) {
+        let mut findings = ReferenceList::default();
         let judged = if text.len() > TEXT_MAX {
-            mixed(Ground::TooLong)
-        } else if !is_readable(text, meaning) {
-            mixed(Ground::Encoding)
+            mixed(ClassifyReason::TooLong)
+        } else if !is_readable(text, lexical) {
+            mixed(ClassifyReason::Encoding)
         } else {
-            self.judge(text, meaning, knowledge, Some(&mut findings))
+            self.judge(text, lexical, schema_info, Some(&mut findings))
         };
         (Classification { hint: hint(text), ..judged }, findings)
     }
 
     /// A standby refused `text` as a write (25006): it stays on the primary from now on, and so do the texts that differ
     /// from it in their literals only.
-    pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
-        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+    pub fn learn_write(&self, text: &[u8], lexical: &LexicalSettings) {
+        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
         let (cache, key) = match &template {
             Some(template) if template.literal => (&self.templates, template.as_bytes()),
             _ => (&self.texts, text),
@@ -156,8 +162,13 @@ impl Classifier {
     ) -> Classification {
         cache.insert(key, circumstances, judged);
         // After it was inserted: whoever learns now forgets it behind that.
-        if judged.access != Access::Write && self.lock_learned().iter().any(|known| **known == *key) {
-            let learned = Classification { access: Access::Doubt, ground: Ground::LearnedWrite, ..judged };
+        if judged.access != StatementAccess::Write && self.lock_learned().iter().any(|known| **known == *key)
+        {
+            let learned = Classification {
+                access: StatementAccess::Unproven,
+                reason: ClassifyReason::LearnedWrite,
+                ..judged
+            };
             cache.insert(key, circumstances, learned);
             return learned;
         }
@@ -167,15 +178,15 @@ impl Classifier {
     fn judge(
         &self,
         text: &[u8],
-        meaning: &Meaning,
-        knowledge: &Knowledge,
-        findings: Option<&mut Findings>,
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+        findings: Option<&mut ReferenceList>,
     ) -> Classification {
-        let Ok(text) = str::from_utf8(text) else { return mixed(Ground::Encoding) };
+        let Ok(text) = str::from_utf8(text) else { return mixed(ClassifyReason::Encoding) };
         if has_long_run(text.as_bytes()) {
-            return mixed(Ground::TooDeep);
+            return mixed(ClassifyReason::TooDeep);
         }
-        let options = match meaning.standard_strings {
+        let options = match lexical.standard_strings {
             true => ParserOptions::DEFAULT,
             false => ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS,
         };
@@ -184,13 +195,17 @@ impl Classifier {
             Err(error) => return mixed(refused(&error)),
         };
         let statements = &parsed.protobuf.stmts;
-        let judged = Judge::new(knowledge, &self.primary_only, findings).text(statements);
+        let judged = ReferenceChecker::new(schema_info, &self.primary_only, findings).text(statements);
         // The other parser knows no other strings than standard ones.
         if judged.may_leave_primary()
-            && meaning.standard_strings
-            && second_opinion::disagrees(text, statements.len())
+            && lexical.standard_strings
+            && cross_check::disagrees(text, statements.len())
         {
-            return Classification { access: Access::Doubt, ground: Ground::ParsersDisagree, ..judged };
+            return Classification {
+                access: StatementAccess::Unproven,
+                reason: ClassifyReason::ParsersDisagree,
+                ..judged
+            };
         }
         judged
     }
@@ -208,8 +223,8 @@ impl Default for ClassifierOptions {
 }
 
 /// Whether `text` is what the grammar reads: ASCII or UTF-8, and the client means it so.
-fn is_readable(text: &[u8], meaning: &Meaning) -> bool {
-    text.is_ascii() || (meaning.utf8 && str::from_utf8(text).is_ok())
+fn is_readable(text: &[u8], lexical: &LexicalSettings) -> bool {
+    text.is_ascii() || (lexical.utf8 && str::from_utf8(text).is_ok())
 }
 
 /// Whether so many bytes of operators follow each other that the server's scanner, which reads all of them again behind each
@@ -220,23 +235,23 @@ fn has_long_run(text: &[u8]) -> bool {
 }
 
 /// Nobody knows what the text says about transactions.
-fn mixed(ground: Ground) -> Classification {
-    Classification { control: Control::Mixed, ..Classification::on(ground) }
+fn mixed(reason: ClassifyReason) -> Classification {
+    Classification { control: TransactionControl::Mixed, ..Classification::on(reason) }
 }
 
 /// Why the grammar did not give a tree.
-fn refused(error: &pg_query::Error) -> Ground {
+fn refused(error: &pg_query::Error) -> ClassifyReason {
     match error {
-        pg_query::Error::Decode(_) => Ground::TooDeep,
+        pg_query::Error::Decode(_) => ClassifyReason::TooDeep,
         pg_query::Error::Parse(message)
             if ["memory exhausted", "nested too deeply", "stack depth limit"]
                 .iter()
                 .any(|words| message.contains(words)) =>
         {
-            Ground::TooDeep
+            ClassifyReason::TooDeep
         }
         // A zero byte, which no server takes either.
-        pg_query::Error::Conversion(_) => Ground::Encoding,
-        _ => Ground::Unparsable,
+        pg_query::Error::Conversion(_) => ClassifyReason::Encoding,
+        _ => ClassifyReason::Unparsable,
     }
 }

@@ -13,7 +13,7 @@ pub struct Effects(u32);
 impl Effects {
     /// Nothing outlives the transaction.
     pub const NONE: Self = Self(0);
-    /// Named settings change: [`super::setting_names`] tells which. `SET` and `RESET` of all kinds but `SET LOCAL`,
+    /// Named settings change: [`super::find_setting_names`] tells which. `SET` and `RESET` of all kinds but `SET LOCAL`,
     /// `SET TRANSACTION` and `SET CONSTRAINTS`, and `set_config` with a literal name.
     pub const SETTINGS: Self = Self(1);
     /// Settings go back to their defaults: `RESET`, `DISCARD ALL`, `SET … TO DEFAULT`.
@@ -45,7 +45,7 @@ impl Effects {
     pub const SEQUENCE_READ: Self = Self(1 << 13);
     /// A sequence may move: `nextval`, `setval`, and statements that fill in defaults (`INSERT`, `MERGE`, `COPY`, …).
     pub const SEQUENCE_MOVE: Self = Self(1 << 14);
-    /// A function is called that leaves state which no catalogue shows, or a name of the [`super::Catalogue`] is used.
+    /// A function is called that leaves state which no catalogue shows, or a name of the [`super::StatefulNames`] is used.
     pub const FUNCTION: Self = Self(1 << 15);
     /// `DO`, `CALL`, `CREATE FUNCTION`, `CREATE PROCEDURE`.
     pub const BLOCK: Self = Self(1 << 16);
@@ -55,7 +55,7 @@ impl Effects {
     pub const ALL: Self = Self((1 << 18) - 1);
     /// Uses a function, relation, type or operator without proof of leaving no state: a state check follows.
     pub const UNPROVED: Self = Self(1 << 18);
-    /// Calls a function unknown to PostgreSQL and to the [`super::Catalogue`]: the catalog may be out of date.
+    /// Calls a function unknown to PostgreSQL and to the [`super::StatefulNames`]: the catalog may be out of date.
     pub const UNKNOWN: Self = Self(1 << 19);
     /// Settings return to defaults until the end of the transaction: `SET LOCAL … TO DEFAULT`.
     pub const SETTINGS_LOCAL: Self = Self(1 << 20);

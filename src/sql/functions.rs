@@ -1,7 +1,7 @@
 //! Functions and name prefixes that leave something behind in the session.
 //!
 //! PostgreSQL's own are here, and those of extensions that are met in practice. What a database's own functions do is in the
-//! [`super::Catalogue`]. `set_config` is missing because its arguments count: see [`super::settings`].
+//! [`super::StatefulNames`]. `set_config` is missing because its arguments count: see [`super::settings`].
 
 use super::Effects;
 

@@ -5,9 +5,9 @@ use pg_query::protobuf::{
     node::Node as Kind,
 };
 
-use super::judge::Judge;
+use super::reference_checker::ReferenceChecker;
 
-impl Judge<'_> {
+impl ReferenceChecker<'_> {
     /// Walks `kind` if it is of SQL/JSON; `false` if it is not.
     pub(super) fn json(&mut self, kind: &Kind) -> bool {
         match kind {

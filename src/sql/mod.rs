@@ -14,66 +14,66 @@
 //! closed: a text must be proved to do no more than read. In order of cost: what is
 //! remembered of the very text; a first word that writes; what is remembered of its [`template`] (all but its literals); the
 //! server's own grammar, whose tree is walked whole ([`query`], [`syntax`]), with what the [`built_in`] tables and the
-//! [`Knowledge`] of the database say of each name; and the [`second_opinion`] of another parser.
+//! [`SchemaInfo`] of the database say of each name; and the [`cross_check`] of another parser.
 //!
 //! [`effects()`] refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
-//! [`functions`] nor the [`Catalogue`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
+//! [`functions`] nor the [`StatefulNames`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
 
-mod access;
 mod arguments;
 mod body;
 mod built_in;
+mod builtin_overrides;
 mod cache;
 mod call;
-mod catalogue;
-mod catalogue_builder;
 mod classification;
 mod classifier;
-mod command;
+mod classify_reason;
 mod command_word;
-mod control;
-mod decided;
+mod cross_check;
 mod effects;
 mod functions;
-mod ground;
 mod hint;
 mod json;
-mod judge;
 mod keyword;
-mod knowledge;
-mod knowledge_builder;
-mod led_back;
 mod lexer;
-mod meaning;
+mod lexical_settings;
 mod name_set;
 mod parameters;
 mod query;
+mod reference_checker;
 mod scan;
-mod second_opinion;
+mod schema_info;
+mod schema_info_builder;
+mod session_statement;
+mod setting_resets;
 mod settings;
 mod stateful;
-mod steps;
+mod stateful_names;
+mod stateful_names_builder;
+mod statement_access;
 mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transaction_control;
+mod transaction_steps;
 
-pub use access::Access;
-pub use catalogue::Catalogue;
-pub use catalogue_builder::CatalogueBuilder;
 pub use classification::Classification;
 pub use classifier::{Classifier, ClassifierOptions};
-pub use command::{Command, command};
+pub use classify_reason::ClassifyReason;
 pub use command_word::names_database;
-pub use control::{Control, Modes};
 pub use effects::Effects;
-pub use ground::Ground;
 pub use hint::Hint;
-pub use judge::Findings;
-pub use knowledge::Knowledge;
-pub use knowledge_builder::{KnowledgeBuilder, UnknownRow, knowledge_sql};
-pub use led_back::{LeadsBack, LedBack, leads_back};
-pub use meaning::Meaning;
+pub use lexical_settings::LexicalSettings;
 pub use parameters::highest_parameter;
-pub use scan::{effects, setting_names};
-pub use stateful::{EPOCH_SQL, STATEFUL_SQL, stateful_names};
+pub use reference_checker::ReferenceList;
+pub use scan::{effects, find_setting_names};
+pub use schema_info::SchemaInfo;
+pub use schema_info_builder::{SchemaInfoBuilder, UnknownRow, schema_info_sql};
+pub use session_statement::{SessionStatement, session_statement};
+pub use setting_resets::{SettingReset, SettingResets, find_setting_resets};
+pub use stateful::{EPOCH_SQL, STATEFUL_SQL, find_stateful_names};
+pub use stateful_names::StatefulNames;
+pub use stateful_names_builder::StatefulNamesBuilder;
+pub use statement_access::StatementAccess;
+pub use transaction_control::{TransactionControl, TransactionModes};

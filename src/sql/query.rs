@@ -7,11 +7,11 @@ use pg_query::protobuf::{
 };
 
 use super::{
-    Ground, arguments,
-    judge::{Judge, word},
+    ClassifyReason, arguments,
+    reference_checker::{ReferenceChecker, word},
 };
 
-impl Judge<'_> {
+impl ReferenceChecker<'_> {
     pub(super) fn nodes(&mut self, nodes: &[Node]) {
         for node in nodes {
             self.node(node);
@@ -31,7 +31,7 @@ impl Judge<'_> {
         match kind {
             Kind::SelectStmt(select) => self.select(select),
             Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
-                self.blame(Ground::Writes);
+                self.blame(ClassifyReason::Writes);
             }
             // Leaves.
             Kind::AConst(_)
@@ -46,7 +46,7 @@ impl Judge<'_> {
             | Kind::JsonTablePathSpec(_) => {}
             // As `current_schema()`.
             Kind::SqlvalueFunction(function) if function.op() == SqlValueFunctionOp::SvfopCurrentSchema => {
-                self.blame(Ground::StandbyFunction);
+                self.blame(ClassifyReason::StandbyFunction);
             }
             Kind::SqlvalueFunction(_) => {}
             Kind::ColumnRef(column) => {
@@ -148,7 +148,7 @@ impl Judge<'_> {
             }
             other => {
                 if !self.json(other) {
-                    self.blame(Ground::Uncovered);
+                    self.blame(ClassifyReason::Uncovered);
                 }
             }
         }
@@ -182,10 +182,10 @@ impl Judge<'_> {
             self.with(with);
         }
         if into_clause.is_some() {
-            self.blame(Ground::Writes);
+            self.blame(ClassifyReason::Writes);
         }
         if !locking_clause.is_empty() {
-            self.blame(Ground::Locks);
+            self.blame(ClassifyReason::Locks);
         }
         if !distinct_clause.is_empty() || !group_clause.is_empty() || (larg.is_some() && !all) {
             self.hidden_operators(&["=", "<", ">"]);
@@ -221,7 +221,7 @@ impl Judge<'_> {
         for node in ctes {
             match &node.node {
                 Some(Kind::CommonTableExpr(query)) => self.common(query),
-                _ => self.blame(Ground::Uncovered),
+                _ => self.blame(ClassifyReason::Uncovered),
             }
         }
     }
@@ -256,7 +256,7 @@ impl Judge<'_> {
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym
             | AExprKind::AexprNotBetweenSym => self.hidden_operators(&["<", "<=", ">", ">="]),
-            AExprKind::Undefined => self.blame(Ground::Uncovered),
+            AExprKind::Undefined => self.blame(ClassifyReason::Uncovered),
         }
         self.maybe(expression.lexpr.as_deref());
         self.maybe(expression.rexpr.as_deref());
@@ -279,9 +279,9 @@ impl Judge<'_> {
         // Arguments of an ordered-set aggregate and the elements of a variadic array are not counted here.
         let counted = (!agg_within_group && !func_variadic).then_some(args.len());
         match arguments::decided(call) {
-            Some(Some(ground)) => {
+            Some(Some(reason)) => {
                 self.call(funcname, counted);
-                self.blame(ground);
+                self.blame(reason);
             }
             Some(None) => self.harmless_call(funcname),
             None => self.call(funcname, counted),
@@ -341,7 +341,7 @@ impl Judge<'_> {
         let Some(TypeName { names, typmods, pct_type, .. }) = name else { return };
         if *pct_type {
             // The type of a column, which may be any.
-            return self.blame(Ground::Uncovered);
+            return self.blame(ClassifyReason::Uncovered);
         }
         self.kind(names);
         self.nodes(typmods);

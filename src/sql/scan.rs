@@ -1,7 +1,7 @@
 //! One pass over a text's tokens: what it may leave behind.
 
 use super::{
-    Catalogue, Effects,
+    Effects, StatefulNames,
     call::{self, CallTracker},
     functions,
     keyword::{Keyword, keyword, may_matter},
@@ -14,7 +14,7 @@ use super::{
 /// Names of `catalogue` count as [`Effects::FUNCTION`] wherever they stand. Bodies of `DO` are read as code, those of
 /// `CREATE FUNCTION` and `CREATE PROCEDURE` too when the same text may go on to call them. No allocation.
 #[must_use]
-pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
+pub fn effects(text: &[u8], catalogue: &StatefulNames) -> Effects {
     if nothing_matters(text, catalogue) {
         return Effects::NONE;
     }
@@ -26,12 +26,12 @@ pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
 /// Tells `found` the names of the settings that [`Effects::SETTINGS`] is about, in lower case, possibly more than once.
 /// `SET TIME ZONE` names `timezone`, `SET NAMES` `client_encoding`, and so on; `session_authorization` names `role` too.
 /// `RESET ALL` and `DISCARD ALL` name none.
-pub fn setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
-    Scan::new(&Catalogue::default(), |name: &[u8]| found(name)).client_text(text);
+pub fn find_setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
+    Scan::new(&StatefulNames::default(), |name: &[u8]| found(name)).client_text(text);
 }
 
 /// Whether no word of `text` matters, wherever it stands: most texts need no tokens.
-fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
+fn nothing_matters(text: &[u8], catalogue: &StatefulNames) -> bool {
     let sets = [&catalogue.stateful, &*catalogue.unproved];
     if sets.iter().any(|set| !set.is_empty() && (set.has_quoted_only() || set.operator_in(text))) {
         return false;
@@ -93,7 +93,7 @@ fn called(before: &[u8], behind: &[u8]) -> Called {
 
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum TextOrigin {
     /// It is what the client sent.
     Client,
     /// It is the body of a `DO`, a function or a procedure.
@@ -102,7 +102,7 @@ pub(super) enum Place {
 
 /// A scan under way.
 pub(super) struct Scan<'c, F> {
-    pub(super) catalogue: &'c Catalogue,
+    pub(super) catalogue: &'c StatefulNames,
     /// Hears the names of settings.
     pub(super) found: F,
     pub(super) effects: Effects,
@@ -141,7 +141,7 @@ pub(super) enum Before {
 }
 
 impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
-    pub(super) fn new(catalogue: &'c Catalogue, found: F) -> Self {
+    pub(super) fn new(catalogue: &'c StatefulNames, found: F) -> Self {
         Self {
             catalogue,
             found,
@@ -154,10 +154,10 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     }
 
     pub(super) fn client_text(&mut self, text: &[u8]) {
-        let (statements, defines) = self.text(text, Place::Client);
+        let (statements, defines) = self.text(text, TextOrigin::Client);
         if defines && statements > 1 {
             self.definitions_run = true;
-            self.text(text, Place::Client);
+            self.text(text, TextOrigin::Client);
         }
         if self.updates && self.pg_settings {
             // The view has a rule that calls set_config.
@@ -172,7 +172,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     }
 
     /// Scans `text`; the number of its statements, and whether one defines a function.
-    pub(super) fn text(&mut self, text: &[u8], place: Place) -> (usize, bool) {
+    pub(super) fn text(&mut self, text: &[u8], place: TextOrigin) -> (usize, bool) {
         let has_names = !self.catalogue.is_empty();
         let has_unproved = !self.catalogue.unproved.is_empty();
         let mut calls = CallTracker::new(place);
@@ -209,7 +209,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 }
                 Token::Symbol(b'(' | b')') => before = Before::Parenthesis,
                 // The end of a label.
-                Token::Symbol(b'>') if place == Place::Body => before = Before::Start,
+                Token::Symbol(b'>') if place == TextOrigin::Body => before = Before::Start,
                 Token::Quoted(name) => {
                     before = Before::Other;
                     self.quoted(name);
@@ -236,7 +236,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         before: Before,
         statement: &mut Statement,
         mut ahead: Lexer<'_>,
-        place: Place,
+        place: TextOrigin,
     ) -> Before {
         let starts = before == Before::Start;
         let Some(keyword) = keyword(word) else {
@@ -262,7 +262,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             }
             Keyword::Function | Keyword::Procedure | Keyword::Routine if statement.creates => {
                 statement.defines = true;
-                statement.runs_texts |= self.definitions_run || place == Place::Body;
+                statement.runs_texts |= self.definitions_run || place == TextOrigin::Body;
                 Effects::BLOCK
             }
             Keyword::Insert | Keyword::Merge => {
@@ -273,7 +273,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 };
                 return self.add(Effects::SEQUENCE_MOVE);
             }
-            Keyword::Into if !statement.inserts && place == Place::Client => Effects::TEMPORARY,
+            Keyword::Into if !statement.inserts && place == TextOrigin::Client => Effects::TEMPORARY,
             Keyword::Into if !statement.inserts => match ahead.next() {
                 // In a body it mostly names a variable.
                 Some(Token::Word(next))
@@ -288,12 +288,12 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Effects::NONE
             }
             Keyword::Default if self.updates => Effects::SEQUENCE_MOVE,
-            Keyword::Execute if place == Place::Body => Effects::ALL,
+            Keyword::Execute if place == TextOrigin::Body => Effects::ALL,
             Keyword::Execute => Effects::EXECUTE,
-            Keyword::Hold if statement.declares || place == Place::Body => Effects::CURSOR,
+            Keyword::Hold if statement.declares || place == TextOrigin::Body => Effects::CURSOR,
             Keyword::Language if statement.runs_texts && !is_readable(ahead.next()) => Effects::ALL,
             Keyword::Begin | Keyword::Then | Keyword::Else | Keyword::Loop | Keyword::Atomic
-                if place == Place::Body =>
+                if place == TextOrigin::Body =>
             {
                 return Before::Start;
             }
@@ -303,7 +303,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             }
             Keyword::Declare => {
                 statement.declares = true;
-                if place == Place::Body {
+                if place == TextOrigin::Body {
                     return Before::Start;
                 }
                 Effects::NONE

@@ -1,18 +1,18 @@
 //! Which names of a database leave session state when they are used.
 
 use super::{
-    Catalogue, Effects,
+    Effects, StatefulNames,
     lexer::{Lexer, Token},
-    scan::{Place, Scan},
+    scan::{Scan, TextOrigin},
 };
 
 /// Tells `found` the names that a text defines and whose use may leave session state, in lower case: functions and
 /// procedures whose body does, views and tables whose definition, rules, triggers or policies do. The session adds them
-/// to the [`Catalogue`] of the database.
-pub fn stateful_names(text: &[u8], catalogue: &Catalogue, found: &mut dyn FnMut(&str)) {
+/// to the [`StatefulNames`] of the database.
+pub fn find_stateful_names(text: &[u8], catalogue: &StatefulNames, found: &mut dyn FnMut(&str)) {
     let mut scan = Scan::new(catalogue, |_: &[u8]| ());
     scan.definitions_run = true;
-    scan.text(text, Place::Client);
+    scan.text(text, TextOrigin::Client);
     let temporary = contains_temporary(text);
     if !temporary && !scan.effects.intersects(LEAVES) {
         return;
@@ -88,7 +88,7 @@ fn is(word: &[u8], known: &str) -> bool {
 }
 
 /// Lists the names of the current database needed to predict session state left by a text: four columns, for
-/// [`super::CatalogueBuilder::row`]. Sound under any `search_path`; takes only the locks of a catalog reader;
+/// [`super::StatefulNamesBuilder::row`]. Sound under any `search_path`; takes only the locks of a catalog reader;
 /// PostgreSQL 14 to 18. Takes milliseconds for a small database, half a second for 2,000 functions of 3 kB. Requires
 /// `jit = off` (`SET LOCAL` in the same transaction), or the server compiles the query for seconds.
 pub const STATEFUL_SQL: &str = include_str!("stateful.sql");

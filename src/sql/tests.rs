@@ -9,12 +9,14 @@ mod lexing;
 mod oracle;
 
 fn effects_of(text: &str) -> Effects {
-    effects(text.as_bytes(), &Catalogue::default())
+    effects(text.as_bytes(), &StatefulNames::default())
 }
 
 fn names_of(text: &str) -> Vec<String> {
     let mut names = Vec::new();
-    setting_names(text.as_bytes(), &mut |name| names.push(String::from_utf8(name.to_vec()).expect("ASCII")));
+    find_setting_names(text.as_bytes(), &mut |name| {
+        names.push(String::from_utf8(name.to_vec()).expect("ASCII"))
+    });
     names
 }
 
@@ -92,7 +94,7 @@ const PLAIN: &[&str] = &[
 
 #[test]
 fn only_exact_forms_are_commands() {
-    use Command::{
+    use SessionStatement::{
         Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback, SetLocal, Show,
         StartTransaction,
     };
@@ -132,13 +134,13 @@ fn only_exact_forms_are_commands() {
         ("SELECT 1", Other),
         ("", Other),
     ] {
-        assert_eq!(command(text.as_bytes()), wanted, "{text}");
+        assert_eq!(session_statement(text.as_bytes()), wanted, "{text}");
     }
 }
 
 #[test]
 fn a_name_of_the_catalogue_counts_however_it_is_written() {
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = StatefulNames::default();
     for name in ["public.my_lock", "Odd name", "@@@"] {
         catalogue.insert(name);
     }
@@ -169,10 +171,10 @@ fn a_definition_that_leaves_state_is_told_by_name() {
         ),
         ("CREATE TABLE IF NOT EXISTS t (a int DEFAULT known())", vec!["t"]),
     ] {
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = StatefulNames::default();
         catalogue.insert("known");
         let mut names = Vec::new();
-        stateful_names(text.as_bytes(), &catalogue, &mut |name| names.push(name.to_owned()));
+        find_stateful_names(text.as_bytes(), &catalogue, &mut |name| names.push(name.to_owned()));
         assert_eq!(names, wanted, "{text}");
     }
 }

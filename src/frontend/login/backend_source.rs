@@ -8,7 +8,7 @@ use crate::{
     pool::Lease,
     route::RoutePolicy,
     session::{Asked, Common, Session, SessionOptions},
-    sql::Catalogue,
+    sql::StatefulNames,
     tls::Stream,
     wire::TransactionStatus,
 };
@@ -65,7 +65,7 @@ impl BackendSource {
                 let mut session = Session::returning(options);
                 let functions = &context.settings.pool.pin_on_functions;
                 if !functions.is_empty() {
-                    let mut spoiling = Catalogue::default();
+                    let mut spoiling = StatefulNames::default();
                     functions.iter().for_each(|function| spoiling.insert(function));
                     session.spoil_by(Arc::new(spoiling));
                 }

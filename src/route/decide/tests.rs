@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     names::ClusterName,
-    sql::Ground,
+    sql::ClassifyReason,
     topology::{Endpoint, elect},
 };
 
@@ -165,7 +165,7 @@ fn split_sends_each_demand_where_the_table_says() {
             };
             let (tried, avoided) = (named('-'), named('~'));
             let (side, reason) = match words[0] {
-                "reader" => (RouteSide::Reader, RouteReason::Statement(Ground::Read)),
+                "reader" => (RouteSide::Reader, RouteReason::Statement(ClassifyReason::Read)),
                 _ => (
                     RouteSide::Writer,
                     RouteReason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap(),
@@ -194,8 +194,11 @@ fn split_sends_each_demand_where_the_table_says() {
 fn of_two_read_pools_the_one_with_fewer_leases_serves() {
     let world = snapshot("p primary up primary\na read-pool up standby\nb read-pool up standby");
     let load = |name: &EndpointName| if name.as_str() == "a" { 5 } else { 1 };
-    let demand =
-        RouteRequest { side: RouteSide::Reader, reason: RouteReason::Statement(Ground::Read), tried: &[] };
+    let demand = RouteRequest {
+        side: RouteSide::Reader,
+        reason: RouteReason::Statement(ClassifyReason::Read),
+        tried: &[],
+    };
     for draw in 0..64u64 {
         let to = decide_split(&SplitSettings::default(), &world, &demand, load, |_| false, draw << 31 | draw)
             .unwrap();

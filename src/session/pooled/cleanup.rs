@@ -225,7 +225,7 @@ impl Cleanup {
     fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
         let mut is_followed = true;
         let (changed, prepared) = (&mut self.noted.settings, &mut self.prepared_settings);
-        sql::setting_names(statement, &mut |name| {
+        sql::find_setting_names(statement, &mut |name| {
             // The spelling of a non-ASCII name elsewhere depends on the encoding.
             is_followed &= name.is_ascii();
             changed.push(name.into());

@@ -367,7 +367,7 @@ impl ClientStatements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::Catalogue;
+    use crate::sql::StatefulNames;
 
     struct Client {
         common: Common,
@@ -376,7 +376,7 @@ mod tests {
 
     impl Client {
         fn new() -> Self {
-            let common = Common::new(Catalogue::default());
+            let common = Common::new(StatefulNames::default());
             let statements = ClientStatements::new(&common, Reading::default());
             Self { common, statements }
         }

@@ -1,6 +1,6 @@
 //! Deferred BEGIN: answered by Gatekeeper, and sent with the transaction's first statement.
 
-use crate::{session::split::BeginScript, sql::Modes};
+use crate::{session::split::BeginScript, sql::TransactionModes};
 
 /// BEGIN that the client got a response to, and no backend has received.
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl DeferredBegin {
     }
 
     /// Transaction modes of a deferred BEGIN, as far as set.
-    pub(in crate::session) fn modes(&self) -> Option<Modes> {
+    pub(in crate::session) fn modes(&self) -> Option<TransactionModes> {
         self.is_pending().then(|| self.script.modes())
     }
 
@@ -162,7 +162,7 @@ mod tests {
 
     fn script(command: &[u8]) -> BeginScript {
         let mut script = BeginScript::default();
-        assert!(script.say(command, Modes::default()));
+        assert!(script.say(command, TransactionModes::default()));
         script
     }
 

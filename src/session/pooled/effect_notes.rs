@@ -9,7 +9,7 @@ use crate::{
         proxy_batch::{self, ProxyBatch},
         response_queue::PendingRequest,
     },
-    sql::{Effects, Ground},
+    sql::{ClassifyReason, Effects},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -125,7 +125,7 @@ impl Pooled {
         let router = self.router.as_ref().filter(|router| router.side == RouteSide::Reader);
         router.is_some_and(|router| {
             memchr::memchr(b';', statement).is_none()
-                && self.common.classify(statement, &router.meaning).ground == Ground::Ddl
+                && self.common.classify(statement, &router.meaning).reason == ClassifyReason::Ddl
         })
     }
 

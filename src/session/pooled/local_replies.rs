@@ -11,7 +11,7 @@ use crate::{
         report::{Report, StatementKind},
         statement::text_of,
     },
-    sql::{self, Classification, Command, Control, Effects},
+    sql::{self, Classification, Effects, SessionStatement, TransactionControl},
     wire::{TransactionStatus, backend},
 };
 
@@ -58,9 +58,9 @@ impl Pooled {
             }
             let done = match self.router.as_deref() {
                 Some(split) => begin(&mut self.begin, self.common.classify(text, &split.meaning), text),
-                None => match sql::command(text) {
-                    Command::Begin => Some("BEGIN"),
-                    Command::StartTransaction => Some("START TRANSACTION"),
+                None => match sql::session_statement(text) {
+                    SessionStatement::Begin => Some("BEGIN"),
+                    SessionStatement::StartTransaction => Some("START TRANSACTION"),
                     _ => None,
                 },
             }?;
@@ -73,9 +73,9 @@ impl Pooled {
         {
             return Some(("SET", TransactionStatus::Open));
         }
-        let done = match sql::command(text) {
-            Command::Commit if self.begin.is_pending() => "COMMIT",
-            Command::Commit | Command::Rollback => "ROLLBACK",
+        let done = match sql::session_statement(text) {
+            SessionStatement::Commit if self.begin.is_pending() => "COMMIT",
+            SessionStatement::Commit | SessionStatement::Rollback => "ROLLBACK",
             _ => return None,
         };
         self.begin.end();
@@ -129,7 +129,7 @@ impl Pooled {
 
 /// Holds back the beginning of a transaction in whatever modes: what its answer says, if it is one.
 fn begin(deferred: &mut DeferredBegin, judged: Classification, text: &[u8]) -> Option<&'static str> {
-    let Control::Begin(modes) = judged.control else { return None };
+    let TransactionControl::Begin(modes) = judged.control else { return None };
     let done = match text.trim_ascii_start().first() {
         Some(b'b' | b'B') => "BEGIN",
         Some(b's' | b'S') => "START TRANSACTION",
@@ -145,7 +145,7 @@ fn set_transaction(deferred: &mut DeferredBegin, judged: Classification, text: &
     let script = deferred.script_mut();
     match judged.control {
         // Others import a snapshot, or are to be refused.
-        Control::SetTransaction(modes)
+        TransactionControl::SetTransaction(modes)
             if script.takes_modes() && (modes.read_only.is_some() || modes.serializable.is_some()) =>
         {
             script.say(text, modes)

@@ -15,7 +15,7 @@ use crate::{
         response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         statement::{Statement, text_of},
     },
-    sql::{self, Effects, LeadsBack},
+    sql::{self, Effects, SettingResets},
     wire::{
         self, Frame, Header, Reader, Speaker, SqlState, TransactionStatus,
         error_response::{ErrorResponse, Severity},
@@ -36,10 +36,10 @@ impl Pooled {
         let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let effects = self.settings.proved(effects, statement);
         let leads_back = match self.settings.startup.reset_by(effects, statement) {
-            LeadsBack::No => Vec::new(),
-            LeadsBack::AtEnd(led) => led,
-            LeadsBack::Midway if self.move_apart() => return MessageAction::Wait,
-            LeadsBack::Midway => {
+            SettingResets::No => Vec::new(),
+            SettingResets::AtEnd(led) => led,
+            SettingResets::Midway if self.move_apart() => return MessageAction::Wait,
+            SettingResets::Midway => {
                 self.refuse_message(reset_midway(), shown);
                 self.conversation.in_batch = false;
                 self.request_ahead(PendingRequest::Sync { started: now }, frontend::write_sync);

@@ -11,7 +11,7 @@ use crate::{
         response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
         statement::Statement,
     },
-    sql::{self, Command},
+    sql::{self, SessionStatement},
     wire::{TransactionStatus, frontend},
 };
 
@@ -46,8 +46,8 @@ impl Pooled {
         if self.conversation.status == TransactionStatus::Failed || !self.statements.has_named() {
             return MessageAction::Forward;
         }
-        match sql::command(statement) {
-            Command::Deallocate { name } if self.conversation.in_batch => {
+        match sql::session_statement(statement) {
+            SessionStatement::Deallocate { name } if self.conversation.in_batch => {
                 if let Some(prepared) = self.statements.get(&name).cloned() {
                     self.stage(shown);
                     self.parse_under_own_name(&name, &prepared);
@@ -58,7 +58,7 @@ impl Pooled {
                 self.executed_by_parse(statement, shown);
                 MessageAction::Forward
             }
-            Command::Deallocate { name } => {
+            SessionStatement::Deallocate { name } => {
                 let Some((prepared, _)) = self.statements.remove(&name) else {
                     return MessageAction::Forward;
                 };
@@ -131,13 +131,13 @@ impl Pooled {
         statement: &[u8],
         shown: &mut ClientInput<'_>,
     ) {
-        let mut named = match sql::command(statement) {
-            Command::Deallocate { name } => {
+        let mut named = match sql::session_statement(statement) {
+            SessionStatement::Deallocate { name } => {
                 let Some(prepared) = self.statements.get(&name).cloned() else { return };
                 self.statements.note_deallocation(portal, &name);
                 vec![(name.as_ref().into(), prepared)]
             }
-            Command::Other => self.statements.named_in(statement),
+            SessionStatement::Other => self.statements.named_in(statement),
             _ => return,
         };
         named.retain(|(name, _)| !self.statements.has_on_backend(name));

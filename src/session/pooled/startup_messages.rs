@@ -7,7 +7,7 @@ use crate::session::{
 };
 use crate::{
     route::RouteSide,
-    sql::{self, LeadsBack, LedBack},
+    sql::{self, SettingReset, SettingResets},
     wire::{
         TransactionStatus,
         backend::{self, ParameterStatus},
@@ -22,7 +22,7 @@ impl Pooled {
         }
         let effects = self.common.with_catalogue(|catalogue| sql::effects(statement, catalogue));
         let reset = self.settings.startup.reset_by(effects, statement);
-        reset == LeadsBack::Midway && self.move_apart()
+        reset == SettingResets::Midway && self.move_apart()
     }
 
     /// True if the next message waits for another backend, though the current backend is held.
@@ -77,7 +77,7 @@ impl Pooled {
 
     /// Applies `reset` settings again. With `synced` the settings are a separate batch, and the client's request ends with
     /// the batch. False if there is nothing to apply.
-    pub(in crate::session) fn give_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
+    pub(in crate::session) fn give_again(&mut self, reset: &[SettingReset], synced: bool) -> bool {
         let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
         if synced {
             self.statements.begin_batch();

@@ -14,7 +14,10 @@ use crate::{
         split::{BeginScript, Opening, PortalUse},
         statement::text_of,
     },
-    sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
+    sql::{
+        self, Classification, ClassifyReason, Effects, LexicalSettings, SessionStatement, StatementAccess,
+        TransactionControl, TransactionModes,
+    },
     wire::{Frame, Speaker, TransactionStatus, tag::frontend as f},
 };
 
@@ -38,7 +41,7 @@ const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::SEQUENCE_READ)
     .union(Effects::SETTINGS_HIDDEN);
 /// Modes of a transaction not declared READ ONLY.
-const MAY_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
+const MAY_WRITE: TransactionModes = TransactionModes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
 
@@ -131,7 +134,7 @@ impl Pooled {
         }
         let need = unit.need(&situation);
         let need = split.replay.route(need);
-        Some((need, count, unit.access == Access::Read))
+        Some((need, count, unit.access == StatementAccess::Read))
     }
 
     /// Looks ahead, from the message `tag`, `body` on.
@@ -196,7 +199,7 @@ impl Pooled {
             (Some((_, begun)), TransactionStatus::Open) => (begun, false),
             (_, status) if self.ends_transaction_first(tag, body) => {
                 let mut begun = BeginScript::default();
-                begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
+                begun.say(b"BEGIN READ ONLY", TransactionModes { read_only: Some(true), serializable: None });
                 (begun, status == TransactionStatus::Failed)
             }
             _ => return false,
@@ -251,7 +254,9 @@ impl Pooled {
 impl Pooled {
     /// True if the first message of a unit ends the transaction; for a Query, only if more statements follow.
     fn ends_transaction_first(&self, tag: u8, body: &[u8]) -> bool {
-        let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
+        let is_end = |text: &[u8]| {
+            matches!(sql::session_statement(text), SessionStatement::Commit | SessionStatement::Rollback)
+        };
         match tag {
             f::QUERY => {
                 let text = until_nul(body).0;
@@ -267,7 +272,8 @@ impl Pooled {
     /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     fn ends_transaction(&self, tag: u8, body: &[u8]) -> bool {
         let Some(split) = self.router.as_deref() else { return false };
-        let mixed = || self.common.classify(until_nul(body).0, &split.meaning).control == Control::Mixed;
+        let mixed =
+            || self.common.classify(until_nul(body).0, &split.meaning).control == TransactionControl::Mixed;
         self.ends_transaction_first(tag, body) || (tag == f::QUERY && mixed())
     }
 
@@ -335,34 +341,45 @@ impl Pooled {
         let split = self.router.as_deref()?;
         let said = self.common.classify(text, &split.meaning);
         match (said.control, so_far) {
-            (Control::Begin(modes), None) if is_first => {
+            (TransactionControl::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
                 begun.say(text, modes).then(|| Opening::new(begun))
             }
-            (Control::SetTransaction(modes), Some(opening)) if modes != Modes::default() => {
-                if opening.has_read { Some(opening.stays()) } else { opening.set(text, modes) }
+            (TransactionControl::SetTransaction(modes), Some(opening))
+                if modes != TransactionModes::default() =>
+            {
+                if opening.has_read {
+                    Some(opening.stays())
+                } else {
+                    opening.set(text, modes)
+                }
             }
-            (Control::Savepoint, Some(opening)) => Some(opening.does(text)),
-            (Control::Commit { chain: true } | Control::Rollback { chain: true }, Some(opening)) => {
-                Some(opening.chains())
+            (TransactionControl::Savepoint, Some(opening)) => Some(opening.does(text)),
+            (
+                TransactionControl::Commit { chain: true } | TransactionControl::Rollback { chain: true },
+                Some(opening),
+            ) => Some(opening.chains()),
+            (TransactionControl::None, Some(opening)) => {
+                Some(self.with_statement(opening, text, said.reason))
             }
-            (Control::None, Some(opening)) => Some(self.with_statement(opening, text, said.ground)),
             // The server rejects the text as well.
-            (Control::Mixed, Some(opening)) if said.ground == Ground::Unparsable => Some(opening.stays()),
+            (TransactionControl::Mixed, Some(opening)) if said.reason == ClassifyReason::Unparsable => {
+                Some(opening.stays())
+            }
             _ => None,
         }
     }
 
     /// Notes a text without transaction control, about to be sent to a read pool in the transaction of `opening`.
-    fn with_statement(&self, opening: Opening, text: &[u8], ground: Ground) -> Opening {
+    fn with_statement(&self, opening: Opening, text: &[u8], reason: ClassifyReason) -> Opening {
         let effects = self.common.with_catalogue(|catalogue| sql::effects(text, catalogue));
         if !effects.is_empty() {
             return opening.stays();
         }
-        match (ground, sql::command(text)) {
-            (_, Command::SetLocal) => opening.does(text),
-            (_, Command::Show) => opening,
-            (Ground::Read, _) => {
+        match (reason, sql::session_statement(text)) {
+            (_, SessionStatement::SetLocal) => opening.does(text),
+            (_, SessionStatement::Show) => opening,
+            (ClassifyReason::Read, _) => {
                 let level = self.settings.values().get(b"default_transaction_isolation");
                 let moves_on =
                     level.is_none_or(|level| level == b"read committed") && !opening.keeps_snapshot();
@@ -384,7 +401,11 @@ impl Pooled {
         let Some(split) = &self.router else { return RoutingUnit::EMPTY };
         if name.is_empty() {
             return match self.statements.unnamed.number() {
-                0 => RoutingUnit { access: Access::Doubt, ground: Ground::Named, ..RoutingUnit::EMPTY },
+                0 => RoutingUnit {
+                    access: StatementAccess::Unproven,
+                    classify_reason: ClassifyReason::Named,
+                    ..RoutingUnit::EMPTY
+                },
                 _ => self.unit_of(self.statements.unnamed.text()),
             };
         }
@@ -394,7 +415,11 @@ impl Pooled {
                 unit(classify(&self.common, statement.text(), &split.meaning), effects)
             }
             // Prepared by SQL, or not at all.
-            None => RoutingUnit { access: Access::Doubt, ground: Ground::Named, ..RoutingUnit::EMPTY },
+            None => RoutingUnit {
+                access: StatementAccess::Unproven,
+                classify_reason: ClassifyReason::Named,
+                ..RoutingUnit::EMPTY
+            },
         }
     }
 
@@ -406,7 +431,7 @@ impl Pooled {
             f::FUNCTION_CALL => return true,
             _ => return false,
         };
-        unit.access != Access::Read
+        unit.access != StatementAccess::Read
     }
 }
 
@@ -434,8 +459,8 @@ impl<'a> BatchUnit<'a> {
             f::QUERY => self.unit.add(&session.unit_of(until_nul(body).0)),
             f::FUNCTION_CALL => {
                 self.unit.add(&RoutingUnit {
-                    access: Access::Doubt,
-                    ground: Ground::Uncovered,
+                    access: StatementAccess::Unproven,
+                    classify_reason: ClassifyReason::Uncovered,
                     ..RoutingUnit::EMPTY
                 });
             }
@@ -503,33 +528,35 @@ impl ClientInput<'_> {
 
 /// What a text may do. Whether transactions are read-only that do not say otherwise only the writer can show: a read pool's
 /// backend always is.
-fn classify(common: &Common, text: &[u8], meaning: &Meaning) -> Classification {
+fn classify(common: &Common, text: &[u8], meaning: &LexicalSettings) -> Classification {
     const SETTING: &[u8] = b"read_only";
     let said = common.classify(text, meaning);
-    let shows_setting = said.ground == Ground::SessionState
+    let shows_setting = said.reason == ClassifyReason::SessionState
         && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
-    if shows_setting { Classification { ground: Ground::ServerState, ..said } } else { said }
+    if shows_setting { Classification { reason: ClassifyReason::ServerState, ..said } } else { said }
 }
 
 fn unit(classification: Classification, effects: Effects) -> RoutingUnit {
-    let Classification { access, mut ground, control, hint } = classification;
+    let Classification { access, mut reason, control, hint } = classification;
     let begins = match control {
-        Control::Begin(modes) => Some(modes),
+        TransactionControl::Begin(modes) => Some(modes),
         // What comes behind it is in a transaction that nobody here can follow.
-        Control::Mixed => Some(MAY_WRITE),
-        Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
+        TransactionControl::Mixed => Some(MAY_WRITE),
+        TransactionControl::SetTransaction(modes)
+            if modes.read_only.is_some() || modes.serializable.is_some() =>
+        {
             Some(modes)
         }
         _ => None,
     };
-    if matches!(control, Control::Mixed) {
-        ground = ground.max(Ground::Transaction);
+    if matches!(control, TransactionControl::Mixed) {
+        reason = reason.max(ClassifyReason::Transaction);
     }
     RoutingUnit {
         access,
-        ground,
+        classify_reason: reason,
         begins,
-        ends: matches!(control, Control::Commit { .. } | Control::Rollback { .. }),
+        ends: matches!(control, TransactionControl::Commit { .. } | TransactionControl::Rollback { .. }),
         touches_session: !effects.is_empty(),
         pins: effects.intersects(PINNING),
         hint,

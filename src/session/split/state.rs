@@ -10,7 +10,7 @@ use crate::{
         reported::{DEFAULT_READ_ONLY, Reported},
         settings::Settings,
     },
-    sql::{Hint, Meaning, Modes},
+    sql::{Hint, LexicalSettings, TransactionModes},
     wire::ErrorFields,
 };
 
@@ -63,7 +63,7 @@ pub(in crate::session) struct Router {
     /// What the driver has not been told of.
     pub(in crate::session) news: News,
     /// What the client's texts mean, as far as its settings decide.
-    pub(in crate::session) meaning: Meaning,
+    pub(in crate::session) meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
     pub(in crate::session) read_only: bool,
     /// What the client asked for at its start: where `RESET` leads back to.
@@ -109,7 +109,7 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
-            meaning: Meaning::default(),
+            meaning: LexicalSettings::default(),
             read_only: false,
             asked,
         }
@@ -141,7 +141,7 @@ impl Router {
     /// What decides where a unit goes, besides the unit.
     pub(in crate::session) fn situation(
         &self,
-        begun: Option<Modes>,
+        begun: Option<TransactionModes>,
         settings: &Settings,
     ) -> SessionRouteState {
         let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
@@ -158,7 +158,7 @@ impl Router {
     pub(in crate::session) fn learn(&mut self, known: &Reported) {
         let is =
             |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
-        self.meaning = Meaning {
+        self.meaning = LexicalSettings {
             standard_strings: is(b"standard_conforming_strings", b"on"),
             utf8: is(b"client_encoding", b"UTF8"),
         };

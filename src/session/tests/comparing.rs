@@ -9,14 +9,14 @@ use super::{
     sharing::{Talk, shown},
 };
 use crate::{
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
 /// Messages sent to the backend of a session with `change` during the statement.
 fn sent_around(change: impl FnOnce(&Common)) -> String {
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let mut talk = Talk::knowing(Arc::clone(&common), None);
     talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
     change(&common);
@@ -42,6 +42,6 @@ fn changed_definitions_need_a_state_check() {
 fn a_catalog_read_meanwhile_needs_a_state_check() {
     assert_is_checked(&sent_around(|common| {
         common.definitions_changed();
-        common.set_catalogue(CatalogueBuilder::new(), b"2", common.instant());
+        common.set_catalogue(StatefulNamesBuilder::new(), b"2", common.instant());
     }));
 }

@@ -13,7 +13,7 @@ use crate::{
     handshake::Parameters,
     names::EndpointName,
     route::SplitSettings,
-    sql::{Catalogue, CatalogueBuilder, ClassifierOptions},
+    sql::{ClassifierOptions, StatefulNames, StatefulNamesBuilder},
     wire::{Frame, Speaker},
 };
 
@@ -40,11 +40,11 @@ struct Driver {
 impl Driver {
     fn new(splits: bool) -> Self {
         let common = if splits {
-            Common::splitting(Catalogue::default(), &ClassifierOptions::default())
+            Common::splitting(StatefulNames::default(), &ClassifierOptions::default())
         } else {
-            Common::new(Catalogue::default())
+            Common::new(StatefulNames::default())
         };
-        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         let known = Reported::new(Arc::new(Parameters::default()));
         let mut session =
             Session::shared(Arc::new(common), known, Settings::default(), SessionOptions::default());

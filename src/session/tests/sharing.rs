@@ -15,7 +15,7 @@ use crate::{
     handshake::Parameters,
     names::EndpointName,
     route,
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::{Frame, Speaker, TransactionStatus},
 };
 
@@ -37,8 +37,8 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new(text_limit: Option<usize>) -> Self {
-        let common = Arc::new(Common::new(Catalogue::default()));
-        common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        let common = Arc::new(Common::new(StatefulNames::default()));
+        common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         Self::knowing(common, text_limit)
     }
 
@@ -435,8 +435,8 @@ fn a_result_is_compared_before_anything_is_bound() {
 
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
     let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
@@ -457,8 +457,8 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 #[test]
 fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let startup = Settings::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(common, startup, None);
     for number in 0..STATEMENTS {
@@ -481,8 +481,8 @@ fn settings_are_given_on_a_backend_full_of_statements() {
 
 #[test]
 fn settings_given_within_a_batch_are_reported_at_the_end() {
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
         let startup = Settings::default().with(b"application_name", Some(b"first"));

@@ -9,7 +9,7 @@ use super::{
     sharing::{BIND_S, ERROR, EXECUTE, Talk, one_batch, played, shown},
 };
 use crate::{
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
@@ -54,8 +54,8 @@ fn nothing_precedes_a_discarded_message() {
 
 /// Session of a database where another session has called lastval().
 fn among_sequence_readers() -> Talk {
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     common.sequences_are_read();
     Talk::knowing(common, None)
 }
@@ -136,8 +136,8 @@ fn a_skipped_clear_is_repeated() {
 
 #[test]
 fn a_pipelined_move_of_a_sequence_is_not_cleared() {
-    let common = Arc::new(Common::new(Catalogue::default()));
-    common.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let common = Arc::new(Common::new(StatefulNames::default()));
+    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     common.sequences_are_read();
     let mut talk = Talk::knowing(common, None);
     let requests: [(u8, &[u8]); 6] = [

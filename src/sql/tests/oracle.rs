@@ -202,10 +202,10 @@ proptest! {
     /// Whatever the bytes: no panic.
     #[test]
     fn any_bytes_are_scanned(bytes in prop::collection::vec(select(&b"'\"$-/*\\;:,.()eEuU&sSaA0\n\r \x80\xff\x00"[..]), 0..80)) {
-        let _ = super::super::effects(&bytes, &super::super::Catalogue::default());
-        super::super::setting_names(&bytes, &mut |_| ());
-        let _ = super::super::command(&bytes);
-        super::super::stateful_names(&bytes, &super::super::Catalogue::default(), &mut |_| ());
+        let _ = super::super::effects(&bytes, &super::super::StatefulNames::default());
+        super::super::find_setting_names(&bytes, &mut |_| ());
+        let _ = super::super::session_statement(&bytes);
+        super::super::find_stateful_names(&bytes, &super::super::StatefulNames::default(), &mut |_| ());
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
     route::{RerunCause, RouteReason},
-    sql::Ground,
+    sql::ClassifyReason,
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
@@ -84,7 +84,7 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(RouteReason::Statement(Ground::Read));
+        routes.decided(RouteReason::Statement(ClassifyReason::Read));
         routes.decided(RouteReason::NotFresh);
         routes.fell_back(RouteReason::NotFresh);
         routes.decided(RouteReason::Hint);

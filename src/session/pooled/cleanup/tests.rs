@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::{
     session::common::CatalogInstant,
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Database with a known catalog.
 fn database() -> Common {
-    let database = Common::new(Catalogue::default());
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Common::new(StatefulNames::default());
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     database
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     handshake::Parameters,
     session::{CatalogInstant, Common, Memory, Reported, Session, SessionOptions, Settings},
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Rounds without a byte moved; a driver with more rounds spins.
@@ -58,8 +58,8 @@ impl World {
     }
 
     pub(super) fn new(setup: Setup, reads_sequences: bool) -> Self {
-        let common = Common::new(Catalogue::default());
-        common.set_catalogue(CatalogueBuilder::new(), EPOCH, CatalogInstant::default());
+        let common = Common::new(StatefulNames::default());
+        common.set_catalogue(StatefulNamesBuilder::new(), EPOCH, CatalogInstant::default());
         common.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();
         let backends = (0..setup.backends).map(|number| Backend::new(number, &cluster)).collect();

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::{Ground, built_in};
+use super::{ClassifyReason, built_in};
 
 /// What is known of one database: its functions, relations, operators and types, by schema and name, and on which ground
 /// the use of each must stay on the primary.
 ///
-/// Built from the rows of [`super::knowledge_sql`] by a [`super::KnowledgeBuilder`]; meant to be shared in an `Arc` and
+/// Built from the rows of [`super::schema_info_sql`] by a [`super::SchemaInfoBuilder`]; meant to be shared in an `Arc` and
 /// swapped whole. Lookups are conservative: an unqualified name is the worst that any schema has to offer.
 #[derive(Clone, Default)]
-pub struct Knowledge {
+pub struct SchemaInfo {
     epoch: u64,
     assumes: bool,
     pub(super) functions: Names,
@@ -22,14 +22,14 @@ pub struct Knowledge {
 }
 
 /// Objects of one kind by their names without schema.
-pub(super) type Names = HashMap<Box<str>, Vec<Object>, FixedState>;
+pub(super) type Names = HashMap<Box<str>, Vec<KnownObject>, FixedState>;
 
 /// One function, relation, operator or type.
 #[derive(Clone)]
-pub(super) struct Object {
+pub(super) struct KnownObject {
     pub(super) schema: Box<str>,
     /// Why its use keeps a text on the primary; `None` if it does not.
-    pub(super) ground: Option<Ground>,
+    pub(super) reason: Option<ClassifyReason>,
     /// With how many arguments it can be called.
     pub(super) arguments: (u16, u16),
     /// `(row).name` may call it.
@@ -44,12 +44,12 @@ pub(super) enum Found {
     /// Something that every node has alike.
     Safe,
     /// Something that keeps its text on the primary.
-    Unsafe(Ground),
+    Unsafe(ClassifyReason),
 }
 
-// === impl Knowledge ===
+// === impl SchemaInfo ===
 
-impl Knowledge {
+impl SchemaInfo {
     /// Nothing is known but what each PostgreSQL has: every other name is unknown, and a text that uses it stays on the
     /// primary.
     #[must_use]
@@ -97,7 +97,7 @@ impl Knowledge {
             Some("information_schema") if name.starts_with("_pg_") => Found::Safe,
             Some(_) => Found::Nothing,
         };
-        let fits = |object: &Object| {
+        let fits = |object: &KnownObject| {
             let (least, most) = object.arguments;
             arguments.is_none_or(|count| (usize::from(least)..=usize::from(most)).contains(&count))
         };
@@ -141,9 +141,9 @@ impl Knowledge {
     }
 
     /// The ground on which `(row).name` stays on the primary: it may be a call.
-    pub(super) fn attribute(&self, name: &str) -> Option<Ground> {
+    pub(super) fn attribute(&self, name: &str) -> Option<ClassifyReason> {
         let objects = self.functions.get(name)?;
-        objects.iter().filter(|object| object.of_row).filter_map(|object| object.ground).max()
+        objects.iter().filter(|object| object.of_row).filter_map(|object| object.reason).max()
     }
 
     fn unknown(&self) -> Found {
@@ -152,12 +152,12 @@ impl Knowledge {
 }
 
 /// The worst of the objects called `name` that `schema`, or any schema, has to offer and that fit.
-fn look(names: &Names, schema: Option<&str>, name: &str, fits: impl Fn(&Object) -> bool) -> Found {
+fn look(names: &Names, schema: Option<&str>, name: &str, fits: impl Fn(&KnownObject) -> bool) -> Found {
     let Some(objects) = names.get(name) else { return Found::Nothing };
     objects
         .iter()
         .filter(|object| schema.is_none_or(|schema| *object.schema == *schema) && fits(object))
-        .map(|object| object.ground.map_or(Found::Safe, Found::Unsafe))
+        .map(|object| object.reason.map_or(Found::Safe, Found::Unsafe))
         .fold(Found::Nothing, Found::and)
 }
 
@@ -168,18 +168,18 @@ impl Found {
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unsafe(one), Self::Unsafe(another)) => Self::Unsafe(one.max(another)),
-            (Self::Unsafe(ground), _) | (_, Self::Unsafe(ground)) => Self::Unsafe(ground),
+            (Self::Unsafe(reason), _) | (_, Self::Unsafe(reason)) => Self::Unsafe(reason),
             (Self::Safe, _) | (_, Self::Safe) => Self::Safe,
             (Self::Nothing, Self::Nothing) => Self::Nothing,
         }
     }
 
     /// The ground on which its use stays on the primary, if it does.
-    pub(super) fn ground(self, unknown: Ground) -> Option<Ground> {
+    pub(super) fn reason(self, unknown: ClassifyReason) -> Option<ClassifyReason> {
         match self {
             Self::Nothing => Some(unknown),
             Self::Safe => None,
-            Self::Unsafe(ground) => Some(ground),
+            Self::Unsafe(reason) => Some(reason),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The statements of a text, as far as transactions are concerned, put together.
 
-use super::{Control, Modes};
+use super::{TransactionControl, TransactionModes};
 
 /// What one statement says about transactions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -9,8 +9,8 @@ pub(super) enum Step {
     Plain,
     /// Nothing, and what it makes ends with the transaction: `SET LOCAL`, a cursor without HOLD.
     Local,
-    Begin(Modes),
-    SetTransaction(Modes),
+    Begin(TransactionModes),
+    SetTransaction(TransactionModes),
     Commit {
         chain: bool,
     },
@@ -24,7 +24,7 @@ pub(super) enum Step {
 
 impl Step {
     /// The modes that it names.
-    pub(super) fn modes(self) -> Option<Modes> {
+    pub(super) fn modes(self) -> Option<TransactionModes> {
         match self {
             Self::Begin(modes) | Self::SetTransaction(modes) => Some(modes),
             _ => None,
@@ -32,39 +32,41 @@ impl Step {
     }
 
     /// What all of a text's statements say together.
-    pub(super) fn together(steps: &[Self]) -> Control {
+    pub(super) fn together(steps: &[Self]) -> TransactionControl {
         match steps {
-            [] => return Control::None,
-            [Self::Begin(modes)] => return Control::Begin(*modes),
-            [Self::Commit { chain }] => return Control::Commit { chain: *chain },
-            [Self::Rollback { chain }] => return Control::Rollback { chain: *chain },
+            [] => return TransactionControl::None,
+            [Self::Begin(modes)] => return TransactionControl::Begin(*modes),
+            [Self::Commit { chain }] => return TransactionControl::Commit { chain: *chain },
+            [Self::Rollback { chain }] => return TransactionControl::Rollback { chain: *chain },
             [
                 Self::Begin(modes),
                 inner @ ..,
                 Self::Commit { chain: false } | Self::Rollback { chain: false },
             ] => {
                 if let Some(modes) = inside(*modes, inner) {
-                    return Control::Whole(modes);
+                    return TransactionControl::Whole(modes);
                 }
             }
             _ => {}
         }
         if steps.iter().all(|step| matches!(step, Self::Plain | Self::Local)) {
-            return Control::None;
+            return TransactionControl::None;
         }
         if steps.iter().all(|step| *step == Self::Savepoint) {
-            return Control::Savepoint;
+            return TransactionControl::Savepoint;
         }
         if steps.iter().all(|step| matches!(step, Self::SetTransaction(_))) {
             let modes = steps.iter().filter_map(|step| step.modes());
-            return Control::SetTransaction(modes.fold(Modes::default(), |before, modes| modes.over(before)));
+            return TransactionControl::SetTransaction(
+                modes.fold(TransactionModes::default(), |before, modes| modes.over(before)),
+            );
         }
-        Control::Mixed
+        TransactionControl::Mixed
     }
 }
 
 /// The modes of a transaction that goes through these statements without an end, if it does.
-fn inside(mut modes: Modes, steps: &[Step]) -> Option<Modes> {
+fn inside(mut modes: TransactionModes, steps: &[Step]) -> Option<TransactionModes> {
     let mut begun = false;
     for step in steps {
         match step {

@@ -1,23 +1,23 @@
-//! How a [`Knowledge`] is read from a server.
+//! How a [`SchemaInfo`] is read from a server.
 
 use std::borrow::Cow;
 
 use super::{
-    Ground, Knowledge,
-    knowledge::{Names, Object},
+    ClassifyReason, SchemaInfo,
+    schema_info::{KnownObject, Names},
 };
 
-/// Lists what is known of the current database: seven columns, for [`KnowledgeBuilder::row`]. One statement; sound under any
+/// Lists what is known of the current database: seven columns, for [`SchemaInfoBuilder::row`]. One statement; sound under any
 /// `search_path`; takes no locks but those of a catalogue's readers; PostgreSQL 14 to 18. To be run with `jit = off` and
 /// `client_encoding = 'UTF8'` (`SET LOCAL` in its transaction).
-pub(super) const KNOWLEDGE_SQL: &str = include_str!("knowledge.sql");
+pub(super) const SCHEMA_INFO_SQL: &str = include_str!("schema_info.sql");
 
-/// Returns [`KNOWLEDGE_SQL`], extended from the relations in `primary_only` (schema, or any; name) to all readers:
+/// Returns [`SCHEMA_INFO_SQL`], extended from the relations in `primary_only` (schema, or any; name) to all readers:
 /// views, functions, parents and children.
 #[must_use]
-pub fn knowledge_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, str> {
+pub fn schema_info_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, str> {
     if primary_only.is_empty() {
-        return Cow::Borrowed(KNOWLEDGE_SQL);
+        return Cow::Borrowed(SCHEMA_INFO_SQL);
     }
     let rows: Vec<String> = primary_only
         .iter()
@@ -25,10 +25,10 @@ pub fn knowledge_sql(primary_only: &[(Option<String>, String)]) -> Cow<'static, 
             format!("({}, {})", schema.as_deref().map_or("NULL".to_owned(), literal), literal(name))
         })
         .collect();
-    Cow::Owned(KNOWLEDGE_SQL.replacen(LISTED, &rows.join(", "), 1))
+    Cow::Owned(SCHEMA_INFO_SQL.replacen(LISTED, &rows.join(", "), 1))
 }
 
-/// Row in [`KNOWLEDGE_SQL`] without a relation, replaced by the rows of `primary_only`.
+/// Row in [`SCHEMA_INFO_SQL`] without a relation, replaced by the rows of `primary_only`.
 const LISTED: &str = "/* listed */ (NULL, NULL)";
 
 /// Returns `text` as an expression with equal meaning under every quoting rule.
@@ -37,20 +37,20 @@ fn literal(text: &str) -> String {
     format!("pg_catalog.convert_from(pg_catalog.decode('{digits}', 'hex'), 'UTF8')")
 }
 
-/// Takes the rows of [`knowledge_sql`].
+/// Takes the rows of [`schema_info_sql`].
 #[derive(Default)]
-pub struct KnowledgeBuilder {
-    knowledge: Knowledge,
+pub struct SchemaInfoBuilder {
+    schema_info: SchemaInfo,
 }
 
-/// A row is not a row of [`knowledge_sql`].
+/// A row is not a row of [`schema_info_sql`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a row is not of the list of what a database has")]
 pub struct UnknownRow;
 
-// === impl KnowledgeBuilder ===
+// === impl SchemaInfoBuilder ===
 
-impl KnowledgeBuilder {
+impl SchemaInfoBuilder {
     /// Nothing was read yet.
     #[must_use]
     pub fn new() -> Self {
@@ -68,17 +68,17 @@ impl KnowledgeBuilder {
             let number: i64 = text.parse().map_err(|_| UnknownRow)?;
             Ok(u16::try_from(number.max(0)).unwrap_or(u16::MAX))
         };
-        let object = Object {
+        let object = KnownObject {
             schema: String::from_utf8_lossy(schema).into(),
-            ground: ground(why)?,
+            reason: reason(why)?,
             arguments: (number(least)?, number(most)?),
             of_row: *of_row == b"t",
         };
         let names: &mut Names = match *kind {
-            b"f" => &mut self.knowledge.functions,
-            b"r" => &mut self.knowledge.relations,
-            b"o" => &mut self.knowledge.operators,
-            b"t" => &mut self.knowledge.types,
+            b"f" => &mut self.schema_info.functions,
+            b"r" => &mut self.schema_info.relations,
+            b"o" => &mut self.schema_info.operators,
+            b"t" => &mut self.schema_info.types,
             _ => return Err(UnknownRow),
         };
         names.entry(String::from_utf8_lossy(name).into()).or_default().push(object);
@@ -87,22 +87,22 @@ impl KnowledgeBuilder {
 
     /// All rows were read. `epoch` tells this edition from those before it.
     #[must_use]
-    pub fn build(self, epoch: u64) -> Knowledge {
-        self.knowledge.with_epoch(epoch)
+    pub fn build(self, epoch: u64) -> SchemaInfo {
+        self.schema_info.with_epoch(epoch)
     }
 }
 
 /// What the fourth column says.
-fn ground(why: &[u8]) -> Result<Option<Ground>, UnknownRow> {
+fn reason(why: &[u8]) -> Result<Option<ClassifyReason>, UnknownRow> {
     Ok(Some(match why {
         b"" => return Ok(None),
-        b"v" => Ground::VolatileFunction,
-        b"d" => Ground::Definition,
-        b"p" => Ground::PrimaryOnly,
-        b"t" => Ground::Temporary,
-        b"u" => Ground::Unlogged,
-        b"f" => Ground::Foreign,
-        b"s" => Ground::Sequence,
+        b"v" => ClassifyReason::VolatileFunction,
+        b"d" => ClassifyReason::Definition,
+        b"p" => ClassifyReason::PrimaryOnly,
+        b"t" => ClassifyReason::Temporary,
+        b"u" => ClassifyReason::Unlogged,
+        b"f" => ClassifyReason::Foreign,
+        b"s" => ClassifyReason::Sequence,
         _ => return Err(UnknownRow),
     }))
 }

@@ -2,11 +2,11 @@
 
 use pg_query::protobuf::{Node, node::Node as Kind};
 
-use super::{Ground, Knowledge, knowledge::Found};
+use super::{ClassifyReason, SchemaInfo, schema_info::Found};
 
 /// The names that a text uses, as written, for people.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Findings {
+pub struct ReferenceList {
     /// What it calls.
     pub functions: Vec<String>,
     /// What it reads or writes; names of its own WITH queries are not among them.
@@ -18,76 +18,76 @@ pub struct Findings {
 }
 
 /// A judgement under way.
-pub(super) struct Judge<'k> {
-    pub(super) knowledge: &'k Knowledge,
+pub(super) struct ReferenceChecker<'k> {
+    pub(super) schema_info: &'k SchemaInfo,
     primary_only: &'k [(Option<String>, String)],
-    ground: Ground,
+    reason: ClassifyReason,
     /// The names of WITH queries, wherever they stand.
     pub(super) queries: Vec<String>,
-    findings: Option<&'k mut Findings>,
+    findings: Option<&'k mut ReferenceList>,
 }
 
-impl<'k> Judge<'k> {
+impl<'k> ReferenceChecker<'k> {
     pub(super) fn new(
-        knowledge: &'k Knowledge,
+        schema_info: &'k SchemaInfo,
         primary_only: &'k [(Option<String>, String)],
-        findings: Option<&'k mut Findings>,
+        findings: Option<&'k mut ReferenceList>,
     ) -> Self {
-        Self { knowledge, primary_only, ground: Ground::Read, queries: Vec::new(), findings }
+        Self { schema_info, primary_only, reason: ClassifyReason::Read, queries: Vec::new(), findings }
     }
 
     /// The worst ground so far.
-    pub(super) fn ground(&self) -> Ground {
-        self.ground
+    pub(super) fn reason(&self) -> ClassifyReason {
+        self.reason
     }
 
     /// The text stays on the primary on this ground too.
-    pub(super) fn blame(&mut self, ground: Ground) {
-        self.ground = self.ground.max(ground);
+    pub(super) fn blame(&mut self, reason: ClassifyReason) {
+        self.reason = self.reason.max(reason);
     }
 
     /// A call of a function with so many arguments, if they can be counted.
     pub(super) fn call(&mut self, name: &[Node], arguments: Option<usize>) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(Ground::Uncovered) };
+        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
         self.note(schema, name, |findings| &mut findings.functions);
-        let found = self.knowledge.function(schema, name, arguments);
-        self.found(found, Ground::UnknownFunction);
+        let found = self.schema_info.function(schema, name, arguments);
+        self.found(found, ClassifyReason::UnknownFunction);
     }
 
     /// A call that its arguments make harmless, if PostgreSQL's own function is meant.
     pub(super) fn harmless_call(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(Ground::Uncovered) };
+        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
         self.note(schema, name, |findings| &mut findings.functions);
-        if schema.is_none() && self.knowledge.functions.contains_key(name) {
-            self.blame(Ground::VolatileFunction);
+        if schema.is_none() && self.schema_info.functions.contains_key(name) {
+            self.blame(ClassifyReason::VolatileFunction);
         }
     }
 
     pub(super) fn operator(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(Ground::Uncovered) };
-        let found = self.knowledge.operator(schema, name);
+        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
+        let found = self.schema_info.operator(schema, name);
         if found != Found::Safe {
             self.note(schema, name, |findings| &mut findings.operators);
         }
-        self.found(found, Ground::UnknownFunction);
+        self.found(found, ClassifyReason::UnknownFunction);
     }
 
     /// An operator that the grammar or the executor puts in.
     pub(super) fn hidden_operators(&mut self, names: &[&str]) {
         for name in names {
-            let found = self.knowledge.operator(None, name);
-            self.found(found, Ground::UnknownFunction);
+            let found = self.schema_info.operator(None, name);
+            self.found(found, ClassifyReason::UnknownFunction);
         }
     }
 
     /// A cast to a type.
     pub(super) fn kind(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(Ground::Uncovered) };
-        let found = self.knowledge.kind(schema, name);
+        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
+        let found = self.schema_info.kind(schema, name);
         if schema != Some("pg_catalog") || found != Found::Safe {
             self.note(schema, name, |findings| &mut findings.types);
         }
-        self.found(found, Ground::UnknownRelation);
+        self.found(found, ClassifyReason::UnknownRelation);
     }
 
     /// A relation that is read.
@@ -99,13 +99,13 @@ impl<'k> Judge<'k> {
             _ => true,
         };
         if self.primary_only.iter().any(|(of, listed)| listed == name && is_meant(of)) {
-            self.blame(Ground::PrimaryOnly);
+            self.blame(ClassifyReason::PrimaryOnly);
         }
         let found = match schema {
             Some(schema) if schema.starts_with("pg_temp") || schema.starts_with("pg_toast_temp") => {
-                Found::Unsafe(Ground::Temporary)
+                Found::Unsafe(ClassifyReason::Temporary)
             }
-            _ => self.knowledge.relation(schema, name),
+            _ => self.schema_info.relation(schema, name),
         };
         // A WITH query of that name may be meant, or not: where it stands does not count.
         if found == Found::Nothing && schema.is_none() && self.queries.iter().any(|query| query == name) {
@@ -114,24 +114,24 @@ impl<'k> Judge<'k> {
         if schema.is_some() || !self.queries.iter().any(|query| query == name) {
             self.note(schema, name, |findings| &mut findings.relations);
         }
-        self.found(found, Ground::UnknownRelation);
+        self.found(found, ClassifyReason::UnknownRelation);
     }
 
     /// `(row).name` or `table.name`, which may be another way to write a call.
     pub(super) fn attribute(&mut self, name: &str) {
-        if let Some(ground) = self.knowledge.attribute(name) {
+        if let Some(reason) = self.schema_info.attribute(name) {
             self.note(None, name, |findings| &mut findings.functions);
-            self.blame(ground);
+            self.blame(reason);
         }
     }
 
-    fn found(&mut self, found: Found, unknown: Ground) {
-        if let Some(ground) = found.ground(unknown) {
-            self.blame(ground);
+    fn found(&mut self, found: Found, unknown: ClassifyReason) {
+        if let Some(reason) = found.reason(unknown) {
+            self.blame(reason);
         }
     }
 
-    fn note(&mut self, schema: Option<&str>, name: &str, list: fn(&mut Findings) -> &mut Vec<String>) {
+    fn note(&mut self, schema: Option<&str>, name: &str, list: fn(&mut ReferenceList) -> &mut Vec<String>) {
         let Some(findings) = &mut self.findings else { return };
         let list = list(findings);
         let name = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));

@@ -4,7 +4,7 @@
 ///
 /// `search_path` is not among them: an unqualified name is judged as the worst that any `search_path` could lead it to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Meaning {
+pub struct LexicalSettings {
     /// `standard_conforming_strings` is on: a backslash in `'…'` is a backslash.
     pub standard_strings: bool,
     /// `client_encoding` is UTF-8. Of other encodings only texts in ASCII can be judged: the second byte of a character may
@@ -12,7 +12,7 @@ pub struct Meaning {
     pub utf8: bool,
 }
 
-impl Default for Meaning {
+impl Default for LexicalSettings {
     /// What servers do that were not told otherwise.
     fn default() -> Self {
         Self { standard_strings: true, utf8: true }
