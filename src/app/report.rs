@@ -19,7 +19,7 @@ use crate::{
         labels::{Certificate, Outcome},
     },
     tls::CertificateUse,
-    topology::{Endpoint, TopologyChange, TopologySnapshot},
+    topology::{Endpoint, SnapshotChange, TopologySnapshot},
     wire::BackendKey,
 };
 
@@ -89,7 +89,7 @@ pub(super) fn minted(
 
 /// The topology changed. The probe has logged and counted it.
 pub(super) fn topology_changed(
-    change: &TopologyChange,
+    change: &SnapshotChange,
     snapshot: &TopologySnapshot,
     audit: &Audit,
     events: &Events,

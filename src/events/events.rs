@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::{Event, Happening, Term, Terms, ring::Ring};
-use crate::topology::{TopologyChange, TopologySnapshot};
+use crate::topology::{SnapshotChange, TopologySnapshot};
 
 /// What happened lately. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ impl Events {
     }
 
     /// The topology changed, and now is like this.
-    pub fn topology_changed(&self, change: &TopologyChange, snapshot: &TopologySnapshot) {
+    pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
         let what = Happening::Topology(change.clone()).bounded();
         let now = Timestamp::now();
         let mut kept = self.lock();

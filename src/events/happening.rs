@@ -5,14 +5,14 @@ use std::fmt;
 use crate::{
     closed_set::closed_set,
     names::{EndpointName, ListenerName, UserName},
-    topology::{Health, TopologyChange},
+    topology::{Health, SnapshotChange},
 };
 
 /// One thing that happened. Two that are equal are the same thing happening again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
     /// What is known of the topology changed.
-    Topology(TopologyChange),
+    Topology(SnapshotChange),
     /// A listener turned a client away.
     Refused {
         /// Which one.
@@ -109,7 +109,7 @@ impl Happening {
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => Severity::Warning,
             Self::Refused { .. } | Self::Draining => Severity::Warning,
             Self::Topology(
-                TopologyChange::Node { .. } | TopologyChange::Health { to: Health::Unknown, .. },
+                SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => Severity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
@@ -155,7 +155,7 @@ impl Happening {
                 cut(error);
             }
             Self::FilesReloaded { what } | Self::Operated { what, .. } => cut(what),
-            Self::Topology(TopologyChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
+            Self::Topology(SnapshotChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
                 let mut short = reason.to_string();
                 cut(&mut short);
                 *reason = short.into();

@@ -16,7 +16,7 @@ use crate::{
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
     topology::{
-        Health, Observation, ObservationRules, ObservedRole, ProbeOutcome, ReplayReport, TopologyChange,
+        Health, Observation, ObservationRules, ObservedRole, ProbeOutcome, ReplayReport, SnapshotChange,
         TopologySnapshot, apply_configuration, apply_observation, apply_replay_report,
     },
 };
@@ -100,7 +100,7 @@ const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
 // === impl Keeper ===
 
-impl<F: FnMut(&TopologyChange, &TopologySnapshot) + Send> Keeper<F> {
+impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
     /// Works until everybody who could tell it anything is gone.
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<Message>) {
         while let Some(message) = told.recv().await {
@@ -163,7 +163,7 @@ impl<F: FnMut(&TopologyChange, &TopologySnapshot) + Send> Keeper<F> {
         }
     }
 
-    fn fold(&mut self, observation: &Observation) -> Vec<TopologyChange> {
+    fn fold(&mut self, observation: &Observation) -> Vec<SnapshotChange> {
         let (next, changes) = apply_observation(&self.snapshot, observation, &self.rules());
         self.snapshot = next;
         self.publish();
@@ -285,7 +285,7 @@ impl<F: FnMut(&TopologyChange, &TopologySnapshot) + Send> Keeper<F> {
         metrics.replication(position.map(|position| position.lsn), behind, lag);
     }
 
-    fn tell(&mut self, change: &TopologyChange) {
+    fn tell(&mut self, change: &SnapshotChange) {
         if let Some(kind) = kind(change) {
             self.metrics.changed(kind);
         }
@@ -300,17 +300,17 @@ impl<F: FnMut(&TopologyChange, &TopologySnapshot) + Send> Keeper<F> {
 }
 
 /// The label of a change, for those that are counted.
-fn kind(change: &TopologyChange) -> Option<ChangeKind> {
+fn kind(change: &SnapshotChange) -> Option<ChangeKind> {
     Some(match change {
-        TopologyChange::Health { to: Health::Up, .. } => ChangeKind::Up,
-        TopologyChange::Health { to: Health::Down, .. } => ChangeKind::Down,
-        TopologyChange::Role { .. } => ChangeKind::Role,
-        TopologyChange::Writer { .. } => ChangeKind::Writer,
-        TopologyChange::TwoWriters { .. } => ChangeKind::TwoWriters,
-        TopologyChange::Mismatch { .. } => ChangeKind::Mismatch,
-        TopologyChange::Health { to: Health::Unknown, .. }
-        | TopologyChange::MismatchEnded { .. }
-        | TopologyChange::Node { .. }
-        | TopologyChange::TwoWritersEnded => return None,
+        SnapshotChange::Health { to: Health::Up, .. } => ChangeKind::Up,
+        SnapshotChange::Health { to: Health::Down, .. } => ChangeKind::Down,
+        SnapshotChange::Role { .. } => ChangeKind::Role,
+        SnapshotChange::Writer { .. } => ChangeKind::Writer,
+        SnapshotChange::TwoWriters { .. } => ChangeKind::TwoWriters,
+        SnapshotChange::Mismatch { .. } => ChangeKind::Mismatch,
+        SnapshotChange::Health { to: Health::Unknown, .. }
+        | SnapshotChange::MismatchEnded { .. }
+        | SnapshotChange::Node { .. }
+        | SnapshotChange::TwoWritersEnded => return None,
     })
 }

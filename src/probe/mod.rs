@@ -7,7 +7,7 @@
 //!
 //! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself, but for how far
 //! a node says it has replayed; what the sampler does delays no look. Refuses to
-//! know: routes and sessions, and what others do about a [`TopologyChange`].
+//! know: routes and sessions, and what others do about a [`SnapshotChange`].
 
 mod evidence;
 mod keeper;
@@ -27,7 +27,7 @@ use crate::{
     live::{Live, live},
     tasks::Tasks,
     telemetry::TopologyMetrics,
-    topology::{TopologyChange, TopologySnapshot},
+    topology::{SnapshotChange, TopologySnapshot},
 };
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ impl Probe {
         settings: ProbeSettings,
         metrics: TopologyMetrics,
         tasks: &Tasks,
-        report: impl FnMut(&TopologyChange, &TopologySnapshot) + Send + 'static,
+        report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
         let (inbox, told) = mpsc::channel(INBOX);
         let wanted = Arc::new(Wanted::default());

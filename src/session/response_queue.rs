@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     sql::{Effects, SettingReset},
-    wire::{SqlState, fault, tag::backend as b},
+    wire::{SqlState, error_response, tag::backend as b},
 };
 
 /// Requests without a response, in the order sent.

@@ -2,9 +2,9 @@
 //!
 //! The lists are `pg_proc`, `pg_class`, `pg_operator` and `pg_type` of new databases, both releases together; of overloads
 //! the most volatile is listed, with the numbers of its arguments where others differ. What volatility would get wrong is
-//! decided in [`super::decided`].
+//! decided in [`super::builtin_overrides`].
 
-use super::{ClassifyReason, decided, name_set::NAME_LENGTH, schema_info::Found};
+use super::{ClassifyReason, builtin_overrides, name_set::NAME_LENGTH, schema_info::Found};
 
 /// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
 const FUNCTIONS: &str = include_str!("built_in/functions.txt");

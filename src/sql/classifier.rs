@@ -11,10 +11,9 @@ use super::{
     Classification, ClassifyReason, LexicalSettings, ReferenceList, SchemaInfo, StatementAccess,
     TransactionControl,
     cache::{Cache, Circumstances},
-    command_word,
+    command_word, cross_check,
     hint::hint,
     reference_checker::ReferenceChecker,
-    second_opinion,
     template::Template,
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
-    ProbeOutcome, ReplayReport, TopologyChange, TopologySnapshot, WalPosition, elect,
+    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
 };
 
 /// How much it takes to believe something.
@@ -28,7 +28,7 @@ pub fn apply_observation(
     snapshot: &TopologySnapshot,
     observation: &Observation,
     rules: &ObservationRules,
-) -> (TopologySnapshot, Vec<TopologyChange>) {
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
     let mut next = snapshot.clone();
     let mut changes = Vec::new();
     let Some(status) = next.endpoints.iter_mut().find(|it| it.endpoint.name == observation.endpoint) else {
@@ -93,7 +93,7 @@ pub fn apply_replay_report(
 pub fn apply_configuration(
     snapshot: &TopologySnapshot,
     endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
-) -> (TopologySnapshot, Vec<TopologyChange>) {
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
     let kept = |endpoint: Arc<Endpoint>| match snapshot.get(&endpoint.name) {
         Some(status) if status.endpoint == endpoint => status.clone(),
         _ => EndpointStatus::unknown(endpoint),
@@ -200,10 +200,10 @@ fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observa
 }
 
 /// What became different about one endpoint.
-fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<TopologyChange>) {
+fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
     let endpoint = &after.endpoint.name;
     if before.health != after.health {
-        changes.push(TopologyChange::Health {
+        changes.push(SnapshotChange::Health {
             endpoint: endpoint.clone(),
             from: before.health,
             to: after.health,
@@ -214,35 +214,35 @@ fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<To
         && from != to
         && after.endpoint.role != DeclaredRole::ReadPool
     {
-        changes.push(TopologyChange::Node { endpoint: endpoint.clone(), from, to });
+        changes.push(SnapshotChange::Node { endpoint: endpoint.clone(), from, to });
     }
     let Some(observed) = after.observed else { return };
     if before.observed != after.observed {
-        changes.push(TopologyChange::Role {
+        changes.push(SnapshotChange::Role {
             endpoint: endpoint.clone(),
             from: before.observed,
             to: observed,
         });
     }
     match (before.mismatch(), after.mismatch()) {
-        (false, true) => changes.push(TopologyChange::Mismatch {
+        (false, true) => changes.push(SnapshotChange::Mismatch {
             endpoint: endpoint.clone(),
             declared: after.endpoint.role,
             observed,
         }),
-        (true, false) => changes.push(TopologyChange::MismatchEnded { endpoint: endpoint.clone() }),
+        (true, false) => changes.push(SnapshotChange::MismatchEnded { endpoint: endpoint.clone() }),
         _ => {}
     }
 }
 
 /// What became different about the whole.
-fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<TopologyChange>) {
+fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<SnapshotChange>) {
     let election = elect(&next.endpoints, before.writer.as_ref());
     if election.writer != before.writer {
-        changes.push(TopologyChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
+        changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
     }
     match (before.two_writers, election.two_writers) {
-        (false, true) => changes.push(TopologyChange::TwoWriters {
+        (false, true) => changes.push(SnapshotChange::TwoWriters {
             endpoints: next
                 .endpoints
                 .iter()
@@ -250,7 +250,7 @@ fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mu
                 .map(|status| status.endpoint.name.clone())
                 .collect(),
         }),
-        (true, false) => changes.push(TopologyChange::TwoWritersEnded),
+        (true, false) => changes.push(SnapshotChange::TwoWritersEnded),
         _ => {}
     }
     next.writer = election.writer;

@@ -11,8 +11,8 @@ mod node;
 mod node_freshness;
 mod observation;
 mod snapshot;
+mod snapshot_change;
 mod status;
-mod topology_change;
 mod writer_samples;
 
 pub use apply::{ObservationRules, apply_configuration, apply_observation, apply_replay_report};
@@ -23,6 +23,6 @@ pub use node::{NodeId, NodeStatus};
 pub use node_freshness::{NODE_RETRY_INTERVAL, NodeFreshness};
 pub use observation::{Observation, ProbeAnswer, ProbeOutcome, ReplayReport};
 pub use snapshot::TopologySnapshot;
+pub use snapshot_change::SnapshotChange;
 pub use status::{EndpointStatus, Health, ObservedRole, WalPosition};
-pub use topology_change::TopologyChange;
 pub use writer_samples::WriterSamples;

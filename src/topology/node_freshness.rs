@@ -107,7 +107,7 @@ fn lags(
         return true;
     }
     // It was asked before. If it lagged then by more than the floor is old now, it will hardly have what is wanted.
-    let Some(lacked) = trail.beyond(position.lsn) else { return false };
+    let Some(lacked) = writer_samples.beyond(position.lsn) else { return false };
     position
         .asked_at
         .checked_duration_since(lacked.asked_at)

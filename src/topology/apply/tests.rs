@@ -27,7 +27,7 @@ fn endpoint(text: &str, role: DeclaredRole) -> Arc<Endpoint> {
 struct Story {
     snapshot: TopologySnapshot,
     now: Instant,
-    changes: Vec<TopologyChange>,
+    changes: Vec<SnapshotChange>,
 }
 
 impl Story {
@@ -78,7 +78,7 @@ impl Story {
     }
 
     fn kinds(&self) -> Vec<&'static str> {
-        self.changes.iter().map(TopologyChange::kind).collect()
+        self.changes.iter().map(SnapshotChange::kind).collect()
     }
 }
 
@@ -151,7 +151,7 @@ fn two_servers_that_take_writes_raise_an_alarm_until_one_is_gone() {
     assert!(story.snapshot.two_writers);
     assert_eq!(
         story.changes.last(),
-        Some(&TopologyChange::TwoWriters { endpoints: vec![name("a"), name("dr")] }),
+        Some(&SnapshotChange::TwoWriters { endpoints: vec![name("a"), name("dr")] }),
         "{:?}",
         story.changes
     );
@@ -271,5 +271,5 @@ fn a_writer_that_is_taken_out_of_the_configuration_is_missed() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
     let (next, changes) = apply_configuration(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
     assert_eq!(next.writer, None);
-    assert_eq!(changes, [TopologyChange::Writer { from: Some(name("a")), to: None }]);
+    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None }]);
 }

@@ -12,7 +12,7 @@ fn trail(samples: &[(u32, u64)]) -> (WriterSamples, Instant) {
     (trail, start)
 }
 
-fn push(writer_samples: &mut WriterSamples, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
+fn push(trail: &mut WriterSamples, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
     trail.push(WalPosition { lsn, asked_at: start + MS * asked }, start + MS * answered);
 }
 

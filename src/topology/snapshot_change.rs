@@ -7,7 +7,7 @@ use crate::names::EndpointName;
 
 /// One difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopologyChange {
+pub enum SnapshotChange {
     /// An endpoint came up or went down.
     Health {
         /// Which one.
@@ -67,9 +67,9 @@ pub enum TopologyChange {
     TwoWritersEnded,
 }
 
-// === impl TopologyChange ===
+// === impl SnapshotChange ===
 
-impl TopologyChange {
+impl SnapshotChange {
     /// Every kind: label values exist from the start.
     pub const KINDS: [&'static str; 8] = [
         "health",
@@ -152,7 +152,7 @@ impl TopologyChange {
     }
 }
 
-impl fmt::Display for TopologyChange {
+impl fmt::Display for SnapshotChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |name: &Option<EndpointName>| match name {
             Some(name) => format!("`{name}`"),
