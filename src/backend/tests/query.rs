@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::{
     backend::{Columns, QueryClient, QueryError, QueryLimits, Strictness, query},
     handshake::Parameters,
-    wire::{ErrorResponse, Severity, SqlState, TransactionStatus, backend, tag, write_frame::backend as b},
+    wire::{ErrorResponse, Severity, SqlState, TransactionStatus, backend, tag::backend as b, write_frame},
 };
 
 const LIMITS: QueryLimits =

@@ -23,7 +23,7 @@ fn fuzz_machines(bytes: &[u8]) {
         if login.on_bytes(&prefix).is_ok() {
             let _ = login.on_bytes(bytes).map(|taken| assert!(taken.bytes <= bytes.len()));
         }
-        let packet = super::written(|out| startup.write(out));
+        let packet = written(|out| startup.write(out));
         let accepted = Accept::new(false).on_bytes(&packet).unwrap().outcome;
         let Some(Accepted::Startup(startup, negotiation)) = accepted else { panic!() };
         let mut relay = Relay::new(&startup, negotiation, [0; 32]);

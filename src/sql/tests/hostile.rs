@@ -4,7 +4,7 @@ use std::thread;
 
 use super::super::{
     Classifier, ClassifierOptions, LexicalSettings, SchemaInfo, StatefulNames, StatementAccess,
-    classifier::TEXT_MAX, effects, find_stateful_names, session_statement, setting_names,
+    classifier::TEXT_MAX, effects, find_setting_names, find_stateful_names, session_statement,
 };
 
 /// What a worker has. Unoptimized, the decoder of trees needs more than half of it for the hundred levels that it allows.
