@@ -1,13 +1,13 @@
-//! We are the server, and have the client say its password.
+//! Server side: asks a client for a password in clear text.
 
 use zeroize::Zeroizing;
 
 use super::{Taken, error::Violation, frame_within};
 use crate::wire::{DecodeError, Speaker, authentication};
 
-/// AuthenticationCleartextPassword was said; the client's password is awaited.
+/// AuthenticationCleartextPassword is sent; the client's password is awaited.
 ///
-/// For connections that nobody can listen to. Whether the password is the right one is for others to find out.
+/// For encrypted connections only. The caller verifies the password.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 pub struct AwaitPassword(());
@@ -22,10 +22,11 @@ impl AwaitPassword {
         Self(())
     }
 
-    /// Takes what was read; the outcome is the password. Wipe the bytes that were taken: it stands among them.
+    /// Processes read bytes; the outcome is the password. The caller wipes the consumed bytes, which contain the
+    /// password.
     ///
     /// # Errors
-    /// [`Violation`] when the client says something else, or a password that is no UTF-8.
+    /// [`Violation`] for any other message, and for a password that is not UTF-8.
     pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Zeroizing<String>>, Violation> {
         let Some(frame) = frame_within(Speaker::StrangeClient, unread)? else {
             return Ok(Taken { bytes: 0, outcome: None });

@@ -1,4 +1,4 @@
-//! We are the client of an endpoint: from the StartupMessage to the first ReadyForQuery.
+//! Client side: from the StartupMessage to the first ReadyForQuery.
 
 use std::borrow::Cow;
 
@@ -21,15 +21,15 @@ use crate::{
     },
 };
 
-/// What proves who we are.
+/// Credential for a server.
 #[derive(Clone, Copy)]
 pub enum Credential<'a> {
-    /// Nothing: the server trusts us, or knows our certificate.
+    /// None: the server trusts the user, or knows the client certificate.
     None,
     /// A password.
     Password(&'a str),
-    /// A short-lived token. The server needs it in the clear or as MD5; where it asks for SCRAM it does not know the user for one with
-    /// tokens, and its refusal with [`Refused::method`] tells so.
+    /// A short-lived token. The server needs clear text or MD5. A request for SCRAM means that the server has no token
+    /// login for the user; [`Refused::method`] shows the request.
     Token(&'a str),
 }
 
@@ -47,20 +47,20 @@ pub struct Login<'a> {
 }
 
 enum Phase {
-    /// The server has not asked for anything yet.
+    /// No authentication request received yet.
     Startup,
-    /// A password was said.
+    /// A password was sent.
     Answered,
     SaslFirst(AwaitServerFirst),
     SaslFinal(AwaitServerFinal),
-    /// The server proved itself by SCRAM.
+    /// The server proved knowledge of the password by SCRAM.
     Proved,
-    /// The server let us in, and gets ready.
+    /// AuthenticationOk received; startup messages follow.
     Settling,
     Over,
 }
 
-/// What is known of a login that is not finished.
+/// Results of an unfinished login.
 struct SoFar {
     version: ProtocolVersion,
     method: Option<Method>,
@@ -72,27 +72,27 @@ struct SoFar {
 
 /// A server that is ready for queries.
 pub struct LoggedIn {
-    /// The version spoken: the one asked for, unless the server knows only an older one.
+    /// Negotiated version: the requested version, unless the server supports only an older version.
     pub version: ProtocolVersion,
-    /// What the server asked for.
+    /// Authentication method of the server.
     pub method: Method,
-    /// What it reported.
+    /// Settings reported by the server.
     pub parameters: Parameters,
-    /// NoticeResponses, as they came, one behind the other.
+    /// NoticeResponses, unchanged and concatenated.
     pub notices: Vec<u8>,
-    /// What cancels a statement; some poolers give none.
+    /// Cancel key; some poolers send none.
     pub key: Option<BackendKey>,
-    /// Where it stands: idle, always so far.
+    /// Transaction status: always idle after a login.
     pub status: TransactionStatus,
-    /// The keys that SCRAM used, when they had to be derived: hand them to [`Login::with_keys`] the next time.
+    /// Newly derived SCRAM keys, for [`Login::with_keys`] of the next login.
     pub keys: Option<Keys>,
 }
 
 // === impl Login ===
 
 impl<'a> Login<'a> {
-    /// Begins: the StartupMessage is the first output. `end_point` is the hash of the server's certificate, if the connection is
-    /// by TLS; then the exchange is bound to it where the server offers that.
+    /// Starts a login: the StartupMessage is the first output. `end_point` is the hash of the server's certificate on a
+    /// TLS connection, and binds the exchange if the server offers binding.
     #[must_use]
     pub fn new(
         startup: &StartupMessage,
@@ -123,20 +123,20 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Uses `kept` keys of the same password, if they fit, instead of deriving them for half a millisecond.
+    /// Uses `kept` keys of the same password, if they fit: saves half a millisecond.
     #[must_use]
     pub const fn with_keys(mut self, kept: &'a Keys) -> Self {
         self.kept = Some(kept);
         self
     }
 
-    /// The method that the server asked for, once it has.
+    /// Authentication method, once requested by the server.
     #[must_use]
     pub const fn method(&self) -> Option<Method> {
         self.so_far.method
     }
 
-    /// Takes what was read. SCRAM without fitting keys computes for about 0.5 ms, and for an eighth of a second at most.
+    /// Processes read bytes. SCRAM without fitting keys computes for about 0.5 ms, at most for an eighth of a second.
     ///
     /// # Errors
     /// [`LoginError`]; the connection is over.
@@ -153,7 +153,7 @@ impl<'a> Login<'a> {
         Ok(Taken { bytes, outcome: None })
     }
 
-    /// What to send now.
+    /// Output to send.
     pub fn poll_output(&mut self) -> Option<Vec<u8>> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
     }
@@ -241,7 +241,7 @@ impl<'a> Login<'a> {
         Ok(Phase::SaslFirst(first))
     }
 
-    /// Answers a request that takes one answer.
+    /// Responds to a request that has a single response.
     fn answer(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
         let method = match request {
             AuthenticationRequest::CleartextPassword => Method::CleartextPassword,

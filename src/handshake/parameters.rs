@@ -1,8 +1,8 @@
-//! What a server reported of its settings while it let a client in.
+//! Settings reported by a server during login.
 
 use crate::wire::{Frame, Speaker, backend::ParameterStatus};
 
-/// ParameterStatus messages as they came, to be looked into and to be forwarded.
+/// ParameterStatus messages, unchanged: for lookup and forwarding.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
     bytes: Vec<u8>,
@@ -14,7 +14,7 @@ impl Parameters {
         self.bytes.extend_from_slice(frame.as_bytes());
     }
 
-    /// As if the setting `name`, if it was reported, had been reported as `value`.
+    /// Changes the reported value of the setting `name` to `value`, if there is a report.
     pub(crate) fn pretend(&mut self, name: &str, value: &[u8]) {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         for status in self.iter() {
@@ -32,13 +32,13 @@ impl Parameters {
         self.bytes = bytes;
     }
 
-    /// All messages, one behind the other: to be sent to a client as they are.
+    /// All messages, concatenated, for forwarding to a client.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// All settings, in the order they were reported.
+    /// All settings, in the order of the reports.
     pub fn iter(&self) -> impl Iterator<Item = ParameterStatus<'_>> {
         let mut left = self.bytes.as_slice();
         std::iter::from_fn(move || {

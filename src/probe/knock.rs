@@ -1,4 +1,4 @@
-//! A look at a server that we have no login for: does it speak PostgreSQL?
+//! Liveness check without login: does the server speak PostgreSQL's protocol?
 
 use std::io;
 
@@ -9,16 +9,16 @@ use crate::{
     wire::{ErrorFields, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
 };
 
-/// Why nobody is at home.
+/// Reason of a failed liveness check.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KnockError {
-    /// The server says that it cannot serve.
+    /// The server reports that it cannot serve.
     #[error("the server says: {0}")]
     CannotServe(String),
     /// The connection broke.
     #[error("the connection broke before the server said anything")]
     Broken(#[source] io::Error),
-    /// Something else than a PostgreSQL server answered.
+    /// The peer is not a PostgreSQL server.
     #[error("the answer is not PostgreSQL's protocol")]
     Frame(#[source] FrameError),
     /// A message that no server begins with.
@@ -26,13 +26,13 @@ pub(super) enum KnockError {
     Odd(u8),
 }
 
-/// Whom the server is asked to let in. Nobody needs to have made that user: being refused is an answer.
+/// User name for the check. The user need not exist: a rejection is an answer.
 const USER: &str = "gatekeeper";
 
 /// Bytes of the first message at most.
 const MESSAGE_MAX: usize = 64 << 10;
 
-/// Says who is there, and listens to the first word of the answer.
+/// Sends a StartupMessage and reads the first response.
 pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), KnockError> {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", USER);
@@ -57,7 +57,8 @@ pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)
     }
 }
 
-/// A server that refuses this user, or has no more room, is alive; one that starts up or shuts down cannot serve.
+/// A server that rejects the user, or has no free connections, is alive; a server that starts up or shuts down cannot
+/// serve.
 fn judge(fault: &ErrorFields<'_>) -> Result<(), KnockError> {
     let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
     if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }

@@ -1,4 +1,4 @@
-//! Looks at one endpoint, again and again.
+//! Probes an endpoint periodically.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ use crate::{
     wire::{self, ProtocolVersion, StartupMessage, tag},
 };
 
-/// Looks at one endpoint.
+/// Probes an endpoint.
 pub(super) struct Prober {
     id: u64,
     endpoint: EndpointHandle,
@@ -38,7 +38,7 @@ pub(super) struct Prober {
 /// A connection that is asked again.
 struct Kept {
     backend: Backend,
-    /// When the next look makes a new connection.
+    /// Time of the next probe with a new connection.
     login_due: Instant,
     /// Reason of the last failed login attempt.
     no_login: Option<Arc<str>>,
@@ -48,16 +48,16 @@ struct Kept {
 /// node.
 const RELOGIN: Duration = Duration::from_secs(30);
 
-/// Between two logins while we have no credentials: each may run the token command.
+/// Interval of logins without credentials: each may run the token command.
 const CREDENTIALS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks at an endpoint without a login of ours: each is a new connection, and a line in the server's log.
+/// Interval of liveness checks: each opens a connection and writes a line to the server's log.
 const KNOCK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks at least, however much evidence comes in.
+/// Minimum interval of probes, for any amount of evidence.
 const GAP: Duration = Duration::from_millis(200);
 
-/// How much longer than usual it is waited while looks fail, at most.
+/// Maximum factor of the interval while probes fail.
 const BACKOFF: u32 = 5;
 
 /// How long a farewell may take.
@@ -76,14 +76,14 @@ impl Prober {
         Self { id, endpoint, settings, inbox, wake, kept: None, questions: Questions::All, failures: 0 }
     }
 
-    /// Looks until nobody wants to know any more.
+    /// Probes until the publisher has ended.
     pub(super) async fn run(mut self) {
         loop {
             let began = Instant::now();
             let (asked_at, outcome) = match timeout(self.settings.timeout, self.look()).await {
                 Ok(seen) => seen,
                 Err(_elapsed) => {
-                    // Whatever it was waiting for is of no further use.
+                    // The previous connection is no longer needed.
                     self.kept = None;
                     let limit = self.settings.timeout;
                     (began, ProbeOutcome::Failed(format!("no answer to the probe within {limit:?}").into()))
@@ -110,14 +110,15 @@ impl Prober {
         }
     }
 
-    /// Waits for the next look: its time, or evidence. Evidence asks for more than a connection that works: a login.
+    /// Waits for the next probe: the scheduled time, or evidence. Evidence requires a new login, not only a working
+    /// connection.
     async fn pause(&mut self) {
         sleep(GAP).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
             (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
             _ => self.settings.interval,
         };
-        // Until it counts as down, a failing endpoint is looked at as often as ever.
+        // A failing endpoint is probed at the usual interval until the endpoint counts as down.
         let backoff = self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(BACKOFF);
         let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random()).saturating_sub(GAP);
         tokio::select! {
@@ -130,7 +131,7 @@ impl Prober {
         }
     }
 
-    /// One look: what came of it, and when the server was asked.
+    /// A single probe: result, and time of the query.
     async fn look(&mut self) -> (Instant, ProbeOutcome) {
         let endpoint = self.endpoint.clone();
         match &endpoint.settings().probe_login {
@@ -244,7 +245,7 @@ pub(super) fn request(login: &ProbeLogin) -> ConnectRequest {
     ConnectRequest { user: login.user.clone(), startup, token_wait: None }
 }
 
-/// A server that has no room for one more connection is busy, not ill.
+/// A server without free connections is busy, not down.
 fn is_saturation(error: &ConnectError) -> bool {
     let sqlstate = error.refused().and_then(|refused| refused.sqlstate());
     sqlstate.is_some_and(|state| state.class() == "53")
@@ -261,7 +262,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ProbeOutcome {
     ProbeOutcome::Failed(Chain(error).to_string().into())
 }
 
-/// Takes leave, so that the server's log does not speak of a lost connection.
+/// Sends Terminate, so that the server logs no lost connection.
 pub(super) async fn farewell(mut backend: Backend) {
     let mut terminate = Vec::new();
     wire::write_frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
@@ -275,7 +276,7 @@ pub(super) async fn farewell(mut backend: Backend) {
 /// In 0..1.
 fn random() -> f64 {
     let mut bytes = [0; 4];
-    // Jitter may do without randomness; nothing else hangs on it.
+    // Jitter works without randomness; no other code depends on the value.
     _ = aws_lc_rs::rand::fill(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

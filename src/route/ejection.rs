@@ -1,21 +1,21 @@
-//! Who failed a session lately, and is better left alone for a moment.
+//! Outliers: endpoints and nodes that failed sessions recently, and are avoided for a time.
 //!
-//! The probe needs seconds to call an endpoint down, and never sees most nodes behind a read pool's address. What sessions
-//! see (a connection that broke, a login that failed) keeps them away at once, for a time that doubles with each failure
-//! that follows such a time.
+//! The probe needs seconds to mark an endpoint down, and never sees most nodes behind a read pool's address. Failures
+//! of sessions (a broken connection, a failed login) eject an endpoint or node at once, for a time that doubles with
+//! each further failure.
 
 use std::time::{Duration, Instant};
 
 use crate::{names::EndpointName, topology::NodeId};
 
-/// Who failed a session lately. An answer is advice: whoever is the last one that can serve is used all the same.
+/// Recently ejected outliers. The result is advice: the last usable endpoint is used even if ejected.
 #[derive(Debug, Clone, Default)]
 pub struct Ejections {
-    /// Few: it is looked through from end to end.
+    /// Few entries: searched linearly.
     ejected: Vec<Ejected>,
 }
 
-/// Who may fail a session: an endpoint that cannot be logged in to, or one of the nodes behind it.
+/// Kinds of outliers: an endpoint whose login fails, or a node behind an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outlier {
     /// An endpoint.
@@ -34,23 +34,23 @@ struct Ejected {
 /// The first time: a balancer's connections break now and then, and a restart takes longer.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest time: by then the probe has a word in it.
+/// Maximum ejection: by then the probe knows the health.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Whoever has not failed for so long behind its time begins anew.
+/// An outlier without failures for this long after an ejection starts over with the shortest ejection.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
-/// Suspects at most. When there are more, something else is wrong than one of them.
+/// Maximum number of outliers. More than the maximum indicates a common cause.
 const MOST: usize = 64;
 
 // === impl Ejections ===
 
 impl Ejections {
-    /// `who` failed a session at `now`; `jitter` is any number. All that one incident breaks counts once. Whether it was news:
-    /// whoever keeps this where others read it needs to publish it only then.
+    /// Ejects `who`, which failed a session at `now`; `jitter` is a random number. Failures during an ejection count
+    /// once. Returns true if the list changed and needs to be published.
     pub fn failed(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
         self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
-        // Up to a quarter longer, so that not everybody comes back together.
+        // Adds up to a quarter as jitter, so that sessions do not return at the same time.
         let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
         if let Some(ejected) = self.ejected.iter_mut().find(|ejected| ejected.who == who) {
             if now < ejected.until {
@@ -67,13 +67,13 @@ impl Ejections {
         true
     }
 
-    /// Whether it is better to leave `endpoint` alone.
+    /// True if `endpoint` should be avoided.
     #[must_use]
     pub fn avoids_endpoint(&self, endpoint: &EndpointName, now: Instant) -> bool {
         self.avoids(now, |who| matches!(who, Outlier::Endpoint(name) if name == endpoint))
     }
 
-    /// Whether it is better to leave `node` alone.
+    /// True if `node` should be avoided.
     #[must_use]
     pub fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
         self.avoids(now, |who| matches!(who, Outlier::Node(id) if id == node))

@@ -1,7 +1,7 @@
 //! Which endpoint gets a session or, where a listener splits, a statement; and why.
 //!
-//! Promises: a decision is a value that can be logged, counted and audited as it is, and it depends on its arguments
-//! alone. Refuses to know: sockets, clocks, randomness (it is handed in), what a statement does, how fresh a node is.
+//! Promises: a decision is a value for logs, metrics and audit, and depends on the arguments only. Refuses to know:
+//! sockets, clocks, randomness (an argument), the effects of statements, the freshness of nodes.
 
 mod decide;
 mod decision;

@@ -1,21 +1,21 @@
-//! What a session that splits needs now.
+//! Routing request of a splitting session.
 
 use super::RouteReason;
 use crate::names::EndpointName;
 
-/// What a session needs now. How fresh a node has to be is the caller's business, who knows the node once it has a backend:
-/// see [`crate::topology::TopologySnapshot::freshness_of`].
+/// Routing request of a splitting session. The caller checks freshness, because the node is known only once there is a
+/// backend: see [`crate::topology::TopologySnapshot::freshness_of`].
 #[derive(Debug, Clone, Copy)]
 pub struct RouteRequest<'a> {
-    /// Who may serve it.
+    /// Side that may serve the request.
     pub side: RouteSide,
-    /// Why: what the decision says if it goes as it should.
+    /// Reason reported if the preferred side serves.
     pub reason: RouteReason,
-    /// Endpoints that failed this very demand.
+    /// Endpoints that failed the same request.
     pub tried: &'a [EndpointName],
 }
 
-/// Who may serve a demand.
+/// Side that may serve a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteSide {
     /// A read pool, or else the writer.

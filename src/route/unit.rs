@@ -1,8 +1,8 @@
 //! Which side of a split listener a unit of work goes to: the writer, or the read pools.
 //!
-//! A unit is what is judged together: a Query with all its statements, or a batch of extended messages up to its Sync.
-//! Fail closed: it leaves the writer only if all of it is proved to read, or if the client itself has said that it only
-//! reads (a READ ONLY transaction or session, or a hint that the listener allows).
+//! A routing unit is routed as a whole: a Query with all statements, or a batch of extended-protocol messages up to
+//! Sync. Fail closed: a unit leaves the writer only if every statement is a proven read, or if the client declared the
+//! unit read-only (a READ ONLY transaction or session, or a permitted hint).
 
 use super::{Hints, RouteReason, RouteSide};
 use crate::sql::{ClassifyReason, Hint, StatementAccess, TransactionModes};
@@ -10,54 +10,54 @@ use crate::sql::{ClassifyReason, Hint, StatementAccess, TransactionModes};
 /// Which side a unit needs, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteNeed {
-    /// Who may serve it.
+    /// Side that may serve the unit.
     pub side: RouteSide,
     /// Why.
     pub reason: RouteReason,
 }
 
-/// What is about to be said, as far as it decides where that goes.
+/// Properties of a unit that determine the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoutingUnit {
-    /// The worst of what its statements may do.
+    /// Highest access of the statements.
     pub access: StatementAccess,
     /// The heaviest reason for that.
     pub classify_reason: ClassifyReason,
-    /// It begins a transaction, in these modes.
+    /// The unit begins a transaction, with the given modes.
     pub begins: Option<TransactionModes>,
     /// Ends a transaction.
     pub ends: bool,
-    /// It may change or read what belongs to the session and outlives the transaction.
+    /// The unit may change or read session state that outlives the transaction.
     pub touches_session: bool,
     /// May leave state pinning the session to the backend.
     pub pins: bool,
-    /// What a comment in front of it asks for.
+    /// Hint in a leading comment.
     pub hint: Option<Hint>,
-    /// More of it is to come, and nobody knows what.
+    /// The unit is incomplete, and the rest is unknown.
     pub unfinished: bool,
     /// Binds a portal and continues after a Flush with unknown messages. The unit cannot move any more then.
     pub keeps_portal: bool,
 }
 
-/// What else decides.
+/// Session state that determines the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionRouteState {
-    /// The modes of a transaction that the client has begun and no server has heard of.
+    /// Modes of a deferred BEGIN.
     pub begun: Option<TransactionModes>,
     /// `default_transaction_read_only`.
     pub read_only: bool,
     /// `default_transaction_isolation` is `serializable`.
     pub serializable: bool,
-    /// What `SET gatekeeper.route` asks for.
+    /// Value of `SET gatekeeper.route`.
     pub wish: Option<Hint>,
-    /// What hints may do on this listener.
+    /// Permitted effect of hints on the listener.
     pub hints: Hints,
 }
 
 // === impl RoutingUnit ===
 
 impl RoutingUnit {
-    /// Nothing yet.
+    /// A unit without statements.
     pub const EMPTY: Self = Self {
         access: StatementAccess::Read,
         classify_reason: ClassifyReason::Read,
@@ -70,7 +70,7 @@ impl RoutingUnit {
         keeps_portal: false,
     };
 
-    /// Where it goes.
+    /// Computes the route.
     #[must_use]
     pub fn need(&self, situation: &SessionRouteState) -> RouteNeed {
         let hint = self.hint.or(situation.wish);
@@ -126,7 +126,7 @@ impl RoutingUnit {
         self.pins || !(self.classify_reason.suits_read_only() || self.classify_reason.fails_read_only())
     }
 
-    /// This and `other` together.
+    /// Adds the properties of `other`.
     pub fn add(&mut self, other: &Self) {
         self.access = self.access.max(other.access);
         self.classify_reason = self.classify_reason.max(other.classify_reason);
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(goes(begins(modes), SessionRouteState::default()), expected, "{modes:?}");
             assert_eq!(goes(RoutingUnit::EMPTY, begun(modes)), expected, "{modes:?}");
         }
-        // A standby refuses READ WRITE, before READ ONLY and behind it.
+        // A standby rejects READ WRITE, before and after READ ONLY.
         assert_eq!(goes(begins(READ_ONLY), begun(READ_WRITE)).0, RouteSide::Writer);
         assert_eq!(goes(begins(READ_WRITE), begun(READ_ONLY)).0, RouteSide::Writer);
     }
@@ -261,7 +261,7 @@ mod tests {
             goes(said(Hint::Read, ClassifyReason::LearnedWrite), under(Hints::All)).0,
             RouteSide::Writer
         );
-        // What the session says counts for statements that say nothing themselves.
+        // The session's setting applies to statements without a hint.
         let wish = SessionRouteState { wish: Some(Hint::Primary), ..under(Hints::All) };
         assert_eq!(goes(RoutingUnit::EMPTY, wish), (RouteSide::Writer, "session-setting"));
         assert_eq!(goes(read, wish), (RouteSide::Reader, "hint"));

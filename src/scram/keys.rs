@@ -11,12 +11,12 @@ use super::{error::ScramError, password::prepare};
 pub(super) const KEY_BYTES: usize = 32;
 /// PostgreSQL's default number of iterations, `scram_iterations`.
 pub const ITERATIONS: u32 = 4096;
-/// The most iterations computed for anybody: about an eighth of a second.
+/// Limit on iterations, about an eighth of a second of computing.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
 
-/// What a client needs of a password to log in where its salt and iterations are the same.
+/// Derived client secrets, valid for a login with the same salt and iterations.
 ///
-/// As good as the password itself there: no `Debug`, wiped when dropped.
+/// As sensitive as the password: no `Debug`, wiped when dropped.
 #[derive(Clone)]
 pub struct Keys {
     salt: Vec<u8>,
@@ -31,7 +31,7 @@ impl Keys {
     /// Derives the keys. Takes about 0.13 ms for each thousand `iterations`.
     ///
     /// # Errors
-    /// [`ScramError::Iterations`] when there are none or more than [`ITERATIONS_MAX`].
+    /// [`ScramError::Iterations`] for zero iterations or more than [`ITERATIONS_MAX`].
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         let rounds = NonZeroU32::new(iterations)
             .filter(|rounds| rounds.get() <= ITERATIONS_MAX)
@@ -46,7 +46,7 @@ impl Keys {
         })
     }
 
-    /// Whether they were derived with this salt and these iterations.
+    /// True if the keys were derived with the given salt and iterations.
     #[must_use]
     pub fn fit(&self, salt: &[u8], iterations: u32) -> bool {
         self.salt == salt && self.iterations == iterations
@@ -69,7 +69,7 @@ impl Keys {
     }
 }
 
-/// HMAC-SHA-256 over `parts`, one behind the other.
+/// HMAC-SHA-256 over the concatenated `parts`.
 pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     parts.iter().for_each(|part| context.update(part));

@@ -96,11 +96,11 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// The server's last word: its signature.
+/// The server's final message: a signature.
 pub(super) fn parse_server_final(message: &[u8]) -> Result<[u8; KEY_BYTES], ScramError> {
     let mut attributes = Attributes(Some(text(message)?));
     if let Ok(error) = attributes.take('e', "") {
-        // A token of RFC 5802; what else the server may put there is not for our log.
+        // Only error tokens of RFC 5802 reach the log.
         let known = error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         return Err(ScramError::Server(if known { error } else { "other-error" }.to_owned()));
     }
@@ -116,7 +116,7 @@ fn text(message: &[u8]) -> Result<&str, ScramError> {
     if text.contains('\0') { Err(ScramError::Malformed("encoding")) } else { Ok(text) }
 }
 
-/// Printable ASCII without commas, and not nothing.
+/// Non-empty printable ASCII without commas.
 fn check_nonce(nonce: &str) -> Result<(), ScramError> {
     match !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
@@ -124,7 +124,7 @@ fn check_nonce(nonce: &str) -> Result<(), ScramError> {
     }
 }
 
-/// What is left of the attributes; `None` behind the last.
+/// Attributes still to parse; `None` behind the last attribute.
 struct Attributes<'a>(Option<&'a str>);
 
 impl<'a> Attributes<'a> {
@@ -141,7 +141,7 @@ impl<'a> Attributes<'a> {
         Ok(value)
     }
 
-    /// Optional extensions may follow, and mean nothing to us; still they have to look like some.
+    /// Checks the syntax of optional extensions and ignores their values.
     fn ignore_extensions(self) -> Result<(), ScramError> {
         let Some(left) = self.0 else { return Ok(()) };
         for extension in left.split(',') {

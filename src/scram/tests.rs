@@ -4,12 +4,12 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{password::prepare, verifier::VerifierError, *};
 
-/// The example of RFC 7677, section 3, without its user name, which PostgreSQL's clients leave out.
+/// Example of RFC 7677, section 3, with an empty user name, as sent by PostgreSQL clients.
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 const SERVER_FIRST: &[u8] =
     b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
-/// Both sides, one against the other.
+/// Runs both sides against each other.
 fn exchange(
     password: &[u8],
     verifier: &Verifier,
@@ -190,17 +190,18 @@ fn passwords_are_prepared_as_postgresql_prepares_them() {
     assert_eq!(&*prepare("\u{aa}".as_bytes()), b"a");
     assert_eq!(&*prepare("\u{2168}".as_bytes()), b"IX");
     assert_eq!(&*prepare("a\u{a0}b".as_bytes()), b"a b");
-    // What cannot be prepared is taken as it is.
+    // Passwords that SASLprep rejects are used raw.
     for raw in ["", "plain", "\u{7}", "\u{627}1", "\u{ad}", "🔑", "\u{1f130}"] {
         assert_eq!(&*prepare(raw.as_bytes()), raw.as_bytes(), "{raw:?}");
     }
     assert_eq!(&*prepare(b"\xff\xfe"), b"\xff\xfe");
 }
 
-/// A peer that says anything at all, at each place where something is awaited.
+/// A peer that sends arbitrary bytes in each state.
 fn fuzz_exchange(message: &[u8]) {
     let client = AwaitServerFirst::new(ChannelBinding::NotOffered, [1; NONCE_BYTES]);
-    // Good iterations in a hostile message must not make the test slow: with kept keys none are derived for the common case.
+    // A hostile message with valid iterations must not make the test slow: kept keys avoid the derivation in the common
+    // case.
     let expensive = message.windows(2).any(|pair| pair == b"i=");
     if !expensive {
         let _ = client.on_server_first(message, b"x", None).map(|_| ());

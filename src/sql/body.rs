@@ -26,8 +26,8 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         self.depth -= 1;
     }
 
-    /// Scans `text` with quotes and comments taken for code, so that it holds whichever way the server reads it: a
-    /// statement may begin behind every quote, comment, dollar sign and semicolon.
+    /// Scans `text` with quotes and comments read as code, which covers every reading by the server: a statement may
+    /// begin behind any quote, comment, dollar sign and semicolon.
     pub(super) fn raw(&mut self, text: &[u8]) {
         // String ends are unknown, and so are the called functions.
         self.effects |= Effects::UNPROVED | Effects::UNKNOWN;

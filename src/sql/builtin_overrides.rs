@@ -1,8 +1,8 @@
-//! PostgreSQL's own functions of which volatility tells the wrong thing.
+//! Built-in functions whose volatility is misleading.
 
 use super::{ClassifyReason, schema_info::Found};
 
-/// What is decided for the built-in function `name` whatever `pg_proc` says of it.
+/// Fixed decision for the built-in function `name`, independent of `pg_proc`.
 pub(super) fn function(name: &str) -> Option<Found> {
     if HARMLESS.contains(&name) {
         return Some(Found::Safe);
@@ -14,55 +14,55 @@ pub(super) fn function(name: &str) -> Option<Found> {
     reason.map(Found::Unsafe)
 }
 
-/// Every name with a decision of its own.
+/// Names with a fixed decision.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let decided = DECIDED.iter().filter(|(name, _)| *name != "current_setting").map(|(name, _)| *name);
     HARMLESS.iter().copied().chain(decided)
 }
 
-/// Volatile, and yet they neither write nor show one server's own state.
+/// Volatile functions that neither write nor show the state of a server.
 const HARMLESS: &[&str] = &[
-    // Clocks move on: that is all that makes them volatile. Servers of a cluster keep the same time, and a session has no
-    // right to expect more of two statements than that time passes between them.
+    // Volatile only because time passes. The servers of a cluster have the same time, and two statements may be any
+    // time apart.
     "clock_timestamp",
     "timeofday",
-    // Chance. A session that called `setseed` is held to its backend by that.
+    // Random numbers. A session that called `setseed` is pinned.
     "random",
     "random_normal",
     "gen_random_uuid",
     "uuidv4",
     "uuidv7",
-    // They wait, wherever they are.
+    // Wait the same on every server.
     "pg_sleep",
     "pg_sleep_for",
     "pg_sleep_until",
-    // The text that the client sent: the same on each server.
+    // The client's text: the same on each server.
     "current_query",
-    // Sizes of files. A standby's are replayed from the primary's, so they are data with the same freshness.
+    // File sizes. A standby's files are replayed from the primary, so the sizes are as fresh as data.
     "pg_relation_size",
     "pg_table_size",
     "pg_indexes_size",
     "pg_total_relation_size",
     "pg_database_size",
     "pg_tablespace_size",
-    // They walk `pg_inherits`, and are volatile only because they look at it with a newer snapshot.
+    // Traverse `pg_inherits`; volatile only because of a newer snapshot.
     "pg_partition_tree",
     "pg_partition_ancestors",
-    // Methods of TABLESAMPLE: their handlers answer with a list of functions.
+    // Methods of TABLESAMPLE: the handlers return a list of functions.
     "bernoulli",
     "system",
 ];
 
-/// What the use of these comes down to.
+/// Functions with a fixed reason.
 const DECIDED: &[(&str, ClassifyReason)] = &[
     ("nextval", ClassifyReason::Writes),
     ("setval", ClassifyReason::Writes),
     ("pg_notify", ClassifyReason::Utility),
-    // They read what an earlier `nextval` left in the session.
+    // Read the result of an earlier `nextval` of the session.
     ("currval", ClassifyReason::Sequence),
     ("lastval", ClassifyReason::Sequence),
-    // Whoever calls it judges its arguments first: `calls`.
+    // The caller checks the arguments first: `calls`.
     ("set_config", ClassifyReason::SessionState),
     ("setseed", ClassifyReason::SessionState),
     ("pg_cursor", ClassifyReason::SessionState),
@@ -71,13 +71,13 @@ const DECIDED: &[(&str, ClassifyReason)] = &[
     ("pg_my_temp_schema", ClassifyReason::SessionState),
     ("pg_is_other_temp_schema", ClassifyReason::SessionState),
     ("current_setting", ClassifyReason::ServerState),
-    // A sequence's value is logged 32 ahead: a standby shows another one.
+    // A sequence logs 32 values ahead: a standby shows another value.
     ("pg_sequence_last_value", ClassifyReason::Sequence),
     ("pg_get_sequence_data", ClassifyReason::Sequence),
-    // They make the schema of temporary objects where search_path leads with it, which a standby cannot.
+    // Create the schema of temporary objects if `search_path` begins with the schema: impossible on a standby.
     ("current_schema", ClassifyReason::StandbyFunction),
     ("current_schemas", ClassifyReason::StandbyFunction),
-    // Transaction identifiers: a standby cannot give one, and its snapshots are its own.
+    // Transaction IDs: a standby cannot assign any, and the snapshots differ.
     ("txid_current", ClassifyReason::StandbyFunction),
     ("txid_current_if_assigned", ClassifyReason::StandbyFunction),
     ("txid_current_snapshot", ClassifyReason::StandbyFunction),
@@ -90,10 +90,10 @@ const DECIDED: &[(&str, ClassifyReason)] = &[
     ("pg_xact_commit_timestamp", ClassifyReason::StandbyFunction),
     ("pg_xact_commit_timestamp_origin", ClassifyReason::StandbyFunction),
     ("pg_last_committed_xact", ClassifyReason::StandbyFunction),
-    // "recovery is in progress", although one of them is immutable.
+    // Fail with "recovery is in progress", although the volatility is lower.
     ("pg_walfile_name", ClassifyReason::StandbyFunction),
     ("pg_walfile_name_offset", ClassifyReason::StandbyFunction),
-    // About this server, whatever their volatility.
+    // State of the server, for any volatility.
     ("version", ClassifyReason::ServerState),
     ("inet_server_addr", ClassifyReason::ServerState),
     ("inet_server_port", ClassifyReason::ServerState),
@@ -121,7 +121,7 @@ const DECIDED: &[(&str, ClassifyReason)] = &[
     ("pg_tablespace_location", ClassifyReason::ServerState),
     ("pg_tablespace_databases", ClassifyReason::ServerState),
     ("pg_current_logfile", ClassifyReason::ServerState),
-    // They read relations that are named in their arguments, or put together from them.
+    // Read relations named by the arguments.
     ("table_to_xml", ClassifyReason::StandbyFunction),
     ("table_to_xmlschema", ClassifyReason::StandbyFunction),
     ("table_to_xml_and_xmlschema", ClassifyReason::StandbyFunction),

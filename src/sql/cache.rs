@@ -1,4 +1,4 @@
-//! What is remembered of texts: bounded by bytes, compared whole.
+//! Cache of classifications: bounded in bytes, with whole texts as keys.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,8 +9,8 @@ use super::{Classification, LexicalSettings};
 
 /// Classifications by text, or by template, shared by all workers.
 ///
-/// A lookup takes a shared lock on one of several shards, and allocates nothing. What is used once makes room for what is
-/// used often.
+/// A lookup takes a shared lock on one of several shards, without allocation. Entries used once make room for frequent
+/// entries.
 pub(super) struct Cache {
     known: Shared<Key, Classification, EntryBytes, RandomState>,
 }
@@ -22,14 +22,14 @@ pub(super) struct Circumstances {
     pub(super) epoch: u64,
 }
 
-/// A text in its circumstances.
+/// A text with the inputs of the classification.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
     circumstances: Circumstances,
     text: Box<[u8]>,
 }
 
-/// The same, borrowed.
+/// A borrowed key.
 struct Asked<'a> {
     circumstances: Circumstances,
     text: &'a [u8],
@@ -38,7 +38,7 @@ struct Asked<'a> {
 #[derive(Clone)]
 struct EntryBytes;
 
-/// What an entry takes besides its text, about.
+/// Approximate size of an entry without the text.
 const ENTRY: u64 = 96;
 /// A text of ordinary length, for the first size of the table.
 const ORDINARY: u64 = 256;
@@ -60,12 +60,12 @@ impl Cache {
         self.known.insert(Key { circumstances, text: text.into() }, classification);
     }
 
-    /// Forgets `text` in whatever circumstances.
+    /// Removes every entry of `text`.
     pub(super) fn forget(&self, text: &[u8]) {
         self.known.retain(|key, _| *key.text != *text);
     }
 
-    /// How many bytes it holds.
+    /// Size of the entries, in bytes.
     pub(super) fn weight(&self) -> u64 {
         self.known.weight()
     }

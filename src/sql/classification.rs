@@ -2,16 +2,16 @@
 
 use super::{ClassifyReason, Hint, StatementAccess, TransactionControl};
 
-/// What a text may do, and why that is said of it.
+/// Effect of a text on the database, with the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Classification {
-    /// What it may do to the database.
+    /// Access to the database.
     pub access: StatementAccess,
     /// Why.
     pub reason: ClassifyReason,
-    /// What it says about transactions.
+    /// Transaction control statements of the text.
     pub control: TransactionControl,
-    /// What a comment in front of it asks for. It changes nothing of the rest: whoever routes weighs it.
+    /// Hint in a leading comment. Independent of the other fields: the router weighs the hint.
     pub hint: Option<Hint>,
 }
 
@@ -22,7 +22,7 @@ impl Classification {
         Self { access: reason.access(), reason, control: TransactionControl::None, hint: None }
     }
 
-    /// Whether it may be sent to another node than the primary.
+    /// True if the text may run on a node other than the primary.
     #[must_use]
     pub fn may_leave_primary(&self) -> bool {
         self.access == StatementAccess::Read && self.reason.leaves_primary()

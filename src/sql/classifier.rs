@@ -17,10 +17,10 @@ use super::{
     template::Template,
 };
 
-/// Judges texts of one database, and remembers what it said. To be shared by all workers.
+/// Classifies texts of a database and caches the results. Shared by all workers.
 ///
-/// Fails closed: a text is [`StatementAccess::Read`] on [`ClassifyReason::Read`] only if the server's own grammar takes it, all of its tree is
-/// known to read and what it uses is known to be safe, and a second parser does not say otherwise.
+/// Fails closed: a text is [`StatementAccess::Read`] for [`ClassifyReason::Read`] only if PostgreSQL's grammar accepts
+/// the text, the whole tree is known to read only, all names in use are known to be safe, and the second parser agrees.
 pub struct Classifier {
     texts: Cache,
     templates: Cache,
@@ -31,23 +31,24 @@ pub struct Classifier {
 /// How a [`Classifier`] is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassifierOptions {
-    /// Relations that are only read on the primary: schema and name as PostgreSQL keeps them; without a schema in any.
+    /// Relations read on the primary only: schema and name as stored by PostgreSQL; without a schema the name matches
+    /// in any schema.
     pub primary_only: Vec<(Option<String>, String)>,
-    /// How much it remembers, in bytes.
+    /// Size of the cache, in bytes.
     pub memory: u64,
 }
 
-/// Longer texts are not parsed: a tree takes a hundred times as much memory as its text.
+/// Longer texts are not parsed: a tree takes a hundred times the memory of the text.
 pub const TEXT_MAX: usize = 32 * 1024;
 /// The longest run of bytes of operators that is given to the scanner.
 const RUN_MAX: usize = 512;
-/// Texts that a standby has refused as writes: more of them push out the oldest.
+/// Maximum number of texts learned from a standby's rejection; new texts replace the oldest.
 const LEARNED_MAX: usize = 1024;
 
 // === impl Classifier ===
 
 impl Classifier {
-    /// Nothing is remembered yet.
+    /// An empty classifier.
     #[must_use]
     pub fn new(options: &ClassifierOptions) -> Self {
         Self {
@@ -58,8 +59,8 @@ impl Classifier {
         }
     }
 
-    /// What `text` (one or more statements) may do. Allocates nothing for what is remembered; what is not is parsed, so it
-    /// needs a thread that lives long and has 2 MiB of stack.
+    /// Classifies `text` (one or more statements). A cached result needs no allocation. Otherwise the text is parsed,
+    /// which requires a long-lived thread with 2 MiB of stack.
     #[must_use]
     pub fn classify(
         &self,
@@ -79,7 +80,7 @@ impl Classifier {
             return Classification { hint: hint(text), ..mixed(ClassifyReason::Encoding) };
         }
         if text.len() > RUN_MAX && has_long_run(text) {
-            // Not to be judged by its template, which says nothing of it.
+            // A template of the text would be misleading.
             return Classification { hint: hint(text), ..mixed(ClassifyReason::TooDeep) };
         }
         let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
@@ -93,7 +94,7 @@ impl Classifier {
         }
         let judged = Classification { hint: hint(text), ..self.judge(text, lexical, schema_info, None) };
         match &template {
-            // What differs in its literals each time would push out what does not.
+            // A text with changing literals would evict texts without.
             Some(template) if template.literal => {
                 self.remember(&self.templates, template.as_bytes(), circumstances, judged)
             }
@@ -101,7 +102,7 @@ impl Classifier {
         }
     }
 
-    /// The same from the start, and what was found on the way.
+    /// Classifies without the cache; also returns the references found.
     #[must_use]
     pub fn explain(
         &self,
@@ -120,8 +121,8 @@ impl Classifier {
         (Classification { hint: hint(text), ..judged }, findings)
     }
 
-    /// A standby refused `text` as a write (25006): it stays on the primary from now on, and so do the texts that differ
-    /// from it in their literals only.
+    /// Records that a standby rejected `text` as a write (25006): from now on the text stays on the primary, and so do
+    /// texts that differ only in literals.
     pub fn learn_write(&self, text: &[u8], lexical: &LexicalSettings) {
         let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
         let (cache, key) = match &template {
@@ -140,7 +141,7 @@ impl Classifier {
         cache.forget(key);
     }
 
-    /// How many bytes it remembers.
+    /// Size of the cache, in bytes.
     #[must_use]
     pub fn cached_bytes(&self) -> u64 {
         self.texts.weight() + self.templates.weight()
@@ -160,7 +161,7 @@ impl Classifier {
         judged: Classification,
     ) -> Classification {
         cache.insert(key, circumstances, judged);
-        // After it was inserted: whoever learns now forgets it behind that.
+        // After the insertion: a concurrent `learn_write` removes the entry later.
         if judged.access != StatementAccess::Write && self.lock_learned().iter().any(|known| **known == *key)
         {
             let learned = Classification {
@@ -195,7 +196,7 @@ impl Classifier {
         };
         let statements = &parsed.protobuf.stmts;
         let judged = ReferenceChecker::new(schema_info, &self.primary_only, findings).text(statements);
-        // The other parser knows no other strings than standard ones.
+        // The second parser supports standard strings only.
         if judged.may_leave_primary()
             && lexical.standard_strings
             && cross_check::disagrees(text, statements.len())
@@ -221,19 +222,19 @@ impl Default for ClassifierOptions {
     }
 }
 
-/// Whether `text` is what the grammar reads: ASCII or UTF-8, and the client means it so.
+/// True if the grammar can read `text`: ASCII, or UTF-8 that the client declared as UTF-8.
 fn is_readable(text: &[u8], lexical: &LexicalSettings) -> bool {
     text.is_ascii() || (lexical.utf8 && str::from_utf8(text).is_ok())
 }
 
-/// Whether so many bytes of operators follow each other that the server's scanner, which reads all of them again behind each
-/// `/*`, would take its time: seconds for 20 kB of it. No operator is that long, and few comments.
+/// True if a run of operator bytes is so long that the server's scanner, which rereads the run behind each `/*`, would
+/// take seconds (for 20 kB). No operator and few comments are so long.
 fn has_long_run(text: &[u8]) -> bool {
     let is_operator = |byte: &u8| b"~!@#^&|`?+-*/%<>=".contains(byte);
     text.split(|byte| !is_operator(byte)).any(|run| run.len() > RUN_MAX)
 }
 
-/// Nobody knows what the text says about transactions.
+/// The transaction control statements of the text are unknown.
 fn mixed(reason: ClassifyReason) -> Classification {
     Classification { control: TransactionControl::Mixed, ..Classification::on(reason) }
 }

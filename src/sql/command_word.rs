@@ -1,12 +1,12 @@
-//! Statements that their first word sends to the primary, without a parse.
+//! Statements routed to the primary by the first word, without a parse.
 
 use super::{
     ClassifyReason,
     lexer::{Lexer, Token},
 };
 
-/// The ground on which `text` stays on the primary, if its first word alone says so and nothing but semicolons and white
-/// space stands behind a semicolon in it.
+/// Reason to stay on the primary, if the first word of `text` suffices and only semicolons and white space follow the
+/// first semicolon.
 pub(super) fn sole_write(text: &[u8]) -> Option<ClassifyReason> {
     let mut lexer = Lexer::new(text);
     let Some(Token::Word(word)) = lexer.next() else { return None };
@@ -14,7 +14,7 @@ pub(super) fn sole_write(text: &[u8]) -> Option<ClassifyReason> {
         .iter()
         .find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()))
         .map(|(_, reason)| *reason)?;
-    // In whatever way the text is read: what has no semicolon is one statement.
+    // In every reading a text without semicolon is a single statement.
     let rest = lexer.rest();
     let alone = match memchr::memchr(b';', rest) {
         None => true,

@@ -8,7 +8,7 @@ use pg_query::protobuf::{
 use super::reference_checker::ReferenceChecker;
 
 impl ReferenceChecker<'_> {
-    /// Walks `kind` if it is of SQL/JSON; `false` if it is not.
+    /// Visits `kind` if the node belongs to SQL/JSON; `false` otherwise.
     pub(super) fn json(&mut self, kind: &Kind) -> bool {
         match kind {
             Kind::JsonValueExpr(value) => self.json_value(Some(value)),

@@ -1,39 +1,39 @@
-//! Statement text as tokens, by the rules of PostgreSQL's own scanner as far as they decide where a word stands.
+//! Tokens of a statement text, by the rules of PostgreSQL's scanner that determine the position of words.
 //!
-//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on what cannot be known here
-//! (`standard_conforming_strings`, the client's encoding), one reading is taken and [`Lexer::doubt`] says so. Refuses to
-//! know: keywords, numbers, operators; those are words and symbols.
+//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on unknown settings
+//! (`standard_conforming_strings`, the client's encoding), the lexer chooses a reading and sets [`Lexer::doubt`].
+//! Refuses to know: keywords, numbers, operators, which are words and symbols.
 
 use super::name_set::NAME_LENGTH;
 
-/// One token.
+/// A token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Token<'a> {
     /// A keyword or an identifier without quotes, as written.
     Word(&'a [u8]),
-    /// What stands between double quotes, inner quotes still doubled.
+    /// Text between double quotes, with inner quotes still doubled.
     Quoted(&'a [u8]),
-    /// A string constant of whatever kind, without its quotes.
+    /// A string constant of any kind, without quotes.
     Text {
-        /// What stands between the quotes.
+        /// Text between the quotes.
         content: &'a [u8],
-        /// Nothing in it is escaped: it says what it means.
+        /// True without escapes: the content is literal.
         plain: bool,
     },
     /// `$1`.
     Parameter,
-    /// Digits: a number, or the beginning of one.
+    /// Digits: a number, or the start of a number.
     Number,
     /// Any other byte.
     Symbol(u8),
 }
 
-/// Reads tokens from the front of a text. A copy looks ahead.
+/// Reads tokens from the front of a text. Copy the lexer to look ahead.
 #[derive(Clone, Copy)]
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
-    /// Where the last token began; the end of the text behind the last one.
+    /// Start of the last token; the end of the text behind the last token.
     began: usize,
     /// Comments that were passed over.
     comments: usize,
@@ -50,12 +50,12 @@ impl<'a> Lexer<'a> {
         Self { text, at, began: at, comments: 0, doubt: false }
     }
 
-    /// Whether what was read so far can be read in another way too.
+    /// True if the text read so far has another possible reading.
     pub(super) fn doubt(&self) -> bool {
         self.doubt
     }
 
-    /// What is left.
+    /// The unread text.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.text[self.at..]
     }
@@ -65,7 +65,7 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
-    /// Where the last token began; at the end, when there was none.
+    /// Start of the last token; the end of the text behind the last token.
     pub(super) fn began(&self) -> usize {
         self.began
     }
@@ -116,7 +116,7 @@ impl<'a> Lexer<'a> {
         Token::Word(word)
     }
 
-    /// What begins with a byte that is no letter, digit or space; `None` after a comment.
+    /// Reads a token that begins with neither letter, digit nor space; `None` after a comment.
     #[inline]
     fn symbol(&mut self, byte: u8) -> Option<Token<'a>> {
         let next = self.text.get(self.at + 1).copied();
@@ -132,7 +132,7 @@ impl<'a> Lexer<'a> {
             (b'$', _) => Some(self.dollar()),
             (b'-', Some(b'-')) => {
                 self.comments += 1;
-                // PostgreSQL ends it at a carriage return too.
+                // PostgreSQL ends the comment at a carriage return, too.
                 let length = memchr::memchr2(b'\n', b'\r', self.rest());
                 self.at = length.map_or(self.text.len(), |length| self.at + length);
                 None
@@ -172,7 +172,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A string whose opening quote was read. With `escapes`, a backslash takes the meaning from what follows.
+    /// Reads a string behind the opening quote. With `escapes`, a backslash escapes the next byte.
     fn string(&mut self, escapes: bool) -> Token<'a> {
         let from = self.at;
         let mut plain = true;
@@ -180,7 +180,7 @@ impl<'a> Lexer<'a> {
             let quote = self.at + found;
             let backslashes = self.text[from..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
             self.at = quote + 1;
-            // It may be the second byte of a character, or `standard_conforming_strings` may be off.
+            // The backslash may be the second byte of a character, or `standard_conforming_strings` may be off.
             self.doubt |= backslashes > 0;
             if escapes && backslashes % 2 == 1 {
                 plain = false;
@@ -195,7 +195,7 @@ impl<'a> Lexer<'a> {
         self.unfinished(from)
     }
 
-    /// An identifier whose opening quote was read.
+    /// Reads an identifier behind the opening quote.
     fn quoted(&mut self) -> Token<'a> {
         let from = self.at;
         // Mostly a few bytes: `memchr` would take longer to begin.
@@ -213,7 +213,7 @@ impl<'a> Lexer<'a> {
     /// `$1`, `$$…$$`, `$tag$…$tag$`, or a dollar sign.
     fn dollar(&mut self) -> Token<'a> {
         let from = self.at;
-        // Behind the second byte of a character of some encodings it would continue an identifier.
+        // Behind the second byte of a multibyte character, the `$` would continue an identifier.
         self.doubt |= from > 1 && self.text[from - 2] >= 0x80;
         self.at += 1;
         if self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
@@ -239,7 +239,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// No end in sight: PostgreSQL refuses the text, if it reads it in this way.
+    /// Unterminated: PostgreSQL rejects the text in the same reading.
     fn unfinished(&mut self, from: usize) -> Token<'a> {
         self.doubt = true;
         self.at = self.text.len();
@@ -247,7 +247,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// What a byte may begin.
+/// Class of a token's first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Space,
@@ -287,13 +287,13 @@ static IN_WORD: [bool; 256] = {
     table
 };
 
-/// Whether `byte` may begin a word.
+/// True if `byte` may begin a word.
 #[inline]
 pub(super) fn begins_word(byte: u8) -> bool {
     CLASS[usize::from(byte)] == Class::Letter
 }
 
-/// Whether `byte` is white space.
+/// True for white space.
 #[inline]
 pub(super) fn is_space(byte: u8) -> bool {
     CLASS[usize::from(byte)] == Class::Space

@@ -1,19 +1,19 @@
-//! What changes a text's meaning besides the text.
+//! Session settings that affect the reading of a text.
 
-/// What changes a text's meaning besides the text and the database: settings of the session that sends it.
+/// Session settings that affect the reading of a text.
 ///
-/// `search_path` is not among them: an unqualified name is judged as the worst that any `search_path` could lead it to.
+/// Without `search_path`: an unqualified name counts as the worst object of that name in any schema.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LexicalSettings {
     /// `standard_conforming_strings` is on: a backslash in `'…'` is a backslash.
     pub standard_strings: bool,
-    /// `client_encoding` is UTF-8. Of other encodings only texts in ASCII can be judged: the second byte of a character may
-    /// look like a quote.
+    /// `client_encoding` is UTF-8. In other encodings only ASCII texts can be classified: the second byte of a
+    /// character may equal a quote.
     pub utf8: bool,
 }
 
 impl Default for LexicalSettings {
-    /// What servers do that were not told otherwise.
+    /// PostgreSQL's defaults.
     fn default() -> Self {
         Self { standard_strings: true, utf8: true }
     }

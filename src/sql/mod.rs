@@ -1,23 +1,23 @@
-//! Statement text: what it may do to the session and to the database, and which few statements the session machine acts on
-//! itself.
+//! Statement texts: effects on the session and on the database, and the few statements that the session machine
+//! handles.
 //!
-//! In transaction mode a session may only give its backend back when nothing of it is left there. The server's catalogues
-//! say what is left, but asking costs a round trip; so each text is scanned once, and only a text that *might* leave
-//! something is asked about.
+//! In transaction mode a session may return a backend only without leftover session state. The server's catalogs show
+//! leftover state, but a query costs a round trip. So each text is scanned once, and only texts that *might* leave
+//! state cause a state check.
 //!
-//! Promises: [`effects()`] over-approximates. A text that changes the session's state in a way named in [`Effects`] has
-//! that bit, whatever `standard_conforming_strings` is and whatever superset of ASCII the client speaks; a bit too many
-//! costs a check. One pass, no allocation. Where the bytes can be read in two ways (a backslash before a quote, a dollar
-//! quote after a byte of a Shift-JIS character) the text is scanned again with quotes and comments taken for code.
+//! Promises: [`effects()`] over-approximates. A text that changes session state in a way named in [`Effects`] has the
+//! bit, for any `standard_conforming_strings` and any ASCII superset as encoding; an extra bit costs a check. One pass,
+//! no allocation. A text with two possible readings (a backslash before a quote, a dollar quote after a byte of a
+//! Shift-JIS character) is scanned again with quotes and comments read as code.
 //!
-//! [`Classifier`] answers the other question: what a text may do to the database, and whether it may leave the primary. It fails
-//! closed: a text must be proved to do no more than read. In order of cost: what is
-//! remembered of the very text; a first word that writes; what is remembered of its [`template`] (all but its literals); the
-//! server's own grammar, whose tree is walked whole ([`query`], [`syntax`]), with what the [`built_in`] tables and the
-//! [`SchemaInfo`] of the database say of each name; and the [`cross_check`] of another parser.
+//! [`Classifier`] determines the effect on the database, and if a text may leave the primary. The classifier fails
+//! closed: a text needs proof to count as a read. In order of cost: the cached text; a first word that writes; the
+//! cached [`template`] (the text without literals); PostgreSQL's grammar, with a visit of the whole tree ([`query`],
+//! [`syntax`]), the [`built_in`] tables and the [`SchemaInfo`] of the database; and the [`cross_check`] by another
+//! parser.
 //!
-//! [`effects()`] refuses to know: the grammar (what PostgreSQL refuses does no harm), what a function does that is in neither the table of
-//! [`functions`] nor the [`StatefulNames`], and what an `EXECUTE` of a prepared statement runs: that was said by its `PREPARE`.
+//! [`effects()`] refuses to know: the grammar (a rejected text does no harm), functions outside the table of
+//! [`functions`] and the [`StatefulNames`], and the statement run by an `EXECUTE`, which counted at the `PREPARE`.
 
 mod arguments;
 mod body;

@@ -1,4 +1,4 @@
-//! A query's tree, walked whole: whatever is not listed here keeps its text on the primary.
+//! Visits the whole tree of a query: unlisted nodes keep the text on the primary.
 
 use pg_query::protobuf::{
     AExpr, AExprKind, Alias, CommonTableExpr, CteCycleClause, CteSearchClause, FuncCall, JoinExpr, Node,
@@ -24,8 +24,8 @@ impl ReferenceChecker<'_> {
         }
     }
 
-    /// An expression, a part of one, or an item of FROM. Calls itself as deep as the tree goes, which the decoder of trees
-    /// limits to 100.
+    /// An expression, part of an expression, or item of FROM. Recurses to the depth of the tree, limited to 100 by the
+    /// decoder.
     pub(super) fn node(&mut self, node: &Node) {
         let Some(kind) = &node.node else { return };
         match kind {
@@ -155,7 +155,7 @@ impl ReferenceChecker<'_> {
     }
 
     pub(super) fn select(&mut self, select: &SelectStmt) {
-        // Without `..`: what a newer grammar adds has to be looked at here.
+        // Without `..`: additions of a newer grammar must be checked here.
         let SelectStmt {
             distinct_clause,
             into_clause,
@@ -190,7 +190,7 @@ impl ReferenceChecker<'_> {
         if !distinct_clause.is_empty() || !group_clause.is_empty() || (larg.is_some() && !all) {
             self.hidden_operators(&["=", "<", ">"]);
         }
-        // DISTINCT without ON is a list of one node that is nothing.
+        // DISTINCT without ON is a list with an empty node.
         for nodes in [
             distinct_clause,
             target_list,
@@ -212,7 +212,7 @@ impl ReferenceChecker<'_> {
 
     pub(super) fn with(&mut self, with: &WithClause) {
         let WithClause { ctes, recursive: _, location: _ } = with;
-        // Each may use those that stand behind it.
+        // Each query may use later queries.
         for node in ctes {
             if let Some(Kind::CommonTableExpr(query)) = &node.node {
                 self.queries.push(query.ctename.clone());
@@ -330,7 +330,7 @@ impl ReferenceChecker<'_> {
         self.alias(join.alias.as_ref());
     }
 
-    /// Names of columns: nothing that runs.
+    /// Column names contain no code.
     fn alias(&mut self, alias: Option<&Alias>) {
         if let Some(Alias { aliasname: _, colnames }) = alias {
             self.nodes(colnames);

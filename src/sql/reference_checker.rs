@@ -1,4 +1,4 @@
-//! What names in a text come down to: the worst ground so far, and what was found on the way.
+//! Checks the names in a text: the weightiest reason so far, and the references found.
 
 use pg_query::protobuf::{Node, node::Node as Kind};
 
@@ -7,9 +7,9 @@ use super::{ClassifyReason, SchemaInfo, schema_info::Found};
 /// The names that a text uses, as written, for people.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ReferenceList {
-    /// What it calls.
+    /// Called functions.
     pub functions: Vec<String>,
-    /// What it reads or writes; names of its own WITH queries are not among them.
+    /// Relations read or written, without names of WITH queries.
     pub relations: Vec<String>,
     /// Operators that PostgreSQL does not have.
     pub operators: Vec<String>,
@@ -22,7 +22,7 @@ pub(super) struct ReferenceChecker<'k> {
     pub(super) schema_info: &'k SchemaInfo,
     primary_only: &'k [(Option<String>, String)],
     reason: ClassifyReason,
-    /// The names of WITH queries, wherever they stand.
+    /// Names of all WITH queries of the text.
     pub(super) queries: Vec<String>,
     findings: Option<&'k mut ReferenceList>,
 }
@@ -41,12 +41,12 @@ impl<'k> ReferenceChecker<'k> {
         self.reason
     }
 
-    /// The text stays on the primary on this ground too.
+    /// Adds a reason to stay on the primary.
     pub(super) fn blame(&mut self, reason: ClassifyReason) {
         self.reason = self.reason.max(reason);
     }
 
-    /// A call of a function with so many arguments, if they can be counted.
+    /// Checks a call with the number of arguments, if known.
     pub(super) fn call(&mut self, name: &[Node], arguments: Option<usize>) {
         let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
         self.note(schema, name, |findings| &mut findings.functions);
@@ -54,7 +54,7 @@ impl<'k> ReferenceChecker<'k> {
         self.found(found, ClassifyReason::UnknownFunction);
     }
 
-    /// A call that its arguments make harmless, if PostgreSQL's own function is meant.
+    /// Checks a call that the arguments make harmless, provided that the name means the built-in function.
     pub(super) fn harmless_call(&mut self, name: &[Node]) {
         let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
         self.note(schema, name, |findings| &mut findings.functions);
@@ -93,7 +93,7 @@ impl<'k> ReferenceChecker<'k> {
     /// A relation that is read.
     pub(super) fn relation(&mut self, schema: &str, name: &str) {
         let schema = (!schema.is_empty()).then_some(schema);
-        // A schema that is not said could be any.
+        // A name without schema may be in any schema.
         let is_meant = |listed: &Option<String>| match (listed, schema) {
             (Some(listed), Some(schema)) => listed == schema,
             _ => true,
@@ -107,7 +107,7 @@ impl<'k> ReferenceChecker<'k> {
             }
             _ => self.schema_info.relation(schema, name),
         };
-        // A WITH query of that name may be meant, or not: where it stands does not count.
+        // The name may or may not mean the WITH query: scopes are not tracked.
         if found == Found::Nothing && schema.is_none() && self.queries.iter().any(|query| query == name) {
             return;
         }
@@ -141,7 +141,7 @@ impl<'k> ReferenceChecker<'k> {
     }
 }
 
-/// Schema and name; a database's name in front does not count. `None` if it is no such name.
+/// Schema and name, without a database name in front; `None` for other forms.
 pub(super) fn qualified(parts: &[Node]) -> Option<(Option<&str>, &str)> {
     match parts {
         [name] => Some((None, word(name)?)),

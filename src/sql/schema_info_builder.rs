@@ -7,9 +7,9 @@ use super::{
     schema_info::{KnownObject, Names},
 };
 
-/// Lists what is known of the current database: seven columns, for [`SchemaInfoBuilder::row`]. One statement; sound under any
-/// `search_path`; takes no locks but those of a catalogue's readers; PostgreSQL 14 to 18. To be run with `jit = off` and
-/// `client_encoding = 'UTF8'` (`SET LOCAL` in its transaction).
+/// Lists the objects of the current database: seven columns, for [`SchemaInfoBuilder::row`]. A single statement; sound
+/// under any `search_path`; takes only the locks of a catalog reader; PostgreSQL 14 to 18. Requires `jit = off` and
+/// `client_encoding = 'UTF8'` (`SET LOCAL` in the same transaction).
 pub(super) const SCHEMA_INFO_SQL: &str = include_str!("schema_info.sql");
 
 /// Returns [`SCHEMA_INFO_SQL`], extended from the relations in `primary_only` (schema, or any; name) to all readers:
@@ -51,16 +51,16 @@ pub struct UnknownRow;
 // === impl SchemaInfoBuilder ===
 
 impl SchemaInfoBuilder {
-    /// Nothing was read yet.
+    /// A builder without rows.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One row, in text format, in UTF-8.
+    /// Adds a row, in text format and UTF-8.
     ///
     /// # Errors
-    /// [`UnknownRow`]: nothing of it was taken.
+    /// [`UnknownRow`] for an invalid row, which is ignored as a whole.
     pub fn row(&mut self, columns: &[&[u8]]) -> Result<(), UnknownRow> {
         let [kind, schema, name, why, least, most, of_row] = columns else { return Err(UnknownRow) };
         let number = |bytes: &[u8]| {
@@ -85,14 +85,14 @@ impl SchemaInfoBuilder {
         Ok(())
     }
 
-    /// All rows were read. `epoch` tells this edition from those before it.
+    /// Builds the result. `epoch` identifies the catalog state.
     #[must_use]
     pub fn build(self, epoch: u64) -> SchemaInfo {
         self.schema_info.with_epoch(epoch)
     }
 }
 
-/// What the fourth column says.
+/// Parses the fourth column.
 fn reason(why: &[u8]) -> Result<Option<ClassifyReason>, UnknownRow> {
     Ok(Some(match why {
         b"" => return Ok(None),

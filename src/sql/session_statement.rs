@@ -1,14 +1,14 @@
-//! The few statements that the session machine acts on itself.
+//! Statements that the session machine handles.
 
 use super::lexer::{Lexer, Token, folded};
 use std::borrow::Cow;
 
-/// A text that is one statement of exactly one of these forms; comments, white space and semicolons around it do not count.
+/// A text of a single statement in a known form; comments, white space and semicolons around the statement are ignored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SessionStatement<'a> {
     /// `BEGIN`, `BEGIN WORK` or `BEGIN TRANSACTION`, without modes.
     Begin,
-    /// `START TRANSACTION`, without modes: the same, but for the tag of its answer.
+    /// `START TRANSACTION` without modes: like BEGIN, with another command tag.
     StartTransaction,
     /// `COMMIT` or `END`, `WORK` or `TRANSACTION` allowed.
     Commit,
@@ -34,12 +34,12 @@ pub enum SessionStatement<'a> {
     SetLocal,
     /// `SHOW …`.
     Show,
-    /// Anything else.
+    /// Any other text.
     Other,
 }
 
-/// What `text` is. Where it can be read in two ways, it is [`SessionStatement::Other`]. Allocates only for names that are folded or
-/// hold a doubled quote.
+/// Parses `text`. A text with two possible readings is [`SessionStatement::Other`]. Allocates only for names with
+/// upper-case letters or doubled quotes.
 #[must_use]
 pub fn session_statement(text: &[u8]) -> SessionStatement<'_> {
     let mut lexer = Lexer::new(text);
@@ -120,7 +120,7 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
     None
 }
 
-/// `command`, if nothing but `WORK` or `TRANSACTION` follows.
+/// Returns `command` if only `WORK` or `TRANSACTION` follows.
 fn block<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     let mut behind = *lexer;
     if let Some(Token::Word(word)) = behind.next()
@@ -141,12 +141,12 @@ fn rest<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<Sess
     Some(command)
 }
 
-/// `command`, if nothing follows.
+/// Returns `command` at the end of the text.
 fn end<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     alone(lexer).map(|()| command)
 }
 
-/// Nothing but semicolons follows.
+/// Checks that only semicolons follow.
 fn alone(lexer: &mut Lexer<'_>) -> Option<()> {
     loop {
         match lexer.next() {

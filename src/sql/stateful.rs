@@ -1,4 +1,4 @@
-//! Which names of a database leave session state when they are used.
+//! Names in a text whose use leaves session state.
 
 use super::{
     Effects, StatefulNames,
@@ -6,9 +6,9 @@ use super::{
     scan::{Scan, TextOrigin},
 };
 
-/// Tells `found` the names that a text defines and whose use may leave session state, in lower case: functions and
-/// procedures whose body does, views and tables whose definition, rules, triggers or policies do. The session adds them
-/// to the [`StatefulNames`] of the database.
+/// Calls `found` with the names, in lower case, that a text defines and whose use may leave session state: functions
+/// and procedures with a stateful body, views and tables with a stateful definition, rule, trigger or policy. The
+/// session adds the names to the [`StatefulNames`] of the database.
 pub fn find_stateful_names(text: &[u8], catalogue: &StatefulNames, found: &mut dyn FnMut(&str)) {
     let mut scan = Scan::new(catalogue, |_: &[u8]| ());
     scan.definitions_run = true;
@@ -36,12 +36,12 @@ pub fn find_stateful_names(text: &[u8], catalogue: &StatefulNames, found: &mut d
     }
 }
 
-/// The words of `CREATE` and `ALTER` that the name of what is defined stands behind. `ON` and `TO` name the table of a
-/// trigger, a policy or a rule.
+/// Words of `CREATE` and `ALTER` before the name of the defined object. `ON` and `TO` precede the table of a trigger, a
+/// policy or a rule.
 const BEFORE_A_NAME: [&str; 9] =
     ["function", "procedure", "routine", "view", "table", "domain", "aggregate", "on", "to"];
 
-/// What pins if a function does it.
+/// Effects that pin if a function has them.
 const LEAVES: Effects = Effects::SETTINGS
     .union(Effects::SETTINGS_ALL)
     .union(Effects::SETTINGS_BOUND)
@@ -62,7 +62,7 @@ fn contains_temporary(text: &[u8]) -> bool {
     })
 }
 
-/// Tells the last part of the qualified name that follows.
+/// Reports the last part of the qualified name that follows.
 fn tell_name(mut lexer: Lexer<'_>, found: &mut dyn FnMut(&str)) {
     let mut last = None;
     loop {

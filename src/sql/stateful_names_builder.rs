@@ -76,7 +76,7 @@ const CUSTOM_SETTINGS_MAX: usize = 64;
 // === impl StatefulNamesBuilder ===
 
 impl StatefulNamesBuilder {
-    /// Nothing was read yet.
+    /// A builder without rows.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -127,7 +127,7 @@ impl StatefulNamesBuilder {
         Ok(())
     }
 
-    /// All rows were read: the catalogue, with the names of `always` besides.
+    /// Builds the result, with the names of `always` added.
     #[must_use]
     pub fn build(mut self, always: &StatefulNames) -> StatefulNames {
         let mut catalogue = always.clone();

@@ -1,16 +1,16 @@
-//! What a text may do to the database.
+//! Access of a text to the database.
 
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// What a text may do to the database, as far as its text and the catalogues tell.
+    /// Access of a text to the database, as far as text and catalogs show.
     #[derive(PartialOrd, Ord)]
     pub enum StatementAccess {
-        /// It is proved to write nothing.
+        /// Proven to write nothing.
         Read = "read",
-        /// Nothing proves that it only reads.
+        /// Not proven to be a read.
         Unproven = "doubt",
-        /// It writes, locks, or changes definitions.
+        /// Writes, locks, or changes definitions.
         Write = "write",
     }
 }

@@ -1,4 +1,4 @@
-//! Statements' trees: what each does, and what all of a text say about transactions together.
+//! Visits the trees of statements: effect of each statement, and transaction control of the whole text.
 
 use pg_query::protobuf::{
     AConst, CopyStmt, DefElem, Node, RawStmt, TransactionStmt, TransactionStmtKind, VariableSetStmt,
@@ -23,7 +23,7 @@ impl ReferenceChecker<'_> {
         if ends && steps.contains(&Step::Local) {
             self.blame(ClassifyReason::SessionState);
         }
-        // Whether a read-only transaction begins or ends here, or something that may write in it.
+        // True if a read-only transaction begins or ends in the text, or a transaction that may write.
         let doubtful = match control {
             TransactionControl::None => false,
             TransactionControl::Begin(modes) | TransactionControl::SetTransaction(modes) => {
@@ -82,7 +82,7 @@ impl ReferenceChecker<'_> {
                 self.blame(ClassifyReason::Named);
             }
             Kind::FetchStmt(_) => self.blame(ClassifyReason::Named),
-            // What a PREPARE says does nothing before its EXECUTE.
+            // The statement of a PREPARE has no effect before EXECUTE.
             Kind::VariableShowStmt(_)
             | Kind::PrepareStmt(_)
             | Kind::DeallocateStmt(_)
@@ -166,12 +166,12 @@ impl ReferenceChecker<'_> {
     fn set(&mut self, set: &VariableSetStmt) -> Step {
         match &*set.name {
             "TRANSACTION" => Step::SetTransaction(modes(&set.args)),
-            // A snapshot that another session of the same server exported.
+            // A snapshot exported by another session of the same server.
             "TRANSACTION SNAPSHOT" => {
                 self.blame(ClassifyReason::StandbyFunction);
                 Step::Other
             }
-            // `transaction_read_only` and its kin: another way to write SET TRANSACTION.
+            // `transaction_read_only` and similar settings: equivalent to SET TRANSACTION.
             name if starts_with(name, "transaction_") => {
                 self.blame(ClassifyReason::Transaction);
                 Step::Other
@@ -213,7 +213,7 @@ fn value(option: &DefElem) -> Option<&Val> {
     }
 }
 
-/// READ WRITE; what cannot be read is taken for it.
+/// READ WRITE; an unreadable value counts as READ WRITE.
 fn is_zero(option: &DefElem) -> bool {
     !matches!(value(option), Some(Val::Ival(number)) if number.ival != 0)
 }

@@ -1,4 +1,4 @@
-//! The scanner against a table of statements; [`oracle`] holds it against the server's own grammar.
+//! The scanner against a table of statements; [`oracle`] compares the scanner with PostgreSQL's grammar.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn settings_are_named_as_the_server_names_them() {
     }
 }
 
-/// A line of a table: what is wanted, two spaces or more, and the text, in which `\n`, `\r` and `\t` stand for themselves.
+/// A line of a table: expectation, two or more spaces, and the text with `\n`, `\r` and `\t` as escapes.
 fn case(line: &str) -> Option<(String, String)> {
     if line.is_empty() || line.starts_with('#') {
         return None;

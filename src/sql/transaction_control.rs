@@ -1,44 +1,44 @@
-//! What a text as a whole says about transactions.
+//! Transaction control statements of a whole text.
 
-/// What a text as a whole says about transactions.
+/// Transaction control statements of a whole text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TransactionControl {
-    /// Nothing.
+    /// None.
     None,
-    /// It is `BEGIN` or `START TRANSACTION`, and nothing else.
+    /// A single `BEGIN` or `START TRANSACTION`.
     Begin(TransactionModes),
-    /// It is `SET TRANSACTION`, or several of them, and nothing else.
+    /// One or more `SET TRANSACTION`.
     SetTransaction(TransactionModes),
-    /// It is `COMMIT` or `END`, and nothing else.
+    /// A single `COMMIT` or `END`.
     Commit {
         /// `AND CHAIN`: another transaction with the same modes begins.
         chain: bool,
     },
-    /// It is `ROLLBACK` or `ABORT`, and nothing else.
+    /// A single `ROLLBACK` or `ABORT`.
     Rollback {
         /// `AND CHAIN`: another transaction with the same modes begins.
         chain: bool,
     },
-    /// It is `SAVEPOINT`, `RELEASE` or `ROLLBACK TO`, or several of them, and nothing else.
+    /// One or more `SAVEPOINT`, `RELEASE` or `ROLLBACK TO`.
     Savepoint,
-    /// It begins a transaction with its first statement and ends it with its last.
+    /// A whole transaction: begins with the first statement and ends with the last.
     Whole(TransactionModes),
-    /// Anything else with such a statement in it: what it leaves behind only ReadyForQuery tells.
+    /// Any other mixture: only ReadyForQuery shows the resulting status.
     Mixed,
 }
 
 /// The modes of a transaction that a text names.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash, Debug)]
 pub struct TransactionModes {
-    /// `READ ONLY` or `READ WRITE`; `None` leaves it to `default_transaction_read_only`.
+    /// `READ ONLY` or `READ WRITE`; `None` means `default_transaction_read_only`.
     pub read_only: Option<bool>,
-    /// `ISOLATION LEVEL SERIALIZABLE`, or another level; `None` leaves it to `default_transaction_isolation`.
+    /// `ISOLATION LEVEL SERIALIZABLE`, or another level; `None` means `default_transaction_isolation`.
     pub serializable: Option<bool>,
 }
 
 impl TransactionModes {
-    /// These modes, where they say something, laid over `before`. READ WRITE stays, whatever follows: a standby refuses the
-    /// command that says READ WRITE.
+    /// Combines the modes with earlier modes `before`. READ WRITE is kept in any case: a standby rejects the READ WRITE
+    /// command.
     #[must_use]
     pub fn over(self, before: Self) -> Self {
         let read_only = if before.read_only == Some(false) { before.read_only } else { self.read_only };

@@ -2,12 +2,12 @@
 
 use super::{TransactionControl, TransactionModes};
 
-/// What one statement says about transactions.
+/// Transaction control of a single statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
-    /// Nothing.
+    /// None.
     Plain,
-    /// Nothing, and what it makes ends with the transaction: `SET LOCAL`, a cursor without HOLD.
+    /// None, with effects that end with the transaction: `SET LOCAL`, a cursor without HOLD.
     Local,
     Begin(TransactionModes),
     SetTransaction(TransactionModes),
@@ -18,12 +18,12 @@ pub(super) enum Step {
         chain: bool,
     },
     Savepoint,
-    /// Something that is not followed.
+    /// A statement that is not tracked.
     Other,
 }
 
 impl Step {
-    /// The modes that it names.
+    /// Modes named by the statement.
     pub(super) fn modes(self) -> Option<TransactionModes> {
         match self {
             Self::Begin(modes) | Self::SetTransaction(modes) => Some(modes),
@@ -31,7 +31,7 @@ impl Step {
         }
     }
 
-    /// What all of a text's statements say together.
+    /// Transaction control of the whole text.
     pub(super) fn together(steps: &[Self]) -> TransactionControl {
         match steps {
             [] => return TransactionControl::None,
@@ -65,13 +65,13 @@ impl Step {
     }
 }
 
-/// The modes of a transaction that goes through these statements without an end, if it does.
+/// Modes of a transaction with the given statements; `None` if the statements end the transaction.
 fn inside(mut modes: TransactionModes, steps: &[Step]) -> Option<TransactionModes> {
     let mut begun = false;
     for step in steps {
         match step {
             Step::Plain | Step::Local | Step::Savepoint => begun = true,
-            // Behind a first query the server refuses most of it.
+            // After the first query the server rejects most modes.
             Step::SetTransaction(set) if !begun => modes = set.over(modes),
             _ => return None,
         }

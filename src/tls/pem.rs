@@ -15,8 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{TlsFileError, certificate, settings::IdentityFiles};
 
-/// Files as they were read together: what is compared to know whether anything changed, and what is then used, so that
-/// both are the same bytes.
+/// Contents of files read together: the same bytes serve for change detection and for use.
 pub(super) struct PemFiles {
     files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
 }
@@ -39,7 +38,7 @@ impl PemFiles {
         Ok(Self { files })
     }
 
-    /// A digest of all of them.
+    /// Digest of all files.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         for (path, bytes) in &self.files {
@@ -52,7 +51,7 @@ impl PemFiles {
         digest
     }
 
-    /// The certificates of one of the files, at least one.
+    /// Certificates of a file, at least one.
     pub(super) fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         let certificates = CertificateDer::pem_slice_iter(self.file_bytes(path))
             .collect::<Result<Vec<_>, _>>()
@@ -63,7 +62,7 @@ impl PemFiles {
         Ok(certificates)
     }
 
-    /// A chain and its key, which belong together.
+    /// A certificate chain with the matching key.
     pub(super) fn identity(
         &self,
         files: &IdentityFiles,
@@ -127,7 +126,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"ENCRYPTED").is_some()
 }
 
-/// Says what is wrong without showing what is in the file: it may be a key.
+/// Describes the problem without contents of the file, which may be a key.
 fn not_pem(path: &Path, error: &pem::Error) -> TlsFileError {
     let reason = match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end: is the file only half written?",

@@ -1,4 +1,4 @@
-//! An observation in, the next snapshot and what changed out.
+//! Computes the next snapshot from an observation, with the changes.
 
 mod samples;
 
@@ -12,16 +12,16 @@ use super::{
     ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
 };
 
-/// How much it takes to believe something.
+/// Rules for applying observations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservationRules {
-    /// Failed looks in a row before an endpoint counts as down; 0 counts as 1.
+    /// Failed probes in a row before an endpoint counts as down; 0 counts as 1.
     pub failures: u32,
     /// How long a node behind a read pool's address is remembered without being seen again.
     pub forget_nodes_after: Duration,
 }
 
-/// The snapshot after `observation`, and what became different. An endpoint that is not in the snapshot (any more)
+/// Returns the snapshot after `observation`, with the changes. An observation of an endpoint outside the snapshot
 /// changes nothing.
 #[must_use]
 pub fn apply_observation(
@@ -55,7 +55,7 @@ pub fn apply_observation(
     (next, changes)
 }
 
-/// The snapshot after a node said in passing how far it has replayed; `None` when that is no news.
+/// Returns the snapshot after a replay report of a session; `None` if the report adds nothing.
 #[must_use]
 pub fn apply_replay_report(
     snapshot: &TopologySnapshot,
@@ -87,8 +87,8 @@ pub fn apply_replay_report(
     Some(next)
 }
 
-/// The snapshot for a changed configuration, and what became different. An endpoint whose declaration did not change keeps
-/// what is known of it.
+/// Returns the snapshot for a changed configuration, with the changes. Endpoints with an unchanged declaration keep
+/// their status.
 #[must_use]
 pub fn apply_configuration(
     snapshot: &TopologySnapshot,
@@ -146,12 +146,13 @@ fn answered(
     forget(&mut status.nodes, observation.ended_at, rules);
 }
 
-/// Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
+/// Removes nodes of a pool that were not seen for some time: a balancer may have one address for all nodes, so absence
+/// is the only sign.
 fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &ObservationRules) {
     nodes.retain(|node| now.saturating_duration_since(node.last_seen) < rules.forget_nodes_after);
 }
 
-/// The same server, still a primary, stands there now.
+/// Updates the WAL position, if the same server answered and is still a primary.
 fn sampled(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Observation) {
     let same = answer.node == status.node && answer.role == ObservedRole::Primary;
     if same && let Some(lsn) = answer.lsn {
@@ -159,7 +160,7 @@ fn sampled(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Obse
     }
 }
 
-/// Of two answers of one server the later one. It never goes back, but answers may overtake each other.
+/// The later position of the same server: positions never go back, but answers may arrive out of order.
 fn later(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
     one.into_iter().chain(other).max_by_key(|position| (position.lsn, position.asked_at))
 }
@@ -199,7 +200,7 @@ fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observa
     }
 }
 
-/// What became different about one endpoint.
+/// Adds the changes of an endpoint.
 fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
     let endpoint = &after.endpoint.name;
     if before.health != after.health {
@@ -235,7 +236,7 @@ fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Sn
     }
 }
 
-/// What became different about the whole.
+/// Adds the changes of the whole snapshot.
 fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<SnapshotChange>) {
     let election = elect(&next.endpoints, before.writer.as_ref());
     if election.writer != before.writer {

@@ -1,8 +1,8 @@
-//! Positions in the write-ahead log as PostgreSQL writes them.
+//! WAL positions in PostgreSQL's text format.
 //!
 //! <https://www.postgresql.org/docs/current/datatype-pg-lsn.html>
 
-/// `16/B374D848` as a number of bytes; `None` when it is no `pg_lsn`.
+/// Converts `16/B374D848` to bytes; `None` for an invalid `pg_lsn`.
 #[must_use]
 pub fn parse_lsn(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;

@@ -1,7 +1,7 @@
-//! What exists and what is known of it.
+//! Configured and observed topology.
 //!
-//! Promises: a [`TopologySnapshot`] is one consistent picture; every value in it comes from configuration or from an
-//! observation that says when it was made. Refuses to know: sockets, clocks, how an observation was obtained.
+//! Promises: a [`TopologySnapshot`] is consistent; each value comes from the configuration or from an observation with
+//! a time. Refuses to know: sockets, clocks, the source of observations.
 
 mod apply;
 mod election;

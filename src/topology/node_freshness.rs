@@ -1,37 +1,38 @@
-//! How a node stands towards a floor: may a read that must see everything up to then be answered there?
+//! Freshness of a node relative to a floor: decides if the node may serve a read that must see all writes up to the
+//! floor.
 
 use std::time::{Duration, Instant};
 
 use super::{EndpointStatus, NodeId, NodeStatus, ObservedRole, TopologySnapshot, WalPosition, WriterSamples};
 use crate::names::ClusterName;
 
-/// How a node stands towards a floor: a moment of ours that a read must not be older than.
+/// Freshness of a node relative to a floor, an instant whose committed writes a read must see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeFreshness {
-    /// It is known to show all that committed before the floor.
+    /// The node shows all transactions committed before the floor.
     Fresh,
-    /// It is not known whether it does: it does if it is in recovery and has replayed up to `lsn`.
+    /// Unknown. The node is fresh if the node is in recovery and has replayed `lsn`.
     Ask {
         /// Where the writer stood at the floor or a little later.
         lsn: u64,
     },
-    /// It does not, or was asked so short a time ago and is so far behind that to ask again is not worth it.
+    /// The node is not fresh, or was so far behind recently that another query is not worthwhile.
     Stale,
-    /// The writer was not asked since the floor: nobody can tell.
+    /// The writer was not sampled since the floor: freshness cannot be determined.
     Unknown,
 }
 
-/// For how long a node that lacked what it was asked for is not asked again.
+/// Interval before a node that lacked a requested position is queried again.
 ///
-/// A question costs nothing but the read behind it, which is thrown away when the answer is too old. With this a node that
-/// lags costs 50 such reads in a second, however many there are, and one that has caught up gets its reads back after 20 ms
-/// at most: less than the tenth of a second that nodes of a read pool usually lag by under load.
+/// The cost of a query is the read behind the query, discarded if the node is stale. A lagging node costs at most 50
+/// discarded reads per second, at any load. A node that has caught up gets reads again within 20 ms, less than the
+/// usual lag of a read pool under load (0.1 s).
 pub const NODE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 // === impl TopologySnapshot ===
 
 impl TopologySnapshot {
-    /// How `node` stands towards `floor`; without a node that of a server that does not say which one it is.
+    /// Freshness of `node` relative to `floor`. `None` stands for a server that does not report an identity.
     #[must_use]
     pub fn freshness_of(&self, node: Option<&NodeId>, floor: Instant, now: Instant) -> NodeFreshness {
         let Some(wanted) = self.writer_samples.since(floor) else { return NodeFreshness::Unknown };
@@ -43,14 +44,14 @@ impl TopologySnapshot {
         let hopeless = match node.position {
             Some(position) if position.lsn >= wanted.lsn => return NodeFreshness::Fresh,
             Some(position) => lags(&self.writer_samples, position, wanted, floor, now),
-            // In recovery, and it cannot say how far: as stale as can be.
+            // In recovery without a reported position: as stale as possible.
             None => now.saturating_duration_since(node.last_seen) < NODE_RETRY_INTERVAL,
         };
         if hopeless { NodeFreshness::Stale } else { ask }
     }
 
-    /// Whether `node` may answer reads at all, however old they may be: as far as is known it is a standby, and what it replays
-    /// is the writer's. A node that nobody has met gets the benefit of the doubt.
+    /// True if `node` may serve reads of any age: the node is, as far as known, a standby that replays the writer's
+    /// WAL. An unknown node qualifies.
     #[must_use]
     pub fn may_serve(&self, node: Option<&NodeId>) -> bool {
         node.and_then(|id| self.node(id)).is_none_or(|(status, node)| {
@@ -58,14 +59,14 @@ impl TopologySnapshot {
         })
     }
 
-    /// The latest moment that a node which has replayed up to `lsn` is fresh as of; `None` when it is behind all that is
-    /// remembered of the writer.
+    /// Latest instant as of which a node with replay position `lsn` is fresh; `None` if `lsn` is older than all
+    /// samples.
     #[must_use]
     pub fn fresh_as_of(&self, lsn: u64) -> Option<Instant> {
         self.writer_samples.fresh_as_of(lsn)
     }
 
-    /// What is known of the node `id`, and the endpoint it was last seen behind.
+    /// State of the node `id`, with the endpoint that showed the node last.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(&EndpointStatus, &NodeStatus)> {
         let seen =
@@ -73,9 +74,9 @@ impl TopologySnapshot {
         seen.filter(|(_, node)| node.id == *id).max_by_key(|(_, node)| node.last_seen)
     }
 
-    /// Whether the standbys of `cluster` replay what the writer writes, as far as is known. Those of a cluster whose own
-    /// primary takes writes and is not the writer replay that one's, be it silent by now: their positions say nothing about
-    /// the writer's.
+    /// True if, as far as known, the standbys of `cluster` replay the writer's WAL. The standbys of a cluster with
+    /// another primary that accepts writes, or did before falling silent, replay that primary's WAL: their positions
+    /// cannot be compared with the writer's.
     #[must_use]
     pub fn follows_writer(&self, cluster: &ClusterName) -> bool {
         let writer = self.writer.as_ref().and_then(|name| self.get(name));
@@ -91,7 +92,7 @@ impl TopologySnapshot {
     }
 }
 
-/// Whether a node that lacks `wanted` still does, as far as its last answer, at `position`, lets anybody say.
+/// True if a node that lacked `wanted` at the last known `position` probably still lacks `wanted`.
 fn lags(
     writer_samples: &WriterSamples,
     position: WalPosition,
@@ -102,11 +103,11 @@ fn lags(
     if now.saturating_duration_since(position.asked_at) >= NODE_RETRY_INTERVAL {
         return false;
     }
-    // It was asked for this very position, or a later one, and did not have it.
+    // The node was queried for the same position or a later position, and lacked the position.
     if position.asked_at >= wanted.asked_at {
         return true;
     }
-    // It was asked before. If it lagged then by more than the floor is old now, it will hardly have what is wanted.
+    // The query was earlier. If the lag at that time exceeds the age of the floor, the node probably lacks `wanted`.
     let Some(lacked) = writer_samples.beyond(position.lsn) else { return false };
     position
         .asked_at
@@ -117,8 +118,7 @@ fn lags(
 // === impl NodeStatus ===
 
 impl NodeStatus {
-    /// Whether it replays what the writer writes, as far as its own answers say: it is in recovery, and has never been ahead
-    /// of the writer.
+    /// True if the node's answers show a standby of the writer: in recovery, and never ahead of the writer.
     #[must_use]
     pub const fn replays_the_writer(&self) -> bool {
         matches!(self.role, ObservedRole::Standby) && !self.strayed

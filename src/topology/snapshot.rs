@@ -1,27 +1,28 @@
-//! The whole picture at one moment.
+//! Topology at an instant.
 
 use std::sync::Arc;
 
 use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect};
 use crate::names::EndpointName;
 
-/// Everything known of every endpoint; swapped whole, written by the probe's keeper alone.
+/// Status of every endpoint. Replaced as a whole; the probe's publisher is the only writer.
 #[derive(Debug, Clone, Default)]
 pub struct TopologySnapshot {
-    /// One entry for each configured endpoint, in the configuration's order.
+    /// Status of each configured endpoint, in the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
-    /// The endpoint that is the writer now, if exactly one is known and allowed to be it.
+    /// The current writer, if exactly one endpoint is known and permitted to be the writer.
     pub writer: Option<EndpointName>,
-    /// Several servers say that they take writes: an alarm, whoever is the writer.
+    /// Several servers report that they accept writes: an alarm.
     pub two_writers: bool,
-    /// Where the writer has been: what every other position is measured by. It begins anew with each writer.
+    /// Insert positions of the current writer, the reference for all other positions. A new writer starts with no
+    /// samples.
     pub writer_samples: Arc<WriterSamples>,
 }
 
 // === impl TopologySnapshot ===
 
 impl TopologySnapshot {
-    /// The picture before anything was looked at: all is as declared, nothing is known to work.
+    /// The snapshot before the first probe: roles as declared, health unknown.
     #[must_use]
     pub fn declared(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
         let endpoints: Vec<_> = endpoints.into_iter().map(EndpointStatus::unknown).collect();
@@ -35,7 +36,7 @@ impl TopologySnapshot {
         self.endpoints.iter().find(|status| status.endpoint.name == *name)
     }
 
-    /// Whether `replayed` says anything that is not known, so that whoever heard it need not tell otherwise.
+    /// True if `replayed` adds information: a session need not send other reports.
     #[must_use]
     pub fn is_news(&self, replayed: &ReplayReport) -> bool {
         let Some(status) = self.get(&replayed.endpoint) else { return false };

@@ -1,4 +1,4 @@
-//! What a server may ask of a client that wants to log in, and what the client answers.
+//! Authentication requests of a server, and the client's responses.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
@@ -10,13 +10,13 @@ use super::{
 /// An authentication request: the body of a frame tagged `R`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AuthenticationRequest<'a> {
-    /// AuthenticationOk: nothing more is asked.
+    /// AuthenticationOk: the login succeeded.
     Ok,
-    /// AuthenticationKerberosV5: no server since 9.3 says it.
+    /// AuthenticationKerberosV5: unused since PostgreSQL 9.3.
     KerberosV5,
     /// AuthenticationCleartextPassword.
     CleartextPassword,
-    /// AuthenticationMD5Password, with its salt.
+    /// AuthenticationMD5Password, with the salt.
     Md5Password([u8; 4]),
     /// AuthenticationGSS.
     Gss,
@@ -30,23 +30,23 @@ pub enum AuthenticationRequest<'a> {
     SaslContinue(&'a [u8]),
     /// AuthenticationSASLFinal, with the server's data.
     SaslFinal(&'a [u8]),
-    /// A code that came after this was written.
+    /// A code unknown to Gatekeeper.
     Unknown(u32),
 }
 
 /// The names of SASL mechanisms, in the server's order of preference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mechanisms<'a> {
-    /// Checked: strings, each terminated and not empty, and nothing else.
+    /// Checked: non-empty, terminated strings only.
     names: &'a [u8],
 }
 
-/// SASLInitialResponse: the client's choice of a mechanism, and the first data of it.
+/// SASLInitialResponse: mechanism chosen by the client, and the mechanism's first message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaslInitialResponse<'a> {
     /// The mechanism chosen.
     pub mechanism: &'a [u8],
-    /// The mechanism's first message; `None` if it has none to say.
+    /// First message of the mechanism; `None` without one.
     pub data: Option<&'a [u8]>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> AuthenticationRequest<'a> {
     /// Decodes the body of a frame tagged `R`.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none of the requests.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let request = match reader.u32()? {
@@ -106,7 +106,7 @@ pub fn write_md5_password(out: &mut Vec<u8>, salt: [u8; 4]) {
     write_request(out, code::MD5_PASSWORD, |body| body.extend(salt));
 }
 
-/// Appends AuthenticationSASL with these mechanisms on offer.
+/// Appends AuthenticationSASL with the offered mechanisms.
 pub fn write_sasl<'a>(out: &mut Vec<u8>, mechanisms: impl IntoIterator<Item = &'a [u8]>) {
     write_request(out, code::SASL, |body| {
         for mechanism in mechanisms {
@@ -151,7 +151,7 @@ impl<'a> Mechanisms<'a> {
         std::iter::from_fn(move || reader.string().ok())
     }
 
-    /// Whether `name` is on offer.
+    /// True if the server offers `name`.
     #[must_use]
     pub fn contains(&self, name: &[u8]) -> bool {
         self.iter().any(|offered| offered == name)
@@ -164,7 +164,7 @@ impl<'a> SaslInitialResponse<'a> {
     /// Decodes the body of a frame tagged `p`.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is no such message.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let mechanism = reader.string()?;
@@ -197,7 +197,7 @@ impl<'a> SaslInitialResponse<'a> {
 /// Decodes a PasswordMessage: the password, without its terminator.
 ///
 /// # Errors
-/// [`DecodeError`] when it is no such message.
+/// [`DecodeError`] if the body is malformed.
 pub fn decode_password(body: &[u8]) -> Result<&[u8], DecodeError> {
     let mut reader = Reader::new(body);
     let password = reader.string()?;

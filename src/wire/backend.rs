@@ -1,4 +1,4 @@
-//! Views of the messages that a server sends, and writers for those that we say as a server.
+//! Views of the messages of a server, and writers for the messages that Gatekeeper sends as a server.
 //!
 //! Authentication requests are in [`super::authentication`], errors and notices in [`super::error_response`].
 
@@ -14,7 +14,7 @@ use super::{
     writer,
 };
 
-/// A server's message, as far as anybody but the client needs to understand it.
+/// Message of a server, decoded as far as Gatekeeper needs.
 #[derive(Clone)]
 pub enum BackendMessage<'a> {
     /// An authentication request or AuthenticationOk.
@@ -39,7 +39,7 @@ pub enum BackendMessage<'a> {
         pid: i32,
         /// The channel's name.
         channel: &'a [u8],
-        /// What it said.
+        /// Payload of the notification.
         payload: &'a [u8],
     },
     /// NegotiateProtocolVersion.
@@ -77,7 +77,7 @@ pub enum BackendMessage<'a> {
     PortalSuspended,
     /// FunctionCallResponse.
     FunctionCallResponse,
-    /// A tag that came after this was written: for the client to understand.
+    /// A tag unknown to Gatekeeper, forwarded undecoded.
     Unknown(u8),
 }
 
@@ -86,11 +86,11 @@ pub enum BackendMessage<'a> {
 pub struct ParameterStatus<'a> {
     /// The setting's name.
     pub name: &'a [u8],
-    /// Its value now.
+    /// Current value of the setting.
     pub value: &'a [u8],
 }
 
-/// What was done: a command and mostly a number of rows, like `INSERT 0 5`, `SELECT 1` or `BEGIN`.
+/// Command tag: a command, mostly with a number of rows, such as `INSERT 0 5`, `SELECT 1` or `BEGIN`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandTag<'a>(&'a [u8]);
 
@@ -145,7 +145,7 @@ impl<'a> BackendMessage<'a> {
     fn negotiation(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let version = ProtocolVersion::from_negotiation(reader.u32()?);
         let unknown = reader.u32()?;
-        // The count is a claim: what is really there ends the loop.
+        // The count is unchecked input: missing names end the loop with an error.
         for _ in 0..unknown {
             reader.string()?;
         }
@@ -169,7 +169,7 @@ pub fn write_close_complete(out: &mut Vec<u8>) {
     writer::write_frame(out, tag::CLOSE_COMPLETE, |_| {});
 }
 
-/// Appends CommandComplete with `command` as its tag.
+/// Appends CommandComplete with the tag `command`.
 pub fn write_command_complete(out: &mut Vec<u8>, command: &str) {
     writer::write_frame(out, tag::COMMAND_COMPLETE, |body| writer::write_string(body, command.as_bytes()));
 }
@@ -180,7 +180,7 @@ impl<'a> ParameterStatus<'a> {
     /// Decodes the body of a ParameterStatus.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let (name, value) = (reader.string()?, reader.string()?);
@@ -206,7 +206,7 @@ impl<'a> CommandTag<'a> {
         self.0
     }
 
-    /// The tag without its counts, as `INSERT` or `CREATE TABLE`.
+    /// The tag without counts, such as `INSERT` or `CREATE TABLE`.
     #[must_use]
     pub fn command(&self) -> &'a [u8] {
         let mut command = self.0;
@@ -218,7 +218,7 @@ impl<'a> CommandTag<'a> {
         command
     }
 
-    /// How many rows were read or written, for commands that say so.
+    /// Number of rows read or written; `None` if the command reports no count.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         let count = self

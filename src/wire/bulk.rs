@@ -1,20 +1,20 @@
-//! Runs of frames that nobody needs to look at: rows and copied data.
+//! Runs of frames that pass undecoded: rows and COPY data.
 
 use super::deframer::Speaker;
 use super::frame::Header;
 
-/// Whole frames of one tag, one behind the other.
+/// Consecutive whole frames with the same tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameRun {
-    /// Bytes of all of them.
+    /// Total size of the frames.
     pub bytes: usize,
-    /// How many they are.
+    /// Number of frames.
     pub frames: u64,
 }
 
 /// The run of whole frames tagged `tag` at the start of `unread`, which begins at the boundary of a frame.
 ///
-/// It ends in front of the first frame that has another tag, is not whole, or is wrong: the walker says which.
+/// The run ends before the first frame that is incomplete, invalid or has another tag: the deframer reports the cause.
 #[inline]
 #[must_use]
 pub fn leading_run(speaker: Speaker, tag: u8, unread: &[u8]) -> FrameRun {

@@ -1,4 +1,4 @@
-//! What a client must know to have a statement cancelled.
+//! Key that authorizes a client to cancel a statement.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use super::{
     tag, writer,
 };
 
-/// A process id and the secret that goes with it: 4 bytes in protocol 3.0, up to 256 since 3.2.
+/// A process ID with a secret: 4 bytes in protocol 3.0, up to 256 since 3.2.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 #[derive(Clone)]
@@ -35,10 +35,10 @@ impl BackendKey {
         Ok(Self { pid, secret: Zeroizing::new(secret.to_vec()) })
     }
 
-    /// Reads process id and secret: the body of BackendKeyData, and what follows the code of a CancelRequest.
+    /// Reads process ID and secret from the body of BackendKeyData, or from a CancelRequest behind the request code.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is too short or too long.
+    /// [`DecodeError`] if the key is too short or too long.
     pub fn read(body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let pid = reader.i32()?;
@@ -62,7 +62,7 @@ impl BackendKey {
         writer::write_frame(out, tag::backend::BACKEND_KEY_DATA, |body| self.write(body));
     }
 
-    /// Appends a CancelRequest: the whole of what a cancelling connection says.
+    /// Appends a CancelRequest, the only message on a cancel connection.
     pub fn write_cancel_request(&self, out: &mut Vec<u8>) {
         writer::write_packet(out, |body| {
             body.extend_from_slice(&CANCEL_REQUEST.to_be_bytes());
@@ -77,7 +77,7 @@ impl BackendKey {
 }
 
 impl PartialEq for BackendKey {
-    /// Compares secrets of one length in constant time: a guesser learns nothing from the clock.
+    /// Compares secrets of equal length in constant time, against timing attacks.
     fn eq(&self, other: &Self) -> bool {
         self.pid == other.pid && self.secret.ct_eq(&other.secret).into()
     }

@@ -1,10 +1,10 @@
 //! The walk over a buffer of bytes, frame by frame.
 //!
-//! Promises: no copy, no allocation; a frame may be larger than any buffer; each byte is walked over once.
-//! Refuses to know: where the bytes are kept, and what the frames mean.
+//! Promises: no copy, no allocation; a frame may be larger than any buffer; each byte is walked over once. Refuses to
+//! know: the owner of the buffer, and the meaning of frames.
 //!
-//! The buffer belongs to the caller. At each step the walker is shown what was not walked over yet and says what it
-//! begins with; the caller decides, and says so with [`Deframer::pass`], which answers how far to go on:
+//! The caller owns the buffer. [`Deframer::next`] describes the beginning of the unread bytes. The caller decides, and
+//! reports the decision with [`Deframer::pass`], which returns the number of bytes to skip:
 //!
 //! ```
 //! # use gatekeeper::testing::wire::{FrameError, Piece, Speaker, Walker, tag};
@@ -40,10 +40,10 @@ use super::{
     tag::frontend as f,
 };
 
-/// Whose bytes are walked over, and when: it decides which tags and lengths can be.
+/// Sender of the bytes. The sender determines the valid tags and lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
-    /// A client that has not proved who it is: nothing but answers to authentication requests.
+    /// A client before authentication: sends only responses to authentication requests.
     StrangeClient,
     /// A client after its login.
     Client,
@@ -55,22 +55,22 @@ pub enum Speaker {
 #[derive(Debug)]
 pub struct Deframer {
     speaker: Speaker,
-    /// Bytes still to come of a frame whose beginning was passed.
+    /// Bytes still to come of a frame passed in part.
     rest: usize,
 }
 
-/// What the unread bytes begin with.
+/// Beginning of the unread bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramePiece<'a> {
-    /// A frame, all of it.
+    /// A whole frame.
     Whole(Frame<'a>),
-    /// The beginning of a frame, its header at least.
+    /// Beginning of a frame, with at least the header.
     Partial(PartialFrame),
-    /// This many bytes (at least one) of a frame whose beginning was passed.
+    /// Number of bytes (at least one) that continue a frame passed in part.
     Rest(usize),
 }
 
-/// The beginning of a frame whose end was not read yet.
+/// Beginning of a frame; the end is not read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartialFrame {
     header: Header,
@@ -86,10 +86,10 @@ impl Deframer {
         Self { speaker, rest: 0 }
     }
 
-    /// What `unread` begins with; `None` while not even a header is there.
+    /// Describes the beginning of `unread`; `None` before a whole header is there.
     ///
-    /// `unread` begins where the last [`Deframer::pass`] ended. Without a `pass` in between the same piece comes again,
-    /// larger if more bytes came.
+    /// `unread` begins where the last [`Deframer::pass`] ended. Without a `pass` the next call returns the same piece,
+    /// extended by new bytes.
     ///
     /// # Errors
     /// [`FrameError`]: the sender is out of step or malicious, and the connection is over.
@@ -106,7 +106,7 @@ impl Deframer {
         }))
     }
 
-    /// Goes past `piece`, the last one that [`Deframer::next`] gave; answers how many bytes that is.
+    /// Passes `piece`, the last result of [`Deframer::next`]; returns the number of bytes.
     #[inline]
     pub fn pass(&mut self, piece: &FramePiece<'_>) -> usize {
         match piece {
@@ -122,7 +122,7 @@ impl Deframer {
         }
     }
 
-    /// Whether what was passed ends with the end of a frame, so that a message of ours may follow it.
+    /// True if the passed bytes end with a whole frame, so that Gatekeeper may insert a message.
     #[inline]
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
@@ -140,21 +140,21 @@ impl PartialFrame {
         self.header.tag()
     }
 
-    /// Bytes of the whole frame, its header included.
+    /// Size of the whole frame, with the header.
     #[inline]
     #[must_use]
     pub const fn total(&self) -> usize {
         self.header.total()
     }
 
-    /// Bytes of it that are here.
+    /// Number of bytes read.
     #[inline]
     #[must_use]
     pub const fn here(&self) -> usize {
         self.here
     }
 
-    /// Bytes of it that are still to come: at least one.
+    /// Number of bytes still to come: at least one.
     #[inline]
     #[must_use]
     pub const fn missing(&self) -> usize {
@@ -165,10 +165,10 @@ impl PartialFrame {
 // === impl Speaker ===
 
 impl Speaker {
-    /// The greatest length that a message with this tag may claim; `None` if there is no such message.
+    /// Maximum length of a message with the tag; `None` if the sender has no such message.
     ///
-    /// The limits are PostgreSQL's own (`SocketBackend` in `src/backend/tcop/postgres.c`). A server's tags are not
-    /// checked: a newer server may say what we do not know, and a client of its time may understand it.
+    /// The limits are PostgreSQL's (`SocketBackend` in `src/backend/tcop/postgres.c`). Tags of a server are not
+    /// checked: a newer server may send messages unknown to Gatekeeper that a newer client understands.
     #[inline]
     pub(super) const fn limit(self, tag: u8) -> Option<u32> {
         match self {

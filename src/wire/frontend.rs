@@ -1,4 +1,4 @@
-//! Views of the messages that a client sends after its login, and writers for those that we send as a client.
+//! Views of the messages of a client after login, and writers for the messages that Gatekeeper sends as a client.
 
 use super::{
     frame::Frame,
@@ -7,7 +7,7 @@ use super::{
     writer,
 };
 
-/// A client's message. Texts are in the client's encoding; `rest` is what a session need not understand.
+/// Message of a client. Texts are in the client's encoding; `rest` is the undecoded part.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,18 +19,18 @@ pub enum FrontendMessage<'a> {
     },
     /// Parse.
     Parse {
-        /// The prepared statement to make; empty for the unnamed one.
+        /// Name of the new prepared statement; empty for the unnamed statement.
         name: &'a [u8],
         /// The statement.
         text: &'a [u8],
-        /// The types of its parameters.
+        /// Parameter types.
         rest: &'a [u8],
     },
     /// Bind.
     Bind {
-        /// The portal to make; empty for the unnamed one.
+        /// Name of the new portal; empty for the unnamed portal.
         portal: &'a [u8],
-        /// The prepared statement it is made from.
+        /// Source prepared statement.
         statement: &'a [u8],
         /// Parameters and formats.
         rest: &'a [u8],
@@ -48,7 +48,7 @@ pub enum FrontendMessage<'a> {
     Close(DescribeTarget<'a>),
     /// Sync: the end of a pipeline.
     Sync,
-    /// Flush: what is ready shall be sent.
+    /// Flush: the server sends pending responses.
     Flush,
     /// FunctionCall.
     FunctionCall {
@@ -70,7 +70,7 @@ pub enum FrontendMessage<'a> {
     Terminate,
 }
 
-/// What Describe and Close speak of.
+/// Object of a Describe or Close.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum DescribeTarget<'a> {
     /// A prepared statement, by name.
@@ -85,8 +85,8 @@ impl<'a> FrontendMessage<'a> {
     /// Decodes a client's frame.
     ///
     /// # Errors
-    /// [`DecodeError`] when the body does not fit the tag. PostgreSQL answers that with an ERROR of SQLSTATE 08P01 and
-    /// goes on, so a session that only needs a hint may as well forward such a frame and let the server say it.
+    /// [`DecodeError`] if the body does not fit the tag. PostgreSQL reports such a message as an ERROR with SQLSTATE
+    /// 08P01 and continues: a session may forward the frame and leave the error to the server.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.body());
         let message = match frame.tag() {
@@ -111,7 +111,7 @@ impl<'a> FrontendMessage<'a> {
             tag::COPY_DATA => return Ok(Self::CopyData(reader.rest())),
             tag::COPY_DONE => Self::CopyDone,
             tag::COPY_FAIL => Self::CopyFail { reason: reader.string()? },
-            // PostgreSQL does not look into it either.
+            // PostgreSQL ignores the body, too.
             tag::TERMINATE => return Ok(Self::Terminate),
             _ => return Err(DecodeError::Invalid("type")),
         };

@@ -1,13 +1,13 @@
 //! PostgreSQL's protocol, 3.0 and 3.2: bytes ⇄ messages.
 //!
-//! What crosses a connection once it is up is a sequence of *frames*: a tag, a length, a body. [`Deframer`] finds them in
-//! the buffer they were read into. [`frontend::FrontendMessage`] and [`backend::BackendMessage`] are borrowed views of the bodies that
-//! somebody must understand; everything else is passed on as it came. What precedes the first frame (encryption
-//! requests, cancel requests, the StartupMessage) is in [`startup`].
+//! An established connection carries *frames*: a tag, a length, a body. [`Deframer`] finds frames in the read buffer.
+//! [`frontend::FrontendMessage`] and [`backend::BackendMessage`] are borrowed views of bodies that Gatekeeper decodes;
+//! other frames pass unchanged. [`startup`] has the packets before the first frame: encryption requests, cancel
+//! requests and the StartupMessage.
 //!
-//! Promises: a length is checked before it is added, allocated or followed; no bytes from a peer cause a panic; views
-//! borrow and never allocate; what is written is what was read, when nothing was changed.
-//! Refuses to know: sockets, and what may follow what (that is `handshake` and `session`).
+//! Promises: lengths are checked before addition, allocation or use as a position; no bytes of a peer cause a panic;
+//! views borrow and never allocate; an unchanged message is written as read. Refuses to know: sockets, and the valid
+//! order of messages (see `handshake` and `session`).
 //!
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 

@@ -1,4 +1,4 @@
-//! The only place that follows positions in what a peer sent.
+//! Reader of message bodies: the only code that follows positions in untrusted bytes.
 
 /// Takes values off the front of a message's body. Every step is checked.
 #[derive(Clone, Copy)]
@@ -6,13 +6,13 @@ pub struct Reader<'a> {
     left: &'a [u8],
 }
 
-/// Why a body is not the message that its tag claims.
+/// Reason why a body does not fit the tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It ends in the middle of a value.
+    /// The body ends within a value.
     #[error("the message ends early")]
     Short,
-    /// A text without its terminator.
+    /// A string without terminator.
     #[error("a string in the message is not terminated")]
     Unterminated,
     /// Bytes behind the last value.
@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
     /// The next `N` bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Short`] when fewer are left; so for all of these.
+    /// [`DecodeError::Short`] if fewer bytes are left.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (taken, left) = self.left.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// One byte.
+    /// The next byte.
     ///
     /// # Errors
     /// [`DecodeError::Short`].
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// `String`: the bytes up to a NUL, which is taken too. In whatever encoding the client asked for.
+    /// `String`: the bytes before the next NUL, in the client's encoding. Skips the NUL.
     ///
     /// # Errors
     /// [`DecodeError::Unterminated`].
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         self.left
     }
 
-    /// Makes sure that nothing is left.
+    /// Checks that no bytes are left.
     ///
     /// # Errors
     /// [`DecodeError::Trailing`].

@@ -1,13 +1,13 @@
-//! Where the server stands, as it says itself in each ReadyForQuery.
+//! Transaction status of the server, from ReadyForQuery.
 
-/// The server's transaction status: the only truth about it.
+/// The server's transaction status. No other source is reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransactionStatus {
     /// Not in a transaction block.
     Idle,
     /// In a transaction block.
     Open,
-    /// In a transaction block that failed: everything is refused until it is rolled back.
+    /// In a failed transaction block: statements fail until ROLLBACK.
     Failed,
 }
 

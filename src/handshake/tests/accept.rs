@@ -10,7 +10,7 @@ fn startup_bytes(version: ProtocolVersion) -> Vec<u8> {
     written(|out| startup(version).write(out))
 }
 
-/// What comes of `bytes`, arriving one at a time: outcome and answer.
+/// Outcome and output for `bytes` that arrive one at a time.
 fn take(accept: &mut Accept, bytes: &[u8]) -> (Result<Option<Accepted>, AcceptError>, Option<u8>) {
     for end in 1..bytes.len() {
         match accept.on_bytes(&bytes[..end]) {

@@ -1,10 +1,11 @@
-//! Peers that say anything at all, in any pieces.
+//! Peers that send arbitrary bytes in pieces of any size.
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// Feeds `bytes` to every machine in each of its phases. They may fail, but they come back and never take more than there is.
+/// Feeds `bytes` to every machine in each phase. Errors are allowed; calls must return and consume no more than
+/// `bytes`.
 fn fuzz_machines(bytes: &[u8]) {
     for tls_offered in [true, false] {
         let mut accept = Accept::new(tls_offered);
@@ -34,7 +35,7 @@ fn fuzz_machines(bytes: &[u8]) {
     }
 }
 
-/// What brings a client into each of its phases.
+/// Messages that bring a client into each phase.
 fn prefixes() -> [Vec<u8>; 4] {
     [
         Vec::new(),
@@ -44,7 +45,7 @@ fn prefixes() -> [Vec<u8>; 4] {
     ]
 }
 
-/// Messages of a handshake, most of them well-formed, in no order.
+/// Messages of a handshake, mostly well-formed, in any order.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         proptest::sample::select(prefixes().to_vec()),

@@ -1,4 +1,4 @@
-//! Logging in to servers of every kind, and to our own challenge.
+//! Logins to servers of every kind, and to Gatekeeper's own challenge.
 
 use super::*;
 
@@ -14,8 +14,8 @@ fn login(credential: Credential<'_>, end_point: Option<&[u8]>) -> Login<'static>
     Login::new(&startup, credential, end_point.map(<[u8]>::to_vec), [1; NONCE_BYTES])
 }
 
-/// Plays `script` (what the server says, step by step, an answer of ours in between), `step` bytes at a time. Gives
-/// our answers and the end.
+/// Plays `script` (messages of the server, with a client response between each two), `step` bytes at a time. Returns
+/// the responses and the end.
 fn play(
     mut login: Login<'_>,
     script: &[Vec<u8>],
@@ -59,7 +59,7 @@ fn end(
     (answers, whole.map(|end| end.expect("the script has an end")))
 }
 
-/// Log in to our own challenge: both machines, bytes in steps of `step`.
+/// Login to Gatekeeper's own challenge: both machines, `step` bytes at a time.
 fn against_challenge(
     login: &mut Login<'_>,
     challenge: &mut Challenge,
@@ -237,7 +237,7 @@ fn a_server_out_of_turn_gets_no_second_answer() {
     let ok = written(authentication::write_ok);
     let out_of_turn: [&[Vec<u8>]; 7] = [
         &[cleartext(), cleartext()],
-        // Let in without having proved itself: whoever this is does not know the password.
+        // AuthenticationOk without proof: the server does not know the password.
         &[sasl.clone(), ok.clone()],
         &[sasl.clone(), cleartext()],
         &[written(|out| authentication::write_sasl_final(out, b"v="))],

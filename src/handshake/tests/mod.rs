@@ -1,4 +1,4 @@
-//! The machines of the handshake against scripts, against each other, and against anything at all.
+//! The machines of the handshake against scripts, against each other, and against arbitrary bytes.
 
 mod accept;
 mod fuzz;
@@ -28,7 +28,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// What a server says behind AuthenticationOk.
+/// Messages of a server behind AuthenticationOk.
 fn ready(out: &mut Vec<u8>) {
     authentication::write_ok(out);
     ParameterStatus { name: b"server_version", value: b"15.14" }.write(out);
@@ -73,7 +73,7 @@ impl Inbox {
         self.coming.extend(bytes.unwrap_or_default());
     }
 
-    /// Lets `count` more bytes arrive; says whether there were any.
+    /// Lets `count` more bytes arrive; returns true if there were any.
     fn arrive(&mut self, count: usize) -> bool {
         let count = count.min(self.coming.len());
         self.unread.extend(self.coming.drain(..count));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Two legs with the relay between: what each side has been told, in order.
+/// Two legs with the relay in between: messages received by each side, in order.
 struct Legs {
     relay: Relay,
     client: Inbox,
@@ -26,7 +26,7 @@ impl Legs {
         }
     }
 
-    /// The server says `bytes`, which arrive `step` at a time.
+    /// The server sends `bytes`, `step` at a time.
     fn server_says(&mut self, bytes: Vec<u8>, step: usize) -> Result<Option<Relayed>, RelayError> {
         self.server.send(Some(bytes));
         let mut outcome = None;
@@ -186,7 +186,7 @@ fn one_version_is_negotiated_for_all_three() {
     };
     let option: &[u8] = b"_pq_.x";
     let cases = [
-        // The client's version and option, the server's answer, what the client hears, bytes of its key.
+        // Client version and option, server response, messages for the client, bytes of the client's key.
         (ProtocolVersion::V3_2, false, None, vec![], 32),
         (
             ProtocolVersion::V3_2,

@@ -14,16 +14,16 @@ use crate::{
     topology::{DeclaredRole, Endpoint, ObservedRole},
 };
 
-/// What the writer is made to do, and what was asked of it.
+/// Behavior of the scripted writer, and received queries.
 #[derive(Default)]
 struct Script {
     opened: AtomicUsize,
     closed: AtomicUsize,
-    /// When it was asked, in the clock's own time.
+    /// Query times, on the paused clock.
     asked: Mutex<Vec<tokio::time::Instant>>,
-    /// It breaks every question.
+    /// Every query breaks the connection.
     fails: AtomicBool,
-    /// It never answers.
+    /// No query is answered.
     hangs: AtomicBool,
 }
 
@@ -160,7 +160,7 @@ async fn a_writer_that_fails_is_asked_less_and_less_on_a_new_connection_each_tim
     let asked = stand.asked();
     assert!((5..=20).contains(&asked), "asked {asked} times");
     assert_eq!(stand.script.closed.load(SeqCst), asked);
-    // The wish is still there: once the writer answers, it is fulfilled.
+    // The request is kept, and is fulfilled once the writer answers.
     let mut stand = stand;
     stand.script.fails.store(false, SeqCst);
     stand.wanted.want();

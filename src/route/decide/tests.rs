@@ -5,7 +5,7 @@ use crate::{
     topology::{Endpoint, elect},
 };
 
-/// One endpoint a line: name, declared role, health, observed role.
+/// An endpoint per line: name, declared role, health, observed role.
 fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints = lines
         .lines()

@@ -1,5 +1,5 @@
-//! PostgreSQL's regression statements, each run on a real hot standby: what none of them may be called, and how many are
-//! called what they are.
+//! PostgreSQL's regression statements, each run on a hot standby: forbidden classifications, and the rate of exact
+//! classifications.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,7 +16,7 @@ use super::super::{
 };
 use crate::sql::{StatefulNames, schema_info::Found};
 
-/// One statement of the corpus.
+/// A statement of the corpus.
 #[derive(Deserialize)]
 struct Statement {
     sql: String,
@@ -34,10 +34,10 @@ enum Class {
     BothError,
 }
 
-/// What a standby refuses that no other node's state would have helped.
+/// SQLSTATEs of rejections on a standby only, independent of the state of other nodes.
 const ONLY_A_STANDBY: [&str; 3] = ["55000", "XX000", "0A000"];
 
-/// The file lies beside the repository, or where `STATEMENT_CORPUS` says; `None` without one.
+/// The corpus file, beside the repository or at `STATEMENT_CORPUS`; `None` without a file.
 fn corpus() -> Option<Vec<Statement>> {
     let path = std::env::var_os("STATEMENT_CORPUS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/statement-corpus.jsonl.xz"),
@@ -53,8 +53,8 @@ fn corpus() -> Option<Vec<Statement>> {
     Some(text.lines().map(|line| serde_json::from_str(line).expect("a statement")).collect())
 }
 
-/// Statements that may be called reads though they are not, each with its reason: `reason  statement` in lines, the
-/// statement's line ends written `\n`.
+/// Statements classified as reads although the standby rejected them, with reasons. A line has a reason, two spaces and
+/// the statement, with `\n` for line ends.
 fn exceptions() -> HashMap<String, &'static str> {
     include_str!("../../../tests/data/classifier/exceptions.txt")
         .lines()
@@ -67,7 +67,7 @@ fn exceptions() -> HashMap<String, &'static str> {
         .collect()
 }
 
-/// Whether a statement calls only what each PostgreSQL has.
+/// True if a statement calls built-in functions only.
 fn is_built_in(sql: &str) -> bool {
     let Ok(parsed) = pg_query::parse(sql, pg_query::ParserOptions::DEFAULT) else { return false };
     let name = |parts: &[pg_query::protobuf::Node]| match parts.last().and_then(|node| node.node.as_ref()) {

@@ -252,7 +252,7 @@ fn what_is_remembered_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A template that is known must not say more than the text itself does.
+    /// A cached template must not permit more than the text.
     #[test]
     fn a_template_never_lets_a_text_leave_that_would_not_leave_by_itself(
         parts in prop::collection::vec((select(PIECES), select(BETWEEN)), 1..7),

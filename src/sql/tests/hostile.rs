@@ -1,4 +1,4 @@
-//! Texts that are made to stop the process: on a thread with the stack of a worker, none does.
+//! Texts made to crash the process, on a thread with a worker's stack.
 
 use std::thread;
 
@@ -7,10 +7,10 @@ use super::super::{
     classifier::TEXT_MAX, effects, find_setting_names, find_stateful_names, session_statement,
 };
 
-/// What a worker has. Unoptimized, the decoder of trees needs more than half of it for the hundred levels that it allows.
+/// Stack of a worker. Unoptimized, the tree decoder needs more than half for the permitted hundred levels.
 const STACK: usize = 4 << 20;
 
-/// Asks everything of this module about each text, as a worker would.
+/// Runs every analysis of the module on each text, as a worker would.
 fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
     let worker = thread::Builder::new().stack_size(STACK);
     let worker = worker.spawn(move || {

@@ -1,4 +1,4 @@
-//! `tls-server-end-point`: the same bytes on both sides, and those that OpenSSL computes.
+//! `tls-server-end-point`: equal on both sides, and equal to OpenSSL's result.
 
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, pem::PemObject};

@@ -22,7 +22,7 @@ async fn connected() -> (TcpStream, TcpStream) {
     (dialed, listener.accept().await.unwrap().0)
 }
 
-/// A handshake of `client` with `server`, what each makes of it.
+/// A handshake of `client` with `server`, with both results.
 async fn shake(
     client: &ClientTls,
     server: &ServerTls,

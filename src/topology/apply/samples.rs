@@ -1,4 +1,4 @@
-//! Follows the writer through its positions, and finds those who do not follow it.
+//! Samples of the writer, and nodes that do not replay the writer's WAL.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use crate::topology::{
     EndpointStatus, Observation, ObservedRole, ProbeOutcome, TopologySnapshot, WalPosition,
 };
 
-/// Adds to the trail of `next` what `observation` says about the writer. Another writer begins a new trail, and so does
-/// another server in its place: both may have lost what the old samples speak of.
+/// Adds the position in `observation` to the samples of `next`. A new writer, or a new server at the same address,
+/// drops the old samples: the new server may lack WAL of the old.
 pub(super) fn follow(
     before: &TopologySnapshot,
     next: &mut TopologySnapshot,
@@ -36,13 +36,14 @@ fn writer(snapshot: &TopologySnapshot) -> Option<&EndpointStatus> {
     snapshot.writer.as_ref().and_then(|name| snapshot.get(name))
 }
 
-/// Whether the writer is the same server on the same timeline, as far as it says.
+/// True if, as far as reported, the writer is the same server on the same timeline.
 fn same_history(before: Option<&EndpointStatus>, next: Option<&EndpointStatus>) -> bool {
     let identity = |status: &EndpointStatus| (status.node, status.timeline);
     before.map(identity) == next.map(identity)
 }
 
-/// Whoever had replayed more, before the writer was asked, than the writer has now, has its WAL from somebody else.
+/// Marks nodes that had replayed more, before the writer was queried, than the writer has now: their WAL comes from
+/// another server.
 fn find_strays(next: &mut TopologySnapshot, sample: WalPosition) {
     let nodes = next.endpoints.iter_mut().flat_map(|status| &mut status.nodes);
     for node in nodes.filter(|node| node.role == ObservedRole::Standby && node.last_seen <= sample.asked_at) {

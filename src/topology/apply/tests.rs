@@ -23,7 +23,7 @@ fn endpoint(text: &str, role: DeclaredRole) -> Arc<Endpoint> {
     })
 }
 
-/// A cluster, what its servers say one after the other, and all that changed.
+/// A cluster with consecutive answers of the servers, and all changes.
 struct Story {
     snapshot: TopologySnapshot,
     now: Instant,
@@ -36,7 +36,7 @@ impl Story {
         Self { snapshot: TopologySnapshot::declared(endpoints), now: Instant::now(), changes: Vec::new() }
     }
 
-    /// One word about one endpoint: `primary` and `standby` answer from node 0, or from node N as `standby@N`.
+    /// One observation of an endpoint: `primary` and `standby` answer from node 0, or from node N as `standby@N`.
     fn tell(mut self, said: &[&str]) -> Self {
         for line in said {
             let (endpoint, word) = line.split_once(' ').expect("`endpoint word`");
@@ -110,7 +110,7 @@ const TWO_PRIMARIES: &[(&str, DeclaredRole)] = &[("a", DeclaredRole::Primary), (
 fn the_writer_is_who_may_be_it_and_says_so() {
     type Case = (&'static [(&'static str, DeclaredRole)], &'static [&'static str], Option<&'static str>);
     let cases: &[Case] = &[
-        // The only one declared is believed until it is asked, and while nobody may ask it.
+        // A single declared primary is believed until queried, and while no login is configured.
         (PAIR, &[], Some("a")),
         (PAIR, &["a alive"], Some("a")),
         (PAIR, &["a primary", "r standby"], Some("a")),
@@ -118,14 +118,14 @@ fn the_writer_is_who_may_be_it_and_says_so() {
         (PAIR, &["a standby"], None),
         (PAIR, &["a primary", "a standby"], None),
         (PAIR, &["a standby", "a primary"], Some("a")),
-        // Silence says nothing about roles.
+        // Silence is no evidence about roles.
         (PAIR, &["a primary", "a fails", "a fails", "a fails"], Some("a")),
         (PAIR, &["a standby", "a fails", "a fails"], None),
-        // Who was not declared a primary is never the writer, whatever it says.
+        // An endpoint not declared primary is never the writer, for any reported role.
         (WITH_DR, &["a standby", "dr primary"], None),
         (WITH_DR, &["a primary", "dr primary"], Some("a")),
         (WITH_DR, &["a fails", "a fails", "dr primary"], Some("a")),
-        // Two may be it: nobody is until one says so, and the first to say so stays it.
+        // Two candidates: no writer before a report; the first reporter stays the writer.
         (TWO_PRIMARIES, &[], None),
         (TWO_PRIMARIES, &["b primary"], Some("b")),
         (TWO_PRIMARIES, &["b primary", "a primary"], Some("b")),
@@ -133,10 +133,11 @@ fn the_writer_is_who_may_be_it_and_says_so() {
         // A switchover, in both orders of being noticed.
         (TWO_PRIMARIES, &["a primary", "b standby", "a standby", "b primary"], Some("b")),
         (TWO_PRIMARIES, &["a primary", "b standby", "b primary", "a standby"], Some("b")),
-        // The writer fell silent and the other one took over; back again, it does not get its place back.
+        // The writer fell silent and the other candidate took over; after a return the first candidate stays a
+        // non-writer.
         (TWO_PRIMARIES, &["a primary", "a fails", "a fails", "b primary"], Some("b")),
         (TWO_PRIMARIES, &["a primary", "a fails", "a fails", "b primary", "a primary"], Some("b")),
-        // Two addresses of one server.
+        // Two addresses of the same server.
         (TWO_PRIMARIES, &["a primary@7", "b primary@7"], Some("a")),
     ];
     for (endpoints, said, expected) in cases {

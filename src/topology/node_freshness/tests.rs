@@ -11,8 +11,8 @@ const MS: Duration = Duration::from_millis(1);
 const RULES: ObservationRules =
     ObservationRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
 
-/// A cluster with a primary `p` and a read pool `r`, a secondary cluster with `d` and its read pool `e`, and a clock in
-/// milliseconds. Each look is over a millisecond after it was begun.
+/// A cluster with primary `p` and read pool `r`, a secondary cluster with `d` and read pool `e`, and a clock in
+/// milliseconds. Each probe takes a millisecond.
 struct World {
     snapshot: TopologySnapshot,
     start: Instant,
@@ -186,7 +186,7 @@ fn a_node_that_was_ahead_of_the_writer_follows_somebody_else_and_is_never_fresh_
 
 #[test]
 fn a_node_that_answered_while_the_writer_was_asked_may_well_be_ahead_of_that_answer() {
-    // Its answer came at 11, when the writer had been asked at 10.
+    // The answer came at 11; the writer had been queried at 10.
     let world = World::new().reader(10, 2, 150).writer(10, 120);
     assert_eq!(world.freshness_of(2, 0, 20), NodeFreshness::Fresh);
 }

@@ -2,7 +2,7 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Samples by the millisecond they were asked at; each was answered within it.
+/// Samples by query time in milliseconds; each was answered within the millisecond.
 fn trail(samples: &[(u32, u64)]) -> (WriterSamples, Instant) {
     let start = Instant::now();
     let mut trail = WriterSamples::default();
@@ -48,7 +48,7 @@ fn a_writer_that_went_back_starts_a_new_trail() {
 fn answers_that_overtook_each_other_start_no_new_trail() {
     let (mut trail, start) = trail(&[(0, 100)]);
     push(&mut trail, start, (10, 30), 300);
-    // Asked while that one was on its way, and answered by the server before it.
+    // Queried while the previous query was under way, and answered first by the server.
     push(&mut trail, start, (20, 25), 200);
     assert_eq!(trail.fresh_as_of(100), Some(start), "what was known before stays known");
     assert_eq!(trail.since(start + MS * 10).map(|position| position.lsn), Some(200));

@@ -5,8 +5,8 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::wire::bulk::FrameRun;
 
-/// Walks over `stream`, shown in pieces that end at `cuts`, passing what is incomplete at once if `in_parts`.
-/// Answers the bytes passed and the boundaries seen, as positions in the stream.
+/// Walks over `stream` in parts that end at `cuts`; with `in_parts` incomplete frames pass at once. Returns the bytes
+/// passed and the positions of frame boundaries.
 fn walk(
     speaker: Speaker,
     stream: &[u8],
@@ -96,7 +96,7 @@ fn a_client_frame_is_refused_by_the_limits_of_postgresql() {
     assert_eq!(header(Speaker::StrangeClient, b'Q', 8), Err(FrameError::UnexpectedTag { tag: b'Q' }));
     assert!(header(Speaker::Server, 0xff, 0x7fff_ffff).is_ok());
     assert!(matches!(header(Speaker::Server, b'D', 0x8000_0000), Err(FrameError::TooLong { .. })));
-    // A wrong tag is seen before its length came.
+    // A wrong tag is found before the length has arrived.
     assert_eq!(Header::read(Speaker::Client, b"z"), Err(FrameError::UnexpectedTag { tag: b'z' }));
     assert_eq!(FrameError::UnexpectedTag { tag: 0x16 }.to_string(), "a message of unexpected type 0x16");
 }

@@ -1,10 +1,10 @@
-//! Peers that send anything at all.
+//! Peers that send arbitrary bytes.
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// Everything in `wire` that looks at a peer's bytes. Nothing to assert: it must come back.
+/// All decoders of `wire`, without assertion: the calls must return.
 fn fuzz_decoders(bytes: &[u8]) {
     for speaker in [Speaker::StrangeClient, Speaker::Client, Speaker::Server] {
         let mut walker = Deframer::new(speaker);

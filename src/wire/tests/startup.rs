@@ -44,7 +44,7 @@ fn first_packets_have_the_codes_and_limits_of_postgresql() {
     assert_eq!(first(&[0, 0, 0, 7]), Err(StartupError::Length(7)));
     assert_eq!(first(&10_005_u32.to_be_bytes()), Err(StartupError::Length(10_005)));
     assert_eq!(first(&10_004_u32.to_be_bytes()), Ok(None));
-    // The terminator is the last byte, neither missing nor followed by anything.
+    // The terminator is required, and must be the last byte.
     for body in [b"user\0a\0".as_slice(), b"user\0a\0\0x", b"user\0a", b"user\0"] {
         let mut bytes = Vec::new();
         write_packet(&mut bytes, |to| to.extend([&[0, 3, 0, 0], body].concat()));
