@@ -21,7 +21,7 @@ use crate::{
     blame::Chain,
     config::{Config, ConfigSource, Loaded, Setting},
     names::{DatabaseName, UserName},
-    sql::Knowledge,
+    sql::SchemaInfo,
 };
 
 /// One process in front of a whole AlloyDB cluster.
@@ -225,7 +225,7 @@ fn classify(
     sql: Option<String>,
 ) -> io::Result<ExitCode> {
     let knowledge = match endpoint {
-        None => Knowledge::assumed(),
+        None => SchemaInfo::assumed(),
         Some(endpoint) => {
             let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
                 return Ok(ExitCode::FAILURE);

@@ -25,7 +25,7 @@
 //!
 //! [`frontend::Listener`] accepts it on a control thread and hands its socket to the worker with the fewest clients, where
 //! it stays. There one task greets it (TLS, StartupMessage), has it prove itself, asks [`route::decide`] for an endpoint and
-//! [`pool::Pool`] for a backend, for life or for a transaction, and then relays: [`session::Session`] walks over the octets of
+//! [`pool::Pool`] for a backend, for life or for a transaction, and then relays: [`session::Session`] walks over the bytes of
 //! both sides and says how many may go on; the driver moves them from the buffer they were read into. What is not rewritten
 //! is not copied, an idle client holds no buffer, and a statement allocates nothing of ours unless it is audited (rustls
 //! does, for each record).
@@ -34,7 +34,7 @@
 //!
 //! Truth comes from the server. [`sql::effects`] lists the kinds of state a text *might* leave behind, rather too many
 //! than too few. The effects also record the use of unproved names. A name is proved to leave nothing by a list of
-//! PostgreSQL's own functions, or by the [`sql::Catalogue`] of the database. After an unproved transaction, the session
+//! PostgreSQL's own functions, or by the [`sql::StatefulNames`] of the database. After an unproved transaction, the session
 //! queries the server's catalogs, on the same backend and unseen by the client. The answer holds a pin for each piece
 //! of state impossible to carry, and the values of settings. So rollbacks, savepoints and quoting are never emulated.
 //! The catalog has an epoch, compared with the server's each second, and over the session's own backend where the
@@ -45,14 +45,14 @@
 //! # Reading elsewhere
 //!
 //! A session that has written may read from a node that is known to show its write. The writer's insert position, sampled at
-//! a moment of ours, is the measure: [`topology::Snapshot::standing`] compares it with what a node has replayed, and says
+//! a moment of ours, is the measure: [`topology::TopologySnapshot::freshness_of`] compares it with what a node has replayed, and says
 //! fresh, stale, ask it, or that nobody asked the writer since. The keeper of the topology learns both by the probe and, much
 //! sooner, from sessions: they hand in what a node said beside a read, and wish for a sample, which one connection to the
 //! writer takes each 5 ms at most while anybody wishes. A node whose WAL comes from elsewhere (promoted by mistake, ahead of
 //! the writer, in a cluster with a writer of its own) is never fresh. [`route::decide_split`] then chooses the endpoint.
 //!
-//! What is judged together is a unit ([`route::Unit`]): a Query, or a batch up to its Sync. The session looks ahead in what
-//! the client has sent, has [`sql::Classifier`] judge each text, and says what it [needs](route::Need) before it takes a
+//! What is judged together is a unit ([`route::RoutingUnit`]): a Query, or a batch up to its Sync. The session looks ahead in what
+//! the client has sent, has [`sql::Classifier`] judge each text, and says what it [needs](route::RouteNeed) before it takes a
 //! backend. A BEGIN is held back with its modes, so that `SET TRANSACTION READ ONLY` can still decide. What a read pool is
 //! sent is kept until its answer begins ([`session`], beside the backend, so that an idle session keeps nothing): messages
 //! that only promise an answer are held back, and on an error that the server's being a standby may explain, on a lost

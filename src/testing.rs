@@ -56,11 +56,11 @@ pub mod sandbox {
 }
 
 pub mod scram {
-    pub use crate::scram::{ITERATIONS, NONCE_OCTETS, Verifier};
+    pub use crate::scram::{ITERATIONS, NONCE_BYTES, Verifier};
 }
 
 pub mod sql {
-    pub use crate::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
+    pub use crate::sql::{Classification, Classifier, ClassifierOptions, LexicalSettings, SchemaInfo};
 }
 
 pub mod tasks {
@@ -77,14 +77,14 @@ pub mod tls {
 
 pub mod topology {
     pub use crate::topology::{
-        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeId, ObservedRole, Replayed, Snapshot,
-        Standing, parse_lsn,
+        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeFreshness, NodeId, ObservedRole,
+        ReplayReport, TopologySnapshot, parse_lsn,
     };
 }
 
 pub mod wire {
     pub use crate::wire::{
-        BackendKey, Frame, FrameError, Piece, ProtocolVersion, Speaker, StartupMessage, Walker,
-        authentication, backend, frame, packet, tag,
+        BackendKey, Deframer, Frame, FrameError, FramePiece, ProtocolVersion, Speaker, StartupMessage,
+        authentication, backend, tag, write_frame, write_packet,
     };
 }

@@ -91,7 +91,7 @@ def serving():
             "two bands are two kinds of statement; a band that moves up is the server slowing down for all.",
             "gatekeeper_statement_duration_seconds", path)),
         (6, 8, lines(
-            "Octets", "Protocol octets relayed in each direction.",
+            "Bytes", "Protocol bytes relayed in each direction.",
             "a sudden rise towards clients is somebody fetching a large result: the sessions list shows who.",
             "Bps", query("sum by (direction) (rate(gatekeeper_traffic_bytes_total{@path}@rate))", "{{direction}}"))),
         (6, 8, lines(

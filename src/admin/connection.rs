@@ -24,8 +24,8 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's head, counted from the end of the answer before: idle connections end, too.
 const HEAD: Duration = Duration::from_secs(30);
-/// Octets of a request's head. One route reads a body, a short one.
-const HEAD_OCTETS: usize = 16 << 10;
+/// Bytes of a request's head. One route reads a body, a short one.
+const HEAD_BYTES: usize = 16 << 10;
 /// Headers of a request.
 const HEADERS: usize = 64;
 /// How long a connection lives; then it ends behind the answer under way.
@@ -73,7 +73,7 @@ async fn serve_requests(
         .timer(TokioTimer::new())
         .keep_alive(keep_alive)
         .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_OCTETS)
+        .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     tokio::select! {

@@ -34,7 +34,7 @@ const OPEN: usize = 64;
 
 /// SHA-256 of a secret: only hashes are kept and compared.
 pub(super) fn hash(text: &[u8]) -> [u8; 32] {
-    digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 octets")
+    digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 impl Cookies {

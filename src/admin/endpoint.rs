@@ -9,7 +9,7 @@ use crate::{
     blame::Chain,
     credentials::TokenStatus,
     tls::{CertificateFacts, Negotiation, TlsMode},
-    topology::{EndpointStatus, NodeStatus, ObservedRole, Position},
+    topology::{EndpointStatus, NodeStatus, ObservedRole, WalPosition},
 };
 
 /// An endpoint.
@@ -57,7 +57,7 @@ pub(super) struct EndpointView {
 pub(super) struct PositionView {
     /// As PostgreSQL writes a `pg_lsn`.
     lsn: String,
-    /// The same in octets.
+    /// The same in bytes.
     bytes: u64,
     /// Seconds since the server was asked.
     age_seconds: f64,
@@ -176,8 +176,8 @@ impl EndpointView {
 // === impl PositionView ===
 
 impl PositionView {
-    fn new(position: Position, clock: Clock) -> Self {
-        let Position { lsn, asked_at } = position;
+    fn new(position: WalPosition, clock: Clock) -> Self {
+        let WalPosition { lsn, asked_at } = position;
         Self {
             lsn: format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
             bytes: lsn,

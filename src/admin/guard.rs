@@ -31,7 +31,7 @@ pub(super) struct Authenticated;
 /// How long a denial is held back: keys are not found by trying, and the audit log is not filled by it.
 const DISCOURAGEMENT: Duration = Duration::from_millis(100);
 
-/// Octets of a path that are worth recording.
+/// Bytes of a path that are worth recording.
 const PATH: usize = 256;
 
 /// Lets a request through or denies it, and counts and records it.

@@ -20,7 +20,7 @@ use crate::{
     frontend::ListenerSettings,
     names::EndpointName,
     route::{NoEndpoint, decide},
-    topology::{EndpointStatus, Health, Snapshot},
+    topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
 /// Which listeners are asked about.
@@ -144,7 +144,7 @@ impl Readiness {
 /// whoever asks has another place to send clients to.
 fn assess(
     settings: &ListenerSettings,
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     load: impl Fn(&EndpointName) -> usize,
 ) -> ListenerReadiness {
     let decided = decide(&settings.route, snapshot, load, 0, &[]);
@@ -177,7 +177,7 @@ fn trouble(status: &EndpointStatus) -> Option<String> {
     }
 }
 
-fn why(none: NoEndpoint, snapshot: &Snapshot) -> String {
+fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
     let changed: Vec<_> = snapshot
         .endpoints
         .iter()

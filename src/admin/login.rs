@@ -24,8 +24,8 @@ pub(super) struct Shown {
     key: String,
 }
 
-/// Octets of a login: a key is no longer than a request's head may be.
-pub(super) const LOGIN_OCTETS: usize = 4096;
+/// Bytes of a login: a key is no longer than a request's head may be.
+pub(super) const LOGIN_BYTES: usize = 4096;
 
 /// Begins the session of a browser. Its cookie opens what can be looked at; what changes something needs the key itself.
 #[utoipa::path(post, path = "/v1/login", tag = "page", request_body = Shown, responses(

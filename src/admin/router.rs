@@ -21,7 +21,7 @@ use super::{
     events,
     guard::guard,
     health, info,
-    login::{self, LOGIN_OCTETS},
+    login::{self, LOGIN_BYTES},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
 };
 
@@ -105,7 +105,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(with(Cost::Nothing))
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
-        .layer(DefaultBodyLimit::max(LOGIN_OCTETS))
+        .layer(DefaultBodyLimit::max(LOGIN_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&context), guard))
         .layer(middleware::from_fn(page::headers))
         .with_state(context)

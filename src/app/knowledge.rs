@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     frontend::knowledge,
     names::DatabaseName,
-    sql::Knowledge,
+    sql::SchemaInfo,
     tasks::Tasks,
     telemetry::Metrics,
     tls::TlsFileError,
@@ -49,7 +49,7 @@ pub fn knowledge_of(
     config: Config,
     asked: &str,
     database: Option<DatabaseName>,
-) -> Result<Knowledge, KnowledgeError> {
+) -> Result<SchemaInfo, KnowledgeError> {
     let known = config.endpoints.iter().map(|settings| settings.endpoint.name.clone()).collect();
     let settings = config.endpoints.into_iter().find(|settings| settings.endpoint.name.as_str() == asked);
     let settings =
@@ -64,7 +64,7 @@ pub fn knowledge_of(
 async fn read(
     settings: EndpointSettings,
     database: Option<DatabaseName>,
-) -> Result<Knowledge, KnowledgeError> {
+) -> Result<SchemaInfo, KnowledgeError> {
     let login = settings.probe_login.clone().ok_or(KnowledgeError::NoLogin)?;
     let metrics = Metrics::new().endpoint(&settings.endpoint);
     let (handle, keeper) = EndpointHandle::new(settings, metrics).map_err(KnowledgeError::Endpoint)?;

@@ -32,7 +32,7 @@ use crate::{
     probe::{Evidence, Probe},
     tasks::{Tasks, Workers},
     telemetry::{LogError, Metrics, traces::Tracer},
-    topology::Change,
+    topology::SnapshotChange,
 };
 
 /// Why the program cannot start.
@@ -354,10 +354,10 @@ fn start_listeners(
 
 /// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
 /// round, or another server answers at its address.
-fn turned(change: &Change) -> Option<&EndpointName> {
+fn turned(change: &SnapshotChange) -> Option<&EndpointName> {
     match change {
-        Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
-        Change::Node { endpoint, .. } => Some(endpoint),
+        SnapshotChange::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
+        SnapshotChange::Node { endpoint, .. } => Some(endpoint),
         _ => None,
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         labels::{Certificate, Outcome},
     },
     tls::CertificateUse,
-    topology::{Change, Endpoint, Snapshot},
+    topology::{Endpoint, SnapshotChange, TopologySnapshot},
     wire::BackendKey,
 };
 
@@ -88,7 +88,12 @@ pub(super) fn minted(
 }
 
 /// The topology changed. The probe has logged and counted it.
-pub(super) fn topology_changed(change: &Change, snapshot: &Snapshot, audit: &Audit, events: &Events) {
+pub(super) fn topology_changed(
+    change: &SnapshotChange,
+    snapshot: &TopologySnapshot,
+    audit: &Audit,
+    events: &Events,
+) {
     events.topology_changed(change, snapshot);
     let endpoint =
         change.endpoint().and_then(|name| snapshot.get(name)).map(|status| Arc::clone(&status.endpoint));

@@ -17,15 +17,15 @@ impl LineHash {
 
     pub(super) fn of(line: &[u8]) -> Self {
         let hash = digest::digest(&digest::SHA256, line);
-        let mut octets = [0; 32];
-        octets.copy_from_slice(hash.as_ref());
-        Self(octets)
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(hash.as_ref());
+        Self(bytes)
     }
 }
 
 impl fmt::Display for LineHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -127,7 +127,7 @@ impl Audit {
         }
     }
 
-    /// Octets of a statement's text that are worth keeping for [`Audit::text`].
+    /// Bytes of a statement's text that are worth keeping for [`Audit::text`].
     #[must_use]
     pub fn text_limit(&self) -> usize {
         self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::PARSER_LIMIT))

@@ -77,7 +77,7 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) struct Room(usize);
 
-/// Octets of statement text that take the room of one record.
+/// Bytes of statement text that take the room of one record.
 const TEXT_UNIT: usize = 1024;
 
 // === for those who submit ===

@@ -1,6 +1,8 @@
 //! Which statements the level `writes` leaves out: those whose text says that they only read.
 
-use crate::sql::{Access, Classifier, ClassifierOptions, Ground, Knowledge, Meaning};
+use crate::sql::{
+    Classifier, ClassifierOptions, ClassifyReason, LexicalSettings, SchemaInfo, StatementAccess,
+};
 
 /// Judges statements by their text alone, without the catalogues of their database.
 ///
@@ -9,16 +11,16 @@ use crate::sql::{Access, Classifier, ClassifierOptions, Ground, Knowledge, Meani
 /// relation: what its functions write is not seen.
 pub(super) struct Reads {
     classifier: Classifier,
-    knowledge: Knowledge,
+    knowledge: SchemaInfo,
 }
 
 /// What a text means whose client may have said otherwise: see [`Reads::only_reads`].
-const MEANING: Meaning = Meaning { standard_strings: true, utf8: true };
+const MEANING: LexicalSettings = LexicalSettings { standard_strings: true, utf8: true };
 
 impl Reads {
     /// Nothing is remembered yet.
     pub(super) fn new() -> Self {
-        Self { classifier: Classifier::new(&ClassifierOptions::default()), knowledge: Knowledge::assumed() }
+        Self { classifier: Classifier::new(&ClassifierOptions::default()), knowledge: SchemaInfo::assumed() }
     }
 
     /// Whether a statement with this text reads, and does nothing else. `cut` says that `text` is only the beginning of it.
@@ -27,7 +29,8 @@ impl Reads {
             return false;
         }
         let said = self.classifier.classify(text, &MEANING, &self.knowledge);
-        said.access == Access::Read && matches!(said.ground, Ground::Read | Ground::ServerState)
+        said.access == StatementAccess::Read
+            && matches!(said.reason, ClassifyReason::Read | ClassifyReason::ServerState)
     }
 }
 

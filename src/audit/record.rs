@@ -91,7 +91,7 @@ pub struct SessionClosed {
     pub duration: Duration,
     /// Statements it ran.
     pub statements: u64,
-    /// Octets relayed to the endpoint and to the client.
+    /// Bytes relayed to the endpoint and to the client.
     pub traffic: (u64, u64),
 }
 
@@ -234,7 +234,7 @@ pub struct Route {
     pub reason: &'static str,
 }
 
-/// A SQLSTATE: five octets of digits and upper-case letters.
+/// A SQLSTATE: five bytes of digits and upper-case letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sqlstate([u8; 5]);
 
@@ -244,11 +244,8 @@ impl Sqlstate {
     /// Checks `text`.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let octets: [u8; 5] = text.as_bytes().try_into().ok()?;
-        octets
-            .iter()
-            .all(|octet| octet.is_ascii_digit() || octet.is_ascii_uppercase())
-            .then_some(Self(octets))
+        let bytes: [u8; 5] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).then_some(Self(bytes))
     }
 
     /// The SQLSTATE as text.
@@ -293,7 +290,7 @@ impl Record {
         matches!(self, Self::SessionOpened(_))
     }
 
-    /// Octets of statement text that it holds.
+    /// Bytes of statement text that it holds.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::StatementExecuted(statement) => statement.text.as_ref().map_or(0, QueryText::weight),

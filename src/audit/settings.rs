@@ -17,9 +17,9 @@ pub struct AuditSettings {
     pub queue: usize,
     /// With `Block`: how long a client waits for room before it is refused. Default 5 s.
     pub block_timeout: Duration,
-    /// Octets after which a file is rotated by us; `None` leaves rotation to others. Default none.
+    /// Bytes after which a file is rotated by us; `None` leaves rotation to others. Default none.
     pub rotate_bytes: Option<u64>,
-    /// Octets of statement text kept. Default 8 KiB.
+    /// Bytes of statement text kept. Default 8 KiB.
     pub max_text: usize,
     /// When what was written is made to reach the disk.
     pub sync: SyncPolicy,

@@ -35,7 +35,7 @@ pub(super) struct Opened {
 /// A write that failed.
 #[derive(Debug)]
 pub(super) struct WriteFailed {
-    /// Octets that are in the file for good: whole lines.
+    /// Bytes that are in the file for good: whole lines.
     pub(super) written: usize,
     pub(super) error: io::Error,
 }
@@ -52,7 +52,7 @@ impl Sink {
         Ok(Self { output })
     }
 
-    /// Octets in the file; none on standard output.
+    /// Bytes in the file; none on standard output.
     pub(super) fn size(&self) -> u64 {
         match &self.output {
             Output::Stdout => 0,
@@ -136,7 +136,7 @@ fn append_to(path: &Path) -> io::Result<Opened> {
     Ok(Opened { file, size, regular: facts.is_file() })
 }
 
-/// Whether the last octet of a file ends a line. One that may not be read gets the benefit of the doubt.
+/// Whether the last byte of a file ends a line. One that may not be read gets the benefit of the doubt.
 fn ends_a_line(path: &Path) -> bool {
     let last = || {
         let (mut file, mut last) = (File::open(path)?, [0]);

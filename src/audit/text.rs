@@ -23,8 +23,8 @@ use crate::closed_set::closed_set;
 #[derive(Clone)]
 pub struct QueryText {
     /// As much as may be needed: see [`QueryText::capture`].
-    octets: Arc<[u8]>,
-    /// Something is missing at the end of `octets`.
+    bytes: Arc<[u8]>,
+    /// Something is missing at the end of `bytes`.
     cut: bool,
 }
 
@@ -55,13 +55,13 @@ closed_set! {
     }
 }
 
-/// Longest text that is given to the parser or scanner, in octets.
+/// Longest text that is given to the parser or scanner, in bytes.
 pub(super) const PARSER_LIMIT: usize = 32 << 10;
 /// What stands for a hidden rest.
 const REDACTED: &str = "[redacted]";
 /// Texts whose outcome is remembered.
 const REMEMBERED: usize = 1024;
-/// Longest text whose outcome is remembered, in octets.
+/// Longest text whose outcome is remembered, in bytes.
 const REMEMBERED_LENGTH: usize = 4 << 10;
 
 // === impl QueryText ===
@@ -78,12 +78,12 @@ impl QueryText {
             StatementText::Full => PARSER_LIMIT.max(settings.max_text),
         };
         let kept = &text[..text.len().min(limit)];
-        Some(Self { octets: kept.into(), cut: cut || kept.len() < text.len() })
+        Some(Self { bytes: kept.into(), cut: cut || kept.len() < text.len() })
     }
 
-    /// Octets of memory it holds.
+    /// Bytes of memory it holds.
     pub(super) fn weight(&self) -> usize {
-        self.octets.len()
+        self.bytes.len()
     }
 }
 
@@ -101,15 +101,15 @@ impl Shower {
     }
 
     pub(super) fn show(&mut self, text: &QueryText) -> Arc<Shown> {
-        if let Some(shown) = self.remembered.get(&text.octets).filter(|_| !text.cut) {
+        if let Some(shown) = self.remembered.get(&text.bytes).filter(|_| !text.cut) {
             return Arc::clone(shown);
         }
         let shown = Arc::new(self.work_out(text));
-        if !text.cut && text.octets.len() <= REMEMBERED_LENGTH {
+        if !text.cut && text.bytes.len() <= REMEMBERED_LENGTH {
             if self.remembered.len() >= REMEMBERED {
                 self.remembered.clear();
             }
-            self.remembered.insert(Arc::clone(&text.octets), Arc::clone(&shown));
+            self.remembered.insert(Arc::clone(&text.bytes), Arc::clone(&shown));
         }
         shown
     }
@@ -157,13 +157,13 @@ fn fingerprint(text: &QueryText) -> Shown {
 /// Sixteen hexadecimal digits, as a fingerprint has.
 fn hashed(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    hash.as_ref()[..8].iter().map(|octet| format!("{octet:02x}")).collect()
+    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
 /// only up to what announces the secret.
 fn full(text: &QueryText) -> Shown {
-    let sent = String::from_utf8_lossy(&text.octets);
+    let sent = String::from_utf8_lossy(&text.bytes);
     let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();
     let safe = match scan(text) {
         Ok((source, tokens)) => (announced.is_some() || secrets::is_carried(source, &tokens))
@@ -183,10 +183,10 @@ fn full(text: &QueryText) -> Shown {
 }
 
 fn readable(text: &QueryText) -> Result<&str, Withheld> {
-    if text.cut || text.octets.len() > PARSER_LIMIT {
+    if text.cut || text.bytes.len() > PARSER_LIMIT {
         return Err(Withheld::TooLong);
     }
-    std::str::from_utf8(&text.octets).map_err(|_| Withheld::Unreadable)
+    std::str::from_utf8(&text.bytes).map_err(|_| Withheld::Unreadable)
 }
 
 #[cfg(test)]

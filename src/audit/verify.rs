@@ -144,7 +144,7 @@ impl Verifier<'_> {
         if let Some((place, damage)) = self.broken.take() {
             self.found(&place, damage);
         }
-        let zeros = line.len() - line.iter().rev().skip_while(|octet| **octet == 0).count();
+        let zeros = line.len() - line.iter().rev().skip_while(|byte| **byte == 0).count();
         let damage = Kind::Damaged(if zeros > 0 {
             "it ends in zeros, as after a power failure".into()
         } else {

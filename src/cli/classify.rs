@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::sql::{
-    self, Access, Catalogue, Classification, Classifier, ClassifierOptions, Control, Findings, Knowledge,
-    Meaning,
+    self, Classification, Classifier, ClassifierOptions, LexicalSettings, ReferenceList, SchemaInfo,
+    StatefulNames, StatementAccess, TransactionControl,
 };
 
 /// A line that is asked.
@@ -33,17 +33,17 @@ struct Mistake {
 const LINE_MAX: u64 = 256 << 20;
 
 /// Says of `text` what it may do and why, in lines for people.
-pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
-    let (said, findings) = classifier.explain(text, &Meaning::default(), knowledge);
-    let effects = sql::effects(text, &Catalogue::default());
+    let (said, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
+    let effects = sql::effects(text, &StatefulNames::default());
     writeln!(out, "access     {}", said.access.as_str())?;
-    writeln!(out, "reason     {}", said.ground.as_str())?;
+    writeln!(out, "reason     {}", said.reason.as_str())?;
     writeln!(out, "split      {}", place(&said))?;
     writeln!(out, "control    {}", control(said.control))?;
     writeln!(out, "hint       {}", said.hint.map_or("none", |hint| hint.as_str()))?;
     writeln!(out, "effects    {}", list(effects.names()))?;
-    let Findings { functions, relations, operators, types } = &findings;
+    let ReferenceList { functions, relations, operators, types } = &findings;
     for (name, found) in
         [("functions", functions), ("relations", relations), ("operators", operators), ("types", types)]
     {
@@ -53,7 +53,11 @@ pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &Knowledge) -> i
 }
 
 /// Answers each line of `input`, until it ends.
-pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+pub(super) fn lines(
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+    knowledge: &SchemaInfo,
+) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
     let mut line = Vec::new();
     loop {
@@ -67,11 +71,11 @@ pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &
         }
         match serde_json::from_slice::<Asked>(&line) {
             Ok(Asked { sql }) => {
-                let said = classifier.classify(sql.as_bytes(), &Meaning::default(), knowledge);
-                let effects = sql::effects(sql.as_bytes(), &Catalogue::default());
+                let said = classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
+                let effects = sql::effects(sql.as_bytes(), &StatefulNames::default());
                 let answer = Answer {
                     access: said.access.as_str(),
-                    reason: said.ground.as_str(),
+                    reason: said.reason.as_str(),
                     effects: effects.names().collect(),
                 };
                 serde_json::to_writer(&mut *out, &answer)?;
@@ -87,18 +91,24 @@ pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &
 fn place(said: &Classification) -> &'static str {
     match (said.may_leave_primary(), said.control, said.access) {
         (true, ..) => "a read pool",
-        (false, Control::Begin(_) | Control::SetTransaction(_), Access::Read) => {
-            "with the first statement behind it: what it says decides for the whole transaction"
-        }
-        (false, Control::Commit { .. } | Control::Rollback { .. } | Control::Savepoint, Access::Read) => {
-            "wherever its transaction is"
-        }
+        (
+            false,
+            TransactionControl::Begin(_) | TransactionControl::SetTransaction(_),
+            StatementAccess::Read,
+        ) => "with the first statement behind it: what it says decides for the whole transaction",
+        (
+            false,
+            TransactionControl::Commit { .. }
+            | TransactionControl::Rollback { .. }
+            | TransactionControl::Savepoint,
+            StatementAccess::Read,
+        ) => "wherever its transaction is",
         _ => "the primary",
     }
 }
 
-fn control(control: Control) -> String {
-    let modes = |modes: sql::Modes| {
+fn control(control: TransactionControl) -> String {
+    let modes = |modes: sql::TransactionModes| {
         let access = match modes.read_only {
             Some(true) => " read only",
             Some(false) => " read write",
@@ -107,14 +117,16 @@ fn control(control: Control) -> String {
         format!("{access}{}", if modes.serializable == Some(true) { " serializable" } else { "" })
     };
     match control {
-        Control::None => "none".to_owned(),
-        Control::Begin(said) => format!("begin{}", modes(said)),
-        Control::SetTransaction(said) => format!("set transaction{}", modes(said)),
-        Control::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
-        Control::Rollback { chain } => format!("rollback{}", if chain { " and chain" } else { "" }),
-        Control::Savepoint => "savepoint".to_owned(),
-        Control::Whole(said) => format!("a whole transaction{}", modes(said)),
-        Control::Mixed => "mixed".to_owned(),
+        TransactionControl::None => "none".to_owned(),
+        TransactionControl::Begin(said) => format!("begin{}", modes(said)),
+        TransactionControl::SetTransaction(said) => format!("set transaction{}", modes(said)),
+        TransactionControl::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
+        TransactionControl::Rollback { chain } => {
+            format!("rollback{}", if chain { " and chain" } else { "" })
+        }
+        TransactionControl::Savepoint => "savepoint".to_owned(),
+        TransactionControl::Whole(said) => format!("a whole transaction{}", modes(said)),
+        TransactionControl::Mixed => "mixed".to_owned(),
     }
 }
 
@@ -129,7 +141,7 @@ mod tests {
 
     fn answers(input: &[u8]) -> Vec<String> {
         let mut out = Vec::new();
-        lines(&mut &input[..], &mut out, &Knowledge::assumed()).unwrap();
+        lines(&mut &input[..], &mut out, &SchemaInfo::assumed()).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -149,7 +161,7 @@ mod tests {
         let mut out = Vec::new();
         let text =
             b"/* gatekeeper: route=primary */ WITH w AS (SELECT 1) SELECT now(), s.f() FROM w, public.t";
-        one(text, &mut out, &Knowledge::assumed()).unwrap();
+        one(text, &mut out, &SchemaInfo::assumed()).unwrap();
         let out = String::from_utf8(out).unwrap();
         for line in [
             "reason     unknown-function",

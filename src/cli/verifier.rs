@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     names::UserName,
-    scram::{ITERATIONS, SALT_OCTETS, Verifier},
+    scram::{ITERATIONS, SALT_BYTES, Verifier},
 };
 
 /// Reads a password from standard input, without showing it on a terminal, and writes the line to `out`.
@@ -17,7 +17,7 @@ use crate::{
 /// When the password cannot be read, is empty, or is typed differently the second time.
 pub(super) fn print(user: &UserName, out: &mut impl Write) -> io::Result<()> {
     let password = password(user)?;
-    let mut salt = [0; SALT_OCTETS];
+    let mut salt = [0; SALT_BYTES];
     rand::fill(&mut salt).map_err(|_| io::Error::other("the system has no randomness to give"))?;
     writeln!(out, "{}", line(user, &password, &salt)?)
 }
@@ -89,14 +89,14 @@ mod tests {
     #[test]
     fn the_line_is_read_back_from_a_users_file() {
         let user = UserName::new("o\"neil@example.com").unwrap();
-        let line = line(&user, "hunter2", &[7; SALT_OCTETS]).unwrap();
+        let line = line(&user, "hunter2", &[7; SALT_BYTES]).unwrap();
         assert!(!line.contains("hunter2"));
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.toml");
         std::fs::write(&path, format!("[users]\n{line}\n")).unwrap();
         let users = UsersFile::load(&path).unwrap();
-        let expected = Verifier::derive(b"hunter2", &[7; SALT_OCTETS], ITERATIONS).unwrap();
+        let expected = Verifier::derive(b"hunter2", &[7; SALT_BYTES], ITERATIONS).unwrap();
         assert!(users.verifier(user.as_str()) == Some(&expected));
     }
 }

@@ -29,7 +29,7 @@ const AUDIT_QUEUE: usize = 65_536;
 const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long what was written to the audit log may wait to be synced.
 const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
-/// Octets of statement text kept in an audit record.
+/// Bytes of statement text kept in an audit record.
 const AUDIT_TEXT: u64 = 8 << 10;
 
 const LEVELS: [(&str, AuditLevel); 3] = [

@@ -12,7 +12,7 @@ pub(super) const SIZE_FORM: &str =
 /// Milliseconds of each unit, longest first.
 const DURATION_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-/// Octets of each unit, largest first.
+/// Bytes of each unit, largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// No duration of ours is longer, which keeps sums with the clock from overflowing.
 const LONGEST: u64 = 3_650 * 86_400_000;
@@ -53,17 +53,17 @@ pub(super) fn show_duration(duration: Duration) -> String {
 /// Reads `512B`, `8KiB`, `64MiB` or `1GiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;
-    let (_, octets) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
-    number.checked_mul(*octets)
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*bytes)
 }
 
 /// Writes a size in the largest unit that divides it.
-pub(super) fn show_size(octets: u64) -> String {
+pub(super) fn show_size(bytes: u64) -> String {
     let (unit, factor) = SIZE_UNITS
         .into_iter()
-        .find(|(_, factor)| octets > 0 && octets.is_multiple_of(*factor))
+        .find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor))
         .unwrap_or(("B", 1));
-    format!("{}{unit}", octets / factor)
+    format!("{}{unit}", bytes / factor)
 }
 
 /// The digits a text begins with, at least one, and what follows them.
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written_back() {
-        for (text, octets) in
+        for (text, bytes) in
             [("0B", 0), ("512B", 512), ("8KiB", 8192), ("64MiB", 64 << 20), ("3GiB", 3 << 30)]
         {
-            assert_eq!(parse_size(text), Some(octets), "{text}");
-            assert_eq!(show_size(octets), text);
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+            assert_eq!(show_size(bytes), text);
         }
         for wrong in ["", "10", "KiB", "1 KiB", "1kb", "1MB", "99999999999GiB"] {
             assert_eq!(parse_size(wrong), None, "{wrong}");

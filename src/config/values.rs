@@ -192,7 +192,7 @@ impl Section<'_> {
         spot.value
     }
 
-    /// A size in octets.
+    /// A size in bytes.
     pub(super) fn size(&self, key: &str) -> Option<Spot<u64>> {
         let read = self.value(key, units::SIZE_FORM, |item| units::parse_size(item.as_text()?));
         self.recorded(key, read, None, |value| units::show_size(*value))

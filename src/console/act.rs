@@ -14,7 +14,7 @@ use crate::{
     admin::{ReloadFailure, ReloadReport},
     frontend::SessionCommand,
     pool::Filter,
-    wire::{Report, Severity, SqlState},
+    wire::{ErrorResponse, Severity, SqlState},
 };
 
 /// How often WAIT_CLOSE looks again.
@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Does what `command` says.
 ///
 /// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
-pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, Report<'static>> {
+pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
     let pools = &office.routing.pools;
     match command {
         Command::Show(_) | Command::Set => Ok(Answer::done()),
@@ -81,7 +81,7 @@ pub(super) fn take_back(command: &Command, office: &Office) {
     }
 }
 
-fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'static>> {
+fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);
@@ -94,13 +94,13 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, Report<'s
                 ReloadFailure::Config(_) | ReloadFailure::Unusable(_) => SqlState::new(*b"F0000"),
             };
             let lines = failure.details();
-            let report = Report::new(Severity::Error, sqlstate, format!("{failure}; nothing changed"));
-            Err(Report { detail: (!lines.is_empty()).then(|| lines.join("\n").into()), ..report })
+            let report = ErrorResponse::new(Severity::Error, sqlstate, format!("{failure}; nothing changed"));
+            Err(ErrorResponse { detail: (!lines.is_empty()).then(|| lines.join("\n").into()), ..report })
         }
     }
 }
 
-fn kill_session(id: u64, office: &Office) -> Result<Answer, Report<'static>> {
+fn kill_session(id: u64, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
     if let Some(entry) = office.sessions.get(id) {
         entry.send_command(SessionCommand::Kill);
     } else if let Some(entry) = office.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
@@ -113,7 +113,7 @@ fn kill_session(id: u64, office: &Office) -> Result<Answer, Report<'static>> {
 }
 
 /// The pools of `place`; databases are not known before somebody uses them, endpoints are.
-fn filter(place: &Place, office: &Office) -> Result<Filter, Report<'static>> {
+fn filter(place: &Place, office: &Office) -> Result<Filter, ErrorResponse<'static>> {
     if let Some(endpoint) = &place.endpoint
         && office.routing.endpoints.load().get(endpoint).is_none()
     {
@@ -138,7 +138,7 @@ fn is_at(client: &Client, place: &Place) -> bool {
 }
 
 /// `42704`: what is named is not there.
-fn missing(message: String, hint: &'static str) -> Report<'static> {
-    let report = Report::new(Severity::Error, SqlState::new(*b"42704"), message);
-    Report { hint: Some(hint.into()), ..report }
+fn missing(message: String, hint: &'static str) -> ErrorResponse<'static> {
+    let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42704"), message);
+    ErrorResponse { hint: Some(hint.into()), ..report }
 }

@@ -1,11 +1,11 @@
 //! What a command comes to.
 
 use super::table::Row;
-use crate::wire::{Report, Severity, SqlState};
+use crate::wire::{ErrorResponse, Severity, SqlState};
 
 /// What a command comes to: its notices, then its rows, made as they are sent.
 pub(super) struct Answer {
-    pub(super) notices: Vec<Report<'static>>,
+    pub(super) notices: Vec<ErrorResponse<'static>>,
     pub(super) rows: Rows,
 }
 
@@ -25,8 +25,8 @@ impl Answer {
 
     /// With something to know.
     pub(super) fn notice(mut self, message: impl Into<String>, detail: Option<String>) -> Self {
-        let notice = Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message.into());
-        self.notices.push(Report { detail: detail.map(Into::into), ..notice });
+        let notice = ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message.into());
+        self.notices.push(ErrorResponse { detail: detail.map(Into::into), ..notice });
         self
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     names::{DatabaseName, EndpointName},
-    wire::{Report, Severity, SqlState},
+    wire::{ErrorResponse, Severity, SqlState},
 };
 
 /// Something asked of the console.
@@ -88,7 +88,7 @@ impl Command {
     ///
     /// # Errors
     /// What the client is told.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>, Report<'static>> {
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, ErrorResponse<'static>> {
         let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
         let mut found = found.as_slice();
         while let [before @ .., Word::Mark(';')] = found {
@@ -189,7 +189,7 @@ impl Command {
     }
 }
 
-fn show(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+fn show(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
         [word @ (Word::Plain(_) | Word::Quoted(_))] => match Subject::find(word.text()) {
             Some(subject) => Ok(Command::Show(subject)),
@@ -200,7 +200,7 @@ fn show(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
     }
 }
 
-fn set(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+fn set(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     let name = match behind {
         [Word::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
         [name, ..] => name,
@@ -215,7 +215,7 @@ fn set(behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
     ))
 }
 
-fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
+fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     if let [Word::Plain(number)] = behind
         && let Ok(id) = number.parse()
     {
@@ -227,7 +227,7 @@ fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, Report<'static>> {
     place(first, behind, Behind::Place).map(|place| Command::Kill(Victims::Place(place)))
 }
 
-fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, Report<'static>> {
+fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, ErrorResponse<'static>> {
     match (behind, wanted) {
         ([], Behind::Nothing | Behind::PerhapsPlace) => Ok(Place::default()),
         ([], Behind::Place) => Err(syntax(format!("{first} what?"), PLACES)),
@@ -278,19 +278,22 @@ const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
 /// `42601`: this is no command.
-fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> Report<'static> {
-    Report { hint: Some(hint.into()), ..Report::new(Severity::Error, SqlState::new(*b"42601"), message) }
+fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
+    ErrorResponse {
+        hint: Some(hint.into()),
+        ..ErrorResponse::new(Severity::Error, SqlState::new(*b"42601"), message)
+    }
 }
 
-fn unknown(word: &str) -> Report<'static> {
+fn unknown(word: &str) -> ErrorResponse<'static> {
     // A driver may have sent a long text: enough of it to be recognised.
     let word: String = word.chars().take(64).collect();
     syntax(format!("\"{word}\" is no command of the console"), HELP)
 }
 
-fn not_done(message: String, hint: &'static str) -> Report<'static> {
-    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-    Report { hint: Some(hint.into()), ..report }
+fn not_done(message: String, hint: &'static str) -> ErrorResponse<'static> {
+    let report = ErrorResponse::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    ErrorResponse { hint: Some(hint.into()), ..report }
 }
 
 #[cfg(test)]

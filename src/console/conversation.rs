@@ -14,9 +14,10 @@ use super::{
     table::{self, Column, Format},
 };
 use crate::wire::{
-    DecodeError, Frame, Reader, Report, Severity, SqlState, TransactionStatus, backend, frame,
-    frontend::{Message, Object},
+    DecodeError, ErrorResponse, Frame, Reader, Severity, SqlState, TransactionStatus, backend,
+    frontend::{DescribeTarget, FrontendMessage},
     tag::backend as tag,
+    write_frame,
 };
 
 /// One client's conversation.
@@ -80,36 +81,40 @@ impl Conversation {
     ///
     /// # Errors
     /// What the client is told before the connection ends: it is out of step.
-    pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, Report<'static>> {
-        let message = Message::decode(frame)
-            .map_err(|error| Report::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string()))?;
+    pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, ErrorResponse<'static>> {
+        let message = FrontendMessage::decode(frame).map_err(|error| {
+            ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string())
+        })?;
         let done = match message {
-            Message::Terminate => return Ok(Ask::Farewell),
-            Message::Sync => {
+            FrontendMessage::Terminate => return Ok(Ask::Farewell),
+            FrontendMessage::Sync => {
                 self.skipping = false;
                 self.portals.clear();
                 self.ready();
                 return Ok(Ask::Nothing);
             }
             _ if self.skipping => return Ok(Ask::Nothing),
-            Message::Query { text } => return Ok(self.query(text)),
-            Message::Parse { name, text, .. } => self.parse(name, text),
-            Message::Bind { portal, statement, rest } => self.bind(portal, statement, rest),
-            Message::Describe(object) => self.describe(object),
-            Message::Execute { portal, rows } => match self.execute(portal, rows) {
+            FrontendMessage::Query { text } => return Ok(self.query(text)),
+            FrontendMessage::Parse { name, text, .. } => self.parse(name, text),
+            FrontendMessage::Bind { portal, statement, rest } => self.bind(portal, statement, rest),
+            FrontendMessage::Describe(object) => self.describe(object),
+            FrontendMessage::Execute { portal, rows } => match self.execute(portal, rows) {
                 Ok(ask) => return Ok(ask),
                 Err(report) => Err(report),
             },
-            Message::Close(object) => {
+            FrontendMessage::Close(object) => {
                 match object {
-                    Object::Statement(name) => drop(self.statements.remove(name)),
-                    Object::Portal(name) => drop(self.portals.remove(name)),
+                    DescribeTarget::Statement(name) => drop(self.statements.remove(name)),
+                    DescribeTarget::Portal(name) => drop(self.portals.remove(name)),
                 }
                 self.say(tag::CLOSE_COMPLETE);
                 Ok(())
             }
-            Message::Flush | Message::CopyData(_) | Message::CopyDone | Message::CopyFail { .. } => Ok(()),
-            Message::FunctionCall { .. } => {
+            FrontendMessage::Flush
+            | FrontendMessage::CopyData(_)
+            | FrontendMessage::CopyDone
+            | FrontendMessage::CopyFail { .. } => Ok(()),
+            FrontendMessage::FunctionCall { .. } => {
                 Err(error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
             }
         };
@@ -117,7 +122,7 @@ impl Conversation {
             report.write(&mut self.out);
             // A FunctionCall is answered like a Query.
             match message {
-                Message::FunctionCall { .. } => self.ready(),
+                FrontendMessage::FunctionCall { .. } => self.ready(),
                 _ => self.skipping = true,
             }
         }
@@ -125,7 +130,7 @@ impl Conversation {
     }
 
     /// Takes in what the command came to.
-    pub(super) fn on_answer(&mut self, answer: Result<Answer, Report<'static>>) {
+    pub(super) fn on_answer(&mut self, answer: Result<Answer, ErrorResponse<'static>>) {
         let Some(running) = &mut self.running else { return };
         match answer {
             Ok(Answer { notices, rows }) => {
@@ -168,7 +173,7 @@ impl Conversation {
         Ask::Nothing
     }
 
-    fn parse(&mut self, name: &[u8], text: &[u8]) -> Result<(), Report<'static>> {
+    fn parse(&mut self, name: &[u8], text: &[u8]) -> Result<(), ErrorResponse<'static>> {
         if !name.is_empty() && self.statements.contains_key(name) {
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
@@ -181,7 +186,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn bind(&mut self, name: &[u8], statement: &[u8], rest: &[u8]) -> Result<(), Report<'static>> {
+    fn bind(&mut self, name: &[u8], statement: &[u8], rest: &[u8]) -> Result<(), ErrorResponse<'static>> {
         let command = self.statement(statement)?.clone();
         if !name.is_empty() && self.portals.contains_key(name) {
             let name = String::from_utf8_lossy(name);
@@ -199,27 +204,29 @@ impl Conversation {
         Ok(())
     }
 
-    fn describe(&mut self, object: Object<'_>) -> Result<(), Report<'static>> {
+    fn describe(&mut self, object: DescribeTarget<'_>) -> Result<(), ErrorResponse<'static>> {
         let (columns, formats) = match object {
-            Object::Statement(name) => {
+            DescribeTarget::Statement(name) => {
                 let columns = self.statement(name)?.as_ref().and_then(Command::columns);
                 // No command has parameters.
-                frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| body.extend_from_slice(&[0, 0]));
+                write_frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| {
+                    body.extend_from_slice(&[0, 0])
+                });
                 (columns, &[][..])
             }
-            Object::Portal(name) => {
+            DescribeTarget::Portal(name) => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (portal.command.as_ref().and_then(Command::columns), &portal.formats[..])
             }
         };
         match columns {
             Some(columns) => table::describe(&mut self.out, columns, |at| format_of(formats, at)),
-            None => frame(&mut self.out, tag::NO_DATA, |_| {}),
+            None => write_frame(&mut self.out, tag::NO_DATA, |_| {}),
         }
         Ok(())
     }
 
-    fn execute(&mut self, name: &[u8], limit: i32) -> Result<Ask, Report<'static>> {
+    fn execute(&mut self, name: &[u8], limit: i32) -> Result<Ask, ErrorResponse<'static>> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let Some(command) = portal.command.clone() else {
             self.say(tag::EMPTY_QUERY_RESPONSE);
@@ -260,7 +267,7 @@ impl Conversation {
                 let tag = running.command.tag();
                 let simple = running.portal.is_none();
                 self.running = None;
-                frame(&mut self.out, tag::COMMAND_COMPLETE, |body| {
+                write_frame(&mut self.out, tag::COMMAND_COMPLETE, |body| {
                     body.extend_from_slice(tag.as_bytes());
                     body.push(0);
                 });
@@ -274,7 +281,7 @@ impl Conversation {
         }
     }
 
-    fn statement(&self, name: &[u8]) -> Result<&Option<Command>, Report<'static>> {
+    fn statement(&self, name: &[u8]) -> Result<&Option<Command>, ErrorResponse<'static>> {
         self.statements.get(name).ok_or_else(|| {
             let name = String::from_utf8_lossy(name);
             error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
@@ -282,7 +289,7 @@ impl Conversation {
     }
 
     fn say(&mut self, tag: u8) {
-        frame(&mut self.out, tag, |_| {});
+        write_frame(&mut self.out, tag, |_| {});
     }
 
     fn ready(&mut self) {
@@ -297,8 +304,8 @@ fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
         reader.i16()?;
     }
     for _ in 0..reader.i16()? {
-        if let Ok(octets) = usize::try_from(reader.i32()?) {
-            reader.octets(octets)?;
+        if let Ok(bytes) = usize::try_from(reader.i32()?) {
+            reader.bytes(bytes)?;
         }
     }
     let count = reader.i16()?;
@@ -316,20 +323,20 @@ fn format_of(formats: &[Format], column: usize) -> Format {
     }
 }
 
-fn within(held: usize) -> Result<(), Report<'static>> {
+fn within(held: usize) -> Result<(), ErrorResponse<'static>> {
     if held < HELD {
         return Ok(());
     }
     Err(error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
 }
 
-fn no_portal(name: &[u8]) -> Report<'static> {
+fn no_portal(name: &[u8]) -> ErrorResponse<'static> {
     let name = String::from_utf8_lossy(name);
     error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
 }
 
-fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> Report<'static> {
-    Report::new(Severity::Error, sqlstate, message)
+fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
+    ErrorResponse::new(Severity::Error, sqlstate, message)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Counts {
         found
     }
 
-    /// In PgBouncer's order: transactions, statements, octets received and sent, then times.
+    /// In PgBouncer's order: transactions, statements, bytes received and sent, then times.
     pub(super) fn figures(&self) -> [u64; 7] {
         [
             self.transactions,

@@ -19,7 +19,7 @@ use crate::{
     live::Live,
     names::{DatabaseName, UserName},
     telemetry::{AdminMetrics, labels::AdminOutcome},
-    wire::{Report, Severity, SqlState},
+    wire::{ErrorResponse, Severity, SqlState},
 };
 
 /// The console.
@@ -81,7 +81,7 @@ impl Console {
         &self,
         command: &Command,
         who: &Arc<record::Session>,
-    ) -> Result<Answer, Report<'static>> {
+    ) -> Result<Answer, ErrorResponse<'static>> {
         let access = who.user.as_ref().and_then(|user| self.office.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
@@ -92,7 +92,7 @@ impl Console {
         done
     }
 
-    async fn answer(&self, command: &Command) -> Result<Answer, Report<'static>> {
+    async fn answer(&self, command: &Command) -> Result<Answer, ErrorResponse<'static>> {
         match command {
             Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office })),
             Command::Set => Ok(Answer::done()),
@@ -101,10 +101,17 @@ impl Console {
     }
 
     /// Takes back what a command has begun that its client no longer waits for.
-    pub(super) async fn cancelled(&self, command: &Command, who: &Arc<record::Session>) -> Report<'static> {
+    pub(super) async fn cancelled(
+        &self,
+        command: &Command,
+        who: &Arc<record::Session>,
+    ) -> ErrorResponse<'static> {
         act::take_back(command, &self.office);
-        let report =
-            Report::new(Severity::Error, SqlState::QUERY_CANCELED, "canceling command due to user request");
+        let report = ErrorResponse::new(
+            Severity::Error,
+            SqlState::QUERY_CANCELED,
+            "canceling command due to user request",
+        );
         self.record(command, who, false, Some(&report)).await;
         report
     }
@@ -114,7 +121,7 @@ impl Console {
         command: &Command,
         who: &Arc<record::Session>,
         denied: bool,
-        error: Option<&Report<'static>>,
+        error: Option<&ErrorResponse<'static>>,
     ) {
         self.office.metrics.answered(match (denied, error) {
             (true, _) => AdminOutcome::Denied,
@@ -167,8 +174,8 @@ impl frontend::Console for Console {
     }
 }
 
-fn denial(command: &Command) -> Report<'static> {
+fn denial(command: &Command) -> ErrorResponse<'static> {
     let message = format!("permission denied for {}", command.tag());
-    let report = Report::new(Severity::Error, SqlState::new(*b"42501"), message);
-    Report { hint: Some("It is for the console's admin_users.".into()), ..report }
+    let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42501"), message);
+    ErrorResponse { hint: Some("It is for the console's admin_users.".into()), ..report }
 }

@@ -1,6 +1,6 @@
 //! Tables as the protocol carries them: columns with types, rows of values, in text and in binary.
 
-use crate::wire::frame;
+use crate::wire::write_frame;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) const fn numeric(name: &'static str) -> Column {
 
 /// Appends a RowDescription.
 pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(usize) -> Format) {
-    frame(out, b'T', |body| {
+    write_frame(out, b'T', |body| {
         body.extend_from_slice(&count(columns.len()));
         for (at, column) in columns.iter().enumerate() {
             body.extend_from_slice(column.name.as_bytes());
@@ -66,7 +66,7 @@ pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(us
             // No table and no column of one.
             body.extend_from_slice(&[0; 6]);
             body.extend_from_slice(&column.kind.oid().to_be_bytes());
-            body.extend_from_slice(&column.kind.octets().to_be_bytes());
+            body.extend_from_slice(&column.kind.type_size().to_be_bytes());
             body.extend_from_slice(&(-1_i32).to_be_bytes());
             body.extend_from_slice(&format(at).code().to_be_bytes());
         }
@@ -76,7 +76,7 @@ pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(us
 /// Appends a DataRow.
 pub(super) fn data(out: &mut Vec<u8>, columns: &[Column], row: &Row, format: impl Fn(usize) -> Format) {
     debug_assert_eq!(columns.len(), row.len(), "a row has as many values as there are columns");
-    frame(out, b'D', |body| {
+    write_frame(out, b'D', |body| {
         body.extend_from_slice(&count(columns.len()));
         for (at, (column, value)) in columns.iter().zip(row).enumerate() {
             let start = body.len();
@@ -85,9 +85,9 @@ pub(super) fn data(out: &mut Vec<u8>, columns: &[Column], row: &Row, format: imp
                 continue;
             }
             value.write(body, column.kind, format(at));
-            let octets = i32::try_from(body.len() - start - 4).unwrap_or(i32::MAX);
+            let bytes = i32::try_from(body.len() - start - 4).unwrap_or(i32::MAX);
             if let Some(field) = body.get_mut(start..start + 4) {
-                field.copy_from_slice(&octets.to_be_bytes());
+                field.copy_from_slice(&bytes.to_be_bytes());
             }
         }
     });
@@ -110,7 +110,7 @@ impl Kind {
         }
     }
 
-    const fn octets(self) -> i16 {
+    const fn type_size(self) -> i16 {
         match self {
             Self::Int4 => 4,
             Self::Int8 => 8,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_has_no_octets_and_no_length() {
+    fn a_null_has_no_bytes_and_no_length() {
         let mut out = Vec::new();
         let row = vec![Value::Null, Value::from("ab")];
         data(&mut out, &[text("a"), text("b")], &row, |_| Format::Text);

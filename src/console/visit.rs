@@ -24,7 +24,7 @@ use crate::{
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
-        Piece, Report, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
+        Deframer, ErrorResponse, FramePiece, Severity, Speaker, SqlState, TransactionStatus, authentication,
         backend::{self, ParameterStatus},
     },
 };
@@ -46,10 +46,10 @@ enum End {
     /// We end it, and say so.
     Refused(ClientError),
     /// The client is out of step, and is told.
-    Nonsense(Report<'static>),
+    Nonsense(ErrorResponse<'static>),
 }
 
-/// Octets of the longest message that is read: commands are short.
+/// Bytes of the longest message that is read: commands are short.
 const LONGEST: usize = 64 << 10;
 /// What is read at a time.
 const CHUNK: usize = 4096;
@@ -108,21 +108,21 @@ async fn talk(
         return End::Left;
     }
     let mut conversation = Conversation::default();
-    let mut walker = Walker::new(Speaker::Client);
+    let mut walker = Deframer::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
-            Ok(Some(piece @ Piece::Whole(frame))) => {
+            Ok(Some(piece @ FramePiece::Whole(frame))) => {
                 let ask = conversation.on_frame(&frame);
-                let octets = walker.pass(&piece);
-                line.unread.drain(..octets);
+                let bytes = walker.pass(&piece);
+                line.unread.drain(..bytes);
                 match ask {
                     Ok(ask) => ask,
                     Err(report) => return End::Nonsense(report),
                 }
             }
-            Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
-                let message = format!("a command has at most {LONGEST} octets");
-                return End::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+            Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
+                let message = format!("a command has at most {LONGEST} bytes");
+                return End::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
@@ -161,7 +161,7 @@ async fn run(
     line: &mut Line,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::answer::Answer, Report<'static>>> {
+) -> Option<Result<super::answer::Answer, ErrorResponse<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),
@@ -199,8 +199,8 @@ impl Line {
         self.unread.reserve(CHUNK);
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            octets => {
-                self.heard += octets as u64;
+            bytes => {
+                self.heard += bytes as u64;
                 Ok(())
             }
         }
@@ -216,14 +216,14 @@ impl Line {
         std::future::pending().await
     }
 
-    /// Writes `octets`, whole messages.
+    /// Writes `bytes`, whole messages.
     ///
     /// Cancel safety: dropped half-way, `whole` says that nothing may follow.
-    async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.whole = false;
-        self.stream.write_all(octets).await?;
+        self.stream.write_all(bytes).await?;
         self.stream.flush().await?;
-        self.said += octets.len() as u64;
+        self.said += bytes.len() as u64;
         self.whole = true;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::{Event, Happening, Term, Terms, ring::Ring};
-use crate::topology::{Change, Snapshot};
+use crate::topology::{SnapshotChange, TopologySnapshot};
 
 /// What happened lately. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ impl Events {
     }
 
     /// The topology changed, and now is like this.
-    pub fn topology_changed(&self, change: &Change, snapshot: &Snapshot) {
+    pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
         let what = Happening::Topology(change.clone()).bounded();
         let now = Timestamp::now();
         let mut kept = self.lock();
@@ -36,7 +36,7 @@ impl Events {
     }
 
     /// The topology is like this at the start.
-    pub fn begin(&self, snapshot: &Snapshot) {
+    pub fn begin(&self, snapshot: &TopologySnapshot) {
         self.lock().terms.follow(snapshot, Timestamp::now());
     }
 

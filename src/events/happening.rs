@@ -5,14 +5,14 @@ use std::fmt;
 use crate::{
     closed_set::closed_set,
     names::{EndpointName, ListenerName, UserName},
-    topology::{Change, Health},
+    topology::{Health, SnapshotChange},
 };
 
 /// One thing that happened. Two that are equal are the same thing happening again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
     /// What is known of the topology changed.
-    Topology(Change),
+    Topology(SnapshotChange),
     /// A listener turned a client away.
     Refused {
         /// Which one.
@@ -108,9 +108,9 @@ impl Happening {
             Self::TokenFailed { .. } => Severity::Alarm,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => Severity::Warning,
             Self::Refused { .. } | Self::Draining => Severity::Warning,
-            Self::Topology(Change::Node { .. } | Change::Health { to: Health::Unknown, .. }) => {
-                Severity::Warning
-            }
+            Self::Topology(
+                SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
+            ) => Severity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
@@ -155,7 +155,7 @@ impl Happening {
                 cut(error);
             }
             Self::FilesReloaded { what } | Self::Operated { what, .. } => cut(what),
-            Self::Topology(Change::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
+            Self::Topology(SnapshotChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
                 let mut short = reason.to_string();
                 cut(&mut short);
                 *reason = short.into();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     names::EndpointName,
-    topology::{Health, NodeId, Snapshot},
+    topology::{Health, NodeId, TopologySnapshot},
 };
 
 /// A time in which writes went to one server, or to none.
@@ -35,7 +35,7 @@ const CAPACITY: usize = 64;
 
 impl Terms {
     /// Takes note of who is the writer at `now`.
-    pub fn follow(&mut self, snapshot: &Snapshot, now: Timestamp) {
+    pub fn follow(&mut self, snapshot: &TopologySnapshot, now: Timestamp) {
         let status = snapshot.writer.as_ref().and_then(|name| snapshot.get(name));
         let next = Term {
             writer: snapshot.writer.clone(),
@@ -110,7 +110,7 @@ mod tests {
         for (second, (writer, health, node)) in (0..).zip(seen) {
             let endpoints = writer.map(|name| status(name, *health, *node)).into_iter().collect();
             let writer = writer.map(|name| EndpointName::new(name).unwrap());
-            terms.follow(&Snapshot { endpoints, writer, ..Snapshot::default() }, at(second));
+            terms.follow(&TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }, at(second));
         }
         let second = |time: Timestamp| time.as_second() - at(0).as_second();
         let line = |(term, until): (&Term, Option<Timestamp>)| {

@@ -20,13 +20,13 @@ use crate::{
     tasks,
     telemetry::{ListenerMetrics, Metrics, PathCounts, PathMetrics, traces::Tracer},
     tls::ServerTls,
-    topology::Snapshot,
+    topology::TopologySnapshot,
 };
 
 /// Endpoints and pools, and what is known of both.
 pub struct Routing {
     /// State of the endpoints.
-    pub topology: Live<Snapshot>,
+    pub topology: Live<TopologySnapshot>,
     /// Handles of the endpoints.
     pub endpoints: Live<Endpoints>,
     /// Endpoints and nodes ejected after session failures.

@@ -322,8 +322,8 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
 
 /// Any number, so that what happens together once does not happen together for ever.
 fn chance() -> u64 {
-    let mut octets = [0; 8];
+    let mut bytes = [0; 8];
     // Without entropy it is only less even.
-    aws_lc_rs::rand::fill(&mut octets).ok();
-    u64::from_ne_bytes(octets)
+    aws_lc_rs::rand::fill(&mut bytes).ok();
+    u64::from_ne_bytes(bytes)
 }

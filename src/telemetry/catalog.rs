@@ -197,7 +197,7 @@ catalog! {
     STATE_CHECKS = COUNTER, "gatekeeper_state_checks_total", [Listener, Endpoint, BackendRole],
         "State checks of backends behind transactions that may have left session state.";
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
-        "Octets of the PostgreSQL protocol relayed, before encryption.";
+        "Bytes of the PostgreSQL protocol relayed, before encryption.";
 
     // A listener's pools of backends of an endpoint.
     POOL_BACKENDS = GAUGE, "gatekeeper_pool_backends", [Listener, Endpoint, BackendRole, State],

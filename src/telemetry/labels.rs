@@ -31,7 +31,7 @@ closed_set! {
 }
 
 closed_set! {
-    /// Where octets go.
+    /// Where bytes go.
     pub enum Direction {
         /// From the client to the endpoint.
         ToEndpoint = "to_endpoint",

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "\
-# HELP gatekeeper_traffic_bytes_total Octets, \"relayed\".
+# HELP gatekeeper_traffic_bytes_total Bytes, \"relayed\".
 # TYPE gatekeeper_traffic_bytes_total counter
 gatekeeper_traffic_bytes_total{endpoint=\"a le=\\\"7\"} 9007199254740993
 
@@ -100,7 +100,7 @@ gatekeeper_clients 0
 ";
 
     const OPEN: &str = "\
-# HELP gatekeeper_traffic_bytes Octets, \\\"relayed\\\".
+# HELP gatekeeper_traffic_bytes Bytes, \\\"relayed\\\".
 # TYPE gatekeeper_traffic_bytes counter
 # UNIT gatekeeper_traffic_bytes bytes
 gatekeeper_traffic_bytes_total{endpoint=\"a le=\\\"7\"} 9007199254740993

@@ -49,7 +49,7 @@ pub struct Gauge(metrics::Gauge);
 
 /// Durations, counted into buckets.
 ///
-/// A record is kept as it is, 16 octets long, until the next upkeep or rendering sorts it into its bucket: nothing for
+/// A record is kept as it is, 16 bytes long, until the next upkeep or rendering sorts it into its bucket: nothing for
 /// the data path.
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);

@@ -64,7 +64,7 @@ impl Tally {
     }
 }
 
-/// Of a shard, in octets: processors fetch cache lines of 64 octets in pairs.
+/// Of a shard, in bytes: processors fetch cache lines of 64 bytes in pairs.
 pub(super) const ALIGNMENT: usize = 128;
 
 #[cfg(test)]

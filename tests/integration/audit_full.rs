@@ -30,11 +30,11 @@ async fn stand(keys: &str) -> (Stand, PathBuf, String) {
     (stand, file, config)
 }
 
-/// From now on no file of the process grows past `octets`: a write across it is cut short, and the next one fails. `None`
+/// From now on no file of the process grows past `bytes`: a write across it is cut short, and the next one fails. `None`
 /// lifts it.
-fn limit(stand: &Stand, octets: Option<u64>) {
+fn limit(stand: &Stand, bytes: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(stand.gatekeeper.pid()).unwrap());
-    let maximum = prlimit(pid, Resource::Fsize, Rlimit { current: octets, maximum: None }).unwrap();
+    let maximum = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     assert_eq!(maximum.maximum, None, "a hard limit is in the way");
 }
 

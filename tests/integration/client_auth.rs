@@ -25,7 +25,7 @@ const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-passwo
 
 /// What a users file holds for `password`.
 fn verifier(password: &str) -> String {
-    Verifier::derive(password.as_bytes(), b"sixteen octets!!", 4096).unwrap().to_string()
+    Verifier::derive(password.as_bytes(), b"sixteen bytes!!!", 4096).unwrap().to_string()
 }
 
 async fn server() -> Single {
@@ -100,7 +100,7 @@ async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     said
 }
 
-/// An attribute of a SCRAM message, behind the four octets that say what kind of request it is.
+/// An attribute of a SCRAM message, behind the four bytes that say what kind of request it is.
 fn attribute(message: &Message, name: &str) -> String {
     let text = String::from_utf8(message.body[4..].to_vec()).unwrap();
     let found = text.split(',').find_map(|attribute| attribute.strip_prefix(&format!("{name}=")));

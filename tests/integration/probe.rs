@@ -13,7 +13,7 @@ use gatekeeper::testing::{
     sandbox::{ALICE, APP, DATABASE, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
     tasks::Tasks,
     telemetry::Metrics,
-    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, TopologySnapshot},
 };
 
 use crate::harness::{
@@ -28,7 +28,7 @@ const OFTEN: ProbeSettings =
 
 struct Watched {
     probe: Probe,
-    snapshot: Live<Snapshot>,
+    snapshot: Live<TopologySnapshot>,
     changes: Arc<Mutex<Vec<String>>>,
     _tasks: Tasks,
 }

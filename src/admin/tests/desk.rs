@@ -28,11 +28,11 @@ use crate::{
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
     pool::{PoolMode, PoolSettings, Pools},
     probe::{Probe, ProbeSettings},
-    route::{Reason, RoutePolicy, WhenNoReader},
+    route::{RoutePolicy, RouteReason, WhenNoReader},
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
     wire::BackendKey,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Desk {
     pub(super) router: Router,
     pub(super) context: Arc<Context>,
     pub(super) commands: mpsc::Receiver<Command>,
-    snapshot: Publisher<Snapshot>,
+    snapshot: Publisher<TopologySnapshot>,
     audit_file: PathBuf,
     _folder: TempDir,
     _tasks: Tasks,
@@ -180,7 +180,7 @@ impl Desk {
                 server_key: Some(BackendKey::new(41, b"theirs").unwrap()),
                 peer: Some("192.0.2.2:5432".parse().unwrap()),
             }))),
-            Reason::Writer,
+            RouteReason::Writer,
         ))
     }
 
@@ -206,11 +206,11 @@ pub(super) async fn answer(router: Router, request: Request) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let streams = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-    let octets = match streams {
+    let bytes = match streams {
         true => body.into_data_stream().next().await.unwrap().unwrap(),
         false => to_bytes(body, usize::MAX).await.unwrap(),
     };
-    Answer { status: head.status, headers: head.headers, text: String::from_utf8(octets.into()).unwrap() }
+    Answer { status: head.status, headers: head.headers, text: String::from_utf8(bytes.into()).unwrap() }
 }
 
 // === impl Answer ===
@@ -228,7 +228,7 @@ impl Answer {
 }
 
 /// One endpoint a line: name, declared role, health, observed role.
-fn snapshot(lines: &str) -> Snapshot {
+fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints: Vec<_> = lines
         .lines()
         .map(|line| {
@@ -250,7 +250,12 @@ fn snapshot(lines: &str) -> Snapshot {
         })
         .collect();
     let election = elect(&endpoints, None);
-    Snapshot { endpoints, writer: election.writer, two_writers: election.two_writers, ..Snapshot::default() }
+    TopologySnapshot {
+        endpoints,
+        writer: election.writer,
+        two_writers: election.two_writers,
+        ..TopologySnapshot::default()
+    }
 }
 
 /// The primary is logged in to with a password, all others with tokens.

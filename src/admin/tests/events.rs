@@ -4,14 +4,14 @@ use super::desk::{Desk, WELL};
 use crate::{
     events::Happening,
     names::{EndpointName, ListenerName, UserName},
-    topology::{Change, Health},
+    topology::{Health, SnapshotChange},
 };
 
 #[tokio::test]
 async fn what_happened_is_listed_newest_first_and_from_where_one_left_off() {
     let desk = Desk::new(WELL);
     let events = &desk.context.api.observers.events;
-    events.tell(Happening::Topology(Change::Health {
+    events.tell(Happening::Topology(SnapshotChange::Health {
         endpoint: EndpointName::new("primary").unwrap(),
         from: Health::Up,
         to: Health::Down,

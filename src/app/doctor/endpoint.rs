@@ -21,7 +21,7 @@ use crate::{
     names::UserName,
     tasks::Tasks,
     telemetry::Metrics,
-    topology::{Address, Answer, ObservedRole},
+    topology::{Address, ObservedRole, ProbeAnswer},
     wire::{ProtocolVersion, StartupMessage},
 };
 
@@ -136,7 +136,7 @@ fn no_token(settings: &EndpointSettings) -> &'static str {
 async fn token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>) {
     let opinion = match handle.token(user).await {
         Ok(Some(token)) => {
-            let mut opinion = verdicts::token(&handle.settings().login, user, token.octets());
+            let mut opinion = verdicts::token(&handle.settings().login, user, token.byte_count());
             if let (Some(source), Login::Token(login)) = (handle.tokens(), &handle.settings().login)
                 && matches!(login.origin, TokenOrigin::Google(_))
             {
@@ -199,7 +199,7 @@ async fn knock(handle: &EndpointHandle) -> (Opinion, Option<()>) {
 async fn role(
     settings: &EndpointSettings,
     backend: &mut Backend,
-) -> (Opinion, Option<(Answer, Option<QueryError>)>) {
+) -> (Opinion, Option<(ProbeAnswer, Option<QueryError>)>) {
     let (answer, reduced) = match in_time(settings, ask(&mut backend.stream, Questions::All)).await {
         Err(error) if error.is_about_the_question() => {
             (in_time(settings, ask(&mut backend.stream, Questions::Role)).await, Some(error))
@@ -212,7 +212,11 @@ async fn role(
     }
 }
 
-async fn lag(settings: &EndpointSettings, backend: &mut Backend, answer: &Answer) -> (Opinion, Option<()>) {
+async fn lag(
+    settings: &EndpointSettings,
+    backend: &mut Backend,
+    answer: &ProbeAnswer,
+) -> (Opinion, Option<()>) {
     let replay = match answer.role {
         ObservedRole::Primary => None,
         ObservedRole::Standby => Some(in_time(settings, questions::replay(&mut backend.stream)).await),

@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Replay {
     /// `pg_last_wal_replay_lsn()`.
     pub(super) replayed: Option<String>,
-    /// Octets received and not yet replayed.
+    /// Bytes received and not yet replayed.
     pub(super) behind: Option<String>,
     /// Seconds since the last transaction that was replayed had been committed on the writer.
     pub(super) last_transaction: Option<String>,

@@ -14,7 +14,7 @@ use crate::{
     handshake::Method,
     names::UserName,
     tls::{TlsFacts, TlsMode},
-    topology::{Answer, DeclaredRole, ObservedRole},
+    topology::{DeclaredRole, ObservedRole, ProbeAnswer},
 };
 
 /// A connect that failed, with the words and the remedy that the log has too.
@@ -80,12 +80,12 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
 }
 
 /// A token was minted for `user`.
-pub(super) fn token(login: &Login, user: &UserName, octets: usize) -> Opinion {
+pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let who = match login {
         Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
         _ => "the command printed",
     };
-    let said = format!("{who} a token for {user}, {octets} characters long");
+    let said = format!("{who} a token for {user}, {bytes} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
             format!("{said}; no database user of a service account has a name like that"),
@@ -179,7 +179,7 @@ pub(super) fn unanswered(error: &QueryError) -> Opinion {
 }
 
 /// What the server says it is.
-pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
+pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
     let mut opinion = Opinion::ok(format!("declared {declared}, says it is a {observed}; {read_only}"));
@@ -205,7 +205,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &Answer) -> Opinion {
 }
 
 /// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
+pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -221,8 +221,8 @@ pub(super) fn lag(answer: &Answer, replay: Option<&Result<Replay, QueryError>>) 
         ),
         Some(Ok(Replay { replayed: Some(at), behind, last_transaction, paused })) => {
             let mut opinion = Opinion::ok(format!("replayed up to {at}"));
-            if let Some(octets) = behind {
-                opinion.note(format!("{octets} octets received and not yet replayed"));
+            if let Some(bytes) = behind {
+                opinion.note(format!("{bytes} bytes received and not yet replayed"));
             }
             if let Some(seconds) = last_transaction {
                 opinion.note(format!(

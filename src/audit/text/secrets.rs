@@ -23,7 +23,7 @@ const WORDS: [&str; 13] = [
     "apikey",
     "api_key",
 ];
-/// Spellings under which any word may hide: octets and characters by number.
+/// Spellings under which any word may hide: bytes and characters by number.
 const SPELLINGS: [&str; 2] = ["u&'", "u&\""];
 
 /// Where the first word that announces a secret begins.

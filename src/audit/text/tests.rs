@@ -260,7 +260,7 @@ fn text_is_cut_between_characters_and_says_so() {
         Shower::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
     };
     let shown = show("SELECT aéb");
-    assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two octets");
+    assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two bytes");
     let shown = show("SELECT abc");
     assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT abc"), false));
 }

@@ -179,7 +179,7 @@ fn a_kill_is_told_from_damage() {
 }
 
 #[test]
-fn every_single_octet_that_is_changed_or_cut_is_noticed_where_there_is_a_chain() {
+fn every_single_byte_that_is_changed_or_cut_is_noticed_where_there_is_a_chain() {
     let mut logs = Logs::new();
     let (mut text, mut last) = (String::new(), LineHash::NONE);
     for word in ["a1", "a2", "a3", "a4.stop"] {
@@ -198,9 +198,9 @@ fn every_single_octet_that_is_changed_or_cut_is_noticed_where_there_is_a_chain()
     let last_line = text[..text.len() - 1].rfind('\n').unwrap();
     for at in 0..last_line {
         for other in [b'x', b'7', b' '] {
-            let mut octets = text.clone().into_bytes();
-            if std::mem::replace(&mut octets[at], other) != other {
-                assert!(verdict(&octets).1.faults > 0, "octet {at} became {}", other as char);
+            let mut bytes = text.clone().into_bytes();
+            if std::mem::replace(&mut bytes[at], other) != other {
+                assert!(verdict(&bytes).1.faults > 0, "byte {at} became {}", other as char);
             }
         }
     }

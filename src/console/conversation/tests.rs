@@ -3,13 +3,13 @@
 use super::*;
 use crate::{
     console::table::Value,
-    wire::{Header, Piece, Speaker, Walker, frontend},
+    wire::{Deframer, FramePiece, Header, Speaker, frontend},
 };
 
 /// A client's message.
 fn said(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    frame(&mut out, tag, |octets| octets.extend_from_slice(body));
+    write_frame(&mut out, tag, |bytes| bytes.extend_from_slice(body));
     out
 }
 
@@ -24,7 +24,7 @@ fn query(text: &str) -> Vec<u8> {
 fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> String {
     let mut heard = Vec::new();
     for message in messages {
-        let Some(Piece::Whole(frame)) = Walker::new(Speaker::Client).next(message).unwrap() else {
+        let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(message).unwrap() else {
             panic!("not one whole message: {message:?}");
         };
         if let Ask::Run(command) = conversation.on_frame(&frame).unwrap() {
@@ -39,11 +39,11 @@ fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> S
     tags(&heard)
 }
 
-fn tags(mut octets: &[u8]) -> String {
+fn tags(mut bytes: &[u8]) -> String {
     let mut tags = String::new();
-    while let Some(header) = Header::read(Speaker::Server, octets).unwrap() {
+    while let Some(header) = Header::read(Speaker::Server, bytes).unwrap() {
         tags.push(header.tag().into());
-        octets = &octets[header.total()..];
+        bytes = &bytes[header.total()..];
     }
     tags
 }
@@ -144,13 +144,13 @@ fn statements_are_bounded() {
 
 proptest::proptest! {
     #[test]
-    fn no_octets_make_it_panic_and_each_sync_is_answered_once(
+    fn no_bytes_make_it_panic_and_each_sync_is_answered_once(
         messages in proptest::collection::vec((0..10_usize, proptest::collection::vec(proptest::num::u8::ANY, 0..24)), 0..40)
     ) {
         let mut conversation = Conversation::default();
         for (tag, body) in messages {
             let message = said(b"QPBDECSHdc"[tag], &body);
-            let Some(Piece::Whole(frame)) = Walker::new(Speaker::Client).next(&message).unwrap() else { continue };
+            let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(&message).unwrap() else { continue };
             // What is out of step ends the connection.
             if let Ok(Ask::Run(command)) = conversation.on_frame(&frame) {
                 let width = command.columns().map_or(0, <[Column]>::len);

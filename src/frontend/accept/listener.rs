@@ -200,13 +200,13 @@ fn hand_over(
     }
 }
 
-/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few octets into a socket
+/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few bytes into a socket
 /// whose buffer is empty.
 fn turn_away(socket: &OwnedFd, client_error: &ClientError) {
-    let mut octets = Vec::new();
-    client_error.write(&mut octets);
+    let mut bytes = Vec::new();
+    client_error.write(&mut bytes);
     // Whoever has left already needs no reason.
-    rustix::net::send(socket, &octets, SendFlags::NOSIGNAL).ok();
+    rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).ok();
 }
 
 fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     backend::{QueryClient, QueryError, QueryLimits, Strictness},
     pool::Lease,
-    sql::{CatalogueBuilder, EPOCH_SQL, KnowledgeBuilder, STATEFUL_SQL, UnknownRow, knowledge_sql},
+    sql::{EPOCH_SQL, STATEFUL_SQL, SchemaInfoBuilder, StatefulNamesBuilder, UnknownRow, schema_info_sql},
     wire::{DecodeError, Reader, TransactionStatus},
 };
 
@@ -30,11 +30,14 @@ const UNREADABLE: QueryError = QueryError::Answer(DecodeError::Invalid("row of a
 ///
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
-pub(crate) async fn list(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<CatalogueBuilder, QueryError> {
+pub(crate) async fn list(
+    lease: &mut Lease,
+    unasked: &mut Vec<u8>,
+) -> Result<StatefulNamesBuilder, QueryError> {
     if let Some(tracked_state) = &mut lease.tracked_state {
         tracked_state.queried();
     }
-    let mut builder = CatalogueBuilder::new();
+    let mut builder = StatefulNamesBuilder::new();
     let each = |row: &[u8]| {
         let columns: [&[u8]; 4] = columns(row).ok_or(UNREADABLE)?;
         builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
@@ -74,7 +77,7 @@ pub(crate) async fn know(
     lease: &mut Lease,
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
-) -> Result<KnowledgeBuilder, QueryError> {
+) -> Result<SchemaInfoBuilder, QueryError> {
     if let Some(tracked_state) = &mut lease.tracked_state {
         tracked_state.queried();
     }
@@ -91,7 +94,7 @@ pub(crate) async fn know(
 pub async fn knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
-) -> Result<KnowledgeBuilder, QueryError> {
+) -> Result<SchemaInfoBuilder, QueryError> {
     read_knowledge(connection, primary_only, &mut Vec::new()).await
 }
 
@@ -99,13 +102,13 @@ async fn read_knowledge(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
-) -> Result<KnowledgeBuilder, QueryError> {
-    let mut builder = KnowledgeBuilder::new();
+) -> Result<SchemaInfoBuilder, QueryError> {
+    let mut builder = SchemaInfoBuilder::new();
     let each = |row: &[u8]| {
         let columns: [&[u8]; 7] = columns(row).ok_or(UNREADABLE)?;
         builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
     };
-    ask(connection, &knowledge_sql(primary_only), each, unasked).await?;
+    ask(connection, &schema_info_sql(primary_only), each, unasked).await?;
     Ok(builder)
 }
 
@@ -161,7 +164,7 @@ pub(crate) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut columns: [&[u8]; N] = [b""; N];
     for column in &mut columns {
         if let Ok(length) = usize::try_from(reader.i32().ok()?) {
-            *column = reader.octets(length).ok()?;
+            *column = reader.bytes(length).ok()?;
         }
     }
     Some(columns)

@@ -17,11 +17,11 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{self, Disposition, Lease, Pool, Target, Trace, Waited, Waiter},
     probe::Evidence,
-    route::{Need, NoEndpoint, Reason, RoutePolicy, Side, Suspect},
+    route::{NoEndpoint, Outlier, RouteNeed, RoutePolicy, RouteReason, RouteSide},
     session::AssignedBackend,
     tasks,
     telemetry::{PathCounts, RouteCounts},
-    topology::{NodeId, Replayed},
+    topology::{NodeId, ReplayReport},
     wire::StartupMessage,
 };
 
@@ -53,7 +53,7 @@ pub(crate) struct PoolPlace {
 pub(crate) type PooledAcquirer = BackendAcquirer<LeaseProvider>;
 
 /// What a session needs before its client has said anything.
-const FIRST: Need = Need { side: Side::Writer, reason: Reason::Writer };
+const FIRST: RouteNeed = RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer };
 
 // === impl LeaseProvider ===
 
@@ -167,7 +167,7 @@ impl PooledAcquirer {
         if let Ok(Step::Acquired(_)) = &step {
             let reason = self.reason();
             self.provider.routes.decided(reason);
-            if request.need.side == Side::Reader && self.side == Side::Writer {
+            if request.need.side == RouteSide::Reader && self.side == RouteSide::Writer {
                 self.provider.routes.fell_back(reason);
             }
         }
@@ -181,7 +181,8 @@ impl PooledAcquirer {
     /// # Errors
     /// [`AcquireError`]
     pub(crate) async fn lease(&mut self) -> Result<Lease, AcquireError> {
-        let request = AcquireRequest { need: Need { side: self.side, ..FIRST }, ..AcquireRequest::FIRST };
+        let request =
+            AcquireRequest { need: RouteNeed { side: self.side, ..FIRST }, ..AcquireRequest::FIRST };
         std::future::poll_fn(|cx| {
             loop {
                 match ready!(self.poll_lease(&request, cx)) {
@@ -226,7 +227,7 @@ impl PooledAcquirer {
     /// The node behind a backend that a read was sent to has failed it.
     pub(crate) fn node_failed(&mut self, lease: &Lease) {
         if let Some(node) = lease.node() {
-            self.context.routing.outliers.failed(Suspect::Node(node));
+            self.context.routing.outliers.failed(Outlier::Node(node));
         }
         self.context.observers.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);
         self.reader = None;
@@ -237,7 +238,7 @@ impl PooledAcquirer {
         let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
         let endpoint = lease.running().endpoint().name().clone();
         let answered_at = std::time::Instant::now();
-        let replayed = Replayed { endpoint, node, lsn, asked_at, answered_at };
+        let replayed = ReplayReport { endpoint, node, lsn, asked_at, answered_at };
         self.context.observers.evidence.replayed(&decided.snapshot, replayed);
     }
 
@@ -260,7 +261,7 @@ impl PooledAcquirer {
 
     /// A backend was leased at `now`.
     pub(crate) fn note_lease(&self, now: std::time::Instant) {
-        if let (Some(shared), Side::Writer) = (&self.provider.shared, self.side) {
+        if let (Some(shared), RouteSide::Writer) = (&self.provider.shared, self.side) {
             shared.leased(now);
         }
     }
@@ -281,7 +282,7 @@ impl PooledAcquirer {
             decided.place.last = Some(lease.trace());
         }
         match &self.provider.shared {
-            Some(shared) => shared.release(now, lease, self.side == Side::Reader),
+            Some(shared) => shared.release(now, lease, self.side == RouteSide::Reader),
             None => lease.release(Disposition::Clean),
         }
     }
@@ -295,7 +296,7 @@ impl PooledAcquirer {
     pub(crate) fn pool(&mut self) -> Result<Arc<Pool>, NoEndpoint> {
         match self.decide(FIRST) {
             Err(none) if matches!(self.context.listener.settings.route, RoutePolicy::Split(_)) => {
-                self.decide(Need { side: Side::Reader, ..FIRST }).map_err(|_| none)
+                self.decide(RouteNeed { side: RouteSide::Reader, ..FIRST }).map_err(|_| none)
             }
             decided => decided,
         }?;

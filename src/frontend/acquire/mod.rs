@@ -37,9 +37,12 @@ use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     names::EndpointName,
     pool::{Disposition, LeaseError},
-    route::{Demand, Need, NoEndpoint, Reason, RerunCause, RoutePolicy, Side, Suspect, decide, decide_split},
+    route::{
+        NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
+        decide, decide_split,
+    },
     session::FreshnessCheck,
-    topology::{Snapshot, Standing},
+    topology::{NodeFreshness, TopologySnapshot},
 };
 
 /// Acquires backends for one session.
@@ -51,7 +54,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     /// The last decision for a read pool.
     reader: Option<Decided<P::Place>>,
     /// The current one of the two decisions.
-    side: Side,
+    side: RouteSide,
     wait: Option<Wait>,
     /// Freshness of the backend that was acquired last.
     freshness: FreshnessCheck,
@@ -59,9 +62,9 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
 
 /// A decision, valid until the topology changes.
 struct Decided<P> {
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<TopologySnapshot>,
     place: P,
-    reason: Reason,
+    reason: RouteReason,
 }
 
 /// Properties of the backend that a session needs.
@@ -70,7 +73,7 @@ pub(crate) struct AcquireRequest {
     /// The [`crate::session::Session::settings_mark`] of its settings.
     pub(crate) settings: u64,
     /// Which side may serve it, and why.
-    pub(crate) need: Need,
+    pub(crate) need: RouteNeed,
     /// What a read must not be older than.
     pub(crate) floor: Option<std::time::Instant>,
     /// True if the backend must have logged in with the session's own options.
@@ -86,7 +89,7 @@ struct Wait {
     /// Backends passed over because of ejected nodes.
     passed_over: u8,
     /// Reason to send a read to the writer.
-    turned: Option<Reason>,
+    turned: Option<RouteReason>,
     /// The last failed try.
     failure: Option<AcquireError>,
 }
@@ -112,7 +115,7 @@ pub(crate) async fn connect<B, C, F>(
     services: &ClientServices,
     listener: &Arc<ListenerContext>,
     connect: C,
-) -> Result<(Connected<B>, Reason), AcquireError>
+) -> Result<(Connected<B>, RouteReason), AcquireError>
 where
     C: Fn(EndpointHandle) -> F,
     F: Future<Output = Result<B, ConnectError>>,
@@ -129,7 +132,7 @@ impl AcquireRequest {
     /// Need of a session before its first statement.
     const FIRST: Self = Self {
         settings: 0,
-        need: Need { side: Side::Writer, reason: Reason::Writer },
+        need: RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer },
         floor: None,
         apart: false,
     };
@@ -150,7 +153,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             provider,
             writer: None,
             reader: None,
-            side: Side::Writer,
+            side: RouteSide::Writer,
             wait: None,
             freshness: FreshnessCheck::Enough,
         }
@@ -195,8 +198,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     return Poll::Ready(Err(failure.unwrap_or(AcquireError::NoEndpoint(none))));
                 }
                 let place = match self.side {
-                    Side::Writer => &self.writer,
-                    Side::Reader => &self.reader,
+                    RouteSide::Writer => &self.writer,
+                    RouteSide::Reader => &self.reader,
                 };
                 let available =
                     place.as_ref().and_then(|decided| self.provider.begin(&decided.place, request));
@@ -226,22 +229,22 @@ impl<P: BackendProvider> BackendAcquirer<P> {
 
     /// True if no node is known to be fresh enough yet. A read then waits for a while, or turns to the writer.
     fn is_too_early(&mut self, request: &AcquireRequest) -> bool {
-        let Some(floor) = request.floor.filter(|_| self.side_of(request.need) == Side::Reader) else {
+        let Some(floor) = request.floor.filter(|_| self.side_of(request.need) == RouteSide::Reader) else {
             return false;
         };
         let now = std::time::Instant::now();
-        match self.context.routing.topology.load().standing(None, floor, now) {
-            Standing::Unknown => {
+        match self.context.routing.topology.load().freshness_of(None, floor, now) {
+            NodeFreshness::Unknown => {
                 self.context.observers.evidence.want_sample();
-                self.turn(Reason::NotSampled);
+                self.turn(RouteReason::NotSampled);
                 self.wait.as_ref().is_some_and(|wait| wait.hold.is_paused())
             }
-            Standing::Fresh | Standing::Ask { .. } | Standing::Stale => false,
+            NodeFreshness::Fresh | NodeFreshness::Ask { .. } | NodeFreshness::Stale => false,
         }
     }
 
     /// No suitable node is available: the read waits for a moment, if the listener permits it, or turns to the writer.
-    fn turn(&mut self, reason: Reason) {
+    fn turn(&mut self, reason: RouteReason) {
         let limit = match &self.context.listener.settings.route {
             RoutePolicy::Split(split) => split.freshness_wait,
             _ => Duration::ZERO,
@@ -253,15 +256,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// The side that a need leads to, after all failures.
-    fn side_of(&self, need: Need) -> Side {
+    fn side_of(&self, need: RouteNeed) -> RouteSide {
         match self.wait.as_ref().and_then(|wait| wait.turned) {
-            Some(_) => Side::Writer,
+            Some(_) => RouteSide::Writer,
             None => need.side,
         }
     }
 
     /// A try has failed; `None` if another try may succeed.
-    fn failed(&mut self, need: Need, error: LeaseError) -> Option<AcquireError> {
+    fn failed(&mut self, need: RouteNeed, error: LeaseError) -> Option<AcquireError> {
         let decided = self.slot().take();
         match error {
             LeaseError::Withdrawn => None,
@@ -281,18 +284,18 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     fn login_failed(
         &mut self,
         decided: &Decided<P::Place>,
-        need: Need,
+        need: RouteNeed,
         error: Arc<ConnectError>,
     ) -> Option<AcquireError> {
         let endpoint = P::endpoint(&decided.place);
         let retryable = error.is_retryable_elsewhere();
         // Without a token, further sessions wait in vain, too. A missing token is no evidence about the endpoint.
         if error.is_evidence() || retryable || matches!(error.failure(), ConnectFailure::Token(_)) {
-            self.context.routing.outliers.failed(Suspect::Endpoint(endpoint.name().clone()));
+            self.context.routing.outliers.failed(Outlier::Endpoint(endpoint.name().clone()));
         }
         // A standby may not have the database or the user yet, or their permissions: the writer has the last word.
-        if self.side == Side::Reader && error.refused().is_some() && !retryable {
-            self.wait.get_or_insert_default().turned = Some(Reason::Rerun(RerunCause::StandbyRefused));
+        if self.side == RouteSide::Reader && error.refused().is_some() && !retryable {
+            self.wait.get_or_insert_default().turned = Some(RouteReason::Rerun(RerunCause::StandbyRefused));
             return None;
         }
         let is_final = P::is_final(&error);
@@ -313,8 +316,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// True if a read without a backend may be served by another read pool or by the writer.
-    fn goes_on_without(&mut self, decided: &Decided<P::Place>, need: Need) -> bool {
-        let is_reader = self.side == Side::Reader || decided.reason == Reason::ReadPool;
+    fn goes_on_without(&mut self, decided: &Decided<P::Place>, need: RouteNeed) -> bool {
+        let is_reader = self.side == RouteSide::Reader || decided.reason == RouteReason::ReadPool;
         if !is_reader {
             return false;
         }
@@ -326,7 +329,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// Accepts a backend; `None` if the node behind it is unsuitable.
     fn accept(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
         self.freshness = FreshnessCheck::Enough;
-        if self.side == Side::Reader {
+        if self.side == RouteSide::Reader {
             let now = std::time::Instant::now();
             let node = P::node(&backend);
             if node.is_some_and(|node| self.context.routing.outliers.avoids_node(&node, now)) {
@@ -334,22 +337,22 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
                 if wait.passed_over > MAX_PASSED_OVER {
-                    self.turn(Reason::Rerun(RerunCause::NodeLost));
+                    self.turn(RouteReason::Rerun(RerunCause::NodeLost));
                 }
                 return None;
             }
             let snapshot = self.context.routing.topology.load();
             let standing = match (request.floor, node) {
-                (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
-                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
+                (Some(floor), _) => Some(snapshot.freshness_of(node.as_ref(), floor, now)),
+                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(NodeFreshness::Stale),
                 (None, _) => None,
             };
             match standing {
-                None | Some(Standing::Fresh) => {}
-                Some(Standing::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
-                Some(Standing::Stale | Standing::Unknown) => {
+                None | Some(NodeFreshness::Fresh) => {}
+                Some(NodeFreshness::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
+                Some(NodeFreshness::Stale | NodeFreshness::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
-                    self.turn(Reason::NotFresh);
+                    self.turn(RouteReason::NotFresh);
                     return None;
                 }
             }
@@ -361,15 +364,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// The current decision.
     const fn decided(&self) -> Option<&Decided<P::Place>> {
         match self.side {
-            Side::Writer => self.writer.as_ref(),
-            Side::Reader => self.reader.as_ref(),
+            RouteSide::Writer => self.writer.as_ref(),
+            RouteSide::Reader => self.reader.as_ref(),
         }
     }
 
     const fn slot(&mut self) -> &mut Option<Decided<P::Place>> {
         match self.side {
-            Side::Writer => &mut self.writer,
-            Side::Reader => &mut self.reader,
+            RouteSide::Writer => &mut self.writer,
+            RouteSide::Reader => &mut self.reader,
         }
     }
 
@@ -379,12 +382,12 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Reason for the last chosen endpoint.
-    pub(crate) fn reason(&self) -> Reason {
-        self.decided().map_or(Reason::Named, |decided| decided.reason)
+    pub(crate) fn reason(&self) -> RouteReason {
+        self.decided().map_or(RouteReason::Named, |decided| decided.reason)
     }
 
     /// Decides on an endpoint for `need`; the decision is in [`Self::decided`].
-    fn decide(&mut self, need: Need) -> Result<(), NoEndpoint> {
+    fn decide(&mut self, need: RouteNeed) -> Result<(), NoEndpoint> {
         let routing = Arc::clone(&self.context.routing);
         let snapshot = routing.topology.load();
         let reason = self.wait.as_ref().and_then(|wait| wait.turned).unwrap_or(need.reason);
@@ -410,8 +413,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         let Some(endpoint) = endpoints.get(&name) else {
             return Err(NoEndpoint::Named);
         };
-        if split && reason == Reason::NoReader {
-            self.side = Side::Writer;
+        if split && reason == RouteReason::NoReader {
+            self.side = RouteSide::Writer;
         }
         if let Some(decided) = self.slot()
             && P::endpoint(&decided.place).same(endpoint)
@@ -425,7 +428,11 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Chooses an endpoint for the current side, without those that have failed the session.
-    fn choose(&self, snapshot: &Snapshot, reason: Reason) -> Result<(EndpointName, Reason), NoEndpoint> {
+    fn choose(
+        &self,
+        snapshot: &TopologySnapshot,
+        reason: RouteReason,
+    ) -> Result<(EndpointName, RouteReason), NoEndpoint> {
         let AcquireContext { routing, sessions, listener, .. } = &self.context;
         let tried = self.wait.as_ref().map_or(&[][..], |wait| &wait.tried);
         let load = |name: &EndpointName| sessions.on_endpoint(name) + routing.pools.leased(name);
@@ -434,7 +441,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             RoutePolicy::Split(settings) => {
                 let now = std::time::Instant::now();
                 let avoided = |name: &EndpointName| routing.outliers.avoids(name, now);
-                let demand = Demand { side: self.side, reason, tried };
+                let demand = RouteRequest { side: self.side, reason, tried };
                 decide_split(settings, snapshot, &demand, load, avoided, random())?
             }
             _ => decide(policy, snapshot, load, random(), tried)?,

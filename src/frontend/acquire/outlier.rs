@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::random;
 use crate::{
     names::EndpointName,
-    route::{Ejections, Suspect},
+    route::{Ejections, Outlier},
     topology::NodeId,
 };
 
@@ -25,7 +25,7 @@ pub struct OutlierDetector {
 
 impl OutlierDetector {
     /// Records a session failure; true if the failure is news.
-    pub(crate) fn failed(&self, who: Suspect) -> bool {
+    pub(crate) fn failed(&self, who: Outlier) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = known.failed(who, Instant::now(), random());
         if is_news {

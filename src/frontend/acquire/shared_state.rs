@@ -29,7 +29,7 @@ use crate::{
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, Welcome},
     session::{CatalogInstant, DatabaseState},
-    sql::{Catalogue, ClassifierOptions},
+    sql::{ClassifierOptions, StatefulNames},
     tasks,
 };
 
@@ -113,7 +113,7 @@ impl SharedStateRegistry {
         let definitions = Arc::clone(known.definitions.entry(database.clone()).or_default());
         let key = (listener.clone(), database.clone(), user.clone());
         let shared = known.by_key.entry(key).or_insert_with(|| {
-            let mut always = Catalogue::default();
+            let mut always = StatefulNames::default();
             for function in functions {
                 always.insert(function);
             }
@@ -387,7 +387,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::CatalogueBuilder;
+    use crate::sql::StatefulNamesBuilder;
 
     #[test]
     fn an_expired_catalog_leaves_other_users_alone() {
@@ -412,7 +412,7 @@ mod tests {
         };
         let used = get("used");
         let known = get("known");
-        known.database_state.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        known.database_state.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         drop(known);
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));

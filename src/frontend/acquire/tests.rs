@@ -14,7 +14,7 @@ use crate::{
     },
     names::{DatabaseName, UserName},
     probe::Evidence,
-    route::{Reason, RoutePolicy, WhenNoReader},
+    route::{RoutePolicy, RouteReason, WhenNoReader},
     telemetry::labels::ConnectPhase,
     tls::TlsError,
     wire::{ProtocolVersion, StartupMessage},
@@ -39,7 +39,7 @@ async fn acquire(
     stand: &Stand,
     listener: &Arc<ListenerContext>,
     answer: impl Fn(&EndpointHandle, usize) -> Result<(), ConnectError>,
-) -> (Result<(Connected<()>, Reason), AcquireError>, Vec<String>) {
+) -> (Result<(Connected<()>, RouteReason), AcquireError>, Vec<String>) {
     let tried = RefCell::new(Vec::new());
     let outcome = connect(&stand.services, listener, |endpoint: EndpointHandle| {
         tried.borrow_mut().push(endpoint.name().to_string());
@@ -63,7 +63,7 @@ async fn a_failing_read_pool_is_left_for_the_next() {
     })
     .await;
     let (connected, reason) = outcome.ok().unwrap();
-    assert_eq!((connected.endpoint.name().as_str(), reason), ("p", Reason::NoReader));
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("p", RouteReason::NoReader));
     assert_eq!(tried.pop().as_deref(), Some("p"));
     let failed = login_failed(&tried);
     tried.sort();
@@ -167,7 +167,7 @@ async fn a_new_writer_ends_the_pause() {
     };
     let (outcome, ()) = tokio::join!(acquired, promoted);
     let (connected, reason) = outcome.ok().unwrap();
-    assert_eq!((connected.endpoint.name().as_str(), reason), ("q", Reason::Writer));
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("q", RouteReason::Writer));
     assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
 }
 

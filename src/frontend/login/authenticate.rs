@@ -11,7 +11,7 @@ use crate::{
     client_error::ClientError,
     frontend::{Auth, IdentityMap},
     handshake::{Challenge, ChallengeError},
-    scram::{NONCE_OCTETS, Verifier},
+    scram::{NONCE_BYTES, Verifier},
     telemetry::labels::AuthFailure,
     tls::CertificateName,
 };
@@ -56,7 +56,7 @@ pub(crate) async fn authenticate(
             let stranger =
                 || Verifier::mock(&services.mock_secret, name.as_bytes(), users.usual_iterations());
             let verifier = known.unwrap_or_else(stranger);
-            let mut nonce = [0; NONCE_OCTETS];
+            let mut nonce = [0; NONCE_BYTES];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
                 AuthenticateError::Greet(GreetError::Refused(ClientError::internal(
                     "no random numbers to be had",
@@ -136,8 +136,8 @@ async fn scram(
     loop {
         client.say(&output).await.map_err(ScramFailure::Gone)?;
         output = loop {
-            let taken = challenge.on_octets(client.unread()).map_err(ScramFailure::Challenge)?;
-            client.take(taken.octets);
+            let taken = challenge.on_bytes(client.unread()).map_err(ScramFailure::Challenge)?;
+            client.take(taken.bytes);
             let said = challenge.poll_output();
             match (taken.outcome, said) {
                 (Some(()), said) => return Ok(AuthenticatedClient { output: said.unwrap_or_default() }),

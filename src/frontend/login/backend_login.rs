@@ -23,7 +23,7 @@ use crate::{
     names::{DatabaseName, UserName},
     pool::{Lease, PoolMode},
     probe::{Evidence, EvidenceSink},
-    route::{Reason, RoutePolicy},
+    route::{RoutePolicy, RouteReason},
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     topology::ObservedRole,
@@ -49,7 +49,7 @@ pub(crate) struct LoginResult {
     /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
     pub(crate) greeting: Vec<u8>,
     pub(crate) endpoint: EndpointHandle,
-    pub(crate) reason: Reason,
+    pub(crate) reason: RouteReason,
     /// The database user it is logged in as.
     pub(crate) user: UserName,
     pub(crate) client_key: BackendKey,
@@ -121,7 +121,7 @@ impl Login<'_> {
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;
         let mut output = proved.output;
         authentication::write_ok(&mut output);
-        output.extend_from_slice(backend.logged_in.parameters.octets());
+        output.extend_from_slice(backend.logged_in.parameters.as_bytes());
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&backend.logged_in.notices);
         backend::write_ready_for_query(&mut output, backend.logged_in.status);
@@ -167,7 +167,7 @@ impl Login<'_> {
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
         authentication::write_ok(&mut output);
-        output.extend_from_slice(lease.login().parameters.octets());
+        output.extend_from_slice(lease.login().parameters.as_bytes());
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&lease.login().notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -189,7 +189,7 @@ impl Login<'_> {
         &self,
         client: &mut UnauthenticatedClient,
         connect: impl Fn(EndpointHandle) -> F,
-    ) -> Result<(Connected<B>, Reason), Failed>
+    ) -> Result<(Connected<B>, RouteReason), Failed>
     where
         F: Future<Output = Result<B, ConnectError>>,
     {
@@ -217,7 +217,7 @@ pub(super) fn client_key(
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
     let pid = server.map_or(0, BackendKey::pid);
-    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+    BackendKey::new(pid, &secret[..version.secret_bytes()]).map_err(|_| Failed::no_entropy())
 }
 
 /// A leased backend, unless the client leaves while it waits for one.
@@ -254,7 +254,7 @@ impl Failed {
                 "no backend for a client"
             );
             if let Some(refused) = error.refused() {
-                let (words, sqlstate) = (refused.said.octets().to_vec(), refused.sqlstate());
+                let (words, sqlstate) = (refused.said.as_bytes().to_vec(), refused.sqlstate());
                 return Self::ByServer { words, sqlstate };
             }
             if let ConnectFailure::UnlistedUser { user } = error.failure() {

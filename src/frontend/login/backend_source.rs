@@ -8,7 +8,7 @@ use crate::{
     pool::Lease,
     route::RoutePolicy,
     session::{DatabaseState, RouteOptions, Session, SessionOptions},
-    sql::Catalogue,
+    sql::StatefulNames,
     tls::Stream,
     wire::TransactionStatus,
 };
@@ -64,7 +64,7 @@ impl BackendSource {
             Self::Leased(lease) => {
                 let functions = &context.settings.pool.pin_on_functions;
                 let spoiling = (!functions.is_empty()).then(|| {
-                    let mut spoiling = Catalogue::default();
+                    let mut spoiling = StatefulNames::default();
                     functions.iter().for_each(|function| spoiling.insert(function));
                     Arc::new(spoiling)
                 });

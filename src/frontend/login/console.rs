@@ -88,7 +88,7 @@ impl ClientHandshake {
         let Ok(visit) = self
             .services
             .sessions
-            .register_console_session(Arc::clone(&self.facts), startup.version().secret_octets())
+            .register_console_session(Arc::clone(&self.facts), startup.version().secret_bytes())
         else {
             self.refuse(ClientError::internal("no random numbers to be had")).await;
             return None;

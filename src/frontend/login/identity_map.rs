@@ -5,7 +5,7 @@ use crate::names::UserName;
 /// Lines of the form `NAME => USER`: the holder of a certificate with that name may log in as that user.
 ///
 /// NAME may hold one `*`, which stands for any text that is not empty; a `*` in USER stands for the same text. Names are
-/// compared octet by octet, case included. One holder may be several users, one a line. Without any line the name has to
+/// compared byte by byte, case included. One holder may be several users, one a line. Without any line the name has to
 /// be the user's own, as with PostgreSQL's `cert` without a map. There are no regular expressions: a forgotten anchor lets
 /// strangers in.
 ///

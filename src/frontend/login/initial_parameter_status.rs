@@ -21,7 +21,7 @@ pub(crate) struct InitialParameterStatus {
     /// What the client knows then.
     pub(crate) known: ReportedParameters,
     /// ParameterStatus messages, one behind the other.
-    pub(crate) octets: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Cache of the last used initial ParameterStatus messages, the latest first.
@@ -52,14 +52,14 @@ impl InitialParameterStatus {
             parameters.report(b"application_name", application);
             settings = settings.with(b"application_name", Some(application));
         }
-        let octets = parameters.octets().to_vec();
+        let bytes = parameters.as_bytes().to_vec();
         Self {
             welcome: Arc::clone(welcome),
             application: application.map(Box::from),
             startup: startup.cloned(),
             settings,
             known: ReportedParameters::new(Arc::new(parameters)),
-            octets,
+            bytes,
         }
     }
 
@@ -111,10 +111,10 @@ mod tests {
         let (one, two) = (welcome(), welcome());
         let mut initial_statuses = InitialParameterStatusCache::default();
         let psql = initial_statuses.of(&one, Some(b"psql"), None);
-        assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
+        assert_eq!(psql.bytes, b"S\0\0\0\x1aapplication_name\0psql\0");
         assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
         let nobody = initial_statuses.of(&one, None, None);
-        assert!(nobody.octets.is_empty());
+        assert!(nobody.bytes.is_empty());
         assert!(Arc::ptr_eq(&psql, &initial_statuses.of(&one, Some(b"psql"), None)));
         assert!(Arc::ptr_eq(&nobody, &initial_statuses.of(&one, None, None)));
         assert!(

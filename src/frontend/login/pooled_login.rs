@@ -150,10 +150,10 @@ fn write_greeting(
     client_key: &BackendKey,
     welcome: &Welcome,
 ) -> Vec<u8> {
-    // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
-    output.reserve_exact(initial_status.octets.len() + welcome.notices.len() + 64);
+    // AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery are shorter than this.
+    output.reserve_exact(initial_status.bytes.len() + welcome.notices.len() + 64);
     authentication::write_ok(&mut output);
-    output.extend_from_slice(&initial_status.octets);
+    output.extend_from_slice(&initial_status.bytes);
     client_key.write_key_data(&mut output);
     output.extend_from_slice(&welcome.notices);
     backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -184,5 +184,5 @@ fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Fai
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
     let pid = i32::try_from(FIRST_PID + session % FIRST_PID).unwrap_or(i32::MAX);
-    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+    BackendKey::new(pid, &secret[..version.secret_bytes()]).map_err(|_| Failed::no_entropy())
 }

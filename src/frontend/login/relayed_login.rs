@@ -83,7 +83,7 @@ async fn relay_login(
     let mut unread: Vec<u8> = Vec::with_capacity(1024);
     loop {
         let taken = relay.on_server(&unread).map_err(dialog_broke)?;
-        unread.drain(..taken.octets);
+        unread.drain(..taken.bytes);
         let count = relay.on_client(client.unread()).map_err(dialog_broke)?;
         client.take(count);
         let to_client = relay.poll_client_output().unwrap_or_default();
@@ -91,8 +91,8 @@ async fn relay_login(
             return Ok((ready, unread, to_client));
         }
         client.say(&to_client).await.map_err(gone)?;
-        if let Some(octets) = relay.poll_server_output() {
-            server.write_all(&octets).await.map_err(server_gone)?;
+        if let Some(bytes) = relay.poll_server_output() {
+            server.write_all(&bytes).await.map_err(server_gone)?;
             server.flush().await.map_err(server_gone)?;
         }
         if let Some(refused) = taken.outcome {

@@ -31,12 +31,12 @@ impl UnauthenticatedClient {
         &self.unread
     }
 
-    /// Drops the first `count` octets of it.
+    /// Drops the first `count` bytes of it.
     pub(crate) fn take(&mut self, count: usize) {
         self.unread.drain(..count.min(self.unread.len()));
     }
 
-    /// Drops the first `count` octets, and leaves no trace of them in the buffer: a secret stands there.
+    /// Drops the first `count` bytes, and leaves no trace of them in the buffer: a secret stands there.
     pub(crate) fn wipe(&mut self, count: usize) {
         let count = count.min(self.unread.len());
         let rest = self.unread.split_off(count);
@@ -76,12 +76,12 @@ impl UnauthenticatedClient {
         std::future::pending().await
     }
 
-    /// Writes `octets`.
+    /// Writes `bytes`.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.stream.write_all(octets).await?;
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     names::UserName,
     pool::Running,
     probe::Evidence,
-    route::Reason,
+    route::RouteReason,
     session::{Pin, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
@@ -121,7 +121,7 @@ impl Recorder {
     }
 
     /// The session has leased a backend.
-    pub(crate) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+    pub(crate) fn leased(&mut self, running: &Running, reason: RouteReason, path: Option<&Arc<PathCounts>>) {
         self.traced.leased();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
@@ -141,7 +141,7 @@ impl Recorder {
     }
 
     /// What a read pool was asked is asked again elsewhere.
-    pub(crate) fn rerun(&mut self, reason: Reason) {
+    pub(crate) fn rerun(&mut self, reason: RouteReason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
@@ -186,13 +186,13 @@ impl Recorder {
         }
     }
 
-    /// Octets went through.
-    pub(crate) fn traffic(&mut self, direction: Direction, octets: usize) {
-        let octets = octets as u64;
-        self.path.traffic(direction, octets);
+    /// Bytes went through.
+    pub(crate) fn traffic(&mut self, direction: Direction, bytes: usize) {
+        let bytes = bytes as u64;
+        self.path.traffic(direction, bytes);
         match direction {
-            Direction::ToEndpoint => self.traffic.0 += octets,
-            Direction::ToClient => self.traffic.1 += octets,
+            Direction::ToEndpoint => self.traffic.0 += bytes,
+            Direction::ToClient => self.traffic.1 += bytes,
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Traced {
     leased: Option<Instant>,
 }
 
-/// Octets of a statement's text that are kept for the comment at its end.
+/// Bytes of a statement's text that are kept for the comment at its end.
 pub(crate) const TEXT: usize = 32 << 10;
 
 impl Traced {

@@ -16,7 +16,7 @@ use crate::{
     audit::record,
     names::EndpointName,
     pool::Running,
-    route::Reason,
+    route::RouteReason,
     session::Pins,
     wire::{BackendKey, TransactionStatus},
 };
@@ -49,7 +49,7 @@ struct Held {
     /// What runs on it is not the client's: a cancel request is to wait.
     sheltered: bool,
     /// Why the last one.
-    reason: Reason,
+    reason: RouteReason,
 }
 
 /// What a session is doing.
@@ -84,7 +84,7 @@ impl SessionEntry {
         facts: Arc<record::Session>,
         key: BackendKey,
         current_backend: Option<CurrentBackend>,
-        reason: Reason,
+        reason: RouteReason,
     ) -> Self {
         Self {
             id: facts.id,
@@ -117,13 +117,13 @@ impl SessionEntry {
 
     /// Why it has this backend, or had the last one.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> RouteReason {
         self.held().reason
     }
 
     /// It has leased a backend. With `sheltered`, cancel requests wait for [`Self::expose`]: they would hit the settings or
     /// the BEGIN that go ahead of the statement, and the statement would run without them.
-    pub(crate) fn leased(&self, running: &Arc<Running>, reason: Reason, sheltered: bool) {
+    pub(crate) fn leased(&self, running: &Arc<Running>, reason: RouteReason, sheltered: bool) {
         *self.held() =
             Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
     }

@@ -70,16 +70,16 @@ impl SessionRegistry {
         Registered { sessions: Arc::clone(self), entry, own }
     }
 
-    /// Adds a console client, with a key of `secret_octets` to cancel with.
+    /// Adds a console client, with a key of `secret_bytes` to cancel with.
     ///
     /// # Errors
     /// The system has no random numbers to give.
     pub fn register_console_session(
         self: &Arc<Self>,
         facts: Arc<record::Session>,
-        secret_octets: usize,
+        secret_bytes: usize,
     ) -> Result<ConsoleSessionGuard, aws_lc_rs::error::Unspecified> {
-        let mut secret = vec![0; secret_octets];
+        let mut secret = vec![0; secret_bytes];
         aws_lc_rs::rand::fill(&mut secret)?;
         // No server's process: any number does, and the secret decides.
         let key = BackendKey::new(0, &secret).map_err(|_| aws_lc_rs::error::Unspecified)?;

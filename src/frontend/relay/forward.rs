@@ -17,7 +17,7 @@ pub(crate) struct ForwardBuffer {
     buffer: Buffer,
     /// Bytes read earlier without room in the buffer; processed before bytes from the stream.
     ahead: Vec<u8>,
-    /// How many octets of it, from its start, may be written to the other side.
+    /// How many bytes of it, from its start, may be written to the other side.
     cleared: usize,
     /// Nothing more will be read here.
     ended: bool,
@@ -25,10 +25,10 @@ pub(crate) struct ForwardBuffer {
 
 impl ForwardBuffer {
     /// Adds bytes read by the previous owner of the stream.
-    pub(crate) fn read_before(&mut self, octets: Vec<u8>) {
-        debug_assert!(self.ahead.is_empty(), "{} octets of before were not taken in yet", self.ahead.len());
-        if !octets.is_empty() {
-            self.ahead = octets;
+    pub(crate) fn read_before(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.ahead.is_empty(), "{} bytes of before were not taken in yet", self.ahead.len());
+        if !bytes.is_empty() {
+            self.ahead = bytes;
             self.fill_from_ahead();
         }
     }
@@ -55,7 +55,7 @@ impl ForwardBuffer {
         Poll::Ready(Ok(count))
     }
 
-    /// Writes what is cleared to `to`, all of it, and sets `unflushed`. Answers how many octets went.
+    /// Writes what is cleared to `to`, all of it, and sets `unflushed`. Answers how many bytes went.
     pub(crate) fn poll_forward(
         &mut self,
         to: &mut Stream,
@@ -64,8 +64,8 @@ impl ForwardBuffer {
     ) -> Poll<io::Result<usize>> {
         let mut forwarded = 0;
         while self.cleared > 0 {
-            let octets = &self.buffer.unread()[..self.cleared];
-            match poll_send(to, unflushed, octets, cx)? {
+            let bytes = &self.buffer.unread()[..self.cleared];
+            match poll_send(to, unflushed, bytes, cx)? {
                 Poll::Ready(count) => {
                     self.buffer.consume(count);
                     self.cleared -= count;
@@ -79,7 +79,7 @@ impl ForwardBuffer {
         Poll::Ready(Ok(forwarded))
     }
 
-    /// Octets that are not cleared yet.
+    /// Bytes that are not cleared yet.
     pub(crate) fn unjudged(&self) -> &[u8] {
         &self.buffer.unread()[self.cleared..]
     }
@@ -89,12 +89,12 @@ impl ForwardBuffer {
         !self.ahead.is_empty() || !self.unjudged().is_empty()
     }
 
-    /// Whether the unjudged octets will not grow until something is forwarded.
+    /// Whether the unjudged bytes will not grow until something is forwarded.
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.is_full()
     }
 
-    /// Whether the unjudged octets will not grow, whatever is forwarded.
+    /// Whether the unjudged bytes will not grow, whatever is forwarded.
     pub(crate) fn is_stuck(&self) -> bool {
         self.is_full() && !self.has_cleared()
     }
@@ -107,7 +107,7 @@ impl ForwardBuffer {
         self.buffer.cut(self.cleared, discard);
     }
 
-    /// Whether cleared octets wait to be written to the other side.
+    /// Whether cleared bytes wait to be written to the other side.
     pub(crate) fn has_cleared(&self) -> bool {
         self.cleared > 0
     }

@@ -1,4 +1,4 @@
-//! Drives one session: moves octets between its sockets as the machine says.
+//! Drives one session: moves bytes between its sockets as the machine says.
 //!
 //! One future for both directions, on the client's worker. It reads a side only when what it read before has been written
 //! to the other: a slow reader stops the reads from its own backend and nothing else. An idle session holds no buffer.
@@ -518,7 +518,7 @@ impl Relay {
 mod tests {
     #[test]
     fn a_session_is_small() {
-        let octets = size_of::<super::Relay>();
-        assert!(octets <= 1024, "{octets} octets for each client");
+        let bytes = size_of::<super::Relay>();
+        assert!(bytes <= 1024, "{bytes} bytes for each client");
     }
 }

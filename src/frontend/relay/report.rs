@@ -6,7 +6,7 @@ use crate::{
         observe::recorder::Recorder,
         registry::{entry::Activity, sessions::Registered},
     },
-    route::Reason,
+    route::RouteReason,
     session::Session,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn report_events(session: &mut Session, backend: &BackendSide, recorder: &mut Recorder) {
     if let Some(reason) = session.poll_rerun() {
         recorder.rerun(reason);
-        if let (Reason::Rerun(cause), Some(lease)) = (reason, backend.lease()) {
+        if let (RouteReason::Rerun(cause), Some(lease)) = (reason, backend.lease()) {
             lease.running().endpoint().metrics().rerun(cause);
         }
     }

@@ -20,7 +20,7 @@ pub(crate) enum SessionEnd {
         /// A statement was under way: nobody knows whether it took effect.
         mid_statement: bool,
     },
-    /// The server's octets make no sense.
+    /// The server's bytes make no sense.
     ServerNonsense(Cow<'static, str>),
     /// We end it, and say so.
     Refused(ClientError),

@@ -97,9 +97,9 @@ async fn leave(
         && !session.terminate_received()
         && !matches!(end, SessionEnd::BackendLost { .. })
     {
-        let mut octets = Vec::new();
-        write_terminate(&mut octets);
-        timeout(LAST_WORDS, say(&mut backend, &octets)).await.ok();
+        let mut bytes = Vec::new();
+        write_terminate(&mut bytes);
+        timeout(LAST_WORDS, say(&mut backend, &bytes)).await.ok();
     }
     // The request may have reached another node behind the same address.
     for attempt in 1..entry.current_backend().as_ref().map_or(1, tries) {
@@ -216,13 +216,13 @@ async fn hear_end(
 
 /// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
 pub(crate) async fn last_words(client: &mut Stream, client_error: &ClientError) -> io::Result<()> {
-    let mut octets = Vec::new();
-    client_error.write(&mut octets);
-    timeout(LAST_WORDS, say(client, &octets)).await.unwrap_or_else(|late| Err(late.into()))
+    let mut bytes = Vec::new();
+    client_error.write(&mut bytes);
+    timeout(LAST_WORDS, say(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
-async fn say(to: &mut Stream, octets: &[u8]) -> io::Result<()> {
-    to.write_all(octets).await?;
+async fn say(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
     to.flush().await?;
     to.shutdown().await
 }

@@ -226,9 +226,8 @@ impl<W: Write> Tour<'_, W> {
         }
         let output = tokio::process::Command::from(psql).kill_on_drop(true).output().await;
         let output = output.map_err(|source| DemoError::Io { what: "running psql", source })?;
-        let text = [output.stdout, output.stderr]
-            .map(|octets| String::from_utf8_lossy(&octets).into_owned())
-            .concat();
+        let text =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         self.say(&format!("{}@{}=> {sql};\n{}\n\n", user.name, listener.name, text.trim_end()))?;
         Ok(Answer { success: output.status.success(), text })
     }

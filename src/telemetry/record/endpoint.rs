@@ -159,12 +159,12 @@ impl EndpointMetrics {
         self.mismatch.set(if mismatch { 1.0 } else { 0.0 });
     }
 
-    /// The server's WAL position in octets, how many octets it is behind the writer, and for how long it has been;
+    /// The server's WAL position in bytes, how many bytes it is behind the writer, and for how long it has been;
     /// `None` where not known.
-    #[expect(clippy::cast_precision_loss, reason = "2^53 octets of WAL are eight pebibytes")]
+    #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
     pub fn replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
-        self.position.set(position.map_or(f64::NAN, |octets| octets as f64));
-        self.lag_bytes.set(behind.map_or(f64::NAN, |octets| octets as f64));
+        self.position.set(position.map_or(f64::NAN, |bytes| bytes as f64));
+        self.lag_bytes.set(behind.map_or(f64::NAN, |bytes| bytes as f64));
         self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
     }
 

@@ -68,9 +68,9 @@ pub struct PathTotals {
     pub transactions: u64,
     /// Statements that were answered.
     pub statements: u64,
-    /// Octets relayed to the endpoint.
+    /// Bytes relayed to the endpoint.
     pub to_endpoint: u64,
-    /// Octets relayed to clients.
+    /// Bytes relayed to clients.
     pub to_client: u64,
     /// How long the statements took, all together.
     pub statement_time: Duration,
@@ -160,9 +160,9 @@ impl PathMetrics {
             flushed.transactions += transactions;
             self.state_checks.add(shard.state_checks.take());
             for direction in Direction::ALL {
-                let octets = shard.traffic[direction.index()].take();
-                self.traffic.of(direction).add(octets);
-                flushed.traffic[direction.index()] += octets;
+                let bytes = shard.traffic[direction.index()].take();
+                self.traffic.of(direction).add(bytes);
+                flushed.traffic[direction.index()] += bytes;
             }
             self.pins.add(&shard.pins);
         }
@@ -247,9 +247,9 @@ impl PathCounts {
         self.state_checks.increment();
     }
 
-    /// So many octets were relayed.
-    pub fn traffic(&self, direction: Direction, octets: u64) {
-        self.traffic[direction.index()].add(octets);
+    /// So many bytes were relayed.
+    pub fn traffic(&self, direction: Direction, bytes: u64) {
+        self.traffic[direction.index()].add(bytes);
     }
 }
 

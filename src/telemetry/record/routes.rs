@@ -3,7 +3,7 @@
 use super::{Each, Scope};
 use crate::{
     closed_set::LabelValue,
-    route::Reason,
+    route::RouteReason,
     telemetry::{
         catalog::{self, Label},
         labels::Fallback,
@@ -15,7 +15,7 @@ use crate::{
 /// The decisions of one listener.
 pub(super) struct Routes {
     pub(super) shards: Shards<RouteCounts>,
-    decisions: Each<Reason, Counter>,
+    decisions: Each<RouteReason, Counter>,
     fallbacks: Each<Fallback, Counter>,
 }
 
@@ -25,8 +25,8 @@ pub(super) struct Routes {
 /// cache line.
 #[repr(align(128))]
 pub struct RouteCounts {
-    decisions: [Tally; Reason::ALL.len()],
-    fallbacks: [Tally; Reason::FALLBACKS.len()],
+    decisions: [Tally; RouteReason::ALL.len()],
+    fallbacks: [Tally; RouteReason::FALLBACKS.len()],
 }
 
 // === impl Routes ===
@@ -53,12 +53,12 @@ impl Routes {
 
 impl RouteCounts {
     /// A session or statement goes somewhere, for this reason.
-    pub fn decided(&self, reason: Reason) {
+    pub fn decided(&self, reason: RouteReason) {
         self.decisions[reason.index()].increment();
     }
 
     /// A read went to the writer, for this reason; one that is no fallback (a pin, say) counts nothing.
-    pub fn fell_back(&self, reason: Reason) {
+    pub fn fell_back(&self, reason: RouteReason) {
         if let Some(fallback) = Fallback::of(reason) {
             self.fallbacks[fallback.index()].increment();
         }

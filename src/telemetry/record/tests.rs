@@ -7,8 +7,8 @@ use std::{
 use super::*;
 use crate::{
     names::{ClusterName, EndpointName},
-    route::{Reason, RerunCause},
-    sql::Ground,
+    route::{RerunCause, RouteReason},
+    sql::ClassifyReason,
     telemetry::{
         catalog::{CATALOG, Kind, Metric},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
@@ -84,11 +84,11 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(Reason::Statement(Ground::Read));
-        routes.decided(Reason::NotFresh);
-        routes.fell_back(Reason::NotFresh);
-        routes.decided(Reason::Hint);
-        routes.fell_back(Reason::Hint);
+        routes.decided(RouteReason::Statement(ClassifyReason::Read));
+        routes.decided(RouteReason::NotFresh);
+        routes.fell_back(RouteReason::NotFresh);
+        routes.decided(RouteReason::Hint);
+        routes.fell_back(RouteReason::Hint);
     }
     reads.rerun(RerunCause::RecoveryConflict);
     reads.writer_sampled(Outcome::Error);
@@ -208,7 +208,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
     });
     let quickest = took.iter().min().expect("a page was written");
     let size = metrics.render_openmetrics().len();
-    println!("{} series, {size} octets, in {quickest:?}", series(&metrics.render()).len());
+    println!("{} series, {size} bytes, in {quickest:?}", series(&metrics.render()).len());
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub enum CollectorError {
     Host,
     /// It has something that no address has.
     #[error("an address has no spaces, and nothing but ASCII")]
-    Octets,
+    NotGraphic,
 }
 
 /// OTLP's own, where the text has none.
@@ -35,8 +35,8 @@ impl FromStr for Collector {
     fn from_str(text: &str) -> Result<Self, CollectorError> {
         let rest = text.strip_prefix("http://").ok_or(CollectorError::Scheme)?;
         // It goes into a request's head as it is.
-        if !rest.bytes().all(|octet| octet.is_ascii_graphic()) {
-            return Err(CollectorError::Octets);
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CollectorError::NotGraphic);
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
@@ -77,7 +77,7 @@ mod tests {
             ("collector:4318", CollectorError::Scheme),
             ("http://", CollectorError::Host),
             ("http://:4318", CollectorError::Host),
-            ("http://a\r\nx: y", CollectorError::Octets),
+            ("http://a\r\nx: y", CollectorError::NotGraphic),
         ] {
             assert_eq!(text.parse::<Collector>().unwrap_err(), error, "{text}");
         }

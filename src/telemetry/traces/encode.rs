@@ -29,7 +29,7 @@ pub(super) fn request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
             attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
         });
         message(resource_spans, 2, |scope_spans| {
-            message(scope_spans, 1, |scope| octets(scope, 1, b"gatekeeper"));
+            message(scope_spans, 1, |scope| write_bytes(scope, 1, b"gatekeeper"));
             for span in spans {
                 message(scope_spans, 2, |out| write(out, span, clocks));
             }
@@ -39,12 +39,12 @@ pub(super) fn request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
 }
 
 fn write(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
-    octets(out, 1, &span.context.trace);
-    octets(out, 2, &span.context.span);
+    write_bytes(out, 1, &span.context.trace);
+    write_bytes(out, 2, &span.context.span);
     if let Some(parent) = &span.context.parent {
-        octets(out, 4, parent);
+        write_bytes(out, 4, parent);
     }
-    octets(out, 5, span.name.as_bytes());
+    write_bytes(out, 5, span.name.as_bytes());
     number(out, 6, if span.towards_server { CLIENT } else { INTERNAL });
     fixed(out, 7, clocks.nanoseconds(span.started));
     fixed(out, 8, clocks.nanoseconds(span.ended));
@@ -60,10 +60,10 @@ fn write(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
 /// `KeyValue`
 fn attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
     message(out, field, |pair| {
-        octets(pair, 1, name.as_bytes());
+        write_bytes(pair, 1, name.as_bytes());
         message(pair, 2, |any| match value {
-            Attribute::Text(text) => octets(any, 1, text.as_bytes()),
-            Attribute::Word(word) => octets(any, 1, word.as_bytes()),
+            Attribute::Text(text) => write_bytes(any, 1, text.as_bytes()),
+            Attribute::Word(word) => write_bytes(any, 1, word.as_bytes()),
             Attribute::Number(value) => number(any, 3, value.cast_unsigned()),
         });
     });
@@ -73,13 +73,13 @@ fn attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
 fn message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     fill(&mut inner);
-    octets(out, field, &inner);
+    write_bytes(out, field, &inner);
 }
 
-fn octets(out: &mut Vec<u8>, field: u64, octets: &[u8]) {
+fn write_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     varint(out, field << 3 | 2);
-    varint(out, octets.len() as u64);
-    out.extend_from_slice(octets);
+    varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 fn number(out: &mut Vec<u8>, field: u64, value: u64) {

@@ -13,7 +13,7 @@ pub struct Parent {
     pub sampled: bool,
 }
 
-/// Octets of a comment that are looked at.
+/// Bytes of a comment that are looked at.
 const COMMENT: usize = 4096;
 
 /// The parent that the comment at the end of `text` names. Anything else than a well-formed one is none.
@@ -26,8 +26,8 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
     // A hint to the planner, or an executable comment of another database, is no pair of names and values.
     let pairs = &tail[open + 2..];
     let mut found = None;
-    for pair in pairs.split(|octet| *octet == b',') {
-        let mut halves = pair.trim_ascii().splitn(2, |octet| *octet == b'=');
+    for pair in pairs.split(|byte| *byte == b',') {
+        let mut halves = pair.trim_ascii().splitn(2, |byte| *byte == b'=');
         let (name, value) = (halves.next()?, halves.next()?);
         let value = value.strip_prefix(b"'")?.strip_suffix(b"'")?;
         if name == b"traceparent" {
@@ -43,7 +43,7 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
 
 /// `00-TRACE-SPAN-FLAGS`. Of its characters none needs to be encoded, and so none may be.
 fn read(value: &[u8]) -> Option<Parent> {
-    let mut parts = value.split(|octet| *octet == b'-');
+    let mut parts = value.split(|byte| *byte == b'-');
     let version: [u8; 1] = hex(parts.next()?)?;
     let (trace, span): ([u8; 16], [u8; 8]) = (hex(parts.next()?)?, hex(parts.next()?)?);
     let [flags] = hex(parts.next()?)?;
@@ -55,17 +55,17 @@ fn read(value: &[u8]) -> Option<Parent> {
 
 /// Lower-case hexadecimal digits, exactly so many.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |octet: u8| match octet {
-        b'0'..=b'9' => Some(octet - b'0'),
-        b'a'..=b'f' => Some(octet - b'a' + 10),
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
     let mut read = [0; N];
     if digits.len() != 2 * N {
         return None;
     }
-    for (octet, pair) in read.iter_mut().zip(digits.chunks_exact(2)) {
-        *octet = digit(pair[0])? << 4 | digit(pair[1])?;
+    for (byte, pair) in read.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(read)
 }

@@ -107,7 +107,7 @@ impl Context {
     }
 }
 
-/// Octets that nobody else draws; not all of them 0, which would be none.
+/// Bytes that nobody else draws; not all of them 0, which would be none.
 fn chance<const N: usize>() -> Option<[u8; N]> {
     let mut drawn = [0; N];
     aws_lc_rs::rand::fill(&mut drawn).ok()?;

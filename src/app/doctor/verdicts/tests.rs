@@ -57,8 +57,8 @@ fn every_failure_has_words_and_a_remedy() {
         (late(ConnectPhase::Login), "(login)", "load"),
         (broken(ConnectPhase::Tls), "the connection broke", "hangs up"),
         (ConnectFailure::TlsRefused, "does not offer TLS", "turn TLS on"),
-        (ConnectFailure::NotPostgres { octet: b'H' }, "answered `H`", "PostgreSQL server"),
-        (ConnectFailure::Injected, "unencrypted octets", "no PostgreSQL server"),
+        (ConnectFailure::NotPostgres { byte: b'H' }, "answered `H`", "PostgreSQL server"),
+        (ConnectFailure::Injected, "unencrypted bytes", "no PostgreSQL server"),
         (ConnectFailure::Tls(TlsError::UnknownCa { issuer: "CN=x".into() }), "signed by CN=x", "`ca_file`"),
         (
             ConnectFailure::Tls(TlsError::NameMismatch {
@@ -180,9 +180,9 @@ fn without_a_login_of_ours_an_answer_is_all_that_can_be_had() {
     assert_eq!(super::knocked(&Login::Passthrough, Err(&error(broken))).verdict(), Verdict::Failed);
 }
 
-fn answer(role: ObservedRole, read_only: bool) -> Answer {
+fn answer(role: ObservedRole, read_only: bool) -> ProbeAnswer {
     let node = NodeId { started_us: 7, address: None, port: None };
-    Answer { role, read_only, lsn: Some(0x16_B374_D848), timeline: Some(1), node: Some(node) }
+    ProbeAnswer { role, read_only, lsn: Some(0x16_B374_D848), timeline: Some(1), node: Some(node) }
 }
 
 #[test]

@@ -162,7 +162,7 @@ const PARTS: &[&str] = &[
 struct Reading {
     /// `standard_conforming_strings` is off: a backslash escapes in plain strings too.
     backslashes: bool,
-    /// An octet beyond ASCII is the first half of a character, as in GBK.
+    /// A byte beyond ASCII is the first half of a character, as in GBK.
     pairs: bool,
 }
 
@@ -180,20 +180,18 @@ impl Reading {
         while at < text.len() {
             let rest = &text[at..];
             let length = if rest.starts_with(b"--") {
-                rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len())
+                rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
             } else if rest.starts_with(b"/*") {
                 comment(rest)
             } else if rest[0] == b'"' {
                 // A name is none.
-                at += 1 + rest[1..]
-                    .iter()
-                    .position(|octet| *octet == b'"')
-                    .map_or(rest.len() - 1, |end| end + 1);
+                at +=
+                    1 + rest[1..].iter().position(|byte| *byte == b'"').map_or(rest.len() - 1, |end| end + 1);
                 continue;
             } else if rest[0] == b'\'' {
                 self.string(rest, self.backslashes)
             } else if let Some(tag) = dollar_tag(rest) {
-                let end = rest[tag.len()..].windows(tag.len()).position(|octets| octets == tag);
+                let end = rest[tag.len()..].windows(tag.len()).position(|bytes| bytes == tag);
                 end.map_or(rest.len(), |end| end + 2 * tag.len())
             } else {
                 let word = self.word(rest);
@@ -258,15 +256,15 @@ fn continued(rest: &[u8]) -> Option<usize> {
             [b'\n', ..] => (at, lines) = (at + 1, lines + 1),
             [b' ', ..] => at += 1,
             [b'-', b'-', comment @ ..] if lines > 0 => {
-                at += 2 + comment.iter().position(|octet| *octet == b'\n')?
+                at += 2 + comment.iter().position(|byte| *byte == b'\n')?
             }
             _ => return None,
         }
     }
 }
 
-fn is_name(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'$') || !octet.is_ascii()
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
 }
 
 fn comment(rest: &[u8]) -> usize {

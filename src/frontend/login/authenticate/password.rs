@@ -94,13 +94,13 @@ async fn ask(
     let mut awaited = AwaitPassword::ask(&mut output);
     client.say(&output).await.map_err(gone)?;
     loop {
-        let taken = awaited.on_octets(client.unread()).map_err(|violation| {
+        let taken = awaited.on_bytes(client.unread()).map_err(|violation| {
             tracing::debug!(%violation, "a client that was asked for its password");
             let client_error =
                 ClientError { sqlstate: SqlState::PROTOCOL_VIOLATION, ..ClientError::authentication(name) };
             AuthenticateError::Failed(AuthFailure::Protocol, client_error)
         })?;
-        client.wipe(taken.octets);
+        client.wipe(taken.bytes);
         if let Some(mut password) = taken.outcome {
             return Ok(Secret::new(std::mem::take(&mut *password)));
         }

@@ -6,7 +6,8 @@ use crate::{
     topology::{NodeId, ObservedRole},
 };
 
-const RULES: FoldRules = FoldRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
+const RULES: ObservationRules =
+    ObservationRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
 
 fn name(text: &str) -> EndpointName {
     EndpointName::new(text).unwrap()
@@ -22,42 +23,42 @@ fn endpoint(text: &str, role: DeclaredRole) -> Arc<Endpoint> {
     })
 }
 
-/// A cluster, what its servers say one after the other, and all that changed.
+/// A cluster with consecutive answers of the servers, and all changes.
 struct Story {
-    snapshot: Snapshot,
+    snapshot: TopologySnapshot,
     now: Instant,
-    changes: Vec<Change>,
+    changes: Vec<SnapshotChange>,
 }
 
 impl Story {
     fn of(endpoints: &[(&str, DeclaredRole)]) -> Self {
         let endpoints = endpoints.iter().map(|(name, role)| endpoint(name, *role));
-        Self { snapshot: Snapshot::declared(endpoints), now: Instant::now(), changes: Vec::new() }
+        Self { snapshot: TopologySnapshot::declared(endpoints), now: Instant::now(), changes: Vec::new() }
     }
 
-    /// One word about one endpoint: `primary` and `standby` answer from node 0, or from node N as `standby@N`.
+    /// One observation of an endpoint: `primary` and `standby` answer from node 0, or from node N as `standby@N`.
     fn tell(mut self, said: &[&str]) -> Self {
         for line in said {
             let (endpoint, word) = line.split_once(' ').expect("`endpoint word`");
             let outcome = match word {
-                "alive" => Outcome::Alive,
-                "fails" => Outcome::Failed("connection refused".into()),
-                word if word.starts_with("no-token") => Outcome::NoCredentials {
+                "alive" => ProbeOutcome::Alive,
+                "fails" => ProbeOutcome::Failed("connection refused".into()),
+                word if word.starts_with("no-token") => ProbeOutcome::NoCredentials {
                     answer: word.strip_prefix("no-token ").map(|word| answer(word, endpoint)),
                     reason: "no token".into(),
                 },
-                word => Outcome::Answered(answer(word, endpoint)),
+                word => ProbeOutcome::Answered(answer(word, endpoint)),
             };
             self = self.observe(endpoint, outcome);
         }
         self
     }
 
-    fn observe(mut self, endpoint: &str, outcome: Outcome) -> Self {
+    fn observe(mut self, endpoint: &str, outcome: ProbeOutcome) -> Self {
         self.now += Duration::from_secs(1);
         let observation =
             Observation { endpoint: name(endpoint), asked_at: self.now, ended_at: self.now, outcome };
-        let (snapshot, changes) = fold(&self.snapshot, &observation, &RULES);
+        let (snapshot, changes) = apply_observation(&self.snapshot, &observation, &RULES);
         self.snapshot = snapshot;
         self.changes.extend(changes);
         self
@@ -77,14 +78,14 @@ impl Story {
     }
 
     fn kinds(&self) -> Vec<&'static str> {
-        self.changes.iter().map(Change::kind).collect()
+        self.changes.iter().map(SnapshotChange::kind).collect()
     }
 }
 
-fn answer(word: &str, endpoint: &str) -> Answer {
+fn answer(word: &str, endpoint: &str) -> ProbeAnswer {
     let (role, node) = word.split_once('@').unwrap_or((word, "0"));
     let node: i64 = node.parse().expect("a number of a node");
-    Answer {
+    ProbeAnswer {
         role: match role {
             "primary" => ObservedRole::Primary,
             "standby" => ObservedRole::Standby,
@@ -109,7 +110,7 @@ const TWO_PRIMARIES: &[(&str, DeclaredRole)] = &[("a", DeclaredRole::Primary), (
 fn the_writer_is_who_may_be_it_and_says_so() {
     type Case = (&'static [(&'static str, DeclaredRole)], &'static [&'static str], Option<&'static str>);
     let cases: &[Case] = &[
-        // The only one declared is believed until it is asked, and while nobody may ask it.
+        // A single declared primary is believed until queried, and while no login is configured.
         (PAIR, &[], Some("a")),
         (PAIR, &["a alive"], Some("a")),
         (PAIR, &["a primary", "r standby"], Some("a")),
@@ -117,14 +118,14 @@ fn the_writer_is_who_may_be_it_and_says_so() {
         (PAIR, &["a standby"], None),
         (PAIR, &["a primary", "a standby"], None),
         (PAIR, &["a standby", "a primary"], Some("a")),
-        // Silence says nothing about roles.
+        // Silence is no evidence about roles.
         (PAIR, &["a primary", "a fails", "a fails", "a fails"], Some("a")),
         (PAIR, &["a standby", "a fails", "a fails"], None),
-        // Who was not declared a primary is never the writer, whatever it says.
+        // An endpoint not declared primary is never the writer, for any reported role.
         (WITH_DR, &["a standby", "dr primary"], None),
         (WITH_DR, &["a primary", "dr primary"], Some("a")),
         (WITH_DR, &["a fails", "a fails", "dr primary"], Some("a")),
-        // Two may be it: nobody is until one says so, and the first to say so stays it.
+        // Two candidates: no writer before a report; the first reporter stays the writer.
         (TWO_PRIMARIES, &[], None),
         (TWO_PRIMARIES, &["b primary"], Some("b")),
         (TWO_PRIMARIES, &["b primary", "a primary"], Some("b")),
@@ -132,10 +133,11 @@ fn the_writer_is_who_may_be_it_and_says_so() {
         // A switchover, in both orders of being noticed.
         (TWO_PRIMARIES, &["a primary", "b standby", "a standby", "b primary"], Some("b")),
         (TWO_PRIMARIES, &["a primary", "b standby", "b primary", "a standby"], Some("b")),
-        // The writer fell silent and the other one took over; back again, it does not get its place back.
+        // The writer fell silent and the other candidate took over; after a return the first candidate stays a
+        // non-writer.
         (TWO_PRIMARIES, &["a primary", "a fails", "a fails", "b primary"], Some("b")),
         (TWO_PRIMARIES, &["a primary", "a fails", "a fails", "b primary", "a primary"], Some("b")),
-        // Two addresses of one server.
+        // Two addresses of the same server.
         (TWO_PRIMARIES, &["a primary@7", "b primary@7"], Some("a")),
     ];
     for (endpoints, said, expected) in cases {
@@ -150,7 +152,7 @@ fn two_servers_that_take_writes_raise_an_alarm_until_one_is_gone() {
     assert!(story.snapshot.two_writers);
     assert_eq!(
         story.changes.last(),
-        Some(&Change::TwoWriters { endpoints: vec![name("a"), name("dr")] }),
+        Some(&SnapshotChange::TwoWriters { endpoints: vec![name("a"), name("dr")] }),
         "{:?}",
         story.changes
     );
@@ -218,8 +220,8 @@ fn the_nodes_of_a_read_pool_are_kept_until_they_are_not_seen_any_more() {
 fn a_position_that_is_not_told_is_not_known() {
     let story = Story::of(PAIR).tell(&["r standby"]);
     assert!(story.status("r").position.is_some());
-    let silent = Answer { lsn: None, ..answer("standby", "r") };
-    let story = story.observe("r", Outcome::Answered(silent));
+    let silent = ProbeAnswer { lsn: None, ..answer("standby", "r") };
+    let story = story.observe("r", ProbeOutcome::Answered(silent));
     assert_eq!(story.status("r").position, None);
 }
 
@@ -255,7 +257,7 @@ fn an_unknown_endpoint_changes_nothing() {
 #[test]
 fn a_changed_configuration_keeps_what_is_known_of_the_rest() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
-    let (next, changes) = reconfigure(
+    let (next, changes) = apply_configuration(
         &story.snapshot,
         [endpoint("a", DeclaredRole::Primary), endpoint("r", DeclaredRole::Replica)],
     );
@@ -268,7 +270,7 @@ fn a_changed_configuration_keeps_what_is_known_of_the_rest() {
 #[test]
 fn a_writer_that_is_taken_out_of_the_configuration_is_missed() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
-    let (next, changes) = reconfigure(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
+    let (next, changes) = apply_configuration(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
     assert_eq!(next.writer, None);
-    assert_eq!(changes, [Change::Writer { from: Some(name("a")), to: None }]);
+    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None }]);
 }

@@ -1,16 +1,20 @@
 use super::*;
 use crate::{
     names::EndpointName,
-    topology::{Answer, DeclaredRole, Endpoint, FoldRules, Observation, Outcome, Replayed, fold, heard},
+    topology::{
+        DeclaredRole, Endpoint, Observation, ObservationRules, ProbeAnswer, ProbeOutcome, ReplayReport,
+        apply_observation, apply_replay_report,
+    },
 };
 
 const MS: Duration = Duration::from_millis(1);
-const RULES: FoldRules = FoldRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
+const RULES: ObservationRules =
+    ObservationRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
 
-/// A cluster with a primary `p` and a read pool `r`, a secondary cluster with `d` and its read pool `e`, and a clock in
-/// milliseconds. Each look is over a millisecond after it was begun.
+/// A cluster with primary `p` and read pool `r`, a secondary cluster with `d` and read pool `e`, and a clock in
+/// milliseconds. Each probe takes a millisecond.
 struct World {
-    snapshot: Snapshot,
+    snapshot: TopologySnapshot,
     start: Instant,
 }
 
@@ -40,7 +44,7 @@ impl World {
             ("d", "away", DeclaredRole::Secondary),
             ("e", "away", DeclaredRole::ReadPool),
         ];
-        let snapshot = Snapshot::declared(endpoints.map(endpoint));
+        let snapshot = TopologySnapshot::declared(endpoints.map(endpoint));
         Self { snapshot, start: Instant::now() }.writer(0, 100)
     }
 
@@ -50,20 +54,21 @@ impl World {
 
     fn look(mut self, endpoint: &str, ms: u32, id: i64, role: ObservedRole, lsn: u64) -> Self {
         let read_only = role == ObservedRole::Standby;
-        let answer = Answer { role, read_only, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
-        let outcome = Outcome::Answered(answer);
+        let answer = ProbeAnswer { role, read_only, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
+        let outcome = ProbeOutcome::Answered(answer);
         let (asked_at, ended_at) = (self.at(ms), self.at(ms + 1));
         let observation = Observation { endpoint: name(endpoint), asked_at, ended_at, outcome };
-        self.snapshot = fold(&self.snapshot, &observation, &RULES).0;
+        self.snapshot = apply_observation(&self.snapshot, &observation, &RULES).0;
         self
     }
 
     fn sampled(mut self, ms: u32, id: i64, role: ObservedRole, lsn: u64) -> Self {
-        let answer = Answer { role, read_only: false, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
+        let answer =
+            ProbeAnswer { role, read_only: false, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
         let (asked_at, ended_at) = (self.at(ms), self.at(ms + 1));
-        let outcome = Outcome::Sampled(answer);
+        let outcome = ProbeOutcome::Sampled(answer);
         let observation = Observation { endpoint: name("p"), asked_at, ended_at, outcome };
-        self.snapshot = fold(&self.snapshot, &observation, &RULES).0;
+        self.snapshot = apply_observation(&self.snapshot, &observation, &RULES).0;
         self
     }
 
@@ -75,63 +80,66 @@ impl World {
         self.look("r", ms, id, ObservedRole::Standby, lsn)
     }
 
-    fn says(&self, ms: u32, id: i64, lsn: Option<u64>) -> Replayed {
+    fn says(&self, ms: u32, id: i64, lsn: Option<u64>) -> ReplayReport {
         let (asked_at, answered_at) = (self.at(ms), self.at(ms + 1));
-        Replayed { endpoint: name("r"), node: node(id), lsn, asked_at, answered_at }
+        ReplayReport { endpoint: name("r"), node: node(id), lsn, asked_at, answered_at }
     }
 
     fn passing(mut self, ms: u32, id: i64, lsn: Option<u64>) -> Self {
-        if let Some(next) = heard(&self.snapshot, &self.says(ms, id, lsn), &RULES) {
+        if let Some(next) = apply_replay_report(&self.snapshot, &self.says(ms, id, lsn), &RULES) {
             self.snapshot = next;
         }
         self
     }
 
-    fn standing(&self, id: i64, floor: u32, now: u32) -> Standing {
-        self.snapshot.standing(Some(&node(id)), self.at(floor), self.at(now))
+    fn freshness_of(&self, id: i64, floor: u32, now: u32) -> NodeFreshness {
+        self.snapshot.freshness_of(Some(&node(id)), self.at(floor), self.at(now))
     }
 }
 
 #[test]
 fn a_node_is_fresh_once_it_has_replayed_what_the_writer_had_written_at_the_floor_or_later() {
     let world = World::new().writer(10, 200).reader(15, 2, 199);
-    assert_eq!(world.standing(2, 0, 40), Standing::Fresh, "a write of before the first sample");
-    assert_eq!(world.standing(2, 5, 40), Standing::Ask { lsn: 200 });
-    assert_eq!(world.reader(50, 2, 200).standing(2, 5, 60), Standing::Fresh);
+    assert_eq!(world.freshness_of(2, 0, 40), NodeFreshness::Fresh, "a write of before the first sample");
+    assert_eq!(world.freshness_of(2, 5, 40), NodeFreshness::Ask { lsn: 200 });
+    assert_eq!(world.reader(50, 2, 200).freshness_of(2, 5, 60), NodeFreshness::Fresh);
 }
 
 #[test]
 fn nobody_can_tell_while_the_writer_was_not_asked_since_the_floor() {
     let world = World::new().reader(5, 2, 1000);
-    assert_eq!(world.standing(2, 1, 10), Standing::Unknown);
-    assert_eq!(world.snapshot.standing(None, world.at(1), world.at(10)), Standing::Unknown);
+    assert_eq!(world.freshness_of(2, 1, 10), NodeFreshness::Unknown);
+    assert_eq!(world.snapshot.freshness_of(None, world.at(1), world.at(10)), NodeFreshness::Unknown);
     let world = world.writer(11, 100);
-    assert_eq!(world.snapshot.standing(None, world.at(1), world.at(12)), Standing::Ask { lsn: 100 });
+    assert_eq!(world.snapshot.freshness_of(None, world.at(1), world.at(12)), NodeFreshness::Ask { lsn: 100 });
 }
 
 #[test]
 fn a_node_that_nobody_has_seen_or_that_has_no_name_is_asked_each_time() {
     let world = World::new();
     for now in [1, 2, 500] {
-        assert_eq!(world.standing(9, 0, now), Standing::Ask { lsn: 100 });
-        assert_eq!(world.snapshot.standing(None, world.at(0), world.at(now)), Standing::Ask { lsn: 100 });
+        assert_eq!(world.freshness_of(9, 0, now), NodeFreshness::Ask { lsn: 100 });
+        assert_eq!(
+            world.snapshot.freshness_of(None, world.at(0), world.at(now)),
+            NodeFreshness::Ask { lsn: 100 }
+        );
     }
 }
 
 #[test]
 fn a_node_that_lacks_what_it_was_asked_for_is_asked_again_after_a_while_and_not_before() {
     let world = World::new().writer(10, 200).passing(20, 2, Some(150));
-    assert_eq!(world.standing(2, 5, 21), Standing::Stale);
-    assert_eq!(world.standing(2, 5, 39), Standing::Stale);
-    assert_eq!(world.standing(2, 5, 40), Standing::Ask { lsn: 200 });
-    assert_eq!(world.standing(2, 0, 21), Standing::Fresh, "an older floor is another matter");
+    assert_eq!(world.freshness_of(2, 5, 21), NodeFreshness::Stale);
+    assert_eq!(world.freshness_of(2, 5, 39), NodeFreshness::Stale);
+    assert_eq!(world.freshness_of(2, 5, 40), NodeFreshness::Ask { lsn: 200 });
+    assert_eq!(world.freshness_of(2, 0, 21), NodeFreshness::Fresh, "an older floor is another matter");
 }
 
 #[test]
 fn a_node_that_kept_up_a_moment_ago_is_asked_for_what_was_written_since() {
     let world =
         World::new().writer(10, 200).passing(20, 2, Some(200)).sampled(25, 1, ObservedRole::Primary, 300);
-    assert_eq!(world.standing(2, 24, 27), Standing::Ask { lsn: 300 });
+    assert_eq!(world.freshness_of(2, 24, 27), NodeFreshness::Ask { lsn: 300 });
 }
 
 #[test]
@@ -142,22 +150,26 @@ fn a_node_that_lags_by_more_than_the_floor_is_old_is_not_asked_for_what_was_writ
     }
     // Two seconds behind at 10.005.
     let world = world.passing(10_005, 2, Some(108)).sampled(10_010, 1, ObservedRole::Primary, 200);
-    assert_eq!(world.standing(2, 10_008, 10_012), Standing::Stale);
-    assert_eq!(world.standing(2, 10_008, 10_030), Standing::Ask { lsn: 200 }, "one question each 20 ms");
+    assert_eq!(world.freshness_of(2, 10_008, 10_012), NodeFreshness::Stale);
+    assert_eq!(
+        world.freshness_of(2, 10_008, 10_030),
+        NodeFreshness::Ask { lsn: 200 },
+        "one question each 20 ms"
+    );
 }
 
 #[test]
 fn a_position_that_cannot_be_known_is_stale_for_a_while_and_never_fresh() {
     let world = World::new().passing(5, 2, None);
-    assert_eq!(world.standing(2, 0, 10), Standing::Stale);
-    assert_eq!(world.standing(2, 0, 26), Standing::Ask { lsn: 100 });
+    assert_eq!(world.freshness_of(2, 0, 10), NodeFreshness::Stale);
+    assert_eq!(world.freshness_of(2, 0, 26), NodeFreshness::Ask { lsn: 100 });
 }
 
 #[test]
 fn a_node_that_left_recovery_is_never_fresh() {
     let world = World::new().reader(5, 2, 1000).look("r", 10, 2, ObservedRole::Primary, 1000);
     for now in [11, 500, 5000] {
-        assert_eq!(world.standing(2, 0, now), Standing::Stale);
+        assert_eq!(world.freshness_of(2, 0, now), NodeFreshness::Stale);
     }
     assert!(!world.snapshot.may_serve(Some(&node(2))), "not even when anything will do");
     assert!(world.snapshot.may_serve(Some(&node(3))) && world.snapshot.may_serve(None));
@@ -167,26 +179,26 @@ fn a_node_that_left_recovery_is_never_fresh() {
 fn a_node_that_was_ahead_of_the_writer_follows_somebody_else_and_is_never_fresh_again() {
     let world = World::new().reader(5, 2, 500).reader(5, 3, 100).writer(10, 400);
     let world = world.writer(500, 1000).reader(510, 2, 2000).reader(510, 3, 1000);
-    assert_eq!(world.standing(2, 0, 520), Standing::Stale);
-    assert_eq!(world.standing(3, 0, 520), Standing::Fresh);
-    assert_eq!(world.standing(3, 400, 520), Standing::Fresh);
+    assert_eq!(world.freshness_of(2, 0, 520), NodeFreshness::Stale);
+    assert_eq!(world.freshness_of(3, 0, 520), NodeFreshness::Fresh);
+    assert_eq!(world.freshness_of(3, 400, 520), NodeFreshness::Fresh);
 }
 
 #[test]
 fn a_node_that_answered_while_the_writer_was_asked_may_well_be_ahead_of_that_answer() {
-    // Its answer came at 11, when the writer had been asked at 10.
+    // The answer came at 11; the writer had been queried at 10.
     let world = World::new().reader(10, 2, 150).writer(10, 120);
-    assert_eq!(world.standing(2, 0, 20), Standing::Fresh);
+    assert_eq!(world.freshness_of(2, 0, 20), NodeFreshness::Fresh);
 }
 
 #[test]
 fn standbys_of_a_cluster_with_a_writer_of_its_own_are_never_fresh() {
     let standby = ObservedRole::Standby;
     let world = World::new().look("d", 1, 4, standby, 90).look("e", 2, 5, standby, 100);
-    assert_eq!(world.standing(5, 0, 10), Standing::Fresh);
+    assert_eq!(world.freshness_of(5, 0, 10), NodeFreshness::Fresh);
     let world = world.look("d", 20, 4, ObservedRole::Primary, 110);
     assert_eq!(world.snapshot.writer, Some(name("p")));
-    assert_eq!(world.standing(5, 0, 30), Standing::Stale);
+    assert_eq!(world.freshness_of(5, 0, 30), NodeFreshness::Stale);
     assert!(world.snapshot.follows_writer(&ClusterName::new("main").unwrap()));
 }
 
@@ -195,7 +207,7 @@ fn another_server_in_the_writers_place_begins_a_new_trail() {
     let world = World::new().reader(5, 2, 100);
     let world = world.look("p", 10, 7, ObservedRole::Primary, 100);
     assert_eq!(world.snapshot.fresh_as_of(100), Some(world.at(10)));
-    assert_eq!(world.standing(2, 0, 11), Standing::Fresh, "the new server has no more than that");
+    assert_eq!(world.freshness_of(2, 0, 11), NodeFreshness::Fresh, "the new server has no more than that");
 }
 
 #[test]
@@ -224,14 +236,14 @@ fn what_advances_nothing_is_no_news() {
     ] {
         assert_eq!(world.snapshot.is_news(&world.says(ms, id, lsn)), news, "{ms} {id} {lsn:?}");
     }
-    let foreign = Replayed { endpoint: name("gone"), ..world.says(11, 2, Some(500)) };
+    let foreign = ReplayReport { endpoint: name("gone"), ..world.says(11, 2, Some(500)) };
     assert!(!world.snapshot.is_news(&foreign), "an endpoint that left the configuration");
 }
 
 #[test]
 fn a_look_that_was_overtaken_by_what_a_session_heard_takes_nothing_back() {
     let world = World::new().writer(20, 200).passing(25, 2, Some(200)).reader(22, 2, 150);
-    assert_eq!(world.standing(2, 15, 30), Standing::Fresh);
+    assert_eq!(world.freshness_of(2, 15, 30), NodeFreshness::Fresh);
 }
 
 #[test]

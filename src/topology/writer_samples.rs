@@ -1,62 +1,62 @@
 //! How much of the writer's WAL a node is known to have replayed.
 //!
-//! No clocks of servers are compared. The writer's insert position is sampled at a time *t* of ours, taken before it was
-//! asked; a node that has replayed up to that sample is *fresh as of t*: it shows every transaction that committed
-//! before *t*.
+//! Server clocks are not compared. The writer's insert position is sampled at a local time *t*, read before the query.
+//! A node that has replayed up to the sample is *fresh as of t*: the node shows every transaction committed before *t*.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use super::Position;
+use super::WalPosition;
 
-/// The writer's insert positions over the last while: close together lately, ever wider apart the older they are.
+/// Recent insert positions of the writer: dense for recent times, sparser with age.
 ///
-/// Leaving one out never makes anybody look fresher: a floor falls to a later sample, and a node is level with an earlier
-/// one.
+/// A dropped sample never makes a node look fresher: a floor maps to a later sample, and a node's position to an
+/// earlier sample.
 #[derive(Debug, Clone, Default)]
-pub struct WriterTrail {
+pub struct WriterSamples {
     /// In the order of both time and position; the oldest first.
     samples: VecDeque<Sample>,
 }
 
-/// One answer of the writer.
+/// A sample of the writer.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    position: Position,
+    position: WalPosition,
     answered_at: Instant,
 }
 
-/// How long samples are kept: a node that is further behind is stale, by how much matters to nobody.
+/// Maximum age of samples. A node further behind is stale.
 const KEPT: Duration = Duration::from_secs(900);
 
-/// Samples at most, before some are left out. With one each 5 ms the last second and a half is still whole then.
+/// Maximum number of samples before thinning. At one sample per 5 ms, the last 1.5 s stay complete.
 const SAMPLES: usize = 512;
 
-/// After thinning, two neighbours of a sample are further apart than this part of its age: about 300 samples in [`KEPT`].
+/// After thinning, neighbors of a sample are further apart than the sample's age divided by the constant: about 300
+/// samples in [`KEPT`].
 const PART_OF_AGE: u32 = 16;
 
-impl WriterTrail {
-    /// Adds a sample of the writer's insert position, which was answered at `answered_at`. One that went back (a restore, a
-    /// new timeline) starts a new trail: what was replayed of the old one says nothing about it. One that was asked before
-    /// the last one adds nothing.
-    pub fn push(&mut self, position: Position, answered_at: Instant) {
-        let position = Position { lsn: floor(position.lsn), ..position };
+impl WriterSamples {
+    /// Adds a sample of the writer's insert position, answered at `answered_at`. A lower position (after a restore, or
+    /// on a new timeline) discards all earlier samples: replay of the old history does not count. A sample older than
+    /// the last sample is ignored.
+    pub fn push(&mut self, position: WalPosition, answered_at: Instant) {
+        let position = WalPosition { lsn: floor(position.lsn), ..position };
         if self.samples.back().is_some_and(|last| last.position.asked_at > position.asked_at) {
             return;
         }
         while let Some(last) = self.samples.back()
             && last.position.lsn > position.lsn
         {
-            // Two questions that were on their way together may have been answered in either order.
+            // Overlapping queries may be answered in either order.
             if last.answered_at <= position.asked_at {
                 self.samples.clear();
             } else {
                 self.samples.pop_back();
             }
         }
-        // While the writer is idle, the first and the last moment of it say it all.
+        // For an idle writer, the first and the last sample of the idle period suffice.
         let mut idle = self.samples.iter().rev().take(2);
         if let (Some(last), Some(before)) = (idle.next(), idle.next())
             && (last.position.lsn, before.position.lsn) == (position.lsn, position.lsn)
@@ -67,43 +67,43 @@ impl WriterTrail {
         self.thin(position.asked_at);
     }
 
-    /// Forgets all samples: the writer is another one.
+    /// Drops all samples: another writer was elected.
     pub fn clear(&mut self) {
         self.samples.clear();
     }
 
-    /// Whether there are no samples.
+    /// True without samples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
 
-    /// The latest *t* that a node which has replayed up to `lsn` is fresh as of; `None` when it is behind all samples,
-    /// or there are none.
+    /// Latest *t* as of which a node with replay position `lsn` is fresh; `None` if `lsn` is older than all samples, or
+    /// without samples.
     #[must_use]
     pub fn fresh_as_of(&self, lsn: u64) -> Option<Instant> {
         let beyond = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
         self.samples.get(beyond.checked_sub(1)?).map(|sample| sample.position.asked_at)
     }
 
-    /// The first sample that was asked at `floor` or later: whoever has replayed up to it shows all that committed before
-    /// `floor`.
+    /// The first sample taken at `floor` or later: a node that has replayed the sample shows all transactions committed
+    /// before `floor`.
     #[must_use]
-    pub fn since(&self, floor: Instant) -> Option<Position> {
+    pub fn since(&self, floor: Instant) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.asked_at < floor);
         self.samples.get(first).map(|sample| sample.position)
     }
 
-    /// The first sample that whoever has replayed up to `lsn` lacks.
+    /// The first sample beyond `lsn`.
     #[must_use]
-    pub fn beyond(&self, lsn: u64) -> Option<Position> {
+    pub fn beyond(&self, lsn: u64) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
         self.samples.get(first).map(|sample| sample.position)
     }
 
-    /// How many octets `lsn` is behind the latest sample.
+    /// How many bytes `lsn` is behind the latest sample.
     #[must_use]
-    pub fn octets_behind(&self, lsn: u64) -> Option<u64> {
+    pub fn bytes_behind(&self, lsn: u64) -> Option<u64> {
         self.samples.back().map(|sample| sample.position.lsn.saturating_sub(lsn))
     }
 
@@ -131,16 +131,17 @@ impl WriterTrail {
             }
         }
         self.samples = kept;
-        // Clocks that stand still, as far as we are concerned: bounded all the same.
+        // Bounds the samples even if the clock stands still.
         while self.samples.len() >= SAMPLES {
             self.samples.pop_front();
         }
     }
 }
 
-/// An insert position is where the next record will begin: behind a page's header, when the last one filled the page
-/// before. No standby ever reports that as replayed, so that an idle cluster would never look caught up: it counts as
-/// the start of the page. Nothing can end inside a header, and the long one stands at the start of a segment only.
+/// Rounds an insert position down to the page start when the position is directly behind a page header. An insert
+/// position is the start of the next record: behind the next page's header, if the last record filled the page. A
+/// standby reports the page start instead, so an idle cluster would never look caught up. No record ends inside a
+/// header; only the first page of a segment has a long header.
 fn floor(lsn: u64) -> u64 {
     const PAGE: u64 = 8192;
     const SHORT_HEADER: u64 = 24;

@@ -1,6 +1,6 @@
-//! An observation in, the next snapshot and what changed out.
+//! Computes the next snapshot from an observation, with the changes.
 
-mod trail;
+mod samples;
 
 use std::{
     sync::Arc,
@@ -8,23 +8,27 @@ use std::{
 };
 
 use super::{
-    Answer, Change, DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole,
-    Outcome, Position, Replayed, Snapshot, elect,
+    DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
+    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
 };
 
-/// How much it takes to believe something.
+/// Rules for applying observations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoldRules {
-    /// Failed looks in a row before an endpoint counts as down; 0 counts as 1.
+pub struct ObservationRules {
+    /// Failed probes in a row before an endpoint counts as down; 0 counts as 1.
     pub failures: u32,
     /// How long a node behind a read pool's address is remembered without being seen again.
     pub forget_nodes_after: Duration,
 }
 
-/// The snapshot after `observation`, and what became different. An endpoint that is not in the snapshot (any more)
+/// Returns the snapshot after `observation`, with the changes. An observation of an endpoint outside the snapshot
 /// changes nothing.
 #[must_use]
-pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -> (Snapshot, Vec<Change>) {
+pub fn apply_observation(
+    snapshot: &TopologySnapshot,
+    observation: &Observation,
+    rules: &ObservationRules,
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
     let mut next = snapshot.clone();
     let mut changes = Vec::new();
     let Some(status) = next.endpoints.iter_mut().find(|it| it.endpoint.name == observation.endpoint) else {
@@ -32,35 +36,39 @@ pub fn fold(snapshot: &Snapshot, observation: &Observation, rules: &FoldRules) -
     };
     let before = status.clone();
     match &observation.outcome {
-        Outcome::Answered(answer) => answered(status, answer, observation, rules),
-        Outcome::Sampled(answer) => sampled(status, answer, observation),
-        Outcome::Alive => alive(status, observation),
-        Outcome::NoCredentials { answer, reason } => {
+        ProbeOutcome::Answered(answer) => answered(status, answer, observation, rules),
+        ProbeOutcome::Sampled(answer) => sampled(status, answer, observation),
+        ProbeOutcome::Alive => alive(status, observation),
+        ProbeOutcome::NoCredentials { answer, reason } => {
             match answer {
                 Some(answer) => answered(status, answer, observation, rules),
                 None => reachable(status, observation),
             }
             status.last_error = Some(Arc::clone(reason));
         }
-        Outcome::Failed(reason) => failed(status, reason, observation, rules),
-        Outcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
+        ProbeOutcome::Failed(reason) => failed(status, reason, observation, rules),
+        ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     compare(&before, status, &mut changes);
     conclude(snapshot, &mut next, &mut changes);
-    trail::follow(snapshot, &mut next, Some(observation));
+    samples::follow(snapshot, &mut next, Some(observation));
     (next, changes)
 }
 
-/// The snapshot after a node said in passing how far it has replayed; `None` when that is no news.
+/// Returns the snapshot after a replay report of a session; `None` if the report adds nothing.
 #[must_use]
-pub fn heard(snapshot: &Snapshot, replayed: &Replayed, rules: &FoldRules) -> Option<Snapshot> {
+pub fn apply_replay_report(
+    snapshot: &TopologySnapshot,
+    replayed: &ReplayReport,
+    rules: &ObservationRules,
+) -> Option<TopologySnapshot> {
     if !snapshot.is_news(replayed) {
         return None;
     }
     let mut next = snapshot.clone();
     let status = next.endpoints.iter_mut().find(|it| it.endpoint.name == replayed.endpoint)?;
-    let Replayed { node: id, lsn, asked_at, answered_at, .. } = *replayed;
-    let position = lsn.map(|lsn| Position { lsn, asked_at });
+    let ReplayReport { node: id, lsn, asked_at, answered_at, .. } = *replayed;
+    let position = lsn.map(|lsn| WalPosition { lsn, asked_at });
     match status.nodes.iter_mut().find(|node| node.id == id) {
         Some(node) => {
             node.position = later(node.position.filter(|_| lsn.is_some()), position);
@@ -79,28 +87,37 @@ pub fn heard(snapshot: &Snapshot, replayed: &Replayed, rules: &FoldRules) -> Opt
     Some(next)
 }
 
-/// The snapshot for a changed configuration, and what became different. An endpoint whose declaration did not change keeps
-/// what is known of it.
+/// Returns the snapshot for a changed configuration, with the changes. Endpoints with an unchanged declaration keep
+/// their status.
 #[must_use]
-pub fn reconfigure(
-    snapshot: &Snapshot,
+pub fn apply_configuration(
+    snapshot: &TopologySnapshot,
     endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
-) -> (Snapshot, Vec<Change>) {
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
     let kept = |endpoint: Arc<Endpoint>| match snapshot.get(&endpoint.name) {
         Some(status) if status.endpoint == endpoint => status.clone(),
         _ => EndpointStatus::unknown(endpoint),
     };
     let endpoints = endpoints.into_iter().map(kept).collect();
-    let mut next = Snapshot { endpoints, trail: Arc::clone(&snapshot.trail), ..Snapshot::default() };
+    let mut next = TopologySnapshot {
+        endpoints,
+        writer_samples: Arc::clone(&snapshot.writer_samples),
+        ..TopologySnapshot::default()
+    };
     let mut changes = Vec::new();
     conclude(snapshot, &mut next, &mut changes);
-    trail::follow(snapshot, &mut next, None);
+    samples::follow(snapshot, &mut next, None);
     (next, changes)
 }
 
-fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observation, rules: &FoldRules) {
+fn answered(
+    status: &mut EndpointStatus,
+    answer: &ProbeAnswer,
+    observation: &Observation,
+    rules: &ObservationRules,
+) {
     alive(status, observation);
-    let position = answer.lsn.map(|lsn| Position { lsn, asked_at: observation.asked_at });
+    let position = answer.lsn.map(|lsn| WalPosition { lsn, asked_at: observation.asked_at });
     status.observed = Some(answer.role);
     status.read_only = Some(answer.read_only);
     status.position = position;
@@ -129,21 +146,22 @@ fn answered(status: &mut EndpointStatus, answer: &Answer, observation: &Observat
     forget(&mut status.nodes, observation.ended_at, rules);
 }
 
-/// Only time tells which nodes of a pool are gone: a balancer may show one address for all of them.
-fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &FoldRules) {
+/// Removes nodes of a pool that were not seen for some time: a balancer may have one address for all nodes, so absence
+/// is the only sign.
+fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &ObservationRules) {
     nodes.retain(|node| now.saturating_duration_since(node.last_seen) < rules.forget_nodes_after);
 }
 
-/// The same server, still a primary, stands there now.
-fn sampled(status: &mut EndpointStatus, answer: &Answer, observation: &Observation) {
+/// Updates the WAL position, if the same server answered and is still a primary.
+fn sampled(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Observation) {
     let same = answer.node == status.node && answer.role == ObservedRole::Primary;
     if same && let Some(lsn) = answer.lsn {
-        status.position = later(status.position, Some(Position { lsn, asked_at: observation.asked_at }));
+        status.position = later(status.position, Some(WalPosition { lsn, asked_at: observation.asked_at }));
     }
 }
 
-/// Of two answers of one server the later one. It never goes back, but answers may overtake each other.
-fn later(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+/// The later position of the same server: positions never go back, but answers may arrive out of order.
+fn later(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
     one.into_iter().chain(other).max_by_key(|position| (position.lsn, position.asked_at))
 }
 
@@ -162,7 +180,12 @@ fn reachable(status: &mut EndpointStatus, observation: &Observation) {
     }
 }
 
-fn failed(status: &mut EndpointStatus, reason: &Arc<str>, observation: &Observation, rules: &FoldRules) {
+fn failed(
+    status: &mut EndpointStatus,
+    reason: &Arc<str>,
+    observation: &Observation,
+    rules: &ObservationRules,
+) {
     status.failures = status.failures.saturating_add(1);
     status.last_error = Some(Arc::clone(reason));
     if status.failures >= rules.failures {
@@ -177,11 +200,11 @@ fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observa
     }
 }
 
-/// What became different about one endpoint.
-fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Change>) {
+/// Adds the changes of an endpoint.
+fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
     let endpoint = &after.endpoint.name;
     if before.health != after.health {
-        changes.push(Change::Health {
+        changes.push(SnapshotChange::Health {
             endpoint: endpoint.clone(),
             from: before.health,
             to: after.health,
@@ -192,31 +215,35 @@ fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Ch
         && from != to
         && after.endpoint.role != DeclaredRole::ReadPool
     {
-        changes.push(Change::Node { endpoint: endpoint.clone(), from, to });
+        changes.push(SnapshotChange::Node { endpoint: endpoint.clone(), from, to });
     }
     let Some(observed) = after.observed else { return };
     if before.observed != after.observed {
-        changes.push(Change::Role { endpoint: endpoint.clone(), from: before.observed, to: observed });
+        changes.push(SnapshotChange::Role {
+            endpoint: endpoint.clone(),
+            from: before.observed,
+            to: observed,
+        });
     }
     match (before.mismatch(), after.mismatch()) {
-        (false, true) => changes.push(Change::Mismatch {
+        (false, true) => changes.push(SnapshotChange::Mismatch {
             endpoint: endpoint.clone(),
             declared: after.endpoint.role,
             observed,
         }),
-        (true, false) => changes.push(Change::MismatchEnded { endpoint: endpoint.clone() }),
+        (true, false) => changes.push(SnapshotChange::MismatchEnded { endpoint: endpoint.clone() }),
         _ => {}
     }
 }
 
-/// What became different about the whole.
-fn conclude(before: &Snapshot, next: &mut Snapshot, changes: &mut Vec<Change>) {
+/// Adds the changes of the whole snapshot.
+fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<SnapshotChange>) {
     let election = elect(&next.endpoints, before.writer.as_ref());
     if election.writer != before.writer {
-        changes.push(Change::Writer { from: before.writer.clone(), to: election.writer.clone() });
+        changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
     }
     match (before.two_writers, election.two_writers) {
-        (false, true) => changes.push(Change::TwoWriters {
+        (false, true) => changes.push(SnapshotChange::TwoWriters {
             endpoints: next
                 .endpoints
                 .iter()
@@ -224,7 +251,7 @@ fn conclude(before: &Snapshot, next: &mut Snapshot, changes: &mut Vec<Change>) {
                 .map(|status| status.endpoint.name.clone())
                 .collect(),
         }),
-        (true, false) => changes.push(Change::TwoWritersEnded),
+        (true, false) => changes.push(SnapshotChange::TwoWritersEnded),
         _ => {}
     }
     next.writer = election.writer;

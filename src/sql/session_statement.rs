@@ -1,14 +1,14 @@
-//! The few statements that the session machine acts on itself.
+//! Statements that the session machine handles.
 
 use super::lexer::{Lexer, Token, folded};
 use std::borrow::Cow;
 
-/// A text that is one statement of exactly one of these forms; comments, white space and semicolons around it do not count.
+/// A text of a single statement in a known form; comments, white space and semicolons around the statement are ignored.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command<'a> {
+pub enum SessionStatement<'a> {
     /// `BEGIN`, `BEGIN WORK` or `BEGIN TRANSACTION`, without modes.
     Begin,
-    /// `START TRANSACTION`, without modes: the same, but for the tag of its answer.
+    /// `START TRANSACTION` without modes: like BEGIN, with another command tag.
     StartTransaction,
     /// `COMMIT` or `END`, `WORK` or `TRANSACTION` allowed.
     Commit,
@@ -34,20 +34,20 @@ pub enum Command<'a> {
     SetLocal,
     /// `SHOW …`.
     Show,
-    /// Anything else.
+    /// Any other text.
     Other,
 }
 
-/// What `text` is. Where it can be read in two ways, it is [`Command::Other`]. Allocates only for names that are folded or
-/// hold a doubled quote.
+/// Parses `text`. A text with two possible readings is [`SessionStatement::Other`]. Allocates only for names with
+/// upper-case letters or doubled quotes.
 #[must_use]
-pub fn command(text: &[u8]) -> Command<'_> {
+pub fn session_statement(text: &[u8]) -> SessionStatement<'_> {
     let mut lexer = Lexer::new(text);
-    let command = read(&mut lexer).unwrap_or(Command::Other);
-    if lexer.doubt() { Command::Other } else { command }
+    let command = read(&mut lexer).unwrap_or(SessionStatement::Other);
+    if lexer.doubt() { SessionStatement::Other } else { command }
 }
 
-fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
+fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
     let mut first = lexer.next()?;
     while first == Token::Symbol(b';') {
         first = lexer.next()?;
@@ -59,28 +59,28 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
     }
     let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
     if is("begin") {
-        return block(lexer, Command::Begin);
+        return block(lexer, SessionStatement::Begin);
     }
     if is("start") {
         let transaction = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"transaction");
-        return if transaction { end(lexer, Command::StartTransaction) } else { None };
+        return if transaction { end(lexer, SessionStatement::StartTransaction) } else { None };
     }
     if is("commit") || is("end") {
-        return block(lexer, Command::Commit);
+        return block(lexer, SessionStatement::Commit);
     }
     if is("rollback") || is("abort") {
-        return block(lexer, Command::Rollback);
+        return block(lexer, SessionStatement::Rollback);
     }
     if is("set") {
         let local = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"local");
-        return if local { rest(lexer, Command::SetLocal) } else { None };
+        return if local { rest(lexer, SessionStatement::SetLocal) } else { None };
     }
     if is("show") {
-        return rest(lexer, Command::Show);
+        return rest(lexer, SessionStatement::Show);
     }
     if is("discard") {
         let all = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"all");
-        return if all { end(lexer, Command::DiscardAll) } else { None };
+        return if all { end(lexer, SessionStatement::DiscardAll) } else { None };
     }
     if is("deallocate") {
         let mut target = lexer.next()?;
@@ -92,19 +92,19 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
             target = lexer.next()?;
         }
         if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
-            return end(lexer, Command::DeallocateAll);
+            return end(lexer, SessionStatement::DeallocateAll);
         }
         let name = name(target)?;
-        return end(lexer, Command::Deallocate { name });
+        return end(lexer, SessionStatement::Deallocate { name });
     }
     if is("execute") {
         let name = name(lexer.next()?)?;
         let arguments = lexer.rest();
         return match lexer.next() {
-            None => Some(Command::Execute { name, arguments }),
+            None => Some(SessionStatement::Execute { name, arguments }),
             Some(Token::Symbol(b';')) => {
                 alone(lexer)?;
-                Some(Command::Execute { name, arguments })
+                Some(SessionStatement::Execute { name, arguments })
             }
             Some(Token::Symbol(b'(')) => {
                 while let Some(token) = lexer.next() {
@@ -112,7 +112,7 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
                         alone(lexer)?;
                     }
                 }
-                Some(Command::Execute { name, arguments })
+                Some(SessionStatement::Execute { name, arguments })
             }
             Some(_) => None,
         };
@@ -120,8 +120,8 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<Command<'a>> {
     None
 }
 
-/// `command`, if nothing but `WORK` or `TRANSACTION` follows.
-fn block<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+/// Returns `command` if only `WORK` or `TRANSACTION` follows.
+fn block<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     let mut behind = *lexer;
     if let Some(Token::Word(word)) = behind.next()
         && (word.eq_ignore_ascii_case(b"work") || word.eq_ignore_ascii_case(b"transaction"))
@@ -132,7 +132,7 @@ fn block<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>>
 }
 
 /// Returns `command` if no further statement follows.
-fn rest<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+fn rest<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     while let Some(token) = lexer.next() {
         if token == Token::Symbol(b';') {
             alone(lexer)?;
@@ -141,12 +141,12 @@ fn rest<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> 
     Some(command)
 }
 
-/// `command`, if nothing follows.
-fn end<'a>(lexer: &mut Lexer<'a>, command: Command<'a>) -> Option<Command<'a>> {
+/// Returns `command` at the end of the text.
+fn end<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     alone(lexer).map(|()| command)
 }
 
-/// Nothing but semicolons follows.
+/// Checks that only semicolons follow.
 fn alone(lexer: &mut Lexer<'_>) -> Option<()> {
     loop {
         match lexer.next() {
@@ -171,11 +171,11 @@ fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
         Token::Quoted(name) if name.len() > super::name_set::NAME_LENGTH || name.is_empty() => None,
         Token::Quoted(name) if name.contains(&b'"') => {
             let mut undoubled = Vec::with_capacity(name.len());
-            let mut octets = name.iter();
-            while let Some(octet) = octets.next() {
-                undoubled.push(*octet);
-                if *octet == b'"' {
-                    octets.next();
+            let mut bytes = name.iter();
+            while let Some(byte) = bytes.next() {
+                undoubled.push(*byte);
+                if *byte == b'"' {
+                    bytes.next();
                 }
             }
             Some(Cow::Owned(undoubled))

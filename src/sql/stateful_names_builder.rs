@@ -1,4 +1,4 @@
-//! How a [`Catalogue`] is read from a server.
+//! How a [`StatefulNames`] is read from a server.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,16 +8,16 @@ use std::{
 use foldhash::fast::FixedState;
 
 use super::{
-    Catalogue, Effects,
-    knowledge_builder::UnknownRow,
+    Effects, StatefulNames,
     lexer::{Lexer, Token},
     name_set::{NameSet, is_operator},
-    scan::{Place, Scan},
+    scan::{Scan, TextOrigin},
+    schema_info_builder::UnknownRow,
 };
 
 /// Reads the rows of [`super::STATEFUL_SQL`] and finds names without proof of leaving no state: functions with
 /// unreadable or unproved source, and every direct or indirect user of an unproved name.
-pub struct CatalogueBuilder {
+pub struct StatefulNamesBuilder {
     stateful: Vec<String>,
     functions: NameSet,
     /// Used names, each with the names of the users.
@@ -29,7 +29,7 @@ pub struct CatalogueBuilder {
     unproved: Vec<Box<str>>,
     custom_settings: Vec<Arc<[u8]>>,
     /// Catalog for the scan of a source: all functions by name.
-    known: Option<Catalogue>,
+    known: Option<StatefulNames>,
 }
 
 /// Extensions with all functions known to leave nothing visible to a later statement: data types, operators, index
@@ -73,10 +73,10 @@ const HARMLESS_EXTENSIONS: [&str; 34] = [
 /// Limit on settings from function sources in a state check.
 const CUSTOM_SETTINGS_MAX: usize = 64;
 
-// === impl CatalogueBuilder ===
+// === impl StatefulNamesBuilder ===
 
-impl CatalogueBuilder {
-    /// Nothing was read yet.
+impl StatefulNamesBuilder {
+    /// A builder without rows.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -127,9 +127,9 @@ impl CatalogueBuilder {
         Ok(())
     }
 
-    /// All rows were read: the catalogue, with the names of `always` besides.
+    /// Builds the result, with the names of `always` added.
     #[must_use]
-    pub fn build(mut self, always: &Catalogue) -> Catalogue {
+    pub fn build(mut self, always: &StatefulNames) -> StatefulNames {
         let mut catalogue = always.clone();
         for name in &self.stateful {
             catalogue.insert(name);
@@ -165,9 +165,9 @@ impl CatalogueBuilder {
     /// Reads the source of a function; all names are known by now.
     fn source(&mut self, name: &str, source: &[u8]) {
         let functions = &self.functions;
-        let known = self.known.get_or_insert_with(|| Catalogue {
+        let known = self.known.get_or_insert_with(|| StatefulNames {
             functions: Arc::new(functions.clone()),
-            ..Catalogue::default()
+            ..StatefulNames::default()
         });
         let custom_settings = &mut self.custom_settings;
         let mut scan = Scan::new(known, |setting: &[u8]| {
@@ -175,7 +175,7 @@ impl CatalogueBuilder {
                 custom_settings.push(setting.into());
             }
         });
-        scan.text(source, Place::Body);
+        scan.text(source, TextOrigin::Body);
         let effects = scan.effects;
         if !effects.without(Effects::SEQUENCE_MOVE).is_empty() {
             self.unproved.push(name.into());
@@ -198,7 +198,7 @@ impl CatalogueBuilder {
     }
 }
 
-impl Default for CatalogueBuilder {
+impl Default for StatefulNamesBuilder {
     fn default() -> Self {
         Self::new()
     }
@@ -208,15 +208,15 @@ impl Default for CatalogueBuilder {
 mod tests {
     use super::{super::effects, *};
 
-    fn build(rows: &[[&str; 4]]) -> Catalogue {
-        let mut builder = CatalogueBuilder::new();
+    fn build(rows: &[[&str; 4]]) -> StatefulNames {
+        let mut builder = StatefulNamesBuilder::new();
         for row in rows {
             builder.row(&row.map(str::as_bytes)).expect("a row");
         }
-        builder.build(&Catalogue::default())
+        builder.build(&StatefulNames::default())
     }
 
-    fn is_proved(text: &str, catalogue: &Catalogue) -> bool {
+    fn is_proved(text: &str, catalogue: &StatefulNames) -> bool {
         !effects(text.as_bytes(), catalogue).intersects(Effects::UNPROVED)
     }
 

@@ -1,18 +1,18 @@
-//! What is known of one database besides PostgreSQL's own objects.
+//! Objects of a database besides PostgreSQL's own.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::{Ground, built_in};
+use super::{ClassifyReason, built_in};
 
-/// What is known of one database: its functions, relations, operators and types, by schema and name, and on which ground
-/// the use of each must stay on the primary.
+/// Functions, relations, operators and types of a database by schema and name, each with the reason to stay on the
+/// primary, if any.
 ///
-/// Built from the rows of [`super::knowledge_sql`] by a [`super::KnowledgeBuilder`]; meant to be shared in an `Arc` and
+/// Built from the rows of [`super::schema_info_sql`] by a [`super::SchemaInfoBuilder`]; meant to be shared in an `Arc` and
 /// swapped whole. Lookups are conservative: an unqualified name is the worst that any schema has to offer.
 #[derive(Clone, Default)]
-pub struct Knowledge {
+pub struct SchemaInfo {
     epoch: u64,
     assumes: bool,
     pub(super) functions: Names,
@@ -21,44 +21,43 @@ pub struct Knowledge {
     pub(super) types: Names,
 }
 
-/// Objects of one kind by their names without schema.
-pub(super) type Names = HashMap<Box<str>, Vec<Object>, FixedState>;
+/// Objects of a kind by name without schema.
+pub(super) type Names = HashMap<Box<str>, Vec<KnownObject>, FixedState>;
 
-/// One function, relation, operator or type.
+/// A function, relation, operator or type.
 #[derive(Clone)]
-pub(super) struct Object {
+pub(super) struct KnownObject {
     pub(super) schema: Box<str>,
-    /// Why its use keeps a text on the primary; `None` if it does not.
-    pub(super) ground: Option<Ground>,
-    /// With how many arguments it can be called.
+    /// Reason to keep a text on the primary, if any.
+    pub(super) reason: Option<ClassifyReason>,
+    /// Minimum and maximum number of arguments.
     pub(super) arguments: (u16, u16),
-    /// `(row).name` may call it.
+    /// `(row).name` may call the function.
     pub(super) of_row: bool,
 }
 
-/// What a name stands for.
+/// Meaning of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Found {
-    /// Nothing that is known.
+    /// Unknown.
     Nothing,
-    /// Something that every node has alike.
+    /// The same on every node.
     Safe,
-    /// Something that keeps its text on the primary.
-    Unsafe(Ground),
+    /// Keeps the text on the primary.
+    Unsafe(ClassifyReason),
 }
 
-// === impl Knowledge ===
+// === impl SchemaInfo ===
 
-impl Knowledge {
-    /// Nothing is known but what each PostgreSQL has: every other name is unknown, and a text that uses it stays on the
-    /// primary.
+impl SchemaInfo {
+    /// Knows PostgreSQL's own objects only: a text with any other name stays on the primary.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// For answers without a database: relations and types that PostgreSQL does not have are taken for ordinary ones,
-    /// permanent and without code of their own. Functions and operators are not.
+    /// For classification without a database: unknown relations and types count as ordinary, permanent objects without
+    /// code. Unknown functions and operators do not.
     #[must_use]
     pub fn assumed() -> Self {
         Self { assumes: true, ..Self::default() }
@@ -68,13 +67,13 @@ impl Knowledge {
         Self { epoch, ..self }
     }
 
-    /// Which edition of the catalogues it was read from; what is remembered of texts is remembered by it.
+    /// Epoch of the catalog read; part of the cache key.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// How many functions, relations, operators and types it knows.
+    /// Number of known functions, relations, operators and types.
     #[must_use]
     pub fn len(&self) -> usize {
         [&self.functions, &self.relations, &self.operators, &self.types]
@@ -84,20 +83,20 @@ impl Knowledge {
             .sum()
     }
 
-    /// Whether it knows nothing of the database.
+    /// True if no object of the database is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What a call of `name` does with so many arguments; `None` where they cannot be counted.
+    /// Effect of a call of `name` with a number of arguments; `None` for an unknown number.
     pub(super) fn function(&self, schema: Option<&str>, name: &str, arguments: Option<usize>) -> Found {
         let own = match schema {
             None | Some("pg_catalog") => built_in::function(name, arguments),
             Some("information_schema") if name.starts_with("_pg_") => Found::Safe,
             Some(_) => Found::Nothing,
         };
-        let fits = |object: &Object| {
+        let fits = |object: &KnownObject| {
             let (least, most) = object.arguments;
             arguments.is_none_or(|count| (usize::from(least)..=usize::from(most)).contains(&count))
         };
@@ -106,13 +105,13 @@ impl Knowledge {
         if found == Found::Nothing && arguments == Some(1) { self.known_kind(schema, name) } else { found }
     }
 
-    /// What reading the relation `name` does.
+    /// Effect of reading the relation `name`.
     pub(super) fn relation(&self, schema: Option<&str>, name: &str) -> Found {
         let found = built_in::relation(schema, name).and(look(&self.relations, schema, name, |_| true));
         if found == Found::Nothing { self.unknown() } else { found }
     }
 
-    /// What the operator `name` does, whatever it is applied to.
+    /// Effect of the operator `name`, for any operands.
     pub(super) fn operator(&self, schema: Option<&str>, name: &str) -> Found {
         let own = match schema {
             None | Some("pg_catalog") => built_in::operator(name),
@@ -121,7 +120,7 @@ impl Knowledge {
         own.and(look(&self.operators, schema, name, |_| true))
     }
 
-    /// What a cast to the type `name` does.
+    /// Effect of a cast to the type `name`.
     pub(super) fn kind(&self, schema: Option<&str>, name: &str) -> Found {
         let found = self.known_kind(schema, name);
         if found == Found::Nothing { self.unknown() } else { found }
@@ -132,7 +131,7 @@ impl Knowledge {
             None | Some("pg_catalog" | "information_schema") => built_in::kind(name),
             Some(_) => Found::Nothing,
         };
-        // The rows of a relation are a type too; a cast to it reads no relation.
+        // A relation's row type is a type, too; a cast to a row type reads no relation.
         let row = match look(&self.relations, schema, name, |_| true) {
             Found::Nothing => Found::Nothing,
             _ => Found::Safe,
@@ -140,10 +139,10 @@ impl Knowledge {
         own.and(row).and(look(&self.types, schema, name, |_| true))
     }
 
-    /// The ground on which `(row).name` stays on the primary: it may be a call.
-    pub(super) fn attribute(&self, name: &str) -> Option<Ground> {
+    /// Reason for `(row).name`, which may be a call.
+    pub(super) fn attribute(&self, name: &str) -> Option<ClassifyReason> {
         let objects = self.functions.get(name)?;
-        objects.iter().filter(|object| object.of_row).filter_map(|object| object.ground).max()
+        objects.iter().filter(|object| object.of_row).filter_map(|object| object.reason).max()
     }
 
     fn unknown(&self) -> Found {
@@ -152,34 +151,34 @@ impl Knowledge {
 }
 
 /// The worst of the objects called `name` that `schema`, or any schema, has to offer and that fit.
-fn look(names: &Names, schema: Option<&str>, name: &str, fits: impl Fn(&Object) -> bool) -> Found {
+fn look(names: &Names, schema: Option<&str>, name: &str, fits: impl Fn(&KnownObject) -> bool) -> Found {
     let Some(objects) = names.get(name) else { return Found::Nothing };
     objects
         .iter()
         .filter(|object| schema.is_none_or(|schema| *object.schema == *schema) && fits(object))
-        .map(|object| object.ground.map_or(Found::Safe, Found::Unsafe))
+        .map(|object| object.reason.map_or(Found::Safe, Found::Unsafe))
         .fold(Found::Nothing, Found::and)
 }
 
 // === impl Found ===
 
 impl Found {
-    /// Both may be meant: the worse one.
+    /// The worse of two possible meanings.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unsafe(one), Self::Unsafe(another)) => Self::Unsafe(one.max(another)),
-            (Self::Unsafe(ground), _) | (_, Self::Unsafe(ground)) => Self::Unsafe(ground),
+            (Self::Unsafe(reason), _) | (_, Self::Unsafe(reason)) => Self::Unsafe(reason),
             (Self::Safe, _) | (_, Self::Safe) => Self::Safe,
             (Self::Nothing, Self::Nothing) => Self::Nothing,
         }
     }
 
-    /// The ground on which its use stays on the primary, if it does.
-    pub(super) fn ground(self, unknown: Ground) -> Option<Ground> {
+    /// Reason to stay on the primary, if any.
+    pub(super) fn reason(self, unknown: ClassifyReason) -> Option<ClassifyReason> {
         match self {
             Self::Nothing => Some(unknown),
             Self::Safe => None,
-            Self::Unsafe(ground) => Some(ground),
+            Self::Unsafe(reason) => Some(reason),
         }
     }
 }

@@ -4,13 +4,13 @@
 //! sends the session's own initial values: too late for statements in between.
 
 use super::{
-    Catalogue, Effects, effects,
+    Effects, StatefulNames, effects,
     lexer::{Lexer, Token},
 };
 
 /// A setting led back, or all settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedBack {
+pub struct SettingReset {
     /// Lower-case name; `None` for all settings reset by `RESET ALL`.
     pub name: Option<Box<[u8]>>,
     /// Until the end of the transaction: `SET LOCAL`.
@@ -19,11 +19,11 @@ pub struct LedBack {
 
 /// Settings led back by a text, and the position in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LeadsBack {
+pub enum SettingResets {
     /// No relevant setting.
     No,
     /// Settings led back by the last statements: only `SET` and `RESET` follow in the text.
-    AtEnd(Vec<LedBack>),
+    AtEnd(Vec<SettingReset>),
     /// Further statements follow in the text, or the text does not name the settings led back.
     Midway,
 }
@@ -31,8 +31,8 @@ pub enum LeadsBack {
 /// Finds the settings led back by `text`, among settings accepted by `matters`. `DISCARD ALL`, always alone, counts as
 /// none.
 #[must_use]
-pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
-    let mut all: Vec<LedBack> = Vec::new();
+pub fn find_setting_resets(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> SettingResets {
+    let mut all: Vec<SettingReset> = Vec::new();
     let mut set_since: Vec<Box<[u8]>> = Vec::new();
     let mut midway = false;
     let mut lexer = Lexer::new(text);
@@ -51,7 +51,7 @@ pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
             None => {}
             Some(Token::Word(word)) if is_one_of(word, &["set", "reset"]) => match read(statement) {
                 Some((led, true)) if led.name.as_deref().is_none_or(&matters) => all.push(led),
-                Some((LedBack { name: Some(name), .. }, false)) => set_since.push(name),
+                Some((SettingReset { name: Some(name), .. }, false)) => set_since.push(name),
                 _ => {}
             },
             Some(Token::Word(word)) if word.eq_ignore_ascii_case(b"discard") => {}
@@ -64,20 +64,20 @@ pub fn leads_back(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> LeadsBack {
         }
     }
     // The restored initial value would overwrite a later `SET`.
-    let overwrites = |led: &LedBack| match &led.name {
+    let overwrites = |led: &SettingReset| match &led.name {
         Some(name) => set_since.contains(name),
         None => !set_since.is_empty(),
     };
     if midway || (lexer.doubt() && is_hidden(text)) || all.iter().any(overwrites) {
-        return LeadsBack::Midway;
+        return SettingResets::Midway;
     }
-    if all.is_empty() { LeadsBack::No } else { LeadsBack::AtEnd(all) }
+    if all.is_empty() { SettingResets::No } else { SettingResets::AtEnd(all) }
 }
 
 /// True if a statement besides `SET` and `RESET` leads a setting back by explicit words: `DO` with `RESET`,
 /// `set_config` with NULL. A statement without the words runs; a state check finds settings led back nevertheless.
 fn is_hidden(statement: &[u8]) -> bool {
-    effects(statement, &Catalogue::default()).intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL)
+    effects(statement, &StatefulNames::default()).intersects(Effects::SETTINGS_ALL | Effects::SETTINGS_LOCAL)
         && has_words_that_lead_back(statement)
 }
 
@@ -99,7 +99,7 @@ fn has_words_that_lead_back(statement: &[u8]) -> bool {
 }
 
 /// Reads the setting of a `SET` or `RESET`; true if the setting is led back.
-fn read(statement: &[u8]) -> Option<(LedBack, bool)> {
+fn read(statement: &[u8]) -> Option<(SettingReset, bool)> {
     let mut ahead = Lexer::new(statement);
     let reset = is(ahead.next(), "reset");
     let mut first = ahead.next()?;
@@ -112,7 +112,7 @@ fn read(statement: &[u8]) -> Option<(LedBack, bool)> {
         first = ahead.next()?;
     }
     let led =
-        |name: Option<&[u8]>| LedBack { name: name.map(|name| name.to_ascii_lowercase().into()), local };
+        |name: Option<&[u8]>| SettingReset { name: name.map(|name| name.to_ascii_lowercase().into()), local };
     if reset && is(Some(first), "all") && ahead.next().is_none() {
         return Some((led(None), true));
     }
@@ -177,10 +177,10 @@ mod tests {
 
     fn of(text: &str) -> String {
         let matters = |name: &[u8]| [&b"search_path"[..], b"timezone", b"app.tenant"].contains(&name);
-        match leads_back(text.as_bytes(), matters) {
-            LeadsBack::No => "no".to_owned(),
-            LeadsBack::Midway => "midway".to_owned(),
-            LeadsBack::AtEnd(all) => {
+        match find_setting_resets(text.as_bytes(), matters) {
+            SettingResets::No => "no".to_owned(),
+            SettingResets::Midway => "midway".to_owned(),
+            SettingResets::AtEnd(all) => {
                 let shown = all.iter().map(|led| {
                     let name = led.name.as_deref().map_or("ALL".into(), String::from_utf8_lossy);
                     if led.local { format!("local {name}") } else { name.into_owned() }

@@ -1,7 +1,7 @@
-//! ErrorResponse and NoticeResponse: a list of texts, each with a letter that says what it is.
+//! ErrorResponse and NoticeResponse: a list of fields, each a letter for the kind and a text.
 //!
-//! A server's faults are forwarded as they came; [`Fault`] only looks into them. [`Report`] is for those said in our
-//! own name.
+//! Gatekeeper forwards a server's errors unchanged and reads them with [`ErrorFields`]. [`ErrorResponse`] is an error
+//! or notice that Gatekeeper writes in its own name.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-error-fields.html>
 
@@ -10,20 +10,20 @@ use std::borrow::Cow;
 use super::{reader::Reader, tag, writer};
 use crate::closed_set::closed_set;
 
-/// A view of an ErrorResponse or NoticeResponse. Nothing in it is trusted to be there, to be sane or to be UTF-8.
+/// View of an ErrorResponse or NoticeResponse. Fields may be missing, malformed or not UTF-8.
 #[derive(Clone, Copy)]
-pub struct Fault<'a> {
+pub struct ErrorFields<'a> {
     body: &'a [u8],
 }
 
-/// The five characters that say what kind of fault it is.
+/// SQLSTATE: five characters for the kind of error.
 ///
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SqlState([u8; 5]);
 
 closed_set! {
-    /// How bad it is, in the untranslated words of the protocol.
+    /// Severity, in the untranslated words of the protocol.
     pub enum Severity {
         /// The statement failed.
         Error = "ERROR",
@@ -31,11 +31,11 @@ closed_set! {
         Fatal = "FATAL",
         /// The server as a whole is in trouble, and the connection ends.
         Panic = "PANIC",
-        /// Something to look at.
+        /// Something likely to be a mistake.
         Warning = "WARNING",
         /// Something to know.
         Notice = "NOTICE",
-        /// Debugging output, of whatever level.
+        /// Debugging output of any level.
         Debug = "DEBUG",
         /// Asked for by the client.
         Info = "INFO",
@@ -44,33 +44,33 @@ closed_set! {
     }
 }
 
-/// A fault said in our own name.
+/// An error or notice written by Gatekeeper.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report<'a> {
-    /// How bad it is. What is not an error goes out as a NoticeResponse.
+pub struct ErrorResponse<'a> {
+    /// Severity. Severities below ERROR are sent as a NoticeResponse.
     pub severity: Severity,
-    /// What kind it is.
+    /// Kind of error.
     pub sqlstate: SqlState,
-    /// What happened, in one sentence.
+    /// Primary message, as a single sentence.
     pub message: Cow<'a, str>,
-    /// More about what happened.
+    /// Facts that would not fit the message.
     pub detail: Option<Cow<'a, str>>,
-    /// What to do about it.
+    /// Remedy.
     pub hint: Option<Cow<'a, str>>,
     /// PostgreSQL function reporting the error, where drivers rely on the routine field.
     pub routine: Option<&'static str>,
 }
 
-// === impl Fault ===
+// === impl ErrorFields ===
 
-impl<'a> Fault<'a> {
-    /// Looks into the body of a frame.
+impl<'a> ErrorFields<'a> {
+    /// View of the body of a frame.
     #[must_use]
     pub const fn new(body: &'a [u8]) -> Self {
         Self { body }
     }
 
-    /// All fields in order: what they are, and their text in the client's encoding. Ends early where the body is broken.
+    /// All fields in order: kind and text, in the client's encoding. Ends at the first malformed field.
     pub fn fields(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
         let mut reader = Reader::new(self.body);
         std::iter::from_fn(move || match reader.u8() {
@@ -79,53 +79,53 @@ impl<'a> Fault<'a> {
         })
     }
 
-    /// The text of the first field of this kind.
+    /// Text of the first field with the given kind.
     #[must_use]
     pub fn field(&self, kind: u8) -> Option<&'a [u8]> {
         self.fields().find(|&(known, _)| known == kind).map(|(_, text)| text)
     }
 
-    /// How bad it is: by the field that is never translated, or by the other one if it is in English.
+    /// Severity, from the untranslated field, or from the translated field in English.
     #[must_use]
     pub fn severity(&self) -> Option<Severity> {
         Severity::parse(self.field(b'V').or_else(|| self.field(b'S'))?)
     }
 
-    /// What kind of fault it is.
+    /// Kind of error.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         self.field(b'C').and_then(|text| text.try_into().ok()).and_then(SqlState::checked)
     }
 
-    /// What happened.
+    /// Primary message.
     #[must_use]
     pub fn message(&self) -> Cow<'a, str> {
         self.field(b'M').map(String::from_utf8_lossy).unwrap_or_default()
     }
 
-    /// More about what happened.
+    /// Detail field.
     #[must_use]
     pub fn detail(&self) -> Option<Cow<'a, str>> {
         self.field(b'D').map(String::from_utf8_lossy)
     }
 
-    /// What to do about it.
+    /// Hint field.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'a, str>> {
         self.field(b'H').map(String::from_utf8_lossy)
     }
 
-    /// Whether the connection ends with it.
+    /// True if the error ends the connection.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity(), Some(Severity::Fatal | Severity::Panic))
     }
 }
 
-impl std::fmt::Debug for Fault<'_> {
-    /// The kind alone: messages may quote what a user typed.
+impl std::fmt::Debug for ErrorFields<'_> {
+    /// Severity and SQLSTATE only: a message may quote user input.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Fault({:?}, {:?})", self.severity(), self.sqlstate())
+        write!(f, "ErrorFields({:?}, {:?})", self.severity(), self.sqlstate())
     }
 }
 
@@ -138,15 +138,15 @@ impl SqlState {
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
     /// `08001`: a connection that could not be made.
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
-    /// `0A000`: something not done here.
+    /// `0A000`: a feature that Gatekeeper does not support.
     pub const FEATURE_NOT_SUPPORTED: Self = Self(*b"0A000");
     /// `26000`: no prepared statement of that name.
     pub const INVALID_STATEMENT_NAME: Self = Self(*b"26000");
     /// `25006`: a write where only reads are allowed.
     pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
-    /// `25P02`: a failed transaction executes nothing before its end.
+    /// `25P02`: a failed transaction block executes nothing before ROLLBACK.
     pub const IN_FAILED_TRANSACTION: Self = Self(*b"25P02");
-    /// `28000`: this user may not come in like this.
+    /// `28000`: login not permitted.
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
     /// `28P01`: wrong password.
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
@@ -156,9 +156,9 @@ impl SqlState {
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
     /// `57P03`: not now; try again.
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
-    /// `57014`: cancelled.
+    /// `57014`: canceled.
     pub const QUERY_CANCELED: Self = Self(*b"57014");
-    /// `XX000`: our own mistake.
+    /// `XX000`: a defect of Gatekeeper.
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
     /// `00000`: no fault at all, as in notices.
     pub const SUCCESSFUL_COMPLETION: Self = Self(*b"00000");
@@ -166,7 +166,7 @@ impl SqlState {
     /// A state written in the source.
     ///
     /// # Panics
-    /// When these are not digits and upper-case letters: use it in constants, where that is found when compiling.
+    /// If the code is not five digits or upper-case letters. In constants the compiler reports the error.
     #[must_use]
     pub const fn new(code: [u8; 5]) -> Self {
         match Self::checked(code) {
@@ -175,12 +175,12 @@ impl SqlState {
         }
     }
 
-    /// A state that came from elsewhere; `None` unless it is five digits and upper-case letters.
+    /// SQLSTATE from untrusted input; `None` unless the code is five digits or upper-case letters.
     #[must_use]
     pub const fn checked(code: [u8; 5]) -> Option<Self> {
         let mut at = &code as &[u8];
-        while let [octet, behind @ ..] = at {
-            if !(octet.is_ascii_digit() || octet.is_ascii_uppercase()) {
+        while let [byte, behind @ ..] = at {
+            if !(byte.is_ascii_digit() || byte.is_ascii_uppercase()) {
                 return None;
             }
             at = behind;
@@ -230,30 +230,30 @@ impl Severity {
         })
     }
 
-    /// Whether it travels in an ErrorResponse.
+    /// True if an ErrorResponse carries the severity.
     #[must_use]
     pub const fn is_error(self) -> bool {
         matches!(self, Self::Error | Self::Fatal | Self::Panic)
     }
 }
 
-// === impl Report ===
+// === impl ErrorResponse ===
 
-impl<'a> Report<'a> {
+impl<'a> ErrorResponse<'a> {
     /// A report without detail, hint and routine.
     #[must_use]
     pub fn new(severity: Severity, sqlstate: SqlState, message: impl Into<Cow<'a, str>>) -> Self {
         Self { severity, sqlstate, message: message.into(), detail: None, hint: None, routine: None }
     }
 
-    /// Appends the ErrorResponse, or the NoticeResponse if it is no error.
+    /// Appends an ErrorResponse, or a NoticeResponse for a severity below ERROR.
     pub fn write(&self, out: &mut Vec<u8>) {
         let tag = match self.severity.is_error() {
             true => tag::backend::ERROR_RESPONSE,
             false => tag::backend::NOTICE_RESPONSE,
         };
         let severity = self.severity.as_str();
-        writer::frame(out, tag, |body| {
+        writer::write_frame(out, tag, |body| {
             let fields = [
                 (b'S', Some(severity)),
                 (b'V', Some(severity)),
@@ -266,7 +266,7 @@ impl<'a> Report<'a> {
             for (kind, text) in fields {
                 if let Some(text) = text {
                     body.push(kind);
-                    writer::string(body, text.as_bytes());
+                    writer::write_string(body, text.as_bytes());
                 }
             }
             body.push(0);

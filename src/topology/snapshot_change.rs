@@ -1,75 +1,75 @@
-//! What became different between two snapshots: logged, counted and audited as it is.
+//! Difference between two snapshots, for logs, metrics and audit.
 
 use std::{fmt, sync::Arc};
 
 use super::{DeclaredRole, Health, NodeId, ObservedRole};
 use crate::names::EndpointName;
 
-/// One difference between two snapshots.
+/// A single difference between two snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum SnapshotChange {
     /// An endpoint came up or went down.
     Health {
-        /// Which one.
+        /// The endpoint.
         endpoint: EndpointName,
-        /// What it was.
+        /// Previous health.
         from: Health,
-        /// What it is.
+        /// Current health.
         to: Health,
-        /// Why it is down.
+        /// Reason for health down.
         reason: Option<Arc<str>>,
     },
-    /// A server said something new about what it is.
+    /// A server reported a new role.
     Role {
-        /// Which one.
+        /// The endpoint.
         endpoint: EndpointName,
-        /// What it said before, if it ever answered.
+        /// Previously reported role, if any.
         from: Option<ObservedRole>,
-        /// What it says now.
+        /// Currently reported role.
         to: ObservedRole,
     },
-    /// A server says it is something else than the configuration declares: somebody must look.
+    /// The reported role differs from the declared role: an operator must act.
     Mismatch {
-        /// Which one.
+        /// The endpoint.
         endpoint: EndpointName,
-        /// What the configuration says.
+        /// Declared role.
         declared: DeclaredRole,
-        /// What the server says.
+        /// Reported role.
         observed: ObservedRole,
     },
     /// Declared and observed role agree again.
     MismatchEnded {
-        /// Which one.
+        /// The endpoint.
         endpoint: EndpointName,
     },
-    /// Another server answers at the address of a primary or secondary: a restart or a failover behind it.
+    /// Another server answers at the address of a primary or secondary, after a restart or a failover.
     Node {
-        /// Which one.
+        /// The endpoint.
         endpoint: EndpointName,
-        /// Who answered before.
+        /// Previous server.
         from: NodeId,
-        /// Who answers now.
+        /// Current server.
         to: NodeId,
     },
-    /// The writer is another one.
+    /// Another writer was elected.
     Writer {
-        /// Who was the writer.
+        /// Previous writer.
         from: Option<EndpointName>,
-        /// Who is it.
+        /// Current writer.
         to: Option<EndpointName>,
     },
-    /// Several servers say that they take writes: writes may be diverging right now.
+    /// Several servers report that they accept writes: the data may be diverging.
     TwoWriters {
-        /// All endpoints that say so, in the configuration's order.
+        /// The reporting endpoints, in the order of the configuration.
         endpoints: Vec<EndpointName>,
     },
-    /// At most one server says that it takes writes again.
+    /// At most one server reports again that it accepts writes.
     TwoWritersEnded,
 }
 
-// === impl Change ===
+// === impl SnapshotChange ===
 
-impl Change {
+impl SnapshotChange {
     /// Every kind: label values exist from the start.
     pub const KINDS: [&'static str; 8] = [
         "health",
@@ -97,7 +97,7 @@ impl Change {
         }
     }
 
-    /// The endpoint it is about; `None` when it is about the cluster as a whole.
+    /// The endpoint of the change; `None` for a change of the whole cluster.
     #[must_use]
     pub const fn endpoint(&self) -> Option<&EndpointName> {
         match self {
@@ -110,7 +110,7 @@ impl Change {
         }
     }
 
-    /// What it was, where it was something.
+    /// Previous value, if any.
     #[must_use]
     pub fn from(&self) -> Option<String> {
         match self {
@@ -123,7 +123,7 @@ impl Change {
         }
     }
 
-    /// What it is, where it is something.
+    /// Current value, if any.
     #[must_use]
     pub fn to(&self) -> Option<String> {
         match self {
@@ -139,7 +139,7 @@ impl Change {
         }
     }
 
-    /// Whether somebody should be told at once, rather than find it in the log later.
+    /// True if an operator should be alerted at once.
     #[must_use]
     pub const fn is_alarm(&self) -> bool {
         matches!(
@@ -152,7 +152,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SnapshotChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |name: &Option<EndpointName>| match name {
             Some(name) => format!("`{name}`"),

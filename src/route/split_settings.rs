@@ -1,48 +1,48 @@
-//! What an operator may say about a listener that splits reads off.
+//! Settings of a splitting listener.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::WhenNoReader;
 use crate::closed_set::closed_set;
 
-/// What an operator may say about a listener that splits reads off.
+/// Settings of a splitting listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitSettings {
-    /// What becomes of a read when no read pool can serve. Default: the primary serves it.
+    /// Behavior of reads without a usable read pool. Default: the primary serves.
     pub when_no_reader: WhenNoReader,
-    /// What a read has to see; a session may say otherwise for itself. Default: its own session's writes.
+    /// Consistency of reads; a session may override the value. Default: a read sees the session's own writes.
     pub consistency: Consistency,
     /// How old a read may be under [`Consistency::Bounded`]. Default 5 s.
     pub max_lag: Duration,
-    /// How long a read waits for a node that is not fresh enough, before it goes to the primary. Default zero.
+    /// Maximum wait of a read for a fresh node, before the read goes to the primary. Default zero.
     pub freshness_wait: Duration,
-    /// What a hint may do. Default: force the primary.
+    /// Effect of hints. Default: hints may force the primary.
     pub hints: Hints,
     /// Relations that are read on the primary alone.
     pub primary_only: Vec<RelationName>,
-    /// The region that this Gatekeeper runs in, whose read pools come first. Default: the writer's.
+    /// Region of Gatekeeper: read pools in the region are preferred. Default: the writer's region.
     pub local_region: Option<String>,
-    /// Whether the read pools of other clusters than the writer's serve too: they lag by the distance between regions, and
-    /// each read that has to wait for them pays it. Default: no.
+    /// Read pools of clusters other than the writer's serve, too. Such pools lag by the distance between regions, and
+    /// reads that wait for freshness pay the lag. Default: no.
     pub secondary_read_pools: bool,
 }
 
 closed_set! {
-    /// What a read has to see.
+    /// Consistency of reads.
     #[derive(Default)]
     pub enum Consistency {
-        /// All that its own session has written.
+        /// A read sees all writes of the session.
         #[default]
         Session = "session",
-        /// All that anybody had written `max_lag` ago.
+        /// A read sees all writes older than `max_lag`.
         Bounded = "bounded",
-        /// Whatever there is.
+        /// A read may be of any age.
         Eventual = "eventual",
     }
 }
 
 closed_set! {
-    /// What a hint in a statement, or the session's `gatekeeper.route`, may do.
+    /// Permitted effect of hints in statements and of the session's `gatekeeper.route`.
     #[derive(Default)]
     pub enum Hints(
         /// True if a hint may send a statement to the primary.
@@ -50,17 +50,17 @@ closed_set! {
         /// True if a hint may declare an unproved statement a read.
         may_call_a_read: bool,
     ) {
-        /// Nothing.
+        /// No effect.
         Off = "off" { may_force_primary: false, may_call_a_read: false },
         /// Force the primary.
         #[default]
         Primary = "primary" { may_force_primary: true, may_call_a_read: false },
-        /// Force the primary, or call a statement a read that is not proved to be one.
+        /// Force the primary, or declare an unproven statement a read.
         All = "all" { may_force_primary: true, may_call_a_read: true },
     }
 }
 
-/// A relation's name as PostgreSQL keeps it: with its schema, or without for all schemas.
+/// Name of a relation as PostgreSQL stores the name: with a schema, or without for all schemas.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RelationName {
     /// The schema; `None` for any.
@@ -106,7 +106,7 @@ impl FromStr for Consistency {
 impl FromStr for RelationName {
     type Err = RelationNameError;
 
-    /// Reads it as SQL does: what is not in double quotes is folded to lower case.
+    /// Reads a name as SQL does: folds unquoted parts to lower case.
     fn from_str(text: &str) -> Result<Self, RelationNameError> {
         let (first, rest) = part(text)?;
         let Some(rest) = rest.strip_prefix('.') else {
@@ -123,7 +123,7 @@ impl FromStr for RelationName {
     }
 }
 
-/// The first part of a name, and what comes behind it.
+/// The first part of a name, and the remaining text.
 fn part(text: &str) -> Result<(String, &str), RelationNameError> {
     let mut name = String::new();
     let Some(mut rest) = text.strip_prefix('"') else {
@@ -136,7 +136,7 @@ fn part(text: &str) -> Result<(String, &str), RelationNameError> {
         let (before, after) = rest.split_once('"').ok_or(RelationNameError)?;
         name.push_str(before);
         match after.strip_prefix('"') {
-            // Doubled, it stands for itself.
+            // A doubled quote stands for a quote.
             Some(after) => {
                 name.push('"');
                 rest = after;

@@ -1,4 +1,4 @@
-//! Another parser's word on what the first one calls a read.
+//! Check by a second parser of texts classified as reads.
 
 use sqlparser::{
     ast::{Query, SetExpr, Statement, TableFactor, TableWithJoins},
@@ -6,14 +6,14 @@ use sqlparser::{
     parser::Parser,
 };
 
-/// Longer texts are not asked about: long flat chains overflow this parser's stack when its trees are dropped.
+/// Longer texts are not checked: dropping the tree of a long flat chain overflows the parser's stack.
 pub(super) const LONGEST: usize = 16 * 1024;
 
-/// Whether the other parser reads `text` as anything but `statements` statements that only read. What it cannot parse it has
-/// no opinion on.
+/// True if the second parser reads `text` as anything but `statements` read-only statements. A text that the parser
+/// rejects counts as agreement.
 ///
-/// Only where statements begin and where one can stand in another is looked at: data is changed at the top of a statement,
-/// in its WITH queries, or nowhere.
+/// Checks only the tops of statements and nested statements: data changes stand at the top of a statement or in a WITH
+/// query.
 pub(super) fn disagrees(text: &str, statements: usize) -> bool {
     if text.len() > LONGEST {
         return false;
@@ -29,7 +29,7 @@ fn reads(statement: &Statement) -> bool {
         Statement::Query(query) => query_reads(query, 0),
         Statement::Explain { statement, .. } => reads(statement),
         Statement::Copy { to, .. } => *to,
-        // Read-only transactions in one text, and what belongs to them.
+        // Read-only transactions within a text, with their statements.
         Statement::StartTransaction { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
@@ -82,5 +82,5 @@ fn from_reads(table: &TableWithJoins, depth: usize) -> bool {
     })
 }
 
-/// The parser itself refuses what is nested deeper than 50.
+/// The parser rejects nesting deeper than 50.
 const DEEPEST: usize = 100;

@@ -2,18 +2,18 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Samples by the millisecond they were asked at; each was answered within it.
-fn trail(samples: &[(u32, u64)]) -> (WriterTrail, Instant) {
+/// Samples by query time in milliseconds; each was answered within the millisecond.
+fn trail(samples: &[(u32, u64)]) -> (WriterSamples, Instant) {
     let start = Instant::now();
-    let mut trail = WriterTrail::default();
+    let mut trail = WriterSamples::default();
     for &(at, lsn) in samples {
         push(&mut trail, start, (at, at), lsn);
     }
     (trail, start)
 }
 
-fn push(trail: &mut WriterTrail, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
-    trail.push(Position { lsn, asked_at: start + MS * asked }, start + MS * answered);
+fn push(trail: &mut WriterSamples, start: Instant, (asked, answered): (u32, u32), lsn: u64) {
+    trail.push(WalPosition { lsn, asked_at: start + MS * asked }, start + MS * answered);
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_node_is_as_fresh_as_the_latest_sample_that_it_has_replayed() {
     assert_eq!(fresh(100), Some(0));
     assert_eq!(fresh(250), Some(4), "an idle writer makes nobody stale");
     assert_eq!(fresh(u64::MAX), Some(6));
-    assert_eq!(trail.octets_behind(250), Some(50));
+    assert_eq!(trail.bytes_behind(250), Some(50));
 }
 
 #[test]
@@ -41,14 +41,14 @@ fn a_floor_asks_for_the_first_sample_that_is_not_older() {
 fn a_writer_that_went_back_starts_a_new_trail() {
     let (trail, _) = trail(&[(0, 1000), (2, 500)]);
     assert_eq!(trail.fresh_as_of(400), None);
-    assert_eq!(trail.octets_behind(500), Some(0));
+    assert_eq!(trail.bytes_behind(500), Some(0));
 }
 
 #[test]
 fn answers_that_overtook_each_other_start_no_new_trail() {
     let (mut trail, start) = trail(&[(0, 100)]);
     push(&mut trail, start, (10, 30), 300);
-    // Asked while that one was on its way, and answered by the server before it.
+    // Queried while the previous query was under way, and answered first by the server.
     push(&mut trail, start, (20, 25), 200);
     assert_eq!(trail.fresh_as_of(100), Some(start), "what was known before stays known");
     assert_eq!(trail.since(start + MS * 10).map(|position| position.lsn), Some(200));
@@ -78,11 +78,11 @@ fn an_idle_writer_takes_two_samples_however_often_it_is_asked() {
 #[test]
 fn an_hour_of_samples_every_five_milliseconds_stays_small_dense_lately_and_sparse_long_ago() {
     let start = Instant::now();
-    let mut trail = WriterTrail::default();
+    let mut trail = WriterSamples::default();
     let asked = |at: u32| start + MS * 5 * at;
     let last = 12 * 60 * 60;
     for at in 0..=last {
-        trail.push(Position { lsn: u64::from(at) * 1000 + 1, asked_at: asked(at) }, asked(at));
+        trail.push(WalPosition { lsn: u64::from(at) * 1000 + 1, asked_at: asked(at) }, asked(at));
         assert!(trail.samples.len() <= SAMPLES);
     }
     let now = asked(last);

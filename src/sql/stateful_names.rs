@@ -8,9 +8,9 @@ use super::name_set::NameSet;
 ///
 /// Empty by default: only PostgreSQL's own functions are known then. Meant to be shared in an `Arc` and swapped whole.
 #[derive(Clone, Default)]
-pub struct Catalogue {
+pub struct StatefulNames {
     /// Functions, relations and operators with possible state not fully visible in the server's catalogs: found by
-    /// [`super::STATEFUL_SQL`], later by [`super::stateful_names`], and `pin_on_functions`.
+    /// [`super::STATEFUL_SQL`], later by [`super::find_stateful_names`], and `pin_on_functions`.
     pub(super) stateful: NameSet,
     /// Names without proof of leaving no state: a state check finds the state.
     pub(super) unproved: Arc<NameSet>,
@@ -21,9 +21,9 @@ pub struct Catalogue {
     pub(super) custom_settings: Arc<[Arc<[u8]>]>,
 }
 
-// === impl Catalogue ===
+// === impl StatefulNames ===
 
-impl Catalogue {
+impl StatefulNames {
     /// Adds a name with possible state, regardless of case. `schema.name` adds `name` too.
     pub fn insert(&mut self, name: &str) {
         if let Some((_, last)) = name.rsplit_once('.') {
