@@ -19,6 +19,7 @@ MISTAKES = [
     (".ci/split-debug", " --add-gnu-debuglink=\"$debug\"", "", "does not name"),
     (".ci/split-debug", '"$program" "$program.split"\nmv "$program.split" "$program"', '"$program"', "another name"),
     ("Cargo.toml", '    ["target/release/gatekeeper.debug", "usr/lib/debug/usr/bin/", "644"],\n', "", "is not installed"),
+    ("Cargo.toml", '["docs/*.md"', '["doc/*.md"', "is not there"),
     (UNIT, "ProtectSystem=strict", "ProtectSytem=strict", "Unknown key"),
     (UNIT, "CapabilityBoundingSet=\n", "", "exposure level"),
     (UNIT, "NoNewPrivileges=yes\nCapabilityBoundingSet=\nAmbientCapabilities=\n", "", "exposure level"),
