@@ -10,6 +10,8 @@ help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour; --iam: tokens of a metadata server)
+	@echo "demo: installs what is missing (a PostgreSQL server, libclang), builds Gatekeeper (the first time: 5 to 10 minutes on"
+	@echo "demo: two cores), then starts a throwaway cluster on loopback and takes a tour of about 15 s through Gatekeeper."
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 
