@@ -5,11 +5,17 @@
 
 #[path = "harness/grafana/mod.rs"]
 mod grafana;
+#[path = "harness/pages.rs"]
+mod page;
 
 #[path = "contract/alerts.rs"]
 mod alerts;
+#[path = "contract/commands.rs"]
+mod commands;
 #[path = "contract/dashboards.rs"]
 mod dashboards;
+#[path = "contract/entrance.rs"]
+mod entrance;
 #[path = "contract/metrics.rs"]
 mod metrics;
 #[path = "contract/pages.rs"]

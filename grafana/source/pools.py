@@ -64,7 +64,7 @@ def rows():
                 "none", query("sum by (state) (gatekeeper_pool_backends{@path})", "{{state}}"), stacked=True, colors=STATES)),
             (8, 8, lines(
                 "Pins by reason", "Sessions that left something on their backend that keeps it from being shared.",
-                "each reason has a remedy in the README; `GET /v1/sessions` and `SHOW PINS` name the sessions.",
+                "each reason has a remedy in docs/pooling.md; `GET /v1/sessions` and `SHOW PINS` name the sessions.",
                 "cps", query("sum by (reason) (rate(gatekeeper_pins_total{@path}@rate)) > 0", "{{reason}}"), stacked=True)),
             (8, 8, lines(
                 "Backends closed, by reason", "Why pools closed backends.",
