@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    build::{BuildError, Workshop},
+    build::{BuildError, ComponentBuilder},
     console::Configured,
     inherited::Inherited,
     report, shutdown,
@@ -18,21 +18,20 @@ use super::{
 use crate::{
     admin::{self, Command, control},
     audit::{Audit, AuditError},
+    backend::EndpointHandle,
     config::{Config, ConfigSource, Loaded},
-    console::{Averages, Console, Office, keep_averages},
-    events::Events,
-    files::Files,
+    console::{Averages, ConfigLine, Console, ConsoleSettings, Office, keep_averages},
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SessionRegistry, SharedStateRegistry,
+        SharedStateRegistry,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
-    tasks::{Tasks, Workers},
-    telemetry::{LogError, Metrics, traces::Tracer},
-    topology::SnapshotChange,
+    tasks::Workers,
+    telemetry::{LogError, Metrics},
+    topology::{Change, Snapshot},
 };
 
 /// Why the program cannot start.
@@ -68,10 +67,8 @@ pub enum StartError {
 pub(super) struct Program {
     pub(super) config: Config,
     pub(super) source: ConfigSource,
-    pub(super) metrics: Metrics,
-    pub(super) files: Files,
-    /// On the control runtime.
-    pub(super) tasks: Tasks,
+    /// Also builds what a reload adds.
+    pub(super) builder: ComponentBuilder,
     pub(super) workers: Workers,
     pub(super) services: Arc<ClientServices>,
     pub(super) endpoints: Publisher<Endpoints>,
@@ -112,135 +109,43 @@ impl Program {
         let config = loaded.config;
         let metrics = Metrics::new();
         metrics.program().watch_panics();
-        let files = Files::new();
-        let tasks = Tasks::new();
-        let audit = match &config.audit {
-            Some(settings) => Audit::open(settings.clone(), metrics.audit()).map_err(StartError::Audit)?,
-            None => Audit::off(),
-        };
+        let audit = open_audit(&config, &metrics)?;
         let workers = config.runtime.workers.unwrap_or_else(cores);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
-        let events = Events::default();
-        let traces = start_tracer(&config, &metrics, &tasks);
-        let told = audit.clone();
-        let pools = Pools::new(
-            &workers,
-            &metrics,
-            Box::new(move |target, running, event| report::pooled(target, running, event, &told)),
-        );
-        let workshop = Workshop {
-            metrics: &metrics,
-            files: &files,
-            tasks: &tasks,
-            audit: &audit,
-            events: &events,
-            pools: &pools,
-        };
-        let handles: Vec<_> = config
-            .endpoints
-            .iter()
-            .map(|settings| workshop.endpoint(settings, None))
-            .collect::<Result<_, _>>()
-            .map_err(StartError::Build)?;
-        let (told, seen, of_endpoints) = (audit.clone(), events.clone(), Arc::clone(&pools));
-        let probe = Probe::start(
-            &handles,
-            config.probe.clone(),
-            metrics.topology(),
-            &tasks,
-            move |change, snapshot| {
-                report::topology_changed(change, snapshot, &told, &seen);
-                if let Some(endpoint) = turned(change) {
-                    of_endpoints.withdraw(endpoint);
-                }
-            },
-        );
-        events.begin(&probe.snapshot().load());
-        let pooled = pooled_backends(&config);
-        let (endpoints, ways) = live(Endpoints::new(handles));
-        let mut mock_secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
-        let (control, commands) = control();
-        let (mut contexts, shown) = live(Vec::new());
-        let (keeper, averages) = live(Averages::default());
-        tasks.spawn("console averages", keep_averages(metrics.clone(), keeper));
+        let builder = ComponentBuilder::new(metrics, audit, &workers);
+        let handles = builder.endpoints(&config.endpoints).map_err(StartError::Build)?;
+        let probe = start_probe(&builder, &handles, &config);
+        let (endpoints, handles) = live(Endpoints::new(handles));
         let routing = Arc::new(Routing {
             topology: probe.snapshot(),
-            endpoints: ways,
+            endpoints: handles,
             outliers: OutlierDetector::default(),
-            pools: Arc::clone(&pools),
+            pools: Arc::clone(&builder.pools),
         });
-        let observers = Arc::new(Observers {
-            audit: audit.clone(),
-            traces,
-            events: events.clone(),
-            evidence: probe.evidence(),
-            metrics: metrics.clone(),
-        });
-        let sessions = Arc::new(SessionRegistry::default());
-        let console = Console::new(Office {
-            routing: Arc::clone(&routing),
-            observers: Arc::clone(&observers),
-            sessions: Arc::clone(&sessions),
-            settings: console_settings,
-            config: config_lines,
-            listeners: shown.clone(),
-            averages,
-            control: control.clone(),
-            metrics: metrics.admin(),
-        });
-        // Weak: the probe holds the pools.
-        let evidence = Arc::downgrade(&observers);
-        pools.report_logins(Box::new(move |endpoint, login| {
-            if let Some(observers) = evidence.upgrade() {
-                observers.evidence.submit(endpoint, evidence_of(login));
-            }
-        }));
-        let services = Arc::new(ClientServices {
-            routing: Arc::clone(&routing),
-            observers: Arc::clone(&observers),
-            sessions: Arc::clone(&sessions),
-            shared_states: SharedStateRegistry::default(),
-            descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled))),
-            mock_secret,
-            console: Some(Arc::new(console)),
-        });
-        let made = config
-            .listeners
-            .iter()
-            .map(|settings| workshop.listener(settings, &routing.endpoints.load(), None))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Build)?;
-        let listeners = start_listeners(made, &services, &workers)?;
-        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
-        let admin = match &config.admin {
-            Some(settings) => {
-                let api = admin::Api {
-                    routing: Arc::clone(&routing),
-                    observers,
-                    sessions,
-                    listeners: shown.clone(),
-                    control,
-                    metrics: metrics.clone(),
-                };
-                Some(admin::Server::start(settings, api, &files, &tasks).map_err(StartError::Admin)?)
-            }
-            None => None,
+        let observers = builder.observers(config.traces.as_ref(), probe.evidence());
+        report_logins_of_pools(&builder.pools, &observers);
+        let (mut contexts, listener_contexts) = live(Vec::new());
+        let (control, commands) = control();
+        let api = admin::Api {
+            routing,
+            observers,
+            sessions: Arc::default(),
+            listeners: listener_contexts,
+            control,
+            metrics: builder.metrics.clone(),
         };
-        let program = metrics.program();
-        program.loaded(SystemTime::now());
-        tasks.spawn(
-            "file watcher",
-            files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events)),
-        );
-        tasks.spawn("metrics upkeep", metrics.clone().run_upkeep());
-        tasks.spawn("certificate watcher", watch_certificates(routing, shown));
+        let console = build_console(&builder, &api, console_settings, config_lines);
+        let services = Arc::new(client_services(&config, &api, console)?);
+        let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
+        let listeners = start_listeners(listeners.map_err(StartError::Build)?, &services, &workers)?;
+        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
+        let admin = start_admin(&builder, &config, api)?;
+        builder.metrics.program().loaded(SystemTime::now());
+        spawn_upkeep(&builder, Arc::clone(&services.routing), contexts.reader());
         Ok(Self {
             config,
             source,
-            metrics,
-            files,
-            tasks,
+            builder,
             workers,
             services,
             endpoints,
@@ -281,18 +186,6 @@ impl Program {
         }
         shutdown::drain(self, signals).await;
     }
-
-    /// Makes parts like those that were made at the start.
-    pub(super) fn workshop(&self) -> Workshop<'_> {
-        Workshop {
-            metrics: &self.metrics,
-            files: &self.files,
-            tasks: &self.tasks,
-            audit: &self.services.observers.audit,
-            events: &self.services.observers.events,
-            pools: &self.services.routing.pools,
-        }
-    }
 }
 
 impl Running {
@@ -318,13 +211,99 @@ impl Running {
     }
 }
 
-/// The tracer of the configuration; its exporter runs on the control runtime.
-fn start_tracer(config: &Config, metrics: &Metrics, tasks: &Tasks) -> Tracer {
-    let spans = metrics.traces();
-    let Some(settings) = &config.traces else { return Tracer::off() };
-    let (tracer, exporter) = Tracer::new(settings, spans);
-    tasks.spawn("traces", exporter.run());
-    tracer
+fn open_audit(config: &Config, metrics: &Metrics) -> Result<Audit, StartError> {
+    match &config.audit {
+        Some(settings) => Audit::open(settings.clone(), metrics.audit()).map_err(StartError::Audit),
+        None => Ok(Audit::off()),
+    }
+}
+
+/// The probe reports topology changes, and closes the pooled backends of an endpoint whose server has changed.
+fn start_probe(builder: &ComponentBuilder, handles: &[EndpointHandle], config: &Config) -> Probe {
+    let (audit, events, pools) = (builder.audit.clone(), builder.events.clone(), Arc::clone(&builder.pools));
+    let on_change = move |change: &Change, snapshot: &Snapshot| {
+        report::topology_changed(change, snapshot, &audit, &events);
+        if let Some(endpoint) = turned(change) {
+            pools.withdraw(endpoint);
+        }
+    };
+    let metrics = builder.metrics.topology();
+    let probe = Probe::start(handles, config.probe.clone(), metrics, &builder.tasks, on_change);
+    builder.events.begin(&probe.snapshot().load());
+    probe
+}
+
+/// Logins of the pools are evidence for the probe. Weak, because the probe holds the pools.
+fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
+    let observers = Arc::downgrade(observers);
+    pools.report_logins(Box::new(move |endpoint, login| {
+        if let Some(observers) = observers.upgrade() {
+            observers.evidence.submit(endpoint, evidence_of(login));
+        }
+    }));
+}
+
+fn build_console(
+    builder: &ComponentBuilder,
+    api: &admin::Api,
+    settings: Live<ConsoleSettings>,
+    config: Live<Vec<ConfigLine>>,
+) -> Console {
+    let (keeper, averages) = live(Averages::default());
+    builder.tasks.spawn("console averages", keep_averages(builder.metrics.clone(), keeper));
+    Console::new(Office {
+        routing: Arc::clone(&api.routing),
+        observers: Arc::clone(&api.observers),
+        sessions: Arc::clone(&api.sessions),
+        settings,
+        config,
+        listeners: api.listeners.clone(),
+        averages,
+        control: api.control.clone(),
+        metrics: builder.metrics.admin(),
+    })
+}
+
+fn client_services(
+    config: &Config,
+    api: &admin::Api,
+    console: Console,
+) -> Result<ClientServices, StartError> {
+    let mut mock_secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
+    Ok(ClientServices {
+        routing: Arc::clone(&api.routing),
+        observers: Arc::clone(&api.observers),
+        sessions: Arc::clone(&api.sessions),
+        shared_states: SharedStateRegistry::default(),
+        descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled_backends(config)))),
+        mock_secret,
+        console: Some(Arc::new(console)),
+    })
+}
+
+fn start_admin(
+    builder: &ComponentBuilder,
+    config: &Config,
+    api: admin::Api,
+) -> Result<Option<admin::Server>, StartError> {
+    let Some(settings) = &config.admin else { return Ok(None) };
+    let server = admin::Server::start(settings, api, &builder.files, &builder.tasks);
+    server.map(Some).map_err(StartError::Admin)
+}
+
+/// Tasks that no client waits for: files, metrics, certificates.
+fn spawn_upkeep(
+    builder: &ComponentBuilder,
+    routing: Arc<Routing>,
+    listeners: Live<Vec<Live<ListenerContext>>>,
+) {
+    let (program, events) = (builder.metrics.program(), builder.events.clone());
+    let watch_files =
+        builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
+    builder.tasks.spawn("file watcher", watch_files);
+    builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
+    builder.tasks.spawn("certificate watcher", watch_certificates(routing, listeners));
 }
 
 /// Binds the sockets of the listeners, or takes over sockets that came with the process, and accepts clients.
@@ -354,10 +333,10 @@ fn start_listeners(
 
 /// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
 /// round, or another server answers at its address.
-fn turned(change: &SnapshotChange) -> Option<&EndpointName> {
+fn turned(change: &Change) -> Option<&EndpointName> {
     match change {
-        SnapshotChange::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
-        SnapshotChange::Node { endpoint, .. } => Some(endpoint),
+        Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
+        Change::Node { endpoint, .. } => Some(endpoint),
         _ => None,
     }
 }

@@ -26,7 +26,7 @@ impl Program {
         sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
         let done = self.reload().await;
         let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
-        self.metrics.program().reloaded(outcome, SystemTime::now());
+        self.builder.metrics.program().reloaded(outcome, SystemTime::now());
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();
@@ -65,7 +65,7 @@ impl Program {
         // From here on nothing fails.
         self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
-        for reloaded in self.files.reload() {
+        for reloaded in self.builder.files.reload() {
             match reloaded.result {
                 Ok(Reload::Unchanged) => {}
                 Ok(Reload::Swapped) => report.changed.push(format!("{}: read again", reloaded.what)),
@@ -81,14 +81,13 @@ impl Program {
     /// Builds all that is new, without putting any of it to use.
     fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
         let mut mistakes = Vec::new();
-        let workshop = self.workshop();
         let current = self.services.routing.endpoints.load();
         let mut handles = Vec::new();
         for settings in &config.endpoints {
             let name = &settings.endpoint.name;
             match current.get(name) {
                 Some(handle) if handle.settings() == settings => handles.push(handle.clone()),
-                before => match workshop.endpoint(settings, before) {
+                before => match self.builder.endpoint(settings, before) {
                     Ok(handle) => {
                         let word = if before.is_some() { "changed" } else { "added" };
                         report.changed.push(format!("endpoint `{name}` {word}"));
@@ -125,7 +124,7 @@ impl Program {
                     }
                 },
             };
-            match workshop.listener(settings, &handles_for_contexts, before.as_deref()) {
+            match self.builder.listener(settings, &handles_for_contexts, before.as_deref()) {
                 Ok(context) => listeners.push((socket, context)),
                 Err(error) => mistakes.push(Chain(&error).to_string()),
             }
@@ -182,7 +181,7 @@ impl Program {
         }
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
         for name in self.names_gone(&config) {
-            self.metrics.listener(name).removed();
+            self.builder.metrics.listener(name).removed();
         }
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {

@@ -90,7 +90,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     }
     program.services.routing.pools.shutdown();
     program.workers.shutdown().await;
-    program.tasks.shutdown().await;
+    program.builder.tasks.shutdown().await;
     program.services.observers.audit.close().await;
     tracing::info!("gatekeeper has ended");
 }
