@@ -20,7 +20,7 @@ use crate::{
     audit::{Audit, AuditError},
     backend::EndpointHandle,
     config::{Config, ConfigSource, Loaded},
-    console::{Averages, ConfigLine, Console, ConsoleSettings, Office, keep_averages},
+    console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
         SharedStateRegistry,
@@ -251,7 +251,7 @@ fn build_console(
 ) -> Console {
     let (keeper, averages) = live(Averages::default());
     builder.tasks.spawn("console averages", keep_averages(builder.metrics.clone(), keeper));
-    Console::new(Office {
+    Console::new(ConsoleContext {
         routing: Arc::clone(&api.routing),
         observers: Arc::clone(&api.observers),
         sessions: Arc::clone(&api.sessions),

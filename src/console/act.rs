@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{
-    Office,
+    ConsoleContext,
     answer::Answer,
     client::Client,
     command::{Command, Place, Victims},
@@ -23,32 +23,32 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Does what `command` says.
 ///
 /// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
-pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
-    let pools = &office.routing.pools;
+pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<Answer, ErrorResponse<'static>> {
+    let pools = &context.routing.pools;
     match command {
         Command::Show(_) | Command::Set => Ok(Answer::done()),
-        Command::Reload => reload(office.control.reload("console").await),
+        Command::Reload => reload(context.control.reload("console").await),
         Command::Shutdown => {
-            office.control.stop().await;
+            context.control.stop().await;
             Ok(Answer::done())
         }
         Command::Pause(place) => {
-            let filter = filter(place, office)?;
+            let filter = filter(place, context)?;
             let found = pools.pause(&filter);
             pools.quiet(&filter).await;
             Ok(about(place, found))
         }
         Command::Drain(place) => {
-            let filter = filter(place, office)?;
+            let filter = filter(place, context)?;
             let found = pools.drain(&filter);
             pools.quiet(&filter).await;
             Ok(about(place, found))
         }
-        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, office)?))),
-        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, office)?))),
+        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, context)?))),
+        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, context)?))),
         Command::WaitClose(place) => {
-            let filter = filter(place, office)?;
-            while office
+            let filter = filter(place, context)?;
+            while context
                 .routing
                 .pools
                 .list()
@@ -60,11 +60,11 @@ pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, Er
             }
             Ok(Answer::done())
         }
-        Command::Kill(Victims::Session(id)) => kill_session(*id, office),
+        Command::Kill(Victims::Session(id)) => kill_session(*id, context),
         Command::Kill(Victims::Place(place)) => {
-            let filter = filter(place, office)?;
+            let filter = filter(place, context)?;
             pools.pause(&filter);
-            let victims = Client::all(&office.sessions).filter(|client| is_at(client, place));
+            let victims = Client::all(&context.sessions).filter(|client| is_at(client, place));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(Answer::done().notice(words, None))
@@ -73,11 +73,11 @@ pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, Er
 }
 
 /// Undoes what `command` has begun, when its client no longer wants it.
-pub(super) fn take_back(command: &Command, office: &Office) {
+pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
     if let Command::Pause(place) | Command::Drain(place) = command
-        && let Ok(filter) = filter(place, office)
+        && let Ok(filter) = filter(place, context)
     {
-        office.routing.pools.resume(&filter);
+        context.routing.pools.resume(&filter);
     }
 }
 
@@ -100,10 +100,11 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResp
     }
 }
 
-fn kill_session(id: u64, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
-    if let Some(entry) = office.sessions.get(id) {
+fn kill_session(id: u64, context: &ConsoleContext) -> Result<Answer, ErrorResponse<'static>> {
+    if let Some(entry) = context.sessions.get(id) {
         entry.send_command(SessionCommand::Kill);
-    } else if let Some(entry) = office.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
+    } else if let Some(entry) = context.sessions.console_sessions().iter().find(|entry| entry.facts.id == id)
+    {
         entry.send_command(SessionCommand::Kill);
     } else {
         let message = format!("there is no session {id}, or no more");
@@ -113,9 +114,9 @@ fn kill_session(id: u64, office: &Office) -> Result<Answer, ErrorResponse<'stati
 }
 
 /// The pools of `place`; databases are not known before somebody uses them, endpoints are.
-fn filter(place: &Place, office: &Office) -> Result<Filter, ErrorResponse<'static>> {
+fn filter(place: &Place, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
     if let Some(endpoint) = &place.endpoint
-        && office.routing.endpoints.load().get(endpoint).is_none()
+        && context.routing.endpoints.load().get(endpoint).is_none()
     {
         let message = format!("there is no endpoint \"{endpoint}\"");
         return Err(missing(message, "SHOW ENDPOINTS lists them."));

@@ -24,11 +24,11 @@ use crate::{
 
 /// The console.
 pub struct Console {
-    office: Office,
+    context: ConsoleContext,
 }
 
 /// What the console shows and does.
-pub struct Office {
+pub struct ConsoleContext {
     /// Endpoints and pools.
     pub routing: Arc<Routing>,
     /// Receivers of reports.
@@ -65,15 +65,15 @@ pub struct ConfigLine {
 // === impl Console ===
 
 impl Console {
-    /// The console over `office`.
+    /// The console over `context`.
     #[must_use]
-    pub fn new(office: Office) -> Self {
-        Self { office }
+    pub fn new(context: ConsoleContext) -> Self {
+        Self { context }
     }
 
     /// Receivers of reports.
     pub(super) fn observers(&self) -> &Observers {
-        &self.office.observers
+        &self.context.observers
     }
 
     /// Runs one command for `who`, if it may, and records it.
@@ -82,7 +82,7 @@ impl Console {
         command: &Command,
         who: &Arc<record::Session>,
     ) -> Result<Answer, ErrorResponse<'static>> {
-        let access = who.user.as_ref().and_then(|user| self.office.settings.load().access(user));
+        let access = who.user.as_ref().and_then(|user| self.context.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
             true => Err(denial(command)),
@@ -94,9 +94,9 @@ impl Console {
 
     async fn answer(&self, command: &Command) -> Result<Answer, ErrorResponse<'static>> {
         match command {
-            Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office })),
+            Command::Show(subject) => Ok(show::show(*subject, Shown { context: &self.context })),
             Command::Set => Ok(Answer::done()),
-            order => act::act(order, &self.office).await,
+            order => act::act(order, &self.context).await,
         }
     }
 
@@ -106,7 +106,7 @@ impl Console {
         command: &Command,
         who: &Arc<record::Session>,
     ) -> ErrorResponse<'static> {
-        act::take_back(command, &self.office);
+        act::take_back(command, &self.context);
         let report = ErrorResponse::new(
             Severity::Error,
             SqlState::QUERY_CANCELED,
@@ -123,7 +123,7 @@ impl Console {
         denied: bool,
         error: Option<&ErrorResponse<'static>>,
     ) {
-        self.office.metrics.answered(match (denied, error) {
+        self.context.metrics.answered(match (denied, error) {
             (true, _) => AdminOutcome::Denied,
             (false, None) => AdminOutcome::Ok,
             (false, Some(_)) => AdminOutcome::Error,
@@ -138,7 +138,7 @@ impl Console {
             Access::Admin => {
                 tracing::info!(session = who.id, user, command = said, error = error_code, "console");
                 if error.is_none() {
-                    self.office
+                    self.context
                         .observers
                         .events
                         .tell(Happening::Operated { through: "console", what: said.to_string() });
@@ -148,22 +148,22 @@ impl Console {
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
         let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
         // It is done: it is told late rather than not at all, once the log has room.
-        self.office.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
+        self.context.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }
 }
 
 impl frontend::Console for Console {
     fn is_called(&self, database: &DatabaseName) -> bool {
-        let settings = self.office.settings.load();
+        let settings = self.context.settings.load();
         settings.is_open() && settings.database == *database
     }
 
     fn serves_unproved_users(&self) -> bool {
-        self.office.settings.load().insecure_trust
+        self.context.settings.load().insecure_trust
     }
 
     fn admit(&self, user: &UserName) -> Result<(), Refusal> {
-        match self.office.settings.load().access(user) {
+        match self.context.settings.load().access(user) {
             Some(_) => Ok(()),
             None => Err(Refusal::console_denied(user.as_str())),
         }

@@ -26,5 +26,5 @@ mod visit;
 mod word;
 
 pub use averages::{Averages, keep as keep_averages};
-pub use desk::{ConfigLine, Console, Office};
+pub use desk::{ConfigLine, Console, ConsoleContext};
 pub use settings::ConsoleSettings;

@@ -21,11 +21,11 @@ struct Binds(HashMap<ListenerName, SocketAddr>);
 pub(super) fn clients(shown: Shown<'_>) -> Answer {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let console_sessions = shown.office.sessions.console_sessions().into_iter().map(move |entry| {
+    let console_sessions = shown.context.sessions.console_sessions().into_iter().map(move |entry| {
         let ours = [entry.facts.id.into(), listener(&entry.facts), Value::Null, Value::Null];
         row(of_console_session(&entry, &theirs), ours)
     });
-    let sessions = Client::all(&shown.office.sessions).map(move |client| {
+    let sessions = Client::all(&shown.context.sessions).map(move |client| {
         let pins = client.pins().join(",");
         let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
         row(of_client(&client, &binds), ours)
@@ -37,14 +37,14 @@ pub(super) fn clients(shown: Shown<'_>) -> Answer {
 pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let console_sessions = shown.office.sessions.console_sessions().into_iter();
+    let console_sessions = shown.context.sessions.console_sessions().into_iter();
     let console_sessions = console_sessions.map(move |entry| of_console_session(&entry, &theirs));
-    console_sessions.chain(Client::all(&shown.office.sessions).map(move |client| of_client(&client, &binds)))
+    console_sessions.chain(Client::all(&shown.context.sessions).map(move |client| of_client(&client, &binds)))
 }
 
 /// `SHOW PINS`: one pin a row.
 pub(super) fn pins(shown: Shown<'_>) -> Answer {
-    Answer::rows(Client::all(&shown.office.sessions).flat_map(|client| {
+    Answer::rows(Client::all(&shown.context.sessions).flat_map(|client| {
         let facts = &client.entry.facts;
         let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
         let pinned: Vec<Row> = client

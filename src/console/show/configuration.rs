@@ -13,7 +13,7 @@ pub(super) fn config(shown: Shown<'_>) -> Answer {
         vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],
         vec!["max_user_connections".into(), "0".into(), "0".into(), "no".into()],
     ];
-    let lines = shown.office.config.load();
+    let lines = shown.context.config.load();
     let ours: Vec<Row> = lines
         .iter()
         .map(|line| {

@@ -13,14 +13,15 @@ use crate::{
 
 /// One endpoint a row, in the configuration's order.
 pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
-    let snapshot = shown.office.routing.topology.load();
+    let snapshot = shown.context.routing.topology.load();
     let rows: Vec<Row> = snapshot
         .endpoints
         .iter()
         .map(|status| {
             let writer = snapshot.writer.as_ref() == Some(&status.endpoint.name);
             let name = &status.endpoint.name;
-            let sessions = shown.office.sessions.on_endpoint(name) + shown.office.routing.pools.leased(name);
+            let sessions =
+                shown.context.sessions.on_endpoint(name) + shown.context.routing.pools.leased(name);
             row(status, writer, sessions)
         })
         .collect();

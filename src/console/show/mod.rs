@@ -13,13 +13,13 @@ use std::{sync::Arc, time::SystemTime};
 use jiff::Timestamp;
 use socket::Socket;
 
-use super::{Office, answer::Answer, subject::Subject};
+use super::{ConsoleContext, answer::Answer, subject::Subject};
 use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
 /// What is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
-    pub(super) office: &'a Office,
+    pub(super) context: &'a ConsoleContext,
 }
 
 /// The answer to SHOW.
@@ -75,6 +75,6 @@ fn server_name(endpoint: &EndpointName, pid: i32) -> String {
 
 /// The listeners as they are now.
 fn listeners(shown: Shown<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
-    let listeners: Vec<_> = shown.office.listeners.load().iter().map(Live::load).collect();
+    let listeners: Vec<_> = shown.context.listeners.load().iter().map(Live::load).collect();
     listeners.into_iter()
 }

@@ -48,8 +48,8 @@ type Key = (DatabaseName, EndpointName, UserName);
 
 /// `SHOW POOLS`: the console first, as PgBouncer does.
 pub(super) fn pools(shown: Shown<'_>) -> Answer {
-    let console = shown.office.settings.load().database.to_string();
-    let console_sessions = shown.office.sessions.console_sessions().len();
+    let console = shown.context.settings.load().database.to_string();
+    let console_sessions = shown.context.sessions.console_sessions().len();
     let none = || Value::Number(0);
     let mut first: Row = vec![console.clone().into(), console.into(), console_sessions.into()];
     first.extend(std::iter::repeat_with(none).take(12));
@@ -85,7 +85,7 @@ pub(super) fn pools(shown: Shown<'_>) -> Answer {
 
 /// `SHOW DATABASES`: every database that somebody uses, at each endpoint.
 pub(super) fn databases(shown: Shown<'_>) -> Answer {
-    let console = shown.office.settings.load().database.to_string();
+    let console = shown.context.settings.load().database.to_string();
     let port = listeners(shown).find_map(|listener| match listener.settings.bind {
         crate::frontend::Bind::Tcp(address) => Some(address.port()),
         crate::frontend::Bind::Unix(_) => None,
@@ -115,7 +115,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
         all.modes.extend(group.modes);
         all.paused |= group.paused;
     }
-    let handles = shown.office.routing.endpoints.load();
+    let handles = shown.context.routing.endpoints.load();
     let rows: Vec<Row> = databases
         .into_iter()
         .map(|((database, endpoint), group)| {
@@ -129,7 +129,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
                 Login::Password(login) => login.user.as_ref().map(ToString::to_string),
                 Login::Passthrough | Login::Token(_) => None,
             });
-            let (_, budget) = shown.office.routing.pools.budget(&endpoint);
+            let (_, budget) = shown.context.routing.pools.budget(&endpoint);
             vec![
                 place_name(&database, &endpoint).into(),
                 host.into(),
@@ -159,7 +159,7 @@ pub(super) fn lists(shown: Shown<'_>) -> Answer {
         room += listener.settings.limits.max_clients;
         clients += listener.clients();
     }
-    let sessions = shown.office.sessions.count();
+    let sessions = shown.context.sessions.count();
     let idle: usize = groups.values().map(|group| group.idle).sum();
     let servers: usize = groups.values().map(Group::servers).sum();
     Answer::rows(
@@ -205,20 +205,20 @@ pub(super) fn place_name(database: &DatabaseName, endpoint: &EndpointName) -> St
 }
 
 fn users_of(shown: Shown<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<UserName> {
-    let settings = shown.office.settings.load();
+    let settings = shown.context.settings.load();
     let listed = settings.admin_users.iter().chain(&settings.stats_users);
     groups.keys().map(|(.., user)| user).chain(listed).cloned().collect()
 }
 
 fn groups(shown: Shown<'_>) -> BTreeMap<Key, Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
-    for pool in shown.office.routing.pools.list() {
+    for pool in shown.context.routing.pools.list() {
         let status = pool.status();
         let target = &status.target;
         let key = (target.database.clone(), target.endpoint.clone(), target.user.clone());
         groups.entry(key).or_default().add(&status);
     }
-    for client in Client::all(&shown.office.sessions) {
+    for client in Client::all(&shown.context.sessions) {
         let (Some(database), Some(user)) = (client.database(), client.user()) else { continue };
         let (database, user) = (database.clone(), user.clone());
         let listener = client.listener().to_string();

@@ -39,7 +39,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();
-    for client in Client::all(&shown.office.sessions) {
+    for client in Client::all(&shown.context.sessions) {
         if let Some(backend) = &client.backend {
             users.insert((backend.endpoint.clone(), backend.pid), client.entry.id);
             if backend.own {
@@ -47,7 +47,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
             }
         }
     }
-    let pooled = shown.office.routing.pools.list().into_iter().flat_map(|pool| {
+    let pooled = shown.context.routing.pools.list().into_iter().flat_map(|pool| {
         let PoolStatus { target, backends, .. } = pool.status();
         backends.into_iter().map(move |backend| (target.clone(), backend))
     });

@@ -44,9 +44,9 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
         "avg_query_time",
         "avg_wait_time",
     ];
-    let all = Counts::by_endpoint(&shown.office.observers.metrics);
+    let all = Counts::by_endpoint(&shown.context.observers.metrics);
     let counts = all.values().fold(Counts::default(), |sum, counts| sum.plus(counts));
-    let averages = shown.office.averages.load().all();
+    let averages = shown.context.averages.load().all();
     let figures = counts.figures().into_iter().chain(averages.figures());
     let rows: Vec<Row> =
         NAMES.into_iter().zip(figures).map(|(name, figure)| vec![name.into(), figure.into()]).collect();
@@ -54,8 +54,8 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
 }
 
 fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> Answer {
-    let averages: std::sync::Arc<Averages> = shown.office.averages.load();
-    let rows: Vec<Row> = Counts::by_endpoint(&shown.office.observers.metrics)
+    let averages: std::sync::Arc<Averages> = shown.context.averages.load();
+    let rows: Vec<Row> = Counts::by_endpoint(&shown.context.observers.metrics)
         .into_iter()
         .map(|(endpoint, counts)| {
             let mut row: Row = vec![format!("@{endpoint}").into()];
