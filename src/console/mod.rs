@@ -17,7 +17,7 @@ mod client;
 mod command;
 mod conversation;
 mod counts;
-mod desk;
+mod dispatch;
 mod settings;
 mod show;
 mod subject;
@@ -26,5 +26,5 @@ mod visit;
 mod word;
 
 pub use averages::{Averages, keep as keep_averages};
-pub use desk::{ConfigLine, Console, ConsoleContext};
+pub use dispatch::{ConfigLine, Console, ConsoleContext};
 pub use settings::ConsoleSettings;
