@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{
     settings::Access,
-    subject::Subject,
+    show_target::ShowTarget,
     table::Column,
     word::{Word, words},
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     /// SHOW.
-    Show(Subject),
+    Show(ShowTarget),
     /// Reads the configuration again.
     Reload,
     /// Lets what is under way end, and gives out no backends.
@@ -106,7 +106,7 @@ impl Command {
         let upper = first.to_ascii_uppercase();
         let command = match upper.as_str() {
             "SHOW" => return show(behind).map(Some),
-            "HELP" => place(&upper, behind, Behind::Nothing).map(|_| Self::Show(Subject::Help)),
+            "HELP" => place(&upper, behind, Behind::Nothing).map(|_| Self::Show(ShowTarget::Help)),
             "SET" => return set(behind).map(Some),
             "KILL" | "KILL_CLIENT" => kill(&upper, behind),
             "RELOAD" => place(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
@@ -151,7 +151,7 @@ impl Command {
     /// What its rows look like, if it has any.
     pub(super) const fn columns(&self) -> Option<&'static [Column]> {
         match self {
-            Self::Show(subject) => subject.columns(),
+            Self::Show(target) => target.columns(),
             _ => None,
         }
     }
@@ -175,7 +175,7 @@ impl Command {
     /// The command in its usual form, for logs and the audit log.
     pub(super) fn said(&self) -> String {
         let behind: Cow<'_, str> = match self {
-            Self::Show(subject) => subject.as_str().into(),
+            Self::Show(target) => target.as_str().into(),
             Self::Pause(place)
             | Self::Resume(place)
             | Self::Drain(place)
@@ -191,8 +191,8 @@ impl Command {
 
 fn show(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
-        [word @ (Word::Plain(_) | Word::Quoted(_))] => match Subject::find(word.text()) {
-            Some(subject) => Ok(Command::Show(subject)),
+        [word @ (Word::Plain(_) | Word::Quoted(_))] => match ShowTarget::find(word.text()) {
+            Some(target) => Ok(Command::Show(target)),
             None => Err(syntax(format!("there is nothing called \"{}\" to show", word.text()), HELP)),
         },
         [] => Err(syntax("SHOW what?", HELP)),

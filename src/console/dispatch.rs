@@ -94,7 +94,7 @@ impl Console {
 
     async fn answer(&self, command: &Command) -> Result<Answer, ErrorResponse<'static>> {
         match command {
-            Command::Show(subject) => Ok(show::show(*subject, Shown { context: &self.context })),
+            Command::Show(target) => Ok(show::show(*target, Shown { context: &self.context })),
             Command::Set => Ok(Answer::done()),
             order => act::act(order, &self.context).await,
         }

@@ -5,7 +5,7 @@
 //! how a client has proved who it is (that was before), what a statement of SQL means.
 //!
 //! The parts: [`Console`] is what the frontend hands a client to. `visit` drives one client's `conversation` (the protocol);
-//! a `command` is what a text asks for, `subject` what can be shown, `show` makes the rows, `act` does the rest.
+//! a `command` is what a text asks for, `target` what can be shown, `show` makes the rows, `act` does the rest.
 //!
 //! Names of databases in its tables are `database@endpoint`: one database may be reached at several endpoints, and an
 //! exporter needs each name once.
@@ -20,7 +20,7 @@ mod counts;
 mod dispatch;
 mod settings;
 mod show;
-mod subject;
+mod show_target;
 mod table;
 mod visit;
 mod word;

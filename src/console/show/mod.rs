@@ -13,7 +13,7 @@ use std::{sync::Arc, time::SystemTime};
 use jiff::Timestamp;
 use socket::Socket;
 
-use super::{ConsoleContext, answer::Answer, subject::Subject};
+use super::{ConsoleContext, answer::Answer, show_target::ShowTarget};
 use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
 /// What is shown.
@@ -23,33 +23,33 @@ pub(super) struct Shown<'a> {
 }
 
 /// The answer to SHOW.
-pub(super) fn show(subject: Subject, shown: Shown<'_>) -> Answer {
-    match subject {
-        Subject::Clients => clients::clients(shown),
-        Subject::Config => configuration::config(shown),
-        Subject::Endpoints => endpoints::endpoints(shown),
-        Subject::Help => Answer::done().notice("Console usage", Some(help())),
-        Subject::Version => Answer::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]]),
-        Subject::Databases => pools::databases(shown),
-        Subject::Lists => pools::lists(shown),
-        Subject::Pins => clients::pins(shown),
-        Subject::Pools => pools::pools(shown),
-        Subject::Servers => servers::servers(shown),
-        Subject::Sockets | Subject::ActiveSockets => {
+pub(super) fn show(target: ShowTarget, shown: Shown<'_>) -> Answer {
+    match target {
+        ShowTarget::Clients => clients::clients(shown),
+        ShowTarget::Config => configuration::config(shown),
+        ShowTarget::Endpoints => endpoints::endpoints(shown),
+        ShowTarget::Help => Answer::done().notice("Console usage", Some(help())),
+        ShowTarget::Version => Answer::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]]),
+        ShowTarget::Databases => pools::databases(shown),
+        ShowTarget::Lists => pools::lists(shown),
+        ShowTarget::Pins => clients::pins(shown),
+        ShowTarget::Pools => pools::pools(shown),
+        ShowTarget::Servers => servers::servers(shown),
+        ShowTarget::Sockets | ShowTarget::ActiveSockets => {
             let sockets = clients::sockets(shown).chain(servers::sockets(shown));
             Answer::rows(sockets.map(Socket::row_with_positions))
         }
-        Subject::State => pools::state(shown),
-        Subject::Stats => stats::stats(shown),
-        Subject::StatsAverages => stats::averages(shown),
-        Subject::StatsTotals => stats::totals(shown),
-        Subject::Totals => stats::sums(shown),
-        Subject::Users => pools::users(shown),
+        ShowTarget::State => pools::state(shown),
+        ShowTarget::Stats => stats::stats(shown),
+        ShowTarget::StatsAverages => stats::averages(shown),
+        ShowTarget::StatsTotals => stats::totals(shown),
+        ShowTarget::Totals => stats::sums(shown),
+        ShowTarget::Users => pools::users(shown),
     }
 }
 
 fn help() -> String {
-    let subjects: Vec<_> = Subject::ALL.iter().map(|subject| subject.as_str()).collect();
+    let subjects: Vec<_> = ShowTarget::ALL.iter().map(|target| target.as_str()).collect();
     format!(
         "\n\tSHOW {}\n\tPAUSE [PLACE]\n\tRESUME [PLACE]\n\tDRAIN [PLACE]\n\tRECONNECT [PLACE]\n\tWAIT_CLOSE [PLACE]\
          \n\tKILL PLACE | SESSION\n\tRELOAD\n\tSHUTDOWN\nPLACE: DATABASE, @ENDPOINT or DATABASE@ENDPOINT.",

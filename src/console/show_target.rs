@@ -8,7 +8,7 @@ use crate::closed_set::closed_set;
 
 closed_set! {
     /// What can be shown.
-    pub(super) enum Subject(
+    pub(super) enum ShowTarget(
         /// Columns of the answer; `None` for help, which is a notice.
         columns: Option<&'static [Column]>,
     ) {
@@ -33,12 +33,12 @@ closed_set! {
     }
 }
 
-// === impl Subject ===
+// === impl ShowTarget ===
 
-impl Subject {
+impl ShowTarget {
     /// The one called `word`, in whatever case.
     pub(super) fn find(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|subject| subject.as_str().eq_ignore_ascii_case(word))
+        Self::ALL.into_iter().find(|target| target.as_str().eq_ignore_ascii_case(word))
     }
 }
 
@@ -255,8 +255,8 @@ mod tests {
             let mut lines = table.lines();
             let name = lines.next().unwrap();
             let theirs: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
-            let subject = Subject::find(name).unwrap_or_else(|| panic!("SHOW {name} is missing"));
-            let ours: Vec<_> = subject.columns().unwrap().iter().map(shown).collect();
+            let target = ShowTarget::find(name).unwrap_or_else(|| panic!("SHOW {name} is missing"));
+            let ours: Vec<_> = target.columns().unwrap().iter().map(shown).collect();
             assert!(ours.len() >= theirs.len(), "SHOW {name}: {ours:?}");
             assert_eq!(ours[..theirs.len()], theirs, "SHOW {name}");
             compared += 1;
@@ -266,13 +266,13 @@ mod tests {
 
     #[test]
     fn no_column_stands_twice() {
-        for subject in Subject::ALL {
+        for target in ShowTarget::ALL {
             let mut names: Vec<_> =
-                subject.columns().unwrap_or_default().iter().map(|column| column.name).collect();
+                target.columns().unwrap_or_default().iter().map(|column| column.name).collect();
             let all = names.len();
             names.sort_unstable();
             names.dedup();
-            assert_eq!(names.len(), all, "{subject:?}");
+            assert_eq!(names.len(), all, "{target:?}");
         }
     }
 }
