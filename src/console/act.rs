@@ -8,7 +8,7 @@ use super::{
     ConsoleContext,
     answer::Answer,
     client::Client,
-    command::{Command, Place, Victims},
+    command::{Command, KillTarget, Place},
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
@@ -60,8 +60,8 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
             }
             Ok(Answer::done())
         }
-        Command::Kill(Victims::Session(id)) => kill_session(*id, context),
-        Command::Kill(Victims::Place(place)) => {
+        Command::Kill(KillTarget::Session(id)) => kill_session(*id, context),
+        Command::Kill(KillTarget::Place(place)) => {
             let filter = filter(place, context)?;
             pools.pause(&filter);
             let victims = Client::all(&context.sessions).filter(|client| is_at(client, place));

@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Waits until all backends that RECONNECT found in use are closed.
     WaitClose(Place),
     /// Ends sessions at once; those of a place find it paused when they come back.
-    Kill(Victims),
+    Kill(KillTarget),
     /// Drains and ends the program.
     Shutdown,
     /// A setting that drivers make unasked, and that means nothing here.
@@ -51,7 +51,7 @@ pub(super) struct Place {
 
 /// Whose sessions end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Victims {
+pub(super) enum KillTarget {
     /// One session, by its number.
     Session(u64),
     /// All of a place.
@@ -181,8 +181,8 @@ impl Command {
             | Self::Drain(place)
             | Self::Reconnect(place)
             | Self::WaitClose(place)
-            | Self::Kill(Victims::Place(place)) => place.to_string().into(),
-            Self::Kill(Victims::Session(id)) => id.to_string().into(),
+            | Self::Kill(KillTarget::Place(place)) => place.to_string().into(),
+            Self::Kill(KillTarget::Session(id)) => id.to_string().into(),
             Self::Reload | Self::Shutdown | Self::Set => "".into(),
         };
         format!("{} {behind}", self.tag()).trim_end().to_owned()
@@ -219,12 +219,12 @@ fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'stat
     if let [Word::Plain(number)] = behind
         && let Ok(id) = number.parse()
     {
-        return Ok(Command::Kill(Victims::Session(id)));
+        return Ok(Command::Kill(KillTarget::Session(id)));
     }
     if first == "KILL_CLIENT" {
         return Err(syntax("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
     }
-    place(first, behind, Behind::Place).map(|place| Command::Kill(Victims::Place(place)))
+    place(first, behind, Behind::Place).map(|place| Command::Kill(KillTarget::Place(place)))
 }
 
 fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, ErrorResponse<'static>> {
