@@ -4,7 +4,7 @@
 //! as a request to the admin API is; the tables have PgBouncer's columns. It ends when the program drains. Refuses to know:
 //! how a client has proved who it is (that was before), what a statement of SQL means.
 //!
-//! The parts: [`Console`] is what the frontend hands a client to. `visit` drives one client's `conversation` (the protocol);
+//! The parts: [`Console`] is what the frontend hands a client to. `visit` drives one client's `protocol` (the protocol);
 //! a `command` is what a text asks for, `target` what can be shown, `show` makes the rows, `act` does the rest.
 //!
 //! Names of databases in its tables are `database@endpoint`: one database may be reached at several endpoints, and an
@@ -15,9 +15,9 @@ mod answer;
 mod averages;
 mod client;
 mod command;
-mod conversation;
 mod counts;
 mod dispatch;
+mod protocol;
 mod settings;
 mod show;
 mod show_target;

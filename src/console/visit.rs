@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Console,
     command::Command,
-    conversation::{Ask, Conversation},
+    protocol::{Ask, ConsoleProtocol},
 };
 use crate::{
     audit::{Record, record::SessionClosed},
@@ -107,12 +107,12 @@ async fn talk(
     if line.say(&greet(greeting, visit)).await.is_err() {
         return End::Left;
     }
-    let mut conversation = Conversation::default();
+    let mut protocol = ConsoleProtocol::default();
     let mut walker = Deframer::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
             Ok(Some(piece @ FramePiece::Whole(frame))) => {
-                let ask = conversation.on_frame(&frame);
+                let ask = protocol.on_frame(&frame);
                 let bytes = walker.pass(&piece);
                 line.unread.drain(..bytes);
                 match ask {
@@ -140,12 +140,12 @@ async fn talk(
                 presence.enter(ClientState::Active);
                 *commands += 1;
                 match run(console, line, visit, &command).await {
-                    Some(done) => conversation.on_answer(done),
+                    Some(done) => protocol.on_answer(done),
                     None => return End::Left,
                 }
             }
         }
-        while let Some(output) = conversation.poll_output() {
+        while let Some(output) = protocol.poll_output() {
             if line.say(&output).await.is_err() {
                 return End::Left;
             }

@@ -20,9 +20,9 @@ use crate::wire::{
     write_frame,
 };
 
-/// One client's conversation.
+/// One client's protocol.
 #[derive(Default)]
-pub(super) struct Conversation {
+pub(super) struct ConsoleProtocol {
     statements: HashMap<Vec<u8>, Option<Command>>,
     portals: HashMap<Vec<u8>, Portal>,
     /// An error of the extended protocol: everything is skipped up to Sync.
@@ -65,7 +65,7 @@ struct Running {
 pub(super) enum Ask {
     /// Nothing more than what was said.
     Nothing,
-    /// Run this, and tell [`Conversation::on_answer`].
+    /// Run this, and tell [`ConsoleProtocol::on_answer`].
     Run(Command),
     /// The client leaves.
     Farewell,
@@ -76,7 +76,7 @@ const HELD: usize = 256;
 /// Rows made in one go.
 const ROWS: usize = 100;
 
-impl Conversation {
+impl ConsoleProtocol {
     /// Takes in a message. Nothing else may come before what it asked for is answered and sent.
     ///
     /// # Errors
