@@ -8,7 +8,7 @@ use super::{
     ConsoleContext,
     answer::Answer,
     client::Client,
-    command::{Command, KillTarget, Place},
+    command::{Command, KillTarget, PoolScope},
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
@@ -32,22 +32,22 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
             context.control.stop().await;
             Ok(Answer::done())
         }
-        Command::Pause(place) => {
-            let filter = filter(place, context)?;
+        Command::Pause(scope) => {
+            let filter = filter(scope, context)?;
             let found = pools.pause(&filter);
             pools.quiet(&filter).await;
-            Ok(about(place, found))
+            Ok(about(scope, found))
         }
-        Command::Drain(place) => {
-            let filter = filter(place, context)?;
+        Command::Drain(scope) => {
+            let filter = filter(scope, context)?;
             let found = pools.drain(&filter);
             pools.quiet(&filter).await;
-            Ok(about(place, found))
+            Ok(about(scope, found))
         }
-        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, context)?))),
-        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, context)?))),
-        Command::WaitClose(place) => {
-            let filter = filter(place, context)?;
+        Command::Resume(scope) => Ok(about(scope, pools.resume(&filter(scope, context)?))),
+        Command::Reconnect(scope) => Ok(about(scope, pools.reconnect(&filter(scope, context)?))),
+        Command::WaitClose(scope) => {
+            let filter = filter(scope, context)?;
             while context
                 .routing
                 .pools
@@ -61,10 +61,10 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
             Ok(Answer::done())
         }
         Command::Kill(KillTarget::Session(id)) => kill_session(*id, context),
-        Command::Kill(KillTarget::Place(place)) => {
-            let filter = filter(place, context)?;
+        Command::Kill(KillTarget::PoolScope(scope)) => {
+            let filter = filter(scope, context)?;
             pools.pause(&filter);
-            let victims = Client::all(&context.sessions).filter(|client| is_at(client, place));
+            let victims = Client::all(&context.sessions).filter(|client| is_at(client, scope));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(Answer::done().notice(words, None))
@@ -74,8 +74,8 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
 
 /// Undoes what `command` has begun, when its client no longer wants it.
 pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
-    if let Command::Pause(place) | Command::Drain(place) = command
-        && let Ok(filter) = filter(place, context)
+    if let Command::Pause(scope) | Command::Drain(scope) = command
+        && let Ok(filter) = filter(scope, context)
     {
         context.routing.pools.resume(&filter);
     }
@@ -113,29 +113,31 @@ fn kill_session(id: u64, context: &ConsoleContext) -> Result<Answer, ErrorRespon
     Ok(Answer::done())
 }
 
-/// The pools of `place`; databases are not known before somebody uses them, endpoints are.
-fn filter(place: &Place, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
-    if let Some(endpoint) = &place.endpoint
+/// The pools of `scope`; databases are not known before somebody uses them, endpoints are.
+fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
+    if let Some(endpoint) = &scope.endpoint
         && context.routing.endpoints.load().get(endpoint).is_none()
     {
         let message = format!("there is no endpoint \"{endpoint}\"");
         return Err(missing(message, "SHOW ENDPOINTS lists them."));
     }
-    Ok(Filter { endpoint: place.endpoint.clone(), database: place.database.clone(), ..Filter::all() })
+    Ok(Filter { endpoint: scope.endpoint.clone(), database: scope.database.clone(), ..Filter::all() })
 }
 
-/// A place without pools is worth a word: it may be a slip of the pen.
-fn about(place: &Place, found: usize) -> Answer {
+/// A scope without pools is worth a word: it may be a slip of the pen.
+fn about(scope: &PoolScope, found: usize) -> Answer {
     match found {
-        0 if *place != Place::default() => Answer::done().notice(format!("{place} has no pools now"), None),
+        0 if *scope != PoolScope::default() => {
+            Answer::done().notice(format!("{scope} has no pools now"), None)
+        }
         _ => Answer::done(),
     }
 }
 
-fn is_at(client: &Client, place: &Place) -> bool {
+fn is_at(client: &Client, scope: &PoolScope) -> bool {
     let endpoint = client.backend.as_ref().map(|backend| &backend.endpoint);
-    place.database.as_ref().is_none_or(|wanted| client.database() == Some(wanted))
-        && place.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
+    scope.database.as_ref().is_none_or(|wanted| client.database() == Some(wanted))
+        && scope.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
 }
 
 /// `42704`: what is named is not there.

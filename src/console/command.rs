@@ -25,16 +25,16 @@ pub(super) enum Command {
     /// Reads the configuration again.
     Reload,
     /// Lets what is under way end, and gives out no backends.
-    Pause(Place),
+    Pause(PoolScope),
     /// Gives them out again, after PAUSE, DRAIN, DISABLE or KILL.
-    Resume(Place),
+    Resume(PoolScope),
     /// As PAUSE, and the backends are closed.
-    Drain(Place),
+    Drain(PoolScope),
     /// Has backends replaced as they come back.
-    Reconnect(Place),
+    Reconnect(PoolScope),
     /// Waits until all backends that RECONNECT found in use are closed.
-    WaitClose(Place),
-    /// Ends sessions at once; those of a place find it paused when they come back.
+    WaitClose(PoolScope),
+    /// Ends sessions at once; those of a scope find it paused when they come back.
     Kill(KillTarget),
     /// Drains and ends the program.
     Shutdown,
@@ -44,7 +44,7 @@ pub(super) enum Command {
 
 /// Which pools are meant: all of them, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PoolScope {
     pub(super) database: Option<DatabaseName>,
     pub(super) endpoint: Option<EndpointName>,
 }
@@ -54,17 +54,17 @@ pub(super) struct Place {
 pub(super) enum KillTarget {
     /// One session, by its number.
     Session(u64),
-    /// All of a place.
-    Place(Place),
+    /// All of a scope.
+    PoolScope(PoolScope),
 }
 
 /// What stands behind a command's first word.
 #[derive(Clone, Copy)]
 enum Behind {
     Nothing,
-    /// A place, or nothing for all.
-    PerhapsPlace,
-    Place,
+    /// A parse_scope, or nothing for all.
+    PerhapsScope,
+    PoolScope,
 }
 
 /// Settings that drivers make unasked.
@@ -106,18 +106,18 @@ impl Command {
         let upper = first.to_ascii_uppercase();
         let command = match upper.as_str() {
             "SHOW" => return show(behind).map(Some),
-            "HELP" => place(&upper, behind, Behind::Nothing).map(|_| Self::Show(ShowTarget::Help)),
+            "HELP" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Show(ShowTarget::Help)),
             "SET" => return set(behind).map(Some),
             "KILL" | "KILL_CLIENT" => kill(&upper, behind),
-            "RELOAD" => place(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
-            "SHUTDOWN" => place(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
-            "PAUSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Pause),
-            "RESUME" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Resume),
-            "DRAIN" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Drain),
-            "RECONNECT" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Reconnect),
-            "WAIT_CLOSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::WaitClose),
+            "RELOAD" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
+            "SHUTDOWN" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
+            "PAUSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Pause),
+            "RESUME" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Resume),
+            "DRAIN" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Drain),
+            "RECONNECT" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Reconnect),
+            "WAIT_CLOSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::WaitClose),
             "DISABLE" | "ENABLE" => {
-                place(&upper, behind, Behind::Place)?;
+                parse_scope(&upper, behind, Behind::PoolScope)?;
                 Err(not_done(
                     format!("{upper} is not supported"),
                     "PAUSE keeps clients waiting; to turn them away, take the database from the listener's \
@@ -176,12 +176,12 @@ impl Command {
     pub(super) fn said(&self) -> String {
         let behind: Cow<'_, str> = match self {
             Self::Show(target) => target.as_str().into(),
-            Self::Pause(place)
-            | Self::Resume(place)
-            | Self::Drain(place)
-            | Self::Reconnect(place)
-            | Self::WaitClose(place)
-            | Self::Kill(KillTarget::Place(place)) => place.to_string().into(),
+            Self::Pause(scope)
+            | Self::Resume(scope)
+            | Self::Drain(scope)
+            | Self::Reconnect(scope)
+            | Self::WaitClose(scope)
+            | Self::Kill(KillTarget::PoolScope(scope)) => scope.to_string().into(),
             Self::Kill(KillTarget::Session(id)) => id.to_string().into(),
             Self::Reload | Self::Shutdown | Self::Set => "".into(),
         };
@@ -224,15 +224,15 @@ fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'stat
     if first == "KILL_CLIENT" {
         return Err(syntax("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
     }
-    place(first, behind, Behind::Place).map(|place| Command::Kill(KillTarget::Place(place)))
+    parse_scope(first, behind, Behind::PoolScope).map(|scope| Command::Kill(KillTarget::PoolScope(scope)))
 }
 
-fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, ErrorResponse<'static>> {
+fn parse_scope(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<PoolScope, ErrorResponse<'static>> {
     match (behind, wanted) {
-        ([], Behind::Nothing | Behind::PerhapsPlace) => Ok(Place::default()),
-        ([], Behind::Place) => Err(syntax(format!("{first} what?"), PLACES)),
-        ([word @ (Word::Plain(_) | Word::Quoted(_))], Behind::PerhapsPlace | Behind::Place) => {
-            Place::parse(word).ok_or_else(|| {
+        ([], Behind::Nothing | Behind::PerhapsScope) => Ok(PoolScope::default()),
+        ([], Behind::PoolScope) => Err(syntax(format!("{first} what?"), PLACES)),
+        ([word @ (Word::Plain(_) | Word::Quoted(_))], Behind::PerhapsScope | Behind::PoolScope) => {
+            PoolScope::parse(word).ok_or_else(|| {
                 syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)
             })
         }
@@ -241,9 +241,9 @@ fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, Erro
     }
 }
 
-// === impl Place ===
+// === impl PoolScope ===
 
-impl Place {
+impl PoolScope {
     /// A quoted name is a database's, whatever is in it.
     fn parse(word: &Word<'_>) -> Option<Self> {
         let (database, endpoint) = match word {
@@ -259,7 +259,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for PoolScope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(database) = &self.database {
             f.write_str(database.as_str())?;
