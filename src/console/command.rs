@@ -10,7 +10,7 @@ use super::{
     settings::Access,
     show_target::ShowTarget,
     table::Column,
-    word::{Word, words},
+    word::{CommandWord, words},
 };
 use crate::{
     names::{DatabaseName, EndpointName},
@@ -91,16 +91,16 @@ impl Command {
     pub(super) fn parse(text: &str) -> Result<Option<Self>, ErrorResponse<'static>> {
         let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
         let mut found = found.as_slice();
-        while let [before @ .., Word::Mark(';')] = found {
+        while let [before @ .., CommandWord::Mark(';')] = found {
             found = before;
         }
-        let [Word::Plain(first), behind @ ..] = found else {
+        let [CommandWord::Plain(first), behind @ ..] = found else {
             return match found {
                 [] => Ok(None),
                 [word, ..] => Err(unknown(word.text())),
             };
         };
-        if behind.contains(&Word::Mark(';')) {
+        if behind.contains(&CommandWord::Mark(';')) {
             return Err(syntax("one command at a time", "Send them one after the other."));
         }
         let upper = first.to_ascii_uppercase();
@@ -189,9 +189,9 @@ impl Command {
     }
 }
 
-fn show(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn show(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
-        [word @ (Word::Plain(_) | Word::Quoted(_))] => match ShowTarget::find(word.text()) {
+        [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))] => match ShowTarget::find(word.text()) {
             Some(target) => Ok(Command::Show(target)),
             None => Err(syntax(format!("there is nothing called \"{}\" to show", word.text()), HELP)),
         },
@@ -200,9 +200,9 @@ fn show(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     }
 }
 
-fn set(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn set(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     let name = match behind {
-        [Word::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
+        [CommandWord::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
         [name, ..] => name,
         [] => return Err(syntax("SET what?", HELP)),
     };
@@ -215,8 +215,8 @@ fn set(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     ))
 }
 
-fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
-    if let [Word::Plain(number)] = behind
+fn kill(first: &str, behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+    if let [CommandWord::Plain(number)] = behind
         && let Ok(id) = number.parse()
     {
         return Ok(Command::Kill(KillTarget::Session(id)));
@@ -227,15 +227,19 @@ fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'stat
     parse_scope(first, behind, Behind::PoolScope).map(|scope| Command::Kill(KillTarget::PoolScope(scope)))
 }
 
-fn parse_scope(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<PoolScope, ErrorResponse<'static>> {
+fn parse_scope(
+    first: &str,
+    behind: &[CommandWord<'_>],
+    wanted: Behind,
+) -> Result<PoolScope, ErrorResponse<'static>> {
     match (behind, wanted) {
         ([], Behind::Nothing | Behind::PerhapsScope) => Ok(PoolScope::default()),
         ([], Behind::PoolScope) => Err(syntax(format!("{first} what?"), PLACES)),
-        ([word @ (Word::Plain(_) | Word::Quoted(_))], Behind::PerhapsScope | Behind::PoolScope) => {
-            PoolScope::parse(word).ok_or_else(|| {
-                syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)
-            })
-        }
+        (
+            [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))],
+            Behind::PerhapsScope | Behind::PoolScope,
+        ) => PoolScope::parse(word)
+            .ok_or_else(|| syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)),
         (_, Behind::Nothing) => Err(syntax(format!("nothing follows {first}"), HELP)),
         _ => Err(syntax(format!("{first} takes one name"), PLACES)),
     }
@@ -245,9 +249,9 @@ fn parse_scope(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<PoolS
 
 impl PoolScope {
     /// A quoted name is a database's, whatever is in it.
-    fn parse(word: &Word<'_>) -> Option<Self> {
+    fn parse(word: &CommandWord<'_>) -> Option<Self> {
         let (database, endpoint) = match word {
-            Word::Quoted(name) => (name.as_str(), None),
+            CommandWord::Quoted(name) => (name.as_str(), None),
             _ => match word.text().rsplit_once('@') {
                 Some((database, endpoint)) => (database, Some(endpoint)),
                 None => (word.text(), None),

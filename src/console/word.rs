@@ -2,7 +2,7 @@
 
 /// One word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word<'a> {
+pub(super) enum CommandWord<'a> {
     /// As it stands there.
     Plain(&'a str),
     /// In quotes, which are taken off.
@@ -17,7 +17,7 @@ pub(super) struct Unterminated;
 
 /// Splits `text` into words. White space and comments (`--` to the end of the line, `/* */` within one another) stand between
 /// them; `'…'` and `"…"` are one word, in which a doubled quote stands for itself.
-pub(super) fn words(text: &str) -> Result<Vec<Word<'_>>, Unterminated> {
+pub(super) fn words(text: &str) -> Result<Vec<CommandWord<'_>>, Unterminated> {
     let mut left = text;
     let mut found = Vec::new();
     loop {
@@ -29,17 +29,17 @@ pub(super) fn words(text: &str) -> Result<Vec<Word<'_>>, Unterminated> {
             left = behind_comment(left)?;
         } else if let '\'' | '"' = first {
             let (word, behind) = quoted(left, first)?;
-            found.push(Word::Quoted(word));
+            found.push(CommandWord::Quoted(word));
             left = behind;
         } else if let ';' | '=' | ',' = first {
-            found.push(Word::Mark(first));
+            found.push(CommandWord::Mark(first));
             left = left.get(1..).unwrap_or_default();
         } else {
             let end =
                 left.find(|c: char| c.is_ascii_whitespace() || matches!(c, ';' | '=' | ',' | '\'' | '"'));
             let ends = [end, left.find("--"), left.find("/*")];
             let (word, behind) = left.split_at(ends.into_iter().flatten().min().unwrap_or(left.len()));
-            found.push(Word::Plain(word));
+            found.push(CommandWord::Plain(word));
             left = behind;
         }
     }
@@ -86,9 +86,9 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
     }
 }
 
-// === impl Word ===
+// === impl CommandWord ===
 
-impl Word<'_> {
+impl CommandWord<'_> {
     /// Its text.
     pub(super) fn text(&self) -> &str {
         match self {
@@ -109,7 +109,7 @@ mod tests {
     fn white_space_and_comments_stand_between_words() {
         let text = "-- a\r/* b /* c */ d */SHOW/**/pools \"a \"\"b\"\" ;\"\t'it''s'=é;--";
         let found = words(text).unwrap();
-        let found: Vec<_> = found.iter().map(Word::text).collect();
+        let found: Vec<_> = found.iter().map(CommandWord::text).collect();
         assert_eq!(found, ["SHOW", "pools", "a \"b\" ;", "it's", "=", "é", ";"]);
         assert_eq!(words(" -- nothing"), Ok(Vec::new()));
     }
