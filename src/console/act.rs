@@ -6,9 +6,9 @@ use tokio::time::sleep;
 
 use super::{
     ConsoleContext,
-    answer::Answer,
     client::Client,
     command::{Command, KillTarget, PoolScope},
+    response::CommandResponse,
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
@@ -23,14 +23,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Does what `command` says.
 ///
 /// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
-pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<Answer, ErrorResponse<'static>> {
+pub(super) async fn act(
+    command: &Command,
+    context: &ConsoleContext,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
     let pools = &context.routing.pools;
     match command {
-        Command::Show(_) | Command::Set => Ok(Answer::done()),
+        Command::Show(_) | Command::Set => Ok(CommandResponse::done()),
         Command::Reload => reload(context.control.reload("console").await),
         Command::Shutdown => {
             context.control.stop().await;
-            Ok(Answer::done())
+            Ok(CommandResponse::done())
         }
         Command::Pause(scope) => {
             let filter = filter(scope, context)?;
@@ -58,7 +61,7 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
             {
                 sleep(LOOK_AGAIN).await;
             }
-            Ok(Answer::done())
+            Ok(CommandResponse::done())
         }
         Command::Kill(KillTarget::Session(id)) => kill_session(*id, context),
         Command::Kill(KillTarget::PoolScope(scope)) => {
@@ -67,7 +70,7 @@ pub(super) async fn act(command: &Command, context: &ConsoleContext) -> Result<A
             let victims = Client::all(&context.sessions).filter(|client| is_at(client, scope));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
-            Ok(Answer::done().notice(words, None))
+            Ok(CommandResponse::done().notice(words, None))
         }
     }
 }
@@ -81,11 +84,11 @@ pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
     }
 }
 
-fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResponse<'static>> {
+fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);
-            Ok(said.fold(Answer::done(), |answer, line| answer.notice(line, None)))
+            Ok(said.fold(CommandResponse::done(), |answer, line| answer.notice(line, None)))
         }
         Err(failure) => {
             let sqlstate = match failure {
@@ -100,7 +103,7 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResp
     }
 }
 
-fn kill_session(id: u64, context: &ConsoleContext) -> Result<Answer, ErrorResponse<'static>> {
+fn kill_session(id: u64, context: &ConsoleContext) -> Result<CommandResponse, ErrorResponse<'static>> {
     if let Some(entry) = context.sessions.get(id) {
         entry.send_command(SessionCommand::Kill);
     } else if let Some(entry) = context.sessions.console_sessions().iter().find(|entry| entry.facts.id == id)
@@ -110,7 +113,7 @@ fn kill_session(id: u64, context: &ConsoleContext) -> Result<Answer, ErrorRespon
         let message = format!("there is no session {id}, or no more");
         return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));
     }
-    Ok(Answer::done())
+    Ok(CommandResponse::done())
 }
 
 /// The pools of `scope`; databases are not known before somebody uses them, endpoints are.
@@ -125,12 +128,12 @@ fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorRe
 }
 
 /// A scope without pools is worth a word: it may be a slip of the pen.
-fn about(scope: &PoolScope, found: usize) -> Answer {
+fn about(scope: &PoolScope, found: usize) -> CommandResponse {
     match found {
         0 if *scope != PoolScope::default() => {
-            Answer::done().notice(format!("{scope} has no pools now"), None)
+            CommandResponse::done().notice(format!("{scope} has no pools now"), None)
         }
-        _ => Answer::done(),
+        _ => CommandResponse::done(),
     }
 }
 

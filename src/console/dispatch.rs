@@ -4,8 +4,8 @@ use std::{pin::Pin, sync::Arc};
 
 use super::{
     Averages, ConsoleSettings, act,
-    answer::Answer,
     command::Command,
+    response::CommandResponse,
     settings::Access,
     show::{self, Shown},
     visit,
@@ -81,7 +81,7 @@ impl Console {
         &self,
         command: &Command,
         who: &Arc<record::Session>,
-    ) -> Result<Answer, ErrorResponse<'static>> {
+    ) -> Result<CommandResponse, ErrorResponse<'static>> {
         let access = who.user.as_ref().and_then(|user| self.context.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
@@ -92,10 +92,10 @@ impl Console {
         done
     }
 
-    async fn answer(&self, command: &Command) -> Result<Answer, ErrorResponse<'static>> {
+    async fn answer(&self, command: &Command) -> Result<CommandResponse, ErrorResponse<'static>> {
         match command {
             Command::Show(target) => Ok(show::show(*target, Shown { context: &self.context })),
-            Command::Set => Ok(Answer::done()),
+            Command::Set => Ok(CommandResponse::done()),
             order => act::act(order, &self.context).await,
         }
     }

@@ -11,13 +11,13 @@
 //! exporter needs each name once.
 
 mod act;
-mod answer;
 mod averages;
 mod client;
 mod command;
 mod counts;
 mod dispatch;
 mod protocol;
+mod response;
 mod settings;
 mod show;
 mod show_target;

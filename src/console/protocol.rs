@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 
 use super::{
-    answer::{Answer, Rows},
     command::Command,
+    response::{CommandResponse, Rows},
     table::{self, Column, Format},
 };
 use crate::wire::{
@@ -130,10 +130,10 @@ impl ConsoleProtocol {
     }
 
     /// Takes in what the command came to.
-    pub(super) fn on_answer(&mut self, answer: Result<Answer, ErrorResponse<'static>>) {
+    pub(super) fn on_answer(&mut self, answer: Result<CommandResponse, ErrorResponse<'static>>) {
         let Some(running) = &mut self.running else { return };
         match answer {
-            Ok(Answer { notices, rows }) => {
+            Ok(CommandResponse { notices, rows }) => {
                 notices.iter().for_each(|notice| notice.write(&mut self.out));
                 if let (None, Some(columns)) = (&running.portal, running.command.columns()) {
                     table::describe(&mut self.out, columns, |_| Format::Text);

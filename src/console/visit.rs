@@ -161,7 +161,7 @@ async fn run(
     line: &mut Line,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::answer::Answer, ErrorResponse<'static>>> {
+) -> Option<Result<super::response::CommandResponse, ErrorResponse<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),

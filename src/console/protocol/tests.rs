@@ -30,7 +30,7 @@ fn talk(protocol: &mut ConsoleProtocol, rows: usize, messages: &[Vec<u8>]) -> St
         if let Ask::Run(command) = protocol.on_frame(&frame).unwrap() {
             let width = command.columns().map_or(0, <[Column]>::len);
             let count = if width == 0 { 0 } else { rows };
-            protocol.on_answer(Ok(Answer::rows(vec![vec![Value::Number(0); width]; count])));
+            protocol.on_answer(Ok(CommandResponse::rows(vec![vec![Value::Number(0); width]; count])));
         }
         while let Some(output) = protocol.poll_output() {
             heard.extend(output);
@@ -154,7 +154,7 @@ proptest::proptest! {
             // What is out of step ends the connection.
             if let Ok(Ask::Run(command)) = protocol.on_frame(&frame) {
                 let width = command.columns().map_or(0, <[Column]>::len);
-                protocol.on_answer(Ok(Answer::rows([vec![Value::Null; width]])));
+                protocol.on_answer(Ok(CommandResponse::rows([vec![Value::Null; width]])));
             }
             while protocol.poll_output().is_some() {}
         }

@@ -6,8 +6,8 @@ use super::{Shown, listeners, server_name, socket::Socket};
 use crate::{
     audit::record,
     console::{
-        answer::Answer,
         client::Client,
+        response::CommandResponse,
         table::{Row, Value},
     },
     frontend::{Bind, ConsoleSessionEntry},
@@ -18,7 +18,7 @@ use crate::{
 struct Binds(HashMap<ListenerName, SocketAddr>);
 
 /// `SHOW CLIENTS`: the console's console_sessions, then the sessions, the oldest first.
-pub(super) fn clients(shown: Shown<'_>) -> Answer {
+pub(super) fn clients(shown: Shown<'_>) -> CommandResponse {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
     let console_sessions = shown.context.sessions.console_sessions().into_iter().map(move |entry| {
@@ -30,7 +30,7 @@ pub(super) fn clients(shown: Shown<'_>) -> Answer {
         let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
         row(of_client(&client, &binds), ours)
     });
-    Answer::rows(console_sessions.chain(sessions))
+    CommandResponse::rows(console_sessions.chain(sessions))
 }
 
 /// The clients' part of `SHOW SOCKETS`.
@@ -43,8 +43,8 @@ pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> 
 }
 
 /// `SHOW PINS`: one pin a row.
-pub(super) fn pins(shown: Shown<'_>) -> Answer {
-    Answer::rows(Client::all(&shown.context.sessions).flat_map(|client| {
+pub(super) fn pins(shown: Shown<'_>) -> CommandResponse {
+    CommandResponse::rows(Client::all(&shown.context.sessions).flat_map(|client| {
         let facts = &client.entry.facts;
         let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
         let pinned: Vec<Row> = client

@@ -2,12 +2,12 @@
 
 use super::Shown;
 use crate::console::{
-    answer::Answer,
+    response::CommandResponse,
     table::{Row, Value},
 };
 
 /// Every setting by our own names, and before them the two that PgBouncer's exporter asks for by its.
-pub(super) fn config(shown: Shown<'_>) -> Answer {
+pub(super) fn config(shown: Shown<'_>) -> CommandResponse {
     let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
     let theirs = [
         vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],
@@ -22,5 +22,5 @@ pub(super) fn config(shown: Shown<'_>) -> Answer {
             vec![line.key.clone().into(), line.value.clone().into(), default.into(), changeable.into()]
         })
         .collect();
-    Answer::rows(theirs.into_iter().chain(ours))
+    CommandResponse::rows(theirs.into_iter().chain(ours))
 }

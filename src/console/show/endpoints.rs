@@ -5,14 +5,14 @@ use std::time::Instant;
 use super::Shown;
 use crate::{
     console::{
-        answer::Answer,
+        response::CommandResponse,
         table::{Row, Value},
     },
     topology::{EndpointStatus, ObservedRole},
 };
 
 /// One endpoint a row, in the configuration's order.
-pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
+pub(super) fn endpoints(shown: Shown<'_>) -> CommandResponse {
     let snapshot = shown.context.routing.topology.load();
     let rows: Vec<Row> = snapshot
         .endpoints
@@ -25,7 +25,7 @@ pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
             row(status, writer, sessions)
         })
         .collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }
 
 fn row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::SystemTime};
 use jiff::Timestamp;
 use socket::Socket;
 
-use super::{ConsoleContext, answer::Answer, show_target::ShowTarget};
+use super::{ConsoleContext, response::CommandResponse, show_target::ShowTarget};
 use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
 /// What is shown.
@@ -23,13 +23,15 @@ pub(super) struct Shown<'a> {
 }
 
 /// The answer to SHOW.
-pub(super) fn show(target: ShowTarget, shown: Shown<'_>) -> Answer {
+pub(super) fn show(target: ShowTarget, shown: Shown<'_>) -> CommandResponse {
     match target {
         ShowTarget::Clients => clients::clients(shown),
         ShowTarget::Config => configuration::config(shown),
         ShowTarget::Endpoints => endpoints::endpoints(shown),
-        ShowTarget::Help => Answer::done().notice("Console usage", Some(help())),
-        ShowTarget::Version => Answer::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]]),
+        ShowTarget::Help => CommandResponse::done().notice("Console usage", Some(help())),
+        ShowTarget::Version => {
+            CommandResponse::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]])
+        }
         ShowTarget::Databases => pools::databases(shown),
         ShowTarget::Lists => pools::lists(shown),
         ShowTarget::Pins => clients::pins(shown),
@@ -37,7 +39,7 @@ pub(super) fn show(target: ShowTarget, shown: Shown<'_>) -> Answer {
         ShowTarget::Servers => servers::servers(shown),
         ShowTarget::Sockets | ShowTarget::ActiveSockets => {
             let sockets = clients::sockets(shown).chain(servers::sockets(shown));
-            Answer::rows(sockets.map(Socket::row_with_positions))
+            CommandResponse::rows(sockets.map(Socket::row_with_positions))
         }
         ShowTarget::State => pools::state(shown),
         ShowTarget::Stats => stats::stats(shown),

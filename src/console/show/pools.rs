@@ -11,8 +11,8 @@ use std::{
 use super::{Shown, listeners};
 use crate::{
     console::{
-        answer::Answer,
         client::Client,
+        response::CommandResponse,
         table::{Row, Value},
     },
     credentials::Login,
@@ -47,7 +47,7 @@ struct Group {
 type Key = (DatabaseName, EndpointName, UserName);
 
 /// `SHOW POOLS`: the console first, as PgBouncer does.
-pub(super) fn pools(shown: Shown<'_>) -> Answer {
+pub(super) fn pools(shown: Shown<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let console_sessions = shown.context.sessions.console_sessions().len();
     let none = || Value::Number(0);
@@ -80,11 +80,11 @@ pub(super) fn pools(shown: Shown<'_>) -> Answer {
         ]
     });
     let groups: Vec<Row> = groups.collect();
-    Answer::rows(std::iter::once(first).chain(groups))
+    CommandResponse::rows(std::iter::once(first).chain(groups))
 }
 
 /// `SHOW DATABASES`: every database that somebody uses, at each endpoint.
-pub(super) fn databases(shown: Shown<'_>) -> Answer {
+pub(super) fn databases(shown: Shown<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let port = listeners(shown).find_map(|listener| match listener.settings.bind {
         crate::frontend::Bind::Tcp(address) => Some(address.port()),
@@ -147,11 +147,11 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
             ]
         })
         .collect();
-    Answer::rows(std::iter::once(first).chain(rows))
+    CommandResponse::rows(std::iter::once(first).chain(rows))
 }
 
 /// `SHOW LISTS`
-pub(super) fn lists(shown: Shown<'_>) -> Answer {
+pub(super) fn lists(shown: Shown<'_>) -> CommandResponse {
     let groups = groups(shown);
     let databases: BTreeSet<_> = groups.keys().map(|(database, endpoint, _)| (database, endpoint)).collect();
     let (mut room, mut clients) = (0, 0);
@@ -162,7 +162,7 @@ pub(super) fn lists(shown: Shown<'_>) -> Answer {
     let sessions = shown.context.sessions.count();
     let idle: usize = groups.values().map(|group| group.idle).sum();
     let servers: usize = groups.values().map(Group::servers).sum();
-    Answer::rows(
+    CommandResponse::rows(
         [
             // The console is a database, a pool and a user, too.
             ("databases", databases.len() + 1),
@@ -183,17 +183,17 @@ pub(super) fn lists(shown: Shown<'_>) -> Answer {
 }
 
 /// `SHOW USERS`: those of the pools, and those that may use the console.
-pub(super) fn users(shown: Shown<'_>) -> Answer {
+pub(super) fn users(shown: Shown<'_>) -> CommandResponse {
     let users = users_of(shown, &groups(shown));
-    Answer::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
+    CommandResponse::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
 }
 
 /// `SHOW STATE`: whether everything is paused.
-pub(super) fn state(shown: Shown<'_>) -> Answer {
+pub(super) fn state(shown: Shown<'_>) -> CommandResponse {
     let groups = groups(shown);
     let paused = !groups.is_empty() && groups.values().all(|group| group.paused);
     let word = |flag| if flag { "yes" } else { "no" };
-    Answer::rows(
+    CommandResponse::rows(
         [("active", !paused), ("paused", paused), ("suspended", false)]
             .map(|(key, value)| vec![key.into(), word(value).into()]),
     )

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Shown, client_name, server_name, socket::Socket};
 use crate::{
-    console::{answer::Answer, client::Client, table::Value},
+    console::{client::Client, response::CommandResponse, table::Value},
     names::EndpointName,
     pool::{BackendStatus, PoolStatus, Target},
     telemetry::labels::BackendState,
@@ -22,8 +22,8 @@ pub(super) struct Server {
 }
 
 /// `SHOW SERVERS`
-pub(super) fn servers(shown: Shown<'_>) -> Answer {
-    Answer::rows(all(shown).map(|Server { socket, listener, endpoint }| {
+pub(super) fn servers(shown: Shown<'_>) -> CommandResponse {
+    CommandResponse::rows(all(shown).map(|Server { socket, listener, endpoint }| {
         let mut row = socket.row();
         row.extend([Value::from(listener), endpoint.into()]);
         row

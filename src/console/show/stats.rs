@@ -5,29 +5,29 @@
 
 use super::Shown;
 use crate::console::{
-    answer::Answer,
     averages::Averages,
     counts::Counts,
+    response::CommandResponse,
     table::{Row, Value},
 };
 
 /// `SHOW STATS`: totals, then averages.
-pub(super) fn stats(shown: Shown<'_>) -> Answer {
+pub(super) fn stats(shown: Shown<'_>) -> CommandResponse {
     table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
 }
 
 /// `SHOW STATS_TOTALS`
-pub(super) fn totals(shown: Shown<'_>) -> Answer {
+pub(super) fn totals(shown: Shown<'_>) -> CommandResponse {
     table(shown, |counts, _| counts.figures().to_vec())
 }
 
 /// `SHOW STATS_AVERAGES`
-pub(super) fn averages(shown: Shown<'_>) -> Answer {
+pub(super) fn averages(shown: Shown<'_>) -> CommandResponse {
     table(shown, |_, averages| averages.figures().to_vec())
 }
 
 /// `SHOW TOTALS`: all endpoints added up, a figure a row.
-pub(super) fn sums(shown: Shown<'_>) -> Answer {
+pub(super) fn sums(shown: Shown<'_>) -> CommandResponse {
     const NAMES: [&str; 14] = [
         "total_xact_count",
         "total_query_count",
@@ -50,10 +50,10 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
     let figures = counts.figures().into_iter().chain(averages.figures());
     let rows: Vec<Row> =
         NAMES.into_iter().zip(figures).map(|(name, figure)| vec![name.into(), figure.into()]).collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }
 
-fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> Answer {
+fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> CommandResponse {
     let averages: std::sync::Arc<Averages> = shown.context.averages.load();
     let rows: Vec<Row> = Counts::by_endpoint(&shown.context.observers.metrics)
         .into_iter()
@@ -63,5 +63,5 @@ fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> An
             row
         })
         .collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }

@@ -4,7 +4,7 @@ use super::table::Row;
 use crate::wire::{ErrorResponse, Severity, SqlState};
 
 /// What a command comes to: its notices, then its rows, made as they are sent.
-pub(super) struct Answer {
+pub(super) struct CommandResponse {
     pub(super) notices: Vec<ErrorResponse<'static>>,
     pub(super) rows: Rows,
 }
@@ -12,7 +12,7 @@ pub(super) struct Answer {
 /// Rows to come. Making them lazily keeps a long table from holding up the clients of this worker.
 pub(super) type Rows = Box<dyn Iterator<Item = Row>>;
 
-impl Answer {
+impl CommandResponse {
     /// It is done, and there is nothing to say.
     pub(super) fn done() -> Self {
         Self::rows(std::iter::empty())
