@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::{
-    settings::Access,
+    settings::ConsoleAccess,
     show_target::ShowTarget,
     table::Column,
     word::{CommandWord, words},
@@ -134,9 +134,9 @@ impl Command {
     }
 
     /// What a user needs for it.
-    pub(super) const fn needs(&self) -> Access {
+    pub(super) const fn needs(&self) -> ConsoleAccess {
         match self {
-            Self::Show(_) | Self::Set => Access::Stats,
+            Self::Show(_) | Self::Set => ConsoleAccess::Stats,
             Self::Reload
             | Self::Pause(_)
             | Self::Resume(_)
@@ -144,7 +144,7 @@ impl Command {
             | Self::Reconnect(_)
             | Self::WaitClose(_)
             | Self::Kill(_)
-            | Self::Shutdown => Access::Admin,
+            | Self::Shutdown => ConsoleAccess::Admin,
         }
     }
 

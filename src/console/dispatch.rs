@@ -6,7 +6,7 @@ use super::{
     Averages, ConsoleSettings, act,
     command::Command,
     response::CommandResponse,
-    settings::Access,
+    settings::ConsoleAccess,
     show::{self, Shown},
     visit,
 };
@@ -132,10 +132,10 @@ impl Console {
         let error_code = error.map(|report| report.sqlstate.to_string());
         let user = who.user.as_ref().map(UserName::as_str);
         match command.needs() {
-            Access::Stats => {
+            ConsoleAccess::Stats => {
                 tracing::debug!(session = who.id, user, command = said, error = error_code, "console")
             }
-            Access::Admin => {
+            ConsoleAccess::Admin => {
                 tracing::info!(session = who.id, user, command = said, error = error_code, "console");
                 if error.is_none() {
                     self.context

@@ -18,7 +18,7 @@ pub struct ConsoleSettings {
 
 /// What a user of the console may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
+pub(super) enum ConsoleAccess {
     /// Look.
     Stats,
     /// Everything.
@@ -36,11 +36,11 @@ impl ConsoleSettings {
     }
 
     /// What `user` may do; `None` for nothing.
-    pub(super) fn access(&self, user: &UserName) -> Option<Access> {
+    pub(super) fn access(&self, user: &UserName) -> Option<ConsoleAccess> {
         if self.admin_users.contains(user) {
-            Some(Access::Admin)
+            Some(ConsoleAccess::Admin)
         } else if self.stats_users.contains(user) {
-            Some(Access::Stats)
+            Some(ConsoleAccess::Stats)
         } else {
             None
         }
