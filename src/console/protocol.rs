@@ -28,7 +28,7 @@ pub(super) struct ConsoleProtocol {
     /// An error of the extended protocol: everything is skipped up to Sync.
     skipping: bool,
     /// Whose command is run, or whose rows are sent.
-    running: Option<Running>,
+    running: Option<RunningCommand>,
     out: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ enum Progress {
 }
 
 /// What is under way.
-struct Running {
+struct RunningCommand {
     /// `None` for a Query.
     portal: Option<Vec<u8>>,
     command: Command,
@@ -143,7 +143,7 @@ impl ConsoleProtocol {
             Err(report) => {
                 report.write(&mut self.out);
                 match self.running.take() {
-                    Some(Running { portal: None, .. }) => self.ready(),
+                    Some(RunningCommand { portal: None, .. }) => self.ready(),
                     _ => self.skipping = true,
                 }
             }
@@ -163,7 +163,7 @@ impl ConsoleProtocol {
         match Command::parse(&String::from_utf8_lossy(text)) {
             Ok(Some(command)) => {
                 self.running =
-                    Some(Running { portal: None, command: command.clone(), rows: None, limit: None });
+                    Some(RunningCommand { portal: None, command: command.clone(), rows: None, limit: None });
                 return Ask::Run(command);
             }
             Ok(None) => self.say(tag::EMPTY_QUERY_RESPONSE),
@@ -243,7 +243,7 @@ impl ConsoleProtocol {
                 return Err(error(SqlState::new(*b"55000"), "this command was executed already"));
             }
         };
-        self.running = Some(Running { portal: Some(name.to_vec()), command, rows, limit });
+        self.running = Some(RunningCommand { portal: Some(name.to_vec()), command, rows, limit });
         Ok(ask)
     }
 
