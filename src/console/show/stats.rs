@@ -6,8 +6,8 @@
 use super::Shown;
 use crate::console::{
     averages::Averages,
-    counts::Counts,
     response::CommandResponse,
+    stats_values::StatsValues,
     table::{Row, Value},
 };
 
@@ -44,8 +44,8 @@ pub(super) fn sums(shown: Shown<'_>) -> CommandResponse {
         "avg_query_time",
         "avg_wait_time",
     ];
-    let all = Counts::by_endpoint(&shown.context.observers.metrics);
-    let counts = all.values().fold(Counts::default(), |sum, counts| sum.plus(counts));
+    let all = StatsValues::by_endpoint(&shown.context.observers.metrics);
+    let counts = all.values().fold(StatsValues::default(), |sum, counts| sum.plus(counts));
     let averages = shown.context.averages.load().all();
     let figures = counts.figures().into_iter().chain(averages.figures());
     let rows: Vec<Row> =
@@ -53,9 +53,9 @@ pub(super) fn sums(shown: Shown<'_>) -> CommandResponse {
     CommandResponse::rows(rows)
 }
 
-fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> CommandResponse {
+fn table(shown: Shown<'_>, figures: impl Fn(&StatsValues, &StatsValues) -> Vec<u64>) -> CommandResponse {
     let averages: std::sync::Arc<Averages> = shown.context.averages.load();
-    let rows: Vec<Row> = Counts::by_endpoint(&shown.context.observers.metrics)
+    let rows: Vec<Row> = StatsValues::by_endpoint(&shown.context.observers.metrics)
         .into_iter()
         .map(|(endpoint, counts)| {
             let mut row: Row = vec![format!("@{endpoint}").into()];

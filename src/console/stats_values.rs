@@ -6,7 +6,7 @@ use crate::{names::EndpointName, telemetry::Metrics};
 
 /// Totals since the start, or averages. Times in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct StatsValues {
     pub(super) transactions: u64,
     pub(super) statements: u64,
     pub(super) received: u64,
@@ -17,7 +17,7 @@ pub(super) struct Counts {
     pub(super) wait_time: u64,
 }
 
-impl Counts {
+impl StatsValues {
     /// Totals of every endpoint that was ever used.
     pub(super) fn by_endpoint(metrics: &Metrics) -> BTreeMap<EndpointName, Self> {
         let mut found: BTreeMap<EndpointName, Self> = BTreeMap::new();
