@@ -233,17 +233,17 @@ const PINS: &[Column] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::table::Kind;
+    use crate::console::table::ColumnType;
 
     /// What Debian's PgBouncer answers: a command a line, then a column a line.
     const PGBOUNCER: &str = include_str!("../../tests/data/console/pgbouncer-1.18.txt");
 
     fn shown(column: &Column) -> String {
         let kind = match column.kind {
-            Kind::Text => "text",
-            Kind::Int4 => "int4",
-            Kind::Int8 => "int8",
-            Kind::Numeric => "numeric",
+            ColumnType::Text => "text",
+            ColumnType::Int4 => "int4",
+            ColumnType::Int8 => "int8",
+            ColumnType::Numeric => "numeric",
         };
         format!("{} {kind}", column.name)
     }

@@ -6,12 +6,12 @@ use crate::wire::write_frame;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ColumnType,
 }
 
 /// A column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnType {
     Text,
     Int4,
     Int8,
@@ -41,19 +41,19 @@ pub(super) enum Format {
 const GROUP: u64 = 10_000;
 
 pub(super) const fn text(name: &'static str) -> Column {
-    Column { name, kind: Kind::Text }
+    Column { name, kind: ColumnType::Text }
 }
 
 pub(super) const fn int4(name: &'static str) -> Column {
-    Column { name, kind: Kind::Int4 }
+    Column { name, kind: ColumnType::Int4 }
 }
 
 pub(super) const fn int8(name: &'static str) -> Column {
-    Column { name, kind: Kind::Int8 }
+    Column { name, kind: ColumnType::Int8 }
 }
 
 pub(super) const fn numeric(name: &'static str) -> Column {
-    Column { name, kind: Kind::Numeric }
+    Column { name, kind: ColumnType::Numeric }
 }
 
 /// Appends a RowDescription.
@@ -97,9 +97,9 @@ fn count(count: usize) -> [u8; 2] {
     u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-// === impl Kind ===
+// === impl ColumnType ===
 
-impl Kind {
+impl ColumnType {
     /// <https://www.postgresql.org/docs/current/catalog-pg-type.html>
     pub(super) const fn oid(self) -> u32 {
         match self {
@@ -141,22 +141,22 @@ impl Format {
 // === impl Value ===
 
 impl Value {
-    fn write(&self, out: &mut Vec<u8>, kind: Kind, format: Format) {
+    fn write(&self, out: &mut Vec<u8>, kind: ColumnType, format: Format) {
         match self {
             Self::Null => {}
             Self::Text(text) => out.extend_from_slice(text.as_bytes()),
             Self::Number(number) => {
                 let number = match kind {
-                    Kind::Int4 => (*number).min(i32::MAX.unsigned_abs().into()),
-                    Kind::Int8 => (*number).min(i64::MAX.unsigned_abs()),
-                    Kind::Numeric | Kind::Text => *number,
+                    ColumnType::Int4 => (*number).min(i32::MAX.unsigned_abs().into()),
+                    ColumnType::Int8 => (*number).min(i64::MAX.unsigned_abs()),
+                    ColumnType::Numeric | ColumnType::Text => *number,
                 };
                 match (kind, format) {
-                    (Kind::Int4, Format::Binary) => {
+                    (ColumnType::Int4, Format::Binary) => {
                         out.extend_from_slice(&u32::try_from(number).unwrap_or_default().to_be_bytes());
                     }
-                    (Kind::Int8, Format::Binary) => out.extend_from_slice(&number.to_be_bytes()),
-                    (Kind::Numeric, Format::Binary) => write_numeric(out, number),
+                    (ColumnType::Int8, Format::Binary) => out.extend_from_slice(&number.to_be_bytes()),
+                    (ColumnType::Numeric, Format::Binary) => write_numeric(out, number),
                     _ => out.extend_from_slice(number.to_string().as_bytes()),
                 }
             }
@@ -231,7 +231,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 mod tests {
     use super::*;
 
-    fn written(value: impl Into<Value>, kind: Kind, format: Format) -> Vec<u8> {
+    fn written(value: impl Into<Value>, kind: ColumnType, format: Format) -> Vec<u8> {
         let mut out = Vec::new();
         value.into().write(&mut out, kind, format);
         out
@@ -239,19 +239,25 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_shown_as_the_largest_that_do() {
-        assert_eq!(written(u64::MAX, Kind::Int4, Format::Text), b"2147483647");
-        assert_eq!(written(u64::MAX, Kind::Int8, Format::Text), b"9223372036854775807");
-        assert_eq!(written(u64::MAX, Kind::Numeric, Format::Text), b"18446744073709551615");
+        assert_eq!(written(u64::MAX, ColumnType::Int4, Format::Text), b"2147483647");
+        assert_eq!(written(u64::MAX, ColumnType::Int8, Format::Text), b"9223372036854775807");
+        assert_eq!(written(u64::MAX, ColumnType::Numeric, Format::Text), b"18446744073709551615");
     }
 
     #[test]
     fn binary_numbers_are_what_the_server_would_send() {
-        assert_eq!(written(7_u64, Kind::Int4, Format::Binary), [0, 0, 0, 7]);
-        assert_eq!(written(7_u64, Kind::Int8, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(written(7_u64, ColumnType::Int4, Format::Binary), [0, 0, 0, 7]);
+        assert_eq!(written(7_u64, ColumnType::Int8, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 7]);
         // As `select numeric_send(x)` answers.
-        assert_eq!(written(0_u64, Kind::Numeric, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(written(12345_u64, Kind::Numeric, Format::Binary), [0, 2, 0, 1, 0, 0, 0, 0, 0, 1, 9, 41]);
-        assert_eq!(written(20000_u64, Kind::Numeric, Format::Binary), [0, 2, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0]);
+        assert_eq!(written(0_u64, ColumnType::Numeric, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            written(12345_u64, ColumnType::Numeric, Format::Binary),
+            [0, 2, 0, 1, 0, 0, 0, 0, 0, 1, 9, 41]
+        );
+        assert_eq!(
+            written(20000_u64, ColumnType::Numeric, Format::Binary),
+            [0, 2, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0]
+        );
     }
 
     #[test]
