@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A client's connection.
-struct Line {
+struct ConsoleConnection {
     stream: Stream,
     unread: Vec<u8>,
     /// Nothing of a message is on its way: another may follow.
@@ -62,7 +62,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
-    let mut line = Line { stream, unread, whole: true, heard: 0, said: 0 };
+    let mut line = ConsoleConnection { stream, unread, whole: true, heard: 0, said: 0 };
     let mut commands = 0;
     let end = tokio::select! {
         biased;
@@ -98,7 +98,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
 
 async fn talk(
     console: &Console,
-    line: &mut Line,
+    line: &mut ConsoleConnection,
     greeting: Vec<u8>,
     visit: &ConsoleSessionGuard,
     presence: &mut ClientPresence,
@@ -158,7 +158,7 @@ async fn talk(
 /// Runs a command while its client is there; `None` when it left.
 async fn run(
     console: &Console,
-    line: &mut Line,
+    line: &mut ConsoleConnection,
     visit: &ConsoleSessionGuard,
     command: &Command,
 ) -> Option<Result<super::response::CommandResponse, ErrorResponse<'static>>> {
@@ -191,9 +191,9 @@ fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     out
 }
 
-// === impl Line ===
+// === impl ConsoleConnection ===
 
-impl Line {
+impl ConsoleConnection {
     /// Reads more. Cancel safe.
     async fn hear(&mut self) -> io::Result<()> {
         self.unread.reserve(CHUNK);
