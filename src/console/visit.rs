@@ -40,7 +40,7 @@ struct ConsoleConnection {
 }
 
 /// Why a visit is over.
-enum End {
+enum ConsoleEnd {
     /// The client said so, or went away.
     Left,
     /// We end it, and say so.
@@ -66,7 +66,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     let mut commands = 0;
     let end = tokio::select! {
         biased;
-        command = visit.wait_for_command() => End::Refused(match command {
+        command = visit.wait_for_command() => ConsoleEnd::Refused(match command {
             SessionCommand::Kill => Refusal::killed(),
             SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
         }),
@@ -74,12 +74,12 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     };
     let mut words = Vec::new();
     let reason = match &end {
-        End::Left => None,
-        End::Refused(refusal) => {
+        ConsoleEnd::Left => None,
+        ConsoleEnd::Refused(refusal) => {
             refusal.write(&mut words);
             Some(refusal.cause.as_str())
         }
-        End::Nonsense(report) => {
+        ConsoleEnd::Nonsense(report) => {
             report.write(&mut words);
             Some("protocol")
         }
@@ -103,9 +103,9 @@ async fn talk(
     visit: &ConsoleSessionGuard,
     presence: &mut ClientPresence,
     commands: &mut u64,
-) -> End {
+) -> ConsoleEnd {
     if line.say(&greet(greeting, visit)).await.is_err() {
-        return End::Left;
+        return ConsoleEnd::Left;
     }
     let mut protocol = ConsoleProtocol::default();
     let mut walker = Deframer::new(Speaker::Client);
@@ -117,37 +117,37 @@ async fn talk(
                 line.unread.drain(..bytes);
                 match ask {
                     Ok(ask) => ask,
-                    Err(report) => return End::Nonsense(report),
+                    Err(report) => return ConsoleEnd::Nonsense(report),
                 }
             }
             Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
                 let message = format!("a command has at most {LONGEST} bytes");
-                return End::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+                return ConsoleEnd::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
                 if line.hear().await.is_err() {
-                    return End::Left;
+                    return ConsoleEnd::Left;
                 }
                 continue;
             }
-            Err(error) => return End::Refused(Refusal::protocol(error.to_string())),
+            Err(error) => return ConsoleEnd::Refused(Refusal::protocol(error.to_string())),
         };
         match ask {
             Ask::Nothing => {}
-            Ask::Farewell => return End::Left,
+            Ask::Farewell => return ConsoleEnd::Left,
             Ask::Run(command) => {
                 presence.enter(ClientState::Active);
                 *commands += 1;
                 match run(console, line, visit, &command).await {
                     Some(done) => protocol.on_answer(done),
-                    None => return End::Left,
+                    None => return ConsoleEnd::Left,
                 }
             }
         }
         while let Some(output) = protocol.poll_output() {
             if line.say(&output).await.is_err() {
-                return End::Left;
+                return ConsoleEnd::Left;
             }
             // The other clients of this worker, before the next part of a long table.
             yield_now().await;
