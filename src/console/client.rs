@@ -13,11 +13,11 @@ use crate::{
 pub(super) struct Client {
     pub(super) entry: Arc<SessionEntry>,
     /// The backend that it has now.
-    pub(super) backend: Option<Backend>,
+    pub(super) backend: Option<BackendInfo>,
 }
 
 /// A session's backend.
-pub(super) struct Backend {
+pub(super) struct BackendInfo {
     pub(super) endpoint: EndpointName,
     pub(super) pid: i32,
     /// The address that it was reached at.
@@ -35,7 +35,7 @@ impl Client {
     }
 
     fn new(entry: Arc<SessionEntry>) -> Self {
-        let backend = entry.current_backend().map(|current_backend| Backend {
+        let backend = entry.current_backend().map(|current_backend| BackendInfo {
             endpoint: current_backend.endpoint().name().clone(),
             pid: current_backend.server_key().map_or(0, BackendKey::pid),
             peer: current_backend.peer(),
