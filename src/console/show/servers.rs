@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A backend, where it is, and for which listener.
-pub(super) struct Server {
+pub(super) struct ServerRow {
     socket: Socket,
     listener: String,
     endpoint: String,
@@ -23,7 +23,7 @@ pub(super) struct Server {
 
 /// `SHOW SERVERS`
 pub(super) fn servers(shown: Shown<'_>) -> CommandResponse {
-    CommandResponse::rows(all(shown).map(|Server { socket, listener, endpoint }| {
+    CommandResponse::rows(all(shown).map(|ServerRow { socket, listener, endpoint }| {
         let mut row = socket.row();
         row.extend([Value::from(listener), endpoint.into()]);
         row
@@ -35,7 +35,7 @@ pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> 
     all(shown).map(|server| server.socket)
 }
 
-fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
+fn all(shown: Shown<'_>) -> impl Iterator<Item = ServerRow> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();
@@ -58,7 +58,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
     pooled.chain(own.into_iter().filter_map(|client| of_session(&client)))
 }
 
-fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> Server {
+fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> ServerRow {
     let running = &backend.running;
     let socket = Socket {
         kind: "S",
@@ -83,10 +83,10 @@ fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: Sys
         tls: running.tls().map_or("", |facts| facts.version),
         application: String::new(),
     };
-    Server { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }
+    ServerRow { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }
 }
 
-fn of_session(client: &Client) -> Option<Server> {
+fn of_session(client: &Client) -> Option<ServerRow> {
     let backend = client.backend.as_ref()?;
     let socket = Socket {
         kind: "S",
@@ -105,5 +105,9 @@ fn of_session(client: &Client) -> Option<Server> {
         tls: "",
         application: client.entry.facts.application.as_deref().unwrap_or_default().to_owned(),
     };
-    Some(Server { socket, listener: client.listener().to_string(), endpoint: backend.endpoint.to_string() })
+    Some(ServerRow {
+        socket,
+        listener: client.listener().to_string(),
+        endpoint: backend.endpoint.to_string(),
+    })
 }
