@@ -7,7 +7,7 @@ use super::{
     command::Command,
     response::CommandResponse,
     settings::ConsoleAccess,
-    show::{self, Shown},
+    show::{self, ShowContext},
     visit,
 };
 use crate::{
@@ -94,7 +94,7 @@ impl Console {
 
     async fn answer(&self, command: &Command) -> Result<CommandResponse, ErrorResponse<'static>> {
         match command {
-            Command::Show(target) => Ok(show::show(*target, Shown { context: &self.context })),
+            Command::Show(target) => Ok(show::show(*target, ShowContext { context: &self.context })),
             Command::Set => Ok(CommandResponse::done()),
             order => act::act(order, &self.context).await,
         }

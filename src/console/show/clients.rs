@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Shown, listeners, server_name, socket::Socket};
+use super::{ShowContext, listeners, server_name, socket::Socket};
 use crate::{
     audit::record,
     console::{
@@ -18,7 +18,7 @@ use crate::{
 struct Binds(HashMap<ListenerName, SocketAddr>);
 
 /// `SHOW CLIENTS`: the console's console_sessions, then the sessions, the oldest first.
-pub(super) fn clients(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn clients(shown: ShowContext<'_>) -> CommandResponse {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
     let console_sessions = shown.context.sessions.console_sessions().into_iter().map(move |entry| {
@@ -34,7 +34,7 @@ pub(super) fn clients(shown: Shown<'_>) -> CommandResponse {
 }
 
 /// The clients' part of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
+pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
     let console_sessions = shown.context.sessions.console_sessions().into_iter();
@@ -43,7 +43,7 @@ pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> 
 }
 
 /// `SHOW PINS`: one pin a row.
-pub(super) fn pins(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn pins(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(Client::all(&shown.context.sessions).flat_map(|client| {
         let facts = &client.entry.facts;
         let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
@@ -115,7 +115,7 @@ fn endpoint(client: &Client) -> Value {
 }
 
 impl Binds {
-    fn of(shown: Shown<'_>) -> Self {
+    fn of(shown: ShowContext<'_>) -> Self {
         let bound = listeners(shown).filter_map(|listener| match listener.settings.bind {
             Bind::Tcp(address) => Some((listener.settings.name.clone(), address)),
             Bind::Unix(_) => None,

@@ -1,13 +1,13 @@
 //! `SHOW CONFIG`.
 
-use super::Shown;
+use super::ShowContext;
 use crate::console::{
     response::CommandResponse,
     table::{Row, Value},
 };
 
 /// Every setting by our own names, and before them the two that PgBouncer's exporter asks for by its.
-pub(super) fn config(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn config(shown: ShowContext<'_>) -> CommandResponse {
     let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
     let theirs = [
         vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Shown;
+use super::ShowContext;
 use crate::{
     console::{
         response::CommandResponse,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One endpoint a row, in the configuration's order.
-pub(super) fn endpoints(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn endpoints(shown: ShowContext<'_>) -> CommandResponse {
     let snapshot = shown.context.routing.topology.load();
     let rows: Vec<Row> = snapshot
         .endpoints

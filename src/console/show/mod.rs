@@ -18,12 +18,12 @@ use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
 /// What is shown.
 #[derive(Clone, Copy)]
-pub(super) struct Shown<'a> {
+pub(super) struct ShowContext<'a> {
     pub(super) context: &'a ConsoleContext,
 }
 
 /// The answer to SHOW.
-pub(super) fn show(target: ShowTarget, shown: Shown<'_>) -> CommandResponse {
+pub(super) fn show(target: ShowTarget, shown: ShowContext<'_>) -> CommandResponse {
     match target {
         ShowTarget::Clients => clients::clients(shown),
         ShowTarget::Config => configuration::config(shown),
@@ -76,7 +76,7 @@ fn server_name(endpoint: &EndpointName, pid: i32) -> String {
 }
 
 /// The listeners as they are now.
-fn listeners(shown: Shown<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
+fn listeners(shown: ShowContext<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
     let listeners: Vec<_> = shown.context.listeners.load().iter().map(Live::load).collect();
     listeners.into_iter()
 }

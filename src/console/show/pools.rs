@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Shown, listeners};
+use super::{ShowContext, listeners};
 use crate::{
     console::{
         client::Client,
@@ -47,7 +47,7 @@ struct Group {
 type Key = (DatabaseName, EndpointName, UserName);
 
 /// `SHOW POOLS`: the console first, as PgBouncer does.
-pub(super) fn pools(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let console_sessions = shown.context.sessions.console_sessions().len();
     let none = || Value::Number(0);
@@ -84,7 +84,7 @@ pub(super) fn pools(shown: Shown<'_>) -> CommandResponse {
 }
 
 /// `SHOW DATABASES`: every database that somebody uses, at each endpoint.
-pub(super) fn databases(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let port = listeners(shown).find_map(|listener| match listener.settings.bind {
         crate::frontend::Bind::Tcp(address) => Some(address.port()),
@@ -151,7 +151,7 @@ pub(super) fn databases(shown: Shown<'_>) -> CommandResponse {
 }
 
 /// `SHOW LISTS`
-pub(super) fn lists(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn lists(shown: ShowContext<'_>) -> CommandResponse {
     let groups = groups(shown);
     let databases: BTreeSet<_> = groups.keys().map(|(database, endpoint, _)| (database, endpoint)).collect();
     let (mut room, mut clients) = (0, 0);
@@ -183,13 +183,13 @@ pub(super) fn lists(shown: Shown<'_>) -> CommandResponse {
 }
 
 /// `SHOW USERS`: those of the pools, and those that may use the console.
-pub(super) fn users(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn users(shown: ShowContext<'_>) -> CommandResponse {
     let users = users_of(shown, &groups(shown));
     CommandResponse::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
 }
 
 /// `SHOW STATE`: whether everything is paused.
-pub(super) fn state(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn state(shown: ShowContext<'_>) -> CommandResponse {
     let groups = groups(shown);
     let paused = !groups.is_empty() && groups.values().all(|group| group.paused);
     let word = |flag| if flag { "yes" } else { "no" };
@@ -204,13 +204,13 @@ pub(super) fn place_name(database: &DatabaseName, endpoint: &EndpointName) -> St
     format!("{database}@{endpoint}")
 }
 
-fn users_of(shown: Shown<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<UserName> {
+fn users_of(shown: ShowContext<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<UserName> {
     let settings = shown.context.settings.load();
     let listed = settings.admin_users.iter().chain(&settings.stats_users);
     groups.keys().map(|(.., user)| user).chain(listed).cloned().collect()
 }
 
-fn groups(shown: Shown<'_>) -> BTreeMap<Key, Group> {
+fn groups(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     for pool in shown.context.routing.pools.list() {
         let status = pool.status();

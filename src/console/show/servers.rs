@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Shown, client_name, server_name, socket::Socket};
+use super::{ShowContext, client_name, server_name, socket::Socket};
 use crate::{
     console::{client::Client, response::CommandResponse, table::Value},
     names::EndpointName,
@@ -22,7 +22,7 @@ pub(super) struct ServerRow {
 }
 
 /// `SHOW SERVERS`
-pub(super) fn servers(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn servers(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(all(shown).map(|ServerRow { socket, listener, endpoint }| {
         let mut row = socket.row();
         row.extend([Value::from(listener), endpoint.into()]);
@@ -31,11 +31,11 @@ pub(super) fn servers(shown: Shown<'_>) -> CommandResponse {
 }
 
 /// The servers' part of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
+pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
     all(shown).map(|server| server.socket)
 }
 
-fn all(shown: Shown<'_>) -> impl Iterator<Item = ServerRow> + use<> {
+fn all(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();

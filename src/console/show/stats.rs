@@ -3,7 +3,7 @@
 //! What is counted is counted by endpoint: the name of a row is `@endpoint`, as PAUSE takes it. The time of a transaction is
 //! that of its statements: what passes between them is the client's own.
 
-use super::Shown;
+use super::ShowContext;
 use crate::console::{
     averages::Averages,
     response::CommandResponse,
@@ -12,22 +12,22 @@ use crate::console::{
 };
 
 /// `SHOW STATS`: totals, then averages.
-pub(super) fn stats(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn stats(shown: ShowContext<'_>) -> CommandResponse {
     table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
 }
 
 /// `SHOW STATS_TOTALS`
-pub(super) fn totals(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn totals(shown: ShowContext<'_>) -> CommandResponse {
     table(shown, |counts, _| counts.figures().to_vec())
 }
 
 /// `SHOW STATS_AVERAGES`
-pub(super) fn averages(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn averages(shown: ShowContext<'_>) -> CommandResponse {
     table(shown, |_, averages| averages.figures().to_vec())
 }
 
 /// `SHOW TOTALS`: all endpoints added up, a figure a row.
-pub(super) fn sums(shown: Shown<'_>) -> CommandResponse {
+pub(super) fn sums(shown: ShowContext<'_>) -> CommandResponse {
     const NAMES: [&str; 14] = [
         "total_xact_count",
         "total_query_count",
@@ -53,7 +53,10 @@ pub(super) fn sums(shown: Shown<'_>) -> CommandResponse {
     CommandResponse::rows(rows)
 }
 
-fn table(shown: Shown<'_>, figures: impl Fn(&StatsValues, &StatsValues) -> Vec<u64>) -> CommandResponse {
+fn table(
+    shown: ShowContext<'_>,
+    figures: impl Fn(&StatsValues, &StatsValues) -> Vec<u64>,
+) -> CommandResponse {
     let averages: std::sync::Arc<Averages> = shown.context.averages.load();
     let rows: Vec<Row> = StatsValues::by_endpoint(&shown.context.observers.metrics)
         .into_iter()
