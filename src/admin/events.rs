@@ -18,10 +18,10 @@ use super::{
 };
 use crate::events::Event;
 
-/// Which events are listed.
+/// EventsQuery events are listed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct EventsQuery {
     /// Those with a greater `seq`: the greatest one that was seen before.
     after: Option<u64>,
     /// So many at most, the newest: 100 when absent.
@@ -63,14 +63,14 @@ pub(super) struct EventView {
 pub(super) const EVENTS: usize = 100;
 
 /// What happened lately: changes of the topology, reloads, refusals, failed mints, what operators did.
-#[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "topology", params(Which), security(("key" = [])), responses(
+#[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "topology", params(EventsQuery), security(("key" = [])), responses(
     (status = 200, description = "The newest first.", body = EventList),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventList>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let (after, limit) = (which.after.unwrap_or_default(), which.limit.unwrap_or(EVENTS));

@@ -23,10 +23,10 @@ use crate::{
     topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
-/// Which listeners are asked about.
+/// ReadinessQuery listeners are asked about.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct ReadinessQuery {
     /// The name of one listener; all of them when absent.
     listener: Option<String>,
 }
@@ -68,7 +68,7 @@ pub(super) async fn livez() -> &'static str {
 }
 
 /// Whether every listener, or the one that is named, can serve now.
-#[utoipa::path(get, path = "/readyz", tag = "health", params(Which), responses(
+#[utoipa::path(get, path = "/readyz", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 404, description = "There is no listener of that name.", body = ErrorBody),
@@ -76,9 +76,10 @@ pub(super) async fn livez() -> &'static str {
 ))]
 pub(super) async fn readyz(
     State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
-    let Query(Which { listener: wanted }) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(ReadinessQuery { listener: wanted }) =
+        which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let readiness = Readiness::of(&context, wanted.as_deref());
     if let (Some(name), true) = (wanted, readiness.listeners.is_empty()) {
         return Err(Problem::not_found(format!("there is no listener `{name}`")));
@@ -104,7 +105,7 @@ pub(super) async fn liveness() -> &'static str {
 }
 
 /// The same as `/readyz`: the path of Google's Auth Proxy.
-#[utoipa::path(get, path = "/readiness", tag = "health", params(Which), responses(
+#[utoipa::path(get, path = "/readiness", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 404, description = "There is no listener of that name.", body = ErrorBody),
@@ -112,7 +113,7 @@ pub(super) async fn liveness() -> &'static str {
 ))]
 pub(super) async fn readiness(
     context: State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     readyz(context, which).await
 }

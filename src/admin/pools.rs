@@ -25,10 +25,10 @@ use crate::{
     telemetry::labels::BackendState,
 };
 
-/// Which pools are meant: all, or those that agree in everything that is said.
+/// PoolsQuery pools are meant: all, or those that agree in everything that is said.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct PoolsQuery {
     /// Those of this listener.
     listener: Option<String>,
     /// Those to this endpoint.
@@ -129,14 +129,14 @@ pub(super) struct BackendsView {
 const LONGEST: u64 = 25;
 
 /// The pools.
-#[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(Which), security(("key" = [])), responses(
+#[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(PoolsQuery), security(("key" = [])), responses(
     (status = 200, description = "All that are meant.", body = PoolList),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<PoolsQuery>, QueryRejection>,
 ) -> Result<Json<PoolList>, Problem> {
     let filter = understood(which)?.filter()?;
     let mut pools = context.api.routing.pools.list();
@@ -148,7 +148,7 @@ pub(super) async fn list(
 
 /// Pauses, resumes, drains or renews pools.
 #[utoipa::path(post, path = "/v1/pools/{operation}", tag = "pools", security(("key" = [])),
-    params(("operation" = Operation, Path, description = "What to do."), Which, Patience),
+    params(("operation" = Operation, Path, description = "What to do."), PoolsQuery, Patience),
     responses(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -158,7 +158,7 @@ pub(super) async fn list(
 pub(super) async fn operate(
     State(context): State<Arc<Context>>,
     Path(operation): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<PoolsQuery>, QueryRejection>,
     patience: Result<Query<Patience>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
     let filter = understood(which)?.filter()?;
@@ -251,9 +251,9 @@ impl PoolList {
     }
 }
 
-// === impl Which ===
+// === impl PoolsQuery ===
 
-impl Which {
+impl PoolsQuery {
     fn filter(&self) -> Result<Filter, Problem> {
         fn name<N>(
             text: Option<&String>,

@@ -24,10 +24,10 @@ use crate::{
     wire::BackendKey,
 };
 
-/// Which sessions are listed.
+/// SessionsQuery sessions are listed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct SessionsQuery {
     /// Those of this listener.
     listener: Option<String>,
     /// Those on this endpoint.
@@ -91,14 +91,14 @@ const PAGE: usize = 1000;
 const LARGEST_PAGE: usize = 10_000;
 
 /// The sessions that are logged in.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Which), security(("key" = [])), responses(
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery), security(("key" = [])), responses(
     (status = 200, description = "A page of them.", body = Page),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
     State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<SessionsQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let mut entries = context.api.sessions.list();
@@ -147,9 +147,9 @@ impl Page {
     }
 }
 
-// === impl Which ===
+// === impl SessionsQuery ===
 
-impl Which {
+impl SessionsQuery {
     fn wants(&self, entry: &SessionEntry) -> bool {
         self.listener.as_deref().is_none_or(|name| entry.facts.listener.as_str() == name)
             && self.endpoint.as_deref().is_none_or(|name| {
