@@ -42,7 +42,7 @@ pub(super) struct PoolsQuery {
 /// How long to wait.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Patience {
+pub(super) struct WaitTimeout {
     /// `pause` and `drain`: so many seconds at most for sessions to give their backends back; 0 when absent, and never more than
     /// 25.
     wait: Option<u64>,
@@ -148,7 +148,7 @@ pub(super) async fn list(
 
 /// Pauses, resumes, drains or renews pools.
 #[utoipa::path(post, path = "/v1/pools/{operation}", tag = "pools", security(("key" = [])),
-    params(("operation" = Operation, Path, description = "What to do."), PoolsQuery, Patience),
+    params(("operation" = Operation, Path, description = "What to do."), PoolsQuery, WaitTimeout),
     responses(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -159,7 +159,7 @@ pub(super) async fn operate(
     State(context): State<Arc<Context>>,
     Path(operation): Path<String>,
     which: Result<Query<PoolsQuery>, QueryRejection>,
-    patience: Result<Query<Patience>, QueryRejection>,
+    patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
     let filter = understood(which)?.filter()?;
     perform(&context, &operation, filter, &understood(patience)?).await
@@ -170,7 +170,7 @@ pub(super) async fn operate(
     params(
         ("name" = String, Path, description = "The endpoint."),
         ("operation" = Operation, Path, description = "What to do."),
-        Patience,
+        WaitTimeout,
     ),
     responses(
         (status = 200, description = "It is done.", body = Done),
@@ -181,7 +181,7 @@ pub(super) async fn operate(
 pub(super) async fn operate_endpoint(
     State(context): State<Arc<Context>>,
     Path((name, operation)): Path<(String, String)>,
-    patience: Result<Query<Patience>, QueryRejection>,
+    patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Ok(name) = EndpointName::new(&name) else { return Err(no_such_endpoint()) };
     perform(&context, &operation, Filter::endpoint(name), &understood(patience)?).await
@@ -191,7 +191,7 @@ async fn perform(
     context: &Context,
     operation: &str,
     filter: Filter,
-    patience: &Patience,
+    patience: &WaitTimeout,
 ) -> Result<Json<Done>, Problem> {
     let api = &context.api;
     let pools: &Pools = &api.routing.pools;
