@@ -40,7 +40,7 @@ use super::{
 
 /// All that the status page shows.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Picture {
+pub(super) struct StatusSnapshot {
     /// The server's time: ages count from here.
     now: String,
     info: Info,
@@ -71,7 +71,7 @@ const POOLS: usize = 200;
 
 /// The whole picture, each second: an event named `picture` whose data is JSON.
 #[utoipa::path(get, path = "/v1/stream", tag = "page", security(("key" = [])), responses(
-    (status = 200, description = "Server-sent events; the stream ends after some minutes: ask again.", body = Picture,
+    (status = 200, description = "Server-sent events; the stream ends after some minutes: ask again.", body = StatusSnapshot,
         content_type = "text/event-stream"),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
@@ -89,7 +89,7 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
         if now >= spectator.until {
             return None;
         }
-        let picture = || Picture::new(&spectator.context).to_event();
+        let picture = || StatusSnapshot::new(&spectator.context).to_event();
         let frame = spectator.context.gallery.frame(now, picture).await;
         Some((Ok::<_, Infallible>(frame), spectator))
     });
@@ -99,9 +99,9 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
     Ok(([kind, unbuffered], Body::from_stream(frames)).into_response())
 }
 
-// === impl Picture ===
+// === impl StatusSnapshot ===
 
-impl Picture {
+impl StatusSnapshot {
     fn new(context: &Context) -> Self {
         let clock = Clock::now();
         Self {
