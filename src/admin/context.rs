@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::Access, gallery::Gallery};
+use super::{AdminSettings, Control, access::Access, snapshot_broadcaster::SnapshotBroadcaster};
 use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
@@ -36,7 +36,7 @@ pub(super) struct Context {
     pub(super) api: Api,
     pub(super) access: Access,
     /// Those who look on.
-    pub(super) gallery: Gallery,
+    pub(super) broadcaster: SnapshotBroadcaster,
     /// The API's own numbers.
     pub(super) metrics: AdminMetrics,
     pub(super) started: Timestamp,
@@ -49,7 +49,7 @@ impl Context {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
             access: Access::new(settings),
-            gallery: Gallery::new(),
+            broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),
             draining: AtomicBool::new(false),

@@ -13,7 +13,6 @@ mod cookies;
 mod endpoint;
 mod error;
 mod events;
-mod gallery;
 mod guard;
 mod health;
 mod info;
@@ -28,6 +27,7 @@ mod router;
 mod server;
 mod sessions;
 mod settings;
+mod snapshot_broadcaster;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -77,7 +77,7 @@ const POOLS: usize = 200;
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
 ))]
 pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
-    let place = context.gallery.places().try_acquire_owned().map_err(|_| {
+    let place = context.broadcaster.places().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
     let mut ticks = interval(PACE);
@@ -90,7 +90,7 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
             return None;
         }
         let picture = || StatusSnapshot::new(&spectator.context).to_event();
-        let frame = spectator.context.gallery.frame(now, picture).await;
+        let frame = spectator.context.broadcaster.frame(now, picture).await;
         Some((Ok::<_, Infallible>(frame), spectator))
     });
     let kind = (header::CONTENT_TYPE, "text/event-stream");

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, Semaphore};
 
 /// The clients of the event stream, and the last event sent to them.
-pub(super) struct Gallery {
+pub(super) struct SnapshotBroadcaster {
     places: Arc<Semaphore>,
     last: Mutex<Option<(Instant, Bytes)>>,
 }
@@ -19,9 +19,9 @@ const MAX_CLIENTS: usize = 16;
 /// Greatest age of an event that is sent to a further client.
 const MAX_EVENT_AGE: Duration = Duration::from_millis(500);
 
-// === impl Gallery ===
+// === impl SnapshotBroadcaster ===
 
-impl Gallery {
+impl SnapshotBroadcaster {
     pub(super) fn new() -> Self {
         Self { places: Arc::new(Semaphore::new(MAX_CLIENTS)), last: Mutex::default() }
     }
@@ -54,11 +54,11 @@ mod tests {
 
     #[tokio::test]
     async fn clients_of_one_moment_share_an_event() {
-        let gallery = Gallery::new();
+        let broadcaster = SnapshotBroadcaster::new();
         let now = Instant::now();
         let event = |text: &'static str| move || Bytes::from_static(text.as_bytes());
-        assert_eq!(gallery.frame(now, event("first")).await, "first");
-        assert_eq!(gallery.frame(now + MAX_EVENT_AGE / 2, event("second")).await, "first");
-        assert_eq!(gallery.frame(now + MAX_EVENT_AGE, event("third")).await, "third");
+        assert_eq!(broadcaster.frame(now, event("first")).await, "first");
+        assert_eq!(broadcaster.frame(now + MAX_EVENT_AGE / 2, event("second")).await, "first");
+        assert_eq!(broadcaster.frame(now + MAX_EVENT_AGE, event("third")).await, "third");
     }
 }
