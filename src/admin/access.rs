@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What has to be shown, and where.
-pub(super) struct Access {
+pub(super) struct AdminAccess {
     /// The key's hash: digests of one length are compared, so that not even the key's length can be measured.
     key: Option<[u8; 32]>,
     /// Only this machine can connect: health and metrics need no key.
@@ -54,9 +54,9 @@ pub(super) fn is_health(path: &str) -> bool {
     is_health_check(path) || path == "/metrics"
 }
 
-// === impl Access ===
+// === impl AdminAccess ===
 
-impl Access {
+impl AdminAccess {
     pub(super) fn new(settings: &AdminSettings) -> Self {
         Self {
             key: settings.api_key.as_ref().map(|key| hash(key.reveal().as_bytes())),

@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::Access, snapshot_broadcaster::SnapshotBroadcaster};
+use super::{AdminSettings, Control, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
 use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
@@ -34,7 +34,7 @@ pub struct Api {
 /// What every request may use.
 pub(super) struct Context {
     pub(super) api: Api,
-    pub(super) access: Access,
+    pub(super) access: AdminAccess,
     /// Those who look on.
     pub(super) broadcaster: SnapshotBroadcaster,
     /// The API's own numbers.
@@ -48,7 +48,7 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
-            access: Access::new(settings),
+            access: AdminAccess::new(settings),
             broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),
