@@ -32,7 +32,7 @@ pub struct Api {
 }
 
 /// What every request may use.
-pub(super) struct Context {
+pub(super) struct AdminContext {
     pub(super) api: Api,
     pub(super) access: AdminAccess,
     /// Those who look on.
@@ -43,9 +43,9 @@ pub(super) struct Context {
     draining: AtomicBool,
 }
 
-// === impl Context ===
+// === impl AdminContext ===
 
-impl Context {
+impl AdminContext {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
             access: AdminAccess::new(settings),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     moment::{Clock, Moment},
 };
@@ -69,7 +69,7 @@ pub(super) const EVENTS: usize = 100;
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     which: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventList>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
@@ -80,7 +80,7 @@ pub(super) async fn list(
 // === impl EventList ===
 
 impl EventList {
-    pub(super) fn new(context: &Context, after: u64, limit: usize, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, after: u64, limit: usize, clock: Clock) -> Self {
         let events = context.api.observers.events.after(after, limit);
         Self { events: events.iter().map(|event| EventView::new(event, clock)).collect() }
     }

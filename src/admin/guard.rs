@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     access::{Verdict, is_health},
-    context::Context,
+    context::AdminContext,
     page::is_page,
 };
 use crate::{
@@ -35,7 +35,11 @@ const DISCOURAGEMENT: Duration = Duration::from_millis(100);
 const PATH: usize = 256;
 
 /// Lets a request through or denies it, and counts and records it.
-pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(context): State<Arc<AdminContext>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (client, method) = (request.extensions().get().copied(), request.method().clone());
     let path: String = request.uri().path().chars().take(PATH).collect();
     let verdict = context.access.judge(&method, &path, request.headers());

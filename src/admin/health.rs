@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub(super) async fn livez() -> &'static str {
     (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
 ))]
 pub(super) async fn readyz(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     let Query(ReadinessQuery { listener: wanted }) =
@@ -112,7 +112,7 @@ pub(super) async fn liveness() -> &'static str {
     (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
 ))]
 pub(super) async fn readiness(
-    context: State<Arc<Context>>,
+    context: State<Arc<AdminContext>>,
     which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     readyz(context, which).await
@@ -122,11 +122,11 @@ pub(super) async fn readiness(
 
 impl Readiness {
     /// Of every listener.
-    pub(super) fn of_all(context: &Context) -> Self {
+    pub(super) fn of_all(context: &AdminContext) -> Self {
         Self::of(context, None)
     }
 
-    fn of(context: &Context, wanted: Option<&str>) -> Self {
+    fn of(context: &AdminContext, wanted: Option<&str>) -> Self {
         let snapshot = context.api.routing.topology.load();
         let sessions = &context.api.sessions;
         let listeners: Vec<_> = context

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     endpoint::CertificateView,
     error::ErrorBody,
     moment::{Clock, Moment},
@@ -51,14 +51,14 @@ pub(super) struct ListenerView {
     (status = 200, description = "What is running here.", body = Info),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn info(State(context): State<Arc<Context>>) -> Json<Info> {
+pub(super) async fn info(State(context): State<Arc<AdminContext>>) -> Json<Info> {
     Json(Info::new(&context, Clock::now()))
 }
 
 // === impl Info ===
 
 impl Info {
-    pub(super) fn new(context: &Context, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, clock: Clock) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started: clock.since_time(context.started),

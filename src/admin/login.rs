@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     guard::Authenticated,
 };
@@ -37,7 +37,7 @@ pub(super) const LOGIN_BYTES: usize = 4096;
     (status = 503, description = "The system has no random numbers to give.", body = ErrorBody),
 ))]
 pub(super) async fn login(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     shown: Result<Json<Shown>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let access = &context.access;
@@ -63,7 +63,7 @@ pub(super) async fn login(
     (status = 204, description = "The session is over, if there was one."),
     (status = 401, description = "There is no session to end.", body = ErrorBody),
 ))]
-pub(super) async fn logout(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+pub(super) async fn logout(State(context): State<Arc<AdminContext>>, headers: HeaderMap) -> Response {
     with_cookie(context.access.cookies.close(&headers))
 }
 

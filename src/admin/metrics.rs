@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::context::Context;
+use super::context::AdminContext;
 
 /// How the page may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ enum Format {
         (String = "text/plain"), (String = "application/openmetrics-text"),
     )),
 ))]
-pub(super) async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(State(context): State<Arc<AdminContext>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let format = Format::wanted(accept);
     let page = match format {

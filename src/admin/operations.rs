@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     ReloadFailure, ReloadReport,
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 
@@ -21,7 +21,7 @@ use super::{
     (status = 503, description = "The program is ending.", body = ErrorBody),
     (status = 504, description = "It takes long; it goes on.", body = ErrorBody),
 ))]
-pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<ReloadReport>, Problem> {
+pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<Json<ReloadReport>, Problem> {
     // While it ends, the program hears nothing any more.
     if context.is_draining() {
         return Err(Problem::draining());
@@ -34,7 +34,7 @@ pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<R
     (status = 202, description = "The program is ending.", body = Stopping),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Json<Stopping>) {
+pub(super) async fn stop(State(context): State<Arc<AdminContext>>) -> (StatusCode, Json<Stopping>) {
     // A second command would not be received, and must not count as the second signal, which terminates sessions.
     if context.drain() {
         context.api.control.stop().await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 use crate::{
@@ -135,7 +135,7 @@ const LONGEST: u64 = 25;
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     which: Result<Query<PoolsQuery>, QueryRejection>,
 ) -> Result<Json<PoolList>, Problem> {
     let filter = understood(which)?.filter()?;
@@ -156,7 +156,7 @@ pub(super) async fn list(
         (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path(operation): Path<String>,
     which: Result<Query<PoolsQuery>, QueryRejection>,
     patience: Result<Query<WaitTimeout>, QueryRejection>,
@@ -179,7 +179,7 @@ pub(super) async fn operate(
         (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate_endpoint(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path((name, operation)): Path<(String, String)>,
     patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
@@ -188,7 +188,7 @@ pub(super) async fn operate_endpoint(
 }
 
 async fn perform(
-    context: &Context,
+    context: &AdminContext,
     operation: &str,
     filter: Filter,
     patience: &WaitTimeout,
@@ -242,7 +242,7 @@ fn no_such_endpoint() -> Problem {
 
 impl PoolList {
     /// The first `limit` of all.
-    pub(super) fn first(context: &Context, limit: usize) -> Self {
+    pub(super) fn first(context: &AdminContext, limit: usize) -> Self {
         let mut pools: Vec<_> =
             context.api.routing.pools.list().iter().map(|pool| PoolView::new(pool)).collect();
         pools.sort_by(|a, b| a.names().cmp(&b.names()));

@@ -16,7 +16,7 @@ use tower::{
 
 use super::{
     access::is_health_check,
-    context::Context,
+    context::AdminContext,
     error::{limited, no_such_method, no_such_path, too_many_connections},
     events,
     guard::guard,
@@ -29,7 +29,7 @@ use super::{
 pub(super) struct Route {
     pub(super) path: &'static str,
     cost: Cost,
-    handler: MethodRouter<Arc<Context>>,
+    handler: MethodRouter<Arc<AdminContext>>,
 }
 
 /// What a request costs.
@@ -88,7 +88,7 @@ pub(super) fn health_only(router: Router) -> Router {
 }
 
 /// All of them, behind the guard.
-pub(super) fn router(context: Arc<Context>) -> Router {
+pub(super) fn router(context: Arc<AdminContext>) -> Router {
     let with = |cost| {
         let chosen = routes().into_iter().filter(move |route| route.cost == cost);
         chosen.fold(Router::new(), |router, route| router.route(route.path, route.handler))

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     AdminSettings, Api, connection,
-    context::Context,
+    context::AdminContext,
     router::{health_only, router},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// The admin API at work.
 pub struct Server {
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
 }
 
 /// Why the admin API cannot be served.
@@ -71,7 +71,7 @@ impl Server {
             tls.watch(files);
         }
         let socket = bind(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
-        let context = Arc::new(Context::new(settings, api));
+        let context = Arc::new(AdminContext::new(settings, api));
         tasks.spawn("admin", accept(socket, tls, router(Arc::clone(&context))));
         Ok(Self { context })
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     moment::{Clock, Moment},
 };
@@ -97,7 +97,7 @@ const LARGEST_PAGE: usize = 10_000;
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     which: Result<Query<SessionsQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
@@ -119,7 +119,7 @@ pub(super) async fn list(
         (status = 404, description = "There is no such session, or no more.", body = ErrorBody),
     ))]
 pub(super) async fn kill(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let entry = id.parse().ok().and_then(|id| context.api.sessions.get(id));
@@ -136,7 +136,7 @@ pub(super) async fn kill(
 
 impl Page {
     /// At most `limit` sessions: those that are held to a backend first, then those at work, then the newest.
-    pub(super) fn most_interesting(context: &Context, limit: usize, clock: Clock) -> Self {
+    pub(super) fn most_interesting(context: &AdminContext, limit: usize, clock: Clock) -> Self {
         let mut entries = context.api.sessions.list();
         entries.sort_by_cached_key(|entry| {
             let (held, busy) = (entry.pins().iter().next().is_some(), entry.activity().busy);

@@ -27,7 +27,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     events::{EVENTS, EventList},
     health::Readiness,
@@ -54,7 +54,7 @@ pub(super) struct StatusSnapshot {
 
 /// One who looks on.
 struct Spectator {
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
     ticks: Interval,
     until: Instant,
     _place: OwnedSemaphorePermit,
@@ -76,7 +76,7 @@ const POOLS: usize = 200;
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
 ))]
-pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
+pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<Response, Problem> {
     let place = context.broadcaster.places().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
@@ -102,7 +102,7 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
 // === impl StatusSnapshot ===
 
 impl StatusSnapshot {
-    fn new(context: &Context) -> Self {
+    fn new(context: &AdminContext) -> Self {
         let clock = Clock::now();
         Self {
             now: clock.now_shown(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     endpoint::EndpointView,
     error::ErrorBody,
     moment::{Clock, Moment},
@@ -62,14 +62,14 @@ pub(super) struct ClusterView {
     (status = 200, description = "What is known now.", body = Topology),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn topology(State(context): State<Arc<Context>>) -> Json<Topology> {
+pub(super) async fn topology(State(context): State<Arc<AdminContext>>) -> Json<Topology> {
     Json(Topology::new(&context, Clock::now()))
 }
 
 // === impl Topology ===
 
 impl Topology {
-    pub(super) fn new(context: &Context, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, clock: Clock) -> Self {
         let (routing, sessions) = (&context.api.routing, &context.api.sessions);
         let (snapshot, handles) = (routing.topology.load(), routing.endpoints.load());
         let mut clusters = BTreeMap::new();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{AdminSettings, Api, Command, context::Context, control, guard::Client, router::router},
+    admin::{AdminSettings, Api, Command, context::AdminContext, control, guard::Client, router::router},
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
@@ -47,7 +47,7 @@ pub(super) const CLIENT: &str = "192.0.2.7:4711";
 /// An admin API in front of endpoints.
 pub(super) struct Desk {
     pub(super) router: Router,
-    pub(super) context: Arc<Context>,
+    pub(super) context: Arc<AdminContext>,
     pub(super) commands: mpsc::Receiver<Command>,
     snapshot: Publisher<TopologySnapshot>,
     audit_file: PathBuf,
@@ -127,7 +127,7 @@ impl Desk {
         };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
         let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
-        let context = Arc::new(Context::new(&settings, api));
+        let context = Arc::new(AdminContext::new(&settings, api));
         Self {
             router: router(Arc::clone(&context)),
             context,
