@@ -20,7 +20,7 @@ use super::{
 
 /// The key.
 #[derive(Deserialize, ToSchema)]
-pub(super) struct Shown {
+pub(super) struct LoginRequest {
     key: String,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Shown {
 pub(super) const LOGIN_BYTES: usize = 4096;
 
 /// Begins the session of a browser. Its cookie opens what can be looked at; what changes something needs the key itself.
-#[utoipa::path(post, path = "/v1/login", tag = "page", request_body = Shown, responses(
+#[utoipa::path(post, path = "/v1/login", tag = "page", request_body = LoginRequest, responses(
     (status = 204, description = "The cookie is set; it lasts half a day.",
         headers(("set-cookie" = String, description = "HttpOnly, SameSite=Strict, and Secure over TLS."))),
     (status = 400, description = "This is no login.", body = ErrorBody),
@@ -38,7 +38,7 @@ pub(super) const LOGIN_BYTES: usize = 4096;
 ))]
 pub(super) async fn login(
     State(context): State<Arc<AdminContext>>,
-    shown: Result<Json<Shown>, JsonRejection>,
+    shown: Result<Json<LoginRequest>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let access = &context.access;
     if !access.needs_key() {
