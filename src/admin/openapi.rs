@@ -47,11 +47,11 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
         openapi,
     ),
     components(schemas(pools::Operation)),
-    modifiers(&Key),
+    modifiers(&KeyScheme),
 )]
 pub(super) struct Document;
 
-struct Key;
+struct KeyScheme;
 
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "info", security(("key" = [])), responses(
@@ -67,7 +67,7 @@ pub fn description() -> serde_json::Value {
     serde_json::to_value(Document::openapi()).unwrap_or_default()
 }
 
-impl Modify for Key {
+impl Modify for KeyScheme {
     fn modify(&self, description: &mut Description) {
         let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let words = "Set by `/v1/login`; over TLS its name is `__Host-gatekeeper`.";
