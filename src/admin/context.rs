@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
+use super::{AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
 use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
@@ -26,7 +26,7 @@ pub struct Api {
     /// The listeners as they are configured now.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
     /// Reload and stop.
-    pub control: Control,
+    pub control: ProgramControl,
     /// The numbers.
     pub metrics: Metrics,
 }

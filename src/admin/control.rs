@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The asking end. Cheap to clone.
 #[derive(Clone)]
-pub struct Control {
+pub struct ProgramControl {
     commands: mpsc::Sender<Command>,
 }
 
@@ -51,14 +51,14 @@ const WAITING: usize = 16;
 
 /// Both ends.
 #[must_use]
-pub fn control() -> (Control, mpsc::Receiver<Command>) {
+pub fn control() -> (ProgramControl, mpsc::Receiver<Command>) {
     let (commands, receiver) = mpsc::channel(WAITING);
-    (Control { commands }, receiver)
+    (ProgramControl { commands }, receiver)
 }
 
-// === impl Control ===
+// === impl ProgramControl ===
 
-impl Control {
+impl ProgramControl {
     /// Has the configuration read again and put to use.
     ///
     /// Cancel safety: when dropped, the reload happens all the same.

@@ -2,7 +2,7 @@
 //!
 //! Promises: it shows and does only what `openapi.json` says; no secret is in any answer; whoever needs a key is told so,
 //! counted and audited; a browser's cookie opens what can be looked at and changes nothing; a flood of requests costs the control threads alone, and there one page at a time. Refuses to
-//! know: how a reload is done ([`Control`] is told), what a client's session is saying.
+//! know: how a reload is done ([`ProgramControl`] is told), what a client's session is saying.
 
 mod access;
 mod client;
@@ -35,7 +35,7 @@ mod topology;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
-pub use control::{Command, Control, ReloadFailure, ReloadReport, control};
+pub use control::{Command, ProgramControl, ReloadFailure, ReloadReport, control};
 pub use openapi::description;
 pub use server::{AdminError, Server};
 pub use settings::AdminSettings;

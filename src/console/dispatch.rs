@@ -11,7 +11,7 @@ use super::{
     visit,
 };
 use crate::{
-    admin::Control,
+    admin::ProgramControl,
     audit::{Record, record},
     events::Happening,
     frontend::{self, ConsoleClient, ListenerContext, Observers, Routing, SessionRegistry},
@@ -44,7 +44,7 @@ pub struct ConsoleContext {
     /// What happened each second of late.
     pub averages: Live<Averages>,
     /// Reload and stop.
-    pub control: Control,
+    pub control: ProgramControl,
     /// Requests are counted with those to the admin API.
     pub metrics: AdminMetrics,
 }
