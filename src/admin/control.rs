@@ -5,11 +5,11 @@ use tokio::sync::{mpsc, oneshot};
 /// The asking end. Cheap to clone.
 #[derive(Clone)]
 pub struct ProgramControl {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<ControlCommand>,
 }
 
 /// Something asked of the program.
-pub enum Command {
+pub enum ControlCommand {
     /// Read the configuration and all files again.
     Reload {
         /// Who asks: `signal`, `admin`.
@@ -51,7 +51,7 @@ const WAITING: usize = 16;
 
 /// Both ends.
 #[must_use]
-pub fn control() -> (ProgramControl, mpsc::Receiver<Command>) {
+pub fn control() -> (ProgramControl, mpsc::Receiver<ControlCommand>) {
     let (commands, receiver) = mpsc::channel(WAITING);
     (ProgramControl { commands }, receiver)
 }
@@ -67,14 +67,14 @@ impl ProgramControl {
     /// [`ReloadFailure`]: nothing changed.
     pub async fn reload(&self, trigger: &'static str) -> Result<ReloadReport, ReloadFailure> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.commands.send(Command::Reload { trigger, answer }).await;
+        let sent = self.commands.send(ControlCommand::Reload { trigger, answer }).await;
         sent.map_err(|_| ReloadFailure::Ending)?;
         answered.await.unwrap_or(Err(ReloadFailure::Ending))
     }
 
     /// Has the program drain and end, as SIGTERM does.
     pub async fn stop(&self) {
-        self.commands.send(Command::Stop).await.ok();
+        self.commands.send(ControlCommand::Stop).await.ok();
     }
 }
 

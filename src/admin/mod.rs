@@ -35,7 +35,7 @@ mod topology;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
-pub use control::{Command, ProgramControl, ReloadFailure, ReloadReport, control};
+pub use control::{ControlCommand, ProgramControl, ReloadFailure, ReloadReport, control};
 pub use openapi::description;
 pub use server::{AdminError, Server};
 pub use settings::AdminSettings;

@@ -16,7 +16,7 @@ use super::{
     report, shutdown,
 };
 use crate::{
-    admin::{self, Command, control},
+    admin::{self, ControlCommand, control},
     audit::{Audit, AuditError},
     backend::EndpointHandle,
     config::{Config, ConfigSource, Loaded},
@@ -78,7 +78,7 @@ pub(super) struct Program {
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::Server>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<ControlCommand>,
 }
 
 /// A listener that accepts clients.
@@ -179,8 +179,8 @@ impl Program {
                     shutdown::Signal::Stop => break,
                 },
                 command = self.commands.recv() => match command {
-                    Some(Command::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
-                    Some(Command::Stop) | None => break,
+                    Some(ControlCommand::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
+                    Some(ControlCommand::Stop) | None => break,
                 },
             }
         }

@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{AdminSettings, Api, Command, context::AdminContext, control, guard::Client, router::router},
+    admin::{
+        AdminSettings, Api, ControlCommand, context::AdminContext, control, guard::Client, router::router,
+    },
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
@@ -48,7 +50,7 @@ pub(super) const CLIENT: &str = "192.0.2.7:4711";
 pub(super) struct Desk {
     pub(super) router: Router,
     pub(super) context: Arc<AdminContext>,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) commands: mpsc::Receiver<ControlCommand>,
     snapshot: Publisher<TopologySnapshot>,
     audit_file: PathBuf,
     _folder: TempDir,
