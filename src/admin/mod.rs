@@ -37,5 +37,5 @@ pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
 pub use control::{ControlCommand, ProgramControl, ReloadFailure, ReloadReport, control};
 pub use openapi::description;
-pub use server::{AdminError, Server};
+pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

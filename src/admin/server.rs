@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The admin API at work.
-pub struct Server {
+pub struct AdminServer {
     context: Arc<AdminContext>,
 }
 
@@ -50,9 +50,9 @@ const HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-// === impl Server ===
+// === impl AdminServer ===
 
-impl Server {
+impl AdminServer {
     /// Binds and serves, as tasks of `tasks`; `files` looks after the certificate.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ pub(super) struct Program {
     pub(super) listeners: HashMap<Bind, Running>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
-    pub(super) admin: Option<admin::Server>,
+    pub(super) admin: Option<admin::AdminServer>,
     commands: mpsc::Receiver<ControlCommand>,
 }
 
@@ -286,9 +286,9 @@ fn start_admin(
     builder: &ComponentBuilder,
     config: &Config,
     api: admin::Api,
-) -> Result<Option<admin::Server>, StartError> {
+) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let server = admin::Server::start(settings, api, &builder.files, &builder.tasks);
+    let server = admin::AdminServer::start(settings, api, &builder.files, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 
