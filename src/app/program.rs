@@ -74,7 +74,7 @@ pub(super) struct Program {
     pub(super) endpoints: Publisher<Endpoints>,
     pub(super) probe: Probe,
     /// By where they were configured to listen.
-    pub(super) listeners: HashMap<Bind, Running>,
+    pub(super) listeners: HashMap<Bind, RunningListener>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::AdminServer>,
@@ -82,7 +82,7 @@ pub(super) struct Program {
 }
 
 /// A listener that accepts clients.
-pub(super) struct Running {
+pub(super) struct RunningListener {
     pub(super) bind: Bind,
     pub(super) context: Publisher<ListenerContext>,
     /// Dropping it closes the socket.
@@ -188,7 +188,7 @@ impl Program {
     }
 }
 
-impl Running {
+impl RunningListener {
     /// Accepts on worker `worker` (modulo their number).
     pub(super) fn start(
         socket: Listener,
@@ -311,7 +311,7 @@ fn start_listeners(
     contexts: Vec<ListenerContext>,
     services: &Arc<ClientServices>,
     workers: &Workers,
-) -> Result<HashMap<Bind, Running>, StartError> {
+) -> Result<HashMap<Bind, RunningListener>, StartError> {
     let mut inherited = Inherited::take();
     let mut listeners = HashMap::new();
     for context in contexts {
@@ -323,7 +323,7 @@ fn start_listeners(
         };
         let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
         let worker = listeners.len();
-        listeners.insert(bind, Running::start(socket, context, services, workers, worker));
+        listeners.insert(bind, RunningListener::start(socket, context, services, workers, worker));
     }
     for bind in inherited.unclaimed() {
         tracing::warn!(%bind, "a socket came with the process that no listener is configured for");

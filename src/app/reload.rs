@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::program::{Program, Running};
+use super::program::{Program, RunningListener};
 use crate::{
     admin::{ReloadFailure, ReloadReport},
     audit::{Record, record},
@@ -208,7 +208,8 @@ impl Program {
                 }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
-                    let running = Running::start(socket, context, &self.services, &self.workers, worker);
+                    let running =
+                        RunningListener::start(socket, context, &self.services, &self.workers, worker);
                     self.listeners.insert(bind, running);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),
