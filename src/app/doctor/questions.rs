@@ -10,7 +10,7 @@ use crate::{
 
 /// How far a standby has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Replay {
+pub(super) struct ReplayProgress {
     /// `pg_last_wal_replay_lsn()`.
     pub(super) replayed: Option<String>,
     /// Bytes received and not yet replayed.
@@ -48,10 +48,10 @@ const IAM_ROLE: &str = "alloydbiamuser";
 /// Cancel safety: as the probe's query.
 pub(super) async fn replay(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> Result<Replay, QueryError> {
+) -> Result<ReplayProgress, QueryError> {
     query(connection, REPLAY, |row| {
         let mut columns = Columns::of(row)?;
-        Ok(Replay {
+        Ok(ReplayProgress {
             replayed: text(&mut columns)?,
             behind: text(&mut columns)?,
             last_transaction: text(&mut columns)?,

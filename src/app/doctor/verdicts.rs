@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     finding::Opinion,
-    questions::{Grants, Replay},
+    questions::{Grants, ReplayProgress},
 };
 use crate::{
     app::principal::{self, PrincipalMistake},
@@ -205,7 +205,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
 }
 
 /// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
+pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -215,11 +215,11 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryErro
             Chain(error).to_string(),
             "without positions, reads that must see a write go to the primary: let the user ask for them",
         ),
-        Some(Ok(Replay { replayed: None, .. })) => Opinion::warning(
+        Some(Ok(ReplayProgress { replayed: None, .. })) => Opinion::warning(
             "the server does not say how far it has replayed",
             "without positions, reads that must see a write go to the primary",
         ),
-        Some(Ok(Replay { replayed: Some(at), behind, last_transaction, paused })) => {
+        Some(Ok(ReplayProgress { replayed: Some(at), behind, last_transaction, paused })) => {
             let mut opinion = Opinion::ok(format!("replayed up to {at}"));
             if let Some(bytes) = behind {
                 opinion.note(format!("{bytes} bytes received and not yet replayed"));

@@ -207,15 +207,15 @@ fn lag_is_told_of_standbys_and_is_a_warning_only_when_it_will_not_end_or_is_not_
     let primary = lag(&answer(ObservedRole::Primary, false), None);
     assert!(said(&primary).contains("16/B374D848"), "{primary:?}");
     let standby = |replay| lag(&answer(ObservedRole::Standby, true), Some(&replay)).verdict();
-    let replay = Replay {
+    let replay = ReplayProgress {
         replayed: Some("0/3000060".into()),
         behind: Some("48".into()),
         last_transaction: Some("86400.0".into()),
         paused: false,
     };
     assert_eq!(standby(Ok(replay.clone())), Verdict::Ok, "an idle writer looks like that");
-    assert_eq!(standby(Ok(Replay { paused: true, ..replay })), Verdict::Warning);
-    assert_eq!(standby(Ok(Replay::default())), Verdict::Warning);
+    assert_eq!(standby(Ok(ReplayProgress { paused: true, ..replay })), Verdict::Warning);
+    assert_eq!(standby(Ok(ReplayProgress::default())), Verdict::Warning);
     assert_eq!(standby(Err(QueryError::Nothing)), Verdict::Warning);
 }
 
