@@ -54,7 +54,7 @@ pub struct UnknownEndpoint {
 
 /// The whole report.
 #[derive(Serialize)]
-struct Report {
+struct DoctorReport {
     /// The worst of all.
     verdict: Verdict,
     endpoints: Vec<Examination>,
@@ -119,7 +119,8 @@ impl Doctor {
                 examined
             })
             .collect();
-        let mut report = Report { verdict: Verdict::Skipped, endpoints: Vec::new(), listeners: Vec::new() };
+        let mut report =
+            DoctorReport { verdict: Verdict::Skipped, endpoints: Vec::new(), listeners: Vec::new() };
         for examined in under_way {
             let examination = examined.await.map_err(io::Error::other)?;
             if let Form::Text { colour } = form {

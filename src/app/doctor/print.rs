@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Report,
+    DoctorReport,
     finding::{Examination, Finding, Verdict},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn examination(
 }
 
 /// Writes how it all went, in a few lines.
-pub(super) fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub(super) fn summary(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     for verdict in [Verdict::Failed, Verdict::Warning] {
         let all = [("endpoint", &report.endpoints), ("listener", &report.listeners)];
         for (kind, examination) in
