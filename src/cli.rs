@@ -34,14 +34,14 @@ use crate::{
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     run: Configured,
 }
 
 /// What can be asked of it.
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve clients until told to end (the default command).
     Run(Configured),
     /// Read the configuration, print every mistake, or every effective setting and where it came from.
@@ -98,7 +98,7 @@ enum Command {
     },
     /// Look at audit logs.
     #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(audit::AuditCommand),
     /// Tell whether the running Gatekeeper is ready, by its admin API: 0 if it is, 1 if not.
     ///
     /// Address, key and certificate of the admin API come from the configuration that the server has.
@@ -141,27 +141,29 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let done = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
-        Command::Run(configured) => return run(configured),
-        Command::Check(configured) => check(configured),
-        Command::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
-        Command::Classify { sql, jsonl: _, endpoint, database, configured } => {
+    let done = match arguments.command.unwrap_or(CliCommand::Run(arguments.run)) {
+        CliCommand::Run(configured) => return run(configured),
+        CliCommand::Check(configured) => check(configured),
+        CliCommand::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
+        CliCommand::Classify { sql, jsonl: _, endpoint, database, configured } => {
             classify(configured, endpoint.as_deref(), database, sql)
         }
-        Command::Demo { once, iam } => demo(once, iam),
-        Command::Verifier { user } => print_verifier(&user),
-        Command::Audit(audit::Command::Verify(asked)) => audit::verify(&asked, &mut io::stdout().lock())
-            .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        Command::Healthcheck { asked, configured } => {
+        CliCommand::Demo { once, iam } => demo(once, iam),
+        CliCommand::Verifier { user } => print_verifier(&user),
+        CliCommand::Audit(audit::AuditCommand::Verify(asked)) => {
+            audit::verify(&asked, &mut io::stdout().lock())
+                .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        CliCommand::Healthcheck { asked, configured } => {
             life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
         }
-        Command::Wait { asked, configured } => {
+        CliCommand::Wait { asked, configured } => {
             life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
         }
-        Command::Stop { asked, configured } => {
+        CliCommand::Stop { asked, configured } => {
             life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
         }
-        Command::Version => {
+        CliCommand::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }
     };

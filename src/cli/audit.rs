@@ -11,7 +11,7 @@ use crate::audit::verify::{self, Summary, Weight};
 
 /// What can be done with an audit log.
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum AuditCommand {
     /// Read audit files and say whether a record is missing, changed or cut off.
     ///
     /// Checks that each line is JSON with a known schema version, that `seq` has no gap within a `boot_id`, and the chain of
