@@ -11,13 +11,13 @@ use crate::sql::{
 
 /// A line that is asked.
 #[derive(Deserialize)]
-struct Asked {
+struct ClassifyInput {
     sql: String,
 }
 
 /// The line that answers it.
 #[derive(Serialize)]
-struct Answer {
+struct ClassifyOutput {
     access: &'static str,
     reason: &'static str,
     effects: Vec<&'static str>,
@@ -69,11 +69,11 @@ pub(super) fn lines(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Asked>(&line) {
-            Ok(Asked { sql }) => {
+        match serde_json::from_slice::<ClassifyInput>(&line) {
+            Ok(ClassifyInput { sql }) => {
                 let said = classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
                 let effects = sql::effects(sql.as_bytes(), &StatefulNames::default());
-                let answer = Answer {
+                let answer = ClassifyOutput {
                     access: said.access.as_str(),
                     reason: said.reason.as_str(),
                     effects: effects.names().collect(),
