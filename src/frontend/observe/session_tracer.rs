@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::{
     audit::record::{self, Route, Server},
     session::Report,
-    telemetry::traces::{Attribute, Context, Span, Tracer, parent_of},
+    telemetry::traces::{Attribute, Span, SpanContext, Tracer, parent_of},
 };
 
 /// What a session tells of itself.
@@ -80,7 +80,7 @@ impl Traced {
 
 fn statement(
     report: &Report,
-    context: Context,
+    context: SpanContext,
     facts: &record::Session,
     server: Option<&Server>,
     route: Route,

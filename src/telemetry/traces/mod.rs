@@ -20,4 +20,4 @@ pub use exporter::Exporter;
 pub use parent::{Parent, parent_of};
 pub use settings::TraceSettings;
 pub use span::{Attribute, Span, SpanId};
-pub use tracer::{Context, Tracer};
+pub use tracer::{SpanContext, Tracer};

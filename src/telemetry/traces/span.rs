@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Context;
+use super::SpanContext;
 
 /// What names a span in its trace.
 pub type SpanId = [u8; 8];
@@ -13,7 +13,7 @@ pub struct Span {
     /// What it is called: a word of a closed set.
     pub name: &'static str,
     /// Where it belongs.
-    pub context: Context,
+    pub context: SpanContext,
     /// It is ours towards the server, rather than something of our own.
     pub towards_server: bool,
     /// When it began.

@@ -27,7 +27,7 @@ struct On {
 
 /// Where a span belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Context {
+pub struct SpanContext {
     /// The trace.
     pub trace: [u8; 16],
     /// The span itself.
@@ -68,7 +68,7 @@ impl Tracer {
 
     /// A new span's place, if it is sampled: as its parent is, or, without one, as the ratio has it.
     #[must_use]
-    pub fn sample(&self, parent: Option<Parent>) -> Option<Context> {
+    pub fn sample(&self, parent: Option<Parent>) -> Option<SpanContext> {
         let on = self.on.as_ref()?;
         let sampled = match parent {
             Some(parent) => parent.sampled,
@@ -84,7 +84,7 @@ impl Tracer {
             Some(parent) => parent.trace,
             None => chance()?,
         };
-        Some(Context { trace, span: chance()?, parent: parent.map(|parent| parent.span) })
+        Some(SpanContext { trace, span: chance()?, parent: parent.map(|parent| parent.span) })
     }
 
     /// Hands in a span that is over. Without room it is dropped, and counted.
@@ -97,9 +97,9 @@ impl Tracer {
     }
 }
 
-// === impl Context ===
+// === impl SpanContext ===
 
-impl Context {
+impl SpanContext {
     /// The place of a span that is part of this one; `None`: the system has no chance to give.
     #[must_use]
     pub fn inside(&self) -> Option<Self> {
