@@ -9,8 +9,8 @@
 pub struct Metric {
     /// Full name.
     pub name: &'static str,
-    /// Kind of the metric.
-    pub kind: Kind,
+    /// MetricKind of the metric.
+    pub kind: MetricKind,
     /// Labels, in order.
     pub labels: &'static [Label],
     /// One noun phrase for readers of dashboards.
@@ -19,7 +19,7 @@ pub struct Metric {
 
 /// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Never decreases.
     Counter,
     /// Increases and decreases.
@@ -67,8 +67,8 @@ impl Metric {
     /// Upper bounds of the buckets of a histogram, in nanoseconds; empty for other kinds.
     pub(super) fn bounds(&self) -> &'static [u64] {
         match self.kind {
-            Kind::Histogram(buckets) => buckets.bounds(),
-            Kind::Counter | Kind::Gauge => &[],
+            MetricKind::Histogram(buckets) => buckets.bounds(),
+            MetricKind::Counter | MetricKind::Gauge => &[],
         }
     }
 }
@@ -177,8 +177,8 @@ macro_rules! catalog {
     };
 }
 
-const COUNTER: Kind = Kind::Counter;
-const GAUGE: Kind = Kind::Gauge;
+const COUNTER: MetricKind = MetricKind::Counter;
+const GAUGE: MetricKind = MetricKind::Gauge;
 
 catalog! {
     // A listener's traffic to an endpoint.
@@ -186,10 +186,10 @@ catalog! {
         "Statements answered by an endpoint, by outcome.";
     STATEMENT_ERRORS = COUNTER, "gatekeeper_statement_errors_total", [Listener, Endpoint, BackendRole, SqlstateClass],
         "Errors reported by an endpoint, by SQLSTATE class.";
-    STATEMENT_DURATION = Kind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
+    STATEMENT_DURATION = MetricKind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time from the arrival of a statement to the end of its response.";
-    PROXY_OVERHEAD = Kind::Histogram(Buckets::Overhead), "gatekeeper_proxy_overhead_seconds",
+    PROXY_OVERHEAD = MetricKind::Histogram(Buckets::Overhead), "gatekeeper_proxy_overhead_seconds",
         [Listener, Endpoint, BackendRole],
         "Part of a statement's time spent in Gatekeeper.";
     TRANSACTIONS = COUNTER, "gatekeeper_transactions_total", [Listener, Endpoint, BackendRole],
@@ -206,7 +206,7 @@ catalog! {
         "Sum of the sizes of a listener's pools.";
     POOL_WAITING = GAUGE, "gatekeeper_pool_waiting_clients", [Listener, Endpoint, BackendRole],
         "Clients waiting for a backend connection.";
-    POOL_WAIT_DURATION = Kind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
+    POOL_WAIT_DURATION = MetricKind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time that clients waited for a backend connection; 0 if one was idle.";
     POOL_WAIT_TIMEOUTS = COUNTER, "gatekeeper_pool_wait_timeouts_total", [Listener, Endpoint, BackendRole],
@@ -249,7 +249,7 @@ catalog! {
         "Attempts to open and log in a backend connection, by outcome.";
     CONNECT_FAILURES = COUNTER, "gatekeeper_connect_failures_total", [Endpoint, BackendRole, Phase],
         "Failed attempts to open a backend connection, by the phase that failed.";
-    CONNECT_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_connect_duration_seconds",
+    CONNECT_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_connect_duration_seconds",
         [Endpoint, BackendRole, Phase],
         "Time spent in each phase of opening a backend connection.";
     BACKENDS = GAUGE, "gatekeeper_backends", [Endpoint, BackendRole],
@@ -260,7 +260,7 @@ catalog! {
         "Cancel requests sent to an endpoint, by outcome of the delivery.";
     TOKEN_MINTS = COUNTER, "gatekeeper_token_mints_total", [Endpoint, BackendRole, Outcome],
         "Tokens minted, by outcome.";
-    TOKEN_MINT_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_token_mint_duration_seconds",
+    TOKEN_MINT_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_token_mint_duration_seconds",
         [Endpoint, BackendRole],
         "Time to mint a token.";
     TOKEN_EXPIRY = GAUGE, "gatekeeper_token_expiry_timestamp_seconds", [Endpoint, BackendRole],
@@ -277,7 +277,7 @@ catalog! {
         "1 while the observed role contradicts the declared role.";
     PROBES = COUNTER, "gatekeeper_probes_total", [Endpoint, BackendRole, Outcome],
         "Health probes of an endpoint, by outcome.";
-    PROBE_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_probe_duration_seconds", [Endpoint, BackendRole],
+    PROBE_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_probe_duration_seconds", [Endpoint, BackendRole],
         "Duration of a health probe of an endpoint.";
     PROBE_SUCCESS = GAUGE, "gatekeeper_probe_success_timestamp_seconds", [Endpoint, BackendRole],
         "Time of the last successful health probe of an endpoint.";

@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::{
     LabelSet, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::catalog::{CATALOG, Kind, Label, Metric, seconds};
+use super::catalog::{CATALOG, Label, Metric, MetricKind, seconds};
 
 /// A series' label values, in the order of its metric's labels.
 pub(super) type Labels = Vec<(Label, Arc<str>)>;
@@ -61,22 +61,22 @@ impl Registry {
         let recorder = CATALOG
             .iter()
             .fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
-                Kind::Histogram(buckets) => {
+                MetricKind::Histogram(buckets) => {
                     let bounds: Vec<_> = buckets.bounds().iter().map(|bound| seconds(*bound)).collect();
                     builder
                         .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), &bounds)
                         .expect("every histogram of the catalogue has buckets")
                 }
-                Kind::Counter | Kind::Gauge => builder,
+                MetricKind::Counter | MetricKind::Gauge => builder,
             })
             .build_recorder();
         for metric in CATALOG {
             // The unit is in the name; told here too, the exporter could only append it once more.
             let (name, help) = (metric.name.into(), metric.help.into());
             match metric.kind {
-                Kind::Counter => recorder.describe_counter(name, None, help),
-                Kind::Gauge => recorder.describe_gauge(name, None, help),
-                Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
+                MetricKind::Counter => recorder.describe_counter(name, None, help),
+                MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+                MetricKind::Histogram(_) => recorder.describe_histogram(name, None, help),
             }
         }
         Self { page: recorder.handle(), recorder, begun: Mutex::default() }

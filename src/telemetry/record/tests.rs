@@ -10,7 +10,7 @@ use crate::{
     route::{RerunCause, RouteReason},
     sql::ClassifyReason,
     telemetry::{
-        catalog::{CATALOG, Kind, Metric},
+        catalog::{CATALOG, Metric, MetricKind},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
     },
     topology::{DeclaredRole, Health},
@@ -51,9 +51,9 @@ fn what_is_shown_is_what_the_catalogue_lists() {
         CATALOG.iter().map(|metric| words(metric)).collect()
     };
     let typed = listed(|metric| match metric.kind {
-        Kind::Counter => format!("{} counter", metric.name),
-        Kind::Gauge => format!("{} gauge", metric.name),
-        Kind::Histogram(_) => format!("{} histogram", metric.name),
+        MetricKind::Counter => format!("{} counter", metric.name),
+        MetricKind::Gauge => format!("{} gauge", metric.name),
+        MetricKind::Histogram(_) => format!("{} histogram", metric.name),
     });
     assert_eq!(heads("# TYPE "), typed);
     assert_eq!(heads("# HELP "), listed(|metric| format!("{} {}", metric.name, metric.help)));
@@ -120,8 +120,8 @@ fn names_say_kind_and_unit() {
     for metric in CATALOG {
         let name = metric.name;
         assert!(name.starts_with("gatekeeper_") || name.starts_with("process_"), "{name}");
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        if let Kind::Histogram(buckets) = metric.kind {
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+        if let MetricKind::Histogram(buckets) = metric.kind {
             assert!(name.ends_with("_seconds"), "{name}");
             assert!(buckets.bounds().is_sorted(), "{name}");
         }
