@@ -22,7 +22,7 @@ use crate::{
     events::Happening,
     names::{DatabaseName, EndpointName, ListenerName, NameError, UserName},
     pool::{Filter, Pool, Pools},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
 };
 
 /// PoolsQuery pools are meant: all, or those that agree in everything that is said.
@@ -294,11 +294,11 @@ impl PoolView {
             state: status.phase.as_str(),
             size: status.settings.size,
             backends: BackendsView {
-                dialing: count(BackendState::Dialing),
-                idle: count(BackendState::Idle),
-                leased: count(BackendState::Leased),
-                resetting: count(BackendState::Resetting),
-                settling: count(BackendState::Settling),
+                dialing: count(PoolBackendState::Dialing),
+                idle: count(PoolBackendState::Idle),
+                leased: count(PoolBackendState::Leased),
+                resetting: count(PoolBackendState::Resetting),
+                settling: count(PoolBackendState::Settling),
                 close_needed: status.backends.iter().filter(|backend| backend.close_needed).count(),
             },
             waiting: status.waiting,

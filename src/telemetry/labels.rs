@@ -54,7 +54,7 @@ closed_set! {
 
 closed_set! {
     /// What a backend of a pool is doing.
-    pub enum BackendState {
+    pub enum PoolBackendState {
         /// It is being dialed and logged in.
         Dialing = "dialing",
         /// It waits for a session.

@@ -18,7 +18,7 @@ use crate::{
     credentials::Login,
     names::{DatabaseName, EndpointName, UserName},
     pool::{PoolMode, PoolPhase, PoolStatus},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
     topology::Address,
 };
 
@@ -255,10 +255,10 @@ fn join(words: &BTreeSet<impl AsRef<str>>) -> String {
 impl Group {
     fn add(&mut self, status: &PoolStatus) {
         self.waiting += status.waiting;
-        self.leased += status.count(BackendState::Leased);
-        self.idle += status.count(BackendState::Idle);
-        self.resetting += status.count(BackendState::Resetting);
-        self.settling += status.count(BackendState::Settling);
+        self.leased += status.count(PoolBackendState::Leased);
+        self.idle += status.count(PoolBackendState::Idle);
+        self.resetting += status.count(PoolBackendState::Resetting);
+        self.settling += status.count(PoolBackendState::Settling);
         self.dialing += status.dialing;
         self.cancels += status.backends.iter().map(|backend| backend.cancels()).sum::<usize>();
         self.longest_wait = self.longest_wait.max(status.longest_wait);

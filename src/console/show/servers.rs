@@ -11,7 +11,7 @@ use crate::{
     console::{client::Client, response::CommandResponse, table::Value},
     names::EndpointName,
     pool::{BackendStatus, PoolStatus, Target},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
 };
 
 /// A backend, where it is, and for which listener.
@@ -65,11 +65,11 @@ fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: Sys
         user: target.user.to_string(),
         database: target.database.to_string(),
         state: match backend.state {
-            BackendState::Dialing => "new",
-            BackendState::Idle => "idle",
-            BackendState::Leased => "active",
-            BackendState::Resetting => "tested",
-            BackendState::Settling => "being_canceled",
+            PoolBackendState::Dialing => "new",
+            PoolBackendState::Idle => "idle",
+            PoolBackendState::Leased => "active",
+            PoolBackendState::Resetting => "tested",
+            PoolBackendState::Settling => "being_canceled",
         },
         remote: backend.peer(),
         local: running.local(),

@@ -13,7 +13,7 @@ use crate::{
     session::Pin,
     telemetry::{
         catalog::{self, Buckets, Label},
-        labels::{BackendState, CloseReason, Direction, Outcome, SqlstateClass},
+        labels::{CloseReason, Direction, Outcome, PoolBackendState, SqlstateClass},
         registry::{Counter, Level},
         shards::{Shards, Tally},
         timings::{Timings, Total},
@@ -34,7 +34,7 @@ pub struct PathMetrics {
     pins: Each<Pin, Counter>,
     wait: LabelSet,
     wait_timeouts: Counter,
-    backends: Each<BackendState, Level>,
+    backends: Each<PoolBackendState, Level>,
     closed: Each<CloseReason, Counter>,
     waiting: Level,
     limit: Level,
@@ -132,11 +132,11 @@ impl PathMetrics {
     /// each as it was shown last, and as it is now.
     pub fn pool_levels(
         &self,
-        backends: impl Fn(BackendState) -> (usize, usize),
+        backends: impl Fn(PoolBackendState) -> (usize, usize),
         waiting: (usize, usize),
         limit: (usize, usize),
     ) {
-        for state in BackendState::ALL {
+        for state in PoolBackendState::ALL {
             self.backends.of(state).shift(backends(state));
         }
         self.waiting.shift(waiting);
