@@ -6,7 +6,7 @@ use std::{fmt::Write, fs};
 
 use super::{
     catalog::{self, PROCESS_CPU},
-    registry::{Gauge, Registry},
+    registry::{Gauge, MetricRegistry},
 };
 
 pub(super) struct ProcessMetrics {
@@ -18,7 +18,7 @@ pub(super) struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &MetricRegistry) -> Self {
         let gauge = |metric| registry.gauge(metric, Vec::new(), f64::NAN);
         Self {
             memory: gauge(&catalog::PROCESS_MEMORY),

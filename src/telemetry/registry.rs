@@ -28,7 +28,7 @@ pub(super) type Labels = Vec<(Label, Arc<str>)>;
 /// The exporter uses none of it.
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), metrics::Level::INFO, None);
 
-pub(super) struct Registry {
+pub(super) struct MetricRegistry {
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
     /// The gauges that were given their first value.
@@ -54,9 +54,9 @@ pub struct Gauge(metrics::Gauge);
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);
 
-// === impl Registry ===
+// === impl MetricRegistry ===
 
-impl Registry {
+impl MetricRegistry {
     pub(super) fn new() -> Self {
         let recorder = CATALOG
             .iter()

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::telemetry::{
     catalog::{Buckets, Label, PROBE_DURATION},
-    registry::{Labels, Registry, label_set},
+    registry::{Labels, MetricRegistry, label_set},
     timings::Timings,
 };
 
@@ -40,7 +40,7 @@ proptest! {
     /// What two workers recorded, or nobody: but for the exact sum, the exporter would write the same.
     #[test]
     fn a_histogram_looks_like_the_exporters(first in durations(), second in durations()) {
-        let registry = Registry::new();
+        let registry = MetricRegistry::new();
         let exporters = registry.histogram(&PROBE_DURATION, labels());
         let workers = [Timings::<CELLS>::new(BUCKETS), Timings::new(BUCKETS)];
         for (worker, records) in workers.iter().zip([&first, &second]) {

@@ -21,7 +21,7 @@ use super::{
     catalog::{Label, Metric},
     openmetrics,
     process::{self, ProcessMetrics},
-    registry::{self, Counter, Gauge, Histogram, Labels, Level, Registry},
+    registry::{self, Counter, Gauge, Histogram, Labels, Level, MetricRegistry},
     shards::Tally,
 };
 use crate::{closed_set::LabelValue, names::ListenerName, topology::Endpoint};
@@ -41,7 +41,7 @@ use sharded::Sharded;
 /// [`EndpointMetrics::replaced`] and [`ListenerMetrics::removed`] say that it has no state any more.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    registry: Arc<MetricRegistry>,
     process: Arc<ProcessMetrics>,
     sharded: Arc<Sharded>,
 }
@@ -53,7 +53,7 @@ impl Metrics {
     /// No numbers yet.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(MetricRegistry::new());
         let process = Arc::new(ProcessMetrics::new(&registry));
         Self { registry, process, sharded: Arc::default() }
     }
@@ -164,7 +164,7 @@ impl Default for Metrics {
 
 /// Label values that several metrics share.
 pub(super) struct Scope<'a> {
-    registry: &'a Registry,
+    registry: &'a MetricRegistry,
     labels: Labels,
 }
 
