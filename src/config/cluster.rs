@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     login,
     problem::Origin,
-    reader::{Context, Section, Spot},
+    reader::{ReadContext, Section, Spot},
     transport,
     tree::{Item, Table},
 };
@@ -41,7 +41,7 @@ pub(super) struct Clusters {
 }
 
 /// Reads every `[[cluster]]`.
-pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
+pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
     let mut all = Clusters { clusters: Vec::new(), endpoints: Vec::new(), named: Vec::new() };
     let mut replicas = Vec::new();
     for section in root.tables("cluster", "cluster", |table| titled("cluster", table)) {
@@ -131,7 +131,7 @@ pub(super) fn titled(kind: &str, table: &Table) -> String {
     format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
 }
 
-fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, all: &mut Clusters) {
+fn read_endpoint(context: &ReadContext, section: &Section<'_>, shared: &Shared<'_>, all: &mut Clusters) {
     let name = section.parsed(
         "name",
         |text| EndpointName::new(text).map_err(|error| error.to_string()),

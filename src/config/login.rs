@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     problem::Origin,
-    reader::{Context, Section, Spot},
+    reader::{ReadContext, Section, Spot},
     secret,
     tree::{Item, Value},
 };
@@ -21,7 +21,7 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.
 pub(super) fn read(
-    context: &Context,
+    context: &ReadContext,
     item: Option<&Item>,
     title: &str,
     endpoint: &Origin,

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What the readers of all tables share.
-pub(super) struct Context {
+pub(super) struct ReadContext {
     pub(super) report: Report,
     pub(super) environment: Environment,
     /// What relative paths in the file are relative to.
@@ -32,7 +32,7 @@ pub(super) struct Spot<T> {
 
 /// One table.
 pub(super) struct Section<'c> {
-    pub(super) context: &'c Context,
+    pub(super) context: &'c ReadContext,
     table: &'c Table,
     /// Its place in the catalog, as in `cluster.endpoint.tls`.
     path: &'static str,
@@ -48,7 +48,7 @@ pub(super) static EMPTY: Table = Table::new();
 impl<'c> Section<'c> {
     /// Opens a table; keys that are not in the catalog are reported here.
     pub(super) fn open(
-        context: &'c Context,
+        context: &'c ReadContext,
         table: &'c Table,
         path: &'static str,
         title: impl Into<String>,

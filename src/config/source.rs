@@ -10,7 +10,7 @@ use super::{
     environment::Environment,
     listener, observe, overlay,
     problem::{Origin, Problem, Report},
-    reader::{Context, Section},
+    reader::{ReadContext, Section},
     split, traces,
     tree::{self, Table},
 };
@@ -120,7 +120,8 @@ impl ConfigSource {
 
         let several = endpoints.len() > 1 || listeners.len() > 1;
         let environment_alone = matches!(self.document, Document::None);
-        let context = Context { report, environment, base, several, follow: self.follow, environment_alone };
+        let context =
+            ReadContext { report, environment, base, several, follow: self.follow, environment_alone };
         let section = Section::open(&context, &root, "", "", &Origin::Default);
         let clusters = cluster::read(&context, &section);
         if !section.has("cluster") {
@@ -177,7 +178,7 @@ impl ConfigSource {
         }
         let environment_alone = matches!(self.document, Document::None);
         let context =
-            Context { report, environment, base, several: false, follow: self.follow, environment_alone };
+            ReadContext { report, environment, base, several: false, follow: self.follow, environment_alone };
         let section = Section::open(&context, &own, "", "", &Origin::Default);
         let admin = observe::admin(&section, &[]);
         let (runtime, _) = observe::runtime(&section);
