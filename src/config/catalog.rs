@@ -4,7 +4,7 @@
 //! each row in `config/example.toml` and each variable in `config/compose.env`.
 
 /// One key of the file.
-pub struct Key {
+pub struct ConfigKey {
     /// The table it stands in, as in `cluster.endpoint.tls`; empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
@@ -42,7 +42,7 @@ pub(super) const BACKEND_REGION: &str = "BACKEND_REGION";
 pub(super) const BACKEND_REPLICA_OF: &str = "BACKEND_REPLICA_OF";
 
 /// Every key.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[ConfigKey] = &[
     key("cluster", "name", &[BACKEND_CLUSTER]),
     key("cluster", "region", &[BACKEND_REGION]),
     key("cluster", "replica_of", &[BACKEND_REPLICA_OF]),
@@ -156,13 +156,13 @@ pub const KEYS: &[Key] = &[
     key("runtime", "local_region", &["LOCAL_REGION"]),
 ];
 
-const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> Key {
-    Key { table, name, variables }
+const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> ConfigKey {
+    ConfigKey { table, name, variables }
 }
 
-// === impl Key ===
+// === impl ConfigKey ===
 
-impl Key {
+impl ConfigKey {
     /// What its variables describe.
     #[must_use]
     pub fn scope(&self) -> Scope {
@@ -181,7 +181,7 @@ impl Key {
 
 /// Every variable that is known, as it is without a name in front.
 pub fn variables() -> impl Iterator<Item = String> {
-    [ENDPOINTS, CONFIG].into_iter().map(full_variable).chain(KEYS.iter().flat_map(Key::full_variables))
+    [ENDPOINTS, CONFIG].into_iter().map(full_variable).chain(KEYS.iter().flat_map(ConfigKey::full_variables))
 }
 
 /// The keys and tables that may stand in `table`.

@@ -7,7 +7,7 @@
 use std::net::Ipv6Addr;
 
 use super::{
-    catalog::{self, KEYS, Key, Scope, own_variable},
+    catalog::{self, ConfigKey, KEYS, Scope, own_variable},
     environment::Environment,
     problem::{Origin, Report},
     tree::{Item, Table},
@@ -234,7 +234,7 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
 // === keys ===
 
 /// Sets `key` below `table`, which stands at `path`, from what `look_up` finds.
-fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
+fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
     let found: Vec<_> = key.variables.iter().map(|variable| look_up(variable)).collect();
     let Some((_, place)) = found.iter().flatten().next() else { return };
     let below = key.table.strip_prefix(path).unwrap_or_default().trim_start_matches('.');
