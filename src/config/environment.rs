@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     catalog::{self, PREFIX, Scope},
-    problem::{Origin, Report, closest, nearest},
+    problem::{Origin, ProblemReport, closest, nearest},
 };
 
 /// The variables of the process.
@@ -50,7 +50,7 @@ impl Environment {
     }
 
     /// Reports the variables with our prefix that nobody asked for.
-    pub(super) fn report_unread(&self, endpoints: &[String], listeners: &[String], report: &Report) {
+    pub(super) fn report_unread(&self, endpoints: &[String], listeners: &[String], report: &ProblemReport) {
         let asked = self.asked.borrow();
         let unread = self.variables.keys().filter(|name| name.starts_with(PREFIX) && !asked.contains(*name));
         for variable in unread {

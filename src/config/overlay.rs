@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use super::{
     catalog::{self, ConfigKey, KEYS, Scope, own_variable},
     environment::Environment,
-    problem::{Origin, Report},
+    problem::{Origin, ProblemReport},
     tree::{Item, Table},
 };
 use crate::{
@@ -25,7 +25,7 @@ const DEFAULT_CLUSTER: &str = "default";
 const SECONDARY_CLUSTER: &str = "secondary";
 
 /// Lays `environment` over `root`.
-pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Report) {
+pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &ProblemReport) {
     for known in [catalog::CONFIG, catalog::PG_BIN] {
         environment.shared(known);
     }
@@ -87,7 +87,7 @@ fn name_of(table: &Table) -> String {
 // === endpoints ===
 
 /// Adds the endpoints that the file does not know, and says which they are.
-fn add_endpoints(root: &mut Table, environment: &Environment, report: &Report) -> Vec<String> {
+fn add_endpoints(root: &mut Table, environment: &Environment, report: &ProblemReport) -> Vec<String> {
     let known = endpoint_names(root);
     let mut added = Vec::new();
     for (name, origin) in wanted_endpoints(&known, environment, report) {
@@ -113,7 +113,11 @@ fn add_endpoints(root: &mut Table, environment: &Environment, report: &Report) -
 }
 
 /// The endpoints that the environment names, each with the variable that does.
-fn wanted_endpoints(known: &[String], environment: &Environment, report: &Report) -> Vec<(String, Origin)> {
+fn wanted_endpoints(
+    known: &[String],
+    environment: &Environment,
+    report: &ProblemReport,
+) -> Vec<(String, Origin)> {
     let role = environment.shared("BACKEND_ROLE");
     let host = environment.shared("BACKEND_HOST");
     let Some((list, origin)) = environment.shared(catalog::ENDPOINTS) else {
@@ -180,7 +184,7 @@ fn set_from_endpoints(cluster: &mut Table, key: &str, variable: &str, environmen
 }
 
 /// Refuses a host for all endpoints if a file gives several endpoints an address: all would become one server.
-fn refuse_shared_host(root: &Table, environment: &Environment, report: &Report) {
+fn refuse_shared_host(root: &Table, environment: &Environment, report: &ProblemReport) {
     let Some((host, origin)) = environment.shared("BACKEND_HOST") else { return };
     let moved: Vec<String> = root
         .tables("cluster")
@@ -209,7 +213,7 @@ fn login_is_changed(environment: &Environment, name: &str) -> bool {
 // === listeners ===
 
 /// Adds a listener for each of `endpoints`: the same name, a route to it, and ports that count up.
-fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &Report) {
+fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &ProblemReport) {
     let base = environment.shared("LISTEN_PORT");
     let first =
         base.as_ref().map_or(Some(FIRST_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));

@@ -50,7 +50,7 @@ pub struct Setting {
 
 /// What is collected while a configuration is read.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ProblemReport {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     settings: RefCell<Vec<Setting>>,
@@ -110,9 +110,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-// === impl Report ===
+// === impl ProblemReport ===
 
-impl Report {
+impl ProblemReport {
     pub(super) fn problem(
         &self,
         origin: &Origin,

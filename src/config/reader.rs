@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::{
     catalog,
     environment::Environment,
-    problem::{Origin, Report, nearest},
+    problem::{Origin, ProblemReport, nearest},
     tree::{Item, Table, Value},
 };
 
 /// What the readers of all tables share.
 pub(super) struct ReadContext {
-    pub(super) report: Report,
+    pub(super) report: ProblemReport,
     pub(super) environment: Environment,
     /// What relative paths in the file are relative to.
     pub(super) base: PathBuf,

@@ -9,7 +9,7 @@ use super::{
     AdminSettings, Config, Problems, RuntimeSettings, Setting, catalog, cluster, console,
     environment::Environment,
     listener, observe, overlay,
-    problem::{Origin, Problem, Report},
+    problem::{Origin, Problem, ProblemReport},
     reader::{ReadContext, Section},
     split, traces,
     tree::{self, Table},
@@ -107,7 +107,7 @@ impl ConfigSource {
     /// # Errors
     /// Every mistake there is, each with its place and what to write instead.
     pub fn load(&self) -> Result<Loaded, Problems> {
-        let report = Report::default();
+        let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
             // What is no TOML hides what stands behind it: more mistakes would be guesses.
@@ -163,13 +163,13 @@ impl ConfigSource {
     /// # Errors
     /// The document cannot be read, or the mistakes of the two tables.
     pub fn load_admin(&self) -> Result<(Option<AdminSettings>, RuntimeSettings), Problems> {
-        let report = Report::default();
+        let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
-        overlay::overlay(&mut root, &environment, &Report::default());
+        overlay::overlay(&mut root, &environment, &ProblemReport::default());
         let mut own = Table::new();
         for key in ["admin", "runtime"] {
             if let Some(item) = root.get(key) {
@@ -187,7 +187,7 @@ impl ConfigSource {
     }
 
     /// The document's root, and what relative paths in it are relative to.
-    fn read_document(&self, report: &Report) -> Result<(Table, PathBuf), Problems> {
+    fn read_document(&self, report: &ProblemReport) -> Result<(Table, PathBuf), Problems> {
         match &self.document {
             Document::None => Ok((Table::new(), PathBuf::new())),
             Document::Text { name, text } => Ok((tree::parse(name, text, report), PathBuf::new())),

@@ -10,7 +10,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::problem::{Origin, Report};
+use super::problem::{Origin, ProblemReport};
 
 /// A value and where it came from.
 #[derive(Clone)]
@@ -159,7 +159,7 @@ impl Table {
 // === TOML ===
 
 /// Reads a document; what is no TOML is reported, what remains readable is returned.
-pub(super) fn parse(file: &Arc<str>, text: &str, report: &Report) -> Table {
+pub(super) fn parse(file: &Arc<str>, text: &str, report: &ProblemReport) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines { file, text };
     for error in errors {
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn places_are_lines_and_columns_from_one() {
-        let report = Report::default();
+        let report = ProblemReport::default();
         let table =
             parse(&"g.toml".into(), "a = 1\n\n[[cluster]]\nname = \"ü\"\ntls = { mode = 1 }\n", &report);
         assert_eq!(table.get("a").unwrap().origin.to_string(), "g.toml:1:5");
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_line_that_is_no_toml_is_reported() {
-        let report = Report::default();
+        let report = ProblemReport::default();
         parse(&"g.toml".into(), "a = \nb = 1\nc = [1\nd = 2\n", &report);
         let (problems, ..) = report.finish();
         assert!(problems.len() >= 2, "{problems:?}");
