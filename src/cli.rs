@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app::{self, Doctor, Form, KnowledgeError, PrincipalMistake, Verdict},
     blame::Chain,
-    config::{Config, ConfigSource, Loaded, Setting},
+    config::{Config, ConfigSource, LoadedConfig, Setting},
     names::{DatabaseName, UserName},
     sql::SchemaInfo,
 };
@@ -284,7 +284,7 @@ fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
 }
 
 /// Reads the configuration; mistakes and warnings go to standard error.
-fn load(source: &ConfigSource) -> Option<Loaded> {
+fn load(source: &ConfigSource) -> Option<LoadedConfig> {
     let mut out = io::stderr().lock();
     // Nothing can be done when standard error is closed; the exit code still says it.
     match source.load() {

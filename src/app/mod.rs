@@ -26,13 +26,13 @@ pub use program::StartError;
 
 use crate::{
     blame::Chain,
-    config::{ConfigSource, Loaded},
+    config::{ConfigSource, LoadedConfig},
     telemetry::start_log,
 };
 
 /// Runs until the process is told to end; `source` is read again on reload.
 #[must_use]
-pub fn run(loaded: Loaded, source: ConfigSource) -> ExitCode {
+pub fn run(loaded: LoadedConfig, source: ConfigSource) -> ExitCode {
     match start_and_serve(loaded, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,7 +44,7 @@ pub fn run(loaded: Loaded, source: ConfigSource) -> ExitCode {
     }
 }
 
-fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartError> {
+fn start_and_serve(loaded: LoadedConfig, source: ConfigSource) -> Result<(), StartError> {
     start_log(&loaded.config.log).map_err(StartError::Log)?;
     raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()

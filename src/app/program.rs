@@ -19,7 +19,7 @@ use crate::{
     admin::{self, ControlCommand, control},
     audit::{Audit, AuditError},
     backend::EndpointHandle,
-    config::{Config, ConfigSource, Loaded},
+    config::{Config, ConfigSource, LoadedConfig},
     console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
@@ -104,7 +104,7 @@ impl Program {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub(super) async fn start(loaded: Loaded, source: ConfigSource) -> Result<Self, StartError> {
+    pub(super) async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
         let config = loaded.config;
         let metrics = Metrics::new();

@@ -35,7 +35,7 @@ mod tests;
 
 pub use catalog::{KEYS, variables};
 pub use problem::{Origin, Problems, Setting};
-pub use source::{ConfigSource, Loaded};
+pub use source::{ConfigSource, LoadedConfig};
 pub use units::parse_duration;
 
 use crate::{

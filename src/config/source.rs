@@ -31,7 +31,7 @@ enum Document {
 }
 
 /// A configuration that was read without a mistake.
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// What is allowed and still worth a word.
@@ -106,7 +106,7 @@ impl ConfigSource {
     ///
     /// # Errors
     /// Every mistake there is, each with its place and what to write instead.
-    pub fn load(&self) -> Result<Loaded, Problems> {
+    pub fn load(&self) -> Result<LoadedConfig, Problems> {
         let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
@@ -154,7 +154,11 @@ impl ConfigSource {
             runtime,
         };
         let (problems, warnings, settings) = context.report.finish();
-        if problems.is_empty() { Ok(Loaded { config, warnings, settings }) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(LoadedConfig { config, warnings, settings })
+        } else {
+            Err(Problems(problems))
+        }
     }
 
     /// Reads `[admin]` and `[runtime]` alone, for commands to the running program. Mistakes elsewhere do not count: the

@@ -1,6 +1,6 @@
 //! What is said to somebody who wrote a configuration: each mistake and each warning, word for word.
 
-use super::{Config, ConfigSource, Loaded};
+use super::{Config, ConfigSource, LoadedConfig};
 
 mod clients;
 mod combinations;
@@ -32,7 +32,7 @@ fn variables(pairs: &[(&str, &str)]) -> ConfigSource {
     ConfigSource::variables(pairs.iter().copied())
 }
 
-fn loaded(source: &ConfigSource) -> Loaded {
+fn loaded(source: &ConfigSource) -> LoadedConfig {
     match source.load() {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems}"),
