@@ -60,7 +60,7 @@ pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
             "write the name of a cluster",
         );
         let ca_file = section.path("ca_file");
-        let shared = Shared {
+        let shared = ClusterDefaults {
             name: name.as_ref().map(|spot| spot.value.clone()),
             region: region.clone(),
             ca_file: ca_file.map(|spot| spot.value),
@@ -117,7 +117,7 @@ pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
 }
 
 /// What a cluster says for its endpoints.
-pub(super) struct Shared<'c> {
+pub(super) struct ClusterDefaults<'c> {
     pub(super) name: Option<ClusterName>,
     pub(super) region: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
@@ -131,7 +131,12 @@ pub(super) fn titled(kind: &str, table: &Table) -> String {
     format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
 }
 
-fn read_endpoint(context: &ReadContext, section: &Section<'_>, shared: &Shared<'_>, all: &mut Clusters) {
+fn read_endpoint(
+    context: &ReadContext,
+    section: &Section<'_>,
+    shared: &ClusterDefaults<'_>,
+    all: &mut Clusters,
+) {
     let name = section.parsed(
         "name",
         |text| EndpointName::new(text).map_err(|error| error.to_string()),

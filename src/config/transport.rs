@@ -1,7 +1,7 @@
 //! TLS towards an endpoint, and what may be sent over it.
 
 use super::{
-    cluster::Shared,
+    cluster::ClusterDefaults,
     files::{self, Named},
     problem::Origin,
     reader::{Section, Spot},
@@ -31,7 +31,7 @@ pub(super) struct Tls<'c> {
 }
 
 /// Reads `tls` of an endpoint; what it does not say, its cluster may.
-pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
+pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
     let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
     // What the endpoint does not say, its cluster may.
     let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
@@ -123,7 +123,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
 }
 
 /// Loads the files once, as a connection will.
-pub(super) fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: Option<&Address>) {
+pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: Option<&Address>) {
     let settings = &tls.settings;
     let (own, cluster) = (&tls.section, &shared.tls);
     let ca_of = if own.has("ca_file") { own } else { shared.section };
