@@ -18,11 +18,11 @@ use crate::{
 /// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
 #[derive(Default)]
 pub(crate) struct Admission {
-    counts: Mutex<Counts>,
+    counts: Mutex<AdmissionCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct AdmissionCounts {
     all: usize,
     by_address: HashMap<IpAddr, usize, RandomState>,
     by_user: HashMap<UserName, usize, RandomState>,
@@ -70,7 +70,7 @@ impl Admission {
         self.lock().all
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
