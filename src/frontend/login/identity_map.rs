@@ -12,11 +12,11 @@ use crate::names::UserName;
 /// <https://www.postgresql.org/docs/current/auth-username-maps.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IdentityMap {
-    lines: Vec<Line>,
+    lines: Vec<IdentityMapLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
+struct IdentityMapLine {
     name: Starred,
     user: Starred,
 }
@@ -56,7 +56,7 @@ impl IdentityMap {
         if user.after.is_some() && name.after.is_none() {
             return Err(IdentityMapError::Unbound);
         }
-        self.lines.push(Line { name, user });
+        self.lines.push(IdentityMapLine { name, user });
         Ok(())
     }
 
@@ -70,9 +70,9 @@ impl IdentityMap {
     }
 }
 
-// === impl Line ===
+// === impl IdentityMapLine ===
 
-impl Line {
+impl IdentityMapLine {
     fn permits(&self, name: &str, user: &str) -> bool {
         let Some(star) = self.name.matches(name) else { return false };
         match &self.user.after {
