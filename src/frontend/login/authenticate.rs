@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    backend_login::{Failed, Login},
+    backend_login::{BackendLogin, Failed},
     greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -42,10 +42,10 @@ pub(crate) enum AuthenticateError {
 /// [`AuthenticateError`]
 pub(crate) async fn authenticate(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
-    let Login { context, services, user, .. } = login;
+    let BackendLogin { context, services, user, .. } = login;
     let name = user.as_str();
     let listed = context.settings.access.has_user(user);
     match (&context.settings.auth, &context.users) {
@@ -97,7 +97,7 @@ pub(crate) async fn authenticate(
 /// Checks that the client's certificate, which the TLS handshake has verified, stands for the user.
 fn certificate(
     client: &UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     listed: bool,
     kind: &CertificateName,
     map: &IdentityMap,

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// One client's wish to log in.
-pub(crate) struct Login<'a> {
+pub(crate) struct BackendLogin<'a> {
     pub(crate) startup: StartupMessage,
     pub(crate) negotiation: Negotiation,
     pub(crate) user: UserName,
@@ -70,7 +70,7 @@ pub(crate) enum Failed {
     ByServer { words: Vec<u8>, sqlstate: Option<SqlState> },
 }
 
-impl Login<'_> {
+impl BackendLogin<'_> {
     /// With the endpoint's own credentials, for a client that has proved who it is. `session` is the session's number.
     ///
     /// Cancel safety: dropped half-way, a backend that was leased is closed or goes back.

@@ -6,7 +6,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
-    backend_login::{Failed, Login, LoginResult},
+    backend_login::{BackendLogin, Failed, LoginResult},
     backend_source::SessionStart,
     greet::{GreetError, StartupRequest, greet},
     relayed_login,
@@ -174,7 +174,7 @@ impl ClientHandshake {
     ) -> Option<(StartupMessage, Negotiation, AuthenticatedClient)> {
         let mut first = Vec::new();
         negotiation.write(&mut first);
-        let login = Login {
+        let login = BackendLogin {
             startup,
             negotiation,
             user: user.clone(),
@@ -182,7 +182,7 @@ impl ClientHandshake {
             services: &self.services,
         };
         let proof = timeout_at(self.deadline, authenticate(self.client.as_mut()?, &login, first)).await;
-        let Login { startup, negotiation, .. } = login;
+        let BackendLogin { startup, negotiation, .. } = login;
         let proved = match proof {
             Err(_) => return self.too_late().await,
             Ok(Err(AuthenticateError::Greet(error))) => return self.turn_away(error).await,
@@ -216,7 +216,7 @@ impl ClientHandshake {
             return None;
         }
         let login_result = if self.is_relayed() {
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),
@@ -230,7 +230,7 @@ impl ClientHandshake {
                 self.refuse(refusal).await;
                 return None;
             }
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),

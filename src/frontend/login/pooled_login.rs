@@ -6,7 +6,7 @@ use super::{
     application_name::application_name,
     asked::asked,
     authenticate::AuthenticatedClient,
-    backend_login::{Failed, Login, LoginResult, classifier_options, lease},
+    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease},
     backend_source::BackendSource,
     initial_parameter_status::InitialParameterStatus,
     startup_options::StartupOptions,
@@ -40,14 +40,14 @@ struct Greeting {
 ///
 /// Cancel safety: dropped half-way, a leased backend is closed or goes back.
 pub(super) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     proved: AuthenticatedClient,
     database: DatabaseName,
     session: u64,
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
-    let Login { mut startup, user, context, services, .. } = login;
+    let BackendLogin { mut startup, user, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
     let asked = asked(&startup);

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    backend_login::{Failed, Login, LoginResult, client_key, report_role},
+    backend_login::{BackendLogin, Failed, LoginResult, client_key, report_role},
     backend_source::BackendSource,
     greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     deadline: Deadline,
 ) -> Result<LoginResult, Failed> {

@@ -14,7 +14,7 @@ use crate::{
     frontend::{
         acquire::{self, AcquireError},
         login::{
-            backend_login::{Failed, Login},
+            backend_login::{BackendLogin, Failed},
             greet::GreetError,
             unauthenticated_client::UnauthenticatedClient,
         },
@@ -36,7 +36,7 @@ use crate::{
 /// [`AuthenticateError`]
 pub(crate) async fn password(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     listed: bool,
     remember: Duration,
     first: Vec<u8>,
@@ -108,7 +108,7 @@ async fn ask(
 }
 
 /// The endpoints that the route may lead to.
-fn reached(login: &Login<'_>) -> Vec<EndpointHandle> {
+fn reached(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
     let route = &login.context.settings.route;
     let endpoints = login.services.routing.endpoints.load();
     endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
@@ -118,7 +118,7 @@ fn reached(login: &Login<'_>) -> Vec<EndpointHandle> {
 /// since, or is new, the password is put to the server again.
 fn remembered(
     reached: &[EndpointHandle],
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     remember: Duration,
 ) -> Option<Arc<AcceptedPassword>> {
     let (first, others) = reached.split_first()?;
@@ -132,7 +132,7 @@ fn remembered(
 /// Puts `password` to the server, unless the client leaves meanwhile.
 async fn judge(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     password: Secret,
 ) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
     let judge = |endpoint: EndpointHandle| {
