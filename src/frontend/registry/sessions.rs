@@ -19,14 +19,14 @@ use crate::{audit::record, names::EndpointName, wire::BackendKey};
 /// The sessions that are logged in, and console clients.
 #[derive(Default)]
 pub struct SessionRegistry {
-    registry: Mutex<Registry>,
+    registry: Mutex<RegisteredSessions>,
     last_id: AtomicU64,
     count: AtomicUsize,
     emptied: Notify,
 }
 
 #[derive(Default)]
-struct Registry {
+struct RegisteredSessions {
     /// By the process id of its cancel key, and by its number.
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
@@ -190,7 +190,7 @@ impl SessionRegistry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Registry> {
+    fn lock(&self) -> MutexGuard<'_, RegisteredSessions> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
