@@ -25,7 +25,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueuedRecord>,
     /// The room that `entries` take.
     taken: usize,
     /// The spare room that they take.
@@ -42,7 +42,7 @@ struct State {
 }
 
 /// A record and when it happened.
-pub(super) struct Entry {
+pub(super) struct QueuedRecord {
     pub(super) time: Timestamp,
     pub(super) record: Record,
     /// The room it takes.
@@ -66,7 +66,7 @@ pub(super) type Reopen = oneshot::Sender<io::Result<()>>;
 
 /// What the writer is to do.
 pub(super) struct Work {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<QueuedRecord>,
     pub(super) lost: Option<Lost>,
     pub(super) reopen: Vec<Reopen>,
     /// Nothing more will come.
@@ -173,7 +173,7 @@ impl Queue {
     fn append(&self, mut state: MutexGuard<'_, State>, record: Record, room: u32, spare: bool) {
         let room = room as usize;
         // Taken under the lock: the order of the lines is the order of their times.
-        state.entries.push_back(Entry { time: Timestamp::now(), record, room, spare });
+        state.entries.push_back(QueuedRecord { time: Timestamp::now(), record, room, spare });
         let was_pressing = self.presses(&state);
         state.taken += room;
         if !was_pressing && self.presses(&state) {
@@ -262,7 +262,7 @@ impl Queue {
     }
 
     /// Gives back the room of what was written.
-    pub(super) fn written(&self, entries: &[Entry]) {
+    pub(super) fn written(&self, entries: &[QueuedRecord]) {
         let of =
             |spare: bool| entries.iter().filter(move |entry| entry.spare == spare).map(|entry| entry.room);
         let spare: usize = of(true).sum();

@@ -12,7 +12,7 @@ use super::{
     AuditError, AuditLevel, AuditSettings, OnFull, StatementText, SyncPolicy,
     chain::LineHash,
     line::{Head, Line, Severity},
-    queue::{Entry, Lost, Queue, Reopen, Room},
+    queue::{Lost, Queue, QueuedRecord, Reopen, Room},
     sink::Sink,
     text::Shower,
 };
@@ -228,7 +228,7 @@ impl Writer {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), GaveUp> {
+    fn entry(&mut self, entry: &QueuedRecord) -> Result<(), GaveUp> {
         let before = (self.pending.len(), self.seq, self.last_hash);
         self.record(entry);
         if self.is_past_limit() && self.sink.size() + before.0 as u64 > 0 {
@@ -278,7 +278,7 @@ impl Writer {
         Ok(())
     }
 
-    fn record(&mut self, entry: &Entry) {
+    fn record(&mut self, entry: &QueuedRecord) {
         let (action, severity) = (entry.record.action(), Severity::of(&entry.record));
         self.line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
     }
