@@ -17,14 +17,14 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use super::record::Record;
 
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     work: Condvar,
     room: Semaphore,
     capacity: usize,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     entries: VecDeque<QueuedRecord>,
     /// The room that `entries` take.
     taken: usize,
@@ -170,7 +170,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    fn append(&self, mut state: MutexGuard<'_, State>, record: Record, room: u32, spare: bool) {
+    fn append(&self, mut state: MutexGuard<'_, QueueState>, record: Record, room: u32, spare: bool) {
         let room = room as usize;
         // Taken under the lock: the order of the lines is the order of their times.
         state.entries.push_back(QueuedRecord { time: Timestamp::now(), record, room, spare });
@@ -183,7 +183,7 @@ impl Queue {
     }
 
     /// Wakes the writer if it would not look by itself. To wake it costs a system call, so the usual record does not.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, QueueState>) {
         let idle = std::mem::take(&mut state.idle);
         drop(state);
         if idle {
@@ -192,7 +192,7 @@ impl Queue {
     }
 
     /// Half the room is taken: the writer must not wait for more.
-    fn presses(&self, state: &State) -> bool {
+    fn presses(&self, state: &QueueState) -> bool {
         state.taken >= self.capacity.div_ceil(2)
     }
 
@@ -201,7 +201,7 @@ impl Queue {
         u32::try_from(room).expect("no more than the capacity")
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,7 +215,7 @@ impl Queue {
         let mut state = self.lock();
         if state.is_empty() && !state.closing {
             state.idle = true;
-            let nothing = |state: &mut State| state.is_empty() && !state.closing;
+            let nothing = |state: &mut QueueState| state.is_empty() && !state.closing;
             state = match until {
                 None => self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
@@ -245,7 +245,8 @@ impl Queue {
     /// Lets entries gather, unless there are many or somebody waits for the writer: fewer writes, fewer wake-ups.
     pub(super) fn gather(&self, time: Duration) {
         let state = self.lock();
-        let quiet = |state: &mut State| !self.presses(state) && state.reopen.is_empty() && !state.closing;
+        let quiet =
+            |state: &mut QueueState| !self.presses(state) && state.reopen.is_empty() && !state.closing;
         drop(self.work.wait_timeout_while(state, time, quiet));
     }
 
@@ -288,7 +289,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl QueueState {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.lost.is_none() && self.reopen.is_empty()
     }
