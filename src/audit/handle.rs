@@ -28,10 +28,10 @@ struct Log {
     metrics: AuditMetrics,
     /// At the level `writes`.
     reads: Option<Reads>,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<WriterThread>>,
 }
 
-struct Running {
+struct WriterThread {
     thread: Thread,
     ended: oneshot::Receiver<()>,
 }
@@ -99,7 +99,7 @@ impl Audit {
             writer.run();
         })
         .map_err(AuditError::Thread)?;
-        let running = Mutex::new(Some(Running { thread, ended }));
+        let running = Mutex::new(Some(WriterThread { thread, ended }));
         let reads = (settings.level == AuditLevel::Writes).then(Reads::new);
         Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, reads, running })) })
     }
@@ -211,7 +211,7 @@ impl Audit {
         let Some(log) = &self.log else { return };
         log.queue.close();
         let running = log.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { thread, ended }) = running {
+        if let Some(WriterThread { thread, ended }) = running {
             // The sender is dropped as the thread's last act, so the join below does not block for long.
             ended.await.ok();
             thread.join();
