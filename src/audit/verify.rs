@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::HashMap, path::PathBuf, rc::Rc};
 
 use serde::Deserialize;
 
-pub use self::finding::{Finding, Kind, Place, Weight};
+pub use self::finding::{Finding, FindingKind, Place, Weight};
 use self::lines::{Lines, in_order};
 use super::{chain::LineHash, line::SCHEMA_VERSION};
 
@@ -43,7 +43,7 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
         let mut lines = match Lines::open(&file) {
             Ok(lines) => lines,
             Err(error) => {
-                verifier.found(&place, Kind::Unreadable(error.to_string().into()));
+                verifier.found(&place, FindingKind::Unreadable(error.to_string().into()));
                 continue;
             }
         };
@@ -54,7 +54,7 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
                 Ok(Some(line)) => verifier.on_line(&place, line),
                 Ok(None) => break,
                 Err(error) => {
-                    verifier.found(&place, Kind::Unreadable(error.to_string().into()));
+                    verifier.found(&place, FindingKind::Unreadable(error.to_string().into()));
                     break;
                 }
             }
@@ -69,7 +69,7 @@ struct Verifier<'a> {
     summary: Summary,
     boots: HashMap<Box<str>, Boot>,
     /// A line that ends in the middle: the end of a boot, or damage, as the next line will show.
-    broken: Option<(Place, Kind)>,
+    broken: Option<(Place, FindingKind)>,
 }
 
 /// One life of the process.
@@ -114,13 +114,13 @@ impl Verifier<'_> {
         };
         let begins = record.action == "audit.started" && record.seq == 1;
         if let Some((place, damage)) = self.broken.take() {
-            self.found(&place, if begins { Kind::CutOff } else { damage });
+            self.found(&place, if begins { FindingKind::CutOff } else { damage });
         }
         if record.schema_version != SCHEMA_VERSION {
-            return self.found(place, Kind::Version(record.schema_version));
+            return self.found(place, FindingKind::Version(record.schema_version));
         }
         if record.seq == 0 || record.boot_id.is_empty() || record.time.is_empty() {
-            return self.found(place, Kind::Unnumbered);
+            return self.found(place, FindingKind::Unnumbered);
         }
         self.summary.records += 1;
         match &mut self.summary.span {
@@ -136,7 +136,7 @@ impl Verifier<'_> {
         if record.lost > 0 {
             self.summary.lost += record.lost;
             let (count, after, before) = (record.lost, record.lost_after, record.seq);
-            self.found(place, Kind::Lost { count, after, before });
+            self.found(place, FindingKind::Lost { count, after, before });
         }
     }
 
@@ -145,7 +145,7 @@ impl Verifier<'_> {
             self.found(&place, damage);
         }
         let zeros = line.len() - line.iter().rev().skip_while(|byte| **byte == 0).count();
-        let damage = Kind::Damaged(if zeros > 0 {
+        let damage = FindingKind::Damaged(if zeros > 0 {
             "it ends in zeros, as after a power failure".into()
         } else {
             error.to_string().into()
@@ -177,14 +177,14 @@ impl Verifier<'_> {
             self.summary.boots += 1;
             return match seq {
                 1 if record.prev_hash.as_ref().is_some_and(|said| *said != LineHash::NONE.to_string()) => {
-                    self.found(place, Kind::Changed { seq });
+                    self.found(place, FindingKind::Changed { seq });
                 }
                 1 => {}
                 // What these files do not reach back to is no fault of theirs.
                 _ if self.summary.boots == 1 => {
-                    self.found(place, Kind::BeginsInside { boot: id, first: seq })
+                    self.found(place, FindingKind::BeginsInside { boot: id, first: seq })
                 }
-                _ => self.found(place, Kind::Missing { boot: id, first: 1, last: seq - 1 }),
+                _ => self.found(place, FindingKind::Missing { boot: id, first: 1, last: seq - 1 }),
             };
         };
         let expected = boot.last_seq + 1;
@@ -199,32 +199,32 @@ impl Verifier<'_> {
         boot.stopped |= record.action == "audit.stopped";
         let id: Box<str> = record.boot_id.as_ref().into();
         if seq > expected {
-            self.found(place, Kind::Missing { boot: id, first: expected, last: seq - 1 });
+            self.found(place, FindingKind::Missing { boot: id, first: expected, last: seq - 1 });
         } else if seq < expected {
-            self.found(place, Kind::Misplaced { boot: id, seq, expected });
+            self.found(place, FindingKind::Misplaced { boot: id, seq, expected });
         } else if !chained {
-            self.found(place, Kind::Changed { seq });
+            self.found(place, FindingKind::Changed { seq });
         }
     }
 
     fn on_end(mut self) -> Summary {
         if let Some((place, _)) = self.broken.take() {
-            self.found(&place, Kind::CutOff);
+            self.found(&place, FindingKind::CutOff);
         }
         let mut open: Vec<_> =
             std::mem::take(&mut self.boots).into_iter().filter(|(_, boot)| !boot.stopped).collect();
         open.sort_by_key(|(_, boot)| boot.number);
         for (id, Boot { last, last_seq, followed, .. }) in open {
             let kind = match followed {
-                true => Kind::Killed { boot: id, last: last_seq },
-                false => Kind::Open { boot: id, last: last_seq },
+                true => FindingKind::Killed { boot: id, last: last_seq },
+                false => FindingKind::Open { boot: id, last: last_seq },
             };
             self.found(&last, kind);
         }
         self.summary
     }
 
-    fn found(&mut self, place: &Place, kind: Kind) {
+    fn found(&mut self, place: &Place, kind: FindingKind) {
         match kind.weight() {
             Weight::Fault => self.summary.faults += 1,
             Weight::Gap => self.summary.gaps += 1,

@@ -8,7 +8,7 @@ pub struct Finding {
     /// Where.
     pub place: Place,
     /// What.
-    pub kind: Kind,
+    pub kind: FindingKind,
 }
 
 /// A line of a file; line 0 is the file itself.
@@ -22,7 +22,7 @@ pub struct Place {
 
 /// What a finding is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum FindingKind {
     /// A file that cannot be read.
     Unreadable(Box<str>),
     /// A line that is no record.
@@ -99,7 +99,7 @@ pub enum Weight {
     Remark,
 }
 
-impl Kind {
+impl FindingKind {
     /// How bad it is.
     #[must_use]
     pub const fn weight(&self) -> Weight {
@@ -126,7 +126,7 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
