@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::HashMap, path::PathBuf, rc::Rc};
 
 use serde::Deserialize;
 
-pub use self::finding::{Finding, FindingKind, Place, Weight};
+pub use self::finding::{Finding, FindingKind, LinePosition, Weight};
 use self::lines::{Lines, in_order};
 use super::{chain::LineHash, line::SCHEMA_VERSION};
 
@@ -39,7 +39,7 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
     let mut verifier = Verifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
     for file in in_order(files) {
         let name: Rc<str> = file.to_string_lossy().into();
-        let mut place = Place { file: name, line: 0 };
+        let mut place = LinePosition { file: name, line: 0 };
         let mut lines = match Lines::open(&file) {
             Ok(lines) => lines,
             Err(error) => {
@@ -69,14 +69,14 @@ struct Verifier<'a> {
     summary: Summary,
     boots: HashMap<Box<str>, Boot>,
     /// A line that ends in the middle: the end of a boot, or damage, as the next line will show.
-    broken: Option<(Place, FindingKind)>,
+    broken: Option<(LinePosition, FindingKind)>,
 }
 
 /// One life of the process.
 struct Boot {
     /// Its place among the boots.
     number: u64,
-    last: Place,
+    last: LinePosition,
     last_seq: u64,
     /// The hash of its last line, if its lines carry it.
     last_hash: Option<LineHash>,
@@ -107,7 +107,7 @@ struct Record<'a> {
 }
 
 impl Verifier<'_> {
-    fn on_line(&mut self, place: &Place, line: &[u8]) {
+    fn on_line(&mut self, place: &LinePosition, line: &[u8]) {
         let record: Record<'_> = match serde_json::from_slice(line) {
             Ok(record) => record,
             Err(error) => return self.on_broken(place, line, &error),
@@ -140,7 +140,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn on_broken(&mut self, place: &Place, line: &[u8], error: &serde_json::Error) {
+    fn on_broken(&mut self, place: &LinePosition, line: &[u8], error: &serde_json::Error) {
         if let Some((place, damage)) = self.broken.take() {
             self.found(&place, damage);
         }
@@ -160,7 +160,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn in_its_place(&mut self, place: &Place, record: &Record<'_>, line: &[u8]) {
+    fn in_its_place(&mut self, place: &LinePosition, record: &Record<'_>, line: &[u8]) {
         let hash = record.prev_hash.as_ref().map(|_| LineHash::of(line));
         let seq = record.seq;
         let Some(boot) = self.boots.get_mut(&*record.boot_id) else {
@@ -224,7 +224,7 @@ impl Verifier<'_> {
         self.summary
     }
 
-    fn found(&mut self, place: &Place, kind: FindingKind) {
+    fn found(&mut self, place: &LinePosition, kind: FindingKind) {
         match kind.weight() {
             Weight::Fault => self.summary.faults += 1,
             Weight::Gap => self.summary.gaps += 1,

@@ -6,14 +6,14 @@ use std::{fmt, rc::Rc};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Where.
-    pub place: Place,
+    pub place: LinePosition,
     /// What.
     pub kind: FindingKind,
 }
 
 /// A line of a file; line 0 is the file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct LinePosition {
     /// The file, as it was named.
     pub file: Rc<str>,
     /// The line, from 1.
