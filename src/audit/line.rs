@@ -17,7 +17,7 @@ use crate::{closed_set::closed_set, topology::Endpoint};
 pub(super) const SCHEMA_VERSION: u64 = 1;
 
 /// A line being written.
-pub(super) struct Line<'a> {
+pub(super) struct LineWriter<'a> {
     out: &'a mut Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ closed_set! {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> LineWriter<'a> {
     /// Begins a line with what every record has.
     pub(super) fn begin(out: &'a mut Vec<u8>, head: &Head<'_>) -> Self {
         out.extend_from_slice(b"{\"schema_version\":");

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     AuditError, AuditLevel, AuditSettings, OnFull, StatementText, SyncPolicy,
     chain::LineHash,
-    line::{Head, Line, Severity},
+    line::{Head, LineWriter, Severity},
     queue::{Lost, Queue, QueuedRecord, Reopen, Room},
     sink::Sink,
     text::Shower,
@@ -321,12 +321,12 @@ impl Writer {
         time: Timestamp,
         action: &str,
         severity: Severity,
-        fill: impl FnOnce(&mut Line<'_>, &mut Shower),
+        fill: impl FnOnce(&mut LineWriter<'_>, &mut Shower),
     ) {
         let begins = self.pending.len();
         let (seq, boot_id, prev_hash) = (self.seq, &*self.boot_id, self.last_hash.as_ref());
         let head = Head { seq, time, boot_id, prev_hash, action, severity };
-        let mut line = Line::begin(&mut self.pending, &head);
+        let mut line = LineWriter::begin(&mut self.pending, &head);
         fill(&mut line, &mut self.shower);
         line.end();
         self.seq += 1;
