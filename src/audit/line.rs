@@ -28,12 +28,12 @@ pub(super) struct Head<'a> {
     pub(super) boot_id: &'a str,
     pub(super) prev_hash: Option<&'a LineHash>,
     pub(super) action: &'a str,
-    pub(super) severity: Severity,
+    pub(super) severity: RecordSeverity,
 }
 
 closed_set! {
     /// How serious a record is, in Cloud Logging's words.
-    pub(super) enum Severity {
+    pub(super) enum RecordSeverity {
         Info = "INFO",
         Warning = "WARNING",
         Error = "ERROR",
@@ -244,7 +244,7 @@ impl<'a> LineWriter<'a> {
     }
 }
 
-impl Severity {
+impl RecordSeverity {
     /// A record's severity: warnings are what somebody may want to look at.
     pub(super) const fn of(record: &Record) -> Self {
         match record {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     AuditError, AuditLevel, AuditSettings, OnFull, StatementText, SyncPolicy,
     chain::LineHash,
-    line::{Head, LineWriter, Severity},
+    line::{Head, LineWriter, RecordSeverity},
     queue::{Lost, Queue, QueuedRecord, Reopen, Room},
     sink::Sink,
     text::Shower,
@@ -113,7 +113,7 @@ impl Writer {
                 self.lost(lost);
             }
             if work.last {
-                self.line(Timestamp::now(), "audit.stopped", Severity::Info, |_, _| ());
+                self.line(Timestamp::now(), "audit.stopped", RecordSeverity::Info, |_, _| ());
             }
             self.flush()?;
             self.queue.written(&work.entries);
@@ -279,12 +279,12 @@ impl Writer {
     }
 
     fn record(&mut self, entry: &QueuedRecord) {
-        let (action, severity) = (entry.record.action(), Severity::of(&entry.record));
+        let (action, severity) = (entry.record.action(), RecordSeverity::of(&entry.record));
         self.line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
     }
 
     fn started(&mut self, settings: &AuditSettings) {
-        self.line(Timestamp::now(), "audit.started", Severity::Info, |line, _| {
+        self.line(Timestamp::now(), "audit.started", RecordSeverity::Info, |line, _| {
             line.put("service.name", "gatekeeper");
             line.put("service.version", env!("CARGO_PKG_VERSION"));
             line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
@@ -297,7 +297,7 @@ impl Writer {
     }
 
     fn lost(&mut self, lost: Lost) {
-        self.line(Timestamp::now(), "audit.lost", Severity::Error, |line, _| {
+        self.line(Timestamp::now(), "audit.lost", RecordSeverity::Error, |line, _| {
             line.put("audit.lost.count", lost.count);
             line.put("audit.lost.after_seq", lost.after);
             line.put("audit.lost.first_time", format_args!("{:.6}", lost.first));
@@ -306,7 +306,7 @@ impl Writer {
     }
 
     fn rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
-        self.line(Timestamp::now(), "audit.rotated", Severity::Info, |line, _| {
+        self.line(Timestamp::now(), "audit.rotated", RecordSeverity::Info, |line, _| {
             line.put("event.reason", reason);
             line.put("audit.rotated.side", side.as_str());
             if let Some(aside) = aside {
@@ -320,7 +320,7 @@ impl Writer {
         &mut self,
         time: Timestamp,
         action: &str,
-        severity: Severity,
+        severity: RecordSeverity,
         fill: impl FnOnce(&mut LineWriter<'_>, &mut Shower),
     ) {
         let begins = self.pending.len();
