@@ -30,7 +30,7 @@ pub struct QueryText {
 
 /// What is written of a statement's text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Shown {
+pub(super) struct RenderedText {
     /// `db.query.text`
     pub(super) text: Option<Box<str>>,
     /// `db.query.fingerprint`
@@ -92,7 +92,7 @@ impl QueryText {
 pub(super) struct Shower {
     mode: StatementText,
     max_text: usize,
-    remembered: HashMap<Arc<[u8]>, Arc<Shown>, foldhash::fast::RandomState>,
+    remembered: HashMap<Arc<[u8]>, Arc<RenderedText>, foldhash::fast::RandomState>,
 }
 
 impl Shower {
@@ -100,7 +100,7 @@ impl Shower {
         Self { mode: settings.statements, max_text: settings.max_text, remembered: HashMap::default() }
     }
 
-    pub(super) fn show(&mut self, text: &QueryText) -> Arc<Shown> {
+    pub(super) fn show(&mut self, text: &QueryText) -> Arc<RenderedText> {
         if let Some(shown) = self.remembered.get(&text.bytes).filter(|_| !text.cut) {
             return Arc::clone(shown);
         }
@@ -114,16 +114,16 @@ impl Shower {
         shown
     }
 
-    fn work_out(&self, text: &QueryText) -> Shown {
+    fn work_out(&self, text: &QueryText) -> RenderedText {
         let mut shown = match self.mode {
-            StatementText::None => Shown::default(),
+            StatementText::None => RenderedText::default(),
             StatementText::Fingerprint => fingerprint(text),
             StatementText::Normalized => match scan(text) {
                 Ok((source, tokens)) => {
                     let (text, redacted) = without_literals(source, &tokens);
-                    Shown { text: Some(text.into()), redacted, ..Shown::default() }
+                    RenderedText { text: Some(text.into()), redacted, ..RenderedText::default() }
                 }
-                Err(withheld) => Shown { withheld: Some(withheld), ..Shown::default() },
+                Err(withheld) => RenderedText { withheld: Some(withheld), ..RenderedText::default() },
             },
             StatementText::Full => full(text),
         };
@@ -135,7 +135,7 @@ impl Shower {
     }
 }
 
-fn fingerprint(text: &QueryText) -> Shown {
+fn fingerprint(text: &QueryText) -> RenderedText {
     match scan(text).and_then(|(source, tokens)| {
         // Of utility statements the parser's own fingerprint takes in some literals, and a password can be guessed from it.
         if !literals::are_queries(source, &tokens) {
@@ -149,8 +149,8 @@ fn fingerprint(text: &QueryText) -> Shown {
         .map(|fingerprint| fingerprint.hex)
         .map_err(|_| Withheld::Unreadable)
     }) {
-        Ok(fingerprint) => Shown { fingerprint: Some(fingerprint.into()), ..Shown::default() },
-        Err(withheld) => Shown { withheld: Some(withheld), ..Shown::default() },
+        Ok(fingerprint) => RenderedText { fingerprint: Some(fingerprint.into()), ..RenderedText::default() },
+        Err(withheld) => RenderedText { withheld: Some(withheld), ..RenderedText::default() },
     }
 }
 
@@ -162,7 +162,7 @@ fn hashed(text: &str) -> String {
 
 /// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
 /// only up to what announces the secret.
-fn full(text: &QueryText) -> Shown {
+fn full(text: &QueryText) -> RenderedText {
     let sent = String::from_utf8_lossy(&text.bytes);
     let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();
     let safe = match scan(text) {
@@ -175,10 +175,13 @@ fn full(text: &QueryText) -> Shown {
             .map(|at| format!("{} {REDACTED}", &sent[..at]).trim_start().to_owned()),
     };
     match safe {
-        Some(safe) => {
-            Shown { text: Some(safe.into()), redacted: true, truncated: text.cut, ..Shown::default() }
-        }
-        None => Shown { text: Some((&*sent).into()), truncated: text.cut, ..Shown::default() },
+        Some(safe) => RenderedText {
+            text: Some(safe.into()),
+            redacted: true,
+            truncated: text.cut,
+            ..RenderedText::default()
+        },
+        None => RenderedText { text: Some((&*sent).into()), truncated: text.cut, ..RenderedText::default() },
     }
 }
 

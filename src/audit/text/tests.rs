@@ -20,7 +20,7 @@ fn settings(statements: StatementText) -> AuditSettings {
     }
 }
 
-fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> Shown {
+fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> RenderedText {
     let settings = settings(statements);
     let text = QueryText::capture(&settings, sent.as_ref(), false).expect("these settings want text");
     (*Shower::new(&settings).show(&text)).clone()
@@ -206,7 +206,10 @@ fn a_column_named_like_a_secret_is_no_secret() {
 #[test]
 fn full_shows_the_text_as_it_was_sent() {
     let sent = "SELECT  'x' -- why\n, 12";
-    assert_eq!(show(StatementText::Full, sent), Shown { text: Some(sent.into()), ..Shown::default() });
+    assert_eq!(
+        show(StatementText::Full, sent),
+        RenderedText { text: Some(sent.into()), ..RenderedText::default() }
+    );
     let shown = show(StatementText::Full, b"SELECT '\xff'");
     assert_eq!(shown.text.as_deref(), Some("SELECT '\u{fffd}'"));
 }
@@ -231,7 +234,7 @@ fn what_cannot_be_normalized_safely_is_withheld_with_the_reason() {
         (&*long, Withheld::TooLong),
     ] {
         let shown = show(StatementText::Normalized, sent);
-        assert_eq!(shown, Shown { withheld: Some(withheld), ..Shown::default() }, "{sent:.40}");
+        assert_eq!(shown, RenderedText { withheld: Some(withheld), ..RenderedText::default() }, "{sent:.40}");
     }
     assert_eq!(show(StatementText::Normalized, b"SELECT '\xff'").withheld, Some(Withheld::Unreadable));
     assert_eq!(show(StatementText::Normalized, "SELECT 1\0").withheld, Some(Withheld::Unreadable));
