@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
-    text::Shower,
+    text::TextRenderer,
 };
 use crate::{closed_set::closed_set, topology::Endpoint};
 
@@ -80,7 +80,7 @@ impl<'a> LineWriter<'a> {
     }
 
     /// Adds all that `record` says.
-    pub(super) fn record(&mut self, record: &Record, shower: &mut Shower) {
+    pub(super) fn record(&mut self, record: &Record, shower: &mut TextRenderer) {
         match record {
             Record::SessionOpened(session) | Record::SessionAuthenticated(session) => {
                 self.outcome(true);
@@ -134,7 +134,7 @@ impl<'a> LineWriter<'a> {
         }
     }
 
-    fn statement(&mut self, statement: &Statement, shower: &mut Shower) {
+    fn statement(&mut self, statement: &Statement, shower: &mut TextRenderer) {
         self.outcome(statement.sqlstate.is_none());
         self.session(&statement.session);
         self.server(&statement.server);

@@ -89,13 +89,13 @@ impl QueryText {
 
 /// Turns texts into what is written of them, and remembers the short ones. It lives on the writer's thread, since the
 /// parser keeps memory for every thread that it was ever used on.
-pub(super) struct Shower {
+pub(super) struct TextRenderer {
     mode: StatementText,
     max_text: usize,
     remembered: HashMap<Arc<[u8]>, Arc<RenderedText>, foldhash::fast::RandomState>,
 }
 
-impl Shower {
+impl TextRenderer {
     pub(super) fn new(settings: &AuditSettings) -> Self {
         Self { mode: settings.statements, max_text: settings.max_text, remembered: HashMap::default() }
     }

@@ -14,14 +14,14 @@ use super::{
     line::{Head, LineWriter, RecordSeverity},
     queue::{Lost, Queue, QueuedRecord, Reopen, Room},
     sink::Sink,
-    text::Shower,
+    text::TextRenderer,
 };
 use crate::{closed_set::closed_set, telemetry::AuditMetrics};
 
 pub(super) struct Writer {
     queue: Arc<Queue>,
     sink: Sink,
-    shower: Shower,
+    shower: TextRenderer,
     metrics: AuditMetrics,
     boot_id: String,
     /// The number of the next line, from 1. Lines are numbered as they are made, so that there is no gap.
@@ -80,7 +80,7 @@ impl Writer {
         let mut writer = Self {
             queue,
             sink: Sink::open(&settings.output).map_err(failed)?,
-            shower: Shower::new(settings),
+            shower: TextRenderer::new(settings),
             metrics,
             boot_id: boot_id(),
             seq: 1,
@@ -321,7 +321,7 @@ impl Writer {
         time: Timestamp,
         action: &str,
         severity: RecordSeverity,
-        fill: impl FnOnce(&mut LineWriter<'_>, &mut Shower),
+        fill: impl FnOnce(&mut LineWriter<'_>, &mut TextRenderer),
     ) {
         let begins = self.pending.len();
         let (seq, boot_id, prev_hash) = (self.seq, &*self.boot_id, self.last_hash.as_ref());

@@ -23,7 +23,7 @@ fn settings(statements: StatementText) -> AuditSettings {
 fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> RenderedText {
     let settings = settings(statements);
     let text = QueryText::capture(&settings, sent.as_ref(), false).expect("these settings want text");
-    (*Shower::new(&settings).show(&text)).clone()
+    (*TextRenderer::new(&settings).show(&text)).clone()
 }
 
 fn normalized(sent: &str) -> String {
@@ -260,7 +260,7 @@ fn text_is_cut_between_characters_and_says_so() {
     let mut settings = settings(StatementText::Full);
     settings.max_text = 10;
     let show = |sent: &str| {
-        Shower::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
+        TextRenderer::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
     };
     let shown = show("SELECT aéb");
     assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two bytes");

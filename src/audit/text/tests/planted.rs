@@ -116,7 +116,7 @@ proptest! {
         let sent = statements.join(";");
         for level in [StatementText::None, StatementText::Fingerprint, StatementText::Normalized] {
             let Some(text) = QueryText::capture(&settings(level), sent.as_bytes(), false) else { continue };
-            let shown = format!("{:?}", Shower::new(&settings(level)).show(&text));
+            let shown = format!("{:?}", TextRenderer::new(&settings(level)).show(&text));
             prop_assert!(!shown.contains(MARKER) && !shown.contains(NUMBER), "{sent}\n{shown}");
         }
         // A fingerprint is a hash of what may be shown, and so does not tell one literal from another.
