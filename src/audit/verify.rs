@@ -36,7 +36,7 @@ pub struct Summary {
 
 /// Reads `files`, in the order of what stands in them, and tells what it finds. `-` is standard input.
 pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
-    let mut verifier = Verifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
+    let mut verifier = LogVerifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
     for file in in_order(files) {
         let name: Rc<str> = file.to_string_lossy().into();
         let mut place = LinePosition { file: name, line: 0 };
@@ -64,7 +64,7 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
 }
 
 /// What has been read so far.
-struct Verifier<'a> {
+struct LogVerifier<'a> {
     tell: &'a mut dyn FnMut(&Finding),
     summary: Summary,
     boots: HashMap<Box<str>, Boot>,
@@ -106,7 +106,7 @@ struct Record<'a> {
     lost_after: u64,
 }
 
-impl Verifier<'_> {
+impl LogVerifier<'_> {
     fn on_line(&mut self, place: &LinePosition, line: &[u8]) {
         let record: Record<'_> = match serde_json::from_slice(line) {
             Ok(record) => record,
