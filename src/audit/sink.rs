@@ -20,12 +20,12 @@ pub(super) struct Sink {
 }
 
 enum Output {
-    File { path: PathBuf, opened: Opened },
+    File { path: PathBuf, opened: OutputFile },
     Stdout,
 }
 
 /// A file that lines are appended to.
-pub(super) struct Opened {
+pub(super) struct OutputFile {
     file: File,
     size: u64,
     /// It is on a disk: there is something to sync.
@@ -78,7 +78,7 @@ impl Sink {
     /// Makes what was written reach the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         match &self.output {
-            Output::File { opened: Opened { file, regular: true, .. }, .. } => file.sync_data(),
+            Output::File { opened: OutputFile { file, regular: true, .. }, .. } => file.sync_data(),
             _ => Ok(()),
         }
     }
@@ -110,7 +110,7 @@ impl Sink {
     }
 
     /// Opens the file by its name again. Lines go on into the old one until the new one is adopted.
-    pub(super) fn open_again(&self) -> io::Result<Option<Opened>> {
+    pub(super) fn open_again(&self) -> io::Result<Option<OutputFile>> {
         match &self.output {
             Output::File { path, .. } => append_to(path).map(Some),
             Output::Stdout => Ok(None),
@@ -118,14 +118,14 @@ impl Sink {
     }
 
     /// From now on lines go there.
-    pub(super) fn adopt(&mut self, new: Opened) {
+    pub(super) fn adopt(&mut self, new: OutputFile) {
         if let Output::File { opened, .. } = &mut self.output {
             *opened = new;
         }
     }
 }
 
-fn append_to(path: &Path) -> io::Result<Opened> {
+fn append_to(path: &Path) -> io::Result<OutputFile> {
     let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
     let facts = file.metadata()?;
     let mut size = facts.len();
@@ -133,7 +133,7 @@ fn append_to(path: &Path) -> io::Result<Opened> {
         file.write_all(b"\n")?;
         size += 1;
     }
-    Ok(Opened { file, size, regular: facts.is_file() })
+    Ok(OutputFile { file, size, regular: facts.is_file() })
 }
 
 /// Whether the last byte of a file ends a line. One that may not be read gets the benefit of the doubt.
