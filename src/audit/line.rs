@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::{
     chain::LineHash,
-    record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
+    record::{
+        AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, StatementRecord,
+    },
     text::TextRenderer,
 };
 use crate::{closed_set::closed_set, topology::Endpoint};
@@ -134,7 +136,7 @@ impl<'a> LineWriter<'a> {
         }
     }
 
-    fn statement(&mut self, statement: &Statement, shower: &mut TextRenderer) {
+    fn statement(&mut self, statement: &StatementRecord, shower: &mut TextRenderer) {
         self.outcome(statement.sqlstate.is_none());
         self.session(&statement.session);
         self.server(&statement.server);

@@ -25,7 +25,7 @@ pub enum Record {
     /// A session that shares backends is held to the one it has.
     SessionPinned(Box<Pinned>),
     /// A statement was answered.
-    StatementExecuted(Box<Statement>),
+    StatementExecuted(Box<StatementRecord>),
     /// A statement was cancelled by its client, or a cancel request was sent on.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
@@ -108,7 +108,7 @@ pub struct Pinned {
 
 /// A statement was answered.
 #[derive(Clone)]
-pub struct Statement {
+pub struct StatementRecord {
     /// Whose it was.
     pub session: Arc<Session>,
     /// Where it ran.

@@ -151,7 +151,7 @@ fn server() -> Server {
 }
 
 fn statement(audit: &Audit, text: &str, sqlstate: Option<&str>) -> Record {
-    Record::StatementExecuted(Box::new(Statement {
+    Record::StatementExecuted(Box::new(StatementRecord {
         session: session(),
         server: server(),
         route: Some(Route { decision: "read-pool", reason: "listener" }),

@@ -16,7 +16,7 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
+        record::{self, Backend, Route, Server, SessionClosed, Sqlstate, StatementRecord},
     },
     frontend::{
         context::{Observers, Routing},
@@ -221,7 +221,7 @@ impl Recorder {
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
-            let statement = Statement {
+            let statement = StatementRecord {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
