@@ -26,7 +26,7 @@ use crate::{
 /// A pool's backend was opened or closed.
 pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &Audit) {
     let told = |duration, reason| {
-        Box::new(record::Backend {
+        Box::new(record::BackendRecord {
             server: record::Server {
                 endpoint: Arc::clone(running.endpoint().endpoint()),
                 backend_pid: running.server_key().map(BackendKey::pid),

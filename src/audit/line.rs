@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, StatementRecord,
+        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, Server, Session, Sqlstate,
+        StatementRecord,
     },
     text::TextRenderer,
 };
@@ -167,7 +168,7 @@ impl<'a> LineWriter<'a> {
         self.put_some("cancel.address", cancelled.client.map(|client| client.ip()));
     }
 
-    fn backend(&mut self, backend: &Backend) {
+    fn backend(&mut self, backend: &BackendRecord) {
         self.put_some("event.reason", backend.reason);
         match &backend.session {
             Some(session) => self.session(session),

@@ -29,9 +29,9 @@ pub enum Record {
     /// A statement was cancelled by its client, or a cancel request was sent on.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
-    BackendOpened(Box<Backend>),
+    BackendOpened(Box<BackendRecord>),
     /// A backend was closed.
-    BackendClosed(Box<Backend>),
+    BackendClosed(Box<BackendRecord>),
     /// What is known of the topology changed.
     TopologyChanged(Box<TopologyChange>),
     /// A token was minted.
@@ -142,7 +142,7 @@ pub struct Cancelled {
 
 /// A server connection.
 #[derive(Clone)]
-pub struct Backend {
+pub struct BackendRecord {
     /// Where.
     pub server: Server,
     /// Whom it serves, if it serves one session alone.

@@ -174,7 +174,13 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
     };
     let backend = |reason, session| {
         let user = UserName::new("alice@example.com").unwrap();
-        Box::new(Backend { server: server(), session, user, duration: Duration::from_millis(9), reason })
+        Box::new(BackendRecord {
+            server: server(),
+            session,
+            user,
+            duration: Duration::from_millis(9),
+            reason,
+        })
     };
     vec![
         opened(),

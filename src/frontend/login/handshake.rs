@@ -321,7 +321,7 @@ impl ClientHandshake {
         let client_unread = client.unread().to_vec();
         // Pools report the events of their own backends.
         if owns_backend && let Some(server) = server.clone() {
-            let backend = record::Backend {
+            let backend = record::BackendRecord {
                 server,
                 session: Some(Arc::clone(&facts)),
                 user: login_result.user.clone(),

@@ -16,7 +16,7 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, Backend, Route, Server, SessionClosed, Sqlstate, StatementRecord},
+        record::{self, BackendRecord, Route, Server, SessionClosed, Sqlstate, StatementRecord},
     },
     frontend::{
         context::{Observers, Routing},
@@ -281,7 +281,7 @@ impl Recorder {
         if self.owns_backend
             && let Some(server) = self.server.clone()
         {
-            self.submit(Record::BackendClosed(Box::new(Backend {
+            self.submit(Record::BackendClosed(Box::new(BackendRecord {
                 server,
                 session: Some(Arc::clone(&self.facts)),
                 user: self.user.clone(),
