@@ -27,7 +27,7 @@ use crate::{
 pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &Audit) {
     let told = |duration, reason| {
         Box::new(record::BackendRecord {
-            server: record::Server {
+            server: record::ServerRecord {
                 endpoint: Arc::clone(running.endpoint().endpoint()),
                 backend_pid: running.server_key().map(BackendKey::pid),
             },

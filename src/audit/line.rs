@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, Server, Session, Sqlstate,
+        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, ServerRecord, Session, Sqlstate,
         StatementRecord,
     },
     text::TextRenderer,
@@ -221,7 +221,7 @@ impl<'a> LineWriter<'a> {
         }
     }
 
-    fn server(&mut self, server: &Server) {
+    fn server(&mut self, server: &ServerRecord) {
         self.endpoint(&server.endpoint);
         self.put_some("server.backend_pid", server.backend_pid);
     }

@@ -101,7 +101,7 @@ pub struct Pinned {
     /// The session.
     pub session: Arc<Session>,
     /// The backend.
-    pub server: Server,
+    pub server: ServerRecord,
     /// A word of a closed set: what it left on the backend.
     pub reason: &'static str,
 }
@@ -112,7 +112,7 @@ pub struct StatementRecord {
     /// Whose it was.
     pub session: Arc<Session>,
     /// Where it ran.
-    pub server: Server,
+    pub server: ServerRecord,
     /// Where its route sent it.
     pub route: Option<Route>,
     /// Its text, from [`super::Audit::text`].
@@ -133,7 +133,7 @@ pub struct Cancelled {
     /// Whose statement it was to cancel.
     pub session: Arc<Session>,
     /// Where that ran.
-    pub server: Option<Server>,
+    pub server: Option<ServerRecord>,
     /// Whether it could be delivered.
     pub delivered: bool,
     /// The address that asked.
@@ -144,7 +144,7 @@ pub struct Cancelled {
 #[derive(Clone)]
 pub struct BackendRecord {
     /// Where.
-    pub server: Server,
+    pub server: ServerRecord,
     /// Whom it serves, if it serves one session alone.
     pub session: Option<Arc<Session>>,
     /// The database user it is logged in as.
@@ -218,7 +218,7 @@ pub struct ConsoleCommand {
 
 /// A server connection's place.
 #[derive(Clone)]
-pub struct Server {
+pub struct ServerRecord {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// The server's process, by which its own log can be joined; `None` where it did not say.

@@ -146,8 +146,8 @@ fn endpoint() -> Arc<Endpoint> {
     })
 }
 
-fn server() -> Server {
-    Server { endpoint: endpoint(), backend_pid: Some(4242) }
+fn server() -> ServerRecord {
+    ServerRecord { endpoint: endpoint(), backend_pid: Some(4242) }
 }
 
 fn statement(audit: &Audit, text: &str, sqlstate: Option<&str>) -> Record {

@@ -16,7 +16,7 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, BackendRecord, Route, Server, SessionClosed, Sqlstate, StatementRecord},
+        record::{self, BackendRecord, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
     },
     frontend::{
         context::{Observers, Routing},
@@ -42,7 +42,7 @@ pub(crate) struct Recorder {
     /// The database user that the backend is logged in as.
     user: UserName,
     /// `None` before the first lease of a session that shares backends.
-    server: Option<Server>,
+    server: Option<ServerRecord>,
     route: Route,
     path: Arc<PathCounts>,
     presence: ClientPresence,
@@ -64,7 +64,7 @@ pub(crate) struct Recorder {
 pub(crate) struct RecorderConfig {
     pub(crate) facts: Arc<record::Session>,
     pub(crate) user: UserName,
-    pub(crate) server: Option<Server>,
+    pub(crate) server: Option<ServerRecord>,
     /// Its backend is its own, for life.
     pub(crate) owns_backend: bool,
     pub(crate) route: Route,
@@ -133,7 +133,8 @@ impl Recorder {
                 server.backend_pid = Some(running.pid());
             }
             server => {
-                *server = Some(Server { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
+                *server =
+                    Some(ServerRecord { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
             }
         }
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::{
-    audit::record::{self, Route, Server},
+    audit::record::{self, Route, ServerRecord},
     session::Report,
     telemetry::traces::{Attribute, Span, SpanContext, Tracer, parent_of},
 };
@@ -52,7 +52,7 @@ impl Traced {
         &mut self,
         report: &Report,
         facts: &record::Session,
-        server: Option<&Server>,
+        server: Option<&ServerRecord>,
         route: Route,
     ) {
         if !self.tracer.is_on() {
@@ -82,7 +82,7 @@ fn statement(
     report: &Report,
     context: SpanContext,
     facts: &record::Session,
-    server: Option<&Server>,
+    server: Option<&ServerRecord>,
     route: Route,
 ) -> Span {
     let mut attributes = session(facts);
@@ -122,7 +122,7 @@ fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
 }
 
 /// Where it went, and why there.
-fn place(server: Option<&Server>, route: Route) -> Vec<(&'static str, Attribute)> {
+fn place(server: Option<&ServerRecord>, route: Route) -> Vec<(&'static str, Attribute)> {
     let mut attributes = vec![
         ("gatekeeper.route.decision", Attribute::Word(route.decision)),
         ("gatekeeper.route.reason", Attribute::Word(route.reason)),

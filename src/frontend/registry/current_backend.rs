@@ -68,8 +68,8 @@ impl CurrentBackend {
 
     /// The server as the audit log names it.
     #[must_use]
-    pub fn record(&self) -> record::Server {
-        record::Server {
+    pub fn record(&self) -> record::ServerRecord {
+        record::ServerRecord {
             endpoint: Arc::clone(self.endpoint().endpoint()),
             backend_pid: self.server_key().map(BackendKey::pid),
         }
