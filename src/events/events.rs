@@ -10,11 +10,11 @@ use crate::topology::{SnapshotChange, TopologySnapshot};
 /// What happened lately. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
 pub struct Events {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<RecentEvents>>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RecentEvents {
     ring: Ring,
     terms: Terms,
 }
@@ -52,7 +52,7 @@ impl Events {
         self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, RecentEvents> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
