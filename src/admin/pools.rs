@@ -19,7 +19,7 @@ use super::{
 use crate::{
     blame::Chain,
     closed_set::closed_set,
-    events::Happening,
+    events::EventKind,
     names::{DatabaseName, EndpointName, ListenerName, NameError, UserName},
     pool::{Filter, Pool, Pools},
     telemetry::labels::PoolBackendState,
@@ -209,7 +209,7 @@ async fn perform(
     };
     tracing::info!(operation = operation.as_str(), ?filter, pools = found, "an operator works on pools");
     let what = format!("{} {}", operation.as_str(), spoken(&filter));
-    api.observers.events.tell(Happening::Operated { through: "admin", what });
+    api.observers.events.tell(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();

@@ -18,7 +18,7 @@ use super::{
     moment::{Clock, Moment},
 };
 use crate::{
-    events::Happening,
+    events::EventKind,
     frontend::{CurrentBackend, SessionCommand, SessionEntry},
     session::Pin,
     wire::BackendKey,
@@ -128,7 +128,7 @@ pub(super) async fn kill(
     entry.send_command(SessionCommand::Kill);
     tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
-    context.api.observers.events.tell(Happening::Operated { through: "admin", what });
+    context.api.observers.events.tell(EventKind::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     config::Config,
-    events::Happening,
+    events::EventKind,
     files::Reload,
     frontend::{Bind, Endpoints, Listener, ListenerContext, classifier_options},
     names::ListenerName,
@@ -30,7 +30,7 @@ impl Program {
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();
-                self.services.observers.events.tell(Happening::Reloaded { trigger, changed });
+                self.services.observers.events.tell(EventKind::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
@@ -39,7 +39,7 @@ impl Program {
             }
             Err(failure) => {
                 let error = failure.details().into_iter().next().unwrap_or_else(|| failure.to_string());
-                self.services.observers.events.tell(Happening::ReloadFailed { trigger, error });
+                self.services.observers.events.tell(EventKind::ReloadFailed { trigger, error });
                 for line in failure.details() {
                     tracing::error!(trigger, "{line}");
                 }

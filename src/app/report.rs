@@ -10,7 +10,7 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     credentials::Mint,
-    events::{Events, Happening},
+    events::{EventKind, Events},
     files::Reloaded,
     frontend::ListenerContext,
     pool::{Event, Running, Target},
@@ -76,7 +76,7 @@ pub(super) fn minted(
                 "{}",
                 error.headline()
             );
-            events.tell(Happening::TokenFailed {
+            events.tell(EventKind::TokenFailed {
                 endpoint: endpoint.name.clone(),
                 user: mint.user.clone(),
                 error: Chain(error).to_string(),
@@ -111,12 +111,12 @@ pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, event
     match &reloaded.result {
         Ok(_) => {
             metrics.file_reloaded(Outcome::Ok);
-            events.tell(Happening::FilesReloaded { what });
+            events.tell(EventKind::FilesReloaded { what });
             tracing::info!(what = reloaded.what, "changed files are in use");
         }
         Err(error) => {
             metrics.file_reloaded(Outcome::Error);
-            events.tell(Happening::FilesUnusable { what, error: Chain(&**error).to_string() });
+            events.tell(EventKind::FilesUnusable { what, error: Chain(&**error).to_string() });
             tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files cannot be used; the old ones stay");
         }
     }

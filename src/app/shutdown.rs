@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::program::Program;
-use crate::{events::Happening, frontend::SessionCommand};
+use crate::{events::EventKind, frontend::SessionCommand};
 
 /// What a signal asks for.
 pub(super) enum Signal {
@@ -66,7 +66,7 @@ impl Signals {
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     tracing::info!(sessions = program.services.sessions.count(), "draining; a second signal ends at once");
-    program.services.observers.events.tell(Happening::Draining);
+    program.services.observers.events.tell(EventKind::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
         admin.drain();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     admin::ProgramControl,
     audit::{Record, record},
-    events::Happening,
+    events::EventKind,
     frontend::{self, ConsoleClient, ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     names::{DatabaseName, UserName},
@@ -141,7 +141,7 @@ impl Console {
                     self.context
                         .observers
                         .events
-                        .tell(Happening::Operated { through: "console", what: said.to_string() });
+                        .tell(EventKind::Operated { through: "console", what: said.to_string() });
                 }
             }
         }

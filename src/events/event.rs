@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Happening;
+use super::EventKind;
 
 /// Something that happened, once or many times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Event {
     /// Greater than that of every event before. An event that happens again gets a new one.
     pub seq: u64,
     /// What happened.
-    pub what: Happening,
+    pub what: EventKind,
     /// When it happened first.
     pub first: Timestamp,
     /// When it happened last.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Event, Happening, Term, Terms, ring::Ring};
+use super::{Event, EventKind, Term, Terms, ring::Ring};
 use crate::topology::{SnapshotChange, TopologySnapshot};
 
 /// What happened lately. Cheap to clone: all clones are one.
@@ -21,14 +21,14 @@ struct RecentEvents {
 
 impl Events {
     /// Something happened.
-    pub fn tell(&self, what: Happening) {
+    pub fn tell(&self, what: EventKind) {
         let what = what.bounded();
         self.lock().ring.push(what, Timestamp::now());
     }
 
     /// The topology changed, and now is like this.
     pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
-        let what = Happening::Topology(change.clone()).bounded();
+        let what = EventKind::Topology(change.clone()).bounded();
         let now = Timestamp::now();
         let mut kept = self.lock();
         kept.ring.push(what, now);

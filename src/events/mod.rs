@@ -5,13 +5,13 @@
 //! Refuses to know: who told it, and who reads. It is no audit log: it forgets, and it ends with the process.
 
 mod event;
+mod event_kind;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
-mod happening;
 mod ring;
 mod term;
 
 pub use event::Event;
+pub use event_kind::EventKind;
 pub use events::Events;
-pub use happening::Happening;
 pub use term::{Term, Terms};

@@ -18,7 +18,7 @@ use crate::{
         record::{self, Route, SessionRejected, Sqlstate},
     },
     blame::Chain,
-    events::Happening,
+    events::EventKind,
     frontend::{
         Auth,
         accept::admission::Permit,
@@ -411,7 +411,7 @@ impl ClientHandshake {
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
         let listener = self.facts.listener.clone();
-        self.services.observers.events.tell(Happening::Refused { listener, reason });
+        self.services.observers.events.tell(EventKind::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }

@@ -10,7 +10,7 @@ use crate::{
 
 /// One thing that happened. Two that are equal are the same thing happening again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happening {
+pub enum EventKind {
     /// What is known of the topology changed.
     Topology(SnapshotChange),
     /// A listener turned a client away.
@@ -81,9 +81,9 @@ closed_set! {
 /// Characters of a text that comes from elsewhere: one event must not take the place of hundreds.
 const TEXT: usize = 300;
 
-// === impl Happening ===
+// === impl EventKind ===
 
-impl Happening {
+impl EventKind {
     /// A word of a closed set.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -173,7 +173,7 @@ fn cut(text: &mut String) {
     }
 }
 
-impl fmt::Display for Happening {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topology(change) => change.fmt(f),
