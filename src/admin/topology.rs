@@ -13,7 +13,7 @@ use super::{
     error::ErrorBody,
     moment::{Clock, Moment},
 };
-use crate::events::Term;
+use crate::events::WriterPeriod;
 
 /// What is known of the clusters and their endpoints.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,7 +117,7 @@ impl Topology {
 // === impl TermView ===
 
 impl TermView {
-    fn new(term: &Term, until: Option<Timestamp>, clock: Clock) -> Self {
+    fn new(term: &WriterPeriod, until: Option<Timestamp>, clock: Clock) -> Self {
         Self {
             endpoint: term.writer.as_ref().map(ToString::to_string),
             node: term.node.map(|node| node.to_string()),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Event, EventKind, Term, Terms, ring::Ring};
+use super::{Event, EventKind, WriterPeriod, WriterPeriods, ring::Ring};
 use crate::topology::{SnapshotChange, TopologySnapshot};
 
 /// What happened lately. Cheap to clone: all clones are one.
@@ -16,7 +16,7 @@ pub struct Events {
 #[derive(Default)]
 struct RecentEvents {
     ring: Ring,
-    terms: Terms,
+    terms: WriterPeriods,
 }
 
 impl Events {
@@ -48,7 +48,7 @@ impl Events {
 
     /// Who was the writer and until when, the newest first; the first goes on.
     #[must_use]
-    pub fn terms(&self) -> Vec<(Term, Option<Timestamp>)> {
+    pub fn terms(&self) -> Vec<(WriterPeriod, Option<Timestamp>)> {
         self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
     }
 

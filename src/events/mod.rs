@@ -9,9 +9,9 @@ mod event_kind;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
 mod ring;
-mod term;
+mod writer_period;
 
 pub use event::Event;
 pub use event_kind::EventKind;
 pub use events::Events;
-pub use term::{Term, Terms};
+pub use writer_period::{WriterPeriod, WriterPeriods};

@@ -11,7 +11,7 @@ use crate::{
 
 /// A time in which writes went to one server, or to none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term {
+pub struct WriterPeriod {
     /// The endpoint that was the writer; `None`: nobody was.
     pub writer: Option<EndpointName>,
     /// The server behind its address, if it was asked.
@@ -24,20 +24,20 @@ pub struct Term {
 
 /// The last terms, the oldest first. Each ends where the next one begins.
 #[derive(Debug, Default)]
-pub struct Terms {
-    kept: VecDeque<Term>,
+pub struct WriterPeriods {
+    kept: VecDeque<WriterPeriod>,
 }
 
-/// Terms that are kept.
+/// WriterPeriods that are kept.
 const CAPACITY: usize = 64;
 
-// === impl Terms ===
+// === impl WriterPeriods ===
 
-impl Terms {
+impl WriterPeriods {
     /// Takes note of who is the writer at `now`.
     pub fn follow(&mut self, snapshot: &TopologySnapshot, now: Timestamp) {
         let status = snapshot.writer.as_ref().and_then(|name| snapshot.get(name));
-        let next = Term {
+        let next = WriterPeriod {
             writer: snapshot.writer.clone(),
             node: status.and_then(|status| status.node),
             health: status.map_or(Health::Unknown, |status| status.health),
@@ -63,15 +63,15 @@ impl Terms {
     }
 
     /// The newest first, each with its end; the first has none.
-    pub fn newest_first(&self) -> impl Iterator<Item = (&Term, Option<Timestamp>)> {
+    pub fn newest_first(&self) -> impl Iterator<Item = (&WriterPeriod, Option<Timestamp>)> {
         let ends = std::iter::once(None).chain(self.kept.iter().rev().map(|term| Some(term.from)));
         self.kept.iter().rev().zip(ends)
     }
 }
 
-// === impl Term ===
+// === impl WriterPeriod ===
 
-impl Term {
+impl WriterPeriod {
     /// Whether nothing changed for whoever writes.
     fn is_same(&self, next: &Self) -> bool {
         (&self.writer, self.node, self.health) == (&next.writer, next.node, next.health)
@@ -106,14 +106,14 @@ mod tests {
 
     /// What is kept after these have been seen, a second apart: the writer with its node, its health, from, until.
     fn kept(seen: &[(Option<&str>, Health, Option<i64>)]) -> Vec<String> {
-        let mut terms = Terms::default();
+        let mut terms = WriterPeriods::default();
         for (second, (writer, health, node)) in (0..).zip(seen) {
             let endpoints = writer.map(|name| status(name, *health, *node)).into_iter().collect();
             let writer = writer.map(|name| EndpointName::new(name).unwrap());
             terms.follow(&TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }, at(second));
         }
         let second = |time: Timestamp| time.as_second() - at(0).as_second();
-        let line = |(term, until): (&Term, Option<Timestamp>)| {
+        let line = |(term, until): (&WriterPeriod, Option<Timestamp>)| {
             let writer = term.writer.as_ref().map_or("nobody", EndpointName::as_str);
             let node = term.node.map(|node| node.started_us);
             let (from, until) = (second(term.from), until.map(second));
