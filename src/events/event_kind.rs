@@ -68,7 +68,7 @@ pub enum EventKind {
 
 closed_set! {
     /// How much an event wants to be seen.
-    pub enum Severity {
+    pub enum EventSeverity {
         /// It is good to know.
         Info = "info",
         /// Somebody may want to look.
@@ -102,19 +102,20 @@ impl EventKind {
 
     /// How much it wants to be seen.
     #[must_use]
-    pub const fn severity(&self) -> Severity {
+    pub const fn severity(&self) -> EventSeverity {
         match self {
-            Self::Topology(change) if change.is_alarm() => Severity::Alarm,
-            Self::TokenFailed { .. } => Severity::Alarm,
-            Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => Severity::Warning,
-            Self::Refused { .. } | Self::Draining => Severity::Warning,
+            Self::Topology(change) if change.is_alarm() => EventSeverity::Alarm,
+            Self::TokenFailed { .. } => EventSeverity::Alarm,
+            Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
+            Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
-            ) => Severity::Warning,
+            ) =>
+                EventSeverity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
-            | Self::Operated { .. } => Severity::Info,
+            | Self::Operated { .. } => EventSeverity::Info,
         }
     }
 
