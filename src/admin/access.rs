@@ -141,14 +141,14 @@ impl Verdict {
         let (status, code, message) = match self {
             Self::Known | Self::Session | Self::Open => return None,
             Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key", "show the key: Authorization: Bearer KEY"),
-            Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key"),
+            Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "the key is wrong"),
             Self::Foreign => {
-                let message = "a page of a website changes nothing here: configure a key to allow it";
+                let message = "web pages cannot change anything: configure a key to allow it";
                 (StatusCode::FORBIDDEN, "foreign_origin", message)
             }
             Self::OnlyLooks => {
                 let message =
-                    "a browser's session looks and changes nothing: show the key: Authorization: Bearer KEY";
+                    "browser sessions are read-only: send the key: Authorization: Bearer KEY";
                 (StatusCode::FORBIDDEN, "only_looks", message)
             }
         };

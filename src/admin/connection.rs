@@ -59,7 +59,7 @@ async fn serve_requests(
         Some(tls) => match timeout(HANDSHAKE, tls.accept_http(tcp)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return tracing::debug!(client = %from, error = %Chain(&error), "no TLS with a client of the admin API");
+                return tracing::debug!(client = %from, error = %Chain(&error), "TLS handshake with an admin API client failed");
             }
             Err(_elapsed) => return,
         },

@@ -39,10 +39,10 @@ pub enum ReloadFailure {
     #[error("the configuration has mistakes")]
     Config(Vec<String>),
     /// It is sound and cannot be had, a line each: a certificate that does not load, an address that is taken.
-    #[error("the configuration cannot be put to use")]
+    #[error("the configuration cannot be applied")]
     Unusable(Vec<String>),
     /// The program is ending.
-    #[error("the program is ending")]
+    #[error("the program is shutting down")]
     Ending,
 }
 

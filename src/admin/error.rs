@@ -54,7 +54,7 @@ impl Problem {
     }
 
     pub(super) fn draining() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the program is ending")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the program is shutting down")
     }
 }
 
@@ -72,7 +72,7 @@ impl IntoResponse for Problem {
 
 /// A path that nobody knows.
 pub(super) async fn no_such_path() -> Problem {
-    Problem::not_found("there is no such path: GET /openapi.json lists them all")
+    Problem::not_found("unknown path: GET /openapi.json lists all paths")
 }
 
 /// A path that is there, for another method.

@@ -62,7 +62,7 @@ pub(super) async fn guard(
         (false, _) => AdminOutcome::Error,
     });
     if denied {
-        tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "a request to the admin API was denied");
+        tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "admin API request denied");
     }
     if denied || !(is_health(&path) || is_page(&path)) {
         let request = AdminRequest {

@@ -71,8 +71,8 @@ pub(super) async fn livez() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
-    (status = 404, description = "There is no listener of that name.", body = ErrorBody),
-    (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
+    (status = 404, description = "Unknown listener.", body = ErrorBody),
+    (status = 503, description = "Not ready: the body states the reason.", body = Readiness),
 ))]
 pub(super) async fn readyz(
     State(context): State<Arc<AdminContext>>,
@@ -82,7 +82,7 @@ pub(super) async fn readyz(
         which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let readiness = Readiness::of(&context, wanted.as_deref());
     if let (Some(name), true) = (wanted, readiness.listeners.is_empty()) {
-        return Err(Problem::not_found(format!("there is no listener `{name}`")));
+        return Err(Problem::not_found(format!("unknown listener `{name}`")));
     }
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(readiness)))
@@ -108,8 +108,8 @@ pub(super) async fn liveness() -> &'static str {
 #[utoipa::path(get, path = "/readiness", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
-    (status = 404, description = "There is no listener of that name.", body = ErrorBody),
-    (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
+    (status = 404, description = "Unknown listener.", body = ErrorBody),
+    (status = 503, description = "Not ready: the body states the reason.", body = Readiness),
 ))]
 pub(super) async fn readiness(
     context: State<Arc<AdminContext>>,
@@ -187,7 +187,7 @@ fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
             let observed = status.observed?.as_str();
             let endpoint = &status.endpoint;
             Some(format!(
-                "endpoint `{}` is declared {}, but says it is a {observed}",
+                "endpoint `{}` is declared {}, but its server reports {observed}",
                 endpoint.name, endpoint.role
             ))
         })

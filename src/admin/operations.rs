@@ -14,9 +14,9 @@ use super::{
 
 /// Reads the configuration and all files again, checks them, and puts them to use; a mistake changes nothing.
 #[utoipa::path(post, path = "/v1/reload", tag = "operations", security(("key" = [])), responses(
-    (status = 200, description = "It is in use; the body says what changed.", body = ReloadReport),
+    (status = 200, description = "The configuration is in use; the body lists what changed.", body = ReloadReport),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
-    (status = 409, description = "It is sound and cannot be put to use; `details` says why, a line each.", body = ErrorBody),
+    (status = 409, description = "The configuration is valid but cannot be applied; `details` has one line for each reason.", body = ErrorBody),
     (status = 422, description = "It has mistakes; `details` lists them all.", body = ErrorBody),
     (status = 503, description = "The program is ending.", body = ErrorBody),
     (status = 504, description = "It takes long; it goes on.", body = ErrorBody),

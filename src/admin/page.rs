@@ -65,7 +65,7 @@ pub(super) async fn index() -> Response {
     params(("file" = String, Path, description = "A file that the page names.")),
     responses(
         (status = 200, description = "The file.", body = String, content_type = "text/plain"),
-        (status = 404, description = "There is no such file.", body = ErrorBody),
+        (status = 404, description = "Unknown file.", body = ErrorBody),
     ))]
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
     let file = FILES.iter().find(|file| file.name == name);

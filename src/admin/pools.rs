@@ -153,7 +153,7 @@ pub(super) async fn list(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
+        (status = 404, description = "Unknown operation or endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate(
     State(context): State<Arc<AdminContext>>,
@@ -176,7 +176,7 @@ pub(super) async fn operate(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
+        (status = 404, description = "Unknown operation or endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate_endpoint(
     State(context): State<Arc<AdminContext>>,
@@ -207,7 +207,7 @@ async fn perform(
         Operation::Drain => pools.drain(&filter),
         Operation::Reconnect => pools.reconnect(&filter),
     };
-    tracing::info!(operation = operation.as_str(), ?filter, pools = found, "an operator works on pools");
+    tracing::info!(operation = operation.as_str(), ?filter, pools = found, "pool operation requested");
     let what = format!("{} {}", operation.as_str(), spoken(&filter));
     api.observers.events.tell(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
@@ -235,7 +235,7 @@ fn understood<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> 
 }
 
 fn no_such_endpoint() -> Problem {
-    Problem::not_found("there is no such endpoint")
+    Problem::not_found("unknown endpoint")
 }
 
 // === impl PoolList ===

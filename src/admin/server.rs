@@ -103,7 +103,7 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
                 if place.is_err() != is_full {
                     is_full = place.is_err();
                     if is_full {
-                        tracing::warn!(client = %from, "too many connections to the admin API: new ones are asked for health alone");
+                        tracing::warn!(client = %from, "too many admin API connections: new connections may only request health");
                     }
                 }
                 let Ok(place) = place else {
@@ -131,7 +131,7 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
             // The client left the queue before its turn: nothing is wrong with us.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "the admin API cannot accept; trying again");
+                tracing::warn!(%error, "admin API accept failed; retrying");
                 sleep(BACK_OFF).await;
             }
         }

@@ -114,19 +114,19 @@ pub(super) async fn list(
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", security(("key" = [])),
     params(("id" = u64, Path, description = "The session's `id`.")),
     responses(
-        (status = 202, description = "It is told to end; the body shows it as it was.", body = SessionView),
+        (status = 202, description = "Termination requested; the body shows the session as it was.", body = SessionView),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such session, or no more.", body = ErrorBody),
+        (status = 404, description = "Unknown or closed session.", body = ErrorBody),
     ))]
 pub(super) async fn kill(
     State(context): State<Arc<AdminContext>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let entry = id.parse().ok().and_then(|id| context.api.sessions.get(id));
-    let entry = entry.ok_or_else(|| Problem::not_found("there is no such session"))?;
+    let entry = entry.ok_or_else(|| Problem::not_found("unknown session"))?;
     let view = SessionView::new(&entry, Clock::now());
     entry.send_command(SessionCommand::Kill);
-    tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
+    tracing::info!(session = entry.id, listener = %entry.facts.listener, "session termination requested");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
     context.api.observers.events.tell(EventKind::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))

@@ -24,19 +24,19 @@ pub enum KnowledgeError {
     #[error(transparent)]
     UnknownEndpoint(UnknownEndpoint),
     /// Nobody is named who could log in.
-    #[error("the endpoint has no login of ours: name a user and a database for its probe")]
+    #[error("Gatekeeper has no login for this endpoint: set a user and a database for its probe")]
     NoLogin,
     /// The system has no threads to give.
-    #[error("the system has no threads to give")]
+    #[error("starting threads")]
     Threads(#[source] io::Error),
     /// What the endpoint's way is made of cannot be used.
-    #[error("the way to the endpoint cannot be made")]
+    #[error("preparing the connection to the endpoint")]
     Endpoint(#[source] TlsFileError),
     /// The login failed.
     #[error("the login failed")]
     Login(#[source] ConnectError),
     /// The catalogues were not listed.
-    #[error("the catalogues cannot be read")]
+    #[error("reading the system catalogs")]
     Unlisted(#[source] QueryError),
 }
 

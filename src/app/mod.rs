@@ -36,7 +36,7 @@ pub fn run(loaded: LoadedConfig, source: ConfigSource) -> ExitCode {
     match start_and_serve(loaded, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "gatekeeper cannot run");
+            tracing::error!(error = %Chain(&error), "gatekeeper cannot start");
             // The log may not be there yet, or may be filtered.
             let _ = writeln!(std::io::stderr(), "error: {}", Chain(&error));
             ExitCode::FAILURE
@@ -67,7 +67,7 @@ fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, soft = limit.current, "the limit on open files could not be raised");
+        tracing::warn!(%error, soft = limit.current, "cannot raise the limit on open files");
     }
 }
 

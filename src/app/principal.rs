@@ -100,7 +100,7 @@ pub(super) fn compare(
     let principal = match found {
         Ok(principal) => principal,
         Err(error) => {
-            let what = format!("the token's principal is not known: {}", Chain(error));
+            let what = format!("the token's principal is unknown: {}", Chain(error));
             return Some(PrincipalMistake { what, remedy: error.remedy().to_owned() });
         }
     };
@@ -108,7 +108,7 @@ pub(super) fn compare(
     let names: Vec<String> = shut_out.iter().map(|user| format!("`{user}`")).collect();
     let (what, remedy) = match principal {
         TokenPrincipal::Unknown => (
-            "the token's principal is not known: the credentials stand for no account that can be a database user"
+            "the token's principal is unknown: the credentials belong to no account that can be a database user"
                 .to_owned(),
             "set `impersonate`, or `service_account_impersonation_url` in the credentials file".to_owned(),
         ),

@@ -44,7 +44,7 @@ pub enum StartError {
     #[error("starting threads")]
     Threads(#[source] io::Error),
     /// A file that the configuration names.
-    #[error("reading what the configuration names")]
+    #[error("reading files that the configuration refers to")]
     Build(#[source] BuildError),
     /// The audit log.
     #[error("starting the audit log")]
@@ -58,8 +58,8 @@ pub enum StartError {
     /// Signals.
     #[error("listening for signals")]
     Signals(#[source] io::Error),
-    /// The system has no random numbers to give.
-    #[error("no random numbers to be had")]
+    /// The system provides no random numbers.
+    #[error("the system provides no random numbers")]
     Entropy,
 }
 
@@ -326,7 +326,7 @@ fn start_listeners(
         listeners.insert(bind, RunningListener::start(socket, context, services, workers, worker));
     }
     for bind in inherited.unclaimed() {
-        tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
+        tracing::warn!(%bind, "inherited socket matches no configured listener");
     }
     Ok(listeners)
 }

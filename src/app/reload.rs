@@ -43,7 +43,7 @@ impl Program {
                 for line in failure.details() {
                     tracing::error!(trigger, "{line}");
                 }
-                tracing::error!(trigger, error = %failure, "the configuration was not reloaded; nothing changed");
+                tracing::error!(trigger, error = %failure, "configuration reload failed; nothing changed");
                 Some(failure.to_string().into())
             }
         };

@@ -112,12 +112,12 @@ pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, event
         Ok(_) => {
             metrics.file_reloaded(Outcome::Ok);
             events.tell(EventKind::FilesReloaded { what });
-            tracing::info!(what = reloaded.what, "changed files are in use");
+            tracing::info!(what = reloaded.what, "changed files reloaded");
         }
         Err(error) => {
             metrics.file_reloaded(Outcome::Error);
             events.tell(EventKind::FilesUnusable { what, error: Chain(&**error).to_string() });
-            tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files cannot be used; the old ones stay");
+            tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files are invalid; the previous ones stay in use");
         }
     }
 }

@@ -65,7 +65,7 @@ impl Signals {
 /// Drains and ends; a second signal to stop ends at once.
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    tracing::info!(sessions = program.services.sessions.count(), "draining; a second signal ends at once");
+    tracing::info!(sessions = program.services.sessions.count(), "draining sessions; a second signal stops immediately");
     program.services.observers.events.tell(EventKind::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
@@ -84,7 +84,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     };
     program.listeners.clear();
     if !all_ended {
-        tracing::warn!(sessions = sessions.count(), "sessions are cut off");
+        tracing::warn!(sessions = sessions.count(), "drain timed out: terminating the remaining sessions");
         sessions.send_command_to_all(SessionCommand::Stop);
         timeout(LAST_WORDS, sessions.emptied()).await.ok();
     }
@@ -92,5 +92,5 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     program.workers.shutdown().await;
     program.builder.tasks.shutdown().await;
     program.services.observers.audit.close().await;
-    tracing::info!("gatekeeper has ended");
+    tracing::info!("gatekeeper stopped");
 }

@@ -49,7 +49,7 @@ type Waiting = Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>
 
 /// The audit log takes no records, and nothing may happen that it does not record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the audit log takes no records")]
+#[error("the audit log accepts no records")]
 pub struct AuditUnavailable;
 
 /// Why the audit log could not be opened.

@@ -143,7 +143,7 @@ impl Writer {
         while let Err(error) = what(self) {
             if jam.is_none() {
                 jam = Some(self.queue.jam());
-                tracing::error!(%error, "the audit log cannot be written; trying again");
+                tracing::error!(%error, "audit log write failed; retrying");
             }
             self.metrics.errors.increment();
             let (reopen, closing) = self.queue.pause(self.seq - 1, RETRY);
@@ -152,14 +152,14 @@ impl Writer {
                 last_attempts -= 1;
                 if last_attempts == 0 {
                     let lost = self.pending_records + self.queue.take_lost().map_or(0, |lost| lost.count);
-                    tracing::error!(records = lost, "the audit log could not be written to its end");
+                    tracing::error!(records = lost, "audit log incomplete: the last records could not be written");
                     return Err(GaveUp);
                 }
             }
         }
         if let Some(room) = jam {
             self.queue.release(room);
-            tracing::info!("the audit log is written again");
+            tracing::info!("audit log writes resumed");
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Writer {
         self.unsynced = None;
         if let Err(error) = self.sink.sync() {
             self.metrics.errors.increment();
-            tracing::error!(%error, "what was written to the audit log may not have reached the disk");
+            tracing::error!(%error, "audit log sync failed; written records may not be on disk");
         }
     }
 
@@ -203,7 +203,7 @@ impl Writer {
         for asker in askers {
             let outcome = if self.sink.is_moved() { self.change_files() } else { Ok(()) };
             if let Err(error) = &outcome {
-                tracing::error!(%error, "the audit log could not be opened again; the old file goes on");
+                tracing::error!(%error, "cannot reopen the audit log; the old file stays in use");
             }
             // Whoever asked may have gone.
             asker.send(outcome).ok();
@@ -256,7 +256,7 @@ impl Writer {
             Err(error) => {
                 rotation.at = self.sink.size() + rotation.limit / 16;
                 self.metrics.errors.increment();
-                tracing::error!(%error, "the audit log could not be moved aside; it grows past its limit");
+                tracing::error!(%error, "audit log rotation failed; the file grows beyond its limit");
                 return Ok(());
             }
         };

@@ -81,7 +81,7 @@ fn verdict(summary: &Summary, well: bool) -> String {
     match (well, lost, gaps) {
         (_, 1.., _) => said += &format!("; {} lost by the log's own word", counted(*lost, "record")),
         (true, _, 0) => said += "; none is missing in between",
-        (true, ..) => said += "; none is missing but what a killed process had not written",
+        (true, ..) => said += "; no record is missing except those that a killed process had not written",
         _ => {}
     }
     said

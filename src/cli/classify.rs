@@ -95,7 +95,7 @@ fn place(said: &Classification) -> &'static str {
             false,
             TransactionControl::Begin(_) | TransactionControl::SetTransaction(_),
             StatementAccess::Read,
-        ) => "with the first statement behind it: what it says decides for the whole transaction",
+        ) => "with the first statement after it, which decides for the whole transaction",
         (
             false,
             TransactionControl::Commit { .. }

@@ -75,13 +75,13 @@ pub(super) enum LifeCycleError {
     Client(AdminClientError),
     #[error("the admin API refused the configured key: the server runs with another `admin.api_key`")]
     WrongKey,
-    #[error("the admin API asks for a key, and none is configured: set `admin.api_key` or ADMIN_API_KEY")]
+    #[error("the admin API requires a key, but none is configured: set `admin.api_key` or ADMIN_API_KEY")]
     NoKey,
     #[error("{0}")]
     NotReady(String),
-    #[error("there is no listener `{0}`")]
+    #[error("unknown listener `{0}`")]
     NoListener(ListenerName),
-    #[error("the server at {0} does not answer as Gatekeeper's admin API does")]
+    #[error("the server at {0} is not Gatekeeper's admin API")]
     Foreign(std::net::SocketAddr),
     #[error("not ready after {limit:?}")]
     NotReadyInTime {
@@ -89,7 +89,7 @@ pub(super) enum LifeCycleError {
         #[source]
         last: Box<LifeCycleError>,
     },
-    #[error("still running after {0:?}: sessions are open, or it does not answer")]
+    #[error("still running after {0:?}: sessions are open, or the admin API does not respond")]
     StillRunning(Duration),
 }
 
@@ -231,7 +231,7 @@ async fn check_readiness(
 /// Formats the listeners' problems as one line.
 fn problems(readiness: &Value) -> String {
     if readiness["draining"] == true {
-        return "not ready: the program is ending".to_owned();
+        return "not ready: the program is shutting down".to_owned();
     }
     let listeners = readiness["listeners"].as_array().map_or(&[][..], Vec::as_slice);
     let problems = listeners.iter().filter_map(|listener| {

@@ -55,7 +55,7 @@ pub(super) fn read(
     };
     for (key, nobody) in [("users", access.users.is_empty()), ("databases", access.databases.is_empty())] {
         if nobody && auth.has(key) {
-            auth.problem(key, "is empty, and nobody could come in", "leave it out to let everybody in");
+            auth.problem(key, "is empty, so no client could log in", "leave it out to allow every user");
         }
     }
     (method(section, &auth, bind, tls, reached), access)
@@ -125,7 +125,7 @@ fn method(
         }
         () => {
             let what = format!(
-                "clients have to prove who they are: Gatekeeper logs in to {} in their place",
+                "clients must authenticate: Gatekeeper logs in to {} on their behalf",
                 names(&injecting)
             );
             auth.problem("method", what, format!("write {offer}"));
@@ -197,7 +197,7 @@ fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) 
         let name = endpoint.endpoint.name.as_str();
         let owner = listener.context.several.then_some(name);
         let variable = catalog::spoken("cluster.endpoint.login", "users", owner);
-        let what = "a token login has to say for whom, where other machines can connect";
+        let what = "a token login must list its users if other machines can connect";
         let remedy = format!("list the database users that clients may log in as in {variable}");
         let subject = format!("endpoint.{name}.login.users");
         listener.context.report.problem(&listener.place("bind"), subject, what, remedy);
@@ -221,7 +221,7 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
     }
     let flag = section.spoken("insecure_trust");
     if section.flag("insecure_trust").value {
-        auth.warning("method", "anybody who reaches this listener may log in as anybody", "write \"scram\"");
+        auth.warning("method", "every client that can reach this listener may log in as any user", "write \"scram\"");
     } else {
         let what = "\"trust\" is for listeners that only this machine can reach";
         let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");
@@ -252,7 +252,7 @@ fn check_certificates(
 ) {
     let in_file = matches!(section.origin, Origin::File { .. });
     if let Some(Bind::Unix(_)) = bind {
-        let what = "there is no TLS on a Unix-domain socket, and certificates come with TLS";
+        let what = "Unix-domain sockets have no TLS, so clients have no certificates";
         auth.problem("method", what, "write \"scram\", or listen on an address");
     } else if !section.has("tls") {
         let remedy = match in_file {
@@ -269,7 +269,7 @@ fn check_certificates(
             }
             false => "set GATEKEEPER_PROXY_TLS_CLIENT_CERTIFICATES=required and _CLIENT_CA_FILE",
         };
-        auth.problem("method", "clients are not asked for certificates", remedy);
+        auth.problem("method", "client certificates are not requested", remedy);
     }
 }
 
@@ -311,7 +311,7 @@ fn check_passwords(
         let mode = endpoint.tls.mode;
         if !mode.verifies() && !endpoint.endpoint.address.is_loopback() {
             let what = format!(
-                "clients' passwords are put to `{}`, which nobody verified (mode \"{}\")",
+                "client passwords are sent to `{}`, whose certificate is not verified (mode \"{}\")",
                 endpoint.endpoint.name,
                 mode.as_str()
             );

@@ -37,7 +37,7 @@ pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
     if !asked && client_ca_file.is_some() {
         let remedy =
             format!("write \"optional\" or \"required\" in {}", section.spoken("client_certificates"));
-        section.problem("client_ca_file", "clients are not asked for certificates", remedy);
+        section.problem("client_ca_file", "client certificates are not requested", remedy);
     }
     if identity.is_none() && !section.has("cert") && !section.has("key") {
         section.missing("cert", "tls = { cert = \"tls.crt\", key = \"tls.key\" }");

@@ -108,7 +108,7 @@ pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
                 "name the primary cluster",
             );
         } else if !all.clusters.iter().any(|cluster| cluster.name == of.value) {
-            let what = format!("no cluster is called `{}`", of.value);
+            let what = format!("unknown cluster `{}`", of.value);
             let remedy = format!("name one of: {}", names.collect::<Vec<_>>().join(", "));
             context.report.problem(&of.origin, subject, what, remedy);
         }
@@ -221,7 +221,7 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     if let Some(max) = max_backends
         && reserve >= max
     {
-        let what = format!("nothing is left of {max} backends when {reserve} are kept back");
+        let what = format!("no backend is left: {reserve} of {max} are reserved");
         let remedy = format!("write less than {max}, or a larger {}", endpoint.spoken("max_backends"));
         endpoint.problem("reserve", what, remedy);
     }

@@ -35,7 +35,7 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         for listener in
             believed.filter(|it| settings.insecure_trust && it.auth == Auth::Trust && !it.bind.is_local())
         {
-            let what = format!("anybody who reaches listener `{}` may use the console", listener.name);
+            let what = format!("every client that can reach listener `{}` may use the console", listener.name);
             section.warning(key, what, "have that listener authenticate its clients");
         }
         let refused = |spot: &Spot<ListenerSettings>| match spot.value.auth {
@@ -46,7 +46,7 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         if !listeners.is_empty() && listeners.iter().all(refused) {
             section.warning(
                 key,
-                "nobody can reach the console: every listener leaves authentication to the server, or asks for none",
+                "the console is unreachable: every listener leaves authentication to the server or requires none",
                 "add a listener that authenticates its clients itself",
             );
         }

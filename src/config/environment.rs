@@ -91,8 +91,8 @@ fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Optio
     }
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     Some(match key.scope() {
-        Scope::Listener => format!("no {what} is called `{name}` (there is: {names})"),
-        _ => format!("no {what} is called `{name}` (there is: {names}); list it in {PREFIX}ENDPOINTS"),
+        Scope::Listener => format!("unknown {what} `{name}` (configured: {names})"),
+        _ => format!("unknown {what} `{name}` (configured: {names}); list it in {PREFIX}ENDPOINTS"),
     })
 }
 

@@ -69,8 +69,8 @@ fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
 pub(super) fn parent(section: &Section<'_>, key: &str, file: &Path) {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| section.context.follow && !folder.is_dir()) {
-        let what = format!("there is no folder {}", folder.display());
-        section.problem(key, what, "make it, or name another file");
+        let what = format!("directory {} does not exist", folder.display());
+        section.problem(key, what, "create it, or name another file");
     }
 }
 

@@ -245,7 +245,7 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
                 Some(near) => format!("did you mean \"endpoint:{near}\"?"),
                 None => format!("name one of: {}", clusters.named.join(", ")),
             };
-            section.problem("route", format!("no endpoint is called `{name}`"), remedy);
+            section.problem("route", format!("unknown endpoint `{name}`"), remedy);
             return None;
         }
         _ => {}

@@ -209,7 +209,7 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
     }
     if !delegates.is_empty() && !section.has("impersonate") {
         let remedy = format!("write {} too", section.spoken("impersonate"));
-        section.problem("delegates", "has nobody to impersonate at its end", remedy);
+        section.problem("delegates", "requires `impersonate`", remedy);
     }
     GoogleLogin {
         credentials: credentials.map_or(GoogleCredentials::Auto, |spot| spot.value),
@@ -231,7 +231,7 @@ fn listed_users(section: &Section<'_>, kind: &str) -> Vec<UserName> {
     if !section.has("users") {
         let remedy =
             format!("list the database users that clients may log in as in {}", section.spoken("users"));
-        let what = "a token login has to say for whom";
+        let what = "a token login must list its users";
         section.context.report.problem(&section.place(kind), section.named("users"), what, remedy);
         return Vec::new();
     }

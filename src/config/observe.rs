@@ -175,7 +175,7 @@ pub(super) fn log(root: &Section<'_>) -> LogSettings {
         "write a level (error, warn, info, debug, trace) or a filter as in \"info,gatekeeper::tls=debug\"";
     let read = |text: &str| match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("\"{text}\" is no filter: {error}")),
+        Err(error) => Err(format!("\"{text}\" is not a valid filter: {error}")),
     };
     let filter = match section.parsed("level", read, form) {
         Some(spot) => spot.value,

@@ -126,7 +126,7 @@ impl ConfigSource {
         let clusters = cluster::read(&context, &section);
         if !section.has("cluster") {
             let remedy = "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST";
-            context.report.problem(&Origin::Default, "", "there is no endpoint", remedy);
+            context.report.problem(&Origin::Default, "", "no endpoint is configured", remedy);
         }
         let listeners_read = listener::read(&section, &clusters);
         let admin = observe::admin(&section, &listeners_read);

@@ -77,7 +77,7 @@ pub(super) fn check(
         .find(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary && endpoint.probe_login.is_none());
     if let Some(endpoint) = blind.filter(|_| !matches!(auth, Some(Auth::Passthrough))) {
         let what = format!(
-            "nobody can ask endpoint `{}` where it stands: the reads of a session that has written stay there",
+            "endpoint `{}` has no probe login, so its WAL position is unknown: sessions that have written read from it only",
             endpoint.endpoint.name
         );
         section.warning("route", what, "give the endpoint a `login` of its own");

@@ -69,7 +69,7 @@ pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> 
     {
         own.problem(
             "server_name",
-            format!("\"{}\" is no DNS name or address", name.value),
+            format!("\"{}\" is not a DNS name or address", name.value),
             "write a name as in the server's certificate",
         );
     }
@@ -155,7 +155,7 @@ pub(super) fn check(
     let place = if tls.mode == Origin::Default { &endpoint.origin } else { &tls.mode };
     let spoken = tls.section.spoken("mode");
     if matches!(address, Address::Unix(_)) && !matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
-        let what = format!("there is no TLS on a Unix-domain socket, and the mode is \"{}\"", mode.as_str());
+        let what = format!("Unix-domain sockets have no TLS, but the mode is \"{}\"", mode.as_str());
         report.problem(place, subject.clone(), what, format!("write \"disable\" in {spoken}"));
     }
     let token = matches!(login, Some(Spot { value: Login::Token(_), .. }));
@@ -177,7 +177,7 @@ pub(super) fn check(
         let flag = endpoint.spoken("insecure_token_without_verification");
         if insecure_token {
             let what =
-                format!("tokens are sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+                format!("tokens are sent to a server whose certificate is not verified (mode \"{}\")", mode.as_str());
             report.warning(
                 place,
                 subject.clone(),
@@ -194,7 +194,7 @@ pub(super) fn check(
             report.problem(place, subject.clone(), what, remedy);
         }
     } else if mode == TlsMode::Prefer && !address.is_loopback() {
-        let what = "\"prefer\" falls back to plaintext and verifies nobody";
+        let what = "\"prefer\" falls back to plaintext and verifies no certificate";
         report.warning(
             place,
             subject.clone(),
@@ -204,7 +204,7 @@ pub(super) fn check(
     }
     if password && !mode.verifies() && !address.is_loopback() {
         let what =
-            format!("a password is sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+            format!("a password is sent to a server whose certificate is not verified (mode \"{}\")", mode.as_str());
         report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
     }
 }

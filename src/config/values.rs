@@ -57,7 +57,7 @@ impl Section<'_> {
 
     /// A text that is not empty.
     pub(super) fn text(&self, key: &str) -> Option<Spot<String>> {
-        let read = self.value(key, "a text that is not empty", |item| {
+        let read = self.value(key, "a non-empty string", |item| {
             item.as_text().filter(|text| !text.is_empty()).map(str::to_owned)
         });
         self.recorded(key, read, None, String::clone)

@@ -110,7 +110,7 @@ fn kill_session(id: u64, context: &ConsoleContext) -> Result<CommandResponse, Er
     {
         entry.send_command(SessionCommand::Kill);
     } else {
-        let message = format!("there is no session {id}, or no more");
+        let message = format!("session {id} does not exist");
         return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));
     }
     Ok(CommandResponse::done())
@@ -121,7 +121,7 @@ fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorRe
     if let Some(endpoint) = &scope.endpoint
         && context.routing.endpoints.load().get(endpoint).is_none()
     {
-        let message = format!("there is no endpoint \"{endpoint}\"");
+        let message = format!("endpoint \"{endpoint}\" does not exist");
         return Err(missing(message, "SHOW ENDPOINTS lists them."));
     }
     Ok(Filter { endpoint: scope.endpoint.clone(), database: scope.database.clone(), ..Filter::all() })

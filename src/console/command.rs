@@ -193,7 +193,7 @@ fn show(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
         [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))] => match ShowTarget::find(word.text()) {
             Some(target) => Ok(Command::Show(target)),
-            None => Err(syntax(format!("there is nothing called \"{}\" to show", word.text()), HELP)),
+            None => Err(syntax(format!("unrecognized SHOW target \"{}\"", word.text()), HELP)),
         },
         [] => Err(syntax("SHOW what?", HELP)),
         _ => Err(syntax("SHOW takes one word", HELP)),
@@ -239,8 +239,8 @@ fn parse_scope(
             [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))],
             Behind::PerhapsScope | Behind::PoolScope,
         ) => PoolScope::parse(word)
-            .ok_or_else(|| syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)),
-        (_, Behind::Nothing) => Err(syntax(format!("nothing follows {first}"), HELP)),
+            .ok_or_else(|| syntax(format!("\"{}\" is not a database or endpoint", word.text()), PLACES)),
+        (_, Behind::Nothing) => Err(syntax(format!("{first} takes no argument"), HELP)),
         _ => Err(syntax(format!("{first} takes one name"), PLACES)),
     }
 }
@@ -277,7 +277,7 @@ impl std::fmt::Display for PoolScope {
 
 // === what clients are told ===
 
-const HELP: &str = "SHOW HELP lists what can be said here.";
+const HELP: &str = "SHOW HELP lists the commands.";
 const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
@@ -292,7 +292,7 @@ fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorRes
 fn unknown(word: &str) -> ErrorResponse<'static> {
     // A driver may have sent a long text: enough of it to be recognised.
     let word: String = word.chars().take(64).collect();
-    syntax(format!("\"{word}\" is no command of the console"), HELP)
+    syntax(format!("\"{word}\" is not a console command"), HELP)
 }
 
 fn not_done(message: String, hint: &'static str) -> ErrorResponse<'static> {
@@ -339,18 +339,18 @@ mod tests {
     #[test]
     fn what_is_no_command_is_answered_with_what_to_do() {
         for (text, expected) in [
-            ("SELECT 1", "42601: \"SELECT\" is no command of the console"),
+            ("SELECT 1", "42601: \"SELECT\" is not a console command"),
             ("SHOW POOLS; SHOW CLIENTS", "42601: one command at a time"),
             ("SHOW", "42601: SHOW what?"),
-            ("SHOW tables", "42601: there is nothing called \"tables\" to show"),
+            ("SHOW tables", "42601: unrecognized SHOW target \"tables\""),
             ("SHOW POOLS CLIENTS", "42601: SHOW takes one word"),
-            ("RELOAD now", "42601: nothing follows RELOAD"),
+            ("RELOAD now", "42601: RELOAD takes no argument"),
             ("PAUSE a b", "42601: PAUSE takes one name"),
-            ("PAUSE @", "42601: \"@\" names no database and no endpoint"),
-            ("PAUSE orders@Reads", "42601: \"orders@Reads\" names no database and no endpoint"),
+            ("PAUSE @", "42601: \"@\" is not a database or endpoint"),
+            ("PAUSE orders@Reads", "42601: \"orders@Reads\" is not a database or endpoint"),
             ("KILL", "42601: KILL what?"),
             ("'x", "42601: unterminated quote or comment"),
-            ("= 3", "42601: \"=\" is no command of the console"),
+            ("= 3", "42601: \"=\" is not a console command"),
             ("DISABLE orders", "0A000: DISABLE is not supported"),
             ("SUSPEND", "0A000: SUSPEND is not supported"),
             ("SET max_client_conn = 7", "0A000: \"max_client_conn\" cannot be set here"),

@@ -182,15 +182,15 @@ impl fmt::Display for EventKind {
                 write!(f, "listener `{listener}` refused a client: {}", reason.replace('_', " "))
             }
             Self::Reloaded { trigger, changed } if changed.is_empty() => {
-                write!(f, "the configuration was read again ({trigger}): nothing is different")
+                write!(f, "configuration reloaded ({trigger}): no change")
             }
             Self::Reloaded { trigger, changed } => {
-                write!(f, "the configuration was read again ({trigger}): {}", changed.join("; "))
+                write!(f, "configuration reloaded ({trigger}): {}", changed.join("; "))
             }
             Self::ReloadFailed { trigger, error } => {
-                write!(f, "the configuration was not reloaded ({trigger}), nothing changed: {error}")
+                write!(f, "configuration reload failed ({trigger}), nothing changed: {error}")
             }
-            Self::FilesReloaded { what } => write!(f, "changed files are in use: {what}"),
+            Self::FilesReloaded { what } => write!(f, "changed files reloaded: {what}"),
             Self::FilesUnusable { what, error } => {
                 write!(f, "changed files cannot be used, the old ones stay: {what}: {error}")
             }
@@ -198,7 +198,7 @@ impl fmt::Display for EventKind {
                 write!(f, "no token for user `{user}` of endpoint `{endpoint}`: {error}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
-            Self::Draining => f.write_str("the program was told to end: it drains"),
+            Self::Draining => f.write_str("shutdown requested: draining sessions"),
         }
     }
 }

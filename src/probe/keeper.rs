@@ -148,7 +148,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             self.fold(observation);
             return;
         }
-        tracing::debug!(endpoint = %observation.endpoint, "another server than before said where it stands: looking");
+        tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
         self.sampling = None;
         self.sample_writer(PATIENCE);
         if let Some(running) = self.probers.get(&observation.endpoint) {
@@ -217,7 +217,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             return;
         }
         if let Some(running) = self.probers.get(endpoint) {
-            tracing::debug!(endpoint = %endpoint, ?evidence, "traffic noticed something: looking");
+            tracing::debug!(endpoint = %endpoint, ?evidence, "probing early: session traffic reported a problem");
             running.wake.notify_one();
         }
     }

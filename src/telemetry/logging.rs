@@ -25,7 +25,7 @@ use super::{LogFormat, LogSettings};
 pub enum LogError {
     /// The filter is no filter.
     #[error(
-        "`{filter}` is no log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
+        "`{filter}` is not a valid log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
     )]
     Filter {
         /// What was written.
@@ -35,7 +35,7 @@ pub enum LogError {
         source: tracing_subscriber::filter::ParseError,
     },
     /// The process has a log already.
-    #[error("the log was started before")]
+    #[error("the log is already started")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
@@ -240,6 +240,6 @@ mod tests {
     fn a_wrong_filter_is_refused_with_a_hint() {
         let settings = LogSettings { filter: "gatekeeper=loud=er".into(), format: LogFormat::Text };
         let error = subscriber(&settings, io::sink).err().unwrap();
-        assert!(error.to_string().contains("`gatekeeper=loud=er` is no log filter"), "{error}");
+        assert!(error.to_string().contains("`gatekeeper=loud=er` is not a valid log filter"), "{error}");
     }
 }

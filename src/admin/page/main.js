@@ -100,7 +100,7 @@ part("login").addEventListener("submit", async (event) => {
       show(part("denied"));
       return follow();
     }
-    show(part("denied"), answered.status === 401 ? "This is not the key." : `It did not work (${answered.status}): try again.`);
+    show(part("denied"), answered.status === 401 ? "Wrong key." : `It did not work (${answered.status}): try again.`);
   } catch {
     show(part("denied"), "Gatekeeper does not answer: try again.");
   }

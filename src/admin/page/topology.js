@@ -16,7 +16,7 @@ export function headline(picture) {
   if (topology.two_writers) alarms.push("Several servers say that they take writes. Data may be diverging: stop one of them.");
   for (const endpoint of topology.endpoints) {
     if (endpoint.role_mismatch) {
-      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but says it is a ${endpoint.observed_role}.`);
+      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but its server reports ${endpoint.observed_role}.`);
     }
     if (endpoint.health === "down") alarms.push(`${endpoint.name} is down: ${endpoint.last_error ?? "no answer"}`);
   }

@@ -167,7 +167,7 @@ impl Examination {
     pub(super) fn skip_rest(&mut self, stages: &[Stage]) {
         let because = match self.findings.iter().find(|finding| finding.verdict == Verdict::Failed) {
             Some(failed) => format!("because {} failed", failed.stage.as_str()),
-            None => "because nobody is logged in".to_owned(),
+            None => "because the login did not succeed".to_owned(),
         };
         for stage in stages.iter().skip(self.findings.len()) {
             self.add(*stage, Opinion::skipped(because.clone()));

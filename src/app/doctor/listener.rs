@@ -47,7 +47,7 @@ fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion
 fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
     let Some(wanted) = &settings.tls else {
         return match settings.bind.is_local() {
-            true => Opinion::ok("plaintext, which does not leave this machine"),
+            true => Opinion::ok("plaintext, on this machine only"),
             false => Opinion::warning(
                 "clients speak plaintext",
                 "set the listener's `tls` with a certificate and its key",
@@ -72,7 +72,7 @@ fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
 fn users(settings: &ListenerSettings) -> Opinion {
     match &settings.auth {
         Auth::Passthrough => Opinion::skipped("clients prove themselves to the server (passthrough)"),
-        Auth::Trust => Opinion::skipped("clients are let in as whom they say (trust)"),
+        Auth::Trust => Opinion::skipped("clients are not authenticated (trust)"),
         Auth::Certificate { .. } => {
             Opinion::skipped("clients show certificates, which the listener's CA signs")
         }

@@ -46,7 +46,7 @@ pub enum Form {
 
 /// There is no endpoint of that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no endpoint is called `{asked}`; there is {}", list(.known))]
+#[error("unknown endpoint `{asked}`; configured: {}", list(.known))]
 pub struct UnknownEndpoint {
     asked: String,
     known: Vec<EndpointName>,
@@ -94,7 +94,7 @@ impl Doctor {
     /// Blocks for as long as the endpoints' time limits allow.
     ///
     /// # Errors
-    /// When `out` cannot be written to, or the system has no threads to give.
+    /// When `out` cannot be written to, or starting threads.
     pub fn examine(self, form: Form, out: &mut impl Write) -> io::Result<Verdict> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let verdict = runtime.block_on(self.go_through(form, out));

@@ -118,7 +118,7 @@ mod tests {
             Stage::Route,
             Opinion::failed(
                 "backend dial failed: endpoint `reads` at 10.20.30.41:5432: \x1b[31mConnection refused",
-                "the host answers, but nothing listens on port 5432: is the instance up, is it the right port?",
+                "the host answers, but nothing listens on port 5432: is the instance running, is the port correct?",
             ),
         );
         sheet.skip_rest(&[Stage::Name, Stage::Route, Stage::Tls]);
@@ -137,7 +137,7 @@ endpoint reads: read-pool of cluster orders, 10.20.30.41:5432
   failed   route       backend dial failed: endpoint `reads` at
                        10.20.30.41:5432: [31mConnection refused
                        remedy: the host answers, but nothing listens on port
-                       5432: is the instance up, is it the right port?
+                       5432: is the instance running, is the port correct?
   skipped  tls         because route failed
 
 "

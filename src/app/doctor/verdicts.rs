@@ -56,13 +56,13 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
     let Some(TlsFacts { version, cipher, .. }) = facts else {
         let said = format!("{}: plaintext", mode.as_str());
         return match (stays_here, mode) {
-            (true, _) => Opinion::ok(format!("{said}, which does not leave this machine")),
+            (true, _) => Opinion::ok(format!("{said}, on this machine only")),
             (false, TlsMode::Disable) => Opinion::warning(
                 said,
                 "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
             ),
             (false, _) => Opinion::warning(
-                format!("{said}, since the server does not offer TLS"),
+                format!("{said}; the server does not offer TLS"),
                 "turn TLS on at the server and set the endpoint's `tls.mode` to `verify-full`",
             ),
         };
@@ -71,9 +71,9 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
     match mode {
         TlsMode::VerifyFull => Opinion::ok(format!("{said}; chain trusted, the certificate is for {name}")),
         TlsMode::VerifyCa => Opinion::ok(format!("{said}; chain trusted, the name was not checked")),
-        _ if stays_here => Opinion::ok(format!("{said}; nobody verified the server")),
+        _ if stays_here => Opinion::ok(format!("{said}; the server's certificate was not verified")),
         _ => Opinion::warning(
-            format!("{said}; nobody verified the server"),
+            format!("{said}; the server's certificate was not verified"),
             "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
         ),
     }
@@ -88,7 +88,7 @@ pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let said = format!("{who} a token for {user}, {bytes} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
-            format!("{said}; no database user of a service account has a name like that"),
+            format!("{said}; this is not the database user name of a service account"),
             format!("write the user as `{short}`: AlloyDB leaves out `{GOOGLE_SERVICE_ACCOUNT}`"),
         ),
         None => Opinion::ok(said),
@@ -127,7 +127,7 @@ fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Metho
         Some((other, _)) => {
             opinion.note(format!("of {other} it takes a token: the instance flag is on"));
             opinion.fail(
-                "this user is no IAM user: make it one (`gcloud alloydb users create … --type=IAM_BASED`)",
+                "this user is not an IAM user: make it one (`gcloud alloydb users create … --type=IAM_BASED`)",
             );
         }
         None if others.is_empty() => {}
@@ -155,16 +155,16 @@ pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Op
         Ok(method) => format!("it asks for {method}"),
         // Nobody has to have made the user that was asked with.
         Err(error) => match error.refused().filter(|refused| refused.is_authorization()) {
-            Some(refused) => format!("it says: {refused}"),
+            Some(refused) => format!("server message: {refused}"),
             None => return failed(error),
         },
     };
     match login {
         Login::Passthrough => Opinion::skipped(format!(
-            "logins are the clients' own (passthrough): none can be tried. The server speaks PostgreSQL; {said}"
+            "clients log in themselves (passthrough), so no login was tried. The server speaks PostgreSQL; {said}"
         )),
         Login::Password(_) | Login::Token(_) => Opinion::warning(
-            format!("no user is known to log in as. The server speaks PostgreSQL; {said}"),
+            format!("no user is configured for a login. The server speaks PostgreSQL; {said}"),
             "name one in the endpoint's `probe.user`",
         ),
     }
@@ -182,7 +182,7 @@ pub(super) fn unanswered(error: &QueryError) -> Opinion {
 pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
-    let mut opinion = Opinion::ok(format!("declared {declared}, says it is a {observed}; {read_only}"));
+    let mut opinion = Opinion::ok(format!("declared {declared}, reported {observed}; {read_only}"));
     if let Some(node) = answer.node {
         opinion.note(format!("node {node}"));
     }
@@ -226,7 +226,7 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, Q
             }
             if let Some(seconds) = last_transaction {
                 opinion.note(format!(
-                    "the last transaction replayed was committed {seconds} s ago (it grows while nobody writes)"
+                    "the last transaction replayed was committed {seconds} s ago (the value grows while the writer is idle)"
                 ));
             }
             if *paused {
@@ -249,11 +249,11 @@ pub(super) fn privileges(
     if let Some(error) = reduced {
         opinion = Opinion::warning(
             format!("{user} may connect to {database}; {error}"),
-            "grant the probe's user what it lacks: until then positions and nodes stay unknown",
+            "grant the missing privileges to the probe's user: until then, positions and nodes stay unknown",
         );
     }
     match grants {
-        Err(error) => opinion.note(format!("what else the users may do is not known: {error}")),
+        Err(error) => opinion.note(format!("other privileges of the users are unknown: {error}")),
         Ok(Grants { databases, missing, shut_out, not_iam }) => {
             if let Some(databases) = databases {
                 opinion.note(format!("databases open to {user}: {databases}"));
@@ -272,7 +272,7 @@ pub(super) fn privileges(
             }
             if let Some(users) = not_iam {
                 opinion.warn(
-                    format!("listed users that are no IAM users: {users}"),
+                    format!("listed users that are not IAM users: {users}"),
                     "make them IAM users (`gcloud alloydb users create … --type=IAM_BASED`): a token does not log in others",
                 );
             }

@@ -130,7 +130,7 @@ impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
-            Self::Damaged(why) => write!(f, "damaged: this line is no record ({why})"),
+            Self::Damaged(why) => write!(f, "damaged: this line is not a record ({why})"),
             Self::Version(version) => {
                 write!(f, "has schema version {version}, which this gatekeeper does not know: use a newer one")
             }
@@ -159,11 +159,11 @@ impl fmt::Display for FindingKind {
             ),
             Self::Lost { count, after, before } => write!(
                 f,
-                "{count} records were lost here, as the log itself says: between records {after} and {before}"
+                "{count} records were lost here, as recorded in the log: between records {after} and {before}"
             ),
             Self::BeginsInside { boot, first } => write!(
                 f,
-                "boot {boot} begins with record {first} here: what came before is in files that were not named"
+                "boot {boot} begins with record {first} here: earlier records are in files that were not given"
             ),
             Self::Open { boot, last } => write!(
                 f,

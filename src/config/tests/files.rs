@@ -89,7 +89,7 @@ fn a_missing_file_is_found_where_it_is_named() {
     );
     assert_eq!(
         mistakes(&spoiled(&[("[[listener]]", "[audit]\nfile = \"/nowhere/audit.jsonl\"\n[[listener]]")])),
-        ["g.toml:10:8: audit.file: there is no folder /nowhere; make it, or name another file"]
+        ["g.toml:10:8: audit.file: directory /nowhere does not exist; create it, or name another file"]
     );
     let missing = ConfigSource::of_process(Some("/nowhere/g.toml".into())).with_variables([("HOME", "/")]);
     assert_eq!(

@@ -56,7 +56,7 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
     let stream = match adopt(socket, address) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(listener = %context.settings.name, %error, "an accepted socket cannot be used");
+            tracing::warn!(listener = %context.settings.name, %error, "accepted socket is unusable");
             return None;
         }
     };

@@ -122,7 +122,7 @@ impl Listener {
 
 async fn failed(context: &ListenerContext, error: &io::Error) {
     context.metrics.accept_failed();
-    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
+    tracing::warn!(listener = %context.settings.name, %error, "accept failed; retrying");
     sleep(BACK_OFF).await;
 }
 
@@ -178,7 +178,7 @@ fn hand_over(
     };
     let descriptors = Arc::clone(&services.descriptors).try_acquire_many_owned(needed).ok();
     if descriptors.is_none() {
-        tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
+        tracing::error!(listener = %context.settings.name, "out of file descriptors: raise the limit on open files");
     }
     let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
     // Of those with the fewest this one, where nobody need be woken.

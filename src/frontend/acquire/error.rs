@@ -13,16 +13,16 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
     /// No endpoint may serve now.
-    #[error("no endpoint may serve")]
+    #[error("no endpoint is eligible")]
     NoEndpoint(#[source] NoEndpoint),
     /// The last endpoint that was tried accepts no logins, or not this login.
-    #[error("endpoint `{0}` cannot be logged in to")]
+    #[error("login to endpoint `{0}` failed")]
     Down(Box<str>, #[source] Arc<ConnectError>),
     /// No backend of the pool became free in time.
     #[error("no backend of pool {pool} became free within {waited:?}")]
     Timeout { pool: String, waited: Duration },
     /// The program ends.
-    #[error("the program ends")]
+    #[error("the program is shutting down")]
     Closed,
 }
 

@@ -191,7 +191,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 }
                 if let Err(none) = self.decide(request.need) {
                     if self.holds() {
-                        tracing::debug!(%none, "a session waits for a writer");
+                        tracing::debug!(%none, "session waits for a writer");
                         continue;
                     }
                     let failure = self.wait.take().and_then(|wait| wait.failure);

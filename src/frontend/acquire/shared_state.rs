@@ -213,7 +213,7 @@ impl SharedState {
             // A login is refused in the server's own words.
             Err(QueryError::Refused { .. }) => Ok(None),
             Err(why) => {
-                tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
+                tracing::debug!(database = %self.database, error = %Chain(&why), "cannot read the effective values of startup options");
                 Ok(None)
             }
         }
@@ -373,7 +373,7 @@ impl SharedState {
                     database = %self.database,
                     error = %Chain(&why),
                     known = self.common.knows_database(),
-                    "could not look up which functions leave session state"
+                    "cannot read which functions leave session state"
                 );
             }
         }

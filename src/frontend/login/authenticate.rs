@@ -59,7 +59,7 @@ pub(crate) async fn authenticate(
             let mut nonce = [0; NONCE_BYTES];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
                 AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
-                    "no random numbers to be had",
+                    "the system provides no random numbers",
                 )))
             })?;
             let end_point = client.stream.server_end_point();
@@ -89,7 +89,7 @@ pub(crate) async fn authenticate(
             Box::pin(password::password(client, login, listed, *remember, first)).await
         }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Greet(
-            GreetError::Refused(Refusal::internal("this listener has nobody to ask")),
+            GreetError::Refused(Refusal::internal("this listener has no endpoint that can authenticate the client")),
         )),
     }
 }
@@ -115,7 +115,7 @@ fn certificate(
         listener = %login.context.settings.name,
         %user,
         ?names,
-        "a client's certificate does not stand for the user that it asked for"
+        "client certificate is not valid for the requested user"
     );
     Err(failed(Refusal::certificate(user.as_str())))
 }

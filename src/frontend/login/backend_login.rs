@@ -251,7 +251,7 @@ impl Failed {
                 %endpoint,
                 error = %Chain(&**error),
                 remedy = error.remedy().as_deref(),
-                "no backend for a client"
+                "no backend connection for a client"
             );
             if let Some(refused) = error.refused() {
                 let (words, sqlstate) = (refused.said.as_bytes().to_vec(), refused.sqlstate());
@@ -265,6 +265,6 @@ impl Failed {
     }
 
     pub(super) fn no_entropy() -> Self {
-        Self::Refused(Refusal::internal("no random numbers to be had"))
+        Self::Refused(Refusal::internal("the system provides no random numbers"))
     }
 }

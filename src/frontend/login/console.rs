@@ -90,7 +90,7 @@ impl ClientHandshake {
             .sessions
             .register_console_session(Arc::clone(&self.facts), startup.version().secret_bytes())
         else {
-            self.refuse(Refusal::internal("no random numbers to be had")).await;
+            self.refuse(Refusal::internal("the system provides no random numbers")).await;
             return None;
         };
         let (stream, unread) = self.client?.into_parts();

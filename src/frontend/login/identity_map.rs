@@ -39,7 +39,7 @@ pub enum IdentityMapError {
     #[error("has more than one `*` on one side")]
     Stars,
     /// There is nothing that it could stand for.
-    #[error("has a `*` for the user and none in the name")]
+    #[error("has a `*` for the user but none in the name")]
     Unbound,
 }
 

@@ -108,7 +108,7 @@ async fn relay_login(
 }
 
 fn server_gone(error: io::Error) -> Failed {
-    tracing::warn!(%error, "the server went away during a relayed login");
+    tracing::warn!(%error, "server closed the connection during a relayed login");
     Failed::Refused(Refusal::backend_lost(false))
 }
 
@@ -116,7 +116,7 @@ fn dialog_broke(error: RelayError) -> Failed {
     match error {
         RelayError::Client(violation) => Failed::Refused(Refusal::protocol(violation.to_string())),
         RelayError::Server(_) | RelayError::OnlyChannelBinding => {
-            tracing::warn!(error = %Chain(&error), "a relayed login failed");
+            tracing::warn!(error = %Chain(&error), "relayed login failed");
             Failed::Refused(Refusal::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
         }
         RelayError::ChannelBinding => Failed::Refused(Refusal::channel_binding(error.to_string())),

@@ -55,7 +55,7 @@ pub enum UsersFileError {
         mistakes: Vec<UsersFileMistake>,
     },
     /// Nobody could come in: more likely a file that is only half written.
-    #[error("`{}` names no user", .0.display())]
+    #[error("`{}` lists no user", .0.display())]
     Empty(PathBuf),
 }
 

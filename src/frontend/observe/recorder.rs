@@ -146,7 +146,7 @@ impl Recorder {
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
             reason = reason.as_str(),
-            "a read runs again elsewhere"
+            "read rerun on another endpoint"
         );
     }
 
@@ -175,7 +175,7 @@ impl Recorder {
             session = self.facts.id,
             listener = %self.facts.listener,
             pin = pin.as_str(),
-            "a session is held to its backend"
+            "session pinned to its backend"
         );
         if let Some(server) = self.server.clone() {
             self.submit(Record::SessionPinned(Box::new(record::Pinned {

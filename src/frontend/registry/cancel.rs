@@ -46,7 +46,7 @@ pub(crate) async fn forward(
     context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
     let Some(entry) = found else {
         // As PostgreSQL: whoever guesses keys learns nothing.
-        tracing::debug!(listener = %context.settings.name, "a cancel request with an unknown key");
+        tracing::debug!(listener = %context.settings.name, "cancel request with an unknown key");
         return;
     };
     let current_backend = entry.current_backend();
@@ -82,7 +82,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
             Err(_) => {
                 tracing::warn!(
                     session = entry.id,
-                    "a cancel request was not forwarded: the server does not answer"
+                    "cancel request not forwarded: no response from the server"
                 );
                 break;
             }
@@ -93,7 +93,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
                 tracing::warn!(
                     session = entry.id,
                     error = %Chain(&error),
-                    "a cancel request could not be delivered"
+                    "cancel request could not be delivered"
                 );
                 break;
             }

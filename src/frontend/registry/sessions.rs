@@ -73,7 +73,7 @@ impl SessionRegistry {
     /// Adds a console client, with a key of `secret_bytes` to cancel with.
     ///
     /// # Errors
-    /// The system has no random numbers to give.
+    /// The system provides no random numbers.
     pub fn register_console_session(
         self: &Arc<Self>,
         facts: Arc<record::Session>,

@@ -113,7 +113,7 @@ impl Leasing {
         tracing::debug!(
             session = parts.registered.id,
             reason = refusal.cause.as_str(),
-            "no backend for a statement"
+            "no backend connection for a statement"
         );
         parts.session.fail(refusal);
         LeaseProgress::Done

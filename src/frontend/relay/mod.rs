@@ -385,7 +385,7 @@ impl Relay {
         let is_new = match result {
             Ok(()) => true,
             Err(QueryError::Refused { words, .. }) => {
-                tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
+                tracing::warn!(session = self.registered.id, error = %words, "cannot compare the system catalog");
                 false
             }
             Err(_) => return Err(SessionEnd::BackendLost { mid_statement: false }),

@@ -238,7 +238,7 @@ async fn cancel(entry: &SessionEntry) -> bool {
     let Some(cancel) = entry.begin_cancel() else { return false };
     let sent = cancel.send().await;
     if let Err(error) = &sent {
-        tracing::debug!(session = entry.id, %error, "the abandoned statement could not be cancelled");
+        tracing::debug!(session = entry.id, %error, "cannot cancel the statement of a disconnected client");
     }
     sent.is_ok()
 }

@@ -15,13 +15,13 @@ pub struct Collector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CollectorError {
     /// It does not begin with `http://`.
-    #[error("spans are sent by plain HTTP, to a collector nearby")]
+    #[error("only http:// is supported: spans are sent to a local collector")]
     Scheme,
     /// There is no host.
-    #[error("there is no host")]
+    #[error("the host is missing")]
     Host,
     /// It has something that no address has.
-    #[error("an address has no spaces, and nothing but ASCII")]
+    #[error("addresses contain only ASCII characters and no spaces")]
     NotGraphic,
 }
 

@@ -157,7 +157,7 @@ fn of_a_token_only_its_length_is_told() {
 fn what_the_server_asks_of_others_tells_the_flag_from_the_user() {
     let mut user_alone = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut user_alone, &[(user("bob"), Method::CleartextPassword)]);
-    assert!(said(&user_alone).contains("this user is no IAM user"), "{user_alone:?}");
+    assert!(said(&user_alone).contains("this user is not an IAM user"), "{user_alone:?}");
     let mut all = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut all, &[(user("bob"), Method::ScramSha256)]);
     assert!(said(&all).contains("`alloydb.iam_authentication` is off"), "{all:?}");

@@ -151,7 +151,7 @@ async fn judge(
                 %endpoint,
                 user = %login.user,
                 error = %Chain(&*error),
-                "the server did not accept a client's password"
+                "client password rejected by the server"
             );
             let refusal = Refusal::authentication(login.user.as_str());
             Err(AuthenticateError::Failed(AuthFailure::Endpoint, refusal))
