@@ -1,6 +1,6 @@
-//! A record as one line of JSON: an object with flat, dotted keys, so that a line can be read and searched as it is.
+//! A record as one line of JSON: a flat object with dotted keys, readable and searchable line by line.
 //!
-//! The keys are those of `schema.json`: OpenTelemetry's stable `db.*` names, ECS' `event.*`, and our own.
+//! Keys are defined in `schema.json`: OpenTelemetry's stable `db.*` names, ECS `event.*`, and Gatekeeper's own.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{closed_set::closed_set, topology::Endpoint};
 
-/// The version of `schema.json`; a change that a reader may trip over increases it.
+/// The version of `schema.json`. Incompatible changes increase the number.
 pub(super) const SCHEMA_VERSION: u64 = 1;
 
 /// A line being written.
@@ -24,7 +24,7 @@ pub(super) struct LineWriter<'a> {
     out: &'a mut Vec<u8>,
 }
 
-/// What every record begins with.
+/// Fields at the beginning of every record.
 pub(super) struct Head<'a> {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
@@ -35,7 +35,7 @@ pub(super) struct Head<'a> {
 }
 
 closed_set! {
-    /// How serious a record is, in Cloud Logging's words.
+    /// Severity in the terms of Cloud Logging.
     pub(super) enum RecordSeverity {
         Info = "INFO",
         Warning = "WARNING",
@@ -44,7 +44,7 @@ closed_set! {
 }
 
 impl<'a> LineWriter<'a> {
-    /// Begins a line with what every record has.
+    /// Begins a line with the fields of every record.
     pub(super) fn begin(out: &'a mut Vec<u8>, head: &Head<'_>) -> Self {
         out.extend_from_slice(b"{\"schema_version\":");
         let mut line = Self { out };
@@ -82,7 +82,7 @@ impl<'a> LineWriter<'a> {
         self.out.extend_from_slice(b"}\n");
     }
 
-    /// Adds all that `record` says.
+    /// Adds the fields of `record`.
     pub(super) fn record(&mut self, record: &Record, shower: &mut TextRenderer) {
         match record {
             Record::SessionOpened(session) | Record::SessionAuthenticated(session) => {
@@ -248,7 +248,7 @@ impl<'a> LineWriter<'a> {
 }
 
 impl RecordSeverity {
-    /// A record's severity: warnings are what somebody may want to look at.
+    /// Severity of a record.
     pub(super) const fn of(record: &Record) -> Self {
         match record {
             Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,

@@ -1,8 +1,8 @@
-//! Where lines end: a file that is moved aside and begun anew, or standard output.
+//! The output for lines: a rotated file, or standard output.
 //!
-//! Promises: the file holds whole lines only, also after a write that failed half-way; half a line that an earlier process
-//! left is ended, so that it spoils no other; lines that were not written are the caller's to write again, so that
-//! rotation, reopening and a full disk lose nothing. Refuses to know: when to rotate, what a line says.
+//! Promises: the file holds whole lines only, also after a partial write; a partial line left by an earlier process is
+//! terminated; unwritten lines are returned to the caller, so that rotation, reopening and a full disk lose no line.
+//! Refuses to know: when to rotate, and the content of lines.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -24,23 +24,23 @@ enum Output {
     Stdout,
 }
 
-/// A file that lines are appended to.
+/// An open file for appending.
 pub(super) struct OutputFile {
     file: File,
     size: u64,
-    /// It is on a disk: there is something to sync.
+    /// A regular file, which can be synced.
     regular: bool,
 }
 
 /// A write that failed.
 #[derive(Debug)]
 pub(super) struct WriteFailed {
-    /// Bytes that are in the file for good: whole lines.
+    /// Bytes of whole lines written to the file.
     pub(super) written: usize,
     pub(super) error: io::Error,
 }
 
-/// Owner reads and writes, group reads, others nothing.
+/// Read and write for the owner, read for the group.
 const MODE: u32 = 0o640;
 
 impl Sink {
@@ -52,7 +52,7 @@ impl Sink {
         Ok(Self { output })
     }
 
-    /// Bytes in the file; none on standard output.
+    /// Size of the file in bytes; 0 for standard output.
     pub(super) fn size(&self) -> u64 {
         match &self.output {
             Output::Stdout => 0,
@@ -63,7 +63,7 @@ impl Sink {
     /// Writes whole lines.
     ///
     /// # Errors
-    /// The system's; it says how much was written all the same.
+    /// The error of the operating system, with the number of bytes written.
     pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), WriteFailed> {
         match &mut self.output {
             Output::Stdout => {
@@ -75,7 +75,7 @@ impl Sink {
         }
     }
 
-    /// Makes what was written reach the disk.
+    /// Syncs the file to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         match &self.output {
             Output::File { opened: OutputFile { file, regular: true, .. }, .. } => file.sync_data(),
@@ -83,7 +83,7 @@ impl Sink {
         }
     }
 
-    /// Whether the file's name leads to another file by now, or to none.
+    /// True if the path refers to another file, or to none.
     pub(super) fn is_moved(&self) -> bool {
         let Output::File { path, opened } = &self.output else { return false };
         let place = |of: Metadata| (of.dev(), of.ino());
@@ -93,8 +93,9 @@ impl Sink {
         }
     }
 
-    /// Moves the file aside, under a name with the time and a number that is free, and says which. Lines still go to it,
-    /// until another one is opened by the old name.
+    /// Moves the file aside, under a free name with the time and a number, and returns the name. Lines are still
+    /// written to
+    /// the moved file until another is opened at the path.
     pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<String>> {
         let Output::File { path, .. } = &self.output else { return Ok(None) };
         let stamp = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -109,7 +110,7 @@ impl Sink {
         Ok(aside.file_name().map(|name| name.to_string_lossy().into_owned()))
     }
 
-    /// Opens the file by its name again. Lines go on into the old one until the new one is adopted.
+    /// Opens a file at the path. Lines go to the old file until the new one is adopted.
     pub(super) fn open_again(&self) -> io::Result<Option<OutputFile>> {
         match &self.output {
             Output::File { path, .. } => append_to(path).map(Some),
@@ -117,7 +118,7 @@ impl Sink {
         }
     }
 
-    /// From now on lines go there.
+    /// Switches to the new file.
     pub(super) fn adopt(&mut self, new: OutputFile) {
         if let Output::File { opened, .. } = &mut self.output {
             *opened = new;
@@ -136,7 +137,7 @@ fn append_to(path: &Path) -> io::Result<OutputFile> {
     Ok(OutputFile { file, size, regular: facts.is_file() })
 }
 
-/// Whether the last byte of a file ends a line. One that may not be read gets the benefit of the doubt.
+/// True if the last byte of a file ends a line, or if the file cannot be read.
 fn ends_a_line(path: &Path) -> bool {
     let last = || {
         let (mut file, mut last) = (File::open(path)?, [0]);
@@ -161,12 +162,12 @@ fn append(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFail
     Ok(())
 }
 
-/// After a failure: takes the beginning of a line that was left in the file out again.
+/// Removes a partial line from the file after a failed write.
 fn torn(file: &File, size: &mut u64, lines: &[u8], written: usize, error: io::Error) -> WriteFailed {
     let whole = memchr::memrchr(b'\n', &lines[..written]).map_or(0, |at| at + 1);
     *size += whole as u64;
     if written > whole && file.set_len(*size).is_err() {
-        // A reader will meet half a line; nothing better can be done on a disk in this state.
+        // Readers will find a partial line: truncation failed too.
         *size += (written - whole) as u64;
     }
     WriteFailed { written: whole, error }

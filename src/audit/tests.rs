@@ -67,7 +67,7 @@ impl Scene {
         line.expect("the series exists").parse().expect("a whole number")
     }
 
-    /// From now on the file cannot be written (`/dev/full`), until [`Scene::free_the_disk`].
+    /// Makes writes fail (`/dev/full`) until [`Scene::free_the_disk`].
     async fn fill_the_disk(&self, audit: &Audit) {
         until(|| self.counted("gatekeeper_audit_queue_records") == 0).await;
         std::fs::rename(self.path(), self.folder.path().join("before")).unwrap();

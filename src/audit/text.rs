@@ -1,8 +1,9 @@
-//! How much of a statement's text is written: nothing, a fingerprint, the text without its literals, or all of it.
+//! Renders a statement's text for the log: no text, a fingerprint, the text without literals, or the full text.
 //!
-//! Promises: without `full`, no literal (a function's quoted body is one) and no comment reaches the log, whatever the
-//! statement is and whether or not it parses; passwords never do, not even with `full`; where that cannot be promised
-//! (the text cannot be scanned, its quoting is ambiguous, it is too long) a word says so and nothing is written.
+//! Promises: without `full`, no literal (including a function's quoted body) and no comment reaches the log, for any
+//! text,
+//! valid or not; passwords never reach the log, even with `full`. A text that allows no such promise (not scannable,
+//! ambiguous quoting, too long) is withheld with a reason.
 //!
 //! Literals are found by the server's own scanner. `pg_query::normalize` is not enough: it leaves the literals of
 //! utility statements (`EXECUTE p(4111…)`, `COPY … FROM PROGRAM '…'`, `COMMENT … IS '…'`, defaults) and all comments,
@@ -19,16 +20,16 @@ use self::literals::{scan, without_literals};
 use super::{AuditSettings, StatementText};
 use crate::closed_set::closed_set;
 
-/// A statement's text on its way to the log. Cheap to clone: a prepared statement keeps one for all its executions.
+/// A statement's text before rendering. Cheap to clone: all executions of a prepared statement share one.
 #[derive(Clone)]
 pub struct QueryText {
-    /// As much as may be needed: see [`QueryText::capture`].
+    /// The part that may be needed; see [`QueryText::capture`].
     bytes: Arc<[u8]>,
-    /// Something is missing at the end of `bytes`.
+    /// `bytes` is truncated.
     cut: bool,
 }
 
-/// What is written of a statement's text.
+/// The rendered text of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct RenderedText {
     /// `db.query.text`
@@ -37,42 +38,43 @@ pub(super) struct RenderedText {
     pub(super) fingerprint: Option<Box<str>>,
     /// `db.query.truncated`: the end of the text is missing.
     pub(super) truncated: bool,
-    /// `db.query.redacted`: something was hidden that these settings would otherwise show.
+    /// `db.query.redacted`: a part was hidden that the settings would otherwise show.
     pub(super) redacted: bool,
-    /// `db.query.withheld`: why there is no text.
+    /// `db.query.withheld`: reason for a missing text.
     pub(super) withheld: Option<Withheld>,
 }
 
 closed_set! {
-    /// Why a text was not written.
+    /// Reason for withholding a text.
     pub(super) enum Withheld {
-        /// The server's scanner refuses it, or it is not UTF-8: what is a literal cannot be told.
+        /// Not scannable or not UTF-8, so literals cannot be identified.
         Unreadable = "unreadable",
-        /// A backslash before a quote, whose meaning hangs on `standard_conforming_strings`.
+        /// A backslash before a quote, whose meaning depends on `standard_conforming_strings`.
         Ambiguous = "ambiguous_quoting",
-        /// Longer than is given to a parser.
+        /// Longer than the limit of the parser.
         TooLong = "too_long",
     }
 }
 
-/// Longest text that is given to the parser or scanner, in bytes.
+/// Maximum length of a text for the parser or scanner, in bytes.
 pub(super) const PARSER_LIMIT: usize = 32 << 10;
-/// What stands for a hidden rest.
+/// Replaces a hidden rest.
 const REDACTED: &str = "[redacted]";
-/// Texts whose outcome is remembered.
+/// Maximum number of cached results.
 const REMEMBERED: usize = 1024;
-/// Longest text whose outcome is remembered, in bytes.
+/// Maximum length of a text whose result is cached, in bytes.
 const REMEMBERED_LENGTH: usize = 4 << 10;
 
 // === impl QueryText ===
 
 impl QueryText {
-    /// Copies what `settings` may need of `text`, and never more than that: at most 32 KiB, or `max_text` if that is
-    /// more and the text is written in full.
+    /// Copies the part of `text` that `settings` may need: at most 32 KiB, or `max_text` if larger and the text is
+    /// written in
+    /// full.
     pub(super) fn capture(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
         let limit = match settings.statements {
             StatementText::None => return None,
-            // What is too long to be parsed is not written at all: nothing of it is needed.
+            // A text beyond the parser's limit is withheld entirely, so no copy is needed.
             StatementText::Fingerprint | StatementText::Normalized if cut || text.len() > PARSER_LIMIT => 0,
             StatementText::Fingerprint | StatementText::Normalized => PARSER_LIMIT,
             StatementText::Full => PARSER_LIMIT.max(settings.max_text),
@@ -81,14 +83,15 @@ impl QueryText {
         Some(Self { bytes: kept.into(), cut: cut || kept.len() < text.len() })
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory in use.
     pub(super) fn weight(&self) -> usize {
         self.bytes.len()
     }
 }
 
-/// Turns texts into what is written of them, and remembers the short ones. It lives on the writer's thread, since the
-/// parser keeps memory for every thread that it was ever used on.
+/// Renders texts and caches the results of short ones. Used on the writer's thread only, because the parser keeps
+/// memory for
+/// every thread that has used it.
 pub(super) struct TextRenderer {
     mode: StatementText,
     max_text: usize,
@@ -137,7 +140,8 @@ impl TextRenderer {
 
 fn fingerprint(text: &QueryText) -> RenderedText {
     match scan(text).and_then(|(source, tokens)| {
-        // Of utility statements the parser's own fingerprint takes in some literals, and a password can be guessed from it.
+        // The parser's fingerprint of a utility statement includes some literals, so a password could be guessed from
+        // it.
         if !literals::are_queries(source, &tokens) {
             return Ok(hashed(&without_literals(source, &tokens).0));
         }
@@ -154,14 +158,15 @@ fn fingerprint(text: &QueryText) -> RenderedText {
     }
 }
 
-/// Sixteen hexadecimal digits, as a fingerprint has.
+/// Sixteen hexadecimal digits, the form of a fingerprint.
 fn hashed(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
-/// only up to what announces the secret.
+/// The text as sent. If a secret is likely: the text without literals, or, if literals cannot be identified, the text
+/// up
+/// to the word that announces the secret.
 fn full(text: &QueryText) -> RenderedText {
     let sent = String::from_utf8_lossy(&text.bytes);
     let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();

@@ -1,8 +1,10 @@
-//! Reads the log back: whether a record is missing, changed or cut off.
+//! Verifies a log: missing, changed and truncated records.
 //!
-//! Promises: every line is looked at; memory does not grow with the log, but for a few words for each boot; a log cut off
-//! at its end, as by a kill, is told from one that is damaged. Refuses to know: whether a log that was made anew as a whole
-//! is the one that was written. For that, the last hash of a chain has to be kept elsewhere.
+//! Promises: reads every line; memory grows with the number of boots only; distinguishes a log truncated by a kill from
+//! a
+//! damaged log. Refuses to know: whether a completely rewritten log is genuine. For that, the last hash of a chain must
+//! be
+//! stored elsewhere.
 
 mod finding;
 mod lines;
@@ -15,26 +17,26 @@ pub use self::finding::{Finding, FindingKind, LinePosition, Weight};
 use self::lines::{Lines, in_order};
 use super::{chain::LineHash, line::SCHEMA_VERSION};
 
-/// What was found, counted.
+/// Counts of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Files that were read.
     pub files: u64,
-    /// Records in them.
+    /// Records read.
     pub records: u64,
-    /// Lives of the process in them.
+    /// Boots of the process.
     pub boots: u64,
-    /// Records that were lost, by the log's own word.
+    /// Records reported as lost by the log.
     pub lost: u64,
     /// Findings of [`Weight::Fault`].
     pub faults: u64,
     /// Findings of [`Weight::Gap`].
     pub gaps: u64,
-    /// The times of the first record and of the last.
+    /// Times of the first and the last record.
     pub span: Option<(Box<str>, Box<str>)>,
 }
 
-/// Reads `files`, in the order of what stands in them, and tells what it finds. `-` is standard input.
+/// Reads `files` in the order of their records and reports findings. `-` is standard input.
 pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
     let mut verifier = LogVerifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
     for file in in_order(files) {
@@ -63,30 +65,30 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
     verifier.on_end()
 }
 
-/// What has been read so far.
+/// State of a verification.
 struct LogVerifier<'a> {
     tell: &'a mut dyn FnMut(&Finding),
     summary: Summary,
     boots: HashMap<Box<str>, Boot>,
-    /// A line that ends in the middle: the end of a boot, or damage, as the next line will show.
+    /// An incomplete line: the end of a boot, or damage; the next line decides.
     broken: Option<(LinePosition, FindingKind)>,
 }
 
-/// One life of the process.
+/// One boot of the process.
 struct Boot {
-    /// Its place among the boots.
+    /// Position among the boots.
     number: u64,
     last: LinePosition,
     last_seq: u64,
-    /// The hash of its last line, if its lines carry it.
+    /// Hash of the last line, if lines carry hashes.
     last_hash: Option<LineHash>,
-    /// Another one began after it.
+    /// A later boot has begun.
     followed: bool,
-    /// It has said that it ends.
+    /// The boot has written `audit.stopped`.
     stopped: bool,
 }
 
-/// As much of a line as is needed.
+/// The fields of a line that verification needs.
 #[derive(Deserialize)]
 struct Record<'a> {
     schema_version: u64,
@@ -129,7 +131,7 @@ impl LogVerifier<'_> {
             Some(_) => {}
         }
         if begins {
-            // Whatever ran before ends, if it does not run on for a while beside the new one.
+            // Earlier boots end here, unless a process continues beside the new one.
             self.boots.values_mut().for_each(|boot| boot.followed = true);
         }
         self.in_its_place(place, &record, line);
@@ -150,7 +152,7 @@ impl LogVerifier<'_> {
         } else {
             error.to_string().into()
         });
-        // A line that ends too early, or in the middle of a character.
+        // An incomplete line, possibly cut in the middle of a character.
         let ends_early = error.is_eof()
             || zeros > 0
             || std::str::from_utf8(line).is_err_and(|error| error.error_len().is_none());
@@ -180,7 +182,7 @@ impl LogVerifier<'_> {
                     self.found(place, FindingKind::Changed { seq });
                 }
                 1 => {}
-                // What these files do not reach back to is no fault of theirs.
+                // Records before the first file are not missing.
                 _ if self.summary.boots == 1 => {
                     self.found(place, FindingKind::BeginsInside { boot: id, first: seq })
                 }

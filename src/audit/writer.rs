@@ -1,4 +1,4 @@
-//! The one writer: numbers the records, makes lines of them, and keeps at it when the disk does not take them.
+//! The writer thread: numbers records, writes lines, and retries while the disk fails.
 
 use std::{
     io,
@@ -24,53 +24,53 @@ pub(super) struct Writer {
     shower: TextRenderer,
     metrics: AuditMetrics,
     boot_id: String,
-    /// The number of the next line, from 1. Lines are numbered as they are made, so that there is no gap.
+    /// Number of the next line, from 1. Lines are numbered when built, so numbers have no gap.
     seq: u64,
-    /// The hash of the last line, if lines carry it.
+    /// Hash of the last line, if lines carry hashes.
     last_hash: Option<LineHash>,
-    /// Lines that are not in the file yet.
+    /// Lines not yet written.
     pending: Vec<u8>,
     pending_records: u64,
     rotation: Option<Rotation>,
     sync: SyncPolicy,
-    /// Since when something was written that may not be on the disk.
+    /// Time of the first write since the last sync.
     unsynced: Option<Instant>,
 }
 
-/// When the file is moved aside.
+/// When the file is rotated.
 struct Rotation {
-    /// It holds no more than so much.
+    /// Maximum size of a file.
     limit: u64,
-    /// The size past which that is done next: the limit, or more after a failure.
+    /// Size that triggers the next rotation: the limit, or more after a failure.
     at: u64,
 }
 
-/// The process ends, and the disk still takes nothing.
+/// Writes still fail at shutdown.
 struct GaveUp;
 
 closed_set! {
-    /// The two sides of a change of files.
+    /// The two records of a rotation.
     enum Side {
-        /// The last line of the old one.
+        /// Last line of the old file.
         End = "end",
-        /// The first line of the new one.
+        /// First line of the new file.
         Begin = "begin",
     }
 }
 
-/// Entries that are written at a time.
+/// Maximum number of entries per write.
 const BATCH: usize = 256;
-/// How long entries may gather before they are written.
+/// Time for entries to accumulate before a write.
 const GATHER: Duration = Duration::from_millis(5);
-/// Between two attempts to write.
+/// Pause between two attempts to write.
 const RETRY: Duration = Duration::from_millis(200);
 /// Failed attempts after which a closing writer gives up.
 const LAST_ATTEMPTS: u32 = 5;
-/// Room that is left for the last line of a file.
+/// Room reserved for the last line of a file, in bytes.
 const LAST_LINE: u64 = 512;
 
 impl Writer {
-    /// Opens the output and writes `audit.started`: a log that cannot be written is found out before anything begins.
+    /// Opens the output and writes `audit.started`, so that an unwritable log is detected at the start.
     pub(super) fn open(
         settings: &AuditSettings,
         queue: Arc<Queue>,
@@ -98,7 +98,7 @@ impl Writer {
 
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        // What could not be written has been told.
+        // Failures are already reported.
         self.serve().unwrap_or(());
     }
 
@@ -131,12 +131,12 @@ impl Writer {
         }
     }
 
-    /// Writes what is pending, for as long as it takes.
+    /// Writes pending lines, with retries.
     fn flush(&mut self) -> Result<(), GaveUp> {
         if self.pending.is_empty() { Ok(()) } else { self.insist(Self::attempt) }
     }
 
-    /// Does what may fail until it succeeds. In between the queue counts as full.
+    /// Retries until success. The queue counts as full between attempts.
     fn insist(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
         let mut jam: Option<Room> = None;
         let mut last_attempts = LAST_ATTEMPTS;
@@ -164,7 +164,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what is pending, or some of it.
+    /// Writes pending lines, possibly only some.
     fn attempt(&mut self) -> io::Result<()> {
         if let Err(failed) = self.sink.write(&self.pending) {
             self.pending.drain(..failed.written);
@@ -180,7 +180,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How long what was written may still wait to be synced; `None` when nobody waits for it.
+    /// Time until the next sync; `None` without unsynced lines.
     fn until_sync(&self) -> Option<Duration> {
         match (self.sync, self.unsynced) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(interval.saturating_sub(since.elapsed())),
@@ -188,8 +188,8 @@ impl Writer {
         }
     }
 
-    /// Makes what was written reach the disk. What the system answers is told and counted; it cannot be mended by trying
-    /// again, since the kernel forgets what it failed to write.
+    /// Syncs the file. A failure is logged and counted, and not retried: the kernel forgets data that failed to be
+    /// written.
     fn sync_now(&mut self) {
         self.unsynced = None;
         if let Err(error) = self.sink.sync() {
@@ -198,21 +198,21 @@ impl Writer {
         }
     }
 
-    /// Somebody wants the file opened by its name again. Nothing happens if that is the same file.
+    /// Reopens the file by name. No effect if the path still refers to the open file.
     fn reopen(&mut self, askers: Vec<Reopen>) {
         for asker in askers {
             let outcome = if self.sink.is_moved() { self.change_files() } else { Ok(()) };
             if let Err(error) = &outcome {
                 tracing::error!(%error, "cannot reopen the audit log; the old file stays in use");
             }
-            // Whoever asked may have gone.
+            // The requester may be gone.
             asker.send(outcome).ok();
         }
     }
 
     fn change_files(&mut self) -> io::Result<()> {
         let Some(next) = self.sink.open_again()? else { return Ok(()) };
-        // A file that takes nothing gets no last line: what is pending goes to the next one.
+        // An unwritable file gets no last line; pending lines go to the next file.
         if self.pending.is_empty() {
             let before = (self.seq, self.last_hash);
             self.rotated(Side::End, "reopened", None);
@@ -232,7 +232,7 @@ impl Writer {
         let before = (self.pending.len(), self.seq, self.last_hash);
         self.record(entry);
         if self.is_past_limit() && self.sink.size() + before.0 as u64 > 0 {
-            // It will be the first of the next file, and has another number there.
+            // The record becomes the first of the next file, with another number.
             self.pending.truncate(before.0);
             (self.seq, self.last_hash) = (before.1, before.2);
             self.pending_records -= 1;
@@ -247,7 +247,7 @@ impl Writer {
         self.rotation.as_ref().is_some_and(|rotation| size > rotation.at)
     }
 
-    /// Moves the file aside and begins a new one.
+    /// Rotates the file.
     fn rotate(&mut self) -> Result<(), GaveUp> {
         self.flush()?;
         let Some(rotation) = &mut self.rotation else { return Ok(()) };
@@ -268,7 +268,7 @@ impl Writer {
             self.sync_now();
         }
         self.insist(|writer| {
-            // Somebody may have had it opened in the meantime.
+            // A reopen request may have opened the file in the meantime.
             if let Some(next) = writer.sink.open_again()? {
                 writer.sink.adopt(next);
             }
@@ -315,7 +315,7 @@ impl Writer {
         });
     }
 
-    /// Adds a line to what is pending.
+    /// Adds a line to the pending lines.
     fn line(
         &mut self,
         time: Timestamp,
@@ -337,7 +337,7 @@ impl Writer {
     }
 }
 
-/// Sixteen random hexadecimal digits: with `seq` they name a record for all time.
+/// Sixteen random hexadecimal digits. With `seq`, they identify a record forever.
 fn boot_id() -> String {
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");

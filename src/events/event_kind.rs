@@ -1,4 +1,4 @@
-//! What can happen that is worth a line on the status page.
+//! Kinds of events that the status page lists.
 
 use std::fmt;
 
@@ -8,83 +8,83 @@ use crate::{
     topology::{Health, SnapshotChange},
 };
 
-/// One thing that happened. Two that are equal are the same thing happening again.
+/// One event. Equal values are repetitions of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// What is known of the topology changed.
+    /// The observed topology changed.
     Topology(SnapshotChange),
-    /// A listener turned a client away.
+    /// A listener rejected a client.
     Refused {
-        /// Which one.
+        /// The listener.
         listener: ListenerName,
-        /// A word of a closed set: why.
+        /// Reason from a closed set.
         reason: &'static str,
     },
-    /// The configuration was read again and is in use.
+    /// The configuration was reloaded.
     Reloaded {
-        /// Who asked: `signal`, `admin`, `console`.
+        /// Trigger: `signal`, `admin`, `console`.
         trigger: &'static str,
-        /// What is different now, a sentence each.
+        /// One sentence for each change.
         changed: Vec<String>,
     },
-    /// The configuration was read again, and nothing changed.
+    /// A configuration reload failed and changed nothing.
     ReloadFailed {
-        /// Who asked.
+        /// Trigger of the reload.
         trigger: &'static str,
         /// The first mistake.
         error: String,
     },
-    /// Files that changed were read again and are in use.
+    /// Changed files were reloaded.
     FilesReloaded {
-        /// What is in them.
+        /// Content of the files.
         what: String,
     },
-    /// Files that changed cannot be used.
+    /// Changed files are invalid.
     FilesUnusable {
-        /// What should be in them.
+        /// Expected content of the files.
         what: String,
-        /// Why not.
+        /// Reason.
         error: String,
     },
     /// A token could not be minted.
     TokenFailed {
-        /// For which endpoint.
+        /// Endpoint of the login.
         endpoint: EndpointName,
-        /// For whom.
+        /// Database user of the login.
         user: UserName,
-        /// Why.
+        /// Reason.
         error: String,
     },
-    /// An operator had something done.
+    /// An operator ran a command.
     Operated {
-        /// Through what: `admin`, `console`.
+        /// Interface: `admin`, `console`.
         through: &'static str,
-        /// What, in a few words.
+        /// Short description of the command.
         what: String,
     },
-    /// The program was told to end.
+    /// A shutdown was requested.
     Draining,
 }
 
 closed_set! {
-    /// How much an event wants to be seen.
+    /// Importance of an event.
     pub enum EventSeverity {
-        /// It is good to know.
+        /// For information.
         Info = "info",
-        /// Somebody may want to look.
+        /// May need attention.
         Warning = "warning",
-        /// Somebody must look.
+        /// Needs action.
         Alarm = "alarm",
     }
 }
 
-/// Characters of a text that comes from elsewhere: one event must not take the place of hundreds.
+/// Maximum length of a foreign text in characters, which bounds the memory of one event.
 const TEXT: usize = 300;
 
 // === impl EventKind ===
 
 impl EventKind {
-    /// A word of a closed set.
+    /// The kind, from a closed set.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -100,7 +100,7 @@ impl EventKind {
         }
     }
 
-    /// How much it wants to be seen.
+    /// Importance of the event.
     #[must_use]
     pub const fn severity(&self) -> EventSeverity {
         match self {
@@ -119,7 +119,7 @@ impl EventKind {
         }
     }
 
-    /// The endpoint it is about.
+    /// The endpoint concerned.
     #[must_use]
     pub const fn endpoint(&self) -> Option<&EndpointName> {
         match self {
@@ -129,7 +129,7 @@ impl EventKind {
         }
     }
 
-    /// The listener it is about.
+    /// The listener concerned.
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
@@ -138,12 +138,12 @@ impl EventKind {
         }
     }
 
-    /// Whether it comes in floods: then it is one event that happened many times. What changes the picture never is.
+    /// True for events that repeat often and are counted as one event. False for topology changes.
     pub(super) const fn comes_in_floods(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::TokenFailed { .. } | Self::FilesUnusable { .. })
     }
 
-    /// The same with no text longer than it may be.
+    /// Truncates long texts.
     pub(super) fn bounded(mut self) -> Self {
         match &mut self {
             Self::Reloaded { changed, .. } => {

@@ -1,4 +1,4 @@
-//! The last events, the oldest first: the newest drives out the oldest.
+//! The last events, oldest first: a new event replaces the oldest.
 
 use std::collections::VecDeque;
 
@@ -13,13 +13,13 @@ pub(super) struct Ring {
     seq: u64,
 }
 
-/// Events that are kept.
+/// Maximum number of events.
 pub(super) const CAPACITY: usize = 256;
-/// What happens again within this time of the last time is the same event.
+/// An event repeated within this time of its last occurrence is counted with that event.
 const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 impl Ring {
-    /// Takes note of what happens at `now`.
+    /// Records an event at `now`.
     pub(super) fn push(&mut self, what: EventKind, now: Timestamp) {
         self.seq += 1;
         let seq = self.seq;
@@ -38,7 +38,7 @@ impl Ring {
         self.kept.push_back(event);
     }
 
-    /// Those with a greater `seq` than `after`, the newest first.
+    /// Events with a `seq` greater than `after`, newest first.
     pub(super) fn newest_first(&self, after: u64) -> impl Iterator<Item = &Event> {
         self.kept.iter().rev().take_while(move |event| event.seq > after)
     }

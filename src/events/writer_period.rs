@@ -1,4 +1,4 @@
-//! Who was the writer, and when.
+//! History of the writer.
 
 use std::collections::VecDeque;
 
@@ -9,32 +9,32 @@ use crate::{
     topology::{Health, NodeId, TopologySnapshot},
 };
 
-/// A time in which writes went to one server, or to none.
+/// A period in which one server, or none, accepted writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterPeriod {
-    /// The endpoint that was the writer; `None`: nobody was.
+    /// The endpoint of the writer; `None` if no endpoint accepted writes.
     pub writer: Option<EndpointName>,
-    /// The server behind its address, if it was asked.
+    /// The server behind the address, if known.
     pub node: Option<NodeId>,
-    /// Whether a login to it worked: a writer that is down takes no writes.
+    /// Health of the endpoint: a writer that is down accepts no writes.
     pub health: Health,
-    /// When it was first seen so.
+    /// Time of the first observation.
     pub from: Timestamp,
 }
 
-/// The last terms, the oldest first. Each ends where the next one begins.
+/// The last periods, oldest first. Each ends at the beginning of the next.
 #[derive(Debug, Default)]
 pub struct WriterPeriods {
     kept: VecDeque<WriterPeriod>,
 }
 
-/// WriterPeriods that are kept.
+/// Maximum number of periods.
 const CAPACITY: usize = 64;
 
 // === impl WriterPeriods ===
 
 impl WriterPeriods {
-    /// Takes note of who is the writer at `now`.
+    /// Records the writer at `now`.
     pub fn follow(&mut self, snapshot: &TopologySnapshot, now: Timestamp) {
         let status = snapshot.writer.as_ref().and_then(|name| snapshot.get(name));
         let next = WriterPeriod {
@@ -45,7 +45,7 @@ impl WriterPeriods {
         };
         match self.kept.back_mut() {
             Some(current) if current.is_same(&next) => {}
-            // What was only declared has answered: it has been the writer all along, as far as anybody knows.
+            // A writer known only by its declared role has responded: the period began before.
             Some(current)
                 if current.writer == next.writer
                     && current.health == Health::Unknown
@@ -62,7 +62,7 @@ impl WriterPeriods {
         }
     }
 
-    /// The newest first, each with its end; the first has none.
+    /// Periods with their ends, newest first; the current period has no end.
     pub fn newest_first(&self) -> impl Iterator<Item = (&WriterPeriod, Option<Timestamp>)> {
         let ends = std::iter::once(None).chain(self.kept.iter().rev().map(|term| Some(term.from)));
         self.kept.iter().rev().zip(ends)
@@ -72,7 +72,7 @@ impl WriterPeriods {
 // === impl WriterPeriod ===
 
 impl WriterPeriod {
-    /// Whether nothing changed for whoever writes.
+    /// True if writer, node and health are equal.
     fn is_same(&self, next: &Self) -> bool {
         (&self.writer, self.node, self.health) == (&next.writer, next.node, next.health)
     }
@@ -104,7 +104,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    /// What is kept after these have been seen, a second apart: the writer with its node, its health, from, until.
+    /// Periods after observations one second apart: writer with node, health, from, until.
     fn kept(seen: &[(Option<&str>, Health, Option<i64>)]) -> Vec<String> {
         let mut terms = WriterPeriods::default();
         for (second, (writer, health, node)) in (0..).zip(seen) {

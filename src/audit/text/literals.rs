@@ -1,4 +1,4 @@
-//! Takes the literals out of a text, with the server's own scanner.
+//! Removes the literals from a text with the server's own scanner.
 
 use pg_query::protobuf::{ScanToken, Token};
 
@@ -6,9 +6,10 @@ use super::{QueryText, REDACTED, Withheld, readable, secrets};
 
 pub(super) fn scan(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld> {
     let source = readable(text)?;
-    // `scan_tokens` of pg_query 18.1 makes a slice of a null pointer when there is no token at all: undefined behaviour,
-    // and an abort where it is checked. Only white space has no tokens; a comment is one.
-    if source.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
+    // `scan_tokens` of pg_query 18.1 makes a slice from a null pointer for a text without tokens: undefined behavior,
+    // or an
+    // abort in checked builds. Only white space has no tokens; comments are tokens.
+    if source.bytes().all(|octet| matches!(octet, b' ' | b'\t'..=b'\r')) {
         return Ok((source, Vec::new()));
     }
     let tokens = pg_query::scan_tokens(source).map_err(|_| Withheld::Unreadable)?;
@@ -16,31 +17,31 @@ pub(super) fn scan(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld>
     if ambiguous { Err(Withheld::Ambiguous) } else { Ok((source, tokens)) }
 }
 
-/// Whether the ends of strings hang on what only the server knows.
+/// True if string boundaries depend on settings that only the server knows.
 ///
-/// The scanner takes strings as the standard does. With `standard_conforming_strings` off the server does not, and the two
-/// part ways at the first plain string that has a backslash before a quote. And the scanner takes the text for UTF-8: in
-/// some encodings of clients (SJIS, BIG5, GBK, GB18030, UHC) a byte that is a sign of ASCII, such as the backslash, may be
-/// the second half of a character. It escapes nothing then, and ends no name that a dollar quote would have to stand apart
-/// from.
+/// The scanner reads strings as the SQL standard does. A server with `standard_conforming_strings` off reads the first
+/// plain string with a backslash before a quote differently. The scanner also assumes UTF-8: in some client encodings
+/// (SJIS, BIG5, GBK, GB18030, UHC) an ASCII byte such as the backslash may be the second half of a character. Such a
+/// byte
+/// is not an escape, and does not end a name before a dollar quote.
 fn is_ambiguous(source: &str, token: &ScanToken) -> bool {
     let word = slice(source, token);
-    let bytes = word.as_bytes();
+    let octets = word.as_bytes();
     let (plain, escaped) =
-        (word.starts_with('\''), bytes.len() > 1 && matches!(bytes[0], b'E' | b'e') && bytes[1] == b'\'');
+        (word.starts_with('\''), octets.len() > 1 && matches!(octets[0], b'E' | b'e') && octets[1] == b'\'');
     if plain || escaped {
-        let halves = bytes.windows(2).any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
+        let halves = octets.windows(2).any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
         return halves || (plain && word.contains("\\'"));
     }
     let before =
         usize::try_from(token.start).ok().and_then(|start| source.as_bytes().get(start.checked_sub(1)?));
     let sign =
-        bytes.first().is_some_and(|first| (0x40..0x7f).contains(first) && !first.is_ascii_alphabetic());
+        octets.first().is_some_and(|first| (0x40..0x7f).contains(first) && !first.is_ascii_alphabetic());
     sign && before.is_some_and(|before| !before.is_ascii())
 }
 
 pub(super) fn slice<'a>(source: &'a str, token: &ScanToken) -> &'a str {
-    let at = |byte: i32| usize::try_from(byte).unwrap_or(0);
+    let at = |octet: i32| usize::try_from(octet).unwrap_or(0);
     source.get(at(token.start)..at(token.end)).unwrap_or_default()
 }
 
@@ -59,7 +60,7 @@ pub(super) const fn is_literal(kind: Token) -> bool {
     )
 }
 
-/// Whether every statement reads or writes rows, and none is a utility statement.
+/// True if every statement reads or writes rows and none is a utility statement.
 pub(super) fn are_queries(source: &str, tokens: &[ScanToken]) -> bool {
     let mut begins = true;
     tokens.iter().filter(|token| !is_comment(kind(token))).all(|token| {
@@ -70,8 +71,8 @@ pub(super) fn are_queries(source: &str, tokens: &[ScanToken]) -> bool {
     })
 }
 
-/// The text with its literals replaced by `$n`, its comments dropped and its white space made single blanks; and
-/// whether a secret that is no literal (`SET app.password = hunter2`) was hidden.
+/// The text with literals replaced by `$n`, without comments, with single blanks; and true if a secret that is not a
+/// literal (`SET app.password = hunter2`) was hidden.
 pub(super) fn without_literals(source: &str, tokens: &[ScanToken]) -> (String, bool) {
     let parameters = tokens.iter().filter(|token| kind(token) == Token::Param);
     let mut number =

@@ -62,7 +62,7 @@ fn literals_and_comments_do_not_reach_the_log_whatever_the_statement() {
     }
 }
 
-/// What is sent, the secret in it, what is shown normalized, and what is shown in full.
+/// The text sent, its secret, the normalized text, and the full text.
 const SECRETS: [(&str, &str, &str, &str); 12] = [
     (
         "ALTER ROLE bob PASSWORD 'hunter2'",
@@ -135,7 +135,7 @@ fn passwords_never_reach_the_log() {
     }
 }
 
-/// The secret in all of them is `hunter2`: it is shown at no level.
+/// All contain the secret `hunter2`, which no level may show.
 const CARRIERS: [&str; 27] = [
     "ALTER ROLE bob PASSWORD 'hunter2'",
     "alter/**/role bob encrypted password 'hunter2'",
@@ -169,7 +169,7 @@ const CARRIERS: [&str; 27] = [
 #[test]
 fn statements_that_carry_passwords_are_redacted_at_every_level() {
     for sent in CARRIERS {
-        // And once more as the middle one of three, and once with an end that is missing.
+        // Also as the middle one of three statements, and with a truncated end.
         let among = format!("SELECT 1; {sent}; SELECT 2");
         let broken = format!("{sent} '");
         for sent in [sent, &among, &broken] {
@@ -186,7 +186,7 @@ fn statements_that_carry_passwords_are_redacted_at_every_level() {
 #[test]
 fn a_fingerprint_does_not_tell_a_password() {
     for sent in CARRIERS {
-        // With names in the place of literals it is not the same; no more can be said of them.
+        // Names in the place of literals change the statement, so only the secret is checked.
         if !sent.contains("\"hunter2\"") && !sent.contains(" hunter2") {
             let of = |password: &str| show(StatementText::Fingerprint, sent.replace("hunter2", password));
             assert_eq!(of("hunter2"), of("secret7"), "{sent}");
