@@ -1,4 +1,4 @@
-//! What every request may use.
+//! State shared by all requests.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use crate::{
     telemetry::{AdminMetrics, Metrics},
 };
 
-/// What the admin API shows and does.
+/// The parts of the program that the admin API shows and controls.
 #[derive(Clone)]
 pub struct Api {
     /// Endpoints and pools.
@@ -23,21 +23,21 @@ pub struct Api {
     pub observers: Arc<Observers>,
     /// Logged-in sessions.
     pub sessions: Arc<SessionRegistry>,
-    /// The listeners as they are configured now.
+    /// The current listeners.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
     /// Reload and stop.
     pub control: ProgramControl,
-    /// The numbers.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
-/// What every request may use.
+/// State shared by all requests.
 pub(super) struct AdminContext {
     pub(super) api: Api,
     pub(super) access: AdminAccess,
-    /// Those who look on.
+    /// Clients of the event stream.
     pub(super) broadcaster: SnapshotBroadcaster,
-    /// The API's own numbers.
+    /// Metrics of the admin API.
     pub(super) metrics: AdminMetrics,
     pub(super) started: Timestamp,
     draining: AtomicBool,
@@ -57,7 +57,7 @@ impl AdminContext {
         }
     }
 
-    /// The listeners as they are now, by name.
+    /// The current listeners, by name.
     pub(super) fn listeners(&self) -> Vec<Arc<ListenerContext>> {
         let mut listeners: Vec<_> = self.api.listeners.load().iter().map(Live::load).collect();
         listeners.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));

@@ -1,4 +1,4 @@
-//! Lets requests to the admin API through or denies them, and counts and records them.
+//! Admits or denies requests to the admin API; counts and records them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,21 +20,21 @@ use crate::{
     telemetry::labels::AdminOutcome,
 };
 
-/// The address that a request came from.
+/// Address of the client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client(pub(super) SocketAddr);
 
-/// An answer says that its request has shown the key in its own way.
+/// Marks a response whose request has sent the key in its body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Authenticated;
 
-/// How long a denial is held back: keys are not found by trying, and the audit log is not filled by it.
+/// Delay of a denial: slows down guessing of keys and flooding of the audit log.
 const DISCOURAGEMENT: Duration = Duration::from_millis(100);
 
-/// Bytes of a path that are worth recording.
+/// Maximum recorded length of a path in bytes.
 const PATH: usize = 256;
 
-/// Lets a request through or denies it, and counts and records it.
+/// Admits or denies a request; counts and records the request.
 pub(super) async fn guard(
     State(context): State<Arc<AdminContext>>,
     request: Request,
@@ -73,7 +73,7 @@ pub(super) async fn guard(
             path: path.into(),
             status: status.as_u16(),
         };
-        // The answer is made: it is told late rather than not at all, once the log has room.
+        // The response is final, so the record waits for room in the log.
         context.api.observers.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
     }
     response

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can serve.
+//! Liveness of the process, and readiness to serve clients.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -23,43 +23,43 @@ use crate::{
     topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
-/// ReadinessQuery listeners are asked about.
+/// Selects the listeners of a readiness check.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ReadinessQuery {
-    /// The name of one listener; all of them when absent.
+    /// Name of one listener; all listeners when absent.
     listener: Option<String>,
 }
 
-/// Whether clients can be served.
+/// Readiness to serve clients.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// All of `listeners` are ready, and the program is not ending.
+    /// True if all of `listeners` are ready and the program is not shutting down.
     ready: bool,
-    /// The program is ending: clients should go elsewhere.
+    /// True while the program is shutting down; clients should connect elsewhere.
     draining: bool,
-    /// The listeners that were asked about.
+    /// The selected listeners.
     listeners: Vec<ListenerReadiness>,
 }
 
-/// Whether a listener's route can serve.
+/// Readiness of a listener's route.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct ListenerReadiness {
-    /// Its name.
+    /// Name of the listener.
     name: String,
-    /// Where its statements may go.
+    /// Route of the listener.
     route: String,
-    /// A session could begin now.
+    /// True if a session could begin now.
     ready: bool,
-    /// An endpoint that would serve one.
+    /// An endpoint that would serve a session.
     endpoint: Option<String>,
-    /// Why that endpoint, or why none: a word of a closed set.
+    /// Reason for the endpoint, or for its absence, from a closed set.
     reason: &'static str,
-    /// What is wrong.
+    /// Description of the problem.
     problem: Option<String>,
 }
 
-/// Whether the process lives: it answers.
+/// Liveness of the process.
 #[utoipa::path(get, path = "/livez", tag = "health", responses(
     (status = 200, description = "The process lives.", body = String, content_type = "text/plain"),
 ))]
@@ -67,7 +67,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether every listener, or the one that is named, can serve now.
+/// Readiness of all listeners, or of one.
 #[utoipa::path(get, path = "/readyz", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -88,7 +88,7 @@ pub(super) async fn readyz(
     Ok((status, Json(readiness)))
 }
 
-/// The same as `/livez`, which answers once the listeners are open: the path of Google's Auth Proxy.
+/// Like `/livez`, available once the listeners are open: the path of Google's Auth Proxy.
 #[utoipa::path(get, path = "/startup", tag = "health", responses(
     (status = 200, description = "The program has started.", body = String, content_type = "text/plain"),
 ))]
@@ -96,7 +96,7 @@ pub(super) async fn startup() -> &'static str {
     livez().await
 }
 
-/// The same as `/livez`: the path of Google's Auth Proxy.
+/// Like `/livez`: the path of Google's Auth Proxy.
 #[utoipa::path(get, path = "/liveness", tag = "health", responses(
     (status = 200, description = "The process lives.", body = String, content_type = "text/plain"),
 ))]
@@ -104,7 +104,7 @@ pub(super) async fn liveness() -> &'static str {
     livez().await
 }
 
-/// The same as `/readyz`: the path of Google's Auth Proxy.
+/// Like `/readyz`: the path of Google's Auth Proxy.
 #[utoipa::path(get, path = "/readiness", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -121,7 +121,7 @@ pub(super) async fn readiness(
 // === impl Readiness ===
 
 impl Readiness {
-    /// Of every listener.
+    /// Readiness of all listeners.
     pub(super) fn of_all(context: &AdminContext) -> Self {
         Self::of(context, None)
     }
@@ -141,8 +141,9 @@ impl Readiness {
     }
 }
 
-/// Routing gives an endpoint the benefit of the doubt, since trying costs a client nothing it had. Readiness does not:
-/// whoever asks has another place to send clients to.
+/// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
+/// readiness
+/// check must fail, because a load balancer can send clients elsewhere.
 fn assess(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,

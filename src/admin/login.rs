@@ -1,4 +1,4 @@
-//! A browser shows the key once and looks on with a cookie.
+//! Login of a browser: the key, sent once, gives a read-only cookie.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,16 +18,16 @@ use super::{
     guard::Authenticated,
 };
 
-/// The key.
+/// A login with the key.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct LoginRequest {
     key: String,
 }
 
-/// Bytes of a login: a key is no longer than a request's head may be.
-pub(super) const LOGIN_BYTES: usize = 4096;
+/// Size limit of a login in bytes; a key is never longer than a request's head.
+pub(super) const LOGIN_OCTETS: usize = 4096;
 
-/// Begins the session of a browser. Its cookie opens what can be looked at; what changes something needs the key itself.
+/// Begins a browser session. The cookie permits reading; changes need the key itself.
 #[utoipa::path(post, path = "/v1/login", tag = "page", request_body = LoginRequest, responses(
     (status = 204, description = "The cookie is set; it lasts half a day.",
         headers(("set-cookie" = String, description = "HttpOnly, SameSite=Strict, and Secure over TLS."))),
@@ -44,21 +44,25 @@ pub(super) async fn login(
     if !access.needs_key() {
         return Err(Problem::not_found("no key is configured, so no login is needed"));
     }
-    // What was sent is not said: it may be a key.
+    // The error message must not repeat the input, which may be a key.
     let Json(shown) = shown.map_err(|_| Problem::bad_request("send {\"key\": \"…\"} as application/json"))?;
     let key = Zeroizing::new(shown.key);
     if !access.is_key(key.trim().as_bytes()) {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_key", "the key is wrong"));
     }
     let cookie = access.cookies.open(Instant::now()).ok_or_else(|| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_entropy", "the system provides no random numbers: try again")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_entropy",
+            "the system provides no random numbers: try again",
+        )
     })?;
     let mut response = with_cookie(Some(cookie));
     response.extensions_mut().insert(Authenticated);
     Ok(response)
 }
 
-/// Ends the session of the browser that asks.
+/// Ends the browser session of the request.
 #[utoipa::path(post, path = "/v1/logout", tag = "page", security(("key" = [])), responses(
     (status = 204, description = "The session is over, if there was one."),
     (status = 401, description = "No session to end.", body = ErrorBody),

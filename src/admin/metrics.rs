@@ -1,4 +1,4 @@
-//! The page for Prometheus.
+//! The metrics page for Prometheus.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
 
 use super::context::AdminContext;
 
-/// How the page may be written.
+/// Format of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// <https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info>
@@ -19,9 +19,9 @@ enum Format {
     OpenMetrics,
 }
 
-/// Every metric.
+/// All metrics.
 ///
-/// OpenMetrics for those whose `Accept` prefers it, as that of Prometheus does.
+/// In the OpenMetrics format if the `Accept` header prefers that format, as Prometheus does.
 #[utoipa::path(get, path = "/metrics", tag = "metrics", responses(
     (status = 200, description = "Prometheus' text format, version 0.0.4, or OpenMetrics 1.0.", content(
         (String = "text/plain"), (String = "application/openmetrics-text"),
@@ -38,7 +38,7 @@ pub(super) async fn metrics(State(context): State<Arc<AdminContext>>, headers: H
 }
 
 impl Format {
-    /// OpenMetrics, if that is asked for by name and nothing is liked better; text for all others.
+    /// OpenMetrics if requested by name with the highest preference, otherwise text.
     fn wanted<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open, mut text) = (0.0, 0.0);
         for offer in accept.flat_map(|value| value.split(',')) {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_those_who_prefer_it() {
-        // What Prometheus 2.42 and 3 send.
+        // Sent by Prometheus 2.42 and 3.
         let old = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let new = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\

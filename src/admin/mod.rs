@@ -1,8 +1,11 @@
 //! The admin API: HTTP for health checks, scrapers, operators and the status page, on a socket of its own.
 //!
-//! Promises: it shows and does only what `openapi.json` says; no secret is in any answer; whoever needs a key is told so,
-//! counted and audited; a browser's cookie opens what can be looked at and changes nothing; a flood of requests costs the control threads alone, and there one page at a time. Refuses to
-//! know: how a reload is done ([`ProgramControl`] is told), what a client's session is saying.
+//! Promises: every operation is described in `openapi.json`; responses contain no secret; requests without a valid key
+//! are
+//! denied, counted and audited; a browser's cookie permits reading only; a flood of requests occupies the control
+//! threads
+//! alone, one page at a time. Refuses to know: the steps of a reload ([`ProgramControl`] requests one), the messages of
+//! sessions.
 
 mod access;
 mod client;

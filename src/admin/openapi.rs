@@ -1,4 +1,4 @@
-//! The description of the API for programs: OpenAPI 3.1.
+//! The OpenAPI 3.1 description of the API.
 
 use axum::Json;
 use utoipa::{
@@ -53,7 +53,7 @@ pub(super) struct Document;
 
 struct KeyScheme;
 
-/// This description.
+/// The OpenAPI description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "info", security(("key" = [])), responses(
     (status = 200, description = "OpenAPI 3.1.", body = Object),
 ))]
@@ -61,7 +61,7 @@ pub(super) async fn openapi() -> Json<Description> {
     Json(Document::openapi())
 }
 
-/// The same for whoever has no running program at hand.
+/// The description, available without a running program.
 #[must_use]
 pub fn description() -> serde_json::Value {
     serde_json::to_value(Document::openapi()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What an operator can have done.
+//! Operator commands: reload and stop.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
     error::{ErrorBody, Problem},
 };
 
-/// Reads the configuration and all files again, checks them, and puts them to use; a mistake changes nothing.
+/// Reloads the configuration and all files. A mistake leaves everything unchanged.
 #[utoipa::path(post, path = "/v1/reload", tag = "operations", security(("key" = [])), responses(
     (status = 200, description = "The configuration is in use; the body lists what changed.", body = ReloadReport),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
@@ -22,14 +22,14 @@ use super::{
     (status = 504, description = "It takes long; it goes on.", body = ErrorBody),
 ))]
 pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<Json<ReloadReport>, Problem> {
-    // While it ends, the program hears nothing any more.
+    // A program that is shutting down receives no commands.
     if context.is_draining() {
         return Err(Problem::draining());
     }
     context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
 }
 
-/// Drains and ends the program, as SIGTERM does; readiness is off from now on. Repeating it changes nothing.
+/// Drains and stops the program, like SIGTERM. Readiness turns off at once. Repeated requests have no effect.
 #[utoipa::path(post, path = "/v1/stop", tag = "operations", security(("key" = [])), responses(
     (status = 202, description = "The program is ending.", body = Stopping),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
@@ -42,10 +42,10 @@ pub(super) async fn stop(State(context): State<Arc<AdminContext>>) -> (StatusCod
     (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.sessions.count() }))
 }
 
-/// The program is ending.
+/// The program is shutting down.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stopping {
-    /// Sessions that are still there.
+    /// Remaining sessions.
     sessions: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The pools of backends: to list them, and to stop, restart and renew what they give out.
+//! Backend pools: list, pause, resume, drain and reconnect.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -25,110 +25,110 @@ use crate::{
     telemetry::labels::PoolBackendState,
 };
 
-/// PoolsQuery pools are meant: all, or those that agree in everything that is said.
+/// Selects pools: all, or those that match every given parameter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PoolsQuery {
-    /// Those of this listener.
+    /// Only pools of this listener.
     listener: Option<String>,
-    /// Those to this endpoint.
+    /// Only pools of this endpoint.
     endpoint: Option<String>,
-    /// Those of this database.
+    /// Only pools of this database.
     database: Option<String>,
-    /// Those of this database user.
+    /// Only pools of this database user.
     user: Option<String>,
 }
 
-/// How long to wait.
+/// Time limit of an operation.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitTimeout {
-    /// `pause` and `drain`: so many seconds at most for sessions to give their backends back; 0 when absent, and never more than
-    /// 25.
+    /// `pause` and `drain`: maximum number of seconds to wait for leased backends to return; 0 when absent, at most 25.
     wait: Option<u64>,
 }
 
 closed_set! {
-    /// What can be done with pools.
+    /// An operation on pools.
     #[derive(ToSchema)]
     #[schema(rename_all = "lowercase")]
     pub(super) enum Operation {
-        /// They give out no backends until they are resumed, those made later too: whoever asks waits.
+        /// Stops leasing backends until resumed, also in pools created later. Sessions wait.
         Pause = "pause",
-        /// They give out backends again, after a pause or a drain.
+        /// Leases backends again, after a pause or a drain.
         Resume = "resume",
-        /// As a pause, and backends are closed as they come back.
+        /// Like `pause`; also closes backends as they return.
         Drain = "drain",
-        /// Every backend is replaced: idle ones now, the others when they come back.
+        /// Replaces every backend: idle ones now, leased ones when they return.
         Reconnect = "reconnect",
     }
 }
 
-/// What was done.
+/// Result of an operation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Done {
-    /// Pools there are now that were meant.
+    /// Number of matching pools.
     pools: usize,
-    /// No session has a backend of those pools.
+    /// True if no session has a backend of these pools.
     quiet: bool,
 }
 
-/// The pools, in the order of their names.
+/// The pools, ordered by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PoolList {
     pools: Vec<PoolView>,
 }
 
-/// The backends for one listener, endpoint, database and user. Sessions whose clients log in by their own dialog have backends
-/// of their own, which are in none.
+/// The backends for one listener, endpoint, database and user. Backends of clients that log in by their own dialog with
+/// the
+/// server belong to no pool.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PoolView {
     listener: String,
     endpoint: String,
     database: String,
     user: String,
-    /// For how long a session keeps its backend: `session`, `transaction`.
+    /// Pool mode: `session`, `transaction`.
     mode: &'static str,
     /// `open`, `paused`, `draining`, `withdrawn`, `closed`.
     state: &'static str,
-    /// Backends it may have.
+    /// Maximum number of backends.
     size: usize,
     backends: BackendsView,
-    /// Sessions that wait for a backend.
+    /// Sessions waiting for a backend.
     waiting: usize,
-    /// How long the one has waited that has waited longest.
+    /// Longest current wait of a session.
     longest_wait_seconds: f64,
-    /// Times that a backend was given to a session.
+    /// Leases given to sessions.
     leases: u64,
-    /// Times that a session had to wait for it.
+    /// Leases that a session had to wait for.
     waits: u64,
-    /// How long they waited, all together.
+    /// Sum of all waits.
     waited_seconds: f64,
-    /// Why the last login failed, if none has succeeded since.
+    /// Error of the last login; absent after a success.
     last_error: Option<String>,
 }
 
-/// A pool's backends by what is done with them.
+/// Backends of a pool, by state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BackendsView {
-    /// Being dialed and logged in.
+    /// Connecting or logging in.
     dialing: usize,
-    /// Waiting for a session.
+    /// Available for a lease.
     idle: usize,
-    /// A session has it.
+    /// Leased to a session.
     leased: usize,
-    /// What the last session left is being taken away.
+    /// Being reset after a session.
     resetting: usize,
-    /// A cancel request is on its way to it, or may still have an effect.
+    /// A cancel request is on its way to the backend, or may still take effect.
     settling: usize,
-    /// To be closed when they come back.
+    /// Will be closed when returned.
     close_needed: usize,
 }
 
-/// How long a caller may wait, in seconds: less than a request may take.
+/// Maximum wait of a caller in seconds: less than the time limit of a request.
 const LONGEST: u64 = 25;
 
-/// The pools.
+/// Lists pools.
 #[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(PoolsQuery), security(("key" = [])), responses(
     (status = 200, description = "All that are meant.", body = PoolList),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -146,7 +146,7 @@ pub(super) async fn list(
     Ok(Json(PoolList { pools }))
 }
 
-/// Pauses, resumes, drains or renews pools.
+/// Pauses, resumes, drains or reconnects pools.
 #[utoipa::path(post, path = "/v1/pools/{operation}", tag = "pools", security(("key" = [])),
     params(("operation" = Operation, Path, description = "What to do."), PoolsQuery, WaitTimeout),
     responses(
@@ -165,7 +165,7 @@ pub(super) async fn operate(
     perform(&context, &operation, filter, &understood(patience)?).await
 }
 
-/// Pauses, resumes, drains or renews the pools of an endpoint.
+/// Pauses, resumes, drains or reconnects the pools of an endpoint.
 #[utoipa::path(post, path = "/v1/endpoints/{name}/{operation}", tag = "pools", security(("key" = [])),
     params(
         ("name" = String, Path, description = "The endpoint."),
@@ -195,7 +195,7 @@ async fn perform(
 ) -> Result<Json<Done>, Problem> {
     let api = &context.api;
     let pools: &Pools = &api.routing.pools;
-    // Databases and users are not known before somebody uses them; endpoints are.
+    // Databases and users become known with their first use, endpoints with the configuration.
     if filter.endpoint.as_ref().is_some_and(|name| api.routing.endpoints.load().get(name).is_none()) {
         return Err(no_such_endpoint());
     }
@@ -216,7 +216,7 @@ async fn perform(
     Ok(Json(Done { pools: found, quiet }))
 }
 
-/// The pools that are meant, in words.
+/// Description of the selected pools.
 fn spoken(filter: &Filter) -> String {
     let Filter { listener, endpoint, database, user } = filter;
     let named = [
@@ -241,7 +241,7 @@ fn no_such_endpoint() -> Problem {
 // === impl PoolList ===
 
 impl PoolList {
-    /// The first `limit` of all.
+    /// The first `limit` pools.
     pub(super) fn first(context: &AdminContext, limit: usize) -> Self {
         let mut pools: Vec<_> =
             context.api.routing.pools.list().iter().map(|pool| PoolView::new(pool)).collect();

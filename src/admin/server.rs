@@ -1,4 +1,4 @@
-//! Serves the admin API on a socket of its own.
+//! The server of the admin API.
 
 use std::{
     collections::VecDeque,
@@ -26,18 +26,18 @@ use crate::{
     tls::{ServerTls, TlsFileError},
 };
 
-/// The admin API at work.
+/// The running admin API.
 pub struct AdminServer {
     context: Arc<AdminContext>,
 }
 
-/// Why the admin API cannot be served.
+/// Reason for a failed start of the admin API.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Its address.
+    /// The address cannot be bound.
     #[error("listening on {0}")]
     Bind(SocketAddr, #[source] io::Error),
-    /// Its certificate or key.
+    /// The certificate or key is invalid.
     #[error("TLS of the admin API")]
     Tls(#[source] TlsFileError),
 }
@@ -53,7 +53,7 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Binds and serves, as tasks of `tasks`; `files` looks after the certificate.
+    /// Binds the address and serves in tasks of `tasks`; `files` reloads the certificate.
     ///
     /// # Errors
     /// [`AdminError`]
@@ -76,7 +76,7 @@ impl AdminServer {
         Ok(Self { context })
     }
 
-    /// From now on the program is not ready. Everything else is answered until the end.
+    /// Turns readiness off. Other requests are served until the end.
     pub fn drain(&self) {
         self.context.drain();
     }
@@ -88,7 +88,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// Accepts for ever. A failing `accept()` backs off and never ends it.
+/// Accepts forever. A failed `accept()` is retried after a pause.
 async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -128,7 +128,7 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
                     drop(place);
                 });
             }
-            // The client left the queue before its turn: nothing is wrong with us.
+            // The client left before accept: not an error of the server.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "admin API accept failed; retrying");

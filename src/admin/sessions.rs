@@ -1,4 +1,4 @@
-//! The sessions that are logged in: to list them, and to end one.
+//! Sessions: list, and terminate one.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -24,29 +24,29 @@ use crate::{
     wire::BackendKey,
 };
 
-/// SessionsQuery sessions are listed.
+/// Filter and page of the listed sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SessionsQuery {
-    /// Those of this listener.
+    /// Only sessions of this listener.
     listener: Option<String>,
-    /// Those on this endpoint.
+    /// Only sessions on this endpoint.
     endpoint: Option<String>,
-    /// Those with a greater `id`: the last one of the page before.
+    /// Only sessions with a greater `id`: the last one of the previous page.
     after: Option<u64>,
-    /// So many at most: 1000 when absent, and never more than 10 000.
+    /// Maximum number of sessions: 1000 when absent, at most 10 000.
     limit: Option<usize>,
 }
 
-/// A page of sessions, the oldest first.
+/// A page of sessions, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page {
-    /// How many match, those behind the end of this page included.
+    /// Number of matching sessions, including later pages.
     total: usize,
     sessions: Vec<SessionView>,
 }
 
-/// A client that is logged in.
+/// A logged-in client.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     /// Unique while the process lives; the audit log's `session.id`.
@@ -56,41 +56,41 @@ pub(super) struct SessionView {
     client: Option<String>,
     /// The TLS version of the client's connection; absent in plaintext.
     tls: Option<&'static str>,
-    /// Whom the client has proved to be.
+    /// Authenticated user.
     user: Option<String>,
-    /// Whom its statements run as.
+    /// Database user that runs the statements.
     database_user: Option<String>,
     database: Option<String>,
     /// The client's `application_name` at its login.
     application: Option<String>,
-    /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
+    /// Authentication method: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     method: Option<&'static str>,
-    /// `null` while it shares backends and has none.
+    /// Current endpoint; `null` for a pooled session without a lease.
     endpoint: Option<String>,
     /// The endpoint's declared role.
     backend_role: Option<&'static str>,
-    /// The server's process.
+    /// Process id of the server's backend.
     backend_pid: Option<i32>,
-    /// The address that the server was reached at.
+    /// Address of the server.
     server: Option<String>,
-    /// Why that endpoint: a word of a closed set.
+    /// Reason for the endpoint, from a closed set.
     reason: &'static str,
-    /// What holds it to its backend: words of a closed set; empty when nothing does.
+    /// Pins from a closed set; empty without pins.
     pins: Vec<&'static str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     state: &'static str,
-    /// Statements begun so far.
+    /// Number of statements started.
     statements: u64,
-    /// Since when it is logged in.
+    /// Time of the login.
     started: Moment,
 }
 
-/// Sessions in a page, unless somebody wants more.
+/// Default size of a page.
 const PAGE: usize = 1000;
-/// Sessions in a page at most: some megabytes, and some milliseconds of a control thread.
+/// Maximum size of a page: some megabytes, and some milliseconds of a control thread.
 const LARGEST_PAGE: usize = 10_000;
 
-/// The sessions that are logged in.
+/// Lists logged-in sessions.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery), security(("key" = [])), responses(
     (status = 200, description = "A page of them.", body = Page),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
@@ -110,7 +110,7 @@ pub(super) async fn list(
     Ok(Json(Page { total: entries.len(), sessions }))
 }
 
-/// Ends a session at once; its client is told that an operator did.
+/// Terminates a session at once; the client's error names an operator's command.
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", security(("key" = [])),
     params(("id" = u64, Path, description = "The session's `id`.")),
     responses(
@@ -135,7 +135,7 @@ pub(super) async fn kill(
 // === impl Page ===
 
 impl Page {
-    /// At most `limit` sessions: those that are held to a backend first, then those at work, then the newest.
+    /// At most `limit` sessions: pinned ones first, then active ones, then the newest.
     pub(super) fn most_interesting(context: &AdminContext, limit: usize, clock: Clock) -> Self {
         let mut entries = context.api.sessions.list();
         entries.sort_by_cached_key(|entry| {

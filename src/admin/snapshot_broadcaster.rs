@@ -1,4 +1,4 @@
-//! The clients of the event stream, and the last event sent to them.
+//! Shares one event among all clients of the event stream.
 
 use std::{
     sync::Arc,
@@ -26,13 +26,13 @@ impl SnapshotBroadcaster {
         Self { places: Arc::new(Semaphore::new(MAX_CLIENTS)), last: Mutex::default() }
     }
 
-    /// Permits of the clients.
+    /// Permits for clients.
     pub(super) fn places(&self) -> Arc<Semaphore> {
         Arc::clone(&self.places)
     }
 
-    /// The event of this moment, made by `make` unless the last one is new enough. Clients that ask meanwhile wait, and
-    /// get the same event.
+    /// The current event, built by `make` unless the last one is recent. Concurrent callers wait and get the same
+    /// event.
     ///
     /// Cancel safe.
     pub(super) async fn frame(&self, now: Instant, make: impl FnOnce() -> Bytes) -> Bytes {

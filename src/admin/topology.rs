@@ -1,4 +1,4 @@
-//! What is known of the clusters and their endpoints.
+//! Observed state of the clusters and their endpoints.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,36 +15,35 @@ use super::{
 };
 use crate::events::WriterPeriod;
 
-/// What is known of the clusters and their endpoints.
+/// Observed state of the clusters and their endpoints.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Topology {
-    /// The endpoint that is the writer now; absent while none is known.
+    /// The current writer; absent while unknown.
     writer: Option<String>,
-    /// Several servers say that they take writes: an alarm.
+    /// True if several servers accept writes: an alarm.
     two_writers: bool,
-    /// Seconds since the endpoint that was looked at longest ago was last looked at with success; absent while one never
-    /// was.
+    /// Greatest age of an endpoint's last successful probe, in seconds; absent while an endpoint has none.
     age_seconds: Option<f64>,
-    /// Who was the writer, the newest first: where writes went, as Gatekeeper saw it. What happens between two looks is
-    /// seen at the second.
+    /// History of the writer, newest first, as observed by the probe. Changes between two probes are seen at the
+    /// second.
     writers: Vec<TermView>,
     clusters: Vec<ClusterView>,
-    /// In the configuration's order.
+    /// In the order of the configuration.
     endpoints: Vec<EndpointView>,
 }
 
-/// A time in which writes went to one server, or to none.
+/// A period in which one server, or none, accepted writes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TermView {
-    /// The endpoint that was the writer; absent when nobody was.
+    /// The endpoint of the writer; absent if no endpoint accepted writes.
     endpoint: Option<String>,
-    /// The server behind its address, as in `nodes`.
+    /// The server behind the address, as in `nodes`.
     node: Option<String>,
-    /// Whether a login to it worked: `unknown`, `up`, `down`. A writer that is down takes no writes.
+    /// Health of the endpoint: `unknown`, `up`, `down`. A writer that is down accepts no writes.
     health: &'static str,
-    /// When it was first seen so.
+    /// Time of the first observation.
     from: Moment,
-    /// When it was first seen otherwise; absent when it is so now.
+    /// Time of the first different observation; absent for the current period.
     until: Option<Moment>,
 }
 
@@ -53,11 +52,11 @@ pub(super) struct TermView {
 pub(super) struct ClusterView {
     name: String,
     region: Option<String>,
-    /// The names of its endpoints.
+    /// Names of the endpoints.
     endpoints: Vec<String>,
 }
 
-/// What is known of the clusters and their endpoints.
+/// Observed state of the clusters and their endpoints.
 #[utoipa::path(get, path = "/v1/topology", tag = "topology", security(("key" = [])), responses(
     (status = 200, description = "What is known now.", body = Topology),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
@@ -99,7 +98,7 @@ impl Topology {
                 .map(|(term, until)| TermView::new(term, *until, clock))
                 .collect(),
             clusters: clusters.into_values().collect(),
-            // While a reload is under way, one of the two may be ahead of the other for a moment.
+            // During a reload, the snapshot and the endpoints may differ for a moment.
             endpoints: snapshot
                 .endpoints
                 .iter()

@@ -65,7 +65,10 @@ impl Signals {
 /// Drains and ends; a second signal to stop ends at once.
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    tracing::info!(sessions = program.services.sessions.count(), "draining sessions; a second signal stops immediately");
+    tracing::info!(
+        sessions = program.services.sessions.count(),
+        "draining sessions; a second signal stops immediately"
+    );
     program.services.observers.events.tell(EventKind::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {

@@ -152,7 +152,10 @@ impl Writer {
                 last_attempts -= 1;
                 if last_attempts == 0 {
                     let lost = self.pending_records + self.queue.take_lost().map_or(0, |lost| lost.count);
-                    tracing::error!(records = lost, "audit log incomplete: the last records could not be written");
+                    tracing::error!(
+                        records = lost,
+                        "audit log incomplete: the last records could not be written"
+                    );
                     return Err(GaveUp);
                 }
             }

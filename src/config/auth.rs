@@ -221,7 +221,11 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
     }
     let flag = section.spoken("insecure_trust");
     if section.flag("insecure_trust").value {
-        auth.warning("method", "every client that can reach this listener may log in as any user", "write \"scram\"");
+        auth.warning(
+            "method",
+            "every client that can reach this listener may log in as any user",
+            "write \"scram\"",
+        );
     } else {
         let what = "\"trust\" is for listeners that only this machine can reach";
         let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");

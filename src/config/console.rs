@@ -35,7 +35,8 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         for listener in
             believed.filter(|it| settings.insecure_trust && it.auth == Auth::Trust && !it.bind.is_local())
         {
-            let what = format!("every client that can reach listener `{}` may use the console", listener.name);
+            let what =
+                format!("every client that can reach listener `{}` may use the console", listener.name);
             section.warning(key, what, "have that listener authenticate its clients");
         }
         let refused = |spot: &Spot<ListenerSettings>| match spot.value.auth {

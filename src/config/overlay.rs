@@ -218,7 +218,12 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
     let first =
         base.as_ref().map_or(Some(FIRST_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));
     if let (None, Some((text, origin))) = (first, &base) {
-        report.problem(origin, "", format!("\"{text}\" is not a valid port"), "write a number from 1 to 65535");
+        report.problem(
+            origin,
+            "",
+            format!("\"{text}\" is not a valid port"),
+            "write a number from 1 to 65535",
+        );
     }
     let origin = base.map_or(Origin::Default, |(_, origin)| origin);
     for name in endpoints {

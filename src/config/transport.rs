@@ -176,8 +176,10 @@ pub(super) fn check(
     if token && !mode.verifies() {
         let flag = endpoint.spoken("insecure_token_without_verification");
         if insecure_token {
-            let what =
-                format!("tokens are sent to a server whose certificate is not verified (mode \"{}\")", mode.as_str());
+            let what = format!(
+                "tokens are sent to a server whose certificate is not verified (mode \"{}\")",
+                mode.as_str()
+            );
             report.warning(
                 place,
                 subject.clone(),
@@ -203,8 +205,10 @@ pub(super) fn check(
         );
     }
     if password && !mode.verifies() && !address.is_loopback() {
-        let what =
-            format!("a password is sent to a server whose certificate is not verified (mode \"{}\")", mode.as_str());
+        let what = format!(
+            "a password is sent to a server whose certificate is not verified (mode \"{}\")",
+            mode.as_str()
+        );
         report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum KillTarget {
 #[derive(Clone, Copy)]
 enum Behind {
     Nothing,
-    /// A parse_scope, or nothing for all.
+    /// A scope, or nothing for all.
     PerhapsScope,
     PoolScope,
 }

@@ -9,7 +9,7 @@
 pub struct Metric {
     /// Full name.
     pub name: &'static str,
-    /// MetricKind of the metric.
+    /// Kind of the metric.
     pub kind: MetricKind,
     /// Labels, in order.
     pub labels: &'static [Label],

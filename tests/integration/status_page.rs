@@ -119,9 +119,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     );
     assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
     let events = browser.text("#events").await;
-    for told in
-        ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"]
-    {
+    for told in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
         assert!(events.contains(told), "no `{told}` in:\n{events}");
     }
 

@@ -22,7 +22,7 @@ async fn the_description_and_the_paths_agree() {
     assert_eq!(ids.len(), all, "each operation has an id of its own");
     assert_eq!(names, routes().iter().map(|route| route.path).collect());
     let _session = desk.session("app", "primary");
-    // Nobody hears a reload: that it was begun is answer enough.
+    // Without a receiver, the reload fails after it has been authorized.
     desk.commands.close();
     for (path, methods) in documented {
         for method in METHODS {

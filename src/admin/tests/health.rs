@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::desk::{Desk, WELL};
 
-/// Whether the listeners are ready, with what is wrong.
+/// Status and readiness of the listeners, with their problems.
 async fn readiness(desk: &Desk, path: &str) -> (u16, Vec<String>) {
     let answer = desk.get(path).await;
     let body = answer.json();

@@ -1,7 +1,7 @@
 use super::desk::{Answer, Desk, WELL};
 use crate::admin::{ControlCommand, ReloadFailure, ReloadReport};
 
-/// The answer to a reload that comes to `done`.
+/// The response to a reload with the result `done`.
 async fn reload(done: Result<ReloadReport, ReloadFailure>) -> Answer {
     let mut desk = Desk::new(WELL);
     let router = desk.router.clone();

@@ -148,9 +148,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             ),
             (
                 &[("[[cluster]]\n", "[[cluster]]\nreplica_of = \"order\"\n")],
-                &[
-                    "g.toml:2:14: cluster.orders.replica_of: unknown cluster `order`; name one of: orders",
-                ],
+                &["g.toml:2:14: cluster.orders.replica_of: unknown cluster `order`; name one of: orders"],
             ),
             (
                 &[(

@@ -88,9 +88,11 @@ pub(crate) async fn authenticate(
             // A login of its own inside: large, and over soon.
             Box::pin(password::password(client, login, listed, *remember, first)).await
         }
-        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Greet(
-            GreetError::Refused(Refusal::internal("this listener has no endpoint that can authenticate the client")),
-        )),
+        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
+            Err(AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
+                "this listener has no endpoint that can authenticate the client",
+            ))))
+        }
     }
 }
 

@@ -58,7 +58,9 @@ impl Exporter {
             let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
             self.metrics.spans(outcome, spans.len() as u64);
             match sent {
-                Ok(()) if !self.well => tracing::info!(collector = %self.collector, "trace collector accepts spans again"),
+                Ok(()) if !self.well => {
+                    tracing::info!(collector = %self.collector, "trace collector accepts spans again")
+                }
                 Err(error) if self.well => {
                     tracing::warn!(collector = %self.collector, %error, "trace collector does not accept spans; spans are dropped");
                 }
