@@ -1,7 +1,8 @@
 //! The command line.
 //!
-//! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
-//! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
+//! Promises: results go to standard output, errors to standard error; the exit code is 0 for success, 1 for a failure,
+//! 2
+//! for invalid arguments. Refuses to know: the work of the commands.
 
 mod audit;
 mod classify;
@@ -39,19 +40,20 @@ struct Arguments {
     run: Configured,
 }
 
-/// What can be asked of it.
+/// The commands.
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Serve clients until told to end (the default command).
+    /// Serve clients until shutdown (the default command).
     Run(Configured),
-    /// Read the configuration, print every mistake, or every effective setting and where it came from.
+    /// Check the configuration: print every mistake, or every effective setting with its origin.
     ///
-    /// Logins with Google's tokens are looked up at Google: whose tokens they are, beside the users on the list.
+    /// For logins with Google tokens, also looks up the principal of the tokens and compares the listed users.
     Check(Configured),
-    /// Go through every endpoint and listener, stage by stage, with a verdict and a remedy for each.
+    /// Examine every endpoint and listener stage by stage, with a verdict and a remedy for each.
     ///
     /// Name resolution, route, TLS, token, login, role, lag and privileges of each endpoint; certificates and users
-    /// files of each listener. Ends with 1 if anything failed.
+    /// files of
+    /// each listener. Exits with 1 if a stage failed.
     Doctor {
         /// Only this endpoint.
         endpoint: Option<String>,
@@ -61,47 +63,48 @@ enum CliCommand {
         #[command(flatten)]
         configured: Configured,
     },
-    /// Say what a statement may do, where a split listener would send it, and why.
+    /// Show how a statement is classified, where a split listener would send it, and why.
     ///
-    /// Without an endpoint by what each PostgreSQL has: its own functions are known, other relations are taken for ordinary
-    /// tables, other functions are unknown.
+    /// Without an endpoint, only PostgreSQL's built-in functions are known: other relations count as ordinary tables,
+    /// other
+    /// functions as unknown.
     Classify {
         /// The text of one or more statements; `-` reads it from standard input.
         #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
         sql: Option<String>,
-        /// Read lines `{"sql": …}` from standard input, and answer each with a line
-        /// `{"access": …, "reason": …, "effects": […]}`.
+        /// Read lines `{"sql": …}` from standard input, and write a line
+        /// `{"access": …, "reason": …, "effects": […]}` for each.
         #[arg(long)]
         jsonl: bool,
-        /// Judge by the catalogues of this endpoint, as they are now.
+        /// Use the current system catalogs of this endpoint.
         #[arg(long, value_name = "NAME")]
         endpoint: Option<String>,
-        /// The database whose catalogues are read; by default the probe's.
+        /// The database whose catalogs are read; by default the probe's.
         #[arg(long, value_name = "NAME", requires = "endpoint")]
         database: Option<DatabaseName>,
         #[command(flatten)]
         configured: Configured,
     },
-    /// Start a throwaway cluster of PostgreSQL servers with Gatekeeper in front, and take a tour of it.
+    /// Start a throwaway cluster of PostgreSQL servers behind Gatekeeper and take a guided tour.
     Demo {
         /// End after the tour instead of at Ctrl-C.
         #[arg(long)]
         once: bool,
-        /// Log in with tokens of a metadata server, as on GKE, instead of a command's.
+        /// Log in with tokens of a metadata server, as on GKE, instead of a token command.
         #[arg(long)]
         iam: bool,
     },
-    /// Read a password from standard input and print the line that lets its user in, for a users file.
+    /// Read a password from standard input and print the user's line for a users file.
     Verifier {
-        /// The database user, as clients say it.
+        /// The database user.
         user: UserName,
     },
-    /// Look at audit logs.
+    /// Verify audit logs.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Tell whether the running Gatekeeper is ready, by its admin API: 0 if it is, 1 if not.
+    /// Check the readiness of the running Gatekeeper through its admin API: exit code 0 if ready, 1 if not.
     ///
-    /// Address, key and certificate of the admin API come from the configuration that the server has.
+    /// Address, key and certificate of the admin API come from the server's configuration.
     Healthcheck {
         #[command(flatten)]
         asked: life_cycle::HealthcheckArguments,
@@ -115,7 +118,7 @@ enum CliCommand {
         #[command(flatten)]
         configured: Configured,
     },
-    /// Have the running Gatekeeper drain and end, as SIGTERM does.
+    /// Drain and stop the running Gatekeeper, like SIGTERM.
     Stop {
         #[command(flatten)]
         asked: life_cycle::StopArguments,
@@ -126,15 +129,15 @@ enum CliCommand {
     Version,
 }
 
-/// Where the configuration is.
+/// The configuration of a command.
 #[derive(Args)]
 struct Configured {
-    /// The configuration file; the environment (`GATEKEEPER_…`) is laid over it and can stand alone.
+    /// The configuration file; environment variables (`GATEKEEPER_…`) override it, and suffice without a file.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Reads the arguments of the process and obeys them.
+/// Parses the arguments and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -167,7 +170,7 @@ pub fn main() -> ExitCode {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }
     };
-    // A reader that went away has seen enough.
+    // A closed standard output is not an error.
     done.unwrap_or(ExitCode::FAILURE)
 }
 
@@ -286,7 +289,7 @@ fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
 /// Reads the configuration; mistakes and warnings go to standard error.
 fn load(source: &ConfigSource) -> Option<LoadedConfig> {
     let mut out = io::stderr().lock();
-    // Nothing can be done when standard error is closed; the exit code still says it.
+    // A closed standard error cannot be reported; the exit code still reports failures.
     match source.load() {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -303,7 +306,7 @@ fn load(source: &ConfigSource) -> Option<LoadedConfig> {
     }
 }
 
-/// Three columns: the setting, its value, where it came from.
+/// Three columns: setting, value, origin.
 fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     let width = |text: fn(&Setting) -> &str| {
         settings.iter().map(|setting| text(setting).chars().count().min(COLUMN)).max().unwrap_or(0)
@@ -315,7 +318,7 @@ fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> 
     Ok(())
 }
 
-/// The exit code for arguments that make no sense.
+/// Exit code for invalid arguments.
 const NONSENSE: u8 = 2;
-/// A column grows no wider than this for the sake of one long value.
+/// Maximum width of a column; longer values are not padded.
 const COLUMN: usize = 56;

@@ -1,4 +1,4 @@
-//! Makes the parts of the program from their settings: ways to endpoints, listeners' contexts.
+//! Builds the components of the program from their settings: endpoints and listeners.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     tls::{ServerTls, TlsFileError},
 };
 
-/// A part that cannot be made.
+/// Reason why a component cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A certificate or key file of an endpoint.
@@ -35,7 +35,7 @@ pub enum BuildError {
     Users(ListenerName, #[source] UsersFileError),
 }
 
-/// Builds endpoints and listeners, at the start and after a reload, with what they share.
+/// Builds endpoints and listeners, at the start and after a reload. Holds what they share.
 pub(super) struct ComponentBuilder {
     pub(super) metrics: Metrics,
     pub(super) files: Files,
@@ -88,8 +88,8 @@ impl ComponentBuilder {
         settings.iter().map(|settings| self.listener(settings, endpoints, None)).collect()
     }
 
-    /// The way to an endpoint, its tokens kept and its files watched.
-    /// Keeps the tokens of `before`, if given.
+    /// Builds an endpoint's handle, starts the renewal of its tokens and watches its files. Takes over the tokens of
+    /// `before`.
     pub(super) fn endpoint(
         &self,
         settings: &EndpointSettings,
@@ -124,7 +124,7 @@ impl ComponentBuilder {
         Ok(handle)
     }
 
-    /// A listener's context; `before` is the same listener before a reload.
+    /// Builds a listener's context; `before` is the context before a reload.
     pub(super) fn listener(
         &self,
         settings: &ListenerSettings,

@@ -1,4 +1,4 @@
-//! Puts the console together, and tells it what is configured.
+//! Builds the console, and publishes the configuration to the console.
 
 use crate::{
     config::{LoadedConfig, Origin},
@@ -6,24 +6,24 @@ use crate::{
     live::{Live, Publisher, live},
 };
 
-/// What the console knows of the configuration.
+/// The configuration as the console shows it.
 pub(super) struct Configured {
     settings: Publisher<ConsoleSettings>,
     lines: Publisher<Vec<ConfigLine>>,
 }
 
-/// The settings that only the next start reads: tables, and single keys.
+/// Settings that are read at the start only: tables, and single keys.
 const AT_START: [&str; 5] = ["admin", "audit", "log", "traces", "runtime.workers"];
 
 impl Configured {
-    /// What it knows at the start, and what it reads from then on.
+    /// The publisher, and the values to read.
     pub(super) fn new(loaded: &LoadedConfig) -> (Self, Live<ConsoleSettings>, Live<Vec<ConfigLine>>) {
         let (settings, shown) = live(loaded.config.console.clone());
         let (lines, shown_lines) = live(lines_of(loaded));
         (Self { settings, lines }, shown, shown_lines)
     }
 
-    /// The configuration was read again and is in use.
+    /// Publishes a reloaded configuration.
     pub(super) fn publish(&mut self, loaded: &LoadedConfig) {
         self.settings.publish(loaded.config.console.clone());
         self.lines.publish(lines_of(loaded));

@@ -1,4 +1,4 @@
-//! Reads what the database of an endpoint has, once, for `gatekeeper classify`.
+//! Reads the schema of an endpoint's database once, for `gatekeeper classify`.
 
 use std::{io, sync::Arc};
 
@@ -17,31 +17,30 @@ use crate::{
     wire::{ProtocolVersion, StartupMessage},
 };
 
-/// Why an endpoint's catalogues could not be read.
+/// Reason why an endpoint's system catalogs cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KnowledgeError {
-    /// There is no such endpoint.
+    /// The configuration has no such endpoint.
     #[error(transparent)]
     UnknownEndpoint(UnknownEndpoint),
-    /// Nobody is named who could log in.
+    /// The endpoint has no user for a login.
     #[error("Gatekeeper has no login for this endpoint: set a user and a database for its probe")]
     NoLogin,
-    /// The system has no threads to give.
+    /// Threads cannot be started.
     #[error("starting threads")]
     Threads(#[source] io::Error),
-    /// What the endpoint's way is made of cannot be used.
+    /// The endpoint's certificate or key files are invalid.
     #[error("preparing the connection to the endpoint")]
     Endpoint(#[source] TlsFileError),
     /// The login failed.
     #[error("the login failed")]
     Login(#[source] ConnectError),
-    /// The catalogues were not listed.
+    /// The catalog query failed.
     #[error("reading the system catalogs")]
     Unlisted(#[source] QueryError),
 }
 
-/// What the database of the endpoint called `asked` has: `database`, or the one that its probe uses. Blocks for as long as the
-/// endpoint's time limits allow.
+/// Schema of `database`, or of the probe's database, on the endpoint `asked`. Blocks up to the endpoint's time limits.
 ///
 /// # Errors
 /// [`KnowledgeError`].
@@ -56,7 +55,7 @@ pub fn knowledge_of(
         settings.ok_or_else(|| KnowledgeError::UnknownEndpoint(UnknownEndpoint::new(asked, known)))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(KnowledgeError::Threads)?;
     let read = runtime.block_on(read(settings, database));
-    // A resolver that hangs holds its thread; nobody waits for it.
+    // A hung resolver keeps its thread; the shutdown does not wait.
     runtime.shutdown_background();
     read
 }

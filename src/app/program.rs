@@ -1,4 +1,4 @@
-//! The running program: every part of it, and what they share.
+//! The running program: all components and their construction.
 
 use std::{
     collections::HashMap,
@@ -34,16 +34,16 @@ use crate::{
     topology::{Change, Snapshot},
 };
 
-/// Why the program cannot start.
+/// Reason for a failed start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log.
     #[error("starting the log")]
     Log(#[source] LogError),
-    /// The system has no threads to give.
+    /// Threads cannot be started.
     #[error("starting threads")]
     Threads(#[source] io::Error),
-    /// A file that the configuration names.
+    /// A file named by the configuration.
     #[error("reading files that the configuration refers to")]
     Build(#[source] BuildError),
     /// The audit log.
@@ -63,17 +63,17 @@ pub enum StartError {
     Entropy,
 }
 
-/// Every part of the running program.
+/// All components of the running program.
 pub(super) struct Program {
     pub(super) config: Config,
     pub(super) source: ConfigSource,
-    /// Also builds what a reload adds.
+    /// Also builds components added by a reload.
     pub(super) builder: ComponentBuilder,
     pub(super) workers: Workers,
     pub(super) services: Arc<ClientServices>,
     pub(super) endpoints: Publisher<Endpoints>,
     pub(super) probe: Probe,
-    /// By where they were configured to listen.
+    /// By the configured address.
     pub(super) listeners: HashMap<Bind, RunningListener>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
@@ -89,7 +89,7 @@ pub(super) struct RunningListener {
     _accepting: oneshot::Sender<()>,
 }
 
-/// How often the ends of certificates are looked at.
+/// Interval of updates of certificate expiry metrics.
 const CERTIFICATES: Duration = Duration::from_secs(10);
 
 fn evidence_of(login: LoginReport) -> Evidence {
@@ -100,10 +100,10 @@ fn evidence_of(login: LoginReport) -> Evidence {
 }
 
 impl Program {
-    /// Builds and starts every part.
+    /// Builds and starts all components, in the order of their dependencies.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running.
+    /// [`StartError`]; no component is left running.
     pub(super) async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
         let config = loaded.config;
@@ -158,7 +158,7 @@ impl Program {
         })
     }
 
-    /// Serves until told to end, and ends in order.
+    /// Serves until shutdown, then drains.
     pub(super) async fn serve(mut self, mut signals: shutdown::Signals) {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -189,7 +189,7 @@ impl Program {
 }
 
 impl RunningListener {
-    /// Accepts on worker `worker` (modulo their number).
+    /// Accepts clients on worker `worker`, modulo the number of workers.
     pub(super) fn start(
         socket: Listener,
         context: ListenerContext,
@@ -292,7 +292,7 @@ fn start_admin(
     server.map(Some).map_err(StartError::Admin)
 }
 
-/// Tasks that no client waits for: files, metrics, certificates.
+/// Background tasks: file watcher, metrics, certificate expiry.
 fn spawn_upkeep(
     builder: &ComponentBuilder,
     routing: Arc<Routing>,
@@ -306,7 +306,7 @@ fn spawn_upkeep(
     builder.tasks.spawn("certificate watcher", watch_certificates(routing, listeners));
 }
 
-/// Binds the sockets of the listeners, or takes over sockets that came with the process, and accepts clients.
+/// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
 fn start_listeners(
     contexts: Vec<ListenerContext>,
     services: &Arc<ClientServices>,
@@ -331,8 +331,8 @@ fn start_listeners(
     Ok(listeners)
 }
 
-/// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
-/// round, or another server answers at its address.
+/// The endpoint whose backends must not be reused: its server changed between primary and standby, or another server
+/// answers at its address.
 fn turned(change: &Change) -> Option<&EndpointName> {
     match change {
         Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
@@ -349,8 +349,8 @@ async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<List
     }
 }
 
-/// How many backends sessions may share, as far as the configuration says: an endpoint without a limit of its own has a pool
-/// of each listener.
+/// Upper bound of pooled backends according to the configuration. An endpoint without a limit has one pool per
+/// listener.
 fn pooled_backends(config: &Config) -> usize {
     let shared = config.listeners.iter().filter(|listener| listener.pool.mode == PoolMode::Transaction);
     match shared.map(|listener| listener.pool.size).sum() {
@@ -359,8 +359,9 @@ fn pooled_backends(config: &Config) -> usize {
     }
 }
 
-/// How many descriptors there are for sessions, beside what `pooled` backends, everything else and clients to be refused
-/// need. However many backends are pooled, half of what is left is for clients.
+/// Number of descriptors for sessions: the process limit minus a reserve and minus `pooled` backends. At least half of
+/// the
+/// rest after the reserve is for sessions.
 fn descriptors_for_sessions(pooled: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));

@@ -1,4 +1,4 @@
-//! Reads the configuration again and puts it to use: read, check, build, then swap. A mistake changes nothing.
+//! Reloads the configuration: read, check, build, then swap. A mistake changes nothing.
 
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ use crate::{
 type Answer = oneshot::Sender<Result<ReloadReport, ReloadFailure>>;
 
 impl Program {
-    /// Reloads, and tells everybody who wants to know.
+    /// Reloads, and reports the result to log, metrics, audit log and requester.
     pub(super) async fn on_reload(&mut self, trigger: &'static str, answer: Option<Answer>) {
         sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
         let done = self.reload().await;
@@ -62,7 +62,7 @@ impl Program {
         let mut report = ReloadReport::default();
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
-        // From here on nothing fails.
+        // No step below fails.
         self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
         for reloaded in self.builder.files.reload() {
@@ -78,7 +78,7 @@ impl Program {
         Ok(report)
     }
 
-    /// Builds all that is new, without putting any of it to use.
+    /// Builds all new components without activating them.
     fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
         let mut mistakes = Vec::new();
         let current = self.services.routing.endpoints.load();
@@ -107,7 +107,7 @@ impl Program {
         let mut listeners = Vec::new();
         for settings in &config.listeners {
             let name = &settings.name;
-            // A socket is known by its address: a listener may be renamed, or change places with another.
+            // The address identifies a socket: listeners may be renamed or exchange addresses.
             let before = self.listeners.get(&settings.bind).map(|running| running.context.reader().load());
             if before.as_ref().is_none_or(|before| before.settings != *settings) {
                 let known = self.config.listeners.iter().any(|listener| listener.name == *name);
@@ -150,7 +150,7 @@ impl Program {
         }
     }
 
-    /// The listeners that `config` does not know any more.
+    /// Listeners that are missing in `config`.
     fn names_gone<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a ListenerName> {
         let names = self.config.listeners.iter().map(|listener| &listener.name);
         names.filter(|name| config.listeners.iter().all(|new| new.name != **name))
@@ -220,16 +220,16 @@ impl Program {
         let traces = self.config.traces.take();
         let workers = self.config.runtime.workers;
         self.config = config;
-        // What needs a restart is compared with what is in use, each time.
+        // Settings that need a restart are compared with the active ones at each reload.
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
         self.config.traces = traces;
     }
 }
 
-/// What a reload has made and not yet put to use.
+/// Components built by a reload and not yet active.
 struct Built {
     handles: Vec<EndpointHandle>,
-    /// With the socket, where it is a new one.
+    /// With the socket, if new.
     listeners: Vec<(Option<Listener>, ListenerContext)>,
 }

@@ -1,4 +1,4 @@
-//! Tells the log, the metrics and the audit log what happens outside sessions: mints, topology, files.
+//! Reports events outside sessions to log, metrics and audit log: mints, topology, files.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -105,7 +105,7 @@ pub(super) fn topology_changed(
     })));
 }
 
-/// Files were read again because they changed.
+/// Changed files were reloaded.
 pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, events: &Events) {
     let what = reloaded.what.clone();
     match &reloaded.result {
@@ -122,7 +122,7 @@ pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, event
     }
 }
 
-/// When the certificates in use end.
+/// Updates the expiry metrics of the certificates in use.
 pub(super) fn certificates<'a>(
     endpoints: impl Iterator<Item = &'a EndpointHandle>,
     listeners: impl Iterator<Item = Arc<ListenerContext>>,

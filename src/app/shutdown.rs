@@ -1,4 +1,4 @@
-//! Ends the program: readiness off, listeners closed, sessions ended between transactions, the rest cut off.
+//! Stops the program: readiness off, listeners closed, sessions drained, the rest terminated.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use tokio::{
 use super::program::Program;
 use crate::{events::EventKind, frontend::SessionCommand};
 
-/// What a signal asks for.
+/// The command of a signal.
 pub(super) enum Signal {
     /// SIGHUP.
     Reload,
@@ -18,24 +18,25 @@ pub(super) enum Signal {
     Stop,
 }
 
-/// The signals that mean something to us.
+/// The handled signals.
 pub(super) struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
-    /// SIGXFSZ: a file has reached the limit that the process was given. Whoever writes it is told so as well.
+    /// SIGXFSZ: a file has reached the size limit of the process. Handled so that the write fails with an error
+    /// instead.
     _file_size: tokio::signal::unix::Signal,
 }
 
-/// Between the last order to sessions and the end of their threads.
+/// Time between the last command to sessions and the end of their threads.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl Signals {
-    /// From now on they come here rather than end the process.
+    /// Installs the handlers; from now on, signals do not end the process.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -46,7 +47,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Cancel safe.
+    /// The next signal. Cancel safe.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
@@ -56,13 +57,13 @@ impl Signals {
         }
     }
 
-    /// A further request to stop. Cancel safe.
+    /// Waits for a further stop signal. Cancel safe.
     async fn stop(&mut self) {
         while !matches!(self.next().await, Signal::Stop) {}
     }
 }
 
-/// Drains and ends; a second signal to stop ends at once.
+/// Drains and stops; a second stop signal stops immediately.
 pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     tracing::info!(

@@ -1,4 +1,4 @@
-//! `gatekeeper classify`: what a text may do, for people and, line by line, for programs.
+//! `gatekeeper classify`: classification of a text, for people and, line by line, for programs.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,13 +9,13 @@ use crate::sql::{
     StatefulNames, StatementAccess, TransactionControl,
 };
 
-/// A line that is asked.
+/// An input line.
 #[derive(Deserialize)]
 struct ClassifyInput {
     sql: String,
 }
 
-/// The line that answers it.
+/// The output line of a classification.
 #[derive(Serialize)]
 struct ClassifyOutput {
     access: &'static str,
@@ -23,16 +23,16 @@ struct ClassifyOutput {
     effects: Vec<&'static str>,
 }
 
-/// The line that answers what cannot be read.
+/// The output line for invalid input.
 #[derive(Serialize)]
 struct Mistake {
     error: String,
 }
 
-/// Longer lines are not kept.
+/// Maximum length of a line in bytes.
 const LINE_MAX: u64 = 256 << 20;
 
-/// Says of `text` what it may do and why, in lines for people.
+/// Prints the classification of `text` for people.
 pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
     let (said, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
@@ -52,7 +52,7 @@ pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> 
     out.flush()
 }
 
-/// Answers each line of `input`, until it ends.
+/// Writes an output line for each line of `input`.
 pub(super) fn lines(
     input: &mut impl BufRead,
     out: &mut impl Write,
@@ -87,7 +87,7 @@ pub(super) fn lines(
     }
 }
 
-/// Where a split listener sends it.
+/// The destination on a split listener.
 fn place(said: &Classification) -> &'static str {
     match (said.may_leave_primary(), said.control, said.access) {
         (true, ..) => "a read pool",

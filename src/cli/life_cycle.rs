@@ -23,13 +23,13 @@ use crate::{
 /// Arguments of `gatekeeper healthcheck`.
 #[derive(Args)]
 pub(super) struct HealthcheckArguments {
-    /// Only this listener: its route can serve.
+    /// Only this listener's route must be ready.
     #[arg(long, value_name = "NAME", conflicts_with = "live")]
     listener: Option<ListenerName>,
-    /// Only the process: it answers, whatever its servers do.
+    /// Only check that the process responds, regardless of its servers.
     #[arg(long)]
     live: bool,
-    /// How long the answer may take.
+    /// Time limit of the response.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     timeout: Duration,
 }
@@ -37,10 +37,10 @@ pub(super) struct HealthcheckArguments {
 /// Arguments of `gatekeeper wait`.
 #[derive(Args)]
 pub(super) struct WaitArguments {
-    /// Only this listener: its route can serve.
+    /// Only this listener's route must be ready.
     #[arg(long, value_name = "NAME")]
     listener: Option<ListenerName>,
-    /// How long to wait.
+    /// Time limit of the wait.
     #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
@@ -48,17 +48,17 @@ pub(super) struct WaitArguments {
 /// Arguments of `gatekeeper stop`.
 #[derive(Args)]
 pub(super) struct StopArguments {
-    /// Return when it has ended, not when it begins to drain.
+    /// Wait for the end of the process, not only for the start of the drain.
     #[arg(long)]
     wait: bool,
-    /// How long to wait; by default `drain_delay`, `drain_timeout` and 10 s more.
+    /// Time limit of the wait; by default `drain_delay`, `drain_timeout` and 10 s.
     #[arg(long, visible_alias = "max", value_name = "DURATION", requires = "wait", value_parser = duration)]
     timeout: Option<Duration>,
 }
 
 /// A command to the running program.
 pub(super) trait LifeCycleCommand {
-    /// Obeys; returns the line for standard output.
+    /// Runs the command; returns the line for standard output.
     async fn run(&self, client: &AdminClient, runtime: &RuntimeSettings) -> Result<String, LifeCycleError>;
 }
 

@@ -1,4 +1,4 @@
-//! The commands that change something.
+//! The commands that change state.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::{
     wire::{ErrorResponse, Severity, SqlState},
 };
 
-/// How often WAIT_CLOSE looks again.
+/// Poll interval of WAIT_CLOSE.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Does what `command` says.
+/// Runs `command`.
 ///
-/// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
+/// Cancel safety: if dropped, the command may or may not take effect; [`take_back`] undoes PAUSE and DRAIN.
 pub(super) async fn act(
     command: &Command,
     context: &ConsoleContext,
@@ -75,7 +75,7 @@ pub(super) async fn act(
     }
 }
 
-/// Undoes what `command` has begun, when its client no longer wants it.
+/// Undoes the effect of a canceled `command`.
 pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
     if let Command::Pause(scope) | Command::Drain(scope) = command
         && let Ok(filter) = filter(scope, context)
@@ -116,7 +116,7 @@ fn kill_session(id: u64, context: &ConsoleContext) -> Result<CommandResponse, Er
     Ok(CommandResponse::done())
 }
 
-/// The pools of `scope`; databases are not known before somebody uses them, endpoints are.
+/// The pools of `scope`. Endpoints are known from the configuration; databases become known with their first use.
 fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
     if let Some(endpoint) = &scope.endpoint
         && context.routing.endpoints.load().get(endpoint).is_none()
@@ -127,7 +127,7 @@ fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorRe
     Ok(Filter { endpoint: scope.endpoint.clone(), database: scope.database.clone(), ..Filter::all() })
 }
 
-/// A scope without pools is worth a word: it may be a slip of the pen.
+/// A scope without pools causes a notice, because the name may be misspelled.
 fn about(scope: &PoolScope, found: usize) -> CommandResponse {
     match found {
         0 if *scope != PoolScope::default() => {
@@ -143,7 +143,7 @@ fn is_at(client: &Client, scope: &PoolScope) -> bool {
         && scope.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
 }
 
-/// `42704`: what is named is not there.
+/// `42704`: the object does not exist.
 fn missing(message: String, hint: &'static str) -> ErrorResponse<'static> {
     let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42704"), message);
     ErrorResponse { hint: Some(hint.into()), ..report }

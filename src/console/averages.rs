@@ -1,26 +1,26 @@
-//! Averages over the last whole minute, as PgBouncer's `stats_period` has them.
+//! Averages over the last whole minute, like PgBouncer's `stats_period`.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::stats_values::StatsValues;
 use crate::{live::Publisher, names::EndpointName, telemetry::Metrics};
 
-/// What happened in a second, on average; a statement's time is an average over the statements. All zero in the first minute.
+/// Averages per second, and average times per statement. All zero in the first minute.
 #[derive(Default)]
 pub struct Averages {
     by_endpoint: BTreeMap<EndpointName, Difference>,
 }
 
-/// What one period added.
+/// Increase within one period.
 #[derive(Clone, Copy, Default)]
 struct Difference(StatsValues);
 
-/// What averages are over.
+/// Length of a period.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Publishes new averages each minute, and never returns.
+/// Publishes new averages each minute, forever.
 ///
-/// Cancel safe: the next averages are missing.
+/// Cancel safe.
 pub async fn keep(metrics: Metrics, mut averages: Publisher<Averages>) {
     let mut due = tokio::time::interval(PERIOD);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -48,12 +48,12 @@ impl Averages {
         Self { by_endpoint: difference.collect() }
     }
 
-    /// Those of one endpoint.
+    /// Averages of one endpoint.
     pub(super) fn of(&self, endpoint: &EndpointName) -> StatsValues {
         self.by_endpoint.get(endpoint).copied().unwrap_or_default().average()
     }
 
-    /// Those of all endpoints together.
+    /// Averages of all endpoints together.
     pub(super) fn all(&self) -> StatsValues {
         let sum = self.by_endpoint.values().fold(StatsValues::default(), |sum, other| sum.plus(&other.0));
         Difference(sum).average()

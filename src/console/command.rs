@@ -1,6 +1,6 @@
-//! What can be asked of the console: text → [`Command`].
+//! Console commands: text → [`Command`].
 //!
-//! The words are PgBouncer's, in whatever case; names stand as they are written. One command at a time.
+//! Keywords are PgBouncer's and ignore case; names are case-sensitive. One command at a time.
 //!
 //! <https://www.pgbouncer.org/usage.html#admin-console>
 
@@ -17,57 +17,57 @@ use crate::{
     wire::{ErrorResponse, Severity, SqlState},
 };
 
-/// Something asked of the console.
+/// A console command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     /// SHOW.
     Show(ShowTarget),
-    /// Reads the configuration again.
+    /// Reloads the configuration.
     Reload,
-    /// Lets what is under way end, and gives out no backends.
+    /// Stops leasing backends; running transactions finish.
     Pause(PoolScope),
-    /// Gives them out again, after PAUSE, DRAIN, DISABLE or KILL.
+    /// Leases backends again, after PAUSE, DRAIN, DISABLE or KILL.
     Resume(PoolScope),
-    /// As PAUSE, and the backends are closed.
+    /// Like PAUSE; also closes the backends.
     Drain(PoolScope),
-    /// Has backends replaced as they come back.
+    /// Replaces backends as they return.
     Reconnect(PoolScope),
-    /// Waits until all backends that RECONNECT found in use are closed.
+    /// Waits until all backends that were in use at RECONNECT are closed.
     WaitClose(PoolScope),
-    /// Ends sessions at once; those of a scope find it paused when they come back.
+    /// Terminates sessions at once, and pauses the scope against reconnecting clients.
     Kill(KillTarget),
-    /// Drains and ends the program.
+    /// Drains and stops the program.
     Shutdown,
-    /// A setting that drivers make unasked, and that means nothing here.
+    /// A setting that drivers make on their own; ignored.
     Set,
 }
 
-/// Which pools are meant: all of them, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
+/// Scope of a command: all pools, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PoolScope {
     pub(super) database: Option<DatabaseName>,
     pub(super) endpoint: Option<EndpointName>,
 }
 
-/// Whose sessions end.
+/// Sessions to terminate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KillTarget {
     /// One session, by its number.
     Session(u64),
-    /// All of a scope.
+    /// All sessions of a scope.
     PoolScope(PoolScope),
 }
 
-/// What stands behind a command's first word.
+/// Expected words after a command's first word.
 #[derive(Clone, Copy)]
 enum Behind {
     Nothing,
-    /// A scope, or nothing for all.
+    /// A scope, or no word for all pools.
     PerhapsScope,
     PoolScope,
 }
 
-/// Settings that drivers make unasked.
+/// Settings that drivers make on their own.
 const DRIVERS_SET: [&str; 10] = [
     "application_name",
     "bytea_output",
@@ -84,10 +84,10 @@ const DRIVERS_SET: [&str; 10] = [
 // === impl Command ===
 
 impl Command {
-    /// Reads a text; `None` when there is nothing in it.
+    /// Parses a text; `None` for an empty text.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error for the client.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, ErrorResponse<'static>> {
         let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
         let mut found = found.as_slice();
@@ -133,7 +133,7 @@ impl Command {
         command.map(Some)
     }
 
-    /// What a user needs for it.
+    /// The right that the command requires.
     pub(super) const fn needs(&self) -> ConsoleAccess {
         match self {
             Self::Show(_) | Self::Set => ConsoleAccess::Stats,
@@ -148,7 +148,7 @@ impl Command {
         }
     }
 
-    /// What its rows look like, if it has any.
+    /// Columns of the rows, if any.
     pub(super) const fn columns(&self) -> Option<&'static [Column]> {
         match self {
             Self::Show(target) => target.columns(),
@@ -156,7 +156,7 @@ impl Command {
         }
     }
 
-    /// The word that answers it.
+    /// The command tag of the response.
     pub(super) const fn tag(&self) -> &'static str {
         match self {
             Self::Show(_) => "SHOW",
@@ -172,7 +172,7 @@ impl Command {
         }
     }
 
-    /// The command in its usual form, for logs and the audit log.
+    /// The command in canonical form, for log and audit log.
     pub(super) fn said(&self) -> String {
         let behind: Cow<'_, str> = match self {
             Self::Show(target) => target.as_str().into(),
@@ -248,7 +248,7 @@ fn parse_scope(
 // === impl PoolScope ===
 
 impl PoolScope {
-    /// A quoted name is a database's, whatever is in it.
+    /// A quoted name is always a database name.
     fn parse(word: &CommandWord<'_>) -> Option<Self> {
         let (database, endpoint) = match word {
             CommandWord::Quoted(name) => (name.as_str(), None),
@@ -275,13 +275,13 @@ impl std::fmt::Display for PoolScope {
     }
 }
 
-// === what clients are told ===
+// === Messages ===
 
 const HELP: &str = "SHOW HELP lists the commands.";
 const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
-/// `42601`: this is no command.
+/// `42601`: invalid command.
 fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
     ErrorResponse {
         hint: Some(hint.into()),
@@ -290,7 +290,7 @@ fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorRes
 }
 
 fn unknown(word: &str) -> ErrorResponse<'static> {
-    // A driver may have sent a long text: enough of it to be recognised.
+    // A driver may send a long text; the error repeats only its beginning.
     let word: String = word.chars().take(64).collect();
     syntax(format!("\"{word}\" is not a console command"), HELP)
 }

@@ -1,4 +1,4 @@
-//! Where commands are answered: who may say what, and the record of who said it.
+//! Runs commands: checks rights and records commands.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -27,7 +27,7 @@ pub struct Console {
     context: ConsoleContext,
 }
 
-/// What the console shows and does.
+/// The parts of the program that the console shows and controls.
 pub struct ConsoleContext {
     /// Endpoints and pools.
     pub routing: Arc<Routing>,
@@ -35,30 +35,30 @@ pub struct ConsoleContext {
     pub observers: Arc<Observers>,
     /// Logged-in sessions.
     pub sessions: Arc<SessionRegistry>,
-    /// Who may use it, as it is configured now.
+    /// Current users and rights.
     pub settings: Live<ConsoleSettings>,
     /// The configuration.
     pub config: Live<Vec<ConfigLine>>,
-    /// The listeners as they are configured now.
+    /// The current listeners.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
-    /// What happened each second of late.
+    /// Averages of the last minute.
     pub averages: Live<Averages>,
     /// Reload and stop.
     pub control: ProgramControl,
-    /// Requests are counted with those to the admin API.
+    /// Metrics shared with the admin API.
     pub metrics: AdminMetrics,
 }
 
-/// One setting, as `SHOW CONFIG` shows it.
+/// One setting of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigLine {
-    /// As in `listener.app.max_clients`.
+    /// Name such as `listener.app.max_clients`.
     pub key: String,
-    /// As it would be written; secrets are not shown.
+    /// Value in configuration syntax, without secrets.
     pub value: String,
-    /// The value is the default.
+    /// True for a default value.
     pub is_default: bool,
-    /// A reload can change it.
+    /// True if a reload can change the value.
     pub changeable: bool,
 }
 
@@ -76,7 +76,7 @@ impl Console {
         &self.context.observers
     }
 
-    /// Runs one command for `who`, if it may, and records it.
+    /// Runs one command for `who` if permitted, and records it.
     pub(super) async fn run(
         &self,
         command: &Command,
@@ -100,7 +100,7 @@ impl Console {
         }
     }
 
-    /// Takes back what a command has begun that its client no longer waits for.
+    /// Undoes a command whose client no longer waits.
     pub(super) async fn cancelled(
         &self,
         command: &Command,
@@ -147,7 +147,7 @@ impl Console {
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
         let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
-        // It is done: it is told late rather than not at all, once the log has room.
+        // The command has run, so the record waits for room in the log.
         self.context.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }
 }

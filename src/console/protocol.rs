@@ -1,8 +1,10 @@
-//! The server's side of the protocol, for one client: messages in, commands to run, answers out.
+//! The server's side of the protocol for one client: messages in, commands to run, responses out.
 //!
-//! Promises: both the simple and the extended protocol, as PostgreSQL speaks them: behind an error of the extended one
-//! everything is skipped up to Sync; portals end with Sync and may be read in parts. Memory is bounded: so many statements and
-//! portals, and rows are made as they are taken. Refuses to know: sockets, and what a command does.
+//! Promises: the simple and the extended protocol as in PostgreSQL: after an error in the extended protocol, messages
+//! are
+//! skipped up to Sync; portals end with Sync and may be fetched in parts. Memory is bounded: the number of statements
+//! and
+//! portals is limited, and rows are built on demand. Refuses to know: sockets, and the effect of commands.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
@@ -20,67 +22,67 @@ use crate::wire::{
     write_frame,
 };
 
-/// One client's protocol.
+/// Protocol state of one client.
 #[derive(Default)]
 pub(super) struct ConsoleProtocol {
     statements: HashMap<Vec<u8>, Option<Command>>,
     portals: HashMap<Vec<u8>, Portal>,
-    /// An error of the extended protocol: everything is skipped up to Sync.
+    /// Skipping messages up to Sync after an error in the extended protocol.
     skipping: bool,
-    /// Whose command is run, or whose rows are sent.
+    /// The running command, or the command whose rows are sent.
     running: Option<RunningCommand>,
     out: Vec<u8>,
 }
 
-/// What a client may do with a statement that is bound.
+/// A bound statement.
 struct Portal {
     command: Option<Command>,
     formats: Vec<Format>,
     progress: Progress,
 }
 
-/// How far a portal is.
+/// Progress of a portal.
 enum Progress {
-    /// It was not executed.
+    /// Not executed.
     Fresh,
-    /// The rest of its rows.
+    /// Executed in part; the remaining rows.
     Rows(Rows),
-    /// It was executed to the end.
+    /// Executed to the end.
     Done,
 }
 
-/// What is under way.
+/// The command in progress.
 struct RunningCommand {
-    /// `None` for a Query.
+    /// The portal; `None` for a Query.
     portal: Option<Vec<u8>>,
     command: Command,
-    /// Rows to be sent yet; nothing before the answer is there.
+    /// Remaining rows; `None` before the response.
     rows: Option<Rows>,
-    /// Rows that may still be sent; `None` for all.
+    /// Maximum number of rows still to send; `None` for all.
     limit: Option<u32>,
 }
 
-/// What a message asks for.
+/// Action after a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Nothing more than what was said.
+    /// No action beyond the output.
     Nothing,
-    /// Run this, and tell [`ConsoleProtocol::on_answer`].
+    /// Run the command and pass the result to [`ConsoleProtocol::on_answer`].
     Run(Command),
-    /// The client leaves.
+    /// Terminate was received.
     Farewell,
 }
 
-/// Statements and portals that a client may have at a time.
+/// Maximum number of statements and of portals of a client.
 const HELD: usize = 256;
-/// Rows made in one go.
+/// Number of rows built at a time.
 const ROWS: usize = 100;
 
 impl ConsoleProtocol {
-    /// Takes in a message. Nothing else may come before what it asked for is answered and sent.
+    /// Handles a message. Call only after the response to the previous message was sent.
     ///
     /// # Errors
-    /// What the client is told before the connection ends: it is out of step.
+    /// A fatal protocol error for the client; the connection must end.
     pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, ErrorResponse<'static>> {
         let message = FrontendMessage::decode(frame).map_err(|error| {
             ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string())
@@ -120,7 +122,7 @@ impl ConsoleProtocol {
         };
         if let Err(report) = done {
             report.write(&mut self.out);
-            // A FunctionCall is answered like a Query.
+            // A FunctionCall is handled like a Query.
             match message {
                 FrontendMessage::FunctionCall { .. } => self.ready(),
                 _ => self.skipping = true,
@@ -129,7 +131,7 @@ impl ConsoleProtocol {
         Ok(Ask::Nothing)
     }
 
-    /// Takes in what the command came to.
+    /// Takes the result of a command.
     pub(super) fn on_answer(&mut self, answer: Result<CommandResponse, ErrorResponse<'static>>) {
         let Some(running) = &mut self.running else { return };
         match answer {
@@ -150,14 +152,14 @@ impl ConsoleProtocol {
         }
     }
 
-    /// What is to be said now; rows come in parts, so ask until there is nothing.
+    /// The next output. Rows come in parts: call until `None`.
     pub(super) fn poll_output(&mut self) -> Option<Vec<u8>> {
         self.send_rows();
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
     }
 
     fn query(&mut self, text: &[u8]) -> Ask {
-        // The unnamed ones do not outlive a Query.
+        // A Query ends the unnamed statement and portal.
         self.statements.remove(&b""[..]);
         self.portals.clear();
         match Command::parse(&String::from_utf8_lossy(text)) {
@@ -208,7 +210,7 @@ impl ConsoleProtocol {
         let (columns, formats) = match object {
             DescribeTarget::Statement(name) => {
                 let columns = self.statement(name)?.as_ref().and_then(Command::columns);
-                // No command has parameters.
+                // Commands have no parameters.
                 write_frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| {
                     body.extend_from_slice(&[0, 0])
                 });
@@ -297,7 +299,7 @@ impl ConsoleProtocol {
     }
 }
 
-/// The formats of the result in the rest of a Bind; parameters are read over, since none is ever used.
+/// Result formats in the rest of a Bind message; parameters are skipped, because commands have none.
 fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     let mut reader = Reader::new(rest);
     for _ in 0..reader.i16()? {
@@ -315,7 +317,7 @@ fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     Ok(formats)
 }
 
-/// None means text, one means all columns.
+/// Without formats, all columns are text; a single format applies to all columns.
 fn format_of(formats: &[Format], column: usize) -> Format {
     match formats {
         [all] => *all,

@@ -1,15 +1,14 @@
-//! What can be shown, and the columns of each: PgBouncer's, in its order and of its types, then our own.
+//! The tables of SHOW and their columns: PgBouncer's, in its order and of its types, then Gatekeeper's own.
 //!
-//! Exporters and people know the columns by their names; those of ours stand behind PgBouncer's so that whoever counts
-//! columns finds them where they were.
+//! Exporters identify columns by name. Gatekeeper's columns follow PgBouncer's, so that positions match too.
 
 use super::table::{Column, int4, int8, numeric, text};
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// What can be shown.
+    /// A table of SHOW.
     pub(super) enum ShowTarget(
-        /// Columns of the answer; `None` for help, which is a notice.
+        /// Columns of the table; `None` for help, which is a notice.
         columns: Option<&'static [Column]>,
     ) {
         ActiveSockets = "ACTIVE_SOCKETS" { columns: Some(SOCKETS) },
@@ -36,7 +35,7 @@ closed_set! {
 // === impl ShowTarget ===
 
 impl ShowTarget {
-    /// The one called `word`, in whatever case.
+    /// The target named `word`, ignoring case.
     pub(super) fn find(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|target| target.as_str().eq_ignore_ascii_case(word))
     }
@@ -59,7 +58,7 @@ const POOLS: &[Column] = &[
     int4("maxwait"),
     int4("maxwait_us"),
     text("pool_mode"),
-    // Ours:
+    // Gatekeeper's own:
     text("endpoint"),
     text("listener"),
     int4("size"),
@@ -86,7 +85,7 @@ const CLIENTS: &[Column] = &[
     int4("remote_pid"),
     text("tls"),
     text("application_name"),
-    // Ours:
+    // Gatekeeper's own:
     int8("id"),
     text("listener"),
     text("endpoint"),
@@ -112,7 +111,7 @@ const SERVERS: &[Column] = &[
     int4("remote_pid"),
     text("tls"),
     text("application_name"),
-    // Ours:
+    // Gatekeeper's own:
     text("listener"),
     text("endpoint"),
 ];
@@ -235,7 +234,7 @@ mod tests {
     use super::*;
     use crate::console::table::ColumnType;
 
-    /// What Debian's PgBouncer answers: a command a line, then a column a line.
+    /// Output of Debian's PgBouncer: a line for each command, followed by a line for each column.
     const PGBOUNCER: &str = include_str!("../../tests/data/console/pgbouncer-1.18.txt");
 
     fn shown(column: &Column) -> String {

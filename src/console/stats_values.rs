@@ -1,4 +1,4 @@
-//! What PgBouncer's statistics count, of one endpoint.
+//! The values of PgBouncer's statistics, for one endpoint.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ pub(super) struct StatsValues {
     pub(super) statements: u64,
     pub(super) received: u64,
     pub(super) sent: u64,
-    /// Of statements, by the transaction they are in.
+    /// Sum of statement times within transactions.
     pub(super) transaction_time: u64,
     pub(super) statement_time: u64,
     pub(super) wait_time: u64,
 }
 
 impl StatsValues {
-    /// Totals of every endpoint that was ever used.
+    /// Totals of every endpoint used since the start.
     pub(super) fn by_endpoint(metrics: &Metrics) -> BTreeMap<EndpointName, Self> {
         let mut found: BTreeMap<EndpointName, Self> = BTreeMap::new();
         for path in metrics.totals() {

@@ -1,4 +1,4 @@
-//! Tables as the protocol carries them: columns with types, rows of values, in text and in binary.
+//! Tables in the protocol's format: typed columns and rows of values, in text and in binary.
 
 use crate::wire::write_frame;
 
@@ -9,7 +9,7 @@ pub(super) struct Column {
     pub(super) kind: ColumnType,
 }
 
-/// A column's type.
+/// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnType {
     Text,
@@ -23,21 +23,21 @@ pub(super) enum ColumnType {
 pub(super) enum Value {
     Null,
     Text(String),
-    /// For any column of numbers; what does not fit is shown as the largest that does.
+    /// For any numeric column; a value that does not fit is replaced by the type's maximum.
     Number(u64),
 }
 
-/// As many values as there are columns.
+/// One value for each column.
 pub(super) type Row = Vec<Value>;
 
-/// How a value travels.
+/// Format of values in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Text,
     Binary,
 }
 
-/// Digits of a `numeric` stand in groups of four.
+/// A `numeric` has groups of four digits.
 const GROUP: u64 = 10_000;
 
 pub(super) const fn text(name: &'static str) -> Column {
@@ -63,7 +63,7 @@ pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(us
         for (at, column) in columns.iter().enumerate() {
             body.extend_from_slice(column.name.as_bytes());
             body.push(0);
-            // No table and no column of one.
+            // Not a column of a table.
             body.extend_from_slice(&[0; 6]);
             body.extend_from_slice(&column.kind.oid().to_be_bytes());
             body.extend_from_slice(&column.kind.type_size().to_be_bytes());
@@ -164,8 +164,8 @@ impl Value {
     }
 }
 
-/// How many groups of digits, the weight of the first, sign, digits behind the point; then the groups, as `numeric_send`
-/// writes them.
+/// Writes number of groups, weight of the first group, sign, digits after the point, and the groups, like
+/// `numeric_send`.
 fn write_numeric(out: &mut Vec<u8>, mut number: u64) {
     let mut groups = Vec::new();
     while number > 0 {
@@ -248,7 +248,7 @@ mod tests {
     fn binary_numbers_are_what_the_server_would_send() {
         assert_eq!(written(7_u64, ColumnType::Int4, Format::Binary), [0, 0, 0, 7]);
         assert_eq!(written(7_u64, ColumnType::Int8, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 7]);
-        // As `select numeric_send(x)` answers.
+        // Output of `select numeric_send(x)`.
         assert_eq!(written(0_u64, ColumnType::Numeric, Format::Binary), [0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
             written(12345_u64, ColumnType::Numeric, Format::Binary),

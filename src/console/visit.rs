@@ -1,4 +1,4 @@
-//! One client of the console, from its greeting to its end.
+//! Serves one console client, from the greeting to the end.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use crate::{
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
-        Deframer, ErrorResponse, FramePiece, Severity, Speaker, SqlState, TransactionStatus, authentication,
+        Piece, Report, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
         backend::{self, ParameterStatus},
     },
 };
@@ -33,32 +33,32 @@ use crate::{
 struct ConsoleConnection {
     stream: Stream,
     unread: Vec<u8>,
-    /// Nothing of a message is on its way: another may follow.
+    /// Output ends at a message boundary, so another message may follow.
     whole: bool,
     heard: u64,
     said: u64,
 }
 
-/// Why a visit is over.
+/// Reason for the end of a console session.
 enum ConsoleEnd {
-    /// The client said so, or went away.
+    /// The client left.
     Left,
-    /// We end it, and say so.
+    /// Gatekeeper ends the session with an error.
     Refused(Refusal),
-    /// The client is out of step, and is told.
-    Nonsense(ErrorResponse<'static>),
+    /// The client violated the protocol.
+    Nonsense(Report<'static>),
 }
 
-/// Bytes of the longest message that is read: commands are short.
+/// Maximum length of a message in bytes; commands are short.
 const LONGEST: usize = 64 << 10;
-/// What is read at a time.
+/// Size of a read in bytes.
 const CHUNK: usize = 4096;
-/// How long a client may take to hear our last words.
+/// Time limit for the last message to the client.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves a client until it leaves or is told to.
+/// Serves a client until it leaves or a command ends its session.
 ///
-/// Cancel safety: dropped half-way, the connection breaks off; a command under way may or may not take effect.
+/// Cancel safety: if dropped, the connection breaks off; a running command may or may not take effect.
 pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
@@ -108,21 +108,21 @@ async fn talk(
         return ConsoleEnd::Left;
     }
     let mut protocol = ConsoleProtocol::default();
-    let mut walker = Deframer::new(Speaker::Client);
+    let mut walker = Walker::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
-            Ok(Some(piece @ FramePiece::Whole(frame))) => {
+            Ok(Some(piece @ Piece::Whole(frame))) => {
                 let ask = protocol.on_frame(&frame);
-                let bytes = walker.pass(&piece);
-                line.unread.drain(..bytes);
+                let octets = walker.pass(&piece);
+                line.unread.drain(..octets);
                 match ask {
                     Ok(ask) => ask,
                     Err(report) => return ConsoleEnd::Nonsense(report),
                 }
             }
-            Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
-                let message = format!("a command has at most {LONGEST} bytes");
-                return ConsoleEnd::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+            Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
+                let message = format!("a command has at most {LONGEST} octets");
+                return ConsoleEnd::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
@@ -149,19 +149,19 @@ async fn talk(
             if line.say(&output).await.is_err() {
                 return ConsoleEnd::Left;
             }
-            // The other clients of this worker, before the next part of a long table.
+            // Lets other clients of this worker run before the next part of a long table.
             yield_now().await;
         }
     }
 }
 
-/// Runs a command while its client is there; `None` when it left.
+/// Runs a command while its client is connected; `None` if the client left.
 async fn run(
     console: &Console,
     line: &mut ConsoleConnection,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::response::CommandResponse, ErrorResponse<'static>>> {
+) -> Option<Result<super::response::CommandResponse, Report<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),
@@ -170,7 +170,7 @@ async fn run(
     }
 }
 
-/// What a client hears that is let in.
+/// The messages after authentication.
 fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     authentication::write_ok(&mut out);
     let version = concat!(env!("CARGO_PKG_VERSION"), "/gatekeeper");
@@ -194,19 +194,19 @@ fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
 // === impl ConsoleConnection ===
 
 impl ConsoleConnection {
-    /// Reads more. Cancel safe.
+    /// Reads more input. Cancel safe.
     async fn hear(&mut self) -> io::Result<()> {
         self.unread.reserve(CHUNK);
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            bytes => {
-                self.heard += bytes as u64;
+            octets => {
+                self.heard += octets as u64;
                 Ok(())
             }
         }
     }
 
-    /// Returns when the client leaves, as far as that can be seen behind what it says ahead. Cancel safe.
+    /// Returns when the client leaves, as far as visible behind pipelined input. Cancel safe.
     async fn gone(&mut self) -> io::Error {
         while self.unread.len() < LONGEST {
             if let Err(error) = self.hear().await {
@@ -216,14 +216,14 @@ impl ConsoleConnection {
         std::future::pending().await
     }
 
-    /// Writes `bytes`, whole messages.
+    /// Writes whole messages.
     ///
-    /// Cancel safety: dropped half-way, `whole` says that nothing may follow.
-    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Cancel safety: if dropped, `whole` is false and no message may follow.
+    async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
         self.whole = false;
-        self.stream.write_all(bytes).await?;
+        self.stream.write_all(octets).await?;
         self.stream.flush().await?;
-        self.said += bytes.len() as u64;
+        self.said += octets.len() as u64;
         self.whole = true;
         Ok(())
     }

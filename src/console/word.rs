@@ -1,17 +1,17 @@
-//! The words of a command.
+//! Tokens of a command.
 
-/// One word.
+/// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CommandWord<'a> {
-    /// As it stands there.
+    /// As written.
     Plain(&'a str),
-    /// In quotes, which are taken off.
+    /// Without its quotes.
     Quoted(String),
     /// `;`, `=` or `,`.
     Mark(char),
 }
 
-/// A quote or a comment without an end.
+/// An unterminated quote or comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unterminated;
 

@@ -1,15 +1,15 @@
-//! What is thought of certificates: what they say, and when they end.
+//! Assessment of certificates: content and expiry.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::finding::Opinion;
 use crate::tls::{CertificateFacts, CertificateUse};
 
-/// A certificate that ends sooner is worth a warning.
+/// Time to expiry that causes a warning.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Adds to `opinion` what the certificates in use say: the server's and our own in full, of the trusted CAs only those
-/// that end soon.
+/// Adds the certificates in use to `opinion`: the server's and Gatekeeper's in full, trusted CAs only if they expire
+/// soon.
 pub(super) fn judge(opinion: &mut Opinion, certificates: &[CertificateFacts], now: Timestamp) {
     for facts in certificates {
         let what = match facts.usage {

@@ -1,4 +1,4 @@
-//! Goes through one endpoint, from its name to what its users may do there.
+//! Examines one endpoint: from name resolution to the privileges of its users.
 
 use std::{future::Future, io, net::SocketAddr};
 
@@ -25,14 +25,14 @@ use crate::{
     wire::{ProtocolVersion, StartupMessage},
 };
 
-/// Users whose way of logging in is asked about when the first one's is odd.
+/// Number of further users whose authentication method is checked if the first user's is unexpected.
 const OTHERS: usize = 5;
-/// Whom a server is asked to let in where no login is ours. Nobody needs to have made that user.
+/// User of a login attempt without credentials. The user need not exist.
 const STRANGER: &str = "gatekeeper";
 
-/// Examines the endpoint of `settings`; what has to run meanwhile runs as tasks of `tasks`.
+/// Examines the endpoint of `settings`; background work runs in tasks of `tasks`.
 ///
-/// It takes as long as the time limits of the endpoint allow, stage by stage.
+/// Takes at most the sum of the endpoint's time limits of all stages.
 ///
 /// Cancel safe: connections are closed and commands killed.
 pub(super) async fn examine(settings: &EndpointSettings, tasks: &Tasks) -> Examination {
@@ -44,7 +44,7 @@ pub(super) async fn examine(settings: &EndpointSettings, tasks: &Tasks) -> Exami
     examination
 }
 
-/// Goes from stage to stage until one fails.
+/// Runs the stages until one fails.
 async fn go_through(settings: &EndpointSettings, tasks: &Tasks, examination: &mut Examination) -> Option<()> {
     let resolved = examination.stage(Stage::Name, name(settings)).await?;
     examination.stage(Stage::Route, route(settings, resolved)).await?;
@@ -100,7 +100,7 @@ async fn route(settings: &EndpointSettings, resolved: Resolved<'_>) -> (Opinion,
 }
 
 async fn tls(settings: &EndpointSettings, tasks: &Tasks) -> (Opinion, Option<EndpointHandle>) {
-    // Nobody looks at these metrics; the way to an endpoint has them all the same.
+    // Metrics are required to build a handle; nothing reads them here.
     let metrics = Metrics::new().endpoint(&settings.endpoint);
     let (handle, keeper) = match EndpointHandle::new(settings.clone(), metrics) {
         Ok(made) => made,
@@ -124,7 +124,7 @@ async fn tls(settings: &EndpointSettings, tasks: &Tasks) -> (Opinion, Option<End
     }
 }
 
-/// Why there is no token to try.
+/// Reason for a missing token.
 fn no_token(settings: &EndpointSettings) -> &'static str {
     match settings.login {
         Login::Passthrough => "the login is the clients' own",
@@ -178,7 +178,7 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
     }
 }
 
-/// What the server asks of the other listed users; those of whom it does not say it are left out.
+/// Authentication methods that the server requests for other listed users; users without a result are left out.
 async fn asked_of_others(handle: &EndpointHandle, login: &ProbeLogin) -> Vec<(UserName, Method)> {
     let Login::Token(settings) = &handle.settings().login else { return Vec::new() };
     let mut asked = Vec::new();
@@ -190,7 +190,7 @@ async fn asked_of_others(handle: &EndpointHandle, login: &ProbeLogin) -> Vec<(Us
     asked
 }
 
-/// What can be said of a login where none is ours.
+/// Assesses the login of an endpoint without credentials.
 async fn knock(handle: &EndpointHandle) -> (Opinion, Option<()>) {
     let asked = handle.method(&startup(STRANGER, "postgres")).await;
     (verdicts::knocked(&handle.settings().login, asked.as_ref().copied()), Some(()))
@@ -239,7 +239,7 @@ async fn privileges(
     (verdicts::privileges(login, reduced.as_ref(), &grants), Some(()))
 }
 
-/// An answer within the time that a connect may take.
+/// Limits a future to the connect timeout.
 async fn in_time<T>(
     settings: &EndpointSettings,
     asked: impl Future<Output = Result<T, QueryError>>,

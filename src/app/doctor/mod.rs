@@ -1,7 +1,8 @@
-//! Goes through endpoints and listeners stage by stage and says what is wrong and what to do about it.
+//! Examines endpoints and listeners stage by stage and reports problems with remedies.
 //!
-//! Promises: the ways to the endpoints are those that sessions take, so that what works here works there; failures are
-//! told in the words of the log; no token, password or key is shown. Refuses to know: how to make anything work.
+//! Promises: connects in the same way as sessions, so results apply to sessions; reports failures with the messages of
+//! the
+//! log; shows no token, password or key. Refuses to know: how to repair a problem.
 
 mod certificates;
 mod endpoint;
@@ -26,25 +27,25 @@ use crate::{
     backend::EndpointSettings, config::Config, frontend::ListenerSettings, names::EndpointName, tasks::Tasks,
 };
 
-/// Examines what a configuration describes.
+/// Examines the endpoints and listeners of a configuration.
 pub struct Doctor {
     endpoints: Vec<EndpointSettings>,
     listeners: Vec<ListenerSettings>,
 }
 
-/// What the report looks like.
+/// Format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Lines for people; each endpoint's as soon as it has been gone through.
+    /// Text; each endpoint as soon as its examination ends.
     Text {
-        /// With colours.
+        /// With colors.
         colour: bool,
     },
     /// One JSON object at the end.
     Json,
 }
 
-/// There is no endpoint of that name.
+/// The configuration has no such endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown endpoint `{asked}`; configured: {}", list(.known))]
 pub struct UnknownEndpoint {
@@ -55,7 +56,7 @@ pub struct UnknownEndpoint {
 /// The whole report.
 #[derive(Serialize)]
 struct DoctorReport {
-    /// The worst of all.
+    /// The worst verdict of all.
     verdict: Verdict,
     endpoints: Vec<Examination>,
     listeners: Vec<Examination>,
@@ -64,7 +65,7 @@ struct DoctorReport {
 // === impl UnknownEndpoint ===
 
 impl UnknownEndpoint {
-    /// There is nothing called `asked` among `known`.
+    /// `known` does not contain `asked`.
     pub(super) fn new(asked: &str, known: Vec<EndpointName>) -> Self {
         Self { asked: asked.to_owned(), known }
     }
@@ -73,10 +74,10 @@ impl UnknownEndpoint {
 // === impl Doctor ===
 
 impl Doctor {
-    /// Looks after all endpoints and listeners of `config`, or after the one endpoint called `named`.
+    /// Examines all endpoints and listeners of `config`, or only the endpoint `named`.
     ///
     /// # Errors
-    /// [`UnknownEndpoint`] names those that there are.
+    /// [`UnknownEndpoint`] lists the configured endpoints.
     pub fn new(config: Config, named: Option<&str>) -> Result<Self, UnknownEndpoint> {
         let Config { mut endpoints, mut listeners, .. } = config;
         if let Some(asked) = named {
@@ -90,15 +91,16 @@ impl Doctor {
         Ok(Self { endpoints, listeners })
     }
 
-    /// Goes through everything, the endpoints at one time, and writes the report to `out`; returns the worst verdict.
-    /// Blocks for as long as the endpoints' time limits allow.
+    /// Examines all endpoints concurrently, then the listeners. Writes the report to `out` and returns the worst
+    /// verdict.
+    /// Blocks up to the endpoints' time limits.
     ///
     /// # Errors
     /// When `out` cannot be written to, or starting threads.
     pub fn examine(self, form: Form, out: &mut impl Write) -> io::Result<Verdict> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let verdict = runtime.block_on(self.go_through(form, out));
-        // A resolver that hangs holds its thread; nobody waits for it.
+        // A hung resolver keeps its thread; the shutdown does not wait.
         runtime.shutdown_background();
         verdict
     }
@@ -113,7 +115,7 @@ impl Doctor {
                 let (done, examined) = oneshot::channel();
                 let keepers = Arc::clone(&tasks);
                 tasks.spawn("doctor", async move {
-                    // Whoever asked may be gone.
+                    // The receiver may be gone.
                     done.send(endpoint::examine(&settings, &keepers).await).ok();
                 });
                 examined

@@ -7,14 +7,14 @@ use super::{
     finding::{Examination, Finding, Verdict},
 };
 
-/// Columns that are used.
+/// Width of the report in columns.
 const WIDTH: usize = 80;
-/// The column where texts begin: behind verdict and stage.
+/// Column at which texts begin, after verdict and stage.
 const INDENT: usize = 23;
-/// A space at which no line is broken: a number stays with its unit.
+/// Non-breaking space: keeps a number with its unit.
 const TIE: char = '\u{a0}';
 
-/// Writes what was found out about one endpoint or listener (`kind`).
+/// Writes the results for one endpoint or listener (`kind`).
 pub(super) fn examination(
     out: &mut impl Write,
     kind: &str,
@@ -28,7 +28,7 @@ pub(super) fn examination(
     writeln!(out)
 }
 
-/// Writes how it all went, in a few lines.
+/// Writes a summary of a few lines.
 pub(super) fn summary(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     for verdict in [Verdict::Failed, Verdict::Warning] {
         let all = [("endpoint", &report.endpoints), ("listener", &report.listeners)];
@@ -67,12 +67,12 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
     Ok(())
 }
 
-/// What a server said may steer a terminal: without its control characters it cannot.
+/// Removes control characters, which a server could use to control the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Breaks at spaces; a word that is too long stays whole, so that it can be copied. Never empty.
+/// Breaks lines at spaces. Long words stay whole for copying. Never empty.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;

@@ -1,4 +1,4 @@
-//! What a server is asked besides the probe's questions: how far it has replayed, and what its users may do.
+//! Queries beyond those of the probe: replay progress, and privileges of users.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -8,29 +8,29 @@ use crate::{
     wire::DecodeError,
 };
 
-/// How far a standby has come.
+/// Replay progress of a standby.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ReplayProgress {
     /// `pg_last_wal_replay_lsn()`.
     pub(super) replayed: Option<String>,
-    /// Bytes received and not yet replayed.
+    /// Bytes received but not yet replayed.
     pub(super) behind: Option<String>,
-    /// Seconds since the last transaction that was replayed had been committed on the writer.
+    /// Seconds since the commit of the last replayed transaction on the writer.
     pub(super) last_transaction: Option<String>,
-    /// Somebody paused it.
+    /// True if replay is paused.
     pub(super) paused: bool,
 }
 
-/// What the users of an endpoint may do there.
+/// Privileges of an endpoint's users.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Grants {
-    /// The databases that whoever is logged in may connect to.
+    /// Databases to which the current user may connect.
     pub(super) databases: Option<String>,
     /// Users that do not exist.
     pub(super) missing: Option<String>,
     /// Users that may not log in, or not connect to this database.
     pub(super) shut_out: Option<String>,
-    /// Users that are not IAM users, on a server that knows such.
+    /// Users that are not IAM users, on a server with IAM users.
     pub(super) not_iam: Option<String>,
 }
 
@@ -40,12 +40,12 @@ const REPLAY: &str = "SELECT pg_last_wal_replay_lsn(), \
      round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 1), \
      pg_is_wal_replay_paused()";
 
-/// The role whose members log in with tokens.
+/// The role of users that log in with tokens.
 const IAM_ROLE: &str = "alloydbiamuser";
 
-/// Asks a standby how far it has come.
+/// Reads the replay progress of a standby.
 ///
-/// Cancel safety: as the probe's query.
+/// Cancel safety: that of the probe's query.
 pub(super) async fn replay(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> Result<ReplayProgress, QueryError> {
@@ -61,9 +61,9 @@ pub(super) async fn replay(
     .await
 }
 
-/// Asks what `users`, who log in with tokens, may do, and whoever is logged in.
+/// Reads the privileges of `users`, who log in with tokens, and of the current user.
 ///
-/// Cancel safety: as the probe's query.
+/// Cancel safety: that of the probe's query.
 pub(super) async fn grants(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     users: &[UserName],
@@ -97,7 +97,7 @@ fn grants_sql(users: &[UserName]) -> String {
     )
 }
 
-/// A string constant, whatever `standard_conforming_strings` says.
+/// A string constant, valid for any `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

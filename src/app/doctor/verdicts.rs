@@ -1,4 +1,4 @@
-//! From what came of a stage to what is thought of it: no socket, no clock.
+//! Assesses the results of stages, without sockets and clocks.
 
 use std::net::SocketAddr;
 
@@ -17,13 +17,13 @@ use crate::{
     topology::{DeclaredRole, ObservedRole, ProbeAnswer},
 };
 
-/// A connect that failed, with the words and the remedy that the log has too.
+/// A failed connection attempt, with the message and remedy of the log.
 pub(super) fn failed(error: &ConnectError) -> Opinion {
     let remedy = error.remedy().unwrap_or_else(|| "look into the server's own log".into());
     Opinion::failed(Chain(error).to_string(), remedy)
 }
 
-/// The way to each address.
+/// Reachability of each address.
 pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) -> Opinion {
     let mut opinion = Opinion::ok(format!(
         "{} of {} addresses take connections",
@@ -51,7 +51,7 @@ pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) ->
     }
 }
 
-/// What TLS came to; `None` is plaintext. `name` is the one that was sent or checked.
+/// Result of the TLS handshake; `None` means plaintext. `name` is the sent or verified server name.
 pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
     let Some(TlsFacts { version, cipher, .. }) = facts else {
         let said = format!("{}: plaintext", mode.as_str());
@@ -111,7 +111,7 @@ pub(super) fn principal(
 /// How the e-mail address of a service account ends; its database user does without.
 const GOOGLE_SERVICE_ACCOUNT: &str = ".gserviceaccount.com";
 
-/// A login that was refused. `others` is what the server asks of other listed users.
+/// A rejected login. `others` holds the methods that the server requests for other listed users.
 pub(super) fn login_failed(error: &ConnectError, others: &[(UserName, Method)]) -> Opinion {
     let mut opinion = failed(error);
     if is_asked_for_a_stored_password(error) {
@@ -120,8 +120,8 @@ pub(super) fn login_failed(error: &ConnectError, others: &[(UserName, Method)]) 
     opinion
 }
 
-/// A server that has a stored password for somebody who shows a token: tokens are off for the whole instance, or this
-/// user alone is no IAM user. What it asks of `others` tells.
+/// Explains a password request to a token user: either tokens are disabled for the instance, or the user is not an IAM
+/// user. The methods of `others` tell which.
 fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Method)]) {
     match others.iter().find(|(_, method)| *method == Method::CleartextPassword) {
         Some((other, _)) => {
@@ -138,7 +138,7 @@ fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Metho
     }
 }
 
-/// Whether a token was shown to a server that has a password stored for the user.
+/// True if a server rejected a token because the user has a stored password.
 pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| {
         refused.shown == Shown::Token
@@ -149,11 +149,11 @@ pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     })
 }
 
-/// What came of a startup without any proof of ours, where there is no user to log in as.
+/// Result of a startup without credentials, for endpoints without a user for logins.
 pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
     let said = match asked {
         Ok(method) => format!("it asks for {method}"),
-        // Nobody has to have made the user that was asked with.
+        // The user of the startup packet need not exist.
         Err(error) => match error.refused().filter(|refused| refused.is_authorization()) {
             Some(refused) => format!("server message: {refused}"),
             None => return failed(error),
@@ -170,7 +170,7 @@ pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Op
     }
 }
 
-/// A server that is logged in to and does not answer.
+/// A server that accepts the login but does not answer queries.
 pub(super) fn unanswered(error: &QueryError) -> Opinion {
     Opinion::failed(
         Chain(error).to_string(),
@@ -178,7 +178,7 @@ pub(super) fn unanswered(error: &QueryError) -> Opinion {
     )
 }
 
-/// What the server says it is.
+/// Role reported by the server.
 pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
@@ -204,7 +204,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     opinion
 }
 
-/// How far it is behind; a primary is not.
+/// Replication lag; a primary has none.
 pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
@@ -237,7 +237,7 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, Q
     }
 }
 
-/// What may be asked of the server. `reduced` is why the probe asks it for less than usual.
+/// Privileges of the probe. `reduced` is the reason why the probe reads less than usual.
 pub(super) fn privileges(
     login: &ProbeLogin,
     reduced: Option<&QueryError>,

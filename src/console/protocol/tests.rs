@@ -1,4 +1,4 @@
-//! Scripts of frames: what a client says, and what is answered.
+//! Scripts of frames with the expected responses.
 
 use super::*;
 use crate::{
@@ -19,8 +19,7 @@ fn query(text: &str) -> Vec<u8> {
     out
 }
 
-/// Says `messages` one after the other, answers each command with one row of zeroes for each of `rows`, and shows the tags that
-/// came back.
+/// Sends `messages` in order, responds to each command with `rows` rows of zeros, and returns the tags of the output.
 fn talk(protocol: &mut ConsoleProtocol, rows: usize, messages: &[Vec<u8>]) -> String {
     let mut heard = Vec::new();
     for message in messages {
@@ -151,7 +150,7 @@ proptest::proptest! {
         for (tag, body) in messages {
             let message = said(b"QPBDECSHdc"[tag], &body);
             let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(&message).unwrap() else { continue };
-            // What is out of step ends the connection.
+            // A protocol violation ends the connection.
             if let Ok(Ask::Run(command)) = protocol.on_frame(&frame) {
                 let width = command.columns().map_or(0, <[Column]>::len);
                 protocol.on_answer(Ok(CommandResponse::rows([vec![Value::Null; width]])));

@@ -14,10 +14,10 @@ use crate::{
     names::ListenerName,
 };
 
-/// Where each listener listens.
+/// Address of each listener.
 struct Binds(HashMap<ListenerName, SocketAddr>);
 
-/// `SHOW CLIENTS`: the console's console_sessions, then the sessions, the oldest first.
+/// `SHOW CLIENTS`: console sessions, then other sessions, oldest first.
 pub(super) fn clients(shown: ShowContext<'_>) -> CommandResponse {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
@@ -33,7 +33,7 @@ pub(super) fn clients(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(console_sessions.chain(sessions))
 }
 
-/// The clients' part of `SHOW SOCKETS`.
+/// The client rows of `SHOW SOCKETS`.
 pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
@@ -42,7 +42,7 @@ pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + 
     console_sessions.chain(Client::all(&shown.context.sessions).map(move |client| of_client(&client, &binds)))
 }
 
-/// `SHOW PINS`: one pin a row.
+/// `SHOW PINS`: one row per pin.
 pub(super) fn pins(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(Client::all(&shown.context.sessions).flat_map(|client| {
         let facts = &client.entry.facts;

@@ -6,7 +6,7 @@ use crate::console::{
     table::{Row, Value},
 };
 
-/// Every setting by our own names, and before them the two that PgBouncer's exporter asks for by its.
+/// Every setting, preceded by the two settings that PgBouncer's exporter reads, under PgBouncer's names.
 pub(super) fn config(shown: ShowContext<'_>) -> CommandResponse {
     let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
     let theirs = [

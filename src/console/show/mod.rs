@@ -1,4 +1,4 @@
-//! The rows of what can be shown. Each table is read from what the program knows at that moment.
+//! The rows of SHOW, built from the current state of the program.
 
 mod clients;
 mod configuration;
@@ -16,13 +16,13 @@ use socket::Socket;
 use super::{ConsoleContext, response::CommandResponse, show_target::ShowTarget};
 use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
-/// What is shown.
+/// The source of the rows.
 #[derive(Clone, Copy)]
 pub(super) struct ShowContext<'a> {
     pub(super) context: &'a ConsoleContext,
 }
 
-/// The answer to SHOW.
+/// The response to SHOW.
 pub(super) fn show(target: ShowTarget, shown: ShowContext<'_>) -> CommandResponse {
     match target {
         ShowTarget::Clients => clients::clients(shown),
@@ -59,23 +59,23 @@ fn help() -> String {
     )
 }
 
-/// A moment as PgBouncer shows it.
+/// A time in PgBouncer's format.
 fn moment(at: SystemTime) -> String {
     let at = Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// What rows of clients and of servers call a client by.
+/// Name of a client in `ptr` and `link`.
 fn client_name(id: u64) -> String {
     format!("client-{id}")
 }
 
-/// What rows of clients and of servers call a server by.
+/// Name of a server in `ptr` and `link`.
 fn server_name(endpoint: &EndpointName, pid: i32) -> String {
     format!("server-{endpoint}-{pid}")
 }
 
-/// The listeners as they are now.
+/// The current listeners.
 fn listeners(shown: ShowContext<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
     let listeners: Vec<_> = shown.context.listeners.load().iter().map(Live::load).collect();
     listeners.into_iter()

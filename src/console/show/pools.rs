@@ -1,7 +1,8 @@
 //! `SHOW POOLS`, `SHOW DATABASES`, `SHOW LISTS`, `SHOW USERS`, `SHOW STATE`.
 //!
-//! PgBouncer has one pool for a database and a user, and exporters want each pair once. Ours are told apart by more: what
-//! agrees in endpoint, database and user is added up here, and so are sessions that have a backend of their own.
+//! PgBouncer has one pool for each database and user, and exporters require unique pairs. Gatekeeper's pools have more
+//! keys:
+//! pools with equal endpoint, database and user are added up, together with dedicated sessions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use crate::{
     topology::Address,
 };
 
-/// All pools of one endpoint, database and user, added up.
+/// Sum of all pools of one endpoint, database and user.
 #[derive(Default)]
 struct Group {
     clients: usize,
@@ -46,7 +47,7 @@ struct Group {
 
 type Key = (DatabaseName, EndpointName, UserName);
 
-/// `SHOW POOLS`: the console first, as PgBouncer does.
+/// `SHOW POOLS`: the console first, as in PgBouncer.
 pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let console_sessions = shown.context.sessions.console_sessions().len();
@@ -83,7 +84,7 @@ pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(std::iter::once(first).chain(groups))
 }
 
-/// `SHOW DATABASES`: every database that somebody uses, at each endpoint.
+/// `SHOW DATABASES`: every database in use, at each endpoint.
 pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let port = listeners(shown).find_map(|listener| match listener.settings.bind {
@@ -164,7 +165,7 @@ pub(super) fn lists(shown: ShowContext<'_>) -> CommandResponse {
     let servers: usize = groups.values().map(Group::servers).sum();
     CommandResponse::rows(
         [
-            // The console is a database, a pool and a user, too.
+            // The console counts as a database, a pool and a user.
             ("databases", databases.len() + 1),
             ("users", users_of(shown, &groups).len()),
             ("pools", groups.len() + 1),
@@ -182,13 +183,13 @@ pub(super) fn lists(shown: ShowContext<'_>) -> CommandResponse {
     )
 }
 
-/// `SHOW USERS`: those of the pools, and those that may use the console.
+/// `SHOW USERS`: users of pools and console users.
 pub(super) fn users(shown: ShowContext<'_>) -> CommandResponse {
     let users = users_of(shown, &groups(shown));
     CommandResponse::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
 }
 
-/// `SHOW STATE`: whether everything is paused.
+/// `SHOW STATE`: paused if all pools are paused.
 pub(super) fn state(shown: ShowContext<'_>) -> CommandResponse {
     let groups = groups(shown);
     let paused = !groups.is_empty() && groups.values().all(|group| group.paused);
@@ -199,7 +200,7 @@ pub(super) fn state(shown: ShowContext<'_>) -> CommandResponse {
     )
 }
 
-/// How a database at an endpoint is called: once, wherever it is looked for.
+/// Name of a database at an endpoint.
 pub(super) fn place_name(database: &DatabaseName, endpoint: &EndpointName) -> String {
     format!("{database}@{endpoint}")
 }
@@ -224,7 +225,7 @@ fn groups(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
         let listener = client.listener().to_string();
         let endpoint = match &client.backend {
             Some(backend) => Some(backend.endpoint.clone()),
-            // Between two backends: it belongs to the pool that it would ask, as far as can be known.
+            // A session without a backend counts for the pool that would serve its user and database, if known.
             None => groups
                 .iter()
                 .find(|((of, _, by), group)| {
@@ -270,7 +271,7 @@ impl Group {
         self.paused |= matches!(status.phase, PoolPhase::Paused | PoolPhase::Draining);
     }
 
-    /// Its backends, those being dialed included.
+    /// Number of backends, including those being opened.
     fn servers(&self) -> usize {
         self.own + self.leased + self.idle + self.resetting + self.settling + self.dialing
     }

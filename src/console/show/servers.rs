@@ -1,4 +1,4 @@
-//! `SHOW SERVERS`: the pools' backends, then those that belong to a session for life.
+//! `SHOW SERVERS`: backends of pools, then backends of dedicated sessions.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     telemetry::labels::PoolBackendState,
 };
 
-/// A backend, where it is, and for which listener.
+/// A backend with its endpoint and listener.
 pub(super) struct ServerRow {
     socket: Socket,
     listener: String,
@@ -30,7 +30,7 @@ pub(super) fn servers(shown: ShowContext<'_>) -> CommandResponse {
     }))
 }
 
-/// The servers' part of `SHOW SOCKETS`.
+/// The server rows of `SHOW SOCKETS`.
 pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
     all(shown).map(|server| server.socket)
 }

@@ -1,7 +1,8 @@
-//! `SHOW STATS` and its kin.
+//! `SHOW STATS` and related tables.
 //!
-//! What is counted is counted by endpoint: the name of a row is `@endpoint`, as PAUSE takes it. The time of a transaction is
-//! that of its statements: what passes between them is the client's own.
+//! Statistics are counted per endpoint: the name in a row is `@endpoint`, as PAUSE accepts it. The time of a
+//! transaction is
+//! the sum of its statements' times; the client's time between statements is not included.
 
 use super::ShowContext;
 use crate::console::{
@@ -26,7 +27,7 @@ pub(super) fn averages(shown: ShowContext<'_>) -> CommandResponse {
     table(shown, |_, averages| averages.figures().to_vec())
 }
 
-/// `SHOW TOTALS`: all endpoints added up, a figure a row.
+/// `SHOW TOTALS`: the sum of all endpoints, one value per row.
 pub(super) fn sums(shown: ShowContext<'_>) -> CommandResponse {
     const NAMES: [&str; 14] = [
         "total_xact_count",

@@ -1,4 +1,4 @@
-//! The table of verdicts, with outcomes that nobody had to bring about.
+//! The table of verdicts, for constructed results.
 
 use std::{io, sync::Arc, time::Duration};
 
