@@ -1,4 +1,4 @@
-//! How the clients of a listener prove who they are, who of them may come in, and where to.
+//! Authentication of a listener's clients: method, users and databases.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ const METHODS: [(&str, Method); 5] = [
     ("password", Method::Password),
     ("trust", Method::Trust),
 ];
-/// Keys that mean something with one method alone.
+/// Keys that require a certain method.
 const ONLY_WITH: [(&str, Method); 4] = [
     ("users_file", Method::Scram),
     ("name", Method::Certificate),
     ("map", Method::Certificate),
     ("remember", Method::Password),
 ];
-/// How long a password is remembered.
+/// Default time to remember a password.
 const REMEMBER: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -41,7 +41,8 @@ enum Method {
     Trust,
 }
 
-/// Reads `auth` of a listener on `bind` with this `tls` that leads to the endpoints in `reached`; no method after a mistake in it.
+/// Reads `auth` of a listener on `bind` with `tls`, whose route leads to the endpoints in `reached`. Returns no method
+/// after a mistake.
 pub(super) fn read(
     section: &Section<'_>,
     bind: Option<&Bind>,
@@ -61,7 +62,7 @@ pub(super) fn read(
     (method(section, &auth, bind, tls, reached), access)
 }
 
-/// The names in the list at `key`, each once.
+/// The distinct names in the list at `key`.
 pub(super) fn names<N: PartialEq>(
     section: &Section<'_>,
     key: &str,
@@ -297,7 +298,7 @@ fn certificate(auth: &Section<'_>) -> Auth {
 
 // === password ===
 
-/// Passwords in the clear stay off the network, and are shown to servers that were verified.
+/// Passwords in the clear never cross the network, and are sent to verified servers only.
 fn check_passwords(
     section: &Section<'_>,
     auth: &Section<'_>,

@@ -1,4 +1,4 @@
-//! TLS towards the clients of a listener.
+//! TLS for the clients of a listener.
 
 use super::{
     files::{self, Named},
@@ -14,7 +14,7 @@ const CLIENT_CERTIFICATES: [(&str, ClientCertificates); 3] = [
     ("required", ClientCertificates::Required),
 ];
 
-/// Reads `tls` of a listener; `None` is plaintext only.
+/// Reads `tls` of a listener; `None` means plaintext only.
 pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
     if !section.has("tls") {
         section.record("tls", "off", &Origin::Default);
@@ -54,7 +54,7 @@ pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
     Some(tls)
 }
 
-/// Loads the files of a listener or of the admin API once, as its start will.
+/// Loads the files of a listener or of the admin API, as the start does.
 pub(super) fn check_files(section: &Section<'_>, tls: &ListenerTls) {
     let named = [
         Named::new(section, "cert", Some(&tls.identity.cert)),

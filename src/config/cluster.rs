@@ -16,13 +16,13 @@ use crate::{
     topology::{Address, Cluster, DeclaredRole, Endpoint},
 };
 
-/// Name resolution, TCP, TLS and login together.
+/// Default time limit of name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// Logins under way at one time.
+/// Default number of concurrent logins.
 const CONNECT_CONCURRENCY: usize = 32;
-/// Backends that pools leave to probes and cancel requests.
+/// Default number of backends reserved for probes and cancel requests.
 const RESERVE: usize = 3;
-/// The database of the probe.
+/// Default database of the probe.
 const PROBE_DATABASE: &str = "postgres";
 
 const ROLES: [(&str, DeclaredRole); 4] = [
@@ -32,11 +32,11 @@ const ROLES: [(&str, DeclaredRole); 4] = [
     ("secondary", DeclaredRole::Secondary),
 ];
 
-/// The clusters and all endpoints, each with the place where it was described.
+/// The clusters, and all endpoints with their positions.
 pub(super) struct Clusters {
     pub(super) clusters: Vec<Cluster>,
     pub(super) endpoints: Vec<Spot<EndpointSettings>>,
-    /// Every endpoint named, those with mistakes too: a route to one of them is no further mistake.
+    /// Names of all endpoints, including endpoints with mistakes: a route to such an endpoint is not another mistake.
     pub(super) named: Vec<String>,
 }
 
@@ -116,7 +116,7 @@ pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
     all
 }
 
-/// What a cluster says for its endpoints.
+/// Settings of a cluster that its endpoints inherit.
 pub(super) struct ClusterDefaults<'c> {
     pub(super) name: Option<ClusterName>,
     pub(super) region: Option<String>,
@@ -126,7 +126,7 @@ pub(super) struct ClusterDefaults<'c> {
     pub(super) login: Option<&'c Item>,
 }
 
-/// How problems call a table of a list.
+/// Title of a table of a list in problems.
 pub(super) fn titled(kind: &str, table: &Table) -> String {
     format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
 }
@@ -210,7 +210,7 @@ fn read_endpoint(
     });
 }
 
-/// How many backends there may be, and how many of them pools leave to others.
+/// Maximum number of backends, and the number reserved for probes and cancel requests.
 fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     let max_backends = endpoint.number("max_backends", 0..=1_000_000_000);
     if max_backends.is_none() && !endpoint.has("max_backends") {
@@ -228,7 +228,7 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     (max_backends, reserve)
 }
 
-/// Whom the probe logs in as: as said, else the user of a password login, else the first user of a token login.
+/// User of the probe: the configured one, else the user of a password login, else the first user of a token login.
 fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
     let section = endpoint.table_or_empty("probe", "cluster.endpoint.probe");
     let said = section.parsed(

@@ -1,4 +1,4 @@
-//! The console: what it is called, and who may use it.
+//! Settings of the console: database name and users.
 
 use super::{
     auth,

@@ -1,6 +1,6 @@
-//! The environment: the variables of the process, and which of them somebody asked for.
+//! The environment variables of the process. Records which variables were read.
 //!
-//! A variable that is set to nothing counts as not set: manifests pass empty ones for what they leave out.
+//! An empty variable counts as unset, because manifests pass empty variables for omitted values.
 
 use std::{
     cell::RefCell,
@@ -16,7 +16,7 @@ use super::{
 /// The variables of the process.
 pub(super) struct Environment {
     variables: BTreeMap<String, String>,
-    /// Every name that was asked for, set or not.
+    /// Names of all variables that were looked up, set or not.
     asked: RefCell<BTreeSet<String>>,
 }
 
@@ -26,30 +26,30 @@ impl Environment {
         Self { variables: variables.into_iter().filter(ours).collect(), asked: RefCell::default() }
     }
 
-    /// The value of the variable called `full`, and where it stands.
+    /// Value and origin of the variable with the full name `full`.
     pub(super) fn whole(&self, full: &str) -> Option<(String, Origin)> {
         self.asked.borrow_mut().insert(full.to_owned());
         let value = self.variables.get(full).filter(|value| !value.is_empty())?;
         Some((value.clone(), Origin::Variable(Arc::from(full))))
     }
 
-    /// The value of `GATEKEEPER_<variable>` (or of `ADMIN_API_KEY`).
+    /// Value of `GATEKEEPER_<variable>` (or of `ADMIN_API_KEY`).
     pub(super) fn shared(&self, variable: &str) -> Option<(String, Origin)> {
         self.whole(&catalog::full_variable(variable))
     }
 
-    /// The value of `GATEKEEPER_<NAME>_<variable>`.
+    /// Value of `GATEKEEPER_<NAME>_<variable>`.
     pub(super) fn own(&self, name: &str, variable: &str) -> Option<(String, Origin)> {
         self.whole(&catalog::own_variable(name, variable))
     }
 
-    /// The value of `GATEKEEPER_<NAME>_<variable>`, or else of `GATEKEEPER_<variable>`.
+    /// Value of `GATEKEEPER_<NAME>_<variable>`, or else of `GATEKEEPER_<variable>`.
     pub(super) fn own_or_shared(&self, name: &str, variable: &str) -> Option<(String, Origin)> {
         let shared = self.shared(variable);
         self.own(name, variable).or(shared)
     }
 
-    /// Reports the variables with our prefix that nobody asked for.
+    /// Reports variables with the prefix that were never looked up.
     pub(super) fn report_unread(&self, endpoints: &[String], listeners: &[String], report: &ProblemReport) {
         let asked = self.asked.borrow();
         let unread = self.variables.keys().filter(|name| name.starts_with(PREFIX) && !asked.contains(*name));
@@ -68,7 +68,7 @@ impl Environment {
     }
 }
 
-/// What to do about a variable that is known, but not with this name in front.
+/// Remedy for a known variable with a wrong name.
 fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Option<String> {
     let (key, variable) = catalog::KEYS
         .iter()
@@ -96,7 +96,7 @@ fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Optio
     })
 }
 
-/// Whether Kubernetes or Docker set this variable for a service whose name begins with `gatekeeper`.
+/// True if Kubernetes or Docker set the variable for a service whose name begins with `gatekeeper`.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
 fn is_service_link(name: &str, value: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Listeners: where they listen, where they lead, and who may come in.
+//! Listeners: addresses, routes, and access.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
     [("primary", WhenNoReader::Primary), ("refuse", WhenNoReader::Refuse)];
-/// What to write for a bind address.
+/// Remedy for a bind address.
 const BIND_FORM: &str =
     "write an IP address and a port, as in \"127.0.0.1:15432\" or \"[::]:15432\", or the path of a socket";
 
@@ -171,7 +171,7 @@ fn parse_bind(text: &str) -> Result<Bind, String> {
 /// Default permissions of a Unix-domain socket.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The permissions of a listener's socket file.
+/// Permissions of a listener's socket file.
 fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
     let form = "write an octal number up to \"0777\", as in \"0660\"";
     let read = |text: &str| {
@@ -179,7 +179,7 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
         mode.ok_or_else(|| format!("cannot be \"{text}\""))
     };
     let mode = section.parsed("mode", read, form);
-    // A variable may be meant for all listeners.
+    // Variables may apply to all listeners.
     let is_written = section.has("mode") && matches!(section.place("mode"), Origin::File { .. });
     if is_written && matches!(bind, Some(Bind::Tcp(_))) {
         section.problem("mode", "goes with a Unix-domain socket only", "remove it");
@@ -187,7 +187,7 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
     mode.map_or(SOCKET_MODE, |spot| spot.value)
 }
 
-/// Whether two sockets cannot be open at one time; port 0 is a new port each time.
+/// True if two sockets cannot be open at the same time; port 0 is a new port each time.
 pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
     match (one, other) {
         (Bind::Tcp(one), Bind::Tcp(other)) => {
@@ -253,7 +253,7 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
     Some(route)
 }
 
-/// The endpoints that a route may lead to.
+/// Endpoints to which a route may lead.
 fn reached<'e>(route: &RoutePolicy, endpoints: &'e [Spot<EndpointSettings>]) -> Vec<&'e EndpointSettings> {
     endpoints.iter().map(|spot| &spot.value).filter(|settings| route.may_reach(&settings.endpoint)).collect()
 }
@@ -264,7 +264,7 @@ fn check_route(
     reached: &[&EndpointSettings],
     clusters: &Clusters,
 ) {
-    // An endpoint with mistakes of its own may be the one that is missing here.
+    // An endpoint with mistakes may be the one that is missing.
     let all_read = clusters.named.len() == clusters.endpoints.len();
     let (served, role) = match route {
         RoutePolicy::Primary => (!reached.is_empty(), "\"primary\""),

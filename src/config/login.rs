@@ -38,7 +38,7 @@ pub(super) fn read(
         Value::Table(table) => {
             let section = Section::open(context, table, "cluster.endpoint.login", subject, &item.origin);
             let value = from_table(&section, insecure_without_verification)?;
-            // An empty table in front of nothing: the place of the endpoint says more.
+            // An empty table has no position; the endpoint's position is more helpful.
             let origin = if item.origin == Origin::Default { endpoint } else { &item.origin };
             Some(Spot { value, origin: origin.clone() })
         }
@@ -115,7 +115,7 @@ fn password(section: &Section<'_>) -> PasswordLogin {
     PasswordLogin { user: user.map(|spot| spot.value), password }
 }
 
-/// A token login; what is wrong with it is reported, and the rest of it read.
+/// Reads a token login; reports mistakes and reads on.
 fn token(
     section: &Section<'_>,
     kind: &str,
@@ -140,7 +140,7 @@ fn token_command(section: &Section<'_>) -> TokenCommand {
         _ => None,
     });
     if let Some(spot) = &command {
-        // A command line may hold a secret: its program is enough.
+        // Shows only the program, because a command line may contain a secret.
         let program = match &spot.value {
             TokenCommand::Shell(text) => text.split_whitespace().find(|word| !word.contains('=')),
             TokenCommand::Words(words) => words.first().map(String::as_str),

@@ -1,4 +1,4 @@
-//! What is watched and written down, and the process itself: admin API, audit log, log, probe, runtime.
+//! Settings of admin API, audit log, log, probe and runtime.
 
 use super::{
     clients::check_files,
@@ -21,15 +21,15 @@ use crate::{
     tls::{ClientCertificates, ListenerTls},
 };
 
-/// Where the admin API listens.
+/// Default address of the admin API.
 const ADMIN_BIND: &str = "127.0.0.1:8080";
-/// Audit records that may wait.
+/// Default capacity of the audit queue in records.
 const AUDIT_QUEUE: usize = 65_536;
-/// How long a client waits for room in the audit log's queue.
+/// Default wait of a client for room in the audit queue.
 const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
-/// How long what was written to the audit log may wait to be synced.
+/// Default interval of syncs of the audit log.
 const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
-/// Bytes of statement text kept in an audit record.
+/// Default size of the statement text in an audit record, in bytes.
 const AUDIT_TEXT: u64 = 8 << 10;
 
 const LEVELS: [(&str, AuditLevel); 3] = [
@@ -51,7 +51,7 @@ const SYNC: [(&str, SyncPolicy); 3] = [
 ];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// Reads `[admin]`; `None` when it is turned off.
+/// Reads `[admin]`; `None` if turned off.
 pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
     let section = root.table_or_empty("admin", "admin");
     let enabled = section.flag_or("enabled", true).value;
@@ -106,7 +106,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
     Some(AdminSettings { bind, api_key, open_health, tls })
 }
 
-/// Reads `[audit]`; without it there is no audit log.
+/// Reads `[audit]`; without the table there is no audit log.
 pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
     if !root.has("audit") {
         root.record("audit", "off", &Origin::Default);
@@ -198,7 +198,7 @@ pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
     }
 }
 
-/// Reads `[runtime]`, and where the process runs.
+/// Reads `[runtime]`, including the region of the process.
 pub(super) fn runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
     let section = root.table_or_empty("runtime", "runtime");
     let default = RuntimeSettings::default();

@@ -1,8 +1,10 @@
-//! Lays the environment over what the file said.
+//! Lays the environment over the file.
 //!
-//! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, `GATEKEEPER_X` for all that have no variable of their
-//! own, and both win over the file. An endpoint that only the environment knows gets a listener of its own name that
-//! leads to it; so does every endpoint when nobody describes a listener.
+//! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, and `GATEKEEPER_X` for all without a variable of
+//! their
+//! own; both override the file. An endpoint that only the environment describes gets a listener with its name and a
+//! route to
+//! it; so does every endpoint if no listener is described.
 
 use std::net::Ipv6Addr;
 
@@ -17,9 +19,9 @@ use crate::{
     topology::{Address, DeclaredRole},
 };
 
-/// The first listener's port, where nobody says otherwise.
+/// Default port of the first listener.
 const FIRST_PORT: u16 = 15432;
-/// The cluster of endpoints that only the environment describes, where nobody says otherwise.
+/// Default cluster of endpoints that only the environment describes.
 const DEFAULT_CLUSTER: &str = "default";
 /// Default cluster of endpoints with the role `secondary`, if only the environment describes the endpoints.
 const SECONDARY_CLUSTER: &str = "secondary";
@@ -59,7 +61,7 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Prob
         let implied = implied.contains(&name);
         for key in KEYS.iter().filter(|key| key.scope() == Scope::Listener) {
             set(listener, "listener", key, |variable| match variable {
-                // The shared port is where the implied listeners begin to count.
+                // The ports of implied listeners count up from the shared port.
                 "LISTEN_PORT" if implied => environment.own(&name, variable),
                 _ => environment.own_or_shared(&name, variable),
             });
@@ -70,12 +72,12 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Prob
     }
 }
 
-/// The names of all endpoints, in the order they were written.
+/// Names of all endpoints, in configuration order.
 pub(super) fn endpoint_names(root: &Table) -> Vec<String> {
     root.tables("cluster").flat_map(|cluster| cluster.tables("endpoint").map(name_of)).collect()
 }
 
-/// The names of all listeners, in the order they were written.
+/// Names of all listeners, in configuration order.
 pub(super) fn listener_names(root: &Table) -> Vec<String> {
     root.tables("listener").map(name_of).collect()
 }
@@ -86,7 +88,7 @@ fn name_of(table: &Table) -> String {
 
 // === endpoints ===
 
-/// Adds the endpoints that the file does not know, and says which they are.
+/// Adds the endpoints that the file does not contain, and returns their names.
 fn add_endpoints(root: &mut Table, environment: &Environment, report: &ProblemReport) -> Vec<String> {
     let known = endpoint_names(root);
     let mut added = Vec::new();
@@ -112,7 +114,7 @@ fn add_endpoints(root: &mut Table, environment: &Environment, report: &ProblemRe
     added
 }
 
-/// The endpoints that the environment names, each with the variable that does.
+/// The endpoints named by the environment, each with its variable.
 fn wanted_endpoints(
     known: &[String],
     environment: &Environment,
@@ -121,7 +123,7 @@ fn wanted_endpoints(
     let role = environment.shared("BACKEND_ROLE");
     let host = environment.shared("BACKEND_HOST");
     let Some((list, origin)) = environment.shared(catalog::ENDPOINTS) else {
-        // One endpoint without a name of its own is called by its role.
+        // A single endpoint without a name is named after its role.
         let Some((_, origin)) = host.filter(|_| known.is_empty()) else { return Vec::new() };
         let role = role.and_then(|(role, _)| role.parse().ok()).unwrap_or(DeclaredRole::Primary);
         return vec![(role.as_str().to_owned(), origin)];
@@ -142,7 +144,7 @@ fn wanted_endpoints(
     wanted
 }
 
-/// The cluster that a new endpoint belongs to: as its variable says, else the only one there is, else the default one.
+/// Cluster of a new endpoint: from its variable, else the only cluster, else the default.
 fn cluster_for<'r>(
     root: &'r mut Table,
     environment: &Environment,
@@ -203,7 +205,7 @@ fn refuse_shared_host(root: &Table, environment: &Environment, report: &ProblemR
     report.problem(&origin, "", what, remedy);
 }
 
-/// Whether a variable says something about the login to the endpoint `name`, whose cluster may say the rest.
+/// True if a variable affects the login of the endpoint `name`; the cluster may supply the rest.
 fn login_is_changed(environment: &Environment, name: &str) -> bool {
     let mut variables =
         KEYS.iter().filter(|key| key.table == "cluster.endpoint.login").flat_map(|key| key.variables);
@@ -212,7 +214,7 @@ fn login_is_changed(environment: &Environment, name: &str) -> bool {
 
 // === listeners ===
 
-/// Adds a listener for each of `endpoints`: the same name, a route to it, and ports that count up.
+/// Adds a listener for each of `endpoints`, with its name, a route to it, and ascending ports.
 fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &ProblemReport) {
     let base = environment.shared("LISTEN_PORT");
     let first =
@@ -242,7 +244,7 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
 
 // === keys ===
 
-/// Sets `key` below `table`, which stands at `path`, from what `look_up` finds.
+/// Sets `key` below `table`, whose path is `path`, to the value found by `look_up`.
 fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
     let found: Vec<_> = key.variables.iter().map(|variable| look_up(variable)).collect();
     let Some((_, place)) = found.iter().flatten().next() else { return };
@@ -274,7 +276,7 @@ fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) ->
             Item::text(text, origin)
         }
     };
-    // A login of the environment replaces one of another kind that the file describes.
+    // A login from the environment replaces a login of another kind from the file.
     let others: &[&str] = match (key.table, key.name) {
         ("cluster.endpoint.login", "iam") => &["user", "password", "token_command"],
         ("cluster.endpoint.login", "token_command") => {
@@ -293,7 +295,7 @@ fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) ->
     target.set(key.name, item);
 }
 
-/// An address with the host, the port or both replaced; `None` without any host.
+/// An address with a replaced host, port or both; `None` without a host.
 fn joined(
     old: Option<&str>,
     host: Option<&(String, Origin)>,
@@ -310,7 +312,7 @@ fn joined(
     let port = port.map(|(text, _)| text.clone()).or(old_port);
     let text = match port {
         _ if host.contains("/.s.PGSQL.") => host,
-        // As libpq does: a directory and a port make the path of a socket.
+        // As in libpq: directory and port form the path of a socket.
         port if host.starts_with('/') => {
             format!("{}/.s.PGSQL.{}", host.trim_end_matches('/'), port.as_deref().unwrap_or("5432"))
         }

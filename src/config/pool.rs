@@ -10,7 +10,7 @@ const MODES: [(&str, PoolMode); 2] = [("session", PoolMode::Session), ("transact
 /// Values of `isolation`; true if a state check follows every transaction.
 const ISOLATION: [(&str, bool); 2] = [("proved", false), ("strict", true)];
 
-/// Reads `pool` of a listener whose clients log in by `auth`, `max_clients` of them.
+/// Reads `pool` of a listener with client authentication `auth` and at most `max_clients` clients.
 pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usize) -> PoolSettings {
     let pool = section.table_or_empty("pool", "listener.pool");
     let mode = pool.word_or("mode", &MODES, PoolMode::Session).value;
@@ -43,7 +43,7 @@ pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usiz
     }
 }
 
-/// Names of functions as SQL finds them: in lower case, without a schema.
+/// Names of functions as SQL resolves them: in lower case, without a schema.
 fn functions(pool: &Section<'_>) -> Vec<String> {
     let Some(listed) = pool.texts("pin_on_functions") else {
         pool.record("pin_on_functions", "", &Origin::Default);

@@ -1,4 +1,4 @@
-//! Where a configuration is read from, so that it can be read again.
+//! The source of a configuration, readable again on reload.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use super::{
     tree::{self, Table},
 };
 
-/// What is needed to read the configuration, now and again on reload.
+/// The source of the configuration: file and environment.
 #[derive(Clone)]
 pub struct ConfigSource {
     document: Document,
@@ -30,20 +30,20 @@ enum Document {
     Text { name: Arc<str>, text: Arc<str> },
 }
 
-/// A configuration that was read without a mistake.
+/// A configuration without mistakes.
 pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
-    /// What is allowed and still worth a word.
+    /// Warnings: allowed, but risky or probably unintended.
     pub warnings: Vec<Problem>,
-    /// Every effective setting and where it came from.
+    /// Every effective setting with its source.
     pub settings: Vec<Setting>,
 }
 
 // === impl ConfigSource ===
 
 impl ConfigSource {
-    /// A file (`GATEKEEPER_CONFIG` names one when the command line does not) and the process's environment as it is now.
+    /// The file (by default the one in `GATEKEEPER_CONFIG`) and the current environment of the process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let variables: Vec<(String, String)> = std::env::vars_os()
@@ -62,20 +62,20 @@ impl ConfigSource {
         Self { document: file.map_or(Document::None, Document::File), variables, follow: true }
     }
 
-    /// A document that is at hand, called `name` in problems, and no environment.
+    /// A document in memory, named `name` in problems, without an environment.
     #[must_use]
     pub fn text(name: &str, text: &str) -> Self {
         let document = Document::Text { name: name.into(), text: text.into() };
         Self { document, variables: Vec::new(), follow: true }
     }
 
-    /// These variables and no file.
+    /// Only these variables, without a file.
     #[must_use]
     pub fn variables<N: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         Self { document: Document::None, variables: Vec::new(), follow: true }.with_variables(variables)
     }
 
-    /// As it is, but with these variables instead of the environment.
+    /// Replaces the environment by these variables.
     #[must_use]
     pub fn with_variables<N: Into<String>, V: Into<String>>(
         mut self,
@@ -85,15 +85,16 @@ impl ConfigSource {
         self
     }
 
-    /// As it is, but without looking at the files and variables that the configuration mentions; secrets that stand in
-    /// them are replaced by a word. For checking a configuration on another machine than its own.
+    /// Disables reading of files and variables named in the configuration, and replaces secrets by a placeholder. For
+    /// checking
+    /// a configuration on another machine.
     #[must_use]
     pub fn without_references(mut self) -> Self {
         self.follow = false;
         self
     }
 
-    /// The file, if there is one.
+    /// The file, if any.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.document {
@@ -102,15 +103,15 @@ impl ConfigSource {
         }
     }
 
-    /// Reads and checks everything. Blocks on files; the environment is the one of the first reading.
+    /// Reads and checks everything. Blocks on files. The environment is the one at construction.
     ///
     /// # Errors
-    /// Every mistake there is, each with its place and what to write instead.
+    /// All mistakes, each with position and remedy.
     pub fn load(&self) -> Result<LoadedConfig, Problems> {
         let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
-            // What is no TOML hides what stands behind it: more mistakes would be guesses.
+            // Invalid TOML hides the text after it, so further mistakes would be guesses.
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
@@ -161,7 +162,8 @@ impl ConfigSource {
         }
     }
 
-    /// Reads `[admin]` and `[runtime]` alone, for commands to the running program. Mistakes elsewhere do not count: the
+    /// Reads only `[admin]` and `[runtime]`, for commands to the running program. Mistakes elsewhere are ignored,
+    /// because the
     /// program may run with an older version of the file.
     ///
     /// # Errors
@@ -190,7 +192,7 @@ impl ConfigSource {
         if problems.is_empty() { Ok((admin, runtime)) } else { Err(Problems(problems)) }
     }
 
-    /// The document's root, and what relative paths in it are relative to.
+    /// Root of the document, and the base of its relative paths.
     fn read_document(&self, report: &ProblemReport) -> Result<(Table, PathBuf), Problems> {
         match &self.document {
             Document::None => Ok((Table::new(), PathBuf::new())),

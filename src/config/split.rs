@@ -1,4 +1,4 @@
-//! What a listener says about splitting reads off.
+//! Settings of listeners with the route `split`.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ const CONSISTENCY: [(&str, Consistency); 3] = [
 ];
 const HINTS: [(&str, Hints); 3] = [("off", Hints::Off), ("primary", Hints::Primary), ("all", Hints::All)];
 
-/// The keys of a listener that say nothing on another route.
+/// Keys that are valid with the route `split` only.
 const KEYS: [&str; 6] =
     ["consistency", "max_lag", "freshness_wait", "hints", "primary_only", "secondary_read_pools"];
 
-/// Reads the keys of a listener that splits.
+/// Reads the keys of a split listener.
 pub(super) fn read(section: &Section<'_>) -> SplitSettings {
     let default = SplitSettings::default();
     SplitSettings {
@@ -32,20 +32,20 @@ pub(super) fn read(section: &Section<'_>) -> SplitSettings {
         freshness_wait: section.duration("freshness_wait", default.freshness_wait).value,
         hints: section.word_or("hints", &HINTS, default.hints).value,
         primary_only: relations(section),
-        // The process's own setting: see `locate`.
+        // A setting of the process; see `locate`.
         local_region: None,
         secondary_read_pools: section.flag("secondary_read_pools").value,
     }
 }
 
-/// Reports the keys that only a listener which splits may have.
+/// Reports keys that are valid on split listeners only.
 pub(super) fn refuse(section: &Section<'_>) {
     for key in KEYS.into_iter().filter(|key| section.has(key)) {
         section.problem(key, "goes with route = \"split\" only", "remove it");
     }
 }
 
-/// Reports what a listener cannot be that splits. `mode` is that of its pools.
+/// Reports settings that a split listener does not allow. `mode` is the mode of its pools.
 pub(super) fn check(
     section: &Section<'_>,
     auth: Option<&Auth>,
@@ -84,7 +84,7 @@ pub(super) fn check(
     }
 }
 
-/// Tells the listeners that split where this process runs, if `region` says so.
+/// Sets the region of the process on all split listeners.
 pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
     for listener in listeners {
         if let RoutePolicy::Split(settings) = &mut listener.route {
@@ -93,7 +93,7 @@ pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
     }
 }
 
-/// Relations as SQL writes them.
+/// Relation names in SQL syntax.
 fn relations(section: &Section<'_>) -> Vec<RelationName> {
     let Some(listed) = section.texts("primary_only") else {
         section.record("primary_only", "", &Origin::Default);

@@ -1,12 +1,12 @@
-//! Where traces go: `[traces]`.
+//! Settings of traces: `[traces]`.
 
 use super::{problem::Origin, reader::Section};
 use crate::telemetry::traces::{Collector, CollectorError, TraceSettings};
 
-/// Spans that may wait.
+/// Default capacity of the span queue.
 const QUEUE: usize = 4096;
 
-/// Reads `[traces]`; without it nothing is traced.
+/// Reads `[traces]`; without the table, tracing is off.
 pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
     let section = root.table("traces", "traces")?;
     let form = "write a collector's address, as in \"http://127.0.0.1:4318\"";
@@ -29,7 +29,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
     Some(TraceSettings { collector: collector?, per_million: per_million?, queue })
 }
 
-/// So many of a million; shown as it is written.
+/// Parts per million, shown as configured.
 struct Part(u32);
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]

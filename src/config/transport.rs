@@ -1,4 +1,4 @@
-//! TLS towards an endpoint, and what may be sent over it.
+//! TLS for an endpoint's connections, and the data allowed on them.
 
 use super::{
     cluster::ClusterDefaults,
@@ -23,17 +23,17 @@ const TLS_MODES: [(&str, TlsMode); 5] = [
 const NEGOTIATIONS: [(&str, Negotiation); 2] =
     [("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
 
-/// TLS towards an endpoint, and where its mode was said.
+/// TLS settings of an endpoint, with the position of the mode.
 pub(super) struct Tls<'c> {
     pub(super) settings: EndpointTls,
     section: Section<'c>,
     mode: Origin,
 }
 
-/// Reads `tls` of an endpoint; what it does not say, its cluster may.
+/// Reads `tls` of an endpoint, with its cluster's settings as defaults.
 pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
     let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
-    // What the endpoint does not say, its cluster may.
+    // The cluster's setting is the default.
     let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
     let inherited = |key: &str, shown: &str| {
         if !own.has(key) && shared.tls.has(key) {
@@ -96,7 +96,7 @@ pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> 
     Tls { settings, section: own, mode: mode.origin }
 }
 
-/// A certificate and its key: both or neither.
+/// Reads a certificate with its key: both or neither.
 pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
     let cert = section.path("cert");
     let key = section.path("key");
@@ -122,7 +122,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
     }
 }
 
-/// Loads the files once, as a connection will.
+/// Loads the files, as a connection does.
 pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: Option<&Address>) {
     let settings = &tls.settings;
     let (own, cluster) = (&tls.section, &shared.tls);
@@ -141,7 +141,7 @@ pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: 
     );
 }
 
-/// The rules about plaintext, verification and what is sent over it.
+/// Checks plaintext and verification against the login: no token or password to an unverified server.
 pub(super) fn check(
     endpoint: &Section<'_>,
     address: &Address,

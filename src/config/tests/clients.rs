@@ -1,4 +1,4 @@
-//! How clients may prove who they are, and where that is refused.
+//! Client authentication methods, and where they are refused.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! What is right alone and wrong together.
+//! Values that are valid alone but not together.
 
 use super::*;
 
-/// A login with a token, fit for a verified server.
+/// A token login, allowed for verified servers.
 const TOKEN: &str = "login = { token_command = \"mint\", users = [\"alice@example.com\"] }";
 
-/// `GOOD` with a token login over `verify-ca` and clients that are trusted.
+/// `GOOD` with a token login over `verify-ca` and the client method `trust`.
 fn with_token(changes: &[(&str, &str)]) -> ConfigSource {
     let login = format!("address = \"127.0.0.1:5432\"\ntls = {{ mode = \"verify-ca\" }}\n{TOKEN}");
     let mut all = vec![

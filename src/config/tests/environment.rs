@@ -1,4 +1,4 @@
-//! The environment: alone, over a file, and what nobody reads.
+//! The environment: alone, over a file, and unread variables.
 
 use std::time::Duration;
 
@@ -237,7 +237,7 @@ fn a_token_command_alone_stays_a_mistake_where_other_machines_can_connect() {
             "configuration: listener.primary.auth.method: clients must authenticate: Gatekeeper logs in to `primary` on their behalf; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
         ]
     );
-    // Over a file, or with Gatekeeper's own password, clients must authenticate, too.
+    // With a file, or with a password login, clients must authenticate too.
     let over_file = mistakes(&file(GOOD).with_variables([
         ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
         ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"),

@@ -1,8 +1,8 @@
-//! The files that a configuration mentions.
+//! The files named in a configuration.
 
 use super::*;
 
-/// A listener with users, whose endpoint has a password, and the file of users.
+/// A listener with a users file, and an endpoint with a password login.
 fn with_users(users: &str) -> (tempfile::TempDir, ConfigSource) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("users.toml"), users).unwrap();

@@ -1,4 +1,4 @@
-//! One value at a time.
+//! Mistakes in single values.
 
 use super::*;
 
