@@ -1,4 +1,4 @@
-//! The program's own log: lines on standard error, for people or for Cloud Logging.
+//! The program's log: lines on standard error, as text or for Cloud Logging.
 
 use std::{fmt, io};
 
@@ -20,21 +20,21 @@ use tracing_subscriber::{
 
 use super::{LogFormat, LogSettings};
 
-/// Why the log could not be started.
+/// Reason for a failed start of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is no filter.
+    /// The filter is invalid.
     #[error(
         "`{filter}` is not a valid log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
     )]
     Filter {
-        /// What was written.
+        /// The filter as configured.
         filter: String,
-        /// What is wrong with it.
+        /// The syntax error.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The process has a log already.
+    /// The process already has a log.
     #[error("the log is already started")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
@@ -42,7 +42,7 @@ pub enum LogError {
 /// Starts the log of this process.
 ///
 /// # Errors
-/// The filter is wrong, or there is a log already.
+/// The filter is invalid, or the process already has a log.
 pub fn start_log(settings: &LogSettings) -> Result<(), LogError> {
     subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
 }
@@ -91,9 +91,9 @@ fn is_unsafe_in_text(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// One JSON object a line with the
-/// [names that Cloud Logging reads](https://cloud.google.com/logging/docs/structured-logging): `severity`, `time`,
-/// `message`; our own fields stand beside them.
+/// One JSON object per line with the
+/// [names that Cloud Logging reads](https://cloud.google.com/logging/docs/structured-logging), `severity`, `time` and
+/// `message`, and with the fields of the event.
 struct CloudLogging;
 
 impl<S, N> FormatEvent<S, N> for CloudLogging
@@ -130,7 +130,7 @@ const fn severity(level: Level) -> &'static str {
     }
 }
 
-/// Writes an event's fields as entries of the line's object, `message` among them.
+/// Writes an event's fields, including `message`, as entries of the line's object.
 struct Fields<'a, M: SerializeMap> {
     map: &'a mut M,
     result: Result<(), M::Error>,

@@ -29,7 +29,7 @@ fn a_histogram_without_series_is_not_shown() {
     assert_eq!(page, "");
 }
 
-/// Durations of every magnitude, bounds and their neighbours more often than chance would have it.
+/// Durations of all magnitudes, with many bounds and neighbors of bounds.
 fn durations() -> impl Strategy<Value = Vec<u64>> {
     let near = (0..BUCKETS.bounds().len(), 0..3_u64).prop_map(|(at, off)| BUCKETS.bounds()[at] - 1 + off);
     let any = (0..45_u32, any::<u64>()).prop_map(|(bits, value)| value & ((1 << bits) - 1));
@@ -37,7 +37,7 @@ fn durations() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
-    /// What two workers recorded, or nobody: but for the exact sum, the exporter would write the same.
+    /// Records of two workers, possibly none: except for the exact sum, the exporter writes the same page.
     #[test]
     fn a_histogram_looks_like_the_exporters(first in durations(), second in durations()) {
         let registry = MetricRegistry::new();

@@ -1,4 +1,4 @@
-//! What belongs to no endpoint and no listener: the topology as a whole, reloads, panics, the audit log.
+//! Metrics without endpoint and listener: topology, reloads, panics, audit log.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,14 +9,14 @@ use crate::telemetry::{
     registry::{Counter, Gauge, Level},
 };
 
-/// The handles of the topology as a whole.
+/// Metrics of the topology as a whole.
 pub struct TopologyMetrics {
     writable: Gauge,
     refresh: Gauge,
     changes: Each<ChangeKind, Counter>,
 }
 
-/// The handles of the program itself.
+/// Metrics of the program itself.
 pub struct ProgramMetrics {
     reloads: Each<Outcome, Counter>,
     reload_success: Gauge,
@@ -25,18 +25,18 @@ pub struct ProgramMetrics {
     panics: Counter,
 }
 
-/// The handles of the traces.
+/// Metrics of the traces.
 #[derive(Clone)]
 pub struct TraceMetrics {
     spans: Arc<Each<Outcome, Counter>>,
 }
 
-/// The handles of the admin API.
+/// Metrics of the admin API.
 pub struct AdminMetrics {
     requests: Each<AdminOutcome, Counter>,
 }
 
-/// The handles of the audit log.
+/// Metrics of the audit log.
 #[derive(Clone)]
 pub struct AuditMetrics {
     /// Records written.
@@ -62,14 +62,14 @@ impl TopologyMetrics {
         }
     }
 
-    /// The picture was refreshed, and shows so many endpoints that call themselves writable.
+    /// Records a refresh of the topology snapshot, with the number of writable endpoints.
     #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
     pub fn refreshed(&self, writable: usize, now: SystemTime) {
         self.writable.set(writable as f64);
         self.refresh.set(timestamp(now));
     }
 
-    /// Something changed.
+    /// Records a topology change.
     pub fn changed(&self, kind: ChangeKind) {
         self.changes.of(kind).increment();
     }
@@ -89,12 +89,12 @@ impl ProgramMetrics {
         }
     }
 
-    /// The configuration was read, at the start.
+    /// Records the first read of the configuration.
     pub fn loaded(&self, now: SystemTime) {
         self.reload_success.set(timestamp(now));
     }
 
-    /// The configuration was read again, or the attempt changed nothing.
+    /// Records a configuration reload.
     pub fn reloaded(&self, outcome: Outcome, now: SystemTime) {
         self.reloads.of(outcome).increment();
         self.reload_failed.set(if outcome == Outcome::Error { 1.0 } else { 0.0 });
@@ -103,12 +103,12 @@ impl ProgramMetrics {
         }
     }
 
-    /// A changed file was read again, or was wrong and the old one kept.
+    /// Records a reload of a changed file.
     pub fn file_reloaded(&self, outcome: Outcome) {
         self.files.of(outcome).increment();
     }
 
-    /// From now on panics, wherever they happen, are counted, and logged with their place.
+    /// Counts and logs all panics from now on, with their position.
     pub fn watch_panics(&self) {
         let panics = self.panics.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -132,7 +132,7 @@ impl TraceMetrics {
         Self { spans: Arc::new(spans) }
     }
 
-    /// So many spans were taken by the collector, or dropped.
+    /// Records spans accepted by the collector, or dropped.
     pub fn spans(&self, outcome: Outcome, count: u64) {
         self.spans.of(outcome).add(count);
     }
@@ -145,7 +145,7 @@ impl AdminMetrics {
         Self { requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)) }
     }
 
-    /// A request was answered.
+    /// Records a request.
     pub fn answered(&self, outcome: AdminOutcome) {
         self.requests.of(outcome).increment();
     }
@@ -165,13 +165,13 @@ impl AuditMetrics {
         }
     }
 
-    /// So many records may wait.
+    /// Sets the capacity of the queue in records.
     #[expect(clippy::cast_precision_loss, reason = "a count of records")]
     pub fn limit(&self, records: usize) {
         self.limit.set(records as f64);
     }
 
-    /// Records were written.
+    /// Records written audit records.
     pub fn wrote(&self, records: u64, now: SystemTime) {
         self.written.add(records);
         self.success.set(timestamp(now));

@@ -129,15 +129,16 @@ fn names_say_kind_and_unit() {
     }
 }
 
-/// What the page shows more of when there is one more of something.
+/// Number of series added to the page by `more`.
 fn cost<T>(metrics: &Metrics, more: impl FnOnce() -> T) -> usize {
     let before = series(&metrics.render()).len();
     more();
     series(&metrics.render()).len() - before
 }
 
-/// Half of what an endpoint costs are the buckets of its phases: a bound more there is seven series more. Half of what a
-/// listener costs are the reasons of its routing.
+/// Half of an endpoint's series are buckets of its phases: one more bound adds seven series. Half of a listener's
+/// series are
+/// route reasons.
 #[test]
 fn the_page_stays_within_its_budget_of_series() {
     let metrics = Metrics::new();
@@ -157,7 +158,7 @@ fn the_page_stays_within_its_budget_of_series() {
     }
 }
 
-/// Listeners and endpoints enough for so many series.
+/// Enough listeners and endpoints for `wanted` series.
 fn crowd(metrics: &Metrics, wanted: usize) -> Vec<Arc<PathMetrics>> {
     let mut paths = Vec::new();
     for number in 0.. {
@@ -173,7 +174,7 @@ fn crowd(metrics: &Metrics, wanted: usize) -> Vec<Arc<PathMetrics>> {
     paths
 }
 
-/// Would a page hold one of the locks that sessions ask for while it is written, no session could count meanwhile.
+/// Rendering a page must not hold a lock that sessions need for counting.
 #[test]
 fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
     let metrics = Metrics::new();
@@ -185,7 +186,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
             scope.spawn(move || {
                 while !done.load(Relaxed) {
                     for path in paths {
-                        // Both of the locks there are: where to count, and where a long duration goes.
+                        // Uses both locks: that of the shards, and that of long durations.
                         path.of(worker).statement(Outcome::Ok, Duration::from_secs(1000));
                     }
                     rounds.fetch_add(1, Relaxed);
@@ -193,7 +194,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
             });
         }
         let mut took = Vec::new();
-        // On a busy machine a page may be written while no worker has a turn, but not every time.
+        // On a busy machine, a page may be written while no worker runs, but not every time.
         let gone_on = (0..500).any(|_| {
             let before = rounds.load(Relaxed);
             let start = Instant::now();
@@ -260,7 +261,7 @@ fn an_endpoint_has_one_health_and_one_role_at_a_time() {
     }
 }
 
-/// What the page shows of an endpoint: its info, "up", and how often connecting to it failed.
+/// The page's values for an endpoint: info, "up", and number of failed connections.
 fn standing(metrics: &Metrics, role: &str, region: &str) -> [String; 3] {
     let labels = format!("endpoint=\"reads\",backend_role=\"{role}\"");
     let page = metrics.render();
@@ -322,7 +323,7 @@ async fn upkeep_goes_on_until_it_is_dropped_and_loses_no_record() {
     assert!(metrics.render().contains(count));
 }
 
-/// What the page shows for a series of the path.
+/// The page's value of a series of the path.
 fn of_path(metrics: &Metrics, name: &str, more: &str) -> f64 {
     let head = format!("{name}{{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\"{more}}} ");
     let page = metrics.render();

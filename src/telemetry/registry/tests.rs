@@ -5,7 +5,7 @@ fn endpoint(name: &str) -> Labels {
     vec![(Label::Endpoint, name.into()), (Label::BackendRole, "primary".into())]
 }
 
-/// What the page shows for a series.
+/// The page's value of a series.
 fn shown(registry: &MetricRegistry, series: &str) -> String {
     let page = registry.render();
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

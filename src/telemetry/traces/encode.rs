@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Attribute, Span};
 
-/// The two clocks at one moment: spans are measured by one, and told by the other.
+/// Both clocks at one time: spans are measured with the monotonic clock and reported in wall-clock time.
 #[derive(Clone, Copy)]
 pub(super) struct Clocks {
     pub(super) instant: Instant,
@@ -20,7 +20,7 @@ const CLIENT: u64 = 3;
 /// `StatusCode`
 const ERROR: u64 = 2;
 
-/// `ExportTraceServiceRequest`: all of `spans`, of this program.
+/// `ExportTraceServiceRequest` with all of `spans`.
 pub(super) fn request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 320 + 128);
     message(&mut out, 1, |resource_spans| {
@@ -69,7 +69,7 @@ fn attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
     });
 }
 
-/// A message in a message. Its length stands in front, so that it is made aside.
+/// A nested message. Built separately, because its length precedes it.
 fn message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     fill(&mut inner);
