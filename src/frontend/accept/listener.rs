@@ -1,6 +1,7 @@
-//! One client-facing socket: accepts clients and gives each to the worker with the fewest.
+//! One client-facing socket: accepts clients and passes each to the worker with the fewest.
 //!
-//! It is watched on a worker, not on a thread of its own: a client that stays on that worker wakes no other thread.
+//! The socket is polled on a worker, not on a separate thread: a client that stays on that worker wakes no other
+//! thread.
 
 use std::{
     fs, io,
@@ -43,15 +44,15 @@ use crate::{
 pub struct Listener {
     socket: OwnedFd,
     bind: Bind,
-    /// Whether the socket file is ours to remove.
+    /// True if this process created the socket file and must remove it.
     bound_here: bool,
 }
 
-/// Connections the kernel may complete ahead of us: a storm of them must not be turned away by the kernel.
+/// Backlog of the kernel: large enough for a burst of clients.
 const BACKLOG: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How often a dead client is looked for, as towards endpoints.
+/// Interval of TCP keepalive probes, as towards endpoints.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Listener {
@@ -59,7 +60,7 @@ impl Listener {
     /// `mode`.
     ///
     /// # Errors
-    /// The system's: the address is in use or not ours, the path cannot be written.
+    /// The error of the operating system: the address is in use or not local, or the path is not writable.
     pub fn bind(bind: &Bind, mode: u32) -> io::Result<Self> {
         let socket = match bind {
             Bind::Tcp(address) => tcp(*address)?,
@@ -71,24 +72,24 @@ impl Listener {
     /// Gives the socket file at `path` the permissions `mode`.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
-    /// Takes over a socket that listens already (socket activation).
+    /// Takes over a listening socket (socket activation).
     ///
     /// # Errors
-    /// The system's, when it is no socket.
+    /// The error of the operating system, if the descriptor is not a socket.
     pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket, bind, bound_here: false })
     }
 
-    /// The address it listens on; with port 0 in the settings, the one the system chose.
+    /// The address of the socket; with port 0 in the settings, the port chosen by the system.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub fn local_address(&self) -> io::Result<Bind> {
         match &self.bind {
             Bind::Unix(path) => Ok(Bind::Unix(path.clone())),
@@ -99,9 +100,9 @@ impl Listener {
         }
     }
 
-    /// Accepts for ever, on the worker that this is called on. A failing `accept()` backs off and never ends it.
+    /// Accepts forever, on the calling worker. A failed `accept()` is retried after a pause.
     ///
-    /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
+    /// Cancel safe: only connections that the kernel has not handed over are lost.
     pub async fn run(self, context: Live<ListenerContext>, services: Arc<ClientServices>, workers: Workers) {
         let watched = loop {
             match watch(&self.socket) {
@@ -126,7 +127,7 @@ async fn failed(context: &ListenerContext, error: &io::Error) {
     sleep(BACK_OFF).await;
 }
 
-/// The next client's socket, not blocking, and where it came from.
+/// The next client's socket in non-blocking mode, with its address.
 async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     loop {
         let mut ready = listening.readable().await?;
@@ -137,15 +138,16 @@ async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Opt
                 return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
             }
             Err(Errno::WOULDBLOCK) => ready.clear_ready(),
-            // The client left the queue before its turn: nobody to serve, nothing wrong with us.
+            // The client left before accept: not an error of the listener.
             Err(Errno::CONNABORTED | Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Registers a listening socket with the runtime. Accepting through tokio's own types would register each client's socket
-/// here, only to register it again with its worker.
+/// Registers a listening socket with the runtime. tokio's own listener types would register each client's socket here,
+/// and
+/// the client's worker once more.
 #[expect(
     deprecated,
     reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"
@@ -171,7 +173,7 @@ fn hand_over(
             return;
         }
     };
-    // A session that shares backends needs one for itself; its pool's are among those that are set aside.
+    // A pooled session needs one descriptor; descriptors of pooled backends are already set aside.
     let needed = match context.settings.pool.mode {
         PoolMode::Session => 2,
         PoolMode::Transaction => 1,
@@ -181,7 +183,7 @@ fn hand_over(
         tracing::error!(listener = %context.settings.name, "out of file descriptors: raise the limit on open files");
     }
     let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
-    // Of those with the fewest this one, where nobody need be woken.
+    // Prefers this worker among those with the fewest clients, which needs no wake-up.
     let here = tasks::current_worker();
     let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
     let accepted_client = AcceptedClient {
@@ -200,12 +202,12 @@ fn hand_over(
     }
 }
 
-/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few bytes into a socket
-/// whose buffer is empty.
+/// Sends an error in plaintext before reading, as PostgreSQL does when it cannot fork: a few bytes into an empty socket
+/// buffer.
 fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
     let mut bytes = Vec::new();
     refusal.write(&mut bytes);
-    // Whoever has left already needs no reason.
+    // A client that has left needs no error.
     rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).ok();
 }
 
@@ -214,10 +216,10 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `::` means every IPv6 address; who wants both families writes both listeners, as with PostgreSQL.
+        // `::` means every IPv6 address; dual stack needs two listeners, as in PostgreSQL.
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit these.
+    // Inherited by accepted sockets.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     socket.bind(&address.into())?;
@@ -227,8 +229,7 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    // Only ever a socket, and one that nobody answers on: another file in its place is somebody's mistake, not ours to
-    // remove.
+    // Removes only a socket on which no process listens. Any other file at the path is a configuration mistake.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;

@@ -1,4 +1,5 @@
-//! Looks up which names of a database leave session state, and what it has, over a backend that nobody else uses just now.
+//! Reads from the catalog which names leave session state, and the schema of a database, over an otherwise unused
+//! backend.
 //!
 //! Promises: the backend's state is restored, or an error reports the backend as unusable. Asynchronous messages of the
 //! server, mainly notifications, are kept in `unasked`. Refuses to know: the caller and the moment.
@@ -15,8 +16,7 @@ use crate::{
     wire::{DecodeError, Reader, TransactionStatus},
 };
 
-/// Limit on asynchronous messages during a catalog query, in bytes: a full notification queue arrives within a single
-/// query; no session keeps more.
+/// Limit on asynchronous messages during a catalog query, in bytes. A full notification queue arrives within one query.
 const MAX_UNASKED_BYTES: usize = 8 << 20;
 /// Limits of a response. The time for a large schema is about half a second; the server gives up before Gatekeeper does.
 const RESPONSE: QueryLimits =
@@ -112,7 +112,7 @@ async fn read_knowledge(
     Ok(builder)
 }
 
-/// Tells `each` the rows that `sql` lists.
+/// Passes each row of `sql` to `each`.
 async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
@@ -155,7 +155,7 @@ pub(crate) async fn converse(
     result
 }
 
-/// The columns of a row that has so many; NULL is empty.
+/// The columns of a row with `N` columns; NULL is empty.
 pub(crate) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut reader = Reader::new(row);
     if usize::try_from(reader.i16().ok()?) != Ok(N) {

@@ -12,16 +12,16 @@ use crate::{
 /// Reason for a session without a backend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
-    /// No endpoint may serve now.
+    /// No endpoint is eligible now.
     #[error("no endpoint is eligible")]
     NoEndpoint(#[source] NoEndpoint),
-    /// The last endpoint that was tried accepts no logins, or not this login.
+    /// The last endpoint rejected the login or is unreachable.
     #[error("login to endpoint `{0}` failed")]
     Down(Box<str>, #[source] Arc<ConnectError>),
     /// No backend of the pool became free in time.
     #[error("no backend of pool {pool} became free within {waited:?}")]
     Timeout { pool: String, waited: Duration },
-    /// The program ends.
+    /// The program is shutting down.
     #[error("the program is shutting down")]
     Closed,
 }

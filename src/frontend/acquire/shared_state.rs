@@ -67,7 +67,7 @@ pub(crate) struct SharedState {
     compared: AtomicU64,
     /// Earliest time of the next reading of the names, in milliseconds since `began`.
     renew_after: AtomicU64,
-    /// Held by whoever looks.
+    /// Held by the session that reads the names.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -94,8 +94,8 @@ const UNUSED: Duration = Duration::from_secs(3600);
 // === impl SharedStateRegistry ===
 
 impl SharedStateRegistry {
-    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
-    /// their statements are split by what they may do.
+    /// Shared state of the sessions of this listener, database and user. `functions` pin a session; `split` classifies
+    /// statements for routing.
     pub(crate) fn get(
         &self,
         listener: &ListenerName,
@@ -210,7 +210,7 @@ impl SharedState {
                 known().insert(said, &welcome.parameters, values.clone());
                 Ok(values)
             }
-            // A login is refused in the server's own words.
+            // The client gets the server's own error.
             Err(QueryError::Refused { .. }) => Ok(None),
             Err(why) => {
                 tracing::debug!(database = %self.database, error = %Chain(&why), "cannot read the effective values of startup options");
@@ -219,13 +219,13 @@ impl SharedState {
         }
     }
 
-    /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
+    /// Ensures that the names of the database were read once; concurrent callers wait for the reader. `lease` gets a
     /// backend.
     ///
-    /// Cancel safety: dropped half-way, the next one looks.
+    /// Cancel safety: if dropped, the next caller reads.
     ///
     /// # Errors
-    /// What `lease` fails with. A look that fails is no error: sessions are held to their backends until one succeeds.
+    /// Errors of `lease`. A failed read is not an error: sessions are pinned until a read succeeds.
     pub(crate) async fn introduce<E>(&self, lease: impl Future<Output = Result<Lease, E>>) -> Result<(), E> {
         if self.common.knows_database() {
             return Ok(());

@@ -171,7 +171,7 @@ async fn a_new_writer_ends_the_pause() {
     assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
 }
 
-/// A refused TCP connection: nothing listens at the endpoints' address.
+/// A refused TCP connection: no process listens at the endpoints' address.
 #[tokio::test]
 async fn a_pool_and_a_connect_report_the_same_failure() {
     let stand = Stand::new(CLUSTER);

@@ -1,9 +1,9 @@
-//! What a client asks of us in its startup packet.
+//! Gatekeeper's settings in a client's startup packet.
 
 use crate::{session::Asked, wire::StartupMessage};
 
-/// What a client asks of us in its startup packet: settings of ours by their names, or among `options` as libpq writes them
-/// (`-c name=value`, `--name=value`). The server gets them, too, so that `SHOW` and `RESET` know them.
+/// Gatekeeper's settings in a client's startup packet: by name, or in `options` in libpq's notation (`-c name=value`,
+/// `--name=value`). The server gets them too, so that `SHOW` and `RESET` work.
 ///
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
 pub(crate) fn asked(startup: &StartupMessage) -> Asked {
@@ -29,7 +29,7 @@ fn setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
         if let Some((key, value)) = option.and_then(|option| option.split_once('='))
             && key.eq_ignore_ascii_case(name)
         {
-            // As with the server, the last one counts.
+            // The last value counts, as on the server.
             found = Some(value.as_bytes().into());
         }
     }

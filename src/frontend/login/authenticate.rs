@@ -1,4 +1,4 @@
-//! Has a client prove who it is, where that is ours to check.
+//! Authentication by Gatekeeper.
 
 use jiff::Timestamp;
 
@@ -26,15 +26,15 @@ pub(crate) struct AuthenticatedClient {
 
 /// Reason of a failed authentication.
 pub(crate) enum AuthenticateError {
-    /// The connection ended first.
+    /// The connection ended during authentication.
     Greet(GreetError),
-    /// There was no server to judge it.
+    /// No server was available to verify the password.
     Unjudged(Failed),
-    /// The proof did not hold.
+    /// The client failed to authenticate.
     Failed(AuthFailure, Refusal),
 }
 
-/// Runs the listener's method for the client of `login`. `first` is said along with the first request.
+/// Runs the listener's method for the client of `login`. `first` is sent together with the first request.
 ///
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
@@ -78,14 +78,14 @@ pub(crate) async fn authenticate(
                 }
             })
         }
-        // The configuration allows it only where that is safe, or where somebody insisted.
+        // The configuration allows `trust` on local sockets, or with `insecure_trust`.
         (Auth::Trust, _) => Ok(AuthenticatedClient { output: first }),
         (Auth::Certificate { name: kind, map }, _) => {
             certificate(client, login, listed, kind, map)?;
             Ok(AuthenticatedClient { output: first })
         }
         (Auth::Password { remember }, _) => {
-            // A login of its own inside: large, and over soon.
+            // Boxed, because the future contains a server login: large and short.
             Box::pin(password::password(client, login, listed, *remember, first)).await
         }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
@@ -96,7 +96,7 @@ pub(crate) async fn authenticate(
     }
 }
 
-/// Checks that the client's certificate, which the TLS handshake has verified, stands for the user.
+/// Checks that the client's certificate, verified in the TLS handshake, is valid for the user.
 fn certificate(
     client: &UnauthenticatedClient,
     login: &BackendLogin<'_>,

@@ -43,7 +43,7 @@ use crate::{
 
 /// Handshake of one client, up to its session, with the facts known so far.
 pub(crate) struct ClientHandshake {
-    /// `None` only while, or after, a TLS handshake has it.
+    /// `None` during and after a TLS handshake.
     pub(crate) client: Option<UnauthenticatedClient>,
     pub(crate) facts: Arc<record::Session>,
     arrived: Instant,
@@ -53,7 +53,7 @@ pub(crate) struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// A client has arrived; `None` when that must be audited and cannot be.
+    /// Begins the handshake; `None` if a required audit record cannot be written.
     pub(crate) async fn enter(
         stream: Stream,
         address: Option<SocketAddr>,
@@ -131,7 +131,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Notes who the client says it is.
+    /// Records the client's names from the startup packet.
     fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), Refusal> {
         let text = |name| {
             startup
@@ -140,12 +140,12 @@ impl ClientHandshake {
         };
         let user = text("user")?.unwrap_or_default();
         let user = UserName::new(user).map_err(|error| Refusal::protocol(format!("user: {error}")))?;
-        // As PostgreSQL: a database that is not named is the one named as the user.
+        // As in PostgreSQL: the database defaults to the user name.
         let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
         let database =
             DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
-        // In place, unless the audit log holds what was known before.
+        // Modified in place, unless the audit log holds the earlier facts.
         let facts = Arc::make_mut(&mut self.facts);
         facts.tls = tls;
         facts.user = Some(user);
@@ -160,12 +160,12 @@ impl ClientHandshake {
         self.context.settings.auth == Auth::Trust
     }
 
-    /// Whether the client's dialog with the server is all the proof there will be.
+    /// True if the client authenticates only by its own dialog with the server.
     pub(crate) fn is_relayed(&self) -> bool {
         self.context.settings.auth == Auth::Passthrough
     }
 
-    /// Proof of identity, where it is ours to check. What the client asked for comes back.
+    /// Authentication by Gatekeeper, if the method requires one. Returns the login request.
     pub(crate) async fn prove(
         &mut self,
         user: &UserName,
@@ -202,7 +202,7 @@ impl ClientHandshake {
         Some((startup, negotiation, proved))
     }
 
-    /// Proof of identity and a backend.
+    /// Authentication and a backend.
     pub(crate) async fn log_in(
         &mut self,
         startup: StartupMessage,
@@ -247,7 +247,7 @@ impl ClientHandshake {
                         self.refuse(Refusal::audit()).await;
                         return None;
                     }
-                    // Not before: nobody takes up the places of a user whose password it does not know.
+                    // After authentication only, so that strangers cannot exhaust a user's limit.
                     if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
                         self.refuse(refusal).await;
                         return None;
@@ -259,7 +259,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Tells a client that no endpoint would have it.
+    /// Sends the error of a failed login to the client.
     async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
         match failed {
             Failed::Late => self.too_late().await,
@@ -283,7 +283,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
+    /// Checks the access list for methods without authentication by Gatekeeper, which cannot fail otherwise.
     pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
         let settings = &self.context.settings;
         match settings.auth {
@@ -294,7 +294,7 @@ impl ClientHandshake {
         }
     }
 
-    /// The session begins.
+    /// Starts the session.
     pub(crate) async fn into_relay(
         self,
         login_result: LoginResult,
@@ -302,14 +302,14 @@ impl ClientHandshake {
     ) -> Option<Relay> {
         let ClientHandshake { client, mut facts, arrived, context, services, .. } = self;
         let mut client = client?;
-        // Known only now: an endpoint may have one user for all.
+        // Known only now, because an endpoint may have one user for all clients.
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
         let registered = services.sessions.register(entry);
-        // Not before: a client may cancel as soon as it has its key.
+        // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
             context.metrics.refused(RefusalReason::ClientGone);
@@ -384,7 +384,7 @@ impl ClientHandshake {
         None
     }
 
-    /// Tells a client that has proved who it is why that is not enough.
+    /// Rejects an authenticated client.
     pub(crate) async fn reject(&mut self, refusal: Refusal) {
         if refusal.cause == Cause::UserNotListed {
             self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
@@ -392,13 +392,13 @@ impl ClientHandshake {
         self.refuse(refusal).await;
     }
 
-    /// Tells the client, counts it, records it.
+    /// Rejects the client; counts and records the rejection.
     pub(crate) async fn refuse(&mut self, refusal: Refusal) {
         self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
         self.turn_down(&refusal).await;
     }
 
-    /// Tells the client and counts it.
+    /// Rejects the client and counts the rejection.
     async fn turn_down(&mut self, refusal: &Refusal) {
         tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
         if let Some(reason) = label(refusal.cause) {
@@ -417,7 +417,7 @@ impl ClientHandshake {
     }
 }
 
-/// Bytes of a statement's text that audit log and traces need; `None` without need.
+/// Maximum bytes of a statement's text for audit log and traces; `None` if both need no text.
 fn text_limit(observers: &Observers) -> Option<usize> {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
     audited.max(observers.traces.is_on().then_some(session_tracer::TEXT))

@@ -85,7 +85,7 @@ pub(super) async fn log_in(
     })
 }
 
-/// Startup message of backends that sessions with and without startup options share.
+/// Startup message of backends shared by sessions with and without startup options.
 fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -> StartupMessage {
     let mut shared = startup.clone();
     if options.is_some() {
@@ -145,7 +145,7 @@ fn write_greeting(
     client_key: &BackendKey,
     welcome: &Welcome,
 ) -> Vec<u8> {
-    // AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery are shorter than this.
+    // Room for AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery.
     output.reserve_exact(initial_status.bytes.len() + welcome.notices.len() + 64);
     authentication::write_ok(&mut output);
     output.extend_from_slice(&initial_status.bytes);
@@ -170,11 +170,12 @@ async fn welcome(
     Ok(welcome)
 }
 
-/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
-/// backend's, in `pg_terminate_backend` say, hits nobody.
+/// First process id of pooled sessions, beyond the ids of any server. A client that passes its id to
+/// `pg_terminate_backend`
+/// therefore hits no process.
 const FIRST_PID: u64 = 1 << 30;
 
-/// What a client cancels with that shares backends: a number of its own, for no process is its.
+/// Cancel key of a pooled session, with a number of its own instead of a server's process id.
 fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;

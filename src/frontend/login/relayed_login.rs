@@ -1,4 +1,4 @@
-//! Login by the client's own dialog with the server, which is relayed.
+//! Login by relaying the client's own dialog with the server.
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -25,7 +25,7 @@ use crate::{
     tls::Stream,
 };
 
-/// By the client's own dialog with the server, until `deadline`.
+/// Relays the client's dialog, until `deadline`.
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
@@ -72,8 +72,9 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Moves the dialog's messages both ways until it ends. Back come what was read from the server behind it, and what a client
-/// that is let in has not been told yet.
+/// Relays messages in both directions until the dialog ends. Returns the bytes read from the server after the dialog,
+/// and
+/// the messages that an admitted client has not received yet.
 async fn relay_login(
     mut relay: Relay,
     client: &mut UnauthenticatedClient,

@@ -1,8 +1,10 @@
-//! Users files: who may come in, and the verifier of each.
+//! Users files: users with their SCRAM verifiers.
 //!
-//! TOML, a `[users]` table of names and SCRAM verifiers; PgBouncer's `userlist.txt` is read too. A verifier is enough to
-//! check a client and not enough to log in anywhere, so a file with passwords or MD5 hashes, which PgBouncer takes too, is
-//! refused rather than tolerated, with each line that is to be replaced. Refuses to know: how a client proves that it fits a verifier.
+//! TOML with a `[users]` table of names and SCRAM verifiers, or PgBouncer's `userlist.txt`. A verifier suffices to
+//! check a
+//! client but not to log in anywhere. A file with passwords or MD5 hashes, which PgBouncer accepts, is therefore
+//! rejected,
+//! with each line to be replaced. Refuses to know: the SCRAM dialog.
 //!
 //! <https://www.pgbouncer.org/config.html#authentication-file-format>
 
@@ -28,14 +30,14 @@ pub struct UsersFile {
     verifiers: HashMap<Box<str>, Verifier>,
 }
 
-/// The users of one file, read again when it changes; a bad new file changes nothing.
+/// The users of one file, reloaded after changes. An invalid new file is ignored.
 pub struct Users {
     path: PathBuf,
     publisher: Mutex<Publisher<UsersFile>>,
     current: Live<UsersFile>,
 }
 
-/// Why a users file cannot be used. None of its texts holds what stands behind a name.
+/// Reason for an invalid users file. Messages never contain the values of users.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersFileError {
     /// The file could not be read.
@@ -43,28 +45,28 @@ pub enum UsersFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Some lines cannot be used.
+    /// Some lines are invalid.
     #[error("`{}`, line {}", path.display(), first(mistakes))]
     Mistakes {
         /// The file.
         path: PathBuf,
-        /// What is wrong; never empty.
+        /// The mistakes; never empty.
         mistakes: Vec<UsersFileMistake>,
     },
-    /// Nobody could come in: more likely a file that is only half written.
+    /// The file lists no user, probably because it is only partly written.
     #[error("`{}` lists no user", .0.display())]
     Empty(PathBuf),
 }
 
-/// One line of a users file that cannot be used.
+/// An invalid line of a users file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersFileMistake {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Description of the mistake.
     pub what: String,
 }
 
@@ -74,7 +76,7 @@ impl UsersFile {
     /// Reads the file at `path`. Blocks.
     ///
     /// # Errors
-    /// [`UsersFileError`], with every line that is wrong.
+    /// [`UsersFileError`], with every invalid line.
     pub fn load(path: &Path) -> Result<Self, UsersFileError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| UsersFileError::Read { path: path.to_owned(), source })?;
@@ -102,7 +104,7 @@ impl UsersFile {
         self.verifiers.get(user)
     }
 
-    /// The iterations that most users have: what a stranger is told too.
+    /// Number of iterations of most users, also used for unknown users.
     #[must_use]
     pub fn usual_iterations(&self) -> u32 {
         let mut counts: HashMap<u32, usize> = HashMap::new();
@@ -120,13 +122,13 @@ impl Users {
     /// Reads the file at `path`. Blocks.
     ///
     /// # Errors
-    /// [`UsersFileError`], with every line that is wrong.
+    /// [`UsersFileError`], with every invalid line.
     pub fn open(path: &Path) -> Result<Self, UsersFileError> {
         let (publisher, current) = live(UsersFile::load(path)?);
         Ok(Self { path: path.to_owned(), publisher: Mutex::new(publisher), current })
     }
 
-    /// The users now.
+    /// The current users.
     #[must_use]
     pub fn load(&self) -> Arc<UsersFile> {
         self.current.load()
@@ -153,9 +155,9 @@ impl Reloadable for Users {
     }
 }
 
-// === reading ===
+// === Parsing ===
 
-/// What was understood of a file so far.
+/// The parsed part of a file.
 #[derive(Default)]
 struct Reading {
     verifiers: HashMap<Box<str>, Verifier>,
@@ -196,7 +198,7 @@ impl Reading {
         let line_of = |offset: usize| text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            // The message of the parser names what it wanted, not what it found.
+            // The parser's message names the expected token, not the found one.
             let line = line_of(error.span().map_or(0, |span| span.start));
             self.mistake(line, error.message().replace('\n', ", "));
         }
@@ -213,7 +215,7 @@ impl Reading {
                         let line = line_of(user.span().start);
                         match secret.get_ref().as_str() {
                             Some(secret) => self.entry(line, user.get_ref(), secret),
-                            // A name with a dot and no quotes is a table to TOML.
+                            // TOML reads an unquoted name with a dot as a table.
                             None => self.mistake(
                                 line,
                                 format!("\"{}\" has to be a name in quotes and a text", user.get_ref()),
@@ -226,7 +228,7 @@ impl Reading {
         }
     }
 
-    /// `"user" "secret"`, a quote in either doubled; what follows is ignored, `;` begins a comment.
+    /// Parses `"user" "secret"`, with quotes doubled; the rest is ignored, and `;` begins a comment.
     fn list(&mut self, text: &str) {
         for (at, line) in text.lines().enumerate() {
             let line_number = at + 1;
@@ -242,7 +244,7 @@ impl Reading {
     }
 }
 
-/// The text in quotes that `text` begins with, and what follows it.
+/// The quoted text at the beginning of `text`, and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut inside = String::new();

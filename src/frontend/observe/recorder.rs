@@ -1,7 +1,8 @@
-//! Tells the metrics and the audit log what a session does.
+//! Reports the events of a session to metrics and audit log.
 //!
-//! Counting never waits. Auditing may, when the log is full and clients are to wait for it: then the relay stops until
-//! the log has room, or refuses.
+//! Counting never waits. Auditing may wait with `on_full = "block"`: the relay then stops until the log has room, or
+//! ends
+//! with an error.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +27,7 @@ use crate::{
     names::UserName,
     pool::Running,
     probe::Evidence,
-    route::RouteReason,
+    route::Reason,
     session::{Pin, Refusal, Report},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
@@ -36,17 +37,17 @@ use crate::{
     wire::SqlState,
 };
 
-/// One session's records and numbers.
+/// Records and metrics of one session.
 pub(crate) struct Recorder {
     facts: Arc<record::Session>,
-    /// The database user that the backend is logged in as.
+    /// Database user of the backend.
     user: UserName,
-    /// `None` before the first lease of a session that shares backends.
+    /// `None` before the first lease of a pooled session.
     server: Option<ServerRecord>,
     route: Route,
     path: Arc<PathCounts>,
     presence: ClientPresence,
-    /// Whether its backend is its own, for life.
+    /// True for a dedicated session.
     owns_backend: bool,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
@@ -56,7 +57,7 @@ pub(crate) struct Recorder {
     arrived: Instant,
     connected: Instant,
     traffic: (u64, u64),
-    /// Records that wait for room in the audit log.
+    /// Records waiting for room in the audit log.
     waiting: VecDeque<Submit>,
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct RecorderConfig {
     pub(crate) facts: Arc<record::Session>,
     pub(crate) user: UserName,
     pub(crate) server: Option<ServerRecord>,
-    /// Its backend is its own, for life.
+    /// True for a dedicated session.
     pub(crate) owns_backend: bool,
     pub(crate) route: Route,
     pub(crate) path: Arc<PathCounts>,
@@ -78,7 +79,7 @@ pub(crate) struct RecorderConfig {
 }
 
 impl Recorder {
-    /// A session has its backend.
+    /// Recorder of a session with its backend.
     pub(crate) fn new(of: RecorderConfig) -> Self {
         let RecorderConfig {
             facts,
@@ -114,13 +115,13 @@ impl Recorder {
         }
     }
 
-    /// The numbers of the data path.
+    /// Metrics of the data path.
     pub(crate) fn path(&self) -> &PathCounts {
         &self.path
     }
 
-    /// The session has leased a backend.
-    pub(crate) fn leased(&mut self, running: &Running, reason: RouteReason, path: Option<&Arc<PathCounts>>) {
+    /// Records a lease.
+    pub(crate) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
         self.traced.leased();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
@@ -140,8 +141,8 @@ impl Recorder {
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };
     }
 
-    /// What a read pool was asked is asked again elsewhere.
-    pub(crate) fn rerun(&mut self, reason: RouteReason) {
+    /// Records a read that is rerun on another endpoint.
+    pub(crate) fn rerun(&mut self, reason: Reason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
@@ -168,7 +169,7 @@ impl Recorder {
         self.routing.pools.renew_cluster(cluster);
     }
 
-    /// The session is held to its backend.
+    /// Records a pin.
     pub(crate) fn pinned(&mut self, pin: Pin) {
         self.path.pinned(pin);
         tracing::debug!(
@@ -186,22 +187,22 @@ impl Recorder {
         }
     }
 
-    /// Bytes went through.
-    pub(crate) fn traffic(&mut self, direction: Direction, bytes: usize) {
-        let bytes = bytes as u64;
-        self.path.traffic(direction, bytes);
+    /// Records relayed bytes.
+    pub(crate) fn traffic(&mut self, direction: Direction, octets: usize) {
+        let octets = octets as u64;
+        self.path.traffic(direction, octets);
         match direction {
-            Direction::ToEndpoint => self.traffic.0 += bytes,
-            Direction::ToClient => self.traffic.1 += bytes,
+            Direction::ToEndpoint => self.traffic.0 += octets,
+            Direction::ToClient => self.traffic.1 += octets,
         }
     }
 
-    /// The session is in a statement or transaction, or is not.
+    /// Records the start or the end of activity.
     pub(crate) fn active(&mut self, active: bool) {
         self.presence.enter(if active { ClientState::Active } else { ClientState::Idle });
     }
 
-    /// A statement is over.
+    /// Records the end of a statement.
     pub(crate) fn statement(&mut self, report: Report) {
         let duration = report.ended.saturating_duration_since(report.started);
         match &report.error {
@@ -218,7 +219,7 @@ impl Recorder {
             }
         }
         self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
-        let text = report.text.as_ref().map(|text| (&*text.bytes, text.cut));
+        let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
@@ -226,7 +227,7 @@ impl Recorder {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.octets, text.cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),
@@ -236,18 +237,18 @@ impl Recorder {
         }
     }
 
-    /// Whether what the client asks next has to wait for the audit log, which is looked at by [`Recorder::poll_ready`].
+    /// True if the client's next request must wait for the audit log; see [`Recorder::poll_ready`].
     pub(crate) fn holds_statements(&mut self) -> bool {
         self.waiting.extend(self.observers.audit.holds_statements());
         !self.waiting.is_empty()
     }
 
-    /// Whether something submitted was not taken yet.
+    /// True if a submitted record waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether the relay may go on: everything submitted was taken.
+    /// Ready once all submitted records are accepted.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         while let Some(submit) = self.waiting.front_mut() {
             match pin::Pin::new(submit).poll(cx) {
@@ -261,9 +262,9 @@ impl Recorder {
         Ok(Poll::Ready(()))
     }
 
-    /// The session is over.
+    /// Records the end of the session.
     ///
-    /// Cancel safety: dropped half-way, the last records may be missing, which the audit log counts.
+    /// Cancel safety: if dropped, the last records may be missing, which the audit log counts.
     pub(crate) async fn closed(&mut self, end: &SessionEnd, entry: &SessionEntry) {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::Failed);
         self.presence.listener().session_ended(outcome);

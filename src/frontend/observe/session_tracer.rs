@@ -1,6 +1,6 @@
-//! Tells a session's traces: how its client connected, what its statements took, and how long they waited for a backend.
+//! Traces of a session: connection, statements, and waits for a backend.
 //!
-//! Off, each call is one branch. What is told of a statement are facts about it, never its text.
+//! If tracing is off, each call is one branch. Spans contain facts about a statement, never its text.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use crate::{
     telemetry::traces::{Attribute, Span, SpanContext, Tracer, parent_of},
 };
 
-/// What a session tells of itself.
+/// Tracing state of a session.
 pub(crate) struct Traced {
     tracer: Tracer,
-    /// When it got the backend that it has, until the statement that waited for it is over.
+    /// Time of the lease, until the end of the statement that waited for it.
     leased: Option<Instant>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Traced {
 pub(crate) const TEXT: usize = 32 << 10;
 
 impl Traced {
-    /// A client that arrived at `arrived` has its session.
+    /// Traces the login of a client that connected at `arrived`.
     pub(crate) fn connected(tracer: &Tracer, facts: &record::Session, arrived: Instant) -> Self {
         if tracer.is_on()
             && let Some(context) = tracer.sample(None)
@@ -40,14 +40,14 @@ impl Traced {
         Self { tracer: tracer.clone(), leased: None }
     }
 
-    /// The session was given a backend.
+    /// Notes a lease.
     pub(crate) fn leased(&mut self) {
         if self.tracer.is_on() {
             self.leased = Some(Instant::now());
         }
     }
 
-    /// A statement is over.
+    /// Traces the end of a statement.
     pub(crate) fn statement(
         &mut self,
         report: &Report,
@@ -107,7 +107,7 @@ fn statement(
     }
 }
 
-/// Whose it is.
+/// Attributes of the session.
 fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
     let id = i64::try_from(facts.id).unwrap_or(i64::MAX);
     let mut attributes = vec![
@@ -121,7 +121,7 @@ fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
     attributes
 }
 
-/// Where it went, and why there.
+/// Attributes of server and route.
 fn place(server: Option<&ServerRecord>, route: Route) -> Vec<(&'static str, Attribute)> {
     let mut attributes = vec![
         ("gatekeeper.route.decision", Attribute::Word(route.decision)),

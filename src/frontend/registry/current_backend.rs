@@ -1,4 +1,4 @@
-//! Backend that runs the statements of a session now.
+//! The backend that runs a session's statements.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,16 +9,16 @@ use crate::{
     wire::BackendKey,
 };
 
-/// Backend that runs the statements of a session now.
+/// The backend that runs a session's statements.
 #[derive(Clone)]
 pub enum CurrentBackend {
-    /// Its own, for life.
+    /// A dedicated backend.
     Own(Arc<OwnBackend>),
     /// Leased backend.
     Leased(Arc<Running>),
 }
 
-/// A backend that belongs to one session for life.
+/// A backend that belongs to one dedicated session.
 pub struct OwnBackend {
     /// The endpoint it is a connection to.
     pub endpoint: EndpointHandle,

@@ -1,8 +1,10 @@
-//! A password in the clear, judged by the server that knows it.
+//! Authentication by a password in the clear, verified by a server.
 //!
-//! The first time, the route's endpoint is logged in to with it, and left again; after that it is remembered, and the
-//! client comes in without asking the server. A stranger and a wrong password look and last alike: both are checked
-//! against a verifier first, and then put to the server, whose own answer takes as long for both.
+//! The first login with a password connects to the route's endpoint and disconnects. Then the password is remembered,
+//! and
+//! the client logs in without a query to the server. Unknown users and wrong passwords have equal responses and timing:
+//! both
+//! are checked against a verifier first, and then by the server, whose response takes equally long for both.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -27,8 +29,8 @@ use crate::{
     wire::SqlState,
 };
 
-/// Has the client of `login` say its password, and finds out whether it is the right one. `listed`: whether the user may
-/// come in at all. `first` is said along with the request.
+/// Requests the password of the client of `login`, and verifies it. `listed` is false for a user who must be rejected.
+/// `first` is sent together with the request.
 ///
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
@@ -60,7 +62,7 @@ pub(crate) async fn password(
         return Ok(AuthenticatedClient { output: Vec::new() });
     }
     let (endpoint, accepted) = judge(client, login, password).await?;
-    // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
+    // Rejected only now, so that timing and errors equal those of listed users.
     if !listed {
         return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
     }
@@ -76,7 +78,7 @@ pub(crate) async fn password(
     Ok(AuthenticatedClient { output: Vec::new() })
 }
 
-/// Whether nobody but this machine and the client can listen.
+/// True if the connection cannot be read by others: TLS, or local.
 fn is_private(stream: &Stream) -> bool {
     let peer = || stream.tcp().and_then(|tcp| tcp.peer_addr().ok()).map(|address| address.ip());
     stream.is_tls()
@@ -107,15 +109,15 @@ async fn ask(
     }
 }
 
-/// The endpoints that the route may lead to.
+/// Endpoints to which the route may lead.
 fn reached(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
     let route = &login.context.settings.route;
     let endpoints = login.services.routing.endpoints.load();
     endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
 }
 
-/// What all of `reached` remember of the user: one password, not older than `remember`. Where one of them has refused it
-/// since, or is new, the password is put to the server again.
+/// The password remembered by all of `reached` for the user, not older than `remember`. If an endpoint has rejected the
+/// password since, or is new, the server verifies again.
 fn remembered(
     reached: &[EndpointHandle],
     login: &BackendLogin<'_>,
@@ -129,7 +131,7 @@ fn remembered(
     (known.age() < remember && others.iter().all(same)).then_some(known)
 }
 
-/// Puts `password` to the server, unless the client leaves meanwhile.
+/// Verifies `password` on the server, unless the client leaves.
 async fn judge(
     client: &mut UnauthenticatedClient,
     login: &BackendLogin<'_>,
@@ -160,7 +162,7 @@ async fn judge(
     }
 }
 
-/// Whether the server's answer is about the client; all such answers become one and the same.
+/// True if the server's error concerns the client; all such errors become equal.
 fn refuses_the_client(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| refused.is_authorization())
 }
