@@ -210,7 +210,7 @@ impl Leasing {
             && sleep.as_mut().poll(cx).is_ready()
         {
             if backend.lease().is_some_and(|lease| !lease.is_wanted()) {
-                // No session waits for the backend: `lastval` may still come.
+                // No session waits for the backend, and `lastval` may still be called.
                 sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
             } else {
                 self.sequence_pause = None;

@@ -1,4 +1,4 @@
-//! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
+//! Teardown of a session: last error, cancel of an abandoned statement, Terminate.
 
 use std::{
     future::poll_fn,
@@ -27,18 +27,18 @@ use crate::{
     wire::frontend::write_terminate,
 };
 
-/// How long a peer may take to hear our last words.
+/// Time limit for a peer to receive the last messages.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long a statement that nobody waits for may take to end once it was cancelled.
+/// Time limit for an abandoned statement to end after its cancellation.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// Cancel requests for it, as long as it does not end.
+/// Maximum number of cancel requests for an abandoned statement.
 const TRIES: u32 = 20;
 
-/// Says goodbye to both sides.
+/// Closes both sides in order.
 ///
-/// Cancel safety: dropped half-way, both connections just break off.
+/// Cancel safety: if dropped, both connections break off.
 pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
     let Relay { client, backend, mut session, registered, mut recorder, .. } = relay;
     let (mut client, from_client) = (client.stream, client.received);
@@ -56,7 +56,7 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
         SessionBackend::None => {}
         SessionBackend::Own(backend) => {
             cut_short(&mut session, &mut recorder);
-            // Large, and seldom needed.
+            // Boxed, because the future is large and rarely needed.
             Box::pin(leave(end, backend, abandoned, &session, entry)).await;
         }
         SessionBackend::Leased(lease) => {
@@ -75,7 +75,7 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
     recorder.closed(end, entry).await;
 }
 
-/// Reports the statement under way as cut short.
+/// Reports the running statement as interrupted.
 fn cut_short(session: &mut Session, recorder: &mut Recorder) {
     session.on_break(Instant::now());
     while let Some(report) = session.poll_report() {
@@ -83,7 +83,7 @@ fn cut_short(session: &mut Session, recorder: &mut Recorder) {
     }
 }
 
-/// Leaves a backend that was the session's own.
+/// Closes the backend of a dedicated session.
 async fn leave(
     end: &SessionEnd,
     mut backend: Stream,
@@ -109,8 +109,9 @@ async fn leave(
     }
 }
 
-/// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
-/// that cannot be brought back is discarded.
+/// Makes a leased backend reusable: cancels its running statement and reads the responses to the end. Discards the
+/// backend
+/// if that fails.
 async fn recover(
     end: &SessionEnd,
     mut lease: Lease,
@@ -121,12 +122,12 @@ async fn recover(
     entry: &SessionEntry,
 ) {
     let mut last = Vec::new();
-    // Who said farewell wanted it done; whoever just left wants nothing any more.
+    // After Terminate, the statement should finish; after a disconnect, it is canceled.
     let cancels = match session.is_settled() || matches!(end, SessionEnd::Farewell) {
         true => 0,
         false => entry.current_backend().as_ref().map_or(1, tries).max(TRIES),
     };
-    // Half a message of the client's cannot be ended by us.
+    // A partly sent message of the client cannot be completed.
     let can_speak = session.may_speak_to_backend() && !unsent;
     let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
     let over = Notify::new();
@@ -164,14 +165,14 @@ async fn recover(
 
 fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
     entry.released();
-    // A session that keeps its backend for life leaves its memory where it is.
+    // The memory of a backend leased until the session's end stays in place.
     if let Some(memory) = session.abandon() {
         lease.memory = memory.is_reusable().then_some(memory);
     }
     lease.release(disposition);
 }
 
-/// Writes `last` and hears the backend out until nothing is owed; false when that cannot be.
+/// Writes `last` and reads until all responses have arrived; false on failure.
 async fn hear_end(
     backend: &mut Stream,
     last: &[u8],
@@ -196,7 +197,7 @@ async fn hear_end(
         while let Some(report) = session.poll_report() {
             recorder.statement(report);
         }
-        // A COPY that has begun only now waits for data; the cancel request does not reach it there.
+        // A COPY that starts only now waits for data, where the cancel request has no effect.
         let mut more = Vec::new();
         let can_end = session.wind_up(Instant::now(), &mut more);
         if session.is_settled() && more.is_empty() {
@@ -213,7 +214,7 @@ async fn hear_end(
     }
 }
 
-/// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
+/// Sends the client its last error and closes. Does not wait for a client that does not read.
 pub(crate) async fn last_words(client: &mut Stream, refusal: &Refusal) -> io::Result<()> {
     let mut bytes = Vec::new();
     refusal.write(&mut bytes);
@@ -226,14 +227,13 @@ async fn say(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     to.shutdown().await
 }
 
-/// Reads until the other side closes, and keeps nothing.
+/// Reads and discards until the other side closes.
 async fn hear_out(from: &mut Stream) {
     let mut chunk = [0; 1024];
     while matches!(from.read(&mut chunk).await, Ok(count) if count > 0) {}
 }
 
-/// Cancels the statement that a session left behind, and answers whether the request was delivered. The statement may be
-/// over by then: nobody is waiting either way.
+/// Cancels an abandoned statement; true if the request was delivered. The statement may have ended by then.
 async fn cancel(entry: &SessionEntry) -> bool {
     let Some(cancel) = entry.begin_cancel() else { return false };
     let sent = cancel.send().await;
