@@ -91,7 +91,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
 
     sandbox.node("primary").crash().await.unwrap();
     let down =
-        |text: &str| text.contains("The writer primary is down") && text.contains("no server takes writes");
+        |text: &str| text.contains("The writer primary is down") && text.contains("no server accepts writes");
     browser.reads("#headline", down).await;
     browser.reads("#state", |text| text == "not ready").await;
     sandbox.promote_secondary().await.unwrap();
@@ -149,7 +149,7 @@ async fn the_page_says_so_when_what_it_shows_is_old() {
     let admin = crate::harness::stand::admin(&stand.server);
     let browser = Browser::start(program, 1280, 900).await;
     browser.open(&format!("http://{admin}/")).await;
-    browser.reads("#state", |text| text == "all is well").await;
+    browser.reads("#state", |text| text == "healthy").await;
     assert_eq!(
         browser.js("document.getElementById('login').hidden").await,
         true,
