@@ -1,28 +1,28 @@
-//! Party responsible for a failure: a closed set.
+//! The party responsible for a failure: a closed set for all failures.
 //!
-//! Metrics, logs and the audit log carry the party: the on-call engineer knows who must act.
+//! Metrics, logs and the audit log contain the value, so that an operator knows where to act.
 
 use crate::closed_set::closed_set;
 use std::{error::Error, fmt};
 
 closed_set! {
-    /// Party that must act to end a failure.
+    /// The party that must act to remove a failure.
     pub enum Blame {
-        /// The client: a malformed message, a wrong password, a dropped connection.
+        /// The client: a malformed message, a wrong password, a connection it dropped.
         Client = "client",
-        /// The endpoint or the network path: refused, unreachable, restarting, an error of the server.
+        /// The endpoint or the network towards it: refused, unreachable, restarting, its own error.
         Endpoint = "endpoint",
         /// A configured rule: a limit, an unlisted user, a route without an endpoint.
         Policy = "policy",
-        /// The token or certificate presented to the endpoint, or the command that mints the token.
+        /// The token or client certificate for the endpoint, or the command that mints the token.
         Credentials = "credentials",
         /// Gatekeeper itself.
         Us = "us",
     }
 }
 
-/// Displays an error and all causes in a single line, outermost first. Used where an error ends, mostly in a log line;
-/// an error's own `Display` covers a single level.
+/// Shows an error with all its causes in one line. For the place where an error ends, usually a log line; elsewhere, an
+/// error describes its own level only.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 // === impl Chain ===

@@ -1,8 +1,10 @@
-//! Files reloaded on change: CAs, certificates, keys, users files.
+//! Files that are reloaded after changes: CAs, certificates, keys, users files.
 //!
-//! Promises: every kind of change (written in place, renamed over, symlink of a Kubernetes volume swapped) is found
-//! within about two seconds; a file is read once unchanged for a second; an invalid file is reported and changes
-//! nothing. Refuses to know: the contents of files.
+//! Promises: any kind of change (write in place, rename, swapped symlink of a Kubernetes volume) is detected within
+//! about
+//! two seconds; a file is read once unchanged for a moment; an invalid file is reported and ignored. Refuses to know:
+//! the
+//! content of files.
 
 use std::{
     error::Error,
@@ -13,46 +15,46 @@ use std::{
     time::Duration,
 };
 
-/// Interval of file checks. A file counts as stable after two equal checks in a row.
+/// Interval of checks. A file counts as settled if two consecutive checks find no difference.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A value read from files, which can be read again.
+/// A component that can reload its files.
 pub trait Reloadable: Send + Sync {
-    /// Name for logs and answers: `TLS towards endpoint reads`.
+    /// Description for logs and responses: `TLS towards endpoint reads`.
     fn describe(&self) -> String;
 
-    /// The files of the value.
+    /// The files.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Reads the files again, checks them, and swaps them in.
+    /// Reloads the files, checks them, and activates the new content.
     ///
     /// # Errors
-    /// The problem with the files; nothing has changed then.
+    /// The mistake; the old content stays active.
     fn reload(&self) -> Result<Reload, ReloadError>;
 }
 
-/// Why files cannot be used.
+/// Reason for invalid files.
 pub type ReloadError = Box<dyn Error + Send + Sync>;
 
 /// Result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// The contents are unchanged.
+    /// The content is unchanged.
     Unchanged,
-    /// The new contents are in use.
+    /// The new content is active.
     Swapped,
 }
 
-/// A reload that changed something or failed.
+/// A reload that changed the content or failed.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// Name of the value: [`Reloadable::describe`].
+    /// The component: [`Reloadable::describe`].
     pub what: String,
-    /// Result of the reload.
+    /// The result.
     pub result: Result<Reload, ReloadError>,
 }
 
-/// All values of the process that are read from files. A cheap handle. A dropped value is no longer watched.
+/// Registry of all reloadable components. A cheap handle; dropped components are removed.
 #[derive(Clone, Default)]
 pub struct Files {
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -60,9 +62,9 @@ pub struct Files {
 
 struct Entry {
     what: Weak<dyn Reloadable>,
-    /// State at the last check.
+    /// State of the files at the last check.
     seen: Vec<Look>,
-    /// State at the last read.
+    /// State of the files at the last reload.
     read: Vec<Look>,
 }
 
@@ -79,13 +81,13 @@ impl Files {
         Self::default()
     }
 
-    /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
+    /// Registers `what` until dropped. Reloaded once soon, because its files may have changed since they were read.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
         self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
     }
 
-    /// Reads all values now, changed or not; returns changes and failures.
+    /// Reloads all components, and returns changes and failures.
     #[must_use]
     pub fn reload(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
@@ -97,7 +99,7 @@ impl Files {
 
     /// Checks the files each second until dropped, and reports changes and failures.
     ///
-    /// Reads small files on the current thread: must not run on a worker. Cancel safe.
+    /// Reads small files on the calling thread: run on a runtime without latency-critical tasks. Cancel safe.
     pub async fn run(self, mut report: impl FnMut(Reloaded)) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -107,7 +109,7 @@ impl Files {
         }
     }
 
-    /// A single check: reads files that changed since the last read and are stable since the last check.
+    /// One check: reloads components whose files have changed and settled.
     fn tick(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
             let still = entry.seen == now;
@@ -164,7 +166,7 @@ impl Look {
 mod tests {
     use super::*;
 
-    /// Holds the text of a file; rejects an empty text.
+    /// Holds the text of one file; rejects an empty text.
     struct Held {
         path: PathBuf,
         text: Mutex<String>,
@@ -202,7 +204,7 @@ mod tests {
         (files, held)
     }
 
-    /// Checks until nothing is due; returns the reports.
+    /// Checks until no reload is due; returns the reports.
     fn settle(files: &Files) -> Vec<String> {
         (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
     }

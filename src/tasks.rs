@@ -1,10 +1,12 @@
-//! The only place that starts work: tasks, worker threads and plain threads, each with a name and a waiting owner.
+//! Starts all work: tasks, worker threads and plain threads, each with a name and an owner.
 //!
-//! Promises: all work has an owner; shutdown returns after all started work has ended; a panic ends a single task and
-//! is logged with the task's name. Refuses to know: the purpose of the work.
+//! Promises: all running work has an owner; an owner's shutdown waits until all its work has ended; a panic ends only
+//! its
+//! own task and is logged with the task's name. Refuses to know: the purpose of the work.
 //!
-//! Runtimes: a control runtime (probes, admin, credentials) with [`Tasks`], and a single-threaded runtime for each
-//! worker ([`Workers`]). A client stays on the same worker for life.
+//! The runtimes: one for control (probes, admin, credentials), which runs [`Tasks`], and one single-threaded runtime
+//! for
+//! each worker ([`Workers`]), which runs clients.
 
 mod named;
 mod settings;
@@ -24,7 +26,7 @@ pub use workers::{Workers, current_worker, spawn_here};
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.
 ///
-/// Drop cancels the tasks without waiting; [`Tasks::shutdown`] waits.
+/// Dropping cancels the tasks without waiting; [`Tasks::shutdown`] waits.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: Mutex<JoinSet<()>>,
@@ -32,7 +34,7 @@ pub struct Tasks {
 
 /// A plain thread with a name, for work that blocks for as long as the process lives.
 ///
-/// Drop detaches the thread.
+/// Dropping detaches the thread.
 #[derive(Debug)]
 pub struct Thread {
     handle: thread::JoinHandle<()>,
@@ -53,12 +55,12 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let mut running = self.lock();
-        // A `JoinSet` keeps ended tasks until they are joined: join here, so that the set stays small.
+        // A JoinSet keeps ended tasks until they are joined, so join them here.
         while running.try_join_next().is_some() {}
         running.spawn(Named::new(name, future));
     }
 
-    /// How many tasks run.
+    /// Number of running tasks.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut running = self.lock();
@@ -66,9 +68,9 @@ impl Tasks {
         running.len()
     }
 
-    /// Cancels every task and waits until all have ended. A task is canceled at an await point.
+    /// Cancels every task and waits for their end. A task is canceled at an await.
     ///
-    /// Cancel safety: a dropped call still cancels the tasks, without waiting.
+    /// Cancel safety: if dropped, the tasks are canceled without being waited for.
     pub async fn shutdown(&self) {
         let mut running = std::mem::take(&mut *self.lock());
         running.shutdown().await;
@@ -82,16 +84,16 @@ impl Tasks {
 // === impl Thread ===
 
 impl Thread {
-    /// Starts `work` on a thread called `name` (at most 15 bytes are shown by the system).
+    /// Starts `work` on a thread named `name` (the system shows at most 15 bytes).
     ///
     /// # Errors
-    /// The system's error, without a free thread.
+    /// The error of the operating system.
     pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)?;
         Ok(Self { handle })
     }
 
-    /// Blocks until the thread has ended.
+    /// Waits for the end of the thread. Blocks.
     pub fn join(self) {
         let name = self.handle.thread().name().unwrap_or_default().to_owned();
         if self.handle.join().is_err() {
@@ -100,7 +102,7 @@ impl Thread {
     }
 }
 
-/// Stack of every thread started here: the SQL parser recurses, and needs room for hostile statements.
+/// Stack size of every thread in bytes: the recursive SQL parser needs room for hostile statements.
 const STACK: usize = 4 << 20;
 
 #[cfg(test)]
