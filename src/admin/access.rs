@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     AdminSettings,
-    cookies::{Cookies, hash},
+    cookies::{Cookies, hash_secret},
     error::Problem,
     page::is_page,
 };
@@ -58,7 +58,7 @@ pub(super) fn is_health(path: &str) -> bool {
 impl AdminAccess {
     pub(super) fn new(settings: &AdminSettings) -> Self {
         Self {
-            key: settings.api_key.as_ref().map(|key| hash(key.reveal().as_bytes())),
+            key: settings.api_key.as_ref().map(|key| hash_secret(key.reveal().as_bytes())),
             loopback: settings.bind.ip().is_loopback(),
             open_health: settings.open_health,
             cookies: Cookies::new(settings),
@@ -71,7 +71,7 @@ impl AdminAccess {
 
     /// True if `shown` is the key.
     pub(super) fn is_key(&self, shown: &[u8]) -> bool {
-        self.key.is_some_and(|key| bool::from(hash(shown).ct_eq(&key)))
+        self.key.is_some_and(|key| bool::from(hash_secret(shown).ct_eq(&key)))
     }
 
     pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
@@ -92,7 +92,7 @@ impl AdminAccess {
         if open {
             return Verdict::Open;
         }
-        match bearer(headers) {
+        match bearer_key(headers) {
             Some(shown) if self.is_key(shown) => Verdict::Known,
             Some(_) => Verdict::WrongKey,
             None if !from_our_page(headers) || !self.cookies.is_open(headers, Instant::now()) => {
@@ -128,7 +128,7 @@ fn called_by_foreign_name(headers: &HeaderMap) -> bool {
 /// The key of `Authorization: Bearer KEY`.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+fn bearer_key(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim_ascii())
 }

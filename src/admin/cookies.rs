@@ -34,7 +34,7 @@ const LIFE: Duration = Duration::from_secs(12 * 3600);
 const OPEN: usize = 64;
 
 /// SHA-256 of a secret. Only hashes are stored and compared.
-pub(super) fn hash(text: &[u8]) -> [u8; 32] {
+pub(super) fn hash_secret(text: &[u8]) -> [u8; 32] {
     digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
@@ -58,7 +58,7 @@ impl Cookies {
         if open.len() >= OPEN {
             open.pop_front();
         }
-        open.push_back((hash(value.as_bytes()), now));
+        open.push_back((hash_secret(value.as_bytes()), now));
         self.told(&value, LIFE)
     }
 
@@ -82,7 +82,7 @@ impl Cookies {
     fn shown(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash(value.as_bytes()))
+        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash_secret(value.as_bytes()))
     }
 
     fn told(&self, value: &str, life: Duration) -> Option<HeaderValue> {

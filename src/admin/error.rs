@@ -88,7 +88,7 @@ pub(super) fn too_many_connections() -> Problem {
 }
 
 /// Response to an error of tower's limits.
-pub(super) async fn limited(error: BoxError) -> Problem {
+pub(super) async fn on_limit_error(error: BoxError) -> Problem {
     if error.is::<tower::timeout::error::Elapsed>() {
         let message = "this takes longer than a request may; it may be done all the same";
         return Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message);

@@ -35,7 +35,7 @@ const DISCOURAGEMENT: Duration = Duration::from_millis(100);
 const PATH: usize = 256;
 
 /// Admits or denies a request; counts and records the request.
-pub(super) async fn guard(
+pub(super) async fn check_request(
     State(context): State<Arc<AdminContext>>,
     request: Request,
     next: Next,

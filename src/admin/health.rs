@@ -133,7 +133,7 @@ impl Readiness {
             .listeners()
             .iter()
             .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
-            .map(|listener| assess(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
+            .map(|listener| assess_listener(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
             .collect();
         let draining = context.is_draining();
         let ready = !draining && listeners.iter().all(|listener| listener.ready);
@@ -144,7 +144,7 @@ impl Readiness {
 /// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
 /// readiness
 /// check must fail, because a load balancer can send clients elsewhere.
-fn assess(
+fn assess_listener(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,
     load: impl Fn(&EndpointName) -> usize,
@@ -153,10 +153,10 @@ fn assess(
     let (endpoint, reason, problem) = match decided {
         Ok(decision) => {
             let name = &decision.endpoint.name;
-            let problem = snapshot.get(name).and_then(trouble);
+            let problem = snapshot.get(name).and_then(describe_problem);
             (Some(name.to_string()), decision.reason.as_str(), problem)
         }
-        Err(none) => (None, none.as_str(), Some(why(none, snapshot))),
+        Err(none) => (None, none.as_str(), Some(describe_missing_endpoint(none, snapshot))),
     };
     ListenerReadiness {
         name: settings.name.to_string(),
@@ -168,7 +168,7 @@ fn assess(
     }
 }
 
-fn trouble(status: &EndpointStatus) -> Option<String> {
+fn describe_problem(status: &EndpointStatus) -> Option<String> {
     let name = &status.endpoint.name;
     match (status.health, &status.last_error) {
         (Health::Up, _) => None,
@@ -179,7 +179,7 @@ fn trouble(status: &EndpointStatus) -> Option<String> {
     }
 }
 
-fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
+fn describe_missing_endpoint(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
     let changed: Vec<_> = snapshot
         .endpoints
         .iter()

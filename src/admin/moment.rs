@@ -40,19 +40,25 @@ impl Clock {
 
     /// The current wall-clock time as text.
     pub(super) fn now_shown(self) -> String {
-        show(self.time)
+        format_time(self.time)
     }
 
     /// A time of the monotonic clock.
     pub(super) fn since(self, instant: Instant) -> Moment {
         let age = self.instant.saturating_duration_since(instant);
         let at = SignedDuration::try_from(age).ok().and_then(|age| self.time.checked_sub(age).ok());
-        Moment { at: show(at.unwrap_or(Timestamp::MIN)), age_seconds: seconds(age.as_secs_f64()) }
+        Moment {
+            at: format_time(at.unwrap_or(Timestamp::MIN)),
+            age_seconds: round_seconds(age.as_secs_f64()),
+        }
     }
 
     /// A time of the wall clock.
     pub(super) fn since_time(self, time: Timestamp) -> Moment {
-        Moment { at: show(time), age_seconds: seconds(self.time.duration_since(time).as_secs_f64().max(0.0)) }
+        Moment {
+            at: format_time(time),
+            age_seconds: round_seconds(self.time.duration_since(time).as_secs_f64().max(0.0)),
+        }
     }
     /// As [`Clock::since_time`].
     pub(super) fn since_system(self, time: SystemTime) -> Moment {
@@ -60,21 +66,24 @@ impl Clock {
     }
 
     pub(super) fn until(self, time: Timestamp) -> Expiry {
-        Expiry { at: show(time), in_seconds: seconds(time.duration_since(self.time).as_secs_f64()) }
+        Expiry {
+            at: format_time(time),
+            in_seconds: round_seconds(time.duration_since(self.time).as_secs_f64()),
+        }
     }
 
     /// Seconds since `instant`.
     pub(super) fn age(self, instant: Instant) -> f64 {
-        seconds(self.instant.saturating_duration_since(instant).as_secs_f64())
+        round_seconds(self.instant.saturating_duration_since(instant).as_secs_f64())
     }
 }
 
-fn show(time: Timestamp) -> String {
+fn format_time(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
 /// Rounded to the millisecond.
-fn seconds(exact: f64) -> f64 {
+fn round_seconds(exact: f64) -> f64 {
     (exact * 1000.0).round() / 1000.0
 }
 

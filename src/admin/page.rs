@@ -80,7 +80,7 @@ pub(super) fn is_page(path: &str) -> bool {
 }
 
 /// Adds [`HEADERS`] to every response.
-pub(super) async fn headers(request: Request, next: Next) -> Response {
+pub(super) async fn add_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

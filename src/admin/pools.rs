@@ -138,7 +138,7 @@ pub(super) async fn list(
     State(context): State<Arc<AdminContext>>,
     which: Result<Query<PoolsQuery>, QueryRejection>,
 ) -> Result<Json<PoolList>, Problem> {
-    let filter = understood(which)?.filter()?;
+    let filter = parse_query(which)?.filter()?;
     let mut pools = context.api.routing.pools.list();
     pools.retain(|pool| filter.matches(pool.target()));
     let mut pools: Vec<_> = pools.iter().map(|pool| PoolView::new(pool)).collect();
@@ -161,8 +161,8 @@ pub(super) async fn operate(
     which: Result<Query<PoolsQuery>, QueryRejection>,
     patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
-    let filter = understood(which)?.filter()?;
-    perform(&context, &operation, filter, &understood(patience)?).await
+    let filter = parse_query(which)?.filter()?;
+    perform_operation(&context, &operation, filter, &parse_query(patience)?).await
 }
 
 /// Pauses, resumes, drains or reconnects the pools of an endpoint.
@@ -184,10 +184,10 @@ pub(super) async fn operate_endpoint(
     patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Ok(name) = EndpointName::new(&name) else { return Err(no_such_endpoint()) };
-    perform(&context, &operation, Filter::endpoint(name), &understood(patience)?).await
+    perform_operation(&context, &operation, Filter::endpoint(name), &parse_query(patience)?).await
 }
 
-async fn perform(
+async fn perform_operation(
     context: &AdminContext,
     operation: &str,
     filter: Filter,
@@ -208,7 +208,7 @@ async fn perform(
         Operation::Reconnect => pools.reconnect(&filter),
     };
     tracing::info!(operation = operation.as_str(), ?filter, pools = found, "pool operation requested");
-    let what = format!("{} {}", operation.as_str(), spoken(&filter));
+    let what = format!("{} {}", operation.as_str(), describe_filter(&filter));
     api.observers.events.tell(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
@@ -217,7 +217,7 @@ async fn perform(
 }
 
 /// Description of the selected pools.
-fn spoken(filter: &Filter) -> String {
+fn describe_filter(filter: &Filter) -> String {
     let Filter { listener, endpoint, database, user } = filter;
     let named = [
         ("listener", listener.as_ref().map(ListenerName::as_str)),
@@ -230,7 +230,7 @@ fn spoken(filter: &Filter) -> String {
     if named.is_empty() { "all pools".to_owned() } else { format!("the pools of {}", named.join(", ")) }
 }
 
-fn understood<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+fn parse_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
 }
 

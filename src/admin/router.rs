@@ -17,9 +17,9 @@ use tower::{
 use super::{
     access::is_health_check,
     context::AdminContext,
-    error::{limited, no_such_method, no_such_path, too_many_connections},
+    error::{no_such_method, no_such_path, on_limit_error, too_many_connections},
     events,
-    guard::guard,
+    guard::check_request,
     health, info,
     login::{self, LOGIN_BYTES},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
@@ -49,7 +49,7 @@ const REQUESTS: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All routes, one for each path and method.
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn all_routes() -> Vec<Route> {
     let route = |path, cost, handler| Route { path, cost, handler };
     vec![
         route("/livez", Cost::Nothing, get(health::livez)),
@@ -88,15 +88,15 @@ pub(super) fn health_only(router: Router) -> Router {
 }
 
 /// All routes, behind the guard.
-pub(super) fn router(context: Arc<AdminContext>) -> Router {
+pub(super) fn build_router(context: Arc<AdminContext>) -> Router {
     let with = |cost| {
-        let chosen = routes().into_iter().filter(move |route| route.cost == cost);
+        let chosen = all_routes().into_iter().filter(move |route| route.cost == cost);
         chosen.fold(Router::new(), |router, route| router.route(route.path, route.handler))
     };
     // One response is built at a time, so that other tasks of the control threads run in between.
     let work = with(Cost::Work).layer(GlobalConcurrencyLimitLayer::new(1));
     let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(limited))
+        .layer(HandleErrorLayer::new(on_limit_error))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS))
         .layer(TimeoutLayer::new(TIMEOUT));
@@ -106,7 +106,7 @@ pub(super) fn router(context: Arc<AdminContext>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
         .layer(DefaultBodyLimit::max(LOGIN_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&context), guard))
-        .layer(middleware::from_fn(page::headers))
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), check_request))
+        .layer(middleware::from_fn(page::add_headers))
         .with_state(context)
 }

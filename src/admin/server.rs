@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     AdminSettings, Api, connection,
     context::AdminContext,
-    router::{health_only, router},
+    router::{build_router, health_only},
 };
 use crate::{
     files::Files,
@@ -70,9 +70,9 @@ impl AdminServer {
         if let Some(tls) = &tls {
             tls.watch(files);
         }
-        let socket = bind(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
+        let socket = bind_address(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
         let context = Arc::new(AdminContext::new(settings, api));
-        tasks.spawn("admin", accept(socket, tls, router(Arc::clone(&context))));
+        tasks.spawn("admin", accept_connections(socket, tls, build_router(Arc::clone(&context))));
         Ok(Self { context })
     }
 
@@ -82,14 +82,14 @@ impl AdminServer {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
 /// Accepts forever. A failed `accept()` is retried after a pause.
-async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
+async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let health = health_only(router.clone());

@@ -16,7 +16,8 @@ use tower::ServiceExt;
 
 use crate::{
     admin::{
-        AdminSettings, Api, ControlCommand, context::AdminContext, control, guard::Client, router::router,
+        AdminSettings, Api, ControlCommand, context::AdminContext, control, guard::Client,
+        router::build_router,
     },
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
@@ -132,7 +133,7 @@ impl Desk {
         let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
         let context = Arc::new(AdminContext::new(&settings, api));
         Self {
-            router: router(Arc::clone(&context)),
+            router: build_router(Arc::clone(&context)),
             context,
             commands,
             snapshot: publisher,
