@@ -53,7 +53,9 @@ impl ComponentBuilder {
         let pools = Pools::new(
             workers,
             &metrics,
-            Box::new(move |target, running, event| report::pooled(target, running, event, &pool_audit)),
+            Box::new(move |target, running, event| {
+                report::report_pooled_backend(target, running, event, &pool_audit)
+            }),
         );
         Self { metrics, files: Files::new(), tasks: Tasks::new(), audit, events: Events::default(), pools }
     }
@@ -102,7 +104,7 @@ impl ComponentBuilder {
         if let Some(keeper) = keeper {
             let (audit, events) = (self.audit.clone(), self.events.clone());
             self.tasks.spawn("token keeper", async move {
-                keeper.run(|mint| report::minted(&mint, &endpoint, &metrics, &audit, &events)).await;
+                keeper.run(|mint| report::report_mint(&mint, &endpoint, &metrics, &audit, &events)).await;
             });
         }
         if let (Login::Token(login), Some(source)) = (&settings.login, handle.tokens())

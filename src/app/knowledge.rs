@@ -54,13 +54,13 @@ pub fn knowledge_of(
     let settings =
         settings.ok_or_else(|| KnowledgeError::UnknownEndpoint(UnknownEndpoint::new(asked, known)))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(KnowledgeError::Threads)?;
-    let read = runtime.block_on(read(settings, database));
+    let read = runtime.block_on(read_schema(settings, database));
     // A hung resolver keeps its thread; the shutdown does not wait.
     runtime.shutdown_background();
     read
 }
 
-async fn read(
+async fn read_schema(
     settings: EndpointSettings,
     database: Option<DatabaseName>,
 ) -> Result<SchemaInfo, KnowledgeError> {

@@ -110,7 +110,7 @@ impl Program {
         let metrics = Metrics::new();
         metrics.program().watch_panics();
         let audit = open_audit(&config, &metrics)?;
-        let workers = config.runtime.workers.unwrap_or_else(cores);
+        let workers = config.runtime.workers.unwrap_or_else(core_count);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
         let builder = ComponentBuilder::new(metrics, audit, &workers);
         let handles = builder.endpoints(&config.endpoints).map_err(StartError::Build)?;
@@ -184,7 +184,7 @@ impl Program {
                 },
             }
         }
-        shutdown::drain(self, signals).await;
+        shutdown::drain_and_stop(self, signals).await;
     }
 }
 
@@ -223,7 +223,7 @@ fn start_probe(builder: &ComponentBuilder, handles: &[EndpointHandle], config: &
     let (audit, events, pools) = (builder.audit.clone(), builder.events.clone(), Arc::clone(&builder.pools));
     let on_change = move |change: &Change, snapshot: &Snapshot| {
         report::topology_changed(change, snapshot, &audit, &events);
-        if let Some(endpoint) = turned(change) {
+        if let Some(endpoint) = endpoint_to_withdraw(change) {
             pools.withdraw(endpoint);
         }
     };
@@ -333,7 +333,7 @@ fn start_listeners(
 
 /// The endpoint whose backends must not be reused: its server changed between primary and standby, or another server
 /// answers at its address.
-fn turned(change: &Change) -> Option<&EndpointName> {
+fn endpoint_to_withdraw(change: &Change) -> Option<&EndpointName> {
     match change {
         Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
         Change::Node { endpoint, .. } => Some(endpoint),
@@ -345,7 +345,10 @@ async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<List
     let mut ticks = tokio::time::interval(CERTIFICATES);
     loop {
         ticks.tick().await;
-        report::certificates(routing.endpoints.load().iter(), listeners.load().iter().map(Live::load));
+        report::update_certificate_metrics(
+            routing.endpoints.load().iter(),
+            listeners.load().iter().map(Live::load),
+        );
     }
 }
 
@@ -369,6 +372,6 @@ fn descriptors_for_sessions(pooled: usize) -> usize {
     (left - pooled.min(left / 2)).min(Semaphore::MAX_PERMITS)
 }
 
-fn cores() -> usize {
+fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A pool's backend was opened or closed.
-pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &Audit) {
+pub(super) fn report_pooled_backend(target: &Target, running: &Running, event: Event, audit: &Audit) {
     let told = |duration, reason| {
         Box::new(record::BackendRecord {
             server: record::ServerRecord {
@@ -47,7 +47,7 @@ pub(super) fn pooled(target: &Target, running: &Running, event: Event, audit: &A
 }
 
 /// A mint ended.
-pub(super) fn minted(
+pub(super) fn report_mint(
     mint: &Mint,
     endpoint: &Arc<Endpoint>,
     metrics: &EndpointMetrics,
@@ -123,7 +123,7 @@ pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, event
 }
 
 /// Updates the expiry metrics of the certificates in use.
-pub(super) fn certificates<'a>(
+pub(super) fn update_certificate_metrics<'a>(
     endpoints: impl Iterator<Item = &'a EndpointHandle>,
     listeners: impl Iterator<Item = Arc<ListenerContext>>,
 ) {

@@ -64,7 +64,7 @@ impl Signals {
 }
 
 /// Drains and stops; a second stop signal stops immediately.
-pub(super) async fn drain(mut program: Program, mut signals: Signals) {
+pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     tracing::info!(
         sessions = program.services.sessions.count(),

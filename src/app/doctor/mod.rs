@@ -47,7 +47,7 @@ pub enum Form {
 
 /// The configuration has no such endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown endpoint `{asked}`; configured: {}", list(.known))]
+#[error("unknown endpoint `{asked}`; configured: {}", list_endpoints(.known))]
 pub struct UnknownEndpoint {
     asked: String,
     known: Vec<EndpointName>,
@@ -116,7 +116,7 @@ impl Doctor {
                 let keepers = Arc::clone(&tasks);
                 tasks.spawn("doctor", async move {
                     // The receiver may be gone.
-                    done.send(endpoint::examine(&settings, &keepers).await).ok();
+                    done.send(endpoint::examine_endpoint(&settings, &keepers).await).ok();
                 });
                 examined
             })
@@ -126,22 +126,22 @@ impl Doctor {
         for examined in under_way {
             let examination = examined.await.map_err(io::Error::other)?;
             if let Form::Text { colour } = form {
-                print::examination(out, "endpoint", &examination, colour)?;
+                print::print_examination(out, "endpoint", &examination, colour)?;
             }
             report.verdict = report.verdict.max(examination.verdict);
             report.endpoints.push(examination);
         }
         tasks.shutdown().await;
         for settings in &self.listeners {
-            let examination = listener::examine(settings, &self.endpoints);
+            let examination = listener::examine_listener(settings, &self.endpoints);
             if let Form::Text { colour } = form {
-                print::examination(out, "listener", &examination, colour)?;
+                print::print_examination(out, "listener", &examination, colour)?;
             }
             report.verdict = report.verdict.max(examination.verdict);
             report.listeners.push(examination);
         }
         match form {
-            Form::Text { .. } => print::summary(out, &report)?,
+            Form::Text { .. } => print::print_summary(out, &report)?,
             Form::Json => {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 writeln!(out)?;
@@ -152,7 +152,7 @@ impl Doctor {
     }
 }
 
-fn list(known: &[EndpointName]) -> String {
+fn list_endpoints(known: &[EndpointName]) -> String {
     let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

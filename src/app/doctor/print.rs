@@ -15,13 +15,13 @@ const INDENT: usize = 23;
 const TIE: char = '\u{a0}';
 
 /// Writes the results for one endpoint or listener (`kind`).
-pub(super) fn examination(
+pub(super) fn print_examination(
     out: &mut impl Write,
     kind: &str,
     examination: &Examination,
     colour: bool,
 ) -> io::Result<()> {
-    writeln!(out, "{kind} {}: {}", examination.name, plain(&examination.about))?;
+    writeln!(out, "{kind} {}: {}", examination.name, without_controls(&examination.about))?;
     for finding in &examination.findings {
         write_finding(out, finding, colour)?;
     }
@@ -29,7 +29,7 @@ pub(super) fn examination(
 }
 
 /// Writes a summary of a few lines.
-pub(super) fn summary(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
+pub(super) fn print_summary(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     for verdict in [Verdict::Failed, Verdict::Warning] {
         let all = [("endpoint", &report.endpoints), ("listener", &report.listeners)];
         for (kind, examination) in
@@ -51,13 +51,13 @@ pub(super) fn summary(out: &mut impl Write, report: &DoctorReport) -> io::Result
 
 fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::Result<()> {
     let Finding { stage, verdict, details, remedies, took } = finding;
-    let mut paragraphs: Vec<String> = details.iter().map(|detail| plain(detail)).collect();
+    let mut paragraphs: Vec<String> = details.iter().map(|detail| without_controls(detail)).collect();
     if let (Some(took), Some(first)) = (took, paragraphs.first_mut()) {
         first.push_str(&format!(" ({}{TIE}ms)", took.as_millis()));
     }
-    paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", plain(remedy))));
+    paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", without_controls(remedy))));
     let lines: Vec<String> =
-        paragraphs.iter().flat_map(|paragraph| wrap(paragraph, WIDTH - INDENT)).collect();
+        paragraphs.iter().flat_map(|paragraph| wrap_text(paragraph, WIDTH - INDENT)).collect();
     let (on, off) = if colour { (verdict.colour(), "\x1b[0m") } else { ("", "") };
     write!(out, "  {on}{:7}{off}  {:10}", verdict.as_str(), stage.as_str())?;
     for (at, line) in lines.iter().enumerate() {
@@ -68,12 +68,12 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
 }
 
 /// Removes control characters, which a server could use to control the terminal.
-fn plain(text: &str) -> String {
+fn without_controls(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Breaks lines at spaces. Long words stay whole for copying. Never empty.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+fn wrap_text(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -123,7 +123,7 @@ mod tests {
         );
         sheet.skip_rest(&[Stage::Name, Stage::Route, Stage::Tls]);
         let mut out = Vec::new();
-        examination(&mut out, "endpoint", &sheet, colour).unwrap();
+        print_examination(&mut out, "endpoint", &sheet, colour).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -46,15 +46,15 @@ const IAM_ROLE: &str = "alloydbiamuser";
 /// Reads the replay progress of a standby.
 ///
 /// Cancel safety: that of the probe's query.
-pub(super) async fn replay(
+pub(super) async fn read_replay_progress(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> Result<ReplayProgress, QueryError> {
     query(connection, REPLAY, |row| {
         let mut columns = Columns::of(row)?;
         Ok(ReplayProgress {
-            replayed: text(&mut columns)?,
-            behind: text(&mut columns)?,
-            last_transaction: text(&mut columns)?,
+            replayed: next_text(&mut columns)?,
+            behind: next_text(&mut columns)?,
+            last_transaction: next_text(&mut columns)?,
             paused: columns.next()? == Some("t"),
         })
     })
@@ -64,24 +64,24 @@ pub(super) async fn replay(
 /// Reads the privileges of `users`, who log in with tokens, and of the current user.
 ///
 /// Cancel safety: that of the probe's query.
-pub(super) async fn grants(
+pub(super) async fn read_grants(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     users: &[UserName],
 ) -> Result<Grants, QueryError> {
     query(connection, &grants_sql(users), |row| {
         let mut columns = Columns::of(row)?;
         Ok(Grants {
-            databases: text(&mut columns)?,
-            missing: text(&mut columns)?,
-            shut_out: text(&mut columns)?,
-            not_iam: text(&mut columns)?,
+            databases: next_text(&mut columns)?,
+            missing: next_text(&mut columns)?,
+            shut_out: next_text(&mut columns)?,
+            not_iam: next_text(&mut columns)?,
         })
     })
     .await
 }
 
 fn grants_sql(users: &[UserName]) -> String {
-    let users: Vec<String> = users.iter().map(|user| literal(user.as_str())).collect();
+    let users: Vec<String> = users.iter().map(|user| quote_literal(user.as_str())).collect();
     format!(
         "WITH listed AS (SELECT u AS name, r.oid, r.rolcanlogin FROM unnest(ARRAY[{}]::text[]) u \
          LEFT JOIN pg_catalog.pg_roles r ON r.rolname = u) \
@@ -93,16 +93,16 @@ fn grants_sql(users: &[UserName]) -> String {
          (SELECT string_agg(l.name, ', ') FROM listed l JOIN pg_catalog.pg_roles i ON i.rolname = {} \
          WHERE l.oid IS NOT NULL AND NOT pg_has_role(l.oid, i.oid, 'MEMBER'))",
         users.join(", "),
-        literal(IAM_ROLE),
+        quote_literal(IAM_ROLE),
     )
 }
 
 /// A string constant, valid for any `standard_conforming_strings`.
-fn literal(text: &str) -> String {
+fn quote_literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-fn text(columns: &mut Columns<'_>) -> Result<Option<String>, DecodeError> {
+fn next_text(columns: &mut Columns<'_>) -> Result<Option<String>, DecodeError> {
     Ok(columns.next()?.map(str::to_owned))
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_quotes() {
         for (name, quoted) in [("o'brien", "E'o''brien'"), ("\\'; DROP", "E'\\\\''; DROP'"), ("", "E''")] {
-            assert_eq!(literal(name), quoted);
+            assert_eq!(quote_literal(name), quoted);
         }
     }
 }

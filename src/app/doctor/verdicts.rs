@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// A failed connection attempt, with the message and remedy of the log.
-pub(super) fn failed(error: &ConnectError) -> Opinion {
+pub(super) fn assess_failure(error: &ConnectError) -> Opinion {
     let remedy = error.remedy().unwrap_or_else(|| "look into the server's own log".into());
     Opinion::failed(Chain(error).to_string(), remedy)
 }
 
 /// Reachability of each address.
-pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) -> Opinion {
+pub(super) fn assess_route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) -> Opinion {
     let mut opinion = Opinion::ok(format!(
         "{} of {} addresses take connections",
         tried.iter().filter(|(_, reached)| reached.is_ok()).count(),
@@ -41,7 +41,7 @@ pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) ->
         }
     }
     match tried {
-        [(_, Err(error))] => failed(error),
+        [(_, Err(error))] => assess_failure(error),
         [(address, Ok(from))] => Opinion::ok(format!("{address}, connected from {}", from.ip())),
         _ if all_lost => {
             opinion.fail("sessions find no address that takes them");
@@ -52,7 +52,7 @@ pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) ->
 }
 
 /// Result of the TLS handshake; `None` means plaintext. `name` is the sent or verified server name.
-pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
+pub(super) fn assess_tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
     let Some(TlsFacts { version, cipher, .. }) = facts else {
         let said = format!("{}: plaintext", mode.as_str());
         return match (stays_here, mode) {
@@ -80,7 +80,7 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
 }
 
 /// A token was minted for `user`.
-pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
+pub(super) fn assess_token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let who = match login {
         Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
         _ => "the command printed",
@@ -96,14 +96,14 @@ pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
 }
 
 /// Compares the principal of the tokens with the listed users.
-pub(super) fn principal(
+pub(super) fn assess_principal(
     opinion: &mut Opinion,
     found: &Result<TokenPrincipal, TokenError>,
     users: &TokenUsers,
 ) {
-    if let Some(PrincipalMistake { what, remedy }) = principal::compare(found, users) {
+    if let Some(PrincipalMistake { what, remedy }) = principal::compare_principal(found, users) {
         opinion.warn(what, remedy);
-    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe) {
+    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe_principal) {
         opinion.note(said);
     }
 }
@@ -113,7 +113,7 @@ const GOOGLE_SERVICE_ACCOUNT: &str = ".gserviceaccount.com";
 
 /// A rejected login. `others` holds the methods that the server requests for other listed users.
 pub(super) fn login_failed(error: &ConnectError, others: &[(UserName, Method)]) -> Opinion {
-    let mut opinion = failed(error);
+    let mut opinion = assess_failure(error);
     if is_asked_for_a_stored_password(error) {
         tell_the_flag_from_the_user(&mut opinion, others);
     }
@@ -150,13 +150,13 @@ pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
 }
 
 /// Result of a startup without credentials, for endpoints without a user for logins.
-pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
+pub(super) fn assess_startup(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
     let said = match asked {
         Ok(method) => format!("it asks for {method}"),
         // The user of the startup packet need not exist.
         Err(error) => match error.refused().filter(|refused| refused.is_authorization()) {
             Some(refused) => format!("server message: {refused}"),
-            None => return failed(error),
+            None => return assess_failure(error),
         },
     };
     match login {
@@ -171,7 +171,7 @@ pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Op
 }
 
 /// A server that accepts the login but does not answer queries.
-pub(super) fn unanswered(error: &QueryError) -> Opinion {
+pub(super) fn assess_query_error(error: &QueryError) -> Opinion {
     Opinion::failed(
         Chain(error).to_string(),
         "look at the server's own log: a user that may connect may ask these questions",
@@ -179,7 +179,7 @@ pub(super) fn unanswered(error: &QueryError) -> Opinion {
 }
 
 /// Role reported by the server.
-pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
+pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
     let mut opinion = Opinion::ok(format!("declared {declared}, reported {observed}; {read_only}"));
@@ -205,7 +205,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
 }
 
 /// Replication lag; a primary has none.
-pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, QueryError>>) -> Opinion {
+pub(super) fn assess_lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, QueryError>>) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -238,7 +238,7 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, Q
 }
 
 /// Privileges of the probe. `reduced` is the reason why the probe reads less than usual.
-pub(super) fn privileges(
+pub(super) fn assess_privileges(
     login: &ProbeLogin,
     reduced: Option<&QueryError>,
     grants: &Result<Grants, QueryError>,
