@@ -57,7 +57,7 @@ pub struct AuditUnavailable;
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The output cannot be opened or written.
-    #[error("opening the audit log {}", describe(.output))]
+    #[error("opening the audit log {}", describe_output(.output))]
     Open {
         /// Which output.
         output: AuditOutput,
@@ -70,7 +70,7 @@ pub enum AuditError {
     Thread(#[source] io::Error),
 }
 
-fn describe(output: &AuditOutput) -> String {
+fn describe_output(output: &AuditOutput) -> String {
     match output {
         AuditOutput::File(path) => format!("`{}`", path.display()),
         AuditOutput::Stdout => "on standard output".to_owned(),

@@ -71,7 +71,7 @@ impl Sink {
                 let written = out.write_all(lines).and_then(|()| out.flush());
                 written.map_err(|error| WriteFailed { written: 0, error })
             }
-            Output::File { opened, .. } => append(&mut opened.file, &mut opened.size, lines),
+            Output::File { opened, .. } => append_lines(&mut opened.file, &mut opened.size, lines),
         }
     }
 
@@ -148,14 +148,16 @@ fn ends_a_line(path: &Path) -> bool {
     last().map_or(true, |last| last == *b"\n")
 }
 
-fn append(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFailed> {
+fn append_lines(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFailed> {
     let mut written = 0;
     while written < lines.len() {
         match file.write(&lines[written..]) {
-            Ok(0) => return Err(torn(file, size, lines, written, io::ErrorKind::WriteZero.into())),
+            Ok(0) => {
+                return Err(remove_torn_line(file, size, lines, written, io::ErrorKind::WriteZero.into()));
+            }
             Ok(more) => written += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(torn(file, size, lines, written, error)),
+            Err(error) => return Err(remove_torn_line(file, size, lines, written, error)),
         }
     }
     *size += written as u64;
@@ -163,7 +165,13 @@ fn append(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFail
 }
 
 /// Removes a partial line from the file after a failed write.
-fn torn(file: &File, size: &mut u64, lines: &[u8], written: usize, error: io::Error) -> WriteFailed {
+fn remove_torn_line(
+    file: &File,
+    size: &mut u64,
+    lines: &[u8],
+    written: usize,
+    error: io::Error,
+) -> WriteFailed {
     let whole = memchr::memrchr(b'\n', &lines[..written]).map_or(0, |at| at + 1);
     *size += whole as u64;
     if written > whole && file.set_len(*size).is_err() {
@@ -242,10 +250,10 @@ mod tests {
         let mut file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
         file.write_all(b"{\"a\":1}\n{\"a\":2}\n{\"a").unwrap();
         let (mut size, lines) = (0, b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
-        let failed = torn(&file, &mut size, lines, 19, io::ErrorKind::StorageFull.into());
+        let failed = remove_torn_line(&file, &mut size, lines, 19, io::ErrorKind::StorageFull.into());
         assert_eq!((failed.written, size), (16, 16));
         assert_eq!(std::fs::read(&path).unwrap(), &lines[..16]);
-        append(&mut file, &mut size, &lines[failed.written..]).unwrap();
+        append_lines(&mut file, &mut size, &lines[failed.written..]).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), lines);
     }
 }

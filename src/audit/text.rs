@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::digest;
 
-use self::literals::{scan, without_literals};
+use self::literals::{scan_text, without_literals};
 use super::{AuditSettings, StatementText};
 use crate::closed_set::closed_set;
 
@@ -120,15 +120,15 @@ impl TextRenderer {
     fn work_out(&self, text: &QueryText) -> RenderedText {
         let mut shown = match self.mode {
             StatementText::None => RenderedText::default(),
-            StatementText::Fingerprint => fingerprint(text),
-            StatementText::Normalized => match scan(text) {
+            StatementText::Fingerprint => render_fingerprint(text),
+            StatementText::Normalized => match scan_text(text) {
                 Ok((source, tokens)) => {
                     let (text, redacted) = without_literals(source, &tokens);
                     RenderedText { text: Some(text.into()), redacted, ..RenderedText::default() }
                 }
                 Err(withheld) => RenderedText { withheld: Some(withheld), ..RenderedText::default() },
             },
-            StatementText::Full => full(text),
+            StatementText::Full => render_full(text),
         };
         if let Some(text) = shown.text.as_mut().filter(|text| text.len() > self.max_text) {
             *text = text[..text.floor_char_boundary(self.max_text)].into();
@@ -138,12 +138,12 @@ impl TextRenderer {
     }
 }
 
-fn fingerprint(text: &QueryText) -> RenderedText {
-    match scan(text).and_then(|(source, tokens)| {
+fn render_fingerprint(text: &QueryText) -> RenderedText {
+    match scan_text(text).and_then(|(source, tokens)| {
         // The parser's fingerprint of a utility statement includes some literals, so a password could be guessed from
         // it.
         if !literals::are_queries(source, &tokens) {
-            return Ok(hashed(&without_literals(source, &tokens).0));
+            return Ok(hash_text(&without_literals(source, &tokens).0));
         }
         pg_query::fingerprint(
             source,
@@ -159,7 +159,7 @@ fn fingerprint(text: &QueryText) -> RenderedText {
 }
 
 /// Sixteen hexadecimal digits, the form of a fingerprint.
-fn hashed(text: &str) -> String {
+fn hash_text(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -167,15 +167,15 @@ fn hashed(text: &str) -> String {
 /// The text as sent. If a secret is likely: the text without literals, or, if literals cannot be identified, the text
 /// up
 /// to the word that announces the secret.
-fn full(text: &QueryText) -> RenderedText {
+fn render_full(text: &QueryText) -> RenderedText {
     let sent = String::from_utf8_lossy(&text.bytes);
-    let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();
-    let safe = match scan(text) {
+    let announced = secrets::find_word(&sent).into_iter().chain(secrets::find_spelling(&sent)).min();
+    let safe = match scan_text(text) {
         Ok((source, tokens)) => (announced.is_some() || secrets::is_carried(source, &tokens))
             .then(|| without_literals(source, &tokens).0),
         Err(_) => announced
             .into_iter()
-            .chain(secrets::statement(&sent))
+            .chain(secrets::find_statement(&sent))
             .min()
             .map(|at| format!("{} {REDACTED}", &sent[..at]).trim_start().to_owned()),
     };
@@ -190,7 +190,7 @@ fn full(text: &QueryText) -> RenderedText {
     }
 }
 
-fn readable(text: &QueryText) -> Result<&str, Withheld> {
+fn utf8_within_limit(text: &QueryText) -> Result<&str, Withheld> {
     if text.cut || text.bytes.len() > PARSER_LIMIT {
         return Err(Withheld::TooLong);
     }

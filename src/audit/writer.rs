@@ -292,10 +292,10 @@ impl Writer {
             line.put("service.version", env!("CARGO_PKG_VERSION"));
             line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
             line.put("process.pid", std::process::id());
-            line.put("audit.level", level(settings.level));
-            line.put("audit.statements", statements(settings.statements));
+            line.put("audit.level", level_name(settings.level));
+            line.put("audit.statements", text_form_name(settings.statements));
             line.put("audit.on_full", on_full(settings.on_full));
-            line.put("audit.sync", sync(settings.sync));
+            line.put("audit.sync", sync_name(settings.sync));
         });
     }
 
@@ -347,7 +347,7 @@ fn boot_id() -> String {
     format!("{:016x}", u64::from_be_bytes(random))
 }
 
-const fn level(level: AuditLevel) -> &'static str {
+const fn level_name(level: AuditLevel) -> &'static str {
     match level {
         AuditLevel::Sessions => "sessions",
         AuditLevel::Writes => "writes",
@@ -355,7 +355,7 @@ const fn level(level: AuditLevel) -> &'static str {
     }
 }
 
-const fn statements(text: StatementText) -> &'static str {
+const fn text_form_name(text: StatementText) -> &'static str {
     match text {
         StatementText::None => "none",
         StatementText::Fingerprint => "fingerprint",
@@ -371,7 +371,7 @@ const fn on_full(on_full: OnFull) -> &'static str {
     }
 }
 
-const fn sync(policy: SyncPolicy) -> &'static str {
+const fn sync_name(policy: SyncPolicy) -> &'static str {
     match policy {
         SyncPolicy::Never => "never",
         SyncPolicy::Interval(_) => "interval",

@@ -4,7 +4,7 @@
 
 use pg_query::protobuf::ScanToken;
 
-use super::literals::{is_comment, is_literal, kind, slice};
+use super::literals::{is_comment, is_literal, token_kind, token_text};
 
 /// Words that announce a secret, in lower case.
 const WORDS: [&str; 13] = [
@@ -26,13 +26,13 @@ const WORDS: [&str; 13] = [
 const SPELLINGS: [&str; 2] = ["u&'", "u&\""];
 
 /// Position of the first word that announces a secret.
-pub(super) fn word(text: &str) -> Option<usize> {
+pub(super) fn find_word(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
-    WORDS.iter().filter_map(|word| lower.find(word)).chain(address(&lower)).min()
+    WORDS.iter().filter_map(|word| lower.find(word)).chain(find_address(&lower)).min()
 }
 
 /// Position of a URI with a user, and so possibly a password: `postgresql://user:…@host`.
-fn address(text: &str) -> Option<usize> {
+fn find_address(text: &str) -> Option<usize> {
     let found = text.find("://")?;
     text[found..]
         .contains('@')
@@ -40,7 +40,7 @@ fn address(text: &str) -> Option<usize> {
 }
 
 /// Position of an escaped spelling that may hide a word.
-pub(super) fn spelling(text: &str) -> Option<usize> {
+pub(super) fn find_spelling(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
     let by_number = |at: &usize| {
         lower.as_bytes().get(at + 1).is_some_and(|next| matches!(next, b'x' | b'u' | b'0'..=b'7'))
@@ -50,7 +50,7 @@ pub(super) fn spelling(text: &str) -> Option<usize> {
 }
 
 /// Position of a statement in an unscannable text that may carry a secret.
-pub(super) fn statement(text: &str) -> Option<usize> {
+pub(super) fn find_statement(text: &str) -> Option<usize> {
     let upper = text.to_ascii_uppercase();
     let carrier = CARRIERS.iter().any(|word| upper.contains(word));
     ["ALTER", "CREATE"].iter().filter(|_| carrier).filter_map(|word| upper.find(word)).min()
@@ -64,8 +64,8 @@ const CARRIERS: [&str; 8] =
 /// `CREATE SUBSCRIPTION … CONNECTION '…'`.
 pub(super) fn is_carried(source: &str, tokens: &[ScanToken]) -> bool {
     let mut beginning = Vec::new();
-    tokens.iter().filter(|token| !is_comment(kind(token))).any(|token| {
-        match slice(source, token) {
+    tokens.iter().filter(|token| !is_comment(token_kind(token))).any(|token| {
+        match token_text(source, token) {
             ";" => beginning.clear(),
             word if beginning.len() < 2 => beginning.push(word.to_ascii_uppercase()),
             _ => {}
@@ -88,15 +88,15 @@ pub(super) fn may_be_bare(beginning: &[String]) -> bool {
 /// True if the first token after `secret`, other than `=`, `TO` or `.`, is neither a literal nor the end.
 pub(super) fn is_bare(source: &str, tokens: &[ScanToken], secret: &ScanToken) -> bool {
     let after = tokens.iter().filter(|token| token.start >= secret.end).find(|token| {
-        let word = slice(source, token);
+        let word = token_text(source, token);
         let joins = matches!(word, "=" | ".") || word.eq_ignore_ascii_case("to");
-        !joins && !is_comment(kind(token))
+        !joins && !is_comment(token_kind(token))
     });
     after.is_some_and(|token| {
-        let word = slice(source, token);
+        let word = token_text(source, token);
         let harmless =
             matches!(word, ";" | ")" | ",") || word.starts_with('$') || word.eq_ignore_ascii_case("null");
-        !harmless && !is_literal(kind(token))
+        !harmless && !is_literal(token_kind(token))
     })
 }
 

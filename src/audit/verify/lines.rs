@@ -62,7 +62,7 @@ pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
     if files.iter().any(|file| file.as_os_str() == "-") {
         return files.to_vec();
     }
-    let mut files: Vec<_> = files.iter().map(|file| (first(file), file.clone())).collect();
+    let mut files: Vec<_> = files.iter().map(|file| (first_record(file), file.clone())).collect();
     files.sort_by(|(one, _), (other, _)| match (one, other) {
         (Some(one), Some(other)) => one.time.cmp(&other.time).then(one.seq.cmp(&other.seq)),
         (Some(_), None) => Ordering::Less,
@@ -72,7 +72,7 @@ pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
     files.into_iter().map(|(_, file)| file).collect()
 }
 
-fn first(file: &Path) -> Option<First> {
+fn first_record(file: &Path) -> Option<First> {
     let mut lines = Lines::open(file).ok()?;
     serde_json::from_slice(lines.next().ok()??).ok()
 }
