@@ -145,26 +145,28 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let done = match arguments.command.unwrap_or(CliCommand::Run(arguments.run)) {
-        CliCommand::Run(configured) => return run(configured),
-        CliCommand::Check(configured) => check(configured),
-        CliCommand::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
-        CliCommand::Classify { sql, jsonl: _, endpoint, database, configured } => {
-            classify(configured, endpoint.as_deref(), database, sql)
+        CliCommand::Run(configured) => return run_program(configured),
+        CliCommand::Check(configured) => check_config(configured),
+        CliCommand::Doctor { endpoint, json, configured } => {
+            run_doctor(configured, endpoint.as_deref(), json)
         }
-        CliCommand::Demo { once, iam } => demo(once, iam),
+        CliCommand::Classify { sql, jsonl: _, endpoint, database, configured } => {
+            run_classify(configured, endpoint.as_deref(), database, sql)
+        }
+        CliCommand::Demo { once, iam } => run_demo(once, iam),
         CliCommand::Verifier { user } => print_verifier(&user),
         CliCommand::Audit(audit::AuditCommand::Verify(asked)) => {
-            audit::verify(&asked, &mut io::stdout().lock())
+            audit::verify_files(&asked, &mut io::stdout().lock())
                 .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         CliCommand::Healthcheck { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
         CliCommand::Wait { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
         CliCommand::Stop { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
         CliCommand::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
@@ -174,16 +176,16 @@ pub fn main() -> ExitCode {
     done.unwrap_or(ExitCode::FAILURE)
 }
 
-fn run(configured: Configured) -> ExitCode {
+fn run_program(configured: Configured) -> ExitCode {
     let source = ConfigSource::of_process(configured.config);
-    match load(&source) {
+    match load_config(&source) {
         Some(loaded) => app::run(loaded, source),
         None => ExitCode::FAILURE,
     }
 }
 
-fn check(configured: Configured) -> io::Result<ExitCode> {
-    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+fn check_config(configured: Configured) -> io::Result<ExitCode> {
+    let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
         return Ok(ExitCode::FAILURE);
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
@@ -204,8 +206,8 @@ fn print_principals(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
-    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+fn run_doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
+    let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
         return Ok(ExitCode::FAILURE);
     };
     let doctor = match Doctor::new(loaded.config, endpoint) {
@@ -223,7 +225,7 @@ fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Res
     Ok(if verdict == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn classify(
+fn run_classify(
     configured: Configured,
     endpoint: Option<&str>,
     database: Option<DatabaseName>,
@@ -232,7 +234,7 @@ fn classify(
     let knowledge = match endpoint {
         None => SchemaInfo::assumed(),
         Some(endpoint) => {
-            let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+            let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
                 return Ok(ExitCode::FAILURE);
             };
             match app::knowledge_of(loaded.config, endpoint, database) {
@@ -247,19 +249,19 @@ fn classify(
     };
     let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
     match sql {
-        None => classify::lines(&mut input, &mut out, &knowledge)?,
+        None => classify::classify_lines(&mut input, &mut out, &knowledge)?,
         Some(sql) if sql == "-" => {
             let mut text = Vec::new();
             input.read_to_end(&mut text)?;
-            classify::one(&text, &mut out, &knowledge)?;
+            classify::classify_text(&text, &mut out, &knowledge)?;
         }
-        Some(sql) => classify::one(sql.as_bytes(), &mut out, &knowledge)?,
+        Some(sql) => classify::classify_text(sql.as_bytes(), &mut out, &knowledge)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
-    match verifier::print(user, &mut io::stdout().lock()) {
+    match verifier::print_verifier_line(user, &mut io::stdout().lock()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             writeln!(io::stderr(), "error: {error}")?;
@@ -269,7 +271,7 @@ fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
 }
 
 #[cfg(feature = "demo")]
-fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
+fn run_demo(once: bool, iam: bool) -> io::Result<ExitCode> {
     let Err(error) = crate::sandbox::demo(once, iam, &mut io::stdout().lock()) else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -278,7 +280,7 @@ fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
 }
 
 #[cfg(not(feature = "demo"))]
-fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
+fn run_demo(_: bool, _: bool) -> io::Result<ExitCode> {
     writeln!(
         io::stderr(),
         "error: this binary was built without the feature `demo`; `make demo` in the source tree builds and runs one with it"
@@ -287,7 +289,7 @@ fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
 }
 
 /// Reads the configuration; mistakes and warnings go to standard error.
-fn load(source: &ConfigSource) -> Option<LoadedConfig> {
+fn load_config(source: &ConfigSource) -> Option<LoadedConfig> {
     let mut out = io::stderr().lock();
     // A closed standard error cannot be reported; the exit code still reports failures.
     match source.load() {

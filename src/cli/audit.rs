@@ -40,7 +40,7 @@ pub(super) struct Verify {
 const TOLD: u64 = 50;
 
 /// Verifies and prints to `out`; true if no fault was found.
-pub(super) fn verify(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
+pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
     let mut written = Ok(());
     let mut told = 0;
     let summary = verify::verify(&asked.files, &mut |finding| {
@@ -59,29 +59,29 @@ pub(super) fn verify(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
     written?;
     let well = summary.faults == 0 && (!asked.strict || summary.gaps == 0);
     if !asked.quiet || !well {
-        writeln!(out, "{}", verdict(&summary, well))?;
+        writeln!(out, "{}", summary_line(&summary, well))?;
     }
     Ok(well)
 }
 
-fn verdict(summary: &Summary, well: bool) -> String {
+fn summary_line(summary: &Summary, well: bool) -> String {
     let Summary { files, records, boots, lost, faults, gaps, span } = summary;
     let mut said = match (well, faults) {
         (true, _) => "OK".to_owned(),
-        (false, 0) => format!("NOT COMPLETE, {}", counted(*gaps, "gap")),
-        (false, _) => format!("NOT OK, {}", counted(*faults, "fault")),
+        (false, 0) => format!("NOT COMPLETE, {}", count_of(*gaps, "gap")),
+        (false, _) => format!("NOT OK, {}", count_of(*faults, "fault")),
     };
     said += &format!(
         ": {} of {} in {}",
-        counted(*records, "record"),
-        counted(*boots, "boot"),
-        counted(*files, "file")
+        count_of(*records, "record"),
+        count_of(*boots, "boot"),
+        count_of(*files, "file")
     );
     if let Some((first, last)) = span {
         said += &format!(", {first} to {last}");
     }
     match (well, lost, gaps) {
-        (_, 1.., _) => said += &format!("; {} lost by the log's own word", counted(*lost, "record")),
+        (_, 1.., _) => said += &format!("; {} lost by the log's own word", count_of(*lost, "record")),
         (true, _, 0) => said += "; none is missing in between",
         (true, ..) => said += "; no record is missing except those that a killed process had not written",
         _ => {}
@@ -89,6 +89,6 @@ fn verdict(summary: &Summary, well: bool) -> String {
     said
 }
 
-fn counted(count: u64, what: &str) -> String {
+fn count_of(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

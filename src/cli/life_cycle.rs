@@ -30,7 +30,7 @@ pub(super) struct HealthcheckArguments {
     #[arg(long)]
     live: bool,
     /// Time limit of the response.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration_argument)]
     timeout: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct WaitArguments {
     #[arg(long, value_name = "NAME")]
     listener: Option<ListenerName>,
     /// Time limit of the wait.
-    #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "30s", value_parser = parse_duration_argument)]
     timeout: Duration,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct StopArguments {
     #[arg(long)]
     wait: bool,
     /// Time limit of the wait; by default `drain_delay`, `drain_timeout` and 10 s.
-    #[arg(long, visible_alias = "max", value_name = "DURATION", requires = "wait", value_parser = duration)]
+    #[arg(long, visible_alias = "max", value_name = "DURATION", requires = "wait", value_parser = parse_duration_argument)]
     timeout: Option<Duration>,
 }
 
@@ -101,7 +101,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a command with the admin API's settings of `source`; mistakes and failures go to standard error.
-pub(super) fn command(source: &ConfigSource, command: &impl LifeCycleCommand) -> io::Result<ExitCode> {
+pub(super) fn run_command(source: &ConfigSource, command: &impl LifeCycleCommand) -> io::Result<ExitCode> {
     let (admin, runtime) = match source.load_admin() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -126,7 +126,7 @@ pub(super) fn command(source: &ConfigSource, command: &impl LifeCycleCommand) ->
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration_argument(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number with its unit, as in 500ms, 10s or 1m30s".to_owned())
 }
 
@@ -175,7 +175,7 @@ impl LifeCycleCommand for StopArguments {
         let response =
             client.request("POST", "/v1/stop", REQUEST_TIMEOUT).await.map_err(LifeCycleError::Client)?;
         refuse_denial(client, &response)?;
-        let sessions = json(&response)["sessions"].as_u64();
+        let sessions = parse_body(&response)["sessions"].as_u64();
         let (202, Some(sessions)) = (response.status, sessions) else {
             return Err(LifeCycleError::Foreign(client.address()));
         };
@@ -197,7 +197,7 @@ impl LifeCycleCommand for StopArguments {
 /// False once no process listens, or a new process has replaced the stopped process.
 async fn is_draining(client: &AdminClient) -> bool {
     match client.request("GET", "/readyz", REQUEST_TIMEOUT).await {
-        Ok(response) => json(&response)["draining"] != Value::Bool(false),
+        Ok(response) => parse_body(&response)["draining"] != Value::Bool(false),
         Err(AdminClientError::Connect(..)) => false,
         Err(_) => true,
     }
@@ -212,7 +212,7 @@ async fn check_readiness(
     let path = listener.map_or_else(|| "/readyz".to_owned(), |name| format!("/readyz?listener={name}"));
     let response = client.request("GET", &path, limit).await.map_err(LifeCycleError::Client)?;
     refuse_denial(client, &response)?;
-    let body = json(&response);
+    let body = parse_body(&response);
     if let (404, Some(name), "not_found") =
         (response.status, listener, body["error"]["code"].as_str().unwrap_or_default())
     {
@@ -220,7 +220,7 @@ async fn check_readiness(
     }
     match body["ready"].as_bool() {
         Some(true) => Ok("ready".to_owned()),
-        Some(false) => Err(LifeCycleError::NotReady(problems(&body))),
+        Some(false) => Err(LifeCycleError::NotReady(describe_problems(&body))),
         None => match body["error"]["message"].as_str() {
             Some(message) => Err(LifeCycleError::NotReady(message.to_owned())),
             None => Err(LifeCycleError::Foreign(client.address())),
@@ -229,7 +229,7 @@ async fn check_readiness(
 }
 
 /// Formats the listeners' problems as one line.
-fn problems(readiness: &Value) -> String {
+fn describe_problems(readiness: &Value) -> String {
     if readiness["draining"] == true {
         return "not ready: the program is shutting down".to_owned();
     }
@@ -248,7 +248,7 @@ fn refuse_denial(client: &AdminClient, response: &AdminResponse) -> Result<(), L
     }
 }
 
-fn json(response: &AdminResponse) -> Value {
+fn parse_body(response: &AdminResponse) -> Value {
     serde_json::from_str(&response.body).unwrap_or_default()
 }
 

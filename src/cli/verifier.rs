@@ -15,33 +15,33 @@ use crate::{
 ///
 /// # Errors
 /// The password cannot be read, is empty, or differs the second time.
-pub(super) fn print(user: &UserName, out: &mut impl Write) -> io::Result<()> {
-    let password = password(user)?;
+pub(super) fn print_verifier_line(user: &UserName, out: &mut impl Write) -> io::Result<()> {
+    let password = read_password(user)?;
     let mut salt = [0; SALT_BYTES];
     rand::fill(&mut salt).map_err(|_| io::Error::other("the system has no randomness to give"))?;
-    writeln!(out, "{}", line(user, &password, &salt)?)
+    writeln!(out, "{}", users_file_line(user, &password, &salt)?)
 }
 
 /// The line for a users file; a JSON string is also a TOML string.
-fn line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
+fn users_file_line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
     let verifier = Verifier::derive(password.as_bytes(), salt, ITERATIONS).map_err(io::Error::other)?;
     Ok(format!("{} = \"{verifier}\"", serde_json::to_string(user.as_str())?))
 }
 
-fn password(user: &UserName) -> io::Result<Zeroizing<String>> {
+fn read_password(user: &UserName) -> io::Result<Zeroizing<String>> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return one_line();
     }
-    let first = hidden(&format!("Password of {user}: "))?;
-    if *hidden("Again: ")? != *first {
+    let first = read_without_echo(&format!("Password of {user}: "))?;
+    if *read_without_echo("Again: ")? != *first {
         return Err(io::Error::other("the two passwords differ"));
     }
     Ok(first)
 }
 
 /// Reads a line from the terminal without echo.
-fn hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
+fn read_without_echo(prompt: &str) -> io::Result<Zeroizing<String>> {
     write!(io::stderr(), "{prompt}")?;
     let quiet = Quiet::begin()?;
     let line = one_line();
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_line_is_read_back_from_a_users_file() {
         let user = UserName::new("o\"neil@example.com").unwrap();
-        let line = line(&user, "hunter2", &[7; SALT_BYTES]).unwrap();
+        let line = users_file_line(&user, "hunter2", &[7; SALT_BYTES]).unwrap();
         assert!(!line.contains("hunter2"));
 
         let folder = tempfile::tempdir().unwrap();
