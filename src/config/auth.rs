@@ -43,7 +43,7 @@ enum Method {
 
 /// Reads `auth` of a listener on `bind` with `tls`, whose route leads to the endpoints in `reached`. Returns no method
 /// after a mistake.
-pub(super) fn read(
+pub(super) fn read_auth(
     section: &Section<'_>,
     bind: Option<&Bind>,
     tls: Option<&ListenerTls>,
@@ -51,19 +51,19 @@ pub(super) fn read(
 ) -> (Option<Auth>, AccessList) {
     let auth = section.table_or_empty("auth", "listener.auth");
     let access = AccessList {
-        users: names(&auth, "users", UserName::new),
-        databases: names(&auth, "databases", DatabaseName::new),
+        users: read_names(&auth, "users", UserName::new),
+        databases: read_names(&auth, "databases", DatabaseName::new),
     };
     for (key, nobody) in [("users", access.users.is_empty()), ("databases", access.databases.is_empty())] {
         if nobody && auth.has(key) {
             auth.problem(key, "is empty, so no client could log in", "leave it out to allow every user");
         }
     }
-    (method(section, &auth, bind, tls, reached), access)
+    (read_method(section, &auth, bind, tls, reached), access)
 }
 
 /// The distinct names in the list at `key`.
-pub(super) fn names<N: PartialEq>(
+pub(super) fn read_names<N: PartialEq>(
     section: &Section<'_>,
     key: &str,
     new: fn(&str) -> Result<N, NameError>,
@@ -84,7 +84,7 @@ pub(super) fn names<N: PartialEq>(
     names
 }
 
-fn method(
+fn read_method(
     section: &Section<'_>,
     auth: &Section<'_>,
     bind: Option<&Bind>,
@@ -119,7 +119,7 @@ fn method(
             auth.record("method", method_word(default), &Origin::Default);
             default
         }
-        // `listener::read` warns of `trust`.
+        // `listener::read_listeners` warns of `trust`.
         () if section.context.environment_alone && tokens_alone && local => {
             auth.record("method", "trust", &Origin::Default);
             Method::Trust
@@ -172,10 +172,10 @@ fn method(
             check_trust(section, auth, bind);
             Some(Auth::Trust)
         }
-        Method::Scram => scram(auth),
+        Method::Scram => read_scram(auth),
         Method::Certificate => {
             check_certificates(section, auth, bind, tls);
-            Some(certificate(auth))
+            Some(read_certificate(auth))
         }
         Method::Password => {
             check_passwords(section, auth, bind, reached);
@@ -197,7 +197,7 @@ fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) 
         }
         let name = endpoint.endpoint.name.as_str();
         let owner = listener.context.several.then_some(name);
-        let variable = catalog::spoken("cluster.endpoint.login", "users", owner);
+        let variable = catalog::name_in_remedy("cluster.endpoint.login", "users", owner);
         let what = "a token login must list its users if other machines can connect";
         let remedy = format!("list the database users that clients may log in as in {variable}");
         let subject = format!("endpoint.{name}.login.users");
@@ -236,14 +236,14 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
 
 // === scram ===
 
-fn scram(auth: &Section<'_>) -> Option<Auth> {
+fn read_scram(auth: &Section<'_>) -> Option<Auth> {
     let Some(file) = auth.path("users_file") else {
         if !auth.has("users_file") {
             auth.missing("users_file", "users_file = \"users.toml\"");
         }
         return None;
     };
-    files::users(auth, "users_file", &file.value);
+    files::check_users_file(auth, "users_file", &file.value);
     Some(Auth::Scram { users_file: file.value })
 }
 
@@ -278,7 +278,7 @@ fn check_certificates(
     }
 }
 
-fn certificate(auth: &Section<'_>) -> Auth {
+fn read_certificate(auth: &Section<'_>) -> Auth {
     let words = CertificateName::ALL.map(|name| (name.as_str(), name));
     let name = auth.word_or("name", &words, CertificateName::default()).value;
     let mut map = IdentityMap::default();

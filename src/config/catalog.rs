@@ -205,7 +205,7 @@ pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
 /// Name of an environment key in remedies: its variables, with the name of the endpoint or listener `owner` if
 /// required. A
 /// key without variables has its own name.
-pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
+pub(super) fn name_in_remedy(table: &str, name: &str, owner: Option<&str>) -> String {
     let variables: Vec<String> = KEYS
         .iter()
         .filter(|key| key.table == table && key.name == name)

@@ -15,7 +15,7 @@ const CLIENT_CERTIFICATES: [(&str, ClientCertificates); 3] = [
 ];
 
 /// Reads `tls` of a listener; `None` means plaintext only.
-pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
+pub(super) fn read_client_tls(section: &Section<'_>) -> Option<ListenerTls> {
     if !section.has("tls") {
         section.record("tls", "off", &Origin::Default);
     }

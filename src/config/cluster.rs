@@ -41,10 +41,10 @@ pub(super) struct Clusters {
 }
 
 /// Reads every `[[cluster]]`.
-pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
+pub(super) fn read_clusters(context: &ReadContext, root: &Section<'_>) -> Clusters {
     let mut all = Clusters { clusters: Vec::new(), endpoints: Vec::new(), named: Vec::new() };
     let mut replicas = Vec::new();
-    for section in root.tables("cluster", "cluster", |table| titled("cluster", table)) {
+    for section in root.tables("cluster", "cluster", |table| table_title("cluster", table)) {
         let name = section.parsed(
             "name",
             |text| ClusterName::new(text).map_err(|error| error.to_string()),
@@ -68,7 +68,8 @@ pub(super) fn read(context: &ReadContext, root: &Section<'_>) -> Clusters {
             tls: section.table_or_empty("tls", "cluster.tls"),
             login: section.raw("login"),
         };
-        let endpoints = section.tables("endpoint", "cluster.endpoint", |table| titled("endpoint", table));
+        let endpoints =
+            section.tables("endpoint", "cluster.endpoint", |table| table_title("endpoint", table));
         if endpoints.is_empty() && !section.has("endpoint") {
             section.context.report.problem(
                 &section.origin,
@@ -127,7 +128,7 @@ pub(super) struct ClusterDefaults<'c> {
 }
 
 /// Title of a table of a list in problems.
-pub(super) fn titled(kind: &str, table: &Table) -> String {
+pub(super) fn table_title(kind: &str, table: &Table) -> String {
     format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
 }
 
@@ -161,17 +162,17 @@ fn read_endpoint(
     if address.is_none() && !section.has("address") {
         section.missing("address", "address = \"10.20.30.40:5432\"");
     }
-    let tls = transport::read(section, shared);
+    let tls = transport::read_tls(section, shared);
     let insecure_plaintext = section.flag("insecure_plaintext");
     let insecure_token = section.flag("insecure_token_without_verification");
     let item = section.raw("login").or(shared.login);
-    let login = login::read(context, item, &section.title, &section.origin, insecure_token.value);
+    let login = login::read_login(context, item, &section.title, &section.origin, insecure_token.value);
     let connect_timeout = section.positive_duration("connect_timeout", CONNECT_TIMEOUT);
     let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
     let (max_backends, reserve) = read_budget(section);
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
-        transport::check(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
+        transport::check_transport(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
     }
     transport::check_files(&tls, shared, address.as_ref().map(|spot| &spot.value));
     let (Some(name), Some(role), Some(address), Some(login), Some(cluster)) =

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads `[console]`.
-pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> ConsoleSettings {
+pub(super) fn read_console(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> ConsoleSettings {
     let section = root.table_or_empty("console", "console");
     let read = |text: &str| DatabaseName::new(text).map_err(|error| format!("\"{text}\": {error}"));
     let database = match section.parsed("database", read, "write the name of a database, as in \"pgbouncer\"")
@@ -25,8 +25,8 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
     };
     let settings = ConsoleSettings {
         database,
-        admin_users: auth::names(&section, "admin_users", UserName::new),
-        stats_users: auth::names(&section, "stats_users", UserName::new),
+        admin_users: auth::read_names(&section, "admin_users", UserName::new),
+        stats_users: auth::read_names(&section, "stats_users", UserName::new),
         insecure_trust: section.flag("insecure_trust").value,
     };
     let key = if settings.admin_users.is_empty() { "stats_users" } else { "admin_users" };

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     catalog::{self, PREFIX, Scope},
-    problem::{Origin, ProblemReport, closest, nearest},
+    problem::{Origin, ProblemReport, closest_word, nearest_word},
 };
 
 /// The variables of the process.
@@ -57,7 +57,7 @@ impl Environment {
             let word = &variable[PREFIX.len()..];
             let remedy = named_remedy(word, endpoints, listeners).unwrap_or_else(|| {
                 let known = || asked.iter().filter_map(|name| name.strip_prefix(PREFIX));
-                match (nearest(word, known()), closest(word, known())) {
+                match (nearest_word(word, known()), closest_word(word, known())) {
                     (Some(near), _) => format!("did you mean {PREFIX}{near}?"),
                     (None, Some(close)) => format!("unset it (the nearest known one is {PREFIX}{close})"),
                     (None, None) => "unset it".to_owned(),
@@ -81,7 +81,7 @@ fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Optio
         Scope::Endpoint => ("endpoint", endpoints),
         Scope::Listener => ("listener", listeners),
     };
-    if let Some(known) = nearest(&name, names.iter().map(String::as_str)) {
+    if let Some(known) = nearest_word(&name, names.iter().map(String::as_str)) {
         return Some(match catalog::own_variable(known, variable) {
             same if same == format!("{PREFIX}{word}") => {
                 format!("unset it: endpoint `{known}` stands in the file, and its cluster with it")

@@ -33,7 +33,7 @@ pub(super) fn endpoint_tls(
         // A configured server name is checked at its own key.
         && !matches!(error, TlsFileError::ServerName(_) if tls.server_name.is_some())
     {
-        report(section, &error, named);
+        report_tls_error(section, &error, named);
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn listener_tls(section: &Section<'_>, tls: &ListenerTls, named: &[Na
     if can_be_opened(section, named)
         && let Err(error) = ServerTls::new(tls)
     {
-        report(section, &error, named);
+        report_tls_error(section, &error, named);
     }
 }
 
@@ -65,7 +65,7 @@ fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
 }
 
 /// Checks that the directory of `file` exists.
-pub(super) fn parent(section: &Section<'_>, key: &str, file: &Path) {
+pub(super) fn check_directory(section: &Section<'_>, key: &str, file: &Path) {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| section.context.follow && !folder.is_dir()) {
         let what = format!("directory {} does not exist", folder.display());
@@ -74,7 +74,7 @@ pub(super) fn parent(section: &Section<'_>, key: &str, file: &Path) {
 }
 
 /// Reads a users file. Each invalid line is a mistake with its own position.
-pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
+pub(super) fn check_users_file(section: &Section<'_>, key: &str, file: &Path) {
     if !section.context.follow {
         return;
     }
@@ -95,7 +95,7 @@ pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
     }
 }
 
-fn report(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
+fn report_tls_error(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
     let (path, remedy) = match error {
         TlsFileError::Read { path, .. } => (Some(path), READABLE),
         TlsFileError::Pem { path, .. } | TlsFileError::BadCertificate { path, .. } => {

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use super::{
     auth, catalog, clients,
-    cluster::{Clusters, titled},
+    cluster::{Clusters, table_title},
     pool,
-    problem::{Origin, nearest},
+    problem::{Origin, nearest_word},
     reader::{Section, Spot},
     split,
     tree::Item,
@@ -27,10 +27,10 @@ const BIND_FORM: &str =
     "write an IP address and a port, as in \"127.0.0.1:15432\" or \"[::]:15432\", or the path of a socket";
 
 /// Reads every `[[listener]]`.
-pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
+pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
     let mut all: Vec<Spot<ListenerSettings>> = Vec::new();
     let mut open = OpenToThisMachine::default();
-    for section in root.tables("listener", "listener", |table| titled("listener", table)) {
+    for section in root.tables("listener", "listener", |table| table_title("listener", table)) {
         let name = section.parsed(
             "name",
             |text| ListenerName::new(text).map_err(|error| error.to_string()),
@@ -51,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         match &bind {
             None if !section.has("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
             Some(bind) => {
-                if let Some(other) = all.iter().find(|other| collide(&bind.value, &other.value.bind)) {
+                if let Some(other) = all.iter().find(|other| are_exclusive(&bind.value, &other.value.bind)) {
                     let what =
                         format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
                     let remedy = format!("write another port in {}", section.spoken("bind"));
@@ -62,20 +62,22 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         }
         let socket_mode = read_socket_mode(&section, bind.as_ref().map(|spot| &spot.value));
         let route = read_route(&section, clusters);
-        let reached =
-            route.as_ref().map(|route| reached(&route.value, &clusters.endpoints)).unwrap_or_default();
+        let reached = route
+            .as_ref()
+            .map(|route| reachable_endpoints(&route.value, &clusters.endpoints))
+            .unwrap_or_default();
         if let Some(route) = &route {
             check_route(&section, &route.value, &reached, clusters);
         }
-        let tls = clients::tls(&section);
+        let tls = clients::read_client_tls(&section);
         let (auth, access) =
-            auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
+            auth::read_auth(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         open.note(&section, auth.as_ref(), &reached);
         let limits = read_limits(&section);
         let splits = matches!(route.as_ref().map(|route| &route.value), Some(RoutePolicy::Split(_)));
-        let pool = PoolSettings { splits, ..pool::read(&section, auth.as_ref(), limits.max_clients) };
+        let pool = PoolSettings { splits, ..pool::read_pool(&section, auth.as_ref(), limits.max_clients) };
         if splits {
-            split::check(&section, auth.as_ref(), pool.mode, &reached);
+            split::check_split(&section, auth.as_ref(), pool.mode, &reached);
         }
         if let Some(bind) = &bind
             && !bind.value.is_local()
@@ -127,10 +129,10 @@ impl OpenToThisMachine {
         }
         let any_user = reached.iter().any(|endpoint| auth::mints_for_any_user(endpoint));
         if method_is_default {
-            self.variables.insert(catalog::spoken("listener.auth", "method", None));
+            self.variables.insert(catalog::name_in_remedy("listener.auth", "method", None));
         }
         if any_user {
-            self.variables.insert(catalog::spoken("cluster.endpoint.login", "users", None));
+            self.variables.insert(catalog::name_in_remedy("cluster.endpoint.login", "users", None));
         }
         if method_is_default || any_user {
             let name = listener.title.split('.').nth(1).unwrap_or_default();
@@ -188,7 +190,7 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
 }
 
 /// True if two sockets cannot be open at the same time; port 0 is a new port each time.
-pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
+pub(super) fn are_exclusive(one: &Bind, other: &Bind) -> bool {
     match (one, other) {
         (Bind::Tcp(one), Bind::Tcp(other)) => {
             let (a, b) = (one.ip(), other.ip());
@@ -228,7 +230,7 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
             *when_no_reader =
                 section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value;
         }
-        RoutePolicy::Split(settings) => *settings = Arc::new(split::read(section)),
+        RoutePolicy::Split(settings) => *settings = Arc::new(split::read_split(section)),
         _ if section.has("when_no_reader") => {
             let what = "goes with route = \"read-pool\" or \"split\" only";
             section.problem("when_no_reader", what, "remove it");
@@ -236,12 +238,12 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
         _ => {}
     }
     if !matches!(route.value, RoutePolicy::Split(_)) {
-        split::refuse(section);
+        split::refuse_split_keys(section);
     }
     match &route.value {
         RoutePolicy::Endpoint(name) if !clusters.named.iter().any(|known| known == name.as_str()) => {
             let known = clusters.named.iter().map(String::as_str);
-            let remedy = match nearest(name.as_str(), known) {
+            let remedy = match nearest_word(name.as_str(), known) {
                 Some(near) => format!("did you mean \"endpoint:{near}\"?"),
                 None => format!("name one of: {}", clusters.named.join(", ")),
             };
@@ -254,7 +256,10 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
 }
 
 /// Endpoints to which a route may lead.
-fn reached<'e>(route: &RoutePolicy, endpoints: &'e [Spot<EndpointSettings>]) -> Vec<&'e EndpointSettings> {
+fn reachable_endpoints<'e>(
+    route: &RoutePolicy,
+    endpoints: &'e [Spot<EndpointSettings>],
+) -> Vec<&'e EndpointSettings> {
     endpoints.iter().map(|spot| &spot.value).filter(|settings| route.may_reach(&settings.endpoint)).collect()
 }
 

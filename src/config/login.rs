@@ -20,7 +20,7 @@ use crate::{
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.
-pub(super) fn read(
+pub(super) fn read_login(
     context: &ReadContext,
     item: Option<&Item>,
     title: &str,
@@ -95,7 +95,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         for key in ONLY_TOKEN.into_iter().filter(|key| section.has(key)) {
             section.problem(key, "goes with a token login only", "remove it");
         }
-        return Some(Login::Password(password(section)));
+        return Some(Login::Password(read_password_login(section)));
     }
     if section.has("user") {
         let remedy = format!("list the users in {}", section.spoken("users"));
@@ -105,18 +105,18 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         "iam" => TokenOrigin::Google(google_login(section)),
         _ => TokenOrigin::Command(token_command(section)),
     };
-    Some(Login::Token(token(section, kind, origin, insecure_without_verification)))
+    Some(Login::Token(read_token_login(section, kind, origin, insecure_without_verification)))
 }
 
-fn password(section: &Section<'_>) -> PasswordLogin {
+fn read_password_login(section: &Section<'_>) -> PasswordLogin {
     let user = section.parsed("user", |text| UserName::new(text).map_err(|e| e.to_string()), "write a user");
     // Reports an unreadable password. An empty password lets the reader find further mistakes.
-    let password = secret::read(section, "password").unwrap_or_else(|| Secret::new(String::new()));
+    let password = secret::read_secret(section, "password").unwrap_or_else(|| Secret::new(String::new()));
     PasswordLogin { user: user.map(|spot| spot.value), password }
 }
 
 /// Reads a token login; reports mistakes and reads on.
-fn token(
+fn read_token_login(
     section: &Section<'_>,
     kind: &str,
     origin: TokenOrigin,
@@ -124,7 +124,7 @@ fn token(
 ) -> TokenLoginSettings {
     let ttl = section.optional_duration("token_ttl");
     let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);
-    let users = users(section, kind);
+    let users = read_token_users(section, kind);
     TokenLoginSettings { origin, ttl, timeout, users, insecure_without_verification }
 }
 
@@ -220,7 +220,7 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
 
 /// Reads the users of a token login: at least one, each once. Without a file, the list may be missing; the listeners
 /// then check that only the local machine can connect.
-fn users(section: &Section<'_>, kind: &str) -> TokenUsers {
+fn read_token_users(section: &Section<'_>, kind: &str) -> TokenUsers {
     if !section.has("users") && section.context.environment_alone {
         return TokenUsers::Any;
     }

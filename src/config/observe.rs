@@ -3,7 +3,7 @@
 use super::{
     clients::check_files,
     files,
-    listener::{collide, parse_socket},
+    listener::{are_exclusive, parse_socket},
     problem::Origin,
     reader::{Section, Spot},
     secret,
@@ -52,7 +52,7 @@ const SYNC: [(&str, SyncPolicy); 3] = [
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Reads `[admin]`; `None` if turned off.
-pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
+pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
     let section = root.table_or_empty("admin", "admin");
     let enabled = section.flag_or("enabled", true).value;
     let form = "write an IP address and a port, as in \"127.0.0.1:8080\"";
@@ -64,7 +64,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
             ADMIN_BIND.parse().ok()
         }
     };
-    let api_key = secret::read(&section, "api_key");
+    let api_key = secret::read_secret(&section, "api_key");
     let open_health = section.flag_or("open_health", false).value;
     let tls = section.table("tls", "admin.tls").and_then(|section| {
         let identity = read_identity(&section)?;
@@ -99,7 +99,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
             section.warning("bind", what, remedy);
         }
     }
-    if let Some(other) = listeners.iter().find(|other| collide(&Bind::Tcp(bind), &other.value.bind)) {
+    if let Some(other) = listeners.iter().find(|other| are_exclusive(&Bind::Tcp(bind), &other.value.bind)) {
         let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
         section.problem("bind", what, format!("write another port in {}", section.spoken("bind")));
     }
@@ -107,7 +107,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
 }
 
 /// Reads `[audit]`; without the table there is no audit log.
-pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
+pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
     if !root.has("audit") {
         root.record("audit", "off", &Origin::Default);
     }
@@ -120,7 +120,7 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         _ => section.path("file").map(|spot| AuditOutput::File(spot.value)),
     };
     if let Some(AuditOutput::File(file)) = &output {
-        files::parent(&section, "file", file);
+        files::check_directory(&section, "file", file);
     }
     if output.is_none() && !section.has("file") {
         section.missing("file", "file = \"/var/log/gatekeeper/audit.jsonl\", or \"-\" for standard output");
@@ -168,7 +168,7 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
 }
 
 /// Reads `[log]`.
-pub(super) fn log(root: &Section<'_>) -> LogSettings {
+pub(super) fn read_log(root: &Section<'_>) -> LogSettings {
     let section = root.table_or_empty("log", "log");
     let default = LogSettings::default();
     let form =
@@ -188,7 +188,7 @@ pub(super) fn log(root: &Section<'_>) -> LogSettings {
 }
 
 /// Reads `[probe]`.
-pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
+pub(super) fn read_probe(root: &Section<'_>) -> ProbeSettings {
     let section = root.table_or_empty("probe", "probe");
     let default = ProbeSettings::default();
     ProbeSettings {
@@ -199,7 +199,7 @@ pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
 }
 
 /// Reads `[runtime]`, including the region of the process.
-pub(super) fn runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
+pub(super) fn read_runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
     let section = root.table_or_empty("runtime", "runtime");
     let default = RuntimeSettings::default();
     let workers = section.number("workers", 1..=1024);

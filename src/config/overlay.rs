@@ -27,7 +27,7 @@ const DEFAULT_CLUSTER: &str = "default";
 const SECONDARY_CLUSTER: &str = "secondary";
 
 /// Lays `environment` over `root`.
-pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &ProblemReport) {
+pub(super) fn apply_environment(root: &mut Table, environment: &Environment, report: &ProblemReport) {
     for known in [catalog::CONFIG, catalog::PG_BIN] {
         environment.shared(known);
     }
@@ -52,7 +52,9 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Prob
                 endpoint.set("login", login.clone());
             }
             for key in KEYS.iter().filter(|key| key.table.starts_with("cluster.endpoint")) {
-                set(endpoint, "cluster.endpoint", key, |variable| environment.own_or_shared(&name, variable));
+                set_key(endpoint, "cluster.endpoint", key, |variable| {
+                    environment.own_or_shared(&name, variable)
+                });
             }
         }
     }
@@ -60,7 +62,7 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Prob
         let name = name_of(listener);
         let implied = implied.contains(&name);
         for key in KEYS.iter().filter(|key| key.scope() == Scope::Listener) {
-            set(listener, "listener", key, |variable| match variable {
+            set_key(listener, "listener", key, |variable| match variable {
                 // The ports of implied listeners count up from the shared port.
                 "LISTEN_PORT" if implied => environment.own(&name, variable),
                 _ => environment.own_or_shared(&name, variable),
@@ -68,7 +70,7 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Prob
         }
     }
     for key in KEYS.iter().filter(|key| key.scope() == Scope::Process) {
-        set(root, "", key, |variable| environment.shared(variable));
+        set_key(root, "", key, |variable| environment.shared(variable));
     }
 }
 
@@ -245,7 +247,12 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
 // === keys ===
 
 /// Sets `key` below `table`, whose path is `path`, to the value found by `look_up`.
-fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
+fn set_key(
+    table: &mut Table,
+    path: &str,
+    key: &ConfigKey,
+    look_up: impl Fn(&str) -> Option<(String, Origin)>,
+) {
     let found: Vec<_> = key.variables.iter().map(|variable| look_up(variable)).collect();
     let Some((_, place)) = found.iter().flatten().next() else { return };
     let below = key.table.strip_prefix(path).unwrap_or_default().trim_start_matches('.');
@@ -261,7 +268,7 @@ fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) ->
                 _ => None,
             };
             let old = target.get(key.name).and_then(Item::as_text).or(default);
-            match joined(old, host.as_ref(), port.as_ref()) {
+            match join_address(old, host.as_ref(), port.as_ref()) {
                 Some(item) => item,
                 None => return,
             }
@@ -296,7 +303,7 @@ fn set(table: &mut Table, path: &str, key: &ConfigKey, look_up: impl Fn(&str) ->
 }
 
 /// An address with a replaced host, port or both; `None` without a host.
-fn joined(
+fn join_address(
     old: Option<&str>,
     host: Option<&(String, Origin)>,
     port: Option<&(String, Origin)>,

@@ -185,13 +185,13 @@ impl Problem {
 }
 
 /// The entry of `known` that `word` probably misspells.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    closest(word, known)
+pub(super) fn nearest_word<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    closest_word(word, known)
         .filter(|found| strsim::damerau_levenshtein(word, found) <= found.len().max(word.len()).div_ceil(3))
 }
 
 /// The entry of `known` that is most similar to `word`, at any distance.
-pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn closest_word<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
 }
 
@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_named_only_when_it_is_near() {
-        assert_eq!(nearest("adress", ["name", "address"]), Some("address"));
-        assert_eq!(nearest("moed", ["mode", "cert"]), Some("mode"));
-        assert_eq!(nearest("zebra", ["name", "address"]), None);
+        assert_eq!(nearest_word("adress", ["name", "address"]), Some("address"));
+        assert_eq!(nearest_word("moed", ["mode", "cert"]), Some("mode"));
+        assert_eq!(nearest_word("zebra", ["name", "address"]), None);
     }
 }

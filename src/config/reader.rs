@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     catalog,
     environment::Environment,
-    problem::{Origin, ProblemReport, nearest},
+    problem::{Origin, ProblemReport, nearest_word},
     tree::{Item, Table, Value},
 };
 
@@ -57,7 +57,7 @@ impl<'c> Section<'c> {
         let section = Self { context, table, path, title: title.into(), origin: origin.clone() };
         for (key, place) in table.keys() {
             if !catalog::names_in(path).any(|name| name == key) {
-                let remedy = match nearest(key, catalog::names_in(path)) {
+                let remedy = match nearest_word(key, catalog::names_in(path)) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None => {
                         format!("known here: {}", catalog::names_in(path).collect::<Vec<_>>().join(", "))
@@ -85,7 +85,7 @@ impl<'c> Section<'c> {
         }
         let named = self.path.starts_with("cluster.endpoint") || self.path.starts_with("listener");
         let owner = self.title.split('.').nth(1).filter(|_| named && self.context.several);
-        catalog::spoken(self.path, key, owner)
+        catalog::name_in_remedy(self.path, key, owner)
     }
 
     /// Position of `key`, or else of the table.

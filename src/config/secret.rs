@@ -11,7 +11,7 @@ use crate::credentials::Secret;
 const FORM: &str = "{ env = \"VARIABLE\" } or { file = \"/path/to/secret\" }";
 
 /// Reads the secret at `key`. Records the source, never the value.
-pub(super) fn read(section: &Section<'_>, key: &str) -> Option<Secret> {
+pub(super) fn read_secret(section: &Section<'_>, key: &str) -> Option<Secret> {
     let item = section.raw(key)?;
     match (&item.value, &item.origin) {
         (Value::Text(text), Origin::Variable(_)) => {

@@ -115,7 +115,7 @@ impl ConfigSource {
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
-        overlay::overlay(&mut root, &environment, &report);
+        overlay::apply_environment(&mut root, &environment, &report);
         let endpoints = overlay::endpoint_names(&root);
         let listeners = overlay::listener_names(&root);
 
@@ -124,23 +124,23 @@ impl ConfigSource {
         let context =
             ReadContext { report, environment, base, several, follow: self.follow, environment_alone };
         let section = Section::open(&context, &root, "", "", &Origin::Default);
-        let clusters = cluster::read(&context, &section);
+        let clusters = cluster::read_clusters(&context, &section);
         if !section.has("cluster") {
             let remedy = "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST";
             context.report.problem(&Origin::Default, "", "no endpoint is configured", remedy);
         }
-        let listeners_read = listener::read(&section, &clusters);
-        let admin = observe::admin(&section, &listeners_read);
-        let console = console::read(&section, &listeners_read);
-        let audit = observe::audit(&section);
-        let traces = traces::read(&section);
-        let log = observe::log(&section);
-        let probe = observe::probe(&section);
-        let (runtime, local_region) = observe::runtime(&section);
+        let listeners_read = listener::read_listeners(&section, &clusters);
+        let admin = observe::read_admin(&section, &listeners_read);
+        let console = console::read_console(&section, &listeners_read);
+        let audit = observe::read_audit(&section);
+        let traces = traces::read_traces(&section);
+        let log = observe::read_log(&section);
+        let probe = observe::read_probe(&section);
+        let (runtime, local_region) = observe::read_runtime(&section);
         context.environment.report_unread(&endpoints, &listeners, &context.report);
 
         let mut listeners_read: Vec<_> = listeners_read.into_iter().map(|spot| spot.value).collect();
-        split::locate(&mut listeners_read, local_region.as_deref());
+        split::set_local_region(&mut listeners_read, local_region.as_deref());
 
         let config = Config {
             clusters: clusters.clusters,
@@ -175,7 +175,7 @@ impl ConfigSource {
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
-        overlay::overlay(&mut root, &environment, &ProblemReport::default());
+        overlay::apply_environment(&mut root, &environment, &ProblemReport::default());
         let mut own = Table::new();
         for key in ["admin", "runtime"] {
             if let Some(item) = root.get(key) {
@@ -186,8 +186,8 @@ impl ConfigSource {
         let context =
             ReadContext { report, environment, base, several: false, follow: self.follow, environment_alone };
         let section = Section::open(&context, &own, "", "", &Origin::Default);
-        let admin = observe::admin(&section, &[]);
-        let (runtime, _) = observe::runtime(&section);
+        let admin = observe::read_admin(&section, &[]);
+        let (runtime, _) = observe::read_runtime(&section);
         let (problems, _, _) = context.report.finish();
         if problems.is_empty() { Ok((admin, runtime)) } else { Err(Problems(problems)) }
     }
@@ -196,13 +196,13 @@ impl ConfigSource {
     fn read_document(&self, report: &ProblemReport) -> Result<(Table, PathBuf), Problems> {
         match &self.document {
             Document::None => Ok((Table::new(), PathBuf::new())),
-            Document::Text { name, text } => Ok((tree::parse(name, text, report), PathBuf::new())),
+            Document::Text { name, text } => Ok((tree::parse_document(name, text, report), PathBuf::new())),
             Document::File(path) => {
                 let name: Arc<str> = path.display().to_string().into();
                 match std::fs::read_to_string(path) {
                     Ok(text) => {
                         let base = path.parent().unwrap_or(Path::new("")).to_owned();
-                        Ok((tree::parse(&name, &text, report), base))
+                        Ok((tree::parse_document(&name, &text, report), base))
                     }
                     Err(error) => {
                         let what = format!("cannot read the configuration file: {error}");

@@ -23,7 +23,7 @@ const KEYS: [&str; 6] =
     ["consistency", "max_lag", "freshness_wait", "hints", "primary_only", "secondary_read_pools"];
 
 /// Reads the keys of a split listener.
-pub(super) fn read(section: &Section<'_>) -> SplitSettings {
+pub(super) fn read_split(section: &Section<'_>) -> SplitSettings {
     let default = SplitSettings::default();
     SplitSettings {
         when_no_reader: section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value,
@@ -31,7 +31,7 @@ pub(super) fn read(section: &Section<'_>) -> SplitSettings {
         max_lag: section.positive_duration("max_lag", default.max_lag),
         freshness_wait: section.duration("freshness_wait", default.freshness_wait).value,
         hints: section.word_or("hints", &HINTS, default.hints).value,
-        primary_only: relations(section),
+        primary_only: read_relations(section),
         // A setting of the process; see `locate`.
         local_region: None,
         secondary_read_pools: section.flag("secondary_read_pools").value,
@@ -39,14 +39,14 @@ pub(super) fn read(section: &Section<'_>) -> SplitSettings {
 }
 
 /// Reports keys that are valid on split listeners only.
-pub(super) fn refuse(section: &Section<'_>) {
+pub(super) fn refuse_split_keys(section: &Section<'_>) {
     for key in KEYS.into_iter().filter(|key| section.has(key)) {
         section.problem(key, "goes with route = \"split\" only", "remove it");
     }
 }
 
 /// Reports settings that a split listener does not allow. `mode` is the mode of its pools.
-pub(super) fn check(
+pub(super) fn check_split(
     section: &Section<'_>,
     auth: Option<&Auth>,
     mode: PoolMode,
@@ -85,7 +85,7 @@ pub(super) fn check(
 }
 
 /// Sets the region of the process on all split listeners.
-pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
+pub(super) fn set_local_region(listeners: &mut [ListenerSettings], region: Option<&str>) {
     for listener in listeners {
         if let RoutePolicy::Split(settings) = &mut listener.route {
             Arc::make_mut(settings).local_region = region.map(str::to_owned);
@@ -94,7 +94,7 @@ pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
 }
 
 /// Relation names in SQL syntax.
-fn relations(section: &Section<'_>) -> Vec<RelationName> {
+fn read_relations(section: &Section<'_>) -> Vec<RelationName> {
     let Some(listed) = section.texts("primary_only") else {
         section.record("primary_only", "", &Origin::Default);
         return Vec::new();

@@ -7,7 +7,7 @@ use crate::telemetry::traces::{Collector, CollectorError, TraceSettings};
 const QUEUE: usize = 4096;
 
 /// Reads `[traces]`; without the table, tracing is off.
-pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
+pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
     let section = root.table("traces", "traces")?;
     let form = "write a collector's address, as in \"http://127.0.0.1:4318\"";
     let read = |text: &str| {
@@ -19,7 +19,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
     }
     let form = "write a part of a hundred, from \"0%\" to \"100%\"";
     let per_million = match section.has("ratio") {
-        true => section.parsed("ratio", percent, form).map(|spot| spot.value.0),
+        true => section.parsed("ratio", parse_percent, form).map(|spot| spot.value.0),
         false => {
             section.record("ratio", "0%", &Origin::Default);
             Some(0)
@@ -33,7 +33,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
 struct Part(u32);
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
-fn percent(text: &str) -> Result<Part, String> {
+fn parse_percent(text: &str) -> Result<Part, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let number = number.filter(|number| (0.0..=100.0).contains(number));
     number

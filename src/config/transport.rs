@@ -31,7 +31,7 @@ pub(super) struct Tls<'c> {
 }
 
 /// Reads `tls` of an endpoint, with its cluster's settings as defaults.
-pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
+pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
     let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
     // The cluster's setting is the default.
     let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
@@ -142,7 +142,7 @@ pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: 
 }
 
 /// Checks plaintext and verification against the login: no token or password to an unverified server.
-pub(super) fn check(
+pub(super) fn check_transport(
     endpoint: &Section<'_>,
     address: &Address,
     tls: &Tls<'_>,

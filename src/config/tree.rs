@@ -160,7 +160,7 @@ impl Table {
 // === TOML ===
 
 /// Parses a document; reports syntax errors and returns the readable part.
-pub(super) fn parse(file: &Arc<str>, text: &str, report: &ProblemReport) -> Table {
+pub(super) fn parse_document(file: &Arc<str>, text: &str, report: &ProblemReport) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines { file, text };
     for error in errors {
@@ -226,8 +226,11 @@ mod tests {
     #[test]
     fn places_are_lines_and_columns_from_one() {
         let report = ProblemReport::default();
-        let table =
-            parse(&"g.toml".into(), "a = 1\n\n[[cluster]]\nname = \"ü\"\ntls = { mode = 1 }\n", &report);
+        let table = parse_document(
+            &"g.toml".into(),
+            "a = 1\n\n[[cluster]]\nname = \"ü\"\ntls = { mode = 1 }\n",
+            &report,
+        );
         assert_eq!(table.get("a").unwrap().origin.to_string(), "g.toml:1:5");
         let cluster = table.tables("cluster").next().unwrap();
         assert_eq!(cluster.get("name").unwrap().origin.to_string(), "g.toml:4:8");
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn every_line_that_is_no_toml_is_reported() {
         let report = ProblemReport::default();
-        parse(&"g.toml".into(), "a = \nb = 1\nc = [1\nd = 2\n", &report);
+        parse_document(&"g.toml".into(), "a = \nb = 1\nc = [1\nd = 2\n", &report);
         let (problems, ..) = report.finish();
         assert!(problems.len() >= 2, "{problems:?}");
         assert!(problems[0].to_string().starts_with("g.toml:1:"), "{}", problems[0]);

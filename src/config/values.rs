@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    problem::{Origin, nearest},
+    problem::{Origin, nearest_word},
     reader::{Section, Spot},
     tree::{Item, Value},
     units,
@@ -102,7 +102,7 @@ impl Section<'_> {
         let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let mut remedy = format!("write one of {}", all.join(", "));
         let text = item.as_text().unwrap_or_default().to_ascii_lowercase().replace('_', "-");
-        if let Some(word) = nearest(&text, words.iter().map(|(word, _)| *word)) {
+        if let Some(word) = nearest_word(&text, words.iter().map(|(word, _)| *word)) {
             remedy.push_str(&format!(" (did you mean \"{word}\"?)"));
         }
         self.problem(key, what, remedy);
