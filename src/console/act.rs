@@ -23,34 +23,36 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Runs `command`.
 ///
 /// Cancel safety: if dropped, the command may or may not take effect; [`take_back`] undoes PAUSE and DRAIN.
-pub(super) async fn act(
+pub(super) async fn run_command(
     command: &Command,
     context: &ConsoleContext,
 ) -> Result<CommandResponse, ErrorResponse<'static>> {
     let pools = &context.routing.pools;
     match command {
         Command::Show(_) | Command::Set => Ok(CommandResponse::done()),
-        Command::Reload => reload(context.control.reload("console").await),
+        Command::Reload => reload_response(context.control.reload("console").await),
         Command::Shutdown => {
             context.control.stop().await;
             Ok(CommandResponse::done())
         }
         Command::Pause(scope) => {
-            let filter = filter(scope, context)?;
+            let filter = pool_filter(scope, context)?;
             let found = pools.pause(&filter);
             pools.quiet(&filter).await;
-            Ok(about(scope, found))
+            Ok(scope_response(scope, found))
         }
         Command::Drain(scope) => {
-            let filter = filter(scope, context)?;
+            let filter = pool_filter(scope, context)?;
             let found = pools.drain(&filter);
             pools.quiet(&filter).await;
-            Ok(about(scope, found))
+            Ok(scope_response(scope, found))
         }
-        Command::Resume(scope) => Ok(about(scope, pools.resume(&filter(scope, context)?))),
-        Command::Reconnect(scope) => Ok(about(scope, pools.reconnect(&filter(scope, context)?))),
+        Command::Resume(scope) => Ok(scope_response(scope, pools.resume(&pool_filter(scope, context)?))),
+        Command::Reconnect(scope) => {
+            Ok(scope_response(scope, pools.reconnect(&pool_filter(scope, context)?)))
+        }
         Command::WaitClose(scope) => {
-            let filter = filter(scope, context)?;
+            let filter = pool_filter(scope, context)?;
             while context
                 .routing
                 .pools
@@ -65,7 +67,7 @@ pub(super) async fn act(
         }
         Command::Kill(KillTarget::Session(id)) => kill_session(*id, context),
         Command::Kill(KillTarget::PoolScope(scope)) => {
-            let filter = filter(scope, context)?;
+            let filter = pool_filter(scope, context)?;
             pools.pause(&filter);
             let victims = Client::all(&context.sessions).filter(|client| is_at(client, scope));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
@@ -78,13 +80,13 @@ pub(super) async fn act(
 /// Undoes the effect of a canceled `command`.
 pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
     if let Command::Pause(scope) | Command::Drain(scope) = command
-        && let Ok(filter) = filter(scope, context)
+        && let Ok(filter) = pool_filter(scope, context)
     {
         context.routing.pools.resume(&filter);
     }
 }
 
-fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<CommandResponse, ErrorResponse<'static>> {
+fn reload_response(done: Result<ReloadReport, ReloadFailure>) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);
@@ -111,24 +113,24 @@ fn kill_session(id: u64, context: &ConsoleContext) -> Result<CommandResponse, Er
         entry.send_command(SessionCommand::Kill);
     } else {
         let message = format!("session {id} does not exist");
-        return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));
+        return Err(undefined_object(message, "SHOW CLIENTS shows the numbers as \"id\"."));
     }
     Ok(CommandResponse::done())
 }
 
 /// The pools of `scope`. Endpoints are known from the configuration; databases become known with their first use.
-fn filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
+fn pool_filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
     if let Some(endpoint) = &scope.endpoint
         && context.routing.endpoints.load().get(endpoint).is_none()
     {
         let message = format!("endpoint \"{endpoint}\" does not exist");
-        return Err(missing(message, "SHOW ENDPOINTS lists them."));
+        return Err(undefined_object(message, "SHOW ENDPOINTS lists them."));
     }
     Ok(Filter { endpoint: scope.endpoint.clone(), database: scope.database.clone(), ..Filter::all() })
 }
 
 /// A scope without pools causes a notice, because the name may be misspelled.
-fn about(scope: &PoolScope, found: usize) -> CommandResponse {
+fn scope_response(scope: &PoolScope, found: usize) -> CommandResponse {
     match found {
         0 if *scope != PoolScope::default() => {
             CommandResponse::done().notice(format!("{scope} has no pools now"), None)
@@ -144,7 +146,7 @@ fn is_at(client: &Client, scope: &PoolScope) -> bool {
 }
 
 /// `42704`: the object does not exist.
-fn missing(message: String, hint: &'static str) -> ErrorResponse<'static> {
+fn undefined_object(message: String, hint: &'static str) -> ErrorResponse<'static> {
     let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42704"), message);
     ErrorResponse { hint: Some(hint.into()), ..report }
 }

@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Publishes new averages each minute, forever.
 ///
 /// Cancel safe.
-pub async fn keep(metrics: Metrics, mut averages: Publisher<Averages>) {
+pub async fn publish_averages(metrics: Metrics, mut averages: Publisher<Averages>) {
     let mut due = tokio::time::interval(PERIOD);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     due.tick().await;

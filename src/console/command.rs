@@ -10,7 +10,7 @@ use super::{
     settings::ConsoleAccess,
     show_target::ShowTarget,
     table::Column,
-    word::{CommandWord, words},
+    word::{CommandWord, split_words},
 };
 use crate::{
     names::{DatabaseName, EndpointName},
@@ -89,7 +89,7 @@ impl Command {
     /// # Errors
     /// The error for the client.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, ErrorResponse<'static>> {
-        let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
+        let found = split_words(text).map_err(|_| syntax_error("unterminated quote or comment", HELP))?;
         let mut found = found.as_slice();
         while let [before @ .., CommandWord::Mark(';')] = found {
             found = before;
@@ -97,18 +97,18 @@ impl Command {
         let [CommandWord::Plain(first), behind @ ..] = found else {
             return match found {
                 [] => Ok(None),
-                [word, ..] => Err(unknown(word.text())),
+                [word, ..] => Err(unknown_command(word.text())),
             };
         };
         if behind.contains(&CommandWord::Mark(';')) {
-            return Err(syntax("one command at a time", "Send them one after the other."));
+            return Err(syntax_error("one command at a time", "Send them one after the other."));
         }
         let upper = first.to_ascii_uppercase();
         let command = match upper.as_str() {
-            "SHOW" => return show(behind).map(Some),
+            "SHOW" => return parse_show(behind).map(Some),
             "HELP" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Show(ShowTarget::Help)),
-            "SET" => return set(behind).map(Some),
-            "KILL" | "KILL_CLIENT" => kill(&upper, behind),
+            "SET" => return parse_set(behind).map(Some),
+            "KILL" | "KILL_CLIENT" => parse_kill(&upper, behind),
             "RELOAD" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
             "SHUTDOWN" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
             "PAUSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Pause),
@@ -128,7 +128,7 @@ impl Command {
                 "SUSPEND is not supported".to_owned(),
                 "A new process takes the listening sockets over by socket activation.",
             )),
-            _ => Err(unknown(first)),
+            _ => Err(unknown_command(first)),
         };
         command.map(Some)
     }
@@ -189,22 +189,22 @@ impl Command {
     }
 }
 
-fn show(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn parse_show(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
         [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))] => match ShowTarget::find(word.text()) {
             Some(target) => Ok(Command::Show(target)),
-            None => Err(syntax(format!("unrecognized SHOW target \"{}\"", word.text()), HELP)),
+            None => Err(syntax_error(format!("unrecognized SHOW target \"{}\"", word.text()), HELP)),
         },
-        [] => Err(syntax("SHOW what?", HELP)),
-        _ => Err(syntax("SHOW takes one word", HELP)),
+        [] => Err(syntax_error("SHOW what?", HELP)),
+        _ => Err(syntax_error("SHOW takes one word", HELP)),
     }
 }
 
-fn set(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn parse_set(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     let name = match behind {
         [CommandWord::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
         [name, ..] => name,
-        [] => return Err(syntax("SET what?", HELP)),
+        [] => return Err(syntax_error("SET what?", HELP)),
     };
     if DRIVERS_SET.iter().any(|known| name.text().eq_ignore_ascii_case(known)) {
         return Ok(Command::Set);
@@ -215,14 +215,14 @@ fn set(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     ))
 }
 
-fn kill(first: &str, behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn parse_kill(first: &str, behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     if let [CommandWord::Plain(number)] = behind
         && let Ok(id) = number.parse()
     {
         return Ok(Command::Kill(KillTarget::Session(id)));
     }
     if first == "KILL_CLIENT" {
-        return Err(syntax("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
+        return Err(syntax_error("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
     }
     parse_scope(first, behind, Behind::PoolScope).map(|scope| Command::Kill(KillTarget::PoolScope(scope)))
 }
@@ -234,14 +234,15 @@ fn parse_scope(
 ) -> Result<PoolScope, ErrorResponse<'static>> {
     match (behind, wanted) {
         ([], Behind::Nothing | Behind::PerhapsScope) => Ok(PoolScope::default()),
-        ([], Behind::PoolScope) => Err(syntax(format!("{first} what?"), PLACES)),
+        ([], Behind::PoolScope) => Err(syntax_error(format!("{first} what?"), PLACES)),
         (
             [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))],
             Behind::PerhapsScope | Behind::PoolScope,
-        ) => PoolScope::parse(word)
-            .ok_or_else(|| syntax(format!("\"{}\" is not a database or endpoint", word.text()), PLACES)),
-        (_, Behind::Nothing) => Err(syntax(format!("{first} takes no argument"), HELP)),
-        _ => Err(syntax(format!("{first} takes one name"), PLACES)),
+        ) => PoolScope::parse(word).ok_or_else(|| {
+            syntax_error(format!("\"{}\" is not a database or endpoint", word.text()), PLACES)
+        }),
+        (_, Behind::Nothing) => Err(syntax_error(format!("{first} takes no argument"), HELP)),
+        _ => Err(syntax_error(format!("{first} takes one name"), PLACES)),
     }
 }
 
@@ -282,17 +283,17 @@ const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
 /// `42601`: invalid command.
-fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
+fn syntax_error(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
     ErrorResponse {
         hint: Some(hint.into()),
         ..ErrorResponse::new(Severity::Error, SqlState::new(*b"42601"), message)
     }
 }
 
-fn unknown(word: &str) -> ErrorResponse<'static> {
+fn unknown_command(word: &str) -> ErrorResponse<'static> {
     // A driver may send a long text; the error repeats only its beginning.
     let word: String = word.chars().take(64).collect();
-    syntax(format!("\"{word}\" is not a console command"), HELP)
+    syntax_error(format!("\"{word}\" is not a console command"), HELP)
 }
 
 fn not_done(message: String, hint: &'static str) -> ErrorResponse<'static> {

@@ -85,7 +85,7 @@ impl Console {
         let access = who.user.as_ref().and_then(|user| self.context.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
-            true => Err(denial(command)),
+            true => Err(permission_denied(command)),
             false => self.answer(command).await,
         };
         self.record(command, who, denied, done.as_ref().err()).await;
@@ -94,9 +94,9 @@ impl Console {
 
     async fn answer(&self, command: &Command) -> Result<CommandResponse, ErrorResponse<'static>> {
         match command {
-            Command::Show(target) => Ok(show::show(*target, ShowContext { context: &self.context })),
+            Command::Show(target) => Ok(show::show_table(*target, ShowContext { context: &self.context })),
             Command::Set => Ok(CommandResponse::done()),
-            order => act::act(order, &self.context).await,
+            order => act::run_command(order, &self.context).await,
         }
     }
 
@@ -170,11 +170,11 @@ impl frontend::Console for Console {
     }
 
     fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        Box::pin(visit::serve(self, client))
+        Box::pin(visit::serve_client(self, client))
     }
 }
 
-fn denial(command: &Command) -> ErrorResponse<'static> {
+fn permission_denied(command: &Command) -> ErrorResponse<'static> {
     let message = format!("permission denied for {}", command.tag());
     let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42501"), message);
     ErrorResponse { hint: Some("It is for the console's admin_users.".into()), ..report }

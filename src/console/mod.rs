@@ -28,6 +28,6 @@ mod table;
 mod visit;
 mod word;
 
-pub use averages::{Averages, keep as keep_averages};
+pub use averages::{Averages, publish_averages as keep_averages};
 pub use dispatch::{ConfigLine, Console, ConsoleContext};
 pub use settings::ConsoleSettings;

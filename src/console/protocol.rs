@@ -117,7 +117,7 @@ impl ConsoleProtocol {
             | FrontendMessage::CopyDone
             | FrontendMessage::CopyFail { .. } => Ok(()),
             FrontendMessage::FunctionCall { .. } => {
-                Err(error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
+                Err(protocol_error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
             }
         };
         if let Err(report) = done {
@@ -138,7 +138,7 @@ impl ConsoleProtocol {
             Ok(CommandResponse { notices, rows }) => {
                 notices.iter().for_each(|notice| notice.write(&mut self.out));
                 if let (None, Some(columns)) = (&running.portal, running.command.columns()) {
-                    table::describe(&mut self.out, columns, |_| Format::Text);
+                    table::write_row_description(&mut self.out, columns, |_| Format::Text);
                 }
                 running.rows = Some(rows);
             }
@@ -179,10 +179,10 @@ impl ConsoleProtocol {
         if !name.is_empty() && self.statements.contains_key(name) {
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
-            return Err(error(SqlState::new(*b"42P05"), message));
+            return Err(protocol_error(SqlState::new(*b"42P05"), message));
         }
         let command = Command::parse(&String::from_utf8_lossy(text))?;
-        within(self.statements.len())?;
+        check_limit(self.statements.len())?;
         self.statements.insert(name.to_vec(), command);
         self.say(tag::PARSE_COMPLETE);
         Ok(())
@@ -192,14 +192,18 @@ impl ConsoleProtocol {
         let command = self.statement(statement)?.clone();
         if !name.is_empty() && self.portals.contains_key(name) {
             let name = String::from_utf8_lossy(name);
-            return Err(error(SqlState::new(*b"42P03"), format!("cursor \"{name}\" already exists")));
+            return Err(protocol_error(
+                SqlState::new(*b"42P03"),
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
-        within(self.portals.len())?;
-        let formats = formats(rest).map_err(|why| error(SqlState::PROTOCOL_VIOLATION, why.to_string()))?;
+        check_limit(self.portals.len())?;
+        let formats = parse_formats(rest)
+            .map_err(|why| protocol_error(SqlState::PROTOCOL_VIOLATION, why.to_string()))?;
         let columns = command.as_ref().and_then(Command::columns).map_or(0, <[Column]>::len);
         if formats.len() > 1 && formats.len() != columns {
             let message = format!("there are {} formats for {columns} columns", formats.len());
-            return Err(error(SqlState::PROTOCOL_VIOLATION, message));
+            return Err(protocol_error(SqlState::PROTOCOL_VIOLATION, message));
         }
         self.portals.insert(name.to_vec(), Portal { command, formats, progress: Progress::Fresh });
         self.say(tag::BIND_COMPLETE);
@@ -222,7 +226,9 @@ impl ConsoleProtocol {
             }
         };
         match columns {
-            Some(columns) => table::describe(&mut self.out, columns, |at| format_of(formats, at)),
+            Some(columns) => {
+                table::write_row_description(&mut self.out, columns, |at| format_of(formats, at))
+            }
             None => write_frame(&mut self.out, tag::NO_DATA, |_| {}),
         }
         Ok(())
@@ -242,7 +248,7 @@ impl ConsoleProtocol {
                 (Some(Box::new(std::iter::empty()) as Rows), Ask::Nothing)
             }
             Progress::Done => {
-                return Err(error(SqlState::new(*b"55000"), "this command was executed already"));
+                return Err(protocol_error(SqlState::new(*b"55000"), "this command was executed already"));
             }
         };
         self.running = Some(RunningCommand { portal: Some(name.to_vec()), command, rows, limit });
@@ -279,14 +285,14 @@ impl ConsoleProtocol {
                 return;
             };
             running.limit = running.limit.map(|limit| limit - 1);
-            table::data(&mut self.out, columns, &row, |at| format_of(formats, at));
+            table::write_data_row(&mut self.out, columns, &row, |at| format_of(formats, at));
         }
     }
 
     fn statement(&self, name: &[u8]) -> Result<&Option<Command>, ErrorResponse<'static>> {
         self.statements.get(name).ok_or_else(|| {
             let name = String::from_utf8_lossy(name);
-            error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
+            protocol_error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
         })
     }
 
@@ -300,7 +306,7 @@ impl ConsoleProtocol {
 }
 
 /// Result formats in the rest of a Bind message; parameters are skipped, because commands have none.
-fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
+fn parse_formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     let mut reader = Reader::new(rest);
     for _ in 0..reader.i16()? {
         reader.i16()?;
@@ -325,19 +331,19 @@ fn format_of(formats: &[Format], column: usize) -> Format {
     }
 }
 
-fn within(held: usize) -> Result<(), ErrorResponse<'static>> {
+fn check_limit(held: usize) -> Result<(), ErrorResponse<'static>> {
     if held < HELD {
         return Ok(());
     }
-    Err(error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
+    Err(protocol_error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
 }
 
 fn no_portal(name: &[u8]) -> ErrorResponse<'static> {
     let name = String::from_utf8_lossy(name);
-    error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
+    protocol_error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
 }
 
-fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
+fn protocol_error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
     ErrorResponse::new(Severity::Error, sqlstate, message)
 }
 

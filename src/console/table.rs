@@ -40,26 +40,26 @@ pub(super) enum Format {
 /// A `numeric` has groups of four digits.
 const GROUP: u64 = 10_000;
 
-pub(super) const fn text(name: &'static str) -> Column {
+pub(super) const fn text_column(name: &'static str) -> Column {
     Column { name, kind: ColumnType::Text }
 }
 
-pub(super) const fn int4(name: &'static str) -> Column {
+pub(super) const fn int4_column(name: &'static str) -> Column {
     Column { name, kind: ColumnType::Int4 }
 }
 
-pub(super) const fn int8(name: &'static str) -> Column {
+pub(super) const fn int8_column(name: &'static str) -> Column {
     Column { name, kind: ColumnType::Int8 }
 }
 
-pub(super) const fn numeric(name: &'static str) -> Column {
+pub(super) const fn numeric_column(name: &'static str) -> Column {
     Column { name, kind: ColumnType::Numeric }
 }
 
 /// Appends a RowDescription.
-pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(usize) -> Format) {
+pub(super) fn write_row_description(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(usize) -> Format) {
     write_frame(out, b'T', |body| {
-        body.extend_from_slice(&count(columns.len()));
+        body.extend_from_slice(&int16_bytes(columns.len()));
         for (at, column) in columns.iter().enumerate() {
             body.extend_from_slice(column.name.as_bytes());
             body.push(0);
@@ -74,10 +74,15 @@ pub(super) fn describe(out: &mut Vec<u8>, columns: &[Column], format: impl Fn(us
 }
 
 /// Appends a DataRow.
-pub(super) fn data(out: &mut Vec<u8>, columns: &[Column], row: &Row, format: impl Fn(usize) -> Format) {
+pub(super) fn write_data_row(
+    out: &mut Vec<u8>,
+    columns: &[Column],
+    row: &Row,
+    format: impl Fn(usize) -> Format,
+) {
     debug_assert_eq!(columns.len(), row.len(), "a row has as many values as there are columns");
     write_frame(out, b'D', |body| {
-        body.extend_from_slice(&count(columns.len()));
+        body.extend_from_slice(&int16_bytes(columns.len()));
         for (at, (column, value)) in columns.iter().zip(row).enumerate() {
             let start = body.len();
             body.extend_from_slice(&(-1_i32).to_be_bytes());
@@ -93,7 +98,7 @@ pub(super) fn data(out: &mut Vec<u8>, columns: &[Column], row: &Row, format: imp
     });
 }
 
-fn count(count: usize) -> [u8; 2] {
+fn int16_bytes(count: usize) -> [u8; 2] {
     u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes()
 }
 
@@ -172,8 +177,8 @@ fn write_numeric(out: &mut Vec<u8>, mut number: u64) {
         groups.push(u16::try_from(number % GROUP).unwrap_or_default());
         number /= GROUP;
     }
-    out.extend_from_slice(&count(groups.len()));
-    out.extend_from_slice(&count(groups.len().saturating_sub(1)));
+    out.extend_from_slice(&int16_bytes(groups.len()));
+    out.extend_from_slice(&int16_bytes(groups.len().saturating_sub(1)));
     out.extend_from_slice(&[0; 4]);
     let significant = groups.into_iter().rev();
     significant.for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
@@ -264,7 +269,7 @@ mod tests {
     fn a_null_has_no_bytes_and_no_length() {
         let mut out = Vec::new();
         let row = vec![Value::Null, Value::from("ab")];
-        data(&mut out, &[text("a"), text("b")], &row, |_| Format::Text);
+        write_data_row(&mut out, &[text_column("a"), text_column("b")], &row, |_| Format::Text);
         assert_eq!(out, b"D\0\0\0\x10\0\x02\xff\xff\xff\xff\0\0\0\x02ab");
     }
 }

@@ -59,7 +59,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Serves a client until it leaves or a command ends its session.
 ///
 /// Cancel safety: if dropped, the connection breaks off; a running command may or may not take effect.
-pub(super) async fn serve(console: &Console, client: ConsoleClient) {
+pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
     let mut line = ConsoleConnection { stream, unread, whole: true, heard: 0, said: 0 };
@@ -70,7 +70,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
             SessionCommand::Kill => Refusal::killed(),
             SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
         }),
-        end = talk(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
+        end = serve_messages(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
     };
     let mut words = Vec::new();
     let reason = match &end {
@@ -96,7 +96,7 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     })));
 }
 
-async fn talk(
+async fn serve_messages(
     console: &Console,
     line: &mut ConsoleConnection,
     greeting: Vec<u8>,
@@ -104,7 +104,7 @@ async fn talk(
     presence: &mut ClientPresence,
     commands: &mut u64,
 ) -> ConsoleEnd {
-    if line.say(&greet(greeting, visit)).await.is_err() {
+    if line.say(&write_greeting(greeting, visit)).await.is_err() {
         return ConsoleEnd::Left;
     }
     let mut protocol = ConsoleProtocol::default();
@@ -139,7 +139,7 @@ async fn talk(
             Ask::Run(command) => {
                 presence.enter(ClientState::Active);
                 *commands += 1;
-                match run(console, line, visit, &command).await {
+                match run_while_connected(console, line, visit, &command).await {
                     Some(done) => protocol.on_answer(done),
                     None => return ConsoleEnd::Left,
                 }
@@ -156,7 +156,7 @@ async fn talk(
 }
 
 /// Runs a command while its client is connected; `None` if the client left.
-async fn run(
+async fn run_while_connected(
     console: &Console,
     line: &mut ConsoleConnection,
     visit: &ConsoleSessionGuard,
@@ -171,7 +171,7 @@ async fn run(
 }
 
 /// The messages after authentication.
-fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
+fn write_greeting(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     authentication::write_ok(&mut out);
     let version = concat!(env!("CARGO_PKG_VERSION"), "/gatekeeper");
     for (name, value) in [

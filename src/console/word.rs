@@ -17,7 +17,7 @@ pub(super) struct Unterminated;
 
 /// Splits `text` into words. White space and comments (`--` to the end of the line, `/* */` within one another) stand between
 /// them; `'…'` and `"…"` are one word, in which a doubled quote stands for itself.
-pub(super) fn words(text: &str) -> Result<Vec<CommandWord<'_>>, Unterminated> {
+pub(super) fn split_words(text: &str) -> Result<Vec<CommandWord<'_>>, Unterminated> {
     let mut left = text;
     let mut found = Vec::new();
     loop {
@@ -28,7 +28,7 @@ pub(super) fn words(text: &str) -> Result<Vec<CommandWord<'_>>, Unterminated> {
         } else if left.starts_with("/*") {
             left = behind_comment(left)?;
         } else if let '\'' | '"' = first {
-            let (word, behind) = quoted(left, first)?;
+            let (word, behind) = take_quoted(left, first)?;
             found.push(CommandWord::Quoted(word));
             left = behind;
         } else if let ';' | '=' | ',' = first {
@@ -68,7 +68,7 @@ fn behind_comment(text: &str) -> Result<&str, Unterminated> {
 }
 
 /// The word in quotes that `text` begins with, and what follows it.
-fn quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
+fn take_quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
     let mut word = String::new();
     let mut characters = text.chars();
     characters.next();
@@ -108,16 +108,16 @@ mod tests {
     #[test]
     fn white_space_and_comments_stand_between_words() {
         let text = "-- a\r/* b /* c */ d */SHOW/**/pools \"a \"\"b\"\" ;\"\t'it''s'=é;--";
-        let found = words(text).unwrap();
+        let found = split_words(text).unwrap();
         let found: Vec<_> = found.iter().map(CommandWord::text).collect();
         assert_eq!(found, ["SHOW", "pools", "a \"b\" ;", "it's", "=", "é", ";"]);
-        assert_eq!(words(" -- nothing"), Ok(Vec::new()));
+        assert_eq!(split_words(" -- nothing"), Ok(Vec::new()));
     }
 
     #[test]
     fn a_quote_or_comment_without_an_end_is_a_mistake() {
         for text in ["'a", "\"a\"\"", "/* /* */", "/*"] {
-            assert_eq!(words(text), Err(Unterminated), "{text}");
+            assert_eq!(split_words(text), Err(Unterminated), "{text}");
         }
     }
 }

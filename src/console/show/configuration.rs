@@ -7,8 +7,9 @@ use crate::console::{
 };
 
 /// Every setting, preceded by the two settings that PgBouncer's exporter reads, under PgBouncer's names.
-pub(super) fn config(shown: ShowContext<'_>) -> CommandResponse {
-    let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
+pub(super) fn show_config(shown: ShowContext<'_>) -> CommandResponse {
+    let clients: usize =
+        super::current_listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
     let theirs = [
         vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],
         vec!["max_user_connections".into(), "0".into(), "0".into(), "no".into()],

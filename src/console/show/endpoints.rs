@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One endpoint a row, in the configuration's order.
-pub(super) fn endpoints(shown: ShowContext<'_>) -> CommandResponse {
+pub(super) fn show_endpoints(shown: ShowContext<'_>) -> CommandResponse {
     let snapshot = shown.context.routing.topology.load();
     let rows: Vec<Row> = snapshot
         .endpoints
@@ -22,13 +22,13 @@ pub(super) fn endpoints(shown: ShowContext<'_>) -> CommandResponse {
             let name = &status.endpoint.name;
             let sessions =
                 shown.context.sessions.on_endpoint(name) + shown.context.routing.pools.leased(name);
-            row(status, writer, sessions)
+            endpoint_row(status, writer, sessions)
         })
         .collect();
     CommandResponse::rows(rows)
 }
 
-fn row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
+fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
     let endpoint = &status.endpoint;
     let position = status.position.map(|position| {
         let lsn = position.lsn;

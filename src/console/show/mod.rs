@@ -23,34 +23,34 @@ pub(super) struct ShowContext<'a> {
 }
 
 /// The response to SHOW.
-pub(super) fn show(target: ShowTarget, shown: ShowContext<'_>) -> CommandResponse {
+pub(super) fn show_table(target: ShowTarget, shown: ShowContext<'_>) -> CommandResponse {
     match target {
-        ShowTarget::Clients => clients::clients(shown),
-        ShowTarget::Config => configuration::config(shown),
-        ShowTarget::Endpoints => endpoints::endpoints(shown),
-        ShowTarget::Help => CommandResponse::done().notice("Console usage", Some(help())),
+        ShowTarget::Clients => clients::show_clients(shown),
+        ShowTarget::Config => configuration::show_config(shown),
+        ShowTarget::Endpoints => endpoints::show_endpoints(shown),
+        ShowTarget::Help => CommandResponse::done().notice("Console usage", Some(help_text())),
         ShowTarget::Version => {
             CommandResponse::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]])
         }
-        ShowTarget::Databases => pools::databases(shown),
-        ShowTarget::Lists => pools::lists(shown),
-        ShowTarget::Pins => clients::pins(shown),
-        ShowTarget::Pools => pools::pools(shown),
-        ShowTarget::Servers => servers::servers(shown),
+        ShowTarget::Databases => pools::show_databases(shown),
+        ShowTarget::Lists => pools::show_lists(shown),
+        ShowTarget::Pins => clients::show_pins(shown),
+        ShowTarget::Pools => pools::show_pools(shown),
+        ShowTarget::Servers => servers::show_servers(shown),
         ShowTarget::Sockets | ShowTarget::ActiveSockets => {
-            let sockets = clients::sockets(shown).chain(servers::sockets(shown));
+            let sockets = clients::client_sockets(shown).chain(servers::server_sockets(shown));
             CommandResponse::rows(sockets.map(Socket::row_with_positions))
         }
-        ShowTarget::State => pools::state(shown),
-        ShowTarget::Stats => stats::stats(shown),
-        ShowTarget::StatsAverages => stats::averages(shown),
-        ShowTarget::StatsTotals => stats::totals(shown),
-        ShowTarget::Totals => stats::sums(shown),
-        ShowTarget::Users => pools::users(shown),
+        ShowTarget::State => pools::show_state(shown),
+        ShowTarget::Stats => stats::show_stats(shown),
+        ShowTarget::StatsAverages => stats::show_averages(shown),
+        ShowTarget::StatsTotals => stats::show_totals(shown),
+        ShowTarget::Totals => stats::show_sums(shown),
+        ShowTarget::Users => pools::show_users(shown),
     }
 }
 
-fn help() -> String {
+fn help_text() -> String {
     let subjects: Vec<_> = ShowTarget::ALL.iter().map(|target| target.as_str()).collect();
     format!(
         "\n\tSHOW {}\n\tPAUSE [PLACE]\n\tRESUME [PLACE]\n\tDRAIN [PLACE]\n\tRECONNECT [PLACE]\n\tWAIT_CLOSE [PLACE]\
@@ -60,7 +60,7 @@ fn help() -> String {
 }
 
 /// A time in PgBouncer's format.
-fn moment(at: SystemTime) -> String {
+fn format_time(at: SystemTime) -> String {
     let at = Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
@@ -76,7 +76,7 @@ fn server_name(endpoint: &EndpointName, pid: i32) -> String {
 }
 
 /// The current listeners.
-fn listeners(shown: ShowContext<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
+fn current_listeners(shown: ShowContext<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
     let listeners: Vec<_> = shown.context.listeners.load().iter().map(Live::load).collect();
     listeners.into_iter()
 }

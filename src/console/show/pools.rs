@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ShowContext, listeners};
+use super::{ShowContext, current_listeners};
 use crate::{
     console::{
         client::Client,
@@ -48,14 +48,14 @@ struct Group {
 type Key = (DatabaseName, EndpointName, UserName);
 
 /// `SHOW POOLS`: the console first, as in PgBouncer.
-pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
+pub(super) fn show_pools(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
     let console_sessions = shown.context.sessions.console_sessions().len();
     let none = || Value::Number(0);
     let mut first: Row = vec![console.clone().into(), console.into(), console_sessions.into()];
     first.extend(std::iter::repeat_with(none).take(12));
     first.extend([Value::from("statement"), Value::Null, Value::Null, none(), none(), "open".into()]);
-    let groups = groups(shown).into_iter().map(|((database, endpoint, user), group)| {
+    let groups = group_pools(shown).into_iter().map(|((database, endpoint, user), group)| {
         vec![
             place_name(&database, &endpoint).into(),
             user.to_string().into(),
@@ -72,12 +72,12 @@ pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
             group.dialing.into(),
             group.longest_wait.as_secs().into(),
             group.longest_wait.subsec_micros().into(),
-            join(&group.modes).into(),
+            join_words(&group.modes).into(),
             endpoint.to_string().into(),
-            join(&group.listeners).into(),
+            join_words(&group.listeners).into(),
             group.size.into(),
             group.pinned.into(),
-            join(&group.states).into(),
+            join_words(&group.states).into(),
         ]
     });
     let groups: Vec<Row> = groups.collect();
@@ -85,9 +85,9 @@ pub(super) fn pools(shown: ShowContext<'_>) -> CommandResponse {
 }
 
 /// `SHOW DATABASES`: every database in use, at each endpoint.
-pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
+pub(super) fn show_databases(shown: ShowContext<'_>) -> CommandResponse {
     let console = shown.context.settings.load().database.to_string();
-    let port = listeners(shown).find_map(|listener| match listener.settings.bind {
+    let port = current_listeners(shown).find_map(|listener| match listener.settings.bind {
         crate::frontend::Bind::Tcp(address) => Some(address.port()),
         crate::frontend::Bind::Unix(_) => None,
     });
@@ -108,7 +108,7 @@ pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
         none(),
     ];
     let mut databases: BTreeMap<(DatabaseName, EndpointName), Group> = BTreeMap::new();
-    for ((database, endpoint, _), group) in groups(shown) {
+    for ((database, endpoint, _), group) in group_pools(shown) {
         let all = databases.entry((database, endpoint)).or_default();
         all.size = all.size.max(group.size);
         all.min_idle = all.min_idle.max(group.min_idle);
@@ -140,7 +140,7 @@ pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
                 group.size.into(),
                 group.min_idle.into(),
                 none(),
-                join(&group.modes).into(),
+                join_words(&group.modes).into(),
                 budget.unwrap_or_default().into(),
                 group.own.into(),
                 group.paused.into(),
@@ -152,11 +152,11 @@ pub(super) fn databases(shown: ShowContext<'_>) -> CommandResponse {
 }
 
 /// `SHOW LISTS`
-pub(super) fn lists(shown: ShowContext<'_>) -> CommandResponse {
-    let groups = groups(shown);
+pub(super) fn show_lists(shown: ShowContext<'_>) -> CommandResponse {
+    let groups = group_pools(shown);
     let databases: BTreeSet<_> = groups.keys().map(|(database, endpoint, _)| (database, endpoint)).collect();
     let (mut room, mut clients) = (0, 0);
-    for listener in listeners(shown) {
+    for listener in current_listeners(shown) {
         room += listener.settings.limits.max_clients;
         clients += listener.clients();
     }
@@ -184,14 +184,14 @@ pub(super) fn lists(shown: ShowContext<'_>) -> CommandResponse {
 }
 
 /// `SHOW USERS`: users of pools and console users.
-pub(super) fn users(shown: ShowContext<'_>) -> CommandResponse {
-    let users = users_of(shown, &groups(shown));
+pub(super) fn show_users(shown: ShowContext<'_>) -> CommandResponse {
+    let users = users_of(shown, &group_pools(shown));
     CommandResponse::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
 }
 
 /// `SHOW STATE`: paused if all pools are paused.
-pub(super) fn state(shown: ShowContext<'_>) -> CommandResponse {
-    let groups = groups(shown);
+pub(super) fn show_state(shown: ShowContext<'_>) -> CommandResponse {
+    let groups = group_pools(shown);
     let paused = !groups.is_empty() && groups.values().all(|group| group.paused);
     let word = |flag| if flag { "yes" } else { "no" };
     CommandResponse::rows(
@@ -211,7 +211,7 @@ fn users_of(shown: ShowContext<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<U
     groups.keys().map(|(.., user)| user).chain(listed).cloned().collect()
 }
 
-fn groups(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
+fn group_pools(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     for pool in shown.context.routing.pools.list() {
         let status = pool.status();
@@ -247,7 +247,7 @@ fn groups(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
     groups
 }
 
-fn join(words: &BTreeSet<impl AsRef<str>>) -> String {
+fn join_words(words: &BTreeSet<impl AsRef<str>>) -> String {
     words.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(",")
 }
 

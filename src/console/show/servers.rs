@@ -22,8 +22,8 @@ pub(super) struct ServerRow {
 }
 
 /// `SHOW SERVERS`
-pub(super) fn servers(shown: ShowContext<'_>) -> CommandResponse {
-    CommandResponse::rows(all(shown).map(|ServerRow { socket, listener, endpoint }| {
+pub(super) fn show_servers(shown: ShowContext<'_>) -> CommandResponse {
+    CommandResponse::rows(all_servers(shown).map(|ServerRow { socket, listener, endpoint }| {
         let mut row = socket.row();
         row.extend([Value::from(listener), endpoint.into()]);
         row
@@ -31,11 +31,11 @@ pub(super) fn servers(shown: ShowContext<'_>) -> CommandResponse {
 }
 
 /// The server rows of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
-    all(shown).map(|server| server.socket)
+pub(super) fn server_sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
+    all_servers(shown).map(|server| server.socket)
 }
 
-fn all(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<> {
+fn all_servers(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();

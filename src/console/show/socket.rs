@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::moment;
+use super::format_time;
 use crate::console::table::{Row, Value};
 
 /// A connection, of a client or to a server.
@@ -48,8 +48,8 @@ impl Socket {
             self.remote.map_or(0, |address| address.port()).into(),
             self.local.map_or_else(unix, |address| address.ip().to_string()).into(),
             self.local.map_or(0, |address| address.port()).into(),
-            moment(self.connected).into(),
-            moment(self.requested).into(),
+            format_time(self.connected).into(),
+            format_time(self.requested).into(),
             self.wait.as_secs().into(),
             self.wait.subsec_micros().into(),
             self.close_needed.into(),

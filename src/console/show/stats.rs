@@ -13,22 +13,22 @@ use crate::console::{
 };
 
 /// `SHOW STATS`: totals, then averages.
-pub(super) fn stats(shown: ShowContext<'_>) -> CommandResponse {
-    table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
+pub(super) fn show_stats(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
 }
 
 /// `SHOW STATS_TOTALS`
-pub(super) fn totals(shown: ShowContext<'_>) -> CommandResponse {
-    table(shown, |counts, _| counts.figures().to_vec())
+pub(super) fn show_totals(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |counts, _| counts.figures().to_vec())
 }
 
 /// `SHOW STATS_AVERAGES`
-pub(super) fn averages(shown: ShowContext<'_>) -> CommandResponse {
-    table(shown, |_, averages| averages.figures().to_vec())
+pub(super) fn show_averages(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |_, averages| averages.figures().to_vec())
 }
 
 /// `SHOW TOTALS`: the sum of all endpoints, one value per row.
-pub(super) fn sums(shown: ShowContext<'_>) -> CommandResponse {
+pub(super) fn show_sums(shown: ShowContext<'_>) -> CommandResponse {
     const NAMES: [&str; 14] = [
         "total_xact_count",
         "total_query_count",
@@ -54,7 +54,7 @@ pub(super) fn sums(shown: ShowContext<'_>) -> CommandResponse {
     CommandResponse::rows(rows)
 }
 
-fn table(
+fn stats_table(
     shown: ShowContext<'_>,
     figures: impl Fn(&StatsValues, &StatsValues) -> Vec<u64>,
 ) -> CommandResponse {
