@@ -8,7 +8,7 @@ use super::doctor::UnknownEndpoint;
 use crate::{
     backend::{ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, QueryError},
     config::Config,
-    frontend::knowledge,
+    frontend::read_schema_of_connection,
     names::DatabaseName,
     sql::SchemaInfo,
     tasks::Tasks,
@@ -80,7 +80,9 @@ async fn read_schema(
     let request = ConnectRequest { user: login.user, startup, token_wait: None };
     let connected = handle.connect(request).await.map_err(KnowledgeError::Login);
     let read = match connected {
-        Ok(mut backend) => knowledge(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted),
+        Ok(mut backend) => {
+            read_schema_of_connection(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted)
+        }
         Err(error) => Err(error),
     };
     tasks.shutdown().await;

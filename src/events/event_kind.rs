@@ -148,17 +148,17 @@ impl EventKind {
         match &mut self {
             Self::Reloaded { changed, .. } => {
                 changed.truncate(16);
-                changed.iter_mut().for_each(cut);
+                changed.iter_mut().for_each(cut_text);
             }
-            Self::ReloadFailed { error, .. } | Self::TokenFailed { error, .. } => cut(error),
+            Self::ReloadFailed { error, .. } | Self::TokenFailed { error, .. } => cut_text(error),
             Self::FilesUnusable { what, error } => {
-                cut(what);
-                cut(error);
+                cut_text(what);
+                cut_text(error);
             }
-            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut(what),
+            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut_text(what),
             Self::Topology(SnapshotChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
                 let mut short = reason.to_string();
-                cut(&mut short);
+                cut_text(&mut short);
                 *reason = short.into();
             }
             Self::Topology(_) | Self::Refused { .. } | Self::Draining => {}
@@ -167,7 +167,7 @@ impl EventKind {
     }
 }
 
-fn cut(text: &mut String) {
+fn cut_text(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(TEXT) {
         text.truncate(end);
         text.push('…');

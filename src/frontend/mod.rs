@@ -17,7 +17,9 @@ mod settings;
 mod testing;
 
 pub use accept::listener::Listener;
-pub use acquire::{catalog::knowledge, outlier::OutlierDetector, shared_state::SharedStateRegistry};
+pub use acquire::{
+    catalog::read_schema_of_connection, outlier::OutlierDetector, shared_state::SharedStateRegistry,
+};
 pub use context::{ClientServices, Endpoints, ListenerContext, Observers, Routing};
 pub(crate) use login::backend_login::classifier_options;
 pub use login::{

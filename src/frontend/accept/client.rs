@@ -12,7 +12,7 @@ use crate::{
     frontend::{
         context::{ClientServices, ListenerContext},
         login::handshake::ClientHandshake,
-        relay::{Relay, teardown::conclude},
+        relay::{Relay, teardown::tear_down},
     },
     session::Refusal,
     tasks,
@@ -38,22 +38,22 @@ pub(crate) struct AcceptedClient {
 pub(crate) type ClientPermits = (Permit, Option<OwnedSemaphorePermit>);
 
 /// Serves one client, on the calling worker.
-pub(crate) fn serve(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
+pub(crate) fn serve_client(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
     // The login's future is large and short: box it, so that the session's future does not contain it.
-    let welcomed = Box::pin(welcome(accepted_client));
+    let welcomed = Box::pin(log_in(accepted_client));
     async move {
         let Some((mut relay, _permit)) = welcomed.await else { return };
         let end = relay.run().await;
-        Box::pin(conclude(&end, relay)).await;
+        Box::pin(tear_down(&end, relay)).await;
     }
 }
 
 /// Login, up to the first ReadyForQuery; `None` without a session.
-async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
+async fn log_in(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
     let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, services } =
         accepted_client;
     presence.settle(tasks::current_worker());
-    let stream = match adopt(socket, address) {
+    let stream = match register_socket(socket, address) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(listener = %context.settings.name, %error, "accepted socket is unusable");
@@ -75,7 +75,7 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
 }
 
 /// Registers the socket with the calling worker.
-fn adopt(socket: OwnedFd, address: Option<SocketAddr>) -> std::io::Result<Stream> {
+fn register_socket(socket: OwnedFd, address: Option<SocketAddr>) -> std::io::Result<Stream> {
     Ok(match address {
         Some(_) => Stream::Tcp(TcpStream::from_std(socket.into())?),
         None => Stream::Unix(UnixStream::from_std(socket.into())?),

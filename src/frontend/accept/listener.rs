@@ -63,8 +63,8 @@ impl Listener {
     /// The error of the operating system: the address is in use or not local, or the path is not writable.
     pub fn bind(bind: &Bind, mode: u32) -> io::Result<Self> {
         let socket = match bind {
-            Bind::Tcp(address) => tcp(*address)?,
-            Bind::Unix(path) => unix(path, mode)?,
+            Bind::Tcp(address) => bind_tcp(*address)?,
+            Bind::Unix(path) => bind_unix(path, mode)?,
         };
         Ok(Self { socket, bind: bind.clone(), bound_here: true })
     }
@@ -105,30 +105,30 @@ impl Listener {
     /// Cancel safe: only connections that the kernel has not handed over are lost.
     pub async fn run(self, context: Live<ListenerContext>, services: Arc<ClientServices>, workers: Workers) {
         let watched = loop {
-            match watch(&self.socket) {
+            match register_listener(&self.socket) {
                 Ok(watched) => break watched,
-                Err(error) => failed(&context.load(), &error).await,
+                Err(error) => on_accept_error(&context.load(), &error).await,
             }
         };
         loop {
-            let accepted = accept(&watched).await;
+            let accepted = accept_client(&watched).await;
             let context = context.load();
             match accepted {
                 Ok((socket, address)) => hand_over(socket, address, &context, &services, &workers),
-                Err(error) => failed(&context, &error).await,
+                Err(error) => on_accept_error(&context, &error).await,
             }
         }
     }
 }
 
-async fn failed(context: &ListenerContext, error: &io::Error) {
+async fn on_accept_error(context: &ListenerContext, error: &io::Error) {
     context.metrics.accept_failed();
     tracing::warn!(listener = %context.settings.name, %error, "accept failed; retrying");
     sleep(BACK_OFF).await;
 }
 
 /// The next client's socket in non-blocking mode, with its address.
-async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+async fn accept_client(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     loop {
         let mut ready = listening.readable().await?;
         let accepted =
@@ -152,7 +152,7 @@ async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Opt
     deprecated,
     reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"
 )]
-fn watch(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+fn register_listener(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     AsyncFd::new(socket.as_fd())
 }
 
@@ -196,9 +196,9 @@ fn hand_over(
         services: Arc::clone(services),
     };
     if worker == here {
-        tasks::spawn_here("client", client::serve(accepted_client));
+        tasks::spawn_here("client", client::serve_client(accepted_client));
     } else {
-        workers.spawn_on(worker, "client", move || client::serve(accepted_client));
+        workers.spawn_on(worker, "client", move || client::serve_client(accepted_client));
     }
 }
 
@@ -211,7 +211,7 @@ fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
     rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).ok();
 }
 
-fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     use socket2::{Domain, Socket, TcpKeepalive, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -228,7 +228,7 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     // Removes only a socket on which no process listens. Any other file at the path is a configuration mistake.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket && UnixStream::connect(path).is_err() {
@@ -259,12 +259,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".s.PGSQL.5432");
         fs::write(&path, "precious").unwrap();
-        assert!(unix(&path, 0o660).is_err());
+        assert!(bind_unix(&path, 0o660).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
-        let first = unix(&path, 0o660).unwrap();
-        assert!(unix(&path, 0o660).is_err(), "somebody answers there");
+        let first = bind_unix(&path, 0o660).unwrap();
+        assert!(bind_unix(&path, 0o660).is_err(), "somebody answers there");
         drop(first);
-        unix(&path, 0o660).unwrap();
+        bind_unix(&path, 0o660).unwrap();
     }
 }

@@ -46,7 +46,7 @@ impl AcquireError {
                     Refusal::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
                 }
                 None => {
-                    let what = format!("endpoint \"{endpoint}\" {}", describe(error));
+                    let what = format!("endpoint \"{endpoint}\" {}", describe_failure(error));
                     Refusal::endpoint(error.blame(), what)
                 }
             },
@@ -55,7 +55,7 @@ impl AcquireError {
 }
 
 /// The failure as the end of a sentence, without addresses and other details of the endpoint.
-fn describe(error: &ConnectError) -> &'static str {
+fn describe_failure(error: &ConnectError) -> &'static str {
     match (error.failure(), error.phase()) {
         (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
         (ConnectFailure::Broken { .. }, _) => "broke the connection off",

@@ -35,7 +35,9 @@ use self::{
     hold::Hold,
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
-pub(crate) use self::{connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random};
+pub(crate) use self::{
+    connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
+};
 use super::context::{ClientServices, ListenerContext};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
@@ -115,7 +117,7 @@ const MAX_PASSED_OVER: u8 = 8;
 ///
 /// # Errors
 /// [`AcquireError`] with the last failure.
-pub(crate) async fn connect<B, C, F>(
+pub(crate) async fn acquire_dedicated<B, C, F>(
     services: &ClientServices,
     listener: &Arc<ListenerContext>,
     connect: C,
@@ -446,9 +448,9 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let now = std::time::Instant::now();
                 let avoided = |name: &EndpointName| routing.outliers.avoids(name, now);
                 let demand = RouteRequest { side: self.side, reason, tried };
-                decide_split(settings, snapshot, &demand, load, avoided, random())?
+                decide_split(settings, snapshot, &demand, load, avoided, random_number())?
             }
-            _ => decide(policy, snapshot, load, random(), tried)?,
+            _ => decide(policy, snapshot, load, random_number(), tried)?,
         };
         Ok((decision.endpoint.name.clone(), decision.reason))
     }

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::random;
+use super::random_number;
 use crate::{
     names::EndpointName,
     route::{Ejections, Outlier},
@@ -27,7 +27,7 @@ impl OutlierDetector {
     /// Records a session failure; true for a new outlier.
     pub(crate) fn failed(&self, who: Outlier) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = known.failed(who, Instant::now(), random());
+        let is_news = known.failed(who, Instant::now(), random_number());
         if is_news {
             self.published.store(known.clone().into());
         }

@@ -199,7 +199,7 @@ impl SharedState {
         }
         let mut lease = lease.await?;
         let mut unasked = Vec::new();
-        let values = startup_values::ask(&mut lease, said, &mut unasked).await;
+        let values = startup_values::query_values(&mut lease, said, &mut unasked).await;
         if matches!(values, Ok(_) | Err(QueryError::Refused { .. })) {
             // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
@@ -322,7 +322,7 @@ impl SharedState {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
         let instant = self.common.instant();
         let began = Instant::now();
-        let epoch = catalog::epoch(lease, unasked).await?;
+        let epoch = catalog::read_epoch(lease, unasked).await?;
         if !self.common.is_epoch(&epoch, instant) {
             self.read(lease, &epoch, instant, unasked).await?;
             let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
@@ -339,11 +339,11 @@ impl SharedState {
         instant: CatalogInstant,
         unasked: &mut Vec<u8>,
     ) -> Result<(), QueryError> {
-        let names = catalog::list(lease, unasked).await?;
+        let names = catalog::read_stateful_names(lease, unasked).await?;
         let followed = self.lock_listed().clone();
         let options = followed.split.as_ref().filter(|_| self.common.splits());
         let known = match options {
-            Some(options) => Some(catalog::know(lease, &options.primary_only, unasked).await?),
+            Some(options) => Some(catalog::read_schema(lease, &options.primary_only, unasked).await?),
             None => None,
         };
         // The next comparison finds a change between the two readings, because the stored epoch is older.

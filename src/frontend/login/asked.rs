@@ -6,14 +6,14 @@ use crate::{session::Asked, wire::StartupMessage};
 /// `--name=value`). The server gets them too, so that `SHOW` and `RESET` work.
 ///
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
-pub(crate) fn asked(startup: &StartupMessage) -> Asked {
+pub(crate) fn read_own_settings(startup: &StartupMessage) -> Asked {
     Asked {
-        route: setting(startup, "gatekeeper.route"),
-        consistency: setting(startup, "gatekeeper.consistency"),
+        route: own_setting(startup, "gatekeeper.route"),
+        consistency: own_setting(startup, "gatekeeper.consistency"),
     }
 }
 
-fn setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
+fn own_setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
     if let Some(value) = startup.get(name) {
         return Some(value.into());
     }
@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn settings_are_found_by_name_and_among_options() {
-        let route = |parameters: &[(&str, &str)]| asked(&startup(parameters)).route.map(|it| it.to_vec());
+        let route =
+            |parameters: &[(&str, &str)]| read_own_settings(&startup(parameters)).route.map(|it| it.to_vec());
         assert_eq!(route(&[("gatekeeper.route", "primary")]), Some(b"primary".to_vec()));
         assert_eq!(route(&[("options", "-c gatekeeper.route=primary")]), Some(b"primary".to_vec()));
         assert_eq!(route(&[("options", "-cgeqo=off --Gatekeeper.Route=read")]), Some(b"read".to_vec()));

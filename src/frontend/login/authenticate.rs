@@ -63,7 +63,7 @@ pub(crate) async fn authenticate(
                 )))
             })?;
             let end_point = client.stream.server_end_point();
-            scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
+            run_scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
                 match failure {
                     ScramFailure::Gone(error) => AuthenticateError::Greet(GreetError::Gone(error)),
                     ScramFailure::Challenge(error) => {
@@ -81,12 +81,12 @@ pub(crate) async fn authenticate(
         // The configuration allows `trust` on local sockets, or with `insecure_trust`.
         (Auth::Trust, _) => Ok(AuthenticatedClient { output: first }),
         (Auth::Certificate { name: kind, map }, _) => {
-            certificate(client, login, listed, kind, map)?;
+            check_certificate(client, login, listed, kind, map)?;
             Ok(AuthenticatedClient { output: first })
         }
         (Auth::Password { remember }, _) => {
             // Boxed, because the future contains a server login: large and short.
-            Box::pin(password::password(client, login, listed, *remember, first)).await
+            Box::pin(password::authenticate_by_password(client, login, listed, *remember, first)).await
         }
         (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
             Err(AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
@@ -97,7 +97,7 @@ pub(crate) async fn authenticate(
 }
 
 /// Checks that the client's certificate, verified in the TLS handshake, is valid for the user.
-fn certificate(
+fn check_certificate(
     client: &UnauthenticatedClient,
     login: &BackendLogin<'_>,
     listed: bool,
@@ -127,7 +127,7 @@ enum ScramFailure {
     Challenge(ChallengeError),
 }
 
-async fn scram(
+async fn run_scram(
     client: &mut UnauthenticatedClient,
     mut challenge: Challenge,
     first: Vec<u8>,

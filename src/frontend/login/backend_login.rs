@@ -162,7 +162,7 @@ impl BackendLogin<'_> {
         }
         let client_user = user.clone();
         let mut acquirer = PooledAcquirer::pooled(services, context, user, database, startup);
-        let lease = lease(&mut acquirer, client, context).await?;
+        let lease = lease_while_connected(&mut acquirer, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
@@ -194,7 +194,7 @@ impl BackendLogin<'_> {
         F: Future<Output = Result<B, ConnectError>>,
     {
         tokio::select! {
-            connected = acquire::connect(self.services, self.context, connect) => {
+            connected = acquire::acquire_dedicated(self.services, self.context, connect) => {
                 connected.map_err(|error| Failed::without_backend(self.context, &error))
             }
             gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
@@ -222,7 +222,7 @@ pub(super) fn client_key(
 }
 
 /// A leased backend, unless the client leaves during the wait.
-pub(super) async fn lease(
+pub(super) async fn lease_while_connected(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,

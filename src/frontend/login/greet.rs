@@ -39,7 +39,7 @@ pub(crate) enum GreetError {
 ///
 /// # Errors
 /// [`GreetError`]
-pub(crate) async fn greet(
+pub(crate) async fn read_first_packets(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
 ) -> Result<StartupRequest, GreetError> {
@@ -59,13 +59,13 @@ pub(crate) async fn greet(
                 return Err(GreetError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
             if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
-                Box::pin(encrypt(client, context, tls::Negotiation::Direct)).await?;
+                Box::pin(start_tls(client, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
         current.read_more().await.map_err(GreetError::Gone)?;
         loop {
-            let taken = accept.on_octets(current.unread()).map_err(error)?;
+            let taken = accept.on_octets(current.unread()).map_err(greet_error)?;
             current.take(taken.octets);
             let output = accept.poll_output();
             if let Some(octet) = output {
@@ -75,7 +75,7 @@ pub(crate) async fn greet(
                 None if taken.octets > 0 && !current.unread().is_empty() => {}
                 None => break,
                 Some(Accepted::Tls { .. }) => {
-                    Box::pin(encrypt(client, context, tls::Negotiation::Postgres)).await?;
+                    Box::pin(start_tls(client, context, tls::Negotiation::Postgres)).await?;
                     break;
                 }
                 Some(Accepted::Startup(startup, negotiation)) => {
@@ -90,7 +90,7 @@ pub(crate) async fn greet(
 /// First byte of a TLS handshake record.
 const CLIENT_HELLO: u8 = 0x16;
 
-async fn encrypt(
+async fn start_tls(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
     negotiation: tls::Negotiation,
@@ -105,7 +105,7 @@ async fn encrypt(
     Ok(())
 }
 
-fn error(error: AcceptError) -> GreetError {
+fn greet_error(error: AcceptError) -> GreetError {
     match error.sqlstate() {
         None => GreetError::Foreign(error),
         Some(sqlstate) => GreetError::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),

@@ -8,7 +8,7 @@ use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
     backend_login::{BackendLogin, Failed, LoginResult},
     backend_source::SessionStart,
-    greet::{GreetError, StartupRequest, greet},
+    greet::{GreetError, StartupRequest, read_first_packets},
     relayed_login,
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -95,11 +95,12 @@ impl ClientHandshake {
 
     /// First packets and TLS; cancel requests end here.
     pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
-        match timeout_at(self.deadline, greet(&mut self.client, &self.context)).await {
+        match timeout_at(self.deadline, read_first_packets(&mut self.client, &self.context)).await {
             Err(_) => self.too_late().await,
             Ok(Err(error)) => self.turn_away(error).await,
             Ok(Ok(StartupRequest::Cancel(key))) => {
-                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.services)).await;
+                Box::pin(cancel::forward_request(&key, self.facts.client, &self.context, &self.services))
+                    .await;
                 None
             }
             Ok(Ok(StartupRequest::Login(startup, negotiation))) => {
@@ -401,7 +402,7 @@ impl ClientHandshake {
     /// Rejects the client and counts the rejection.
     async fn turn_down(&mut self, refusal: &Refusal) {
         tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
-        if let Some(reason) = label(refusal.cause) {
+        if let Some(reason) = refusal_label(refusal.cause) {
             self.context.metrics.refused(reason);
         }
         if let Some(client) = &mut self.client {
@@ -424,7 +425,7 @@ fn text_limit(observers: &Observers) -> Option<usize> {
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.
-fn label(cause: Cause) -> Option<RefusalReason> {
+fn refusal_label(cause: Cause) -> Option<RefusalReason> {
     Some(match cause {
         Cause::Protocol => RefusalReason::Protocol,
         Cause::LoginTimeout => RefusalReason::LoginTimeout,

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     application_name::application_name,
-    asked::asked,
+    asked::read_own_settings,
     authenticate::AuthenticatedClient,
-    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease},
+    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected},
     backend_source::BackendSource,
     initial_parameter_status::InitialParameterStatus,
     startup_options::StartupOptions,
@@ -50,7 +50,7 @@ pub(super) async fn log_in(
     let BackendLogin { mut startup, user, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
-    let asked = asked(&startup);
+    let asked = read_own_settings(&startup);
     for own in OWN_PARAMETERS {
         startup.remove(own);
     }
@@ -61,9 +61,10 @@ pub(super) async fn log_in(
     let pool = pool_of(&mut acquirer)?;
     let shared = shared_state(services, context, &database, &pool);
     if !shared.common.knows_database() {
-        Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
+        Box::pin(shared.introduce(lease_while_connected(&mut acquirer, client, context))).await?;
     }
-    let greeting = greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
+    let greeting =
+        build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
     let Greeting { welcome, application, values } = greeting;
     let pool = pool_of(&mut acquirer)?;
     let server_version = welcome.parameters.get("server_version");
@@ -114,25 +115,25 @@ fn shared_state(
 }
 
 /// Parts of the greeting. Startup options that only a login can set get backends of their own.
-async fn greeting(
+async fn build_greeting(
     shared: &Arc<SharedState>,
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
     (options, mut application): (Option<StartupOptions>, Option<Vec<u8>>),
 ) -> Result<Greeting, Failed> {
-    let mut welcome = welcome(acquirer, client, context).await?;
+    let mut welcome = newest_welcome(acquirer, client, context).await?;
     let mut values = None;
     if let Some(StartupOptions { settings, application: of_options }) = options {
         if !settings.is_empty() {
-            let lease = lease(acquirer, client, context);
+            let lease = lease_while_connected(acquirer, client, context);
             values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
         }
         if values.is_some() || settings.is_empty() {
             application = application.or(of_options);
         } else {
             acquirer.move_apart();
-            welcome = self::welcome(acquirer, client, context).await?;
+            welcome = newest_welcome(acquirer, client, context).await?;
         }
     }
     Ok(Greeting { welcome, application, values })
@@ -156,7 +157,7 @@ fn write_greeting(
 }
 
 /// Returns the `Welcome` of the newest login in the client's pool.
-async fn welcome(
+async fn newest_welcome(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
@@ -164,7 +165,7 @@ async fn welcome(
     if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
         return Ok(welcome);
     }
-    let lease = Box::pin(lease(acquirer, client, context)).await?;
+    let lease = Box::pin(lease_while_connected(acquirer, client, context)).await?;
     let welcome = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
     Ok(welcome)

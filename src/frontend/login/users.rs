@@ -49,7 +49,7 @@ pub enum UsersFileError {
         source: io::Error,
     },
     /// Some lines are invalid.
-    #[error("`{}`, line {}", path.display(), first(mistakes))]
+    #[error("`{}`, line {}", path.display(), first_mistake(mistakes))]
     Mistakes {
         /// The file.
         path: PathBuf,
@@ -236,7 +236,7 @@ impl Reading {
             if line.is_empty() || line.starts_with(';') {
                 continue;
             }
-            match quoted(line).and_then(|(user, rest)| Some((user, quoted(rest.trim_start())?.0))) {
+            match take_quoted(line).and_then(|(user, rest)| Some((user, take_quoted(rest.trim_start())?.0))) {
                 Some((user, secret)) => self.entry(line_number, &user, &secret),
                 None => self.mistake(line_number, "is not of the form \"user\" \"verifier\""),
             }
@@ -245,7 +245,7 @@ impl Reading {
 }
 
 /// The quoted text at the beginning of `text`, and the rest.
-fn quoted(text: &str) -> Option<(String, &str)> {
+fn take_quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut inside = String::new();
     loop {
@@ -261,7 +261,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
-fn first(mistakes: &[UsersFileMistake]) -> String {
+fn first_mistake(mistakes: &[UsersFileMistake]) -> String {
     match mistakes {
         [] => String::new(),
         [only] => format!("{}: {}", only.line, only.what),

@@ -33,7 +33,7 @@ impl Traced {
                 towards_server: false,
                 started: arrived,
                 ended: Instant::now(),
-                attributes: session(facts).into_iter().chain(method).collect(),
+                attributes: session_attributes(facts).into_iter().chain(method).collect(),
                 error: None,
             });
         }
@@ -70,7 +70,7 @@ impl Traced {
                 towards_server: false,
                 started: report.started,
                 ended: leased,
-                attributes: place(server, route),
+                attributes: server_attributes(server, route),
                 error: None,
             });
         }
@@ -85,8 +85,8 @@ fn statement(
     server: Option<&ServerRecord>,
     route: Route,
 ) -> Span {
-    let mut attributes = session(facts);
-    attributes.extend(place(server, route));
+    let mut attributes = session_attributes(facts);
+    attributes.extend(server_attributes(server, route));
     attributes.push(("gatekeeper.statement", Attribute::Word(report.kind.as_str())));
     let error = report.error.map(|state| state.as_str().to_owned());
     match &error {
@@ -108,7 +108,7 @@ fn statement(
 }
 
 /// Attributes of the session.
-fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
+fn session_attributes(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
     let id = i64::try_from(facts.id).unwrap_or(i64::MAX);
     let mut attributes = vec![
         ("db.system.name", Attribute::Word("postgresql")),
@@ -122,7 +122,7 @@ fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
 }
 
 /// Attributes of server and route.
-fn place(server: Option<&ServerRecord>, route: Route) -> Vec<(&'static str, Attribute)> {
+fn server_attributes(server: Option<&ServerRecord>, route: Route) -> Vec<(&'static str, Attribute)> {
     let mut attributes = vec![
         ("gatekeeper.route.decision", Attribute::Word(route.decision)),
         ("gatekeeper.route.reason", Attribute::Word(route.reason)),

@@ -11,7 +11,7 @@ use crate::{
     audit::{Record, record},
     blame::Chain,
     frontend::{
-        acquire::random,
+        acquire::random_number,
         context::{ClientServices, ListenerContext},
     },
     telemetry::labels::Outcome,
@@ -35,7 +35,7 @@ const SHELTER: Duration = Duration::from_secs(5);
 /// Forwards a cancel request. The client gets no response and waits for the end of its connection.
 ///
 /// Cancel safety: dropped half-way, the statement may or may not have been cancelled.
-pub(crate) async fn forward(
+pub(crate) async fn forward_request(
     key: &BackendKey,
     client: Option<SocketAddr>,
     context: &ListenerContext,
@@ -54,7 +54,7 @@ pub(crate) async fn forward(
         return;
     };
     let current_backend = entry.current_backend();
-    let delivered = deliver(&entry, current_backend.as_ref()).await;
+    let delivered = deliver_requests(&entry, current_backend.as_ref()).await;
     services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
         session: Arc::clone(&entry.facts),
         server: current_backend.as_ref().map(CurrentBackend::record),
@@ -64,13 +64,13 @@ pub(crate) async fn forward(
 }
 
 /// Sends cancel requests for the current statement until it ends; true if a request was delivered.
-async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>) -> bool {
+async fn deliver_requests(entry: &SessionEntry, current_backend: Option<&CurrentBackend>) -> bool {
     let asked = entry.activity();
     let mut delivered = false;
-    for attempt in 0..current_backend.map_or(1, tries) {
+    for attempt in 0..current_backend.map_or(1, max_tries) {
         // The first request is always forwarded, because only the server knows the current state.
         if attempt > 0 {
-            sleep(pause(attempt)).await;
+            sleep(retry_pause(attempt)).await;
             let now = entry.activity();
             if !(now.busy && now.begun == asked.begun) {
                 break;
@@ -107,7 +107,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
 }
 
 /// Maximum number of cancel requests for a statement on this backend.
-pub(crate) fn tries(current_backend: &CurrentBackend) -> u32 {
+pub(crate) fn max_tries(current_backend: &CurrentBackend) -> u32 {
     match current_backend.endpoint().endpoint().role {
         DeclaredRole::ReadPool => TRIES,
         DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
@@ -117,8 +117,8 @@ pub(crate) fn tries(current_backend: &CurrentBackend) -> u32 {
 /// Pause before the try `attempt`, counted from 0. Random, because requests in step with a round-robin balancer would
 /// reach
 /// the same wrong node each time.
-pub(crate) fn pause(attempt: u32) -> Duration {
+pub(crate) fn retry_pause(attempt: u32) -> Duration {
     let (first, last) = PAUSE_MS;
     let average = (first << attempt.saturating_sub(1).min(16)).min(last);
-    Duration::from_millis(average / 2 + random() % average)
+    Duration::from_millis(average / 2 + random_number() % average)
 }

@@ -36,7 +36,7 @@ impl Buffer {
 
     /// Room for a read, not empty unless the buffer is full; then call [`Self::filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let octets = self.octets.get_or_insert_with(take);
+        let octets = self.octets.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == BUFFER_SIZE && self.start > 0 {
@@ -75,7 +75,7 @@ impl Buffer {
             && let Some(octets) = self.octets.take()
         {
             (self.start, self.end) = (0, 0);
-            give(octets);
+            return_free(octets);
         }
     }
 }
@@ -83,16 +83,16 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(octets) = self.octets.take() {
-            give(octets);
+            return_free(octets);
         }
     }
 }
 
-fn take() -> Box<[u8; BUFFER_SIZE]> {
+fn take_free() -> Box<[u8; BUFFER_SIZE]> {
     FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_SIZE]))
 }
 
-fn give(octets: Box<[u8; BUFFER_SIZE]>) {
+fn return_free(octets: Box<[u8; BUFFER_SIZE]>) {
     // Without the list, at the end of the thread, the memory is deallocated.
     FREE.try_with(|free| {
         let mut free = free.borrow_mut();

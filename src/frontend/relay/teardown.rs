@@ -17,7 +17,7 @@ use crate::{
     frontend::{
         observe::recorder::Recorder,
         registry::{
-            cancel::{pause, tries},
+            cancel::{max_tries, retry_pause},
             entry::SessionEntry,
         },
     },
@@ -39,7 +39,7 @@ const TRIES: u32 = 20;
 /// Closes both sides in order.
 ///
 /// Cancel safety: if dropped, both connections break off.
-pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
+pub(crate) async fn tear_down(end: &SessionEnd, relay: Relay) {
     let Relay { client, backend, mut session, registered, mut recorder, .. } = relay;
     let (mut client, from_client) = (client.stream, client.received);
     let (backend, from_backend) = (backend.connection, backend.received);
@@ -57,7 +57,7 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
         SessionBackend::Own(backend) => {
             cut_short(&mut session, &mut recorder);
             // Boxed, because the future is large and rarely needed.
-            Box::pin(leave(end, backend, abandoned, &session, entry)).await;
+            Box::pin(leave_dedicated(end, backend, abandoned, &session, entry)).await;
         }
         SessionBackend::Leased(lease) => {
             let lost = matches!(
@@ -66,7 +66,8 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
             );
             if !lost && session.broken().is_none() && session.fatal().is_none() {
                 let unsent = from_client.has_cleared();
-                let recovery = recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
+                let recovery =
+                    recover_lease(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
                 Box::pin(recovery).await;
             }
             cut_short(&mut session, &mut recorder);
@@ -84,35 +85,35 @@ fn cut_short(session: &mut Session, recorder: &mut Recorder) {
 }
 
 /// Closes the backend of a dedicated session.
-async fn leave(
+async fn leave_dedicated(
     end: &SessionEnd,
     mut backend: Stream,
     abandoned: bool,
     session: &Session,
     entry: &SessionEntry,
 ) {
-    let mut delivered = abandoned && cancel(entry).await;
+    let mut delivered = abandoned && cancel_statement(entry).await;
     if session.may_speak_to_backend()
         && !session.terminate_received()
         && !matches!(end, SessionEnd::BackendLost { .. })
     {
         let mut bytes = Vec::new();
         write_terminate(&mut bytes);
-        timeout(LAST_WORDS, say(&mut backend, &bytes)).await.ok();
+        timeout(LAST_WORDS, write_all(&mut backend, &bytes)).await.ok();
     }
     // The request may have reached another node behind the same address.
-    for attempt in 1..entry.current_backend().as_ref().map_or(1, tries) {
-        if !delivered || timeout(pause(attempt), hear_out(&mut backend)).await.is_ok() {
+    for attempt in 1..entry.current_backend().as_ref().map_or(1, max_tries) {
+        if !delivered || timeout(retry_pause(attempt), hear_out(&mut backend)).await.is_ok() {
             break;
         }
-        delivered = cancel(entry).await;
+        delivered = cancel_statement(entry).await;
     }
 }
 
 /// Makes a leased backend reusable: cancels its running statement and reads the responses to the end. Discards the
 /// backend
 /// if that fails.
-async fn recover(
+async fn recover_lease(
     end: &SessionEnd,
     mut lease: Lease,
     mut said: ForwardBuffer,
@@ -125,7 +126,7 @@ async fn recover(
     // After Terminate, the statement should finish; after a disconnect, it is canceled.
     let cancels = match session.is_settled() || matches!(end, SessionEnd::Farewell) {
         true => 0,
-        false => entry.current_backend().as_ref().map_or(1, tries).max(TRIES),
+        false => entry.current_backend().as_ref().map_or(1, max_tries).max(TRIES),
     };
     // A partly sent message of the client cannot be completed.
     let can_speak = session.may_speak_to_backend() && !unsent;
@@ -141,13 +142,13 @@ async fn recover(
     // next session's statement.
     let cancelled = async {
         for attempt in 1..=cancels {
-            if !cancel(entry).await {
+            if !cancel_statement(entry).await {
                 break;
             }
             tokio::select! {
                 biased;
                 () = over.notified() => break,
-                () = sleep(pause(attempt)) => {}
+                () = sleep(retry_pause(attempt)) => {}
             }
         }
     };
@@ -218,10 +219,10 @@ async fn hear_end(
 pub(crate) async fn last_words(client: &mut Stream, refusal: &Refusal) -> io::Result<()> {
     let mut bytes = Vec::new();
     refusal.write(&mut bytes);
-    timeout(LAST_WORDS, say(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
+    timeout(LAST_WORDS, write_all(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
-async fn say(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+async fn write_all(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes).await?;
     to.flush().await?;
     to.shutdown().await
@@ -234,7 +235,7 @@ async fn hear_out(from: &mut Stream) {
 }
 
 /// Cancels an abandoned statement; true if the request was delivered. The statement may have ended by then.
-async fn cancel(entry: &SessionEntry) -> bool {
+async fn cancel_statement(entry: &SessionEntry) -> bool {
     let Some(cancel) = entry.begin_cancel() else { return false };
     let sent = cancel.send().await;
     if let Err(error) = &sent {

@@ -36,7 +36,7 @@ use crate::{
 ///
 /// # Errors
 /// [`AuthenticateError`]
-pub(crate) async fn password(
+pub(crate) async fn authenticate_by_password(
     client: &mut UnauthenticatedClient,
     login: &BackendLogin<'_>,
     listed: bool,
@@ -47,12 +47,12 @@ pub(crate) async fn password(
         return Err(AuthenticateError::Greet(GreetError::Refused(Refusal::tls_required())));
     }
     let name = login.user.as_str();
-    let password = ask(client, first, name).await?;
+    let password = request_password(client, first, name).await?;
     if password.reveal().is_empty() {
         return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
     }
-    let reached = reached(login);
-    let known = remembered(&reached, login, remember);
+    let reached = reachable_endpoints(login);
+    let known = remembered_password(&reached, login, remember);
     let fits = match &known {
         Some(known) => known.fits(password.reveal()),
         None => Verifier::mock(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
@@ -61,7 +61,7 @@ pub(crate) async fn password(
     if fits && listed {
         return Ok(AuthenticatedClient { output: Vec::new() });
     }
-    let (endpoint, accepted) = judge(client, login, password).await?;
+    let (endpoint, accepted) = verify_on_server(client, login, password).await?;
     // Rejected only now, so that timing and errors equal those of listed users.
     if !listed {
         return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
@@ -86,7 +86,7 @@ fn is_private(stream: &Stream) -> bool {
         || peer().is_some_and(|peer: IpAddr| peer.is_loopback())
 }
 
-async fn ask(
+async fn request_password(
     client: &mut UnauthenticatedClient,
     first: Vec<u8>,
     name: &str,
@@ -110,7 +110,7 @@ async fn ask(
 }
 
 /// Endpoints to which the route may lead.
-fn reached(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
+fn reachable_endpoints(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
     let route = &login.context.settings.route;
     let endpoints = login.services.routing.endpoints.load();
     endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
@@ -118,7 +118,7 @@ fn reached(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
 
 /// The password remembered by all of `reached` for the user, not older than `remember`. If an endpoint has rejected the
 /// password since, or is new, the server verifies again.
-fn remembered(
+fn remembered_password(
     reached: &[EndpointHandle],
     login: &BackendLogin<'_>,
     remember: Duration,
@@ -132,7 +132,7 @@ fn remembered(
 }
 
 /// Verifies `password` on the server, unless the client leaves.
-async fn judge(
+async fn verify_on_server(
     client: &mut UnauthenticatedClient,
     login: &BackendLogin<'_>,
     password: Secret,
@@ -142,7 +142,7 @@ async fn judge(
         async move { endpoint.judge(startup, password).await }
     };
     let judged = tokio::select! {
-        judged = acquire::connect(login.services, login.context, judge) => judged,
+        judged = acquire::acquire_dedicated(login.services, login.context, judge) => judged,
         gone = client.gone() => return Err(AuthenticateError::Greet(GreetError::Gone(gone))),
     };
     match judged {
