@@ -163,7 +163,7 @@ impl Buckets {
 
 /// A bound in seconds, as Prometheus expects.
 #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53 nanoseconds")]
-pub(super) fn seconds(bound: u64) -> f64 {
+pub(super) fn bound_seconds(bound: u64) -> f64 {
     bound as f64 / 1e9
 }
 

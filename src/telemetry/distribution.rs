@@ -13,12 +13,12 @@ use metrics_exporter_prometheus::{
 };
 
 use super::{
-    catalog::{Metric, seconds},
+    catalog::{Metric, bound_seconds},
     timings::Total,
 };
 
 /// Adds a histogram to a page: all of its series, each with what fell into its buckets.
-pub(super) fn show<'a, const N: usize>(
+pub(super) fn write_histogram<'a, const N: usize>(
     page: &mut String,
     metric: &Metric,
     series: impl IntoIterator<Item = (&'a LabelSet, [Total; N])>,
@@ -41,7 +41,7 @@ pub(super) fn show<'a, const N: usize>(
 )]
 fn show_series(page: &mut String, metric: &Metric, labels: &LabelSet, buckets: &[Total]) {
     let mut all = Total::default();
-    let bounds = metric.bounds().iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
+    let bounds = metric.bounds().iter().map(|bound| bound_seconds(*bound)).chain([f64::INFINITY]);
     for (bound, bucket) in bounds.zip(buckets) {
         all.add(*bucket);
         // Prometheus writes infinity as `+Inf`.

@@ -44,10 +44,10 @@ pub enum LogError {
 /// # Errors
 /// The filter is invalid, or the process already has a log.
 pub fn start_log(settings: &LogSettings) -> Result<(), LogError> {
-    subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
+    build_subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
 }
 
-fn subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
+fn build_subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -112,7 +112,7 @@ where
 fn write_event(line: &mut Vec<u8>, event: &Event<'_>) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Serializer::new(line);
     let mut map = json.serialize_map(None)?;
-    map.serialize_entry("severity", severity(*event.metadata().level()))?;
+    map.serialize_entry("severity", severity_name(*event.metadata().level()))?;
     map.serialize_entry("time", &jiff::Timestamp::now().to_string())?;
     let mut fields = Fields { map: &mut map, result: Ok(()) };
     event.record(&mut fields);
@@ -121,7 +121,7 @@ fn write_event(line: &mut Vec<u8>, event: &Event<'_>) -> Result<(), serde_json::
     map.end()
 }
 
-const fn severity(level: Level) -> &'static str {
+const fn severity_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
@@ -193,7 +193,7 @@ mod tests {
     fn logged(settings: &LogSettings, what: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
-        tracing::subscriber::with_default(subscriber(settings, move || writer.clone()).unwrap(), what);
+        tracing::subscriber::with_default(build_subscriber(settings, move || writer.clone()).unwrap(), what);
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_wrong_filter_is_refused_with_a_hint() {
         let settings = LogSettings { filter: "gatekeeper=loud=er".into(), format: LogFormat::Text };
-        let error = subscriber(&settings, io::sink).err().unwrap();
+        let error = build_subscriber(&settings, io::sink).err().unwrap();
         assert!(error.to_string().contains("`gatekeeper=loud=er` is not a valid log filter"), "{error}");
     }
 }

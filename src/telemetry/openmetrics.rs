@@ -16,18 +16,18 @@ pub(super) fn from_text(page: &str) -> String {
     for line in page.lines().filter(|line| !line.is_empty()) {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, help) = help.split_once(' ').unwrap_or((help, ""));
-            let _ = writeln!(metrics, "# HELP {} {}", family(name), help.replace('"', "\\\""));
+            let _ = writeln!(metrics, "# HELP {} {}", family_name(name), help.replace('"', "\\\""));
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap_or((kind, "unknown"));
-            let family = family(name);
+            let family = family_name(name);
             let _ = writeln!(metrics, "# TYPE {family} {kind}");
-            if let Some(unit) = unit(family) {
+            if let Some(unit) = unit_of(family) {
                 let _ = writeln!(metrics, "# UNIT {family} {unit}");
             }
         } else {
-            match bound(line) {
+            match split_bound(line) {
                 Some((before, bound, after)) => {
-                    let _ = writeln!(metrics, "{before}{}{after}", number(bound));
+                    let _ = writeln!(metrics, "{before}{}{after}", format_number(bound));
                 }
                 None => {
                     metrics.push_str(line);
@@ -41,17 +41,17 @@ pub(super) fn from_text(page: &str) -> String {
 }
 
 /// Name of a metric's family.
-fn family(name: &str) -> &str {
+fn family_name(name: &str) -> &str {
     name.strip_suffix("_total").unwrap_or(name)
 }
 
 /// The unit: the last word of the name.
-pub(super) fn unit(family: &str) -> Option<&'static str> {
+pub(super) fn unit_of(family: &str) -> Option<&'static str> {
     ["seconds", "bytes"].into_iter().find(|unit| family.ends_with(unit))
 }
 
 /// A bucket's bound, with the text before and after.
-fn bound(line: &str) -> Option<(&str, f64, &str)> {
+fn split_bound(line: &str) -> Option<(&str, f64, &str)> {
     // A quotation mark within a value is escaped, so the match is a label's name.
     const LABEL: &str = "le=\"";
     let name = line.rfind(LABEL).filter(|name| line[..*name].ends_with([',', '{']))?;
@@ -61,7 +61,7 @@ fn bound(line: &str) -> Option<(&str, f64, &str)> {
 }
 
 /// A number in canonical form: with a fraction or an exponent.
-fn number(bound: f64) -> String {
+fn format_number(bound: f64) -> String {
     if bound.is_infinite() {
         return "+Inf".to_owned();
     }
@@ -135,7 +135,7 @@ gatekeeper_clients 0
         for (bound, written) in
             [(0.00002, "2e-05"), (0.0001, "0.0001"), (0.5, "0.5"), (1.0, "1.0"), (30.0, "30.0")]
         {
-            assert_eq!(number(bound), written);
+            assert_eq!(format_number(bound), written);
         }
     }
 }

@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::{
     LabelSet, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::catalog::{CATALOG, Label, Metric, MetricKind, seconds};
+use super::catalog::{CATALOG, Label, Metric, MetricKind, bound_seconds};
 
 /// Label values of a series, in the order of its metric's labels.
 pub(super) type Labels = Vec<(Label, Arc<str>)>;
@@ -65,7 +65,7 @@ impl MetricRegistry {
             .iter()
             .fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
                 MetricKind::Histogram(buckets) => {
-                    let bounds: Vec<_> = buckets.bounds().iter().map(|bound| seconds(*bound)).collect();
+                    let bounds: Vec<_> = buckets.bounds().iter().map(|bound| bound_seconds(*bound)).collect();
                     builder
                         .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), &bounds)
                         .expect("every histogram of the catalogue has buckets")
@@ -86,16 +86,16 @@ impl MetricRegistry {
     }
 
     pub(super) fn counter(&self, metric: &'static Metric, labels: Labels) -> Counter {
-        Counter(self.recorder.register_counter(&key(metric, labels), &METADATA))
+        Counter(self.recorder.register_counter(&series_key(metric, labels), &METADATA))
     }
 
     pub(super) fn level(&self, metric: &'static Metric, labels: Labels) -> Level {
-        Level(self.recorder.register_gauge(&key(metric, labels), &METADATA))
+        Level(self.recorder.register_gauge(&series_key(metric, labels), &METADATA))
     }
 
     /// A new gauge shows `first`; an existing gauge keeps its value.
     pub(super) fn gauge(&self, metric: &'static Metric, labels: Labels, first: f64) -> Gauge {
-        let key = key(metric, labels);
+        let key = series_key(metric, labels);
         let gauge = self.recorder.register_gauge(&key, &METADATA);
         // Held until the value is set: a second handle must not be used before.
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ impl MetricRegistry {
     }
 
     pub(super) fn histogram(&self, metric: &'static Metric, labels: Labels) -> Histogram {
-        Histogram(self.recorder.register_histogram(&key(metric, labels), &METADATA))
+        Histogram(self.recorder.register_histogram(&series_key(metric, labels), &METADATA))
     }
 
     /// Sorts recorded durations into buckets.
@@ -122,10 +122,10 @@ impl MetricRegistry {
 
 /// Labels of a series outside the exporter.
 pub(super) fn label_set(metric: &'static Metric, labels: Labels) -> LabelSet {
-    LabelSet::from_key_and_global(&key(metric, labels), &Default::default())
+    LabelSet::from_key_and_global(&series_key(metric, labels), &Default::default())
 }
 
-fn key(metric: &'static Metric, labels: Labels) -> Key {
+fn series_key(metric: &'static Metric, labels: Labels) -> Key {
     assert!(
         labels.iter().map(|(label, _)| label).eq(metric.labels),
         "{}: the catalogue lists other labels than {labels:?}",

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Each, Scope, timestamp};
+use super::{Each, Scope, unix_seconds};
 use crate::{
     route::RerunCause,
     telemetry::{
@@ -117,7 +117,7 @@ impl EndpointMetrics {
     pub fn token_minted(&self, duration: Duration, expiry: SystemTime) {
         self.mints.of(Outcome::Ok).increment();
         self.mint_duration.record(duration);
-        self.token_expiry.set(timestamp(expiry));
+        self.token_expiry.set(unix_seconds(expiry));
     }
 
     /// Records a failed mint.
@@ -128,7 +128,7 @@ impl EndpointMetrics {
 
     /// Sets the expiry of a certificate; `None` without a certificate.
     pub fn certificate_ends(&self, certificate: Certificate, moment: Option<SystemTime>) {
-        self.certificates.of(certificate).set(moment.map_or(f64::NAN, timestamp));
+        self.certificates.of(certificate).set(moment.map_or(f64::NAN, unix_seconds));
     }
 
     /// Records a health probe.
@@ -136,7 +136,7 @@ impl EndpointMetrics {
         self.probes.of(outcome).increment();
         self.probe_duration.record(duration);
         if outcome == Outcome::Ok {
-            self.probe_success.set(timestamp(now));
+            self.probe_success.set(unix_seconds(now));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, timestamp};
+use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AuthFailure, ClientState, Outcome, RefusalReason, SessionOutcome},
@@ -86,7 +86,7 @@ impl ListenerMetrics {
 
     /// Sets the expiry of the certificate presented to clients.
     pub fn certificate_ends(&self, moment: SystemTime) {
-        self.certificate.set(timestamp(moment));
+        self.certificate.set(unix_seconds(moment));
     }
 
     /// Moves the counts of all workers to the exporter.

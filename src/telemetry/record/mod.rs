@@ -250,7 +250,7 @@ impl<W: LabelValue> Each<W, Gauge> {
 }
 
 /// Seconds since 1970, Prometheus' form of a time.
-fn timestamp(moment: SystemTime) -> f64 {
+fn unix_seconds(moment: SystemTime) -> f64 {
     moment.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

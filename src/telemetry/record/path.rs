@@ -173,8 +173,8 @@ impl PathMetrics {
     /// Totals since the start, up to the last flush.
     pub(super) fn totals(&self, listener: ListenerName, endpoint: EndpointName) -> PathTotals {
         let flushed = *self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (statements, statement_time) = sum(&self.duration().1);
-        let (_, wait_time) = sum(&self.wait().1);
+        let (statements, statement_time) = sum_buckets(&self.duration().1);
+        let (_, wait_time) = sum_buckets(&self.wait().1);
         PathTotals {
             listener,
             endpoint,
@@ -204,7 +204,7 @@ impl PathMetrics {
 }
 
 /// Number of durations and their sum.
-fn sum(buckets: &[Total]) -> (u64, Duration) {
+fn sum_buckets(buckets: &[Total]) -> (u64, Duration) {
     let mut all = Total::default();
     buckets.iter().for_each(|bucket| all.add(*bucket));
     (all.count, Duration::from_nanos(u64::try_from(all.nanoseconds).unwrap_or(u64::MAX)))

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Each, Scope, timestamp};
+use super::{Each, Scope, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AdminOutcome, ChangeKind, Outcome},
@@ -66,7 +66,7 @@ impl TopologyMetrics {
     #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
     pub fn refreshed(&self, writable: usize, now: SystemTime) {
         self.writable.set(writable as f64);
-        self.refresh.set(timestamp(now));
+        self.refresh.set(unix_seconds(now));
     }
 
     /// Records a topology change.
@@ -91,7 +91,7 @@ impl ProgramMetrics {
 
     /// Records the first read of the configuration.
     pub fn loaded(&self, now: SystemTime) {
-        self.reload_success.set(timestamp(now));
+        self.reload_success.set(unix_seconds(now));
     }
 
     /// Records a configuration reload.
@@ -99,7 +99,7 @@ impl ProgramMetrics {
         self.reloads.of(outcome).increment();
         self.reload_failed.set(if outcome == Outcome::Error { 1.0 } else { 0.0 });
         if outcome == Outcome::Ok {
-            self.reload_success.set(timestamp(now));
+            self.reload_success.set(unix_seconds(now));
         }
     }
 
@@ -174,6 +174,6 @@ impl AuditMetrics {
     /// Records written audit records.
     pub fn wrote(&self, records: u64, now: SystemTime) {
         self.written.add(records);
-        self.success.set(timestamp(now));
+        self.success.set(unix_seconds(now));
     }
 }

@@ -59,9 +59,21 @@ impl Sharded {
     /// Adds the numbers that stay in the shards to a page.
     pub(super) fn show(&self, page: &mut String) {
         let paths = self.paths();
-        distribution::show(page, &catalog::STATEMENT_DURATION, paths.iter().map(|path| path.duration()));
-        distribution::show(page, &catalog::PROXY_OVERHEAD, paths.iter().map(|path| path.overhead()));
-        distribution::show(page, &catalog::POOL_WAIT_DURATION, paths.iter().map(|path| path.wait()));
+        distribution::write_histogram(
+            page,
+            &catalog::STATEMENT_DURATION,
+            paths.iter().map(|path| path.duration()),
+        );
+        distribution::write_histogram(
+            page,
+            &catalog::PROXY_OVERHEAD,
+            paths.iter().map(|path| path.overhead()),
+        );
+        distribution::write_histogram(
+            page,
+            &catalog::POOL_WAIT_DURATION,
+            paths.iter().map(|path| path.wait()),
+        );
     }
 
     /// A copy of the list, so that readers hold no lock.

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Collector, Span,
-    encode::{Clocks, request},
+    encode::{Clocks, encode_request},
 };
 use crate::telemetry::{TraceMetrics, labels::Outcome};
 
@@ -53,7 +53,7 @@ impl Exporter {
                     spans.push(span);
                 }
             }
-            let body = request(&spans, Clocks::now());
+            let body = encode_request(&spans, Clocks::now());
             let sent = timeout(PATIENCE, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
             let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
             self.metrics.spans(outcome, spans.len() as u64);

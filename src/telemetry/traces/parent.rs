@@ -35,18 +35,18 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
             if found.is_some() {
                 return None;
             }
-            found = Some(read(value)?);
+            found = Some(parse_traceparent(value)?);
         }
     }
     found
 }
 
 /// Parses `00-TRACE-SPAN-FLAGS`. None of the characters may be percent-encoded.
-fn read(value: &[u8]) -> Option<Parent> {
+fn parse_traceparent(value: &[u8]) -> Option<Parent> {
     let mut parts = value.split(|octet| *octet == b'-');
-    let version: [u8; 1] = hex(parts.next()?)?;
-    let (trace, span): ([u8; 16], [u8; 8]) = (hex(parts.next()?)?, hex(parts.next()?)?);
-    let [flags] = hex(parts.next()?)?;
+    let version: [u8; 1] = parse_hex(parts.next()?)?;
+    let (trace, span): ([u8; 16], [u8; 8]) = (parse_hex(parts.next()?)?, parse_hex(parts.next()?)?);
+    let [flags] = parse_hex(parts.next()?)?;
     // Version 0 has these four parts; later versions may have more; 255 is invalid.
     let whole = parts.next().is_none() || version[0] > 0;
     let real = version[0] < u8::MAX && trace != [0; 16] && span != [0; 8];
@@ -54,7 +54,7 @@ fn read(value: &[u8]) -> Option<Parent> {
 }
 
 /// Parses exactly `N` pairs of lower-case hexadecimal digits.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+fn parse_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |octet: u8| match octet {
         b'0'..=b'9' => Some(octet - b'0'),
         b'a'..=b'f' => Some(octet - b'a' + 10),

@@ -82,9 +82,9 @@ impl Tracer {
         }
         let trace = match parent {
             Some(parent) => parent.trace,
-            None => chance()?,
+            None => random_id()?,
         };
-        Some(SpanContext { trace, span: chance()?, parent: parent.map(|parent| parent.span) })
+        Some(SpanContext { trace, span: random_id()?, parent: parent.map(|parent| parent.span) })
     }
 
     /// Submits an ended span; drops and counts the span if the queue is full.
@@ -103,12 +103,12 @@ impl SpanContext {
     /// Context of a child span; `None` if the system provides no random numbers.
     #[must_use]
     pub fn inside(&self) -> Option<Self> {
-        Some(Self { trace: self.trace, span: chance()?, parent: Some(self.span) })
+        Some(Self { trace: self.trace, span: random_id()?, parent: Some(self.span) })
     }
 }
 
 /// Random bytes, not all 0, because all-zero ids are invalid.
-fn chance<const N: usize>() -> Option<[u8; N]> {
+fn random_id<const N: usize>() -> Option<[u8; N]> {
     let mut drawn = [0; N];
     aws_lc_rs::rand::fill(&mut drawn).ok()?;
     (drawn != [0; N]).then_some(drawn)
