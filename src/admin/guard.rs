@@ -56,7 +56,7 @@ pub(super) async fn check_request(
         denied = true;
         sleep(DISCOURAGEMENT).await;
     }
-    context.metrics.answered(match (denied, status.as_u16()) {
+    context.metrics.record_request(match (denied, status.as_u16()) {
         (true, _) => AdminOutcome::Denied,
         (false, ..400) => AdminOutcome::Ok,
         (false, _) => AdminOutcome::Error,

@@ -29,7 +29,7 @@ enum Format {
 ))]
 pub(super) async fn metrics(State(context): State<Arc<AdminContext>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    let format = Format::wanted(accept);
+    let format = Format::wanted_format(accept);
     let page = match format {
         Format::Text => context.api.metrics.render(),
         Format::OpenMetrics => context.api.metrics.render_openmetrics(),
@@ -39,7 +39,7 @@ pub(super) async fn metrics(State(context): State<Arc<AdminContext>>, headers: H
 
 impl Format {
     /// OpenMetrics if requested by name with the highest preference, otherwise text.
-    fn wanted<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+    fn wanted_format<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open, mut text) = (0.0, 0.0);
         for offer in accept.flat_map(|value| value.split(',')) {
             let mut words = offer.split(';').map(str::trim);
@@ -83,7 +83,7 @@ mod tests {
         for accept in
             [old, new, "application/openmetrics-text", "Application/OpenMetrics-Text; version=\"1.0.0\""]
         {
-            assert_eq!(Format::wanted([accept].into_iter()), Format::OpenMetrics, "{accept}");
+            assert_eq!(Format::wanted_format([accept].into_iter()), Format::OpenMetrics, "{accept}");
         }
         for accept in [
             "",
@@ -94,11 +94,11 @@ mod tests {
             "application/openmetrics-text;q=0",
             "application/openmetrics-text;q=much",
         ] {
-            assert_eq!(Format::wanted([accept].into_iter()), Format::Text, "{accept}");
+            assert_eq!(Format::wanted_format([accept].into_iter()), Format::Text, "{accept}");
         }
         let split = ["text/plain;q=0.5", "application/openmetrics-text"];
         assert_eq!(
-            Format::wanted(split.into_iter()),
+            Format::wanted_format(split.into_iter()),
             Format::OpenMetrics,
             "a header may come in several lines"
         );

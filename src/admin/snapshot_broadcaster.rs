@@ -27,7 +27,7 @@ impl SnapshotBroadcaster {
     }
 
     /// Permits for clients.
-    pub(super) fn places(&self) -> Arc<Semaphore> {
+    pub(super) fn client_permits(&self) -> Arc<Semaphore> {
         Arc::clone(&self.places)
     }
 

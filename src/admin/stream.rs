@@ -77,7 +77,7 @@ const POOLS: usize = 200;
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
 ))]
 pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<Response, Problem> {
-    let place = context.broadcaster.places().try_acquire_owned().map_err(|_| {
+    let place = context.broadcaster.client_permits().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
     let mut ticks = interval(PACE);

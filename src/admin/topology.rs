@@ -93,7 +93,7 @@ impl Topology {
                 .api
                 .observers
                 .events
-                .terms()
+                .writer_periods()
                 .iter()
                 .map(|(term, until)| TermView::new(term, *until, clock))
                 .collect(),

@@ -40,7 +40,7 @@ impl Inherited {
     }
 
     /// Addresses of the sockets without a listener.
-    pub(super) fn unclaimed(&self) -> impl Iterator<Item = &Bind> {
+    pub(super) fn unclaimed_binds(&self) -> impl Iterator<Item = &Bind> {
         self.sockets.iter().map(|(bind, _)| bind)
     }
 }

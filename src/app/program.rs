@@ -140,7 +140,7 @@ impl Program {
         let listeners = start_listeners(listeners.map_err(StartError::Build)?, &services, &workers)?;
         contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
         let admin = start_admin(&builder, &config, api)?;
-        builder.metrics.program().loaded(SystemTime::now());
+        builder.metrics.program().record_load(SystemTime::now());
         spawn_upkeep(&builder, Arc::clone(&services.routing), contexts.reader());
         Ok(Self {
             config,
@@ -318,14 +318,14 @@ fn start_listeners(
         let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
         let mode = context.settings.socket_mode;
         let socket = match inherited.claim(&bind) {
-            Some(socket) => Listener::inherit(socket, bind.clone()),
+            Some(socket) => Listener::from_inherited(socket, bind.clone()),
             None => Listener::bind(&bind, mode),
         };
         let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
         let worker = listeners.len();
         listeners.insert(bind, RunningListener::start(socket, context, services, workers, worker));
     }
-    for bind in inherited.unclaimed() {
+    for bind in inherited.unclaimed_binds() {
         tracing::warn!(%bind, "inherited socket matches no configured listener");
     }
     Ok(listeners)

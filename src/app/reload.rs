@@ -26,7 +26,7 @@ impl Program {
         sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
         let done = self.reload().await;
         let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
-        self.builder.metrics.program().reloaded(outcome, SystemTime::now());
+        self.builder.metrics.program().record_reload(outcome, SystemTime::now());
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();

@@ -80,7 +80,7 @@ pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
         sleep(settings.drain_delay).await;
         program.listeners.clear();
         sessions.send_command_to_all(SessionCommand::Drain);
-        timeout(settings.drain_timeout, sessions.emptied()).await.is_ok()
+        timeout(settings.drain_timeout, sessions.wait_until_empty()).await.is_ok()
     };
     let all_ended = tokio::select! {
         all_ended = in_order => all_ended,
@@ -90,7 +90,7 @@ pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
     if !all_ended {
         tracing::warn!(sessions = sessions.count(), "drain timed out: terminating the remaining sessions");
         sessions.send_command_to_all(SessionCommand::Stop);
-        timeout(LAST_WORDS, sessions.emptied()).await.ok();
+        timeout(LAST_WORDS, sessions.wait_until_empty()).await.ok();
     }
     program.services.routing.pools.shutdown();
     program.workers.shutdown().await;

@@ -92,7 +92,7 @@ impl Queue {
 
     /// Adds `record` if the queue has room, otherwise returns the record.
     pub(super) fn try_push(&self, record: Record) -> Result<(), Record> {
-        let room = self.units(&record);
+        let room = self.room_units(&record);
         match self.room.try_acquire_many(room) {
             Ok(permit) => {
                 permit.forget();
@@ -109,19 +109,19 @@ impl Queue {
     ///
     /// Cancel safety: takes no room if dropped.
     pub(super) async fn room_for(&self, record: &Record) -> Option<SemaphorePermit<'_>> {
-        self.room.acquire_many(self.units(record)).await.ok()
+        self.room.acquire_many(self.room_units(record)).await.ok()
     }
 
     /// Adds `record` in the reserved room.
     pub(super) fn push(&self, record: Record, room: SemaphorePermit<'_>) {
-        let units = self.units(&record);
+        let units = self.room_units(&record);
         room.forget();
         self.append(self.lock(), record, units, false);
     }
 
     /// Adds `record` if spare room is left, otherwise returns the record.
     pub(super) fn push_spare(&self, record: Record) -> Result<(), Record> {
-        let units = self.units(&record);
+        let units = self.room_units(&record);
         let mut state = self.lock();
         if state.ended || state.spare + units as usize > self.capacity {
             return Err(record);
@@ -177,9 +177,9 @@ impl Queue {
         let room = room as usize;
         // Timestamp taken under the lock: lines are ordered by time.
         state.entries.push_back(QueuedRecord { time: Timestamp::now(), record, room, spare });
-        let was_pressing = self.presses(&state);
+        let was_pressing = self.is_half_full(&state);
         state.taken += room;
-        if !was_pressing && self.presses(&state) {
+        if !was_pressing && self.is_half_full(&state) {
             self.work.notify_one();
         }
         self.wake(state);
@@ -195,11 +195,11 @@ impl Queue {
     }
 
     /// True if at least half of the room is taken: the writer must not wait for more records.
-    fn presses(&self, state: &QueueState) -> bool {
+    fn is_half_full(&self, state: &QueueState) -> bool {
         state.taken >= self.capacity.div_ceil(2)
     }
 
-    fn units(&self, record: &Record) -> u32 {
+    fn room_units(&self, record: &Record) -> u32 {
         let room = (1 + record.weight() / TEXT_UNIT).min(self.capacity);
         u32::try_from(room).expect("no more than the capacity")
     }
@@ -249,7 +249,7 @@ impl Queue {
     pub(super) fn gather(&self, time: Duration) {
         let state = self.lock();
         let quiet =
-            |state: &mut QueueState| !self.presses(state) && state.reopen.is_empty() && !state.closing;
+            |state: &mut QueueState| !self.is_half_full(state) && state.reopen.is_empty() && !state.closing;
         drop(self.work.wait_timeout_while(state, time, quiet));
     }
 
@@ -283,7 +283,7 @@ impl Queue {
     }
 
     /// Takes all room, so that the queue counts as full until the returned room is released.
-    pub(super) fn jam(&self) -> Room {
+    pub(super) fn take_all_room(&self) -> Room {
         Room(self.room.forget_permits(self.capacity))
     }
 

@@ -133,16 +133,16 @@ impl Writer {
 
     /// Writes pending lines, with retries.
     fn flush(&mut self) -> Result<(), GaveUp> {
-        if self.pending.is_empty() { Ok(()) } else { self.insist(Self::attempt) }
+        if self.pending.is_empty() { Ok(()) } else { self.retry_until_done(Self::attempt) }
     }
 
     /// Retries until success. The queue counts as full between attempts.
-    fn insist(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
+    fn retry_until_done(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
         let mut jam: Option<Room> = None;
         let mut last_attempts = LAST_ATTEMPTS;
         while let Err(error) = what(self) {
             if jam.is_none() {
-                jam = Some(self.queue.jam());
+                jam = Some(self.queue.take_all_room());
                 tracing::error!(%error, "audit log write failed; retrying");
             }
             self.metrics.errors.increment();
@@ -174,7 +174,7 @@ impl Writer {
             return Err(failed.error);
         }
         self.pending.clear();
-        self.metrics.wrote(std::mem::take(&mut self.pending_records), std::time::SystemTime::now());
+        self.metrics.record_written(std::mem::take(&mut self.pending_records), std::time::SystemTime::now());
         if self.sync == SyncPolicy::Batch {
             self.sync_now();
         } else {
@@ -239,7 +239,7 @@ impl Writer {
             self.pending.truncate(before.0);
             (self.seq, self.last_hash) = (before.1, before.2);
             self.pending_records -= 1;
-            self.rotate()?;
+            self.rotate_file()?;
             self.record(entry);
         }
         Ok(())
@@ -251,7 +251,7 @@ impl Writer {
     }
 
     /// Rotates the file.
-    fn rotate(&mut self) -> Result<(), GaveUp> {
+    fn rotate_file(&mut self) -> Result<(), GaveUp> {
         self.flush()?;
         let Some(rotation) = &mut self.rotation else { return Ok(()) };
         let aside = match self.sink.move_aside(Timestamp::now()) {
@@ -270,7 +270,7 @@ impl Writer {
         if self.sync != SyncPolicy::Never {
             self.sync_now();
         }
-        self.insist(|writer| {
+        self.retry_until_done(|writer| {
             // A reopen request may have opened the file in the meantime.
             if let Some(next) = writer.sink.open_again()? {
                 writer.sink.adopt(next);
@@ -288,32 +288,32 @@ impl Writer {
 
     fn started(&mut self, settings: &AuditSettings) {
         self.line(Timestamp::now(), "audit.started", RecordSeverity::Info, |line, _| {
-            line.put("service.name", "gatekeeper");
-            line.put("service.version", env!("CARGO_PKG_VERSION"));
-            line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
-            line.put("process.pid", std::process::id());
-            line.put("audit.level", level_name(settings.level));
-            line.put("audit.statements", text_form_name(settings.statements));
-            line.put("audit.on_full", on_full(settings.on_full));
-            line.put("audit.sync", sync_name(settings.sync));
+            line.put_field("service.name", "gatekeeper");
+            line.put_field("service.version", env!("CARGO_PKG_VERSION"));
+            line.put_field("host.name", rustix::system::uname().nodename().to_string_lossy());
+            line.put_field("process.pid", std::process::id());
+            line.put_field("audit.level", level_name(settings.level));
+            line.put_field("audit.statements", text_form_name(settings.statements));
+            line.put_field("audit.on_full", on_full(settings.on_full));
+            line.put_field("audit.sync", sync_name(settings.sync));
         });
     }
 
     fn lost(&mut self, lost: Lost) {
         self.line(Timestamp::now(), "audit.lost", RecordSeverity::Error, |line, _| {
-            line.put("audit.lost.count", lost.count);
-            line.put("audit.lost.after_seq", lost.after);
-            line.put("audit.lost.first_time", format_args!("{:.6}", lost.first));
-            line.put("audit.lost.last_time", format_args!("{:.6}", lost.last));
+            line.put_field("audit.lost.count", lost.count);
+            line.put_field("audit.lost.after_seq", lost.after);
+            line.put_field("audit.lost.first_time", format_args!("{:.6}", lost.first));
+            line.put_field("audit.lost.last_time", format_args!("{:.6}", lost.last));
         });
     }
 
     fn rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
         self.line(Timestamp::now(), "audit.rotated", RecordSeverity::Info, |line, _| {
-            line.put("event.reason", reason);
-            line.put("audit.rotated.side", side.as_str());
+            line.put_field("event.reason", reason);
+            line.put_field("audit.rotated.side", side.as_str());
             if let Some(aside) = aside {
-                line.put("audit.rotated.file", aside);
+                line.put_field("audit.rotated.file", aside);
             }
         });
     }

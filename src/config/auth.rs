@@ -55,7 +55,7 @@ pub(super) fn read_auth(
         databases: read_names(&auth, "databases", DatabaseName::new),
     };
     for (key, nobody) in [("users", access.users.is_empty()), ("databases", access.databases.is_empty())] {
-        if nobody && auth.has(key) {
+        if nobody && auth.has_key(key) {
             auth.problem(key, "is empty, so no client could log in", "leave it out to allow every user");
         }
     }
@@ -112,7 +112,7 @@ fn read_method(
     }
     let tokens_alone = injecting.iter().all(|endpoint| matches!(endpoint.login, Login::Token(_)));
     let method = match () {
-        () if auth.has("method") => auth.word("method", &METHODS)?.value,
+        () if auth.has_key("method") => auth.word("method", &METHODS)?.value,
         () if injecting.is_empty() => {
             let default =
                 if tls.is_some() && speaks_tls(&passing) { Method::Password } else { Method::Passthrough };
@@ -140,7 +140,7 @@ fn read_method(
         );
         auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
     }
-    if method == Method::Passthrough && auth.has("method") && tls.is_some() && speaks_tls(&passing) {
+    if method == Method::Passthrough && auth.has_key("method") && tls.is_some() && speaks_tls(&passing) {
         let what = "with TLS on both sides a relayed SCRAM login fails for clients that bind to the channel, as libpq does by \
                     default, and sslmode=prefer then goes on in plaintext";
         auth.warning("method", what, "write \"password\", or have the clients set channel_binding=disable");
@@ -157,7 +157,7 @@ fn read_method(
         );
     }
     for (key, only) in ONLY_WITH {
-        if auth.has(key) && only != method {
+        if auth.has_key(key) && only != method {
             let word = method_word(only);
             auth.problem(
                 key,
@@ -238,7 +238,7 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
 
 fn read_scram(auth: &Section<'_>) -> Option<Auth> {
     let Some(file) = auth.path("users_file") else {
-        if !auth.has("users_file") {
+        if !auth.has_key("users_file") {
             auth.missing("users_file", "users_file = \"users.toml\"");
         }
         return None;
@@ -259,7 +259,7 @@ fn check_certificates(
     if let Some(Bind::Unix(_)) = bind {
         let what = "Unix-domain sockets have no TLS, so clients have no certificates";
         auth.problem("method", what, "write \"scram\", or listen on an address");
-    } else if !section.has("tls") {
+    } else if !section.has_key("tls") {
         let remedy = match in_file {
             true => {
                 "give it tls = { cert = \"…\", key = \"…\", client_certificates = \"required\", client_ca_file = \"…\" }"
@@ -305,7 +305,7 @@ fn check_passwords(
     bind: Option<&Bind>,
     reached: &[&EndpointSettings],
 ) {
-    if bind.is_some_and(|bind| !bind.is_local()) && !section.has("tls") {
+    if bind.is_some_and(|bind| !bind.is_local()) && !section.has_key("tls") {
         let remedy = match section.origin {
             Origin::File { .. } => "give it tls = { cert = \"…\", key = \"…\" }, or listen on 127.0.0.1",
             _ => "set GATEKEEPER_PROXY_TLS_CERT and _KEY, or listen on 127.0.0.1",

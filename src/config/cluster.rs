@@ -50,7 +50,7 @@ pub(super) fn read_clusters(context: &ReadContext, root: &Section<'_>) -> Cluste
             |text| ClusterName::new(text).map_err(|error| error.to_string()),
             "write a name as in \"orders\"",
         );
-        if name.is_none() && !section.has("name") {
+        if name.is_none() && !section.has_key("name") {
             section.missing("name", "name = \"orders\"");
         }
         let region = section.text("region").map(|spot| spot.value);
@@ -70,7 +70,7 @@ pub(super) fn read_clusters(context: &ReadContext, root: &Section<'_>) -> Cluste
         };
         let endpoints =
             section.tables("endpoint", "cluster.endpoint", |table| table_title("endpoint", table));
-        if endpoints.is_empty() && !section.has("endpoint") {
+        if endpoints.is_empty() && !section.has_key("endpoint") {
             section.context.report.problem(
                 &section.origin,
                 section.title.clone(),
@@ -143,7 +143,7 @@ fn read_endpoint(
         |text| EndpointName::new(text).map_err(|error| error.to_string()),
         "write a name as in \"primary\"",
     );
-    if name.is_none() && !section.has("name") {
+    if name.is_none() && !section.has_key("name") {
         section.missing("name", "name = \"primary\"");
     }
     let repeated =
@@ -153,13 +153,13 @@ fn read_endpoint(
     }
     all.named.extend(name.as_ref().map(|spot| spot.value.to_string()));
     let role = section.word("role", &ROLES);
-    if role.is_none() && !section.has("role") {
+    if role.is_none() && !section.has_key("role") {
         section.missing("role", "role = \"primary\"");
     }
     let form = "write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket";
     let address =
         section.parsed("address", |text| text.parse::<Address>().map_err(|error| error.to_string()), form);
-    if address.is_none() && !section.has("address") {
+    if address.is_none() && !section.has_key("address") {
         section.missing("address", "address = \"10.20.30.40:5432\"");
     }
     let tls = transport::read_tls(section, shared);
@@ -214,7 +214,7 @@ fn read_endpoint(
 /// Maximum number of backends, and the number reserved for probes and cancel requests.
 fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     let max_backends = endpoint.number("max_backends", 0..=1_000_000_000);
-    if max_backends.is_none() && !endpoint.has("max_backends") {
+    if max_backends.is_none() && !endpoint.has_key("max_backends") {
         endpoint.record("max_backends", "0", &Origin::Default);
     }
     let max_backends = max_backends.and_then(|spot| usize::try_from(spot.value).ok()).filter(|max| *max > 0);
@@ -247,7 +247,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
         .or_else(|| DatabaseName::new(PROBE_DATABASE).ok());
     let default = match login {
         Login::Passthrough => {
-            if let Some(key) = ["user", "database"].into_iter().find(|key| section.has(key)) {
+            if let Some(key) = ["user", "database"].into_iter().find(|key| section.has_key(key)) {
                 let remedy = "give the endpoint a token command or a password, or remove it";
                 section.problem(
                     key,
@@ -269,7 +269,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
         }
     };
     let database = database?;
-    if !section.has("database") {
+    if !section.has_key("database") {
         section.record("database", database.to_string(), &Origin::Default);
     }
     Some(ProbeLogin { user, database })

@@ -37,7 +37,7 @@ pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spo
             "write a name as in \"app\"",
         );
         match &name {
-            None if !section.has("name") => section.missing("name", "name = \"app\""),
+            None if !section.has_key("name") => section.missing("name", "name = \"app\""),
             Some(name) if all.iter().any(|other| other.value.name == name.value) => {
                 section.problem(
                     "name",
@@ -49,7 +49,7 @@ pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spo
         }
         let bind = section.parsed("bind", parse_bind, BIND_FORM);
         match &bind {
-            None if !section.has("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
+            None if !section.has_key("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
             Some(bind) => {
                 if let Some(other) = all.iter().find(|other| are_exclusive(&bind.value, &other.value.bind)) {
                     let what =
@@ -82,7 +82,7 @@ pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spo
         if let Some(bind) = &bind
             && !bind.value.is_local()
             && tls.is_none()
-            && !section.has("tls")
+            && !section.has_key("tls")
         {
             let what = format!("clients may come from other machines ({}) and speak plaintext", bind.value);
             let remedy = match section.origin {
@@ -182,7 +182,7 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
     };
     let mode = section.parsed("mode", read, form);
     // Variables may apply to all listeners.
-    let is_written = section.has("mode") && matches!(section.place("mode"), Origin::File { .. });
+    let is_written = section.has_key("mode") && matches!(section.place("mode"), Origin::File { .. });
     if is_written && matches!(bind, Some(Bind::Tcp(_))) {
         section.problem("mode", "goes with a Unix-domain socket only", "remove it");
     }
@@ -205,7 +205,7 @@ pub(super) fn are_exclusive(one: &Bind, other: &Bind) -> bool {
 
 fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePolicy>> {
     const FORM: &str = "write one of \"primary\", \"read-pool\", \"secondary\", \"split\", \"endpoint:NAME\"";
-    if !section.has("route") {
+    if !section.has_key("route") {
         section.missing("route", "route = \"primary\"");
         return None;
     }
@@ -231,7 +231,7 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
                 section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value;
         }
         RoutePolicy::Split(settings) => *settings = Arc::new(split::read_split(section)),
-        _ if section.has("when_no_reader") => {
+        _ if section.has_key("when_no_reader") => {
             let what = "goes with route = \"read-pool\" or \"split\" only";
             section.problem("when_no_reader", what, "remove it");
         }

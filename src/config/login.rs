@@ -61,7 +61,7 @@ const ONLY_IAM: [&str; 2] = ["impersonate", "delegates"];
 
 fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Option<Login> {
     let kinds = ["iam", "token_command", "password"];
-    let mut written = kinds.into_iter().filter(|key| section.has(key));
+    let mut written = kinds.into_iter().filter(|key| section.has_key(key));
     let Some(kind) = written.next() else {
         let remedy = format!(
             "write {}, {} or {}, or login = \"passthrough\"",
@@ -69,7 +69,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
             section.spoken("token_command"),
             section.spoken("password")
         );
-        let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has(key));
+        let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has_key(key));
         section.context.report.problem(
             &section.place(key.unwrap_or_default()),
             section.title.clone(),
@@ -87,17 +87,17 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         return None;
     }
     if kind != "iam" {
-        for key in ONLY_IAM.into_iter().filter(|key| section.has(key)) {
+        for key in ONLY_IAM.into_iter().filter(|key| section.has_key(key)) {
             section.problem(key, "goes with `iam` only", "remove it");
         }
     }
     if kind == "password" {
-        for key in ONLY_TOKEN.into_iter().filter(|key| section.has(key)) {
+        for key in ONLY_TOKEN.into_iter().filter(|key| section.has_key(key)) {
             section.problem(key, "goes with a token login only", "remove it");
         }
         return Some(Login::Password(read_password_login(section)));
     }
-    if section.has("user") {
+    if section.has_key("user") {
         let remedy = format!("list the users in {}", section.spoken("users"));
         section.problem("user", "does not go with a token login", remedy);
     }
@@ -207,7 +207,7 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
             "write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
         );
     }
-    if !delegates.is_empty() && !section.has("impersonate") {
+    if !delegates.is_empty() && !section.has_key("impersonate") {
         let remedy = format!("write {} too", section.spoken("impersonate"));
         section.problem("delegates", "requires `impersonate`", remedy);
     }
@@ -221,14 +221,14 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
 /// Reads the users of a token login: at least one, each once. Without a file, the list may be missing; the listeners
 /// then check that only the local machine can connect.
 fn read_token_users(section: &Section<'_>, kind: &str) -> TokenUsers {
-    if !section.has("users") && section.context.environment_alone {
+    if !section.has_key("users") && section.context.environment_alone {
         return TokenUsers::Any;
     }
     TokenUsers::Listed(listed_users(section, kind))
 }
 
 fn listed_users(section: &Section<'_>, kind: &str) -> Vec<UserName> {
-    if !section.has("users") {
+    if !section.has_key("users") {
         let remedy =
             format!("list the database users that clients may log in as in {}", section.spoken("users"));
         let what = "a token login must list its users";

@@ -57,7 +57,7 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
     let enabled = section.flag_or("enabled", true).value;
     let form = "write an IP address and a port, as in \"127.0.0.1:8080\"";
     let read = |text: &str| parse_socket(text).ok_or_else(|| format!("cannot listen on \"{text}\""));
-    let bind = match section.has("bind") {
+    let bind = match section.has_key("bind") {
         true => section.parsed("bind", read, form).map(|spot| spot.value),
         false => {
             section.record("bind", ADMIN_BIND, &Origin::Default);
@@ -82,7 +82,7 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
         return None;
     }
     if !bind.ip().is_loopback() {
-        if !section.has("api_key") {
+        if !section.has_key("api_key") {
             let what = format!("other machines can reach {bind}, so the admin API needs a key");
             let remedy = match section.origin {
                 Origin::File { .. } => "write api_key = { env = \"ADMIN_API_KEY\" } and set that variable",
@@ -90,7 +90,7 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
             };
             section.context.report.problem(&section.place("bind"), section.named("api_key"), what, remedy);
         }
-        if !section.has("tls") {
+        if !section.has_key("tls") {
             let what = format!("the admin API's key travels in plaintext to {bind}");
             let remedy = match section.origin {
                 Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
@@ -108,7 +108,7 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
 
 /// Reads `[audit]`; without the table there is no audit log.
 pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
-    if !root.has("audit") {
+    if !root.has_key("audit") {
         root.record("audit", "off", &Origin::Default);
     }
     let section = root.table("audit", "audit")?;
@@ -122,7 +122,7 @@ pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
     if let Some(AuditOutput::File(file)) = &output {
         files::check_directory(&section, "file", file);
     }
-    if output.is_none() && !section.has("file") {
+    if output.is_none() && !section.has_key("file") {
         section.missing("file", "file = \"/var/log/gatekeeper/audit.jsonl\", or \"-\" for standard output");
     }
     let level = section.word_or("level", &LEVELS, AuditLevel::default()).value;

@@ -93,7 +93,7 @@ impl<'c> Section<'c> {
         self.table.get(key).map_or(&self.origin, |item| &item.origin).clone()
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has_key(&self, key: &str) -> bool {
         self.table.get(key).is_some()
     }
 

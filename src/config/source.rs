@@ -125,7 +125,7 @@ impl ConfigSource {
             ReadContext { report, environment, base, several, follow: self.follow, environment_alone };
         let section = Section::open(&context, &root, "", "", &Origin::Default);
         let clusters = cluster::read_clusters(&context, &section);
-        if !section.has("cluster") {
+        if !section.has_key("cluster") {
             let remedy = "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST";
             context.report.problem(&Origin::Default, "", "no endpoint is configured", remedy);
         }

@@ -40,7 +40,7 @@ pub(super) fn read_split(section: &Section<'_>) -> SplitSettings {
 
 /// Reports keys that are valid on split listeners only.
 pub(super) fn refuse_split_keys(section: &Section<'_>) {
-    for key in KEYS.into_iter().filter(|key| section.has(key)) {
+    for key in KEYS.into_iter().filter(|key| section.has_key(key)) {
         section.problem(key, "goes with route = \"split\" only", "remove it");
     }
 }

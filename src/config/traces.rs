@@ -14,11 +14,11 @@ pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
         text.parse::<Collector>().map_err(|error: CollectorError| format!("cannot be \"{text}\": {error}"))
     };
     let collector = section.parsed("endpoint", read, form).map(|spot| spot.value);
-    if collector.is_none() && !section.has("endpoint") {
+    if collector.is_none() && !section.has_key("endpoint") {
         section.missing("endpoint", "endpoint = \"http://127.0.0.1:4318\"");
     }
     let form = "write a part of a hundred, from \"0%\" to \"100%\"";
-    let per_million = match section.has("ratio") {
+    let per_million = match section.has_key("ratio") {
         true => section.parsed("ratio", parse_percent, form).map(|spot| spot.value.0),
         false => {
             section.record("ratio", "0%", &Origin::Default);

@@ -34,9 +34,9 @@ pub(super) struct Tls<'c> {
 pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
     let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
     // The cluster's setting is the default.
-    let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
+    let of = |key: &str| if own.has_key(key) { &own } else { &shared.tls };
     let inherited = |key: &str, shown: &str| {
-        if !own.has(key) && shared.tls.has(key) {
+        if !own.has_key(key) && shared.tls.has_key(key) {
             own.record(key, shown, &shared.tls.place(key));
         }
     };
@@ -73,7 +73,7 @@ pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>)
             "write a name as in the server's certificate",
         );
     }
-    let identity_of = if own.has("cert") || own.has("key") { &own } else { &shared.tls };
+    let identity_of = if own.has_key("cert") || own.has_key("key") { &own } else { &shared.tls };
     let identity = read_identity(identity_of);
     if ca_file.is_some() && !mode.value.verifies() {
         let what = format!(
@@ -102,7 +102,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
     let key = section.path("key");
     match (cert, key) {
         (Some(cert), Some(key)) => Some(IdentityFiles { cert: cert.value, key: key.value }),
-        (Some(_), None) if !section.has("key") => {
+        (Some(_), None) if !section.has_key("key") => {
             section.problem(
                 "cert",
                 "a certificate needs its key",
@@ -110,7 +110,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
             );
             None
         }
-        (None, Some(_)) if !section.has("cert") => {
+        (None, Some(_)) if !section.has_key("cert") => {
             section.problem(
                 "key",
                 "a key needs its certificate",
@@ -126,8 +126,8 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
 pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: Option<&Address>) {
     let settings = &tls.settings;
     let (own, cluster) = (&tls.section, &shared.tls);
-    let ca_of = if own.has("ca_file") { own } else { shared.section };
-    let identity_of = if own.has("cert") || own.has("key") { own } else { cluster };
+    let ca_of = if own.has_key("ca_file") { own } else { shared.section };
+    let identity_of = if own.has_key("cert") || own.has_key("key") { own } else { cluster };
     let identity = settings.identity.as_ref();
     files::endpoint_tls(
         own,

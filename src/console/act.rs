@@ -72,7 +72,7 @@ pub(super) async fn run_command(
             let victims = Client::all(&context.sessions).filter(|client| is_at(client, scope));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
-            Ok(CommandResponse::done().notice(words, None))
+            Ok(CommandResponse::done().with_notice(words, None))
         }
     }
 }
@@ -90,7 +90,7 @@ fn reload_response(done: Result<ReloadReport, ReloadFailure>) -> Result<CommandR
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);
-            Ok(said.fold(CommandResponse::done(), |answer, line| answer.notice(line, None)))
+            Ok(said.fold(CommandResponse::done(), |answer, line| answer.with_notice(line, None)))
         }
         Err(failure) => {
             let sqlstate = match failure {
@@ -133,7 +133,7 @@ fn pool_filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, Er
 fn scope_response(scope: &PoolScope, found: usize) -> CommandResponse {
     match found {
         0 if *scope != PoolScope::default() => {
-            CommandResponse::done().notice(format!("{scope} has no pools now"), None)
+            CommandResponse::done().with_notice(format!("{scope} has no pools now"), None)
         }
         _ => CommandResponse::done(),
     }

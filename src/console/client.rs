@@ -67,7 +67,7 @@ impl Client {
     }
 
     /// True if the session waits for a backend.
-    pub(super) fn waits(&self) -> bool {
+    pub(super) fn is_waiting_for_backend(&self) -> bool {
         self.backend.is_none() && self.entry.activity().busy
     }
 

@@ -123,7 +123,7 @@ impl Console {
         denied: bool,
         error: Option<&ErrorResponse<'static>>,
     ) {
-        self.context.metrics.answered(match (denied, error) {
+        self.context.metrics.record_request(match (denied, error) {
             (true, _) => AdminOutcome::Denied,
             (false, None) => AdminOutcome::Ok,
             (false, Some(_)) => AdminOutcome::Error,

@@ -24,7 +24,7 @@ impl CommandResponse {
     }
 
     /// Adds a notice.
-    pub(super) fn notice(mut self, message: impl Into<String>, detail: Option<String>) -> Self {
+    pub(super) fn with_notice(mut self, message: impl Into<String>, detail: Option<String>) -> Self {
         let notice = ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message.into());
         self.notices.push(ErrorResponse { detail: detail.map(Into::into), ..notice });
         self

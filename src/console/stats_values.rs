@@ -39,7 +39,7 @@ impl StatsValues {
     }
 
     /// In PgBouncer's order: transactions, statements, bytes received and sent, then times.
-    pub(super) fn figures(&self) -> [u64; 7] {
+    pub(super) fn in_column_order(&self) -> [u64; 7] {
         [
             self.transactions,
             self.statements,

@@ -65,7 +65,7 @@ pub(super) fn write_row_description(out: &mut Vec<u8>, columns: &[Column], forma
             body.push(0);
             // Not a column of a table.
             body.extend_from_slice(&[0; 6]);
-            body.extend_from_slice(&column.kind.oid().to_be_bytes());
+            body.extend_from_slice(&column.kind.type_oid().to_be_bytes());
             body.extend_from_slice(&column.kind.type_size().to_be_bytes());
             body.extend_from_slice(&(-1_i32).to_be_bytes());
             body.extend_from_slice(&format(at).code().to_be_bytes());
@@ -106,7 +106,7 @@ fn int16_bytes(count: usize) -> [u8; 2] {
 
 impl ColumnType {
     /// <https://www.postgresql.org/docs/current/catalog-pg-type.html>
-    pub(super) const fn oid(self) -> u32 {
+    pub(super) const fn type_oid(self) -> u32 {
         match self {
             Self::Text => 25,
             Self::Int4 => 23,

@@ -144,7 +144,7 @@ impl EventKind {
     }
 
     /// Truncates long texts.
-    pub(super) fn bounded(mut self) -> Self {
+    pub(super) fn with_bounded_texts(mut self) -> Self {
         match &mut self {
             Self::Reloaded { changed, .. } => {
                 changed.truncate(16);

@@ -22,13 +22,13 @@ struct RecentEvents {
 impl Events {
     /// Records an event.
     pub fn tell(&self, what: EventKind) {
-        let what = what.bounded();
+        let what = what.with_bounded_texts();
         self.lock().ring.push(what, Timestamp::now());
     }
 
     /// Records a topology change and the topology after the change.
     pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
-        let what = EventKind::Topology(change.clone()).bounded();
+        let what = EventKind::Topology(change.clone()).with_bounded_texts();
         let now = Timestamp::now();
         let mut kept = self.lock();
         kept.ring.push(what, now);
@@ -48,7 +48,7 @@ impl Events {
 
     /// Writer periods with their ends, newest first; the current period has no end.
     #[must_use]
-    pub fn terms(&self) -> Vec<(WriterPeriod, Option<Timestamp>)> {
+    pub fn writer_periods(&self) -> Vec<(WriterPeriod, Option<Timestamp>)> {
         self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
     }
 

@@ -98,7 +98,7 @@ impl Prober {
             );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { Counted::Error } else { Counted::Ok };
-            self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
+            self.endpoint.metrics().record_probe(counted, ended_at - began, SystemTime::now());
             let endpoint = self.endpoint.name().clone();
             let observation = Observation { endpoint, asked_at, ended_at, outcome };
             let Some(inbox) = self.inbox.upgrade() else { return };

@@ -170,7 +170,7 @@ async fn the_stream_has_all_that_the_page_shows() {
 #[tokio::test]
 async fn more_than_a_few_who_look_on_are_told_to_come_back() {
     let desk = Desk::new(WELL);
-    let places = desk.context.broadcaster.places();
+    let places = desk.context.broadcaster.client_permits();
     let all = places.available_permits();
     let taken = std::sync::Arc::clone(&places).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
     assert_eq!(desk.get("/v1/stream").await.code(), "overloaded");

@@ -58,7 +58,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
     paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", without_controls(remedy))));
     let lines: Vec<String> =
         paragraphs.iter().flat_map(|paragraph| wrap_text(paragraph, WIDTH - INDENT)).collect();
-    let (on, off) = if colour { (verdict.colour(), "\x1b[0m") } else { ("", "") };
+    let (on, off) = if colour { (verdict.color_of(), "\x1b[0m") } else { ("", "") };
     write!(out, "  {on}{:7}{off}  {:10}", verdict.as_str(), stage.as_str())?;
     for (at, line) in lines.iter().enumerate() {
         let indent = if at == 0 { 2 } else { INDENT };
@@ -95,7 +95,7 @@ fn wrap_text(text: &str, width: usize) -> Vec<String> {
 }
 
 impl Verdict {
-    const fn colour(self) -> &'static str {
+    const fn color_of(self) -> &'static str {
         match self {
             Self::Skipped => "\x1b[2m",
             Self::Ok => "\x1b[32m",

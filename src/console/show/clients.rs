@@ -87,7 +87,7 @@ fn of_console_session(entry: &ConsoleSessionEntry, binds: &Binds) -> Socket {
 
 fn of_client(client: &Client, binds: &Binds) -> Socket {
     Socket {
-        state: if client.waits() { "waiting" } else { "active" },
+        state: if client.is_waiting_for_backend() { "waiting" } else { "active" },
         connected: client.connected(),
         requested: client.connected(),
         link: client.backend.as_ref().map(|backend| server_name(&backend.endpoint, backend.pid)),

@@ -28,7 +28,7 @@ pub(super) fn show_table(target: ShowTarget, shown: ShowContext<'_>) -> CommandR
         ShowTarget::Clients => clients::show_clients(shown),
         ShowTarget::Config => configuration::show_config(shown),
         ShowTarget::Endpoints => endpoints::show_endpoints(shown),
-        ShowTarget::Help => CommandResponse::done().notice("Console usage", Some(help_text())),
+        ShowTarget::Help => CommandResponse::done().with_notice("Console usage", Some(help_text())),
         ShowTarget::Version => {
             CommandResponse::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]])
         }

@@ -14,17 +14,19 @@ use crate::console::{
 
 /// `SHOW STATS`: totals, then averages.
 pub(super) fn show_stats(shown: ShowContext<'_>) -> CommandResponse {
-    stats_table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
+    stats_table(shown, |counts, averages| {
+        counts.in_column_order().into_iter().chain(averages.in_column_order()).collect()
+    })
 }
 
 /// `SHOW STATS_TOTALS`
 pub(super) fn show_totals(shown: ShowContext<'_>) -> CommandResponse {
-    stats_table(shown, |counts, _| counts.figures().to_vec())
+    stats_table(shown, |counts, _| counts.in_column_order().to_vec())
 }
 
 /// `SHOW STATS_AVERAGES`
 pub(super) fn show_averages(shown: ShowContext<'_>) -> CommandResponse {
-    stats_table(shown, |_, averages| averages.figures().to_vec())
+    stats_table(shown, |_, averages| averages.in_column_order().to_vec())
 }
 
 /// `SHOW TOTALS`: the sum of all endpoints, one value per row.
@@ -48,7 +50,7 @@ pub(super) fn show_sums(shown: ShowContext<'_>) -> CommandResponse {
     let all = StatsValues::by_endpoint(&shown.context.observers.metrics);
     let counts = all.values().fold(StatsValues::default(), |sum, counts| sum.plus(counts));
     let averages = shown.context.averages.load().all();
-    let figures = counts.figures().into_iter().chain(averages.figures());
+    let figures = counts.in_column_order().into_iter().chain(averages.in_column_order());
     let rows: Vec<Row> =
         NAMES.into_iter().zip(figures).map(|(name, figure)| vec![name.into(), figure.into()]).collect();
     CommandResponse::rows(rows)

@@ -81,7 +81,7 @@ impl Listener {
     ///
     /// # Errors
     /// The error of the operating system, if the descriptor is not a socket.
-    pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
+    pub fn from_inherited(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket, bind, bound_here: false })
     }
@@ -168,7 +168,7 @@ fn hand_over(
         Admitted::Welcome(permit) => (permit, None),
         Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
         Admitted::Turned(refusal) => {
-            context.metrics.refused(RefusalReason::MaxClients);
+            context.metrics.record_rejection(RefusalReason::MaxClients);
             turn_away(&socket, &refusal);
             return;
         }
@@ -191,7 +191,7 @@ fn hand_over(
         address,
         permit: (permit, descriptors),
         refusal,
-        presence: context.metrics.accepted(),
+        presence: context.metrics.record_accept(),
         context: Arc::clone(context),
         services: Arc::clone(services),
     };

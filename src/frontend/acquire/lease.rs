@@ -166,7 +166,7 @@ impl PooledAcquirer {
         let step = ready!(self.poll_acquire(request, cx));
         if let Ok(Step::Acquired(_)) = &step {
             let reason = self.reason();
-            self.provider.routes.decided(reason);
+            self.provider.routes.record_decision(reason);
             if request.need.side == RouteSide::Reader && self.side == RouteSide::Writer {
                 self.provider.routes.fell_back(reason);
             }
@@ -215,7 +215,7 @@ impl PooledAcquirer {
     }
 
     /// The backend leased last, for a session with a split route.
-    pub(crate) fn assignment<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
+    pub(crate) fn assigned_backend<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
         matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| Assignment {
             side: self.side,
             reason: self.reason(),

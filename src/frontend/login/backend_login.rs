@@ -84,7 +84,7 @@ impl BackendLogin<'_> {
         // Boxed, so that rare or long logins do not enlarge the future of every client.
         match self.context.settings.pool.mode {
             // Pooled backends do not support replication.
-            _ if self.replicates() => Box::pin(self.alone(client, proved)).await,
+            _ if self.is_replication() => Box::pin(self.alone(client, proved)).await,
             // With a login for each session, the server verifies each client's password.
             PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
                 Box::pin(self.alone(client, proved)).await
@@ -94,7 +94,7 @@ impl BackendLogin<'_> {
         }
     }
 
-    fn replicates(&self) -> bool {
+    fn is_replication(&self) -> bool {
         let wish = self.startup.get("replication").unwrap_or_default();
         !matches!(wish, b"" | b"false" | b"off" | b"no" | b"0")
     }

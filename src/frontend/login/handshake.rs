@@ -273,7 +273,7 @@ impl ClientHandshake {
                 if sqlstate.is_some_and(|state| state.class() == "28") {
                     self.context.metrics.authentication_failed(AuthFailure::Endpoint);
                 } else {
-                    self.context.metrics.refused(RefusalReason::NoEndpoint);
+                    self.context.metrics.record_rejection(RefusalReason::NoEndpoint);
                 }
                 if let Some(client) = &mut self.client {
                     client.say(&words).await.ok();
@@ -313,7 +313,7 @@ impl ClientHandshake {
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
-            context.metrics.refused(RefusalReason::ClientGone);
+            context.metrics.record_rejection(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
             let rejected = SessionRejected { session: facts, reason, sqlstate: None };
             services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
@@ -380,7 +380,7 @@ impl ClientHandshake {
                 "client TLS handshake failed"
             ),
         }
-        self.context.metrics.refused(reason);
+        self.context.metrics.record_rejection(reason);
         self.rejected(reason.as_str(), None);
         None
     }
@@ -403,7 +403,7 @@ impl ClientHandshake {
     async fn turn_down(&mut self, refusal: &Refusal) {
         tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
         if let Some(reason) = refusal_label(refusal.cause) {
-            self.context.metrics.refused(reason);
+            self.context.metrics.record_rejection(reason);
         }
         if let Some(client) = &mut self.client {
             last_words(&mut client.stream, refusal).await.ok();

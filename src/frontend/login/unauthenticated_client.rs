@@ -37,7 +37,7 @@ impl UnauthenticatedClient {
     }
 
     /// Drops and overwrites the first `count` unread bytes, which contain a secret.
-    pub(crate) fn wipe(&mut self, count: usize) {
+    pub(crate) fn wipe_bytes(&mut self, count: usize) {
         let count = count.min(self.unread.len());
         let rest = self.unread.split_off(count);
         self.unread.zeroize();

@@ -165,16 +165,16 @@ struct Reading {
 }
 
 impl Reading {
-    fn mistake(&mut self, line: usize, what: impl Into<String>) {
+    fn add_mistake(&mut self, line: usize, what: impl Into<String>) {
         self.mistakes.push(UsersFileMistake { line, what: what.into() });
     }
 
     fn entry(&mut self, line: usize, user: &str, secret: &str) {
         if let Err(error) = UserName::new(user) {
-            return self.mistake(line, error.to_string());
+            return self.add_mistake(line, error.to_string());
         }
         if self.verifiers.contains_key(user) {
-            return self.mistake(line, format!("\"{user}\" stands twice"));
+            return self.add_mistake(line, format!("\"{user}\" stands twice"));
         }
         match secret.parse() {
             Ok(verifier) => {
@@ -189,7 +189,7 @@ impl Reading {
                     _ if secret.starts_with("SCRAM-SHA-256$") => "a damaged verifier",
                     _ => "a password",
                 };
-                self.mistake(line, format!("\"{user}\" has {kind} where a SCRAM verifier belongs"));
+                self.add_mistake(line, format!("\"{user}\" has {kind} where a SCRAM verifier belongs"));
             }
         }
     }
@@ -200,7 +200,7 @@ impl Reading {
         for error in &errors {
             // The parser's message names the expected token, not the found one.
             let line = line_of(error.span().map_or(0, |span| span.start));
-            self.mistake(line, error.message().replace('\n', ", "));
+            self.add_mistake(line, error.message().replace('\n', ", "));
         }
         if !errors.is_empty() {
             return;
@@ -216,14 +216,14 @@ impl Reading {
                         match secret.get_ref().as_str() {
                             Some(secret) => self.entry(line, user.get_ref(), secret),
                             // TOML reads an unquoted name with a dot as a table.
-                            None => self.mistake(
+                            None => self.add_mistake(
                                 line,
                                 format!("\"{}\" has to be a name in quotes and a text", user.get_ref()),
                             ),
                         }
                     }
                 }
-                (other, _) => self.mistake(line, format!("`{other}` is unknown: write a table [users]")),
+                (other, _) => self.add_mistake(line, format!("`{other}` is unknown: write a table [users]")),
             }
         }
     }
@@ -238,7 +238,7 @@ impl Reading {
             }
             match take_quoted(line).and_then(|(user, rest)| Some((user, take_quoted(rest.trim_start())?.0))) {
                 Some((user, secret)) => self.entry(line_number, &user, &secret),
-                None => self.mistake(line_number, "is not of the form \"user\" \"verifier\""),
+                None => self.add_mistake(line_number, "is not of the form \"user\" \"verifier\""),
             }
         }
     }

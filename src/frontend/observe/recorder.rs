@@ -121,8 +121,8 @@ impl Recorder {
     }
 
     /// Records a lease.
-    pub(crate) fn leased(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
-        self.traced.leased();
+    pub(crate) fn record_lease(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+        self.traced.note_lease();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
             && !Arc::ptr_eq(path, &self.path)
@@ -142,7 +142,7 @@ impl Recorder {
     }
 
     /// Records a read that is rerun on another endpoint.
-    pub(crate) fn rerun(&mut self, reason: Reason) {
+    pub(crate) fn record_rerun(&mut self, reason: Reason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
@@ -170,8 +170,8 @@ impl Recorder {
     }
 
     /// Records a pin.
-    pub(crate) fn pinned(&mut self, pin: Pin) {
-        self.path.pinned(pin);
+    pub(crate) fn record_pin(&mut self, pin: Pin) {
+        self.path.record_pin(pin);
         tracing::debug!(
             session = self.facts.id,
             listener = %self.facts.listener,
@@ -188,9 +188,9 @@ impl Recorder {
     }
 
     /// Records relayed bytes.
-    pub(crate) fn traffic(&mut self, direction: Direction, octets: usize) {
+    pub(crate) fn record_traffic(&mut self, direction: Direction, octets: usize) {
         let octets = octets as u64;
-        self.path.traffic(direction, octets);
+        self.path.record_traffic(direction, octets);
         match direction {
             Direction::ToEndpoint => self.traffic.0 += octets,
             Direction::ToClient => self.traffic.1 += octets,
@@ -198,18 +198,18 @@ impl Recorder {
     }
 
     /// Records the start or the end of activity.
-    pub(crate) fn active(&mut self, active: bool) {
+    pub(crate) fn set_active(&mut self, active: bool) {
         self.presence.enter(if active { ClientState::Active } else { ClientState::Idle });
     }
 
     /// Records the end of a statement.
-    pub(crate) fn statement(&mut self, report: Report) {
+    pub(crate) fn record_statement(&mut self, report: Report) {
         let duration = report.ended.saturating_duration_since(report.started);
         match &report.error {
-            None => self.path.statement(Outcome::Ok, duration),
+            None => self.path.record_statement(Outcome::Ok, duration),
             Some(state) => {
-                self.path.statement(Outcome::Error, duration);
-                self.path.error(state.as_str());
+                self.path.record_statement(Outcome::Error, duration);
+                self.path.record_error(state.as_str());
                 if *state == SqlState::READ_ONLY_TRANSACTION
                     && let Some(server) = &self.server
                     && server.endpoint.role == DeclaredRole::Primary
@@ -218,7 +218,7 @@ impl Recorder {
                 }
             }
         }
-        self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
+        self.traced.trace_statement(&report, &self.facts, self.server.as_ref(), self.route);
         let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
@@ -265,7 +265,7 @@ impl Recorder {
     /// Records the end of the session.
     ///
     /// Cancel safety: if dropped, the last records may be missing, which the audit log counts.
-    pub(crate) async fn closed(&mut self, end: &SessionEnd, entry: &SessionEntry) {
+    pub(crate) async fn record_end(&mut self, end: &SessionEnd, entry: &SessionEntry) {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::Failed);
         self.presence.listener().session_ended(outcome);
         if matches!(end, SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. })

@@ -41,14 +41,14 @@ impl Traced {
     }
 
     /// Notes a lease.
-    pub(crate) fn leased(&mut self) {
+    pub(crate) fn note_lease(&mut self) {
         if self.tracer.is_on() {
             self.leased = Some(Instant::now());
         }
     }
 
     /// Traces the end of a statement.
-    pub(crate) fn statement(
+    pub(crate) fn trace_statement(
         &mut self,
         report: &Report,
         facts: &record::Session,
@@ -74,11 +74,11 @@ impl Traced {
                 error: None,
             });
         }
-        self.tracer.submit(statement(report, context, facts, server, route));
+        self.tracer.submit(statement_span(report, context, facts, server, route));
     }
 }
 
-fn statement(
+fn statement_span(
     report: &Report,
     context: SpanContext,
     facts: &record::Session,

@@ -153,7 +153,7 @@ impl SessionRegistry {
     /// Returns when no session remains.
     ///
     /// Cancel safe.
-    pub async fn emptied(&self) {
+    pub async fn wait_until_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
             if self.count() == 0 {

@@ -34,7 +34,7 @@ impl Buffer {
         self.end - self.start == BUFFER_SIZE
     }
 
-    /// Room for a read, not empty unless the buffer is full; then call [`Self::filled`].
+    /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
         let octets = self.octets.get_or_insert_with(take_free);
         if self.start == self.end {
@@ -47,7 +47,7 @@ impl Buffer {
     }
 
     /// Records a read of `count` bytes into [`Self::room`].
-    pub(crate) fn filled(&mut self, count: usize) {
+    pub(crate) fn note_filled(&mut self, count: usize) {
         self.end = (self.end + count).min(BUFFER_SIZE);
     }
 
@@ -109,7 +109,7 @@ mod tests {
 
     fn read_in(buffer: &mut Buffer, octets: &[u8]) {
         buffer.room()[..octets.len()].copy_from_slice(octets);
-        buffer.filled(octets.len());
+        buffer.note_filled(octets.len());
     }
 
     #[test]

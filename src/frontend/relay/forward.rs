@@ -38,7 +38,7 @@ impl ForwardBuffer {
         let count = self.ahead.len().min(room.len());
         room[..count].copy_from_slice(&self.ahead[..count]);
         self.ahead.drain(..count);
-        self.buffer.filled(count);
+        self.buffer.note_filled(count);
         count
     }
 
@@ -50,7 +50,7 @@ impl ForwardBuffer {
         let mut room = ReadBuf::new(self.buffer.room());
         ready!(Pin::new(from).poll_read(cx, &mut room))?;
         let count = room.filled().len();
-        self.buffer.filled(count);
+        self.buffer.note_filled(count);
         self.ended = count == 0;
         Poll::Ready(Ok(count))
     }
@@ -80,13 +80,13 @@ impl ForwardBuffer {
     }
 
     /// Bytes not yet cleared.
-    pub(crate) fn unjudged(&self) -> &[u8] {
+    pub(crate) fn unprocessed(&self) -> &[u8] {
         &self.buffer.unread()[self.cleared..]
     }
 
     /// True if bytes were read and are not cleared yet.
     pub(crate) fn has_unjudged(&self) -> bool {
-        !self.ahead.is_empty() || !self.unjudged().is_empty()
+        !self.ahead.is_empty() || !self.unprocessed().is_empty()
     }
 
     /// True if no more bytes can be read until bytes are forwarded.
@@ -101,7 +101,7 @@ impl ForwardBuffer {
 
     /// Clears the bytes to forward and drops the bytes to discard.
     pub(crate) fn take(&mut self, taken: Take) {
-        let unjudged = self.unjudged().len();
+        let unjudged = self.unprocessed().len();
         self.cleared += taken.pass.min(unjudged);
         let drop = taken.drop.min(unjudged - taken.pass.min(unjudged));
         self.buffer.cut(self.cleared, drop);

@@ -123,10 +123,10 @@ impl Leasing {
         self.is_waiting = false;
         let acquirer = &mut self.acquirer;
         acquirer.note_lease(parts.now);
-        parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
+        parts.recorder.record_lease(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
         if let Some(memory) = lease.memory.take() {
-            match acquirer.assignment(&lease) {
+            match acquirer.assigned_backend(&lease) {
                 Some(assignment) => parts.session.assign(memory, untouched, assignment),
                 None => parts.session.attach(memory, untouched),
             }
@@ -175,7 +175,7 @@ impl Leasing {
             self.acquirer.release(parts.now, lease);
         }
         // Messages that could not be sent to this backend may be sent to another.
-        !parts.from_client.unjudged().is_empty() || parts.session.has_gathered()
+        !parts.from_client.unprocessed().is_empty() || parts.session.has_gathered()
     }
 
     /// Compares the names of the database with the server's, over the session's own backend. True if a comparison has

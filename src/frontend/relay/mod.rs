@@ -116,7 +116,7 @@ impl Relay {
                 self.registered.wake_with(cx.waker());
                 waker_known = true;
             }
-            match self.poll(cx).and_then(|()| self.obey()) {
+            match self.poll(cx).and_then(|()| self.obey_command()) {
                 Ok(()) => Poll::Pending,
                 Err(end) => Poll::Ready(end),
             }
@@ -166,7 +166,7 @@ impl Relay {
     }
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
-    fn obey(&self) -> Result<(), SessionEnd> {
+    fn obey_command(&self) -> Result<(), SessionEnd> {
         match self.registered.pending_command() {
             None => Ok(()),
             Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
@@ -204,7 +204,7 @@ impl Relay {
             match self.backend.poll_send(&mut self.session, &mut self.client.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
-                    self.recorder.traffic(Direction::ToEndpoint, count);
+                    self.recorder.record_traffic(Direction::ToEndpoint, count);
                     if self.owes_backend() {
                         continue;
                     }
@@ -263,7 +263,7 @@ impl Relay {
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
             Poll::Ready(Ok(count)) => {
-                self.recorder.traffic(Direction::ToClient, count);
+                self.recorder.record_traffic(Direction::ToClient, count);
                 Ok(())
             }
             Poll::Ready(Err(error)) => self.client_gone(Some(error)),
@@ -277,10 +277,10 @@ impl Relay {
             let received = &mut self.client.received;
             let take = self
                 .session
-                .on_client(now, received.unjudged(), received.is_full())
+                .on_client(now, received.unprocessed(), received.is_full())
                 .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
             received.take(take);
-            let over = self.session.terminate_received() || received.unjudged().is_empty();
+            let over = self.session.terminate_received() || received.unprocessed().is_empty();
             if take.byte_count() == 0 || over {
                 break;
             }
@@ -303,7 +303,7 @@ impl Relay {
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
     /// still executed, unless responses cannot be written.
     fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), SessionEnd> {
-        if error.is_none() && self.session.contains_terminate(self.client.received.unjudged()) {
+        if error.is_none() && self.session.contains_terminate(self.client.received.unprocessed()) {
             return Ok(());
         }
         if self.session.terminate_received() && self.session.may_leave() {
@@ -406,7 +406,7 @@ impl Relay {
             match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
-                    self.recorder.traffic(Direction::ToClient, count);
+                    self.recorder.record_traffic(Direction::ToClient, count);
                     if self.owes_client() {
                         continue;
                     }
@@ -461,10 +461,10 @@ impl Relay {
             let received = &mut self.backend.received;
             let take = self
                 .session
-                .on_backend(now, received.unjudged(), received.is_stuck())
+                .on_backend(now, received.unprocessed(), received.is_stuck())
                 .map_err(|error| SessionEnd::ServerNonsense(error.to_string().into()))?;
             received.take(take);
-            if take.drop == 0 || received.unjudged().is_empty() {
+            if take.drop == 0 || received.unprocessed().is_empty() {
                 break;
             }
             if self.session.to_client().is_some() {
@@ -473,7 +473,7 @@ impl Relay {
             }
         }
         for _ in before..self.session.transactions() {
-            self.recorder.path().transaction();
+            self.recorder.path().record_transaction();
         }
         if let Some(leasing) = &mut self.leasing {
             leasing.expose_statement(&self.session, &self.registered);

@@ -73,14 +73,14 @@ pub(crate) async fn tear_down(end: &SessionEnd, relay: Relay) {
             cut_short(&mut session, &mut recorder);
         }
     }
-    recorder.closed(end, entry).await;
+    recorder.record_end(end, entry).await;
 }
 
 /// Reports the running statement as interrupted.
 fn cut_short(session: &mut Session, recorder: &mut Recorder) {
     session.on_break(Instant::now());
     while let Some(report) = session.poll_report() {
-        recorder.statement(report);
+        recorder.record_statement(report);
     }
 }
 
@@ -186,7 +186,7 @@ async fn hear_end(
     }
     loop {
         loop {
-            let Ok(take) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
+            let Ok(take) = session.on_backend(Instant::now(), said.unprocessed(), said.is_full()) else {
                 return false;
             };
             said.take(take);
@@ -196,7 +196,7 @@ async fn hear_end(
             }
         }
         while let Some(report) = session.poll_report() {
-            recorder.statement(report);
+            recorder.record_statement(report);
         }
         // A COPY that starts only now waits for data, where the cancel request has no effect.
         let mut more = Vec::new();

@@ -25,7 +25,7 @@ fn apart(page: &str) -> (Vec<&str>, f64) {
 #[test]
 fn a_histogram_without_series_is_not_shown() {
     let mut page = String::new();
-    show::<CELLS>(&mut page, &PROBE_DURATION, []);
+    write_histogram::<CELLS>(&mut page, &PROBE_DURATION, []);
     assert_eq!(page, "");
 }
 
@@ -51,7 +51,7 @@ proptest! {
         }
         let labels = label_set(&PROBE_DURATION, labels());
         let mut page = String::new();
-        show(&mut page, &PROBE_DURATION, [(&labels, Timings::sum(&workers))]);
+        write_histogram(&mut page, &PROBE_DURATION, [(&labels, Timings::sum(&workers))]);
         let exporters = registry.render();
         let ((lines, sum), (expected, _)) = (apart(&page), apart(&exporters));
         prop_assert_eq!(lines, expected);

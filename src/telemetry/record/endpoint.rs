@@ -84,7 +84,7 @@ impl EndpointMetrics {
     }
 
     /// Records the `duration` of a connection phase.
-    pub fn phase(&self, phase: ConnectPhase, duration: Duration) {
+    pub fn record_phase(&self, phase: ConnectPhase, duration: Duration) {
         self.connect_duration.of(phase).record(duration);
     }
 
@@ -109,7 +109,7 @@ impl EndpointMetrics {
     }
 
     /// Records a cancel request.
-    pub fn cancel(&self, outcome: Outcome) {
+    pub fn record_cancel(&self, outcome: Outcome) {
         self.cancels.of(outcome).increment();
     }
 
@@ -132,7 +132,7 @@ impl EndpointMetrics {
     }
 
     /// Records a health probe.
-    pub fn probed(&self, outcome: Outcome, duration: Duration, now: SystemTime) {
+    pub fn record_probe(&self, outcome: Outcome, duration: Duration, now: SystemTime) {
         self.probes.of(outcome).increment();
         self.probe_duration.record(duration);
         if outcome == Outcome::Ok {
@@ -146,7 +146,7 @@ impl EndpointMetrics {
     }
 
     /// Records a statement that failed on this endpoint and was rerun on another.
-    pub fn rerun(&self, cause: RerunCause) {
+    pub fn record_rerun(&self, cause: RerunCause) {
         self.reruns.of(cause).increment();
     }
 
@@ -160,7 +160,7 @@ impl EndpointMetrics {
 
     /// Sets the WAL position in bytes, the distance to the writer in bytes, and the lag; `None` while unknown.
     #[expect(clippy::cast_precision_loss, reason = "2^53 octets of WAL are eight pebibytes")]
-    pub fn replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
+    pub fn set_replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
         self.position.set(position.map_or(f64::NAN, |octets| octets as f64));
         self.lag_bytes.set(behind.map_or(f64::NAN, |octets| octets as f64));
         self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
@@ -189,7 +189,7 @@ impl EndpointMetrics {
             }
             self.probe_success.set(f64::NAN);
             self.backends_limit(None);
-            self.replication(None, None, None);
+            self.set_replication(None, None, None);
         }
     }
 }

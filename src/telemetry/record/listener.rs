@@ -42,7 +42,7 @@ impl ListenerMetrics {
 
     /// Records an accepted connection, whose client is in [`ClientState::Login`].
     #[must_use]
-    pub fn accepted(self: &Arc<Self>) -> ClientPresence {
+    pub fn record_accept(self: &Arc<Self>) -> ClientPresence {
         self.connections.increment();
         ClientPresence::enter_first(self, ClientState::Login)
     }
@@ -60,7 +60,7 @@ impl ListenerMetrics {
     }
 
     /// Records a client rejected before its session began.
-    pub fn refused(&self, reason: RefusalReason) {
+    pub fn record_rejection(&self, reason: RefusalReason) {
         self.refusals.of(reason).increment();
     }
 

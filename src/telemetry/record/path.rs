@@ -214,13 +214,13 @@ fn sum_buckets(buckets: &[Total]) -> (u64, Duration) {
 
 impl PathCounts {
     /// Records an answered statement.
-    pub fn statement(&self, outcome: Outcome, duration: Duration) {
+    pub fn record_statement(&self, outcome: Outcome, duration: Duration) {
         self.statements[outcome.index()].increment();
         self.duration.record(duration);
     }
 
     /// Records an error of the endpoint.
-    pub fn error(&self, sqlstate: &str) {
+    pub fn record_error(&self, sqlstate: &str) {
         self.errors[SqlstateClass::of(sqlstate).index()].increment();
     }
 
@@ -235,12 +235,12 @@ impl PathCounts {
     }
 
     /// Records a pin.
-    pub fn pinned(&self, reason: Pin) {
+    pub fn record_pin(&self, reason: Pin) {
         self.pins[reason.index()].increment();
     }
 
     /// Records the end of a transaction.
-    pub fn transaction(&self) {
+    pub fn record_transaction(&self) {
         self.transactions.increment();
     }
 
@@ -250,7 +250,7 @@ impl PathCounts {
     }
 
     /// Records relayed bytes.
-    pub fn traffic(&self, direction: Direction, octets: u64) {
+    pub fn record_traffic(&self, direction: Direction, octets: u64) {
         self.traffic[direction.index()].add(octets);
     }
 }

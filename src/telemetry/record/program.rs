@@ -64,13 +64,13 @@ impl TopologyMetrics {
 
     /// Records a refresh of the topology snapshot, with the number of writable endpoints.
     #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
-    pub fn refreshed(&self, writable: usize, now: SystemTime) {
+    pub fn record_refresh(&self, writable: usize, now: SystemTime) {
         self.writable.set(writable as f64);
         self.refresh.set(unix_seconds(now));
     }
 
     /// Records a topology change.
-    pub fn changed(&self, kind: ChangeKind) {
+    pub fn record_change(&self, kind: ChangeKind) {
         self.changes.of(kind).increment();
     }
 }
@@ -90,12 +90,12 @@ impl ProgramMetrics {
     }
 
     /// Records the first read of the configuration.
-    pub fn loaded(&self, now: SystemTime) {
+    pub fn record_load(&self, now: SystemTime) {
         self.reload_success.set(unix_seconds(now));
     }
 
     /// Records a configuration reload.
-    pub fn reloaded(&self, outcome: Outcome, now: SystemTime) {
+    pub fn record_reload(&self, outcome: Outcome, now: SystemTime) {
         self.reloads.of(outcome).increment();
         self.reload_failed.set(if outcome == Outcome::Error { 1.0 } else { 0.0 });
         if outcome == Outcome::Ok {
@@ -133,7 +133,7 @@ impl TraceMetrics {
     }
 
     /// Records spans accepted by the collector, or dropped.
-    pub fn spans(&self, outcome: Outcome, count: u64) {
+    pub fn count_spans(&self, outcome: Outcome, count: u64) {
         self.spans.of(outcome).add(count);
     }
 }
@@ -146,7 +146,7 @@ impl AdminMetrics {
     }
 
     /// Records a request.
-    pub fn answered(&self, outcome: AdminOutcome) {
+    pub fn record_request(&self, outcome: AdminOutcome) {
         self.requests.of(outcome).increment();
     }
 }
@@ -172,7 +172,7 @@ impl AuditMetrics {
     }
 
     /// Records written audit records.
-    pub fn wrote(&self, records: u64, now: SystemTime) {
+    pub fn record_written(&self, records: u64, now: SystemTime) {
         self.written.add(records);
         self.success.set(unix_seconds(now));
     }

@@ -54,7 +54,7 @@ impl Routes {
 
 impl RouteCounts {
     /// Records the route decision of a session or statement.
-    pub fn decided(&self, reason: RouteReason) {
+    pub fn record_decision(&self, reason: RouteReason) {
         self.decisions[reason.index()].increment();
     }
 

@@ -46,7 +46,7 @@ impl Sharded {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners: Vec<_> =
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        self.paths().iter().for_each(|path| path.flush());
+        self.list_paths().iter().for_each(|path| path.flush());
         listeners.iter().for_each(|listener| listener.flush());
     }
 
@@ -58,7 +58,7 @@ impl Sharded {
 
     /// Adds the numbers that stay in the shards to a page.
     pub(super) fn show(&self, page: &mut String) {
-        let paths = self.paths();
+        let paths = self.list_paths();
         distribution::write_histogram(
             page,
             &catalog::STATEMENT_DURATION,
@@ -77,7 +77,7 @@ impl Sharded {
     }
 
     /// A copy of the list, so that readers hold no lock.
-    fn paths(&self) -> Vec<Arc<PathMetrics>> {
+    fn list_paths(&self) -> Vec<Arc<PathMetrics>> {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

@@ -66,9 +66,9 @@ fn every_series_is_there_before_its_first_event() {
     let path = metrics.path(&listener(), &endpoint());
     let before: BTreeSet<String> = series(&metrics.render());
     let path = path.of(0);
-    path.statement(Outcome::Error, Duration::from_millis(3));
-    path.error("40P01");
-    path.error("0A000");
+    path.record_statement(Outcome::Error, Duration::from_millis(3));
+    path.record_error("40P01");
+    path.record_error("0A000");
     assert_eq!(series(&metrics.render()), before, "an event made a new series");
     let page = metrics.render();
     assert!(page.contains(
@@ -84,13 +84,13 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(RouteReason::Statement(ClassifyReason::Read));
-        routes.decided(RouteReason::NotFresh);
+        routes.record_decision(RouteReason::Statement(ClassifyReason::Read));
+        routes.record_decision(RouteReason::NotFresh);
         routes.fell_back(RouteReason::NotFresh);
-        routes.decided(RouteReason::Hint);
+        routes.record_decision(RouteReason::Hint);
         routes.fell_back(RouteReason::Hint);
     }
-    reads.rerun(RerunCause::RecoveryConflict);
+    reads.record_rerun(RerunCause::RecoveryConflict);
     reads.writer_sampled(Outcome::Error);
     let page = metrics.render();
     assert_eq!(series(&page), before, "an event made a new series");
@@ -187,7 +187,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
                 while !done.load(Relaxed) {
                     for path in paths {
                         // Uses both locks: that of the shards, and that of long durations.
-                        path.of(worker).statement(Outcome::Ok, Duration::from_secs(1000));
+                        path.of(worker).record_statement(Outcome::Ok, Duration::from_secs(1000));
                     }
                     rounds.fetch_add(1, Relaxed);
                 }
@@ -222,7 +222,7 @@ fn a_client_is_counted_in_exactly_one_state_and_in_none_when_gone() {
         let line = page.lines().find_map(|line| line.strip_prefix(&head)).map(str::to_owned);
         line.expect("the series exists")
     };
-    let mut client = listener.accepted();
+    let mut client = listener.record_accept();
     assert_eq!((shown("login"), shown("active")), ("1".into(), "0".into()));
     client.settle(1);
     client.enter(ClientState::Active);
@@ -341,12 +341,12 @@ fn workers_that_count_while_others_look_lose_nothing() {
                 let counts = path.of(worker);
                 scope.spawn(move || {
                     for _ in 0..10_000 {
-                        counts.statement(Outcome::Error, Duration::from_millis(1));
-                        counts.error("40001");
+                        counts.record_statement(Outcome::Error, Duration::from_millis(1));
+                        counts.record_error("40001");
                         counts.overhead(Duration::from_micros(10));
-                        counts.transaction();
+                        counts.record_transaction();
                         counts.state_check();
-                        counts.traffic(Direction::ToClient, 7);
+                        counts.record_traffic(Direction::ToClient, 7);
                     }
                 })
             })
@@ -381,10 +381,10 @@ fn workers_that_count_while_others_look_lose_nothing() {
 fn a_session_that_outlives_its_paths_configuration_is_counted() {
     let metrics = Metrics::new();
     let counts = metrics.path(&listener(), &endpoint()).of(0);
-    counts.transaction();
+    counts.record_transaction();
     let again = metrics.path(&listener(), &endpoint()).of(1);
-    counts.transaction();
-    again.transaction();
+    counts.record_transaction();
+    again.record_transaction();
     drop((counts, again));
     assert_eq!(of_path(&metrics, "gatekeeper_transactions_total", ""), 3.0);
 }
@@ -399,7 +399,7 @@ fn clients_that_change_workers_are_never_seen_fewer_than_none() {
                 let listener = &listener;
                 scope.spawn(move || {
                     for round in 0..5000 {
-                        let mut client = listener.accepted();
+                        let mut client = listener.record_accept();
                         client.settle(worker + round % 3);
                         client.enter(ClientState::Idle);
                         client.settle(worker);

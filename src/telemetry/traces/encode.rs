@@ -46,8 +46,8 @@ fn write_span(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
     }
     write_bytes(out, 5, span.name.as_bytes());
     write_number(out, 6, if span.towards_server { CLIENT } else { INTERNAL });
-    write_fixed(out, 7, clocks.nanoseconds(span.started));
-    write_fixed(out, 8, clocks.nanoseconds(span.ended));
+    write_fixed(out, 7, clocks.unix_nanoseconds(span.started));
+    write_fixed(out, 8, clocks.unix_nanoseconds(span.ended));
     for (name, value) in &span.attributes {
         write_attribute(out, 9, name, value);
     }
@@ -108,7 +108,7 @@ impl Clocks {
     }
 
     /// Nanoseconds since 1970.
-    fn nanoseconds(self, moment: Instant) -> u64 {
+    fn unix_nanoseconds(self, moment: Instant) -> u64 {
         let time = match moment.checked_duration_since(self.instant) {
             Some(later) => self.time.checked_add(later),
             None => self.time.checked_sub(self.instant.saturating_duration_since(moment)),

@@ -56,7 +56,7 @@ impl Exporter {
             let body = encode_request(&spans, Clocks::now());
             let sent = timeout(PATIENCE, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
             let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
-            self.metrics.spans(outcome, spans.len() as u64);
+            self.metrics.count_spans(outcome, spans.len() as u64);
             match sent {
                 Ok(()) if !self.well => {
                     tracing::info!(collector = %self.collector, "trace collector accepts spans again")

@@ -92,7 +92,7 @@ impl Tracer {
         if let Some(on) = &self.on
             && on.spans.try_send(span).is_err()
         {
-            on.metrics.spans(Outcome::Error, 1);
+            on.metrics.count_spans(Outcome::Error, 1);
         }
     }
 }

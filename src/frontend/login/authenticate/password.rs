@@ -101,7 +101,7 @@ async fn request_password(
             let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
             AuthenticateError::Failed(AuthFailure::Protocol, refusal)
         })?;
-        client.wipe(taken.bytes);
+        client.wipe_bytes(taken.bytes);
         if let Some(mut password) = taken.outcome {
             return Ok(Secret::new(std::mem::take(&mut *password)));
         }
