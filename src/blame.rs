@@ -1,28 +1,28 @@
-//! The party responsible for a failure: a closed set for all failures.
+//! Party responsible for a failure: a closed set.
 //!
-//! Metrics, logs and the audit log contain the value, so that an operator knows where to act.
+//! Metrics, logs and the audit log carry the party: the on-call engineer knows who must act.
 
 use crate::closed_set::closed_set;
 use std::{error::Error, fmt};
 
 closed_set! {
-    /// The party that must act to remove a failure.
+    /// Party that must act to end a failure.
     pub enum Blame {
-        /// The client: a malformed message, a wrong password, a connection it dropped.
+        /// The client: a malformed message, a wrong password, a dropped connection.
         Client = "client",
-        /// The endpoint or the network towards it: refused, unreachable, restarting, its own error.
+        /// The endpoint or the network path: refused, unreachable, restarting, an error of the server.
         Endpoint = "endpoint",
         /// A configured rule: a limit, an unlisted user, a route without an endpoint.
         Policy = "policy",
-        /// The token or client certificate for the endpoint, or the command that mints the token.
+        /// The token or certificate presented to the endpoint, or the command that mints the token.
         Credentials = "credentials",
         /// Gatekeeper itself.
         Us = "us",
     }
 }
 
-/// Shows an error with all its causes in one line. For the place where an error ends, usually a log line; elsewhere, an
-/// error describes its own level only.
+/// Displays an error and all causes in a single line, outermost first. Used where an error ends, mostly in a log line;
+/// an error's own `Display` covers a single level.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 // === impl Chain ===

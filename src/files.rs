@@ -1,10 +1,8 @@
-//! Files that are reloaded after changes: CAs, certificates, keys, users files.
+//! Files reloaded on change: CAs, certificates, keys, users files.
 //!
-//! Promises: any kind of change (write in place, rename, swapped symlink of a Kubernetes volume) is detected within
-//! about
-//! two seconds; a file is read once unchanged for a moment; an invalid file is reported and ignored. Refuses to know:
-//! the
-//! content of files.
+//! Promises: every kind of change (written in place, renamed over, symlink of a Kubernetes volume swapped) is found
+//! within about two seconds; a file is read once unchanged for a second; an invalid file is reported and changes
+//! nothing. Refuses to know: the contents of files.
 
 use std::{
     error::Error,
@@ -15,21 +13,21 @@ use std::{
     time::Duration,
 };
 
-/// Interval of checks. A file counts as settled if two consecutive checks find no difference.
+/// Interval of file checks. A file counts as stable after two equal checks in a row.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A component that can reload its files.
+/// A value read from files, which can be read again.
 pub trait Reloadable: Send + Sync {
-    /// Description for logs and responses: `TLS towards endpoint reads`.
+    /// Name for logs and answers: `TLS towards endpoint reads`.
     fn describe(&self) -> String;
 
-    /// The files.
+    /// The files of the value.
     fn files(&self) -> Vec<PathBuf>;
 
     /// Reloads the files, checks them, and activates the new content.
     ///
     /// # Errors
-    /// The mistake; the old content stays active.
+    /// The problem with the files; nothing has changed then.
     fn reload(&self) -> Result<Reload, ReloadError>;
 }
 
@@ -39,22 +37,22 @@ pub type ReloadError = Box<dyn Error + Send + Sync>;
 /// Result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// The content is unchanged.
+    /// The contents are unchanged.
     Unchanged,
-    /// The new content is active.
+    /// The new contents are in use.
     Swapped,
 }
 
-/// A reload that changed the content or failed.
+/// A reload that changed something or failed.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// The component: [`Reloadable::describe`].
+    /// Name of the value: [`Reloadable::describe`].
     pub what: String,
-    /// The result.
+    /// Result of the reload.
     pub result: Result<Reload, ReloadError>,
 }
 
-/// Registry of all reloadable components. A cheap handle; dropped components are removed.
+/// All values of the process that are read from files. A cheap handle. A dropped value is no longer watched.
 #[derive(Clone, Default)]
 pub struct Files {
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -62,9 +60,9 @@ pub struct Files {
 
 struct Entry {
     what: Weak<dyn Reloadable>,
-    /// State of the files at the last check.
+    /// State at the last check.
     seen: Vec<Look>,
-    /// State of the files at the last reload.
+    /// State at the last read.
     read: Vec<Look>,
 }
 
@@ -81,13 +79,13 @@ impl Files {
         Self::default()
     }
 
-    /// Registers `what` until dropped. Reloaded once soon, because its files may have changed since they were read.
+    /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
         self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
     }
 
-    /// Reloads all components, and returns changes and failures.
+    /// Reads all values now, changed or not; returns changes and failures.
     #[must_use]
     pub fn reload(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
@@ -99,7 +97,7 @@ impl Files {
 
     /// Checks the files each second until dropped, and reports changes and failures.
     ///
-    /// Reads small files on the calling thread: run on a runtime without latency-critical tasks. Cancel safe.
+    /// Reads small files on the current thread: must not run on a worker. Cancel safe.
     pub async fn run(self, mut report: impl FnMut(Reloaded)) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -109,7 +107,7 @@ impl Files {
         }
     }
 
-    /// One check: reloads components whose files have changed and settled.
+    /// A single check: reads files that changed since the last read and are stable since the last check.
     fn tick(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
             let still = entry.seen == now;
@@ -166,7 +164,7 @@ impl Look {
 mod tests {
     use super::*;
 
-    /// Holds the text of one file; rejects an empty text.
+    /// Holds the text of a file; rejects an empty text.
     struct Held {
         path: PathBuf,
         text: Mutex<String>,
@@ -204,7 +202,7 @@ mod tests {
         (files, held)
     }
 
-    /// Checks until no reload is due; returns the reports.
+    /// Checks until nothing is due; returns the reports.
     fn settle(files: &Files) -> Vec<String> {
         (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
     }

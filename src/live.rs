@@ -1,6 +1,6 @@
 //! `Live<T>` to read, `Publisher<T>` to write: one writer by type.
 //!
-//! A reader loads once per decision and keeps the loaded value; values that must agree live in one `T`. Every swap
+//! A reader loads once per decision and keeps the loaded value: values that must agree live in the same `T`. Each swap
 //! increments a generation and wakes waiting readers.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Live<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The writing end. Not cloneable, so its owner is the only writer.
+/// The writing end. Not `Clone`: the holder is the only writer.
 pub struct Publisher<T> {
     shared: Arc<Shared<T>>,
 }

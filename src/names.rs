@@ -1,33 +1,33 @@
 //! Checked names: values that only checking can make.
 //!
-//! Names of clusters, endpoints and listeners become metric labels, URL paths and environment variables, so their
-//! alphabet
-//! is small. Names of databases and users follow PostgreSQL: any text without NUL.
+//! Names of clusters, endpoints and listeners belong to Gatekeeper: such a name becomes a metric label, a URL path and
+//! an environment variable, so the alphabet is small. Names of databases and users belong to PostgreSQL and have no
+//! NUL.
 
 use std::{fmt, sync::Arc};
 
-/// Reason for an invalid name.
+/// Reason to reject a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The name is empty.
+    /// Empty text.
     #[error("a name cannot be empty")]
     Empty,
     /// Longer than allowed; carries the limit in bytes.
     #[error("a name has at most {0} characters")]
     TooLong(usize),
-    /// A character outside the alphabet.
+    /// A character outside the alphabet of Gatekeeper's names.
     #[error(
         "`{0}` is not allowed: lower-case letters, digits, `-` and `_`, beginning with a letter or digit"
     )]
     Character(char),
-    /// A NUL byte, the terminator of the protocol.
+    /// A NUL byte, which the protocol uses as a terminator.
     #[error("a name cannot contain a NUL")]
     Nul,
 }
 
-/// Maximum length of a cluster, endpoint or listener name in bytes.
+/// Maximum length of a name of Gatekeeper, in bytes.
 const OWN_NAME_MAX: usize = 63;
-/// Maximum length of a database or user name in bytes. PostgreSQL truncates to 63, but only the server may truncate.
+/// Bytes allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
 const SERVER_NAME_MAX: usize = 1024;
 
 fn check_own(text: &str) -> Result<(), NameError> {
@@ -65,7 +65,7 @@ macro_rules! name {
             /// Checks `text`.
             ///
             /// # Errors
-            /// [`NameError`]
+            /// [`NameError`] if `text` is not a valid name.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 $check(text)?;
                 Ok(Self(text.into()))

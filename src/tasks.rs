@@ -1,12 +1,10 @@
-//! Starts all work: tasks, worker threads and plain threads, each with a name and an owner.
+//! The only place that starts work: tasks, worker threads and plain threads, each with a name and a waiting owner.
 //!
-//! Promises: all running work has an owner; an owner's shutdown waits until all its work has ended; a panic ends only
-//! its
-//! own task and is logged with the task's name. Refuses to know: the purpose of the work.
+//! Promises: all work has an owner; shutdown returns after all started work has ended; a panic ends a single task and
+//! is logged with the task's name. Refuses to know: the purpose of the work.
 //!
-//! The runtimes: one for control (probes, admin, credentials), which runs [`Tasks`], and one single-threaded runtime
-//! for
-//! each worker ([`Workers`]), which runs clients.
+//! Runtimes: a control runtime (probes, admin, credentials) with [`Tasks`], and a single-threaded runtime for each
+//! worker ([`Workers`]). A client stays on the same worker for life.
 
 mod named;
 mod settings;
@@ -26,7 +24,7 @@ pub use workers::{Workers, current_worker, spawn_here};
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.
 ///
-/// Dropping cancels the tasks without waiting; [`Tasks::shutdown`] waits.
+/// Drop cancels the tasks without waiting; [`Tasks::shutdown`] waits.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: Mutex<JoinSet<()>>,
@@ -34,7 +32,7 @@ pub struct Tasks {
 
 /// A plain thread with a name, for work that blocks for as long as the process lives.
 ///
-/// Dropping detaches the thread.
+/// Drop detaches the thread.
 #[derive(Debug)]
 pub struct Thread {
     handle: thread::JoinHandle<()>,
@@ -55,7 +53,7 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let mut running = self.lock();
-        // A JoinSet keeps ended tasks until they are joined, so join them here.
+        // A `JoinSet` keeps ended tasks until they are joined: join here, so that the set stays small.
         while running.try_join_next().is_some() {}
         running.spawn(Named::new(name, future));
     }
@@ -68,9 +66,9 @@ impl Tasks {
         running.len()
     }
 
-    /// Cancels every task and waits for their end. A task is canceled at an await.
+    /// Cancels every task and waits until all have ended. A task is canceled at an await point.
     ///
-    /// Cancel safety: if dropped, the tasks are canceled without being waited for.
+    /// Cancel safety: a dropped call still cancels the tasks, without waiting.
     pub async fn shutdown(&self) {
         let mut running = std::mem::take(&mut *self.lock());
         running.shutdown().await;
@@ -84,16 +82,16 @@ impl Tasks {
 // === impl Thread ===
 
 impl Thread {
-    /// Starts `work` on a thread named `name` (the system shows at most 15 bytes).
+    /// Starts `work` on a thread called `name` (at most 15 bytes are shown by the system).
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// The system's error, without a free thread.
     pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)?;
         Ok(Self { handle })
     }
 
-    /// Waits for the end of the thread. Blocks.
+    /// Blocks until the thread has ended.
     pub fn join(self) {
         let name = self.handle.thread().name().unwrap_or_default().to_owned();
         if self.handle.join().is_err() {

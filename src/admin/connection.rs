@@ -25,7 +25,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time limit of a request's head, counted from the end of the previous response; also ends idle connections.
 const HEAD: Duration = Duration::from_secs(30);
 /// Size limit of a request's head in bytes. Only one route reads a body, a short one.
-const HEAD_OCTETS: usize = 16 << 10;
+const HEAD_BYTES: usize = 16 << 10;
 /// Headers of a request.
 const HEADERS: usize = 64;
 /// Lifetime of a connection, which ends after the response in progress.
@@ -73,7 +73,7 @@ async fn serve_requests(
         .timer(TokioTimer::new())
         .keep_alive(keep_alive)
         .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_OCTETS)
+        .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     tokio::select! {

@@ -31,7 +31,7 @@ use crate::{
     probe::{Evidence, Probe},
     tasks::Workers,
     telemetry::{LogError, Metrics},
-    topology::{Change, Snapshot},
+    topology::{SnapshotChange, TopologySnapshot},
 };
 
 /// Reason for a failed start.
@@ -221,7 +221,7 @@ fn open_audit(config: &Config, metrics: &Metrics) -> Result<Audit, StartError> {
 /// The probe reports topology changes, and closes the pooled backends of an endpoint whose server has changed.
 fn start_probe(builder: &ComponentBuilder, handles: &[EndpointHandle], config: &Config) -> Probe {
     let (audit, events, pools) = (builder.audit.clone(), builder.events.clone(), Arc::clone(&builder.pools));
-    let on_change = move |change: &Change, snapshot: &Snapshot| {
+    let on_change = move |change: &SnapshotChange, snapshot: &TopologySnapshot| {
         report::topology_changed(change, snapshot, &audit, &events);
         if let Some(endpoint) = endpoint_to_withdraw(change) {
             pools.withdraw(endpoint);
@@ -333,10 +333,10 @@ fn start_listeners(
 
 /// The endpoint whose backends must not be reused: its server changed between primary and standby, or another server
 /// answers at its address.
-fn endpoint_to_withdraw(change: &Change) -> Option<&EndpointName> {
+fn endpoint_to_withdraw(change: &SnapshotChange) -> Option<&EndpointName> {
     match change {
-        Change::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
-        Change::Node { endpoint, .. } => Some(endpoint),
+        SnapshotChange::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
+        SnapshotChange::Node { endpoint, .. } => Some(endpoint),
         _ => None,
     }
 }

@@ -244,11 +244,8 @@ impl Sqlstate {
     /// Checks `text`.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let octets: [u8; 5] = text.as_bytes().try_into().ok()?;
-        octets
-            .iter()
-            .all(|octet| octet.is_ascii_digit() || octet.is_ascii_uppercase())
-            .then_some(Self(octets))
+        let bytes: [u8; 5] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).then_some(Self(bytes))
     }
 
     /// The SQLSTATE as text.

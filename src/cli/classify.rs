@@ -56,7 +56,7 @@ pub(super) fn classify_text(text: &[u8], out: &mut impl Write, knowledge: &Schem
 pub(super) fn classify_lines(
     input: &mut impl BufRead,
     out: &mut impl Write,
-    knowledge: &SchemaInfo,,
+    knowledge: &SchemaInfo,
 ) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
     let mut line = Vec::new();

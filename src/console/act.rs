@@ -86,7 +86,9 @@ pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
     }
 }
 
-fn reload_response(done: Result<ReloadReport, ReloadFailure>) -> Result<CommandResponse, ErrorResponse<'static>> {
+fn reload_response(
+    done: Result<ReloadReport, ReloadFailure>,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);

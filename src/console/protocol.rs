@@ -343,7 +343,10 @@ fn no_portal(name: &[u8]) -> ErrorResponse<'static> {
     protocol_error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
 }
 
-fn protocol_error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
+fn protocol_error(
+    sqlstate: SqlState,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> ErrorResponse<'static> {
     ErrorResponse::new(Severity::Error, sqlstate, message)
 }
 

@@ -24,7 +24,7 @@ use crate::{
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
-        Piece, Report, Severity, Speaker, SqlState, TransactionStatus, Walker, authentication,
+        Deframer, ErrorResponse, FramePiece, Severity, Speaker, SqlState, TransactionStatus, authentication,
         backend::{self, ParameterStatus},
     },
 };
@@ -46,7 +46,7 @@ enum ConsoleEnd {
     /// Gatekeeper ends the session with an error.
     Refused(Refusal),
     /// The client violated the protocol.
-    Nonsense(Report<'static>),
+    Nonsense(ErrorResponse<'static>),
 }
 
 /// Maximum length of a message in bytes; commands are short.
@@ -108,21 +108,25 @@ async fn serve_messages(
         return ConsoleEnd::Left;
     }
     let mut protocol = ConsoleProtocol::default();
-    let mut walker = Walker::new(Speaker::Client);
+    let mut walker = Deframer::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
-            Ok(Some(piece @ Piece::Whole(frame))) => {
+            Ok(Some(piece @ FramePiece::Whole(frame))) => {
                 let ask = protocol.on_frame(&frame);
-                let octets = walker.pass(&piece);
-                line.unread.drain(..octets);
+                let bytes = walker.pass(&piece);
+                line.unread.drain(..bytes);
                 match ask {
                     Ok(ask) => ask,
                     Err(report) => return ConsoleEnd::Nonsense(report),
                 }
             }
-            Ok(Some(Piece::Part(part))) if part.total() > LONGEST => {
-                let message = format!("a command has at most {LONGEST} octets");
-                return ConsoleEnd::Nonsense(Report::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+            Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
+                let message = format!("a command has at most {LONGEST} bytes");
+                return ConsoleEnd::Nonsense(ErrorResponse::new(
+                    Severity::Fatal,
+                    SqlState::new(*b"54000"),
+                    message,
+                ));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
@@ -161,7 +165,7 @@ async fn run_while_connected(
     line: &mut ConsoleConnection,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::response::CommandResponse, Report<'static>>> {
+) -> Option<Result<super::response::CommandResponse, ErrorResponse<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),
@@ -199,8 +203,8 @@ impl ConsoleConnection {
         self.unread.reserve(CHUNK);
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            octets => {
-                self.heard += octets as u64;
+            bytes => {
+                self.heard += bytes as u64;
                 Ok(())
             }
         }
@@ -219,11 +223,11 @@ impl ConsoleConnection {
     /// Writes whole messages.
     ///
     /// Cancel safety: if dropped, `whole` is false and no message may follow.
-    async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.whole = false;
-        self.stream.write_all(octets).await?;
+        self.stream.write_all(bytes).await?;
         self.stream.flush().await?;
-        self.said += octets.len() as u64;
+        self.said += bytes.len() as u64;
         self.whole = true;
         Ok(())
     }

@@ -110,8 +110,7 @@ impl EventKind {
             Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
-            ) =>
-                EventSeverity::Warning,
+            ) => EventSeverity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }

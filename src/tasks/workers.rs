@@ -1,4 +1,4 @@
-//! Worker threads, each with a single-threaded runtime for its clients.
+//! Worker threads with a single-threaded runtime each. A client stays on the same worker for life.
 
 use std::{
     cell::Cell,
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{STACK, named::Named};
 
-/// The worker threads. Clones share them.
+/// The worker threads, shared by clones.
 #[derive(Clone)]
 pub struct Workers {
     workers: Arc<[Worker]>,
@@ -33,10 +33,10 @@ struct RunningWorker {
     thread: thread::JoinHandle<()>,
 }
 
-/// Builds a task's future on its worker and starts it there.
+/// Builds a task's future on a worker and starts the task there.
 type Start = Box<dyn FnOnce() + Send>;
 
-/// Starts `future` as the task `name` on the calling worker. The future need not be `Send`.
+/// Starts `future` as the task `name` on the current worker. The future need not be `Send`.
 ///
 /// # Panics
 /// Outside a worker.
@@ -45,7 +45,7 @@ pub fn spawn_here(name: &'static str, future: impl Future<Output = ()> + 'static
     tokio::task::spawn_local(Named::new(name, future));
 }
 
-/// Index of the calling worker; 0 outside of workers.
+/// Index of the current worker; 0 outside of workers.
 #[must_use]
 pub fn current_worker() -> usize {
     INDEX.get()
@@ -61,7 +61,7 @@ impl Workers {
     /// Starts `count` worker threads (at least one).
     ///
     /// # Errors
-    /// The error of the operating system: no thread, epoll instance or descriptor.
+    /// The system's error, without a free thread, epoll instance or descriptor.
     pub fn start(count: usize) -> io::Result<Self> {
         let workers = (0..count.max(1)).map(Worker::start).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { workers: workers.into() })
@@ -79,9 +79,8 @@ impl Workers {
         self.workers.get(index).map_or(0, |worker| worker.runtime.metrics().num_alive_tasks())
     }
 
-    /// Calls `make` on worker `index` (modulo the number of workers) and starts the returned future as the task `name`.
-    /// The
-    /// future need not be `Send`. After [`Workers::shutdown`], `make` is dropped.
+    /// Calls `make` on worker `index` (modulo the number of workers) and starts the returned future there as the task
+    /// `name`. The future need not be `Send`. After [`Workers::shutdown`] `make` is dropped uncalled.
     pub fn spawn_on<M, F>(&self, index: usize, name: &'static str, make: M)
     where
         M: FnOnce() -> F + Send + 'static,
@@ -97,7 +96,7 @@ impl Workers {
 
     /// Cancels every task and waits until all workers have ended.
     ///
-    /// Cancel safety: if dropped, the workers end without being waited for.
+    /// Cancel safety: after a drop the workers still end, without waiting.
     pub async fn shutdown(&self) {
         let taken: Vec<_> = self
             .workers
@@ -142,7 +141,7 @@ impl Worker {
     }
 }
 
-/// Starts incoming tasks until all senders are dropped. Dropping the runtime cancels the tasks.
+/// Starts received tasks until all senders are dropped. The caller drops the runtime, which cancels the tasks.
 fn work(runtime: &LocalRuntime, mut jobs: mpsc::UnboundedReceiver<Start>) {
     runtime.block_on(async {
         while let Some(start) = jobs.recv().await {
@@ -185,7 +184,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         ready.await.unwrap();
-        // The panicking task was started first and ended in its only poll.
+        // The panicking task was started first, and ended in the first poll.
         assert_eq!(workers.live(0), 2);
         workers.shutdown().await;
     }

@@ -215,7 +215,7 @@ async fn check_role(
 async fn check_lag(
     settings: &EndpointSettings,
     backend: &mut Backend,
-    answer: &ProbeAnswer,,
+    answer: &ProbeAnswer,
 ) -> (Opinion, Option<()>) {
     let replay = match answer.role {
         ObservedRole::Primary => None,

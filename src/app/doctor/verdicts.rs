@@ -205,7 +205,10 @@ pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opini
 }
 
 /// Replication lag; a primary has none.
-pub(super) fn assess_lag(answer: &ProbeAnswer, replay: Option<&Result<ReplayProgress, QueryError>>) -> Opinion {
+pub(super) fn assess_lag(
+    answer: &ProbeAnswer,
+    replay: Option<&Result<ReplayProgress, QueryError>>,
+) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),

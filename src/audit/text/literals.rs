@@ -9,7 +9,7 @@ pub(super) fn scan_text(text: &QueryText) -> Result<(&str, Vec<ScanToken>), With
     // `scan_tokens` of pg_query 18.1 makes a slice from a null pointer for a text without tokens: undefined behavior,
     // or an
     // abort in checked builds. Only white space has no tokens; comments are tokens.
-    if source.bytes().all(|octet| matches!(octet, b' ' | b'\t'..=b'\r')) {
+    if source.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
         return Ok((source, Vec::new()));
     }
     let tokens = pg_query::scan_tokens(source).map_err(|_| Withheld::Unreadable)?;
@@ -26,22 +26,22 @@ pub(super) fn scan_text(text: &QueryText) -> Result<(&str, Vec<ScanToken>), With
 /// is not an escape, and does not end a name before a dollar quote.
 fn is_ambiguous(source: &str, token: &ScanToken) -> bool {
     let word = token_text(source, token);
-    let octets = word.as_bytes();
+    let bytes = word.as_bytes();
     let (plain, escaped) =
-        (word.starts_with('\''), octets.len() > 1 && matches!(octets[0], b'E' | b'e') && octets[1] == b'\'');
+        (word.starts_with('\''), bytes.len() > 1 && matches!(bytes[0], b'E' | b'e') && bytes[1] == b'\'');
     if plain || escaped {
-        let halves = octets.windows(2).any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
+        let halves = bytes.windows(2).any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
         return halves || (plain && word.contains("\\'"));
     }
     let before =
         usize::try_from(token.start).ok().and_then(|start| source.as_bytes().get(start.checked_sub(1)?));
     let sign =
-        octets.first().is_some_and(|first| (0x40..0x7f).contains(first) && !first.is_ascii_alphabetic());
+        bytes.first().is_some_and(|first| (0x40..0x7f).contains(first) && !first.is_ascii_alphabetic());
     sign && before.is_some_and(|before| !before.is_ascii())
 }
 
 pub(super) fn token_text<'a>(source: &'a str, token: &ScanToken) -> &'a str {
-    let at = |octet: i32| usize::try_from(octet).unwrap_or(0);
+    let at = |byte: i32| usize::try_from(byte).unwrap_or(0);
     source.get(at(token.start)..at(token.end)).unwrap_or_default()
 }
 

@@ -58,21 +58,21 @@ pub(crate) async fn read_first_packets(
             if tcp.peek(&mut first).await.map_err(GreetError::Gone)? == 0 {
                 return Err(GreetError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
-            if first[0] == CLIENT_HELLO && accept.on_octets(&first).is_ok() {
+            if first[0] == CLIENT_HELLO && accept.on_bytes(&first).is_ok() {
                 Box::pin(start_tls(client, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
         current.read_more().await.map_err(GreetError::Gone)?;
         loop {
-            let taken = accept.on_octets(current.unread()).map_err(greet_error)?;
-            current.take(taken.octets);
+            let taken = accept.on_bytes(current.unread()).map_err(greet_error)?;
+            current.take(taken.bytes);
             let output = accept.poll_output();
-            if let Some(octet) = output {
-                current.say(&[octet]).await.map_err(GreetError::Gone)?;
+            if let Some(byte) = output {
+                current.say(&[byte]).await.map_err(GreetError::Gone)?;
             }
             match taken.outcome {
-                None if taken.octets > 0 && !current.unread().is_empty() => {}
+                None if taken.bytes > 0 && !current.unread().is_empty() => {}
                 None => break,
                 Some(Accepted::Tls { .. }) => {
                     Box::pin(start_tls(client, context, tls::Negotiation::Postgres)).await?;

@@ -4,7 +4,8 @@ use crate::names::UserName;
 
 /// Lines of the form `NAME => USER`: a client with a certificate for NAME may log in as USER.
 ///
-/// NAME may contain one `*` for any non-empty text; a `*` in USER stands for the same text. Names are compared byte by byte, case-sensitively. A certificate may map to several users, one per line. Without lines, the name must equal the
+/// NAME may contain one `*` for any non-empty text; a `*` in USER stands for the same text. Names are compared byte by
+/// byte, case-sensitively. A certificate may map to several users, one per line. Without lines, the name must equal the
 /// user
 /// name, as with PostgreSQL's `cert` without a map. Regular expressions are not supported, because a forgotten anchor
 /// admits strangers.

@@ -78,12 +78,12 @@ impl UnauthenticatedClient {
         std::future::pending().await
     }
 
-    /// Writes `octets`.
+    /// Writes `bytes`.
     ///
     /// # Errors
     /// The error of the operating system.
-    pub(crate) async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.stream.write_all(octets).await?;
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
 }

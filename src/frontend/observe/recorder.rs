@@ -27,7 +27,7 @@ use crate::{
     names::UserName,
     pool::Running,
     probe::Evidence,
-    route::Reason,
+    route::RouteReason,
     session::{Pin, Refusal, Report},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
@@ -121,7 +121,12 @@ impl Recorder {
     }
 
     /// Records a lease.
-    pub(crate) fn record_lease(&mut self, running: &Running, reason: Reason, path: Option<&Arc<PathCounts>>) {
+    pub(crate) fn record_lease(
+        &mut self,
+        running: &Running,
+        reason: RouteReason,
+        path: Option<&Arc<PathCounts>>,
+    ) {
         self.traced.note_lease();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
@@ -142,7 +147,7 @@ impl Recorder {
     }
 
     /// Records a read that is rerun on another endpoint.
-    pub(crate) fn record_rerun(&mut self, reason: Reason) {
+    pub(crate) fn record_rerun(&mut self, reason: RouteReason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
@@ -188,12 +193,12 @@ impl Recorder {
     }
 
     /// Records relayed bytes.
-    pub(crate) fn record_traffic(&mut self, direction: Direction, octets: usize) {
-        let octets = octets as u64;
-        self.path.record_traffic(direction, octets);
+    pub(crate) fn record_traffic(&mut self, direction: Direction, bytes: usize) {
+        let bytes = bytes as u64;
+        self.path.record_traffic(direction, bytes);
         match direction {
-            Direction::ToEndpoint => self.traffic.0 += octets,
-            Direction::ToClient => self.traffic.1 += octets,
+            Direction::ToEndpoint => self.traffic.0 += bytes,
+            Direction::ToClient => self.traffic.1 += bytes,
         }
     }
 
@@ -219,7 +224,7 @@ impl Recorder {
             }
         }
         self.traced.trace_statement(&report, &self.facts, self.server.as_ref(), self.route);
-        let text = report.text.as_ref().map(|text| (&*text.octets, text.cut));
+        let text = report.text.as_ref().map(|text| (&*text.bytes, text.cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
@@ -227,7 +232,7 @@ impl Recorder {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.observers.audit.text(&text.octets, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),

@@ -18,7 +18,7 @@ thread_local! {
 /// Bytes read but not written; holds memory only while not empty.
 #[derive(Default)]
 pub(crate) struct Buffer {
-    octets: Option<Box<[u8; BUFFER_SIZE]>>,
+    bytes: Option<Box<[u8; BUFFER_SIZE]>>,
     start: usize,
     end: usize,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// Bytes read but not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
-        self.octets.as_ref().map_or(&[], |octets| &octets[self.start..self.end])
+        self.bytes.as_ref().map_or(&[], |bytes| &bytes[self.start..self.end])
     }
 
     /// True if no room is left.
@@ -36,14 +36,14 @@ impl Buffer {
 
     /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let octets = self.octets.get_or_insert_with(take_free);
+        let bytes = self.bytes.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == BUFFER_SIZE && self.start > 0 {
-            octets.copy_within(self.start..self.end, 0);
+            bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        &mut octets[self.end..]
+        &mut bytes[self.end..]
     }
 
     /// Records a read of `count` bytes into [`Self::room`].
@@ -62,9 +62,9 @@ impl Buffer {
             return;
         }
         if kept > 0
-            && let Some(octets) = &mut self.octets
+            && let Some(bytes) = &mut self.bytes
         {
-            octets.copy_within(self.start..self.start + kept, self.start + count);
+            bytes.copy_within(self.start..self.start + kept, self.start + count);
         }
         self.consume(count);
     }
@@ -72,18 +72,18 @@ impl Buffer {
     /// Returns the memory of an empty buffer.
     pub(crate) fn rest(&mut self) {
         if self.start == self.end
-            && let Some(octets) = self.octets.take()
+            && let Some(bytes) = self.bytes.take()
         {
             (self.start, self.end) = (0, 0);
-            return_free(octets);
+            return_free(bytes);
         }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(octets) = self.octets.take() {
-            return_free(octets);
+        if let Some(bytes) = self.bytes.take() {
+            return_free(bytes);
         }
     }
 }
@@ -92,12 +92,12 @@ fn take_free() -> Box<[u8; BUFFER_SIZE]> {
     FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_SIZE]))
 }
 
-fn return_free(octets: Box<[u8; BUFFER_SIZE]>) {
+fn return_free(bytes: Box<[u8; BUFFER_SIZE]>) {
     // Without the list, at the end of the thread, the memory is deallocated.
     FREE.try_with(|free| {
         let mut free = free.borrow_mut();
         if free.len() < FREE_MAX {
-            free.push(octets);
+            free.push(bytes);
         }
     })
     .ok();
@@ -107,9 +107,9 @@ fn return_free(octets: Box<[u8; BUFFER_SIZE]>) {
 mod tests {
     use super::*;
 
-    fn read_in(buffer: &mut Buffer, octets: &[u8]) {
-        buffer.room()[..octets.len()].copy_from_slice(octets);
-        buffer.note_filled(octets.len());
+    fn read_in(buffer: &mut Buffer, bytes: &[u8]) {
+        buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        buffer.note_filled(bytes.len());
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_cut_out_leave_those_before_and_behind_them() {
+    fn bytes_cut_out_leave_those_before_and_behind_them() {
         let mut buffer = Buffer::default();
         read_in(&mut buffer, b"abcdef");
         buffer.cut(2, 3);
@@ -140,11 +140,11 @@ mod tests {
         buffer.rest();
         assert_eq!(buffer.unread(), b"abc", "resting drops nothing");
         buffer.consume(3);
-        let place = buffer.octets.as_ref().map(|octets| octets.as_ptr());
+        let place = buffer.bytes.as_ref().map(|bytes| bytes.as_ptr());
         buffer.rest();
-        assert!(buffer.octets.is_none());
+        assert!(buffer.bytes.is_none());
         let mut next = Buffer::default();
         next.room();
-        assert_eq!(next.octets.as_ref().map(|octets| octets.as_ptr()), place);
+        assert_eq!(next.bytes.as_ref().map(|bytes| bytes.as_ptr()), place);
     }
 }

@@ -25,10 +25,10 @@ pub(crate) struct ForwardBuffer {
 
 impl ForwardBuffer {
     /// Adds bytes read by the previous owner of the stream.
-    pub(crate) fn read_before(&mut self, octets: Vec<u8>) {
-        debug_assert!(self.ahead.is_empty(), "{} octets of before were not taken in yet", self.ahead.len());
-        if !octets.is_empty() {
-            self.ahead = octets;
+    pub(crate) fn read_before(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.ahead.is_empty(), "{} bytes of before were not taken in yet", self.ahead.len());
+        if !bytes.is_empty() {
+            self.ahead = bytes;
             self.fill_from_ahead();
         }
     }
@@ -64,8 +64,8 @@ impl ForwardBuffer {
     ) -> Poll<io::Result<usize>> {
         let mut forwarded = 0;
         while self.cleared > 0 {
-            let octets = &self.buffer.unread()[..self.cleared];
-            match poll_send(to, unflushed, octets, cx)? {
+            let bytes = &self.buffer.unread()[..self.cleared];
+            match poll_send(to, unflushed, bytes, cx)? {
                 Poll::Ready(count) => {
                     self.buffer.consume(count);
                     self.cleared -= count;

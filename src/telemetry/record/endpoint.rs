@@ -159,10 +159,10 @@ impl EndpointMetrics {
     }
 
     /// Sets the WAL position in bytes, the distance to the writer in bytes, and the lag; `None` while unknown.
-    #[expect(clippy::cast_precision_loss, reason = "2^53 octets of WAL are eight pebibytes")]
+    #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
     pub fn set_replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
-        self.position.set(position.map_or(f64::NAN, |octets| octets as f64));
-        self.lag_bytes.set(behind.map_or(f64::NAN, |octets| octets as f64));
+        self.position.set(position.map_or(f64::NAN, |bytes| bytes as f64));
+        self.lag_bytes.set(behind.map_or(f64::NAN, |bytes| bytes as f64));
         self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
     }
 

@@ -162,9 +162,9 @@ impl PathMetrics {
             flushed.transactions += transactions;
             self.state_checks.add(shard.state_checks.take());
             for direction in Direction::ALL {
-                let octets = shard.traffic[direction.index()].take();
-                self.traffic.of(direction).add(octets);
-                flushed.traffic[direction.index()] += octets;
+                let bytes = shard.traffic[direction.index()].take();
+                self.traffic.of(direction).add(bytes);
+                flushed.traffic[direction.index()] += bytes;
             }
             self.pins.add(&shard.pins);
         }
@@ -250,8 +250,8 @@ impl PathCounts {
     }
 
     /// Records relayed bytes.
-    pub fn record_traffic(&self, direction: Direction, octets: u64) {
-        self.traffic[direction.index()].add(octets);
+    pub fn record_traffic(&self, direction: Direction, bytes: u64) {
+        self.traffic[direction.index()].add(bytes);
     }
 }
 

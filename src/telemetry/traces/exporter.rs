@@ -84,8 +84,8 @@ impl Exporter {
         stream.write_all(body).await?;
         let mut answer = Vec::new();
         stream.take(ANSWER as u64).read_to_end(&mut answer).await?;
-        let line = answer.split(|octet| *octet == b'\r').next().unwrap_or_default();
-        match line.split(|octet| *octet == b' ').nth(1) {
+        let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        match line.split(|byte| *byte == b' ').nth(1) {
             Some([b'2', _, _]) => Ok(()),
             _ => Err(io::Error::other(format!("it answered `{}`", line.escape_ascii()))),
         }

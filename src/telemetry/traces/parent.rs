@@ -26,8 +26,8 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
     // Planner hints and executable comments of other databases are not key-value pairs.
     let pairs = &tail[open + 2..];
     let mut found = None;
-    for pair in pairs.split(|octet| *octet == b',') {
-        let mut halves = pair.trim_ascii().splitn(2, |octet| *octet == b'=');
+    for pair in pairs.split(|byte| *byte == b',') {
+        let mut halves = pair.trim_ascii().splitn(2, |byte| *byte == b'=');
         let (name, value) = (halves.next()?, halves.next()?);
         let value = value.strip_prefix(b"'")?.strip_suffix(b"'")?;
         if name == b"traceparent" {
@@ -43,7 +43,7 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
 
 /// Parses `00-TRACE-SPAN-FLAGS`. None of the characters may be percent-encoded.
 fn parse_traceparent(value: &[u8]) -> Option<Parent> {
-    let mut parts = value.split(|octet| *octet == b'-');
+    let mut parts = value.split(|byte| *byte == b'-');
     let version: [u8; 1] = parse_hex(parts.next()?)?;
     let (trace, span): ([u8; 16], [u8; 8]) = (parse_hex(parts.next()?)?, parse_hex(parts.next()?)?);
     let [flags] = parse_hex(parts.next()?)?;
@@ -55,17 +55,17 @@ fn parse_traceparent(value: &[u8]) -> Option<Parent> {
 
 /// Parses exactly `N` pairs of lower-case hexadecimal digits.
 fn parse_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |octet: u8| match octet {
-        b'0'..=b'9' => Some(octet - b'0'),
-        b'a'..=b'f' => Some(octet - b'a' + 10),
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
     let mut read = [0; N];
     if digits.len() != 2 * N {
         return None;
     }
-    for (octet, pair) in read.iter_mut().zip(digits.chunks_exact(2)) {
-        *octet = digit(pair[0])? << 4 | digit(pair[1])?;
+    for (byte, pair) in read.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(read)
 }
