@@ -53,7 +53,8 @@ fn load_text(text: &str) -> Result<Config, Vec<String>> {
 
 /// The mistakes that no other setting could put right.
 fn wrong_by_themselves(problems: Vec<String>) -> Vec<String> {
-    let faults = ["unknown", "cannot be", "cannot listen", "is no ", "stands twice"];
+    let faults =
+        ["unknown key", "unknown variable", "cannot be", "cannot listen", "is not a ", "stands twice"];
     problems.into_iter().filter(|problem| faults.iter().any(|fault| problem.contains(fault))).collect()
 }
 

@@ -242,7 +242,7 @@ impl Pool {
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
             error = %Chain(error),
-            "the server has no room for one more backend"
+            "server has no free connection slot"
         );
         let mut state = self.lock();
         let now = state.now;
@@ -276,7 +276,7 @@ impl Pool {
                 endpoint = %self.target.endpoint,
                 error = %Chain(&*error),
                 remedy = error.remedy().as_deref(),
-                "a pool cannot log in"
+                "pool login failed"
             );
         }
         self.finish(worker, after);

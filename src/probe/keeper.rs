@@ -148,7 +148,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             self.fold(observation);
             return;
         }
-        tracing::debug!(endpoint = %observation.endpoint, "another server than before said where it stands: looking");
+        tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
         self.sampling = None;
         self.sample_writer(PATIENCE);
         if let Some(running) = self.probers.get(&observation.endpoint) {
@@ -217,7 +217,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             return;
         }
         if let Some(running) = self.probers.get(endpoint) {
-            tracing::debug!(endpoint = %endpoint, ?evidence, "traffic noticed something: looking");
+            tracing::debug!(endpoint = %endpoint, ?evidence, "probing early: session traffic reported a problem");
             running.wake.notify_one();
         }
     }
@@ -267,7 +267,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
 
     fn count(&self, endpoint: &EndpointName) {
         let writable = self.snapshot.endpoints.iter().filter(|status| status.says_writable()).count();
-        self.metrics.refreshed(writable, SystemTime::now());
+        self.metrics.record_refresh(writable, SystemTime::now());
         let (Some(status), Some(running)) = (self.snapshot.get(endpoint), self.probers.get(endpoint)) else {
             return;
         };
@@ -282,12 +282,12 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             (Some(_), Some(fresh)) => Some(Instant::now().saturating_duration_since(fresh)),
             _ => None,
         };
-        metrics.replication(position.map(|position| position.lsn), behind, lag);
+        metrics.set_replication(position.map(|position| position.lsn), behind, lag);
     }
 
     fn tell(&mut self, change: &SnapshotChange) {
         if let Some(kind) = kind(change) {
-            self.metrics.changed(kind);
+            self.metrics.record_change(kind);
         }
         let endpoint = change.endpoint().map(tracing::field::display);
         if change.is_alarm() {

@@ -81,7 +81,7 @@ impl<L: Line> Sampler<L> {
                     self.metrics.writer_sampled(Counted::Error);
                     tracing::debug!(
                         endpoint = %self.endpoint, error = %crate::blame::Chain(&error),
-                        "the writer was not asked where it stands"
+                        "WAL sample of the writer failed"
                     );
                     self.line.close().await;
                     (pause, backoff) = (backoff, (backoff * 2).min(BACKOFF.1));

@@ -165,14 +165,14 @@ impl fmt::Display for SnapshotChange {
             Self::Health { endpoint, to, .. } => write!(f, "endpoint `{endpoint}` is {}", to.as_str()),
             Self::Role { endpoint, from, to } => write!(
                 f,
-                "endpoint `{endpoint}` says it is a {}, was {}",
+                "endpoint `{endpoint}` reports role {}, was {}",
                 to.as_str(),
                 from.map_or("not known", ObservedRole::as_str)
             ),
             Self::Mismatch { endpoint, declared, observed } => {
                 write!(
                     f,
-                    "endpoint `{endpoint}` is declared {declared}, but says it is a {}",
+                    "endpoint `{endpoint}` is declared {declared}, but its server reports {}",
                     observed.as_str()
                 )
             }

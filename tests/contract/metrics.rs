@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
-use gatekeeper::testing::telemetry::catalog::{CATALOG, Kind, Metric};
+use gatekeeper::testing::telemetry::catalog::{CATALOG, Metric, MetricKind};
 
 use crate::grafana;
 
@@ -24,9 +24,9 @@ fn table() -> String {
 
 fn kind(metric: &Metric) -> String {
     match metric.kind {
-        Kind::Counter => "counter".to_owned(),
-        Kind::Gauge => "gauge".to_owned(),
-        Kind::Histogram(buckets) => {
+        MetricKind::Counter => "counter".to_owned(),
+        MetricKind::Gauge => "gauge".to_owned(),
+        MetricKind::Histogram(buckets) => {
             let bounds = buckets.bounds();
             let (first, last) = (bounds.first().expect("a bound"), bounds.last().expect("a bound"));
             let bound = |nanoseconds: &u64| format!("{:?}", std::time::Duration::from_nanos(*nanoseconds));

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AcquireError, Connected, PooledAcquirer, connect, hold::ACQUIRE_RETRY_INTERVAL};
+use super::{AcquireError, Connected, PooledAcquirer, acquire_dedicated, hold::ACQUIRE_RETRY_INTERVAL};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     client_error::ClientErrorReason,
@@ -41,7 +41,7 @@ async fn acquire(
     answer: impl Fn(&EndpointHandle, usize) -> Result<(), ConnectError>,
 ) -> (Result<(Connected<()>, RouteReason), AcquireError>, Vec<String>) {
     let tried = RefCell::new(Vec::new());
-    let outcome = connect(&stand.services, listener, |endpoint: EndpointHandle| {
+    let outcome = acquire_dedicated(&stand.services, listener, |endpoint: EndpointHandle| {
         tried.borrow_mut().push(endpoint.name().to_string());
         let answered = answer(&endpoint, tried.borrow().len());
         async move { answered }
@@ -160,7 +160,7 @@ async fn a_new_writer_ends_the_pause() {
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let started = Instant::now();
     let services = Arc::clone(&stand.services);
-    let acquired = connect(&services, &listener, |_: EndpointHandle| async { Ok(()) });
+    let acquired = acquire_dedicated(&services, &listener, |_: EndpointHandle| async { Ok(()) });
     let promoted = async {
         tokio::time::sleep(ACQUIRE_RETRY_INTERVAL / 4).await;
         stand.topology.publish(snapshot("p primary down standby\nq primary up primary"));
@@ -171,7 +171,7 @@ async fn a_new_writer_ends_the_pause() {
     assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
 }
 
-/// A refused TCP connection: nothing listens at the endpoints' address.
+/// A refused TCP connection: no process listens at the endpoints' address.
 #[tokio::test]
 async fn a_pool_and_a_connect_report_the_same_failure() {
     let stand = Stand::new(CLUSTER);
@@ -180,8 +180,9 @@ async fn a_pool_and_a_connect_report_the_same_failure() {
     let startup = StartupMessage::new(ProtocolVersion::V3_0);
     let mut acquirer = PooledAcquirer::pooled(&stand.services, &listener, user, database, startup);
     let pooled = acquirer.lease().await.err().unwrap().client_error();
-    let dialed =
-        connect(&stand.services, &listener, |endpoint: EndpointHandle| async move { endpoint.dial().await });
+    let dialed = acquire_dedicated(&stand.services, &listener, |endpoint: EndpointHandle| async move {
+        endpoint.dial().await
+    });
     let dedicated = dialed.await.err().unwrap().client_error();
     assert_eq!(pooled, dedicated);
     assert_eq!(pooled.reason, ClientErrorReason::Endpoint);

@@ -12,15 +12,15 @@ use crate::{
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
 pub(crate) struct InitialParameterStatus {
     welcome: Arc<Welcome>,
-    /// The client's `application_name`, if it has said one.
+    /// `application_name` of the client, if sent.
     application: Option<Box<[u8]>>,
     /// Remaining startup settings of the client.
     startup: Option<Arc<StartupValues>>,
     /// `application_name` and `startup` as settings of the session.
     pub(crate) settings: SettingValues,
-    /// What the client knows then.
+    /// Parameters as reported to the client.
     pub(crate) known: ReportedParameters,
-    /// ParameterStatus messages, one behind the other.
+    /// The concatenated ParameterStatus messages.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct InitialParameterStatusCache {
     latest: Vec<Arc<InitialParameterStatus>>,
 }
 
-/// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
+/// Maximum number of entries: usually one login with one or two names, but names are arbitrary.
 const KEPT: usize = 8;
 
 // === impl InitialParameterStatus ===

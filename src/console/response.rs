@@ -1,19 +1,19 @@
-//! What a command comes to.
+//! The response to a command.
 
 use super::table::Row;
 use crate::wire::{ErrorResponse, Severity, SqlState};
 
-/// What a command comes to: its notices, then its rows, made as they are sent.
-pub(super) struct Answer {
+/// The response to a command: notices, then rows, built while they are sent.
+pub(super) struct CommandResponse {
     pub(super) notices: Vec<ErrorResponse<'static>>,
     pub(super) rows: Rows,
 }
 
-/// Rows to come. Making them lazily keeps a long table from holding up the clients of this worker.
+/// Rows of a response. Building them lazily keeps a long table from delaying other clients of the worker.
 pub(super) type Rows = Box<dyn Iterator<Item = Row>>;
 
-impl Answer {
-    /// It is done, and there is nothing to say.
+impl CommandResponse {
+    /// A response without rows.
     pub(super) fn done() -> Self {
         Self::rows(std::iter::empty())
     }
@@ -23,8 +23,8 @@ impl Answer {
         Self { notices: Vec::new(), rows: Box::new(rows.into_iter()) }
     }
 
-    /// With something to know.
-    pub(super) fn notice(mut self, message: impl Into<String>, detail: Option<String>) -> Self {
+    /// Adds a notice.
+    pub(super) fn with_notice(mut self, message: impl Into<String>, detail: Option<String>) -> Self {
         let notice = ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message.into());
         self.notices.push(ErrorResponse { detail: detail.map(Into::into), ..notice });
         self

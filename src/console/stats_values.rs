@@ -1,4 +1,4 @@
-//! What PgBouncer's statistics count, of one endpoint.
+//! The values of PgBouncer's statistics, for one endpoint.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use crate::{names::EndpointName, telemetry::Metrics};
 
 /// Totals since the start, or averages. Times in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct StatsValues {
     pub(super) transactions: u64,
     pub(super) statements: u64,
     pub(super) received: u64,
     pub(super) sent: u64,
-    /// Of statements, by the transaction they are in.
+    /// Sum of statement times within transactions.
     pub(super) transaction_time: u64,
     pub(super) statement_time: u64,
     pub(super) wait_time: u64,
 }
 
-impl Counts {
-    /// Totals of every endpoint that was ever used.
+impl StatsValues {
+    /// Totals of every endpoint used since the start.
     pub(super) fn by_endpoint(metrics: &Metrics) -> BTreeMap<EndpointName, Self> {
         let mut found: BTreeMap<EndpointName, Self> = BTreeMap::new();
         for path in metrics.totals() {
@@ -39,7 +39,7 @@ impl Counts {
     }
 
     /// In PgBouncer's order: transactions, statements, bytes received and sent, then times.
-    pub(super) fn figures(&self) -> [u64; 7] {
+    pub(super) fn in_column_order(&self) -> [u64; 7] {
         [
             self.transactions,
             self.statements,

@@ -1,4 +1,4 @@
-//! Who was the writer, and when.
+//! History of the writer.
 
 use std::collections::VecDeque;
 
@@ -9,35 +9,35 @@ use crate::{
     topology::{Health, NodeId, TopologySnapshot},
 };
 
-/// A time in which writes went to one server, or to none.
+/// A period in which one server, or none, accepted writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term {
-    /// The endpoint that was the writer; `None`: nobody was.
+pub struct WriterPeriod {
+    /// The endpoint of the writer; `None` if no endpoint accepted writes.
     pub writer: Option<EndpointName>,
-    /// The server behind its address, if it was asked.
+    /// The server behind the address, if known.
     pub node: Option<NodeId>,
-    /// Whether a login to it worked: a writer that is down takes no writes.
+    /// Health of the endpoint: a writer that is down accepts no writes.
     pub health: Health,
-    /// When it was first seen so.
+    /// Time of the first observation.
     pub from: Timestamp,
 }
 
-/// The last terms, the oldest first. Each ends where the next one begins.
+/// The last periods, oldest first. Each ends at the beginning of the next.
 #[derive(Debug, Default)]
-pub struct Terms {
-    kept: VecDeque<Term>,
+pub struct WriterPeriods {
+    kept: VecDeque<WriterPeriod>,
 }
 
-/// Terms that are kept.
+/// Maximum number of periods.
 const CAPACITY: usize = 64;
 
-// === impl Terms ===
+// === impl WriterPeriods ===
 
-impl Terms {
-    /// Takes note of who is the writer at `now`.
+impl WriterPeriods {
+    /// Records the writer at `now`.
     pub fn follow(&mut self, snapshot: &TopologySnapshot, now: Timestamp) {
         let status = snapshot.writer.as_ref().and_then(|name| snapshot.get(name));
-        let next = Term {
+        let next = WriterPeriod {
             writer: snapshot.writer.clone(),
             node: status.and_then(|status| status.node),
             health: status.map_or(Health::Unknown, |status| status.health),
@@ -45,7 +45,7 @@ impl Terms {
         };
         match self.kept.back_mut() {
             Some(current) if current.is_same(&next) => {}
-            // What was only declared has answered: it has been the writer all along, as far as anybody knows.
+            // A writer known only by its declared role has responded: the period began before.
             Some(current)
                 if current.writer == next.writer
                     && current.health == Health::Unknown
@@ -62,17 +62,17 @@ impl Terms {
         }
     }
 
-    /// The newest first, each with its end; the first has none.
-    pub fn newest_first(&self) -> impl Iterator<Item = (&Term, Option<Timestamp>)> {
+    /// Periods with their ends, newest first; the current period has no end.
+    pub fn newest_first(&self) -> impl Iterator<Item = (&WriterPeriod, Option<Timestamp>)> {
         let ends = std::iter::once(None).chain(self.kept.iter().rev().map(|term| Some(term.from)));
         self.kept.iter().rev().zip(ends)
     }
 }
 
-// === impl Term ===
+// === impl WriterPeriod ===
 
-impl Term {
-    /// Whether nothing changed for whoever writes.
+impl WriterPeriod {
+    /// True if writer, node and health are equal.
     fn is_same(&self, next: &Self) -> bool {
         (&self.writer, self.node, self.health) == (&next.writer, next.node, next.health)
     }
@@ -104,16 +104,16 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    /// What is kept after these have been seen, a second apart: the writer with its node, its health, from, until.
+    /// Periods after observations one second apart: writer with node, health, from, until.
     fn kept(seen: &[(Option<&str>, Health, Option<i64>)]) -> Vec<String> {
-        let mut terms = Terms::default();
+        let mut terms = WriterPeriods::default();
         for (second, (writer, health, node)) in (0..).zip(seen) {
             let endpoints = writer.map(|name| status(name, *health, *node)).into_iter().collect();
             let writer = writer.map(|name| EndpointName::new(name).unwrap());
             terms.follow(&TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }, at(second));
         }
         let second = |time: Timestamp| time.as_second() - at(0).as_second();
-        let line = |(term, until): (&Term, Option<Timestamp>)| {
+        let line = |(term, until): (&WriterPeriod, Option<Timestamp>)| {
             let writer = term.writer.as_ref().map_or("nobody", EndpointName::as_str);
             let node = term.node.map(|node| node.started_us);
             let (from, until) = (second(term.from), until.map(second));

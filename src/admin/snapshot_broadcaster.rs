@@ -1,4 +1,4 @@
-//! The clients of the event stream, and the last event sent to them.
+//! Shares one event among all clients of the event stream.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, Semaphore};
 
 /// The clients of the event stream, and the last event sent to them.
-pub(super) struct Gallery {
+pub(super) struct SnapshotBroadcaster {
     places: Arc<Semaphore>,
     last: Mutex<Option<(Instant, Bytes)>>,
 }
@@ -19,20 +19,20 @@ const MAX_CLIENTS: usize = 16;
 /// Greatest age of an event that is sent to a further client.
 const MAX_EVENT_AGE: Duration = Duration::from_millis(500);
 
-// === impl Gallery ===
+// === impl SnapshotBroadcaster ===
 
-impl Gallery {
+impl SnapshotBroadcaster {
     pub(super) fn new() -> Self {
         Self { places: Arc::new(Semaphore::new(MAX_CLIENTS)), last: Mutex::default() }
     }
 
-    /// Permits of the clients.
-    pub(super) fn places(&self) -> Arc<Semaphore> {
+    /// Permits for clients.
+    pub(super) fn client_permits(&self) -> Arc<Semaphore> {
         Arc::clone(&self.places)
     }
 
-    /// The event of this moment, made by `make` unless the last one is new enough. Clients that ask meanwhile wait, and
-    /// get the same event.
+    /// The current event, built by `make` unless the last one is recent. Concurrent callers wait and get the same
+    /// event.
     ///
     /// Cancel safe.
     pub(super) async fn frame(&self, now: Instant, make: impl FnOnce() -> Bytes) -> Bytes {
@@ -54,11 +54,11 @@ mod tests {
 
     #[tokio::test]
     async fn clients_of_one_moment_share_an_event() {
-        let gallery = Gallery::new();
+        let broadcaster = SnapshotBroadcaster::new();
         let now = Instant::now();
         let event = |text: &'static str| move || Bytes::from_static(text.as_bytes());
-        assert_eq!(gallery.frame(now, event("first")).await, "first");
-        assert_eq!(gallery.frame(now + MAX_EVENT_AGE / 2, event("second")).await, "first");
-        assert_eq!(gallery.frame(now + MAX_EVENT_AGE, event("third")).await, "third");
+        assert_eq!(broadcaster.frame(now, event("first")).await, "first");
+        assert_eq!(broadcaster.frame(now + MAX_EVENT_AGE / 2, event("second")).await, "first");
+        assert_eq!(broadcaster.frame(now + MAX_EVENT_AGE, event("third")).await, "third");
     }
 }

@@ -1,20 +1,20 @@
-//! Where commands are answered: who may say what, and the record of who said it.
+//! Runs commands: checks rights and records commands.
 
 use std::{pin::Pin, sync::Arc};
 
 use super::{
     Averages, ConsoleSettings, act,
-    answer::Answer,
     command::Command,
-    settings::Access,
-    show::{self, Shown},
+    response::CommandResponse,
+    settings::ConsoleAccess,
+    show::{self, ShowContext},
     visit,
 };
 use crate::{
-    admin::Control,
+    admin::ProgramControl,
     audit::{Record, record},
     client_error::ClientError,
-    events::Happening,
+    events::EventKind,
     frontend::{self, ConsoleClient, ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     names::{DatabaseName, UserName},
@@ -24,89 +24,89 @@ use crate::{
 
 /// The console.
 pub struct Console {
-    office: Office,
+    context: ConsoleContext,
 }
 
-/// What the console shows and does.
-pub struct Office {
+/// The parts of the program that the console shows and controls.
+pub struct ConsoleContext {
     /// Endpoints and pools.
     pub routing: Arc<Routing>,
     /// Receivers of reports.
     pub observers: Arc<Observers>,
     /// Logged-in sessions.
     pub sessions: Arc<SessionRegistry>,
-    /// Who may use it, as it is configured now.
+    /// Current users and rights.
     pub settings: Live<ConsoleSettings>,
     /// The configuration.
     pub config: Live<Vec<ConfigLine>>,
-    /// The listeners as they are configured now.
+    /// The current listeners.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
-    /// What happened each second of late.
+    /// Averages of the last minute.
     pub averages: Live<Averages>,
     /// Reload and stop.
-    pub control: Control,
-    /// Requests are counted with those to the admin API.
+    pub control: ProgramControl,
+    /// Metrics shared with the admin API.
     pub metrics: AdminMetrics,
 }
 
-/// One setting, as `SHOW CONFIG` shows it.
+/// One setting of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigLine {
-    /// As in `listener.app.max_clients`.
+    /// Name such as `listener.app.max_clients`.
     pub key: String,
-    /// As it would be written; secrets are not shown.
+    /// Value in configuration syntax, without secrets.
     pub value: String,
-    /// The value is the default.
+    /// True for a default value.
     pub is_default: bool,
-    /// A reload can change it.
+    /// True if a reload can change the value.
     pub changeable: bool,
 }
 
 // === impl Console ===
 
 impl Console {
-    /// The console over `office`.
+    /// The console over `context`.
     #[must_use]
-    pub fn new(office: Office) -> Self {
-        Self { office }
+    pub fn new(context: ConsoleContext) -> Self {
+        Self { context }
     }
 
     /// Receivers of reports.
     pub(super) fn observers(&self) -> &Observers {
-        &self.office.observers
+        &self.context.observers
     }
 
-    /// Runs one command for `who`, if it may, and records it.
+    /// Runs one command for `who` if permitted, and records it.
     pub(super) async fn run(
         &self,
         command: &Command,
         who: &Arc<record::Session>,
-    ) -> Result<Answer, ErrorResponse<'static>> {
-        let access = who.user.as_ref().and_then(|user| self.office.settings.load().access(user));
+    ) -> Result<CommandResponse, ErrorResponse<'static>> {
+        let access = who.user.as_ref().and_then(|user| self.context.settings.load().access(user));
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
-            true => Err(denial(command)),
+            true => Err(permission_denied(command)),
             false => self.answer(command).await,
         };
         self.record(command, who, denied, done.as_ref().err()).await;
         done
     }
 
-    async fn answer(&self, command: &Command) -> Result<Answer, ErrorResponse<'static>> {
+    async fn answer(&self, command: &Command) -> Result<CommandResponse, ErrorResponse<'static>> {
         match command {
-            Command::Show(subject) => Ok(show::show(*subject, Shown { office: &self.office })),
-            Command::Set => Ok(Answer::done()),
-            order => act::act(order, &self.office).await,
+            Command::Show(target) => Ok(show::show_table(*target, ShowContext { context: &self.context })),
+            Command::Set => Ok(CommandResponse::done()),
+            order => act::run_command(order, &self.context).await,
         }
     }
 
-    /// Takes back what a command has begun that its client no longer waits for.
+    /// Undoes a command whose client no longer waits.
     pub(super) async fn cancelled(
         &self,
         command: &Command,
         who: &Arc<record::Session>,
     ) -> ErrorResponse<'static> {
-        act::take_back(command, &self.office);
+        act::take_back(command, &self.context);
         let report = ErrorResponse::new(
             Severity::Error,
             SqlState::QUERY_CANCELED,
@@ -123,7 +123,7 @@ impl Console {
         denied: bool,
         error: Option<&ErrorResponse<'static>>,
     ) {
-        self.office.metrics.answered(match (denied, error) {
+        self.context.metrics.record_request(match (denied, error) {
             (true, _) => AdminOutcome::Denied,
             (false, None) => AdminOutcome::Ok,
             (false, Some(_)) => AdminOutcome::Error,
@@ -132,49 +132,49 @@ impl Console {
         let error_code = error.map(|report| report.sqlstate.to_string());
         let user = who.user.as_ref().map(UserName::as_str);
         match command.needs() {
-            Access::Stats => {
+            ConsoleAccess::Stats => {
                 tracing::debug!(session = who.id, user, command = said, error = error_code, "console")
             }
-            Access::Admin => {
+            ConsoleAccess::Admin => {
                 tracing::info!(session = who.id, user, command = said, error = error_code, "console");
                 if error.is_none() {
-                    self.office
+                    self.context
                         .observers
                         .events
-                        .tell(Happening::Operated { through: "console", what: said.to_string() });
+                        .tell(EventKind::Operated { through: "console", what: said.to_string() });
                 }
             }
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
         let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
-        // It is done: it is told late rather than not at all, once the log has room.
-        self.office.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
+        // The command has run, so the record waits for room in the log.
+        self.context.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }
 }
 
 impl frontend::Console for Console {
     fn is_called(&self, database: &DatabaseName) -> bool {
-        let settings = self.office.settings.load();
+        let settings = self.context.settings.load();
         settings.is_open() && settings.database == *database
     }
 
     fn serves_unproved_users(&self) -> bool {
-        self.office.settings.load().insecure_trust
+        self.context.settings.load().insecure_trust
     }
 
     fn admit(&self, user: &UserName) -> Result<(), ClientError> {
-        match self.office.settings.load().access(user) {
+        match self.context.settings.load().access(user) {
             Some(_) => Ok(()),
             None => Err(ClientError::console_denied(user.as_str())),
         }
     }
 
     fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        Box::pin(visit::serve(self, client))
+        Box::pin(visit::serve_client(self, client))
     }
 }
 
-fn denial(command: &Command) -> ErrorResponse<'static> {
+fn permission_denied(command: &Command) -> ErrorResponse<'static> {
     let message = format!("permission denied for {}", command.tag());
     let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42501"), message);
     ErrorResponse { hint: Some("It is for the console's admin_users.".into()), ..report }

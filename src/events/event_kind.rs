@@ -1,4 +1,4 @@
-//! What can happen that is worth a line on the status page.
+//! Kinds of events that the status page lists.
 
 use std::fmt;
 
@@ -8,83 +8,83 @@ use crate::{
     topology::{Health, SnapshotChange},
 };
 
-/// One thing that happened. Two that are equal are the same thing happening again.
+/// One event. Equal values are repetitions of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happening {
-    /// What is known of the topology changed.
+pub enum EventKind {
+    /// The observed topology changed.
     Topology(SnapshotChange),
-    /// A listener turned a client away.
+    /// A listener rejected a client.
     Refused {
-        /// Which one.
+        /// The listener.
         listener: ListenerName,
-        /// A word of a closed set: why.
+        /// Reason from a closed set.
         reason: &'static str,
     },
-    /// The configuration was read again and is in use.
+    /// The configuration was reloaded.
     Reloaded {
-        /// Who asked: `signal`, `admin`, `console`.
+        /// Trigger: `signal`, `admin`, `console`.
         trigger: &'static str,
-        /// What is different now, a sentence each.
+        /// One sentence for each change.
         changed: Vec<String>,
     },
-    /// The configuration was read again, and nothing changed.
+    /// A configuration reload failed and changed nothing.
     ReloadFailed {
-        /// Who asked.
+        /// Trigger of the reload.
         trigger: &'static str,
         /// The first mistake.
         error: String,
     },
-    /// Files that changed were read again and are in use.
+    /// Changed files were reloaded.
     FilesReloaded {
-        /// What is in them.
+        /// Content of the files.
         what: String,
     },
-    /// Files that changed cannot be used.
+    /// Changed files are invalid.
     FilesUnusable {
-        /// What should be in them.
+        /// Expected content of the files.
         what: String,
-        /// Why not.
+        /// Reason.
         error: String,
     },
     /// A token could not be minted.
     TokenFailed {
-        /// For which endpoint.
+        /// Endpoint of the login.
         endpoint: EndpointName,
-        /// For whom.
+        /// Database user of the login.
         user: UserName,
-        /// Why.
+        /// Reason.
         error: String,
     },
-    /// An operator had something done.
+    /// An operator ran a command.
     Operated {
-        /// Through what: `admin`, `console`.
+        /// Interface: `admin`, `console`.
         through: &'static str,
-        /// What, in a few words.
+        /// Short description of the command.
         what: String,
     },
-    /// The program was told to end.
+    /// A shutdown was requested.
     Draining,
 }
 
 closed_set! {
-    /// How much an event wants to be seen.
-    pub enum Severity {
-        /// It is good to know.
+    /// Importance of an event.
+    pub enum EventSeverity {
+        /// For information.
         Info = "info",
-        /// Somebody may want to look.
+        /// May need attention.
         Warning = "warning",
-        /// Somebody must look.
+        /// Needs action.
         Alarm = "alarm",
     }
 }
 
-/// Characters of a text that comes from elsewhere: one event must not take the place of hundreds.
+/// Maximum length of a foreign text in characters, which bounds the memory of one event.
 const TEXT: usize = 300;
 
-// === impl Happening ===
+// === impl EventKind ===
 
-impl Happening {
-    /// A word of a closed set.
+impl EventKind {
+    /// The kind, from a closed set.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -100,25 +100,25 @@ impl Happening {
         }
     }
 
-    /// How much it wants to be seen.
+    /// Importance of the event.
     #[must_use]
-    pub const fn severity(&self) -> Severity {
+    pub const fn severity(&self) -> EventSeverity {
         match self {
-            Self::Topology(change) if change.is_alarm() => Severity::Alarm,
-            Self::TokenFailed { .. } => Severity::Alarm,
-            Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => Severity::Warning,
-            Self::Refused { .. } | Self::Draining => Severity::Warning,
+            Self::Topology(change) if change.is_alarm() => EventSeverity::Alarm,
+            Self::TokenFailed { .. } => EventSeverity::Alarm,
+            Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
+            Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
-            ) => Severity::Warning,
+            ) => EventSeverity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
-            | Self::Operated { .. } => Severity::Info,
+            | Self::Operated { .. } => EventSeverity::Info,
         }
     }
 
-    /// The endpoint it is about.
+    /// The endpoint concerned.
     #[must_use]
     pub const fn endpoint(&self) -> Option<&EndpointName> {
         match self {
@@ -128,7 +128,7 @@ impl Happening {
         }
     }
 
-    /// The listener it is about.
+    /// The listener concerned.
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
@@ -137,27 +137,27 @@ impl Happening {
         }
     }
 
-    /// Whether it comes in floods: then it is one event that happened many times. What changes the picture never is.
+    /// True for events that repeat often and are counted as one event. False for topology changes.
     pub(super) const fn comes_in_floods(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::TokenFailed { .. } | Self::FilesUnusable { .. })
     }
 
-    /// The same with no text longer than it may be.
-    pub(super) fn bounded(mut self) -> Self {
+    /// Truncates long texts.
+    pub(super) fn with_bounded_texts(mut self) -> Self {
         match &mut self {
             Self::Reloaded { changed, .. } => {
                 changed.truncate(16);
-                changed.iter_mut().for_each(cut);
+                changed.iter_mut().for_each(cut_text);
             }
-            Self::ReloadFailed { error, .. } | Self::TokenFailed { error, .. } => cut(error),
+            Self::ReloadFailed { error, .. } | Self::TokenFailed { error, .. } => cut_text(error),
             Self::FilesUnusable { what, error } => {
-                cut(what);
-                cut(error);
+                cut_text(what);
+                cut_text(error);
             }
-            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut(what),
+            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut_text(what),
             Self::Topology(SnapshotChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
                 let mut short = reason.to_string();
-                cut(&mut short);
+                cut_text(&mut short);
                 *reason = short.into();
             }
             Self::Topology(_) | Self::Refused { .. } | Self::Draining => {}
@@ -166,14 +166,14 @@ impl Happening {
     }
 }
 
-fn cut(text: &mut String) {
+fn cut_text(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(TEXT) {
         text.truncate(end);
         text.push('…');
     }
 }
 
-impl fmt::Display for Happening {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topology(change) => change.fmt(f),
@@ -181,15 +181,15 @@ impl fmt::Display for Happening {
                 write!(f, "listener `{listener}` refused a client: {}", reason.replace('_', " "))
             }
             Self::Reloaded { trigger, changed } if changed.is_empty() => {
-                write!(f, "the configuration was read again ({trigger}): nothing is different")
+                write!(f, "configuration reloaded ({trigger}): no change")
             }
             Self::Reloaded { trigger, changed } => {
-                write!(f, "the configuration was read again ({trigger}): {}", changed.join("; "))
+                write!(f, "configuration reloaded ({trigger}): {}", changed.join("; "))
             }
             Self::ReloadFailed { trigger, error } => {
-                write!(f, "the configuration was not reloaded ({trigger}), nothing changed: {error}")
+                write!(f, "configuration reload failed ({trigger}), nothing changed: {error}")
             }
-            Self::FilesReloaded { what } => write!(f, "changed files are in use: {what}"),
+            Self::FilesReloaded { what } => write!(f, "changed files reloaded: {what}"),
             Self::FilesUnusable { what, error } => {
                 write!(f, "changed files cannot be used, the old ones stay: {what}: {error}")
             }
@@ -197,7 +197,7 @@ impl fmt::Display for Happening {
                 write!(f, "no token for user `{user}` of endpoint `{endpoint}`: {error}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
-            Self::Draining => f.write_str("the program was told to end: it drains"),
+            Self::Draining => f.write_str("shutdown requested: draining sessions"),
         }
     }
 }

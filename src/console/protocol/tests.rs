@@ -1,4 +1,4 @@
-//! Scripts of frames: what a client says, and what is answered.
+//! Scripts of frames with the expected responses.
 
 use super::*;
 use crate::{
@@ -19,20 +19,19 @@ fn query(text: &str) -> Vec<u8> {
     out
 }
 
-/// Says `messages` one after the other, answers each command with one row of zeroes for each of `rows`, and shows the tags that
-/// came back.
-fn talk(conversation: &mut Conversation, rows: usize, messages: &[Vec<u8>]) -> String {
+/// Sends `messages` in order, responds to each command with `rows` rows of zeros, and returns the tags of the output.
+fn talk(protocol: &mut ConsoleProtocol, rows: usize, messages: &[Vec<u8>]) -> String {
     let mut heard = Vec::new();
     for message in messages {
         let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(message).unwrap() else {
             panic!("not one whole message: {message:?}");
         };
-        if let Ask::Run(command) = conversation.on_frame(&frame).unwrap() {
+        if let Ask::Run(command) = protocol.on_frame(&frame).unwrap() {
             let width = command.columns().map_or(0, <[Column]>::len);
             let count = if width == 0 { 0 } else { rows };
-            conversation.on_answer(Ok(Answer::rows(vec![vec![Value::Number(0); width]; count])));
+            protocol.on_answer(Ok(CommandResponse::rows(vec![vec![Value::Number(0); width]; count])));
         }
-        while let Some(output) = conversation.poll_output() {
+        while let Some(output) = protocol.poll_output() {
             heard.extend(output);
         }
     }
@@ -50,7 +49,7 @@ fn tags(mut bytes: &[u8]) -> String {
 
 #[test]
 fn a_query_is_answered_with_a_table() {
-    let talk = |text| talk(&mut Conversation::default(), 2, &[query(text)]);
+    let talk = |text| talk(&mut ConsoleProtocol::default(), 2, &[query(text)]);
     assert_eq!(talk("SHOW LISTS"), "TDDCZ");
     assert_eq!(talk("RELOAD"), "CZ");
     assert_eq!(talk("-- ping"), "IZ");
@@ -59,15 +58,15 @@ fn a_query_is_answered_with_a_table() {
 
 #[test]
 fn a_long_table_comes_in_parts_and_whole() {
-    let heard = talk(&mut Conversation::default(), 250, &[query("SHOW LISTS")]);
+    let heard = talk(&mut ConsoleProtocol::default(), 250, &[query("SHOW LISTS")]);
     assert_eq!(heard, format!("T{}CZ", "D".repeat(250)));
 }
 
 #[test]
 fn the_extended_protocol_describes_and_executes() {
-    let mut conversation = Conversation::default();
+    let mut protocol = ConsoleProtocol::default();
     let heard = talk(
-        &mut conversation,
+        &mut protocol,
         1,
         &[
             said(b'P', b"s\0SHOW VERSION;\0\0\0"),
@@ -82,12 +81,12 @@ fn the_extended_protocol_describes_and_executes() {
     );
     assert_eq!(heard, "1tTZ2TDC3Z");
     let gone = [said(b'B', b"\0s\0\0\0\0\0\0\0"), said(b'E', b"\0\0\0\0\0"), said(b'S', b"")];
-    assert_eq!(talk(&mut conversation, 1, &gone), "EZ", "behind an error all is skipped up to Sync");
+    assert_eq!(talk(&mut protocol, 1, &gone), "EZ", "behind an error all is skipped up to Sync");
 }
 
 #[test]
 fn a_portal_can_be_read_in_parts_until_sync() {
-    let mut conversation = Conversation::default();
+    let mut protocol = ConsoleProtocol::default();
     let execute = || said(b'E', b"c\0\0\0\0\x02");
     let script = [
         said(b'P', b"\0SHOW LISTS\0\0\0"),
@@ -99,7 +98,7 @@ fn a_portal_can_be_read_in_parts_until_sync() {
         execute(),
         said(b'S', b""),
     ];
-    assert_eq!(talk(&mut conversation, 3, &script), "12DDsDCCZEZ");
+    assert_eq!(talk(&mut protocol, 3, &script), "12DDsDCCZEZ");
 }
 
 #[test]
@@ -116,7 +115,7 @@ fn commands_without_rows_are_described_as_such_and_run_once() {
         said(b'E', b"\0\0\0\0\0"),
         said(b'S', b""),
     ];
-    assert_eq!(talk(&mut Conversation::default(), 0, &script), "1tn2CEZ12IZ");
+    assert_eq!(talk(&mut ConsoleProtocol::default(), 0, &script), "1tn2CEZ12IZ");
 }
 
 #[test]
@@ -128,18 +127,18 @@ fn mistakes_are_found_before_anything_is_run() {
         ("a format", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\0\0\0\0\x01\0\x07")]),
         ("a short Bind", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\x05")]),
     ] {
-        let heard = talk(&mut Conversation::default(), 1, &script);
+        let heard = talk(&mut ConsoleProtocol::default(), 1, &script);
         assert!(heard.ends_with('E'), "{text}: {heard}");
     }
-    assert_eq!(talk(&mut Conversation::default(), 1, &[said(b'F', b"\0\0\0\x01\0\0\0\0\0\0")]), "EZ");
+    assert_eq!(talk(&mut ConsoleProtocol::default(), 1, &[said(b'F', b"\0\0\0\x01\0\0\0\0\0\0")]), "EZ");
 }
 
 #[test]
 fn statements_are_bounded() {
-    let mut conversation = Conversation::default();
+    let mut protocol = ConsoleProtocol::default();
     let parses: Vec<_> =
         (0..=HELD).map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes())).collect();
-    assert_eq!(talk(&mut conversation, 0, &parses), format!("{}E", "1".repeat(HELD)));
+    assert_eq!(talk(&mut protocol, 0, &parses), format!("{}E", "1".repeat(HELD)));
 }
 
 proptest::proptest! {
@@ -147,17 +146,17 @@ proptest::proptest! {
     fn no_bytes_make_it_panic_and_each_sync_is_answered_once(
         messages in proptest::collection::vec((0..10_usize, proptest::collection::vec(proptest::num::u8::ANY, 0..24)), 0..40)
     ) {
-        let mut conversation = Conversation::default();
+        let mut protocol = ConsoleProtocol::default();
         for (tag, body) in messages {
             let message = said(b"QPBDECSHdc"[tag], &body);
             let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(&message).unwrap() else { continue };
-            // What is out of step ends the connection.
-            if let Ok(Ask::Run(command)) = conversation.on_frame(&frame) {
+            // A protocol violation ends the connection.
+            if let Ok(Ask::Run(command)) = protocol.on_frame(&frame) {
                 let width = command.columns().map_or(0, <[Column]>::len);
-                conversation.on_answer(Ok(Answer::rows([vec![Value::Null; width]])));
+                protocol.on_answer(Ok(CommandResponse::rows([vec![Value::Null; width]])));
             }
-            while conversation.poll_output().is_some() {}
+            while protocol.poll_output().is_some() {}
         }
-        proptest::prop_assert_eq!(talk(&mut conversation, 0, &[said(b'S', b"")]), "Z");
+        proptest::prop_assert_eq!(talk(&mut protocol, 0, &[said(b'S', b"")]), "Z");
     }
 }

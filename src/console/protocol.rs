@@ -1,16 +1,18 @@
-//! The server's side of the protocol, for one client: messages in, commands to run, answers out.
+//! The server's side of the protocol for one client: messages in, commands to run, responses out.
 //!
-//! Promises: both the simple and the extended protocol, as PostgreSQL speaks them: behind an error of the extended one
-//! everything is skipped up to Sync; portals end with Sync and may be read in parts. Memory is bounded: so many statements and
-//! portals, and rows are made as they are taken. Refuses to know: sockets, and what a command does.
+//! Promises: the simple and the extended protocol as in PostgreSQL: after an error in the extended protocol, messages
+//! are
+//! skipped up to Sync; portals end with Sync and may be fetched in parts. Memory is bounded: the number of statements
+//! and
+//! portals is limited, and rows are built on demand. Refuses to know: sockets, and the effect of commands.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
 use std::collections::HashMap;
 
 use super::{
-    answer::{Answer, Rows},
     command::Command,
+    response::{CommandResponse, Rows},
     table::{self, Column, Format},
 };
 use crate::wire::{
@@ -20,67 +22,67 @@ use crate::wire::{
     write_frame,
 };
 
-/// One client's conversation.
+/// Protocol state of one client.
 #[derive(Default)]
-pub(super) struct Conversation {
+pub(super) struct ConsoleProtocol {
     statements: HashMap<Vec<u8>, Option<Command>>,
     portals: HashMap<Vec<u8>, Portal>,
-    /// An error of the extended protocol: everything is skipped up to Sync.
+    /// Skipping messages up to Sync after an error in the extended protocol.
     skipping: bool,
-    /// Whose command is run, or whose rows are sent.
-    running: Option<Running>,
+    /// The running command, or the command whose rows are sent.
+    running: Option<RunningCommand>,
     out: Vec<u8>,
 }
 
-/// What a client may do with a statement that is bound.
+/// A bound statement.
 struct Portal {
     command: Option<Command>,
     formats: Vec<Format>,
     progress: Progress,
 }
 
-/// How far a portal is.
+/// Progress of a portal.
 enum Progress {
-    /// It was not executed.
+    /// Not executed.
     Fresh,
-    /// The rest of its rows.
+    /// Executed in part; the remaining rows.
     Rows(Rows),
-    /// It was executed to the end.
+    /// Executed to the end.
     Done,
 }
 
-/// What is under way.
-struct Running {
-    /// `None` for a Query.
+/// The command in progress.
+struct RunningCommand {
+    /// The portal; `None` for a Query.
     portal: Option<Vec<u8>>,
     command: Command,
-    /// Rows to be sent yet; nothing before the answer is there.
+    /// Remaining rows; `None` before the response.
     rows: Option<Rows>,
-    /// Rows that may still be sent; `None` for all.
+    /// Maximum number of rows still to send; `None` for all.
     limit: Option<u32>,
 }
 
-/// What a message asks for.
+/// Action after a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Nothing more than what was said.
+    /// No action beyond the output.
     Nothing,
-    /// Run this, and tell [`Conversation::on_answer`].
+    /// Run the command and pass the result to [`ConsoleProtocol::on_answer`].
     Run(Command),
-    /// The client leaves.
+    /// Terminate was received.
     Farewell,
 }
 
-/// Statements and portals that a client may have at a time.
+/// Maximum number of statements and of portals of a client.
 const HELD: usize = 256;
-/// Rows made in one go.
+/// Number of rows built at a time.
 const ROWS: usize = 100;
 
-impl Conversation {
-    /// Takes in a message. Nothing else may come before what it asked for is answered and sent.
+impl ConsoleProtocol {
+    /// Handles a message. Call only after the response to the previous message was sent.
     ///
     /// # Errors
-    /// What the client is told before the connection ends: it is out of step.
+    /// A fatal protocol error for the client; the connection must end.
     pub(super) fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Ask, ErrorResponse<'static>> {
         let message = FrontendMessage::decode(frame).map_err(|error| {
             ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, error.to_string())
@@ -115,12 +117,12 @@ impl Conversation {
             | FrontendMessage::CopyDone
             | FrontendMessage::CopyFail { .. } => Ok(()),
             FrontendMessage::FunctionCall { .. } => {
-                Err(error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
+                Err(protocol_error(SqlState::FEATURE_NOT_SUPPORTED, "the console has no functions to call"))
             }
         };
         if let Err(report) = done {
             report.write(&mut self.out);
-            // A FunctionCall is answered like a Query.
+            // A FunctionCall is handled like a Query.
             match message {
                 FrontendMessage::FunctionCall { .. } => self.ready(),
                 _ => self.skipping = true,
@@ -129,41 +131,41 @@ impl Conversation {
         Ok(Ask::Nothing)
     }
 
-    /// Takes in what the command came to.
-    pub(super) fn on_answer(&mut self, answer: Result<Answer, ErrorResponse<'static>>) {
+    /// Takes the result of a command.
+    pub(super) fn on_answer(&mut self, answer: Result<CommandResponse, ErrorResponse<'static>>) {
         let Some(running) = &mut self.running else { return };
         match answer {
-            Ok(Answer { notices, rows }) => {
+            Ok(CommandResponse { notices, rows }) => {
                 notices.iter().for_each(|notice| notice.write(&mut self.out));
                 if let (None, Some(columns)) = (&running.portal, running.command.columns()) {
-                    table::describe(&mut self.out, columns, |_| Format::Text);
+                    table::write_row_description(&mut self.out, columns, |_| Format::Text);
                 }
                 running.rows = Some(rows);
             }
             Err(report) => {
                 report.write(&mut self.out);
                 match self.running.take() {
-                    Some(Running { portal: None, .. }) => self.ready(),
+                    Some(RunningCommand { portal: None, .. }) => self.ready(),
                     _ => self.skipping = true,
                 }
             }
         }
     }
 
-    /// What is to be said now; rows come in parts, so ask until there is nothing.
+    /// The next output. Rows come in parts: call until `None`.
     pub(super) fn poll_output(&mut self) -> Option<Vec<u8>> {
         self.send_rows();
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
     }
 
     fn query(&mut self, text: &[u8]) -> Ask {
-        // The unnamed ones do not outlive a Query.
+        // A Query ends the unnamed statement and portal.
         self.statements.remove(&b""[..]);
         self.portals.clear();
         match Command::parse(&String::from_utf8_lossy(text)) {
             Ok(Some(command)) => {
                 self.running =
-                    Some(Running { portal: None, command: command.clone(), rows: None, limit: None });
+                    Some(RunningCommand { portal: None, command: command.clone(), rows: None, limit: None });
                 return Ask::Run(command);
             }
             Ok(None) => self.say(tag::EMPTY_QUERY_RESPONSE),
@@ -177,10 +179,10 @@ impl Conversation {
         if !name.is_empty() && self.statements.contains_key(name) {
             let name = String::from_utf8_lossy(name);
             let message = format!("prepared statement \"{name}\" already exists");
-            return Err(error(SqlState::new(*b"42P05"), message));
+            return Err(protocol_error(SqlState::new(*b"42P05"), message));
         }
         let command = Command::parse(&String::from_utf8_lossy(text))?;
-        within(self.statements.len())?;
+        check_limit(self.statements.len())?;
         self.statements.insert(name.to_vec(), command);
         self.say(tag::PARSE_COMPLETE);
         Ok(())
@@ -190,14 +192,18 @@ impl Conversation {
         let command = self.statement(statement)?.clone();
         if !name.is_empty() && self.portals.contains_key(name) {
             let name = String::from_utf8_lossy(name);
-            return Err(error(SqlState::new(*b"42P03"), format!("cursor \"{name}\" already exists")));
+            return Err(protocol_error(
+                SqlState::new(*b"42P03"),
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
-        within(self.portals.len())?;
-        let formats = formats(rest).map_err(|why| error(SqlState::PROTOCOL_VIOLATION, why.to_string()))?;
+        check_limit(self.portals.len())?;
+        let formats = parse_formats(rest)
+            .map_err(|why| protocol_error(SqlState::PROTOCOL_VIOLATION, why.to_string()))?;
         let columns = command.as_ref().and_then(Command::columns).map_or(0, <[Column]>::len);
         if formats.len() > 1 && formats.len() != columns {
             let message = format!("there are {} formats for {columns} columns", formats.len());
-            return Err(error(SqlState::PROTOCOL_VIOLATION, message));
+            return Err(protocol_error(SqlState::PROTOCOL_VIOLATION, message));
         }
         self.portals.insert(name.to_vec(), Portal { command, formats, progress: Progress::Fresh });
         self.say(tag::BIND_COMPLETE);
@@ -208,7 +214,7 @@ impl Conversation {
         let (columns, formats) = match object {
             DescribeTarget::Statement(name) => {
                 let columns = self.statement(name)?.as_ref().and_then(Command::columns);
-                // No command has parameters.
+                // Commands have no parameters.
                 write_frame(&mut self.out, tag::PARAMETER_DESCRIPTION, |body| {
                     body.extend_from_slice(&[0, 0])
                 });
@@ -220,7 +226,9 @@ impl Conversation {
             }
         };
         match columns {
-            Some(columns) => table::describe(&mut self.out, columns, |at| format_of(formats, at)),
+            Some(columns) => {
+                table::write_row_description(&mut self.out, columns, |at| format_of(formats, at))
+            }
             None => write_frame(&mut self.out, tag::NO_DATA, |_| {}),
         }
         Ok(())
@@ -240,10 +248,10 @@ impl Conversation {
                 (Some(Box::new(std::iter::empty()) as Rows), Ask::Nothing)
             }
             Progress::Done => {
-                return Err(error(SqlState::new(*b"55000"), "this command was executed already"));
+                return Err(protocol_error(SqlState::new(*b"55000"), "this command was executed already"));
             }
         };
-        self.running = Some(Running { portal: Some(name.to_vec()), command, rows, limit });
+        self.running = Some(RunningCommand { portal: Some(name.to_vec()), command, rows, limit });
         Ok(ask)
     }
 
@@ -277,14 +285,14 @@ impl Conversation {
                 return;
             };
             running.limit = running.limit.map(|limit| limit - 1);
-            table::data(&mut self.out, columns, &row, |at| format_of(formats, at));
+            table::write_data_row(&mut self.out, columns, &row, |at| format_of(formats, at));
         }
     }
 
     fn statement(&self, name: &[u8]) -> Result<&Option<Command>, ErrorResponse<'static>> {
         self.statements.get(name).ok_or_else(|| {
             let name = String::from_utf8_lossy(name);
-            error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
+            protocol_error(SqlState::new(*b"26000"), format!("prepared statement \"{name}\" does not exist"))
         })
     }
 
@@ -297,8 +305,8 @@ impl Conversation {
     }
 }
 
-/// The formats of the result in the rest of a Bind; parameters are read over, since none is ever used.
-fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
+/// Result formats in the rest of a Bind message; parameters are skipped, because commands have none.
+fn parse_formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     let mut reader = Reader::new(rest);
     for _ in 0..reader.i16()? {
         reader.i16()?;
@@ -315,7 +323,7 @@ fn formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     Ok(formats)
 }
 
-/// None means text, one means all columns.
+/// Without formats, all columns are text; a single format applies to all columns.
 fn format_of(formats: &[Format], column: usize) -> Format {
     match formats {
         [all] => *all,
@@ -323,19 +331,22 @@ fn format_of(formats: &[Format], column: usize) -> Format {
     }
 }
 
-fn within(held: usize) -> Result<(), ErrorResponse<'static>> {
+fn check_limit(held: usize) -> Result<(), ErrorResponse<'static>> {
     if held < HELD {
         return Ok(());
     }
-    Err(error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
+    Err(protocol_error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
 }
 
 fn no_portal(name: &[u8]) -> ErrorResponse<'static> {
     let name = String::from_utf8_lossy(name);
-    error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
+    protocol_error(SqlState::new(*b"34000"), format!("portal \"{name}\" does not exist"))
 }
 
-fn error(sqlstate: SqlState, message: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse<'static> {
+fn protocol_error(
+    sqlstate: SqlState,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> ErrorResponse<'static> {
     ErrorResponse::new(Severity::Error, sqlstate, message)
 }
 
