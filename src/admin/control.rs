@@ -84,7 +84,7 @@ impl ProgramControl {
 impl ReloadFailure {
     /// The mistakes, one line each.
     #[must_use]
-    pub fn details(&self) -> Vec<String> {
+    pub fn detail_lines(&self) -> Vec<String> {
         match self {
             Self::Config(lines) | Self::Unusable(lines) => lines.clone(),
             Self::Ending => Vec::new(),

@@ -81,7 +81,7 @@ pub(super) async fn list(
 
 impl EventList {
     pub(super) fn new(context: &AdminContext, after: u64, limit: usize, clock: Clock) -> Self {
-        let events = context.api.observers.events.after(after, limit);
+        let events = context.api.observers.events.events_after(after, limit);
         Self { events: events.iter().map(|event| EventView::new(event, clock)).collect() }
     }
 }

@@ -56,6 +56,6 @@ impl From<ReloadFailure> for Problem {
             ReloadFailure::Unusable(_) => (StatusCode::CONFLICT, "unusable_configuration"),
             ReloadFailure::Ending => return Self::draining(),
         };
-        Self::new(status, code, format!("{failure}; nothing changed")).with_details(failure.details())
+        Self::new(status, code, format!("{failure}; nothing changed")).with_details(failure.detail_lines())
     }
 }

@@ -209,7 +209,7 @@ async fn perform_operation(
     };
     tracing::info!(operation = operation.as_str(), ?filter, pools = found, "pool operation requested");
     let what = format!("{} {}", operation.as_str(), describe_filter(&filter));
-    api.observers.events.tell(EventKind::Operated { through: "admin", what });
+    api.observers.events.record_event(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();

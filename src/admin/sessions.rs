@@ -128,7 +128,7 @@ pub(super) async fn kill(
     entry.send_command(SessionCommand::Kill);
     tracing::info!(session = entry.id, listener = %entry.facts.listener, "session termination requested");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
-    context.api.observers.events.tell(EventKind::Operated { through: "admin", what });
+    context.api.observers.events.record_event(EventKind::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 

@@ -30,7 +30,7 @@ impl Program {
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();
-                self.services.observers.events.tell(EventKind::Reloaded { trigger, changed });
+                self.services.observers.events.record_event(EventKind::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
@@ -38,9 +38,9 @@ impl Program {
                 None
             }
             Err(failure) => {
-                let error = failure.details().into_iter().next().unwrap_or_else(|| failure.to_string());
-                self.services.observers.events.tell(EventKind::ReloadFailed { trigger, error });
-                for line in failure.details() {
+                let error = failure.detail_lines().into_iter().next().unwrap_or_else(|| failure.to_string());
+                self.services.observers.events.record_event(EventKind::ReloadFailed { trigger, error });
+                for line in failure.detail_lines() {
                     tracing::error!(trigger, "{line}");
                 }
                 tracing::error!(trigger, error = %failure, "configuration reload failed; nothing changed");

@@ -76,7 +76,7 @@ pub(super) fn report_mint(
                 "{}",
                 error.headline()
             );
-            events.tell(EventKind::TokenFailed {
+            events.record_event(EventKind::TokenFailed {
                 endpoint: endpoint.name.clone(),
                 user: mint.user.clone(),
                 error: Chain(error).to_string(),
@@ -111,12 +111,12 @@ pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, event
     match &reloaded.result {
         Ok(_) => {
             metrics.file_reloaded(Outcome::Ok);
-            events.tell(EventKind::FilesReloaded { what });
+            events.record_event(EventKind::FilesReloaded { what });
             tracing::info!(what = reloaded.what, "changed files reloaded");
         }
         Err(error) => {
             metrics.file_reloaded(Outcome::Error);
-            events.tell(EventKind::FilesUnusable { what, error: Chain(&**error).to_string() });
+            events.record_event(EventKind::FilesUnusable { what, error: Chain(&**error).to_string() });
             tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files are invalid; the previous ones stay in use");
         }
     }

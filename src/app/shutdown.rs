@@ -70,7 +70,7 @@ pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
         sessions = program.services.sessions.count(),
         "draining sessions; a second signal stops immediately"
     );
-    program.services.observers.events.tell(EventKind::Draining);
+    program.services.observers.events.record_event(EventKind::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
         admin.drain();

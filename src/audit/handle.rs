@@ -140,7 +140,7 @@ impl Audit {
     #[must_use]
     pub fn text(&self, statement: &[u8], cut: bool) -> Option<QueryText> {
         let log = self.log.as_ref().filter(|_| self.wants_statements())?;
-        QueryText::capture(&log.settings, statement, cut)
+        QueryText::capture_text(&log.settings, statement, cut)
     }
 
     /// `Some` if the next request must wait for room: with `on_full = "block"` at the levels `writes` and `statements`,
@@ -192,7 +192,7 @@ impl Audit {
         let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else { return };
         log.metrics.queued.increment();
         if let Err(record) = log.queue.try_push(record) {
-            log.keep(record);
+            log.keep_in_spare_room(record);
         }
     }
 
@@ -240,7 +240,7 @@ impl Log {
     }
 
     /// Stores a record that found no room in spare room, with `on_full = "block"`.
-    fn keep(&self, record: Record) {
+    fn keep_in_spare_room(&self, record: Record) {
         // Records of rejected clients are unlimited in number and describe no effect. They must not take the spare room
         // of
         // records of clients that were admitted.
@@ -273,7 +273,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
-            self.log.keep(record);
+            self.log.keep_in_spare_room(record);
         }
     }
 }

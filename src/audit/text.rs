@@ -23,7 +23,7 @@ use crate::closed_set::closed_set;
 /// A statement's text before rendering. Cheap to clone: all executions of a prepared statement share one.
 #[derive(Clone)]
 pub struct QueryText {
-    /// The part that may be needed; see [`QueryText::capture`].
+    /// The part that may be needed; see [`QueryText::capture_text`].
     bytes: Arc<[u8]>,
     /// `bytes` is truncated.
     cut: bool,
@@ -71,7 +71,7 @@ impl QueryText {
     /// Copies the part of `text` that `settings` may need: at most 32 KiB, or `max_text` if larger and the text is
     /// written in
     /// full.
-    pub(super) fn capture(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
+    pub(super) fn capture_text(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
         let limit = match settings.statements {
             StatementText::None => return None,
             // A text beyond the parser's limit is withheld entirely, so no copy is needed.

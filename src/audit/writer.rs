@@ -91,8 +91,8 @@ impl Writer {
             sync: settings.sync,
             unsynced: None,
         };
-        writer.started(settings);
-        writer.attempt().map_err(failed)?;
+        writer.write_started(settings);
+        writer.try_write().map_err(failed)?;
         Ok(writer)
     }
 
@@ -107,13 +107,13 @@ impl Writer {
             let work = self.queue.take(self.seq - 1, BATCH, self.until_sync());
             self.reopen(work.reopen);
             for entry in &work.entries {
-                self.entry(entry)?;
+                self.write_entry(entry)?;
             }
             if let Some(lost) = work.lost {
-                self.lost(lost);
+                self.write_lost(lost);
             }
             if work.last {
-                self.line(Timestamp::now(), "audit.stopped", RecordSeverity::Info, |_, _| ());
+                self.write_line(Timestamp::now(), "audit.stopped", RecordSeverity::Info, |_, _| ());
             }
             self.flush()?;
             self.queue.written(&work.entries);
@@ -133,7 +133,7 @@ impl Writer {
 
     /// Writes pending lines, with retries.
     fn flush(&mut self) -> Result<(), GaveUp> {
-        if self.pending.is_empty() { Ok(()) } else { self.retry_until_done(Self::attempt) }
+        if self.pending.is_empty() { Ok(()) } else { self.retry_until_done(Self::try_write) }
     }
 
     /// Retries until success. The queue counts as full between attempts.
@@ -168,7 +168,7 @@ impl Writer {
     }
 
     /// Writes pending lines, possibly only some.
-    fn attempt(&mut self) -> io::Result<()> {
+    fn try_write(&mut self) -> io::Result<()> {
         if let Err(failed) = self.sink.write(&self.pending) {
             self.pending.drain(..failed.written);
             return Err(failed.error);
@@ -218,8 +218,8 @@ impl Writer {
         // An unwritable file gets no last line; pending lines go to the next file.
         if self.pending.is_empty() {
             let before = (self.seq, self.last_hash);
-            self.rotated(Side::End, "reopened", None);
-            if self.attempt().is_err() {
+            self.write_rotated(Side::End, "reopened", None);
+            if self.try_write().is_err() {
                 self.pending.clear();
                 (self.pending_records, (self.seq, self.last_hash)) = (0, before);
             } else if self.sync != SyncPolicy::Never {
@@ -227,20 +227,20 @@ impl Writer {
             }
         }
         self.sink.adopt(next);
-        self.rotated(Side::Begin, "reopened", None);
+        self.write_rotated(Side::Begin, "reopened", None);
         Ok(())
     }
 
-    fn entry(&mut self, entry: &QueuedRecord) -> Result<(), GaveUp> {
+    fn write_entry(&mut self, entry: &QueuedRecord) -> Result<(), GaveUp> {
         let before = (self.pending.len(), self.seq, self.last_hash);
-        self.record(entry);
+        self.write_record(entry);
         if self.is_past_limit() && self.sink.size() + before.0 as u64 > 0 {
             // The record becomes the first of the next file, with another number.
             self.pending.truncate(before.0);
             (self.seq, self.last_hash) = (before.1, before.2);
             self.pending_records -= 1;
             self.rotate_file()?;
-            self.record(entry);
+            self.write_record(entry);
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl Writer {
         };
         rotation.at = rotation.limit;
         let aside = aside.as_deref();
-        self.rotated(Side::End, "size", aside);
+        self.write_rotated(Side::End, "size", aside);
         self.flush()?;
         if self.sync != SyncPolicy::Never {
             self.sync_now();
@@ -277,17 +277,17 @@ impl Writer {
             }
             Ok(())
         })?;
-        self.rotated(Side::Begin, "size", aside);
+        self.write_rotated(Side::Begin, "size", aside);
         Ok(())
     }
 
-    fn record(&mut self, entry: &QueuedRecord) {
+    fn write_record(&mut self, entry: &QueuedRecord) {
         let (action, severity) = (entry.record.action(), RecordSeverity::of(&entry.record));
-        self.line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
+        self.write_line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
     }
 
-    fn started(&mut self, settings: &AuditSettings) {
-        self.line(Timestamp::now(), "audit.started", RecordSeverity::Info, |line, _| {
+    fn write_started(&mut self, settings: &AuditSettings) {
+        self.write_line(Timestamp::now(), "audit.started", RecordSeverity::Info, |line, _| {
             line.put_field("service.name", "gatekeeper");
             line.put_field("service.version", env!("CARGO_PKG_VERSION"));
             line.put_field("host.name", rustix::system::uname().nodename().to_string_lossy());
@@ -299,8 +299,8 @@ impl Writer {
         });
     }
 
-    fn lost(&mut self, lost: Lost) {
-        self.line(Timestamp::now(), "audit.lost", RecordSeverity::Error, |line, _| {
+    fn write_lost(&mut self, lost: Lost) {
+        self.write_line(Timestamp::now(), "audit.lost", RecordSeverity::Error, |line, _| {
             line.put_field("audit.lost.count", lost.count);
             line.put_field("audit.lost.after_seq", lost.after);
             line.put_field("audit.lost.first_time", format_args!("{:.6}", lost.first));
@@ -308,8 +308,8 @@ impl Writer {
         });
     }
 
-    fn rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
-        self.line(Timestamp::now(), "audit.rotated", RecordSeverity::Info, |line, _| {
+    fn write_rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
+        self.write_line(Timestamp::now(), "audit.rotated", RecordSeverity::Info, |line, _| {
             line.put_field("event.reason", reason);
             line.put_field("audit.rotated.side", side.as_str());
             if let Some(aside) = aside {
@@ -319,7 +319,7 @@ impl Writer {
     }
 
     /// Adds a line to the pending lines.
-    fn line(
+    fn write_line(
         &mut self,
         time: Timestamp,
         action: &str,

@@ -100,7 +100,7 @@ fn reload_response(
                 // `config_file_error`
                 ReloadFailure::Config(_) | ReloadFailure::Unusable(_) => SqlState::new(*b"F0000"),
             };
-            let lines = failure.details();
+            let lines = failure.detail_lines();
             let report = ErrorResponse::new(Severity::Error, sqlstate, format!("{failure}; nothing changed"));
             Err(ErrorResponse { detail: (!lines.is_empty()).then(|| lines.join("\n").into()), ..report })
         }

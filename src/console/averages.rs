@@ -29,7 +29,7 @@ pub async fn publish_averages(metrics: Metrics, mut averages: Publisher<Averages
     loop {
         due.tick().await;
         let now = StatsValues::by_endpoint(&metrics);
-        averages.publish(Averages::between(&before, &now));
+        averages.publish(Averages::difference_between(&before, &now));
         before = now;
     }
 }
@@ -37,7 +37,7 @@ pub async fn publish_averages(metrics: Metrics, mut averages: Publisher<Averages
 // === impl Averages ===
 
 impl Averages {
-    fn between(
+    fn difference_between(
         before: &BTreeMap<EndpointName, StatsValues>,
         now: &BTreeMap<EndpointName, StatsValues>,
     ) -> Self {
@@ -92,7 +92,7 @@ mod tests {
         };
         let before = BTreeMap::from([(endpoint.clone(), counts(1_000))]);
         let now = BTreeMap::from([(endpoint.clone(), counts(7_000))]);
-        let averages = Averages::between(&before, &now);
+        let averages = Averages::difference_between(&before, &now);
         for average in [averages.of(&endpoint), averages.all()] {
             assert_eq!((average.statements, average.statement_time), (100, 10));
         }

@@ -141,7 +141,7 @@ impl Console {
                     self.context
                         .observers
                         .events
-                        .tell(EventKind::Operated { through: "console", what: said.to_string() });
+                        .record_event(EventKind::Operated { through: "console", what: said.to_string() });
                 }
             }
         }

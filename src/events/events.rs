@@ -21,7 +21,7 @@ struct RecentEvents {
 
 impl Events {
     /// Records an event.
-    pub fn tell(&self, what: EventKind) {
+    pub fn record_event(&self, what: EventKind) {
         let what = what.with_bounded_texts();
         self.lock().ring.push(what, Timestamp::now());
     }
@@ -42,7 +42,7 @@ impl Events {
 
     /// At most `limit` events with a `seq` greater than `after`, newest first.
     #[must_use]
-    pub fn after(&self, after: u64, limit: usize) -> Vec<Event> {
+    pub fn events_after(&self, after: u64, limit: usize) -> Vec<Event> {
         self.lock().ring.newest_first(after).take(limit).cloned().collect()
     }
 

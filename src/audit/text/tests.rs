@@ -22,7 +22,7 @@ fn settings(statements: StatementText) -> AuditSettings {
 
 fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> RenderedText {
     let settings = settings(statements);
-    let text = QueryText::capture(&settings, sent.as_ref(), false).expect("these settings want text");
+    let text = QueryText::capture_text(&settings, sent.as_ref(), false).expect("these settings want text");
     (*TextRenderer::new(&settings).show(&text)).clone()
 }
 
@@ -260,7 +260,8 @@ fn text_is_cut_between_characters_and_says_so() {
     let mut settings = settings(StatementText::Full);
     settings.max_text = 10;
     let show = |sent: &str| {
-        TextRenderer::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
+        TextRenderer::new(&settings)
+            .show(&QueryText::capture_text(&settings, sent.as_bytes(), false).unwrap())
     };
     let shown = show("SELECT aéb");
     assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two bytes");
@@ -271,10 +272,10 @@ fn text_is_cut_between_characters_and_says_so() {
 #[test]
 fn no_more_is_kept_of_a_long_statement_than_may_be_written() {
     for (statements, kept) in [(StatementText::Normalized, 0), (StatementText::Full, PARSER_LIMIT)] {
-        let text = QueryText::capture(&settings(statements), &vec![b'x'; 10 << 20], false).unwrap();
+        let text = QueryText::capture_text(&settings(statements), &vec![b'x'; 10 << 20], false).unwrap();
         assert_eq!((text.weight(), text.cut), (kept, true));
     }
-    assert!(QueryText::capture(&settings(StatementText::None), b"SELECT 1", false).is_none());
+    assert!(QueryText::capture_text(&settings(StatementText::None), b"SELECT 1", false).is_none());
 }
 
 #[test]

@@ -66,8 +66,8 @@ async fn log_in(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits
         handshake.refuse(client_error).await;
         return None;
     }
-    if let Some(console) = handshake.console() {
-        Box::pin(handshake.visit(console, startup, negotiation, presence)).await;
+    if let Some(console) = handshake.requested_console() {
+        Box::pin(handshake.serve_console(console, startup, negotiation, presence)).await;
         return None;
     }
     let login_result = handshake.log_in(startup, negotiation, &mut permit.0).await?;

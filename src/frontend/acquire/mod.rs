@@ -196,7 +196,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     continue;
                 }
                 if let Err(none) = self.decide(request.need) {
-                    if self.holds() {
+                    if self.begin_hold() {
                         tracing::debug!(%none, "session waits for a writer");
                         continue;
                     }
@@ -210,7 +210,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let available =
                     place.as_ref().and_then(|decided| self.provider.begin(&decided.place, request));
                 if let Some(backend) = available {
-                    match self.accept(request, backend) {
+                    match self.accept_backend(request, backend) {
                         Some(step) => return Poll::Ready(Ok(step)),
                         None => continue,
                     }
@@ -218,13 +218,13 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             }
             match ready!(self.provider.poll(cx)) {
                 TryProgress::Acquired(backend) => {
-                    if let Some(step) = self.accept(request, backend) {
+                    if let Some(step) = self.accept_backend(request, backend) {
                         return Poll::Ready(Ok(step));
                     }
                 }
                 TryProgress::Notice(waited) => return Poll::Ready(Ok(Step::Notice(waited))),
                 TryProgress::Failed(error) => {
-                    if let Some(error) = self.failed(request.need, error) {
+                    if let Some(error) = self.on_failure(request.need, error) {
                         self.wait = None;
                         return Poll::Ready(Err(error));
                     }
@@ -242,7 +242,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         match self.context.routing.topology.load().freshness_of(None, floor, now) {
             NodeFreshness::Unknown => {
                 self.context.observers.evidence.want_sample();
-                self.turn(RouteReason::NotSampled);
+                self.send_to_writer(RouteReason::NotSampled);
                 self.wait.as_ref().is_some_and(|wait| wait.hold.is_paused())
             }
             NodeFreshness::Fresh | NodeFreshness::Ask { .. } | NodeFreshness::Stale => false,
@@ -250,7 +250,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// No suitable node is available: the read waits briefly, if the listener permits, or goes to the writer.
-    fn turn(&mut self, reason: RouteReason) {
+    fn send_to_writer(&mut self, reason: RouteReason) {
         let limit = match &self.context.listener.settings.route {
             RoutePolicy::Split(split) => split.freshness_wait,
             _ => Duration::ZERO,
@@ -270,7 +270,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// A try has failed; `None` if another try may succeed.
-    fn failed(&mut self, need: RouteNeed, error: LeaseError) -> Option<AcquireError> {
+    fn on_failure(&mut self, need: RouteNeed, error: LeaseError) -> Option<AcquireError> {
         let decided = self.slot().take();
         match error {
             LeaseError::Withdrawn => None,
@@ -313,7 +313,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         }
         if retryable {
             self.wait.get_or_insert_default().tried.push(name);
-            if self.decide(need).is_ok() || self.holds() {
+            if self.decide(need).is_ok() || self.begin_hold() {
                 self.wait.get_or_insert_default().failure = Some(failure);
                 return None;
             }
@@ -333,7 +333,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.
-    fn accept(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
+    fn accept_backend(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
         self.freshness = FreshnessCheck::Enough;
         if self.side == RouteSide::Reader {
             let now = std::time::Instant::now();
@@ -343,7 +343,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
                 if wait.passed_over > MAX_PASSED_OVER {
-                    self.turn(RouteReason::Rerun(RerunCause::NodeLost));
+                    self.send_to_writer(RouteReason::Rerun(RerunCause::NodeLost));
                 }
                 return None;
             }
@@ -358,7 +358,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 Some(NodeFreshness::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
                 Some(NodeFreshness::Stale | NodeFreshness::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
-                    self.turn(RouteReason::NotFresh);
+                    self.send_to_writer(RouteReason::NotFresh);
                     return None;
                 }
             }
@@ -414,7 +414,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             }
             return Ok(());
         }
-        let (name, reason) = self.choose(&snapshot, reason)?;
+        let (name, reason) = self.choose_endpoint(&snapshot, reason)?;
         let endpoints = routing.endpoints.load();
         let Some(endpoint) = endpoints.get(&name) else {
             return Err(NoEndpoint::Named);
@@ -434,7 +434,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Chooses an endpoint for the current side, without those that have failed the session.
-    fn choose(
+    fn choose_endpoint(
         &self,
         snapshot: &TopologySnapshot,
         reason: RouteReason,
@@ -456,7 +456,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Begins a pause if a writer that is away may still be waited for.
-    fn holds(&mut self) -> bool {
+    fn begin_hold(&mut self) -> bool {
         let AcquireContext { routing, listener, .. } = &self.context;
         if !matches!(listener.settings.route, RoutePolicy::Primary | RoutePolicy::Split(_)) {
             return false;

@@ -52,13 +52,13 @@ const JUDGED_IN: &str = "postgres";
 
 impl ClientHandshake {
     /// The console, if requested by the client.
-    pub(crate) fn console(&self) -> Option<Arc<dyn Console>> {
+    pub(crate) fn requested_console(&self) -> Option<Arc<dyn Console>> {
         let console = self.services.console.as_ref()?;
         console.is_called(self.facts.database.as_ref()?).then(|| Arc::clone(console))
     }
 
     /// Authenticates the client and serves the console session to its end.
-    pub(crate) async fn visit(
+    pub(crate) async fn serve_console(
         mut self,
         console: Arc<dyn Console>,
         mut startup: StartupMessage,
@@ -80,9 +80,9 @@ impl ClientHandshake {
         }
         // A server that verifies the password needs an existing database.
         startup.set("database", JUDGED_IN);
-        let (startup, _, proved) = self.prove(&user, startup, negotiation).await?;
+        let (startup, _, proved) = self.authenticate_client(&user, startup, negotiation).await?;
         if let Err(client_error) = console.admit(&user) {
-            self.reject(client_error).await;
+            self.reject_client(client_error).await;
             return None;
         }
         let Ok(visit) = self

@@ -122,7 +122,7 @@ impl ClientHandshake {
                     self.refuse(ClientError::tls_required()).await;
                     return None;
                 }
-                match self.introduce(&startup, tls.map(|facts| facts.version)) {
+                match self.note_client(&startup, tls.map(|facts| facts.version)) {
                     Ok(()) => Some((startup, negotiation)),
                     Err(client_error) => {
                         self.refuse(client_error).await;
@@ -134,7 +134,11 @@ impl ClientHandshake {
     }
 
     /// Records the client's names from the startup packet.
-    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), ClientError> {
+    fn note_client(
+        &mut self,
+        startup: &StartupMessage,
+        tls: Option<&'static str>,
+    ) -> Result<(), ClientError> {
         let text = |name| {
             startup
                 .text(name)
@@ -168,7 +172,7 @@ impl ClientHandshake {
     }
 
     /// Authentication by Gatekeeper, if the method requires one. Returns the login request.
-    pub(crate) async fn prove(
+    pub(crate) async fn authenticate_client(
         &mut self,
         user: &UserName,
         startup: StartupMessage,
@@ -227,7 +231,8 @@ impl ClientHandshake {
             };
             Box::pin(relayed_login::log_in(login, self.client.as_mut()?, self.deadline)).await
         } else {
-            let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
+            let (startup, negotiation, proved) =
+                self.authenticate_client(&user, startup, negotiation).await?;
             if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
                 self.refuse(client_error).await;
                 return None;
@@ -267,7 +272,7 @@ impl ClientHandshake {
             Failed::Late => self.too_late().await,
             Failed::Greet(error) => self.turn_away(error).await,
             Failed::Refused(client_error) => {
-                self.reject(client_error).await;
+                self.reject_client(client_error).await;
                 None
             }
             Failed::ByServer { words, sqlstate } => {
@@ -387,7 +392,7 @@ impl ClientHandshake {
     }
 
     /// Rejects an authenticated client.
-    pub(crate) async fn reject(&mut self, client_error: ClientError) {
+    pub(crate) async fn reject_client(&mut self, client_error: ClientError) {
         if client_error.reason == ClientErrorReason::UserNotListed {
             self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
         }
@@ -413,7 +418,7 @@ impl ClientHandshake {
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
         let listener = self.facts.listener.clone();
-        self.services.observers.events.tell(EventKind::Refused { listener, reason });
+        self.services.observers.events.record_event(EventKind::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }

@@ -122,7 +122,7 @@ impl SessionEntry {
         self.held().reason
     }
 
-    /// Records a lease. With `sheltered`, cancel requests wait for [`Self::expose`]: they would cancel the settings or
+    /// Records a lease. With `sheltered`, cancel requests wait for [`Self::admit_cancels`]: they would cancel the settings or
     /// the
     /// BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<Running>, reason: RouteReason, sheltered: bool) {
@@ -131,13 +131,13 @@ impl SessionEntry {
     }
 
     /// From now on, the client's own statement runs on the backend.
-    pub(crate) fn expose(&self) {
+    pub(crate) fn admit_cancels(&self) {
         self.held().sheltered = false;
         self.exposed.notify_waiters();
     }
 
     /// Removes the backend before its return, so that later cancel requests do not reach it.
-    pub(crate) fn released(&self) {
+    pub(crate) fn clear_backend(&self) {
         let mut held = self.held();
         held.current_backend = None;
         if std::mem::take(&mut held.sheltered) {

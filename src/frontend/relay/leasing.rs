@@ -90,7 +90,7 @@ impl Leasing {
             parts.registered.take_wait_cancelled();
         } else if parts.registered.take_wait_cancelled() {
             self.acquirer.leave();
-            return Poll::Ready(self.fail(parts, ClientError::cancelled()));
+            return Poll::Ready(self.fail_statement(parts, ClientError::cancelled()));
         }
         let request = AcquireRequest {
             settings: parts.session.settings_mark(),
@@ -104,12 +104,12 @@ impl Leasing {
                 LeaseProgress::Done
             }
             Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
-            Err(why) => self.fail(parts, why.client_error()),
+            Err(why) => self.fail_statement(parts, why.client_error()),
         })
     }
 
     /// Fails the statement without a backend; the session goes on.
-    fn fail(&mut self, parts: &mut LeasingParts<'_>, client_error: ClientError) -> LeaseProgress {
+    fn fail_statement(&mut self, parts: &mut LeasingParts<'_>, client_error: ClientError) -> LeaseProgress {
         self.is_waiting = false;
         tracing::debug!(
             session = parts.registered.id,
@@ -143,7 +143,7 @@ impl Leasing {
     pub(super) fn expose_statement(&mut self, session: &Session, registered: &Registered) {
         if self.is_sheltered && !session.is_preparing() {
             self.is_sheltered = false;
-            registered.expose();
+            registered.admit_cancels();
         }
     }
 
@@ -166,7 +166,7 @@ impl Leasing {
         }
         let spoiled = parts.session.spoils_backend();
         let Some(tracked_state) = parts.session.detach() else { return false };
-        parts.registered.released();
+        parts.registered.clear_backend();
         let Some(mut lease) = parts.backend.detach() else { return false };
         // A backend without `tracked_state` is closed.
         lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);

@@ -218,7 +218,7 @@ impl Relay {
                 self.overhead.note_written(self.recorder.path());
             }
             if self.session.to_client().is_some() {
-                self.answer(cx)?;
+                self.send_own_answers(cx)?;
             }
             if std::mem::take(&mut self.unheard) || self.poll_lease(cx)?.is_ready() {
                 let now = self.turn.now();
@@ -261,7 +261,7 @@ impl Relay {
     }
 
     /// Sends the machine's own responses to the client.
-    fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
+    fn send_own_answers(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
             Poll::Ready(Ok(count)) => {
                 self.recorder.record_traffic(Direction::ToClient, count);
@@ -292,7 +292,7 @@ impl Relay {
                 break;
             }
         }
-        self.told();
+        self.report_session_events();
         self.give_back(now);
         if self.session.terminate_received() {
             // PostgreSQL ignores bytes after Terminate too.
@@ -341,7 +341,7 @@ impl Relay {
                 Poll::Ready(LeaseProgress::Done) => return Ok(Poll::Ready(())),
                 Poll::Ready(LeaseProgress::Notice(waited)) => {
                     self.session.notice_wait(waited);
-                    self.answer(cx)?;
+                    self.send_own_answers(cx)?;
                 }
             }
         }
@@ -382,7 +382,7 @@ impl Relay {
     fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         let renewed = self.leasing.as_mut().and_then(|leasing| leasing.poll_renewal(cx));
         let Some(Renewed { lease, unasked, result }) = renewed else { return Ok(false) };
-        self.registered.expose();
+        self.registered.admit_cancels();
         self.backend.connection = SessionBackend::Leased(lease);
         let is_new = match result {
             Ok(()) => true,
@@ -479,7 +479,7 @@ impl Relay {
         if let Some(leasing) = &mut self.leasing {
             leasing.expose_statement(&self.session, &self.registered);
         }
-        self.told();
+        self.report_session_events();
         if let Some(client_error) = self.session.broken() {
             return Err(SessionEnd::Refused(client_error.clone()));
         }
@@ -497,8 +497,8 @@ impl Relay {
                 None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
             });
         }
-        self.told();
-        self.registered.released();
+        self.report_session_events();
+        self.registered.clear_backend();
         if let Some(leasing) = &mut self.leasing {
             leasing.lose_backend(&mut self.backend);
         }
@@ -508,7 +508,7 @@ impl Relay {
     }
 
     /// Reports the machine's events.
-    fn told(&mut self) {
+    fn report_session_events(&mut self) {
         if let Some(leasing) = &self.leasing {
             leasing.report_positions(&mut self.session, &self.backend);
         }

@@ -166,7 +166,7 @@ async fn recover_lease(
 }
 
 fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
-    entry.released();
+    entry.clear_backend();
     // A dedicated session leaves the backend's tracked state in the lease.
     if let Some(tracked_state) = session.abandon() {
         lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);
