@@ -5,7 +5,8 @@
 //! source tree. `bench/results/structure.md` holds the numbers before the restructuring, and those of other projects.
 //!
 //! Four of the measures are measures of language: homonyms, uses of `octet`, one-word function names, and pronouns in
-//! comments. A number that has reached its target has the target as its ratchet, so any value above the target fails.
+//! comments. A number that has reached its target must have the target, or less, as its ratchet: a test fails otherwise,
+//! and from then on any value above the target fails.
 
 use std::{fs, path::Path};
 
@@ -42,7 +43,7 @@ fn measures(tree: &Tree, readme: &str) -> Vec<Measure> {
     vec![
         row("files with `impl` of one session type", files, 13, 2, widest),
         row("uses of `self.sharing`", tree.uses("session/", "self.sharing"), 0, 0, none()),
-        row("silent `else { return … }` in session", tree.silent_exits("session/"), 48, 15, none()),
+        row("silent `else { return … }` in session", tree.silent_exits("session/"), 15, 15, none()),
         row("booleans in a session's state", tree.booleans_of("session/", "Session"), 46, 5, none()),
         row("fields shared inside session", tree.shared_fields("session/"), 104, 0, none()),
         row("longest function of session, lines", session, 65, 50, in_session),
@@ -52,20 +53,20 @@ fn measures(tree: &Tree, readme: &str) -> Vec<Measure> {
         row("backend acquisition loops", tree.acquisition_loops("frontend/"), 1, 1, none()),
         row("retry constants of frontend", tree.retry_constants("frontend/"), 1, 1, none()),
         row("modules in the admin cycle", cycle.len(), 0, 0, cycle.join(" ")),
-        row("types with more than two homonyms", homonyms.len(), 8, 0, homonyms.join(" ")),
+        row("types with more than two homonyms", homonyms.len(), 5, 0, homonyms.join(" ")),
         row("uses of `octet`", tree.octets(), 0, 0, none()),
         row("README, lines", readme.lines().count(), 110, 110, none()),
         Measure {
             name: "one-word function names, %",
             now: tree.one_word_functions(),
-            ratchet: 51.0,
+            ratchet: 50.0,
             target: 50.0,
             worst: none(),
         },
         Measure {
             name: "pronouns in comments, %",
             now: tree.pronoun_rate(),
-            ratchet: 5.8,
+            ratchet: 5.0,
             target: 5.0,
             worst: none(),
         },
@@ -91,6 +92,18 @@ fn worse(measures: &[Measure]) -> Vec<String> {
         .collect()
 }
 
+/// A line for each number that has reached its target while its ratchet is still above the target.
+fn loose(measures: &[Measure]) -> Vec<String> {
+    let reached = |measure: &&Measure| measure.now <= measure.target && measure.ratchet > measure.target;
+    measures
+        .iter()
+        .filter(reached)
+        .map(|Measure { name, now, target, .. }| {
+            format!("{name}: {now:.1} has reached the target {target:.1}: lower its ratchet to the target")
+        })
+        .collect()
+}
+
 #[test]
 fn no_number_of_the_structure_gets_worse() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -99,6 +112,8 @@ fn no_number_of_the_structure_gets_worse() {
     print(&measures);
     let worse = worse(&measures);
     assert!(worse.is_empty(), "tests/architecture/structure.rs: worse than before:\n{}", worse.join("\n"));
+    let loose = loose(&measures);
+    assert!(loose.is_empty(), "tests/architecture/structure.rs: targets reached:\n{}", loose.join("\n"));
 }
 
 #[test]
@@ -112,6 +127,15 @@ fn numbers_of_another_tree() {
 fn a_number_above_its_ratchet_fails() {
     let measure = |now| Measure { name: "pins", now, ratchet: 3.0, target: 0.0, worst: String::new() };
     assert_eq!(worse(&[measure(2.0), measure(3.0), measure(4.0)]), ["pins: 4.0, was 3.0  "]);
+}
+
+#[test]
+fn a_ratchet_above_a_reached_target_fails() {
+    let measure = |now, ratchet| Measure { name: "pins", now, ratchet, target: 2.0, worst: String::new() };
+    assert_eq!(
+        loose(&[measure(3.0, 3.0), measure(2.0, 2.0), measure(2.0, 3.0)]),
+        ["pins: 2.0 has reached the target 2.0: lower its ratchet to the target"]
+    );
 }
 
 fn tree(files: &[(&str, &str)]) -> Tree {
