@@ -34,6 +34,8 @@ enum State {
     Parsed,
     /// The server may have the statement or not, or refuses its plan since tables changed: close and parse again.
     Unsure,
+    /// Its Close is on its way: the server skips the Close if the batch has failed.
+    Closing,
 }
 
 /// Statements a backend keeps; beyond, the one unused for longest is closed.
@@ -95,8 +97,13 @@ impl BackendStatements {
         if self.held.len() <= HELD_MAX {
             return None;
         }
-        let oldest = self.held.iter().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)?;
-        self.held.remove(&oldest).map(|_| oldest)
+        let kept = || self.held.iter().filter(|(_, held)| held.state != State::Closing);
+        if kept().count() <= HELD_MAX {
+            return None;
+        }
+        let oldest = kept().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)?;
+        self.closing(oldest);
+        Some(oldest)
     }
 
     /// Notes the successful Parse of the statement `id`.
@@ -108,15 +115,23 @@ impl BackendStatements {
         }
     }
 
-    /// Notes a failed Close of the statement `id`.
-    pub(super) fn kept(&mut self, id: u64) {
-        let held = Held { used: self.clock, parsed: 0, state: State::Unsure, shape: None };
-        self.held.entry(id).or_insert(held).state = State::Unsure;
+    /// Notes a Close of the statement `id` as sent: until its response the server may have the statement.
+    pub(super) fn closing(&mut self, id: u64) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.state = State::Closing;
+        }
     }
 
-    /// Notes the Close of the statement `id`.
+    /// The server has skipped a Close of the statement `id`.
+    pub(super) fn kept(&mut self, id: u64) {
+        self.doubt(id);
+    }
+
+    /// CloseComplete for the statement `id`, unless parsed again since the Close.
     pub(super) fn closed(&mut self, id: u64) {
-        self.held.remove(&id);
+        if self.held.get(&id).is_some_and(|held| held.state == State::Closing) {
+            self.held.remove(&id);
+        }
     }
 
     /// Notes that the statement `id` may be missing, or is of no use any more.
@@ -126,9 +141,52 @@ impl BackendStatements {
         }
     }
 
+    /// Notes a Close of every statement as sent within a batch. Returns the ids and names.
+    pub(super) fn close_all(&mut self) -> Vec<(u64, StatementName)> {
+        let Self { held, stem, .. } = self;
+        let close = |(id, held): (&u64, &mut Held)| {
+            held.state = State::Closing;
+            (*id, stem.name(*id))
+        };
+        held.iter_mut().map(close).collect()
+    }
+
     /// Removes all statements, lost by the backend. Returns the ids and names.
     pub(super) fn clear(&mut self) -> Vec<(u64, StatementName)> {
         let Self { held, stem, .. } = self;
         held.drain().map(|(id, _)| (id, stem.name(id))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_being_closed_is_parsed_anew() {
+        let mut prepared = BackendStatements::new([0; 16]);
+        prepared.sent(7, 1, 1);
+        prepared.made(7);
+        prepared.closing(7);
+        assert!(prepared.may_have(7) && prepared.uses(7, 1, 0).is_none());
+        prepared.closed(7);
+        assert!(!prepared.may_have(7));
+    }
+
+    #[test]
+    fn a_parse_behind_a_close_outlives_its_response() {
+        let mut prepared = BackendStatements::new([0; 16]);
+        prepared.sent(7, 1, 1);
+        prepared.closing(7);
+        prepared.sent(7, 1, 1);
+        prepared.closed(7);
+        assert!(prepared.may_have(7));
+    }
+
+    #[test]
+    fn evicted_statements_do_not_count_while_being_closed() {
+        let mut prepared = BackendStatements::new([0; 16]);
+        let evicted: Vec<_> = (0..=HELD_MAX as u64 + 1).filter_map(|id| prepared.sent(id, 1, 1)).collect();
+        assert_eq!(evicted, [0, 1]);
     }
 }

@@ -1,7 +1,7 @@
 //! State shared by all sessions of one database and user.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,8 +33,8 @@ pub struct DatabaseState {
     edition: AtomicU32,
     /// Names that are in each catalogue.
     always: ArcSwap<Catalogue>,
-    /// Names that statements have made and that no look at the database has shown yet.
-    learned: Mutex<HashSet<String>>,
+    /// Names that statements of this process may have defined, and that no later catalog read has settled.
+    learned: Mutex<HashMap<String, LearnedName>>,
     reads_sequences: AtomicBool,
     sessions: AtomicU64,
     /// Count of statements parsed by clients.
@@ -63,6 +63,24 @@ pub struct DatabaseState {
 pub struct CatalogInstant {
     definitions: u64,
     expirations: u64,
+}
+
+/// Transactions that may define a stateful name.
+#[derive(Default)]
+struct LearnedName {
+    /// Transactions that are not over.
+    open_transactions: u32,
+    /// Value of [`DatabaseState::definitions`] after the last of the others.
+    definitions: u64,
+}
+
+// === impl LearnedName ===
+
+impl LearnedName {
+    /// True if a catalog read that began at `definitions` shows the results of all transactions.
+    const fn is_settled(&self, definitions: u64) -> bool {
+        self.open_transactions == 0 && self.definitions <= definitions
+    }
 }
 
 // === impl DatabaseState ===
@@ -136,9 +154,11 @@ impl DatabaseState {
     pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], instant: CatalogInstant) {
         let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
-        learned.retain(|name| !catalogue.contains(name.as_bytes()));
-        // Their transactions may not be over.
-        for name in &*learned {
+        learned.retain(|name, learned| {
+            !catalogue.contains(name.as_bytes()) && !learned.is_settled(instant.definitions)
+        });
+        // Their transactions were not over when the read began.
+        for name in learned.keys() {
             catalogue.insert(name);
         }
         self.replace(catalogue);
@@ -146,9 +166,12 @@ impl DatabaseState {
         self.set_compared(instant);
     }
 
-    /// True if `epoch` matches the database state of the catalog; then the catalog is current as of `instant`.
+    /// True if `epoch` matches the database state of the catalog; then the catalog is current as of `instant`. False also
+    /// if the catalog has learned names whose transactions are over: a read drops the names that leave nothing.
     pub fn is_epoch(&self, epoch: &[u8], instant: CatalogInstant) -> bool {
-        let same = !epoch.is_empty() && ***self.epoch.load() == *epoch;
+        let same = !epoch.is_empty()
+            && ***self.epoch.load() == *epoch
+            && !self.lock_learned().values().any(|learned| learned.is_settled(instant.definitions));
         if same {
             self.set_compared(instant);
         }
@@ -252,30 +275,48 @@ impl DatabaseState {
         self.edition.store(next, Ordering::Release);
     }
 
-    fn lock_learned(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn lock_learned(&self) -> MutexGuard<'_, HashMap<String, LearnedName>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A statement was said that may make functions, some of which may leave state behind.
-    pub(super) fn learn(&self, statement: &[u8]) {
+    /// Treats the names that `statement` defines as stateful, if their use may leave session state. Returns the names, for
+    /// [`Self::end_learning`].
+    pub(super) fn learn(&self, statement: &[u8]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         sql::stateful_names(statement, &self.catalogue.load(), &mut |name| names.push(name.to_owned()));
         if names.is_empty() {
-            return;
+            return names;
         }
         let mut learned = self.lock_learned();
-        if names.iter().all(|name| learned.contains(name)) {
-            return;
+        let are_known = names.iter().all(|name| learned.contains_key(name));
+        for name in &names {
+            learned.entry(name.clone()).or_default().open_transactions += 1;
+        }
+        if are_known {
+            return names;
         }
         let mut catalogue = Catalogue::clone(&self.catalogue.load());
-        for name in names {
-            catalogue.insert(&name);
-            learned.insert(name);
+        for name in &names {
+            catalogue.insert(name);
         }
         if self.knows_database() {
             self.replace(catalogue);
         } else {
             self.catalogue.store(Arc::new(catalogue));
+        }
+        names
+    }
+
+    /// Ends a transaction that has [learned](Self::learn) `names`: a catalog read from now on shows what they do.
+    pub(super) fn end_learning(&self, names: &[String]) {
+        self.definitions_changed();
+        let definitions = self.definitions.load(Ordering::Relaxed);
+        let mut learned = self.lock_learned();
+        for name in names {
+            if let Some(name) = learned.get_mut(name) {
+                name.open_transactions = name.open_transactions.saturating_sub(1);
+                name.definitions = definitions;
+            }
         }
     }
 

@@ -244,7 +244,7 @@ impl ResponseQueue {
         request: PendingRequest,
         side_effects: Option<Box<SideEffects>>,
     ) -> Option<PendingRequest> {
-        // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
+        // The server ignores CopyDone and CopyFail outside of COPY: the client's COPY has failed before.
         let ignored = match (self.intake, &request) {
             (ServerIntake::SkipsToSync, PendingRequest::Sync { .. }) => {
                 self.intake = ServerIntake::Messages;
@@ -253,7 +253,7 @@ impl ResponseQueue {
             (ServerIntake::SkipsToSync, _) | (ServerIntake::CopyData, PendingRequest::Sync { .. }) => true,
             (_, PendingRequest::CopyEnd) => {
                 self.intake = ServerIntake::Messages;
-                self.is_settled()
+                self.owes_client_nothing()
             }
             _ => false,
         };

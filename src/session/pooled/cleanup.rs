@@ -40,6 +40,8 @@ pub(in crate::session) struct Cleanup {
     /// Count of state checks not reported to the driver yet.
     started_checks: u32,
     comparison: CatalogComparison,
+    /// Stateful names that the transaction may define.
+    learning: Vec<String>,
     /// A portal of the transaction may reset the session.
     portal_may_reset: bool,
     /// The backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
@@ -157,7 +159,7 @@ impl Cleanup {
             effects |= Effects::UNPROVED | Effects::UNKNOWN;
         }
         if effects.contains(Effects::UNKNOWN) || !database.is_current() {
-            self.comparison.outdated.push(statement);
+            self.noted.outdated.push(statement);
         }
         if effects.is_empty() {
             return;
@@ -176,7 +178,7 @@ impl Cleanup {
             self.note_pin(Pin::HiddenSetting);
         }
         if effects.contains(Effects::BLOCK) {
-            database.learn(statement);
+            self.learning.append(&mut database.learn(statement));
         }
         for (effect, pin) in [
             (Effects::SETTINGS_HIDDEN, Pin::HiddenSetting),
@@ -204,7 +206,8 @@ impl Cleanup {
     /// Settles a request with its response: its side effects may exist on the backend now.
     pub(in crate::session) fn on_response(&mut self, side_effects: Option<Box<SideEffects>>) {
         let Some(side_effects) = side_effects else { return };
-        let SideEffects { effects, settings, pins } = *side_effects;
+        let SideEffects { effects, settings, pins, outdated } = *side_effects;
+        self.comparison.outdated.append(outdated);
         self.possible_side_effects |= effects;
         self.changed_settings.extend(settings);
         for pin in pins.iter() {
@@ -299,6 +302,9 @@ impl Cleanup {
         if effects.contains(Effects::DDL) {
             effects = effects.without(Effects::DDL);
             context.database.definitions_changed();
+        }
+        if !self.learning.is_empty() {
+            context.database.end_learning(&std::mem::take(&mut self.learning));
         }
         if context.is_writer && !context.is_compared {
             let database = context.database;

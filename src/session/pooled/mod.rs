@@ -65,6 +65,7 @@ pub(super) use self::{
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
     deferred_begin::DeferredBegin,
+    outdated_texts::OutdatedTexts,
     session_settings::SettingReport,
     unnamed_statement::UnnamedStatement,
 };

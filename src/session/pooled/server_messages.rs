@@ -320,9 +320,15 @@ impl Pooled {
                 made(statement.id());
                 return false;
             }
+            Some(PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. }) => {
+                if let Some(held) = self.backend.held_mut() {
+                    held.prepared.closed(id);
+                }
+                return false;
+            }
             Some(
                 PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed | ParseOrigin::Rename, .. }
-                | PendingRequest::Close { closed: CloseOrigin::Proxy(_) | CloseOrigin::Rename, .. },
+                | PendingRequest::Close { closed: CloseOrigin::Rename, .. },
             ) => return false,
             // A table change adds no result to a statement without a result.
             Some(PendingRequest::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {

@@ -266,3 +266,50 @@ fn a_refused_request_is_checked_and_pins_nothing() {
     assert!(cleanup.pins().is_empty());
     assert_eq!(queries(&settle(&mut cleanup, &database)), ["pins"]);
 }
+
+/// True if a text with the table `t` counts as stateful.
+fn is_stateful(database: &DatabaseState) -> bool {
+    let effects = |catalogue: &Catalogue| sql::effects(b"SELECT a FROM t", catalogue);
+    database.with_catalogue(effects).contains(Effects::FUNCTION)
+}
+
+#[test]
+fn learned_names_last_until_a_later_read() {
+    let database = database();
+    let text = b"DO $$BEGIN PERFORM 1; END$$; CREATE TEMP TABLE t (a int)";
+    let read = |epoch: &[u8]| {
+        let instant = database.instant();
+        // The epoch does not tell of temporary tables, or of what was rolled back.
+        if !database.is_epoch(epoch, instant) {
+            database.set_catalogue(CatalogueBuilder::new(), epoch, instant);
+        }
+    };
+    let (mut first, mut second) = (cleanup(&database), cleanup(&database));
+    for cleanup in [&mut first, &mut second] {
+        let effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        cleanup.note(effects, text, None, &database);
+    }
+    assert!(is_stateful(&database));
+    settle(&mut first, &database);
+    read(b"1");
+    assert!(is_stateful(&database), "the other transaction is not over");
+    settle(&mut second, &database);
+    assert!(is_stateful(&database), "not read since");
+    read(b"1");
+    assert!(!is_stateful(&database));
+}
+
+#[test]
+fn skipped_texts_are_not_classified_again() {
+    let database = database();
+    database.expire_catalogue();
+    let mut cleanup = cleanup(&database);
+    let mut note = |text: &[u8]| {
+        cleanup.note(Effects::UNPROVED, text, None, &database);
+        cleanup.take_noted()
+    };
+    let (answered, _skipped) = (note(b"SELECT f()"), note(b"SELECT g()"));
+    cleanup.on_response(answered);
+    let (texts, is_complete) = cleanup.on_compared(database.edition());
+    assert_eq!((texts, is_complete), (vec![Box::from(&b"SELECT f()"[..])], true));
+}

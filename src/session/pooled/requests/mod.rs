@@ -346,7 +346,7 @@ impl<'a> Requests<'a> {
     pub(super) fn hide_shared(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
         if let Some(id) = self.held.prepared.stem().id_of(name) {
             self.stage(shown);
-            self.held.prepared.closed(id);
+            self.held.prepared.closing(id);
             self.close_shared(id, name);
         }
     }

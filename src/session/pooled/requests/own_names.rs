@@ -90,7 +90,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     /// The same within a batch of the client's.
     pub(in crate::session::pooled) fn show_in_batch(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.stage(shown);
-        for (id, name) in self.requests.held.prepared.clear() {
+        for (id, name) in self.requests.held.prepared.close_all() {
             self.requests.close_shared(id, &name);
         }
         for (name, statement) in self.requests.statements.all_named() {
