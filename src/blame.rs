@@ -1,28 +1,28 @@
-//! Whose fault a failure is: the closed set every failure belongs to.
+//! Party responsible for a failure: a closed set.
 //!
-//! Metrics, logs and the audit log carry it, so that the person on call knows whom to wake.
+//! Metrics, logs and the audit log carry the party: the on-call engineer knows who must act.
 
 use crate::closed_set::closed_set;
 use std::{error::Error, fmt};
 
 closed_set! {
-    /// Who has to act for a failure to go away.
+    /// Party that must act to end a failure.
     pub enum Blame {
-        /// The client: a malformed message, a wrong password, a connection it dropped.
+        /// The client: a malformed message, a wrong password, a dropped connection.
         Client = "client",
-        /// The endpoint or the network towards it: refused, unreachable, restarting, its own error.
+        /// The endpoint or the network path: refused, unreachable, restarting, an error of the server.
         Endpoint = "endpoint",
-        /// A rule that somebody wrote down: a limit, an unlisted user, a route without an endpoint.
+        /// A configured rule: a limit, an unlisted user, a route without an endpoint.
         Policy = "policy",
-        /// The token or certificate we present to the endpoint, or the command that mints it.
+        /// The token or certificate presented to the endpoint, or the command that mints the token.
         Credentials = "credentials",
         /// Gatekeeper itself.
         Us = "us",
     }
 }
 
-/// Shows an error and all its causes in one line: what failed, then why, then why that. For the place where an error
-/// ends, mostly a line of the log; everywhere else an error speaks of its own level only.
+/// Displays an error and all causes in a single line, outermost first. Used where an error ends, mostly in a log line;
+/// an error's own `Display` covers a single level.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 // === impl Chain ===

@@ -1,8 +1,8 @@
-//! Files that are read again when they change: CAs, certificates, keys, users files.
+//! Files reloaded on change: CAs, certificates, keys, users files.
 //!
-//! Promises: a change is noticed however it is made (written in place, renamed over, the symlink of a Kubernetes volume
-//! swapped), within about two seconds; a file is read once it has been still for a moment; what cannot be used is
-//! reported and changes nothing. Refuses to know: what is in the files.
+//! Promises: every kind of change (written in place, renamed over, symlink of a Kubernetes volume swapped) is found
+//! within about two seconds; a file is read once unchanged for a second; an invalid file is reported and changes
+//! nothing. Refuses to know: the contents of files.
 
 use std::{
     error::Error,
@@ -13,46 +13,46 @@ use std::{
     time::Duration,
 };
 
-/// How often files are looked at. A file counts as still when two looks in a row find it the same.
+/// Interval of file checks. A file counts as stable after two equal checks in a row.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something that was read from files and can be read again.
+/// A value read from files, which can be read again.
 pub trait Reloadable: Send + Sync {
-    /// What it is, for logs and answers: `TLS towards endpoint reads`.
+    /// Name for logs and answers: `TLS towards endpoint reads`.
     fn describe(&self) -> String;
 
-    /// The files it is read from.
+    /// The files of the value.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Reads the files again, checks them, and swaps them in.
+    /// Reloads the files, checks them, and activates the new content.
     ///
     /// # Errors
-    /// What is wrong with them; then nothing has changed.
+    /// The problem with the files; nothing has changed then.
     fn reload(&self) -> Result<Reload, ReloadError>;
 }
 
-/// Why files cannot be used.
+/// Reason for invalid files.
 pub type ReloadError = Box<dyn Error + Send + Sync>;
 
-/// What came of reading files again.
+/// Result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// They say what they said before.
+    /// The contents are unchanged.
     Unchanged,
-    /// Their new content is in use.
+    /// The new contents are in use.
     Swapped,
 }
 
-/// A reading that changed something or went wrong.
+/// A reload that changed something or failed.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// What was read: [`Reloadable::describe`].
+    /// Name of the value: [`Reloadable::describe`].
     pub what: String,
-    /// What came of it.
+    /// Result of the reload.
     pub result: Result<Reload, ReloadError>,
 }
 
-/// All that is read from files in this process. A cheap handle; what is registered is forgotten when it is dropped.
+/// All values of the process that are read from files. A cheap handle. A dropped value is no longer watched.
 #[derive(Clone, Default)]
 pub struct Files {
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -60,33 +60,32 @@ pub struct Files {
 
 struct Entry {
     what: Weak<dyn Reloadable>,
-    /// What the last look found.
+    /// State at the last check.
     seen: Vec<Look>,
-    /// What the files looked like when they were last read.
+    /// State at the last read.
     read: Vec<Look>,
 }
 
-/// How a file looks from outside. Renames and symlink swaps change the inode, writing changes the times.
+/// Metadata of a file. Renames and symlink swaps change the inode, writes change the times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Look(Option<[i64; 7]>);
 
 // === impl Files ===
 
 impl Files {
-    /// Nothing yet.
+    /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Looks after `what` from now on, for as long as it lives. It is read again once soon, since its files may have
-    /// changed since it was made.
+    /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
         self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
     }
 
-    /// Reads everything again now, changed or not, and says what changed or went wrong.
+    /// Reads all values now, changed or not; returns changes and failures.
     #[must_use]
     pub fn reload(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
@@ -96,9 +95,9 @@ impl Files {
         })
     }
 
-    /// Looks at the files each second until dropped, and reports what changed or went wrong.
+    /// Checks the files each second until dropped, and reports changes and failures.
     ///
-    /// It reads small files without leaving its thread: run it where nobody waits for microseconds. Cancel safe.
+    /// Reads small files on the current thread: must not run on a worker. Cancel safe.
     pub async fn run(self, mut report: impl FnMut(Reloaded)) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -108,7 +107,7 @@ impl Files {
         }
     }
 
-    /// One look: reads what has changed since it was last read and has been still since the last look.
+    /// A single check: reads files that changed since the last read and are stable since the last check.
     fn tick(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
             let still = entry.seen == now;
@@ -165,7 +164,7 @@ impl Look {
 mod tests {
     use super::*;
 
-    /// Holds the text of one file; refuses a text that is empty.
+    /// Holds the text of a file; rejects an empty text.
     struct Held {
         path: PathBuf,
         text: Mutex<String>,
@@ -203,7 +202,7 @@ mod tests {
         (files, held)
     }
 
-    /// Looks until nothing is due any more; returns what was reported.
+    /// Checks until nothing is due; returns the reports.
     fn settle(files: &Files) -> Vec<String> {
         (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
     }

@@ -1,7 +1,7 @@
 //! `Live<T>` to read, `Publisher<T>` to write: one writer by type.
 //!
-//! A reader loads once per decision and keeps what it loaded: values that must agree live in one `T`. Every swap bumps a
-//! generation and wakes whoever waits for a change.
+//! A reader loads once per decision and keeps the loaded value: values that must agree live in the same `T`. Each swap
+//! increments a generation and wakes waiting readers.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Live<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The writing end. It cannot be cloned: whoever holds it is the only writer.
+/// The writing end. Not `Clone`: the holder is the only writer.
 pub struct Publisher<T> {
     shared: Arc<Shared<T>>,
 }
@@ -44,7 +44,7 @@ impl<T> Live<T> {
         self.shared.value.load_full()
     }
 
-    /// How many times the value was swapped.
+    /// Number of swaps.
     #[must_use]
     pub fn generation(&self) -> u64 {
         *self.shared.generation.borrow()

@@ -1,32 +1,33 @@
 //! Checked names: values that only checking can make.
 //!
-//! The names of clusters, endpoints and listeners are ours: they become metric labels, URL paths and environment
-//! variables, so their alphabet is small. The names of databases and users are PostgreSQL's: anything without a NUL.
+//! Names of clusters, endpoints and listeners belong to Gatekeeper: such a name becomes a metric label, a URL path and
+//! an environment variable, so the alphabet is small. Names of databases and users belong to PostgreSQL and have no
+//! NUL.
 
 use std::{fmt, sync::Arc};
 
-/// Why a text is no name of the wanted kind.
+/// Reason to reject a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing there.
+    /// Empty text.
     #[error("a name cannot be empty")]
     Empty,
-    /// Longer than allowed; carries the limit in octets.
+    /// Longer than allowed; carries the limit in bytes.
     #[error("a name has at most {0} characters")]
     TooLong(usize),
-    /// A character outside the alphabet of our own names.
+    /// A character outside the alphabet of Gatekeeper's names.
     #[error(
         "`{0}` is not allowed: lower-case letters, digits, `-` and `_`, beginning with a letter or digit"
     )]
     Character(char),
-    /// A NUL octet, which the protocol uses as a terminator.
+    /// A NUL byte, which the protocol uses as a terminator.
     #[error("a name cannot contain a NUL")]
     Nul,
 }
 
-/// Octets allowed in a name of ours.
+/// Maximum length of a name of Gatekeeper, in bytes.
 const OWN_NAME_MAX: usize = 63;
-/// Octets allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
+/// Bytes allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
 const SERVER_NAME_MAX: usize = 1024;
 
 fn check_own(text: &str) -> Result<(), NameError> {
@@ -64,7 +65,7 @@ macro_rules! name {
             /// Checks `text`.
             ///
             /// # Errors
-            /// [`NameError`] says what is wrong with it.
+            /// [`NameError`] if `text` is not a valid name.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 $check(text)?;
                 Ok(Self(text.into()))

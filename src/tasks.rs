@@ -1,10 +1,10 @@
-//! The one place that starts work: tasks, worker threads and plain threads, each with a name and an owner that waits.
+//! The only place that starts work: tasks, worker threads and plain threads, each with a name and a waiting owner.
 //!
-//! Promises: whatever runs has an owner; an owner that shuts down has waited until all it started is gone; a panic ends
-//! the task it happened in, is logged with the task's name, and ends nothing else. Refuses to know: what the work is.
+//! Promises: all work has an owner; shutdown returns after all started work has ended; a panic ends a single task and
+//! is logged with the task's name. Refuses to know: the purpose of the work.
 //!
-//! The runtimes: one for control (probes, admin, credentials), on which [`Tasks`] live, and one single-threaded runtime
-//! for each worker ([`Workers`]), on which a client lives for life.
+//! Runtimes: a control runtime (probes, admin, credentials) with [`Tasks`], and a single-threaded runtime for each
+//! worker ([`Workers`]). A client stays on the same worker for life.
 
 mod named;
 mod settings;
@@ -24,7 +24,7 @@ pub use workers::{Workers, current_worker, spawn_here};
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.
 ///
-/// Dropping it cancels them without waiting; [`Tasks::shutdown`] waits.
+/// Drop cancels the tasks without waiting; [`Tasks::shutdown`] waits.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: Mutex<JoinSet<()>>,
@@ -32,7 +32,7 @@ pub struct Tasks {
 
 /// A plain thread with a name, for work that blocks for as long as the process lives.
 ///
-/// Dropping it leaves the thread to itself.
+/// Drop detaches the thread.
 #[derive(Debug)]
 pub struct Thread {
     handle: thread::JoinHandle<()>,
@@ -53,12 +53,12 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let mut running = self.lock();
-        // A set keeps what has ended until somebody asks: ask here, so that it holds about what runs.
+        // A `JoinSet` keeps ended tasks until they are joined: join here, so that the set stays small.
         while running.try_join_next().is_some() {}
         running.spawn(Named::new(name, future));
     }
 
-    /// How many tasks run.
+    /// Number of running tasks.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut running = self.lock();
@@ -66,9 +66,9 @@ impl Tasks {
         running.len()
     }
 
-    /// Cancels every task and waits until all are gone. A task is cancelled where it awaits.
+    /// Cancels every task and waits until all have ended. A task is canceled at an await point.
     ///
-    /// Cancel safety: when dropped half-way, the tasks are cancelled all the same; nobody has waited for them.
+    /// Cancel safety: a dropped call still cancels the tasks, without waiting.
     pub async fn shutdown(&self) {
         let mut running = std::mem::take(&mut *self.lock());
         running.shutdown().await;
@@ -82,16 +82,16 @@ impl Tasks {
 // === impl Thread ===
 
 impl Thread {
-    /// Starts `work` on a thread called `name` (at most 15 octets are shown by the system).
+    /// Starts `work` on a thread called `name` (at most 15 bytes are shown by the system).
     ///
     /// # Errors
-    /// The system's, when it has no thread to give.
+    /// The system's error, without a free thread.
     pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)?;
         Ok(Self { handle })
     }
 
-    /// Waits for its end. Blocks.
+    /// Blocks until the thread has ended.
     pub fn join(self) {
         let name = self.handle.thread().name().unwrap_or_default().to_owned();
         if self.handle.join().is_err() {
@@ -100,7 +100,7 @@ impl Thread {
     }
 }
 
-/// Stack of every thread started here: the SQL parser recurses, and needs room for hostile statements.
+/// Stack size of every thread in bytes: the recursive SQL parser needs room for hostile statements.
 const STACK: usize = 4 << 20;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What the tests, examples and benchmarks of this repository use of the crate. It promises nothing to anybody else.
+//! Exports for the tests, examples and benchmarks of this repository, without any stability.
 //!
-//! The modules of the crate are private to it, so the compiler reports what neither the program nor this list needs.
+//! The modules of the crate are private, so the compiler reports items that neither the program nor this list uses.
 
 pub mod admin {
     pub use crate::admin::description;
@@ -56,11 +56,11 @@ pub mod sandbox {
 }
 
 pub mod scram {
-    pub use crate::scram::{ITERATIONS, NONCE_OCTETS, Verifier};
+    pub use crate::scram::{ITERATIONS, NONCE_BYTES, Verifier};
 }
 
 pub mod sql {
-    pub use crate::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
+    pub use crate::sql::{Classification, Classifier, ClassifierOptions, LexicalSettings, SchemaInfo};
 }
 
 pub mod tasks {
@@ -77,14 +77,14 @@ pub mod tls {
 
 pub mod topology {
     pub use crate::topology::{
-        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeId, ObservedRole, Replayed, Snapshot,
-        Standing, parse_lsn,
+        Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeFreshness, NodeId, ObservedRole,
+        ReplayReport, TopologySnapshot, parse_lsn,
     };
 }
 
 pub mod wire {
     pub use crate::wire::{
-        BackendKey, Frame, FrameError, Piece, ProtocolVersion, Speaker, StartupMessage, Walker,
-        authentication, backend, frame, packet, tag,
+        BackendKey, Deframer, Frame, FrameError, FramePiece, ProtocolVersion, Speaker, StartupMessage,
+        authentication, backend, tag, write_frame, write_packet,
     };
 }

@@ -12,7 +12,7 @@ use std::{
 use super::login_method::PasswordMethod;
 use crate::{
     names::UserName,
-    scram::{ITERATIONS, SALT_OCTETS, Verifier},
+    scram::{ITERATIONS, SALT_BYTES, Verifier},
 };
 
 /// The password of one user, accepted by a server.
@@ -39,7 +39,7 @@ pub(super) struct AcceptedPasswords {
 impl AcceptedPassword {
     /// The password of `way`, accepted just now.
     pub(super) fn new(login_method: PasswordMethod) -> Self {
-        let mut salt = [0; SALT_OCTETS];
+        let mut salt = [0; SALT_BYTES];
         aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator does not fail");
         let verifier = Verifier::derive(login_method.password().as_bytes(), &salt, ITERATIONS)
             .expect("the default number of iterations is in range");

@@ -155,8 +155,8 @@ async fn ask_for_tls(tcp: &mut TcpStream) -> Result<bool, ConnectFailure> {
         b'S' => {
             // The server now waits for our ClientHello. Whatever is here already was put in by somebody in between, to
             // be taken for what the server says under TLS (CVE-2021-23222).
-            let mut octet = [0];
-            match tcp.try_read(&mut octet) {
+            let mut byte = [0];
+            match tcp.try_read(&mut byte) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
                 Ok(0) => Err(broken(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => Err(ConnectFailure::Injected),
@@ -165,6 +165,6 @@ async fn ask_for_tls(tcp: &mut TcpStream) -> Result<bool, ConnectFailure> {
         }
         b'N' => Ok(false),
         b'E' => Err(ConnectFailure::RefusedBeforeTls { words: read_refusal(tcp).await }),
-        octet => Err(ConnectFailure::NotPostgres { octet }),
+        byte => Err(ConnectFailure::NotPostgres { byte }),
     }
 }

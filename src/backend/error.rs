@@ -54,12 +54,12 @@ pub enum ConnectFailure {
         /// Its words, cut and without control characters.
         words: String,
     },
-    /// There were octets between the server's consent to TLS and the handshake: somebody in between put them there.
+    /// There were bytes between the server's consent to TLS and the handshake: somebody in between put them there.
     Injected,
     /// The answer to the SSLRequest is none that the protocol knows.
     NotPostgres {
-        /// Its first octet.
-        octet: u8,
+        /// Its first byte.
+        byte: u8,
     },
     /// The TLS handshake failed.
     Tls(TlsError),
@@ -317,9 +317,9 @@ impl fmt::Display for ConnectError {
             }
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
             ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
-            ConnectFailure::Injected => f.write_str(": unencrypted octets after the server's consent to TLS"),
-            ConnectFailure::NotPostgres { octet } => {
-                write!(f, ": the server answered `{}` to the SSLRequest", octet.escape_ascii())
+            ConnectFailure::Injected => f.write_str(": unencrypted bytes after the server's consent to TLS"),
+            ConnectFailure::NotPostgres { byte } => {
+                write!(f, ": the server answered `{}` to the SSLRequest", byte.escape_ascii())
             }
             ConnectFailure::Refused(refused) => write!(f, ": {refused}"),
             ConnectFailure::Broken { phase, .. } => write!(f, ": the connection broke ({})", phase.as_str()),

@@ -6,7 +6,7 @@ use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::Show
 use crate::{
     credentials::TokenLogin,
     handshake::{Credential, LoggedIn, Login, LoginError},
-    scram::NONCE_OCTETS,
+    scram::NONCE_BYTES,
     telemetry::labels::ConnectPhase,
     tls::{Stream, TlsError},
     wire::StartupMessage,
@@ -19,7 +19,7 @@ pub(super) enum Proof<'a> {
     Token(TokenLogin),
 }
 
-/// Octets that a server says at once while it lets somebody in: about 500.
+/// Bytes that a server says at once while it lets somebody in: about 500.
 const EXPECTED: usize = 2048;
 
 /// Logs in; what the server said beyond its first ReadyForQuery comes along.
@@ -30,7 +30,7 @@ pub(super) async fn log_in(
     startup: &StartupMessage,
     proof: &Proof<'_>,
 ) -> Result<(LoggedIn, Vec<u8>), ConnectFailure> {
-    // With TLS 1.3 the server's verdict on our certificate arrives with the first octets it says.
+    // With TLS 1.3 the server's verdict on our certificate arrives with the first bytes it says.
     let broken = |source| match TlsError::explain(&source) {
         Some(error) => ConnectFailure::Tls(error),
         None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },
@@ -50,8 +50,8 @@ pub(super) async fn log_in(
         if stream.read_buf(&mut unread).await.map_err(broken)? == 0 {
             return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        let taken = login.on_octets(&unread).map_err(|error| proof.failure(error))?;
-        unread.drain(..taken.octets);
+        let taken = login.on_bytes(&unread).map_err(|error| proof.failure(error))?;
+        unread.drain(..taken.bytes);
         if let Some(mut logged_in) = taken.outcome {
             if let (Proof::Password(login_method), Some(keys)) = (proof, logged_in.keys.take()) {
                 login_method.keep(keys);
@@ -61,8 +61,8 @@ pub(super) async fn log_in(
     }
 }
 
-fn nonce() -> [u8; NONCE_OCTETS] {
-    let mut nonce = [0; NONCE_OCTETS];
+fn nonce() -> [u8; NONCE_BYTES] {
+    let mut nonce = [0; NONCE_BYTES];
     aws_lc_rs::rand::fill(&mut nonce).expect("the system's random generator does not fail");
     nonce
 }

@@ -13,10 +13,10 @@ use tokio::{
 use super::{Questions, fault_words};
 use crate::{
     handshake::{FRAME_MAX, Parameters},
-    topology::Answer,
+    topology::ProbeAnswer,
     wire::{
         DecodeError, Frame, FrameError, Header, Speaker, SqlState, TransactionStatus,
-        backend::{Message, ParameterStatus},
+        backend::{BackendMessage, ParameterStatus},
         frontend,
         tag::backend as b,
     },
@@ -129,7 +129,7 @@ const SHORT_RESPONSE: QueryLimits = QueryLimits { max_bytes: 64 << 10, max_rows:
 pub(crate) async fn ask(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
-) -> Result<Answer, QueryError> {
+) -> Result<ProbeAnswer, QueryError> {
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 
@@ -234,7 +234,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
         loop {
             let mut taken = 0;
             while let Some(frame) = read_frame(&self.unread[taken..])? {
-                taken += frame.octets().len();
+                taken += frame.as_bytes().len();
                 if frame.tag() == b::DATA_ROW {
                     rows += 1;
                     if rows > self.limits.max_rows {
@@ -243,19 +243,19 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
                     each(frame.body())?;
                     continue;
                 }
-                match Message::decode(&frame).map_err(QueryError::Answer)? {
-                    Message::ErrorResponse(fault) => {
+                match BackendMessage::decode(&frame).map_err(QueryError::Answer)? {
+                    BackendMessage::ErrorResponse(fault) => {
                         let (sqlstate, words) = (fault.sqlstate(), fault_words(&fault));
                         refused = Some(QueryError::Refused { sqlstate, words });
                     }
-                    Message::ReadyForQuery(status) => {
+                    BackendMessage::ReadyForQuery(status) => {
                         self.status = status;
                         self.unread.drain(..taken);
                         return refused.map_or(Ok(()), Err);
                     }
-                    Message::CommandComplete(_) | Message::EmptyQueryResponse => {}
+                    BackendMessage::CommandComplete(_) | BackendMessage::EmptyQueryResponse => {}
                     _ if frame.tag() == b::ROW_DESCRIPTION => {}
-                    aside => self.strictness.take(&aside, frame.octets())?,
+                    aside => self.strictness.take(&aside, frame.as_bytes())?,
                 }
             }
             self.unread.drain(..taken);
@@ -284,36 +284,36 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
 
 impl Strictness<'_> {
     /// Handles a message that does not belong to the response.
-    fn take(&mut self, message: &Message<'_>, octets: &[u8]) -> Result<(), QueryError> {
+    fn take(&mut self, message: &BackendMessage<'_>, bytes: &[u8]) -> Result<(), QueryError> {
         match (self, message) {
-            (Self::Ignore, _) | (_, Message::NoticeResponse(_)) => Ok(()),
+            (Self::Ignore, _) | (_, BackendMessage::NoticeResponse(_)) => Ok(()),
             // The query itself may set the encoding and reset it.
             (
                 Self::Keep { .. },
-                Message::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
+                BackendMessage::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
             ) => Ok(()),
             (
                 Self::Keep { kept, max_bytes },
-                Message::ParameterStatus(_) | Message::NotificationResponse { .. },
-            ) => keep(kept, *max_bytes, octets),
-            (Self::Unchanged(parameters), Message::ParameterStatus(status)) => {
+                BackendMessage::ParameterStatus(_) | BackendMessage::NotificationResponse { .. },
+            ) => keep(kept, *max_bytes, bytes),
+            (Self::Unchanged(parameters), BackendMessage::ParameterStatus(status)) => {
                 let known = std::str::from_utf8(status.name).ok();
                 match known.and_then(|name| parameters.get(name)) == Some(status.value) {
                     true => Ok(()),
                     false => Err(QueryError::Changed),
                 }
             }
-            (Self::Unchanged(_), Message::NotificationResponse { .. }) => Ok(()),
+            (Self::Unchanged(_), BackendMessage::NotificationResponse { .. }) => Ok(()),
             (Self::Keep { .. } | Self::Unchanged(_), _) => Err(QueryError::Unexpected),
         }
     }
 }
 
-fn keep(kept: &mut Vec<u8>, max_bytes: usize, octets: &[u8]) -> Result<(), QueryError> {
-    if kept.len() + octets.len() > max_bytes {
+fn keep(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
+    if kept.len() + bytes.len() > max_bytes {
         return Err(QueryError::Flooded { max_bytes });
     }
-    kept.extend_from_slice(octets);
+    kept.extend_from_slice(bytes);
     Ok(())
 }
 

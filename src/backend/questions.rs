@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    topology::{Answer, NodeId, ObservedRole, parse_lsn},
+    topology::{NodeId, ObservedRole, ProbeAnswer, parse_lsn},
     wire::{DecodeError, Reader},
 };
 
@@ -55,7 +55,7 @@ impl Questions {
     ///
     /// # Errors
     /// [`DecodeError`] when it is another row than was asked for.
-    pub(super) fn read(self, row: &[u8]) -> Result<Answer, DecodeError> {
+    pub(super) fn read(self, row: &[u8]) -> Result<ProbeAnswer, DecodeError> {
         let mut columns = Columns::of(row)?;
         let role = match columns.next()? {
             Some("t") => ObservedRole::Standby,
@@ -63,7 +63,7 @@ impl Questions {
             _ => return Err(DecodeError::Invalid("answer to pg_is_in_recovery()")),
         };
         let read_only = columns.next()? == Some("on");
-        let mut answer = Answer { role, read_only, lsn: None, timeline: None, node: None };
+        let mut answer = ProbeAnswer { role, read_only, lsn: None, timeline: None, node: None };
         if self == Self::All {
             answer.lsn = columns.next()?.and_then(parse_lsn);
             answer.timeline = columns.next()?.and_then(|hex| u32::from_str_radix(hex, 16).ok());
@@ -102,7 +102,7 @@ impl<'a> Columns<'a> {
         self.left -= 1;
         match usize::try_from(self.reader.i32()?) {
             Err(_negative) => Ok(None),
-            Ok(octets) => std::str::from_utf8(self.reader.octets(octets)?)
+            Ok(bytes) => std::str::from_utf8(self.reader.bytes(bytes)?)
                 .map(Some)
                 .map_err(|_| DecodeError::Invalid("text")),
         }
@@ -141,7 +141,7 @@ mod tests {
         let answer = Questions::All.read(&primary).unwrap();
         assert_eq!(
             answer,
-            Answer {
+            ProbeAnswer {
                 role: ObservedRole::Primary,
                 read_only: false,
                 lsn: Some(0x16_B374_D848),

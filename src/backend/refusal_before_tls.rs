@@ -11,9 +11,9 @@ use tokio::{
 };
 
 use super::refused::words;
-use crate::wire::Fault;
+use crate::wire::ErrorFields;
 
-/// Octets that are read at most.
+/// Bytes that are read at most.
 const LIMIT: u64 = 8192;
 
 /// How long it is waited for the rest of the words.
@@ -21,17 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The words of an ErrorResponse whose tag was read already, in the layout of protocol 3 or 2.
 pub(super) async fn read_refusal(from: &mut (impl AsyncRead + Unpin)) -> String {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut from = from.take(LIMIT);
     // Servers close behind it; what came until then, or until patience ends, is all there is.
-    timeout(PATIENCE, async { while from.read_buf(&mut octets).await.is_ok_and(|read| read > 0) {} })
+    timeout(PATIENCE, async { while from.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {} })
         .await
         .ok();
-    match octets.split_first_chunk::<4>() {
-        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => words(&Fault::new(body)),
+    match bytes.split_first_chunk::<4>() {
+        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => {
+            words(&ErrorFields::new(body))
+        }
         _ => {
-            let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
-            let text = String::from_utf8_lossy(octets.get(..end).unwrap_or_default());
+            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+            let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
             text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
         }
     }

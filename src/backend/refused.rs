@@ -6,7 +6,7 @@ use crate::{
     blame::Blame,
     credentials::Token,
     handshake::{self, Method},
-    wire::{Fault, SqlState},
+    wire::{ErrorFields, SqlState},
 };
 
 /// An ErrorResponse instead of a login, and what was tried.
@@ -36,7 +36,7 @@ const NO_SUCH_ROLE: &[u8] = b"InitializeSessionUserId";
 /// Where PostgreSQL refuses whom no line of `pg_hba.conf` fits.
 const NO_RULE: &[u8] = b"ClientAuthentication";
 
-/// Octets of a server's message that go into our own log.
+/// Bytes of a server's message that go into our own log.
 const WORDS_MAX: usize = 500;
 
 // === impl Refused ===
@@ -147,7 +147,7 @@ impl fmt::Debug for Refused {
 }
 
 /// A server's message and SQLSTATE, fit for a line of our log.
-pub(crate) fn words(fault: &Fault<'_>) -> String {
+pub(crate) fn words(fault: &ErrorFields<'_>) -> String {
     let message = fault.message();
     let mut words: String =
         message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();

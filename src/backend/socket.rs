@@ -12,7 +12,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(10))
     .with_retries(3);
 
-/// How long octets may stay unacknowledged before a connection is given up: the system's own limit is a quarter of an
+/// How long bytes may stay unacknowledged before a connection is given up: the system's own limit is a quarter of an
 /// hour.
 ///
 /// It must stay long. Linux counts the time that a peer's window is closed as well (`tcp(7)`, `TCP_USER_TIMEOUT`), and

@@ -1,59 +1,63 @@
-//! `gatekeeper classify`: what a text may do, for people and, line by line, for programs.
+//! `gatekeeper classify`: classification of a text, for people and, line by line, for programs.
 
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
 use crate::sql::{
-    self, Access, Catalogue, Classification, Classifier, ClassifierOptions, Control, Findings, Knowledge,
-    Meaning,
+    self, Classification, Classifier, ClassifierOptions, LexicalSettings, ReferenceList, SchemaInfo,
+    StatefulNames, StatementAccess, TransactionControl,
 };
 
-/// A line that is asked.
+/// An input line.
 #[derive(Deserialize)]
-struct Asked {
+struct ClassifyInput {
     sql: String,
 }
 
-/// The line that answers it.
+/// The output line of a classification.
 #[derive(Serialize)]
-struct Answer {
+struct ClassifyOutput {
     access: &'static str,
     reason: &'static str,
     effects: Vec<&'static str>,
 }
 
-/// The line that answers what cannot be read.
+/// The output line for invalid input.
 #[derive(Serialize)]
 struct Mistake {
     error: String,
 }
 
-/// Longer lines are not kept.
+/// Maximum length of a line in bytes.
 const LINE_MAX: u64 = 256 << 20;
 
-/// Says of `text` what it may do and why, in lines for people.
-pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+/// Prints the classification of `text` for people.
+pub(super) fn classify_text(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
-    let (said, findings) = classifier.explain(text, &Meaning::default(), knowledge);
-    let effects = sql::effects(text, &Catalogue::default());
+    let (said, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
+    let effects = sql::effects(text, &StatefulNames::default());
     writeln!(out, "access     {}", said.access.as_str())?;
-    writeln!(out, "reason     {}", said.ground.as_str())?;
-    writeln!(out, "split      {}", place(&said))?;
-    writeln!(out, "control    {}", control(said.control))?;
+    writeln!(out, "reason     {}", said.reason.as_str())?;
+    writeln!(out, "split      {}", destination(&said))?;
+    writeln!(out, "control    {}", describe_control(said.control))?;
     writeln!(out, "hint       {}", said.hint.map_or("none", |hint| hint.as_str()))?;
-    writeln!(out, "effects    {}", list(effects.names()))?;
-    let Findings { functions, relations, operators, types } = &findings;
+    writeln!(out, "effects    {}", join_names(effects.names()))?;
+    let ReferenceList { functions, relations, operators, types } = &findings;
     for (name, found) in
         [("functions", functions), ("relations", relations), ("operators", operators), ("types", types)]
     {
-        writeln!(out, "{name:<9}  {}", list(found.iter().map(String::as_str)))?;
+        writeln!(out, "{name:<9}  {}", join_names(found.iter().map(String::as_str)))?;
     }
     out.flush()
 }
 
-/// Answers each line of `input`, until it ends.
-pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &Knowledge) -> io::Result<()> {
+/// Writes an output line for each line of `input`.
+pub(super) fn classify_lines(
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+    knowledge: &SchemaInfo,
+) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
     let mut line = Vec::new();
     loop {
@@ -65,13 +69,13 @@ pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Asked>(&line) {
-            Ok(Asked { sql }) => {
-                let said = classifier.classify(sql.as_bytes(), &Meaning::default(), knowledge);
-                let effects = sql::effects(sql.as_bytes(), &Catalogue::default());
-                let answer = Answer {
+        match serde_json::from_slice::<ClassifyInput>(&line) {
+            Ok(ClassifyInput { sql }) => {
+                let said = classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
+                let effects = sql::effects(sql.as_bytes(), &StatefulNames::default());
+                let answer = ClassifyOutput {
                     access: said.access.as_str(),
-                    reason: said.ground.as_str(),
+                    reason: said.reason.as_str(),
                     effects: effects.names().collect(),
                 };
                 serde_json::to_writer(&mut *out, &answer)?;
@@ -83,22 +87,28 @@ pub(super) fn lines(input: &mut impl BufRead, out: &mut impl Write, knowledge: &
     }
 }
 
-/// Where a split listener sends it.
-fn place(said: &Classification) -> &'static str {
+/// The destination on a split listener.
+fn destination(said: &Classification) -> &'static str {
     match (said.may_leave_primary(), said.control, said.access) {
         (true, ..) => "a read pool",
-        (false, Control::Begin(_) | Control::SetTransaction(_), Access::Read) => {
-            "with the first statement behind it: what it says decides for the whole transaction"
-        }
-        (false, Control::Commit { .. } | Control::Rollback { .. } | Control::Savepoint, Access::Read) => {
-            "wherever its transaction is"
-        }
+        (
+            false,
+            TransactionControl::Begin(_) | TransactionControl::SetTransaction(_),
+            StatementAccess::Read,
+        ) => "with the first statement after it, which decides for the whole transaction",
+        (
+            false,
+            TransactionControl::Commit { .. }
+            | TransactionControl::Rollback { .. }
+            | TransactionControl::Savepoint,
+            StatementAccess::Read,
+        ) => "wherever its transaction is",
         _ => "the primary",
     }
 }
 
-fn control(control: Control) -> String {
-    let modes = |modes: sql::Modes| {
+fn describe_control(control: TransactionControl) -> String {
+    let modes = |modes: sql::TransactionModes| {
         let access = match modes.read_only {
             Some(true) => " read only",
             Some(false) => " read write",
@@ -107,18 +117,20 @@ fn control(control: Control) -> String {
         format!("{access}{}", if modes.serializable == Some(true) { " serializable" } else { "" })
     };
     match control {
-        Control::None => "none".to_owned(),
-        Control::Begin(said) => format!("begin{}", modes(said)),
-        Control::SetTransaction(said) => format!("set transaction{}", modes(said)),
-        Control::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
-        Control::Rollback { chain } => format!("rollback{}", if chain { " and chain" } else { "" }),
-        Control::Savepoint => "savepoint".to_owned(),
-        Control::Whole(said) => format!("a whole transaction{}", modes(said)),
-        Control::Mixed => "mixed".to_owned(),
+        TransactionControl::None => "none".to_owned(),
+        TransactionControl::Begin(said) => format!("begin{}", modes(said)),
+        TransactionControl::SetTransaction(said) => format!("set transaction{}", modes(said)),
+        TransactionControl::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
+        TransactionControl::Rollback { chain } => {
+            format!("rollback{}", if chain { " and chain" } else { "" })
+        }
+        TransactionControl::Savepoint => "savepoint".to_owned(),
+        TransactionControl::Whole(said) => format!("a whole transaction{}", modes(said)),
+        TransactionControl::Mixed => "mixed".to_owned(),
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn join_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -129,7 +141,7 @@ mod tests {
 
     fn answers(input: &[u8]) -> Vec<String> {
         let mut out = Vec::new();
-        lines(&mut &input[..], &mut out, &Knowledge::assumed()).unwrap();
+        classify_lines(&mut &input[..], &mut out, &SchemaInfo::assumed()).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -149,7 +161,7 @@ mod tests {
         let mut out = Vec::new();
         let text =
             b"/* gatekeeper: route=primary */ WITH w AS (SELECT 1) SELECT now(), s.f() FROM w, public.t";
-        one(text, &mut out, &Knowledge::assumed()).unwrap();
+        classify_text(text, &mut out, &SchemaInfo::assumed()).unwrap();
         let out = String::from_utf8(out).unwrap();
         for line in [
             "reason     unknown-function",

@@ -7,7 +7,7 @@ use crate::{
     blame::Blame,
     wire::{
         SqlState,
-        fault::{self, Severity},
+        error_response::{self, Severity},
     },
 };
 
@@ -396,7 +396,7 @@ impl ClientError {
     }
 
     fn write_with(&self, severity: Severity, out: &mut Vec<u8>) {
-        fault::Report {
+        error_response::ErrorResponse {
             severity,
             sqlstate: self.sqlstate,
             message: Cow::Borrowed(&self.message),

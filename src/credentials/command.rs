@@ -23,9 +23,9 @@ use crate::{
     topology::{Address, Endpoint},
 };
 
-/// Octets that a token may have.
+/// Bytes that a token may have.
 const OUTPUT: usize = 64 << 10;
-/// Octets kept of standard error; what follows is read and thrown away, so that nobody blocks on it.
+/// Bytes kept of standard error; what follows is read and thrown away, so that nobody blocks on it.
 const STDERR: usize = 4 << 10;
 /// What a shell answers when it does not find a command.
 const STATUS_NOT_FOUND: i32 = 127;
@@ -195,17 +195,17 @@ impl Printed {
         Ok(())
     }
 
-    fn on_stdout(&mut self, octets: &[u8]) -> Result<(), Interrupted> {
-        if octets.len() > OUTPUT - self.stdout.len() {
+    fn on_stdout(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
+        if bytes.len() > OUTPUT - self.stdout.len() {
             return Err(Interrupted::TooLong);
         }
-        self.stdout.extend_from_slice(octets);
+        self.stdout.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn on_stderr(&mut self, octets: &[u8]) {
+    fn on_stderr(&mut self, bytes: &[u8]) {
         let room = STDERR - self.stderr.len();
-        self.stderr.extend_from_slice(&octets[..octets.len().min(room)]);
+        self.stderr.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn said(&self) -> String {

@@ -310,10 +310,10 @@ fn now() -> Now {
 
 /// In 0..1.
 pub(super) fn random() -> f64 {
-    let mut octets = [0; 4];
+    let mut bytes = [0; 4];
     // Jitter may do without randomness; nothing else hangs on it.
-    _ = aws_lc_rs::rand::fill(&mut octets);
-    f64::from(u32::from_le_bytes(octets)) / (f64::from(u32::MAX) + 1.0)
+    _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Token {
 
     /// How long it is: all that may be said of it.
     #[must_use]
-    pub fn octets(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         self.secret.reveal().len()
     }
 }

@@ -24,18 +24,18 @@ use crate::{
     tasks::Workers,
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, Snapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
 };
 
 /// Services of a scripted process.
 pub(super) struct Stand {
     pub(super) services: Arc<ClientServices>,
-    pub(super) topology: Publisher<Snapshot>,
+    pub(super) topology: Publisher<TopologySnapshot>,
     pub(super) evidence: RecordedEvidence,
 }
 
 /// One endpoint a line: name, declared role, health, observed role. An endpoint in health `up` was seen up.
-pub(super) fn snapshot(lines: &str) -> Snapshot {
+pub(super) fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints: Vec<_> = lines
         .lines()
         .map(|line| {
@@ -58,7 +58,7 @@ pub(super) fn snapshot(lines: &str) -> Snapshot {
         })
         .collect();
     let election = elect(&endpoints, None);
-    Snapshot { endpoints, writer: election.writer, ..Snapshot::default() }
+    TopologySnapshot { endpoints, writer: election.writer, ..TopologySnapshot::default() }
 }
 
 fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {

@@ -1,4 +1,4 @@
-//! We are the server: the first packets, up to the StartupMessage.
+//! Server side: the first packets, up to the StartupMessage.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
 
@@ -9,13 +9,13 @@ use crate::wire::{BackendKey, FirstPacket, ProtocolVersion, SqlState, StartupErr
 #[derive(Debug)]
 pub struct Accept {
     tls_offered: bool,
-    /// Whether an SSLRequest can come, or TLS at once.
+    /// State of TLS: an SSLRequest, or a TLS handshake at once, may still follow.
     tls: Asked,
     gss: Asked,
     output: Option<u8>,
 }
 
-/// How often a client may ask for encryption of one kind: once.
+/// State of an encryption kind; a client may ask once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     NotYet,
@@ -25,16 +25,17 @@ enum Asked {
 /// Where a client's first packets lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// To a TLS handshake, once the output is sent. Behind it the machine goes on with what the client says encrypted.
+    /// TLS handshake, after the output is sent. The machine then continues with the decrypted bytes.
     Tls {
-        /// The client began it without asking (`sslnegotiation=direct`). Nothing was taken: what was read is the beginning of its
-        /// ClientHello. It must then agree on ALPN `postgresql`, or another protocol's client could be led here.
+        /// The client began without an SSLRequest (`sslnegotiation=direct`). No bytes are consumed: the unread bytes
+        /// begin the ClientHello. The client must agree on ALPN `postgresql`; otherwise a client of another protocol
+        /// could be redirected here.
         direct: bool,
     },
-    /// To a login. The message is already brought down to what the negotiation says; where the negotiation is
-    /// needed, the client is to be told before anything else.
+    /// Login. The message is already reduced to the negotiated version and options; a needed negotiation message is
+    /// sent before any other message.
     Startup(StartupMessage, Negotiation),
-    /// To the cancelling of another session's statement. There is no answer: the connection is closed when it is done.
+    /// Request to cancel another session's statement. No response: the connection closes afterwards.
     Cancel(BackendKey),
 }
 
@@ -44,22 +45,21 @@ pub enum AcceptError {
     /// Not the protocol.
     #[error(transparent)]
     Startup(StartupError),
-    /// TLS at once, where none is offered.
+    /// TLS at once, on a listener without TLS.
     #[error("the client speaks TLS, which this listener does not offer")]
     TlsNotOffered,
-    /// Octets behind a request for encryption, from before the encryption: somebody put them there for us to believe that they
-    /// came encrypted (CVE-2021-23214).
+    /// Unencrypted bytes behind an encryption request: an attacker may have injected them (CVE-2021-23214).
     #[error("received unencrypted data after a request for encryption")]
     UnencryptedData,
-    /// A version with another major number, or a second request for encryption, which looks like one.
+    /// Another major version, or a second encryption request, which looks like a version.
     #[error("unsupported frontend protocol {0}: 3.0 to 3.2 are spoken here")]
     Version(ProtocolVersion),
-    /// Nobody wants to come in.
+    /// No user name.
     #[error("no PostgreSQL user name specified in startup packet")]
     NoUser,
 }
 
-/// The first octet of a TLS ClientHello; no packet of PostgreSQL's begins with it.
+/// First byte of a TLS ClientHello; no PostgreSQL packet begins with the value.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 // === impl Accept ===
@@ -71,22 +71,22 @@ impl Accept {
         Self { tls_offered, tls: Asked::NotYet, gss: Asked::NotYet, output: None }
     }
 
-    /// Takes what was read.
+    /// Processes read bytes.
     ///
     /// # Errors
     /// [`AcceptError`]; the connection is over, but see [`AcceptError::sqlstate`].
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
         if unread.first() == Some(&TLS_HANDSHAKE) && (self.tls, self.gss) == (Asked::NotYet, Asked::NotYet) {
             if !self.tls_offered {
                 return Err(AcceptError::TlsNotOffered);
             }
             self.encrypt();
-            return Ok(Taken { octets: 0, outcome: Some(Accepted::Tls { direct: true }) });
+            return Ok(Taken { bytes: 0, outcome: Some(Accepted::Tls { direct: true }) });
         }
-        let Some((packet, octets)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
-            return Ok(Taken { octets: 0, outcome: None });
+        let Some((packet, bytes)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
+            return Ok(Taken { bytes: 0, outcome: None });
         };
-        if matches!(packet, FirstPacket::SslRequest | FirstPacket::GssEncRequest) && octets < unread.len() {
+        if matches!(packet, FirstPacket::SslRequest | FirstPacket::GssEncRequest) && bytes < unread.len() {
             return Err(AcceptError::UnencryptedData);
         }
         let outcome = match packet {
@@ -114,15 +114,15 @@ impl Accept {
             FirstPacket::CancelRequest(key) => Some(Accepted::Cancel(key)),
             FirstPacket::Startup(startup) => Some(start(startup)?),
         };
-        Ok(Taken { octets, outcome })
+        Ok(Taken { bytes, outcome })
     }
 
-    /// What to send now: `S` or `N`.
+    /// Output to send: `S` or `N`.
     pub const fn poll_output(&mut self) -> Option<u8> {
         self.output.take()
     }
 
-    /// Within TLS nothing but a login or a cancellation can follow.
+    /// Inside TLS only a login or a cancel request may follow.
     const fn encrypt(&mut self) {
         self.tls = Asked::Already;
         self.gss = Asked::Already;
@@ -143,7 +143,7 @@ fn start(mut startup: StartupMessage) -> Result<Accepted, AcceptError> {
 // === impl AcceptError ===
 
 impl AcceptError {
-    /// The state to tell the client; `None` if whoever it is does not speak the protocol and is better told nothing.
+    /// SQLSTATE for the client; `None` if the peer does not speak the protocol and gets no response.
     #[must_use]
     pub const fn sqlstate(&self) -> Option<SqlState> {
         match self {

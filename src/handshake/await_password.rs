@@ -1,13 +1,13 @@
-//! We are the server, and have the client say its password.
+//! Server side: asks a client for a password in clear text.
 
 use zeroize::Zeroizing;
 
 use super::{Taken, error::Violation, frame_within};
 use crate::wire::{DecodeError, Speaker, authentication};
 
-/// AuthenticationCleartextPassword was said; the client's password is awaited.
+/// AuthenticationCleartextPassword is sent; the client's password is awaited.
 ///
-/// For connections that nobody can listen to. Whether the password is the right one is for others to find out.
+/// For encrypted connections only. The caller verifies the password.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 pub struct AwaitPassword(());
@@ -22,18 +22,19 @@ impl AwaitPassword {
         Self(())
     }
 
-    /// Takes what was read; the outcome is the password. Wipe the octets that were taken: it stands among them.
+    /// Processes read bytes; the outcome is the password. The caller wipes the consumed bytes, which contain the
+    /// password.
     ///
     /// # Errors
-    /// [`Violation`] when the client says something else, or a password that is no UTF-8.
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<Zeroizing<String>>, Violation> {
+    /// [`Violation`] for any other message, and for a password that is not UTF-8.
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Zeroizing<String>>, Violation> {
         let Some(frame) = frame_within(Speaker::StrangeClient, unread)? else {
-            return Ok(Taken { octets: 0, outcome: None });
+            return Ok(Taken { bytes: 0, outcome: None });
         };
         let password = authentication::decode_password(frame.body()).map_err(Violation::Body)?;
         let text =
             std::str::from_utf8(password).map_err(|_| Violation::Body(DecodeError::Invalid("password")))?;
-        Ok(Taken { octets: frame.octets().len(), outcome: Some(Zeroizing::new(text.to_owned())) })
+        Ok(Taken { bytes: frame.as_bytes().len(), outcome: Some(Zeroizing::new(text.to_owned())) })
     }
 }
 
@@ -51,18 +52,18 @@ mod tests {
         let whole = said.len();
         said.extend_from_slice(b"more");
         for cut in 0..whole {
-            let taken = awaited.on_octets(&said[..cut]).unwrap();
-            assert!(taken.octets == 0 && taken.outcome.is_none(), "{cut}");
+            let taken = awaited.on_bytes(&said[..cut]).unwrap();
+            assert!(taken.bytes == 0 && taken.outcome.is_none(), "{cut}");
         }
-        let taken = awaited.on_octets(&said).unwrap();
-        assert_eq!((taken.octets, taken.outcome.unwrap().as_str()), (whole, "pässword"));
+        let taken = awaited.on_bytes(&said).unwrap();
+        assert_eq!((taken.bytes, taken.outcome.unwrap().as_str()), (whole, "pässword"));
     }
 
     #[test]
     fn anything_else_breaks_the_dialog() {
         let mut awaited = AwaitPassword::ask(&mut Vec::new());
         for said in [&b"p\0\0\0\x06\xff\0"[..], b"p\0\0\0\x05a", b"p\0\0\0\x07a\0b", b"Q\0\0\0\x05\0"] {
-            assert!(awaited.on_octets(said).is_err(), "{said:?}");
+            assert!(awaited.on_bytes(said).is_err(), "{said:?}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! We are the server, and have the client prove its password by SCRAM.
+//! Server side: authenticates a client by SCRAM.
 
 use super::{Taken, error::Violation, frame_within};
 use crate::{
-    scram::{AwaitClientFinal, AwaitClientFirst, NONCE_OCTETS, ScramError, Verifier},
+    scram::{AwaitClientFinal, AwaitClientFirst, NONCE_BYTES, ScramError, Verifier},
     wire::{Speaker, SqlState, authentication},
 };
 
-/// Verifies one client.
+/// SCRAM authentication of a client.
 ///
-/// Who does not exist is challenged all the same, against [`Verifier::mock`]: it looks, lasts and fails like a wrong password.
-/// AuthenticationOk is not said here: that is for whoever lets the client in.
+/// Unknown users are challenged with [`Verifier::mock`]: the exchange looks, lasts and fails as with a wrong password.
+/// The caller sends AuthenticationOk.
 pub struct Challenge {
     phase: Phase,
     output: Vec<u8>,
@@ -21,7 +21,7 @@ enum Phase {
     Over,
 }
 
-/// Why a client did not prove itself. It is told the same for all of them but the state: no more than that it failed.
+/// Reason of a failed authentication. The client learns only the SQLSTATE.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
     /// The exchange failed.
@@ -35,23 +35,23 @@ pub enum ChallengeError {
 // === impl Challenge ===
 
 impl Challenge {
-    /// Offers the mechanisms: `end_point` is the hash of our certificate if the client came by TLS, and then
-    /// SCRAM-SHA-256-PLUS is on offer too.
+    /// Offers the mechanisms. `end_point` is the hash of Gatekeeper's certificate for a client with TLS, and adds
+    /// SCRAM-SHA-256-PLUS.
     #[must_use]
-    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_BYTES], end_point: Option<Vec<u8>>) -> Self {
         let first = AwaitClientFirst::new(verifier, nonce, end_point);
         let mut output = Vec::new();
         authentication::write_sasl(&mut output, first.mechanisms().iter().map(|name| name.as_bytes()));
         Self { phase: Phase::First(first), output }
     }
 
-    /// Takes what was read; the outcome is that the client knows the password.
+    /// Processes read bytes; the outcome is the client's successful proof.
     ///
     /// # Errors
-    /// [`ChallengeError`]: it does not, or cannot say so.
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<()>, ChallengeError> {
+    /// [`ChallengeError`] if the proof fails or the message is malformed.
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<()>, ChallengeError> {
         let frame = frame_within(Speaker::StrangeClient, unread).map_err(ChallengeError::Violation)?;
-        let Some(frame) = frame else { return Ok(Taken { octets: 0, outcome: None }) };
+        let Some(frame) = frame else { return Ok(Taken { bytes: 0, outcome: None }) };
         let mut outcome = None;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::First(first) => {
@@ -71,10 +71,10 @@ impl Challenge {
             }
             Phase::Over => return Err(ChallengeError::Violation(Violation::OutOfTurn("nothing more"))),
         };
-        Ok(Taken { octets: frame.octets().len(), outcome })
+        Ok(Taken { bytes: frame.as_bytes().len(), outcome })
     }
 
-    /// What to send now.
+    /// Output to send.
     pub fn poll_output(&mut self) -> Option<Vec<u8>> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
     }
@@ -83,7 +83,7 @@ impl Challenge {
 // === impl ChallengeError ===
 
 impl ChallengeError {
-    /// The state to tell the client, as PostgreSQL has it.
+    /// SQLSTATE for the client, as PostgreSQL sends.
     #[must_use]
     pub const fn sqlstate(&self) -> SqlState {
         match self {

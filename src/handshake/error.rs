@@ -3,49 +3,49 @@
 use super::method::Method;
 use crate::{
     scram::ScramError,
-    wire::{DecodeError, Fault, Frame, FrameError, Header, ProtocolVersion},
+    wire::{DecodeError, ErrorFields, Frame, FrameError, Header, ProtocolVersion},
 };
 
 /// A peer that does not keep to the protocol. The connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// Octets that are no frame.
+    /// Bytes that are no frame.
     #[error(transparent)]
     Frame(FrameError),
-    /// A body that does not fit its tag.
+    /// A body that does not fit the tag.
     #[error(transparent)]
     Body(DecodeError),
-    /// More than a handshake needs: one message too long, or too many.
+    /// A message above the size limit, or too many messages.
     #[error("the handshake is too long")]
     TooMuch,
-    /// A message that cannot come now; carries what was awaited.
+    /// An unexpected message; carries the awaited message.
     #[error("an unexpected message while {0} was awaited")]
     OutOfTurn(&'static str),
-    /// A version that nobody asked for.
+    /// A version that was not requested.
     #[error("the server chose protocol version {0}, which was not asked for")]
     Version(ProtocolVersion),
 }
 
-/// A server's own refusal, as it came.
+/// Error of a server that ended a login, unchanged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refused {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     method: Option<Method>,
 }
 
 /// Why there is no login.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// The server says no.
+    /// Error reported by the server.
     #[error("{0}")]
     Refused(Refused),
-    /// The server asks for something that no password or token can answer.
+    /// A request that neither password nor token can satisfy.
     #[error("the server asks for {0}, which is not supported here")]
     Unanswerable(Method),
-    /// The server asks for a password, and there is none.
+    /// The server requests a password, and none is configured.
     #[error("the server asks for a password ({0}), and none is configured")]
     NoCredential(Method),
-    /// The SCRAM exchange failed on our side: it was malformed, or the server did not prove itself.
+    /// The SCRAM exchange failed locally: a malformed message, or a server without proof.
     #[error(transparent)]
     Scram(ScramError),
     /// The server does not keep to the protocol.
@@ -57,31 +57,31 @@ pub enum LoginError {
 
 impl Refused {
     pub(super) fn new(frame: &Frame<'_>, method: Option<Method>) -> Self {
-        Self { octets: frame.octets().to_vec(), method }
+        Self { bytes: frame.as_bytes().to_vec(), method }
     }
 
-    /// A refusal with this SQLSTATE.
+    /// A refusal with the given SQLSTATE.
     #[cfg(test)]
     pub(crate) fn scripted(sqlstate: [u8; 5]) -> Self {
-        use crate::wire::{Report, Severity, SqlState};
-        let mut octets = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut octets);
-        Self { octets, method: None }
+        use crate::wire::{ErrorResponse, Severity, SqlState};
+        let mut bytes = Vec::new();
+        ErrorResponse::new(Severity::Fatal, SqlState::new(sqlstate), "scripted").write(&mut bytes);
+        Self { bytes, method: None }
     }
 
-    /// The whole ErrorResponse, to be told to a client as it is.
+    /// The whole ErrorResponse, for forwarding.
     #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// A view of it.
+    /// View of the error's fields.
     #[must_use]
-    pub fn fault(&self) -> Fault<'_> {
-        Fault::new(self.octets.get(Header::OCTETS..).unwrap_or_default())
+    pub fn fault(&self) -> ErrorFields<'_> {
+        ErrorFields::new(self.bytes.get(Header::BYTES..).unwrap_or_default())
     }
 
-    /// The method that the server had asked for by then, if it had; it helps to explain why.
+    /// Authentication method requested before the error, if any; helps to explain the error.
     #[must_use]
     pub const fn method(&self) -> Option<Method> {
         self.method

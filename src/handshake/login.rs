@@ -1,4 +1,4 @@
-//! We are the client of an endpoint: from the StartupMessage to the first ReadyForQuery.
+//! Client side: from the StartupMessage to the first ReadyForQuery.
 
 use std::borrow::Cow;
 
@@ -11,25 +11,25 @@ use super::{
 };
 use crate::{
     scram::{
-        AwaitServerFinal, AwaitServerFirst, ChannelBinding, Keys, NONCE_OCTETS, SCRAM_SHA_256,
+        AwaitServerFinal, AwaitServerFirst, ChannelBinding, Keys, NONCE_BYTES, SCRAM_SHA_256,
         SCRAM_SHA_256_PLUS,
     },
     wire::{
         BackendKey, Frame, ProtocolVersion, Speaker, StartupMessage, TransactionStatus,
-        authentication::{self, Mechanisms, Request, SaslInitialResponse},
-        backend::Message,
+        authentication::{self, AuthenticationRequest, Mechanisms, SaslInitialResponse},
+        backend::BackendMessage,
     },
 };
 
-/// What proves who we are.
+/// Credential for a server.
 #[derive(Clone, Copy)]
 pub enum Credential<'a> {
-    /// Nothing: the server trusts us, or knows our certificate.
+    /// None: the server trusts the user, or knows the client certificate.
     None,
     /// A password.
     Password(&'a str),
-    /// A short-lived token. The server needs it in the clear or as MD5; where it asks for SCRAM it does not know the user for one with
-    /// tokens, and its refusal with [`Refused::method`] tells so.
+    /// A short-lived token. The server needs clear text or MD5. A request for SCRAM means that the server has no token
+    /// login for the user; [`Refused::method`] shows the request.
     Token(&'a str),
 }
 
@@ -39,7 +39,7 @@ pub struct Login<'a> {
     user: Vec<u8>,
     credential: Credential<'a>,
     end_point: Option<Vec<u8>>,
-    nonce: [u8; NONCE_OCTETS],
+    nonce: [u8; NONCE_BYTES],
     kept: Option<&'a Keys>,
     asked: ProtocolVersion,
     output: Vec<u8>,
@@ -47,20 +47,20 @@ pub struct Login<'a> {
 }
 
 enum Phase {
-    /// The server has not asked for anything yet.
+    /// No authentication request received yet.
     Startup,
-    /// A password was said.
+    /// A password was sent.
     Answered,
     SaslFirst(AwaitServerFirst),
     SaslFinal(AwaitServerFinal),
-    /// The server proved itself by SCRAM.
+    /// The server proved knowledge of the password by SCRAM.
     Proved,
-    /// The server let us in, and gets ready.
+    /// AuthenticationOk received; startup messages follow.
     Settling,
     Over,
 }
 
-/// What is known of a login that is not finished.
+/// Results of an unfinished login.
 struct SoFar {
     version: ProtocolVersion,
     method: Option<Method>,
@@ -72,33 +72,33 @@ struct SoFar {
 
 /// A server that is ready for queries.
 pub struct LoggedIn {
-    /// The version spoken: the one asked for, unless the server knows only an older one.
+    /// Negotiated version: the requested version, unless the server supports only an older version.
     pub version: ProtocolVersion,
-    /// What the server asked for.
+    /// Authentication method of the server.
     pub method: Method,
-    /// What it reported.
+    /// Settings reported by the server.
     pub parameters: Parameters,
-    /// NoticeResponses, as they came, one behind the other.
+    /// NoticeResponses, unchanged and concatenated.
     pub notices: Vec<u8>,
-    /// What cancels a statement; some poolers give none.
+    /// Cancel key; some poolers send none.
     pub key: Option<BackendKey>,
-    /// Where it stands: idle, always so far.
+    /// Transaction status: always idle after a login.
     pub status: TransactionStatus,
-    /// The keys that SCRAM used, when they had to be derived: hand them to [`Login::with_keys`] the next time.
+    /// Newly derived SCRAM keys, for [`Login::with_keys`] of the next login.
     pub keys: Option<Keys>,
 }
 
 // === impl Login ===
 
 impl<'a> Login<'a> {
-    /// Begins: the StartupMessage is the first output. `end_point` is the hash of the server's certificate, if the connection is
-    /// by TLS; then the exchange is bound to it where the server offers that.
+    /// Starts a login: the StartupMessage is the first output. `end_point` is the hash of the server's certificate on a
+    /// TLS connection, and binds the exchange if the server offers binding.
     #[must_use]
     pub fn new(
         startup: &StartupMessage,
         credential: Credential<'a>,
         end_point: Option<Vec<u8>>,
-        nonce: [u8; NONCE_OCTETS],
+        nonce: [u8; NONCE_BYTES],
     ) -> Self {
         let mut output = Vec::new();
         startup.write(&mut output);
@@ -123,61 +123,63 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Uses `kept` keys of the same password, if they fit, instead of deriving them for half a millisecond.
+    /// Uses `kept` keys of the same password, if they fit: saves half a millisecond.
     #[must_use]
     pub const fn with_keys(mut self, kept: &'a Keys) -> Self {
         self.kept = Some(kept);
         self
     }
 
-    /// The method that the server asked for, once it has.
+    /// Authentication method, once requested by the server.
     #[must_use]
     pub const fn method(&self) -> Option<Method> {
         self.so_far.method
     }
 
-    /// Takes what was read. SCRAM without fitting keys computes for about 0.5 ms, and for an eighth of a second at most.
+    /// Processes read bytes. SCRAM without fitting keys computes for about 0.5 ms, at most for an eighth of a second.
     ///
     /// # Errors
     /// [`LoginError`]; the connection is over.
-    pub fn on_octets(&mut self, unread: &[u8]) -> Result<Taken<LoggedIn>, LoginError> {
-        let mut octets = 0;
-        while let Some(left) = unread.get(octets..)
+    pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<LoggedIn>, LoginError> {
+        let mut bytes = 0;
+        while let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::Server, left).map_err(LoginError::Violation)?
         {
-            octets += frame.octets().len();
+            bytes += frame.as_bytes().len();
             if let Some(status) = self.on_frame(&frame)? {
-                return Ok(Taken { octets, outcome: Some(self.finish(status)) });
+                return Ok(Taken { bytes, outcome: Some(self.finish(status)) });
             }
         }
-        Ok(Taken { octets, outcome: None })
+        Ok(Taken { bytes, outcome: None })
     }
 
-    /// What to send now.
+    /// Output to send.
     pub fn poll_output(&mut self) -> Option<Vec<u8>> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>) -> Result<Option<TransactionStatus>, LoginError> {
-        let message = Message::decode(frame).map_err(violation(Violation::Body))?;
+        let message = BackendMessage::decode(frame).map_err(violation(Violation::Body))?;
         match (message, &self.phase) {
-            (Message::ErrorResponse(_), _) => {
+            (BackendMessage::ErrorResponse(_), _) => {
                 return Err(LoginError::Refused(Refused::new(frame, self.so_far.method)));
             }
-            (Message::NoticeResponse(_), _) => {
-                self.so_far.notices.extend_from_slice(frame.octets());
+            (BackendMessage::NoticeResponse(_), _) => {
+                self.so_far.notices.extend_from_slice(frame.as_bytes());
             }
-            (Message::NegotiateProtocolVersion { version, .. }, Phase::Startup) => self.lower(version)?,
-            (Message::Authentication(request), _) => self.on_request(request)?,
-            (Message::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
-            (Message::BackendKeyData(key), Phase::Settling) => self.so_far.key = Some(key),
-            (Message::ReadyForQuery(status), Phase::Settling) => {
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
+                self.lower(version)?
+            }
+            (BackendMessage::Authentication(request), _) => self.on_request(request)?,
+            (BackendMessage::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
+            (BackendMessage::BackendKeyData(key), Phase::Settling) => self.so_far.key = Some(key),
+            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
                 self.phase = Phase::Over;
                 return Ok(Some(status));
             }
             _ => return Err(LoginError::Violation(Violation::OutOfTurn(self.phase.awaited()))),
         }
-        if self.so_far.notices.len() + self.so_far.parameters.octets().len() > FRAME_MAX {
+        if self.so_far.notices.len() + self.so_far.parameters.as_bytes().len() > FRAME_MAX {
             return Err(LoginError::Violation(Violation::TooMuch));
         }
         Ok(None)
@@ -191,16 +193,16 @@ impl<'a> Login<'a> {
         Ok(())
     }
 
-    fn on_request(&mut self, request: Request<'_>) -> Result<(), LoginError> {
+    fn on_request(&mut self, request: AuthenticationRequest<'_>) -> Result<(), LoginError> {
         let out_of_turn = Violation::OutOfTurn(self.phase.awaited());
         self.phase = match (std::mem::replace(&mut self.phase, Phase::Over), request) {
-            (Phase::Startup | Phase::Answered | Phase::Proved, Request::Ok) => {
+            (Phase::Startup | Phase::Answered | Phase::Proved, AuthenticationRequest::Ok) => {
                 self.so_far.method.get_or_insert(Method::Trust);
                 Phase::Settling
             }
-            (Phase::Startup, Request::Sasl(offer)) => self.begin_sasl(offer)?,
+            (Phase::Startup, AuthenticationRequest::Sasl(offer)) => self.begin_sasl(offer)?,
             (Phase::Startup, request) => self.answer(request)?,
-            (Phase::SaslFirst(first), Request::SaslContinue(data)) => {
+            (Phase::SaslFirst(first), AuthenticationRequest::SaslContinue(data)) => {
                 let password = self.secret()?.as_bytes();
                 let (proof, last, keys) =
                     first.on_server_first(data, password, self.kept).map_err(LoginError::Scram)?;
@@ -210,7 +212,7 @@ impl<'a> Login<'a> {
                 authentication::write_sasl_response(&mut self.output, proof.as_bytes());
                 Phase::SaslFinal(last)
             }
-            (Phase::SaslFinal(last), Request::SaslFinal(data)) => {
+            (Phase::SaslFinal(last), AuthenticationRequest::SaslFinal(data)) => {
                 last.on_server_final(data).map_err(LoginError::Scram)?;
                 Phase::Proved
             }
@@ -239,30 +241,30 @@ impl<'a> Login<'a> {
         Ok(Phase::SaslFirst(first))
     }
 
-    /// Answers a request that takes one answer.
-    fn answer(&mut self, request: Request<'_>) -> Result<Phase, LoginError> {
+    /// Responds to a request that has a single response.
+    fn answer(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
         let method = match request {
-            Request::CleartextPassword => Method::CleartextPassword,
-            Request::Md5Password(_) => Method::Md5Password,
-            Request::Gss => Method::Gss,
-            Request::Sspi => Method::Sspi,
-            Request::KerberosV5 => Method::KerberosV5,
-            Request::Unknown(code) => Method::Unknown(code),
-            Request::Ok
-            | Request::Sasl(_)
-            | Request::SaslContinue(_)
-            | Request::SaslFinal(_)
-            | Request::GssContinue(_) => {
+            AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
+            AuthenticationRequest::Md5Password(_) => Method::Md5Password,
+            AuthenticationRequest::Gss => Method::Gss,
+            AuthenticationRequest::Sspi => Method::Sspi,
+            AuthenticationRequest::KerberosV5 => Method::KerberosV5,
+            AuthenticationRequest::Unknown(code) => Method::Unknown(code),
+            AuthenticationRequest::Ok
+            | AuthenticationRequest::Sasl(_)
+            | AuthenticationRequest::SaslContinue(_)
+            | AuthenticationRequest::SaslFinal(_)
+            | AuthenticationRequest::GssContinue(_) => {
                 return Err(LoginError::Violation(Violation::OutOfTurn(Phase::Startup.awaited())));
             }
         };
         self.so_far.method = Some(method);
         match request {
-            Request::CleartextPassword => {
+            AuthenticationRequest::CleartextPassword => {
                 let secret = self.secret()?;
                 authentication::write_password(&mut self.output, secret.as_bytes());
             }
-            Request::Md5Password(salt) => {
+            AuthenticationRequest::Md5Password(salt) => {
                 let answer = md5::answer(&self.user, self.secret()?.as_bytes(), salt);
                 authentication::write_password(&mut self.output, answer.as_bytes());
             }

@@ -13,5 +13,5 @@ pub(super) fn answer(user: &[u8], password: &[u8], salt: [u8; 4]) -> String {
 fn hex(parts: &[&[u8]]) -> String {
     let mut digest = Md5::new();
     parts.iter().for_each(|part| digest.update(part));
-    digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

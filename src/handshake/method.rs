@@ -1,15 +1,15 @@
-//! How a server wants a client to prove who it is.
+//! Authentication methods of a server.
 
 /// The authentication method that a server asked for.
 ///
 /// <https://www.postgresql.org/docs/current/auth-methods.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// None: the server let the user in without asking (trust, peer, a client certificate).
+    /// No request: trust, peer, or a client certificate.
     Trust,
-    /// The password or token itself.
+    /// The password or token in clear text.
     CleartextPassword,
-    /// A salted MD5 of it.
+    /// Salted MD5 of the password.
     Md5Password,
     /// SCRAM-SHA-256.
     ScramSha256,

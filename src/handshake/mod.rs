@@ -1,28 +1,28 @@
 //! All that comes before the first ReadyForQuery, on both legs and for both ways of logging in.
 //!
-//! - [`Accept`]: we are the server, up to the StartupMessage.
-//! - [`Challenge`]: we are the server, and have the client prove its password.
-//! - [`AwaitPassword`]: we are the server, and have the client say its password.
-//! - [`Login`]: we are the client of an endpoint.
-//! - [`Relay`]: client and endpoint speak with each other, and we watch (`passthrough`).
+//! - [`Accept`]: server side, up to the StartupMessage.
+//! - [`Challenge`]: server side, authentication by SCRAM.
+//! - [`AwaitPassword`]: server side, password in clear text.
+//! - [`Login`]: client side, towards an endpoint.
+//! - [`Relay`]: a client and an endpoint exchange messages, observed by Gatekeeper (`passthrough`).
 //!
-//! They are machines without sockets. A driver shows what was read and not yet taken (`on_…`), takes that many octets off
-//! its buffer ([`Taken`]), and sends what `poll_output` gives, until there is an outcome. What is not taken
-//! stays in the driver's buffer: it belongs to whatever comes next.
+//! The machines have no sockets. A driver presents unread bytes (`on_…`), removes the consumed bytes ([`Taken`]) from
+//! the buffer, and sends the output of `poll_output`, until there is an outcome. Bytes not consumed stay in the
+//! driver's buffer for the next machine.
 //!
 //! ```
-//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_OCTETS, wire::{ProtocolVersion, StartupMessage}};
+//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_BYTES, wire::{ProtocolVersion, StartupMessage}};
 //! # let mut server = vec![b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec()].into_iter();
 //! let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
 //! startup.set("user", "alice");
-//! let nonce = [0; NONCE_OCTETS]; // from a generator that nobody can predict
+//! let nonce = [0; NONCE_BYTES]; // from a generator that nobody can predict
 //! let mut login = Login::new(&startup, Credential::None, None, nonce);
 //! let mut unread: Vec<u8> = Vec::new();
 //! let logged_in = loop {
-//!     if let Some(_octets) = login.poll_output() { /* write them */ }
+//!     if let Some(_bytes) = login.poll_output() { /* write them */ }
 //!     unread.extend(server.next().unwrap_or_default()); // read
-//!     let taken = login.on_octets(&unread)?;
-//!     unread.drain(..taken.octets);
+//!     let taken = login.on_bytes(&unread)?;
+//!     unread.drain(..taken.bytes);
 //!     if let Some(logged_in) = taken.outcome {
 //!         break logged_in;
 //!     }
@@ -31,9 +31,9 @@
 //! # Ok::<(), LoginError>(())
 //! ```
 //!
-//! Promises: no message is waited for longer or kept larger than a handshake needs; a password is never said twice, nor to
-//! a request that comes out of turn.
-//! Refuses to know: sockets, TLS, who may come in, and where credentials come from.
+//! Promises: a machine awaits no message longer, and keeps no message larger, than a handshake needs; a password is
+//! sent only once, and only to a request in turn. Refuses to know: sockets, TLS, access rules and the source of
+//! credentials.
 
 mod accept;
 mod await_password;
@@ -58,20 +58,20 @@ pub use relay::{Relay, RelayError, Relayed};
 
 use crate::wire::{Frame, Header, Speaker};
 
-/// What a machine did with the octets it was shown.
+/// Consumed bytes, and the outcome of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken<T> {
-    /// This many, from the start, are done with.
-    pub octets: usize,
-    /// Where it ended, if it did.
+    /// Number of bytes consumed, from the start.
+    pub bytes: usize,
+    /// Outcome, once there is one.
     pub outcome: Option<T>,
 }
 
-/// Octets of the largest frame in a handshake: a driver's buffer never has to be larger. Access tokens, Kerberos tickets
+/// Bytes of the largest frame in a handshake: a driver's buffer never has to be larger. Access tokens, Kerberos tickets
 /// and long error messages fit.
 pub const FRAME_MAX: usize = 128 * 1024;
 
-/// The frame at the start of `unread`; `None` while it is not all there.
+/// The frame at the start of `unread`; `None` while bytes are missing.
 fn frame_within(speaker: Speaker, unread: &[u8]) -> Result<Option<Frame<'_>>, Violation> {
     match Header::read(speaker, unread).map_err(Violation::Frame)? {
         Some(header) if header.total() > FRAME_MAX => Err(Violation::TooMuch),

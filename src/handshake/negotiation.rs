@@ -5,21 +5,21 @@ use crate::wire::{ProtocolVersion, StartupMessage, startup::write_negotiation};
 /// The newest version spoken here.
 const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
 
-/// What a client asked for, brought down to what is spoken here.
+/// Difference between requested and supported protocol.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiation {
     version: ProtocolVersion,
-    /// Names of protocol options that nobody knows.
+    /// Unknown protocol options.
     unknown: Vec<Vec<u8>>,
-    /// Whether the client asked for a version that is not spoken here.
+    /// The client requested an unsupported version.
     lowered: bool,
 }
 
 impl Negotiation {
-    /// Brings `startup` down: an older version if need be, and no protocol options, which could change what messages
-    /// mean without our knowing.
+    /// Lowers `startup` to a supported version, and removes protocol options, which could change the meaning of
+    /// messages.
     pub(super) fn settle(startup: &mut StartupMessage) -> Self {
         let unknown: Vec<Vec<u8>> = startup.protocol_options().map(<[u8]>::to_vec).collect();
         startup.remove_protocol_options();
@@ -29,13 +29,13 @@ impl Negotiation {
         Self { version, unknown, lowered }
     }
 
-    /// Whether the client must be told, before anything else.
+    /// True if the client needs a NegotiateProtocolVersion message first.
     #[must_use]
     pub const fn is_needed(&self) -> bool {
         self.lowered || !self.unknown.is_empty()
     }
 
-    /// Appends the NegotiateProtocolVersion message, if it is needed.
+    /// Appends the NegotiateProtocolVersion message, if needed.
     pub fn write(&self, out: &mut Vec<u8>) {
         if self.is_needed() {
             self.write_with(self.version, out);

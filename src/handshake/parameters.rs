@@ -1,49 +1,49 @@
-//! What a server reported of its settings while it let a client in.
+//! Settings reported by a server during login.
 
 use crate::wire::{Frame, Speaker, backend::ParameterStatus};
 
-/// ParameterStatus messages as they came, to be looked into and to be forwarded.
+/// ParameterStatus messages, unchanged: for lookup and forwarding.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Parameters {
     /// Appends a ParameterStatus.
     pub(super) fn push(&mut self, frame: &Frame<'_>) {
-        self.octets.extend_from_slice(frame.octets());
+        self.bytes.extend_from_slice(frame.as_bytes());
     }
 
-    /// As if the setting `name`, if it was reported, had been reported as `value`.
+    /// Changes the reported value of the setting `name` to `value`, if there is a report.
     pub(crate) fn pretend(&mut self, name: &str, value: &[u8]) {
-        let mut octets = Vec::with_capacity(self.octets.len());
+        let mut bytes = Vec::with_capacity(self.bytes.len());
         for status in self.iter() {
             let value = if status.name == name.as_bytes() { value } else { status.value };
-            ParameterStatus { name: status.name, value }.write(&mut octets);
+            ParameterStatus { name: status.name, value }.write(&mut bytes);
         }
-        self.octets = octets;
+        self.bytes = bytes;
     }
 
     /// Sets `name` to `value` like a report by the server, with or without an earlier report.
     pub(crate) fn report(&mut self, name: &[u8], value: &[u8]) {
-        let mut octets = Vec::with_capacity(self.octets.len() + value.len());
+        let mut bytes = Vec::with_capacity(self.bytes.len() + value.len());
         let others = self.iter().filter(|status| status.name != name);
-        others.chain([ParameterStatus { name, value }]).for_each(|status| status.write(&mut octets));
-        self.octets = octets;
+        others.chain([ParameterStatus { name, value }]).for_each(|status| status.write(&mut bytes));
+        self.bytes = bytes;
     }
 
-    /// All messages, one behind the other: to be sent to a client as they are.
+    /// All messages, concatenated, for forwarding to a client.
     #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// All settings, in the order they were reported.
+    /// All settings, in the order of the reports.
     pub fn iter(&self) -> impl Iterator<Item = ParameterStatus<'_>> {
-        let mut left = self.octets.as_slice();
+        let mut left = self.bytes.as_slice();
         std::iter::from_fn(move || {
             let frame = Frame::read(Speaker::Server, left).ok()??;
-            left = left.get(frame.octets().len()..)?;
+            left = left.get(frame.as_bytes().len()..)?;
             ParameterStatus::decode(frame.body()).ok()
         })
     }

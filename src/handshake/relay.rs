@@ -1,8 +1,8 @@
-//! Client and endpoint speak with each other, and we watch: login `passthrough`.
+//! Login `passthrough`: a client and an endpoint exchange authentication messages, observed by Gatekeeper.
 //!
-//! All is forwarded as it came, but for three things. SASL mechanisms that bind to the TLS channel are taken out of the
-//! offer, for there are two channels; the cancel key is replaced by one of ours; and the version is negotiated
-//! once for all three.
+//! All messages pass unchanged, with three exceptions. Mechanisms with channel binding are removed from the offer,
+//! because there are two channels. The cancel key is replaced by Gatekeeper's. The version is negotiated once for all
+//! three parties.
 
 use super::{
     FRAME_MAX, Taken,
@@ -16,8 +16,8 @@ use crate::{
     scram::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS},
     wire::{
         BackendKey, Frame, ProtocolVersion, Speaker, StartupMessage, TransactionStatus,
-        authentication::{self, Mechanisms, Request, SaslInitialResponse},
-        backend::Message,
+        authentication::{self, AuthenticationRequest, Mechanisms, SaslInitialResponse},
+        backend::BackendMessage,
     },
 };
 
@@ -36,19 +36,19 @@ pub struct Relay {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The server has said nothing yet.
+    /// No message received from the server yet.
     Startup,
-    /// The server has something to ask: the client answers.
+    /// Authentication requests of the server; the client responds.
     Dialog {
         /// A mechanism with channel binding was taken out of the offer.
         unbound: bool,
     },
-    /// The server let the client in, and gets ready. What the client says now is for the session.
+    /// AuthenticationOk forwarded; startup messages follow. Further client messages belong to the session.
     Settling,
     Over,
 }
 
-/// What our own cancel key is made of: its secret is as long as the client's version wants it.
+/// Parts of Gatekeeper's cancel key. The length of the secret depends on the client's version.
 struct OurKey {
     entropy: [u8; 32],
 }
@@ -59,18 +59,18 @@ pub enum Relayed {
     LoggedIn {
         /// The version spoken on both legs.
         version: ProtocolVersion,
-        /// What the server asked for.
+        /// Authentication method of the server.
         method: Method,
-        /// What it reported; it was forwarded already.
+        /// Settings reported by the server, already forwarded.
         parameters: Parameters,
-        /// Its own cancel key, if it gave one.
+        /// The server's cancel key, if any.
         server_key: Option<BackendKey>,
-        /// The key that the client got, if the server gave one.
+        /// The client's cancel key, if the server sent a key.
         client_key: Option<BackendKey>,
-        /// Where it stands.
+        /// Transaction status.
         status: TransactionStatus,
     },
-    /// The server said no; it was forwarded already.
+    /// Error of the server, already forwarded.
     Refused(Refused),
 }
 
@@ -83,11 +83,11 @@ pub enum RelayError {
     /// The client does not keep to the protocol.
     #[error(transparent)]
     Client(Violation),
-    /// The server offers nothing but mechanisms that bind to the TLS channel, which cannot be relayed.
+    /// The server offers only mechanisms with channel binding, which cannot be relayed.
     #[error("the server offers only authentication bound to the TLS channel, which cannot be relayed")]
     OnlyChannelBinding,
-    /// The client could bind to the TLS channel and says so in its proof; the server could too, and would take it for an attack.
-    /// The remedy is the client's: `channel_binding=disable`, or no TLS on one of the legs.
+    /// The client supports channel binding and reports so in the proof; the server supports binding, too, and would
+    /// assume an attack. Remedy on the client: `channel_binding=disable`, or no TLS on one leg.
     #[error(
         "the client insists that the server cannot bind to the TLS channel, which a relayed login cannot keep up"
     )]
@@ -97,8 +97,8 @@ pub enum RelayError {
 // === impl Relay ===
 
 impl Relay {
-    /// Begins: `startup` (settled by `negotiation`, as [`super::Accept`] gives both) is the first output to the server. The client will
-    /// be given the server's process id and a secret from `entropy`, 4 or all 32 octets of it.
+    /// Starts a relay: `startup` (reduced by `negotiation`, both from [`super::Accept`]) is the first output to the
+    /// server. The client gets the server's process ID and a secret of 4 or 32 bytes from `entropy`.
     #[must_use]
     pub fn new(startup: &StartupMessage, negotiation: Negotiation, entropy: [u8; 32]) -> Self {
         let mut to_server = Vec::new();
@@ -116,76 +116,79 @@ impl Relay {
         }
     }
 
-    /// Takes what was read from the server.
+    /// Processes bytes read from the server.
     ///
     /// # Errors
     /// [`RelayError`]; both connections are over.
     pub fn on_server(&mut self, unread: &[u8]) -> Result<Taken<Relayed>, RelayError> {
-        let mut octets = 0;
+        let mut bytes = 0;
         while self.phase != Phase::Over
-            && let Some(left) = unread.get(octets..)
+            && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::Server, left).map_err(RelayError::Server)?
         {
-            octets += frame.octets().len();
+            bytes += frame.as_bytes().len();
             let outcome = self.on_server_frame(&frame)?;
             if outcome.is_some() {
-                return Ok(Taken { octets, outcome });
+                return Ok(Taken { bytes, outcome });
             }
         }
-        Ok(Taken { octets, outcome: None })
+        Ok(Taken { bytes, outcome: None })
     }
 
-    /// Takes what was read from the client, and says how many octets that is: none while the server has not asked for anything, nor
-    /// after it let the client in.
+    /// Processes bytes read from the client; returns the number consumed: zero before the first request of the server,
+    /// and after the login.
     ///
     /// # Errors
     /// [`RelayError`]; both connections are over.
     pub fn on_client(&mut self, unread: &[u8]) -> Result<usize, RelayError> {
-        let mut octets = 0;
+        let mut bytes = 0;
         while let Phase::Dialog { unbound } = self.phase
-            && let Some(left) = unread.get(octets..)
+            && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::StrangeClient, left).map_err(RelayError::Client)?
         {
             if unbound {
                 check_binding(&frame)?;
                 self.phase = Phase::Dialog { unbound: false };
             }
-            octets += frame.octets().len();
-            self.to_server.extend_from_slice(frame.octets());
+            bytes += frame.as_bytes().len();
+            self.to_server.extend_from_slice(frame.as_bytes());
         }
-        Ok(octets)
+        Ok(bytes)
     }
 
-    /// Whether anything of the client's is wanted now. What it says before it is asked, or behind its login, is for later: it is best
-    /// left in its socket.
+    /// True if the server awaits a client message. Earlier and later client bytes should stay in the socket.
     #[must_use]
     pub fn listens_to_client(&self) -> bool {
         matches!(self.phase, Phase::Dialog { .. })
     }
 
-    /// What to send to the client now.
+    /// Output for the client.
     pub fn poll_client_output(&mut self) -> Option<Vec<u8>> {
         (!self.to_client.is_empty()).then(|| std::mem::take(&mut self.to_client))
     }
 
-    /// What to send to the server now.
+    /// Output for the server.
     pub fn poll_server_output(&mut self) -> Option<Vec<u8>> {
         (!self.to_server.is_empty()).then(|| std::mem::take(&mut self.to_server))
     }
 
     fn on_server_frame(&mut self, frame: &Frame<'_>) -> Result<Option<Relayed>, RelayError> {
         let server = |violation| Err(RelayError::Server(violation));
-        let message = Message::decode(frame).map_err(|error| RelayError::Server(Violation::Body(error)))?;
+        let message =
+            BackendMessage::decode(frame).map_err(|error| RelayError::Server(Violation::Body(error)))?;
         if self.phase == Phase::Startup
-            && !matches!(message, Message::NegotiateProtocolVersion { .. } | Message::NoticeResponse(_))
+            && !matches!(
+                message,
+                BackendMessage::NegotiateProtocolVersion { .. } | BackendMessage::NoticeResponse(_)
+            )
         {
-            // The server has nothing to negotiate. Perhaps we have.
+            // The server does not negotiate; Gatekeeper may.
             self.negotiation.write(&mut self.to_client);
             self.phase = Phase::Dialog { unbound: false };
         }
         let mut outcome = None;
         match (message, self.phase) {
-            (Message::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
                 if !(ProtocolVersion::V3_0..=self.version).contains(&version) {
                     return server(Violation::Version(version));
                 }
@@ -193,27 +196,29 @@ impl Relay {
                 self.negotiation.write_with(version, &mut self.to_client);
                 self.phase = Phase::Dialog { unbound: false };
             }
-            (Message::Authentication(Request::Sasl(offer)), Phase::Dialog { .. }) => self.on_offer(offer)?,
-            (Message::Authentication(request), Phase::Dialog { unbound }) => {
+            (BackendMessage::Authentication(AuthenticationRequest::Sasl(offer)), Phase::Dialog { .. }) => {
+                self.on_offer(offer)?
+            }
+            (BackendMessage::Authentication(request), Phase::Dialog { unbound }) => {
                 self.note(request);
                 self.forward(frame);
-                let settled = request == Request::Ok;
+                let settled = request == AuthenticationRequest::Ok;
                 self.phase = if settled { Phase::Settling } else { Phase::Dialog { unbound } };
             }
-            (Message::ParameterStatus(_), Phase::Settling) => {
+            (BackendMessage::ParameterStatus(_), Phase::Settling) => {
                 self.parameters.push(frame);
                 self.forward(frame);
             }
-            (Message::BackendKeyData(key), Phase::Settling) => {
+            (BackendMessage::BackendKeyData(key), Phase::Settling) => {
                 self.our_key.instead_of(&key, self.version).write_key_data(&mut self.to_client);
                 self.server_key = Some(key);
             }
-            (Message::ReadyForQuery(status), Phase::Settling) => {
+            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
                 self.forward(frame);
                 outcome = Some(self.finish(status));
             }
-            (Message::NoticeResponse(_), _) => self.forward(frame),
-            (Message::ErrorResponse(_), _) => {
+            (BackendMessage::NoticeResponse(_), _) => self.forward(frame),
+            (BackendMessage::ErrorResponse(_), _) => {
                 self.forward(frame);
                 self.phase = Phase::Over;
                 outcome = Some(Relayed::Refused(Refused::new(frame, self.method)));
@@ -221,13 +226,13 @@ impl Relay {
             (_, Phase::Settling) => return server(Violation::OutOfTurn("ReadyForQuery")),
             _ => return server(Violation::OutOfTurn("an authentication request")),
         }
-        if self.parameters.octets().len() > FRAME_MAX {
+        if self.parameters.as_bytes().len() > FRAME_MAX {
             return server(Violation::TooMuch);
         }
         Ok(outcome)
     }
 
-    /// Forwards the offer without what cannot be relayed.
+    /// Forwards the offer without mechanisms that cannot be relayed.
     fn on_offer(&mut self, offer: Mechanisms<'_>) -> Result<(), RelayError> {
         let relayed = || offer.iter().filter(|name| !name.ends_with(b"-PLUS"));
         if relayed().next().is_none() {
@@ -240,23 +245,25 @@ impl Relay {
         Ok(())
     }
 
-    fn note(&mut self, request: Request<'_>) {
+    fn note(&mut self, request: AuthenticationRequest<'_>) {
         let method = match request {
-            Request::Ok => Method::Trust,
-            Request::CleartextPassword => Method::CleartextPassword,
-            Request::Md5Password(_) => Method::Md5Password,
-            Request::Gss | Request::GssContinue(_) => Method::Gss,
-            Request::Sspi => Method::Sspi,
-            Request::KerberosV5 => Method::KerberosV5,
-            Request::Sasl(_) | Request::SaslContinue(_) | Request::SaslFinal(_) => Method::OtherSasl,
-            Request::Unknown(code) => Method::Unknown(code),
+            AuthenticationRequest::Ok => Method::Trust,
+            AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
+            AuthenticationRequest::Md5Password(_) => Method::Md5Password,
+            AuthenticationRequest::Gss | AuthenticationRequest::GssContinue(_) => Method::Gss,
+            AuthenticationRequest::Sspi => Method::Sspi,
+            AuthenticationRequest::KerberosV5 => Method::KerberosV5,
+            AuthenticationRequest::Sasl(_)
+            | AuthenticationRequest::SaslContinue(_)
+            | AuthenticationRequest::SaslFinal(_) => Method::OtherSasl,
+            AuthenticationRequest::Unknown(code) => Method::Unknown(code),
         };
-        // The first request says it; what follows belongs to it.
+        // The first request determines the method; the following requests belong to the same exchange.
         self.method.get_or_insert(method);
     }
 
     fn forward(&mut self, frame: &Frame<'_>) {
-        self.to_client.extend_from_slice(frame.octets());
+        self.to_client.extend_from_slice(frame.as_bytes());
     }
 
     fn finish(&mut self, status: TransactionStatus) -> Relayed {
@@ -272,8 +279,8 @@ impl Relay {
     }
 }
 
-/// `y` in a SCRAM proof means: "I could bind, and was told that you cannot". Where the offer to bind was taken out on
-/// the way, the server refuses that, and the proof covers it, so that it cannot be mended.
+/// `y` in a SCRAM proof reports support for binding without an offer. A server with an offer rejects the proof, and the
+/// proof covers the flag: Gatekeeper cannot change it.
 fn check_binding(frame: &Frame<'_>) -> Result<(), RelayError> {
     let response = SaslInitialResponse::decode(frame.body())
         .map_err(|error| RelayError::Client(Violation::Body(error)))?;
@@ -287,9 +294,9 @@ fn check_binding(frame: &Frame<'_>) -> Result<(), RelayError> {
 // === impl OurKey ===
 
 impl OurKey {
-    /// In place of the server's: the same process id, another secret.
+    /// Replacement for the server's key: the same process ID with another secret.
     fn instead_of(&self, server: &BackendKey, version: ProtocolVersion) -> BackendKey {
-        let secret = self.entropy.get(..version.secret_octets()).unwrap_or(&self.entropy);
-        BackendKey::new(server.pid(), secret).expect("4 and 32 octets are lengths of secrets")
+        let secret = self.entropy.get(..version.secret_bytes()).unwrap_or(&self.entropy);
+        BackendKey::new(server.pid(), secret).expect("4 and 32 bytes are lengths of secrets")
     }
 }

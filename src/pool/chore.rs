@@ -47,7 +47,7 @@ enum ChoreError {
     #[error("the backend is in a transaction")]
     InTransaction,
     /// The system has no random numbers.
-    #[error("no random numbers to be had")]
+    #[error("the system provides no random numbers")]
     Entropy,
 }
 

@@ -242,7 +242,7 @@ impl Pool {
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
             error = %Chain(error),
-            "the server has no room for one more backend"
+            "server has no free connection slot"
         );
         let mut state = self.lock();
         let now = state.now;
@@ -276,7 +276,7 @@ impl Pool {
                 endpoint = %self.target.endpoint,
                 error = %Chain(&*error),
                 remedy = error.remedy().as_deref(),
-                "a pool cannot log in"
+                "pool login failed"
             );
         }
         self.finish(worker, after);
@@ -322,8 +322,8 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
 
 /// Any number, so that what happens together once does not happen together for ever.
 fn chance() -> u64 {
-    let mut octets = [0; 8];
+    let mut bytes = [0; 8];
     // Without entropy it is only less even.
-    aws_lc_rs::rand::fill(&mut octets).ok();
-    u64::from_ne_bytes(octets)
+    aws_lc_rs::rand::fill(&mut bytes).ok();
+    u64::from_ne_bytes(bytes)
 }

@@ -143,7 +143,7 @@ impl Lease {
         }
         let (pool, place, mut member) = self.into_parts()?;
         if let Err(error) = member.move_to(worker) {
-            tracing::warn!(endpoint = %pool.endpoint().name(), %error, "a backend cannot change workers");
+            tracing::warn!(endpoint = %pool.endpoint().name(), %error, "cannot move a backend to another worker");
             drop(member);
             pool.lost(place, CloseReason::Broken);
             return None;

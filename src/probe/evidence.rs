@@ -1,4 +1,4 @@
-//! What traffic notices about an endpoint before the next look at it.
+//! Evidence about endpoints from session traffic, between probes.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use super::{keeper::Message, wanted::Wanted};
 use crate::{
     names::EndpointName,
-    topology::{ObservedRole, Replayed, Snapshot},
+    topology::{ObservedRole, ReplayReport, TopologySnapshot},
 };
 
-/// Something that traffic noticed. It changes nothing by itself: it makes the probe look at once.
+/// Evidence from session traffic. Changes nothing directly: causes an early probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
     /// A write was refused with SQLSTATE 25006 where writes were expected.
@@ -19,12 +19,12 @@ pub enum Evidence {
     ConnectionLost,
     /// A login failed through the endpoint's fault.
     LoginFailed,
-    /// A server reported its role (`in_hot_standby`) at the login of a session or of a pool's backend. Only a role
-    /// other than the one that the probe knows makes it look, so every login may be reported.
+    /// A server reported its role (`in_hot_standby`) at the login of a session or pool backend. Only a role that
+    /// differs from the known role causes a probe, so callers may report every login.
     RoleReported(ObservedRole),
 }
 
-/// Where traffic hands in what it noticed. Cheap to clone; never waits.
+/// Receives evidence from session traffic. Cheap to clone; never waits.
 #[derive(Clone)]
 pub struct EvidenceSink {
     pub(super) inbox: mpsc::Sender<Message>,
@@ -60,22 +60,21 @@ impl EvidenceSink {
         (Self { inbox, wanted: Arc::default() }, RecordedEvidence { outbox })
     }
 
-    /// Hands in `evidence` about `endpoint`. When a great deal of it comes in at a time, some is dropped: a look is under
-    /// way then.
+    /// Reports `evidence` about `endpoint`. Drops evidence if the queue is full: a probe is under way then.
     pub fn submit(&self, endpoint: &EndpointName, evidence: Evidence) {
         self.inbox.try_send(Message::Evidence { endpoint: endpoint.clone(), evidence }).ok();
     }
 
-    /// Hands in how far a node has replayed, unless that is no news to `snapshot`, the picture the session goes by. It changes
-    /// what is known of the node, and nothing else.
-    pub fn replayed(&self, snapshot: &Snapshot, replayed: Replayed) {
+    /// Reports the replay position of a node, unless `snapshot`, as used by the session, already has the information.
+    /// Updates only the node's position.
+    pub fn replayed(&self, snapshot: &TopologySnapshot, replayed: ReplayReport) {
         if snapshot.is_news(&replayed) {
             self.inbox.try_send(Message::Replayed(replayed)).ok();
         }
     }
 
-    /// Asks that the writer be asked where it stands, later than now and as soon as may be: somebody has written and would read
-    /// elsewhere. Who asks while that is wanted already costs one look at an atomic.
+    /// Requests a WAL sample of the writer after now, as soon as possible: a session has written and wants to read
+    /// elsewhere. A request during a pending request costs an atomic load.
     pub fn want_sample(&self) {
         self.wanted.want();
     }

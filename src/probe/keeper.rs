@@ -1,4 +1,4 @@
-//! The only writer of the topology: folds what the probers see into snapshots, and publishes them.
+//! Publisher of the topology, the only writer: applies observations to the snapshot and publishes the result.
 
 use std::{
     collections::HashMap,
@@ -16,59 +16,59 @@ use crate::{
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
     topology::{
-        Change, FoldRules, Health, Observation, ObservedRole, Outcome, Replayed, Snapshot, fold, heard,
-        reconfigure,
+        Health, Observation, ObservationRules, ObservedRole, ProbeOutcome, ReplayReport, SnapshotChange,
+        TopologySnapshot, apply_configuration, apply_observation, apply_replay_report,
     },
 };
 
-/// What the keeper is told.
+/// Message for the publisher.
 pub(super) enum Message {
-    /// A prober has looked.
+    /// Result of a probe.
     Observed {
-        /// Which one: one that was replaced in the meantime is not believed any more.
+        /// Identity of the prober: results of a replaced prober are ignored.
         prober: u64,
-        /// What it saw.
+        /// The observation.
         observation: Observation,
     },
-    /// Traffic noticed something.
+    /// Evidence from session traffic.
     Evidence {
-        /// About whom.
+        /// The endpoint.
         endpoint: EndpointName,
-        /// What.
+        /// The evidence.
         evidence: Evidence,
     },
-    /// The sampler has asked the writer where it stands.
+    /// Result of a WAL sample.
     Sampled {
-        /// Which one, as with probers.
+        /// Identity of the sampler, as with probers.
         sampler: u64,
-        /// What it said.
+        /// The observation.
         observation: Observation,
     },
-    /// A session has heard how far a node has replayed.
-    Replayed(Replayed),
+    /// Replay position of a node, reported by a session.
+    Replayed(ReplayReport),
     /// The configuration changed.
     Configure {
         /// All endpoints from now on.
         endpoints: Vec<EndpointHandle>,
-        /// How they are looked at.
+        /// Probe settings.
         settings: ProbeSettings,
     },
 }
 
-/// Folds, publishes, counts and tells.
+/// Applies observations, publishes snapshots, and reports changes.
 pub(super) struct Keeper<F> {
-    pub(super) publisher: Publisher<Snapshot>,
-    pub(super) snapshot: Snapshot,
+    pub(super) publisher: Publisher<TopologySnapshot>,
+    pub(super) snapshot: TopologySnapshot,
     pub(super) settings: ProbeSettings,
     pub(super) metrics: TopologyMetrics,
     pub(super) report: F,
-    /// For the probers; the keeper itself never sends.
+    /// Sender for probers; the publisher never sends.
     pub(super) inbox: mpsc::WeakSender<Message>,
     pub(super) probers: HashMap<EndpointName, Running>,
     pub(super) started: u64,
     pub(super) wanted: Arc<Wanted>,
     pub(super) sampling: Option<Sampling>,
-    /// There is something in `snapshot` that others do not see yet.
+    /// `snapshot` has unpublished changes.
     pub(super) unpublished: bool,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Keeper<F> {
 pub(super) struct Sampling {
     id: u64,
     endpoint: EndpointHandle,
-    /// Dropped with this, the sampler stops.
+    /// Stops the sampler when dropped.
     _task: Tasks,
 }
 
@@ -85,14 +85,14 @@ pub(super) struct Running {
     id: u64,
     endpoint: EndpointHandle,
     wake: Arc<Notify>,
-    /// Dropped with this, the prober stops.
+    /// Stops the prober when dropped.
     _task: Tasks,
 }
 
-/// Messages that are folded before what sessions heard in passing is published: one publication does for many.
+/// Maximum number of messages applied before replay reports are published: a publication covers many reports.
 const BATCH: usize = 64;
 
-/// How long a sampler waits that takes the place of one which reached another server than the prober did.
+/// Delay of a new sampler that replaces a sampler connected to another server than the prober.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a node behind a read pool's address is remembered: pools are scaled in minutes.
@@ -100,8 +100,8 @@ const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
 // === impl Keeper ===
 
-impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
-    /// Works until everybody who could tell it anything is gone.
+impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
+    /// Runs until all senders are dropped.
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<Message>) {
         while let Some(message) = told.recv().await {
             self.on_message(message);
@@ -136,19 +136,19 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         }
     }
 
-    /// The sampler's answer counts for the server that the prober saw, and for no other: a name or a balancer may lead to
-    /// several. Then both look again.
+    /// A sample counts only for the server that the prober saw: a name or balancer may lead to several servers. On a
+    /// difference both probe again.
     fn sampled(&mut self, sampler: u64, observation: &Observation) {
         if self.sampling.as_ref().is_none_or(|sampling| sampling.id != sampler) {
             return;
         }
-        let Outcome::Sampled(answer) = &observation.outcome else { return };
+        let ProbeOutcome::Sampled(answer) = &observation.outcome else { return };
         let seen = self.snapshot.get(&observation.endpoint).and_then(|status| status.node);
         if answer.role == ObservedRole::Primary && answer.node == seen {
             self.fold(observation);
             return;
         }
-        tracing::debug!(endpoint = %observation.endpoint, "another server than before said where it stands: looking");
+        tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
         self.sampling = None;
         self.sample_writer(PATIENCE);
         if let Some(running) = self.probers.get(&observation.endpoint) {
@@ -156,23 +156,23 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         }
     }
 
-    fn replayed(&mut self, replayed: &Replayed) {
-        if let Some(next) = heard(&self.snapshot, replayed, &self.rules()) {
+    fn replayed(&mut self, replayed: &ReplayReport) {
+        if let Some(next) = apply_replay_report(&self.snapshot, replayed, &self.rules()) {
             self.snapshot = next;
             self.unpublished = true;
         }
     }
 
-    fn fold(&mut self, observation: &Observation) -> Vec<Change> {
-        let (next, changes) = fold(&self.snapshot, observation, &self.rules());
+    fn fold(&mut self, observation: &Observation) -> Vec<SnapshotChange> {
+        let (next, changes) = apply_observation(&self.snapshot, observation, &self.rules());
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
         changes
     }
 
-    fn rules(&self) -> FoldRules {
-        FoldRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
+    fn rules(&self) -> ObservationRules {
+        ObservationRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
     }
 
     fn publish(&mut self) {
@@ -180,7 +180,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
         self.unpublished = false;
     }
 
-    /// Has the writer sampled that is the writer now, by a sampler that starts after `patience` if it takes a new one.
+    /// Starts sampling the current writer; a new sampler starts after `patience`.
     fn sample_writer(&mut self, patience: Duration) {
         let writer = self.snapshot.writer.as_ref().and_then(|name| self.probers.get(name));
         let Some(endpoint) = writer.map(|running| &running.endpoint) else {
@@ -191,7 +191,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
             return;
         }
         let (endpoint, inbox) = (endpoint.clone(), self.inbox.clone());
-        // Where the probe cannot log in, nobody asks.
+        // Without a probe login there is no sampling.
         let Some(login) = endpoint.settings().probe_login.clone() else {
             self.sampling = None;
             return;
@@ -217,7 +217,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
             return;
         }
         if let Some(running) = self.probers.get(endpoint) {
-            tracing::debug!(endpoint = %endpoint, ?evidence, "traffic noticed something: looking");
+            tracing::debug!(endpoint = %endpoint, ?evidence, "probing early: session traffic reported a problem");
             running.wake.notify_one();
         }
     }
@@ -242,7 +242,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
             gone.endpoint.metrics().replaced(None);
         }
         let (next, changes) =
-            reconfigure(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+            apply_configuration(&self.snapshot, endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
@@ -255,7 +255,7 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
     }
 
     fn start(&mut self, endpoint: &EndpointHandle) -> Option<Running> {
-        // Without anybody who listens there is nothing to look for.
+        // Without senders there is nothing to probe.
         let inbox = self.inbox.upgrade()?;
         self.started += 1;
         let (id, wake, tasks) = (self.started, Arc::new(Notify::new()), Tasks::new());
@@ -267,27 +267,27 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
 
     fn count(&self, endpoint: &EndpointName) {
         let writable = self.snapshot.endpoints.iter().filter(|status| status.says_writable()).count();
-        self.metrics.refreshed(writable, SystemTime::now());
+        self.metrics.record_refresh(writable, SystemTime::now());
         let (Some(status), Some(running)) = (self.snapshot.get(endpoint), self.probers.get(endpoint)) else {
             return;
         };
         let metrics = running.endpoint.metrics();
         metrics.state(status.health, status.observed, status.mismatch());
         let position = status.position.filter(|_| status.health == Health::Up);
-        let behind = position.and_then(|position| self.snapshot.trail.octets_behind(position.lsn));
-        let fresh = position.and_then(|position| self.snapshot.trail.fresh_as_of(position.lsn));
+        let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
+        let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));
         let lag = match (position, fresh) {
-            // Whoever has replayed all that the writer was last seen to have written is not behind.
+            // A node with all WAL that the writer was last known to have written is not behind.
             _ if behind == Some(0) => Some(Duration::ZERO),
             (Some(_), Some(fresh)) => Some(Instant::now().saturating_duration_since(fresh)),
             _ => None,
         };
-        metrics.replication(position.map(|position| position.lsn), behind, lag);
+        metrics.set_replication(position.map(|position| position.lsn), behind, lag);
     }
 
-    fn tell(&mut self, change: &Change) {
+    fn tell(&mut self, change: &SnapshotChange) {
         if let Some(kind) = kind(change) {
-            self.metrics.changed(kind);
+            self.metrics.record_change(kind);
         }
         let endpoint = change.endpoint().map(tracing::field::display);
         if change.is_alarm() {
@@ -299,18 +299,18 @@ impl<F: FnMut(&Change, &Snapshot) + Send> Keeper<F> {
     }
 }
 
-/// The label of a change, for those that are counted.
-fn kind(change: &Change) -> Option<ChangeKind> {
+/// Metric label of a change, for counted changes.
+fn kind(change: &SnapshotChange) -> Option<ChangeKind> {
     Some(match change {
-        Change::Health { to: Health::Up, .. } => ChangeKind::Up,
-        Change::Health { to: Health::Down, .. } => ChangeKind::Down,
-        Change::Role { .. } => ChangeKind::Role,
-        Change::Writer { .. } => ChangeKind::Writer,
-        Change::TwoWriters { .. } => ChangeKind::TwoWriters,
-        Change::Mismatch { .. } => ChangeKind::Mismatch,
-        Change::Health { to: Health::Unknown, .. }
-        | Change::MismatchEnded { .. }
-        | Change::Node { .. }
-        | Change::TwoWritersEnded => return None,
+        SnapshotChange::Health { to: Health::Up, .. } => ChangeKind::Up,
+        SnapshotChange::Health { to: Health::Down, .. } => ChangeKind::Down,
+        SnapshotChange::Role { .. } => ChangeKind::Role,
+        SnapshotChange::Writer { .. } => ChangeKind::Writer,
+        SnapshotChange::TwoWriters { .. } => ChangeKind::TwoWriters,
+        SnapshotChange::Mismatch { .. } => ChangeKind::Mismatch,
+        SnapshotChange::Health { to: Health::Unknown, .. }
+        | SnapshotChange::MismatchEnded { .. }
+        | SnapshotChange::Node { .. }
+        | SnapshotChange::TwoWritersEnded => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! A look at a server that we have no login for: does it speak PostgreSQL?
+//! Liveness check without login: does the server speak PostgreSQL's protocol?
 
 use std::io;
 
@@ -6,19 +6,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     backend::fault_words,
-    wire::{Fault, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
+    wire::{ErrorFields, Frame, FrameError, ProtocolVersion, Speaker, StartupMessage, tag},
 };
 
-/// Why nobody is at home.
+/// Reason of a failed liveness check.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KnockError {
-    /// The server says that it cannot serve.
+    /// The server reports that it cannot serve.
     #[error("the server says: {0}")]
     CannotServe(String),
     /// The connection broke.
     #[error("the connection broke before the server said anything")]
     Broken(#[source] io::Error),
-    /// Something else than a PostgreSQL server answered.
+    /// The peer is not a PostgreSQL server.
     #[error("the answer is not PostgreSQL's protocol")]
     Frame(#[source] FrameError),
     /// A message that no server begins with.
@@ -26,13 +26,13 @@ pub(super) enum KnockError {
     Odd(u8),
 }
 
-/// Whom the server is asked to let in. Nobody needs to have made that user: being refused is an answer.
+/// User name for the check. The user need not exist: a rejection is an answer.
 const USER: &str = "gatekeeper";
 
-/// Octets of the first message at most.
+/// Bytes of the first message at most.
 const MESSAGE_MAX: usize = 64 << 10;
 
-/// Says who is there, and listens to the first word of the answer.
+/// Sends a StartupMessage and reads the first response.
 pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), KnockError> {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", USER);
@@ -46,19 +46,20 @@ pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)
         if let Some(frame) = Frame::read(Speaker::Server, &unread).map_err(KnockError::Frame)? {
             return match frame.tag() {
                 tag::backend::AUTHENTICATION | tag::backend::NEGOTIATE_PROTOCOL_VERSION => Ok(()),
-                tag::backend::ERROR_RESPONSE => judge(&Fault::new(frame.body())),
+                tag::backend::ERROR_RESPONSE => judge(&ErrorFields::new(frame.body())),
                 other => Err(KnockError::Odd(other)),
             };
         }
-        let octets = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
-        if octets == 0 || unread.len() > MESSAGE_MAX {
+        let bytes = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
+        if bytes == 0 || unread.len() > MESSAGE_MAX {
             return Err(KnockError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
     }
 }
 
-/// A server that refuses this user, or has no more room, is alive; one that starts up or shuts down cannot serve.
-fn judge(fault: &Fault<'_>) -> Result<(), KnockError> {
+/// A server that rejects the user, or has no free connections, is alive; a server that starts up or shuts down cannot
+/// serve.
+fn judge(fault: &ErrorFields<'_>) -> Result<(), KnockError> {
     let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
     if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }
 }
@@ -68,7 +69,7 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
-    use crate::wire::{FirstPacket, Report, Severity, SqlState};
+    use crate::wire::{ErrorResponse, FirstPacket, Severity, SqlState};
 
     async fn knock_at_one_that_says(words: &[u8]) -> Result<(), KnockError> {
         let (mut ours, mut theirs) = duplex(1024);
@@ -85,7 +86,7 @@ mod tests {
 
     fn refusal(sqlstate: &[u8; 5]) -> Vec<u8> {
         let mut words = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(*sqlstate), "no").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*sqlstate), "no").write(&mut words);
         words
     }
 

@@ -8,26 +8,26 @@ use super::{
 };
 use crate::{
     backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, ask},
-    topology::Answer,
+    topology::ProbeAnswer,
 };
 
-/// A connection to the writer, made when it is needed.
+/// Connection to the writer, opened on demand.
 pub(super) struct WriterLine {
     pub(super) endpoint: EndpointHandle,
     pub(super) login: ProbeLogin,
     pub(super) kept: Option<Backend>,
 }
 
-/// Why the writer did not say where it stands.
+/// Reason of a failed sample.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
-    /// It could not be logged in to.
+    /// Login failed.
     #[error("logging in")]
     Connect(#[source] ConnectError),
-    /// It did not answer.
+    /// The query failed.
     #[error("asking")]
     Ask(#[source] QueryError),
-    /// It took too long.
+    /// The time limit was exceeded.
     #[error("no answer within {0:?}")]
     Late(Duration),
 }
@@ -40,7 +40,7 @@ impl Line for WriterLine {
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<Answer, LineError> {
+    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
         let Some(kept) = &mut self.kept else { return Err(LineError::Ask(QueryError::Nothing)) };
         ask(&mut kept.stream, Questions::All).await.map_err(LineError::Ask)
     }

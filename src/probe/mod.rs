@@ -1,13 +1,13 @@
-//! Looks at every endpoint and keeps the topology snapshot: its only writer.
+//! Probes every endpoint and maintains the topology snapshot as the only writer.
 //!
-//! One task for each endpoint logs in through the same connector as sessions do, so that "up" means "a login works", and
-//! asks on a connection of its own what the server is and how far its WAL has come. Where no login is configured it
-//! knocks: a server that answers a StartupMessage, be it with a refusal, is up. One more task, the keeper, folds what is
-//! seen into the next [`Snapshot`]. A third, the sampler, asks the writer where it stands while sessions want to know.
+//! A task per endpoint logs in through the same connector as sessions, so that "up" means "a login works", and queries
+//! role and WAL position on a connection of its own. Without a configured login the task performs a liveness check: a
+//! server that answers a StartupMessage, even with an error, is up. The publisher task applies observations to the next
+//! [`TopologySnapshot`]. The sampler task queries the writer's WAL position while sessions need samples.
 //!
-//! Promises: the snapshot has one writer; traffic's [`Evidence`] leads to a look, never to a change by itself, but for how far
-//! a node says it has replayed; what the sampler does delays no look. Refuses to
-//! know: routes and sessions, and what others do about a [`Change`].
+//! Promises: the snapshot has a single writer; session [`Evidence`] causes a probe and no direct change, except replay
+//! positions of nodes; sampling delays no probe. Refuses to know: routes, sessions, and reactions to a
+//! [`SnapshotChange`].
 
 mod evidence;
 mod keeper;
@@ -27,7 +27,7 @@ use crate::{
     live::{Live, live},
     tasks::Tasks,
     telemetry::TopologyMetrics,
-    topology::{Change, Snapshot},
+    topology::{SnapshotChange, TopologySnapshot},
 };
 
 #[cfg(test)]
@@ -37,21 +37,21 @@ use keeper::{Keeper, Message};
 pub use settings::ProbeSettings;
 use wanted::Wanted;
 
-/// The probe at work. It ends when this and every [`EvidenceSink`] is gone.
+/// The running probe. Ends when the probe and every [`EvidenceSink`] are dropped.
 pub struct Probe {
-    snapshot: Live<Snapshot>,
+    snapshot: Live<TopologySnapshot>,
     inbox: mpsc::Sender<Message>,
     wanted: Arc<Wanted>,
 }
 
-/// Observations and evidence that may wait for the keeper; it folds a hundred thousand in a second.
+/// Capacity of the publisher's queue; the publisher processes a hundred thousand messages per second.
 const INBOX: usize = 1024;
 
 // === impl Probe ===
 
 impl Probe {
-    /// Starts to look at `endpoints`, on the current runtime, as tasks of `tasks`. Every change is logged, counted and
-    /// given to `report` together with the snapshot that shows it.
+    /// Starts probing `endpoints` on the current runtime, as tasks of `tasks`. Every change is logged, counted and
+    /// passed to `report` with the snapshot that shows the change.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -60,11 +60,11 @@ impl Probe {
         settings: ProbeSettings,
         metrics: TopologyMetrics,
         tasks: &Tasks,
-        report: impl FnMut(&Change, &Snapshot) + Send + 'static,
+        report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
         let (inbox, told) = mpsc::channel(INBOX);
         let wanted = Arc::new(Wanted::default());
-        let first = Snapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
+        let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
         let mut keeper = Keeper {
             publisher,
@@ -86,20 +86,20 @@ impl Probe {
 
     /// The picture, always the newest.
     #[must_use]
-    pub fn snapshot(&self) -> Live<Snapshot> {
+    pub fn snapshot(&self) -> Live<TopologySnapshot> {
         self.snapshot.clone()
     }
 
-    /// Where traffic hands in what it notices.
+    /// Sink for session evidence.
     #[must_use]
     pub fn evidence(&self) -> EvidenceSink {
         EvidenceSink { inbox: self.inbox.clone(), wanted: Arc::clone(&self.wanted) }
     }
 
-    /// Looks at `endpoints` from now on. What is known of an endpoint whose declaration is the same is kept, and one whose
-    /// handle is the same is not even disturbed.
+    /// Probes `endpoints` from now on. Endpoints with an unchanged declaration keep the status; endpoints with the same
+    /// handle keep the running prober.
     ///
-    /// Cancel safety: when dropped half-way, nothing has changed.
+    /// Cancel safety: a dropped call changes nothing.
     pub async fn reconfigure(&self, endpoints: Vec<EndpointHandle>, settings: ProbeSettings) {
         self.inbox.send(Message::Configure { endpoints, settings }).await.ok();
     }

@@ -1,4 +1,4 @@
-//! Looks at one endpoint, again and again.
+//! Probes an endpoint periodically.
 
 use std::{
     sync::Arc,
@@ -19,11 +19,11 @@ use crate::{
     },
     blame::{Blame, Chain},
     telemetry::labels::Outcome as Counted,
-    topology::{Observation, Outcome},
+    topology::{Observation, ProbeOutcome},
     wire::{self, ProtocolVersion, StartupMessage, tag},
 };
 
-/// Looks at one endpoint.
+/// Probes an endpoint.
 pub(super) struct Prober {
     id: u64,
     endpoint: EndpointHandle,
@@ -38,7 +38,7 @@ pub(super) struct Prober {
 /// A connection that is asked again.
 struct Kept {
     backend: Backend,
-    /// When the next look makes a new connection.
+    /// Time of the next probe with a new connection.
     login_due: Instant,
     /// Reason of the last failed login attempt.
     no_login: Option<Arc<str>>,
@@ -48,16 +48,16 @@ struct Kept {
 /// node.
 const RELOGIN: Duration = Duration::from_secs(30);
 
-/// Between two logins while we have no credentials: each may run the token command.
+/// Interval of logins without credentials: each may run the token command.
 const CREDENTIALS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks at an endpoint without a login of ours: each is a new connection, and a line in the server's log.
+/// Interval of liveness checks: each opens a connection and writes a line to the server's log.
 const KNOCK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks at least, however much evidence comes in.
+/// Minimum interval of probes, for any amount of evidence.
 const GAP: Duration = Duration::from_millis(200);
 
-/// How much longer than usual it is waited while looks fail, at most.
+/// Maximum factor of the interval while probes fail.
 const BACKOFF: u32 = 5;
 
 /// How long a farewell may take.
@@ -76,27 +76,29 @@ impl Prober {
         Self { id, endpoint, settings, inbox, wake, kept: None, questions: Questions::All, failures: 0 }
     }
 
-    /// Looks until nobody wants to know any more.
+    /// Probes until the publisher has ended.
     pub(super) async fn run(mut self) {
         loop {
             let began = Instant::now();
             let (asked_at, outcome) = match timeout(self.settings.timeout, self.look()).await {
                 Ok(seen) => seen,
                 Err(_elapsed) => {
-                    // Whatever it was waiting for is of no further use.
+                    // The previous connection is no longer needed.
                     self.kept = None;
                     let limit = self.settings.timeout;
-                    (began, Outcome::Failed(format!("no answer to the probe within {limit:?}").into()))
+                    (began, ProbeOutcome::Failed(format!("no answer to the probe within {limit:?}").into()))
                 }
             };
             let ended_at = Instant::now();
             let failed = matches!(
                 outcome,
-                Outcome::Failed(_) | Outcome::Unasked(_) | Outcome::NoCredentials { answer: None, .. }
+                ProbeOutcome::Failed(_)
+                    | ProbeOutcome::Unasked(_)
+                    | ProbeOutcome::NoCredentials { answer: None, .. }
             );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { Counted::Error } else { Counted::Ok };
-            self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
+            self.endpoint.metrics().record_probe(counted, ended_at - began, SystemTime::now());
             let endpoint = self.endpoint.name().clone();
             let observation = Observation { endpoint, asked_at, ended_at, outcome };
             let Some(inbox) = self.inbox.upgrade() else { return };
@@ -108,14 +110,15 @@ impl Prober {
         }
     }
 
-    /// Waits for the next look: its time, or evidence. Evidence asks for more than a connection that works: a login.
+    /// Waits for the next probe: the scheduled time, or evidence. Evidence requires a new login, not only a working
+    /// connection.
     async fn pause(&mut self) {
         sleep(GAP).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
             (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
             _ => self.settings.interval,
         };
-        // Until it counts as down, a failing endpoint is looked at as often as ever.
+        // A failing endpoint is probed at the usual interval until the endpoint counts as down.
         let backoff = self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(BACKOFF);
         let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random()).saturating_sub(GAP);
         tokio::select! {
@@ -128,8 +131,8 @@ impl Prober {
         }
     }
 
-    /// One look: what came of it, and when the server was asked.
-    async fn look(&mut self) -> (Instant, Outcome) {
+    /// A single probe: result, and time of the query.
+    async fn look(&mut self) -> (Instant, ProbeOutcome) {
         let endpoint = self.endpoint.clone();
         match &endpoint.settings().probe_login {
             Some(login) => self.question(login).await,
@@ -137,7 +140,7 @@ impl Prober {
         }
     }
 
-    async fn question(&mut self, login: &ProbeLogin) -> (Instant, Outcome) {
+    async fn question(&mut self, login: &ProbeLogin) -> (Instant, ProbeOutcome) {
         if self.kept.as_ref().is_some_and(|kept| Instant::now() < kept.login_due)
             && let Some(seen) = self.ask_kept().await
         {
@@ -149,7 +152,7 @@ impl Prober {
         let asked_at = Instant::now();
         let mut backend = match connecting {
             Ok(backend) => backend,
-            Err(error) if is_saturation(&error) => return (asked_at, Outcome::Alive),
+            Err(error) if is_saturation(&error) => return (asked_at, ProbeOutcome::Alive),
             Err(error) if error.blame() == Blame::Credentials => return self.without_login(&error).await,
             Err(error) => return (asked_at, not_connected(&error)),
         };
@@ -159,7 +162,7 @@ impl Prober {
         match self.ask(&mut backend).await {
             Ok(answer) => {
                 self.kept = Some(Kept { backend, login_due: asked_at + RELOGIN, no_login: None });
-                (asked_at, Outcome::Answered(answer))
+                (asked_at, ProbeOutcome::Answered(answer))
             }
             Err(error) => (asked_at, failed(&error)),
         }
@@ -167,13 +170,13 @@ impl Prober {
 
     /// Queries the kept connection; `None` without a connection or after a failure. A failure proves little, since the
     /// server may have restarted long ago: a new connection decides.
-    async fn ask_kept(&mut self) -> Option<(Instant, Outcome)> {
+    async fn ask_kept(&mut self) -> Option<(Instant, ProbeOutcome)> {
         let mut kept = self.kept.take()?;
         let asked_at = Instant::now();
         let answer = self.ask(&mut kept.backend).await.ok()?;
         let outcome = match &kept.no_login {
-            None => Outcome::Answered(answer),
-            Some(reason) => Outcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
+            None => ProbeOutcome::Answered(answer),
+            Some(reason) => ProbeOutcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
         };
         self.kept = Some(kept);
         Some((asked_at, outcome))
@@ -181,13 +184,13 @@ impl Prober {
 
     /// Probes without a new login, since `error` concerns Gatekeeper's credentials: over the kept connection, or,
     /// without any token, by a liveness check.
-    async fn without_login(&mut self, error: &ConnectError) -> (Instant, Outcome) {
+    async fn without_login(&mut self, error: &ConnectError) -> (Instant, ProbeOutcome) {
         let reason: Arc<str> = Chain(error).to_string().into();
         if let Some(kept) = &mut self.kept {
             if kept.no_login.is_none() {
                 tracing::warn!(
                     endpoint = %self.endpoint.name(), error = %reason,
-                    "the probe has no credentials for a new login: it goes on with its connection"
+                    "probe has no credentials for a new login; its connection stays in use"
                 );
             }
             kept.login_due = Instant::now() + CREDENTIALS_RETRY_INTERVAL;
@@ -198,21 +201,21 @@ impl Prober {
         }
         let asked_at = Instant::now();
         if !matches!(error.failure(), ConnectFailure::Token(_)) {
-            return (asked_at, Outcome::Failed(reason));
+            return (asked_at, ProbeOutcome::Failed(reason));
         }
         match self.knock().await {
-            Outcome::Alive => (asked_at, Outcome::NoCredentials { answer: None, reason }),
+            ProbeOutcome::Alive => (asked_at, ProbeOutcome::NoCredentials { answer: None, reason }),
             outcome => (asked_at, outcome),
         }
     }
 
     /// Asks, and asks for less from then on when the server takes offence.
-    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::Answer, QueryError> {
+    async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::ProbeAnswer, QueryError> {
         match ask(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
                     endpoint = %self.endpoint.name(), error = %error,
-                    "the probe asks this server for its role alone: positions stay unknown"
+                    "probe lacks privileges: reading only the role; WAL positions stay unknown"
                 );
                 self.questions = Questions::Role;
                 ask(&mut backend.stream, self.questions).await
@@ -221,13 +224,13 @@ impl Prober {
         }
     }
 
-    async fn knock(&self) -> Outcome {
+    async fn knock(&self) -> ProbeOutcome {
         let mut dialed = match self.endpoint.dial_for_probe().await {
             Ok(dialed) => dialed,
             Err(error) => return not_connected(&error),
         };
         match knock(&mut dialed.stream).await {
-            Ok(()) => Outcome::Alive,
+            Ok(()) => ProbeOutcome::Alive,
             Err(error) => failed(&error),
         }
     }
@@ -242,27 +245,27 @@ pub(super) fn request(login: &ProbeLogin) -> ConnectRequest {
     ConnectRequest { user: login.user.clone(), startup, token_wait: None }
 }
 
-/// A server that has no room for one more connection is busy, not ill.
+/// A server without free connections is busy, not down.
 fn is_saturation(error: &ConnectError) -> bool {
     let sqlstate = error.refused().and_then(|refused| refused.sqlstate());
     sqlstate.is_some_and(|state| state.class() == "53")
 }
 
-fn not_connected(error: &ConnectError) -> Outcome {
+fn not_connected(error: &ConnectError) -> ProbeOutcome {
     match error.blame() {
-        Blame::Us => Outcome::Unasked(Chain(error).to_string().into()),
+        Blame::Us => ProbeOutcome::Unasked(Chain(error).to_string().into()),
         _ => failed(error),
     }
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
-    Outcome::Failed(Chain(error).to_string().into())
+fn failed(error: &(dyn std::error::Error + 'static)) -> ProbeOutcome {
+    ProbeOutcome::Failed(Chain(error).to_string().into())
 }
 
-/// Takes leave, so that the server's log does not speak of a lost connection.
+/// Sends Terminate, so that the server logs no lost connection.
 pub(super) async fn farewell(mut backend: Backend) {
     let mut terminate = Vec::new();
-    wire::frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
+    wire::write_frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
     let leave = async {
         backend.stream.write_all(&terminate).await?;
         backend.stream.shutdown().await
@@ -272,8 +275,8 @@ pub(super) async fn farewell(mut backend: Backend) {
 
 /// In 0..1.
 fn random() -> f64 {
-    let mut octets = [0; 4];
-    // Jitter may do without randomness; nothing else hangs on it.
-    _ = aws_lc_rs::rand::fill(&mut octets);
-    f64::from(u32::from_le_bytes(octets)) / (f64::from(u32::MAX) + 1.0)
+    let mut bytes = [0; 4];
+    // Jitter works without randomness; no other code depends on the value.
+    _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

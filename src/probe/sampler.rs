@@ -1,7 +1,7 @@
-//! Asks the writer where it stands, when somebody wants to know.
+//! Samples the writer's WAL position on demand.
 //!
-//! The probe asks every other second. A session that has written may leave the writer once somebody has asked it since: with
-//! a question as soon as it is wanted that takes milliseconds instead, and while nobody wants it nobody asks.
+//! The probe queries every other second. A session with a recent write may leave the writer only after a later sample:
+//! on-demand samples take milliseconds, and without demand there are no samples.
 
 use std::{
     future::Future,
@@ -18,46 +18,46 @@ use super::{keeper::Message, line::LineError, wanted::Wanted};
 use crate::{
     names::EndpointName,
     telemetry::{EndpointMetrics, labels::Outcome as Counted},
-    topology::{Answer, Observation, Outcome},
+    topology::{Observation, ProbeAnswer, ProbeOutcome},
 };
 
-/// The writer, as far as a sampler speaks with it.
+/// Connection of a sampler to the writer.
 pub(super) trait Line: Send {
-    /// Sees to it that there is a connection.
+    /// Opens a connection, unless there is one.
     fn open(&mut self) -> impl Future<Output = Result<(), LineError>> + Send;
     /// Asks.
-    fn ask(&mut self) -> impl Future<Output = Result<Answer, LineError>> + Send;
-    /// Gives the connection up, if there is one.
+    fn ask(&mut self) -> impl Future<Output = Result<ProbeAnswer, LineError>> + Send;
+    /// Closes the connection, if any.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Asks the writer where it stands, when somebody wants to know.
+/// Samples the writer's WAL position on demand.
 pub(super) struct Sampler<L> {
     pub(super) id: u64,
     pub(super) endpoint: EndpointName,
     pub(super) line: L,
     pub(super) metrics: Arc<EndpointMetrics>,
-    /// For one sample, a login included.
+    /// Time limit of a sample, with the login.
     pub(super) limit: Duration,
     pub(super) wanted: Arc<Wanted>,
     pub(super) inbox: mpsc::WeakSender<Message>,
 }
 
-/// Between two questions at least. Two hundred in a second cost the writer about a hundredth of one core (60 µs each); asked
-/// less often a session would wait longer for its reads than for the round trip of its write, asked more often it would gain
-/// less than standbys need to replay.
+/// Minimum interval of samples. Two hundred samples per second cost the writer about a hundredth of a core (60 µs
+/// each). At longer intervals a session's reads would wait longer than the round trip of a write; shorter intervals
+/// gain less than the replay time of standbys.
 const GAP: Duration = Duration::from_millis(5);
 
 /// Between two tries after the first failure, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// For how long a connection is kept that nobody wants anything of.
+/// Maximum idle time of a connection.
 const IDLE: Duration = Duration::from_secs(60);
 
 // === impl Sampler ===
 
 impl<L: Line> Sampler<L> {
-    /// Asks until nobody listens any more; after `patience`, at first.
+    /// Samples until the publisher has ended; waits `patience` first.
     pub(super) async fn run(mut self, patience: Duration) {
         let mut pause = patience;
         let mut backoff = BACKOFF.0;
@@ -81,7 +81,7 @@ impl<L: Line> Sampler<L> {
                     self.metrics.writer_sampled(Counted::Error);
                     tracing::debug!(
                         endpoint = %self.endpoint, error = %crate::blame::Chain(&error),
-                        "the writer was not asked where it stands"
+                        "WAL sample of the writer failed"
                     );
                     self.line.close().await;
                     (pause, backoff) = (backoff, (backoff * 2).min(BACKOFF.1));
@@ -90,14 +90,14 @@ impl<L: Line> Sampler<L> {
         }
     }
 
-    /// Cancel safety: a connection on which it was dropped is of no further use.
+    /// Cancel safety: a connection with a dropped call must be discarded.
     async fn sample(&mut self) -> Result<Observation, LineError> {
         self.line.open().await?;
-        // In this order: who wants one from now on gets another.
+        // In this order: later requests get another sample.
         self.wanted.take();
         let asked_at = Instant::now();
         let answer = self.line.ask().await?;
-        let outcome = Outcome::Sampled(answer);
+        let outcome = ProbeOutcome::Sampled(answer);
         Ok(Observation { endpoint: self.endpoint.clone(), asked_at, ended_at: Instant::now(), outcome })
     }
 }

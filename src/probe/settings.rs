@@ -1,15 +1,15 @@
-//! What an operator may say about the probe.
+//! Settings of the probe.
 
 use std::time::Duration;
 
-/// How often and how patiently endpoints are looked at.
+/// Interval, timeout and threshold of probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// Between two looks at one endpoint, jittered by a tenth. Default 2 s.
+    /// Interval of probes of an endpoint, jittered by a tenth. Default 2 s.
     pub interval: Duration,
-    /// For one look. Default 5 s.
+    /// Time limit of a probe. Default 5 s.
     pub timeout: Duration,
-    /// Failed looks in a row before an endpoint counts as down. Default 2.
+    /// Failed probes in a row before an endpoint counts as down. Default 2.
     pub failures: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The wish that the writer be asked where it stands.
+//! Request for a WAL sample of the writer.
 
 use std::sync::atomic::{
     AtomicBool,
@@ -7,7 +7,7 @@ use std::sync::atomic::{
 
 use tokio::sync::Notify;
 
-/// The wish that the writer be asked where it stands: many may have it, one fulfils it.
+/// Request for a WAL sample of the writer, shared by many sessions.
 #[derive(Default)]
 pub(super) struct Wanted {
     wanted: AtomicBool,
@@ -17,15 +17,15 @@ pub(super) struct Wanted {
 // === impl Wanted ===
 
 impl Wanted {
-    /// Somebody has it. Whatever was asked of the writer before now does not fulfil it.
+    /// Requests a sample taken after now.
     pub(super) fn want(&self) {
-        // A look first: while a thousand sessions wish the same, the cache line stays with all of them.
+        // Load first: concurrent requests of many sessions share the cache line.
         if !self.wanted.load(Relaxed) && !self.wanted.swap(true, AcqRel) {
             self.woken.notify_one();
         }
     }
 
-    /// Waits until somebody has it. It stays until it is taken.
+    /// Waits for a request, without taking the request.
     ///
     /// Cancel safe.
     pub(super) async fn wait(&self) {
@@ -34,7 +34,7 @@ impl Wanted {
         }
     }
 
-    /// Takes it: whoever has it from now on wants another sample. To be called before the clock is read.
+    /// Takes the request: later requests get another sample. Call before reading the clock.
     pub(super) fn take(&self) -> bool {
         self.wanted.swap(false, AcqRel)
     }

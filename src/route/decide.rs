@@ -1,43 +1,45 @@
-//! The decision itself: a function of the snapshot, the policy, the load and a random draw.
+//! The decision: a function of snapshot, policy, load and a random draw.
 
 use std::sync::Arc;
 
-use super::{Demand, NoEndpoint, Reason, RouteDecision, RoutePolicy, Side, SplitSettings, WhenNoReader};
+use super::{
+    NoEndpoint, RouteDecision, RoutePolicy, RouteReason, RouteRequest, RouteSide, SplitSettings, WhenNoReader,
+};
 use crate::{
     names::EndpointName,
-    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, TopologySnapshot},
 };
 
-/// Chooses an endpoint for a new session of a listener. One that splits begins at the writer: what its statements need is
-/// decided by [`decide_split`].
+/// Chooses an endpoint for a new session of a listener. A session of a splitting listener starts at the writer;
+/// [`decide_split`] routes the statements.
 ///
-/// `load` tells how many sessions an endpoint carries for us; `draw` is any random number; `tried` are the endpoints
-/// that failed this very session and are left out.
+/// `load` returns the number of sessions on an endpoint; `draw` is a random number; `tried` are endpoints that failed
+/// the session and are excluded.
 ///
-/// A server that was seen in recovery is never the answer for a writer, whatever the configuration calls it: the
-/// snapshot's election sees to that. An endpoint that has not been probed yet is given the benefit of the doubt.
+/// A server observed in recovery is never chosen as the writer, for any declared role: the snapshot's election excludes
+/// the server. An unprobed endpoint counts as usable.
 ///
 /// # Errors
-/// [`NoEndpoint`] when none is left that may serve.
+/// [`NoEndpoint`] if no endpoint is left.
 pub fn decide(
     policy: &RoutePolicy,
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     load: impl Fn(&EndpointName) -> usize,
     draw: u64,
     tried: &[EndpointName],
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !tried.contains(&status.endpoint.name);
     match policy {
-        RoutePolicy::Primary | RoutePolicy::Split(_) => writer(snapshot, open, Reason::Writer),
+        RoutePolicy::Primary | RoutePolicy::Split(_) => writer(snapshot, open, RouteReason::Writer),
         RoutePolicy::ReadPool { when_no_reader } => {
             let standing_in = *when_no_reader == WhenNoReader::Primary;
             let serves = |status: &&EndpointStatus| {
                 status.endpoint.role.serves_reads() && !(standing_in && status.health == Health::Down)
             };
             match balance(snapshot.endpoints.iter().filter(open).filter(serves), rank, load, draw) {
-                Some(status) => Ok(answer(status, Reason::ReadPool)),
+                Some(status) => Ok(answer(status, RouteReason::ReadPool)),
                 None if standing_in => {
-                    writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader)
+                    writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader)
                 }
                 None => Err(NoEndpoint::Reader),
             }
@@ -45,35 +47,35 @@ pub fn decide(
         RoutePolicy::Secondary => {
             let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
             balance(snapshot.endpoints.iter().filter(open).filter(secondary), rank, load, draw)
-                .map(|status| answer(status, Reason::Secondary))
+                .map(|status| answer(status, RouteReason::Secondary))
                 .ok_or(NoEndpoint::Secondary)
         }
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
             .filter(open)
-            .map(|status| answer(status, Reason::Named))
+            .map(|status| answer(status, RouteReason::Named))
             .ok_or(NoEndpoint::Named),
     }
 }
 
-/// Chooses an endpoint for what a session of a listener that splits needs now.
+/// Chooses an endpoint for a statement of a splitting session.
 ///
-/// A demand for a reader goes to a read pool that is not known to be down, or else to the writer, with [`Reason::NoReader`].
-/// `avoided` tells which endpoints failed sessions a moment ago: they come last, and serve if they are all there is. `load` and
-/// `draw` are as with [`decide`].
+/// A request for a reader goes to a read pool not known to be down, or else to the writer, with
+/// [`RouteReason::NoReader`]. `avoided` marks endpoints that failed sessions recently: such endpoints come last, and
+/// serve if no other endpoint is left. `load` and `draw` are as with [`decide`].
 ///
 /// # Errors
-/// [`NoEndpoint`] when none is left that may serve.
+/// [`NoEndpoint`] if no endpoint is left.
 pub fn decide_split(
     settings: &SplitSettings,
-    snapshot: &Snapshot,
-    demand: &Demand<'_>,
+    snapshot: &TopologySnapshot,
+    demand: &RouteRequest<'_>,
     load: impl Fn(&EndpointName) -> usize,
     avoided: impl Fn(&EndpointName) -> bool,
     draw: u64,
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !demand.tried.contains(&status.endpoint.name);
-    if demand.side == Side::Writer {
+    if demand.side == RouteSide::Writer {
         return writer(snapshot, open, demand.reason);
     }
     let home = home(snapshot);
@@ -89,43 +91,43 @@ pub fn decide_split(
             && !(standing_in && status.health == Health::Down)
     };
     let readers = snapshot.endpoints.iter().filter(open).filter(serves);
-    // Health before what happened a moment ago, that before the distance.
+    // Order of preference: health, then recent failures, then distance.
     let preference = |status: &EndpointStatus| {
         let remote = local.is_some() && status.endpoint.region.as_deref() != local;
         (status.health == Health::Down, avoided(&status.endpoint.name), rank(status), remote)
     };
     match (balance(readers, preference, load, draw), standing_in) {
         (Some(status), _) => Ok(answer(status, demand.reason)),
-        (None, true) => writer(snapshot, open, Reason::NoReader).map_err(|_| NoEndpoint::Reader),
+        (None, true) => writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader),
         (None, false) => Err(NoEndpoint::Reader),
     }
 }
 
-/// The writer, or the endpoint that was declared to be it, while none is known.
-fn home(snapshot: &Snapshot) -> Option<&EndpointStatus> {
+/// The writer, or without a known writer the endpoint declared primary.
+fn home(snapshot: &TopologySnapshot) -> Option<&EndpointStatus> {
     let declared = || snapshot.endpoints.iter().find(|status| status.endpoint.role == DeclaredRole::Primary);
     snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).or_else(declared)
 }
 
-fn answer(status: &EndpointStatus, reason: Reason) -> RouteDecision {
+fn answer(status: &EndpointStatus, reason: RouteReason) -> RouteDecision {
     RouteDecision { endpoint: Arc::clone(&status.endpoint), reason }
 }
 
-/// The elected writer. A second candidate is never tried: two servers that took one session's writes would be worse
-/// than none.
+/// The elected writer. No second candidate is tried: a session with writes on two servers would be worse than no
+/// writer.
 fn writer(
-    snapshot: &Snapshot,
+    snapshot: &TopologySnapshot,
     open: impl Fn(&&EndpointStatus) -> bool,
-    reason: Reason,
+    reason: RouteReason,
 ) -> Result<RouteDecision, NoEndpoint> {
     let elected = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(open);
     elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::Writer)
 }
 
-/// The best of those whose `rank` is lowest: of two drawn at random, the one with fewer sessions.
+/// The best endpoint of lowest `rank`: the less loaded of two random candidates.
 ///
-/// Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (1996). Failing endpoints are left out, but
-/// never the last one: a probe may be wrong.
+/// Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (1996). Failing endpoints are excluded, except
+/// the last endpoint: a probe may be wrong.
 fn balance<'a, R: Ord>(
     candidates: impl Iterator<Item = &'a EndpointStatus> + Clone,
     rank: impl Fn(&EndpointStatus) -> R,
@@ -145,7 +147,7 @@ fn balance<'a, R: Ord>(
     Some(if load(&b.endpoint.name) < load(&a.endpoint.name) { b } else { a })
 }
 
-/// Lower is better: up and what it was declared to be, then up, then unknown, then down.
+/// Lower is better: up with the declared role, up, unknown, down.
 fn rank(status: &EndpointStatus) -> u8 {
     match (status.health, status.observed) {
         (Health::Up, Some(ObservedRole::Standby)) => 0,

@@ -1,21 +1,21 @@
-//! The answer of the router: a value that is logged, counted and audited as it is.
+//! Result of routing, for logs, metrics and audit.
 
 use std::sync::Arc;
 
-use super::Reason;
+use super::RouteReason;
 use crate::{closed_set::closed_set, topology::Endpoint};
 
-/// An endpoint, and why that one.
+/// A chosen endpoint, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteDecision {
     /// Where to go.
     pub endpoint: Arc<Endpoint>,
     /// Why there.
-    pub reason: Reason,
+    pub reason: RouteReason,
 }
 
 closed_set! {
-    /// Why no endpoint can be had now. The same question may be answered otherwise after the next change of the topology.
+    /// Reason without an endpoint. A change of the topology may change the result.
     #[derive(thiserror::Error)]
     pub enum NoEndpoint {
         /// No endpoint declared primary is known, or believed, to take writes.

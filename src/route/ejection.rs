@@ -1,23 +1,23 @@
-//! Who failed a session lately, and is better left alone for a moment.
+//! Outliers: endpoints and nodes that failed sessions recently, and are avoided for a time.
 //!
-//! The probe needs seconds to call an endpoint down, and never sees most nodes behind a read pool's address. What sessions
-//! see (a connection that broke, a login that failed) keeps them away at once, for a time that doubles with each failure
-//! that follows such a time.
+//! The probe needs seconds to mark an endpoint down, and never sees most nodes behind a read pool's address. Failures
+//! of sessions (a broken connection, a failed login) eject an endpoint or node at once, for a time that doubles with
+//! each further failure.
 
 use std::time::{Duration, Instant};
 
 use crate::{names::EndpointName, topology::NodeId};
 
-/// Who failed a session lately. An answer is advice: whoever is the last one that can serve is used all the same.
+/// Recently ejected outliers. The result is advice: the last usable endpoint is used even if ejected.
 #[derive(Debug, Clone, Default)]
 pub struct Ejections {
-    /// Few: it is looked through from end to end.
+    /// Few entries: searched linearly.
     ejected: Vec<Ejected>,
 }
 
-/// Who may fail a session: an endpoint that cannot be logged in to, or one of the nodes behind it.
+/// Kinds of outliers: an endpoint whose login fails, or a node behind an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Suspect {
+pub enum Outlier {
     /// An endpoint.
     Endpoint(EndpointName),
     /// A node.
@@ -26,7 +26,7 @@ pub enum Suspect {
 
 #[derive(Debug, Clone)]
 struct Ejected {
-    who: Suspect,
+    who: Outlier,
     until: Instant,
     backoff: Duration,
 }
@@ -34,23 +34,23 @@ struct Ejected {
 /// The first time: a balancer's connections break now and then, and a restart takes longer.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest time: by then the probe has a word in it.
+/// Maximum ejection: by then the probe knows the health.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Whoever has not failed for so long behind its time begins anew.
+/// An outlier without failures for this long after an ejection starts over with the shortest ejection.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
-/// Suspects at most. When there are more, something else is wrong than one of them.
+/// Maximum number of outliers. More than the maximum indicates a common cause.
 const MOST: usize = 64;
 
 // === impl Ejections ===
 
 impl Ejections {
-    /// `who` failed a session at `now`; `jitter` is any number. All that one incident breaks counts once. Whether it was news:
-    /// whoever keeps this where others read it needs to publish it only then.
-    pub fn failed(&mut self, who: Suspect, now: Instant, jitter: u64) -> bool {
+    /// Ejects `who`, which failed a session at `now`; `jitter` is a random number. Failures during an ejection count
+    /// once. Returns true if the list changed and needs to be published.
+    pub fn failed(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
         self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
-        // Up to a quarter longer, so that not everybody comes back together.
+        // Adds up to a quarter as jitter, so that sessions do not return at the same time.
         let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
         if let Some(ejected) = self.ejected.iter_mut().find(|ejected| ejected.who == who) {
             if now < ejected.until {
@@ -67,19 +67,19 @@ impl Ejections {
         true
     }
 
-    /// Whether it is better to leave `endpoint` alone.
+    /// True if `endpoint` should be avoided.
     #[must_use]
     pub fn avoids_endpoint(&self, endpoint: &EndpointName, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Suspect::Endpoint(name) if name == endpoint))
+        self.avoids(now, |who| matches!(who, Outlier::Endpoint(name) if name == endpoint))
     }
 
-    /// Whether it is better to leave `node` alone.
+    /// True if `node` should be avoided.
     #[must_use]
     pub fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Suspect::Node(id) if id == node))
+        self.avoids(now, |who| matches!(who, Outlier::Node(id) if id == node))
     }
 
-    fn avoids(&self, now: Instant, is: impl Fn(&Suspect) -> bool) -> bool {
+    fn avoids(&self, now: Instant, is: impl Fn(&Outlier) -> bool) -> bool {
         self.ejected.iter().any(|ejected| now < ejected.until && is(&ejected.who))
     }
 }
@@ -92,8 +92,8 @@ mod tests {
         EndpointName::new("reads").unwrap()
     }
 
-    fn suspect() -> Suspect {
-        Suspect::Endpoint(reads())
+    fn suspect() -> Outlier {
+        Outlier::Endpoint(reads())
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
     fn a_node_is_avoided_and_not_the_endpoint_that_hides_it() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         let node = NodeId { started_us: 1, address: None, port: None };
-        ejections.failed(Suspect::Node(node), now, 0);
+        ejections.failed(Outlier::Node(node), now, 0);
         assert!(ejections.avoids_node(&node, now));
         assert!(!ejections.avoids_node(&NodeId { started_us: 2, ..node }, now));
         assert!(!ejections.avoids_endpoint(&reads(), now));
@@ -151,7 +151,7 @@ mod tests {
     fn no_list_of_suspects_grows_without_end() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         for started_us in 0..1000 {
-            ejections.failed(Suspect::Node(NodeId { started_us, address: None, port: None }), now, 0);
+            ejections.failed(Outlier::Node(NodeId { started_us, address: None, port: None }), now, 0);
         }
         assert_eq!(ejections.ejected.len(), MOST);
     }

@@ -15,18 +15,18 @@ pub enum RoutePolicy {
     Primary,
     /// The read pools.
     ReadPool {
-        /// What to do when no read pool can serve.
+        /// Behavior without a usable read pool.
         when_no_reader: WhenNoReader,
     },
     /// The secondary cluster's endpoints.
     Secondary,
-    /// Provable reads to the read pools, everything else to the writer.
+    /// Proven reads to the read pools, all other statements to the writer.
     Split(Arc<SplitSettings>),
-    /// That one endpoint.
+    /// A fixed endpoint.
     Endpoint(EndpointName),
 }
 
-/// What becomes of reads when no read pool can serve.
+/// Behavior of reads without a usable read pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenNoReader {
     /// The primary serves instead.
@@ -37,7 +37,7 @@ pub enum WhenNoReader {
 }
 
 impl RoutePolicy {
-    /// Whether it may lead to `endpoint`, by the role that the endpoint was declared with.
+    /// True if the policy may select `endpoint`, by the declared role.
     #[must_use]
     pub fn may_reach(&self, endpoint: &Endpoint) -> bool {
         let role = endpoint.role;

@@ -1,42 +1,42 @@
 //! Why an endpoint was chosen.
 
-use crate::{closed_set::closed_set, sql::Ground};
+use crate::{closed_set::closed_set, sql::ClassifyReason};
 
 closed_set! {
     /// Why an endpoint was chosen.
-    pub enum Reason(
-        /// True if the reason sends a read to the writer, and a read pool that is there and keeps up would have spared it.
+    pub enum RouteReason(
+        /// True if the reason sends a read to the writer that a present and fresh read pool would have served.
         is_fallback: bool,
     ) {
-        /// The route wants the writer, and this is it.
+        /// The route selects the writer.
         Writer = "writer" { is_fallback: false },
-        /// The route wants a read pool, and this one was the least busy of two drawn.
+        /// The route selects a read pool: the less loaded of two random candidates.
         ReadPool = "read-pool" { is_fallback: false },
         /// The route wants the secondary cluster.
         Secondary = "secondary" { is_fallback: false },
-        /// The route names this endpoint.
+        /// The route names the endpoint.
         Named = "named" { is_fallback: false },
-        /// The route wants a read pool, none can serve, and the primary may stand in.
+        /// The route selects a read pool, none is usable, and the primary may serve instead.
         NoReader = "no-reader" { is_fallback: true },
-        /// Split: the session or the transaction is read-only, and a read pool serves it.
+        /// Split: the session or the transaction is read-only; a read pool serves.
         ReadOnly = "read-only" { is_fallback: false },
-        /// Split: a hint in the statement says so.
+        /// Split: a hint in the statement.
         Hint = "hint" { is_fallback: false },
-        /// Split: the session says so by `gatekeeper.route`.
+        /// Split: the session's setting `gatekeeper.route`.
         SessionSetting = "session-setting" { is_fallback: false },
-        /// Split: a read, and the node is known not to show what it must see yet.
+        /// Split: a read on a node that is known to be older than the freshness floor.
         NotFresh = "not-fresh" { is_fallback: true },
-        /// Split: a read, and the writer was not asked since the session's last write where it stands.
+        /// Split: a read without a WAL sample of the writer since the session's last write.
         NotSampled = "not-sampled" { is_fallback: true },
-        /// Split: a read that a node answered before it was found to show too little; it ran again.
+        /// Split: a read whose answer turned out to be too old, run again on the writer.
         AnswerTooOld = "answer-too-old" { is_fallback: true },
-        /// Split: nobody knows yet what else belongs to it.
+        /// Split: the rest of the unit is unknown.
         Unfinished = "unfinished" { is_fallback: false },
     }
     includes {
-        /// Split: what was judged of the statement decides: a read pool serves what is proved to read, the writer what is not.
-        Statement(Ground) = word_of { is_fallback: never },
-        /// Split: a read that ran again after it failed where it went first.
+        /// Split: the classification decides: a read pool serves proven reads, the writer all other statements.
+        Statement(ClassifyReason) = word_of { is_fallback: never },
+        /// Split: a read that failed on a read pool and ran again.
         Rerun(RerunCause) = RerunCause::as_str { is_fallback: always },
     }
 }
@@ -44,21 +44,21 @@ closed_set! {
 closed_set! {
     /// Why a statement ran again.
     pub enum RerunCause {
-        /// The standby would not run it (SQLSTATE 25006): it was a write after all.
+        /// The standby rejected a write (SQLSTATE 25006).
         ReadOnlyRefused = "read-only-refused",
-        /// It was in the way of what the standby had to replay (SQLSTATE 40001).
+        /// The read conflicted with WAL replay on the standby (SQLSTATE 40001).
         RecoveryConflict = "recovery-conflict",
         /// The node went away, or ended the connection (SQLSTATE 57P01).
         NodeLost = "node-lost",
-        /// The standby lacked something, or could not do it; the primary has the last word.
+        /// The standby lacked an object or feature; the primary decides.
         StandbyRefused = "standby-refused",
     }
 }
 
-// === impl Reason ===
+// === impl RouteReason ===
 
-impl Reason {
-    /// The reasons with [`Reason::is_fallback`].
+impl RouteReason {
+    /// The reasons with [`RouteReason::is_fallback`].
     pub const FALLBACKS: [Self; count_fallbacks()] = {
         let mut fallbacks = [Self::NoReader; count_fallbacks()];
         let (mut at, mut found) = (0, 0);
@@ -75,22 +75,22 @@ impl Reason {
 
 const fn count_fallbacks() -> usize {
     let (mut at, mut found) = (0, 0);
-    while at < Reason::ALL.len() {
-        found += Reason::ALL[at].is_fallback() as usize;
+    while at < RouteReason::ALL.len() {
+        found += RouteReason::ALL[at].is_fallback() as usize;
         at += 1;
     }
     found
 }
 
 /// An endpoint can be named, too.
-const fn word_of(ground: Ground) -> &'static str {
-    match ground {
-        Ground::Named => "named-earlier",
+const fn word_of(classify_reason: ClassifyReason) -> &'static str {
+    match classify_reason {
+        ClassifyReason::Named => "named-earlier",
         other => other.as_str(),
     }
 }
 
-const fn never(_: Ground) -> bool {
+const fn never(_: ClassifyReason) -> bool {
     false
 }
 
@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn every_reason_has_a_place_and_a_word_of_its_own() {
         let mut words = HashSet::new();
-        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        for (at, reason) in RouteReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), at, "{reason:?}");
             let word = reason.as_str();
             assert!(words.insert(word), "`{word}` stands twice");
-            assert!(word.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-'), "{word}");
+            assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{word}");
         }
     }
 }

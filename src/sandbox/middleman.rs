@@ -22,7 +22,7 @@ use crate::tasks::{Tasks, Workers};
 
 /// One address, the servers behind it, and what happens to the connections between them.
 ///
-/// Connections are spread round-robin; a server that does not accept is skipped. Octets are relayed unread.
+/// Connections are spread round-robin; a server that does not accept is skipped. Bytes are relayed unread.
 pub struct Middleman {
     address: SocketAddr,
     control: watch::Sender<Control>,
@@ -53,7 +53,7 @@ struct Control {
 const ACCEPT_LIMIT: Duration = Duration::from_secs(1);
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Octets relayed in one go.
+/// Bytes relayed in one go.
 const CHUNK: usize = 16 * 1024;
 
 impl Middleman {
@@ -189,7 +189,7 @@ async fn pump(
     }
 }
 
-/// Lets octets pass when it is their time.
+/// Lets bytes pass when it is their time.
 async fn hold(changes: &mut watch::Receiver<Control>) -> io::Result<()> {
     let ended = |_| io::Error::from(io::ErrorKind::ConnectionAborted);
     let passage =

@@ -1,21 +1,21 @@
-//! Channel binding: proof that both ends of the TLS channel are those of the SCRAM exchange.
+//! Channel binding: proof that the TLS channel and the SCRAM exchange have the same ends.
 //!
-//! The one type is `tls-server-end-point` (RFC 5929): a hash of the server's certificate, which `tls` computes.
+//! The only supported type is `tls-server-end-point` (RFC 5929): a hash of the server's certificate, computed by `tls`.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
-/// What a client knows of the channel it logs in by.
+/// Channel binding as seen by a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelBinding {
-    /// There is no TLS, or it has no certificate to bind to.
+    /// No TLS, or no certificate to bind to.
     Unavailable,
-    /// There is, but the server did not offer to bind to it. A server that did will notice.
+    /// The client supports binding, but the server offered none. A server that did offer binding rejects the login.
     NotOffered,
-    /// Bound to a server whose certificate has this hash.
+    /// Bound to the server certificate with the given hash.
     EndPoint(Vec<u8>),
 }
 
-/// The GS2 header's first field, which says what the client knows.
+/// First field of the GS2 header: the client's view of channel binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flag {
     Unavailable,

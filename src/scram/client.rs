@@ -1,4 +1,4 @@
-//! The client's side: proving a password to a server, and having the server prove that it knows it too.
+//! Client side: proves a password to a server, and verifies the server's proof.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::ChannelBinding,
     error::ScramError,
-    keys::{Keys, OCTETS, hash, mac, xor},
+    keys::{KEY_BYTES, Keys, hash, mac, xor},
     message::{ServerFirst, parse_server_final},
 };
 
-/// The first message was said; the server's is awaited.
+/// The first message is sent; the server's first message is awaited.
 pub struct AwaitServerFirst {
     binding: ChannelBinding,
     nonce: String,
@@ -21,7 +21,7 @@ pub struct AwaitServerFirst {
 
 /// The proof was given; the server's is awaited.
 pub struct AwaitServerFinal {
-    signature: [u8; OCTETS],
+    signature: [u8; KEY_BYTES],
 }
 
 // === impl AwaitServerFirst ===
@@ -29,7 +29,7 @@ pub struct AwaitServerFinal {
 impl AwaitServerFirst {
     /// Begins an exchange.
     #[must_use]
-    pub fn new(binding: ChannelBinding, nonce: [u8; NONCE_OCTETS]) -> Self {
+    pub fn new(binding: ChannelBinding, nonce: [u8; NONCE_BYTES]) -> Self {
         Self::with_nonce(binding, BASE64.encode(nonce))
     }
 
@@ -47,7 +47,7 @@ impl AwaitServerFirst {
         }
     }
 
-    /// What to say first. The user's name is left empty: PostgreSQL goes by the StartupMessage.
+    /// The first message. The user name is empty: PostgreSQL uses the name in the StartupMessage.
     #[must_use]
     pub fn first_message(&self) -> String {
         format!("{}{}", self.binding.flag().header(), self.first_bare())
@@ -57,10 +57,10 @@ impl AwaitServerFirst {
         format!("n=,r={}", self.nonce)
     }
 
-    /// Takes the server's first message; gives what to say next, and the keys used, to keep for the next login.
+    /// Processes the server's first message; returns the next message and the used keys, which a later login may reuse.
     ///
-    /// `kept` are keys of this password from an earlier login: they are used if salt and iterations are still the same, else
-    /// new ones are derived, which takes its time.
+    /// `kept` are keys of the same password from an earlier login. The call uses them if salt and iterations match, and
+    /// otherwise derives new keys, which takes time.
     ///
     /// # Errors
     /// [`ScramError`] when the message is malformed or asks for too much.
@@ -91,11 +91,11 @@ impl AwaitServerFirst {
 // === impl AwaitServerFinal ===
 
 impl AwaitServerFinal {
-    /// Takes the server's last message: its proof.
+    /// Processes the server's final message: the server's proof.
     ///
     /// # Errors
-    /// [`ScramError::WrongServer`] when it does not know the password, [`ScramError::Server`] when it says why not,
-    /// [`ScramError::Malformed`].
+    /// [`ScramError::WrongServer`] if the server does not know the password, [`ScramError::Server`] for an error
+    /// reported by the server, [`ScramError::Malformed`].
     pub fn on_server_final(self, message: &[u8]) -> Result<(), ScramError> {
         match parse_server_final(message)?.ct_eq(&self.signature).into() {
             true => Ok(()),

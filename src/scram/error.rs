@@ -2,22 +2,22 @@
 
 use super::ITERATIONS_MAX;
 
-/// Why an exchange ended without proof. None of its texts holds a secret.
+/// Reason why an exchange ended without proof. No text holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScramError {
-    /// A message that is none; names the attribute in which it goes wrong.
+    /// A malformed message; names the invalid attribute.
     #[error("malformed SCRAM message: {0}")]
     Malformed(&'static str),
     /// An extension that must be understood and is not, or acting in another user's name.
     #[error("unsupported SCRAM feature: {0}")]
     Unsupported(&'static str),
-    /// A nonce that does not belong to this exchange.
+    /// A nonce of another exchange.
     #[error("the nonce of the SCRAM exchange was changed on the way")]
     Nonce,
-    /// A number of iterations that would keep us busy, or none.
+    /// Zero iterations, or more than the limit.
     #[error("the server asks for {0} SCRAM iterations, allowed are 1 to {ITERATIONS_MAX}")]
     Iterations(u64),
-    /// The client binds to another TLS channel than the one it is connected by: somebody is in between.
+    /// The client binds to another TLS channel than the connection's: a man in the middle.
     #[error("the SCRAM exchange is bound to another TLS channel")]
     Binding,
     /// The client could bind to the channel and was made to think that the server cannot.
@@ -26,7 +26,7 @@ pub enum ScramError {
     /// The client does not know the password (or there is no such user).
     #[error("the SCRAM proof does not match")]
     WrongProof,
-    /// The server does not know the password: it is not the server it claims to be.
+    /// The server does not know the password: the server is not authentic.
     #[error("the server did not prove that it knows the password")]
     WrongServer,
     /// The server ended the exchange with an error of RFC 5802, section 7.

@@ -7,22 +7,22 @@ use zeroize::Zeroizing;
 
 use super::{error::ScramError, password::prepare};
 
-/// Octets of SHA-256, and so of all keys and signatures.
-pub(super) const OCTETS: usize = 32;
+/// Bytes of SHA-256, and so of all keys and signatures.
+pub(super) const KEY_BYTES: usize = 32;
 /// PostgreSQL's default number of iterations, `scram_iterations`.
 pub const ITERATIONS: u32 = 4096;
-/// The most iterations computed for anybody: about an eighth of a second.
+/// Limit on iterations, about an eighth of a second of computing.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
 
-/// What a client needs of a password to log in where its salt and iterations are the same.
+/// Derived client secrets, valid for a login with the same salt and iterations.
 ///
-/// As good as the password itself there: no `Debug`, wiped when dropped.
+/// As sensitive as the password: no `Debug`, wiped when dropped.
 #[derive(Clone)]
 pub struct Keys {
     salt: Vec<u8>,
     iterations: u32,
-    client: Zeroizing<[u8; OCTETS]>,
-    server: Zeroizing<[u8; OCTETS]>,
+    client: Zeroizing<[u8; KEY_BYTES]>,
+    server: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 // === impl Keys ===
@@ -31,12 +31,12 @@ impl Keys {
     /// Derives the keys. Takes about 0.13 ms for each thousand `iterations`.
     ///
     /// # Errors
-    /// [`ScramError::Iterations`] when there are none or more than [`ITERATIONS_MAX`].
+    /// [`ScramError::Iterations`] for zero iterations or more than [`ITERATIONS_MAX`].
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         let rounds = NonZeroU32::new(iterations)
             .filter(|rounds| rounds.get() <= ITERATIONS_MAX)
             .ok_or(ScramError::Iterations(iterations.into()))?;
-        let mut salted = Zeroizing::new([0; OCTETS]);
+        let mut salted = Zeroizing::new([0; KEY_BYTES]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &prepare(password), &mut *salted);
         Ok(Self {
             salt: salt.to_vec(),
@@ -46,7 +46,7 @@ impl Keys {
         })
     }
 
-    /// Whether they were derived with this salt and these iterations.
+    /// True if the keys were derived with the given salt and iterations.
     #[must_use]
     pub fn fit(&self, salt: &[u8], iterations: u32) -> bool {
         self.salt == salt && self.iterations == iterations
@@ -60,29 +60,29 @@ impl Keys {
         self.iterations
     }
 
-    pub(super) fn client(&self) -> &[u8; OCTETS] {
+    pub(super) fn client(&self) -> &[u8; KEY_BYTES] {
         &self.client
     }
 
-    pub(super) fn server(&self) -> &[u8; OCTETS] {
+    pub(super) fn server(&self) -> &[u8; KEY_BYTES] {
         &self.server
     }
 }
 
-/// HMAC-SHA-256 over `parts`, one behind the other.
-pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; OCTETS] {
+/// HMAC-SHA-256 over the concatenated `parts`.
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     parts.iter().for_each(|part| context.update(part));
-    context.sign().as_ref().try_into().expect("SHA-256 has 32 octets")
+    context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// SHA-256.
-pub(super) fn hash(octets: &[u8]) -> [u8; OCTETS] {
-    digest::digest(&digest::SHA256, octets).as_ref().try_into().expect("SHA-256 has 32 octets")
+pub(super) fn hash(bytes: &[u8]) -> [u8; KEY_BYTES] {
+    digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// Octet by octet.
-pub(super) fn xor(a: &[u8; OCTETS], b: &[u8; OCTETS]) -> [u8; OCTETS] {
+/// Byte by byte.
+pub(super) fn xor(a: &[u8; KEY_BYTES], b: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
     let mut out = *a;
     out.iter_mut().zip(b).for_each(|(out, b)| *out ^= b);
     out

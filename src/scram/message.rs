@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use super::{
     channel_binding::Flag,
     error::ScramError,
-    keys::{ITERATIONS_MAX, OCTETS},
+    keys::{ITERATIONS_MAX, KEY_BYTES},
 };
 
 /// `n=…,r=nonce` behind its GS2 header.
@@ -27,7 +27,7 @@ pub(super) struct ClientFinal<'a> {
     pub(super) without_proof: &'a str,
     pub(super) binding: &'a str,
     pub(super) nonce: &'a str,
-    pub(super) proof: [u8; OCTETS],
+    pub(super) proof: [u8; KEY_BYTES],
 }
 
 impl<'a> ClientFirst<'a> {
@@ -96,19 +96,18 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// The server's last word: its signature.
-pub(super) fn parse_server_final(message: &[u8]) -> Result<[u8; OCTETS], ScramError> {
+/// The server's final message: a signature.
+pub(super) fn parse_server_final(message: &[u8]) -> Result<[u8; KEY_BYTES], ScramError> {
     let mut attributes = Attributes(Some(text(message)?));
     if let Ok(error) = attributes.take('e', "") {
-        // A token of RFC 5802; what else the server may put there is not for our log.
-        let known =
-            error.len() <= 64 && error.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-');
+        // Only error tokens of RFC 5802 reach the log.
+        let known = error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         return Err(ScramError::Server(if known { error } else { "other-error" }.to_owned()));
     }
     decode_key(attributes.take('v', "server signature")?).ok_or(ScramError::Malformed("server signature"))
 }
 
-fn decode_key(text: &str) -> Option<[u8; OCTETS]> {
+fn decode_key(text: &str) -> Option<[u8; KEY_BYTES]> {
     BASE64.decode(text).ok()?.try_into().ok()
 }
 
@@ -117,15 +116,15 @@ fn text(message: &[u8]) -> Result<&str, ScramError> {
     if text.contains('\0') { Err(ScramError::Malformed("encoding")) } else { Ok(text) }
 }
 
-/// Printable ASCII without commas, and not nothing.
+/// Non-empty printable ASCII without commas.
 fn check_nonce(nonce: &str) -> Result<(), ScramError> {
-    match !nonce.is_empty() && nonce.bytes().all(|octet| octet.is_ascii_graphic()) {
+    match !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err(ScramError::Malformed("nonce")),
     }
 }
 
-/// What is left of the attributes; `None` behind the last.
+/// Attributes still to parse; `None` behind the last attribute.
 struct Attributes<'a>(Option<&'a str>);
 
 impl<'a> Attributes<'a> {
@@ -142,7 +141,7 @@ impl<'a> Attributes<'a> {
         Ok(value)
     }
 
-    /// Optional extensions may follow, and mean nothing to us; still they have to look like some.
+    /// Checks the syntax of optional extensions and ignores their values.
     fn ignore_extensions(self) -> Result<(), ScramError> {
         let Some(left) = self.0 else { return Ok(()) };
         for extension in left.split(',') {

@@ -1,12 +1,11 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, both sides, as PostgreSQL speaks them.
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, both sides, compatible with PostgreSQL.
 //!
-//! Promises: each message that is awaited is a struct of its own, consumed by what answers it, so nothing can be said
-//! twice or out of turn; secrets are wiped and have no `Debug`; comparisons of secrets take the same time.
-//! Refuses to know: frames, sockets and randomness. Nonces and salts are arguments; they come from a generator that
-//! nobody can predict, and a nonce is used once.
+//! Promises: each awaited message is a struct, consumed by the response, so no message is sent twice or out of turn;
+//! secrets are wiped and have no `Debug`; comparisons of secrets take constant time. Refuses to know: frames, sockets
+//! and randomness. Nonces and salts are arguments: unpredictable, and a nonce is used once.
 //!
-//! Deriving keys from a password costs the time of its iterations (about 0.5 ms for 4,096): a [`Verifier`] is stored
-//! rather than derived for each client, and [`Keys`] can be kept for the next login to the same server.
+//! Key derivation takes time in proportion to the iterations (about 0.5 ms for 4,096). The server side therefore stores
+//! a [`Verifier`], and the client side may keep [`Keys`] for the next login to the same server.
 //!
 //! RFC 5802, RFC 7677, <https://www.postgresql.org/docs/current/sasl-authentication.html>
 
@@ -26,14 +25,14 @@ pub use keys::{ITERATIONS, ITERATIONS_MAX, Keys};
 pub use server::{AwaitClientFinal, AwaitClientFirst};
 pub use verifier::Verifier;
 
-/// The mechanism that anybody can use.
+/// Mechanism without channel binding.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
-/// The mechanism that proves both ends of the TLS channel to be the same.
+/// Mechanism with channel binding.
 pub const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
-/// Octets of randomness in a nonce: as many as PostgreSQL's `SCRAM_RAW_NONCE_LEN`.
-pub const NONCE_OCTETS: usize = 18;
-/// Octets of a salt: as many as PostgreSQL's `SCRAM_DEFAULT_SALT_LEN`.
-pub const SALT_OCTETS: usize = 16;
+/// Bytes of randomness in a nonce: as many as PostgreSQL's `SCRAM_RAW_NONCE_LEN`.
+pub const NONCE_BYTES: usize = 18;
+/// Bytes of a salt: as many as PostgreSQL's `SCRAM_DEFAULT_SALT_LEN`.
+pub const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,16 @@
-//! A password as SCRAM sees it.
+//! Password preparation for SCRAM.
 
 use std::borrow::Cow;
 
 use stringprep::{saslprep, tables::unassigned_code_point};
 
-/// `password` normalized by SASLprep (RFC 4013); as it is where that cannot be done.
+/// Normalizes `password` by SASLprep (RFC 4013); returns the bytes unchanged if SASLprep fails.
 ///
-/// So does PostgreSQL (`pg_saslprep` in `src/common/saslprep.c`): what is no UTF-8, holds a character that is prohibited or was
-/// unassigned in Unicode 3.2, or has nothing left, is used raw.
+/// The same as PostgreSQL (`pg_saslprep` in `src/common/saslprep.c`): a password that is not UTF-8, holds a character
+/// that is prohibited or unassigned in Unicode 3.2, or becomes empty, is used raw.
 pub(super) fn prepare(password: &[u8]) -> Cow<'_, [u8]> {
     let Ok(text) = std::str::from_utf8(password) else { return Cow::Borrowed(password) };
-    // Looked for before normalization, which can turn such a character into one that is allowed.
+    // Checked before normalization, which can turn such a character into an allowed character.
     if text.chars().any(unassigned_code_point) {
         return Cow::Borrowed(password);
     }

@@ -1,13 +1,13 @@
-//! The server's side: having a client prove its password, and proving that we have its verifier.
+//! Server side: verifies a client's proof, and proves knowledge of the verifier.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    NONCE_OCTETS, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
+    NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::Flag,
     error::ScramError,
-    keys::{OCTETS, hash, mac, xor},
+    keys::{KEY_BYTES, hash, mac, xor},
     message::{ClientFinal, ClientFirst},
     verifier::Verifier,
 };
@@ -16,17 +16,17 @@ use super::{
 pub struct AwaitClientFirst {
     verifier: Verifier,
     nonce: String,
-    /// The hash of our certificate, if the client came by TLS.
+    /// Hash of Gatekeeper's certificate, if the client uses TLS.
     end_point: Option<Vec<u8>>,
 }
 
 /// The salt was given; the client's proof is awaited.
 pub struct AwaitClientFinal {
-    stored_key: [u8; OCTETS],
-    server_key: [u8; OCTETS],
+    stored_key: [u8; KEY_BYTES],
+    server_key: [u8; KEY_BYTES],
     nonce: String,
     binding: String,
-    /// Both first messages and a comma, as the proofs cover them.
+    /// Both first messages and a comma, as covered by the proofs.
     dialog: String,
 }
 
@@ -35,7 +35,7 @@ pub struct AwaitClientFinal {
 impl AwaitClientFirst {
     /// Begins an exchange with a client that must know the password behind `verifier`.
     #[must_use]
-    pub fn new(verifier: Verifier, nonce: [u8; NONCE_OCTETS], end_point: Option<Vec<u8>>) -> Self {
+    pub fn new(verifier: Verifier, nonce: [u8; NONCE_BYTES], end_point: Option<Vec<u8>>) -> Self {
         Self::with_nonce(verifier, BASE64.encode(nonce), end_point)
     }
 
@@ -44,7 +44,7 @@ impl AwaitClientFirst {
         Self { verifier, nonce, end_point }
     }
 
-    /// What to offer, the better one first.
+    /// Offered mechanisms, preferred mechanism first.
     #[must_use]
     pub const fn mechanisms(&self) -> &'static [&'static str] {
         match self.end_point {
@@ -53,7 +53,7 @@ impl AwaitClientFirst {
         }
     }
 
-    /// Takes the client's choice and first message; gives what to say next.
+    /// Processes the client's choice and first message; returns the next message.
     ///
     /// # Errors
     /// [`ScramError`] when the message is malformed, or the binding does not go with the mechanism.
@@ -88,11 +88,11 @@ impl AwaitClientFirst {
 // === impl AwaitClientFinal ===
 
 impl AwaitClientFinal {
-    /// Takes the client's proof; gives ours, with which the exchange is a success.
+    /// Verifies the client's proof; returns the server's signature, which completes the exchange.
     ///
     /// # Errors
-    /// [`ScramError::WrongProof`] when the client does not know the password, [`ScramError::Binding`] when it is
-    /// connected to somebody else, [`ScramError::Nonce`], [`ScramError::Malformed`].
+    /// [`ScramError::WrongProof`] if the client does not know the password, [`ScramError::Binding`] if the client is
+    /// connected to another server, [`ScramError::Nonce`], [`ScramError::Malformed`].
     pub fn on_client_final(self, message: &[u8]) -> Result<String, ScramError> {
         let last = ClientFinal::parse(message)?;
         if last.nonce != self.nonce {

@@ -4,20 +4,20 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{password::prepare, verifier::VerifierError, *};
 
-/// The example of RFC 7677, section 3, without its user name, which PostgreSQL's clients leave out.
+/// Example of RFC 7677, section 3, with an empty user name, as sent by PostgreSQL clients.
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 const SERVER_FIRST: &[u8] =
     b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
-/// Both sides, one against the other.
+/// Runs both sides against each other.
 fn exchange(
     password: &[u8],
     verifier: &Verifier,
     binding: ChannelBinding,
     end_point: Option<&[u8]>,
 ) -> Result<(), ScramError> {
-    let client = AwaitServerFirst::new(binding, [1; NONCE_OCTETS]);
-    let server = AwaitClientFirst::new(verifier.clone(), [2; NONCE_OCTETS], end_point.map(<[u8]>::to_vec));
+    let client = AwaitServerFirst::new(binding, [1; NONCE_BYTES]);
+    let server = AwaitClientFirst::new(verifier.clone(), [2; NONCE_BYTES], end_point.map(<[u8]>::to_vec));
     let (answer, server) =
         server.on_client_first(client.mechanism().as_bytes(), client.first_message().as_bytes())?;
     let (proof, client, _) = client.on_server_first(answer.as_bytes(), password, None)?;
@@ -164,7 +164,7 @@ fn keys_are_kept_while_salt_and_iterations_stay() {
 #[test]
 fn a_server_refuses_what_it_cannot_honour() {
     let say = |mechanism: &[u8], message: &[u8]| {
-        AwaitClientFirst::new(pencil(), [0; NONCE_OCTETS], None).on_client_first(mechanism, message).err()
+        AwaitClientFirst::new(pencil(), [0; NONCE_BYTES], None).on_client_first(mechanism, message).err()
     };
     let scram = SCRAM_SHA_256.as_bytes();
     assert_eq!(say(scram, b"n,,n=,r=abc"), None);
@@ -190,26 +190,27 @@ fn passwords_are_prepared_as_postgresql_prepares_them() {
     assert_eq!(&*prepare("\u{aa}".as_bytes()), b"a");
     assert_eq!(&*prepare("\u{2168}".as_bytes()), b"IX");
     assert_eq!(&*prepare("a\u{a0}b".as_bytes()), b"a b");
-    // What cannot be prepared is taken as it is.
+    // Passwords that SASLprep rejects are used raw.
     for raw in ["", "plain", "\u{7}", "\u{627}1", "\u{ad}", "🔑", "\u{1f130}"] {
         assert_eq!(&*prepare(raw.as_bytes()), raw.as_bytes(), "{raw:?}");
     }
     assert_eq!(&*prepare(b"\xff\xfe"), b"\xff\xfe");
 }
 
-/// A peer that says anything at all, at each place where something is awaited.
+/// A peer that sends arbitrary bytes in each state.
 fn fuzz_exchange(message: &[u8]) {
-    let client = AwaitServerFirst::new(ChannelBinding::NotOffered, [1; NONCE_OCTETS]);
-    // Good iterations in a hostile message must not make the test slow: with kept keys none are derived for the common case.
+    let client = AwaitServerFirst::new(ChannelBinding::NotOffered, [1; NONCE_BYTES]);
+    // A hostile message with valid iterations must not make the test slow: kept keys avoid the derivation in the common
+    // case.
     let expensive = message.windows(2).any(|pair| pair == b"i=");
     if !expensive {
         let _ = client.on_server_first(message, b"x", None).map(|_| ());
     }
     for mechanism in [SCRAM_SHA_256, SCRAM_SHA_256_PLUS] {
-        let server = AwaitClientFirst::new(pencil(), [2; NONCE_OCTETS], Some(vec![7; 32]));
+        let server = AwaitClientFirst::new(pencil(), [2; NONCE_BYTES], Some(vec![7; 32]));
         let _ = server.on_client_first(mechanism.as_bytes(), message).map(|_| ());
     }
-    let server = AwaitClientFirst::new(pencil(), [2; NONCE_OCTETS], None);
+    let server = AwaitClientFirst::new(pencil(), [2; NONCE_BYTES], None);
     let (_, server) = server.on_client_first(SCRAM_SHA_256.as_bytes(), b"n,,n=,r=abc").unwrap();
     assert!(server.on_client_final(message).is_err(), "nobody guesses a proof");
     let client = AwaitServerFirst::with_nonce(ChannelBinding::Unavailable, "abc".into());
@@ -221,8 +222,8 @@ fn fuzz_exchange(message: &[u8]) {
 
 proptest! {
     #[test]
-    fn no_message_of_a_peer_panics(octets in vec(any::<u8>(), 0..80)) {
-        fuzz_exchange(&octets);
+    fn no_message_of_a_peer_panics(bytes in vec(any::<u8>(), 0..80)) {
+        fuzz_exchange(&bytes);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a server keeps instead of a password.
+//! SCRAM verifier, stored by a server in place of a password.
 
 use std::{fmt, str::FromStr};
 
@@ -7,9 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use subtle::ConstantTimeEq;
 
 use super::{
-    SALT_OCTETS,
+    SALT_BYTES,
     error::ScramError,
-    keys::{ITERATIONS_MAX, Keys, OCTETS, hash, mac},
+    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, mac},
 };
 
 /// Enough to verify a client, not enough to log in anywhere: PostgreSQL's
@@ -20,20 +20,20 @@ use super::{
 pub struct Verifier {
     pub(super) iterations: u32,
     pub(super) salt: Vec<u8>,
-    pub(super) stored_key: [u8; OCTETS],
-    pub(super) server_key: [u8; OCTETS],
+    pub(super) stored_key: [u8; KEY_BYTES],
+    pub(super) server_key: [u8; KEY_BYTES],
 }
 
-/// A text that is no verifier. Says nothing of the text, which may be a password.
+/// The text is not a verifier. The error omits the text, which may be a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SCRAM verifier of the form SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey")]
 pub struct VerifierError;
 
 impl Verifier {
-    /// Derives the verifier of a password. Costs what [`Keys::derive`] costs.
+    /// Derives the verifier of a password, with the cost of [`Keys::derive`].
     ///
     /// # Errors
-    /// [`ScramError::Iterations`] when there are none or too many.
+    /// [`ScramError::Iterations`] for zero iterations or more than the limit.
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         Keys::derive(password, salt, iterations).map(|keys| Self::from_keys(&keys))
     }
@@ -47,29 +47,29 @@ impl Verifier {
         }
     }
 
-    /// The verifier of a user who does not exist: it fits no password, and its salt is always the same for a name, so
-    /// that it cannot be told from a real one. `secret` must not be known outside and stay the same while the process runs
-    /// (better: longer); `iterations` are those that real users have.
+    /// Verifier for an unknown user. No password fits, and the salt is constant per name, so that clients cannot tell a
+    /// mock from a real verifier. `secret` must be private and constant for the life of the process (better: longer);
+    /// `iterations` should equal those of real users.
     #[must_use]
     pub fn mock(secret: &[u8], user: &[u8], iterations: u32) -> Self {
         let salt = mac(secret, &[b"salt\0", user]);
         Self {
             iterations,
-            salt: salt.iter().copied().take(SALT_OCTETS).collect(),
-            // Nobody knows what hashes to this.
+            salt: salt.iter().copied().take(SALT_BYTES).collect(),
+            // No known input hashes to the value.
             stored_key: mac(secret, &[b"stored key\0", user]),
             server_key: mac(secret, &[b"server key\0", user]),
         }
     }
 
-    /// Whether it was derived from `password`. Takes as long whether it was or not: what [`Keys::derive`] costs.
+    /// True if the verifier was derived from `password`. The time is constant: the cost of [`Keys::derive`].
     #[must_use]
     pub fn fits(&self, password: &[u8]) -> bool {
         let Ok(keys) = Keys::derive(password, &self.salt, self.iterations) else { return false };
         hash(keys.client()).ct_eq(&self.stored_key).into()
     }
 
-    /// How often the password is hashed: what a mock verifier should say too.
+    /// Hash iterations; mock verifiers should use the same number.
     #[must_use]
     pub const fn iterations(&self) -> u32 {
         self.iterations

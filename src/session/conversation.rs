@@ -11,7 +11,7 @@ use super::{
 use crate::{
     client_error::ClientError,
     wire::{
-        Fault, Frame, Speaker, SqlState, TransactionStatus, Walker, backend, frontend,
+        Deframer, ErrorFields, Frame, Speaker, SqlState, TransactionStatus, backend, frontend,
         tag::{self, backend as b},
     },
 };
@@ -19,9 +19,9 @@ use crate::{
 /// One client's conversation with the server, from the first ReadyForQuery on.
 pub(super) struct Conversation {
     /// Framing of the client's messages.
-    pub(super) client: Walker,
+    pub(super) client: Deframer,
     /// Framing of the server's messages.
-    pub(super) server: Walker,
+    pub(super) server: Deframer,
     pub(super) queue: ResponseQueue,
     /// Transaction status last reported to the client.
     pub(super) status: TransactionStatus,
@@ -67,8 +67,8 @@ impl Conversation {
     /// Creates the conversation with a client whose last ReadyForQuery had `status`.
     pub(super) fn new(status: TransactionStatus, options: SessionOptions) -> Self {
         Self {
-            client: Walker::new(Speaker::Client),
-            server: Walker::new(Speaker::Server),
+            client: Deframer::new(Speaker::Client),
+            server: Deframer::new(Speaker::Server),
             queue: ResponseQueue::default(),
             status,
             statements_started: 0,
@@ -138,7 +138,7 @@ impl Conversation {
             if frame.tag() == tag::frontend::TERMINATE {
                 return true;
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
         false
     }
@@ -167,8 +167,10 @@ impl Conversation {
         match frame.tag() {
             b::READY_FOR_QUERY => self.on_ready(now, frame.body()),
             b::COMMAND_COMPLETE => {
-                let (rows, command) = match backend::Message::decode(frame) {
-                    Ok(backend::Message::CommandComplete(tag)) => (tag.rows().unwrap_or(0), tag.command()),
+                let (rows, command) = match backend::BackendMessage::decode(frame) {
+                    Ok(backend::BackendMessage::CommandComplete(tag)) => {
+                        (tag.rows().unwrap_or(0), tag.command())
+                    }
                     _ => (0, &[][..]),
                 };
                 self.cluster_commands.note_command(command);
@@ -199,7 +201,7 @@ impl Conversation {
     }
 
     fn on_ready(&mut self, now: Instant, body: &[u8]) {
-        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_octet) {
+        if let Some(status) = body.first().copied().and_then(TransactionStatus::from_byte) {
             self.status = status;
         }
         if self.status == TransactionStatus::Idle {
@@ -216,7 +218,7 @@ impl Conversation {
     }
 
     pub(super) fn on_error(&mut self, now: Instant, body: &[u8]) {
-        let fault = Fault::new(body);
+        let fault = ErrorFields::new(body);
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() {
             self.fatal = Some(state);
@@ -243,14 +245,14 @@ fn texts(text_capture: Option<&TextCapture>) -> Option<&CapturedTexts> {
 }
 
 /// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
-pub(super) fn until_nul(octets: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(0, octets) {
-        Some(at) => (&octets[..at], &octets[at + 1..]),
-        None => (octets, &[]),
+pub(super) fn until_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(0, bytes) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, &[]),
     }
 }
 
-pub(super) fn text(octets: &[u8], limit: usize, partial: bool) -> CapturedText {
-    let kept = &octets[..octets.len().min(limit)];
-    CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < octets.len() }
+pub(super) fn text(bytes: &[u8], limit: usize, partial: bool) -> CapturedText {
+    let kept = &bytes[..bytes.len().min(limit)];
+    CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < bytes.len() }
 }

@@ -19,8 +19,8 @@ use super::{
     shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements},
 };
 use crate::sql::{
-    self, Catalogue, CatalogueBuilder, Classification, Classifier, ClassifierOptions, Effects, Knowledge,
-    KnowledgeBuilder, Meaning,
+    self, Classification, Classifier, ClassifierOptions, Effects, LexicalSettings, SchemaInfo,
+    SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder,
 };
 
 /// State shared by all sessions that use the backends of one database and user: the prepared statements, and the names
@@ -28,11 +28,11 @@ use crate::sql::{
 pub struct DatabaseState {
     statements: SharedStatements,
     pub(super) internal_statements: InternalStatements,
-    catalogue: ArcSwap<Catalogue>,
+    catalogue: ArcSwap<StatefulNames>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
     /// Names that are in each catalogue.
-    always: ArcSwap<Catalogue>,
+    always: ArcSwap<StatefulNames>,
     /// Names that statements of this process may have defined, and that no later catalog read has settled.
     learned: Mutex<HashMap<String, LearnedName>>,
     reads_sequences: AtomicBool,
@@ -53,7 +53,7 @@ pub struct DatabaseState {
     /// A state check follows each transaction.
     strict: AtomicBool,
     classifier: ArcSwap<Classifier>,
-    knowledge: ArcSwap<Knowledge>,
+    knowledge: ArcSwap<SchemaInfo>,
     /// Statements are split by what they may do: [`DatabaseState::knowledge`] is wanted.
     splits: AtomicBool,
 }
@@ -88,13 +88,13 @@ impl LearnedName {
 impl DatabaseState {
     /// Nothing is prepared yet, and nothing known of the database but that the names in `always` leave state behind.
     #[must_use]
-    pub fn new(always: Catalogue) -> Self {
+    pub fn new(always: StatefulNames) -> Self {
         Self::with(always, &ClassifierOptions::default(), false)
     }
 
     /// The same for sessions whose statements are split by what they may do.
     #[must_use]
-    pub fn splitting(always: Catalogue, options: &ClassifierOptions) -> Self {
+    pub fn splitting(always: StatefulNames, options: &ClassifierOptions) -> Self {
         Self::with(always, options, true)
     }
 
@@ -115,9 +115,9 @@ impl DatabaseState {
         self.strict.load(Ordering::Relaxed)
     }
 
-    fn with(always: Catalogue, options: &ClassifierOptions, splits: bool) -> Self {
+    fn with(always: StatefulNames, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = SharedStatements::default();
-        let nothing = Catalogue::default();
+        let nothing = StatefulNames::default();
         let internal_statements =
             InternalStatements::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
         Self {
@@ -139,7 +139,11 @@ impl DatabaseState {
             listing: Finder::new("pg_prepared_statement"),
             classifier: ArcSwap::from_pointee(Classifier::new(options)),
             // Where nothing is split nobody reads it, and scripts have no database.
-            knowledge: ArcSwap::from_pointee(if splits { Knowledge::empty() } else { Knowledge::assumed() }),
+            knowledge: ArcSwap::from_pointee(if splits {
+                SchemaInfo::empty()
+            } else {
+                SchemaInfo::assumed()
+            }),
             splits: AtomicBool::new(splits),
         }
     }
@@ -151,7 +155,7 @@ impl DatabaseState {
     }
 
     /// Stores a catalog read in the database state `epoch`, at `instant` or later.
-    pub fn set_catalogue(&self, read: CatalogueBuilder, epoch: &[u8], instant: CatalogInstant) {
+    pub fn set_catalogue(&self, read: StatefulNamesBuilder, epoch: &[u8], instant: CatalogInstant) {
         let mut catalogue = read.build(&self.always.load());
         let mut learned = self.lock_learned();
         learned.retain(|name, learned| {
@@ -218,9 +222,9 @@ impl DatabaseState {
     /// Treats `functions` as stateful from now on, regardless of the database. Earlier functions stay stateful until
     /// the next catalog read.
     pub fn hold_for(&self, functions: &[String]) {
-        let mut always = Catalogue::default();
+        let mut always = StatefulNames::default();
         let _learned = self.lock_learned();
-        let mut catalogue = Catalogue::clone(&self.catalogue.load());
+        let mut catalogue = StatefulNames::clone(&self.catalogue.load());
         for function in functions {
             always.insert(function);
             catalogue.insert(function);
@@ -243,23 +247,23 @@ impl DatabaseState {
     pub fn split_by(&self, options: &ClassifierOptions) {
         self.classifier.store(Arc::new(Classifier::new(options)));
         if !self.splits.swap(true, Ordering::Relaxed) {
-            self.knowledge.store(Arc::new(Knowledge::empty()));
+            self.knowledge.store(Arc::new(SchemaInfo::empty()));
         }
     }
 
     /// What the database has was read.
-    pub fn set_knowledge(&self, read: KnowledgeBuilder) {
+    pub fn set_knowledge(&self, read: SchemaInfoBuilder) {
         let next = self.knowledge.load().epoch() + 1;
         self.knowledge.store(Arc::new(read.build(next)));
     }
 
     /// What `text` may do, by what is known of the database.
-    pub fn classify(&self, text: &[u8], meaning: &Meaning) -> Classification {
+    pub fn classify(&self, text: &[u8], meaning: &LexicalSettings) -> Classification {
         self.classifier.load().classify(text, meaning, &self.knowledge.load())
     }
 
     /// A standby refused `text` as a write: it stays on the primary from now on.
-    pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
+    pub fn learn_write(&self, text: &[u8], meaning: &LexicalSettings) {
         self.classifier.load().learn_write(text, meaning);
     }
 
@@ -269,7 +273,7 @@ impl DatabaseState {
     }
 
     /// Under the lock of `learned`.
-    fn replace(&self, catalogue: Catalogue) {
+    fn replace(&self, catalogue: StatefulNames) {
         self.catalogue.store(Arc::new(catalogue));
         let next = self.edition.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.edition.store(next, Ordering::Release);
@@ -283,7 +287,7 @@ impl DatabaseState {
     /// [`Self::end_learning`].
     pub(super) fn learn(&self, statement: &[u8]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        sql::stateful_names(statement, &self.catalogue.load(), &mut |name| names.push(name.to_owned()));
+        sql::find_stateful_names(statement, &self.catalogue.load(), &mut |name| names.push(name.to_owned()));
         if names.is_empty() {
             return names;
         }
@@ -295,7 +299,7 @@ impl DatabaseState {
         if are_known {
             return names;
         }
-        let mut catalogue = Catalogue::clone(&self.catalogue.load());
+        let mut catalogue = StatefulNames::clone(&self.catalogue.load());
         for name in &names {
             catalogue.insert(name);
         }
@@ -353,7 +357,7 @@ impl DatabaseState {
     }
 
     /// Calls `look` with what is known of the database.
-    pub(super) fn with_catalogue<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
+    pub(super) fn with_catalogue<T>(&self, look: impl FnOnce(&StatefulNames) -> T) -> T {
         look(&self.catalogue.load())
     }
 

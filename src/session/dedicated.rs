@@ -9,10 +9,10 @@ use super::{
     statement_report::StatementKind,
 };
 use crate::{
-    sql::{self, Catalogue, Effects},
+    sql::{self, Effects, StatefulNames},
     wire::{
-        self, FrameError, Header, Piece, Speaker, TransactionStatus,
-        frontend::{Message, Object},
+        self, FrameError, FramePiece, Header, Speaker, TransactionStatus,
+        frontend::{DescribeTarget, FrontendMessage},
         tag,
     },
 };
@@ -29,7 +29,7 @@ enum Afterwards {
     None,
     /// Other sessions use the backend, which does not receive the client's Terminate. Use of any of the names spoils the
     /// backend.
-    Returned { spoiling: Option<Arc<Catalogue>> },
+    Returned { spoiling: Option<Arc<StatefulNames>> },
 }
 
 // === impl Dedicated ===
@@ -40,20 +40,20 @@ impl Dedicated {
         Self { conversation, afterwards: Afterwards::None }
     }
 
-    pub(super) fn returning(spoiling: Option<Arc<Catalogue>>, options: SessionOptions) -> Self {
+    pub(super) fn returning(spoiling: Option<Arc<StatefulNames>>, options: SessionOptions) -> Self {
         let conversation = Conversation::new(TransactionStatus::Idle, options);
         Self { conversation, afterwards: Afterwards::Returned { spoiling } }
     }
 
     /// Names able to spoil the backend when used.
-    fn spoiling(&self) -> Option<&Catalogue> {
+    fn spoiling(&self) -> Option<&StatefulNames> {
         match &self.afterwards {
             Afterwards::None => None,
             Afterwards::Returned { spoiling } => spoiling.as_deref(),
         }
     }
 
-    /// The client's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// The client's next bytes, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
     /// the backend, behind what [`Session::to_backend`](super::Session::to_backend) gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
@@ -71,37 +71,37 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.client.at_boundary() {
-                at += wire::run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).octets;
+                at += wire::leading_run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.client.next(&unread[at..])? else {
                 return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
-                Piece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
+                FramePiece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.terminate_received = true;
                     let closes = matches!(self.afterwards, Afterwards::None);
                     self.conversation.terminate_forwarded = closes || self.conversation.breaks_off();
-                    let octets = self.conversation.client.pass(&piece);
+                    let bytes = self.conversation.client.pass(&piece);
                     return Ok(match self.conversation.terminate_forwarded {
-                        true => ConsumedInput { forward: at + octets, discard: 0 },
-                        false => ConsumedInput { forward: at, discard: octets },
+                        true => ConsumedInput { forward: at + bytes, discard: 0 },
+                        false => ConsumedInput { forward: at, discard: bytes },
                     });
                 }
-                Piece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
-                Piece::Part(part) => {
+                FramePiece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
+                FramePiece::Partial(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
                         return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
-                    let body = unread[at..].get(Header::OCTETS..).unwrap_or_default();
+                    let body = unread[at..].get(Header::BYTES..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
                 }
-                Piece::Rest(_) => {}
+                FramePiece::Rest(_) => {}
             }
             at += self.conversation.client.pass(&piece);
         }
     }
 
-    /// The backend's next octets, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
+    /// The backend's next bytes, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
     /// the client. `full` says that the buffer cannot take more.
     ///
     /// # Errors
@@ -115,29 +115,29 @@ impl Dedicated {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() {
-                at += wire::run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).octets;
-                at += wire::run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).octets;
+                at += wire::leading_run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else {
                 return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
-                Piece::Whole(frame) => self.conversation.on_answer(now, frame),
+                FramePiece::Whole(frame) => self.conversation.on_answer(now, frame),
                 // What is understood is waited for. Of these only an error can be larger than a buffer, and it begins with
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
-                Piece::Part(part) if understood(part.tag()) => {
+                FramePiece::Partial(part) if understood(part.tag()) => {
                     if !(full && at == 0) {
                         return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
                     if part.tag() == tag::backend::ERROR_RESPONSE {
-                        self.conversation.on_error(now, unread.get(Header::OCTETS..).unwrap_or_default());
+                        self.conversation.on_error(now, unread.get(Header::BYTES..).unwrap_or_default());
                     }
                 }
                 // A RowDescription with more columns than any buffer holds.
-                Piece::Part(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
+                FramePiece::Partial(part) if part.tag() == tag::backend::ROW_DESCRIPTION => {
                     self.conversation.on_step_complete(part.tag());
                 }
-                Piece::Part(_) | Piece::Rest(_) => {}
+                FramePiece::Partial(_) | FramePiece::Rest(_) => {}
             }
             at += self.conversation.server.pass(&piece);
         }
@@ -162,43 +162,43 @@ impl Dedicated {
         // Names are of use only for texts.
         let is_named = self.conversation.text_capture.is_some();
         let body = if is_named || matches!(tag, f::QUERY | f::PARSE) { body } else { &[] };
-        let Some(message) = Message::decode_prefix(tag, body) else { return };
+        let Some(message) = FrontendMessage::decode_prefix(tag, body) else { return };
         let request = match message {
-            Message::Query { text } => {
+            FrontendMessage::Query { text } => {
                 self.note_text(text, partial);
                 self.conversation.statements_started += 1;
                 PendingRequest::whole(StatementKind::Query, now, self.conversation.capture(text, partial))
             }
-            Message::FunctionCall { .. } => {
+            FrontendMessage::FunctionCall { .. } => {
                 self.conversation.spoils_backend |= self.spoiling().is_some();
                 self.conversation.statements_started += 1;
                 PendingRequest::whole(StatementKind::FunctionCall, now, None)
             }
-            Message::Parse { name, text, .. } => {
+            FrontendMessage::Parse { name, text, .. } => {
                 self.note_text(text, partial);
                 let name = if is_named { name.into() } else { Box::default() };
                 let text = self.conversation.capture(text, partial);
                 PendingRequest::Parse { name, text, made: ParseOrigin::Client }
             }
-            Message::Bind { portal, statement, .. } => {
+            FrontendMessage::Bind { portal, statement, .. } => {
                 PendingRequest::Bind { portal: portal.into(), statement: statement.into() }
             }
-            Message::Describe(_) => PendingRequest::Describe(Described::AsIs),
-            Message::Execute { portal, .. } => {
+            FrontendMessage::Describe(_) => PendingRequest::Describe(Described::AsIs),
+            FrontendMessage::Execute { portal, .. } => {
                 self.conversation.statements_started += 1;
                 let (portal, leads_back) = (portal.into(), Vec::new());
                 PendingRequest::Execute { started: now, portal, resets: false, leads_back, forgets: None }
             }
-            Message::Close(object) => {
+            FrontendMessage::Close(object) => {
                 let (portal, name) = match object {
-                    Object::Portal(name) => (true, name),
-                    Object::Statement(name) => (false, name),
+                    DescribeTarget::Portal(name) => (true, name),
+                    DescribeTarget::Statement(name) => (false, name),
                 };
                 PendingRequest::Close { portal, name: name.into(), closed: CloseOrigin::Client }
             }
-            Message::Sync => PendingRequest::Sync { started: now },
-            Message::CopyDone | Message::CopyFail { .. } => PendingRequest::CopyEnd,
-            Message::Flush | Message::CopyData(_) | Message::Terminate => return,
+            FrontendMessage::Sync => PendingRequest::Sync { started: now },
+            FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => PendingRequest::CopyEnd,
+            FrontendMessage::Flush | FrontendMessage::CopyData(_) | FrontendMessage::Terminate => return,
         };
         self.conversation.queue.owe(request, None);
     }

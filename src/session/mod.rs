@@ -65,8 +65,8 @@ pub use tracked_backend_state::TrackedBackendState;
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
     client_error::ClientError,
-    route::{Need, Reason, SplitSettings},
-    sql::Catalogue,
+    route::{RouteNeed, RouteReason, SplitSettings},
+    sql::StatefulNames,
     wire::{FrameError, SqlState, TransactionStatus},
 };
 
@@ -100,7 +100,7 @@ impl Session {
     /// Creates a session with an idle backend for life, used by other sessions afterwards: the backend does not receive
     /// the client's Terminate. Use of a function in `spoiling` makes the backend unfit for other sessions.
     #[must_use]
-    pub fn returning(spoiling: Option<Arc<Catalogue>>, options: SessionOptions) -> Self {
+    pub fn returning(spoiling: Option<Arc<StatefulNames>>, options: SessionOptions) -> Self {
         Self::Dedicated(Box::new(Dedicated::returning(spoiling, options)))
     }
 
@@ -210,7 +210,7 @@ impl Session {
 
     /// Requirement for the next backend; irrelevant without a split route.
     #[must_use]
-    pub fn need(&self) -> Need {
+    pub fn need(&self) -> RouteNeed {
         self.pooled().map_or(WRITER, Pooled::need)
     }
 
@@ -389,8 +389,8 @@ impl Session {
         self.pooled_mut().is_some_and(Pooled::poll_wrote)
     }
 
-    /// Reason of the last replay on another backend, once.
-    pub fn poll_rerun(&mut self) -> Option<Reason> {
+    /// RouteReason of the last replay on another backend, once.
+    pub fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.pooled_mut()?.poll_rerun()
     }
 

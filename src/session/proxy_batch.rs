@@ -14,7 +14,7 @@ use super::{
     split::LAST_ROUTE,
 };
 use crate::{
-    route::Side,
+    route::RouteSide,
     sql::Effects,
     wire::{Frame, Reader, SqlState, frontend, tag::backend as b},
 };
@@ -116,7 +116,7 @@ WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalo
 
 const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p WHERE NOT p.from_sql";
 
-/// How much a standby has replayed, in octets; nothing of a server that is none (any more).
+/// How much a standby has replayed, in bytes; nothing of a server that is none (any more).
 const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
 pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
@@ -227,12 +227,12 @@ pub(super) fn changes_identity(held: &SettingValues, wanted: &SettingValues) -> 
 pub(super) fn write_apply(
     held: &SettingValues,
     wanted: &SettingValues,
-    side: Side,
+    side: RouteSide,
     mut pen: BatchWriter<'_>,
 ) -> ProxyBatch {
     // A read pool's backend does not learn to write: its server may be promoted.
     let would_write =
-        |name: &[u8], value: &[u8]| side == Side::Reader && name == DEFAULT_READ_ONLY && value != b"on";
+        |name: &[u8], value: &[u8]| side == RouteSide::Reader && name == DEFAULT_READ_ONLY && value != b"on";
     let internal_statements = pen.internal_statements;
     let mut set = |name: &[u8], value: Option<&[u8]>| {
         pen.execute(&internal_statements.set, &[Some(name), value, Some(FOR_SESSION)])
@@ -257,7 +257,7 @@ pub(super) fn write_apply(
 /// `None` without settings.
 pub(super) fn write_again<'a>(
     settings: impl Iterator<Item = GivenSetting<'a>>,
-    side: Side,
+    side: RouteSide,
     synced: bool,
     mut pen: BatchWriter<'_>,
 ) -> Option<ProxyBatch> {
@@ -265,7 +265,7 @@ pub(super) fn write_again<'a>(
     let mut left = 0;
     // A read pool's backend must not become writable: the server may be promoted.
     let settings =
-        settings.filter(|it| side == Side::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
+        settings.filter(|it| side == RouteSide::Writer || it.name != DEFAULT_READ_ONLY || it.value == b"on");
     for GivenSetting { name, value, local } in settings {
         let span = if local { FOR_TRANSACTION } else { FOR_SESSION };
         let parameters = [Some(name), Some(value), Some(span)];
@@ -477,7 +477,7 @@ impl StateCheck {
 /// The next column of a DataRow; `None` for a null, and for what makes no sense.
 fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = usize::try_from(reader.i32().ok()?).ok()?;
-    reader.octets(length).ok()
+    reader.bytes(length).ok()
 }
 
 fn pins(letters: &[u8]) -> Pins {

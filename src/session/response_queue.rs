@@ -17,8 +17,8 @@ use super::{
     statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::{
-    sql::{Effects, LedBack},
-    wire::{SqlState, fault, tag::backend as b},
+    sql::{Effects, SettingReset},
+    wire::{SqlState, error_response, tag::backend as b},
 };
 
 /// Requests without a response, in the order sent.
@@ -67,7 +67,7 @@ pub(super) enum PendingRequest {
         /// State possibly left or removed by the text.
         effects: Effects,
         /// Start-up settings reset by the request.
-        leads_back: Vec<LedBack>,
+        leads_back: Vec<SettingReset>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
     },
@@ -78,7 +78,7 @@ pub(super) enum PendingRequest {
         /// The portal's statement may remove session state.
         resets: bool,
         /// Start-up settings reset by the portal's statement.
-        leads_back: Vec<LedBack>,
+        leads_back: Vec<SettingReset>,
         /// Client statement deallocated by SQL, unless the Execute fails.
         forgets: Option<Box<Forgotten>>,
     },
@@ -87,7 +87,7 @@ pub(super) enum PendingRequest {
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
-    Refused(Box<fault::Report<'static>>),
+    Refused(Box<error_response::ErrorResponse<'static>>),
     /// A Describe: ends with RowDescription or NoData.
     Describe(Described),
     /// A Close.
@@ -321,7 +321,7 @@ impl ResponseQueue {
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
-    pub(super) fn led_back_by_query(&self) -> Vec<LedBack> {
+    pub(super) fn led_back_by_query(&self) -> Vec<SettingReset> {
         match self.front() {
             Some(PendingRequest::Whole { leads_back, error: None, .. }) => leads_back.clone(),
             _ => Vec::new(),
@@ -329,7 +329,7 @@ impl ResponseQueue {
     }
 
     /// Start-up settings reset by the Execute answered now.
-    pub(super) fn led_back_by_execute(&self) -> Vec<LedBack> {
+    pub(super) fn led_back_by_execute(&self) -> Vec<SettingReset> {
         match self.front() {
             Some(PendingRequest::Execute { leads_back, .. }) => leads_back.clone(),
             _ => Vec::new(),
@@ -480,7 +480,7 @@ impl ResponseQueue {
     }
 
     /// Report for the client in place of the next error, if Gatekeeper provoked the error.
-    pub(super) fn refused(&self) -> Option<&fault::Report<'static>> {
+    pub(super) fn refused(&self) -> Option<&error_response::ErrorResponse<'static>> {
         match self.front() {
             Some(PendingRequest::Refused(report)) => Some(report),
             _ => None,

@@ -12,7 +12,7 @@ use std::{
 use foldhash::fast::{FixedState, RandomState};
 
 use super::reported_parameters::ReportedParameters;
-use crate::sql::{self, Catalogue, Effects};
+use crate::sql::{self, Effects, StatefulNames};
 
 /// Prepared statement shared by all sessions that prepare the same text with the same parameter types.
 pub(super) struct SharedStatement {
@@ -98,7 +98,7 @@ impl SharedStatement {
     }
 
     /// What its text may change of a session's state, by this edition of the catalogue.
-    pub(super) fn effects(&self, edition: u32, catalogue: impl FnOnce() -> Arc<Catalogue>) -> Effects {
+    pub(super) fn effects(&self, edition: u32, catalogue: impl FnOnce() -> Arc<StatefulNames>) -> Effects {
         let judged = self.judged.load(Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
         if judged >> 32 == u64::from(edition) {
@@ -164,7 +164,7 @@ impl SharedStatements {
         &self,
         definition: &[u8],
         reading: Reading,
-        catalogue: &Catalogue,
+        catalogue: &StatefulNames,
         edition: u32,
     ) -> Arc<SharedStatement> {
         let mut known = self.lock();

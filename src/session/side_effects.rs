@@ -1,4 +1,4 @@
-//! Side effects of a request, recorded with the request until its response arrives.
+//! RouteSide effects of a request, recorded with the request until its response arrives.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ pub struct StatementReport {
     pub ended: Instant,
     /// Rows returned or changed, by the server's CommandComplete; summed over a Query of several statements.
     pub rows: u64,
-    /// Command tag of the server without its counts, as `INSERT`; of a Query of several statements, that of the first.
+    /// SessionStatement tag of the server without its counts, as `INSERT`; of a Query of several statements, that of the first.
     /// Present if texts are captured and the statement succeeded.
     pub operation: Option<Box<str>>,
     /// Error of the statement; of a Query, the first.

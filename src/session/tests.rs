@@ -21,44 +21,44 @@ pub(super) fn fresh_backend() -> Box<TrackedBackendState> {
     Box::new(TrackedBackendState::new(Arc::default(), [0; 16]))
 }
 
-fn forwarded(octets: usize) -> ConsumedInput {
-    ConsumedInput { forward: octets, discard: 0 }
+fn forwarded(bytes: usize) -> ConsumedInput {
+    ConsumedInput { forward: bytes, discard: 0 }
 }
 
 fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
-    let mut octets = vec![tag];
-    octets.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
-    octets.extend(body);
-    octets
+    let mut bytes = vec![tag];
+    bytes.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+    bytes.extend(body);
+    bytes
 }
 
 #[derive(Clone, Debug)]
-enum Side {
+enum RouteSide {
     Client,
     Server,
 }
-use Side::{Client, Server};
+use RouteSide::{Client, Server};
 
-fn client(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+fn client(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
     (Client, frame(tag, body))
 }
 
-fn server(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+fn server(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
     (Server, frame(tag, body))
 }
 
-/// Plays a script, showing at most `step` further octets at a time; everything must be forwarded as it came.
-fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
+/// Plays a script, showing at most `step` further bytes at a time; everything must be forwarded as it came.
+fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
     let start = Instant::now();
     let options = SessionOptions { text_limit: texts.then_some(40) };
     let mut session = Session::new(TransactionStatus::Idle, options);
     let mut told = Vec::new();
-    for (turn, (side, octets)) in (0u32..).zip(script) {
+    for (turn, (side, bytes)) in (0u32..).zip(script) {
         let now = start + Duration::from_millis(u64::from(turn));
         let (mut forwarded, mut shown) = (0, 0);
-        while shown < octets.len() {
-            shown = (shown + step).min(octets.len());
-            let unread = &octets[forwarded..shown];
+        while shown < bytes.len() {
+            shown = (shown + step).min(bytes.len());
+            let unread = &bytes[forwarded..shown];
             let count = match side {
                 Client => session.on_client(now, unread, false),
                 Server => session.on_backend(now, unread, false),
@@ -67,7 +67,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
             assert_eq!(taken.discard, 0);
             forwarded += taken.forward;
         }
-        assert_eq!(forwarded, octets.len(), "turn {turn} was held back");
+        assert_eq!(forwarded, bytes.len(), "turn {turn} was held back");
         told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
     }
     (session, told)
@@ -81,11 +81,11 @@ fn line(report: &StatementReport, start: Instant) -> String {
     format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
 }
 
-fn told(script: &[(Side, Vec<u8>)], texts: bool) -> Vec<String> {
+fn told(script: &[(RouteSide, Vec<u8>)], texts: bool) -> Vec<String> {
     let (session, whole) = play(script, usize::MAX >> 1, texts);
     for step in 1..40 {
         let (again, parts) = play(script, step, texts);
-        assert_eq!(parts, whole, "shown {step} octets at a time");
+        assert_eq!(parts, whole, "shown {step} bytes at a time");
         assert_eq!(
             (again.is_idle(), again.statements_started()),
             (session.is_idle(), session.statements_started())
@@ -327,14 +327,14 @@ fn a_fatal_error_is_remembered_as_the_servers_last_word() {
 
 #[test]
 fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
-    proptest::proptest!(|(octets: Vec<u8>, full: bool)| {
+    proptest::proptest!(|(bytes: Vec<u8>, full: bool)| {
         let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
         let now = Instant::now();
-        if let Ok(count) = session.on_client(now, &octets, full) {
-            proptest::prop_assert!(count.byte_count() <= octets.len());
+        if let Ok(count) = session.on_client(now, &bytes, full) {
+            proptest::prop_assert!(count.byte_count() <= bytes.len());
         }
-        if let Ok(count) = session.on_backend(now, &octets, full) {
-            proptest::prop_assert!(count.byte_count() <= octets.len());
+        if let Ok(count) = session.on_backend(now, &bytes, full) {
+            proptest::prop_assert!(count.byte_count() <= bytes.len());
         }
     });
 }

@@ -2,27 +2,27 @@
 
 use pg_query::protobuf::{AConst, FuncCall, Node, a_const::Val, node::Node as Kind};
 
-use super::{Ground, judge::qualified};
+use super::{ClassifyReason, reference_checker::qualified};
 
-/// What the arguments of a call of a built-in function decide: that it is harmless (`Some(None)`), or on which ground it
-/// stays on the primary; `None` if its name alone counts.
-pub(super) fn decided(call: &FuncCall) -> Option<Option<Ground>> {
+/// Classifies a call of a built-in function by the arguments: harmless (`Some(None)`), or the reason to stay on the
+/// primary; `None` if the name alone decides.
+pub(super) fn decided(call: &FuncCall) -> Option<Option<ClassifyReason>> {
     let (schema, name) = qualified(&call.funcname)?;
     if !matches!(schema, None | Some("pg_catalog")) {
         return None;
     }
     match name {
-        // Settings with a dot in their names are the application's own, and follow the session to each backend.
+        // Settings with a dot in the name belong to the application, and follow the session to each backend.
         "current_setting" => {
             let setting = call.args.first().and_then(constant)?;
             setting.contains('.').then_some(None)
         }
         "set_config" => {
-            // It might lift READ ONLY.
+            // The call might lift READ ONLY.
             let setting = call.args.first().and_then(constant);
             let harmless =
                 setting.is_some_and(|setting| !setting.to_ascii_lowercase().contains("transaction"));
-            (!harmless).then_some(Some(Ground::Uncovered))
+            (!harmless).then_some(Some(ClassifyReason::Uncovered))
         }
         _ => None,
     }

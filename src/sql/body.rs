@@ -4,7 +4,7 @@ use super::{
     Effects,
     keyword::may_matter,
     lexer::{Lexer, begins_word, is_space, word_length},
-    scan::{Before, Place, Scan, Statement},
+    scan::{Before, Scan, Statement, TextOrigin},
 };
 
 /// How deep bodies within bodies are followed.
@@ -19,26 +19,29 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         }
         self.depth += 1;
         if plain {
-            self.text(content, Place::Body);
+            self.text(content, TextOrigin::Body);
         } else {
             self.raw(content);
         }
         self.depth -= 1;
     }
 
-    /// Scans `text` with quotes and comments taken for code, so that it holds whichever way the server reads it: a
-    /// statement may begin behind every quote, comment, dollar sign and semicolon.
+    /// Scans `text` with quotes and comments read as code, which covers every reading by the server: a statement may
+    /// begin behind any quote, comment, dollar sign and semicolon.
     pub(super) fn raw(&mut self, text: &[u8]) {
         // String ends are unknown, and so are the called functions.
         self.effects |= Effects::UNPROVED | Effects::UNKNOWN;
-        let place =
-            if self.depth > 0 || self.effects.contains(Effects::BLOCK) { Place::Body } else { Place::Client };
+        let place = if self.depth > 0 || self.effects.contains(Effects::BLOCK) {
+            TextOrigin::Body
+        } else {
+            TextOrigin::Client
+        };
         let mut statement = Statement::default();
         let mut before = Before::Start;
         let mut line_comment = false;
         let mut at = 0;
-        while let Some(&octet) = text.get(at) {
-            if begins_word(octet) {
+        while let Some(&byte) = text.get(at) {
+            if begins_word(byte) {
                 let length = word_length(&text[at..]);
                 let word = &text[at..at + length];
                 at += length;
@@ -57,7 +60,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
             }
             let next = text.get(at + 1).copied();
             at += 1;
-            match octet {
+            match byte {
                 b';' | b'\'' | b'"' | b'$' | b'>' => before = Before::Start,
                 b'*' if next == Some(b'/') => before = Before::Start,
                 b'-' if next == Some(b'-') => line_comment = true,
@@ -66,7 +69,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
                     before = Before::Start;
                 }
                 b'-' | b'/' | b'*' => {}
-                _ if is_space(octet) => {}
+                _ if is_space(byte) => {}
                 _ => before = Before::Other,
             }
         }

@@ -1,10 +1,10 @@
-//! What each PostgreSQL has: functions, relations, operators and types of `pg_catalog`, as facts of releases 15 and 18.
+//! Built-in functions, relations, operators and types of `pg_catalog`, from releases 15 and 18.
 //!
-//! The lists are `pg_proc`, `pg_class`, `pg_operator` and `pg_type` of new databases, both releases together; of overloads
-//! the most volatile is listed, with the numbers of its arguments where others differ. What volatility would get wrong is
-//! decided in [`super::decided`].
+//! The lists are `pg_proc`, `pg_class`, `pg_operator` and `pg_type` of new databases of both releases. The most
+//! volatile overload is listed, with the argument counts of differing overloads. [`super::builtin_overrides`] has the
+//! functions that volatility misjudges.
 
-use super::{Ground, decided, knowledge::Found, name_set::NAME_LENGTH};
+use super::{ClassifyReason, builtin_overrides, name_set::NAME_LENGTH, schema_info::Found};
 
 /// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
 const FUNCTIONS: &str = include_str!("built_in/functions.txt");
@@ -13,10 +13,10 @@ const RELATIONS: &str = include_str!("built_in/relations.txt");
 const OPERATORS: &str = include_str!("built_in/operators.txt");
 const TYPES: &str = include_str!("built_in/types.txt");
 
-/// What a call of the built-in function `name` does.
+/// Effect of a call of the built-in function `name`.
 pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
     let Some(line) = row(FUNCTIONS, name) else { return Found::Nothing };
-    if let Some(found) = decided::function(name) {
+    if let Some(found) = builtin_overrides::function(name) {
         return found;
     }
     let mut columns = line.split(' ');
@@ -25,7 +25,7 @@ pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
         (Some(counts), Some(count)) => counts.split(',').any(|known| known.parse() == Ok(count)),
         _ => true,
     };
-    if volatile { Found::Unsafe(Ground::VolatileFunction) } else { Found::Safe }
+    if volatile { Found::Unsafe(ClassifyReason::VolatileFunction) } else { Found::Safe }
 }
 
 /// True if a call of PostgreSQL's function `name` (any case) leaves no session state unless [`super::functions`] lists
@@ -84,7 +84,7 @@ const fn count_lines(text: &[u8]) -> usize {
     lines
 }
 
-/// What reading the built-in relation `name` does.
+/// Effect of reading the built-in relation `name`.
 pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
     let kind = match schema {
         None | Some("pg_catalog") => row(RELATIONS, name),
@@ -95,27 +95,27 @@ pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
     };
     match kind {
         Some("d") => Found::Safe,
-        Some("q") => Found::Unsafe(Ground::Sequence),
-        Some(_) => Found::Unsafe(Ground::ServerState),
-        // Extensions follow the custom, and a newer server has more of them.
+        Some("q") => Found::Unsafe(ClassifyReason::Sequence),
+        Some(_) => Found::Unsafe(ClassifyReason::ServerState),
+        // Extensions use the prefix, too, and a newer server has more such relations.
         None if name.starts_with("pg_stat_") || name.starts_with("pg_statio_") => {
-            Found::Unsafe(Ground::ServerState)
+            Found::Unsafe(ClassifyReason::ServerState)
         }
         None => Found::Nothing,
     }
 }
 
-/// What the built-in operator `name` does: all of them are stable.
+/// Effect of the built-in operator `name`: all operators are stable.
 pub(super) fn operator(name: &str) -> Found {
     if row(OPERATORS, name).is_some() { Found::Safe } else { Found::Nothing }
 }
 
-/// What a cast to the built-in type `name` does: all their functions are stable.
+/// Effect of a cast to the built-in type `name`: all functions of types are stable.
 pub(super) fn kind(name: &str) -> Found {
     if row(TYPES, name).is_some() { Found::Safe } else { Found::Nothing }
 }
 
-/// What follows `name` in the line that it begins, in a table sorted by its octets.
+/// The rest of the line of `name`, in a table sorted by bytes.
 fn row(table: &'static str, name: &str) -> Option<&'static str> {
     let (mut low, mut high) = (0, table.len());
     while low < high {

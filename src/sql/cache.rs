@@ -1,44 +1,44 @@
-//! What is remembered of texts: bounded by octets, compared whole.
+//! Cache of classifications: bounded in bytes, with whole texts as keys.
 
 use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
 use quick_cache::{Equivalent, Weighter, sync::Cache as Shared};
 
-use super::{Classification, Meaning};
+use super::{Classification, LexicalSettings};
 
 /// Classifications by text, or by template, shared by all workers.
 ///
-/// A lookup takes a shared lock on one of several shards, and allocates nothing. What is used once makes room for what is
-/// used often.
+/// A lookup takes a shared lock on one of several shards, without allocation. Entries used once make room for frequent
+/// entries.
 pub(super) struct Cache {
-    known: Shared<Key, Classification, Octets, RandomState>,
+    known: Shared<Key, Classification, EntryBytes, RandomState>,
 }
 
 /// All that a classification depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Circumstances {
-    pub(super) meaning: Meaning,
+    pub(super) lexical: LexicalSettings,
     pub(super) epoch: u64,
 }
 
-/// A text in its circumstances.
+/// A text with the inputs of the classification.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
     circumstances: Circumstances,
     text: Box<[u8]>,
 }
 
-/// The same, borrowed.
+/// A borrowed key.
 struct Asked<'a> {
     circumstances: Circumstances,
     text: &'a [u8],
 }
 
 #[derive(Clone)]
-struct Octets;
+struct EntryBytes;
 
-/// What an entry takes besides its text, about.
+/// Approximate size of an entry without the text.
 const ENTRY: u64 = 96;
 /// A text of ordinary length, for the first size of the table.
 const ORDINARY: u64 = 256;
@@ -46,10 +46,10 @@ const ORDINARY: u64 = 256;
 // === impl Cache ===
 
 impl Cache {
-    /// Holds about so many octets.
-    pub(super) fn new(octets: u64) -> Self {
-        let entries = usize::try_from(octets / (ENTRY + ORDINARY)).unwrap_or(usize::MAX);
-        Self { known: Shared::with(entries, octets, Octets, RandomState::default(), Default::default()) }
+    /// Holds about so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        let entries = usize::try_from(bytes / (ENTRY + ORDINARY)).unwrap_or(usize::MAX);
+        Self { known: Shared::with(entries, bytes, EntryBytes, RandomState::default(), Default::default()) }
     }
 
     pub(super) fn get(&self, text: &[u8], circumstances: Circumstances) -> Option<Classification> {
@@ -60,18 +60,18 @@ impl Cache {
         self.known.insert(Key { circumstances, text: text.into() }, classification);
     }
 
-    /// Forgets `text` in whatever circumstances.
+    /// Removes every entry of `text`.
     pub(super) fn forget(&self, text: &[u8]) {
         self.known.retain(|key, _| *key.text != *text);
     }
 
-    /// How many octets it holds.
+    /// Size of the entries, in bytes.
     pub(super) fn weight(&self) -> u64 {
         self.known.weight()
     }
 }
 
-impl Weighter<Key, Classification> for Octets {
+impl Weighter<Key, Classification> for EntryBytes {
     fn weight(&self, key: &Key, _: &Classification) -> u64 {
         key.text.len() as u64 + ENTRY
     }
@@ -85,8 +85,8 @@ impl Hash for Key {
 
 impl Hash for Asked<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Circumstances { meaning, epoch } = self.circumstances;
-        let bits = epoch << 2 | u64::from(meaning.standard_strings) << 1 | u64::from(meaning.utf8);
+        let Circumstances { lexical, epoch } = self.circumstances;
+        let bits = epoch << 2 | u64::from(lexical.standard_strings) << 1 | u64::from(lexical.utf8);
         state.write_u64(bits);
         state.write(self.text);
     }

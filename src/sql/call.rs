@@ -4,11 +4,11 @@
 //! are not calls. Refuses to know: attribute notation (`(row).name`), operators and casts; names in all three count
 //! anywhere in a text.
 
-use super::{Catalogue, Effects, built_in, lexer::Token, scan::Place};
+use super::{Effects, StatefulNames, built_in, lexer::Token, scan::TextOrigin};
 
 /// Follows the tokens of a text up to each opening parenthesis.
 pub(super) struct CallTracker<'a> {
-    place: Place,
+    place: TextOrigin,
     name: Option<Name<'a>>,
     relation: RelationName,
     /// The last token was a closing parenthesis.
@@ -41,13 +41,13 @@ enum RelationName {
 // === impl CallTracker ===
 
 impl<'a> CallTracker<'a> {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: TextOrigin) -> Self {
         Self { place, name: None, relation: RelationName::Absent, behind_parenthesis: false }
     }
 
     /// Consumes the next token; returns the effects of the call completed by the token.
     #[inline]
-    pub(super) fn on_token(&mut self, token: Token<'a>, catalogue: &Catalogue) -> Effects {
+    pub(super) fn on_token(&mut self, token: Token<'a>, catalogue: &StatefulNames) -> Effects {
         let behind_parenthesis =
             std::mem::replace(&mut self.behind_parenthesis, token == Token::Symbol(b')'));
         match token {
@@ -67,7 +67,7 @@ impl<'a> CallTracker<'a> {
                 let names_columns = std::mem::take(&mut self.relation) == RelationName::Present;
                 return match called {
                     Some(name) if name.callable && !names_columns && !name.qualifies => {
-                        let in_body = self.place == Place::Body;
+                        let in_body = self.place == TextOrigin::Body;
                         effects_of_call(&name, in_body, catalogue)
                     }
                     _ => Effects::NONE,
@@ -95,12 +95,12 @@ impl<'a> CallTracker<'a> {
 }
 
 /// Returns the effects of calling the unquoted name `text`, for scans without further tokens.
-pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &Catalogue) -> Effects {
+pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &StatefulNames) -> Effects {
     let name = Name { text, schema: None, before: None, quoted: false, callable: true, qualifies: false };
     effects_of_call(&name, false, catalogue)
 }
 
-fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &Catalogue) -> Effects {
+fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &StatefulNames) -> Effects {
     if name.schema.is_none_or(|schema| schema.eq_ignore_ascii_case(b"pg_catalog")) {
         match built_in::leaves_nothing(name.text) {
             Some(true) => return Effects::NONE,
@@ -110,7 +110,7 @@ fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &Catalogue) -> Eff
     }
     let known = (!name.quoted && name.schema.is_none() && is_syntax(name, in_body))
         || catalogue.functions.contains(name.text);
-    // `Catalogue::unproved` lists known functions without proof; listed names count anywhere in a text.
+    // `StatefulNames::unproved` lists known functions without proof; listed names count anywhere in a text.
     if known { Effects::NONE } else { Effects::UNPROVED.union(Effects::UNKNOWN) }
 }
 
@@ -275,7 +275,7 @@ mod tests {
     const UNKNOWN: Effects = Effects::UNPROVED.union(Effects::UNKNOWN);
 
     fn unproved(text: &str) -> Effects {
-        let effects = effects(text.as_bytes(), &Catalogue::default());
+        let effects = effects(text.as_bytes(), &StatefulNames::default());
         Effects::from_bits(effects.bits() & UNKNOWN.bits())
     }
 

@@ -1,30 +1,30 @@
 //! The classifier's answer.
 
-use super::{Access, Control, Ground, Hint};
+use super::{ClassifyReason, Hint, StatementAccess, TransactionControl};
 
-/// What a text may do, and why that is said of it.
+/// Effect of a text on the database, with the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Classification {
-    /// What it may do to the database.
-    pub access: Access,
+    /// Access to the database.
+    pub access: StatementAccess,
     /// Why.
-    pub ground: Ground,
-    /// What it says about transactions.
-    pub control: Control,
-    /// What a comment in front of it asks for. It changes nothing of the rest: whoever routes weighs it.
+    pub reason: ClassifyReason,
+    /// Transaction control statements of the text.
+    pub control: TransactionControl,
+    /// Hint in a leading comment. Independent of the other fields: the router weighs the hint.
     pub hint: Option<Hint>,
 }
 
 impl Classification {
     /// Judged on `ground` alone, without a word about transactions.
     #[must_use]
-    pub const fn on(ground: Ground) -> Self {
-        Self { access: ground.access(), ground, control: Control::None, hint: None }
+    pub const fn on(reason: ClassifyReason) -> Self {
+        Self { access: reason.access(), reason, control: TransactionControl::None, hint: None }
     }
 
-    /// Whether it may be sent to another node than the primary.
+    /// True if the text may run on a node other than the primary.
     #[must_use]
     pub fn may_leave_primary(&self) -> bool {
-        self.access == Access::Read && self.ground.leaves_primary()
+        self.access == StatementAccess::Read && self.reason.leaves_primary()
     }
 }

@@ -8,19 +8,19 @@ use std::{
 use pg_query::ParserOptions;
 
 use super::{
-    Access, Classification, Control, Findings, Ground, Knowledge, Meaning,
+    Classification, ClassifyReason, LexicalSettings, ReferenceList, SchemaInfo, StatementAccess,
+    TransactionControl,
     cache::{Cache, Circumstances},
-    command_word,
+    command_word, cross_check,
     hint::hint,
-    judge::Judge,
-    second_opinion,
+    reference_checker::ReferenceChecker,
     template::Template,
 };
 
-/// Judges texts of one database, and remembers what it said. To be shared by all workers.
+/// Classifies texts of a database and caches the results. Shared by all workers.
 ///
-/// Fails closed: a text is [`Access::Read`] on [`Ground::Read`] only if the server's own grammar takes it, all of its tree is
-/// known to read and what it uses is known to be safe, and a second parser does not say otherwise.
+/// Fails closed: a text is [`StatementAccess::Read`] for [`ClassifyReason::Read`] only if PostgreSQL's grammar accepts
+/// the text, the whole tree is known to read only, all names in use are known to be safe, and the second parser agrees.
 pub struct Classifier {
     texts: Cache,
     templates: Cache,
@@ -31,23 +31,24 @@ pub struct Classifier {
 /// How a [`Classifier`] is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassifierOptions {
-    /// Relations that are only read on the primary: schema and name as PostgreSQL keeps them; without a schema in any.
+    /// Relations read on the primary only: schema and name as stored by PostgreSQL; without a schema the name matches
+    /// in any schema.
     pub primary_only: Vec<(Option<String>, String)>,
-    /// How much it remembers, in octets.
+    /// Size of the cache, in bytes.
     pub memory: u64,
 }
 
-/// Longer texts are not parsed: a tree takes a hundred times as much memory as its text.
+/// Longer texts are not parsed: a tree takes a hundred times the memory of the text.
 pub const TEXT_MAX: usize = 32 * 1024;
-/// The longest run of octets of operators that is given to the scanner.
+/// The longest run of bytes of operators that is given to the scanner.
 const RUN_MAX: usize = 512;
-/// Texts that a standby has refused as writes: more of them push out the oldest.
+/// Maximum number of texts learned from a standby's rejection; new texts replace the oldest.
 const LEARNED_MAX: usize = 1024;
 
 // === impl Classifier ===
 
 impl Classifier {
-    /// Nothing is remembered yet.
+    /// An empty classifier.
     #[must_use]
     pub fn new(options: &ClassifierOptions) -> Self {
         Self {
@@ -58,37 +59,42 @@ impl Classifier {
         }
     }
 
-    /// What `text` (one or more statements) may do. Allocates nothing for what is remembered; what is not is parsed, so it
-    /// needs a thread that lives long and has 2 MiB of stack.
+    /// Classifies `text` (one or more statements). A cached result needs no allocation. Otherwise the text is parsed,
+    /// which requires a long-lived thread with 2 MiB of stack.
     #[must_use]
-    pub fn classify(&self, text: &[u8], meaning: &Meaning, knowledge: &Knowledge) -> Classification {
-        let circumstances = Circumstances { meaning: *meaning, epoch: knowledge.epoch() };
+    pub fn classify(
+        &self,
+        text: &[u8],
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+    ) -> Classification {
+        let circumstances = Circumstances { lexical: *lexical, epoch: schema_info.epoch() };
         let short = text.len() <= TEXT_MAX;
         if short && let Some(known) = self.texts.get(text, circumstances) {
             return known;
         }
-        if let Some(ground) = command_word::sole_write(text) {
-            return Classification { hint: hint(text), ..Classification::on(ground) };
+        if let Some(reason) = command_word::sole_write(text) {
+            return Classification { hint: hint(text), ..Classification::on(reason) };
         }
-        if !is_readable(text, meaning) {
-            return Classification { hint: hint(text), ..mixed(Ground::Encoding) };
+        if !is_readable(text, lexical) {
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::Encoding) };
         }
         if text.len() > RUN_MAX && has_long_run(text) {
-            // Not to be judged by its template, which says nothing of it.
-            return Classification { hint: hint(text), ..mixed(Ground::TooDeep) };
+            // A template of the text would be misleading.
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooDeep) };
         }
-        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
         if let Some(template) = &template
             && let Some(known) = self.templates.get(template.as_bytes(), circumstances)
         {
             return Classification { hint: hint(text), ..known };
         }
         if !short {
-            return Classification { hint: hint(text), ..mixed(Ground::TooLong) };
+            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooLong) };
         }
-        let judged = Classification { hint: hint(text), ..self.judge(text, meaning, knowledge, None) };
+        let judged = Classification { hint: hint(text), ..self.judge(text, lexical, schema_info, None) };
         match &template {
-            // What differs in its literals each time would push out what does not.
+            // A text with changing literals would evict texts without.
             Some(template) if template.literal => {
                 self.remember(&self.templates, template.as_bytes(), circumstances, judged)
             }
@@ -96,29 +102,29 @@ impl Classifier {
         }
     }
 
-    /// The same from the start, and what was found on the way.
+    /// Classifies without the cache; also returns the references found.
     #[must_use]
     pub fn explain(
         &self,
         text: &[u8],
-        meaning: &Meaning,
-        knowledge: &Knowledge,
-    ) -> (Classification, Findings) {
-        let mut findings = Findings::default();
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+    ) -> (Classification, ReferenceList) {
+        let mut findings = ReferenceList::default();
         let judged = if text.len() > TEXT_MAX {
-            mixed(Ground::TooLong)
-        } else if !is_readable(text, meaning) {
-            mixed(Ground::Encoding)
+            mixed(ClassifyReason::TooLong)
+        } else if !is_readable(text, lexical) {
+            mixed(ClassifyReason::Encoding)
         } else {
-            self.judge(text, meaning, knowledge, Some(&mut findings))
+            self.judge(text, lexical, schema_info, Some(&mut findings))
         };
         (Classification { hint: hint(text), ..judged }, findings)
     }
 
-    /// A standby refused `text` as a write (25006): it stays on the primary from now on, and so do the texts that differ
-    /// from it in their literals only.
-    pub fn learn_write(&self, text: &[u8], meaning: &Meaning) {
-        let template = meaning.standard_strings.then(|| Template::of(text)).flatten();
+    /// Records that a standby rejected `text` as a write (25006): from now on the text stays on the primary, and so do
+    /// texts that differ only in literals.
+    pub fn learn_write(&self, text: &[u8], lexical: &LexicalSettings) {
+        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
         let (cache, key) = match &template {
             Some(template) if template.literal => (&self.templates, template.as_bytes()),
             _ => (&self.texts, text),
@@ -135,9 +141,9 @@ impl Classifier {
         cache.forget(key);
     }
 
-    /// How many octets it remembers.
+    /// Size of the cache, in bytes.
     #[must_use]
-    pub fn octets(&self) -> u64 {
+    pub fn cached_bytes(&self) -> u64 {
         self.texts.weight() + self.templates.weight()
     }
 
@@ -155,9 +161,14 @@ impl Classifier {
         judged: Classification,
     ) -> Classification {
         cache.insert(key, circumstances, judged);
-        // After it was inserted: whoever learns now forgets it behind that.
-        if judged.access != Access::Write && self.lock_learned().iter().any(|known| **known == *key) {
-            let learned = Classification { access: Access::Doubt, ground: Ground::LearnedWrite, ..judged };
+        // After the insertion: a concurrent `learn_write` removes the entry later.
+        if judged.access != StatementAccess::Write && self.lock_learned().iter().any(|known| **known == *key)
+        {
+            let learned = Classification {
+                access: StatementAccess::Unproven,
+                reason: ClassifyReason::LearnedWrite,
+                ..judged
+            };
             cache.insert(key, circumstances, learned);
             return learned;
         }
@@ -167,15 +178,15 @@ impl Classifier {
     fn judge(
         &self,
         text: &[u8],
-        meaning: &Meaning,
-        knowledge: &Knowledge,
-        findings: Option<&mut Findings>,
+        lexical: &LexicalSettings,
+        schema_info: &SchemaInfo,
+        findings: Option<&mut ReferenceList>,
     ) -> Classification {
-        let Ok(text) = str::from_utf8(text) else { return mixed(Ground::Encoding) };
+        let Ok(text) = str::from_utf8(text) else { return mixed(ClassifyReason::Encoding) };
         if has_long_run(text.as_bytes()) {
-            return mixed(Ground::TooDeep);
+            return mixed(ClassifyReason::TooDeep);
         }
-        let options = match meaning.standard_strings {
+        let options = match lexical.standard_strings {
             true => ParserOptions::DEFAULT,
             false => ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS,
         };
@@ -184,13 +195,17 @@ impl Classifier {
             Err(error) => return mixed(refused(&error)),
         };
         let statements = &parsed.protobuf.stmts;
-        let judged = Judge::new(knowledge, &self.primary_only, findings).text(statements);
-        // The other parser knows no other strings than standard ones.
+        let judged = ReferenceChecker::new(schema_info, &self.primary_only, findings).text(statements);
+        // The second parser supports standard strings only.
         if judged.may_leave_primary()
-            && meaning.standard_strings
-            && second_opinion::disagrees(text, statements.len())
+            && lexical.standard_strings
+            && cross_check::disagrees(text, statements.len())
         {
-            return Classification { access: Access::Doubt, ground: Ground::ParsersDisagree, ..judged };
+            return Classification {
+                access: StatementAccess::Unproven,
+                reason: ClassifyReason::ParsersDisagree,
+                ..judged
+            };
         }
         judged
     }
@@ -207,36 +222,36 @@ impl Default for ClassifierOptions {
     }
 }
 
-/// Whether `text` is what the grammar reads: ASCII or UTF-8, and the client means it so.
-fn is_readable(text: &[u8], meaning: &Meaning) -> bool {
-    text.is_ascii() || (meaning.utf8 && str::from_utf8(text).is_ok())
+/// True if the grammar can read `text`: ASCII, or UTF-8 that the client declared as UTF-8.
+fn is_readable(text: &[u8], lexical: &LexicalSettings) -> bool {
+    text.is_ascii() || (lexical.utf8 && str::from_utf8(text).is_ok())
 }
 
-/// Whether so many octets of operators follow each other that the server's scanner, which reads all of them again behind each
-/// `/*`, would take its time: seconds for 20 kB of it. No operator is that long, and few comments.
+/// True if a run of operator bytes is so long that the server's scanner, which rereads the run behind each `/*`, would
+/// take seconds (for 20 kB). No operator and few comments are so long.
 fn has_long_run(text: &[u8]) -> bool {
-    let is_operator = |octet: &u8| b"~!@#^&|`?+-*/%<>=".contains(octet);
-    text.split(|octet| !is_operator(octet)).any(|run| run.len() > RUN_MAX)
+    let is_operator = |byte: &u8| b"~!@#^&|`?+-*/%<>=".contains(byte);
+    text.split(|byte| !is_operator(byte)).any(|run| run.len() > RUN_MAX)
 }
 
-/// Nobody knows what the text says about transactions.
-fn mixed(ground: Ground) -> Classification {
-    Classification { control: Control::Mixed, ..Classification::on(ground) }
+/// The transaction control statements of the text are unknown.
+fn mixed(reason: ClassifyReason) -> Classification {
+    Classification { control: TransactionControl::Mixed, ..Classification::on(reason) }
 }
 
 /// Why the grammar did not give a tree.
-fn refused(error: &pg_query::Error) -> Ground {
+fn refused(error: &pg_query::Error) -> ClassifyReason {
     match error {
-        pg_query::Error::Decode(_) => Ground::TooDeep,
+        pg_query::Error::Decode(_) => ClassifyReason::TooDeep,
         pg_query::Error::Parse(message)
             if ["memory exhausted", "nested too deeply", "stack depth limit"]
                 .iter()
                 .any(|words| message.contains(words)) =>
         {
-            Ground::TooDeep
+            ClassifyReason::TooDeep
         }
-        // A zero octet, which no server takes either.
-        pg_query::Error::Conversion(_) => Ground::Encoding,
-        _ => Ground::Unparsable,
+        // A zero byte, which no server takes either.
+        pg_query::Error::Conversion(_) => ClassifyReason::Encoding,
+        _ => ClassifyReason::Unparsable,
     }
 }

@@ -1,26 +1,26 @@
-//! Statements that their first word sends to the primary, without a parse.
+//! Statements routed to the primary by the first word, without a parse.
 
 use super::{
-    Ground,
+    ClassifyReason,
     lexer::{Lexer, Token},
 };
 
-/// The ground on which `text` stays on the primary, if its first word alone says so and nothing but semicolons and white
-/// space stands behind a semicolon in it.
-pub(super) fn sole_write(text: &[u8]) -> Option<Ground> {
+/// Reason to stay on the primary, if the first word of `text` suffices and only semicolons and white space follow the
+/// first semicolon.
+pub(super) fn sole_write(text: &[u8]) -> Option<ClassifyReason> {
     let mut lexer = Lexer::new(text);
     let Some(Token::Word(word)) = lexer.next() else { return None };
-    let ground = WORDS
+    let reason = WORDS
         .iter()
         .find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()))
-        .map(|(_, ground)| *ground)?;
-    // In whatever way the text is read: what has no semicolon is one statement.
+        .map(|(_, reason)| *reason)?;
+    // In every reading a text without semicolon is a single statement.
     let rest = lexer.rest();
     let alone = match memchr::memchr(b';', rest) {
         None => true,
-        Some(end) => rest[end..].iter().all(|octet| *octet == b';' || octet.is_ascii_whitespace()),
+        Some(end) => rest[end..].iter().all(|byte| *byte == b';' || byte.is_ascii_whitespace()),
     };
-    alone.then_some(ground)
+    alone.then_some(reason)
 }
 
 /// True if `text` begins with a statement to create, alter or drop a database, or to grant or revoke database
@@ -37,25 +37,25 @@ pub fn names_database(text: &[u8]) -> bool {
         && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
 }
 
-const WORDS: &[(&str, Ground)] = &[
-    ("insert", Ground::Writes),
-    ("update", Ground::Writes),
-    ("delete", Ground::Writes),
-    ("merge", Ground::Writes),
-    ("truncate", Ground::Ddl),
-    ("create", Ground::Ddl),
-    ("alter", Ground::Ddl),
-    ("drop", Ground::Ddl),
-    ("grant", Ground::Ddl),
-    ("revoke", Ground::Ddl),
-    ("comment", Ground::Ddl),
-    ("vacuum", Ground::Utility),
-    ("analyze", Ground::Utility),
-    ("call", Ground::Utility),
-    ("do", Ground::Utility),
-    ("notify", Ground::Utility),
-    ("listen", Ground::Utility),
-    ("lock", Ground::Locks),
+const WORDS: &[(&str, ClassifyReason)] = &[
+    ("insert", ClassifyReason::Writes),
+    ("update", ClassifyReason::Writes),
+    ("delete", ClassifyReason::Writes),
+    ("merge", ClassifyReason::Writes),
+    ("truncate", ClassifyReason::Ddl),
+    ("create", ClassifyReason::Ddl),
+    ("alter", ClassifyReason::Ddl),
+    ("drop", ClassifyReason::Ddl),
+    ("grant", ClassifyReason::Ddl),
+    ("revoke", ClassifyReason::Ddl),
+    ("comment", ClassifyReason::Ddl),
+    ("vacuum", ClassifyReason::Utility),
+    ("analyze", ClassifyReason::Utility),
+    ("call", ClassifyReason::Utility),
+    ("do", ClassifyReason::Utility),
+    ("notify", ClassifyReason::Utility),
+    ("listen", ClassifyReason::Utility),
+    ("lock", ClassifyReason::Locks),
 ];
 
 #[cfg(test)]

@@ -1,31 +1,31 @@
-//! What a text may change or read of the session's state, as a set of bits.
+//! Effects of a text on session state, as a bit set.
 
 use std::{
     fmt,
     ops::{BitOr, BitOrAssign},
 };
 
-/// What a text may change, or read, of the state that outlives its transaction. A set; the empty one means that nothing
-/// can be left behind.
+/// Session state that a text may change or read and that outlives the transaction. An empty set proves that nothing
+/// remains.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Effects(u32);
 
 impl Effects {
-    /// Nothing outlives the transaction.
+    /// No effect outlives the transaction.
     pub const NONE: Self = Self(0);
-    /// Named settings change: [`super::setting_names`] tells which. `SET` and `RESET` of all kinds but `SET LOCAL`,
-    /// `SET TRANSACTION` and `SET CONSTRAINTS`, and `set_config` with a literal name.
+    /// Changes settings named in the text; [`super::find_setting_names`] lists the names. `SET` and `RESET` of all
+    /// kinds except `SET LOCAL`, `SET TRANSACTION` and `SET CONSTRAINTS`, and `set_config` with a literal name.
     pub const SETTINGS: Self = Self(1);
-    /// Settings go back to their defaults: `RESET`, `DISCARD ALL`, `SET … TO DEFAULT`.
+    /// Resets settings to the defaults: `RESET`, `DISCARD ALL`, `SET … TO DEFAULT`.
     pub const SETTINGS_ALL: Self = Self(1 << 1);
     /// `set_config($n, …)`: the setting's name is among the Bind parameters.
     pub const SETTINGS_BOUND: Self = Self(1 << 2);
-    /// A setting changes whose name the text does not tell.
+    /// Changes a setting whose name is not in the text.
     pub const SETTINGS_HIDDEN: Self = Self(1 << 3);
-    /// A temporary relation (or anything else in `pg_temp`) may come to be. Every `CREATE` and `SELECT … INTO`, because
-    /// `search_path` may lead to `pg_temp`.
+    /// May create a temporary relation (or another object in `pg_temp`). Every `CREATE` and `SELECT … INTO`, because
+    /// `search_path` may begin with `pg_temp`.
     pub const TEMPORARY: Self = Self(1 << 4);
-    /// `DROP`: something that pinned may be gone.
+    /// `DROP`: may remove the cause of a pin.
     pub const DROPS: Self = Self(1 << 5);
     /// `LISTEN`, `UNLISTEN`.
     pub const LISTEN: Self = Self(1 << 6);
@@ -35,45 +35,45 @@ impl Effects {
     pub const CURSOR: Self = Self(1 << 8);
     /// SQL `PREPARE` or `DEALLOCATE`.
     pub const PREPARE: Self = Self(1 << 9);
-    /// SQL `EXECUTE`: whatever the statement does that it names.
+    /// SQL `EXECUTE`: the effects of the named statement.
     pub const EXECUTE: Self = Self(1 << 10);
     /// `DISCARD` of any kind.
     pub const DISCARD: Self = Self(1 << 11);
     /// `LOAD` of a library, which stays in the server process.
     pub const LOAD: Self = Self(1 << 12);
-    /// `currval`, `lastval`: reads what an earlier statement of the session left.
+    /// `currval`, `lastval`: reads the result of an earlier statement of the session.
     pub const SEQUENCE_READ: Self = Self(1 << 13);
     /// A sequence may move: `nextval`, `setval`, and statements that fill in defaults (`INSERT`, `MERGE`, `COPY`, …).
     pub const SEQUENCE_MOVE: Self = Self(1 << 14);
-    /// A function is called that leaves state which no catalogue shows, or a name of the [`super::Catalogue`] is used.
+    /// Calls a function whose state no catalog shows, or uses a name of the [`super::StatefulNames`].
     pub const FUNCTION: Self = Self(1 << 15);
     /// `DO`, `CALL`, `CREATE FUNCTION`, `CREATE PROCEDURE`.
     pub const BLOCK: Self = Self(1 << 16);
     /// Definitions change, so plans and result descriptions may.
     pub const DDL: Self = Self(1 << 17);
-    /// Everything: the text cannot be followed.
+    /// All effects: the text cannot be analyzed.
     pub const ALL: Self = Self((1 << 18) - 1);
     /// Uses a function, relation, type or operator without proof of leaving no state: a state check follows.
     pub const UNPROVED: Self = Self(1 << 18);
-    /// Calls a function unknown to PostgreSQL and to the [`super::Catalogue`]: the catalog may be out of date.
+    /// Calls a function unknown to PostgreSQL and to the [`super::StatefulNames`]: the catalog may be out of date.
     pub const UNKNOWN: Self = Self(1 << 19);
     /// Settings return to defaults until the end of the transaction: `SET LOCAL … TO DEFAULT`.
     pub const SETTINGS_LOCAL: Self = Self(1 << 20);
     const DEFINED: u32 = (1 << NAMES.len()) - 1;
 
-    /// Whether all bits of `other` are in this set.
+    /// True if the set has all bits of `other`.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any bit of `other` is in this set.
+    /// True if the sets have a common bit.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether the set is empty.
+    /// True if the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -85,13 +85,13 @@ impl Effects {
         Self(self.0 | other.0)
     }
 
-    /// This set without the bits of `other`.
+    /// The set without the bits of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// As a number, to be kept in an atomic one.
+    /// The bits as a number, for an atomic.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
@@ -103,7 +103,7 @@ impl Effects {
         Self(bits & Self::DEFINED)
     }
 
-    /// The names of its bits.
+    /// Names of the bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         NAMES.iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name)
     }

@@ -1,20 +1,20 @@
-//! Functions and name prefixes that leave something behind in the session.
+//! Functions and name prefixes that leave session state.
 //!
-//! PostgreSQL's own are here, and those of extensions that are met in practice. What a database's own functions do is in the
-//! [`super::Catalogue`]. `set_config` is missing because its arguments count: see [`super::settings`].
+//! Built-in functions, and functions of common extensions. [`super::StatefulNames`] has the functions of a database.
+//! `set_config` is not listed because the arguments decide: see [`super::settings`].
 
 use super::Effects;
 
-/// Functions by name. A name counts wherever it stands, called or not: `(row).function` is a call too.
+/// Functions by name. A name counts anywhere, called or not: `(row).function` is a call, too.
 pub(super) const NAMES: &[(&str, Effects)] = &[
     // PostgreSQL, "Sequence Manipulation Functions".
     ("currval", Effects::SEQUENCE_READ),
     ("lastval", Effects::SEQUENCE_READ),
     ("nextval", Effects::SEQUENCE_MOVE),
     ("setval", Effects::SEQUENCE_MOVE),
-    // The generator's state is in no catalogue, and DISCARD ALL keeps it.
+    // No catalog shows the generator's state, and DISCARD ALL keeps the state.
     ("setseed", Effects::FUNCTION),
-    // Bound to the session that began it: "System Administration Functions".
+    // Bound to the session: "System Administration Functions".
     ("pg_backup_start", Effects::FUNCTION),
     ("pg_backup_stop", Effects::FUNCTION),
     ("pg_start_backup", Effects::FUNCTION),
@@ -26,7 +26,7 @@ pub(super) const NAMES: &[(&str, Effects)] = &[
     ("pg_create_physical_replication_slot", Effects::FUNCTION),
     ("pg_copy_logical_replication_slot", Effects::FUNCTION),
     ("pg_copy_physical_replication_slot", Effects::FUNCTION),
-    // They run the text that they are given; if it is a constant, it is scanned in their place.
+    // Functions that run a text argument; a constant argument is scanned instead.
     ("query_to_xml", Effects::ALL),
     ("query_to_xmlschema", Effects::ALL),
     ("query_to_xml_and_xmlschema", Effects::ALL),
@@ -38,7 +38,7 @@ pub(super) const NAMES: &[(&str, Effects)] = &[
     ("crosstab_hash", Effects::ALL),
     ("connectby", Effects::ALL),
     ("xpath_table", Effects::ALL),
-    // Its second argument, of two, is the text.
+    // The second of two arguments is the text.
     ("ts_rewrite", Effects::ALL),
     // pg_trgm: sets a threshold for the session.
     ("set_limit", Effects::FUNCTION),
@@ -59,15 +59,15 @@ pub(super) const NAMES: &[(&str, Effects)] = &[
     ("utl_file", Effects::FUNCTION),
 ];
 
-/// Names by how they begin.
+/// Functions by prefix.
 pub(super) const PREFIXES: &[(&str, Effects)] = &[
-    // Of all forms but those for a transaction, see `NOT`.
+    // All forms except transaction-level locks, see `NOT`.
     ("pg_advisory_", Effects::ADVISORY),
     ("pg_try_advisory_", Effects::ADVISORY),
     // `pg_temp`, `pg_temp_3`, `pg_toast_temp_3`.
     ("pg_temp", Effects::TEMPORARY),
     ("pg_toast_temp", Effects::TEMPORARY),
-    // Named connections; the unnamed one stays open too.
+    // Named connections; the unnamed connection stays open, too.
     ("dblink_connect", Effects::FUNCTION),
     ("dblink_disconnect", Effects::FUNCTION),
     ("dblink_open", Effects::FUNCTION),
@@ -78,10 +78,10 @@ pub(super) const PREFIXES: &[(&str, Effects)] = &[
     ("pgv_", Effects::FUNCTION),
 ];
 
-/// Names with such a beginning that leave nothing: their locks end with the transaction.
+/// Exceptions to the prefixes without session state: the locks end with the transaction.
 const NOT: &[&str] = &["pg_advisory_xact_lock", "pg_try_advisory_xact_lock"];
 
-/// What the use of `name` (in whatever case) may leave behind.
+/// Effects of the use of `name`, in any case.
 pub(super) fn effects_of(name: &[u8]) -> Effects {
     let starts = |prefix: &str| {
         name.get(..prefix.len()).is_some_and(|front| front.eq_ignore_ascii_case(prefix.as_bytes()))

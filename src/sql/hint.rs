@@ -1,19 +1,19 @@
-//! What a comment in front of a text asks for.
+//! Routing hints in leading comments.
 
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// What a comment in front of a text asks for: `/* gatekeeper: route=primary */` or `/* gatekeeper: route=read */`.
+    /// Hint in a leading comment: `/* gatekeeper: route=primary */` or `/* gatekeeper: route=read */`.
     pub enum Hint {
-        /// Send it to the primary.
+        /// Route to the primary.
         Primary = "primary",
-        /// Take it for a read.
+        /// Treat as a read.
         Read = "read",
     }
 }
 
 impl Hint {
-    /// The hint that `word` spells, in whatever case.
+    /// The hint spelled by `word`, in any case.
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Self> {
         [Self::Primary, Self::Read]
@@ -22,8 +22,7 @@ impl Hint {
     }
 }
 
-/// The hint in the comments in front of the first statement of `text`. The first one counts; a comment within a comment
-/// is no hint, nor is what nobody here understands.
+/// The first hint in the comments before the first statement of `text`. Nested comments and unknown words are ignored.
 #[must_use]
 pub(super) fn hint(text: &[u8]) -> Option<Hint> {
     let mut rest = text;
@@ -47,14 +46,14 @@ pub(super) fn hint(text: &[u8]) -> Option<Hint> {
     }
 }
 
-/// What a comment says: `gatekeeper:`, then words, one of which is `route=…`.
+/// Parses a comment: `gatekeeper:`, then words with a `route=…`.
 fn said(comment: &[u8]) -> Option<Hint> {
     let comment = comment.trim_ascii();
     let (name, words) = comment.split_at_checked(NAME.len())?;
     if !name.eq_ignore_ascii_case(NAME) {
         return None;
     }
-    words.split(|octet| octet.is_ascii_whitespace() || *octet == b',').find_map(|word| {
+    words.split(|byte| byte.is_ascii_whitespace() || *byte == b',').find_map(|word| {
         let (key, value) = word.split_at_checked(ROUTE.len())?;
         key.eq_ignore_ascii_case(ROUTE).then(|| Hint::named(value)).flatten()
     })

@@ -5,10 +5,10 @@ use pg_query::protobuf::{
     node::Node as Kind,
 };
 
-use super::judge::Judge;
+use super::reference_checker::ReferenceChecker;
 
-impl Judge<'_> {
-    /// Walks `kind` if it is of SQL/JSON; `false` if it is not.
+impl ReferenceChecker<'_> {
+    /// Visits `kind` if the node belongs to SQL/JSON; `false` otherwise.
     pub(super) fn json(&mut self, kind: &Kind) -> bool {
         match kind {
             Kind::JsonValueExpr(value) => self.json_value(Some(value)),

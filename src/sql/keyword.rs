@@ -2,7 +2,7 @@
 
 use super::functions;
 
-/// A keyword that may begin, or decide, something that outlives a transaction.
+/// A keyword that may begin or determine an effect on session state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Keyword {
     Alter,
@@ -82,8 +82,7 @@ const KEYWORDS: &[(&str, Keyword)] = &[
     ("update", Keyword::Update),
 ];
 
-/// For each first and third letter the lengths of the words that matter, as bits: one look tells that an ordinary word does
-/// not.
+/// Lengths of the relevant words for each first and third letter, as bits: a single lookup rules out most words.
 static LENGTHS: [u64; 1024] = {
     let mut lengths = [0_u64; 1024];
     let mut at = 0;
@@ -109,12 +108,12 @@ const fn mark(lengths: &mut [u64; 1024], name: &[u8], longer_too: bool) {
     lengths[row(name[0], third)] |= if longer_too { u64::MAX << name.len() } else { 1 << name.len() };
 }
 
-/// The lower five bits of a letter are the same in both cases.
+/// The lower five bits of a letter do not depend on case.
 const fn row(first: u8, third: u8) -> usize {
     (first as usize & 31) << 5 | third as usize & 31
 }
 
-/// Whether `word` may be one that matters.
+/// True if `word` may be relevant.
 #[inline]
 pub(super) fn may_matter(word: &[u8]) -> bool {
     let lengths = match word {
@@ -125,7 +124,7 @@ pub(super) fn may_matter(word: &[u8]) -> bool {
     lengths & (1 << word.len().min(63)) != 0
 }
 
-/// The keyword that `word` is, in whatever case.
+/// The keyword spelled by `word`, in any case.
 pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
     let first = word.first()?.to_ascii_lowercase();
     // Alphabetical: the row is found from the first letter.

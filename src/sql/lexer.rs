@@ -1,39 +1,39 @@
-//! Statement text as tokens, by the rules of PostgreSQL's own scanner as far as they decide where a word stands.
+//! Tokens of a statement text, by the rules of PostgreSQL's scanner that determine the position of words.
 //!
-//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on what cannot be known here
-//! (`standard_conforming_strings`, the client's encoding), one reading is taken and [`Lexer::doubt`] says so. Refuses to
-//! know: keywords, numbers, operators; those are words and symbols.
+//! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on unknown settings
+//! (`standard_conforming_strings`, the client's encoding), the lexer chooses a reading and sets [`Lexer::doubt`].
+//! Refuses to know: keywords, numbers, operators, which are words and symbols.
 
 use super::name_set::NAME_LENGTH;
 
-/// One token.
+/// A token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Token<'a> {
     /// A keyword or an identifier without quotes, as written.
     Word(&'a [u8]),
-    /// What stands between double quotes, inner quotes still doubled.
+    /// Text between double quotes, with inner quotes still doubled.
     Quoted(&'a [u8]),
-    /// A string constant of whatever kind, without its quotes.
+    /// A string constant of any kind, without quotes.
     Text {
-        /// What stands between the quotes.
+        /// Text between the quotes.
         content: &'a [u8],
-        /// Nothing in it is escaped: it says what it means.
+        /// True without escapes: the content is literal.
         plain: bool,
     },
     /// `$1`.
     Parameter,
-    /// Digits: a number, or the beginning of one.
+    /// Digits: a number, or the start of a number.
     Number,
-    /// Any other octet.
+    /// Any other byte.
     Symbol(u8),
 }
 
-/// Reads tokens from the front of a text. A copy looks ahead.
+/// Reads tokens from the front of a text. Copy the lexer to look ahead.
 #[derive(Clone, Copy)]
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
-    /// Where the last token began; the end of the text behind the last one.
+    /// Start of the last token; the end of the text behind the last token.
     began: usize,
     /// Comments that were passed over.
     comments: usize,
@@ -45,27 +45,27 @@ impl<'a> Lexer<'a> {
         Self::from(text, 0)
     }
 
-    /// Starts at `at` octets into `text`.
+    /// Starts at `at` bytes into `text`.
     pub(super) fn from(text: &'a [u8], at: usize) -> Self {
         Self { text, at, began: at, comments: 0, doubt: false }
     }
 
-    /// Whether what was read so far can be read in another way too.
+    /// True if the text read so far has another possible reading.
     pub(super) fn doubt(&self) -> bool {
         self.doubt
     }
 
-    /// What is left.
+    /// The unread text.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.text[self.at..]
     }
 
-    /// Octets read so far.
+    /// Bytes read so far.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// Where the last token began; at the end, when there was none.
+    /// Start of the last token; the end of the text behind the last token.
     pub(super) fn began(&self) -> usize {
         self.began
     }
@@ -80,8 +80,8 @@ impl<'a> Lexer<'a> {
     pub(super) fn next(&mut self) -> Option<Token<'a>> {
         loop {
             self.began = self.at;
-            let octet = *self.text.get(self.at)?;
-            match CLASS[usize::from(octet)] {
+            let byte = *self.text.get(self.at)?;
+            match CLASS[usize::from(byte)] {
                 Class::Space => self.at += 1,
                 Class::Letter => return Some(self.word()),
                 Class::Digit => {
@@ -89,7 +89,7 @@ impl<'a> Lexer<'a> {
                     return Some(Token::Number);
                 }
                 Class::Other => {
-                    if let Some(token) = self.symbol(octet) {
+                    if let Some(token) = self.symbol(byte) {
                         return Some(token);
                     }
                 }
@@ -99,7 +99,7 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn skip(&mut self, wanted: impl Fn(Class) -> bool) {
-        while self.text.get(self.at).is_some_and(|octet| wanted(CLASS[usize::from(*octet)])) {
+        while self.text.get(self.at).is_some_and(|byte| wanted(CLASS[usize::from(*byte)])) {
             self.at += 1;
         }
     }
@@ -116,11 +116,11 @@ impl<'a> Lexer<'a> {
         Token::Word(word)
     }
 
-    /// What begins with an octet that is no letter, digit or space; `None` after a comment.
+    /// Reads a token that begins with neither letter, digit nor space; `None` after a comment.
     #[inline]
-    fn symbol(&mut self, octet: u8) -> Option<Token<'a>> {
+    fn symbol(&mut self, byte: u8) -> Option<Token<'a>> {
         let next = self.text.get(self.at + 1).copied();
-        match (octet, next) {
+        match (byte, next) {
             (b'\'', _) => {
                 self.at += 1;
                 Some(self.string(false))
@@ -132,7 +132,7 @@ impl<'a> Lexer<'a> {
             (b'$', _) => Some(self.dollar()),
             (b'-', Some(b'-')) => {
                 self.comments += 1;
-                // PostgreSQL ends it at a carriage return too.
+                // PostgreSQL ends the comment at a carriage return, too.
                 let length = memchr::memchr2(b'\n', b'\r', self.rest());
                 self.at = length.map_or(self.text.len(), |length| self.at + length);
                 None
@@ -144,7 +144,7 @@ impl<'a> Lexer<'a> {
             }
             _ => {
                 self.at += 1;
-                Some(Token::Symbol(octet))
+                Some(Token::Symbol(byte))
             }
         }
     }
@@ -172,16 +172,15 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A string whose opening quote was read. With `escapes`, a backslash takes the meaning from what follows.
+    /// Reads a string behind the opening quote. With `escapes`, a backslash escapes the next byte.
     fn string(&mut self, escapes: bool) -> Token<'a> {
         let from = self.at;
         let mut plain = true;
         while let Some(found) = memchr::memchr(b'\'', self.rest()) {
             let quote = self.at + found;
-            let backslashes =
-                self.text[from..quote].iter().rev().take_while(|octet| **octet == b'\\').count();
+            let backslashes = self.text[from..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
             self.at = quote + 1;
-            // It may be the second octet of a character, or `standard_conforming_strings` may be off.
+            // The backslash may be the second byte of a character, or `standard_conforming_strings` may be off.
             self.doubt |= backslashes > 0;
             if escapes && backslashes % 2 == 1 {
                 plain = false;
@@ -196,11 +195,11 @@ impl<'a> Lexer<'a> {
         self.unfinished(from)
     }
 
-    /// An identifier whose opening quote was read.
+    /// Reads an identifier behind the opening quote.
     fn quoted(&mut self) -> Token<'a> {
         let from = self.at;
-        // Mostly a few octets: `memchr` would take longer to begin.
-        while let Some(found) = self.rest().iter().position(|octet| *octet == b'"') {
+        // Mostly a few bytes: `memchr` would take longer to begin.
+        while let Some(found) = self.rest().iter().position(|byte| *byte == b'"') {
             let quote = self.at + found;
             self.at = quote + 1;
             if self.text.get(self.at) != Some(&b'"') {
@@ -214,7 +213,7 @@ impl<'a> Lexer<'a> {
     /// `$1`, `$$…$$`, `$tag$…$tag$`, or a dollar sign.
     fn dollar(&mut self) -> Token<'a> {
         let from = self.at;
-        // Behind the second octet of a character of some encodings it would continue an identifier.
+        // Behind the second byte of a multibyte character, the `$` would continue an identifier.
         self.doubt |= from > 1 && self.text[from - 2] >= 0x80;
         self.at += 1;
         if self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
@@ -240,7 +239,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// No end in sight: PostgreSQL refuses the text, if it reads it in this way.
+    /// Unterminated: PostgreSQL rejects the text in the same reading.
     fn unfinished(&mut self, from: usize) -> Token<'a> {
         self.doubt = true;
         self.at = self.text.len();
@@ -248,7 +247,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// What an octet may begin.
+/// Class of a token's first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Space,
@@ -259,45 +258,45 @@ enum Class {
 
 const CLASS: [Class; 256] = {
     let mut classes = [Class::Other; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        classes[octet] = match octet as u8 {
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Letter,
             b'0'..=b'9' => Class::Digit,
             _ => Class::Other,
         };
-        octet += 1;
+        byte += 1;
     }
     classes
 };
 
-/// How many octets of a word stand at the front of `text`.
+/// How many bytes of a word stand at the front of `text`.
 #[inline]
 pub(super) fn word_length(text: &[u8]) -> usize {
-    text.iter().position(|octet| !IN_WORD[usize::from(*octet)]).unwrap_or(text.len())
+    text.iter().position(|byte| !IN_WORD[usize::from(*byte)]).unwrap_or(text.len())
 }
 
 static IN_WORD: [bool; 256] = {
     let mut table = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        table[octet] = matches!(CLASS[octet], Class::Letter | Class::Digit) || octet == b'$' as usize;
-        octet += 1;
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(CLASS[byte], Class::Letter | Class::Digit) || byte == b'$' as usize;
+        byte += 1;
     }
     table
 };
 
-/// Whether `octet` may begin a word.
+/// True if `byte` may begin a word.
 #[inline]
-pub(super) fn begins_word(octet: u8) -> bool {
-    CLASS[usize::from(octet)] == Class::Letter
+pub(super) fn begins_word(byte: u8) -> bool {
+    CLASS[usize::from(byte)] == Class::Letter
 }
 
-/// Whether `octet` is white space.
+/// True for white space.
 #[inline]
-pub(super) fn is_space(octet: u8) -> bool {
-    CLASS[usize::from(octet)] == Class::Space
+pub(super) fn is_space(byte: u8) -> bool {
+    CLASS[usize::from(byte)] == Class::Space
 }
 
 /// The name that an identifier without quotes means: folded and cut as PostgreSQL does; `None` where the server's

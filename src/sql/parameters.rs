@@ -6,7 +6,7 @@ use super::lexer::{Lexer, Token};
 /// belong to a statement inside.
 const QUERIES: [&str; 8] = ["select", "insert", "update", "delete", "merge", "with", "values", "table"];
 
-/// The highest number of a parameter in `text`, 0 without parameters; `None` if only a server can tell.
+/// The highest parameter number in `text`, 0 without parameters; `None` if only a server can determine the number.
 #[must_use]
 pub fn highest_parameter(text: &[u8]) -> Option<usize> {
     let mut lexer = Lexer::new(text);

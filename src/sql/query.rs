@@ -1,4 +1,4 @@
-//! A query's tree, walked whole: whatever is not listed here keeps its text on the primary.
+//! Visits the whole tree of a query: unlisted nodes keep the text on the primary.
 
 use pg_query::protobuf::{
     AExpr, AExprKind, Alias, CommonTableExpr, CteCycleClause, CteSearchClause, FuncCall, JoinExpr, Node,
@@ -7,11 +7,11 @@ use pg_query::protobuf::{
 };
 
 use super::{
-    Ground, arguments,
-    judge::{Judge, word},
+    ClassifyReason, arguments,
+    reference_checker::{ReferenceChecker, word},
 };
 
-impl Judge<'_> {
+impl ReferenceChecker<'_> {
     pub(super) fn nodes(&mut self, nodes: &[Node]) {
         for node in nodes {
             self.node(node);
@@ -24,14 +24,14 @@ impl Judge<'_> {
         }
     }
 
-    /// An expression, a part of one, or an item of FROM. Calls itself as deep as the tree goes, which the decoder of trees
-    /// limits to 100.
+    /// An expression, part of an expression, or item of FROM. Recurses to the depth of the tree, limited to 100 by the
+    /// decoder.
     pub(super) fn node(&mut self, node: &Node) {
         let Some(kind) = &node.node else { return };
         match kind {
             Kind::SelectStmt(select) => self.select(select),
             Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
-                self.blame(Ground::Writes);
+                self.blame(ClassifyReason::Writes);
             }
             // Leaves.
             Kind::AConst(_)
@@ -46,7 +46,7 @@ impl Judge<'_> {
             | Kind::JsonTablePathSpec(_) => {}
             // As `current_schema()`.
             Kind::SqlvalueFunction(function) if function.op() == SqlValueFunctionOp::SvfopCurrentSchema => {
-                self.blame(Ground::StandbyFunction);
+                self.blame(ClassifyReason::StandbyFunction);
             }
             Kind::SqlvalueFunction(_) => {}
             Kind::ColumnRef(column) => {
@@ -148,14 +148,14 @@ impl Judge<'_> {
             }
             other => {
                 if !self.json(other) {
-                    self.blame(Ground::Uncovered);
+                    self.blame(ClassifyReason::Uncovered);
                 }
             }
         }
     }
 
     pub(super) fn select(&mut self, select: &SelectStmt) {
-        // Without `..`: what a newer grammar adds has to be looked at here.
+        // Without `..`: additions of a newer grammar must be checked here.
         let SelectStmt {
             distinct_clause,
             into_clause,
@@ -182,15 +182,15 @@ impl Judge<'_> {
             self.with(with);
         }
         if into_clause.is_some() {
-            self.blame(Ground::Writes);
+            self.blame(ClassifyReason::Writes);
         }
         if !locking_clause.is_empty() {
-            self.blame(Ground::Locks);
+            self.blame(ClassifyReason::Locks);
         }
         if !distinct_clause.is_empty() || !group_clause.is_empty() || (larg.is_some() && !all) {
             self.hidden_operators(&["=", "<", ">"]);
         }
-        // DISTINCT without ON is a list of one node that is nothing.
+        // DISTINCT without ON is a list with an empty node.
         for nodes in [
             distinct_clause,
             target_list,
@@ -212,7 +212,7 @@ impl Judge<'_> {
 
     pub(super) fn with(&mut self, with: &WithClause) {
         let WithClause { ctes, recursive: _, location: _ } = with;
-        // Each may use those that stand behind it.
+        // Each query may use later queries.
         for node in ctes {
             if let Some(Kind::CommonTableExpr(query)) = &node.node {
                 self.queries.push(query.ctename.clone());
@@ -221,7 +221,7 @@ impl Judge<'_> {
         for node in ctes {
             match &node.node {
                 Some(Kind::CommonTableExpr(query)) => self.common(query),
-                _ => self.blame(Ground::Uncovered),
+                _ => self.blame(ClassifyReason::Uncovered),
             }
         }
     }
@@ -256,7 +256,7 @@ impl Judge<'_> {
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym
             | AExprKind::AexprNotBetweenSym => self.hidden_operators(&["<", "<=", ">", ">="]),
-            AExprKind::Undefined => self.blame(Ground::Uncovered),
+            AExprKind::Undefined => self.blame(ClassifyReason::Uncovered),
         }
         self.maybe(expression.lexpr.as_deref());
         self.maybe(expression.rexpr.as_deref());
@@ -279,9 +279,9 @@ impl Judge<'_> {
         // Arguments of an ordered-set aggregate and the elements of a variadic array are not counted here.
         let counted = (!agg_within_group && !func_variadic).then_some(args.len());
         match arguments::decided(call) {
-            Some(Some(ground)) => {
+            Some(Some(reason)) => {
                 self.call(funcname, counted);
-                self.blame(ground);
+                self.blame(reason);
             }
             Some(None) => self.harmless_call(funcname),
             None => self.call(funcname, counted),
@@ -330,7 +330,7 @@ impl Judge<'_> {
         self.alias(join.alias.as_ref());
     }
 
-    /// Names of columns: nothing that runs.
+    /// Column names contain no code.
     fn alias(&mut self, alias: Option<&Alias>) {
         if let Some(Alias { aliasname: _, colnames }) = alias {
             self.nodes(colnames);
@@ -341,7 +341,7 @@ impl Judge<'_> {
         let Some(TypeName { names, typmods, pct_type, .. }) = name else { return };
         if *pct_type {
             // The type of a column, which may be any.
-            return self.blame(Ground::Uncovered);
+            return self.blame(ClassifyReason::Uncovered);
         }
         self.kind(names);
         self.nodes(typmods);

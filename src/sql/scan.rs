@@ -1,7 +1,7 @@
-//! One pass over a text's tokens: what it may leave behind.
+//! Scan of a text: possible effects on session state, in a single pass.
 
 use super::{
-    Catalogue, Effects,
+    Effects, StatefulNames,
     call::{self, CallTracker},
     functions,
     keyword::{Keyword, keyword, may_matter},
@@ -9,12 +9,12 @@ use super::{
     settings,
 };
 
-/// What `text` (one or more statements, in any superset of ASCII) may change or read of the session's state.
+/// Effects of `text` (one or more statements, in any superset of ASCII) on session state.
 ///
-/// Names of `catalogue` count as [`Effects::FUNCTION`] wherever they stand. Bodies of `DO` are read as code, those of
-/// `CREATE FUNCTION` and `CREATE PROCEDURE` too when the same text may go on to call them. No allocation.
+/// Names of `catalogue` count as [`Effects::FUNCTION`] anywhere. Bodies of `DO` are read as code, and so are bodies of
+/// `CREATE FUNCTION` and `CREATE PROCEDURE` if the same text may call the function afterwards. No allocation.
 #[must_use]
-pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
+pub fn effects(text: &[u8], catalogue: &StatefulNames) -> Effects {
     if nothing_matters(text, catalogue) {
         return Effects::NONE;
     }
@@ -23,15 +23,15 @@ pub fn effects(text: &[u8], catalogue: &Catalogue) -> Effects {
     scan.effects
 }
 
-/// Tells `found` the names of the settings that [`Effects::SETTINGS`] is about, in lower case, possibly more than once.
-/// `SET TIME ZONE` names `timezone`, `SET NAMES` `client_encoding`, and so on; `session_authorization` names `role` too.
-/// `RESET ALL` and `DISCARD ALL` name none.
-pub fn setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
-    Scan::new(&Catalogue::default(), |name: &[u8]| found(name)).client_text(text);
+/// Calls `found` with the setting names behind [`Effects::SETTINGS`], in lower case, possibly repeated. `SET TIME ZONE`
+/// yields `timezone`, `SET NAMES` yields `client_encoding`, and so on; `session_authorization` also yields `role`.
+/// `RESET ALL` and `DISCARD ALL` yield no name.
+pub fn find_setting_names(text: &[u8], found: &mut dyn FnMut(&[u8])) {
+    Scan::new(&StatefulNames::default(), |name: &[u8]| found(name)).client_text(text);
 }
 
-/// Whether no word of `text` matters, wherever it stands: most texts need no tokens.
-fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
+/// True if `text` has no relevant word: most texts need no tokens.
+fn nothing_matters(text: &[u8], catalogue: &StatefulNames) -> bool {
     let sets = [&catalogue.stateful, &*catalogue.unproved];
     if sets.iter().any(|set| !set.is_empty() && (set.has_quoted_only() || set.operator_in(text))) {
         return false;
@@ -67,12 +67,12 @@ fn nothing_matters(text: &[u8], catalogue: &Catalogue) -> bool {
     true
 }
 
-/// Whether a word is called, without a look at quotes and comments.
+/// Form of a call, seen without regard to quotes and comments.
 enum Called {
     No,
     /// By name alone.
     Plainly,
-    /// By a name with a schema or in quotes, or behind a comment: the tokens tell.
+    /// Name with a schema or in quotes, or behind a comment: decided by the tokens.
     Perhaps,
 }
 
@@ -93,29 +93,29 @@ fn called(before: &[u8], behind: &[u8]) -> Called {
 
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// It is what the client sent.
+pub(super) enum TextOrigin {
+    /// Text of the client.
     Client,
-    /// It is the body of a `DO`, a function or a procedure.
+    /// Body of a `DO`, a function or a procedure.
     Body,
 }
 
 /// A scan under way.
 pub(super) struct Scan<'c, F> {
-    pub(super) catalogue: &'c Catalogue,
-    /// Hears the names of settings.
+    pub(super) catalogue: &'c StatefulNames,
+    /// Receives setting names.
     pub(super) found: F,
     pub(super) effects: Effects,
     /// Bodies within bodies.
     pub(super) depth: u8,
     /// Bodies of `CREATE FUNCTION` may run before the text is over.
     pub(super) definitions_run: bool,
-    /// What the statements of the text said; together they may mean more.
+    /// Facts about earlier statements of the text, which may combine to an effect.
     updates: bool,
     pg_settings: bool,
 }
 
-/// What was seen of one statement.
+/// Facts about the current statement.
 #[derive(Default)]
 pub(super) struct Statement {
     explains: bool,
@@ -129,19 +129,19 @@ pub(super) struct Statement {
     inserts: bool,
 }
 
-/// What stood directly before a word.
+/// Token directly before a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
-    /// Nothing: a statement begins.
+    /// No token: a statement begins.
     Start,
     /// A parenthesis: `(` or `)`.
     Parenthesis,
-    /// Anything else.
+    /// Any other token.
     Other,
 }
 
 impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
-    pub(super) fn new(catalogue: &'c Catalogue, found: F) -> Self {
+    pub(super) fn new(catalogue: &'c StatefulNames, found: F) -> Self {
         Self {
             catalogue,
             found,
@@ -154,10 +154,10 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     }
 
     pub(super) fn client_text(&mut self, text: &[u8]) {
-        let (statements, defines) = self.text(text, Place::Client);
+        let (statements, defines) = self.text(text, TextOrigin::Client);
         if defines && statements > 1 {
             self.definitions_run = true;
-            self.text(text, Place::Client);
+            self.text(text, TextOrigin::Client);
         }
         if self.updates && self.pg_settings {
             // The view has a rule that calls set_config.
@@ -171,8 +171,8 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         }
     }
 
-    /// Scans `text`; the number of its statements, and whether one defines a function.
-    pub(super) fn text(&mut self, text: &[u8], place: Place) -> (usize, bool) {
+    /// Scans `text`; returns the number of statements, and true if a statement defines a function.
+    pub(super) fn text(&mut self, text: &[u8], place: TextOrigin) -> (usize, bool) {
         let has_names = !self.catalogue.is_empty();
         let has_unproved = !self.catalogue.unproved.is_empty();
         let mut calls = CallTracker::new(place);
@@ -209,7 +209,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 }
                 Token::Symbol(b'(' | b')') => before = Before::Parenthesis,
                 // The end of a label.
-                Token::Symbol(b'>') if place == Place::Body => before = Before::Start,
+                Token::Symbol(b'>') if place == TextOrigin::Body => before = Before::Start,
                 Token::Quoted(name) => {
                     before = Before::Other;
                     self.quoted(name);
@@ -229,14 +229,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         (statements, defines)
     }
 
-    /// A word that may matter; `ahead` stands behind it.
+    /// Handles a word that may be relevant; `ahead` is behind the word.
     pub(super) fn word(
         &mut self,
         word: &[u8],
         before: Before,
         statement: &mut Statement,
         mut ahead: Lexer<'_>,
-        place: Place,
+        place: TextOrigin,
     ) -> Before {
         let starts = before == Before::Start;
         let Some(keyword) = keyword(word) else {
@@ -255,14 +255,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 self.pg_settings = true;
                 Effects::NONE
             }
-            // Reserved, or so rarely a name that what follows need not be told from a statement.
+            // Reserved words, or rarely used as names: the context is not checked.
             Keyword::Create => {
                 statement.creates = true;
                 Effects::DDL | Effects::TEMPORARY
             }
             Keyword::Function | Keyword::Procedure | Keyword::Routine if statement.creates => {
                 statement.defines = true;
-                statement.runs_texts |= self.definitions_run || place == Place::Body;
+                statement.runs_texts |= self.definitions_run || place == TextOrigin::Body;
                 Effects::BLOCK
             }
             Keyword::Insert | Keyword::Merge => {
@@ -273,9 +273,9 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 };
                 return self.add(Effects::SEQUENCE_MOVE);
             }
-            Keyword::Into if !statement.inserts && place == Place::Client => Effects::TEMPORARY,
+            Keyword::Into if !statement.inserts && place == TextOrigin::Client => Effects::TEMPORARY,
             Keyword::Into if !statement.inserts => match ahead.next() {
-                // In a body it mostly names a variable.
+                // In a body the word mostly names a variable.
                 Some(Token::Word(next))
                     if TEMPORARY_BEHIND_INTO.iter().any(|word| next.eq_ignore_ascii_case(word)) =>
                 {
@@ -288,12 +288,12 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Effects::NONE
             }
             Keyword::Default if self.updates => Effects::SEQUENCE_MOVE,
-            Keyword::Execute if place == Place::Body => Effects::ALL,
+            Keyword::Execute if place == TextOrigin::Body => Effects::ALL,
             Keyword::Execute => Effects::EXECUTE,
-            Keyword::Hold if statement.declares || place == Place::Body => Effects::CURSOR,
+            Keyword::Hold if statement.declares || place == TextOrigin::Body => Effects::CURSOR,
             Keyword::Language if statement.runs_texts && !is_readable(ahead.next()) => Effects::ALL,
             Keyword::Begin | Keyword::Then | Keyword::Else | Keyword::Loop | Keyword::Atomic
-                if place == Place::Body =>
+                if place == TextOrigin::Body =>
             {
                 return Before::Start;
             }
@@ -303,7 +303,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             }
             Keyword::Declare => {
                 statement.declares = true;
-                if place == Place::Body {
+                if place == TextOrigin::Body {
                     return Before::Start;
                 }
                 Effects::NONE
@@ -320,7 +320,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         Before::Other
     }
 
-    /// A keyword that counts only where it begins a statement.
+    /// Handles a keyword that counts only at the start of a statement.
     fn statement(&mut self, keyword: Keyword, statement: &mut Statement, mut ahead: Lexer<'_>) -> Effects {
         match keyword {
             Keyword::Set => settings::set(ahead, &mut self.found),
@@ -369,14 +369,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         if !unproved.is_empty() && (unproved.contains(name) || name.contains(&b'"')) {
             self.effects |= Effects::UNPROVED;
         }
-        // A doubled quote would have to be read as one: such a name is taken for any.
+        // A doubled quote would need decoding: such a name counts as a match.
         if !self.catalogue.is_empty() && (self.catalogue.contains(name) || name.contains(&b'"')) {
             self.effects |= Effects::FUNCTION;
         }
     }
 }
 
-/// What tells a temporary table from a variable behind `INTO`.
+/// Words that distinguish a temporary table from a variable behind `INTO`.
 const TEMPORARY_BEHIND_INTO: [&[u8]; 5] = [b"temp", b"temporary", b"local", b"global", b"table"];
 
 /// The text constant that is the first argument of a call; `ahead` stands behind the function's name.
@@ -392,7 +392,7 @@ fn sole_text(mut ahead: Lexer<'_>) -> Option<&[u8]> {
     }
 }
 
-/// Whether a language's bodies are read as code here.
+/// True if bodies in the language are read as code.
 fn is_readable(language: Option<Token<'_>>) -> bool {
     let Some(Token::Word(name) | Token::Quoted(name) | Token::Text { content: name, .. }) = language else {
         return false;

@@ -1,4 +1,4 @@
-//! `SET`, `RESET` and `set_config`: which setting they name.
+//! Names of settings in `SET`, `RESET` and `set_config`.
 //!
 //! <https://www.postgresql.org/docs/current/sql-set.html>, and the grammar's `VariableSetStmt`.
 
@@ -7,10 +7,10 @@ use super::{
     lexer::{Lexer, Token},
 };
 
-/// The longest name that is followed, in octets; a longer one is hidden.
+/// Maximum name length in bytes; a longer name counts as hidden.
 const LONGEST: usize = 128;
 
-/// What follows `SET`, up to the setting's name.
+/// Parses the text behind `SET`, up to the name.
 pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let mut first = ahead.next();
     if leads(first, "local", ahead) {
@@ -61,7 +61,7 @@ pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effect
     named(first, &mut ahead, found) | to_default(ahead)
 }
 
-/// What follows `RESET`.
+/// Parses the text behind `RESET`.
 pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let first = ahead.next();
     let named = match peek(ahead) {
@@ -86,7 +86,7 @@ pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effe
     named | Effects::SETTINGS_ALL
 }
 
-/// What follows `set_config`.
+/// Parses the text behind `set_config`.
 pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     if ahead.next() != Some(Token::Symbol(b'(')) {
         return Effects::SETTINGS_HIDDEN;
@@ -114,7 +114,7 @@ pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) ->
     named | back
 }
 
-/// Over the comma behind a plain argument, with or without a cast to a text type; `false` when it is anything else.
+/// Skips the comma behind a literal argument, with or without a cast to a text type; `false` for any other token.
 fn end_of_argument(ahead: &mut Lexer<'_>) -> bool {
     match ahead.next() {
         Some(Token::Symbol(b',')) => true,
@@ -130,7 +130,7 @@ fn end_of_argument(ahead: &mut Lexer<'_>) -> bool {
     }
 }
 
-/// A setting's own name, of one or more parts.
+/// Parses a setting name of one or more parts.
 fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let mut parts: [&[u8]; 4] = [b""; 4];
     let mut count = 0;
@@ -152,7 +152,7 @@ fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut
     }
 }
 
-/// Tells the name that `parts` make, in lower case.
+/// Reports the name made of `parts`, in lower case.
 fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
     let mut name = [0; LONGEST];
     let mut length = 0;
@@ -161,7 +161,7 @@ fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
             name[length] = b'.';
             length += 1;
         }
-        // The dot behind it must fit too.
+        // The dot behind the part must fit, too.
         let Some(room) = name[..LONGEST - 1].get_mut(length..length + part.len()) else {
             return Effects::SETTINGS_HIDDEN;
         };
@@ -170,7 +170,7 @@ fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
         length += part.len();
     }
     match &name[..length] {
-        // It sets the random generator, which no query shows and DISCARD ALL keeps.
+        // Sets the random generator: no query shows the state, and DISCARD ALL keeps the state.
         b"seed" => Effects::FUNCTION,
         b"session_authorization" => authorization(found),
         name => {
@@ -189,7 +189,7 @@ fn characteristics(found: &mut impl FnMut(&[u8])) -> Effects {
     Effects::SETTINGS
 }
 
-/// A session that becomes another user loses its role.
+/// A change of the session user also resets the role.
 fn authorization(found: &mut impl FnMut(&[u8])) -> Effects {
     found(b"session_authorization");
     found(b"role");
@@ -211,16 +211,16 @@ fn to_default(mut ahead: Lexer<'_>) -> Effects {
     }
 }
 
-/// Whether `name` is spelt as it is meant, and could be a setting's.
+/// True if `name` has no special characters and may name a setting.
 fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|octet| octet.is_ascii_alphanumeric() || b"_.$".contains(octet))
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(byte))
 }
 
 fn is(token: Option<Token<'_>>, word: &str) -> bool {
     matches!(token, Some(Token::Word(found)) if found.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Whether `token` is the keyword `word` rather than the name of a setting; `ahead` stands behind it.
+/// True if `token` is the keyword `word` and not a setting name; `ahead` is behind the token.
 fn leads(token: Option<Token<'_>>, word: &str, ahead: Lexer<'_>) -> bool {
     is(token, word) && !matches!(peek(ahead), Some(Token::Symbol(b'.' | b'='))) && !is(peek(ahead), "to")
 }

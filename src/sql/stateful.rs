@@ -1,18 +1,18 @@
-//! Which names of a database leave session state when they are used.
+//! Names in a text whose use leaves session state.
 
 use super::{
-    Catalogue, Effects,
+    Effects, StatefulNames,
     lexer::{Lexer, Token},
-    scan::{Place, Scan},
+    scan::{Scan, TextOrigin},
 };
 
-/// Tells `found` the names that a text defines and whose use may leave session state, in lower case: functions and
-/// procedures whose body does, views and tables whose definition, rules, triggers or policies do. The session adds them
-/// to the [`Catalogue`] of the database.
-pub fn stateful_names(text: &[u8], catalogue: &Catalogue, found: &mut dyn FnMut(&str)) {
+/// Calls `found` with the names, in lower case, that a text defines and whose use may leave session state: functions
+/// and procedures with a stateful body, views and tables with a stateful definition, rule, trigger or policy. The
+/// session adds the names to the [`StatefulNames`] of the database.
+pub fn find_stateful_names(text: &[u8], catalogue: &StatefulNames, found: &mut dyn FnMut(&str)) {
     let mut scan = Scan::new(catalogue, |_: &[u8]| ());
     scan.definitions_run = true;
-    scan.text(text, Place::Client);
+    scan.text(text, TextOrigin::Client);
     let temporary = contains_temporary(text);
     if !temporary && !scan.effects.intersects(LEAVES) {
         return;
@@ -36,12 +36,12 @@ pub fn stateful_names(text: &[u8], catalogue: &Catalogue, found: &mut dyn FnMut(
     }
 }
 
-/// The words of `CREATE` and `ALTER` that the name of what is defined stands behind. `ON` and `TO` name the table of a
-/// trigger, a policy or a rule.
+/// Words of `CREATE` and `ALTER` before the name of the defined object. `ON` and `TO` precede the table of a trigger, a
+/// policy or a rule.
 const BEFORE_A_NAME: [&str; 9] =
     ["function", "procedure", "routine", "view", "table", "domain", "aggregate", "on", "to"];
 
-/// What pins if a function does it.
+/// Effects that pin if a function has them.
 const LEAVES: Effects = Effects::SETTINGS
     .union(Effects::SETTINGS_ALL)
     .union(Effects::SETTINGS_BOUND)
@@ -55,14 +55,14 @@ const LEAVES: Effects = Effects::SETTINGS
     .union(Effects::FUNCTION);
 
 fn contains_temporary(text: &[u8]) -> bool {
-    text.split(|octet| !octet.is_ascii_alphanumeric() && *octet != b'_').any(|word| {
+    text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').any(|word| {
         is(word, "temp")
             || is(word, "temporary")
             || word.get(..7).is_some_and(|front| front.eq_ignore_ascii_case(b"pg_temp"))
     })
 }
 
-/// Tells the last part of the qualified name that follows.
+/// Reports the last part of the qualified name that follows.
 fn tell_name(mut lexer: Lexer<'_>, found: &mut dyn FnMut(&str)) {
     let mut last = None;
     loop {
@@ -88,7 +88,7 @@ fn is(word: &[u8], known: &str) -> bool {
 }
 
 /// Lists the names of the current database needed to predict session state left by a text: four columns, for
-/// [`super::CatalogueBuilder::row`]. Sound under any `search_path`; takes only the locks of a catalog reader;
+/// [`super::StatefulNamesBuilder::row`]. Sound under any `search_path`; takes only the locks of a catalog reader;
 /// PostgreSQL 14 to 18. Takes milliseconds for a small database, half a second for 2,000 functions of 3 kB. Requires
 /// `jit = off` (`SET LOCAL` in the same transaction), or the server compiles the query for seconds.
 pub const STATEFUL_SQL: &str = include_str!("stateful.sql");

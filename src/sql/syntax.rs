@@ -1,13 +1,16 @@
-//! Statements' trees: what each does, and what all of a text say about transactions together.
+//! Visits the trees of statements: effect of each statement, and transaction control of the whole text.
 
 use pg_query::protobuf::{
     AConst, CopyStmt, DefElem, Node, RawStmt, TransactionStmt, TransactionStmtKind, VariableSetStmt,
     a_const::Val, node::Node as Kind,
 };
 
-use super::{Access, Classification, Control, Ground, Modes, judge::Judge, steps::Step};
+use super::{
+    Classification, ClassifyReason, StatementAccess, TransactionControl, TransactionModes,
+    reference_checker::ReferenceChecker, transaction_steps::Step,
+};
 
-impl Judge<'_> {
+impl ReferenceChecker<'_> {
     /// Judges all statements of a text together.
     pub(super) fn text(mut self, statements: &[RawStmt]) -> Classification {
         let steps: Vec<Step> = statements
@@ -16,39 +19,41 @@ impl Judge<'_> {
             .map(|kind| self.statement(kind))
             .collect();
         let control = Step::together(&steps);
-        let ends = !matches!(control, Control::Whole(_));
+        let ends = !matches!(control, TransactionControl::Whole(_));
         if ends && steps.contains(&Step::Local) {
-            self.blame(Ground::SessionState);
+            self.blame(ClassifyReason::SessionState);
         }
-        // Whether a read-only transaction begins or ends here, or something that may write in it.
+        // True if a read-only transaction begins or ends in the text, or a transaction that may write.
         let doubtful = match control {
-            Control::None => false,
-            Control::Begin(modes) | Control::SetTransaction(modes) => {
-                self.blame(Ground::Transaction);
+            TransactionControl::None => false,
+            TransactionControl::Begin(modes) | TransactionControl::SetTransaction(modes) => {
+                self.blame(ClassifyReason::Transaction);
                 modes.read_only == Some(false)
             }
-            Control::Commit { .. } | Control::Rollback { .. } | Control::Savepoint => {
-                self.blame(Ground::Transaction);
+            TransactionControl::Commit { .. }
+            | TransactionControl::Rollback { .. }
+            | TransactionControl::Savepoint => {
+                self.blame(ClassifyReason::Transaction);
                 false
             }
-            Control::Whole(modes) => {
+            TransactionControl::Whole(modes) => {
                 let reads = modes.read_only == Some(true);
                 if !reads {
-                    self.blame(Ground::Transaction);
+                    self.blame(ClassifyReason::Transaction);
                 }
                 !reads
             }
-            Control::Mixed => {
-                self.blame(Ground::Transaction);
+            TransactionControl::Mixed => {
+                self.blame(ClassifyReason::Transaction);
                 true
             }
         };
         if steps.iter().any(|step| step.modes().is_some_and(|modes| modes.serializable == Some(true))) {
-            self.blame(Ground::Serializable);
+            self.blame(ClassifyReason::Serializable);
         }
-        let ground = self.ground();
-        let access = if doubtful { ground.access().max(Access::Doubt) } else { ground.access() };
-        Classification { access, ground, control, hint: None }
+        let reason = self.reason();
+        let access = if doubtful { reason.access().max(StatementAccess::Unproven) } else { reason.access() };
+        Classification { access, reason, control, hint: None }
     }
 
     fn statement(&mut self, kind: &Kind) -> Step {
@@ -70,14 +75,14 @@ impl Judge<'_> {
                 if cursor.options & HOLD == 0 {
                     return Step::Local;
                 }
-                self.blame(Ground::SessionState);
+                self.blame(ClassifyReason::SessionState);
             }
             Kind::ExecuteStmt(execute) => {
                 self.nodes(&execute.params);
-                self.blame(Ground::Named);
+                self.blame(ClassifyReason::Named);
             }
-            Kind::FetchStmt(_) => self.blame(Ground::Named),
-            // What a PREPARE says does nothing before its EXECUTE.
+            Kind::FetchStmt(_) => self.blame(ClassifyReason::Named),
+            // The statement of a PREPARE has no effect before EXECUTE.
             Kind::VariableShowStmt(_)
             | Kind::PrepareStmt(_)
             | Kind::DeallocateStmt(_)
@@ -85,8 +90,8 @@ impl Judge<'_> {
             | Kind::ClosePortalStmt(_)
             | Kind::UnlistenStmt(_)
             | Kind::LoadStmt(_)
-            | Kind::ConstraintsSetStmt(_) => self.blame(Ground::SessionState),
-            Kind::LockStmt(_) => self.blame(Ground::Locks),
+            | Kind::ConstraintsSetStmt(_) => self.blame(ClassifyReason::SessionState),
+            Kind::LockStmt(_) => self.blame(ClassifyReason::Locks),
             Kind::ListenStmt(_)
             | Kind::NotifyStmt(_)
             | Kind::CallStmt(_)
@@ -95,8 +100,8 @@ impl Judge<'_> {
             | Kind::ClusterStmt(_)
             | Kind::ReindexStmt(_)
             | Kind::CheckPointStmt(_)
-            | Kind::RefreshMatViewStmt(_) => self.blame(Ground::Utility),
-            _ => self.blame(Ground::Ddl),
+            | Kind::RefreshMatViewStmt(_) => self.blame(ClassifyReason::Utility),
+            _ => self.blame(ClassifyReason::Ddl),
         }
         Step::Plain
     }
@@ -123,7 +128,7 @@ impl Judge<'_> {
         if let Some(relation) = relation {
             self.range(relation);
         }
-        self.blame(Ground::Writes);
+        self.blame(ClassifyReason::Writes);
     }
 
     fn copy(&mut self, copy: &CopyStmt) {
@@ -131,10 +136,10 @@ impl Judge<'_> {
             self.range(relation);
         }
         if copy.is_from {
-            self.blame(Ground::Writes);
+            self.blame(ClassifyReason::Writes);
         }
         if copy.is_program || !copy.filename.is_empty() {
-            self.blame(Ground::ServerFile);
+            self.blame(ClassifyReason::ServerFile);
         }
         self.optional(copy.query.as_deref());
         self.optional(copy.where_clause.as_deref());
@@ -152,7 +157,7 @@ impl Judge<'_> {
             TransStmtSavepoint | TransStmtRelease | TransStmtRollbackTo => Step::Savepoint,
             // Two-phase commit.
             _ => {
-                self.blame(Ground::Utility);
+                self.blame(ClassifyReason::Utility);
                 Step::Other
             }
         }
@@ -161,19 +166,19 @@ impl Judge<'_> {
     fn set(&mut self, set: &VariableSetStmt) -> Step {
         match &*set.name {
             "TRANSACTION" => Step::SetTransaction(modes(&set.args)),
-            // A snapshot that another session of the same server exported.
+            // A snapshot exported by another session of the same server.
             "TRANSACTION SNAPSHOT" => {
-                self.blame(Ground::StandbyFunction);
+                self.blame(ClassifyReason::StandbyFunction);
                 Step::Other
             }
-            // `transaction_read_only` and its kin: another way to write SET TRANSACTION.
+            // `transaction_read_only` and similar settings: equivalent to SET TRANSACTION.
             name if starts_with(name, "transaction_") => {
-                self.blame(Ground::Transaction);
+                self.blame(ClassifyReason::Transaction);
                 Step::Other
             }
             _ if set.is_local => Step::Local,
             _ => {
-                self.blame(Ground::SessionState);
+                self.blame(ClassifyReason::SessionState);
                 Step::Plain
             }
         }
@@ -188,8 +193,8 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 }
 
 /// The modes in the options of BEGIN or SET TRANSACTION.
-fn modes(options: &[Node]) -> Modes {
-    let mut modes = Modes::default();
+fn modes(options: &[Node]) -> TransactionModes {
+    let mut modes = TransactionModes::default();
     for option in options {
         let Some(Kind::DefElem(option)) = &option.node else { continue };
         match &*option.defname {
@@ -208,7 +213,7 @@ fn value(option: &DefElem) -> Option<&Val> {
     }
 }
 
-/// READ WRITE; what cannot be read is taken for it.
+/// READ WRITE; an unreadable value counts as READ WRITE.
 fn is_zero(option: &DefElem) -> bool {
     !matches!(value(option), Some(Val::Ival(number)) if number.ival != 0)
 }

@@ -1,4 +1,4 @@
-//! A query's text without its literals: clients that write values into their texts share one judgement.
+//! Text of a query without literals: texts that differ only in literals share a classification.
 
 use arrayvec::ArrayVec;
 
@@ -7,26 +7,26 @@ use super::lexer::{Lexer, Token};
 /// A longer template is not worth to be kept.
 const LONGEST: usize = 4096;
 
-/// The text of one query without the values of its literals and without its comments. Two texts with the same template have
-/// the same tree, but for the values in it.
+/// Text of a single query without literal values and comments. Two texts with equal templates have equal trees, except
+/// for the values.
 pub(super) struct Template {
-    octets: ArrayVec<u8, LONGEST>,
-    /// A literal was left out: the text says more than its template.
+    bytes: ArrayVec<u8, LONGEST>,
+    /// True if a literal was removed.
     pub(super) literal: bool,
 }
 
-/// Marks that stand for what is left out: no token is written with one of these octets, nor is white space.
+/// Placeholders for removed parts: neither tokens nor white space contain the bytes.
 const COMMENT: u8 = 1;
 const TEXT: u8 = 2;
 const NUMBER: u8 = 3;
 
 impl Template {
-    /// The template of `text`; `None` if it is not one query, if it can be read in two ways, if the value of a literal may
-    /// matter, or if it is too long.
+    /// The template of `text`; `None` unless the text is a single query with one reading, a short template, and
+    /// literals that do not matter.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
         let mut lexer = Lexer::new(text);
-        let mut template = Self { octets: ArrayVec::new(), literal: false };
-        // What stands from here on is to be copied.
+        let mut template = Self { bytes: ArrayVec::new(), literal: false };
+        // Start of the text still to copy.
         let mut copied = 0;
         let mut first = true;
         loop {
@@ -44,14 +44,14 @@ impl Template {
             first = false;
             let mark = match token {
                 Token::Word(word) if value_matters(word) => return None,
-                Token::Quoted(name) if value_matters(name) || name.iter().any(|octet| *octet < b' ') => {
+                Token::Quoted(name) if value_matters(name) || name.iter().any(|byte| *byte < b' ') => {
                     return None;
                 }
                 Token::Symbol(b';') => {
                     template.extend(&text[copied..lexer.began()])?;
                     return (lexer.next().is_none() && !lexer.doubt()).then_some(template);
                 }
-                Token::Symbol(octet) if octet < b' ' => return None,
+                Token::Symbol(byte) if byte < b' ' => return None,
                 Token::Word(_) | Token::Quoted(_) | Token::Parameter | Token::Symbol(_) => continue,
                 Token::Text { .. } => TEXT,
                 Token::Number => NUMBER,
@@ -66,17 +66,17 @@ impl Template {
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.octets
+        &self.bytes
     }
 
     #[inline]
-    fn push(&mut self, octet: u8) -> Option<()> {
-        self.octets.try_push(octet).ok()
+    fn push(&mut self, byte: u8) -> Option<()> {
+        self.bytes.try_push(byte).ok()
     }
 
     #[inline]
-    fn extend(&mut self, octets: &[u8]) -> Option<()> {
-        self.octets.try_extend_from_slice(octets).ok()
+    fn extend(&mut self, bytes: &[u8]) -> Option<()> {
+        self.bytes.try_extend_from_slice(bytes).ok()
     }
 }
 
@@ -89,7 +89,7 @@ fn begins_query(token: Token<'_>) -> bool {
     }
 }
 
-/// Whether the literals behind `name` may decide: see [`super::arguments`].
+/// True if literals behind `name` may matter: see [`super::arguments`].
 fn value_matters(name: &[u8]) -> bool {
     matches!(name.len(), 10 | 15)
         && (name.eq_ignore_ascii_case(b"set_config") || name.eq_ignore_ascii_case(b"current_setting"))

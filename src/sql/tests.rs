@@ -1,4 +1,4 @@
-//! The scanner against a table of statements; [`oracle`] holds it against the server's own grammar.
+//! The scanner against a table of statements; [`oracle`] compares the scanner with PostgreSQL's grammar.
 
 use super::*;
 
@@ -9,12 +9,14 @@ mod lexing;
 mod oracle;
 
 fn effects_of(text: &str) -> Effects {
-    effects(text.as_bytes(), &Catalogue::default())
+    effects(text.as_bytes(), &StatefulNames::default())
 }
 
 fn names_of(text: &str) -> Vec<String> {
     let mut names = Vec::new();
-    setting_names(text.as_bytes(), &mut |name| names.push(String::from_utf8(name.to_vec()).expect("ASCII")));
+    find_setting_names(text.as_bytes(), &mut |name| {
+        names.push(String::from_utf8(name.to_vec()).expect("ASCII"))
+    });
     names
 }
 
@@ -39,7 +41,7 @@ fn settings_are_named_as_the_server_names_them() {
     }
 }
 
-/// A line of a table: what is wanted, two spaces or more, and the text, in which `\n`, `\r` and `\t` stand for themselves.
+/// A line of a table: expectation, two or more spaces, and the text with `\n`, `\r` and `\t` as escapes.
 fn case(line: &str) -> Option<(String, String)> {
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -92,7 +94,7 @@ const PLAIN: &[&str] = &[
 
 #[test]
 fn only_exact_forms_are_commands() {
-    use Command::{
+    use SessionStatement::{
         Begin, Commit, Deallocate, DeallocateAll, DiscardAll, Execute, Other, Rollback, SetLocal, Show,
         StartTransaction,
     };
@@ -132,13 +134,13 @@ fn only_exact_forms_are_commands() {
         ("SELECT 1", Other),
         ("", Other),
     ] {
-        assert_eq!(command(text.as_bytes()), wanted, "{text}");
+        assert_eq!(session_statement(text.as_bytes()), wanted, "{text}");
     }
 }
 
 #[test]
 fn a_name_of_the_catalogue_counts_however_it_is_written() {
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = StatefulNames::default();
     for name in ["public.my_lock", "Odd name", "@@@"] {
         catalogue.insert(name);
     }
@@ -169,10 +171,10 @@ fn a_definition_that_leaves_state_is_told_by_name() {
         ),
         ("CREATE TABLE IF NOT EXISTS t (a int DEFAULT known())", vec!["t"]),
     ] {
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = StatefulNames::default();
         catalogue.insert("known");
         let mut names = Vec::new();
-        stateful_names(text.as_bytes(), &catalogue, &mut |name| names.push(name.to_owned()));
+        find_stateful_names(text.as_bytes(), &catalogue, &mut |name| names.push(name.to_owned()));
         assert_eq!(names, wanted, "{text}");
     }
 }

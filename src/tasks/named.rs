@@ -1,6 +1,6 @@
-//! A future with a name, whose panic is caught and logged.
+//! A future with a name; panics are caught and logged.
 //!
-//! It adds one `&'static str` to the future: an `async` block around it would hold the future twice.
+//! Adds a `&'static str` to the future: an `async` block would hold the future twice.
 
 use std::{
     any::Any,
@@ -30,7 +30,7 @@ impl<F: Future<Output = ()>> Future for Named<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let future = this.future;
-        // Unwind safety: a future that panicked is never polled again, and is dropped as tokio itself would drop it.
+        // Unwind safety: a panicked future is never polled again; the drop is the same as tokio's.
         catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|payload| {
             tracing::error!(task = this.name, panic = words(&*payload), "a task panicked and was ended");
             Poll::Ready(())
@@ -38,7 +38,7 @@ impl<F: Future<Output = ()>> Future for Named<F> {
     }
 }
 
-/// What a panic said.
+/// Message of a panic.
 fn words(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()

@@ -1,11 +1,11 @@
-//! Settings of the process: worker threads, and how long a shutdown may take.
+//! Settings of the process: worker threads and time limits of a shutdown.
 
 use std::time::Duration;
 
 /// Number of workers and limits of a drain (`[runtime]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeSettings {
-    /// Worker threads; `None`: one for each core.
+    /// Worker threads; `None` means a thread per core.
     pub workers: Option<usize>,
     /// Time from SIGTERM, which ends readiness, until the listeners close. Default 0.
     pub drain_delay: Duration,

@@ -1,4 +1,4 @@
-//! Worker threads: one single-threaded runtime each, on which clients live for life.
+//! Worker threads with a single-threaded runtime each. A client stays on the same worker for life.
 
 use std::{
     cell::Cell,
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{STACK, named::Named};
 
-/// The worker threads. Clones share them.
+/// The worker threads, shared by clones.
 #[derive(Clone)]
 pub struct Workers {
     workers: Arc<[Worker]>,
@@ -24,19 +24,19 @@ pub struct Workers {
 struct Worker {
     runtime: Handle,
     /// `None` once shut down.
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningWorker>>,
 }
 
-struct Running {
+struct RunningWorker {
     inbox: mpsc::UnboundedSender<Start>,
     ended: oneshot::Receiver<()>,
     thread: thread::JoinHandle<()>,
 }
 
-/// Builds a task's future on its worker and starts it there.
+/// Builds a task's future on a worker and starts the task there.
 type Start = Box<dyn FnOnce() + Send>;
 
-/// Starts `future` as the task `name` on the worker that this is called on. It need not be `Send`.
+/// Starts `future` as the task `name` on the current worker. The future need not be `Send`.
 ///
 /// # Panics
 /// Outside a worker.
@@ -45,7 +45,7 @@ pub fn spawn_here(name: &'static str, future: impl Future<Output = ()> + 'static
     tokio::task::spawn_local(Named::new(name, future));
 }
 
-/// The index of the worker that this is called on, among those it was started with; 0 outside of workers.
+/// Index of the current worker; 0 outside of workers.
 #[must_use]
 pub fn current_worker() -> usize {
     INDEX.get()
@@ -61,26 +61,26 @@ impl Workers {
     /// Starts `count` worker threads (at least one).
     ///
     /// # Errors
-    /// The system's, when it has no thread, epoll instance or descriptor to give.
+    /// The system's error, without a free thread, epoll instance or descriptor.
     pub fn start(count: usize) -> io::Result<Self> {
         let workers = (0..count.max(1)).map(Worker::start).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { workers: workers.into() })
     }
 
-    /// How many workers there are.
+    /// Number of workers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.workers.len()
     }
 
-    /// Tasks that are alive on worker `index`; 0 for a worker that does not exist.
+    /// Number of tasks on worker `index`; 0 for a worker that does not exist.
     #[must_use]
     pub fn live(&self, index: usize) -> usize {
         self.workers.get(index).map_or(0, |worker| worker.runtime.metrics().num_alive_tasks())
     }
 
-    /// Calls `make` on worker `index` (modulo their number) and starts the future it returns there as the task `name`.
-    /// The future need not be `Send`. After [`Workers::shutdown`] nothing happens: `make` is dropped.
+    /// Calls `make` on worker `index` (modulo the number of workers) and starts the returned future there as the task
+    /// `name`. The future need not be `Send`. After [`Workers::shutdown`] `make` is dropped uncalled.
     pub fn spawn_on<M, F>(&self, index: usize, name: &'static str, make: M)
     where
         M: FnOnce() -> F + Send + 'static,
@@ -89,26 +89,26 @@ impl Workers {
         let worker = &self.workers[index % self.workers.len()];
         let running = worker.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = &*running {
-            // The worker can only be gone when the process is about to be.
+            // The worker is gone only at the end of the process.
             running.inbox.send(Box::new(move || spawn_here(name, make()))).ok();
         }
     }
 
     /// Cancels every task and waits until all workers have ended.
     ///
-    /// Cancel safety: when dropped half-way, the workers end all the same; nobody has waited for them.
+    /// Cancel safety: after a drop the workers still end, without waiting.
     pub async fn shutdown(&self) {
         let taken: Vec<_> = self
             .workers
             .iter()
             .filter_map(|worker| worker.running.lock().unwrap_or_else(PoisonError::into_inner).take())
-            .map(|Running { inbox, ended, thread }| {
+            .map(|RunningWorker { inbox, ended, thread }| {
                 drop(inbox);
                 (ended, thread)
             })
             .collect();
         for (ended, thread) in taken {
-            // The sender is dropped as the thread's last act, so the join below does not block for long.
+            // The thread drops the sender last, so the join below does not block for long.
             ended.await.ok();
             thread.join().ok();
         }
@@ -137,11 +137,11 @@ impl Worker {
                 }
             })?;
         let runtime = started.recv().map_err(io::Error::other)??;
-        Ok(Self { runtime, running: Mutex::new(Some(Running { inbox, ended, thread })) })
+        Ok(Self { runtime, running: Mutex::new(Some(RunningWorker { inbox, ended, thread })) })
     }
 }
 
-/// Starts what comes in until nobody can send any more. Its tasks are cancelled when the caller drops the runtime.
+/// Starts received tasks until all senders are dropped. The caller drops the runtime, which cancels the tasks.
 fn work(runtime: &LocalRuntime, mut jobs: mpsc::UnboundedReceiver<Start>) {
     runtime.block_on(async {
         while let Some(start) = jobs.recv().await {
@@ -184,7 +184,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         ready.await.unwrap();
-        // The clumsy task was started first and ended in its only poll.
+        // The panicking task was started first, and ended in the first poll.
         assert_eq!(workers.live(0), 2);
         workers.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! What certificates say: names, dates, and the hash that channel binding needs.
+//! Facts of a certificate: names, dates, and the hash for channel binding.
 
 use crate::closed_set::closed_set;
 use aws_lc_rs::digest;
@@ -13,31 +13,31 @@ use x509_parser::{
     x509::AlgorithmIdentifier,
 };
 
-/// One certificate in use, for metrics, the admin API and the doctor.
+/// Facts of a certificate in use, for metrics, the admin API and the doctor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// What we use it for.
+    /// Use of the certificate.
     pub usage: CertificateUse,
-    /// Whom it is for, as a distinguished name.
+    /// Subject as a distinguished name.
     pub subject: String,
-    /// Who signed it, as a distinguished name.
+    /// Issuer as a distinguished name.
     pub issuer: String,
-    /// The names and addresses it is good for.
+    /// Alternative names: DNS names and addresses.
     pub names: Vec<String>,
-    /// From when it is in force.
+    /// Start of the validity period.
     pub not_before: Timestamp,
     /// Until when.
     pub not_after: Timestamp,
 }
 
 closed_set! {
-    /// What a certificate is used for: a label of metrics.
+    /// Use of a certificate: a metric label.
     pub enum CertificateUse {
-        /// We trust what it signs.
+        /// Trusted certificate authority.
         Ca = "ca",
-        /// We show it.
+        /// Gatekeeper's own certificate.
         Identity = "identity",
-        /// The server showed it at the last handshake.
+        /// Certificate of the server in the last handshake.
         Peer = "peer",
     }
 }
@@ -45,7 +45,7 @@ closed_set! {
 // === impl CertificateFacts ===
 
 impl CertificateFacts {
-    /// What `der` says, unless it is no certificate.
+    /// Reads the facts of `der`; `None` for an invalid certificate.
     pub(super) fn read(usage: CertificateUse, der: &CertificateDer<'_>) -> Option<Self> {
         let certificate = parse(der)?;
         let validity = certificate.validity();
@@ -60,7 +60,7 @@ impl CertificateFacts {
     }
 }
 
-/// Reads a certificate; `None` if it is none, or if something follows it.
+/// Parses a certificate; `None` for an invalid certificate or trailing bytes.
 pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Some(certificate),
@@ -83,9 +83,9 @@ pub(super) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String
         .iter()
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(octets) => match **octets {
+            GeneralName::IPAddress(bytes) => match **bytes {
                 [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-                _ => <[u8; 16]>::try_from(*octets).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
+                _ => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
             },
             _ => None,
         })
@@ -97,8 +97,8 @@ pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'
     certificate.subject().iter_common_name().next()?.as_str().ok()
 }
 
-/// `tls-server-end-point`: the certificate hashed with the hash of its own signature, MD5 and SHA-1 replaced by
-/// SHA-256; `None` where that is not defined.
+/// `tls-server-end-point`: hash of the certificate, by the hash function of the signature, with SHA-256 in place of MD5
+/// and SHA-1; `None` where the RFC defines no hash.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
 pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
@@ -119,7 +119,7 @@ fn known_hash(oid: &Oid<'_>) -> Option<&'static digest::Algorithm> {
     HASHES.iter().find(|(known, _)| known == oid).map(|(_, hash)| *hash)
 }
 
-/// Signature algorithms, and hashes as RSASSA-PSS names them, to the hash of the binding.
+/// Hash function of the binding for each signature algorithm, and for each hash named by RSASSA-PSS.
 static HASHES: [(Oid<'static>, &digest::Algorithm); 12] = [
     (oid::OID_PKCS1_MD5WITHRSAENC, &digest::SHA256),
     (oid::OID_PKCS1_SHA1WITHRSA, &digest::SHA256),

@@ -1,4 +1,4 @@
-//! TLS towards one endpoint.
+//! TLS towards an endpoint.
 
 use std::{
     net::IpAddr,
@@ -24,14 +24,14 @@ use crate::{
     topology::Address,
 };
 
-/// TLS towards one endpoint: trust, name and identity. Cheap to clone; all clones see a reload.
+/// TLS towards an endpoint: trust, name and identity. Cheap to clone; a reload affects all clones.
 #[derive(Clone)]
 pub struct ClientTls {
     shared: Arc<Shared>,
 }
 
-/// Evidence that this connection's server showed a chain that ends at a trusted CA, and in mode `verify-full` a
-/// certificate for the name as well. Only a handshake can make it.
+/// Proof that the server presented a chain to a trusted CA, and in mode `verify-full` a certificate for the name as
+/// well. Only a handshake can create the proof.
 #[derive(Debug)]
 pub struct VerifiedTls {
     _made_by_a_handshake: (),
@@ -43,25 +43,25 @@ struct Shared {
     name: ServerName<'static>,
     loaded: Live<Loaded>,
     publisher: Mutex<Publisher<Loaded>>,
-    /// What the server showed last.
+    /// The server's certificate in the last handshake.
     peer: Mutex<Option<CertificateFacts>>,
 }
 
-/// What was read together and is swapped together.
+/// Contents of the files, replaced as a whole.
 struct Loaded {
     config: Arc<ClientConfig>,
     digest: [u8; 32],
     certificates: Vec<CertificateFacts>,
 }
 
-/// Sessions kept per endpoint for resumption. A read pool's address hides several servers that share these, and
-/// PostgreSQL itself issues none: a few are plenty.
+/// TLS sessions kept per endpoint for resumption. Servers behind a read pool's address share the sessions, and
+/// PostgreSQL issues none: a few suffice.
 const KEPT_SESSIONS: usize = 16;
 
 // === impl ClientTls ===
 
 impl ClientTls {
-    /// Reads the files of `settings`. With mode `disable` nothing is read.
+    /// Reads the files of `settings`. Mode `disable` reads no files.
     ///
     /// # Errors
     /// A file that cannot be used, or a name that no certificate could carry in mode `verify-full`.
@@ -80,7 +80,7 @@ impl ClientTls {
         })
     }
 
-    /// Tells when other certificates or authorities count from now on; ends with the last use of this.
+    /// A receiver of changes of certificates or authorities; closes when the last clone is dropped.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.loaded.changes()
@@ -92,7 +92,7 @@ impl ClientTls {
         self.shared.settings.mode
     }
 
-    /// Who speaks first about it.
+    /// Start of the TLS negotiation.
     #[must_use]
     pub fn negotiation(&self) -> Negotiation {
         self.shared.settings.negotiation
@@ -104,13 +104,13 @@ impl ClientTls {
         self.shared.name.to_str().into_owned()
     }
 
-    /// The TLS handshake, on a connection where the server expects it now: after its `S`, or at once with direct TLS.
-    /// There is no time limit here. In mode `disable` the connection stays as it is.
+    /// Performs the TLS handshake on a connection whose server awaits a ClientHello: behind the server's `S`, or at
+    /// once with direct TLS. No time limit. In mode `disable` the connection stays plaintext.
     ///
     /// Cancel safe in that the connection is closed.
     ///
     /// # Errors
-    /// [`TlsError`] says what to change.
+    /// [`TlsError`] with the remedy.
     pub async fn handshake(&self, tcp: TcpStream) -> Result<(Stream, Option<VerifiedTls>), TlsError> {
         let mode = self.mode();
         if mode == TlsMode::Disable {
@@ -122,7 +122,7 @@ impl ClientTls {
             Negotiation::Direct => TlsError::from_direct,
         };
         let tls = connector.connect(self.shared.name.clone(), tcp).await.map_err(explain)?;
-        // An answer without ALPN may come from a server that took the TLS for something else's.
+        // A handshake without ALPN may come from a server of another protocol.
         if self.negotiation() == Negotiation::Direct && tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
             return Err(TlsError::NoAlpn);
         }
@@ -131,20 +131,21 @@ impl ClientTls {
         Ok((stream, mode.verifies().then_some(VerifiedTls { _made_by_a_handshake: () })))
     }
 
-    /// Reads the files again, and swaps them in for new handshakes if they are good.
+    /// Reads the files again, and uses the contents for new handshakes if they are valid.
     ///
     /// # Errors
-    /// What is wrong with them; then the old ones stay in use.
+    /// The problem with the files; the previous contents stay in use.
     pub fn reload(&self) -> Result<Reload, TlsFileError> {
         self.shared.reload_files()
     }
 
-    /// Has `files` look after the files of this endpoint.
+    /// Registers the files of the endpoint with `files`.
     pub fn watch(&self, files: &Files) {
         files.watch(&self.shared);
     }
 
-    /// The certificates in use: trusted CAs (not the system's), our own chain's first, the server's last.
+    /// Certificates in use: trusted CAs (except the system's), the first of Gatekeeper's own chain, the last
+    /// certificate of the server.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         let mut certificates = self.shared.loaded.load().certificates.clone();
@@ -236,7 +237,7 @@ fn trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError
     Ok(Trust { roots, bundle: Vec::new(), full })
 }
 
-/// The files that `settings` name and that matter in their mode.
+/// The files of `settings` that matter in the mode.
 fn files(settings: &EndpointTls) -> Vec<PathBuf> {
     if settings.mode == TlsMode::Disable {
         return Vec::new();

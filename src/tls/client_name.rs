@@ -1,4 +1,4 @@
-//! What a client's certificate calls its holder.
+//! Name of the holder in a client certificate.
 
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -8,17 +8,17 @@ use super::certificate::{at, parse};
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// Which part of a client's certificate says who the client is.
+    /// Part of a client certificate with the client's name.
     #[derive(Default)]
     pub enum CertificateName {
-        /// The common name of the subject, as PostgreSQL's `cert` takes it.
+        /// Common name of the subject, as in PostgreSQL's method `cert`.
         #[default]
         Common = "cn",
         /// The DNS names among the alternative names.
         Dns = "dns",
         /// The e-mail addresses among the alternative names.
         Email = "email",
-        /// The URIs among the alternative names, as SPIFFE has them.
+        /// URIs among the alternative names, as used by SPIFFE.
         Uri = "uri",
     }
 }
@@ -26,9 +26,9 @@ closed_set! {
 // === impl CertificateName ===
 
 impl CertificateName {
-    /// These names in a certificate whose chain was verified. There are none in one that is not in force at `now`: a TLS
-    /// session that is resumed is not verified again. Nor is there a common name where there are several: which one
-    /// counts is a matter of taste, and tastes that differ let strangers in.
+    /// Names in a verified certificate. A certificate outside the validity period at `now` yields no name: a resumed
+    /// TLS session is not verified again. A subject with several common names yields no common name: parties that
+    /// choose different names would let strangers in.
     #[must_use]
     pub fn of(self, verified: &CertificateDer<'_>, now: Timestamp) -> Vec<String> {
         let Some(certificate) = parse(verified) else { return Vec::new() };
@@ -111,7 +111,7 @@ mod tests {
     fn several_common_names_are_none() {
         let certificate = issue(|params| {
             params.distinguished_name.push(DnType::CommonName, "alice");
-            // The same attribute by its number: the maker of certificates keeps one of each name.
+            // The attribute by number: the certificate generator keeps a single attribute per name.
             let again = DnType::CustomDnType(vec![2, 5, 4, 3]);
             params.distinguished_name.push(again, DnValue::Utf8String("postgres".to_owned()));
         });

@@ -1,4 +1,4 @@
-//! What can go wrong with TLS: in a handshake, and in the files it needs.
+//! Errors of TLS handshakes and TLS files.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -18,7 +18,7 @@ pub enum TlsError {
         /// The issuer named in the certificate.
         issuer: String,
     },
-    /// The chain is trusted, but the certificate is for somebody else.
+    /// A trusted chain with a certificate for another name.
     #[error(
         "the certificate's chain is trusted, but it is for {}, not for {expected}: set `tls.server_name` to a name \
          of the certificate, or `tls.mode = \"verify-ca\"` to check the chain alone",
@@ -30,31 +30,32 @@ pub enum TlsError {
         /// The names and addresses of the certificate.
         presented: Vec<String>,
     },
-    /// The certificate, or one above it, is out of date.
+    /// An expired certificate in the chain.
     #[error("the certificate expired at {not_after}")]
     Expired {
         /// When.
         not_after: Timestamp,
     },
-    /// The certificate, or one above it, is not in force yet; a wrong clock looks the same.
+    /// A certificate that is not valid yet; a wrong clock has the same symptom.
     #[error("the certificate is not valid before {not_before}")]
     NotYetValid {
-        /// From when it is.
+        /// Start of the validity period.
         not_before: Timestamp,
     },
     /// The certificate cannot be used for another reason.
     #[error("the certificate cannot be used: {0}")]
     Certificate(String),
-    /// The peer ended the handshake and said why.
+    /// The peer ended the handshake with an alert.
     #[error("the peer refused the handshake: {}", alert_words(*.0))]
     Refused(AlertDescription),
-    /// Direct TLS needs ALPN `postgresql`, and the peer did not agree to it.
+    /// Direct TLS requires ALPN `postgresql`, and the peer did not agree.
     #[error("the peer did not agree to ALPN `postgresql`, which direct TLS needs")]
     NoAlpn,
-    /// The peer closed the connection at a direct ClientHello, as a server does that takes it for a broken startup packet.
+    /// The peer closed the connection after a direct ClientHello: a server without direct TLS reads an invalid startup
+    /// packet.
     #[error("the peer closed the connection when TLS began at once")]
     NotDirect,
-    /// The peer does not speak TLS here.
+    /// The peer does not support TLS.
     #[error("the peer answered with something that is not TLS")]
     NotTls,
     /// The peer closed the connection in the middle of the handshake.
@@ -68,7 +69,7 @@ pub enum TlsError {
     Io(#[source] io::Error),
 }
 
-/// Why certificates, keys or names cannot be used. What was loaded before stays in use.
+/// Problem with certificates, keys or names. The previous contents stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFileError {
     /// The file could not be read.
@@ -85,10 +86,10 @@ pub enum TlsFileError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem with the file.
         reason: String,
     },
-    /// The file has no certificate in it.
+    /// A file without certificate.
     #[error("`{}` holds no certificate", .0.display())]
     NoCertificate(PathBuf),
     /// A certificate of the file cannot be used.
@@ -96,10 +97,10 @@ pub enum TlsFileError {
     BadCertificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem with the file.
         reason: String,
     },
-    /// The file has no private key in it.
+    /// A file without private key.
     #[error("`{}` holds no private key (PKCS#8, PKCS#1 or SEC1)", .0.display())]
     NoKey(PathBuf),
     /// The private key is encrypted.
@@ -110,7 +111,7 @@ pub enum TlsFileError {
     BadKey {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Problem with the file.
         reason: String,
     },
     /// Certificate and key do not belong together.
@@ -124,11 +125,11 @@ pub enum TlsFileError {
     /// No CA file was given and the system has no roots.
     #[error("no CA file is set and the system's own roots cannot be read: set `ca_file`")]
     NoSystemRoots,
-    /// Clients' certificates are asked for, but no CA to check them by is set.
+    /// Client certificates are requested, but no CA is configured.
     #[error("clients' certificates cannot be checked without `client_ca_file`")]
     NoClientCa,
-    /// There is no name to check: the address is not fit for one, and none was set.
-    #[error("`{0}` is no name that a certificate could carry: set `tls.server_name`")]
+    /// No server name to verify: the address is not a valid name, and no name is configured.
+    #[error("`{0}` cannot be a certificate name: set `tls.server_name`")]
     ServerName(String),
     /// The TLS library refused the settings.
     #[error("the TLS settings cannot be used")]
@@ -141,15 +142,15 @@ struct Names<'a>(&'a [String]);
 // === impl TlsError ===
 
 impl TlsError {
-    /// Explains an error of a read or write behind the handshake, if TLS is what failed: with TLS 1.3 a server's
-    /// verdict on our certificate arrives with the first read.
+    /// Explains an error of a read or write after the handshake, if TLS failed: with TLS 1.3 a server's rejection of
+    /// Gatekeeper's certificate arrives with the first read.
     #[must_use]
     pub fn explain(error: &io::Error) -> Option<Self> {
         let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
         Some(Self::from_rustls(tls.clone()))
     }
 
-    /// Whose fault it is, seen from the endpoints' leg; on the clients' leg it is the client's.
+    /// Responsible party on the endpoint side; on the client side the client is always responsible.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -167,7 +168,7 @@ impl TlsError {
         }
     }
 
-    /// Whether the peer's certificate is what is wrong, rather than the handshake as such.
+    /// True if the peer's certificate is the problem, and not the handshake.
     #[must_use]
     pub const fn is_about_the_certificate(&self) -> bool {
         matches!(
@@ -180,7 +181,7 @@ impl TlsError {
         )
     }
 
-    /// What an operator can do about it, where that is known.
+    /// Remedy for an operator, if known.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self {
@@ -205,7 +206,7 @@ impl TlsError {
         })
     }
 
-    /// What an error of a handshake means that began without asking.
+    /// Meaning of an I/O error in a direct handshake.
     pub(super) fn from_direct(error: io::Error) -> Self {
         match Self::from_io(error) {
             Self::Closed => Self::NotDirect,

@@ -1,7 +1,7 @@
-//! Checks of certificates that webpki will not look at: leaves that say `CA:TRUE`, and leaves of version 1.
+//! Checks of leaf certificates that webpki rejects as such: leaves with `CA:TRUE`, and version 1 leaves.
 //!
-//! Everything is checked that webpki would check of a leaf: dates, purpose, unknown critical extensions, the signature
-//! of the CA. Chains are not built: the CA must be a trusted one.
+//! Performs every check of webpki for a leaf: dates, purpose, unknown critical extensions, signature of the CA. Chains
+//! are not built: the issuer must be a trusted CA.
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, client::danger::HandshakeSignatureValid,
@@ -12,7 +12,7 @@ use x509_parser::{certificate::X509Certificate, extensions::ParsedExtension, x50
 
 use super::certificate;
 
-/// Whether `leaf` is of version 1, which webpki cannot even read.
+/// True for a version 1 certificate, which webpki cannot parse.
 pub(super) fn is_version_1(leaf: &CertificateDer<'_>) -> bool {
     certificate::parse(leaf).is_some_and(|facts| facts.version() == X509Version::V1)
 }
@@ -30,7 +30,7 @@ pub(super) fn check_validity(facts: &X509Certificate<'_>, now: UnixTime) -> Resu
     Ok(())
 }
 
-/// Checks that one of `roots` signed `leaf` itself, and that it is in force and meant for servers.
+/// Checks that a CA of `roots` signed `leaf` directly, and that `leaf` is valid for servers now.
 pub(super) fn check_signed_directly(
     leaf: &CertificateDer<'_>,
     facts: &X509Certificate<'_>,
@@ -47,7 +47,7 @@ pub(super) fn check_signed_directly(
         if *anchor.subject != *issuer {
             continue;
         }
-        // What such a CA may sign for is webpki's to judge.
+        // Only webpki can check name constraints of a CA.
         if anchor.name_constraints.is_some() {
             continue;
         }
@@ -84,7 +84,7 @@ pub(super) fn check_handshake(
     if good { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
 }
 
-/// Refuses a certificate that is meant for something else, or has critical extensions nobody here understands.
+/// Rejects a certificate for another purpose, or with unknown critical extensions.
 fn check_extensions(facts: &X509Certificate<'_>) -> Result<(), Error> {
     for extension in facts.extensions() {
         match extension.parsed_extension() {
@@ -106,7 +106,7 @@ fn unix_time(seconds: i64) -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// A signed text: of a certificate, all that its signature covers.
+/// Signed data: for a certificate, the part covered by the signature.
 struct Signed<'a> {
     message: &'a [u8],
     /// The content of the AlgorithmIdentifier.
@@ -137,9 +137,9 @@ impl<'a> Signed<'a> {
 // === impl PublicKey ===
 
 impl<'a> PublicKey<'a> {
-    /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `octets` is the content.
-    fn read_content(octets: &'a [u8]) -> Option<Self> {
-        let (algorithm, rest) = element(octets)?;
+    /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `bytes` is the content.
+    fn read_content(bytes: &'a [u8]) -> Option<Self> {
+        let (algorithm, rest) = element(bytes)?;
         let (key, _) = element(rest)?;
         Some(Self { algorithm: content(algorithm)?, bits: bits(key)? })
     }
@@ -150,32 +150,32 @@ impl<'a> PublicKey<'a> {
     }
 }
 
-/// Cuts the first DER element off: with its head, and what follows it.
-fn element(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, length) = head(octets)?;
-    octets.split_at_checked(head.checked_add(length)?)
+/// Splits off the first DER element, with the header.
+fn element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, length) = head(bytes)?;
+    bytes.split_at_checked(head.checked_add(length)?)
 }
 
-/// What is inside a DER element that fills `octets`.
-fn content(octets: &[u8]) -> Option<&[u8]> {
-    let (head, length) = head(octets)?;
-    let inside = octets.get(head..)?;
+/// Content of a DER element that fills `bytes`.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, length) = head(bytes)?;
+    let inside = bytes.get(head..)?;
     (inside.len() == length).then_some(inside)
 }
 
-/// What is inside a BIT STRING of whole octets.
-fn bits(octets: &[u8]) -> Option<&[u8]> {
-    content(octets)?.strip_prefix(&[0])
+/// Content of a BIT STRING of whole bytes.
+fn bits(bytes: &[u8]) -> Option<&[u8]> {
+    content(bytes)?.strip_prefix(&[0])
 }
 
-/// The octets of a head (tag and length) and the length it announces, for tags below 31.
-fn head(octets: &[u8]) -> Option<(usize, usize)> {
-    match *octets.get(1)? {
+/// Size of a DER header (tag and length) and the announced length, for tags below 31.
+fn head(bytes: &[u8]) -> Option<(usize, usize)> {
+    match *bytes.get(1)? {
         short @ 0..=0x7f => Some((2, usize::from(short))),
         long @ 0x81..=0x84 => {
             let count = usize::from(long & 0x7f);
-            let length = octets.get(2..2 + count)?;
-            Some((2 + count, length.iter().fold(0, |length, octet| length << 8 | usize::from(*octet))))
+            let length = bytes.get(2..2 + count)?;
+            Some((2 + count, length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))))
         }
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! TLS on both legs: towards endpoints and towards clients.
 //!
-//! Promises: a [`VerifiedTls`] exists only for a server whose chain was verified; a bad new file keeps the old one.
-//! Refuses to know: PostgreSQL's messages (who asks for TLS, and when, is the business of `backend` and `frontend`).
+//! Promises: a [`VerifiedTls`] exists only for a server with a verified chain; an invalid new file changes nothing.
+//! Refuses to know: PostgreSQL's messages (`backend` and `frontend` negotiate TLS).
 
 mod certificate;
 mod client;

@@ -15,13 +15,12 @@ use zeroize::Zeroizing;
 
 use super::{TlsFileError, certificate, settings::IdentityFiles};
 
-/// Files as they were read together: what is compared to know whether anything changed, and what is then used, so that
-/// both are the same octets.
+/// Contents of files read together: the same bytes serve for change detection and for use.
 pub(super) struct PemFiles {
     files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
 }
 
-/// Octets that a certificate or key file may hold; the system's own bundle has about 200 kB.
+/// Bytes that a certificate or key file may hold; the system's own bundle has about 200 kB.
 const LIMIT: u64 = 4 << 20;
 
 // === impl PemFiles ===
@@ -32,30 +31,29 @@ impl PemFiles {
         let files = paths
             .iter()
             .map(|path| {
-                let octets =
-                    read(path).map_err(|source| TlsFileError::Read { path: path.clone(), source })?;
-                Ok((path.clone(), octets))
+                let bytes = read(path).map_err(|source| TlsFileError::Read { path: path.clone(), source })?;
+                Ok((path.clone(), bytes))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { files })
     }
 
-    /// A digest of all of them.
+    /// Digest of all files.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
-        for (path, octets) in &self.files {
+        for (path, bytes) in &self.files {
             context.update(path.as_os_str().as_encoded_bytes());
-            context.update(&(octets.len() as u64).to_be_bytes());
-            context.update(octets);
+            context.update(&(bytes.len() as u64).to_be_bytes());
+            context.update(bytes);
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
         digest
     }
 
-    /// The certificates of one of the files, at least one.
+    /// Certificates of a file, at least one.
     pub(super) fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-        let certificates = CertificateDer::pem_slice_iter(self.octets(path))
+        let certificates = CertificateDer::pem_slice_iter(self.file_bytes(path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| not_pem(path, &error))?;
         if certificates.is_empty() {
@@ -64,7 +62,7 @@ impl PemFiles {
         Ok(certificates)
     }
 
-    /// A chain and its key, which belong together.
+    /// A certificate chain with the matching key.
     pub(super) fn identity(
         &self,
         files: &IdentityFiles,
@@ -89,16 +87,16 @@ impl PemFiles {
     }
 
     fn key(&self, path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-        let octets = self.octets(path);
-        PrivateKeyDer::from_pem_slice(octets).map_err(|error| match error {
-            pem::Error::NoItemsFound if is_encrypted(octets) => TlsFileError::EncryptedKey(path.to_owned()),
+        let bytes = self.file_bytes(path);
+        PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
+            pem::Error::NoItemsFound if is_encrypted(bytes) => TlsFileError::EncryptedKey(path.to_owned()),
             pem::Error::NoItemsFound => TlsFileError::NoKey(path.to_owned()),
             error => not_pem(path, &error),
         })
     }
 
-    fn octets(&self, path: &Path) -> &[u8] {
-        self.files.iter().find(|(read, _)| read == path).map_or(&[], |(_, octets)| octets)
+    fn file_bytes(&self, path: &Path) -> &[u8] {
+        self.files.iter().find(|(read, _)| read == path).map_or(&[], |(_, bytes)| bytes)
     }
 }
 
@@ -116,19 +114,19 @@ pub(super) fn roots(bundle: &[CertificateDer<'static>], path: &Path) -> Result<R
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     use std::io::Read as _;
-    let mut octets = Zeroizing::new(Vec::new());
-    fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > LIMIT {
+    let mut bytes = Zeroizing::new(Vec::new());
+    fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
     }
-    Ok(octets)
+    Ok(bytes)
 }
 
-fn is_encrypted(octets: &[u8]) -> bool {
-    memchr::memmem::find(octets, b"ENCRYPTED").is_some()
+fn is_encrypted(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"ENCRYPTED").is_some()
 }
 
-/// Says what is wrong without showing what is in the file: it may be a key.
+/// Describes the problem without contents of the file, which may be a key.
 fn not_pem(path: &Path, error: &pem::Error) -> TlsFileError {
     let reason = match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end: is the file only half written?",

@@ -9,7 +9,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{TlsFileError, pem::PemFiles, provider, verifier::Verifier};
 
-/// TLS towards a server with one known certificate. Names and dates are ignored.
+/// TLS towards a server with a known certificate. Names and dates are ignored.
 pub struct PinnedTls {
     config: Arc<ClientConfig>,
     leaf: CertificateDer<'static>,
@@ -55,7 +55,7 @@ impl PinnedTls {
     /// Cancel safe: the connection is closed.
     ///
     /// # Errors
-    /// [`PinnedTlsError`]; nothing was sent except the handshake.
+    /// [`PinnedTlsError`]; only the handshake was sent.
     pub async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, PinnedTlsError> {
         let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
         let connector = TlsConnector::from(Arc::clone(&self.config));

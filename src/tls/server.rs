@@ -1,4 +1,4 @@
-//! TLS towards the clients of one listener.
+//! TLS towards the clients of a listener.
 
 use std::{
     path::PathBuf,
@@ -27,8 +27,8 @@ use crate::{
     live::{Live, Publisher, live},
 };
 
-/// TLS towards the clients of one listener: our identity, and which clients' certificates we accept. Cheap to clone; all
-/// clones see a reload.
+/// TLS towards the clients of a listener: Gatekeeper's identity, and accepted client certificates. Cheap to clone; a
+/// reload affects all clones.
 #[derive(Clone)]
 pub struct ServerTls {
     shared: Arc<Shared>,
@@ -42,7 +42,7 @@ struct Shared {
     publisher: Mutex<Publisher<Loaded>>,
 }
 
-/// What was read together and is swapped together.
+/// Contents of the files, replaced as a whole.
 struct Loaded {
     config: Arc<ServerConfig>,
     digest: [u8; 32],
@@ -66,7 +66,7 @@ impl ServerTls {
         Self::speaking(PROTOCOL, settings)
     }
 
-    /// As [`ServerTls::new`], for clients that speak HTTP/1.1 inside.
+    /// Like [`ServerTls::new`], for HTTP/1.1 clients.
     ///
     /// # Errors
     /// A file that cannot be used.
@@ -80,19 +80,19 @@ impl ServerTls {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Whether a client that stays in plaintext is refused.
+    /// True if plaintext clients are rejected.
     #[must_use]
     pub fn required(&self) -> bool {
         self.shared.settings.required
     }
 
-    /// The TLS handshake, on a connection whose next octet is the client's ClientHello: after our `S`, or at once with
-    /// direct TLS (which is recognised by peeking, not by reading). There is no time limit here.
+    /// Performs the TLS handshake on a connection whose next byte begins a ClientHello: behind Gatekeeper's `S`, or at
+    /// once with direct TLS (detected by peeking). No time limit.
     ///
     /// Cancel safe in that the connection is closed.
     ///
     /// # Errors
-    /// [`TlsError`]; with direct TLS also when the client did not offer ALPN `postgresql`, as PostgreSQL has it.
+    /// [`TlsError`]; with direct TLS also for a client without ALPN `postgresql`, as in PostgreSQL.
     pub async fn accept(&self, tcp: TcpStream, negotiation: Negotiation) -> Result<Stream, TlsError> {
         let side = self.handshake(tcp).await?;
         if negotiation == Negotiation::Direct && side.tls.get_ref().1.alpn_protocol() != Some(PROTOCOL) {
@@ -101,7 +101,7 @@ impl ServerTls {
         Ok(Stream::Server(side))
     }
 
-    /// As [`ServerTls::accept`], for a client that speaks HTTP inside: TLS comes first, and ALPN may be missing.
+    /// Like [`ServerTls::accept`], for an HTTP client: TLS comes first, and ALPN is optional.
     ///
     /// Cancel safe in that the connection is closed.
     ///
@@ -118,18 +118,18 @@ impl ServerTls {
         Ok(Box::new(ServerSide { tls, end_point: loaded.end_point.clone() }))
     }
 
-    /// Reads the files again, as [`Files`] does when they change.
+    /// Reads the files again; [`Files`] calls the method on change.
     #[cfg(test)]
     pub(super) fn reload(&self) -> Result<Reload, TlsFileError> {
         self.shared.reload_files()
     }
 
-    /// Has `files` look after the files of this listener.
+    /// Registers the files of the listener with `files`.
     pub fn watch(&self, files: &Files) {
         files.watch(&self.shared);
     }
 
-    /// The certificates in use: CAs of clients, and the first of our own chain.
+    /// Certificates in use: CAs of clients, and the first certificate of Gatekeeper's chain.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateFacts> {
         self.shared.loaded.load().certificates.clone()
@@ -196,7 +196,7 @@ impl Loaded {
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
         config.alpn_protocols = vec![alpn.to_vec()];
-        // Tickets keep resumption free of memory here; libpq does not resume, other drivers do, one session at a time.
+        // Tickets make resumption stateless on the server; libpq does not resume sessions, other drivers do.
         config.ticketer = Ticketer::new().map_err(TlsFileError::Settings)?;
         config.send_tls13_tickets = 1;
         let end_point = leaf.as_ref().and_then(end_point);

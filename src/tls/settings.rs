@@ -1,4 +1,4 @@
-//! What an operator may say about TLS.
+//! TLS settings.
 
 use crate::closed_set::closed_set;
 use std::{path::PathBuf, str::FromStr};
@@ -13,18 +13,18 @@ closed_set! {
     ) {
         /// Plaintext.
         Disable = "disable" { verifies: false },
-        /// TLS when the server offers it, unverified.
+        /// TLS if the server offers TLS, unverified.
         Prefer = "prefer" { verifies: false },
-        /// TLS or nothing, unverified.
+        /// TLS required, unverified.
         Require = "require" { verifies: false },
-        /// TLS with a chain that ends at a trusted CA; the name is not looked at.
+        /// TLS with a chain to a trusted CA; the name is ignored.
         VerifyCa = "verify-ca" { verifies: true },
         /// TLS with a trusted chain and a certificate for the dialed name or address.
         VerifyFull = "verify-full" { verifies: true },
     }
 }
 
-/// Who speaks first about TLS.
+/// Start of the TLS negotiation.
 ///
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-SSLNEGOTIATION>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -36,7 +36,7 @@ pub enum Negotiation {
     Direct,
 }
 
-/// A certificate chain and its key, both PEM.
+/// PEM files of a certificate chain and the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
     /// The chain, leaf first.
@@ -45,35 +45,35 @@ pub struct IdentityFiles {
     pub key: PathBuf,
 }
 
-/// TLS towards one endpoint.
+/// TLS towards an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointTls {
     /// How much.
     pub mode: TlsMode,
-    /// Who speaks first.
+    /// Start of the TLS negotiation.
     pub negotiation: Negotiation,
     /// Trusted CAs as a PEM bundle; the system's roots when absent.
     pub ca_file: Option<PathBuf>,
     /// The name to send (SNI) and to check; derived from the address when absent.
     pub server_name: Option<String>,
-    /// Our own certificate, for servers that ask for one.
+    /// Gatekeeper's certificate, for servers that request a client certificate.
     pub identity: Option<IdentityFiles>,
 }
 
-/// TLS towards the clients of one listener.
+/// TLS towards the clients of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// What we show.
+    /// Gatekeeper's certificate.
     pub identity: IdentityFiles,
-    /// Whether a client that stays in plaintext is refused.
+    /// True to reject plaintext clients.
     pub required: bool,
-    /// Whether clients are asked for a certificate.
+    /// Request for client certificates.
     pub client_certificates: ClientCertificates,
     /// The CAs that sign clients' certificates, as a PEM bundle; needed unless `client_certificates` is `None`.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Whether clients are asked for a certificate.
+/// Request for client certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ClientCertificates {
     /// Not asked for.
@@ -81,7 +81,7 @@ pub enum ClientCertificates {
     None,
     /// Asked for and verified when shown.
     Optional,
-    /// A client without one is refused in the handshake.
+    /// Required: a client without certificate fails in the handshake.
     Required,
 }
 

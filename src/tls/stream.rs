@@ -1,4 +1,4 @@
-//! One connection, whichever leg it is on and however it is carried.
+//! A connection to a client or endpoint, plaintext or TLS.
 
 use std::{
     io::{self, IoSlice},
@@ -17,67 +17,67 @@ use tokio::{
 
 use super::{PROTOCOL, certificate::end_point};
 
-/// A connection to an endpoint or from a client. Small: what TLS needs is boxed.
+/// A connection to an endpoint or from a client. Small: the TLS state is boxed.
 ///
-/// With TLS, octets that were accepted by a write may still wait inside: flush before waiting for an answer. A
-/// readiness of the socket says nothing about octets that are already decrypted: ask by reading. A peer that closes
-/// without TLS's own goodbye (a crash, a cut) is an error of kind `UnexpectedEof`, where plaintext has an end of stream.
+/// With TLS, written bytes may wait in a buffer: flush before awaiting a response. Socket readiness ignores decrypted
+/// bytes: read to find out. A peer that closes without a TLS close alert (crash, cut connection) causes an error of
+/// kind `UnexpectedEof`, where plaintext has an end of stream.
 #[derive(Debug)]
 pub enum Stream {
     /// Plaintext over TCP.
     Tcp(TcpStream),
     /// A Unix-domain socket.
     Unix(UnixStream),
-    /// TLS in which we are the client: towards an endpoint.
+    /// TLS as a client: towards an endpoint.
     Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    /// TLS in which we are the server: towards a client.
+    /// TLS as a server: towards a client.
     Server(Box<ServerSide>),
 }
 
-/// TLS in which we are the server.
+/// TLS connection as a server.
 #[derive(Debug)]
 pub struct ServerSide {
     pub(super) tls: tokio_rustls::server::TlsStream<TcpStream>,
-    /// The hash of the certificate we showed, when it has one.
+    /// Hash of the presented certificate, if defined.
     pub(super) end_point: Option<Vec<u8>>,
 }
 
-/// What came on a connection that nobody reads, as far as the runtime has noticed.
+/// Activity on a connection without reader, as known to the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiet {
-    /// Nothing.
+    /// No activity.
     Yes,
-    /// Octets.
+    /// Bytes.
     Spoke,
     /// The end, or an error.
     Ended,
 }
 
-/// What was agreed upon in a handshake, for logs and the admin API.
+/// Results of a handshake, for logs and the admin API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The cipher suite, in IANA's words.
     pub cipher: &'static str,
-    /// Whether an earlier session was resumed.
+    /// True if an earlier session was resumed.
     pub resumed: bool,
-    /// Whether ALPN `postgresql` was agreed upon.
+    /// True if ALPN `postgresql` was agreed.
     pub alpn: bool,
-    /// The server name a client asked for; `None` where we are the client.
+    /// Server name requested by a client; `None` on the client side.
     pub server_name: Option<String>,
 }
 
 // === impl Stream ===
 
 impl Stream {
-    /// Whether it is encrypted.
+    /// True with TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Client(_) | Self::Server(_))
     }
 
-    /// What was agreed upon in the handshake; `None` in plaintext.
+    /// Results of the handshake; `None` in plaintext.
     #[must_use]
     pub fn facts(&self) -> Option<TlsFacts> {
         let server_name = match self {
@@ -103,8 +103,8 @@ impl Stream {
         self.state()?.peer_certificates()?.first()
     }
 
-    /// The channel binding data `tls-server-end-point` of this connection: the hash of the server's certificate,
-    /// whichever side we are. `None` in plaintext, and for signatures the RFC has no hash for (Ed25519).
+    /// Channel binding data `tls-server-end-point`: hash of the server's certificate, on either side. `None` in
+    /// plaintext, and for signatures without a hash in the RFC (Ed25519).
     ///
     /// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
     #[must_use]
@@ -127,8 +127,8 @@ impl Stream {
         }
     }
 
-    /// What came since everything was read. Costs no system call while nothing came: the runtime that the socket is registered
-    /// with remembers what it was told. What is decrypted already but not read is not seen.
+    /// Activity since all bytes were read. No system call without activity: the runtime remembers socket events. Does
+    /// not see decrypted bytes that were not read.
     #[must_use]
     pub fn quiet(&self) -> Quiet {
         let fd = self.as_fd();
@@ -146,11 +146,10 @@ impl Stream {
         }
     }
 
-    /// Registers the socket with the runtime that this is called on, instead of the one it was registered with. TLS stays as it
-    /// is.
+    /// Moves the socket's registration to the current runtime. TLS is unaffected.
     ///
     /// # Errors
-    /// The system's, out of descriptors for instance; then the socket is registered where it was.
+    /// The system's error, for example without free descriptors; the previous registration stays.
     pub fn register_here(&mut self) -> io::Result<()> {
         let tcp = match self {
             Self::Unix(unix) => {
@@ -161,7 +160,7 @@ impl Stream {
             Self::Client(tls) => tls.get_mut().0,
             Self::Server(side) => side.tls.get_mut().0,
         };
-        // A second descriptor of the same socket: a registration cannot be given up without giving up the first one.
+        // A second descriptor of the socket: dropping a registration consumes a descriptor.
         *tcp = TcpStream::from_std(tcp.as_fd().try_clone_to_owned()?.into())?;
         Ok(())
     }
@@ -175,7 +174,7 @@ impl Stream {
     }
 }
 
-/// The same call on whichever stream is inside.
+/// Calls a method of the inner stream.
 macro_rules! inner {
     ($this:expr, $stream:ident => $call:expr) => {
         match $this.get_mut() {
@@ -200,8 +199,8 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        inner!(self, stream => Pin::new(stream).poll_write(cx, octets))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(

@@ -1,9 +1,9 @@
-//! Whether a server's certificate is good enough, by the mode of its endpoint.
+//! Verification of a server certificate, by the endpoint's mode.
 //!
-//! webpki is asked first. It is stricter than OpenSSL in three ways that real servers run into, and those are judged
-//! here: a self-signed certificate that is its own root (libpq users copy `server.crt` to `root.crt`), a leaf that says
-//! `CA:TRUE` (as AlloyDB's connectors' own test server does), and a version 1 leaf (what the recipe of PostgreSQL's
-//! manual makes with OpenSSL before 3.2). The last two are accepted only if a trusted CA signed them directly.
+//! webpki decides first. Three kinds of certificates on real servers fail in webpki but not in OpenSSL, and are checked
+//! here: a self-signed certificate as its own root (libpq users copy `server.crt` to `root.crt`), a leaf with `CA:TRUE`
+//! (test server of AlloyDB's connectors), and a version 1 leaf (recipe of PostgreSQL's manual with OpenSSL before 3.2).
+//! The last two must be signed by a trusted CA directly.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -21,26 +21,26 @@ use x509_parser::{certificate::X509Certificate, x509::X509Version};
 
 use super::{certificate, lenient};
 
-/// Judges the certificates of one endpoint.
+/// Verifies the certificates of an endpoint.
 pub(super) struct Verifier {
-    /// Whom to trust; absent in the modes `prefer` and `require`, which encrypt and nothing more. Signatures of the
-    /// handshake are checked all the same.
+    /// Trusted CAs; `None` in the modes `prefer` and `require`, which only encrypt. Handshake signatures are checked in
+    /// any case.
     pub(super) trust: Option<Trust>,
-    /// What signatures may be made with.
+    /// Accepted signature algorithms.
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Whom modes `verify-ca` and `verify-full` trust.
+/// Trust of the modes `verify-ca` and `verify-full`.
 pub(super) struct Trust {
     /// The trusted CAs, ready for webpki.
     pub(super) roots: RootCertStore,
-    /// The same, as they were in the file; empty for the system's roots.
+    /// The CAs as read from the file; empty for the system's roots.
     pub(super) bundle: Vec<CertificateDer<'static>>,
-    /// Whether the name counts.
+    /// True if the name must match.
     pub(super) full: bool,
 }
 
-/// What rustls has no words for; it travels through its error.
+/// Rejections without a rustls variant, carried in a rustls error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rejection {
     #[error("signed by {issuer}, which is not trusted")]
@@ -130,7 +130,7 @@ impl Trust {
             Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
                 unknown_ca(last_issuer(&facts, intermediates))
             }
-            // A CA was made again under its old name: it is not the one that is trusted.
+            // A CA was recreated under the same name, and is not the trusted CA.
             Error::InvalidCertificate(CertificateError::BadSignature) => unknown_ca(format!(
                 "{}, with another key than the trusted CA of that name",
                 last_issuer(&facts, intermediates)
@@ -140,7 +140,7 @@ impl Trust {
     }
 }
 
-/// Checks the name or address as libpq does: the alternative names, and the common name when there are none.
+/// Checks the name or address as libpq does: alternative names, or the common name without alternative names.
 ///
 /// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>
 fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
@@ -158,7 +158,7 @@ fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Er
     Err(CertificateError::NotValidForNameContext { expected: name.to_owned(), presented }.into())
 }
 
-/// Whether a common name is `name`, with `*.` standing for one label.
+/// True if a common name matches `name`; `*.` stands for a single label.
 fn matches_common_name(common: &str, name: &ServerName<'_>) -> bool {
     match name {
         ServerName::DnsName(name) => {
@@ -179,7 +179,7 @@ fn matches_common_name(common: &str, name: &ServerName<'_>) -> bool {
 fn last_issuer(leaf: &X509Certificate<'_>, intermediates: &[CertificateDer<'_>]) -> String {
     let parsed: Vec<_> = intermediates.iter().filter_map(certificate::parse).collect();
     let mut last = leaf;
-    // Each step uses up one certificate of the chain, so that a loop in it ends.
+    // Each step consumes a certificate of the chain, so a loop ends.
     for _ in 0..parsed.len() {
         match parsed.iter().find(|above| above.subject() == last.issuer()) {
             Some(above) => last = above,

@@ -1,11 +1,11 @@
 //! Which endpoint is the writer.
 //!
-//! All configured clusters are one family: a primary cluster and the secondary clusters that replicate from it. Two
-//! servers of it that both take writes are a divergence in progress, so the writer is never guessed.
+//! All configured clusters form a family: a primary cluster and the secondary clusters that replicate from the primary.
+//! Two servers of the family that both accept writes diverge, so the writer is never guessed.
 //!
-//! The writer must be *declared* a primary; an endpoint that says it is in recovery is never the writer. Silence is no
-//! evidence about roles: a writer that stops answering stays the writer, with its health to say that it is down, until
-//! it or another server says something else. A failover behind the same address then needs no change here at all.
+//! The writer must be *declared* a primary, and an endpoint in recovery is never the writer. Silence is no evidence
+//! about roles: a silent writer stays the writer, with health down, until a server reports another role. A failover
+//! behind the same address needs no election.
 
 use super::{DeclaredRole, EndpointStatus, ObservedRole};
 use crate::names::EndpointName;
@@ -13,20 +13,20 @@ use crate::names::EndpointName;
 /// The result of an election.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Election {
-    /// The writer, if exactly one endpoint can be it.
+    /// The writer, if exactly one endpoint qualifies.
     pub writer: Option<EndpointName>,
-    /// Several servers say that they take writes.
+    /// Several servers report that they accept writes.
     pub two_writers: bool,
 }
 
-/// Elects among `endpoints`; `current` is the writer so far and stays it when in doubt.
+/// Elects among `endpoints`; `current` is the previous writer and stays the writer in doubt.
 #[must_use]
 pub fn elect(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Election {
     let writer = declared_and_saying_so(endpoints, current).or_else(|| declared_only(endpoints, current));
     Election { writer, two_writers: two_writers(endpoints) }
 }
 
-/// Endpoints declared primary that answer and say they are: one server, or the current writer among several.
+/// Endpoints declared primary that report role primary: a single server, or the current writer among several.
 fn declared_and_saying_so(
     endpoints: &[EndpointStatus],
     current: Option<&EndpointName>,
@@ -40,8 +40,8 @@ fn declared_and_saying_so(
     rest.iter().all(|other| first.is_same_server(other)).then(|| first.endpoint.name.clone())
 }
 
-/// Nobody says it is the writer: whoever was it stays it, and at the start a single declaration is believed (nobody may
-/// ask a server behind a passthrough login). Both end when the server says that it is in recovery.
+/// Without a server that reports role primary, the current writer stays. At the start a single declaration is believed,
+/// because a server behind a passthrough login cannot be queried. Both end when the server reports recovery.
 fn declared_only(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Option<EndpointName> {
     if endpoints.iter().any(|status| may_be_writer(status) && status.says_writable()) {
         return None;
@@ -57,7 +57,7 @@ fn declared_only(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -
     candidates.next().is_none().then(|| first.clone())
 }
 
-/// Whether the configuration allows it to be the writer.
+/// True if the configuration permits the endpoint to be the writer.
 fn may_be_writer(status: &EndpointStatus) -> bool {
     status.endpoint.role == DeclaredRole::Primary
 }

@@ -1,4 +1,4 @@
-//! Clusters, endpoints, addresses and declared roles: what the configuration says exists.
+//! Clusters, endpoints, addresses and declared roles: the configured topology.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -7,44 +7,44 @@ use crate::{
     names::{ClusterName, EndpointName},
 };
 
-/// One AlloyDB cluster in one region.
+/// AlloyDB cluster in a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Its name.
+    /// Name of the cluster.
     pub name: ClusterName,
-    /// The cloud region it runs in, as written: a label, not interpreted.
+    /// Cloud region, as written: a label, not interpreted.
     pub region: Option<String>,
-    /// The cluster it replicates from, when it is a secondary cluster.
+    /// Source cluster of a secondary cluster.
     pub replica_of: Option<ClusterName>,
 }
 
-/// One dialable address with its declared role.
+/// Address with a declared role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The name in logs, metrics and audit.
     pub name: EndpointName,
-    /// The cluster it belongs to.
+    /// Cluster of the endpoint.
     pub cluster: ClusterName,
-    /// The cluster's region, repeated here since every record about an endpoint carries it.
+    /// Region of the cluster, copied because every record about an endpoint carries the region.
     pub region: Option<String>,
-    /// What the configuration says it is.
+    /// Role in the configuration.
     pub role: DeclaredRole,
-    /// Where it is dialed.
+    /// Address to connect to.
     pub address: Address,
 }
 
 closed_set! {
-    /// What the configuration says an endpoint is. It is the metric label `backend_role`, word for word.
+    /// Role in the configuration. The values are those of the metric label `backend_role`.
     #[derive(PartialOrd, Ord)]
     pub enum DeclaredRole(
         /// True if route `read-pool` may use the endpoint.
         serves_reads: bool,
     ) {
-        /// The writer of its cluster.
+        /// The writer of a cluster.
         Primary = "primary" { serves_reads: false },
-        /// A single standby that serves reads: routed like a read pool, labelled as it was declared.
+        /// A single standby that serves reads: routed like a read pool, labeled as declared.
         Replica = "replica" { serves_reads: true },
-        /// A read pool: one address in front of several standbys.
+        /// A read pool: an address in front of several standbys.
         ReadPool = "read-pool" { serves_reads: true },
         /// An instance of a secondary cluster.
         Secondary = "secondary" { serves_reads: false },
@@ -68,11 +68,11 @@ pub enum Address {
 /// Why a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// There is no host.
+    /// No host.
     #[error("an address needs a host, as in `10.20.30.40:5432`")]
     NoHost,
-    /// What follows the last colon is no port.
-    #[error("`{0}` is no port: a number from 1 to 65535")]
+    /// The text behind the last colon is not a valid port.
+    #[error("`{0}` is not a valid port: a number from 1 to 65535")]
     Port(String),
     /// An IPv6 address has to stand in brackets when a port follows.
     #[error("write an IPv6 address in brackets, as in `[fd00::1]:5432`")]
@@ -101,7 +101,7 @@ impl fmt::Display for DeclaredRole {
 // === impl Address ===
 
 impl Address {
-    /// Whether it cannot leave this machine: a loopback address, `localhost`, or a Unix-domain socket.
+    /// True if connections stay on the machine: a loopback address, `localhost`, or a Unix-domain socket.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {

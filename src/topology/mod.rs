@@ -1,28 +1,28 @@
-//! What exists and what is known of it.
+//! Configured and observed topology.
 //!
-//! Promises: a [`Snapshot`] is one consistent picture; every value in it comes from configuration or from an
-//! observation that says when it was made. Refuses to know: sockets, clocks, how an observation was obtained.
+//! Promises: a [`TopologySnapshot`] is consistent; each value comes from the configuration or from an observation with
+//! a time. Refuses to know: sockets, clocks, the source of observations.
 
-mod change;
+mod apply;
 mod election;
 mod endpoint;
-mod fold;
-mod freshness;
 mod lsn;
 mod node;
+mod node_freshness;
 mod observation;
 mod snapshot;
-mod standing;
+mod snapshot_change;
 mod status;
+mod writer_samples;
 
-pub use change::Change;
+pub use apply::{ObservationRules, apply_configuration, apply_observation, apply_replay_report};
 pub use election::elect;
 pub use endpoint::{Address, Cluster, DeclaredRole, Endpoint};
-pub use fold::{FoldRules, fold, heard, reconfigure};
-pub use freshness::WriterTrail;
 pub use lsn::parse_lsn;
 pub use node::{NodeId, NodeStatus};
-pub use observation::{Answer, Observation, Outcome, Replayed};
-pub use snapshot::Snapshot;
-pub use standing::{ASK_AGAIN, Standing};
-pub use status::{EndpointStatus, Health, ObservedRole, Position};
+pub use node_freshness::{NODE_RETRY_INTERVAL, NodeFreshness};
+pub use observation::{Observation, ProbeAnswer, ProbeOutcome, ReplayReport};
+pub use snapshot::TopologySnapshot;
+pub use snapshot_change::SnapshotChange;
+pub use status::{EndpointStatus, Health, ObservedRole, WalPosition};
+pub use writer_samples::WriterSamples;

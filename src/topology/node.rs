@@ -1,12 +1,12 @@
-//! One server behind an endpoint's address, recognised in-band.
+//! A server behind an endpoint's address, identified by values that the server reports.
 
 use std::{fmt, net::IpAddr, time::Instant};
 
-use super::{ObservedRole, Position};
+use super::{ObservedRole, WalPosition};
 
-/// What tells one server process from another behind the same address.
+/// Identity of a server process behind an address.
 ///
-/// A restart makes a new node: nothing that was known of the old one (its position, its replication) holds for it.
+/// A restart makes a new node: the previous position and replication state do not apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId {
     /// `pg_postmaster_start_time()` in microseconds since 1970.
@@ -17,20 +17,21 @@ pub struct NodeId {
     pub port: Option<u16>,
 }
 
-/// What is known of one node.
+/// State of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// Which one.
+    /// Identity.
     pub id: NodeId,
-    /// What it last said it is.
+    /// Last reported role.
     pub role: ObservedRole,
-    /// The WAL position it last reported.
-    pub position: Option<Position>,
-    /// The timeline it last reported.
+    /// Last reported WAL position.
+    pub position: Option<WalPosition>,
+    /// Last reported timeline.
     pub timeline: Option<u32>,
-    /// When it last answered.
+    /// Time of the last answer.
     pub last_seen: Instant,
-    /// It has replayed what the writer, asked afterwards, had not written: it follows another history, and does so for life.
+    /// The node replayed WAL that the writer, queried later, had not written: the node follows another history for
+    /// life.
     pub strayed: bool,
 }
 

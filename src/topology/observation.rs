@@ -1,73 +1,73 @@
-//! What one look at an endpoint brought back.
+//! Observations of an endpoint.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{NodeId, ObservedRole};
 use crate::names::EndpointName;
 
-/// One look at one endpoint.
+/// A single probe of an endpoint.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// Whom it is about.
+    /// The probed endpoint.
     pub endpoint: EndpointName,
-    /// Our clock, taken before the server was asked.
+    /// Local clock before the query.
     pub asked_at: Instant,
-    /// Our clock, when the look was over.
+    /// Local clock after the probe.
     pub ended_at: Instant,
-    /// What came back.
-    pub outcome: Outcome,
+    /// Result of the probe.
+    pub outcome: ProbeOutcome,
 }
 
-/// What came back from a look.
+/// Result of a probe.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// The server answered questions on a connection that was logged in.
-    Answered(Answer),
-    /// The writer was asked in between where it stands, on a connection that was there already. It proves no login, and counts
-    /// for nothing if another server answered than the last look saw.
-    Sampled(Answer),
-    /// The server speaks, but nobody may log in to ask it: alive, nothing else is known.
+    Answered(ProbeAnswer),
+    /// WAL sample of the writer between probes, on an existing connection. Proves no login, and is ignored if another
+    /// server answered than the last probe found.
+    Sampled(ProbeAnswer),
+    /// The server speaks the protocol, but no login is configured: alive, and nothing else is known.
     Alive,
     /// No credentials for a new login, and no evidence about the server. The server answered on the kept connection or
     /// to a StartupMessage.
     NoCredentials {
         /// The server's answer; `None` without a connection for queries.
-        answer: Option<Answer>,
+        answer: Option<ProbeAnswer>,
         /// Reason for the missing login, without secrets.
         reason: Arc<str>,
     },
-    /// It could not be reached or logged in to. The reason holds no secret.
+    /// Connection or login failed. The reason holds no secret.
     Failed(Arc<str>),
-    /// We could not even ask, for want of a descriptor, say: nothing was learned.
+    /// The probe failed locally, for example without a file descriptor: no information.
     Unasked(Arc<str>),
 }
 
-/// What a server says about itself.
+/// Server state, as reported by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct ProbeAnswer {
     /// `pg_is_in_recovery()`.
     pub role: ObservedRole,
-    /// `transaction_read_only`, as it is for a new transaction.
+    /// `transaction_read_only` of a new transaction.
     pub read_only: bool,
-    /// WAL insert position of a primary, replay position of a standby, in octets; absent when the server will not say.
+    /// WAL insert position of a primary or replay position of a standby, in bytes; `None` without permission.
     pub lsn: Option<u64>,
     /// The timeline a primary writes.
     pub timeline: Option<u32>,
-    /// Who answered; absent when the server will not say.
+    /// Identity of the server; `None` without permission.
     pub node: Option<NodeId>,
 }
 
-/// What a node said in passing about how far it has replayed, on a session's connection.
+/// Replay position of a node, reported on a session's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replayed {
-    /// Behind which endpoint it was met.
+pub struct ReplayReport {
+    /// Endpoint of the connection.
     pub endpoint: EndpointName,
-    /// Which one it is.
+    /// Identity of the node.
     pub node: NodeId,
-    /// What it has replayed; `None` when it is not in recovery, or would not say.
+    /// Replay position; `None` outside recovery or without permission.
     pub lsn: Option<u64>,
-    /// Our clock, taken before it was asked.
+    /// Local clock before the query.
     pub asked_at: Instant,
-    /// Our clock, when its answer had come.
+    /// Local clock after the answer.
     pub answered_at: Instant,
 }

@@ -1,32 +1,33 @@
-//! The whole picture at one moment.
+//! Topology at an instant.
 
 use std::sync::Arc;
 
-use super::{ASK_AGAIN, Endpoint, EndpointStatus, Replayed, WriterTrail, elect};
+use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect};
 use crate::names::EndpointName;
 
-/// Everything known of every endpoint; swapped whole, written by the probe's keeper alone.
+/// Status of every endpoint. Replaced as a whole; the probe's publisher is the only writer.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// One entry for each configured endpoint, in the configuration's order.
+pub struct TopologySnapshot {
+    /// Status of each configured endpoint, in the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
-    /// The endpoint that is the writer now, if exactly one is known and allowed to be it.
+    /// The current writer, if exactly one endpoint is known and permitted to be the writer.
     pub writer: Option<EndpointName>,
-    /// Several servers say that they take writes: an alarm, whoever is the writer.
+    /// Several servers report that they accept writes: an alarm.
     pub two_writers: bool,
-    /// Where the writer has been: what every other position is measured by. It begins anew with each writer.
-    pub trail: Arc<WriterTrail>,
+    /// Insert positions of the current writer, the reference for all other positions. A new writer starts with no
+    /// samples.
+    pub writer_samples: Arc<WriterSamples>,
 }
 
-// === impl Snapshot ===
+// === impl TopologySnapshot ===
 
-impl Snapshot {
-    /// The picture before anything was looked at: all is as declared, nothing is known to work.
+impl TopologySnapshot {
+    /// The snapshot before the first probe: roles as declared, health unknown.
     #[must_use]
     pub fn declared(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
         let endpoints: Vec<_> = endpoints.into_iter().map(EndpointStatus::unknown).collect();
         let election = elect(&endpoints, None);
-        Self { endpoints, writer: election.writer, two_writers: false, trail: Arc::default() }
+        Self { endpoints, writer: election.writer, two_writers: false, writer_samples: Arc::default() }
     }
 
     /// The status of the endpoint called `name`.
@@ -35,16 +36,19 @@ impl Snapshot {
         self.endpoints.iter().find(|status| status.endpoint.name == *name)
     }
 
-    /// Whether `replayed` says anything that is not known, so that whoever heard it need not tell otherwise.
+    /// True if `replayed` adds information: a session need not send other reports.
     #[must_use]
-    pub fn is_news(&self, replayed: &Replayed) -> bool {
+    pub fn is_news(&self, replayed: &ReplayReport) -> bool {
         let Some(status) = self.get(&replayed.endpoint) else { return false };
         let Some(known) = status.nodes.iter().find(|node| node.id == replayed.node) else { return true };
         match (known.position, replayed.lsn) {
             (Some(known), Some(lsn)) => {
-                lsn > known.lsn || replayed.asked_at.saturating_duration_since(known.asked_at) >= ASK_AGAIN
+                lsn > known.lsn
+                    || replayed.asked_at.saturating_duration_since(known.asked_at) >= NODE_RETRY_INTERVAL
             }
-            (None, None) => replayed.answered_at.saturating_duration_since(known.last_seen) >= ASK_AGAIN,
+            (None, None) => {
+                replayed.answered_at.saturating_duration_since(known.last_seen) >= NODE_RETRY_INTERVAL
+            }
             (None, Some(_)) | (Some(_), None) => true,
         }
     }

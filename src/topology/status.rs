@@ -1,28 +1,28 @@
-//! What is known of one endpoint.
+//! Status of an endpoint.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{DeclaredRole, Endpoint, NodeId, NodeStatus};
 use crate::closed_set::closed_set;
 
-/// What is known of one endpoint.
+/// Status of an endpoint.
 #[derive(Debug, Clone)]
 pub struct EndpointStatus {
-    /// What the configuration says.
+    /// Configuration of the endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Whether a login works.
+    /// Health: success of recent logins.
     pub health: Health,
-    /// What the server last said it is. It outlives the server's silence: [`Health`] says whether it still answers.
+    /// Role last reported by the server. Kept while the server is silent: [`Health`] shows the silence.
     pub observed: Option<ObservedRole>,
-    /// Whether the server's transactions are read-only by default, as it last said.
+    /// `transaction_read_only`, as last reported.
     pub read_only: Option<bool>,
-    /// WAL position the server last reported, and when it was asked.
-    pub position: Option<Position>,
+    /// WAL position last reported, with the time of the query.
+    pub position: Option<WalPosition>,
     /// The timeline the server last reported; only a primary is asked.
     pub timeline: Option<u32>,
     /// The node that answered last.
     pub node: Option<NodeId>,
-    /// Every node seen lately behind the address, in the order of their first appearance.
+    /// Nodes seen recently behind the address, in the order of first appearance.
     pub nodes: Vec<NodeStatus>,
     /// When a probe last succeeded.
     pub last_success: Option<Instant>,
@@ -30,12 +30,12 @@ pub struct EndpointStatus {
     pub since: Option<Instant>,
     /// Why the last probe failed, or had no credentials for a new login; `None` after a success. Never holds a secret; may hold an address.
     pub last_error: Option<Arc<str>>,
-    /// Failed looks since the last success.
+    /// Failed probes since the last success.
     pub failures: u32,
 }
 
 closed_set! {
-    /// Whether an endpoint can be logged in to.
+    /// Health of an endpoint: success of logins.
     pub enum Health {
         /// Not yet probed.
         Unknown = "unknown",
@@ -47,9 +47,9 @@ closed_set! {
 }
 
 closed_set! {
-    /// What a server says it is (`pg_is_in_recovery()`).
+    /// Role reported by a server (`pg_is_in_recovery()`).
     pub enum ObservedRole {
-        /// Not in recovery: it takes writes.
+        /// Not in recovery: accepts writes.
         Primary = "primary",
         /// In recovery: a standby, of a read pool or of a secondary cluster.
         Standby = "standby",
@@ -58,10 +58,10 @@ closed_set! {
 
 /// A write-ahead-log position of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Insert position of a primary, replay position of a standby, in octets of WAL.
+pub struct WalPosition {
+    /// Insert position of a primary, replay position of a standby, in bytes of WAL.
     pub lsn: u64,
-    /// Our clock, taken before the server was asked.
+    /// Local clock before the query.
     pub asked_at: Instant,
 }
 
@@ -87,13 +87,14 @@ impl EndpointStatus {
         }
     }
 
-    /// Whether the server says it is something else than the configuration declares.
+    /// True if the reported role differs from the declared role.
     #[must_use]
     pub fn mismatch(&self) -> bool {
         self.observed.is_some_and(|observed| observed != self.endpoint.role.expects())
     }
 
-    /// Whether there may be a standby behind it: not every server that it has shown lately says that it takes writes.
+    /// True if there may be a standby behind the address: not every recently seen server reports that it accepts
+    /// writes.
     #[must_use]
     pub fn has_standby(&self) -> bool {
         match self.nodes.as_slice() {
@@ -102,7 +103,8 @@ impl EndpointStatus {
         }
     }
 
-    /// Whether both are one server: two addresses of it (a private and a public one, say) are not two writers.
+    /// True if both endpoints lead to the same server: two addresses of a server (say private and public) are not two
+    /// writers.
     #[must_use]
     pub fn is_same_server(&self, other: &Self) -> bool {
         let by_node = match (self.node, other.node) {
@@ -112,7 +114,7 @@ impl EndpointStatus {
         by_node || self.endpoint.name == other.endpoint.name
     }
 
-    /// Whether it answers and says that it takes writes, whatever it was declared to be.
+    /// True if the server answers and reports that it accepts writes, for any declared role.
     #[must_use]
     pub fn says_writable(&self) -> bool {
         self.health == Health::Up && self.observed == Some(ObservedRole::Primary)
@@ -122,7 +124,7 @@ impl EndpointStatus {
 // === impl DeclaredRole ===
 
 impl DeclaredRole {
-    /// What a server of this role says it is while all is well.
+    /// Role that a healthy server with the declared role reports.
     #[must_use]
     pub const fn expects(self) -> ObservedRole {
         match self {

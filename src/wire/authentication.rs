@@ -1,4 +1,4 @@
-//! What a server may ask of a client that wants to log in, and what the client answers.
+//! Authentication requests of a server, and the client's responses.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
@@ -9,14 +9,14 @@ use super::{
 
 /// An authentication request: the body of a frame tagged `R`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Request<'a> {
-    /// AuthenticationOk: nothing more is asked.
+pub enum AuthenticationRequest<'a> {
+    /// AuthenticationOk: the login succeeded.
     Ok,
-    /// AuthenticationKerberosV5: no server since 9.3 says it.
+    /// AuthenticationKerberosV5: unused since PostgreSQL 9.3.
     KerberosV5,
     /// AuthenticationCleartextPassword.
     CleartextPassword,
-    /// AuthenticationMD5Password, with its salt.
+    /// AuthenticationMD5Password, with the salt.
     Md5Password([u8; 4]),
     /// AuthenticationGSS.
     Gss,
@@ -30,23 +30,23 @@ pub enum Request<'a> {
     SaslContinue(&'a [u8]),
     /// AuthenticationSASLFinal, with the server's data.
     SaslFinal(&'a [u8]),
-    /// A code that came after this was written.
+    /// A code unknown to Gatekeeper.
     Unknown(u32),
 }
 
 /// The names of SASL mechanisms, in the server's order of preference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mechanisms<'a> {
-    /// Checked: strings, each terminated and not empty, and nothing else.
+    /// Checked: non-empty, terminated strings only.
     names: &'a [u8],
 }
 
-/// SASLInitialResponse: the client's choice of a mechanism, and the first data of it.
+/// SASLInitialResponse: mechanism chosen by the client, and the mechanism's first message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaslInitialResponse<'a> {
     /// The mechanism chosen.
     pub mechanism: &'a [u8],
-    /// The mechanism's first message; `None` if it has none to say.
+    /// First message of the mechanism; `None` without one.
     pub data: Option<&'a [u8]>,
 }
 
@@ -63,13 +63,13 @@ mod code {
     pub(super) const SASL_FINAL: u32 = 12;
 }
 
-// === impl Request ===
+// === impl AuthenticationRequest ===
 
-impl<'a> Request<'a> {
+impl<'a> AuthenticationRequest<'a> {
     /// Decodes the body of a frame tagged `R`.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none of the requests.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let request = match reader.u32()? {
@@ -106,11 +106,11 @@ pub fn write_md5_password(out: &mut Vec<u8>, salt: [u8; 4]) {
     write_request(out, code::MD5_PASSWORD, |body| body.extend(salt));
 }
 
-/// Appends AuthenticationSASL with these mechanisms on offer.
+/// Appends AuthenticationSASL with the offered mechanisms.
 pub fn write_sasl<'a>(out: &mut Vec<u8>, mechanisms: impl IntoIterator<Item = &'a [u8]>) {
     write_request(out, code::SASL, |body| {
         for mechanism in mechanisms {
-            writer::string(body, mechanism);
+            writer::write_string(body, mechanism);
         }
         body.push(0);
     });
@@ -127,7 +127,7 @@ pub fn write_sasl_final(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 fn write_request(out: &mut Vec<u8>, code: u32, rest: impl FnOnce(&mut Vec<u8>)) {
-    writer::frame(out, tag::backend::AUTHENTICATION, |body| {
+    writer::write_frame(out, tag::backend::AUTHENTICATION, |body| {
         body.extend_from_slice(&code.to_be_bytes());
         rest(body);
     });
@@ -151,7 +151,7 @@ impl<'a> Mechanisms<'a> {
         std::iter::from_fn(move || reader.string().ok())
     }
 
-    /// Whether `name` is on offer.
+    /// True if the server offers `name`.
     #[must_use]
     pub fn contains(&self, name: &[u8]) -> bool {
         self.iter().any(|offered| offered == name)
@@ -164,7 +164,7 @@ impl<'a> SaslInitialResponse<'a> {
     /// Decodes the body of a frame tagged `p`.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is no such message.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let mechanism = reader.string()?;
@@ -173,7 +173,7 @@ impl<'a> SaslInitialResponse<'a> {
             length => {
                 let length =
                     usize::try_from(length).map_err(|_| DecodeError::Invalid("length of SASL data"))?;
-                Some(reader.octets(length)?)
+                Some(reader.bytes(length)?)
             }
         };
         reader.finish()?;
@@ -183,10 +183,10 @@ impl<'a> SaslInitialResponse<'a> {
     /// Appends the message.
     ///
     /// # Panics
-    /// When the data has more than `i32::MAX` octets.
+    /// When the data has more than `i32::MAX` bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::frontend::PASSWORD, |body| {
-            writer::string(body, self.mechanism);
+        writer::write_frame(out, tag::frontend::PASSWORD, |body| {
+            writer::write_string(body, self.mechanism);
             let length = self.data.map_or(-1, |data| i32::try_from(data.len()).expect("SASL data are short"));
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(self.data.unwrap_or_default());
@@ -197,7 +197,7 @@ impl<'a> SaslInitialResponse<'a> {
 /// Decodes a PasswordMessage: the password, without its terminator.
 ///
 /// # Errors
-/// [`DecodeError`] when it is no such message.
+/// [`DecodeError`] if the body is malformed.
 pub fn decode_password(body: &[u8]) -> Result<&[u8], DecodeError> {
     let mut reader = Reader::new(body);
     let password = reader.string()?;
@@ -207,10 +207,10 @@ pub fn decode_password(body: &[u8]) -> Result<&[u8], DecodeError> {
 
 /// Appends a PasswordMessage: a password in the clear, or an MD5 answer.
 pub fn write_password(out: &mut Vec<u8>, password: &[u8]) {
-    writer::frame(out, tag::frontend::PASSWORD, |body| writer::string(body, password));
+    writer::write_frame(out, tag::frontend::PASSWORD, |body| writer::write_string(body, password));
 }
 
 /// Appends a SASLResponse.
 pub fn write_sasl_response(out: &mut Vec<u8>, data: &[u8]) {
-    writer::frame(out, tag::frontend::PASSWORD, |body| body.extend_from_slice(data));
+    writer::write_frame(out, tag::frontend::PASSWORD, |body| body.extend_from_slice(data));
 }

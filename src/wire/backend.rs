@@ -1,11 +1,11 @@
-//! Views of the messages that a server sends, and writers for those that we say as a server.
+//! Views of the messages of a server, and writers for the messages that Gatekeeper sends as a server.
 //!
-//! Authentication requests are in [`super::authentication`], errors and notices in [`super::fault`].
+//! Authentication requests are in [`super::authentication`], errors and notices in [`super::error_response`].
 
 use super::{
-    authentication::Request,
+    authentication::AuthenticationRequest,
     cancel_key::BackendKey,
-    fault::Fault,
+    error_response::ErrorFields,
     frame::Frame,
     reader::{DecodeError, Reader},
     startup::ProtocolVersion,
@@ -14,11 +14,11 @@ use super::{
     writer,
 };
 
-/// A server's message, as far as anybody but the client needs to understand it.
+/// Message of a server, decoded as far as Gatekeeper needs.
 #[derive(Clone)]
-pub enum Message<'a> {
+pub enum BackendMessage<'a> {
     /// An authentication request or AuthenticationOk.
-    Authentication(Request<'a>),
+    Authentication(AuthenticationRequest<'a>),
     /// BackendKeyData.
     BackendKeyData(BackendKey),
     /// ParameterStatus.
@@ -30,16 +30,16 @@ pub enum Message<'a> {
     /// EmptyQueryResponse.
     EmptyQueryResponse,
     /// ErrorResponse.
-    ErrorResponse(Fault<'a>),
+    ErrorResponse(ErrorFields<'a>),
     /// NoticeResponse.
-    NoticeResponse(Fault<'a>),
+    NoticeResponse(ErrorFields<'a>),
     /// NotificationResponse.
     NotificationResponse {
         /// The process that notified.
         pid: i32,
         /// The channel's name.
         channel: &'a [u8],
-        /// What it said.
+        /// Payload of the notification.
         payload: &'a [u8],
     },
     /// NegotiateProtocolVersion.
@@ -77,7 +77,7 @@ pub enum Message<'a> {
     PortalSuspended,
     /// FunctionCallResponse.
     FunctionCallResponse,
-    /// A tag that came after this was written: for the client to understand.
+    /// A tag unknown to Gatekeeper, forwarded undecoded.
     Unknown(u8),
 }
 
@@ -86,17 +86,17 @@ pub enum Message<'a> {
 pub struct ParameterStatus<'a> {
     /// The setting's name.
     pub name: &'a [u8],
-    /// Its value now.
+    /// Current value of the setting.
     pub value: &'a [u8],
 }
 
-/// What was done: a command and mostly a number of rows, like `INSERT 0 5`, `SELECT 1` or `BEGIN`.
+/// Command tag: a command, mostly with a number of rows, such as `INSERT 0 5`, `SELECT 1` or `BEGIN`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandTag<'a>(&'a [u8]);
 
-// === impl Message ===
+// === impl BackendMessage ===
 
-impl<'a> Message<'a> {
+impl<'a> BackendMessage<'a> {
     /// Decodes a server's frame. Allocates only for a [`BackendKey`].
     ///
     /// # Errors
@@ -109,15 +109,15 @@ impl<'a> Message<'a> {
             tag::DATA_ROW => return Ok(Self::DataRow),
             tag::COPY_DATA => return Ok(Self::CopyData(body)),
             tag::READY_FOR_QUERY => Self::ReadyForQuery(
-                TransactionStatus::from_octet(reader.u8()?)
+                TransactionStatus::from_byte(reader.u8()?)
                     .ok_or(DecodeError::Invalid("transaction status"))?,
             ),
             tag::COMMAND_COMPLETE => Self::CommandComplete(CommandTag(reader.string()?)),
-            tag::AUTHENTICATION => return Request::decode(body).map(Self::Authentication),
+            tag::AUTHENTICATION => return AuthenticationRequest::decode(body).map(Self::Authentication),
             tag::BACKEND_KEY_DATA => return BackendKey::read(body).map(Self::BackendKeyData),
             tag::PARAMETER_STATUS => return ParameterStatus::decode(body).map(Self::ParameterStatus),
-            tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(Fault::new(body))),
-            tag::NOTICE_RESPONSE => return Ok(Self::NoticeResponse(Fault::new(body))),
+            tag::ERROR_RESPONSE => return Ok(Self::ErrorResponse(ErrorFields::new(body))),
+            tag::NOTICE_RESPONSE => return Ok(Self::NoticeResponse(ErrorFields::new(body))),
             tag::NOTIFICATION_RESPONSE => {
                 let (pid, channel) = (reader.i32()?, reader.string()?);
                 Self::NotificationResponse { pid, channel, payload: reader.string()? }
@@ -145,7 +145,7 @@ impl<'a> Message<'a> {
     fn negotiation(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let version = ProtocolVersion::from_negotiation(reader.u32()?);
         let unknown = reader.u32()?;
-        // The count is a claim: what is really there ends the loop.
+        // The count is unchecked input: missing names end the loop with an error.
         for _ in 0..unknown {
             reader.string()?;
         }
@@ -156,22 +156,22 @@ impl<'a> Message<'a> {
 
 /// Appends ReadyForQuery.
 pub fn write_ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
-    writer::frame(out, tag::READY_FOR_QUERY, |body| body.push(status.octet()));
+    writer::write_frame(out, tag::READY_FOR_QUERY, |body| body.push(status.as_byte()));
 }
 
 /// Appends ParseComplete.
 pub fn write_parse_complete(out: &mut Vec<u8>) {
-    writer::frame(out, tag::PARSE_COMPLETE, |_| {});
+    writer::write_frame(out, tag::PARSE_COMPLETE, |_| {});
 }
 
 /// Appends CloseComplete.
 pub fn write_close_complete(out: &mut Vec<u8>) {
-    writer::frame(out, tag::CLOSE_COMPLETE, |_| {});
+    writer::write_frame(out, tag::CLOSE_COMPLETE, |_| {});
 }
 
-/// Appends CommandComplete with `command` as its tag.
+/// Appends CommandComplete with the tag `command`.
 pub fn write_command_complete(out: &mut Vec<u8>, command: &str) {
-    writer::frame(out, tag::COMMAND_COMPLETE, |body| writer::string(body, command.as_bytes()));
+    writer::write_frame(out, tag::COMMAND_COMPLETE, |body| writer::write_string(body, command.as_bytes()));
 }
 
 // === impl ParameterStatus ===
@@ -180,7 +180,7 @@ impl<'a> ParameterStatus<'a> {
     /// Decodes the body of a ParameterStatus.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none.
+    /// [`DecodeError`] if the body is malformed.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let (name, value) = (reader.string()?, reader.string()?);
@@ -190,9 +190,9 @@ impl<'a> ParameterStatus<'a> {
 
     /// Appends the message.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::PARAMETER_STATUS, |body| {
-            writer::string(body, self.name);
-            writer::string(body, self.value);
+        writer::write_frame(out, tag::PARAMETER_STATUS, |body| {
+            writer::write_string(body, self.name);
+            writer::write_string(body, self.value);
         });
     }
 }
@@ -206,7 +206,7 @@ impl<'a> CommandTag<'a> {
         self.0
     }
 
-    /// The tag without its counts, as `INSERT` or `CREATE TABLE`.
+    /// The tag without counts, such as `INSERT` or `CREATE TABLE`.
     #[must_use]
     pub fn command(&self) -> &'a [u8] {
         let mut command = self.0;
@@ -218,12 +218,12 @@ impl<'a> CommandTag<'a> {
         command
     }
 
-    /// How many rows were read or written, for commands that say so.
+    /// Number of rows read or written; `None` if the command reports no count.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         let count = self
             .0
-            .rsplit(|&octet| octet == b' ')
+            .rsplit(|&byte| byte == b' ')
             .next()
             .filter(|word| !word.is_empty() && word.len() < self.0.len())?;
         count.iter().try_fold(0_u64, |sum, digit| {

@@ -1,30 +1,30 @@
-//! Runs of frames that nobody needs to look at: rows and copied data.
+//! Runs of frames that pass undecoded: rows and COPY data.
 
 use super::deframer::Speaker;
 use super::frame::Header;
 
-/// Whole frames of one tag, one behind the other.
+/// Consecutive whole frames with the same tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Run {
-    /// Octets of all of them.
-    pub octets: usize,
-    /// How many they are.
+pub struct FrameRun {
+    /// Total size of the frames.
+    pub bytes: usize,
+    /// Number of frames.
     pub frames: u64,
 }
 
 /// The run of whole frames tagged `tag` at the start of `unread`, which begins at the boundary of a frame.
 ///
-/// It ends in front of the first frame that has another tag, is not whole, or is wrong: the walker says which.
+/// The run ends before the first frame that is incomplete, invalid or has another tag: the deframer reports the cause.
 #[inline]
 #[must_use]
-pub fn run(speaker: Speaker, tag: u8, unread: &[u8]) -> Run {
-    let mut run = Run::default();
+pub fn leading_run(speaker: Speaker, tag: u8, unread: &[u8]) -> FrameRun {
+    let mut run = FrameRun::default();
     let mut left = unread;
     while left.first() == Some(&tag)
         && let Ok(Some(header)) = Header::read(speaker, left)
         && let Some(behind) = left.get(header.total()..)
     {
-        run.octets += header.total();
+        run.bytes += header.total();
         run.frames += 1;
         left = behind;
     }

@@ -1,4 +1,4 @@
-//! What a client must know to have a statement cancelled.
+//! Key that authorizes a client to cancel a statement.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use super::{
     tag, writer,
 };
 
-/// A process id and the secret that goes with it: 4 octets in protocol 3.0, up to 256 since 3.2.
+/// A process ID with a secret: 4 bytes in protocol 3.0, up to 256 since 3.2.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct BackendKey {
 }
 
 impl BackendKey {
-    /// The longest secret there is, in octets.
+    /// The longest secret there is, in bytes.
     pub const SECRET_MAX: usize = 256;
     /// The shortest secret there is, and the only length in protocol 3.0.
     pub const SECRET_MIN: usize = 4;
@@ -27,7 +27,7 @@ impl BackendKey {
     /// A key.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the secret has not between 4 and 256 octets.
+    /// [`DecodeError::Invalid`] when the secret has not between 4 and 256 bytes.
     pub fn new(pid: i32, secret: &[u8]) -> Result<Self, DecodeError> {
         if !(Self::SECRET_MIN..=Self::SECRET_MAX).contains(&secret.len()) {
             return Err(DecodeError::Invalid("length of the cancel key"));
@@ -35,10 +35,10 @@ impl BackendKey {
         Ok(Self { pid, secret: Zeroizing::new(secret.to_vec()) })
     }
 
-    /// Reads process id and secret: the body of BackendKeyData, and what follows the code of a CancelRequest.
+    /// Reads process ID and secret from the body of BackendKeyData, or from a CancelRequest behind the request code.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is too short or too long.
+    /// [`DecodeError`] if the key is too short or too long.
     pub fn read(body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let pid = reader.i32()?;
@@ -59,12 +59,12 @@ impl BackendKey {
 
     /// Appends BackendKeyData.
     pub fn write_key_data(&self, out: &mut Vec<u8>) {
-        writer::frame(out, tag::backend::BACKEND_KEY_DATA, |body| self.write(body));
+        writer::write_frame(out, tag::backend::BACKEND_KEY_DATA, |body| self.write(body));
     }
 
-    /// Appends a CancelRequest: the whole of what a cancelling connection says.
+    /// Appends a CancelRequest, the only message on a cancel connection.
     pub fn write_cancel_request(&self, out: &mut Vec<u8>) {
-        writer::packet(out, |body| {
+        writer::write_packet(out, |body| {
             body.extend_from_slice(&CANCEL_REQUEST.to_be_bytes());
             self.write(body);
         });
@@ -77,7 +77,7 @@ impl BackendKey {
 }
 
 impl PartialEq for BackendKey {
-    /// Compares secrets of one length in constant time: a guesser learns nothing from the clock.
+    /// Compares secrets of equal length in constant time, against timing attacks.
     fn eq(&self, other: &Self) -> bool {
         self.pid == other.pid && self.secret.ct_eq(&other.secret).into()
     }

@@ -1,10 +1,10 @@
 //! The walk over a buffer of bytes, frame by frame.
 //!
-//! Promises: no copy, no allocation; a frame may be larger than any buffer; each byte is walked over once.
-//! Refuses to know: where the bytes are kept, and what the frames mean.
+//! Promises: no copy, no allocation; a frame may be larger than any buffer; each byte is walked over once. Refuses to
+//! know: the owner of the buffer, and the meaning of frames.
 //!
-//! The buffer belongs to the caller. At each step the walker is shown what was not walked over yet and says what it
-//! begins with; the caller decides, and says so with [`Walker::pass`], which answers how far to go on:
+//! The caller owns the buffer. [`Deframer::next`] describes the beginning of the unread bytes. The caller decides, and
+//! reports the decision with [`Deframer::pass`], which returns the number of bytes to skip:
 //!
 //! ```
 //! # use gatekeeper::testing::wire::{FrameError, Piece, Speaker, Walker, tag};
@@ -14,20 +14,20 @@
 //!     while let Some(piece) = walker.next(&unread[at..])? {
 //!         match piece {
 //!             // All of it is here: understand it, or let it go.
-//!             Piece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
-//!             Piece::Whole(_) => {}
+//!             FramePiece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
+//!             FramePiece::Whole(_) => {}
 //!             // Only its beginning is here. If it must be understood, wait: not passing it means "show it to me
 //!             // again when there is more". If not, or if it will never fit, it passes in parts.
-//!             Piece::Part(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
-//!             Piece::Part(_) => {}
+//!             FramePiece::Partial(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
+//!             FramePiece::Partial(_) => {}
 //!             // More of a frame whose beginning was passed.
-//!             Piece::Rest(_) => {}
+//!             FramePiece::Rest(_) => {}
 //!         }
 //!         at += walker.pass(&piece);
 //!     }
 //!     Ok(at)
 //! }
-//! # let (mut walker, ready) = (Walker::new(Speaker::Server), b"Z\0\0\0\x05I");
+//! # let (mut walker, ready) = (Deframer::new(Speaker::Server), b"Z\0\0\0\x05I");
 //! # assert_eq!(forward(&mut walker, b"D\0\0\0\x0aabc", 8), Ok(8));
 //! # assert!(!walker.at_boundary());
 //! # assert_eq!(forward(&mut walker, b"defZ\0\0\0\x05IZ\0", 8), Ok(9));
@@ -40,10 +40,10 @@ use super::{
     tag::frontend as f,
 };
 
-/// Whose octets are walked over, and when: it decides which tags and lengths can be.
+/// Sender of the bytes. The sender determines the valid tags and lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
-    /// A client that has not proved who it is: nothing but answers to authentication requests.
+    /// A client before authentication: sends only responses to authentication requests.
     StrangeClient,
     /// A client after its login.
     Client,
@@ -53,76 +53,76 @@ pub enum Speaker {
 
 /// Finds the frames in one direction of a connection.
 #[derive(Debug)]
-pub struct Walker {
+pub struct Deframer {
     speaker: Speaker,
-    /// Octets still to come of a frame whose beginning was passed.
+    /// Bytes still to come of a frame passed in part.
     rest: usize,
 }
 
-/// What the unread octets begin with.
+/// Beginning of the unread bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
-    /// A frame, all of it.
+pub enum FramePiece<'a> {
+    /// A whole frame.
     Whole(Frame<'a>),
-    /// The beginning of a frame, its header at least.
-    Part(Part),
-    /// This many octets (at least one) of a frame whose beginning was passed.
+    /// Beginning of a frame, with at least the header.
+    Partial(PartialFrame),
+    /// Number of bytes (at least one) that continue a frame passed in part.
     Rest(usize),
 }
 
-/// The beginning of a frame whose end was not read yet.
+/// Beginning of a frame; the end is not read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct PartialFrame {
     header: Header,
     here: usize,
 }
 
-// === impl Walker ===
+// === impl Deframer ===
 
-impl Walker {
+impl Deframer {
     /// A walker at the boundary of a frame.
     #[must_use]
     pub const fn new(speaker: Speaker) -> Self {
         Self { speaker, rest: 0 }
     }
 
-    /// What `unread` begins with; `None` while not even a header is there.
+    /// Describes the beginning of `unread`; `None` before a whole header is there.
     ///
-    /// `unread` begins where the last [`Walker::pass`] ended. Without a `pass` in between the same piece comes again,
-    /// larger if more octets came.
+    /// `unread` begins where the last [`Deframer::pass`] ended. Without a `pass` the next call returns the same piece,
+    /// extended by new bytes.
     ///
     /// # Errors
     /// [`FrameError`]: the sender is out of step or malicious, and the connection is over.
     #[inline]
-    pub fn next<'a>(&self, unread: &'a [u8]) -> Result<Option<Piece<'a>>, FrameError> {
+    pub fn next<'a>(&self, unread: &'a [u8]) -> Result<Option<FramePiece<'a>>, FrameError> {
         if self.rest > 0 {
             let here = self.rest.min(unread.len());
-            return Ok((here > 0).then_some(Piece::Rest(here)));
+            return Ok((here > 0).then_some(FramePiece::Rest(here)));
         }
         let Some(header) = Header::read(self.speaker, unread)? else { return Ok(None) };
         Ok(Some(match Frame::behind(header, unread) {
-            Some(frame) => Piece::Whole(frame),
-            None => Piece::Part(Part { header, here: unread.len() }),
+            Some(frame) => FramePiece::Whole(frame),
+            None => FramePiece::Partial(PartialFrame { header, here: unread.len() }),
         }))
     }
 
-    /// Goes past `piece`, the last one that [`Walker::next`] gave; answers how many octets that is.
+    /// Passes `piece`, the last result of [`Deframer::next`]; returns the number of bytes.
     #[inline]
-    pub fn pass(&mut self, piece: &Piece<'_>) -> usize {
+    pub fn pass(&mut self, piece: &FramePiece<'_>) -> usize {
         match piece {
-            Piece::Whole(frame) => frame.octets().len(),
-            Piece::Part(part) => {
+            FramePiece::Whole(frame) => frame.as_bytes().len(),
+            FramePiece::Partial(part) => {
                 self.rest = part.missing();
                 part.here
             }
-            Piece::Rest(here) => {
+            FramePiece::Rest(here) => {
                 self.rest = self.rest.saturating_sub(*here);
                 *here
             }
         }
     }
 
-    /// Whether what was passed ends with the end of a frame, so that a message of ours may follow it.
+    /// True if the passed bytes end with a whole frame, so that Gatekeeper may insert a message.
     #[inline]
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
@@ -130,9 +130,9 @@ impl Walker {
     }
 }
 
-// === impl Part ===
+// === impl PartialFrame ===
 
-impl Part {
+impl PartialFrame {
     /// The tag; [`super::tag`] names them.
     #[inline]
     #[must_use]
@@ -140,21 +140,21 @@ impl Part {
         self.header.tag()
     }
 
-    /// Octets of the whole frame, its header included.
+    /// Size of the whole frame, with the header.
     #[inline]
     #[must_use]
     pub const fn total(&self) -> usize {
         self.header.total()
     }
 
-    /// Octets of it that are here.
+    /// Number of bytes read.
     #[inline]
     #[must_use]
     pub const fn here(&self) -> usize {
         self.here
     }
 
-    /// Octets of it that are still to come: at least one.
+    /// Number of bytes still to come: at least one.
     #[inline]
     #[must_use]
     pub const fn missing(&self) -> usize {
@@ -165,10 +165,10 @@ impl Part {
 // === impl Speaker ===
 
 impl Speaker {
-    /// The greatest length that a message with this tag may claim; `None` if there is no such message.
+    /// Maximum length of a message with the tag; `None` if the sender has no such message.
     ///
-    /// The limits are PostgreSQL's own (`SocketBackend` in `src/backend/tcop/postgres.c`). A server's tags are not
-    /// checked: a newer server may say what we do not know, and a client of its time may understand it.
+    /// The limits are PostgreSQL's (`SocketBackend` in `src/backend/tcop/postgres.c`). Tags of a server are not
+    /// checked: a newer server may send messages unknown to Gatekeeper that a newer client understands.
     #[inline]
     pub(super) const fn limit(self, tag: u8) -> Option<u32> {
         match self {

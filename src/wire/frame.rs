@@ -1,45 +1,45 @@
-//! A frame: a tag, a length that counts itself, a body.
+//! A frame: a tag, a length that includes the length field, and a body.
 
 use super::deframer::Speaker;
 
-/// The first five octets of a frame, already checked against the limits of whoever sent it.
+/// The first five bytes of a frame, checked against the limits of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     tag: u8,
-    /// As on the wire: without the tag, with these four octets. At least 4, at most `i32::MAX`.
+    /// As on the wire: size of the frame without the tag. At least 4, at most `i32::MAX`.
     length: u32,
 }
 
-/// A whole frame, where it was read.
+/// A whole frame, borrowed from the read buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     tag: u8,
-    octets: &'a [u8],
+    bytes: &'a [u8],
     body: &'a [u8],
 }
 
-/// Why a peer's octets are no frame. There is no way to find the next one: the connection is over.
+/// Framing error of a peer. The next frame cannot be found: the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// A length that does not even count itself.
+    /// A length below the size of the length field.
     #[error("a message of type {} claims a length of {length}, below the minimum of 4", Tag(*tag))]
     TooShort {
-        /// The tag it came with.
+        /// Tag of the message.
         tag: u8,
         /// The length as sent.
         length: u32,
     },
-    /// A length beyond what this kind of message may have.
-    #[error("a message of type {} claims {length} octets, more than the {limit} allowed", Tag(*tag))]
+    /// A length above the limit for the tag.
+    #[error("a message of type {} claims {length} bytes, more than the {limit} allowed", Tag(*tag))]
     TooLong {
-        /// The tag it came with.
+        /// Tag of the message.
         tag: u8,
         /// The length as sent.
         length: u32,
-        /// The most it may be.
+        /// Maximum length.
         limit: u32,
     },
-    /// A tag that this speaker never sends now.
+    /// A tag that the sender may not use, or not now.
     #[error("a message of unexpected type {}", Tag(*tag))]
     UnexpectedTag {
         /// The tag.
@@ -47,23 +47,23 @@ pub enum FrameError {
     },
 }
 
-/// Shows a tag as the letter it mostly is.
+/// Displays a tag as a letter where possible.
 struct Tag(u8);
 
 // === impl Header ===
 
 impl Header {
-    /// Octets of a header: tag and length.
-    pub const OCTETS: usize = 5;
+    /// Bytes of a header: tag and length.
+    pub const BYTES: usize = 5;
 
-    /// Reads the header at the start of `unread`; `None` while fewer than five octets are there.
+    /// Reads the header at the start of `unread`; `None` while fewer than five bytes are there.
     ///
     /// # Errors
-    /// [`FrameError`] when no message of that `speaker` looks like this.
+    /// [`FrameError`] for a tag or length that `speaker` may not send.
     #[inline]
     pub fn read(speaker: Speaker, unread: &[u8]) -> Result<Option<Self>, FrameError> {
         let Some(&[tag, a, b, c, d]) = unread.first_chunk() else {
-            // A tag that cannot be is refused at once: its length may never come.
+            // An invalid tag is rejected at once: the length may never arrive.
             if let Some(&tag) = unread.first()
                 && speaker.limit(tag).is_none()
             {
@@ -91,7 +91,7 @@ impl Header {
         self.tag
     }
 
-    /// Octets of the whole frame, its header included.
+    /// Size of the whole frame, with the header.
     #[inline]
     #[must_use]
     pub const fn total(self) -> usize {
@@ -102,7 +102,7 @@ impl Header {
 // === impl Frame ===
 
 impl<'a> Frame<'a> {
-    /// Reads a frame that must be whole; `None` while it is not.
+    /// Reads a whole frame; `None` if bytes are missing.
     ///
     /// # Errors
     /// [`FrameError`] as for [`Header::read`].
@@ -112,12 +112,12 @@ impl<'a> Frame<'a> {
         Ok(Self::behind(header, unread))
     }
 
-    /// The frame whose `header` was just read at the start of `unread`, if all of it is there.
+    /// The frame of `header`, which was read at the start of `unread`; `None` if bytes are missing.
     #[inline]
     pub(super) fn behind(header: Header, unread: &'a [u8]) -> Option<Self> {
-        let octets = unread.get(..header.total())?;
-        let body = octets.get(Header::OCTETS..)?;
-        Some(Self { tag: header.tag, octets, body })
+        let bytes = unread.get(..header.total())?;
+        let body = bytes.get(Header::BYTES..)?;
+        Some(Self { tag: header.tag, bytes, body })
     }
 
     /// The tag; [`super::tag`] names them.
@@ -127,14 +127,14 @@ impl<'a> Frame<'a> {
         self.tag
     }
 
-    /// All octets, to be forwarded as they are.
+    /// The whole frame as read, for forwarding.
     #[inline]
     #[must_use]
-    pub const fn octets(&self) -> &'a [u8] {
-        self.octets
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
-    /// The octets behind the header.
+    /// The bytes behind the header.
     #[inline]
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
@@ -145,7 +145,7 @@ impl<'a> Frame<'a> {
 impl std::fmt::Debug for Frame<'_> {
     /// Without the body, which may hold a password or a row.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Frame({}, {} octets)", Tag(self.tag), self.octets.len())
+        write!(f, "Frame({}, {} bytes)", Tag(self.tag), self.bytes.len())
     }
 }
 

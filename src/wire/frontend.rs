@@ -1,4 +1,4 @@
-//! Views of the messages that a client sends after its login, and writers for those that we send as a client.
+//! Views of the messages of a client after login, and writers for the messages that Gatekeeper sends as a client.
 
 use super::{
     frame::Frame,
@@ -7,11 +7,11 @@ use super::{
     writer,
 };
 
-/// A client's message. Texts are in the client's encoding; `rest` is what a session need not understand.
+/// Message of a client. Texts are in the client's encoding; `rest` is the undecoded part.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Message<'a> {
+pub enum FrontendMessage<'a> {
     /// Query: one text, any number of statements.
     Query {
         /// The statements.
@@ -19,24 +19,24 @@ pub enum Message<'a> {
     },
     /// Parse.
     Parse {
-        /// The prepared statement to make; empty for the unnamed one.
+        /// Name of the new prepared statement; empty for the unnamed statement.
         name: &'a [u8],
         /// The statement.
         text: &'a [u8],
-        /// The types of its parameters.
+        /// Parameter types.
         rest: &'a [u8],
     },
     /// Bind.
     Bind {
-        /// The portal to make; empty for the unnamed one.
+        /// Name of the new portal; empty for the unnamed portal.
         portal: &'a [u8],
-        /// The prepared statement it is made from.
+        /// Source prepared statement.
         statement: &'a [u8],
         /// Parameters and formats.
         rest: &'a [u8],
     },
     /// Describe.
-    Describe(Object<'a>),
+    Describe(DescribeTarget<'a>),
     /// Execute.
     Execute {
         /// The portal.
@@ -45,10 +45,10 @@ pub enum Message<'a> {
         rows: i32,
     },
     /// Close.
-    Close(Object<'a>),
+    Close(DescribeTarget<'a>),
     /// Sync: the end of a pipeline.
     Sync,
-    /// Flush: what is ready shall be sent.
+    /// Flush: the server sends pending responses.
     Flush,
     /// FunctionCall.
     FunctionCall {
@@ -70,23 +70,23 @@ pub enum Message<'a> {
     Terminate,
 }
 
-/// What Describe and Close speak of.
+/// Object of a Describe or Close.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Object<'a> {
+pub enum DescribeTarget<'a> {
     /// A prepared statement, by name.
     Statement(&'a [u8]),
     /// A portal, by name.
     Portal(&'a [u8]),
 }
 
-// === impl Message ===
+// === impl FrontendMessage ===
 
-impl<'a> Message<'a> {
+impl<'a> FrontendMessage<'a> {
     /// Decodes a client's frame.
     ///
     /// # Errors
-    /// [`DecodeError`] when the body does not fit the tag. PostgreSQL answers that with an ERROR of SQLSTATE 08P01 and
-    /// goes on, so a session that only needs a hint may as well forward such a frame and let the server say it.
+    /// [`DecodeError`] if the body does not fit the tag. PostgreSQL reports such a message as an ERROR with SQLSTATE
+    /// 08P01 and continues: a session may forward the frame and leave the error to the server.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame.body());
         let message = match frame.tag() {
@@ -99,9 +99,9 @@ impl<'a> Message<'a> {
                 let (portal, statement) = (reader.string()?, reader.string()?);
                 return Ok(Self::Bind { portal, statement, rest: reader.rest() });
             }
-            tag::DESCRIBE => Self::Describe(Object::read(&mut reader)?),
+            tag::DESCRIBE => Self::Describe(DescribeTarget::read(&mut reader)?),
             tag::EXECUTE => Self::Execute { portal: reader.string()?, rows: reader.i32()? },
-            tag::CLOSE => Self::Close(Object::read(&mut reader)?),
+            tag::CLOSE => Self::Close(DescribeTarget::read(&mut reader)?),
             tag::SYNC => Self::Sync,
             tag::FLUSH => Self::Flush,
             tag::FUNCTION_CALL => {
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
             tag::COPY_DATA => return Ok(Self::CopyData(reader.rest())),
             tag::COPY_DONE => Self::CopyDone,
             tag::COPY_FAIL => Self::CopyFail { reason: reader.string()? },
-            // PostgreSQL does not look into it either.
+            // PostgreSQL ignores the body, too.
             tag::TERMINATE => return Ok(Self::Terminate),
             _ => return Err(DecodeError::Invalid("type")),
         };
@@ -120,7 +120,7 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> FrontendMessage<'a> {
     /// Decodes a message as far as the body is here: a string without an end has all bytes that are here, and a missing
     /// field is empty or 0. `None` for a tag that no client sends after its login.
     ///
@@ -139,11 +139,11 @@ impl<'a> Message<'a> {
                 let (portal, statement) = (reader.string_prefix(), reader.string_prefix());
                 Self::Bind { portal, statement, rest: reader.rest() }
             }
-            tag::DESCRIBE => Self::Describe(Object::read_all(reader)),
+            tag::DESCRIBE => Self::Describe(DescribeTarget::read_all(reader)),
             tag::EXECUTE => {
                 Self::Execute { portal: reader.string_prefix(), rows: reader.i32().unwrap_or_default() }
             }
-            tag::CLOSE => Self::Close(Object::read_all(reader)),
+            tag::CLOSE => Self::Close(DescribeTarget::read_all(reader)),
             tag::SYNC => Self::Sync,
             tag::FLUSH => Self::Flush,
             tag::FUNCTION_CALL => {
@@ -158,9 +158,9 @@ impl<'a> Message<'a> {
     }
 }
 
-// === impl Object ===
+// === impl DescribeTarget ===
 
-impl<'a> Object<'a> {
+impl<'a> DescribeTarget<'a> {
     /// Reads all that is left; the unnamed portal if malformed, as the least that a message can speak of.
     fn read_all(mut reader: Reader<'a>) -> Self {
         let read = Self::read(&mut reader).ok();
@@ -178,37 +178,37 @@ impl<'a> Object<'a> {
 
 /// Appends a Query.
 pub fn write_query(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
-    writer::frame(out, tag::QUERY, |body| writer::string(body, text.as_ref()));
+    writer::write_frame(out, tag::QUERY, |body| writer::write_string(body, text.as_ref()));
 }
 
 /// Appends a Parse of the statement `name`; `definition` is all that follows the name: text, NUL, parameter types.
 pub fn write_parse(out: &mut Vec<u8>, name: &[u8], definition: &[u8]) {
-    writer::frame(out, tag::PARSE, |body| {
-        writer::string(body, name);
+    writer::write_frame(out, tag::PARSE, |body| {
+        writer::write_string(body, name);
         body.extend_from_slice(definition);
     });
 }
 
 /// Appends a Bind of `statement` to `portal`; `rest` is all that follows the names: formats and parameters.
 pub fn write_bind(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: &[u8]) {
-    writer::frame(out, tag::BIND, |body| {
-        writer::string(body, portal);
-        writer::string(body, statement);
+    writer::write_frame(out, tag::BIND, |body| {
+        writer::write_string(body, portal);
+        writer::write_string(body, statement);
         body.extend_from_slice(rest);
     });
 }
 
 /// Appends a Bind of `statement` to `portal`, with parameters and results in binary form.
 pub fn write_bind_binary(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], parameters: &[Option<&[u8]>]) {
-    writer::frame(out, tag::BIND, |body| {
-        writer::string(body, portal);
-        writer::string(body, statement);
+    writer::write_frame(out, tag::BIND, |body| {
+        writer::write_string(body, portal);
+        writer::write_string(body, statement);
         let all_binary = [1_i16.to_be_bytes(), BINARY.to_be_bytes()].concat();
         body.extend_from_slice(&all_binary);
         let count = i16::try_from(parameters.len()).expect("our own messages are short");
         body.extend_from_slice(&count.to_be_bytes());
         for parameter in parameters {
-            let length = parameter.map_or(-1, |octets| i32::try_from(octets.len()).unwrap_or(i32::MAX));
+            let length = parameter.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(parameter.unwrap_or_default());
         }
@@ -232,16 +232,16 @@ pub fn write_close_portal(out: &mut Vec<u8>, name: &[u8]) {
 }
 
 fn object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
-    writer::frame(out, tag, |body| {
+    writer::write_frame(out, tag, |body| {
         body.push(kind);
-        writer::string(body, name);
+        writer::write_string(body, name);
     });
 }
 
 /// Appends an Execute of `portal` without a row limit.
 pub fn write_execute(out: &mut Vec<u8>, portal: &[u8]) {
-    writer::frame(out, tag::EXECUTE, |body| {
-        writer::string(body, portal);
+    writer::write_frame(out, tag::EXECUTE, |body| {
+        writer::write_string(body, portal);
         body.extend_from_slice(&0_i32.to_be_bytes());
     });
 }
@@ -251,20 +251,20 @@ const BINARY: i16 = 1;
 
 /// Appends a Flush.
 pub fn write_flush(out: &mut Vec<u8>) {
-    writer::frame(out, tag::FLUSH, |_| {});
+    writer::write_frame(out, tag::FLUSH, |_| {});
 }
 
 /// Appends a Terminate.
 pub fn write_terminate(out: &mut Vec<u8>) {
-    writer::frame(out, tag::TERMINATE, |_| {});
+    writer::write_frame(out, tag::TERMINATE, |_| {});
 }
 
 /// Appends a Sync.
 pub fn write_sync(out: &mut Vec<u8>) {
-    writer::frame(out, tag::SYNC, |_| {});
+    writer::write_frame(out, tag::SYNC, |_| {});
 }
 
 /// Appends a CopyFail.
 pub fn write_copy_fail(out: &mut Vec<u8>, reason: &str) {
-    writer::frame(out, tag::COPY_FAIL, |body| writer::string(body, reason.as_bytes()));
+    writer::write_frame(out, tag::COPY_FAIL, |body| writer::write_string(body, reason.as_bytes()));
 }

@@ -1,13 +1,13 @@
-//! PostgreSQL's protocol, 3.0 and 3.2: octets ⇄ messages.
+//! PostgreSQL's protocol, 3.0 and 3.2: bytes ⇄ messages.
 //!
-//! What crosses a connection once it is up is a sequence of *frames*: a tag, a length, a body. [`Walker`] finds them in
-//! the buffer they were read into. [`frontend::Message`] and [`backend::Message`] are borrowed views of the bodies that
-//! somebody must understand; everything else is passed on as it came. What precedes the first frame (encryption
-//! requests, cancel requests, the StartupMessage) is in [`startup`].
+//! An established connection carries *frames*: a tag, a length, a body. [`Deframer`] finds frames in the read buffer.
+//! [`frontend::FrontendMessage`] and [`backend::BackendMessage`] are borrowed views of bodies that Gatekeeper decodes;
+//! other frames pass unchanged. [`startup`] has the packets before the first frame: encryption requests, cancel
+//! requests and the StartupMessage.
 //!
-//! Promises: a length is checked before it is added, allocated or followed; no octets from a peer cause a panic; views
-//! borrow and never allocate; what is written is what was read, when nothing was changed.
-//! Refuses to know: sockets, and what may follow what (that is `handshake` and `session`).
+//! Promises: lengths are checked before addition, allocation or use as a position; no bytes of a peer cause a panic;
+//! views borrow and never allocate; an unchanged message is written as read. Refuses to know: sockets, and the valid
+//! order of messages (see `handshake` and `session`).
 //!
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
@@ -16,7 +16,7 @@ pub mod backend;
 mod bulk;
 pub mod cancel_key;
 mod deframer;
-pub mod fault;
+pub mod error_response;
 mod frame;
 pub mod frontend;
 mod reader;
@@ -25,15 +25,15 @@ pub mod tag;
 mod transaction;
 mod writer;
 
-pub use bulk::run;
+pub use bulk::leading_run;
 pub use cancel_key::BackendKey;
-pub use deframer::{Part, Piece, Speaker, Walker};
-pub use fault::{Fault, Report, Severity, SqlState};
+pub use deframer::{Deframer, FramePiece, PartialFrame, Speaker};
+pub use error_response::{ErrorFields, ErrorResponse, Severity, SqlState};
 pub use frame::{Frame, FrameError, Header};
 pub use reader::{DecodeError, Reader};
 pub use startup::{FirstPacket, ProtocolVersion, StartupError, StartupMessage};
 pub use transaction::TransactionStatus;
-pub use writer::{frame, packet};
+pub use writer::{write_frame, write_packet};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The only place that follows positions in what a peer sent.
+//! Reader of message bodies: the only code that follows positions in untrusted bytes.
 
 /// Takes values off the front of a message's body. Every step is checked.
 #[derive(Clone, Copy)]
@@ -6,17 +6,17 @@ pub struct Reader<'a> {
     left: &'a [u8],
 }
 
-/// Why a body is not the message that its tag claims.
+/// Reason why a body does not fit the tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It ends in the middle of a value.
+    /// The body ends within a value.
     #[error("the message ends early")]
     Short,
-    /// A text without its terminator.
+    /// A string without terminator.
     #[error("a string in the message is not terminated")]
     Unterminated,
-    /// Octets behind the last value.
-    #[error("the message has {0} octets too many")]
+    /// Bytes behind the last value.
+    #[error("the message has {0} bytes too many")]
     Trailing(usize),
     /// A value that the protocol does not know there; carries the name of the field.
     #[error("the message has an invalid {0}")]
@@ -31,10 +31,10 @@ impl<'a> Reader<'a> {
         Self { left: body }
     }
 
-    /// The next `N` octets.
+    /// The next `N` bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Short`] when fewer are left; so for all of these.
+    /// [`DecodeError::Short`] if fewer bytes are left.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (taken, left) = self.left.split_first_chunk::<N>().ok_or(DecodeError::Short)?;
@@ -42,13 +42,13 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// One octet.
+    /// The next byte.
     ///
     /// # Errors
     /// [`DecodeError::Short`].
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[octet]| octet)
+        self.array::<1>().map(|[byte]| byte)
     }
 
     /// `Int16`.
@@ -78,25 +78,25 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// The next `count` octets.
+    /// The next `count` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Short`].
     #[inline]
-    pub fn octets(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, left) = self.left.split_at_checked(count).ok_or(DecodeError::Short)?;
         self.left = left;
         Ok(taken)
     }
 
-    /// `String`: the octets up to a NUL, which is taken too. In whatever encoding the client asked for.
+    /// `String`: the bytes before the next NUL, in the client's encoding. Skips the NUL.
     ///
     /// # Errors
     /// [`DecodeError::Unterminated`].
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
         let end = memchr::memchr(0, self.left).ok_or(DecodeError::Unterminated)?;
-        let text = self.octets(end)?;
+        let text = self.bytes(end)?;
         self.u8()?;
         Ok(text)
     }
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         self.left
     }
 
-    /// Makes sure that nothing is left.
+    /// Checks that no bytes are left.
     ///
     /// # Errors
     /// [`DecodeError::Trailing`].

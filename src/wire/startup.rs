@@ -1,4 +1,4 @@
-//! What a client says before the first frame: packets with a length and a code, but no tag.
+//! Packets before the first frame: a length and a code, without tag.
 
 use super::{
     cancel_key::BackendKey,
@@ -15,47 +15,47 @@ pub struct ProtocolVersion {
     pub minor: u16,
 }
 
-/// The first thing said on a connection, or the next after encryption was refused or set up.
+/// First packet of a connection, or the next packet after an encryption request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FirstPacket {
-    /// May we speak TLS?
+    /// Request for TLS.
     SslRequest,
-    /// May we speak GSSAPI?
+    /// Request for GSSAPI encryption.
     GssEncRequest,
-    /// Cancel what that backend is doing.
+    /// Request to cancel the current statement of a backend.
     CancelRequest(BackendKey),
-    /// Who wants what database, how.
+    /// Login request.
     Startup(StartupMessage),
 }
 
-/// The StartupMessage: a version and parameters, in the order they came, none left out.
+/// The StartupMessage: a version and all parameters in order.
 ///
-/// Values are octets: the encoding of a user's or a database's name is the server's business.
+/// Values are bytes: the encoding of a user's or a database's name is the server's business.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StartupMessage {
     version: ProtocolVersion,
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why the first octets are no first packet.
+/// Why the first bytes are no first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartupError {
     /// A length no first packet has: garbage, or another protocol.
     #[error("invalid length of startup packet: {0}")]
     Length(u32),
-    /// A body that does not fit its code.
+    /// A body that does not fit the code.
     #[error("invalid startup packet: {0}")]
     Layout(DecodeError),
 }
 
-/// `MAX_STARTUP_PACKET_LENGTH`, without the length's own octets.
+/// `MAX_STARTUP_PACKET_LENGTH`, without the length's own bytes.
 pub const STARTUP_MAX: u32 = 10_000;
 
 pub(super) const CANCEL_REQUEST: u32 = code(1234, 5678);
 const SSL_REQUEST: u32 = code(1234, 5679);
 const GSSENC_REQUEST: u32 = code(1234, 5680);
 
-/// What the names of protocol options begin with.
+/// Prefix of protocol options.
 const PROTOCOL_OPTION: &[u8] = b"_pq_.";
 
 const fn code(high: u16, low: u16) -> u32 {
@@ -74,8 +74,8 @@ impl ProtocolVersion {
         Self { major: (code >> 16) as u16, minor: (code & 0xffff) as u16 }
     }
 
-    /// As a server says it in NegotiateProtocolVersion: PostgreSQL gives the whole code, the documentation speaks of
-    /// the minor version alone.
+    /// From the number in NegotiateProtocolVersion: PostgreSQL sends the whole code, the documentation asks for the
+    /// minor version only.
     pub(super) const fn from_negotiation(code: u32) -> Self {
         match Self::from_code(code) {
             Self { major: 0, minor } => Self { major: 3, minor },
@@ -89,9 +89,9 @@ impl ProtocolVersion {
         code(self.major, self.minor)
     }
 
-    /// Octets of a cancel key's secret, as PostgreSQL chooses them.
+    /// Size of a cancel key's secret, as chosen by PostgreSQL.
     #[must_use]
-    pub fn secret_octets(self) -> usize {
+    pub fn secret_bytes(self) -> usize {
         if self >= Self::V3_2 { 32 } else { 4 }
     }
 }
@@ -105,13 +105,13 @@ impl std::fmt::Display for ProtocolVersion {
 // === impl FirstPacket ===
 
 impl FirstPacket {
-    /// Reads the packet at the start of `unread`, and how many octets it takes; `None` while it is not all there.
+    /// Reads the packet at the start of `unread`, with the packet's size; `None` if bytes are missing.
     ///
     /// A packet with the code of an encryption request but the wrong length is, as with PostgreSQL, taken for a
     /// StartupMessage of an absurd version.
     ///
     /// # Errors
-    /// [`StartupError`]: whoever this is does not speak the protocol.
+    /// [`StartupError`] if the peer does not speak the PostgreSQL protocol.
     pub fn read(unread: &[u8]) -> Result<Option<(Self, usize)>, StartupError> {
         let Some(&head) = unread.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(head);
@@ -138,8 +138,10 @@ impl FirstPacket {
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::SslRequest => writer::packet(out, |body| body.extend(SSL_REQUEST.to_be_bytes())),
-            Self::GssEncRequest => writer::packet(out, |body| body.extend(GSSENC_REQUEST.to_be_bytes())),
+            Self::SslRequest => writer::write_packet(out, |body| body.extend(SSL_REQUEST.to_be_bytes())),
+            Self::GssEncRequest => {
+                writer::write_packet(out, |body| body.extend(GSSENC_REQUEST.to_be_bytes()))
+            }
             Self::CancelRequest(key) => key.write_cancel_request(out),
             Self::Startup(startup) => startup.write(out),
         }
@@ -157,7 +159,7 @@ impl StartupMessage {
 
     fn decode(version: ProtocolVersion, body: &[u8]) -> Result<Self, DecodeError> {
         let mut parameters = Vec::new();
-        // Another major version has another layout: it is refused for its version, not for that.
+        // Other major versions have another layout: the version causes the error, not the layout.
         if version.major == 3 {
             let mut reader = Reader::new(body);
             loop {
@@ -193,12 +195,13 @@ impl StartupMessage {
     /// As [`StartupMessage::get`], for values that must be UTF-8.
     ///
     /// # Errors
-    /// [`std::str::Utf8Error`] when the value is something else.
+    /// [`std::str::Utf8Error`] if the value is not UTF-8.
     pub fn text(&self, name: &str) -> Result<Option<&str>, std::str::Utf8Error> {
         self.get(name).map(std::str::from_utf8).transpose()
     }
 
-    /// Gives the parameter `name` one value: where it stood first, or at the end. NULs are left out when written.
+    /// Sets the parameter `name` to a single value, at the first position of the name or at the end. Writing drops
+    /// NULs.
     pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
         let value = value.into();
         match self.parameters.iter().position(|(known, _)| known == name.as_bytes()) {
@@ -216,21 +219,21 @@ impl StartupMessage {
         }
     }
 
-    /// Takes the parameter `name` out, as often as it is there.
+    /// Removes every occurrence of the parameter `name`.
     pub fn remove(&mut self, name: &str) {
         self.parameters.retain(|(known, _)| known != name.as_bytes());
         if self.parameters.is_empty() {
-            // What is left is kept for as long as a session lives.
+            // Frees the memory: the message lives as long as the session.
             self.parameters = Vec::new();
         }
     }
 
-    /// All parameters, in their order.
+    /// All parameters in order.
     pub fn parameters(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    /// The names of protocol options: `_pq_.` and what follows. Nobody knows any yet.
+    /// Names of protocol options, with the prefix `_pq_.`. PostgreSQL defines no option yet.
     pub fn protocol_options(&self) -> impl Iterator<Item = &[u8]> {
         self.parameters().map(|(name, _)| name).filter(|name| name.starts_with(PROTOCOL_OPTION))
     }
@@ -242,33 +245,33 @@ impl StartupMessage {
 
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
-        writer::packet(out, |body| {
+        writer::write_packet(out, |body| {
             body.extend_from_slice(&self.version.code().to_be_bytes());
             // A parameter without a name would be read as the end of the list.
             for (name, value) in self.parameters().filter(|(name, _)| !name.is_empty()) {
-                writer::string(body, name);
-                writer::string(body, value);
+                writer::write_string(body, name);
+                writer::write_string(body, value);
             }
             body.push(0);
         });
     }
 }
 
-/// Appends NegotiateProtocolVersion: the version that is spoken from now on, and the protocol options nobody knows.
+/// Appends NegotiateProtocolVersion: the negotiated version and the unknown protocol options.
 ///
-/// The documentation says "minor version"; what PostgreSQL sends and libpq reads is the whole code.
+/// The documentation asks for the minor version; PostgreSQL sends and libpq reads the whole code.
 pub fn write_negotiation<'a>(
     out: &mut Vec<u8>,
     version: ProtocolVersion,
     unknown: impl Iterator<Item = &'a [u8]>,
 ) {
-    writer::frame(out, tag::backend::NEGOTIATE_PROTOCOL_VERSION, |body| {
+    writer::write_frame(out, tag::backend::NEGOTIATE_PROTOCOL_VERSION, |body| {
         body.extend_from_slice(&version.code().to_be_bytes());
         let count_at = body.len();
         body.extend_from_slice(&[0; 4]);
         let mut count = 0_u32;
         for name in unknown {
-            writer::string(body, name);
+            writer::write_string(body, name);
             count += 1;
         }
         if let Some(field) = body.get_mut(count_at..).and_then(|from| from.first_chunk_mut()) {

@@ -1,6 +1,6 @@
-//! The first octet of a frame: what kind of message it is.
+//! Tags: the first byte of a frame, for the kind of message.
 //!
-//! The same letter means different messages in the two directions, so the names live in a module for each.
+//! Some letters have a different meaning in each direction, so each direction has a module.
 
 /// Tags of the messages a client sends.
 pub mod frontend {
@@ -24,7 +24,7 @@ pub mod frontend {
     pub const FUNCTION_CALL: u8 = b'F';
     /// Parse.
     pub const PARSE: u8 = b'P';
-    /// PasswordMessage, SASLInitialResponse, SASLResponse and GSSResponse: the request before it says which.
+    /// PasswordMessage, SASLInitialResponse, SASLResponse and GSSResponse: the preceding request determines the kind.
     pub const PASSWORD: u8 = b'p';
     /// Query.
     pub const QUERY: u8 = b'Q';

@@ -1,22 +1,22 @@
-//! Where the server stands, as it says itself in each ReadyForQuery.
+//! Transaction status of the server, from ReadyForQuery.
 
-/// The server's transaction status: the only truth about it.
+/// The server's transaction status. No other source is reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransactionStatus {
     /// Not in a transaction block.
     Idle,
     /// In a transaction block.
     Open,
-    /// In a transaction block that failed: everything is refused until it is rolled back.
+    /// In a failed transaction block: statements fail until ROLLBACK.
     Failed,
 }
 
 impl TransactionStatus {
-    /// From the octet in ReadyForQuery.
+    /// From the byte in ReadyForQuery.
     #[inline]
     #[must_use]
-    pub const fn from_octet(octet: u8) -> Option<Self> {
-        match octet {
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
             b'I' => Some(Self::Idle),
             b'T' => Some(Self::Open),
             b'E' => Some(Self::Failed),
@@ -24,9 +24,9 @@ impl TransactionStatus {
         }
     }
 
-    /// As the octet in ReadyForQuery.
+    /// As the byte in ReadyForQuery.
     #[must_use]
-    pub const fn octet(self) -> u8 {
+    pub const fn as_byte(self) -> u8 {
         match self {
             Self::Idle => b'I',
             Self::Open => b'T',

@@ -1,16 +1,15 @@
-//! Messages of our own, appended to a buffer.
+//! Writers that append messages to a buffer.
 
-/// Appends a frame: `tag`, then a length that fits what `body` appends.
+/// Appends a frame: `tag`, the length, then the bytes that `body` appends.
 ///
-/// What we say ourselves is short; a body beyond `i32::MAX` octets would be cut off by the protocol's length field, and
-/// no caller can build one.
-pub fn frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
+/// Messages of Gatekeeper are short: no caller can build a body beyond `i32::MAX` bytes.
+pub fn write_frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(tag);
-    packet(out, body);
+    write_packet(out, body);
 }
 
-/// Appends a packet without a tag, as the first ones of a connection are: a length, then what `body` appends.
-pub fn packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a packet without tag, as used before the first frame: the length, then the bytes that `body` appends.
+pub fn write_packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     body(out);
@@ -20,8 +19,8 @@ pub fn packet(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// Appends a `String`. A NUL would end it early and shift what follows, so NULs are left out.
-pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().filter(|&&octet| octet != 0));
+/// Appends a `String` without NULs: a NUL would end the string and shift the rest.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().filter(|&&byte| byte != 0));
     out.push(0);
 }

@@ -50,7 +50,7 @@ impl Browser {
     /// Starts `program` with an empty page of this size.
     pub async fn start(program: PathBuf, width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken on descriptors 3 and 4, with a zero octet behind each message.
+        // The protocol is spoken on descriptors 3 and 4, with a zero byte behind each message.
         let mut command = Command::new("sh");
         command
             .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
@@ -161,10 +161,10 @@ impl Browser {
         let talk = async {
             wire.to.write_all(format!("{message}\0").as_bytes()).await.unwrap();
             loop {
-                let mut octets = Vec::new();
-                wire.from.read_until(0, &mut octets).await.unwrap();
-                assert_eq!(octets.pop(), Some(0), "the browser has ended at {method}");
-                let heard: Value = serde_json::from_slice(&octets).unwrap();
+                let mut bytes = Vec::new();
+                wire.from.read_until(0, &mut bytes).await.unwrap();
+                assert_eq!(bytes.pop(), Some(0), "the browser has ended at {method}");
+                let heard: Value = serde_json::from_slice(&bytes).unwrap();
                 if heard["id"] == id {
                     assert!(heard.get("error").is_none(), "{method}: {heard}");
                     return heard["result"].clone();

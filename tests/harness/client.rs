@@ -70,6 +70,6 @@ pub async fn psql_at(program: &Path, connection: &str, sql: &str) -> Psql {
     }
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", connection, "-c", sql]).stdin(Stdio::null());
     let output = command.kill_on_drop(true).output().await.unwrap();
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).trim_end_matches('\n').to_owned();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
     Psql { success: output.status.success(), rows: text(&output.stdout), said: text(&output.stderr) }
 }

@@ -1,4 +1,4 @@
-//! Recorded conversations: the same octets said to two servers draw the same octets.
+//! Recorded conversations: the same bytes said to two servers draw the same bytes.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::{frames::Frames, psql, raw::Message, shared::Neighbours};
 /// A turn of a conversation.
 #[derive(Clone)]
 pub enum Turn {
-    /// Say these octets, in one write.
+    /// Say these bytes, in one write.
     Say(Vec<u8>),
     /// Listen up to a message with this tag.
     Hear(u8),
@@ -22,9 +22,9 @@ pub enum Turn {
     Meanwhile(&'static str),
 }
 
-/// Say these octets and listen up to ReadyForQuery.
-pub fn ask(octets: Vec<u8>) -> [Turn; 2] {
-    [Turn::Say(octets), Turn::Hear(tag::backend::READY_FOR_QUERY)]
+/// Say these bytes and listen up to ReadyForQuery.
+pub fn ask(bytes: Vec<u8>) -> [Turn; 2] {
+    [Turn::Say(bytes), Turn::Hear(tag::backend::READY_FOR_QUERY)]
 }
 
 /// Two ways to one server.
@@ -39,7 +39,7 @@ impl Ways {
     /// Holds the conversation both ways.
     ///
     /// # Panics
-    /// When the answers are not the same to the octet, process ids in notifications aside.
+    /// When the answers are not the same to the byte, process ids in notifications aside.
     pub async fn agree(&self, what: &str, turns: &[Turn]) {
         let direct = self.hold(self.direct, turns).await;
         let through = self.hold(self.through, turns).await;
@@ -67,11 +67,11 @@ pub async fn hold(
     let mut heard = client.reported.clone();
     for turn in turns {
         match turn {
-            Turn::Say(octets) => {
+            Turn::Say(bytes) => {
                 if let Some(neighbours) = &mut neighbours {
                     neighbours.stir().await;
                 }
-                client.send(octets).await;
+                client.send(bytes).await;
             }
             Turn::Hear(tag) => heard.extend(client.hear_until(*tag).await),
             Turn::HearOut => heard.extend(client.hear_out().await),

@@ -1,4 +1,4 @@
-//! A logged-in client that says exactly the octets it is given, and the messages it may say.
+//! A logged-in client that says exactly the bytes it is given, and the messages it may say.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -45,12 +45,12 @@ impl Frames {
         // No secret is at stake: any nonce will do.
         let mut login = Login::new(&startup, Credential::Password(user.password), None, [7; _]);
         loop {
-            if let Some(octets) = login.poll_output() {
-                raw.send(&octets).await;
+            if let Some(bytes) = login.poll_output() {
+                raw.send(&bytes).await;
             }
             let message = timeout(PATIENCE, raw.read()).await.expect("an answer in time");
             let message = message.expect("the login goes on");
-            if let Some(logged_in) = login.on_octets(&message.octets()).unwrap().outcome {
+            if let Some(logged_in) = login.on_bytes(&message.to_bytes()).unwrap().outcome {
                 let mut reported: Vec<_> = logged_in.parameters.iter().map(reported).collect();
                 reported.sort_by(|one, two| one.body.cmp(&two.body));
                 return Self { raw, key: logged_in.key, version: logged_in.version, reported };
@@ -58,9 +58,9 @@ impl Frames {
         }
     }
 
-    /// Says `octets`.
-    pub async fn send(&mut self, octets: &[u8]) {
-        timeout(PATIENCE, self.raw.send(octets)).await.expect("taken in time");
+    /// Says `bytes`.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        timeout(PATIENCE, self.raw.send(bytes)).await.expect("taken in time");
     }
 
     /// The next message; `None` at the end of the connection, which may come abruptly.
@@ -120,9 +120,9 @@ fn reported(status: ParameterStatus<'_>) -> Message {
 }
 
 fn message(tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut octets = Vec::new();
-    wire::frame(&mut octets, tag, body);
-    octets
+    let mut bytes = Vec::new();
+    wire::write_frame(&mut bytes, tag, body);
+    bytes
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {

@@ -205,7 +205,7 @@ pub fn check(file: Option<&Path>, environment: &[(&str, &str)]) -> Checked {
         command.arg("--config").arg(file);
     }
     let output = command.output().unwrap();
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
 }
 

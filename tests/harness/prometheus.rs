@@ -151,11 +151,11 @@ fn series(data: &Value) -> Vec<Series> {
 /// A value of a form.
 fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
-    for octet in text.bytes() {
-        if octet.is_ascii_alphanumeric() {
-            encoded.push(char::from(octet));
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
         } else {
-            let _ = write!(encoded, "%{octet:02X}");
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -1,4 +1,4 @@
-//! A client that speaks the protocol octet by octet, for what drivers do not show.
+//! A client that speaks the protocol byte by byte, for what drivers do not show.
 
 use std::{fmt, net::SocketAddr};
 
@@ -21,7 +21,7 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// Octets read in one go, at least.
+/// Bytes read in one go, at least.
 const CHUNK: usize = 16 * 1024;
 
 impl Raw {
@@ -37,17 +37,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Sends `octets` as they are.
-    pub async fn send(&mut self, octets: &[u8]) {
-        self.stream.write_all(octets).await.unwrap();
+    /// Sends `bytes` as they are.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
     /// Sends a message.
     pub async fn say(&mut self, tag: u8, body: &[u8]) {
-        let mut octets = Vec::new();
-        wire::frame(&mut octets, tag, |to| to.extend_from_slice(body));
-        self.send(&octets).await;
+        let mut bytes = Vec::new();
+        wire::write_frame(&mut bytes, tag, |to| to.extend_from_slice(body));
+        self.send(&bytes).await;
     }
 
     /// Sends a StartupMessage for `user` and `database`.
@@ -55,9 +55,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
         startup.set("user", user);
         startup.set("database", database);
-        let mut octets = Vec::new();
-        startup.write(&mut octets);
-        self.send(&octets).await;
+        let mut bytes = Vec::new();
+        startup.write(&mut bytes);
+        self.send(&bytes).await;
     }
 
     /// The next message; `None` when the server has closed.
@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         loop {
             if let Some(frame) = Frame::read(Speaker::Server, &self.unread).unwrap() {
                 let message = Message { tag: frame.tag(), body: frame.body().to_vec() };
-                let length = frame.octets().len();
+                let length = frame.as_bytes().len();
                 self.unread.drain(..length);
                 return Some(message);
             }
@@ -94,15 +94,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
 impl Message {
     /// The whole of it, as it came.
-    pub fn octets(&self) -> Vec<u8> {
-        let mut octets = Vec::new();
-        wire::frame(&mut octets, self.tag, |to| to.extend_from_slice(&self.body));
-        octets
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wire::write_frame(&mut bytes, self.tag, |to| to.extend_from_slice(&self.body));
+        bytes
     }
 
     /// The field of an ErrorResponse that `kind` stands for: `C` the SQLSTATE, `M` the message, `H` the hint.
     pub fn field(&self, kind: u8) -> String {
-        let field = self.body.split(|octet| *octet == 0).find(|field| field.first() == Some(&kind));
+        let field = self.body.split(|byte| *byte == 0).find(|field| field.first() == Some(&kind));
         field.map(|field| String::from_utf8_lossy(&field[1..]).into_owned()).unwrap_or_default()
     }
 }

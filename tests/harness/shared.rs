@@ -131,7 +131,7 @@ impl Shared {
     /// Holds each conversation directly and in all ways through Gatekeeper.
     ///
     /// # Panics
-    /// When answers are not the same to the octet, process ids in notifications aside.
+    /// When answers are not the same to the byte, process ids in notifications aside.
     pub async fn agree(&self, talks: impl IntoIterator<Item = Talk>) {
         let mut differences = Vec::new();
         for talk in talks {

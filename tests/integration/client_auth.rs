@@ -25,7 +25,7 @@ const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-passwo
 
 /// What a users file holds for `password`.
 fn verifier(password: &str) -> String {
-    Verifier::derive(password.as_bytes(), b"sixteen octets!!", 4096).unwrap().to_string()
+    Verifier::derive(password.as_bytes(), b"sixteen bytes!!!", 4096).unwrap().to_string()
 }
 
 async fn server() -> Single {
@@ -100,7 +100,7 @@ async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     said
 }
 
-/// An attribute of a SCRAM message, behind the four octets that say what kind of request it is.
+/// An attribute of a SCRAM message, behind the four bytes that say what kind of request it is.
 fn attribute(message: &Message, name: &str) -> String {
     let text = String::from_utf8(message.body[4..].to_vec()).unwrap();
     let found = text.split(',').find_map(|attribute| attribute.strip_prefix(&format!("{name}=")));
@@ -139,7 +139,7 @@ async fn pgbouncers_users_file_is_read_and_a_changed_one_takes_over() {
     carol.simple_query("SELECT 1").await.unwrap();
 
     replace(&file, "\"carol\" \"in the clear\"\n");
-    stand.gatekeeper.says("changed files cannot be used; the old ones stay").await;
+    stand.gatekeeper.says("changed files are invalid; the previous ones stay in use").await;
     assert!(!stand.gatekeeper.stderr().contains("in the clear"), "what stands behind a name is not logged");
     stand.connect("user=erin password=erins-own dbname=app").await.unwrap();
 }

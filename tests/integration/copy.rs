@@ -37,7 +37,7 @@ fn undone(turns: &[Turn]) -> Vec<Turn> {
 }
 
 #[tokio::test]
-async fn data_goes_in_and_out_octet_for_octet() {
+async fn data_goes_in_and_out_byte_for_byte() {
     let (_stand, ways) = stand().await;
     let lines: Vec<u8> = (0..20_000).flat_map(|i| copy_data(format!("{i}\tline {i}\n").as_bytes())).collect();
     let large = copy_data(&[b"1\t".as_slice(), &vec![b'x'; 4_000_000], b"\n"].concat());
@@ -121,7 +121,7 @@ async fn the_extended_protocol_copies_with_syncs_said_ahead() {
     let start = [parse("", COPY_IN), bind("", "", &[]), execute("", 0)].concat();
     let good = copy_data(b"1\tgood\n");
     let bad = copy_data(b"no number\tbad\n");
-    for (what, octets) in [
+    for (what, bytes) in [
         ("as libpq does", [start.clone(), sync(), good.clone(), copy_done(), sync()].concat()),
         (
             "Flush and Sync among the data",
@@ -140,12 +140,8 @@ async fn the_extended_protocol_copies_with_syncs_said_ahead() {
         ),
         ("data out", [statement("COPY (VALUES (1), (2)) TO STDOUT", &[]), sync()].concat()),
     ] {
-        let turns = [
-            &ask(query("BEGIN"))[..],
-            &ask(octets),
-            &ask(query("SELECT 'in step'")),
-            &ask(query("ROLLBACK")),
-        ];
+        let turns =
+            [&ask(query("BEGIN"))[..], &ask(bytes), &ask(query("SELECT 'in step'")), &ask(query("ROLLBACK"))];
         ways.agree(what, &turns.concat()).await;
     }
 }

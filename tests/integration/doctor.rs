@@ -89,7 +89,7 @@ async fn run(folder: &Path, config: &str, arguments: &[&str]) -> Output {
 async fn visit(folder: &Path, config: &str) -> Visit {
     let output = run(folder, config, &["--json"]).await;
     let wrote =
-        [output.stdout.clone(), output.stderr].map(|octets| String::from_utf8(octets).unwrap()).join("");
+        [output.stdout.clone(), output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).join("");
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {wrote}"));
     Visit { code: output.status.code(), report, wrote }
 }
@@ -178,7 +178,7 @@ async fn an_endpoint_that_is_not_there_is_answered_with_those_that_are() {
     let output = run(server.folder(), &config(&[primary(&server)], ""), &["reads"]).await;
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no endpoint is called `reads`; there is `primary`"), "{said}");
+    assert!(said.contains("unknown endpoint `reads`; configured: `primary`"), "{said}");
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
     let server = single().await;
     for (answer, words, remedy) in [
         (Some("HTTP/1.1 400 Bad Request\r\n\r\n"), "answered `H` to the SSLRequest", "PostgreSQL server"),
-        (Some("SSH-2.0-OpenSSH_9.2\r\n"), "unencrypted octets", "no PostgreSQL server"),
+        (Some("SSH-2.0-OpenSSH_9.2\r\n"), "unencrypted bytes", "no PostgreSQL server"),
         (Some(""), "the connection broke", "hangs up"),
         (None, "not done within 2s (tls)", "says nothing"),
     ] {
@@ -247,7 +247,7 @@ async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
     }
 }
 
-/// A server that waits for eight octets, says `answer` and hangs up, or never says anything.
+/// A server that waits for eight bytes, says `answer` and hangs up, or never says anything.
 fn stranger(server: &Single, answer: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind((server.block().ip(101), 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -309,7 +309,7 @@ async fn a_native_user_is_told_from_an_instance_whose_flag_is_off() {
     let either = visit_one(&server, native(&[APP.name])).await;
     either.fails_at("login", "a token cannot answer", "alloydb.iam_authentication");
     let user = visit_one(&server, native(&[APP.name, ALICE])).await;
-    user.fails_at("login", "of alice@example.com it takes a token", "this user is no IAM user");
+    user.fails_at("login", "of alice@example.com it takes a token", "this user is not an IAM user");
     let flag = visit_one(&server, native(&[APP.name, "replicator"])).await;
     flag.fails_at("login", "a token of none of the other listed users", "is off on this instance");
 }
@@ -353,7 +353,7 @@ async fn a_database_that_is_closed_to_the_user_is_told_so() {
 async fn a_read_pool_that_is_the_primary_is_not_what_it_was_declared() {
     let server = single().await;
     let visit = visit_one(&server, Entry { role: "read-pool", ..primary(&server) }).await;
-    visit.fails_at("role", "declared read-pool, says it is a primary", "correct the endpoint's `address`");
+    visit.fails_at("role", "declared read-pool, reported primary", "correct the endpoint's `address`");
 }
 
 #[tokio::test]
@@ -393,7 +393,7 @@ async fn with_passthrough_there_is_no_login_to_try_and_the_server_is_known_to_sp
 async fn a_listener_whose_certificate_ends_soon_is_warned_of() {
     let server = single().await;
     let pki = Pki::new(server.folder(), "clients");
-    let verifier = Verifier::derive(b"carols-own", b"sixteen octets!!", 4096).unwrap();
+    let verifier = Verifier::derive(b"carols-own", b"sixteen bytes!!!", 4096).unwrap();
     let users = server.folder().join("users.toml");
     fs::write(&users, format!("[users]\ncarol = \"{verifier}\"\n")).unwrap();
     let address = server.block().address(100);

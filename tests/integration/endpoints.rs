@@ -126,7 +126,9 @@ async fn a_statement_is_cancelled_over_tls() {
     let endpoint = handle(endpoint(&single, native(APP)), &tasks);
     let mut backend = endpoint.connect(request(APP.name, DATABASE)).await.unwrap();
     let mut query = Vec::new();
-    wire::frame(&mut query, tag::frontend::QUERY, |body| body.extend_from_slice(b"SELECT pg_sleep(600)\0"));
+    wire::write_frame(&mut query, tag::frontend::QUERY, |body| {
+        body.extend_from_slice(b"SELECT pg_sleep(600)\0")
+    });
     backend.stream.write_all(&query).await.unwrap();
     backend.stream.flush().await.unwrap();
     let active =

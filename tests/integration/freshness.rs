@@ -14,7 +14,7 @@ use gatekeeper::testing::{
     sandbox::{APP, DATABASE, Node, Sandbox, SandboxOptions},
     tasks::Tasks,
     telemetry::Metrics,
-    topology::{DeclaredRole, NodeId, Replayed, Snapshot, Standing, parse_lsn},
+    topology::{DeclaredRole, NodeFreshness, NodeId, ReplayReport, TopologySnapshot, parse_lsn},
 };
 
 use crate::harness::{
@@ -33,7 +33,7 @@ struct Watched {
     sandbox: Sandbox,
     reads: EndpointHandle,
     probe: Probe,
-    snapshot: Live<Snapshot>,
+    snapshot: Live<TopologySnapshot>,
     _tasks: Tasks,
 }
 
@@ -75,16 +75,16 @@ impl Watched {
         Instant::now()
     }
 
-    fn standing(&self, node: &NodeId, floor: Instant) -> Standing {
-        self.snapshot.load().standing(Some(node), floor, Instant::now())
+    fn freshness_of(&self, node: &NodeId, floor: Instant) -> NodeFreshness {
+        self.snapshot.load().freshness_of(Some(node), floor, Instant::now())
     }
 
     /// Asks for a sample until the writer was asked since `floor`.
     async fn sampled(&self, floor: Instant) {
         until(LIMIT, async || {
             self.probe.evidence().want_sample();
-            match self.snapshot.load().standing(None, floor, Instant::now()) {
-                Standing::Ask { .. } => Ok(()),
+            match self.snapshot.load().freshness_of(None, floor, Instant::now()) {
+                NodeFreshness::Ask { .. } => Ok(()),
                 other => Err(other),
             }
         })
@@ -98,7 +98,7 @@ impl Watched {
         let lsn = parse_lsn(said.trim());
         assert!(lsn.is_some(), "{said}");
         let endpoint = EndpointName::new("reads").unwrap();
-        let replayed = Replayed { endpoint, node: id, lsn, asked_at, answered_at: Instant::now() };
+        let replayed = ReplayReport { endpoint, node: id, lsn, asked_at, answered_at: Instant::now() };
         self.probe.evidence().replayed(&self.snapshot.load(), replayed);
     }
 }
@@ -144,23 +144,23 @@ async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
 
     node.pause_replay().await.unwrap();
     let floor = watched.write().await;
-    assert_eq!(watched.standing(&id, floor), Standing::Unknown, "the writer was not asked since");
+    assert_eq!(watched.freshness_of(&id, floor), NodeFreshness::Unknown, "the writer was not asked since");
     watched.sampled(floor).await;
     watched.ask(node, id).await;
     until(LIMIT, async || {
         // Seen to be stale, and to be asked again a little later; fresh at no time.
-        let standing = watched.standing(&id, floor);
-        assert_ne!(standing, Standing::Fresh);
+        let standing = watched.freshness_of(&id, floor);
+        assert_ne!(standing, NodeFreshness::Fresh);
         let heard = watched.snapshot.load().node(&id).is_some_and(|(_, node)| node.position.is_some());
-        if heard && matches!(standing, Standing::Ask { .. }) { Ok(()) } else { Err(standing) }
+        if heard && matches!(standing, NodeFreshness::Ask { .. }) { Ok(()) } else { Err(standing) }
     })
     .await;
 
     node.resume_replay().await.unwrap();
     until(LIMIT, async || {
         watched.ask(node, id).await;
-        match watched.standing(&id, floor) {
-            Standing::Fresh => Ok(()),
+        match watched.freshness_of(&id, floor) {
+            NodeFreshness::Fresh => Ok(()),
             other => Err(other),
         }
     })
@@ -168,7 +168,7 @@ async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
 
     // The next write is another matter.
     let floor = watched.write().await;
-    assert_ne!(watched.standing(&id, floor), Standing::Fresh);
+    assert_ne!(watched.freshness_of(&id, floor), NodeFreshness::Fresh);
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
 
     // Nor is it fresh, once the probe has met it, however far it is.
     let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
-    let met = |snapshot: &Arc<Snapshot>| {
+    let met = |snapshot: &Arc<TopologySnapshot>| {
         let status = snapshot.get(&reads).unwrap();
         status.nodes.iter().find(|node| node.id.started_us == started).copied()
     };
@@ -210,5 +210,5 @@ async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
     let id = met(&watched.snapshot.load()).unwrap().id;
     let floor = watched.write().await;
     watched.sampled(floor).await;
-    assert_eq!(watched.standing(&id, floor), Standing::Stale);
+    assert_eq!(watched.freshness_of(&id, floor), NodeFreshness::Stale);
 }

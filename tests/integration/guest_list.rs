@@ -16,7 +16,7 @@ const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-passwo
 async fn start(endpoint: &str, listener: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     fs::write(server.folder().join("app-password"), "app-password\n").unwrap();
-    let verifier = |password: &str| Verifier::derive(password.as_bytes(), b"sixteen octets!!", 4096).unwrap();
+    let verifier = |password: &str| Verifier::derive(password.as_bytes(), b"sixteen bytes!!!", 4096).unwrap();
     let users = format!("[users]\ncarol = \"{}\"\ndanny = \"{}\"\n", verifier("carols"), verifier("dannys"));
     fs::write(server.folder().join("users.toml"), users).unwrap();
     let config = config(&server, endpoint, listener, "");

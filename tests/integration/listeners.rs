@@ -249,10 +249,10 @@ async fn what_is_said_along_with_the_startup_packet_is_not_lost() {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", ALICE);
     startup.set("database", DATABASE);
-    let mut octets = Vec::new();
-    startup.write(&mut octets);
-    octets.extend(query(&format!("SELECT length('{}')", "x".repeat(200_000))));
-    raw.send(&octets).await;
+    let mut bytes = Vec::new();
+    startup.write(&mut bytes);
+    bytes.extend(query(&format!("SELECT length('{}')", "x".repeat(200_000))));
+    raw.send(&bytes).await;
     let mut row = None;
     while row.is_none() {
         row = Some(raw.read().await.unwrap()).filter(|message| message.tag == b::DATA_ROW);
@@ -265,9 +265,9 @@ async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "login = \"passthrough\"", "login_timeout = \"500ms\"", "");
     let stand = Stand::start(server, &config).await;
-    for (what, octets, told) in [
+    for (what, bytes, told) in [
         ("a web browser", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), None),
-        ("a startup packet of 10 005 octets", [&10_005_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), None),
+        ("a startup packet of 10 005 bytes", [&10_005_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), None),
         ("protocol 2", [&8_u32.to_be_bytes()[..], &[0, 2, 0, 0]].concat(), Some("0A000")),
         (
             "a startup packet without a user",
@@ -278,7 +278,7 @@ async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
         ("half a startup packet", [&100_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), Some("57014")),
     ] {
         let mut raw = Raw::connect(stand.listener).await;
-        raw.send(&octets).await;
+        raw.send(&bytes).await;
         let heard = raw.read().await.map(|message| message.field(b'C'));
         assert_eq!(heard.as_deref(), told, "{what}");
         assert_eq!(raw.read().await, None, "{what}: and that is the end");

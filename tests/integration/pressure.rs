@@ -30,8 +30,8 @@ fn peak(gatekeeper: &Gatekeeper) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Reads octets up to the end of the answer, without keeping them.
-async fn count_octets(client: &mut Frames) -> usize {
+/// Reads bytes up to the end of the answer, without keeping them.
+async fn count_bytes(client: &mut Frames) -> usize {
     let (mut chunk, mut total) = (vec![0; 256 * 1024], 0);
     let ready = b"Z\0\0\0\x05I";
     loop {
@@ -44,20 +44,20 @@ async fn count_octets(client: &mut Frames) -> usize {
     }
 }
 
-/// Writes `octets` again and again until nothing has been taken for a while; answers how much was.
-async fn fill(client: &Frames, octets: &[u8]) -> usize {
+/// Writes `bytes` again and again until nothing has been taken for a while; answers how much was.
+async fn fill(client: &Frames, bytes: &[u8]) -> usize {
     let (mut total, mut at, mut refused) = (0, 0, 0);
-    // Half a second during which not even one octet went.
+    // Half a second during which not even one byte went.
     while refused < 50 {
-        match client.raw.stream.try_write(&octets[at..]) {
+        match client.raw.stream.try_write(&bytes[at..]) {
             Ok(count) => {
-                (total, at, refused) = (total + count, (at + count) % octets.len(), 0);
+                (total, at, refused) = (total + count, (at + count) % bytes.len(), 0);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 refused += 1;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            Err(error) => panic!("after {total} octets: {error}"),
+            Err(error) => panic!("after {total} bytes: {error}"),
         }
     }
     total
@@ -69,8 +69,8 @@ async fn a_gigabyte_streams_through_a_few_buffers() {
     let mut client = app(&stand).await;
     let before = peak(&stand.gatekeeper);
     client.send(&query("COPY (SELECT repeat('x', 1000000) FROM generate_series(1, 1000)) TO STDOUT")).await;
-    let octets = count_octets(&mut client).await;
-    assert!(octets > 1_000_000_000, "{octets}");
+    let bytes = count_bytes(&mut client).await;
+    assert!(bytes > 1_000_000_000, "{bytes}");
     let after = peak(&stand.gatekeeper);
     assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
 }
@@ -104,14 +104,14 @@ async fn a_slow_reader_holds_up_its_own_backend_alone() {
     .await;
     for round in 0..20 {
         let mut other = app(&stand).await;
-        let octets = {
+        let bytes = {
             other.send(&query("SELECT repeat('y', 1000) FROM generate_series(1, 1000)")).await;
-            count_octets(&mut other).await
+            count_bytes(&mut other).await
         };
-        assert!(octets > 1_000_000, "round {round}: {octets}");
+        assert!(bytes > 1_000_000, "round {round}: {bytes}");
     }
-    let octets = count_octets(&mut slow).await;
-    assert!(octets > 200_000_000, "nothing of it is lost: {octets}");
+    let bytes = count_bytes(&mut slow).await;
+    assert!(bytes > 200_000_000, "nothing of it is lost: {bytes}");
     let after = peak(&stand.gatekeeper);
     assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");
 }
@@ -141,5 +141,5 @@ async fn requests_piled_up_by_a_client_that_never_listens_fill_no_memory() {
     let taken = fill(&client, &sync().repeat(4000)).await;
     let after = peak(&stand.gatekeeper);
     stand.server.node().thaw();
-    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most, {taken} octets taken");
+    assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most, {taken} bytes taken");
 }

@@ -13,7 +13,7 @@ use gatekeeper::testing::{
     sandbox::{ALICE, APP, DATABASE, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
     tasks::Tasks,
     telemetry::Metrics,
-    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, Snapshot},
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, TopologySnapshot},
 };
 
 use crate::harness::{
@@ -28,7 +28,7 @@ const OFTEN: ProbeSettings =
 
 struct Watched {
     probe: Probe,
-    snapshot: Live<Snapshot>,
+    snapshot: Live<TopologySnapshot>,
     changes: Arc<Mutex<Vec<String>>>,
     _tasks: Tasks,
 }
@@ -128,7 +128,7 @@ async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
     assert!(snapshot.two_writers);
     assert_eq!(watched.writer().as_deref(), Some("primary"));
     assert!(watched.heard("several servers say that they take writes: `primary` `dr`"));
-    assert!(watched.heard("endpoint `dr` is declared secondary, but says it is a primary"));
+    assert!(watched.heard("endpoint `dr` is declared secondary, but its server reports primary"));
 }
 
 #[tokio::test]

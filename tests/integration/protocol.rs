@@ -40,7 +40,7 @@ fn turns(parts: impl IntoIterator<Item = [Turn; 2]>) -> Vec<Turn> {
 }
 
 #[tokio::test]
-async fn simple_queries_are_answered_octet_for_octet() {
+async fn simple_queries_are_answered_byte_for_byte() {
     let (_stand, ways) = stand("").await;
     for (what, sql) in [
         ("a row", "SELECT 1, 'text', NULL, ''"),
@@ -95,11 +95,11 @@ async fn simple_queries_are_answered_octet_for_octet() {
 }
 
 #[tokio::test]
-async fn extended_queries_are_answered_octet_for_octet() {
+async fn extended_queries_are_answered_byte_for_byte() {
     let (_stand, ways) = stand("").await;
     let series = "SELECT i FROM generate_series(1, 10) i";
     let megabytes = vec![b'x'; 5_000_000];
-    for (what, octets) in [
+    for (what, bytes) in [
         (
             "a statement with parameters",
             [statement("SELECT $1::int + 1, $2", &[b"41", b"two"]), sync()].concat(),
@@ -155,7 +155,7 @@ async fn extended_queries_are_answered_octet_for_octet() {
             [statement("INSERT INTO deferred VALUES (1), (1)", &[]), sync()].concat(),
         ),
     ] {
-        ways.agree(what, &ask(octets)).await;
+        ways.agree(what, &ask(bytes)).await;
     }
     let named = [
         ask([parse("s", "SELECT $1::text"), sync()].concat()),
@@ -172,13 +172,13 @@ async fn extended_queries_are_answered_octet_for_octet() {
 const PLUS: u32 = 177;
 
 #[tokio::test]
-async fn pipelines_and_rarer_messages_are_answered_octet_for_octet() {
+async fn pipelines_and_rarer_messages_are_answered_byte_for_byte() {
     let (_stand, ways) = stand("").await;
-    for (what, octets) in [
+    for (what, bytes) in [
         ("a function call", function_call(PLUS, &[b"2", b"3"])),
         ("a call of no function", function_call(1, &[])),
     ] {
-        ways.agree(what, &ask(octets)).await;
+        ways.agree(what, &ask(bytes)).await;
     }
     let batches = [
         [statement("SELECT 1", &[]), sync()].concat(),

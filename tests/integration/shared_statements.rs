@@ -348,10 +348,10 @@ async fn a_notification_of_a_sessions_own_has_the_process_id_it_was_told() {
     }
 }
 
-/// An INSERT of about `octets` bytes.
-fn bulk_insert(octets: usize) -> String {
+/// An INSERT of about `bytes` bytes.
+fn bulk_insert(bytes: usize) -> String {
     let row = format!("('{}')", "x".repeat(80));
-    let rows = vec![row.as_str(); octets / (row.len() + 1)];
+    let rows = vec![row.as_str(); bytes / (row.len() + 1)];
     format!("INSERT INTO bulk VALUES {}", rows.join(","))
 }
 
@@ -362,14 +362,10 @@ async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
     let [mut one, mut other] = two_sessions(&stand).await;
     let create = "CREATE TABLE bulk (line text)";
     one.ask(create).await.unwrap();
-    for octets in [2 * MIB, 17 * MIB] {
-        let insert = bulk_insert(octets);
+    for bytes in [2 * MIB, 17 * MIB] {
+        let insert = bulk_insert(bytes);
         one.ask(&insert).await.unwrap();
-        assert_eq!(
-            other.ask("SELECT 'served'").await.unwrap(),
-            "served",
-            "behind a Query of {octets} octets"
-        );
+        assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Query of {bytes} bytes");
     }
     let insert = bulk_insert(2 * MIB);
     let long: [(&str, &[Vec<u8>]); 2] = [("", &[parse("", &insert)]), ("s", &[parse("s", &insert)])];
@@ -387,12 +383,12 @@ async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
     let stand = stand(1).await;
     let [mut one, mut other] = two_sessions(&stand).await;
     one.ask("CREATE TABLE bulk (line text)").await.unwrap();
-    for octets in [2 * MIB, 17 * MIB] {
+    for bytes in [2 * MIB, 17 * MIB] {
         let pid = other.ask("SELECT pg_backend_pid()").await.unwrap();
-        let sets = format!("{}; SET work_mem = '7MB'; SELECT setseed(0.5)", bulk_insert(octets));
+        let sets = format!("{}; SET work_mem = '7MB'; SELECT setseed(0.5)", bulk_insert(bytes));
         one.ask(&sets).await.unwrap();
         assert_eq!(one.ask("SHOW work_mem").await.unwrap(), "7MB");
-        if octets > 16 * MIB {
+        if bytes > 16 * MIB {
             assert_eq!(other.ask("SHOW work_mem").await.unwrap(), "4MB");
             assert_ne!(
                 other.ask("SELECT pg_backend_pid()").await.unwrap(),

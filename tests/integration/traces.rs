@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// One field of a protocol buffer: its number, and its octets or its number in octets.
-fn fields(mut octets: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    fn varint(octets: &mut &[u8]) -> u64 {
+/// One field of a protocol buffer: its number, and its bytes or its number in bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
         let (mut value, mut shift) = (0, 0);
         loop {
-            let (first, rest) = octets.split_first().unwrap();
-            *octets = rest;
+            let (first, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
             value |= u64::from(first & 0x7F) << shift;
             shift += 7;
             if first & 0x80 == 0 {
@@ -33,14 +33,14 @@ fn fields(mut octets: &[u8]) -> Vec<(u64, Vec<u8>)> {
         }
     }
     let mut found = Vec::new();
-    while !octets.is_empty() {
-        let key = varint(&mut octets);
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
         let content = match key & 7 {
-            0 => varint(&mut octets).to_le_bytes().to_vec(),
+            0 => varint(&mut bytes).to_le_bytes().to_vec(),
             kind => {
-                let length = if kind == 1 { 8 } else { usize::try_from(varint(&mut octets)).unwrap() };
-                let (content, rest) = octets.split_at(length);
-                octets = rest;
+                let length = if kind == 1 { 8 } else { usize::try_from(varint(&mut bytes)).unwrap() };
+                let (content, rest) = bytes.split_at(length);
+                bytes = rest;
                 content.to_vec()
             }
         };
@@ -50,8 +50,8 @@ fn fields(mut octets: &[u8]) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// The fields of that number.
-fn all(octets: &[u8], number: u64) -> Vec<Vec<u8>> {
-    fields(octets).into_iter().filter(|(field, _)| *field == number).map(|(_, content)| content).collect()
+fn all(bytes: &[u8], number: u64) -> Vec<Vec<u8>> {
+    fields(bytes).into_iter().filter(|(field, _)| *field == number).map(|(_, content)| content).collect()
 }
 
 /// A span as it was told.
@@ -67,9 +67,8 @@ struct Told {
 }
 
 fn told(span: &[u8]) -> Told {
-    let hex = |number| -> String {
-        all(span, number).concat().iter().map(|octet| format!("{octet:02x}")).collect()
-    };
+    let hex =
+        |number| -> String { all(span, number).concat().iter().map(|byte| format!("{byte:02x}")).collect() };
     let moment = |number| u64::from_le_bytes(all(span, number).concat().try_into().unwrap());
     let pair = |pair: Vec<u8>| {
         let value = fields(&all(&pair, 2).concat()).remove(0);

@@ -12,10 +12,10 @@ CHANGES = ((b"foo", b"fop"), (b"INSERT 0 1\0", b"INSERT 0 7\0"), (b"hello", b"hu
 
 async def pour(reader, writer, changes=()):
     try:
-        while octets := await reader.read(65536):
+        while bytes := await reader.read(65536):
             for word, other in changes:
-                octets = octets.replace(word, other)
-            writer.write(octets)
+                bytes = bytes.replace(word, other)
+            writer.write(bytes)
             await writer.drain()
     except ConnectionError:
         pass

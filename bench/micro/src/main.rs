@@ -7,7 +7,7 @@ mod allocations;
 
 use std::hint::black_box;
 
-use gatekeeper::testing::sql::{Classification, Classifier, ClassifierOptions, Knowledge, Meaning};
+use gatekeeper::testing::sql::{Classification, Classifier, ClassifierOptions, LexicalSettings, SchemaInfo};
 use rustix::time::{ClockId, clock_gettime};
 
 const BATCHES: u32 = 12;
@@ -38,8 +38,8 @@ const TEXTS: &[(&str, &str)] = &[
 ];
 
 fn main() {
-    let knowledge = Knowledge::assumed();
-    let meaning = Meaning::default();
+    let knowledge = SchemaInfo::assumed();
+    let meaning = LexicalSettings::default();
     println!(
         "| statement | octets | remembered, ns | new literals, ns | parsed, ns | allocations: remembered | new literals | parsed |"
     );

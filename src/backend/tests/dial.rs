@@ -12,7 +12,7 @@ use crate::{
     tasks::Tasks,
     telemetry::labels::ConnectPhase,
     tls::TlsMode,
-    wire::{BackendKey, FirstPacket, Report, Severity, SqlState},
+    wire::{BackendKey, ErrorResponse, FirstPacket, Severity, SqlState},
 };
 
 async fn error(settings: EndpointSettings) -> ConnectError {
@@ -68,7 +68,7 @@ async fn a_server_without_tls_is_refused_unless_plaintext_would_do() {
         assert_eq!(guest.first_packet().await, FirstPacket::SslRequest);
         guest.say(b"N").await;
         let mut next = [0; 8];
-        if guest.tcp.peek(&mut next).await.is_ok_and(|octets| octets > 0) {
+        if guest.tcp.peek(&mut next).await.is_ok_and(|bytes| bytes > 0) {
             guest.startup().await;
             guest.welcome().await;
         }
@@ -93,8 +93,12 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
         let server = Server::start(|mut guest| async move {
             guest.first_packet().await;
             let mut words = Vec::new();
-            Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "sorry, too\x1b[31m many clients")
-                .write(&mut words);
+            ErrorResponse::new(
+                Severity::Fatal,
+                SqlState::TOO_MANY_CONNECTIONS,
+                "sorry, too\x1b[31m many clients",
+            )
+            .write(&mut words);
             guest.say(&words).await;
         })
         .await;
@@ -106,7 +110,7 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
 }
 
 #[tokio::test]
-async fn octets_between_consent_and_handshake_are_an_attack() {
+async fn bytes_between_consent_and_handshake_are_an_attack() {
     let server = Server::start(|mut guest| async move {
         guest.first_packet().await;
         // In one write: so both are here when the first is read.
@@ -172,8 +176,8 @@ async fn a_cancel_request_goes_to_the_backends_own_address_and_ends_with_the_con
 #[tokio::test]
 async fn a_dialed_connection_is_silent_until_it_is_used() {
     let server = Server::start(|mut guest| async move {
-        let mut octet = [0];
-        assert_eq!(guest.tcp.read(&mut octet).await.unwrap(), 0);
+        let mut byte = [0];
+        assert_eq!(guest.tcp.read(&mut byte).await.unwrap(), 0);
     })
     .await;
     let dialed = handle(server.settings(), &Tasks::new()).dial().await.unwrap();

@@ -76,7 +76,7 @@ async fn the_startup_message_goes_out_as_the_client_gave_it() {
     let backend =
         endpoint.connect(ConnectRequest { user: user("alice"), startup, token_wait: None }).await.unwrap();
     assert_eq!(backend.observed_role(), Some(ObservedRole::Standby));
-    assert_eq!(backend.logged_in.parameters.octets(), b"S\0\0\0\x16in_hot_standby\0on\0");
+    assert_eq!(backend.logged_in.parameters.as_bytes(), b"S\0\0\0\x16in_hot_standby\0on\0");
     assert_eq!(backend.logged_in.key.as_ref().unwrap().pid(), 7);
     assert_eq!(backend.peer, Some(server.address));
     assert!(backend.unread.is_empty());
@@ -121,7 +121,7 @@ async fn a_wrong_password_is_told_in_the_servers_own_words() {
     assert_eq!((error.phase(), error.blame()), (ConnectPhase::Login, Blame::Credentials));
     let refused = error.refused().unwrap();
     assert_eq!(refused.shown, Shown::Password);
-    assert_eq!(refused.said.octets().first(), Some(&b'E'), "kept as it came, for the client");
+    assert_eq!(refused.said.as_bytes().first(), Some(&b'E'), "kept as it came, for the client");
     assert_eq!(server.connections(), 1, "a password does not get better by trying again");
 }
 

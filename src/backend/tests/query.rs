@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::{
     backend::{Columns, QueryClient, QueryError, QueryLimits, Strictness, query},
     handshake::Parameters,
-    wire::{Report, Severity, SqlState, TransactionStatus, backend, frame, tag::backend as b},
+    wire::{ErrorResponse, Severity, SqlState, TransactionStatus, backend, tag::backend as b, write_frame},
 };
 
 const LIMITS: QueryLimits =
@@ -18,7 +18,7 @@ fn ready(out: &mut Vec<u8>, status: TransactionStatus) {
 }
 
 fn row(out: &mut Vec<u8>, text: &str) {
-    frame(out, b::DATA_ROW, |body| {
+    write_frame(out, b::DATA_ROW, |body| {
         body.extend_from_slice(&1_i16.to_be_bytes());
         body.extend_from_slice(&i32::try_from(text.len()).unwrap().to_be_bytes());
         body.extend_from_slice(text.as_bytes());
@@ -26,7 +26,7 @@ fn row(out: &mut Vec<u8>, text: &str) {
 }
 
 fn status(out: &mut Vec<u8>, name: &str, value: &str) {
-    frame(out, b::PARAMETER_STATUS, |body| {
+    write_frame(out, b::PARAMETER_STATUS, |body| {
         for text in [name, value] {
             body.extend_from_slice(text.as_bytes());
             body.push(0);
@@ -35,7 +35,7 @@ fn status(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn refusal(out: &mut Vec<u8>) {
-    Report::new(Severity::Error, SqlState::new(*b"42501"), "not for you").write(out);
+    ErrorResponse::new(Severity::Error, SqlState::new(*b"42501"), "not for you").write(out);
 }
 
 /// Connection to a server that has sent `response`; the server's end is kept open.
@@ -136,7 +136,7 @@ async fn reported_settings_are_handled_by_strictness() {
 #[tokio::test]
 async fn unknown_messages_are_refused_unless_ignored() {
     let mut response = Vec::new();
-    frame(&mut response, b::COPY_DATA, |_| {});
+    write_frame(&mut response, b::COPY_DATA, |_| {});
     ready(&mut response, TransactionStatus::Idle);
     let strict = run(&response, Strictness::Unchanged(&PARAMETERS)).await;
     assert!(matches!(strict, Err(QueryError::Unexpected)));

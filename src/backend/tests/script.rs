@@ -23,7 +23,9 @@ use crate::{
     telemetry::Metrics,
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{Address, DeclaredRole, Endpoint},
-    wire::{FirstPacket, ProtocolVersion, Report, Severity, SqlState, StartupMessage, frame, tag},
+    wire::{
+        ErrorResponse, FirstPacket, ProtocolVersion, Severity, SqlState, StartupMessage, tag, write_frame,
+    },
 };
 
 /// A server that plays the same script for every connection, and counts them.
@@ -78,8 +80,8 @@ impl Guest {
     pub(super) async fn first_packet(&mut self) -> FirstPacket {
         let mut unread = Vec::new();
         loop {
-            if let Some((packet, octets)) = FirstPacket::read(&unread).unwrap() {
-                assert_eq!(octets, unread.len(), "nothing is sent before it was asked for");
+            if let Some((packet, bytes)) = FirstPacket::read(&unread).unwrap() {
+                assert_eq!(bytes, unread.len(), "nothing is sent before it was asked for");
                 return packet;
             }
             assert_ne!(self.tcp.read_buf(&mut unread).await.unwrap(), 0, "the first packet is whole");
@@ -93,8 +95,8 @@ impl Guest {
         }
     }
 
-    pub(super) async fn say(&mut self, octets: &[u8]) {
-        self.tcp.write_all(octets).await.unwrap();
+    pub(super) async fn say(&mut self, bytes: &[u8]) {
+        self.tcp.write_all(bytes).await.unwrap();
     }
 
     /// The body of the next frame, which has this tag.
@@ -117,7 +119,7 @@ impl Guest {
     /// Lets the guest in, and waits until it leaves.
     pub(super) async fn welcome(mut self) {
         let mut words = b"R\0\0\0\x08\0\0\0\0".to_vec();
-        frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
+        write_frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
             body.extend_from_slice(b"in_hot_standby\0on\0");
         });
         words.extend_from_slice(b"K\0\0\0\x0c\0\0\0\x07\x01\x02\x03\x04Z\0\0\0\x05I");
@@ -127,7 +129,7 @@ impl Guest {
 
     pub(super) async fn refuse(mut self, sqlstate: &[u8; 5], message: &str) {
         let mut words = Vec::new();
-        Report::new(Severity::Fatal, SqlState::new(*sqlstate), message).write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*sqlstate), message).write(&mut words);
         self.say(&words).await;
         self.wait_for_the_end().await;
     }

@@ -1,4 +1,4 @@
-//! How many clients a listener takes: in all, from one address, of one user, for one database.
+//! Limits on the clients of a listener: in total, per address, per user, and per database.
 
 use std::{
     collections::HashMap,
@@ -15,34 +15,35 @@ use crate::{
     names::{DatabaseName, UserName},
 };
 
-/// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
+/// Counts the clients of one listener. Kept across reloads, so that limits include existing clients.
 #[derive(Default)]
 pub(crate) struct Admission {
-    counts: Mutex<Counts>,
+    counts: Mutex<AdmissionCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct AdmissionCounts {
     all: usize,
     by_address: HashMap<IpAddr, usize, RandomState>,
     by_user: HashMap<UserName, usize, RandomState>,
     by_database: HashMap<DatabaseName, usize, RandomState>,
 }
 
-/// A client's place; dropping it frees the place.
+/// A counted client; dropping the permit ends the count.
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    /// `None` through a Unix-domain socket.
+    /// `None` for a Unix-domain socket.
     address: Option<IpAddr>,
-    /// Who it is and what it wants, once that is proved.
+    /// User and database, once authenticated.
     login: Option<(UserName, DatabaseName)>,
 }
 
 impl Admission {
-    /// Gives a client from `address` a place.
+    /// Counts a client from `address`.
     ///
-    /// A refused client has a place too, so that it can be told: at most a tenth more than the limit (and sixteen), beyond
-    /// which [`Admitted::Turned`] says that there is not even room to hear what they want.
+    /// Rejected clients are counted too, so that an error can be sent after the startup packet: up to the limit plus a
+    /// tenth,
+    /// at least sixteen. Beyond that, [`Admitted::Turned`] rejects without reading.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
         let mut counts = self.lock();
         if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {
@@ -65,35 +66,35 @@ impl Admission {
         }
     }
 
-    /// How many clients have a place.
+    /// Number of counted clients.
     pub(crate) fn clients(&self) -> usize {
         self.lock().all
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The answer to a new client.
+/// Decision on a new client.
 pub(crate) enum Admitted {
-    /// Come in.
+    /// Admitted.
     Welcome(Permit),
-    /// Hear why not.
+    /// Rejected; the error is sent after the startup packet.
     Refused(Permit, ClientError),
-    /// Hear why not, and go: there is no room to hear you.
+    /// Rejected; the error is sent at once, without reading.
     Turned(ClientError),
 }
 
 // === impl Permit ===
 
 impl Permit {
-    /// Gives a client that has proved to be `user` one of the places of that user and of `database`.
+    /// Counts a client authenticated as `user` against the limits of the user and of `database`.
     ///
-    /// It is for those who have proved themselves: nobody takes up the places of others.
+    /// Call after authentication only, so that strangers cannot exhaust a user's limit.
     ///
     /// # Errors
-    /// What the client is told: the database is not on the list, or there is no place left.
+    /// The error for the client: the database is not listed, or a limit is reached.
     pub(crate) fn claim(
         &mut self,
         user: &UserName,
@@ -113,7 +114,7 @@ impl Permit {
         if full(max_clients_per_database, counts.by_database.get(database)) {
             return Err(ClientError::too_many_clients_of_database(database.as_str()));
         }
-        // Without a limit too: a reload may bring one, and it counts those who are here.
+        // Counted without a limit too, because a reload may set one.
         *counts.by_user.entry(user.clone()).or_default() += 1;
         *counts.by_database.entry(database.clone()).or_default() += 1;
         drop(counts);
@@ -136,7 +137,7 @@ impl Drop for Permit {
     }
 }
 
-/// Takes one off the count of `key`; who has none left is forgotten.
+/// Decrements the count of `key`; removes the key at zero.
 fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     live::Live,
-    topology::{DeclaredRole, Snapshot},
+    topology::{DeclaredRole, TopologySnapshot},
 };
 
 /// Time between two tries to reach a writer that is away, unless the topology changes first.
@@ -34,13 +34,13 @@ pub(super) struct Hold {
 
 impl Hold {
     /// True if a writer that is away is still waited for: it was seen up, and the limit is not reached.
-    pub(super) fn may_wait(&self, snapshot: &Snapshot, limit: Duration) -> bool {
+    pub(super) fn may_wait(&self, snapshot: &TopologySnapshot, limit: Duration) -> bool {
         let waited = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         writer_seen_up(snapshot) && waited < limit
     }
 
     /// Pauses until the topology changes, at most [`ACQUIRE_RETRY_INTERVAL`].
-    pub(super) fn wait_for_writer(&mut self, topology: &Live<Snapshot>) {
+    pub(super) fn wait_for_writer(&mut self, topology: &Live<TopologySnapshot>) {
         self.since.get_or_insert_with(Instant::now);
         let mut changes = topology.changes();
         self.pause = Some(Box::pin(async move {
@@ -74,7 +74,7 @@ impl Hold {
 
 /// True if an endpoint declared primary has worked since the program's start: otherwise its absence is a mistake to be
 /// reported at once, and not a failover.
-fn writer_seen_up(snapshot: &Snapshot) -> bool {
+fn writer_seen_up(snapshot: &TopologySnapshot) -> bool {
     snapshot
         .endpoints
         .iter()

@@ -1,11 +1,15 @@
 //! Acquires a backend: decides on an endpoint, tries it, waits, and decides again after a failure.
 //!
-//! Promises: one loop for dedicated and pooled sessions; a failing endpoint is left for another one of the same route; while
-//! the writer is away that was seen up before, as in a failover, a session waits up to `hold` for it. Refuses to know:
-//! how a backend is provided ([`provider::BackendProvider`]).
+//! Promises: one loop for dedicated and pooled sessions; a failing endpoint is replaced by another of the same route;
+//! while
+//! a writer that was seen up is away, as in a failover, a session waits up to `hold`. Refuses to know: how a backend is
+//! provided ([`provider::BackendProvider`]).
 //!
-//! A session that splits has two ways, one to the writer and one to the read pools. A read that must see its session's own
-//! writes takes a backend of a read pool only if the node behind it is known to show them, or can be asked in the same write.
+//! A session with a split route keeps two decisions, one for the writer and one for the read pools. A read that must
+//! see
+//! the session's own writes uses a read pool's backend only if the node is known to be fresh enough, or can be queried
+//! in
+//! the same write.
 
 pub(crate) mod catalog;
 mod connect;
@@ -31,15 +35,20 @@ use self::{
     hold::Hold,
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
-pub(crate) use self::{connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random};
+pub(crate) use self::{
+    connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
+};
 use super::context::{ClientServices, ListenerContext};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     names::EndpointName,
     pool::{Disposition, LeaseError},
-    route::{Demand, Need, NoEndpoint, Reason, RerunCause, RoutePolicy, Side, Suspect, decide, decide_split},
+    route::{
+        NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
+        decide, decide_split,
+    },
     session::FreshnessCheck,
-    topology::{Snapshot, Standing},
+    topology::{NodeFreshness, TopologySnapshot},
 };
 
 /// Acquires backends for one session.
@@ -51,7 +60,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     /// The last decision for a read pool.
     reader: Option<Decided<P::Place>>,
     /// The current one of the two decisions.
-    side: Side,
+    side: RouteSide,
     wait: Option<Wait>,
     /// Freshness of the backend that was acquired last.
     freshness: FreshnessCheck,
@@ -59,9 +68,9 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
 
 /// A decision, valid until the topology changes.
 struct Decided<P> {
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<TopologySnapshot>,
     place: P,
-    reason: Reason,
+    reason: RouteReason,
 }
 
 /// Properties of the backend that a session needs.
@@ -69,15 +78,15 @@ struct Decided<P> {
 pub(crate) struct AcquireRequest {
     /// The [`crate::session::Session::settings_mark`] of its settings.
     pub(crate) settings: u64,
-    /// Which side may serve it, and why.
-    pub(crate) need: Need,
-    /// What a read must not be older than.
+    /// Eligible side, with the reason.
+    pub(crate) need: RouteNeed,
+    /// Freshness floor of a read.
     pub(crate) floor: Option<std::time::Instant>,
     /// True if the backend must have logged in with the session's own options.
     pub(crate) apart: bool,
 }
 
-/// An acquisition under way.
+/// An acquisition in progress.
 #[derive(Default)]
 struct Wait {
     hold: Hold,
@@ -86,7 +95,7 @@ struct Wait {
     /// Backends passed over because of ejected nodes.
     passed_over: u8,
     /// Reason to send a read to the writer.
-    turned: Option<Reason>,
+    turned: Option<RouteReason>,
     /// The last failed try.
     failure: Option<AcquireError>,
 }
@@ -95,7 +104,7 @@ struct Wait {
 pub(crate) enum Step<B> {
     /// A backend.
     Acquired(B),
-    /// The wait has taken so long, and goes on.
+    /// Time to notify the client of a long wait, which goes on.
     Notice(Duration),
 }
 
@@ -108,11 +117,11 @@ const MAX_PASSED_OVER: u8 = 8;
 ///
 /// # Errors
 /// [`AcquireError`] with the last failure.
-pub(crate) async fn connect<B, C, F>(
+pub(crate) async fn acquire_dedicated<B, C, F>(
     services: &ClientServices,
     listener: &Arc<ListenerContext>,
     connect: C,
-) -> Result<(Connected<B>, Reason), AcquireError>
+) -> Result<(Connected<B>, RouteReason), AcquireError>
 where
     C: Fn(EndpointHandle) -> F,
     F: Future<Output = Result<B, ConnectError>>,
@@ -126,10 +135,10 @@ where
 // === impl AcquireRequest ===
 
 impl AcquireRequest {
-    /// Need of a session before its first statement.
+    /// Routing need of a session before its first statement.
     const FIRST: Self = Self {
         settings: 0,
-        need: Need { side: Side::Writer, reason: Reason::Writer },
+        need: RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer },
         floor: None,
         apart: false,
     };
@@ -150,7 +159,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             provider,
             writer: None,
             reader: None,
-            side: Side::Writer,
+            side: RouteSide::Writer,
             wait: None,
             freshness: FreshnessCheck::Enough,
         }
@@ -188,15 +197,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 }
                 if let Err(none) = self.decide(request.need) {
                     if self.holds() {
-                        tracing::debug!(%none, "a session waits for a writer");
+                        tracing::debug!(%none, "session waits for a writer");
                         continue;
                     }
                     let failure = self.wait.take().and_then(|wait| wait.failure);
                     return Poll::Ready(Err(failure.unwrap_or(AcquireError::NoEndpoint(none))));
                 }
                 let place = match self.side {
-                    Side::Writer => &self.writer,
-                    Side::Reader => &self.reader,
+                    RouteSide::Writer => &self.writer,
+                    RouteSide::Reader => &self.reader,
                 };
                 let available =
                     place.as_ref().and_then(|decided| self.provider.begin(&decided.place, request));
@@ -226,22 +235,22 @@ impl<P: BackendProvider> BackendAcquirer<P> {
 
     /// True if no node is known to be fresh enough yet. A read then waits for a while, or turns to the writer.
     fn is_too_early(&mut self, request: &AcquireRequest) -> bool {
-        let Some(floor) = request.floor.filter(|_| self.side_of(request.need) == Side::Reader) else {
+        let Some(floor) = request.floor.filter(|_| self.side_of(request.need) == RouteSide::Reader) else {
             return false;
         };
         let now = std::time::Instant::now();
-        match self.context.routing.topology.load().standing(None, floor, now) {
-            Standing::Unknown => {
+        match self.context.routing.topology.load().freshness_of(None, floor, now) {
+            NodeFreshness::Unknown => {
                 self.context.observers.evidence.want_sample();
-                self.turn(Reason::NotSampled);
+                self.turn(RouteReason::NotSampled);
                 self.wait.as_ref().is_some_and(|wait| wait.hold.is_paused())
             }
-            Standing::Fresh | Standing::Ask { .. } | Standing::Stale => false,
+            NodeFreshness::Fresh | NodeFreshness::Ask { .. } | NodeFreshness::Stale => false,
         }
     }
 
-    /// No suitable node is available: the read waits for a moment, if the listener permits it, or turns to the writer.
-    fn turn(&mut self, reason: Reason) {
+    /// No suitable node is available: the read waits briefly, if the listener permits, or goes to the writer.
+    fn turn(&mut self, reason: RouteReason) {
         let limit = match &self.context.listener.settings.route {
             RoutePolicy::Split(split) => split.freshness_wait,
             _ => Duration::ZERO,
@@ -253,15 +262,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// The side that a need leads to, after all failures.
-    fn side_of(&self, need: Need) -> Side {
+    fn side_of(&self, need: RouteNeed) -> RouteSide {
         match self.wait.as_ref().and_then(|wait| wait.turned) {
-            Some(_) => Side::Writer,
+            Some(_) => RouteSide::Writer,
             None => need.side,
         }
     }
 
     /// A try has failed; `None` if another try may succeed.
-    fn failed(&mut self, need: Need, error: LeaseError) -> Option<AcquireError> {
+    fn failed(&mut self, need: RouteNeed, error: LeaseError) -> Option<AcquireError> {
         let decided = self.slot().take();
         match error {
             LeaseError::Withdrawn => None,
@@ -281,18 +290,18 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     fn login_failed(
         &mut self,
         decided: &Decided<P::Place>,
-        need: Need,
+        need: RouteNeed,
         error: Arc<ConnectError>,
     ) -> Option<AcquireError> {
         let endpoint = P::endpoint(&decided.place);
         let retryable = error.is_retryable_elsewhere();
-        // Without a token, further sessions wait in vain, too. A missing token is no evidence about the endpoint.
+        // Without a token, further sessions fail too. A missing token is no evidence about the endpoint.
         if error.is_evidence() || retryable || matches!(error.failure(), ConnectFailure::Token(_)) {
-            self.context.routing.outliers.failed(Suspect::Endpoint(endpoint.name().clone()));
+            self.context.routing.outliers.failed(Outlier::Endpoint(endpoint.name().clone()));
         }
-        // A standby may not have the database or the user yet, or their permissions: the writer has the last word.
-        if self.side == Side::Reader && error.refused().is_some() && !retryable {
-            self.wait.get_or_insert_default().turned = Some(Reason::Rerun(RerunCause::StandbyRefused));
+        // A standby may lack a new database, user or permission, so the writer decides.
+        if self.side == RouteSide::Reader && error.refused().is_some() && !retryable {
+            self.wait.get_or_insert_default().turned = Some(RouteReason::Rerun(RerunCause::StandbyRefused));
             return None;
         }
         let is_final = P::is_final(&error);
@@ -313,8 +322,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// True if a read without a backend may be served by another read pool or by the writer.
-    fn goes_on_without(&mut self, decided: &Decided<P::Place>, need: Need) -> bool {
-        let is_reader = self.side == Side::Reader || decided.reason == Reason::ReadPool;
+    fn goes_on_without(&mut self, decided: &Decided<P::Place>, need: RouteNeed) -> bool {
+        let is_reader = self.side == RouteSide::Reader || decided.reason == RouteReason::ReadPool;
         if !is_reader {
             return false;
         }
@@ -326,7 +335,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// Accepts a backend; `None` if the node behind it is unsuitable.
     fn accept(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
         self.freshness = FreshnessCheck::Enough;
-        if self.side == Side::Reader {
+        if self.side == RouteSide::Reader {
             let now = std::time::Instant::now();
             let node = P::node(&backend);
             if node.is_some_and(|node| self.context.routing.outliers.avoids_node(&node, now)) {
@@ -334,22 +343,22 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
                 if wait.passed_over > MAX_PASSED_OVER {
-                    self.turn(Reason::Rerun(RerunCause::NodeLost));
+                    self.turn(RouteReason::Rerun(RerunCause::NodeLost));
                 }
                 return None;
             }
             let snapshot = self.context.routing.topology.load();
             let standing = match (request.floor, node) {
-                (Some(floor), _) => Some(snapshot.standing(node.as_ref(), floor, now)),
-                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(Standing::Stale),
+                (Some(floor), _) => Some(snapshot.freshness_of(node.as_ref(), floor, now)),
+                (None, node) if !snapshot.may_serve(node.as_ref()) => Some(NodeFreshness::Stale),
                 (None, _) => None,
             };
             match standing {
-                None | Some(Standing::Fresh) => {}
-                Some(Standing::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
-                Some(Standing::Stale | Standing::Unknown) => {
+                None | Some(NodeFreshness::Fresh) => {}
+                Some(NodeFreshness::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
+                Some(NodeFreshness::Stale | NodeFreshness::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
-                    self.turn(Reason::NotFresh);
+                    self.turn(RouteReason::NotFresh);
                     return None;
                 }
             }
@@ -361,15 +370,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// The current decision.
     const fn decided(&self) -> Option<&Decided<P::Place>> {
         match self.side {
-            Side::Writer => self.writer.as_ref(),
-            Side::Reader => self.reader.as_ref(),
+            RouteSide::Writer => self.writer.as_ref(),
+            RouteSide::Reader => self.reader.as_ref(),
         }
     }
 
     const fn slot(&mut self) -> &mut Option<Decided<P::Place>> {
         match self.side {
-            Side::Writer => &mut self.writer,
-            Side::Reader => &mut self.reader,
+            RouteSide::Writer => &mut self.writer,
+            RouteSide::Reader => &mut self.reader,
         }
     }
 
@@ -379,19 +388,19 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Reason for the last chosen endpoint.
-    pub(crate) fn reason(&self) -> Reason {
-        self.decided().map_or(Reason::Named, |decided| decided.reason)
+    pub(crate) fn reason(&self) -> RouteReason {
+        self.decided().map_or(RouteReason::Named, |decided| decided.reason)
     }
 
     /// Decides on an endpoint for `need`; the decision is in [`Self::decided`].
-    fn decide(&mut self, need: Need) -> Result<(), NoEndpoint> {
+    fn decide(&mut self, need: RouteNeed) -> Result<(), NoEndpoint> {
         let routing = Arc::clone(&self.context.routing);
         let snapshot = routing.topology.load();
         let reason = self.wait.as_ref().and_then(|wait| wait.turned).unwrap_or(need.reason);
         self.side = self.side_of(need);
         let (keeps, split) = match &self.context.listener.settings.route {
             RoutePolicy::Primary | RoutePolicy::Endpoint(_) => (true, false),
-            // The load is looked at whenever anything is news, which is some times in a second.
+            // Load is compared only when the topology changes, which happens a few times per second.
             RoutePolicy::Split(_) => (true, true),
             RoutePolicy::ReadPool { .. } | RoutePolicy::Secondary => (false, false),
         };
@@ -410,8 +419,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         let Some(endpoint) = endpoints.get(&name) else {
             return Err(NoEndpoint::Named);
         };
-        if split && reason == Reason::NoReader {
-            self.side = Side::Writer;
+        if split && reason == RouteReason::NoReader {
+            self.side = RouteSide::Writer;
         }
         if let Some(decided) = self.slot()
             && P::endpoint(&decided.place).same(endpoint)
@@ -425,7 +434,11 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     }
 
     /// Chooses an endpoint for the current side, without those that have failed the session.
-    fn choose(&self, snapshot: &Snapshot, reason: Reason) -> Result<(EndpointName, Reason), NoEndpoint> {
+    fn choose(
+        &self,
+        snapshot: &TopologySnapshot,
+        reason: RouteReason,
+    ) -> Result<(EndpointName, RouteReason), NoEndpoint> {
         let AcquireContext { routing, sessions, listener, .. } = &self.context;
         let tried = self.wait.as_ref().map_or(&[][..], |wait| &wait.tried);
         let load = |name: &EndpointName| sessions.on_endpoint(name) + routing.pools.leased(name);
@@ -434,10 +447,10 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             RoutePolicy::Split(settings) => {
                 let now = std::time::Instant::now();
                 let avoided = |name: &EndpointName| routing.outliers.avoids(name, now);
-                let demand = Demand { side: self.side, reason, tried };
-                decide_split(settings, snapshot, &demand, load, avoided, random())?
+                let demand = RouteRequest { side: self.side, reason, tried };
+                decide_split(settings, snapshot, &demand, load, avoided, random_number())?
             }
-            _ => decide(policy, snapshot, load, random(), tried)?,
+            _ => decide(policy, snapshot, load, random_number(), tried)?,
         };
         Ok((decision.endpoint.name.clone(), decision.reason))
     }

@@ -29,7 +29,7 @@ use crate::{
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, Welcome},
     session::{CatalogInstant, DatabaseState},
-    sql::{Catalogue, ClassifierOptions},
+    sql::{ClassifierOptions, StatefulNames},
     tasks,
 };
 
@@ -67,7 +67,7 @@ pub(crate) struct SharedState {
     compared: AtomicU64,
     /// Earliest time of the next reading of the names, in milliseconds since `began`.
     renew_after: AtomicU64,
-    /// Held by whoever looks.
+    /// Held by the session that reads the names.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -94,8 +94,8 @@ const UNUSED: Duration = Duration::from_secs(3600);
 // === impl SharedStateRegistry ===
 
 impl SharedStateRegistry {
-    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
-    /// their statements are split by what they may do.
+    /// Shared state of the sessions of this listener, database and user. `functions` pin a session; `split` classifies
+    /// statements for routing.
     pub(crate) fn get(
         &self,
         listener: &ListenerName,
@@ -113,7 +113,7 @@ impl SharedStateRegistry {
         let definitions = Arc::clone(known.definitions.entry(database.clone()).or_default());
         let key = (listener.clone(), database.clone(), user.clone());
         let shared = known.by_key.entry(key).or_insert_with(|| {
-            let mut always = Catalogue::default();
+            let mut always = StatefulNames::default();
             for function in functions {
                 always.insert(function);
             }
@@ -199,7 +199,7 @@ impl SharedState {
         }
         let mut lease = lease.await?;
         let mut unasked = Vec::new();
-        let values = startup_values::ask(&mut lease, said, &mut unasked).await;
+        let values = startup_values::query_values(&mut lease, said, &mut unasked).await;
         if matches!(values, Ok(_) | Err(QueryError::Refused { .. })) {
             // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
@@ -210,22 +210,22 @@ impl SharedState {
                 known().insert(said, &welcome.parameters, values.clone());
                 Ok(values)
             }
-            // A login is refused in the server's own words.
+            // The client gets the server's own error.
             Err(QueryError::Refused { .. }) => Ok(None),
             Err(why) => {
-                tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
+                tracing::debug!(database = %self.database, error = %Chain(&why), "cannot read the effective values of startup options");
                 Ok(None)
             }
         }
     }
 
-    /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
+    /// Ensures that the names of the database were read once; concurrent callers wait for the reader. `lease` gets a
     /// backend.
     ///
-    /// Cancel safety: dropped half-way, the next one looks.
+    /// Cancel safety: if dropped, the next caller reads.
     ///
     /// # Errors
-    /// What `lease` fails with. A look that fails is no error: sessions are held to their backends until one succeeds.
+    /// Errors of `lease`. A failed read is not an error: sessions are pinned until a read succeeds.
     pub(crate) async fn introduce<E>(&self, lease: impl Future<Output = Result<Lease, E>>) -> Result<(), E> {
         if self.database_state.knows_database() {
             return Ok(());
@@ -322,7 +322,7 @@ impl SharedState {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
         let instant = self.database_state.instant();
         let began = Instant::now();
-        let epoch = catalog::epoch(lease, unasked).await?;
+        let epoch = catalog::read_epoch(lease, unasked).await?;
         if !self.database_state.is_epoch(&epoch, instant) {
             self.read(lease, &epoch, instant, unasked).await?;
             let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
@@ -339,11 +339,11 @@ impl SharedState {
         instant: CatalogInstant,
         unasked: &mut Vec<u8>,
     ) -> Result<(), QueryError> {
-        let names = catalog::list(lease, unasked).await?;
+        let names = catalog::read_stateful_names(lease, unasked).await?;
         let followed = self.lock_listed().clone();
         let options = followed.split.as_ref().filter(|_| self.database_state.splits());
         let known = match options {
-            Some(options) => Some(catalog::know(lease, &options.primary_only, unasked).await?),
+            Some(options) => Some(catalog::read_schema(lease, &options.primary_only, unasked).await?),
             None => None,
         };
         // The next comparison finds a change between the two readings, because the stored epoch is older.
@@ -373,7 +373,7 @@ impl SharedState {
                     database = %self.database,
                     error = %Chain(&why),
                     known = self.database_state.knows_database(),
-                    "could not look up which functions leave session state"
+                    "cannot read which functions leave session state"
                 );
             }
         }
@@ -387,7 +387,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::CatalogueBuilder;
+    use crate::sql::StatefulNamesBuilder;
 
     #[test]
     fn an_expired_catalog_leaves_other_users_alone() {
@@ -412,7 +412,7 @@ mod tests {
         };
         let used = get("used");
         let known = get("known");
-        known.database_state.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        known.database_state.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         drop(known);
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AcquireError, Connected, PooledAcquirer, connect, hold::ACQUIRE_RETRY_INTERVAL};
+use super::{AcquireError, Connected, PooledAcquirer, acquire_dedicated, hold::ACQUIRE_RETRY_INTERVAL};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     client_error::ClientErrorReason,
@@ -14,7 +14,7 @@ use crate::{
     },
     names::{DatabaseName, UserName},
     probe::Evidence,
-    route::{Reason, RoutePolicy, WhenNoReader},
+    route::{RoutePolicy, RouteReason, WhenNoReader},
     telemetry::labels::ConnectPhase,
     tls::TlsError,
     wire::{ProtocolVersion, StartupMessage},
@@ -39,9 +39,9 @@ async fn acquire(
     stand: &Stand,
     listener: &Arc<ListenerContext>,
     answer: impl Fn(&EndpointHandle, usize) -> Result<(), ConnectError>,
-) -> (Result<(Connected<()>, Reason), AcquireError>, Vec<String>) {
+) -> (Result<(Connected<()>, RouteReason), AcquireError>, Vec<String>) {
     let tried = RefCell::new(Vec::new());
-    let outcome = connect(&stand.services, listener, |endpoint: EndpointHandle| {
+    let outcome = acquire_dedicated(&stand.services, listener, |endpoint: EndpointHandle| {
         tried.borrow_mut().push(endpoint.name().to_string());
         let answered = answer(&endpoint, tried.borrow().len());
         async move { answered }
@@ -63,7 +63,7 @@ async fn a_failing_read_pool_is_left_for_the_next() {
     })
     .await;
     let (connected, reason) = outcome.ok().unwrap();
-    assert_eq!((connected.endpoint.name().as_str(), reason), ("p", Reason::NoReader));
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("p", RouteReason::NoReader));
     assert_eq!(tried.pop().as_deref(), Some("p"));
     let failed = login_failed(&tried);
     tried.sort();
@@ -160,18 +160,18 @@ async fn a_new_writer_ends_the_pause() {
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let started = Instant::now();
     let services = Arc::clone(&stand.services);
-    let acquired = connect(&services, &listener, |_: EndpointHandle| async { Ok(()) });
+    let acquired = acquire_dedicated(&services, &listener, |_: EndpointHandle| async { Ok(()) });
     let promoted = async {
         tokio::time::sleep(ACQUIRE_RETRY_INTERVAL / 4).await;
         stand.topology.publish(snapshot("p primary down standby\nq primary up primary"));
     };
     let (outcome, ()) = tokio::join!(acquired, promoted);
     let (connected, reason) = outcome.ok().unwrap();
-    assert_eq!((connected.endpoint.name().as_str(), reason), ("q", Reason::Writer));
+    assert_eq!((connected.endpoint.name().as_str(), reason), ("q", RouteReason::Writer));
     assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
 }
 
-/// A refused TCP connection: nothing listens at the endpoints' address.
+/// A refused TCP connection: no process listens at the endpoints' address.
 #[tokio::test]
 async fn a_pool_and_a_connect_report_the_same_failure() {
     let stand = Stand::new(CLUSTER);
@@ -180,8 +180,9 @@ async fn a_pool_and_a_connect_report_the_same_failure() {
     let startup = StartupMessage::new(ProtocolVersion::V3_0);
     let mut acquirer = PooledAcquirer::pooled(&stand.services, &listener, user, database, startup);
     let pooled = acquirer.lease().await.err().unwrap().client_error();
-    let dialed =
-        connect(&stand.services, &listener, |endpoint: EndpointHandle| async move { endpoint.dial().await });
+    let dialed = acquire_dedicated(&stand.services, &listener, |endpoint: EndpointHandle| async move {
+        endpoint.dial().await
+    });
     let dedicated = dialed.await.err().unwrap().client_error();
     assert_eq!(pooled, dedicated);
     assert_eq!(pooled.reason, ClientErrorReason::Endpoint);

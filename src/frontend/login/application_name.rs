@@ -1,19 +1,20 @@
-//! An `application_name` as the server would keep it.
+//! The server's conversion of `application_name`.
 
-/// What a server of this version makes of an `application_name`: plain ASCII. Octets of other kinds are replaced by `?`, from
-/// PostgreSQL 16 on by `\\x` and two hexadecimal digits each.
+/// `application_name` as a server of this version stores it: plain ASCII. Other bytes become `?`, and from PostgreSQL
+/// 16 on
+/// `\\x` with two hexadecimal digits.
 ///
 /// <https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME>
 pub(crate) fn application_name(said: &[u8], server_version: Option<&[u8]>) -> Box<[u8]> {
-    let digits = |version: &[u8]| version.split(|octet| !octet.is_ascii_digit()).next().map(<[u8]>::to_vec);
+    let digits = |version: &[u8]| version.split(|byte| !byte.is_ascii_digit()).next().map(<[u8]>::to_vec);
     let major =
         server_version.and_then(digits).and_then(|digits| String::from_utf8(digits).ok()?.parse().ok());
     let escapes = major.is_some_and(|major: u32| major >= 16);
     let mut kept = Vec::with_capacity(said.len());
-    for &octet in said {
-        match octet {
-            b' '..=b'~' => kept.push(octet),
-            _ if escapes => kept.extend_from_slice(format!("\\x{octet:02x}").as_bytes()),
+    for &byte in said {
+        match byte {
+            b' '..=b'~' => kept.push(byte),
+            _ if escapes => kept.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
             _ => kept.push(b'?'),
         }
     }

@@ -1,4 +1,4 @@
-//! Source of the backends of a session, as the login found it.
+//! Source of a session's backends, as determined by the login.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::{
     pool::Lease,
     route::RoutePolicy,
     session::{DatabaseState, RouteOptions, Session, SessionOptions},
-    sql::Catalogue,
+    sql::StatefulNames,
     tls::Stream,
     wire::TransactionStatus,
 };
 
 /// Source of the backends of a session.
 pub(crate) enum BackendSource {
-    /// It has one of its own, for life.
+    /// A dedicated backend.
     Own {
         stream: Stream,
-        /// What the server said behind its first ReadyForQuery.
+        /// Bytes of the server after its first ReadyForQuery.
         unread: Vec<u8>,
         status: TransactionStatus,
     },
-    /// It has leased one for life.
+    /// A backend leased until the end of the session.
     Leased(Lease),
-    /// It shares backends with others.
+    /// Leases per transaction.
     Shared {
         acquirer: Box<PooledAcquirer>,
         database: Arc<DatabaseState>,
-        /// What the client is told of its settings.
+        /// ParameterStatus messages for the client.
         initial_status: Arc<InitialParameterStatus>,
         route_options: RouteOptions,
     },
@@ -64,7 +64,7 @@ impl BackendSource {
             Self::Leased(lease) => {
                 let functions = &context.settings.pool.pin_on_functions;
                 let spoiling = (!functions.is_empty()).then(|| {
-                    let mut spoiling = Catalogue::default();
+                    let mut spoiling = StatefulNames::default();
                     functions.iter().for_each(|function| spoiling.insert(function));
                     Arc::new(spoiling)
                 });

@@ -6,9 +6,9 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
-    backend_login::{Failed, Login, LoginResult},
+    backend_login::{BackendLogin, Failed, LoginResult},
     backend_source::SessionStart,
-    greet::{GreetError, StartupRequest, greet},
+    greet::{GreetError, StartupRequest, read_first_packets},
     relayed_login,
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -19,7 +19,7 @@ use crate::{
     },
     blame::Chain,
     client_error::{ClientError, ClientErrorReason},
-    events::Happening,
+    events::EventKind,
     frontend::{
         Auth,
         accept::admission::Permit,
@@ -44,7 +44,7 @@ use crate::{
 
 /// Handshake of one client, up to its session, with the facts known so far.
 pub(crate) struct ClientHandshake {
-    /// `None` only while, or after, a TLS handshake has it.
+    /// `None` during and after a TLS handshake.
     pub(crate) client: Option<UnauthenticatedClient>,
     pub(crate) facts: Arc<record::Session>,
     arrived: Instant,
@@ -54,7 +54,7 @@ pub(crate) struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// A client has arrived; `None` when that must be audited and cannot be.
+    /// Begins the handshake; `None` if a required audit record cannot be written.
     pub(crate) async fn enter(
         stream: Stream,
         address: Option<SocketAddr>,
@@ -96,11 +96,12 @@ impl ClientHandshake {
 
     /// First packets and TLS; cancel requests end here.
     pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
-        match timeout_at(self.deadline, greet(&mut self.client, &self.context)).await {
+        match timeout_at(self.deadline, read_first_packets(&mut self.client, &self.context)).await {
             Err(_) => self.too_late().await,
             Ok(Err(error)) => self.turn_away(error).await,
             Ok(Ok(StartupRequest::Cancel(key))) => {
-                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.services)).await;
+                Box::pin(cancel::forward_request(&key, self.facts.client, &self.context, &self.services))
+                    .await;
                 None
             }
             Ok(Ok(StartupRequest::Login(startup, negotiation))) => {
@@ -132,7 +133,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Notes who the client says it is.
+    /// Records the client's names from the startup packet.
     fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), ClientError> {
         let text = |name| {
             startup
@@ -141,12 +142,12 @@ impl ClientHandshake {
         };
         let user = text("user")?.unwrap_or_default();
         let user = UserName::new(user).map_err(|error| ClientError::protocol(format!("user: {error}")))?;
-        // As PostgreSQL: a database that is not named is the one named as the user.
+        // As in PostgreSQL: the database defaults to the user name.
         let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
         let database = DatabaseName::new(database)
             .map_err(|error| ClientError::protocol(format!("database: {error}")))?;
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
-        // In place, unless the audit log holds what was known before.
+        // Modified in place, unless the audit log holds the earlier facts.
         let facts = Arc::make_mut(&mut self.facts);
         facts.tls = tls;
         facts.user = Some(user);
@@ -161,12 +162,12 @@ impl ClientHandshake {
         self.context.settings.auth == Auth::Trust
     }
 
-    /// Whether the client's dialog with the server is all the proof there will be.
+    /// True if the client authenticates only by its own dialog with the server.
     pub(crate) fn is_relayed(&self) -> bool {
         self.context.settings.auth == Auth::Passthrough
     }
 
-    /// Proof of identity, where it is ours to check. What the client asked for comes back.
+    /// Authentication by Gatekeeper, if the method requires one. Returns the login request.
     pub(crate) async fn prove(
         &mut self,
         user: &UserName,
@@ -175,7 +176,7 @@ impl ClientHandshake {
     ) -> Option<(StartupMessage, Negotiation, AuthenticatedClient)> {
         let mut first = Vec::new();
         negotiation.write(&mut first);
-        let login = Login {
+        let login = BackendLogin {
             startup,
             negotiation,
             user: user.clone(),
@@ -183,7 +184,7 @@ impl ClientHandshake {
             services: &self.services,
         };
         let proof = timeout_at(self.deadline, authenticate(self.client.as_mut()?, &login, first)).await;
-        let Login { startup, negotiation, .. } = login;
+        let BackendLogin { startup, negotiation, .. } = login;
         let proved = match proof {
             Err(_) => return self.too_late().await,
             Ok(Err(AuthenticateError::Greet(error))) => return self.turn_away(error).await,
@@ -203,7 +204,7 @@ impl ClientHandshake {
         Some((startup, negotiation, proved))
     }
 
-    /// Proof of identity and a backend.
+    /// Authentication and a backend.
     pub(crate) async fn log_in(
         &mut self,
         startup: StartupMessage,
@@ -217,7 +218,7 @@ impl ClientHandshake {
             return None;
         }
         let login_result = if self.is_relayed() {
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),
@@ -231,7 +232,7 @@ impl ClientHandshake {
                 self.refuse(client_error).await;
                 return None;
             }
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),
@@ -248,7 +249,7 @@ impl ClientHandshake {
                         self.refuse(ClientError::audit()).await;
                         return None;
                     }
-                    // Not before: nobody takes up the places of a user whose password it does not know.
+                    // After authentication only, so that strangers cannot exhaust a user's limit.
                     if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
                         self.refuse(client_error).await;
                         return None;
@@ -260,7 +261,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Tells a client that no endpoint would have it.
+    /// Sends the error of a failed login to the client.
     async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
         match failed {
             Failed::Late => self.too_late().await,
@@ -273,7 +274,7 @@ impl ClientHandshake {
                 if sqlstate.is_some_and(|state| state.class() == "28") {
                     self.context.metrics.authentication_failed(AuthFailure::Endpoint);
                 } else {
-                    self.context.metrics.refused(RefusalReason::NoEndpoint);
+                    self.context.metrics.record_rejection(RefusalReason::NoEndpoint);
                 }
                 if let Some(client) = &mut self.client {
                     client.say(&words).await.ok();
@@ -284,7 +285,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
+    /// Checks the access list for methods without authentication by Gatekeeper, which cannot fail otherwise.
     pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), ClientError> {
         let settings = &self.context.settings;
         match settings.auth {
@@ -295,7 +296,7 @@ impl ClientHandshake {
         }
     }
 
-    /// The session begins.
+    /// Starts the session.
     pub(crate) async fn into_relay(
         self,
         login_result: LoginResult,
@@ -303,17 +304,17 @@ impl ClientHandshake {
     ) -> Option<Relay> {
         let ClientHandshake { client, mut facts, arrived, context, services, .. } = self;
         let mut client = client?;
-        // Known only now: an endpoint may have one user for all.
+        // Known only now, because an endpoint may have one user for all clients.
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
         let registered = services.sessions.register(entry);
-        // Not before: a client may cancel as soon as it has its key.
+        // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
-            context.metrics.refused(RefusalReason::ClientGone);
+            context.metrics.record_rejection(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
             let rejected = SessionRejected { session: facts, reason, sqlstate: None };
             services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
@@ -322,7 +323,7 @@ impl ClientHandshake {
         let client_unread = client.unread().to_vec();
         // Pools report the events of their own backends.
         if owns_backend && let Some(server) = server.clone() {
-            let backend = record::Backend {
+            let backend = record::BackendRecord {
                 server,
                 session: Some(Arc::clone(&facts)),
                 user: login_result.user.clone(),
@@ -380,12 +381,12 @@ impl ClientHandshake {
                 "client TLS handshake failed"
             ),
         }
-        self.context.metrics.refused(reason);
+        self.context.metrics.record_rejection(reason);
         self.rejected(reason.as_str(), None);
         None
     }
 
-    /// Tells a client that has proved who it is why that is not enough.
+    /// Rejects an authenticated client.
     pub(crate) async fn reject(&mut self, client_error: ClientError) {
         if client_error.reason == ClientErrorReason::UserNotListed {
             self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
@@ -393,17 +394,17 @@ impl ClientHandshake {
         self.refuse(client_error).await;
     }
 
-    /// Tells the client, counts it, records it.
+    /// Rejects the client; counts and records the rejection.
     pub(crate) async fn refuse(&mut self, client_error: ClientError) {
         self.rejected(client_error.reason.as_str(), Sqlstate::new(client_error.sqlstate.as_str()));
         self.turn_down(&client_error).await;
     }
 
-    /// Tells the client and counts it.
+    /// Rejects the client and counts the rejection.
     async fn turn_down(&mut self, client_error: &ClientError) {
         tracing::debug!(session = self.facts.id, reason = client_error.reason.as_str(), "client refused");
-        if let Some(reason) = label(client_error.reason) {
-            self.context.metrics.refused(reason);
+        if let Some(reason) = refusal_label(client_error.reason) {
+            self.context.metrics.record_rejection(reason);
         }
         if let Some(client) = &mut self.client {
             last_words(&mut client.stream, client_error).await.ok();
@@ -412,20 +413,20 @@ impl ClientHandshake {
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
         let listener = self.facts.listener.clone();
-        self.services.observers.events.tell(Happening::Refused { listener, reason });
+        self.services.observers.events.tell(EventKind::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }
 }
 
-/// Bytes of a statement's text that audit log and traces need; `None` without need.
+/// Maximum bytes of a statement's text for audit log and traces; `None` if both need no text.
 fn text_limit(observers: &Observers) -> Option<usize> {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
     audited.max(observers.traces.is_on().then_some(session_tracer::TEXT))
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.
-fn label(reason: ClientErrorReason) -> Option<RefusalReason> {
+fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
     Some(match reason {
         ClientErrorReason::Protocol => RefusalReason::Protocol,
         ClientErrorReason::LoginTimeout => RefusalReason::LoginTimeout,

@@ -12,16 +12,16 @@ use crate::{
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
 pub(crate) struct InitialParameterStatus {
     welcome: Arc<Welcome>,
-    /// The client's `application_name`, if it has said one.
+    /// `application_name` of the client, if sent.
     application: Option<Box<[u8]>>,
     /// Remaining startup settings of the client.
     startup: Option<Arc<StartupValues>>,
     /// `application_name` and `startup` as settings of the session.
     pub(crate) settings: SettingValues,
-    /// What the client knows then.
+    /// Parameters as reported to the client.
     pub(crate) known: ReportedParameters,
-    /// ParameterStatus messages, one behind the other.
-    pub(crate) octets: Vec<u8>,
+    /// The concatenated ParameterStatus messages.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Cache of the last used initial ParameterStatus messages, the latest first.
@@ -30,7 +30,7 @@ pub(crate) struct InitialParameterStatusCache {
     latest: Vec<Arc<InitialParameterStatus>>,
 }
 
-/// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
+/// Maximum number of entries: usually one login with one or two names, but names are arbitrary.
 const KEPT: usize = 8;
 
 // === impl InitialParameterStatus ===
@@ -52,14 +52,14 @@ impl InitialParameterStatus {
             parameters.report(b"application_name", application);
             settings = settings.with(b"application_name", Some(application));
         }
-        let octets = parameters.octets().to_vec();
+        let bytes = parameters.as_bytes().to_vec();
         Self {
             welcome: Arc::clone(welcome),
             application: application.map(Box::from),
             startup: startup.cloned(),
             settings,
             known: ReportedParameters::new(Arc::new(parameters)),
-            octets,
+            bytes,
         }
     }
 
@@ -111,10 +111,10 @@ mod tests {
         let (one, two) = (welcome(), welcome());
         let mut initial_statuses = InitialParameterStatusCache::default();
         let psql = initial_statuses.of(&one, Some(b"psql"), None);
-        assert_eq!(psql.octets, b"S\0\0\0\x1aapplication_name\0psql\0");
+        assert_eq!(psql.bytes, b"S\0\0\0\x1aapplication_name\0psql\0");
         assert_eq!(psql.known.get(b"application_name"), Some(&b"psql"[..]));
         let nobody = initial_statuses.of(&one, None, None);
-        assert!(nobody.octets.is_empty());
+        assert!(nobody.bytes.is_empty());
         assert!(Arc::ptr_eq(&psql, &initial_statuses.of(&one, Some(b"psql"), None)));
         assert!(Arc::ptr_eq(&nobody, &initial_statuses.of(&one, None, None)));
         assert!(

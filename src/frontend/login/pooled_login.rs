@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     application_name::application_name,
     authenticate::AuthenticatedClient,
-    backend_login::{Failed, Login, LoginResult, classifier_options, lease},
+    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected},
     backend_source::BackendSource,
     initial_parameter_status::InitialParameterStatus,
     route_options::read_route_options,
@@ -40,14 +40,14 @@ struct Greeting {
 ///
 /// Cancel safety: dropped half-way, a leased backend is closed or goes back.
 pub(super) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     proved: AuthenticatedClient,
     database: DatabaseName,
     session: u64,
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
-    let Login { mut startup, user, context, services, .. } = login;
+    let BackendLogin { mut startup, user, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
     let route_options = read_route_options(&startup);
@@ -61,9 +61,10 @@ pub(super) async fn log_in(
     let pool = pool_of(&mut acquirer)?;
     let shared = shared_state(services, context, &database, &pool);
     if !shared.database_state.knows_database() {
-        Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
+        Box::pin(shared.introduce(lease_while_connected(&mut acquirer, client, context))).await?;
     }
-    let greeting = greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
+    let greeting =
+        build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
     let Greeting { welcome, application, values } = greeting;
     let pool = pool_of(&mut acquirer)?;
     let server_version = welcome.parameters.get("server_version");
@@ -90,7 +91,7 @@ pub(super) async fn log_in(
     })
 }
 
-/// Startup message of backends that sessions with and without startup options share.
+/// Startup message of backends shared by sessions with and without startup options.
 fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -> StartupMessage {
     let mut shared = startup.clone();
     if options.is_some() {
@@ -119,25 +120,25 @@ fn shared_state(
 }
 
 /// Parts of the greeting. Startup options that only a login can set get backends of their own.
-async fn greeting(
+async fn build_greeting(
     shared: &Arc<SharedState>,
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
     (options, mut application): (Option<StartupOptions>, Option<Vec<u8>>),
 ) -> Result<Greeting, Failed> {
-    let mut welcome = welcome(acquirer, client, context).await?;
+    let mut welcome = newest_welcome(acquirer, client, context).await?;
     let mut values = None;
     if let Some(StartupOptions { settings, application: of_options }) = options {
         if !settings.is_empty() {
-            let lease = lease(acquirer, client, context);
+            let lease = lease_while_connected(acquirer, client, context);
             values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
         }
         if values.is_some() || settings.is_empty() {
             application = application.or(of_options);
         } else {
             acquirer.move_apart();
-            welcome = self::welcome(acquirer, client, context).await?;
+            welcome = newest_welcome(acquirer, client, context).await?;
         }
     }
     Ok(Greeting { welcome, application, values })
@@ -150,10 +151,10 @@ fn write_greeting(
     client_key: &BackendKey,
     welcome: &Welcome,
 ) -> Vec<u8> {
-    // AuthenticationOk, a key with a secret of up to 32 octets, and ReadyForQuery are shorter than this.
-    output.reserve_exact(initial_status.octets.len() + welcome.notices.len() + 64);
+    // Room for AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery.
+    output.reserve_exact(initial_status.bytes.len() + welcome.notices.len() + 64);
     authentication::write_ok(&mut output);
-    output.extend_from_slice(&initial_status.octets);
+    output.extend_from_slice(&initial_status.bytes);
     client_key.write_key_data(&mut output);
     output.extend_from_slice(&welcome.notices);
     backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -161,7 +162,7 @@ fn write_greeting(
 }
 
 /// Returns the `Welcome` of the newest login in the client's pool.
-async fn welcome(
+async fn newest_welcome(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
@@ -169,20 +170,21 @@ async fn welcome(
     if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
         return Ok(welcome);
     }
-    let lease = Box::pin(lease(acquirer, client, context)).await?;
+    let lease = Box::pin(lease_while_connected(acquirer, client, context)).await?;
     let welcome = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
     Ok(welcome)
 }
 
-/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
-/// backend's, in `pg_terminate_backend` say, hits nobody.
+/// First process id of pooled sessions, beyond the ids of any server. A client that passes its id to
+/// `pg_terminate_backend`
+/// therefore hits no process.
 const FIRST_PID: u64 = 1 << 30;
 
-/// What a client cancels with that shares backends: a number of its own, for no process is its.
+/// Cancel key of a pooled session, with a number of its own instead of a server's process id.
 fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;
     let pid = i32::try_from(FIRST_PID + session % FIRST_PID).unwrap_or(i32::MAX);
-    BackendKey::new(pid, &secret[..version.secret_octets()]).map_err(|_| Failed::no_entropy())
+    BackendKey::new(pid, &secret[..version.secret_bytes()]).map_err(|_| Failed::no_entropy())
 }

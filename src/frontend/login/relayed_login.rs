@@ -1,4 +1,4 @@
-//! Login by the client's own dialog with the server, which is relayed.
+//! Login by relaying the client's own dialog with the server.
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    backend_login::{Failed, Login, LoginResult, client_key, report_role},
+    backend_login::{BackendLogin, Failed, LoginResult, client_key, report_role},
     backend_source::BackendSource,
     greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
@@ -25,11 +25,11 @@ use crate::{
     tls::Stream,
 };
 
-/// By the client's own dialog with the server, until `deadline`.
+/// Relays the client's dialog, until `deadline`.
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     deadline: Deadline,
 ) -> Result<LoginResult, Failed> {
@@ -72,8 +72,9 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Moves the dialog's messages both ways until it ends. Back come what was read from the server behind it, and what a client
-/// that is let in has not been told yet.
+/// Relays messages in both directions until the dialog ends. Returns the bytes read from the server after the dialog,
+/// and
+/// the messages that an admitted client has not received yet.
 async fn relay_login(
     mut relay: Relay,
     client: &mut UnauthenticatedClient,
@@ -83,7 +84,7 @@ async fn relay_login(
     let mut unread: Vec<u8> = Vec::with_capacity(1024);
     loop {
         let taken = relay.on_server(&unread).map_err(dialog_broke)?;
-        unread.drain(..taken.octets);
+        unread.drain(..taken.bytes);
         let count = relay.on_client(client.unread()).map_err(dialog_broke)?;
         client.take(count);
         let to_client = relay.poll_client_output().unwrap_or_default();
@@ -91,8 +92,8 @@ async fn relay_login(
             return Ok((ready, unread, to_client));
         }
         client.say(&to_client).await.map_err(gone)?;
-        if let Some(octets) = relay.poll_server_output() {
-            server.write_all(&octets).await.map_err(server_gone)?;
+        if let Some(bytes) = relay.poll_server_output() {
+            server.write_all(&bytes).await.map_err(server_gone)?;
             server.flush().await.map_err(server_gone)?;
         }
         if let Some(refused) = taken.outcome {
@@ -108,7 +109,7 @@ async fn relay_login(
 }
 
 fn server_gone(error: io::Error) -> Failed {
-    tracing::warn!(%error, "the server went away during a relayed login");
+    tracing::warn!(%error, "server closed the connection during a relayed login");
     Failed::Refused(ClientError::backend_lost(false))
 }
 
@@ -116,7 +117,7 @@ fn dialog_broke(error: RelayError) -> Failed {
     match error {
         RelayError::Client(violation) => Failed::Refused(ClientError::protocol(violation.to_string())),
         RelayError::Server(_) | RelayError::OnlyChannelBinding => {
-            tracing::warn!(error = %Chain(&error), "a relayed login failed");
+            tracing::warn!(error = %Chain(&error), "relayed login failed");
             Failed::Refused(ClientError::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
         }
         RelayError::ChannelBinding => Failed::Refused(ClientError::channel_binding(error.to_string())),

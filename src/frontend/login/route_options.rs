@@ -8,12 +8,12 @@ use crate::{session::RouteOptions, wire::StartupMessage};
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS>
 pub(crate) fn read_route_options(startup: &StartupMessage) -> RouteOptions {
     RouteOptions {
-        route: setting(startup, "gatekeeper.route"),
-        consistency: setting(startup, "gatekeeper.consistency"),
+        route: own_setting(startup, "gatekeeper.route"),
+        consistency: own_setting(startup, "gatekeeper.consistency"),
     }
 }
 
-fn setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
+fn own_setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
     if let Some(value) = startup.get(name) {
         return Some(value.into());
     }
@@ -29,7 +29,7 @@ fn setting(startup: &StartupMessage, name: &str) -> Option<Box<[u8]>> {
         if let Some((key, value)) = option.and_then(|option| option.split_once('='))
             && key.eq_ignore_ascii_case(name)
         {
-            // As with the server, the last one counts.
+            // The last value counts, as on the server.
             found = Some(value.as_bytes().into());
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     names::{EndpointName, UserName},
     route::RoutePolicy,
     tls::Stream,
-    wire::{Frame, ProtocolVersion, Speaker, StartupMessage, backend::Message},
+    wire::{Frame, ProtocolVersion, Speaker, StartupMessage, backend::BackendMessage},
 };
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -57,8 +57,8 @@ async fn read_sqlstate(client: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
     client.read_to_end(&mut bytes).await.unwrap();
     let frame = Frame::read(Speaker::Server, &bytes).unwrap().expect("a whole message");
-    match Message::decode(&frame).unwrap() {
-        Message::ErrorResponse(fault) => fault.sqlstate().unwrap().as_str().to_owned(),
+    match BackendMessage::decode(&frame).unwrap() {
+        BackendMessage::ErrorResponse(fault) => fault.sqlstate().unwrap().as_str().to_owned(),
         _ => panic!("no ErrorResponse"),
     }
 }
@@ -130,7 +130,7 @@ async fn a_servers_refusal_reaches_the_client_unchanged() {
     let endpoints = stand.services.routing.endpoints.load();
     let endpoint = endpoints.get(&EndpointName::new("p").unwrap()).unwrap();
     let error = ConnectError::scripted_refusal(Arc::clone(endpoint.endpoint()), *b"3D000");
-    let words = error.refused().unwrap().said.octets().to_vec();
+    let words = error.refused().unwrap().said.as_bytes().to_vec();
     let failure = AcquireError::down(endpoint, Arc::new(error));
     match Failed::without_backend(&listener, &failure) {
         Failed::ByServer { words: forwarded, sqlstate } => {

@@ -1,103 +1,103 @@
-//! Octets on their way through, and the free list they are stored in.
+//! A buffer for relayed bytes, from a free list per worker.
 //!
-//! A buffer is taken from its worker's free list when there is something to read and goes back when it is empty: an idle
-//! client holds none. Octets are written out from where they were read into; only the unfinished tail of a frame is
-//! moved, to the front, when the room behind it runs out.
+//! A buffer is taken from the worker's free list before a read and returned when empty, so an idle client holds none.
+//! Bytes
+//! are written from where they were read; only an incomplete frame at the end is moved to the front when room runs out.
 
 use std::cell::RefCell;
 
-/// Octets of one buffer: a TLS record's worth, so that one read takes a whole record.
+/// Size of a buffer in bytes: one read takes a whole TLS record.
 pub(crate) const BUFFER_SIZE: usize = 16 * 1024;
-/// Buffers a worker keeps for reuse; what is beyond goes back to the allocator.
+/// Maximum number of free buffers per worker; further ones are deallocated.
 const FREE_MAX: usize = 256;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8; BUFFER_SIZE]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Octets that were read and not yet written; holds memory only while there are any.
+/// Bytes read but not written; holds memory only while not empty.
 #[derive(Default)]
 pub(crate) struct Buffer {
-    octets: Option<Box<[u8; BUFFER_SIZE]>>,
+    bytes: Option<Box<[u8; BUFFER_SIZE]>>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    /// What was read and not yet consumed.
+    /// Bytes read but not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
-        self.octets.as_ref().map_or(&[], |octets| &octets[self.start..self.end])
+        self.bytes.as_ref().map_or(&[], |bytes| &bytes[self.start..self.end])
     }
 
-    /// Whether nothing more fits.
+    /// True if no room is left.
     pub(crate) fn is_full(&self) -> bool {
         self.end - self.start == BUFFER_SIZE
     }
 
-    /// Room to read into, never empty unless the buffer is full; follow with [`Self::filled`].
+    /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let octets = self.octets.get_or_insert_with(take);
+        let bytes = self.bytes.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == BUFFER_SIZE && self.start > 0 {
-            octets.copy_within(self.start..self.end, 0);
+            bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        &mut octets[self.end..]
+        &mut bytes[self.end..]
     }
 
-    /// Says that `count` octets were read into [`Self::room`].
-    pub(crate) fn filled(&mut self, count: usize) {
+    /// Records a read of `count` bytes into [`Self::room`].
+    pub(crate) fn note_filled(&mut self, count: usize) {
         self.end = (self.end + count).min(BUFFER_SIZE);
     }
 
-    /// Drops the first `count` octets.
+    /// Drops the first `count` bytes.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
     }
 
-    /// Drops `count` octets behind the first `kept` ones, which move up.
+    /// Drops `count` bytes after the first `kept` ones, which move up.
     pub(crate) fn cut(&mut self, kept: usize, count: usize) {
         if count == 0 {
             return;
         }
         if kept > 0
-            && let Some(octets) = &mut self.octets
+            && let Some(bytes) = &mut self.bytes
         {
-            octets.copy_within(self.start..self.start + kept, self.start + count);
+            bytes.copy_within(self.start..self.start + kept, self.start + count);
         }
         self.consume(count);
     }
 
-    /// Gives the memory back when nothing is unread.
+    /// Returns the memory of an empty buffer.
     pub(crate) fn rest(&mut self) {
         if self.start == self.end
-            && let Some(octets) = self.octets.take()
+            && let Some(bytes) = self.bytes.take()
         {
             (self.start, self.end) = (0, 0);
-            give(octets);
+            return_free(bytes);
         }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(octets) = self.octets.take() {
-            give(octets);
+        if let Some(bytes) = self.bytes.take() {
+            return_free(bytes);
         }
     }
 }
 
-fn take() -> Box<[u8; BUFFER_SIZE]> {
+fn take_free() -> Box<[u8; BUFFER_SIZE]> {
     FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_SIZE]))
 }
 
-fn give(octets: Box<[u8; BUFFER_SIZE]>) {
-    // The list is gone when the thread ends; then the memory just goes back to the allocator.
+fn return_free(bytes: Box<[u8; BUFFER_SIZE]>) {
+    // Without the list, at the end of the thread, the memory is deallocated.
     FREE.try_with(|free| {
         let mut free = free.borrow_mut();
         if free.len() < FREE_MAX {
-            free.push(octets);
+            free.push(bytes);
         }
     })
     .ok();
@@ -107,9 +107,9 @@ fn give(octets: Box<[u8; BUFFER_SIZE]>) {
 mod tests {
     use super::*;
 
-    fn read_in(buffer: &mut Buffer, octets: &[u8]) {
-        buffer.room()[..octets.len()].copy_from_slice(octets);
-        buffer.filled(octets.len());
+    fn read_in(buffer: &mut Buffer, bytes: &[u8]) {
+        buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        buffer.note_filled(bytes.len());
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_cut_out_leave_those_before_and_behind_them() {
+    fn bytes_cut_out_leave_those_before_and_behind_them() {
         let mut buffer = Buffer::default();
         read_in(&mut buffer, b"abcdef");
         buffer.cut(2, 3);
@@ -140,11 +140,11 @@ mod tests {
         buffer.rest();
         assert_eq!(buffer.unread(), b"abc", "resting drops nothing");
         buffer.consume(3);
-        let place = buffer.octets.as_ref().map(|octets| octets.as_ptr());
+        let place = buffer.bytes.as_ref().map(|bytes| bytes.as_ptr());
         buffer.rest();
-        assert!(buffer.octets.is_none());
+        assert!(buffer.bytes.is_none());
         let mut next = Buffer::default();
         next.room();
-        assert_eq!(next.octets.as_ref().map(|octets| octets.as_ptr()), place);
+        assert_eq!(next.bytes.as_ref().map(|bytes| bytes.as_ptr()), place);
     }
 }

@@ -114,7 +114,7 @@ impl Leasing {
         tracing::debug!(
             session = parts.registered.id,
             reason = client_error.reason.as_str(),
-            "no backend for a statement"
+            "no backend connection for a statement"
         );
         parts.session.fail(client_error);
         LeaseProgress::Done
@@ -124,7 +124,7 @@ impl Leasing {
         self.is_waiting = false;
         let acquirer = &mut self.acquirer;
         acquirer.note_lease(parts.now);
-        parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
+        parts.recorder.record_lease(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
         if let Some(tracked_state) = lease.tracked_state.take() {
             match acquirer.assigned_backend(&lease) {
@@ -176,7 +176,7 @@ impl Leasing {
             self.acquirer.release(parts.now, lease);
         }
         // Messages that could not be sent to this backend may be sent to another.
-        !parts.from_client.unjudged().is_empty() || parts.session.has_gathered()
+        !parts.from_client.unprocessed().is_empty() || parts.session.has_gathered()
     }
 
     /// Compares the names of the database with the server's, over the session's own backend. True if a comparison has
@@ -211,7 +211,7 @@ impl Leasing {
             && sleep.as_mut().poll(cx).is_ready()
         {
             if backend.lease().is_some_and(|lease| !lease.is_wanted()) {
-                // No session waits for the backend: `lastval` may still come.
+                // No session waits for the backend, and `lastval` may still be called.
                 sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
             } else {
                 self.sequence_pause = None;

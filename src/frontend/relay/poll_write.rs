@@ -10,48 +10,48 @@ use tokio::io::AsyncWrite;
 
 use crate::tls::Stream;
 
-/// Writes some of `octets`; `unflushed` says afterwards that they may still sit in the TLS layer.
+/// Writes some of `bytes`; sets `unflushed` if bytes may remain in the TLS layer.
 pub(crate) fn poll_send(
     to: &mut Stream,
     unflushed: &mut bool,
-    octets: &[u8],
+    bytes: &[u8],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let count = ready!(Pin::new(to).poll_write(cx, octets))?;
+    let count = ready!(Pin::new(to).poll_write(cx, bytes))?;
     *unflushed = true;
     if count == 0 { Poll::Ready(Err(io::ErrorKind::WriteZero.into())) } else { Poll::Ready(Ok(count)) }
 }
 
-/// Writes all of `octets`, and keeps what is left to be written.
+/// Writes all of `bytes`, and keeps the unwritten rest.
 pub(crate) fn poll_send_all(
     to: &mut Stream,
     unflushed: &mut bool,
-    octets: &mut Vec<u8>,
+    bytes: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let mut sent = 0;
     let outcome = loop {
-        if sent == octets.len() {
+        if sent == bytes.len() {
             break Poll::Ready(Ok(sent));
         }
-        match poll_send(to, unflushed, &octets[sent..], cx) {
+        match poll_send(to, unflushed, &bytes[sent..], cx) {
             Poll::Ready(Ok(count)) => sent += count,
             Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
             Poll::Pending if sent > 0 => break Poll::Ready(Ok(sent)),
             Poll::Pending => break Poll::Pending,
         }
     };
-    octets.drain(..sent);
-    if octets.is_empty() && octets.capacity() > KEPT {
-        *octets = Vec::new();
+    bytes.drain(..sent);
+    if bytes.is_empty() && bytes.capacity() > KEPT {
+        *bytes = Vec::new();
     }
     outcome
 }
 
-/// A session's own buffer is kept for the next transaction up to this capacity, in octets.
+/// Maximum capacity in bytes up to which a session's own buffer is kept for the next transaction.
 const KEPT: usize = 1024;
 
-/// Sees to it that everything written is on its way.
+/// Flushes all written bytes.
 pub(crate) fn poll_flush(
     to: &mut Stream,
     unflushed: &mut bool,

@@ -6,20 +6,20 @@ use crate::wire::{FirstPacket, StartupError};
 const SSL: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
 const GSS: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 48];
 
-fn startup_octets(version: ProtocolVersion) -> Vec<u8> {
-    octets(|out| startup(version).write(out))
+fn startup_bytes(version: ProtocolVersion) -> Vec<u8> {
+    written(|out| startup(version).write(out))
 }
 
-/// What comes of `octets`, arriving one at a time: outcome and answer.
-fn take(accept: &mut Accept, octets: &[u8]) -> (Result<Option<Accepted>, AcceptError>, Option<u8>) {
-    for end in 1..octets.len() {
-        match accept.on_octets(&octets[..end]) {
-            Ok(Taken { octets: 0, outcome: None }) => {}
+/// Outcome and output for `bytes` that arrive one at a time.
+fn take(accept: &mut Accept, bytes: &[u8]) -> (Result<Option<Accepted>, AcceptError>, Option<u8>) {
+    for end in 1..bytes.len() {
+        match accept.on_bytes(&bytes[..end]) {
+            Ok(Taken { bytes: 0, outcome: None }) => {}
             Ok(taken) => return (Ok(taken.outcome), accept.poll_output()),
             Err(error) => return (Err(error), accept.poll_output()),
         }
     }
-    (accept.on_octets(octets).map(|taken| taken.outcome), accept.poll_output())
+    (accept.on_bytes(bytes).map(|taken| taken.outcome), accept.poll_output())
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn tls_is_accepted_where_it_is_offered_and_once() {
     assert_eq!(take(&mut accept, SSL), (Ok(Some(Accepted::Tls { direct: false })), Some(b'S')));
     let version = ProtocolVersion { major: 1234, minor: 5679 };
     assert_eq!(take(&mut accept, SSL), (Err(AcceptError::Version(version)), None));
-    let (outcome, _) = take(&mut accept, &startup_octets(ProtocolVersion::V3_0));
+    let (outcome, _) = take(&mut accept, &startup_bytes(ProtocolVersion::V3_0));
     assert!(matches!(outcome, Ok(Some(Accepted::Startup(..)))));
 }
 
@@ -38,7 +38,7 @@ fn encryption_refused_lets_the_client_go_on_in_plaintext() {
     assert_eq!(take(&mut accept, GSS), (Ok(None), Some(b'N')));
     assert_eq!(take(&mut accept, SSL), (Ok(None), Some(b'N')));
     assert!(matches!(take(&mut accept, GSS), (Err(AcceptError::Version(_)), None)));
-    let (outcome, _) = take(&mut accept, &startup_octets(ProtocolVersion::V3_0));
+    let (outcome, _) = take(&mut accept, &startup_bytes(ProtocolVersion::V3_0));
     assert!(matches!(outcome, Ok(Some(Accepted::Startup(..)))));
     // GSSAPI refused, TLS accepted: what libpq does by default.
     let mut accept = Accept::new(true);
@@ -48,11 +48,11 @@ fn encryption_refused_lets_the_client_go_on_in_plaintext() {
 }
 
 #[test]
-fn octets_smuggled_in_before_the_encryption_are_refused() {
+fn bytes_smuggled_in_before_the_encryption_are_refused() {
     for request in [SSL, GSS] {
         for tls_offered in [true, false] {
-            let smuggled = [request, &startup_octets(ProtocolVersion::V3_0)].concat();
-            let outcome = Accept::new(tls_offered).on_octets(&smuggled);
+            let smuggled = [request, &startup_bytes(ProtocolVersion::V3_0)].concat();
+            let outcome = Accept::new(tls_offered).on_bytes(&smuggled);
             assert_eq!(outcome, Err(AcceptError::UnencryptedData));
         }
     }
@@ -77,8 +77,8 @@ fn a_client_from_the_future_is_brought_down_to_what_is_spoken_here() {
         if option {
             startup.set("_pq_.compress", "1");
         }
-        let octets = octets(|out| startup.write(out));
-        match take(&mut Accept::new(false), &octets).0 {
+        let bytes = written(|out| startup.write(out));
+        match take(&mut Accept::new(false), &bytes).0 {
             Ok(Some(Accepted::Startup(startup, negotiation))) => (startup, negotiation),
             other => panic!("{other:?}"),
         }
@@ -87,29 +87,29 @@ fn a_client_from_the_future_is_brought_down_to_what_is_spoken_here() {
         let (settled, negotiation) = settled(version, false);
         assert_eq!(settled, startup(version));
         assert!(!negotiation.is_needed());
-        assert!(octets(|out| negotiation.write(out)).is_empty());
+        assert!(written(|out| negotiation.write(out)).is_empty());
     }
     let future = ProtocolVersion { major: 3, minor: 9999 };
     let (lowered, negotiation) = settled(future, true);
     assert_eq!(lowered, startup(ProtocolVersion::V3_2));
-    let message = octets(|out| negotiation.write(out));
+    let message = written(|out| negotiation.write(out));
     assert_eq!(message, b"v\0\0\0\x1a\0\x03\0\x02\0\0\0\x01_pq_.compress\0");
     let (_, negotiation) = settled(ProtocolVersion::V3_0, true);
     assert!(negotiation.is_needed());
-    let message = octets(|out| negotiation.write(out));
+    let message = written(|out| negotiation.write(out));
     assert_eq!(message, b"v\0\0\0\x1a\0\x03\0\0\0\0\0\x01_pq_.compress\0", "version 3.0 is kept");
 }
 
 #[test]
 fn what_is_no_login_is_refused_with_the_state_postgresql_uses() {
-    let refuse = |octets: &[u8]| match take(&mut Accept::new(true), octets).0 {
+    let refuse = |bytes: &[u8]| match take(&mut Accept::new(true), bytes).0 {
         Err(error) => (error, error.sqlstate()),
         other => panic!("{other:?}"),
     };
-    let nobody = octets(|out| StartupMessage::new(ProtocolVersion::V3_0).write(out));
+    let nobody = written(|out| StartupMessage::new(ProtocolVersion::V3_0).write(out));
     assert_eq!(refuse(&nobody), (AcceptError::NoUser, Some(SqlState::INVALID_AUTHORIZATION)));
     let old = ProtocolVersion { major: 2, minor: 0 };
-    let (error, state) = refuse(&startup_octets(old));
+    let (error, state) = refuse(&startup_bytes(old));
     assert_eq!((error, state), (AcceptError::Version(old), Some(SqlState::FEATURE_NOT_SUPPORTED)));
     assert_eq!(error.to_string(), "unsupported frontend protocol 2.0: 3.0 to 3.2 are spoken here");
     let (error, state) = refuse(b"GET / HTTP/1.1\r\n\r\n");
@@ -122,7 +122,7 @@ fn what_is_no_login_is_refused_with_the_state_postgresql_uses() {
 fn a_cancel_request_carries_keys_of_both_protocols() {
     for length in [4, 32, 256] {
         let key = BackendKey::new(7, &vec![5; length]).unwrap();
-        let octets = octets(|out| FirstPacket::CancelRequest(key.clone()).write(out));
-        assert_eq!(take(&mut Accept::new(true), &octets), (Ok(Some(Accepted::Cancel(key))), None));
+        let bytes = written(|out| FirstPacket::CancelRequest(key.clone()).write(out));
+        assert_eq!(take(&mut Accept::new(true), &bytes), (Ok(Some(Accepted::Cancel(key))), None));
     }
 }

@@ -1,4 +1,4 @@
-//! Logging in to servers of every kind, and to our own challenge.
+//! Logins to servers of every kind, and to Gatekeeper's own challenge.
 
 use super::*;
 
@@ -11,11 +11,11 @@ fn login(credential: Credential<'_>, end_point: Option<&[u8]>) -> Login<'static>
         Credential::Token(text) => Credential::Token(text.to_owned().leak()),
     };
     let startup = startup(ProtocolVersion::V3_2);
-    Login::new(&startup, credential, end_point.map(<[u8]>::to_vec), [1; NONCE_OCTETS])
+    Login::new(&startup, credential, end_point.map(<[u8]>::to_vec), [1; NONCE_BYTES])
 }
 
-/// Plays `script` (what the server says, step by step, an answer of ours in between), `step` octets at a time. Gives
-/// our answers and the end.
+/// Plays `script` (messages of the server, with a client response between each two), `step` bytes at a time. Returns
+/// the responses and the end.
 fn play(
     mut login: Login<'_>,
     script: &[Vec<u8>],
@@ -26,10 +26,10 @@ fn play(
         let mut inbox = Inbox::default();
         inbox.send(Some(said.clone()));
         while inbox.arrive(step) {
-            match login.on_octets(&inbox.unread) {
+            match login.on_bytes(&inbox.unread) {
                 Err(error) => return (answers, Err(error)),
                 Ok(taken) => {
-                    inbox.take(taken.octets);
+                    inbox.take(taken.bytes);
                     if let Some(outcome) = taken.outcome {
                         assert!(inbox.coming.is_empty() && inbox.unread.is_empty());
                         return (answers, Ok(Some(outcome)));
@@ -42,7 +42,7 @@ fn play(
     (answers, Ok(None))
 }
 
-/// The end of a script that must not depend on where the octets are cut.
+/// The end of a script that must not depend on where the bytes are cut.
 fn end(
     credential: Credential<'_>,
     end_point: Option<&[u8]>,
@@ -59,7 +59,7 @@ fn end(
     (answers, whole.map(|end| end.expect("the script has an end")))
 }
 
-/// Log in to our own challenge: both machines, octets in steps of `step`.
+/// Login to Gatekeeper's own challenge: both machines, `step` bytes at a time.
 fn against_challenge(
     login: &mut Login<'_>,
     challenge: &mut Challenge,
@@ -71,14 +71,14 @@ fn against_challenge(
         ours.send(challenge.poll_output());
         theirs.send(login.poll_output());
         let moved = ours.arrive(step) | theirs.arrive(step);
-        let taken = challenge.on_octets(&theirs.unread).map_err(|error| (None, Some(error)))?;
-        theirs.take(taken.octets);
+        let taken = challenge.on_bytes(&theirs.unread).map_err(|error| (None, Some(error)))?;
+        theirs.take(taken.bytes);
         if taken.outcome.is_some() {
             ours.send(challenge.poll_output());
-            ours.send(Some(octets(ready)));
+            ours.send(Some(written(ready)));
         }
-        let taken = login.on_octets(&ours.unread).map_err(|error| (Some(error), None))?;
-        ours.take(taken.octets);
+        let taken = login.on_bytes(&ours.unread).map_err(|error| (Some(error), None))?;
+        ours.take(taken.bytes);
         if let Some(logged_in) = taken.outcome {
             return Ok(logged_in);
         }
@@ -88,9 +88,9 @@ fn against_challenge(
 
 #[test]
 fn a_server_that_trusts_us_is_believed() {
-    let (answers, end) = end(Credential::Token("t"), None, &[octets(ready)]);
+    let (answers, end) = end(Credential::Token("t"), None, &[written(ready)]);
     let end = end.unwrap();
-    assert_eq!(answers, [octets(|out| startup(ProtocolVersion::V3_2).write(out))]);
+    assert_eq!(answers, [written(|out| startup(ProtocolVersion::V3_2).write(out))]);
     assert_eq!(
         (end.method, end.version, end.status),
         (Method::Trust, ProtocolVersion::V3_2, TransactionStatus::Idle)
@@ -99,22 +99,22 @@ fn a_server_that_trusts_us_is_believed() {
     assert_eq!(end.parameters.get("server_version"), Some(b"15.14".as_slice()));
     assert_eq!(end.parameters.get("nothing"), None);
     assert_eq!(end.parameters.iter().count(), 2);
-    assert!(octets(ready).windows(end.notices.len()).any(|part| part == end.notices));
+    assert!(written(ready).windows(end.notices.len()).any(|part| part == end.notices));
     assert!(!end.notices.is_empty());
 }
 
 #[test]
 fn a_token_answers_a_cleartext_request() {
     let token = "ya29.".repeat(400);
-    let script = [octets(authentication::write_cleartext_password), octets(ready)];
+    let script = [written(authentication::write_cleartext_password), written(ready)];
     let (answers, end) = end(Credential::Token(&token), None, &script[..]);
     assert_eq!(end.unwrap().method, Method::CleartextPassword);
-    assert_eq!(answers[1], octets(|out| authentication::write_password(out, token.as_bytes())));
+    assert_eq!(answers[1], written(|out| authentication::write_password(out, token.as_bytes())));
 }
 
 #[test]
 fn an_md5_request_gets_the_answer_of_postgresql() {
-    let script = [octets(|out| authentication::write_md5_password(out, [1, 2, 3, 4])), octets(ready)];
+    let script = [written(|out| authentication::write_md5_password(out, [1, 2, 3, 4])), written(ready)];
     let (answers, end) = end(Credential::Password("secret"), None, &script);
     assert_eq!(end.unwrap().method, Method::Md5Password);
     // md5(hex(md5("secretalice")) || salt), computed by Python's hashlib.
@@ -150,8 +150,7 @@ fn kept_keys_save_the_derivation() {
     let kept = against_challenge(&mut first, &mut challenge(None), 99).ok().unwrap().keys.unwrap();
     let startup = startup(ProtocolVersion::V3_2);
     // With a wrong password the login can only succeed by the keys.
-    let mut second =
-        Login::new(&startup, Credential::Password("?"), None, [3; NONCE_OCTETS]).with_keys(&kept);
+    let mut second = Login::new(&startup, Credential::Password("?"), None, [3; NONCE_BYTES]).with_keys(&kept);
     let end = against_challenge(&mut second, &mut challenge(None), 99);
     assert!(end.is_ok_and(|end| end.keys.is_none()));
 }
@@ -160,7 +159,7 @@ fn kept_keys_save_the_derivation() {
 fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
     let mut seen = Vec::new();
     for verifier in [verifier(), Verifier::mock(b"secret", b"nobody", 5)] {
-        let mut challenge = Challenge::new(verifier, [2; NONCE_OCTETS], None);
+        let mut challenge = Challenge::new(verifier, [2; NONCE_BYTES], None);
         let mut login = login(Credential::Password("wrong"), None);
         let Err((None, Some(error))) = against_challenge(&mut login, &mut challenge, 99) else { panic!() };
         seen.push((error.to_string(), error.sqlstate()));
@@ -171,10 +170,10 @@ fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
 
 #[test]
 fn a_refusal_is_kept_as_it_came_with_what_was_asked() {
-    let script = [octets(authentication::write_cleartext_password), refusal()];
+    let script = [written(authentication::write_cleartext_password), refusal()];
     let (_, end) = end(Credential::Token("t"), None, &script);
     let Err(LoginError::Refused(refused)) = end else { panic!() };
-    assert_eq!(refused.octets(), refusal());
+    assert_eq!(refused.as_bytes(), refusal());
     assert_eq!(refused.method(), Some(Method::CleartextPassword));
     assert_eq!(refused.fault().sqlstate(), Some(SqlState::INVALID_PASSWORD));
     assert_eq!(refused.to_string(), "password authentication failed for user \"alice\"");
@@ -187,14 +186,15 @@ fn a_token_refused_by_scram_tells_that_scram_was_asked() {
     let mut server = challenge(None);
     let mut login = login(Credential::Token("ya29.a0"), None);
     assert!(matches!(against_challenge(&mut login, &mut server, 99), Err((None, Some(_)))));
-    let Err(LoginError::Refused(refused)) = login.on_octets(&refusal()) else { panic!() };
+    let Err(LoginError::Refused(refused)) = login.on_bytes(&refusal()) else { panic!() };
     assert_eq!(refused.method(), Some(Method::ScramSha256));
 }
 
 #[test]
 fn what_cannot_be_answered_is_named() {
-    let request =
-        |code: u32| octets(|out| crate::wire::frame(out, b'R', |body| body.extend(code.to_be_bytes())));
+    let request = |code: u32| {
+        written(|out| crate::wire::write_frame(out, b'R', |body| body.extend(code.to_be_bytes())))
+    };
     for (code, method) in
         [(2, Method::KerberosV5), (7, Method::Gss), (9, Method::Sspi), (77, Method::Unknown(77))]
     {
@@ -202,13 +202,13 @@ fn what_cannot_be_answered_is_named() {
         assert_eq!(end.err(), Some(LoginError::Unanswerable(method)));
     }
     let offer =
-        |names: &[&'static [u8]]| octets(|out| authentication::write_sasl(out, names.iter().copied()));
+        |names: &[&'static [u8]]| written(|out| authentication::write_sasl(out, names.iter().copied()));
     for offer in [offer(&[b"OAUTHBEARER"]), offer(&[b"SCRAM-SHA-256-PLUS"]), offer(&[])] {
         let (_, end) = end(Credential::Password("x"), None, &[offer]);
         assert_eq!(end.err(), Some(LoginError::Unanswerable(Method::OtherSasl)));
     }
     for (asked, method) in [
-        (octets(authentication::write_cleartext_password), Method::CleartextPassword),
+        (written(authentication::write_cleartext_password), Method::CleartextPassword),
         (offer(&[b"SCRAM-SHA-256"]), Method::ScramSha256),
     ] {
         let (answers, end) = end(Credential::None, None, &[asked]);
@@ -219,8 +219,8 @@ fn what_cannot_be_answered_is_named() {
 
 #[test]
 fn an_older_server_lowers_the_version_and_nothing_raises_it() {
-    let says = |version| octets(|out| crate::wire::startup::write_negotiation(out, version, [].into_iter()));
-    let script = [[says(ProtocolVersion::V3_0), octets(ready)].concat()];
+    let says = |version| written(|out| crate::wire::startup::write_negotiation(out, version, [].into_iter()));
+    let script = [[says(ProtocolVersion::V3_0), written(ready)].concat()];
     let (_, lowered) = end(Credential::None, None, &script);
     assert_eq!(lowered.unwrap().version, ProtocolVersion::V3_0);
     for wrong in [(3, 3), (2, 0), (4, 0)] {
@@ -232,17 +232,17 @@ fn an_older_server_lowers_the_version_and_nothing_raises_it() {
 
 #[test]
 fn a_server_out_of_turn_gets_no_second_answer() {
-    let cleartext = || octets(authentication::write_cleartext_password);
-    let sasl = octets(|out| authentication::write_sasl(out, [b"SCRAM-SHA-256".as_slice()]));
-    let ok = octets(authentication::write_ok);
+    let cleartext = || written(authentication::write_cleartext_password);
+    let sasl = written(|out| authentication::write_sasl(out, [b"SCRAM-SHA-256".as_slice()]));
+    let ok = written(authentication::write_ok);
     let out_of_turn: [&[Vec<u8>]; 7] = [
         &[cleartext(), cleartext()],
-        // Let in without having proved itself: whoever this is does not know the password.
+        // AuthenticationOk without proof: the server does not know the password.
         &[sasl.clone(), ok.clone()],
         &[sasl.clone(), cleartext()],
-        &[octets(|out| authentication::write_sasl_final(out, b"v="))],
-        &[octets(|out| write_ready_for_query(out, TransactionStatus::Idle))],
-        &[octets(|out| server_key().write_key_data(out))],
+        &[written(|out| authentication::write_sasl_final(out, b"v="))],
+        &[written(|out| write_ready_for_query(out, TransactionStatus::Idle))],
+        &[written(|out| server_key().write_key_data(out))],
         &[ok.clone(), ok.clone()],
     ];
     for script in out_of_turn {
@@ -257,11 +257,11 @@ fn an_endless_handshake_is_cut_off() {
     let mut huge = b"N".to_vec();
     huge.extend(((FRAME_MAX + 1) as u32).to_be_bytes());
     let mut login = login(Credential::None, None);
-    assert!(matches!(login.on_octets(&huge), Err(LoginError::Violation(Violation::TooMuch))));
-    let notice = octets(|out| {
-        Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "x".repeat(1000)).write(out);
+    assert!(matches!(login.on_bytes(&huge), Err(LoginError::Violation(Violation::TooMuch))));
+    let notice = written(|out| {
+        ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "x".repeat(1000)).write(out);
     });
     let mut login = self::login(Credential::None, None);
-    let end = (0..200).find_map(|_| login.on_octets(&notice).err());
+    let end = (0..200).find_map(|_| login.on_bytes(&notice).err());
     assert_eq!(end, Some(LoginError::Violation(Violation::TooMuch)));
 }

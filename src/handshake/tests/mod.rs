@@ -1,4 +1,4 @@
-//! The machines of the handshake against scripts, against each other, and against anything at all.
+//! The machines of the handshake against scripts, against each other, and against arbitrary bytes.
 
 mod accept;
 mod fuzz;
@@ -7,9 +7,9 @@ mod relay;
 
 use super::*;
 use crate::{
-    scram::{NONCE_OCTETS, Verifier},
+    scram::{NONCE_BYTES, Verifier},
     wire::{
-        BackendKey, ProtocolVersion, Report, Severity, SqlState, StartupMessage, TransactionStatus,
+        BackendKey, ErrorResponse, ProtocolVersion, Severity, SqlState, StartupMessage, TransactionStatus,
         authentication,
         backend::{ParameterStatus, write_ready_for_query},
     },
@@ -22,18 +22,18 @@ fn startup(version: ProtocolVersion) -> StartupMessage {
     startup
 }
 
-fn octets(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
 }
 
-/// What a server says behind AuthenticationOk.
+/// Messages of a server behind AuthenticationOk.
 fn ready(out: &mut Vec<u8>) {
     authentication::write_ok(out);
     ParameterStatus { name: b"server_version", value: b"15.14" }.write(out);
     ParameterStatus { name: b"in_hot_standby", value: b"off" }.write(out);
-    Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "welcome").write(out);
+    ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "welcome").write(out);
     server_key().write_key_data(out);
     write_ready_for_query(out, TransactionStatus::Idle);
 }
@@ -43,8 +43,8 @@ fn server_key() -> BackendKey {
 }
 
 fn refusal() -> Vec<u8> {
-    octets(|out| {
-        Report::new(
+    written(|out| {
+        ErrorResponse::new(
             Severity::Fatal,
             SqlState::INVALID_PASSWORD,
             "password authentication failed for user \"alice\"",
@@ -58,10 +58,10 @@ fn verifier() -> Verifier {
 }
 
 fn challenge(end_point: Option<&[u8]>) -> Challenge {
-    Challenge::new(verifier(), [2; NONCE_OCTETS], end_point.map(<[u8]>::to_vec))
+    Challenge::new(verifier(), [2; NONCE_BYTES], end_point.map(<[u8]>::to_vec))
 }
 
-/// A connection's buffer on the side that reads: octets arrive a few at a time.
+/// A connection's buffer on the side that reads: bytes arrive a few at a time.
 #[derive(Default)]
 struct Inbox {
     coming: std::collections::VecDeque<u8>,
@@ -69,18 +69,18 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn send(&mut self, octets: Option<Vec<u8>>) {
-        self.coming.extend(octets.unwrap_or_default());
+    fn send(&mut self, bytes: Option<Vec<u8>>) {
+        self.coming.extend(bytes.unwrap_or_default());
     }
 
-    /// Lets `count` more octets arrive; says whether there were any.
+    /// Lets `count` more bytes arrive; returns true if there were any.
     fn arrive(&mut self, count: usize) -> bool {
         let count = count.min(self.coming.len());
         self.unread.extend(self.coming.drain(..count));
         count > 0
     }
 
-    fn take(&mut self, octets: usize) {
-        self.unread.drain(..octets);
+    fn take(&mut self, bytes: usize) {
+        self.unread.drain(..bytes);
     }
 }

@@ -2,20 +2,20 @@
 
 use super::*;
 
-/// Two legs with the relay between: what each side has been told, in order.
+/// Two legs with the relay in between: messages received by each side, in order.
 struct Legs {
     relay: Relay,
     client: Inbox,
     server: Inbox,
-    /// Octets that went to the client, and to the server.
+    /// Bytes that went to the client, and to the server.
     to_client: Vec<u8>,
     to_server: Vec<u8>,
 }
 
 impl Legs {
     fn new(startup: StartupMessage) -> Self {
-        let packet = octets(|out| startup.write(out));
-        let accepted = Accept::new(false).on_octets(&packet).unwrap().outcome.unwrap();
+        let packet = written(|out| startup.write(out));
+        let accepted = Accept::new(false).on_bytes(&packet).unwrap().outcome.unwrap();
         let Accepted::Startup(startup, negotiation) = accepted else { panic!() };
         Self {
             relay: Relay::new(&startup, negotiation, [6; 32]),
@@ -26,21 +26,21 @@ impl Legs {
         }
     }
 
-    /// The server says `octets`, which arrive `step` at a time.
-    fn server_says(&mut self, octets: Vec<u8>, step: usize) -> Result<Option<Relayed>, RelayError> {
-        self.server.send(Some(octets));
+    /// The server sends `bytes`, `step` at a time.
+    fn server_says(&mut self, bytes: Vec<u8>, step: usize) -> Result<Option<Relayed>, RelayError> {
+        self.server.send(Some(bytes));
         let mut outcome = None;
         while self.server.arrive(step) {
             let taken = self.relay.on_server(&self.server.unread)?;
-            self.server.take(taken.octets);
+            self.server.take(taken.bytes);
             outcome = outcome.or(taken.outcome);
         }
         self.to_client.extend(self.relay.poll_client_output().unwrap_or_default());
         Ok(outcome)
     }
 
-    fn client_says(&mut self, octets: Vec<u8>, step: usize) -> Result<(), RelayError> {
-        self.client.send(Some(octets));
+    fn client_says(&mut self, bytes: Vec<u8>, step: usize) -> Result<(), RelayError> {
+        self.client.send(Some(bytes));
         while self.client.arrive(step) {
             let taken = self.relay.on_client(&self.client.unread)?;
             self.client.take(taken);
@@ -54,7 +54,7 @@ impl Legs {
 fn scram(password: &'static str, step: usize) -> (Result<LoggedIn, LoginError>, Option<Relayed>) {
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
     let mut client =
-        Login::new(&startup(ProtocolVersion::V3_0), Credential::Password(password), None, [1; NONCE_OCTETS]);
+        Login::new(&startup(ProtocolVersion::V3_0), Credential::Password(password), None, [1; NONCE_BYTES]);
     client.poll_output().unwrap();
     assert!(legs.relay.poll_server_output().is_some(), "the StartupMessage");
     let mut server = challenge(Some(&[7; 32]));
@@ -64,19 +64,19 @@ fn scram(password: &'static str, step: usize) -> (Result<LoggedIn, LoginError>, 
         let said = server.poll_output().unwrap_or_default();
         outcome = legs.server_says(said, step).unwrap().or(outcome);
         to_client.append(&mut legs.to_client);
-        let taken = match client.on_octets(&to_client) {
+        let taken = match client.on_bytes(&to_client) {
             Ok(taken) => taken,
             Err(error) => return (Err(error), outcome),
         };
-        to_client.drain(..taken.octets);
+        to_client.drain(..taken.bytes);
         if let Some(end) = taken.outcome {
             return (Ok(end), outcome);
         }
         legs.client_says(client.poll_output().unwrap_or_default(), step).unwrap();
-        match server.on_octets(&std::mem::take(&mut legs.to_server)) {
+        match server.on_bytes(&std::mem::take(&mut legs.to_server)) {
             Ok(Taken { outcome: None, .. }) => {}
             Ok(_) => {
-                let said = [server.poll_output().unwrap(), octets(ready)].concat();
+                let said = [server.poll_output().unwrap(), written(ready)].concat();
                 outcome = legs.server_says(said, step).unwrap().or(outcome);
             }
             Err(_) => outcome = legs.server_says(refusal(), step).unwrap().or(outcome),
@@ -97,7 +97,7 @@ fn scram_without_channel_binding_goes_through() {
         let end = end.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((version, method), (ProtocolVersion::V3_0, Method::ScramSha256));
         assert_eq!(status, TransactionStatus::Idle);
-        assert_eq!(parameters.octets(), end.parameters.octets());
+        assert_eq!(parameters.as_bytes(), end.parameters.as_bytes());
         assert_eq!(key, Some(server_key()));
         assert_eq!(client_key, Some(BackendKey::new(4711, &[6; 4]).unwrap()));
         assert_eq!(end.key, client_key, "the client got ours");
@@ -107,15 +107,15 @@ fn scram_without_channel_binding_goes_through() {
 #[test]
 fn a_refusal_goes_to_the_client_as_it_came() {
     let (end, outcome) = scram("wrong", 3);
-    assert!(matches!(end, Err(LoginError::Refused(refused)) if refused.octets() == refusal()));
+    assert!(matches!(end, Err(LoginError::Refused(refused)) if refused.as_bytes() == refusal()));
     let Some(Relayed::Refused(refused)) = outcome else { panic!() };
-    assert_eq!((refused.octets(), refused.method()), (refusal().as_slice(), Some(Method::ScramSha256)));
+    assert_eq!((refused.as_bytes(), refused.method()), (refusal().as_slice(), Some(Method::ScramSha256)));
 }
 
 #[test]
 fn mechanisms_bound_to_the_channel_are_taken_out_of_the_offer() {
     let offer =
-        |names: &[&'static [u8]]| octets(|out| authentication::write_sasl(out, names.iter().copied()));
+        |names: &[&'static [u8]]| written(|out| authentication::write_sasl(out, names.iter().copied()));
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
     let whole = offer(&[b"SCRAM-SHA-256-PLUS", b"SCRAM-SHA-256", b"OAUTHBEARER"]);
     legs.server_says(whole, 1).unwrap();
@@ -129,7 +129,7 @@ fn mechanisms_bound_to_the_channel_are_taken_out_of_the_offer() {
 fn a_client_that_noticed_the_missing_binding_is_told_rather_than_refused_by_the_server() {
     let response = |data: &'static [u8]| {
         let response = authentication::SaslInitialResponse { mechanism: b"SCRAM-SHA-256", data: Some(data) };
-        octets(|out| response.write(out))
+        written(|out| response.write(out))
     };
     for (offer, data, end) in [
         (b"SCRAM-SHA-256-PLUS".as_slice(), b"y,,n=,r=a".as_slice(), Err(RelayError::ChannelBinding)),
@@ -137,7 +137,7 @@ fn a_client_that_noticed_the_missing_binding_is_told_rather_than_refused_by_the_
         (b"OAUTHBEARER", b"y,,n=,r=a", Ok(())),
     ] {
         let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
-        let offer = octets(|out| authentication::write_sasl(out, [offer, b"SCRAM-SHA-256"]));
+        let offer = written(|out| authentication::write_sasl(out, [offer, b"SCRAM-SHA-256"]));
         legs.server_says(offer, 99).unwrap();
         assert_eq!(legs.client_says(response(data), 1), end);
     }
@@ -148,15 +148,17 @@ fn gssapi_tickets_pass_untouched() {
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
     legs.relay.poll_server_output();
     let asks = |code: u32, data: &[u8]| {
-        octets(|out| crate::wire::frame(out, b'R', |body| body.extend([&code.to_be_bytes(), data].concat())))
+        written(|out| {
+            crate::wire::write_frame(out, b'R', |body| body.extend([&code.to_be_bytes(), data].concat()))
+        })
     };
-    let ticket = octets(|out| authentication::write_sasl_response(out, &[0xa5; 40_000]));
+    let ticket = written(|out| authentication::write_sasl_response(out, &[0xa5; 40_000]));
     let said = [asks(7, b""), asks(8, &[1; 5000])];
     legs.server_says(said[0].clone(), 2).unwrap();
     legs.client_says(ticket.clone(), 4096).unwrap();
     legs.server_says(said[1].clone(), 700).unwrap();
     legs.client_says(ticket.clone(), 4096).unwrap();
-    let outcome = legs.server_says(octets(ready), 3).unwrap();
+    let outcome = legs.server_says(written(ready), 3).unwrap();
     assert!(matches!(outcome, Some(Relayed::LoggedIn { method: Method::Gss, .. })));
     assert_eq!(legs.to_server, [ticket.clone(), ticket].concat());
     assert!(legs.to_client.starts_with(&said.concat()));
@@ -164,15 +166,15 @@ fn gssapi_tickets_pass_untouched() {
 
 #[test]
 fn what_the_client_says_too_early_is_left_for_the_session() {
-    let query = octets(|out| crate::wire::frontend::write_query(out, "select 1"));
+    let query = written(|out| crate::wire::frontend::write_query(out, "select 1"));
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
     legs.relay.poll_server_output();
     legs.client_says(query.clone(), 99).unwrap();
-    legs.server_says(octets(ready), 99).unwrap();
+    legs.server_says(written(ready), 99).unwrap();
     assert_eq!(legs.relay.on_client(&query), Ok(0));
     assert_eq!((legs.client.unread, legs.to_server), (query.clone(), Vec::new()));
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
-    legs.server_says(octets(authentication::write_cleartext_password), 99).unwrap();
+    legs.server_says(written(authentication::write_cleartext_password), 99).unwrap();
     assert!(matches!(legs.client_says(query, 99), Err(RelayError::Client(_))), "an answer is awaited");
 }
 
@@ -180,11 +182,11 @@ fn what_the_client_says_too_early_is_left_for_the_session() {
 fn one_version_is_negotiated_for_all_three() {
     use crate::wire::startup::write_negotiation;
     let negotiation = |version, names: &[&'static [u8]]| {
-        octets(|out| write_negotiation(out, version, names.iter().copied()))
+        written(|out| write_negotiation(out, version, names.iter().copied()))
     };
     let option: &[u8] = b"_pq_.x";
     let cases = [
-        // The client's version and option, the server's answer, what the client hears, octets of its key.
+        // Client version and option, server response, messages for the client, bytes of the client's key.
         (ProtocolVersion::V3_2, false, None, vec![], 32),
         (
             ProtocolVersion::V3_2,
@@ -212,10 +214,10 @@ fn one_version_is_negotiated_for_all_three() {
         let to_server = legs.relay.poll_server_output().unwrap();
         assert!(!to_server.windows(option.len()).any(|part| part == option), "not for the server to honour");
         let answer = answer.map(|version| negotiation(version, &[])).unwrap_or_default();
-        let outcome = legs.server_says([answer, octets(ready)].concat(), 5).unwrap();
+        let outcome = legs.server_says([answer, written(ready)].concat(), 5).unwrap();
         let Some(Relayed::LoggedIn { client_key, .. }) = outcome else { panic!() };
         assert_eq!(client_key.unwrap().secret().len(), key);
         assert!(legs.to_client.starts_with(&heard));
-        assert!(legs.to_client[heard.len()..].starts_with(&octets(authentication::write_ok)), "and no more");
+        assert!(legs.to_client[heard.len()..].starts_with(&written(authentication::write_ok)), "and no more");
     }
 }

@@ -75,7 +75,7 @@ async fn what_a_client_is_greeted_with_comes_from_the_newest_login() {
     // The server's configuration was read again: it says so to all, and says so to whoever comes.
     *stand.server.shared.zone.lock().unwrap() = "Asia/Tokyo".to_owned();
     let mut words = Vec::new();
-    crate::wire::frame(&mut words, crate::wire::tag::backend::PARAMETER_STATUS, |body| {
+    crate::wire::write_frame(&mut words, crate::wire::tag::backend::PARAMETER_STATUS, |body| {
         body.extend_from_slice(b"TimeZone\0Asia/Tokyo\0");
     });
     stand.server.shared.says.send_replace(words);

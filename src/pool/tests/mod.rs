@@ -30,7 +30,7 @@ use crate::{
     credentials::Login,
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
     tasks::Tasks,
-    telemetry::{Metrics, labels::BackendState},
+    telemetry::{Metrics, labels::PoolBackendState},
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{DeclaredRole, Endpoint},
     wire::{ProtocolVersion, StartupMessage, frontend},
@@ -202,9 +202,9 @@ async fn leases(pool: &Arc<Pool>, count: usize) -> Vec<Lease> {
 
 /// Says something simple to the backend, and hears it out.
 async fn query(lease: &mut Lease, text: &str) {
-    let mut octets = Vec::new();
-    frontend::write_query(&mut octets, text);
-    lease.stream.write_all(&octets).await.unwrap();
+    let mut bytes = Vec::new();
+    frontend::write_query(&mut bytes, text);
+    lease.stream.write_all(&bytes).await.unwrap();
     let mut heard = Vec::new();
     while !heard.ends_with(b"Z\0\0\0\x05I") && !heard.ends_with(b"Z\0\0\0\x05T") {
         assert_ne!(lease.stream.read_buf(&mut heard).await.unwrap(), 0, "the server closed");
@@ -223,5 +223,5 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn idle(pool: &Pool) -> usize {
-    pool.status().count(BackendState::Idle)
+    pool.status().count(PoolBackendState::Idle)
 }

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     tasks::Tasks,
-    wire::{FirstPacket, Report, Severity, SqlState, frame, tag},
+    wire::{ErrorResponse, FirstPacket, Severity, SqlState, tag, write_frame},
 };
 
 pub(super) struct Server {
@@ -146,11 +146,11 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     shared.holds.subscribe().wait_for(|holds| !holds).await.ok()?;
     let mut words = Vec::new();
     if let Some(sqlstate) = *shared.refusal.lock().unwrap() {
-        Report::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(sqlstate), "not now").write(&mut words);
     }
     let capacity = shared.capacity.load(SeqCst);
     if capacity > 0 && shared.open.load(SeqCst) > capacity {
-        Report::new(Severity::Fatal, SqlState::new(*b"53300"), "too many clients").write(&mut words);
+        ErrorResponse::new(Severity::Fatal, SqlState::new(*b"53300"), "too many clients").write(&mut words);
     }
     if !words.is_empty() {
         tcp.write_all(&words).await.ok()?;
@@ -159,12 +159,14 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     let pid = i32::try_from(shared.logins.fetch_add(1, SeqCst)).unwrap() + 1;
     words.extend_from_slice(b"R\0\0\0\x08\0\0\0\0");
     let zone = format!("TimeZone\0{}\0", shared.zone.lock().unwrap());
-    frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(zone.as_bytes()));
+    write_frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(zone.as_bytes()));
     if let Some(value) = *shared.hot_standby.lock().unwrap() {
         let status = format!("in_hot_standby\0{value}\0");
-        frame(&mut words, tag::backend::PARAMETER_STATUS, |body| body.extend_from_slice(status.as_bytes()));
+        write_frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
+            body.extend_from_slice(status.as_bytes())
+        });
     }
-    frame(&mut words, tag::backend::BACKEND_KEY_DATA, |body| {
+    write_frame(&mut words, tag::backend::BACKEND_KEY_DATA, |body| {
         body.extend_from_slice(&pid.to_be_bytes());
         body.extend_from_slice(&[1, 2, 3, 4]);
     });
@@ -202,7 +204,7 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 if let Some((standby, started)) = *shared.identity.lock().unwrap()
                     && asked
                 {
-                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                    write_frame(&mut answer, tag::backend::DATA_ROW, |body| {
                         let role = if standby { ("t", "on") } else { ("f", "off") };
                         let started = started.to_string();
                         let columns = [role.0, role.1, started.as_str(), "10.0.0.1", "5432"];
@@ -216,7 +218,7 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 let limit = shared.max_connections.load(SeqCst);
                 let limit_asked = query.contains("max_connections");
                 if limit_asked && limit > 0 {
-                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                    write_frame(&mut answer, tag::backend::DATA_ROW, |body| {
                         let columns = [limit.to_string(), "3".to_owned(), String::new()];
                         body.extend_from_slice(&(columns.len() as i16).to_be_bytes());
                         for column in columns {
@@ -228,7 +230,7 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 let counters = shared.counters.load(SeqCst);
                 let watches = query.contains("pg_stat_get_tuples");
                 if watches && counters > 0 {
-                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                    write_frame(&mut answer, tag::backend::DATA_ROW, |body| {
                         body.extend_from_slice(&8_i16.to_be_bytes());
                         for column in [counters, 0, 0, 0, 0, 0, 0, 0].map(|counter| counter.to_string()) {
                             body.extend_from_slice(&(column.len() as i32).to_be_bytes());
@@ -239,15 +241,16 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 let reseeds = query.contains("setseed");
                 if reseeds {
                     let keeps = shared.keeps_state.load(SeqCst);
-                    frame(&mut answer, tag::backend::DATA_ROW, |body| {
+                    write_frame(&mut answer, tag::backend::DATA_ROW, |body| {
                         body.extend_from_slice(b"\0\x02\0\0\0\0\0\0\0\x01");
                         body.push(if keeps { b't' } else { b'f' });
                     });
                 }
                 if refused || (asked && answer.is_empty()) {
-                    Report::new(Severity::Error, SqlState::new(*b"25001"), "cannot").write(&mut answer);
+                    ErrorResponse::new(Severity::Error, SqlState::new(*b"25001"), "cannot")
+                        .write(&mut answer);
                 } else {
-                    frame(&mut answer, tag::backend::COMMAND_COMPLETE, |body| {
+                    write_frame(&mut answer, tag::backend::COMMAND_COMPLETE, |body| {
                         body.extend_from_slice(query.as_bytes());
                         body.push(0);
                     });

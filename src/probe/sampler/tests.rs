@@ -14,16 +14,16 @@ use crate::{
     topology::{DeclaredRole, Endpoint, ObservedRole},
 };
 
-/// What the writer is made to do, and what was asked of it.
+/// Behavior of the scripted writer, and received queries.
 #[derive(Default)]
 struct Script {
     opened: AtomicUsize,
     closed: AtomicUsize,
-    /// When it was asked, in the clock's own time.
+    /// Query times, on the paused clock.
     asked: Mutex<Vec<tokio::time::Instant>>,
-    /// It breaks every question.
+    /// Every query breaks the connection.
     fails: AtomicBool,
-    /// It never answers.
+    /// No query is answered.
     hangs: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ impl Line for Pretended {
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<Answer, LineError> {
+    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
         self.script.asked.lock().unwrap().push(tokio::time::Instant::now());
         if self.script.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
@@ -50,7 +50,7 @@ impl Line for Pretended {
         }
         sleep(Duration::from_millis(1)).await;
         let lsn = Some(self.script.asked.lock().unwrap().len() as u64);
-        Ok(Answer { role: ObservedRole::Primary, read_only: false, lsn, timeline: None, node: None })
+        Ok(ProbeAnswer { role: ObservedRole::Primary, read_only: false, lsn, timeline: None, node: None })
     }
 
     async fn close(&mut self) {
@@ -117,7 +117,7 @@ async fn a_thousand_who_want_it_at_one_time_cost_one_question() {
     (0..1000).for_each(|_| stand.wanted.want());
     let before = Instant::now();
     let observation = stand.sample().await;
-    assert!(matches!(observation.outcome, Outcome::Sampled(Answer { lsn: Some(1), .. })));
+    assert!(matches!(observation.outcome, ProbeOutcome::Sampled(ProbeAnswer { lsn: Some(1), .. })));
     assert!(observation.asked_at <= before.max(observation.ended_at));
     sleep(Duration::from_secs(10)).await;
     assert_eq!(stand.asked(), 1);
@@ -160,7 +160,7 @@ async fn a_writer_that_fails_is_asked_less_and_less_on_a_new_connection_each_tim
     let asked = stand.asked();
     assert!((5..=20).contains(&asked), "asked {asked} times");
     assert_eq!(stand.script.closed.load(SeqCst), asked);
-    // The wish is still there: once the writer answers, it is fulfilled.
+    // The request is kept, and is fulfilled once the writer answers.
     let mut stand = stand;
     stand.script.fails.store(false, SeqCst);
     stand.wanted.want();

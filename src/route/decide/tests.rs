@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
     names::ClusterName,
-    sql::Ground,
+    sql::ClassifyReason,
     topology::{Endpoint, elect},
 };
 
-/// One endpoint a line: name, declared role, health, observed role.
-fn snapshot(lines: &str) -> Snapshot {
+/// An endpoint per line: name, declared role, health, observed role.
+fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints = lines
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -27,10 +27,10 @@ fn snapshot(lines: &str) -> Snapshot {
         })
         .collect::<Vec<_>>();
     let writer = elect(&endpoints, None).writer;
-    Snapshot { endpoints, writer, ..Snapshot::default() }
+    TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }
 }
 
-fn choose(policy: &RoutePolicy, snapshot: &Snapshot, tried: &[&str]) -> String {
+fn choose(policy: &RoutePolicy, snapshot: &TopologySnapshot, tried: &[&str]) -> String {
     let tried: Vec<_> = tried.iter().map(|name| EndpointName::new(name).unwrap()).collect();
     let answers: std::collections::BTreeSet<String> = (0..64u64)
         .map(|draw| draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
@@ -156,7 +156,7 @@ fn split_sends_each_demand_where_the_table_says() {
     let mut checked = 0;
     for Block { title, settings, endpoints, demands } in blocks {
         let writer = elect(&endpoints, None).writer;
-        let snapshot = Snapshot { endpoints, writer, ..Snapshot::default() };
+        let snapshot = TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() };
         for (demand, answers) in demands {
             let words: Vec<_> = demand.split_whitespace().collect();
             let named = |sign: char| -> Vec<_> {
@@ -165,10 +165,13 @@ fn split_sends_each_demand_where_the_table_says() {
             };
             let (tried, avoided) = (named('-'), named('~'));
             let (side, reason) = match words[0] {
-                "reader" => (Side::Reader, Reason::Statement(Ground::Read)),
-                _ => (Side::Writer, Reason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap()),
+                "reader" => (RouteSide::Reader, RouteReason::Statement(ClassifyReason::Read)),
+                _ => (
+                    RouteSide::Writer,
+                    RouteReason::ALL.into_iter().find(|it| it.as_str() == words[1]).unwrap(),
+                ),
             };
-            let demand = Demand { side, reason, tried: &tried };
+            let demand = RouteRequest { side, reason, tried: &tried };
             let answered: std::collections::BTreeSet<String> = (0..64u64)
                 .map(|draw| draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
                 .map(|draw| {
@@ -191,7 +194,11 @@ fn split_sends_each_demand_where_the_table_says() {
 fn of_two_read_pools_the_one_with_fewer_leases_serves() {
     let world = snapshot("p primary up primary\na read-pool up standby\nb read-pool up standby");
     let load = |name: &EndpointName| if name.as_str() == "a" { 5 } else { 1 };
-    let demand = Demand { side: Side::Reader, reason: Reason::Statement(Ground::Read), tried: &[] };
+    let demand = RouteRequest {
+        side: RouteSide::Reader,
+        reason: RouteReason::Statement(ClassifyReason::Read),
+        tried: &[],
+    };
     for draw in 0..64u64 {
         let to = decide_split(&SplitSettings::default(), &world, &demand, load, |_| false, draw << 31 | draw)
             .unwrap();

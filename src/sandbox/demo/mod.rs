@@ -4,6 +4,7 @@
 //! to know: the rest of the program, which it starts as a process and speaks to as its users do.
 
 mod process;
+mod psql;
 mod tour;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::outdated_texts::OutdatedTexts;
 use crate::{
-    route::Side,
+    route::RouteSide,
     session::{
         database_state::DatabaseState,
         pin::{Pin, Pins},
@@ -27,7 +27,7 @@ pub(in crate::session) struct Cleanup {
     pins: Pins,
     /// Pins not reported to the driver yet.
     new_pins: VecDeque<Pin>,
-    /// Side effects of the request being written, recorded with the request once it is queued.
+    /// RouteSide effects of the request being written, recorded with the request once it is queued.
     noted: SideEffects,
     /// State possibly left by the transaction's answered requests.
     possible_side_effects: Effects,
@@ -227,7 +227,7 @@ impl Cleanup {
     fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
         let mut is_followed = true;
         let (changed, prepared) = (&mut self.noted.settings, &mut self.prepared_settings);
-        sql::setting_names(statement, &mut |name| {
+        sql::find_setting_names(statement, &mut |name| {
             // The spelling of a non-ASCII name elsewhere depends on the encoding.
             is_followed &= name.is_ascii();
             changed.push(name.into());
@@ -252,7 +252,7 @@ impl Cleanup {
             }
             for _ in 0..reader.i16().ok()? {
                 let Ok(length) = usize::try_from(reader.i32().ok()?) else { continue };
-                let value = reader.octets(length).ok()?;
+                let value = reader.bytes(length).ok()?;
                 if !may_name_setting(value) {
                     continue;
                 }
@@ -436,8 +436,8 @@ impl<'a> SettleContext<'a> {
     }
 
     /// Notes the side of the backend.
-    pub(super) fn on_side(self, side: Side) -> Self {
-        Self { is_writer: side == Side::Writer, ..self }
+    pub(super) fn on_side(self, side: RouteSide) -> Self {
+        Self { is_writer: side == RouteSide::Writer, ..self }
     }
 
     /// Notes whether the catalog was compared after the transaction.

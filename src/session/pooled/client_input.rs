@@ -109,7 +109,7 @@ impl<'a> ClientInput<'a> {
     pub(super) fn is_described_next(&self, portal: &[u8]) -> bool {
         let next = |bytes| Frame::read(Speaker::Client, bytes).ok().flatten();
         let unread = self.unread();
-        let behind = next(unread).and_then(|bind| unread.get(bind.octets().len()..));
+        let behind = next(unread).and_then(|bind| unread.get(bind.as_bytes().len()..));
         let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
         describe.and_then(|frame| ClientMessage::of(&frame).object()) == Some((b'P', portal))
     }
@@ -127,7 +127,7 @@ impl<'a> ClientInput<'a> {
                 f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
                 _ => return false,
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
         false
     }
@@ -140,7 +140,7 @@ mod tests {
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
-        wire::frame(&mut message, tag, |out| out.extend_from_slice(body));
+        wire::write_frame(&mut message, tag, |out| out.extend_from_slice(body));
         message
     }
 

@@ -88,7 +88,7 @@ impl<'a> ClientMessage<'a> {
         until_nul(self.body)
     }
 
-    /// Object of a Describe or Close, statement (`S`) or portal (`P`), and the object's name; `None` if malformed.
+    /// DescribeTarget of a Describe or Close, statement (`S`) or portal (`P`), and the object's name; `None` if malformed.
     pub(super) fn object(&self) -> Option<(u8, &'a [u8])> {
         let (&which, name) = self.body.split_first()?;
         let (&end, name) = name.split_last()?;

@@ -18,9 +18,11 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::Reason,
+    route::RouteReason,
     session::{consumed_input::ConsumedInput, proxy_batch::ProxyBatch},
-    wire::{self, FrameError, Header, Part, Piece, Speaker, backend, frontend, tag::frontend as f},
+    wire::{
+        self, FrameError, FramePiece, Header, PartialFrame, Speaker, backend, frontend, tag::frontend as f,
+    },
 };
 
 /// Maximum bytes of a Query or Parse larger than any buffer and kept to be read whole. Gatekeeper holds the bytes twice
@@ -38,7 +40,7 @@ const fn waits_for_rest(tag: u8, is_stuck: bool) -> bool {
 }
 
 /// True if a partial message is collected, to be processed whole.
-fn is_gathered(part: &Part, shown: &ClientInput<'_>) -> bool {
+fn is_gathered(part: &PartialFrame, shown: &ClientInput<'_>) -> bool {
     shown.is_stuck() && matches!(part.tag(), f::QUERY | f::PARSE) && part.total() <= GATHERED_MAX
 }
 
@@ -93,13 +95,13 @@ impl Pooled {
     fn process_next(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
         if self.conversation.client.at_boundary() && self.copies_in() {
             let unread = shown.unread();
-            let run = wire::run(Speaker::Client, f::COPY_DATA, unread).octets;
+            let run = wire::leading_run(Speaker::Client, f::COPY_DATA, unread).bytes;
             shown.copy_forwarded(&unread[..run], self.outgoing.backend());
             shown.take(run);
         }
         let unread = shown.unread();
         Ok(match self.conversation.client.next(unread)? {
-            Some(piece @ Piece::Part(part)) if is_gathered(&part, shown) => {
+            Some(piece @ FramePiece::Partial(part)) if is_gathered(&part, shown) => {
                 shown.stage(self.outgoing.backend());
                 let beginning = &unread[..part.here()];
                 self.request.gather(PartialMessage::new(part.tag(), beginning, part.missing()));
@@ -113,27 +115,27 @@ impl Pooled {
     }
 
     /// Processes a message, or a part of it. True if there is more to do.
-    fn process_piece(&mut self, now: Instant, piece: &Piece<'_>, shown: &mut ClientInput<'_>) -> bool {
+    fn process_piece(&mut self, now: Instant, piece: &FramePiece<'_>, shown: &mut ClientInput<'_>) -> bool {
         let unread = shown.unread();
-        let (octets, tag) = match piece {
-            Piece::Whole(frame) => (frame.octets(), Some(frame.tag())),
-            Piece::Part(part) => (&unread[..part.here()], Some(part.tag())),
-            Piece::Rest(here) => (&unread[..*here], None),
+        let (bytes, tag) = match piece {
+            FramePiece::Whole(frame) => (frame.as_bytes(), Some(frame.tag())),
+            FramePiece::Partial(part) => (&unread[..part.here()], Some(part.tag())),
+            FramePiece::Rest(here) => (&unread[..*here], None),
         };
         let action = match piece {
-            Piece::Whole(frame) => self.request(now, &ClientMessage::of(frame), shown),
-            Piece::Part(part) if waits_for_rest(part.tag(), shown.is_stuck()) => MessageAction::Wait,
-            Piece::Part(part) => self.request_in_part(now, part, octets, shown),
-            Piece::Rest(_) if self.request.discards_rest() => MessageAction::Consumed,
-            Piece::Rest(_) => MessageAction::Forward,
+            FramePiece::Whole(frame) => self.request(now, &ClientMessage::of(frame), shown),
+            FramePiece::Partial(part) if waits_for_rest(part.tag(), shown.is_stuck()) => MessageAction::Wait,
+            FramePiece::Partial(part) => self.request_in_part(now, part, bytes, shown),
+            FramePiece::Rest(_) if self.request.discards_rest() => MessageAction::Consumed,
+            FramePiece::Rest(_) => MessageAction::Forward,
         };
         match action {
-            MessageAction::Forward => shown.copy_forwarded(octets, self.outgoing.backend()),
+            MessageAction::Forward => shown.copy_forwarded(bytes, self.outgoing.backend()),
             MessageAction::Consumed | MessageAction::Refused => shown.stage(self.outgoing.backend()),
             MessageAction::Wait | MessageAction::AwaitResponses | MessageAction::Replay(_) => return false,
         }
-        let is_whole = matches!(piece, Piece::Whole(_));
-        self.note_said(tag, is_whole, octets);
+        let is_whole = matches!(piece, FramePiece::Whole(_));
+        self.note_said(tag, is_whole, bytes);
         shown.take(self.conversation.client.pass(piece));
         !(self.conversation.terminate_received && is_whole && tag == Some(f::TERMINATE))
     }
@@ -142,11 +144,11 @@ impl Pooled {
     fn request_in_part(
         &mut self,
         now: Instant,
-        part: &Part,
+        part: &PartialFrame,
         beginning: &[u8],
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let body = beginning.get(Header::OCTETS..).unwrap_or_default();
+        let body = beginning.get(Header::BYTES..).unwrap_or_default();
         let action = self.request(now, &ClientMessage::beginning(part.tag(), body, part.total()), shown);
         self.request.set_discards_rest(match action {
             MessageAction::Consumed => part.tag() != f::BIND,
@@ -163,10 +165,10 @@ impl Pooled {
         }
         let unread = shown.unread();
         let piece = self.conversation.client.next(unread)?;
-        if let Some(piece @ Piece::Rest(here)) = piece {
+        if let Some(piece @ FramePiece::Rest(here)) = piece {
             self.request.gather_more(&unread[..here]);
             self.conversation.client.pass(&piece);
-            // These octets are done with, whatever becomes of the message.
+            // These bytes are done with, whatever becomes of the message.
             shown.stage(self.outgoing.backend());
             shown.take(here);
             return Ok(true);
@@ -182,7 +184,7 @@ impl Pooled {
         shown: &mut ClientInput<'_>,
     ) -> bool {
         shown.stage(self.outgoing.backend());
-        let body = gathered.bytes().get(Header::OCTETS..).unwrap_or_default();
+        let body = gathered.bytes().get(Header::BYTES..).unwrap_or_default();
         shown.set_gathered(true);
         let action = self.request(now, &ClientMessage::whole(gathered.tag(), body), shown);
         shown.set_gathered(false);
@@ -225,7 +227,7 @@ impl Pooled {
         match self.decide(now, message, shown) {
             Ok(MessageAction::AwaitResponses) => self.request.await_responses(),
             Ok(MessageAction::Replay(cause)) => {
-                self.repeat(Reason::Rerun(cause));
+                self.repeat(RouteReason::Rerun(cause));
                 self.request.await_responses();
             }
             Ok(action) => return action,
@@ -464,10 +466,10 @@ impl Pooled {
 
     /// Keeps client messages for a possible replay: a message with `tag`, `is_whole` or only the beginning. Continuations
     /// have no tag.
-    fn note_said(&mut self, tag: Option<u8>, is_whole: bool, octets: &[u8]) {
+    fn note_said(&mut self, tag: Option<u8>, is_whole: bool, bytes: &[u8]) {
         let held = self.backend.held_mut().filter(|_| self.router.is_some());
         if let Some(held) = held.filter(|held| held.attempt.is_open()) {
-            held.attempt.say(octets);
+            held.attempt.say(bytes);
             if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
                 held.attempt.end(is_whole);
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     session::split::BeginScript,
-    sql::{self, Classification, Command, Control, Modes},
+    sql::{self, Classification, SessionStatement, TransactionControl, TransactionModes},
     wire::TransactionStatus,
 };
 
@@ -67,7 +67,7 @@ impl DeferredBegin {
     }
 
     /// Transaction modes of a deferred BEGIN, as far as set.
-    pub(in crate::session) fn modes(&self) -> Option<Modes> {
+    pub(in crate::session) fn modes(&self) -> Option<TransactionModes> {
         self.is_pending().then(|| self.script.modes())
     }
 
@@ -178,9 +178,9 @@ impl DeferredBegin {
         {
             return Some(("SET", TransactionStatus::Open));
         }
-        let done = match sql::command(text) {
-            Command::Commit if self.is_pending() => "COMMIT",
-            Command::Commit | Command::Rollback => "ROLLBACK",
+        let done = match sql::session_statement(text) {
+            SessionStatement::Commit if self.is_pending() => "COMMIT",
+            SessionStatement::Commit | SessionStatement::Rollback => "ROLLBACK",
             _ => return None,
         };
         self.end();
@@ -194,29 +194,31 @@ impl DeferredBegin {
         classify: Option<impl Fn(&[u8]) -> Classification>,
     ) -> Option<&'static str> {
         let Some(classify) = classify else {
-            return match sql::command(text) {
-                Command::Begin => Some("BEGIN"),
-                Command::StartTransaction => Some("START TRANSACTION"),
+            return match sql::session_statement(text) {
+                SessionStatement::Begin => Some("BEGIN"),
+                SessionStatement::StartTransaction => Some("START TRANSACTION"),
                 _ => None,
             };
         };
         match (classify(text).control, text.trim_ascii_start().first()) {
-            (Control::Begin(modes), Some(b'b' | b'B')) => self.keep(text, modes, "BEGIN"),
-            (Control::Begin(modes), Some(b's' | b'S')) => self.keep(text, modes, "START TRANSACTION"),
+            (TransactionControl::Begin(modes), Some(b'b' | b'B')) => self.keep(text, modes, "BEGIN"),
+            (TransactionControl::Begin(modes), Some(b's' | b'S')) => {
+                self.keep(text, modes, "START TRANSACTION")
+            }
             _ => None,
         }
     }
 
-    fn keep(&mut self, text: &[u8], modes: Modes, done: &'static str) -> Option<&'static str> {
+    fn keep(&mut self, text: &[u8], modes: TransactionModes, done: &'static str) -> Option<&'static str> {
         self.script.clear();
         self.script.say(text, modes).then_some(done)
     }
 
     /// Keeps a command that sets modes of the transaction; false for any other command.
-    fn set_modes(&mut self, text: &[u8], control: Control) -> bool {
+    fn set_modes(&mut self, text: &[u8], control: TransactionControl) -> bool {
         match control {
             // Others import a snapshot, or are to be refused.
-            Control::SetTransaction(modes)
+            TransactionControl::SetTransaction(modes)
                 if self.script.takes_modes()
                     && (modes.read_only.is_some() || modes.serializable.is_some()) =>
             {
@@ -229,7 +231,7 @@ impl DeferredBegin {
 
 /// True if the text may begin a transaction: it begins like BEGIN or START TRANSACTION.
 fn may_be_begin(text: &[u8]) -> bool {
-    let start = text.iter().position(|octet| !octet.is_ascii_whitespace()).unwrap_or(0);
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
     matches!(
         text.get(start..start + 2),
         Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")
@@ -242,7 +244,7 @@ mod tests {
 
     fn script(command: &[u8]) -> BeginScript {
         let mut script = BeginScript::default();
-        assert!(script.say(command, Modes::default()));
+        assert!(script.say(command, TransactionModes::default()));
         script
     }
 

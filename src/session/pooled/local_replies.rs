@@ -15,7 +15,7 @@ use crate::{
         shared_statement::text_of,
         statement_report::{StatementKind, StatementReport},
     },
-    sql::{Effects, Meaning},
+    sql::{Effects, LexicalSettings},
     wire::{TransactionStatus, backend},
 };
 
@@ -27,8 +27,8 @@ pub(super) struct LocalReplies<'a> {
     request: &'a mut RequestState,
     settings: &'a SettingValues,
     database: &'a DatabaseState,
-    /// Meaning of the client's texts on a split route.
-    meaning: Option<Meaning>,
+    /// LexicalSettings of the client's texts on a split route.
+    meaning: Option<LexicalSettings>,
     to_client: &'a mut Vec<u8>,
     /// A backend is on its way.
     is_wanted: bool,

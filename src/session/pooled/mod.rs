@@ -86,11 +86,11 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Consistency, Need, Reason, Side, SplitSettings, Unit},
+    route::{Consistency, RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
-        fault::{self, Severity},
+        error_response::{self, Severity},
     },
 };
 
@@ -165,7 +165,7 @@ impl Pooled {
         if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
             split.on_assigned(assigned);
         }
-        let is_standby = self.router.as_ref().is_some_and(|split| split.side == Side::Reader);
+        let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
         let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
         let news = self.settings.on_lease(settings, reported, is_standby);
         for (name, value) in &news {
@@ -280,7 +280,7 @@ impl Pooled {
     }
 
     /// What the backend is wanted for; anything will do for a session that does not split.
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> RouteNeed {
         let split = self.router.as_ref();
         split.map_or(WRITER, |split| split.need)
     }
@@ -290,7 +290,7 @@ impl Pooled {
         self.router.as_ref()?.floor(now, self.settings.values())
     }
 
-    /// Whether something is to be said that the driver has no octets of: [`Self::on_client`] is to be called, whatever the
+    /// Whether something is to be said that the driver has no bytes of: [`Self::on_client`] is to be called, whatever the
     /// client has said.
     pub(super) fn has_pending_replay(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
@@ -360,7 +360,7 @@ impl Pooled {
     pub(super) fn notice_wait(&mut self, waited: Duration) {
         if !self.begin.wants_backend() {
             let message = format!("waiting for a server connection for {} s", waited.as_secs());
-            fault::Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
+            error_response::ErrorResponse::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, message)
                 .write(self.outgoing.client());
         }
     }
@@ -394,12 +394,12 @@ impl Pooled {
 
     /// What goes to the backend before anything of the client's.
     pub(super) fn backend_output(&mut self) -> Option<&mut Vec<u8>> {
-        Some(self.outgoing.backend()).filter(|octets| !octets.is_empty())
+        Some(self.outgoing.backend()).filter(|bytes| !bytes.is_empty())
     }
 
     /// What goes to the client behind everything of the backend's so far.
     pub(super) fn client_output(&mut self) -> Option<&mut Vec<u8>> {
-        Some(self.outgoing.client()).filter(|octets| !octets.is_empty())
+        Some(self.outgoing.client()).filter(|bytes| !bytes.is_empty())
     }
 
     /// The next pin that nobody was told of.
@@ -432,7 +432,7 @@ impl Pooled {
         self.begin.wait_for_statement();
         if let Some(split) = &mut self.router {
             let situation = split.situation(self.begin.modes(), self.settings.values());
-            if Unit::EMPTY.need(&situation).side == Side::Reader {
+            if RoutingUnit::EMPTY.need(&situation).side == RouteSide::Reader {
                 return;
             }
             split.need = WRITER;
@@ -473,8 +473,8 @@ impl Pooled {
         })
     }
 
-    /// Reason of the last replay on another backend, once.
-    pub(super) fn poll_rerun(&mut self) -> Option<Reason> {
+    /// RouteReason of the last replay on another backend, once.
+    pub(super) fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

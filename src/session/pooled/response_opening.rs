@@ -7,7 +7,7 @@
 use crate::{
     route::RerunCause,
     session::split::{ReplayBuffer, rerun_on},
-    wire::{Fault, Header, Speaker, tag::backend as b},
+    wire::{ErrorFields, Header, Speaker, tag::backend as b},
 };
 
 /// What the answer begins with.
@@ -39,8 +39,8 @@ impl ResponseOpening {
                 | b::PARAMETER_STATUS
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
-                    let Some(body) = rest.get(Header::OCTETS..header.total()) else { break };
-                    return match rerun_on(&Fault::new(body)) {
+                    let Some(body) = rest.get(Header::BYTES..header.total()) else { break };
+                    return match rerun_on(&ErrorFields::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !attempt.is_proved() => Self::Answer,
                         Some(cause) => Self::Refused(cause),
@@ -71,7 +71,7 @@ mod tests {
     fn answers(messages: &[(u8, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();
         for (tag, body) in messages {
-            wire::frame(&mut out, *tag, |to| to.extend_from_slice(body));
+            wire::write_frame(&mut out, *tag, |to| to.extend_from_slice(body));
         }
         out
     }

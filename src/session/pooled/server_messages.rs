@@ -22,10 +22,11 @@ use crate::session::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Reason, Side},
-    sql::{Effects, LedBack},
+    route::{RouteReason, RouteSide},
+    sql::{Effects, SettingReset},
     wire::{
-        self, Fault, Frame, FrameError, Header, Part, Piece, Speaker, SqlState, TransactionStatus,
+        self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
+        TransactionStatus,
         backend::{self, ParameterStatus},
         tag::backend as b,
     },
@@ -45,14 +46,14 @@ impl Pooled {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
-                at += wire::run(Speaker::Server, b::DATA_ROW, &unread[at..]).octets;
-                at += wire::run(Speaker::Server, b::COPY_DATA, &unread[at..]).octets;
+                at += wire::leading_run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
+                at += wire::leading_run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
             }
             if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
                 break;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
-            if let Piece::Part(part) = &piece
+            if let FramePiece::Partial(part) = &piece
                 && self.awaits_whole(part.tag())
                 && !(full && at == 0)
             {
@@ -60,14 +61,14 @@ impl Pooled {
             }
             let pass = self.on_piece(now, &piece, &unread[at..]);
             let pass = self.end_on(pass).unwrap_or(false);
-            let octets = self.conversation.server.pass(&piece);
+            let bytes = self.conversation.server.pass(&piece);
             // More is known than before.
             self.request.end_await();
             if !pass {
                 self.settle();
-                return Ok(ConsumedInput { forward: at, discard: octets });
+                return Ok(ConsumedInput { forward: at, discard: bytes });
             }
-            at += octets;
+            at += bytes;
         }
         self.settle();
         Ok(ConsumedInput { forward: at, discard: 0 })
@@ -82,21 +83,26 @@ impl Pooled {
     }
 
     /// Handles a message, or a part of it, at the beginning of `unread`; true if the client must see it.
-    fn on_piece(&mut self, now: Instant, piece: &Piece<'_>, unread: &[u8]) -> Result<bool, InternalError> {
+    fn on_piece(
+        &mut self,
+        now: Instant,
+        piece: &FramePiece<'_>,
+        unread: &[u8],
+    ) -> Result<bool, InternalError> {
         match piece {
-            Piece::Whole(frame) => self.on_server_message(now, frame),
-            Piece::Rest(here) if self.outgoing.keeps_back() => {
+            FramePiece::Whole(frame) => self.on_server_message(now, frame),
+            FramePiece::Rest(here) if self.outgoing.keeps_back() => {
                 self.keep_back(now, &unread[..*here])?;
                 Ok(false)
             }
-            Piece::Part(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
+            FramePiece::Partial(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
                 self.on_large_server_message(now, part, unread)
             }
             // A RowDescription with more columns than any buffer holds.
-            Piece::Part(part) if part.tag() == b::ROW_DESCRIPTION => {
+            FramePiece::Partial(part) if part.tag() == b::ROW_DESCRIPTION => {
                 Ok(self.on_batch_step_complete(part.tag(), b""))
             }
-            Piece::Part(_) | Piece::Rest(_) => Ok(true),
+            FramePiece::Partial(_) | FramePiece::Rest(_) => Ok(true),
         }
     }
 
@@ -115,7 +121,7 @@ impl Pooled {
         let opening = self.backend.held().map(|held| ResponseOpening::read(&held.attempt, unread, stuck));
         match opening {
             None | Some(ResponseOpening::Unknown) => return false,
-            Some(ResponseOpening::Refused(why)) => self.repeat(Reason::Rerun(why)),
+            Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
             Some(ResponseOpening::Answer) => {
                 self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
@@ -132,7 +138,7 @@ impl Pooled {
     fn on_large_server_message(
         &mut self,
         now: Instant,
-        part: &Part,
+        part: &PartialFrame,
         unread: &[u8],
     ) -> Result<bool, InternalError> {
         let here = unread.get(..part.here()).unwrap_or_default();
@@ -140,7 +146,7 @@ impl Pooled {
             self.begin_keeping_back(part.total(), here);
             return Ok(false);
         }
-        let body = here.get(Header::OCTETS..).unwrap_or_default();
+        let body = here.get(Header::BYTES..).unwrap_or_default();
         let passes = part.tag() != b::ERROR_RESPONSE || self.on_server_error(now, body)?;
         Ok(passes && !self.is_rewritten(part.tag(), body, part.missing()))
     }
@@ -226,7 +232,7 @@ impl Pooled {
     }
 
     /// Applies `reset` settings again, ahead of ReadyForQuery; false if there is nothing to apply.
-    fn apply_again(&mut self, reset: &[LedBack]) -> Result<bool, InternalError> {
+    fn apply_again(&mut self, reset: &[SettingReset]) -> Result<bool, InternalError> {
         let is_sent = !reset.is_empty() && SettingRequests::of(self)?.apply_again_synced(reset);
         if is_sent {
             self.backend.on(BackendEvent::SettingsSent)?;
@@ -263,7 +269,7 @@ impl Pooled {
         let own = |id| statements.name_of(id).or_else(|| queue.name_being_closed(id));
         let replaced = self.backend.held().and_then(|held| held.prepared.stem().replace(body, own));
         if let Some(replaced) = &replaced {
-            let length = u32::try_from(Header::OCTETS - 1 + replaced.len() + missing).unwrap_or(u32::MAX);
+            let length = u32::try_from(Header::BYTES - 1 + replaced.len() + missing).unwrap_or(u32::MAX);
             let to_client = self.outgoing.client();
             to_client.push(tag);
             to_client.extend_from_slice(&length.to_be_bytes());
@@ -283,19 +289,19 @@ impl Pooled {
         let (idle, settled) =
             (self.conversation.status == TransactionStatus::Idle, self.conversation.queue.is_settled());
         let side = self.router.as_deref_mut().map(|split| {
-            if split.side == Side::Reader && settled {
+            if split.side == RouteSide::Reader && settled {
                 split.lookahead.on_settled();
                 if let Some(opening) = &mut split.opening {
                     opening.settle(self.conversation.status == TransactionStatus::Failed);
                 }
-            } else if split.side == Side::Writer && split.writing && idle {
+            } else if split.side == RouteSide::Writer && split.writing && idle {
                 split.raise_floor(now);
                 // What was said behind it may write, too.
                 split.writing = !settled;
             }
             split.side
         });
-        if side == Some(Side::Reader) {
+        if side == Some(RouteSide::Reader) {
             self.with_attempt(ReplayBuffer::over);
         }
     }
@@ -364,7 +370,7 @@ impl Pooled {
         let by_same = self.conversation.queue.effects_now();
         let in_batch = self.conversation.in_batch && self.conversation.queue.is_resetting_by_execute();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
-        match body.split(|octet| *octet == 0).next().unwrap_or_default() {
+        match body.split(|byte| *byte == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
                 held.settings = SettingValues::default();
@@ -393,7 +399,7 @@ impl Pooled {
         let (own, told) = (self.process_ids.backend_pid, self.process_ids.told_pid);
         let own = body.split_first_chunk().filter(|(pid, _)| i32::from_be_bytes(**pid) == own);
         if let Some((_, rest)) = own {
-            wire::frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
+            wire::write_frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
                 out.extend_from_slice(&told.to_be_bytes());
                 out.extend_from_slice(rest);
             });
@@ -413,7 +419,7 @@ impl Pooled {
             is_default = held.reported.at_login(status.name) == Some(status.value);
         }
         if status.name == IN_HOT_STANDBY
-            && self.router.as_ref().is_some_and(|split| split.side == Side::Reader)
+            && self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader)
         {
             // The client sees one server, which takes writes.
             return false;
@@ -439,7 +445,7 @@ impl Pooled {
 
     /// An ErrorResponse; whether the client is to see it.
     fn on_server_error(&mut self, now: Instant, body: &[u8]) -> Result<bool, InternalError> {
-        let fault = Fault::new(body);
+        let fault = ErrorFields::new(body);
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.conversation.queue.own(), Some(ProxyBatch::Dropped)) {
             self.conversation.fatal = Some(state);

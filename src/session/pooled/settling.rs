@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Reason, RerunCause, Side},
+    route::{RerunCause, RouteReason, RouteSide},
     session::{
         pin::Pin,
         proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateCheck, StateReport},
         setting_values::SettingValues,
     },
     sql::Effects,
-    wire::{Frame, Speaker, SqlState, TransactionStatus, Walker, backend, tag::backend as b},
+    wire::{Deframer, Frame, Speaker, SqlState, TransactionStatus, backend, tag::backend as b},
 };
 
-const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
+const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
 
 impl Pooled {
     /// A message that answers an internal request.
@@ -92,8 +92,8 @@ impl Pooled {
                 }
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
-            Some(_) if self.router.as_deref().is_some_and(|split| split.side == Side::Reader) => {
-                self.repeat(Reason::Rerun(RerunCause::StandbyRefused));
+            Some(_) if self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader) => {
+                self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
             }
             Some(state) => self.conversation.broken = Some(ClientError::settings_lost(state)),
         }
@@ -120,7 +120,7 @@ impl Pooled {
     fn undo_what_was_begun(&mut self, ready: &[u8]) -> Result<(), InternalError> {
         if self.backend.is_leaving()
             && self.conversation.queue.is_settled()
-            && ready.first() != Some(&TransactionStatus::Idle.octet())
+            && ready.first() != Some(&TransactionStatus::Idle.as_byte())
         {
             Requests::of(self)?.send_query(b"ROLLBACK", ProxyBatch::Aside);
         }
@@ -133,7 +133,7 @@ impl Pooled {
             split.news.position = Some(replayed);
         }
         if replayed.is_none_or(|replayed| replayed < required) {
-            self.repeat(Reason::AnswerTooOld);
+            self.repeat(RouteReason::AnswerTooOld);
         }
     }
 
@@ -160,7 +160,7 @@ impl Pooled {
         let held = self.backend.held().ok_or(InternalError::NoBackend)?;
         self.settings.on_settled();
         self.startup.forget_portals();
-        let side = self.router.as_ref().map_or(Side::Writer, |split| split.side);
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
         let (settings, startup) = (self.settings.values(), self.startup.values());
         let context = SettleContext::new(&self.database, settings, startup, &held.settings)
             .with_client_named(self.statements.is_on_backend())
@@ -276,12 +276,12 @@ impl Pooled {
     // --- a unit that a read pool cannot serve
 
     /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
-    pub(super) fn repeat(&mut self, why: Reason) {
+    pub(super) fn repeat(&mut self, why: RouteReason) {
         let repeated = self.give_up_unit(why);
         self.end_on(repeated);
     }
 
-    fn give_up_unit(&mut self, why: Reason) -> Result<(), InternalError> {
+    fn give_up_unit(&mut self, why: RouteReason) -> Result<(), InternalError> {
         let given_up = self.conversation.queue.drop_answers();
         self.undo(given_up)?;
         let open = self.conversation.in_batch;
@@ -295,7 +295,7 @@ impl Pooled {
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
-        let is_reader = self.router.as_deref().is_some_and(|split| split.side == Side::Reader);
+        let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
         let is_proved = self.backend.held().map(|held| held.attempt.is_proved());
         let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
@@ -335,12 +335,12 @@ impl Pooled {
         self.request.end_await();
         self.backend.on(BackendEvent::Lost)?;
         self.on_backend_returned();
-        self.conversation.server = Walker::new(Speaker::Server);
+        self.conversation.server = Deframer::new(Speaker::Server);
         Ok(())
     }
 
     /// The session is where it was before it said what was not answered.
-    fn rewind(&mut self, why: Reason) -> Result<(), InternalError> {
+    fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
         self.conversation.in_batch = false;
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         if let Some(split) = self.router.as_deref_mut() {
@@ -355,7 +355,7 @@ impl Pooled {
         self.statements.set_shape_check(ShapeCheck::None);
         self.request.end_await();
         self.backend.on(BackendEvent::GivenUp)?;
-        if why == Reason::Rerun(RerunCause::ReadOnlyRefused)
+        if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused)
             && let Some(split) = self.router.as_deref()
         {
             let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning);

@@ -9,7 +9,7 @@ use crate::{
     session::{
         proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
     },
-    sql::{self, Effects, LeadsBack, LedBack},
+    sql::{self, Effects, SettingReset, SettingResets},
 };
 
 /// A client's start-up settings.
@@ -31,7 +31,7 @@ enum DueSettings {
     #[default]
     None,
     /// An Execute has reset some.
-    Reset(Vec<LedBack>),
+    Reset(Vec<SettingReset>),
     /// `DISCARD ALL` has cleared all in an unfinished batch.
     Discarded,
 }
@@ -51,7 +51,7 @@ enum StartupMode {
 }
 
 /// Portal, with the settings reset by the portal's statement.
-type BoundPortal = (Box<[u8]>, Vec<LedBack>);
+type BoundPortal = (Box<[u8]>, Vec<SettingReset>);
 
 /// Effects of statements able to reset a setting.
 pub(in crate::session) const MAY_RESET_SETTINGS: Effects =
@@ -115,11 +115,11 @@ impl StartupSettings {
     // --- resets
 
     /// Start-up settings reset by a statement with `effects`.
-    pub(in crate::session) fn reset_by(&self, effects: Effects, statement: &[u8]) -> LeadsBack {
+    pub(in crate::session) fn reset_by(&self, effects: Effects, statement: &[u8]) -> SettingResets {
         if !self.is_carried() || !effects.intersects(MAY_RESET_SETTINGS) {
-            return LeadsBack::No;
+            return SettingResets::No;
         }
-        sql::leads_back(statement, |name| self.values.get(name).is_some())
+        sql::find_setting_resets(statement, |name| self.values.get(name).is_some())
     }
 
     /// Notes the settings reset by a statement bound to `portal`; false if the statement must be rejected.
@@ -134,17 +134,17 @@ impl StartupSettings {
             self.portals.retain(|(bound, _)| **bound != *portal);
         }
         match reset {
-            LeadsBack::No => true,
-            LeadsBack::AtEnd(settings) => {
+            SettingResets::No => true,
+            SettingResets::AtEnd(settings) => {
                 self.portals.push((portal.into(), settings));
                 true
             }
-            LeadsBack::Midway => false,
+            SettingResets::Midway => false,
         }
     }
 
     /// Settings reset by an Execute of `portal`.
-    pub(in crate::session) fn reset_by_portal(&self, portal: &[u8]) -> Vec<LedBack> {
+    pub(in crate::session) fn reset_by_portal(&self, portal: &[u8]) -> Vec<SettingReset> {
         let found = self.portals.iter().find(|(bound, _)| **bound == *portal);
         found.map_or(Vec::new(), |(_, settings)| settings.clone())
     }
@@ -155,7 +155,7 @@ impl StartupSettings {
     }
 
     /// Notes settings reset by an executed statement, to apply again.
-    pub(in crate::session) fn note_reset(&mut self, settings: Vec<LedBack>) {
+    pub(in crate::session) fn note_reset(&mut self, settings: Vec<SettingReset>) {
         match &mut self.due {
             DueSettings::Reset(due) => due.extend(settings),
             _ if settings.is_empty() => {}
@@ -164,7 +164,7 @@ impl StartupSettings {
     }
 
     /// Takes the settings to apply again ahead of the client's next message.
-    pub(in crate::session) fn take_due(&mut self) -> Vec<LedBack> {
+    pub(in crate::session) fn take_due(&mut self) -> Vec<SettingReset> {
         match std::mem::take(&mut self.due) {
             DueSettings::Reset(due) => due,
             due => {
@@ -203,10 +203,10 @@ impl StartupSettings {
     /// Values of the `reset` settings.
     pub(in crate::session) fn values_of<'a>(
         &'a self,
-        reset: &'a [LedBack],
+        reset: &'a [SettingReset],
     ) -> impl Iterator<Item = GivenSetting<'a>> {
         let entries = self.values.entries();
-        let of = move |reset: &'a LedBack| {
+        let of = move |reset: &'a SettingReset| {
             let matches = move |name: &[u8]| reset.name.as_deref().is_none_or(|wanted| wanted == name);
             entries.iter().filter(move |entry| matches(&entry.name)).map(move |entry| GivenSetting {
                 name: &entry.name,
@@ -247,7 +247,7 @@ mod tests {
         StartupSettings::new(values)
     }
 
-    fn names(startup: &StartupSettings, reset: &[LedBack]) -> Vec<String> {
+    fn names(startup: &StartupSettings, reset: &[SettingReset]) -> Vec<String> {
         let name = |setting: GivenSetting<'_>| String::from_utf8_lossy(setting.name).into_owned();
         startup.values_of(reset).map(name).collect()
     }
@@ -256,7 +256,7 @@ mod tests {
     fn a_name_alone_is_never_in_the_way() {
         let name = StartupSettings::new(SettingValues::default().with(b"application_name", Some(b"a")));
         assert!(!name.is_carried());
-        assert_eq!(name.reset_by(EFFECTS, b"RESET ALL"), LeadsBack::No);
+        assert_eq!(name.reset_by(EFFECTS, b"RESET ALL"), SettingResets::No);
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         let mut startup = startup();
         assert!(!startup.note_portal(b"", EFFECTS, b"DO $$BEGIN RESET work_mem; END$$"));
         let both = startup.reset_by(EFFECTS, b"RESET work_mem; SELECT 1");
-        assert_eq!(both, LeadsBack::Midway);
+        assert_eq!(both, SettingResets::Midway);
     }
 
     #[test]

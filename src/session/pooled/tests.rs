@@ -1,11 +1,11 @@
 //! Sessions for unit tests of the types that borrow components.
 
 use super::*;
-use crate::{session::tests::fresh_backend, sql::Catalogue};
+use crate::{session::tests::fresh_backend, sql::StatefulNames};
 
 /// Session of a client without settings.
 pub(super) fn session() -> Pooled {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
     Pooled::new(
         database,
         ReportedParameters::new(Arc::default()),

@@ -5,9 +5,12 @@
 
 use super::{client_input::ClientInput, client_message::ClientMessage, client_statements::ClientStatements};
 use crate::{
-    route::{Side, Situation, Unit},
+    route::{RouteSide, RoutingUnit, SessionRouteState},
     session::{database_state::DatabaseState, shared_statement::text_of},
-    sql::{self, Access, Classification, Command, Control, Effects, Ground, Meaning, Modes},
+    sql::{
+        self, Classification, ClassifyReason, Effects, LexicalSettings, SessionStatement, StatementAccess,
+        TransactionControl, TransactionModes,
+    },
     wire::{Frame, Speaker, tag::frontend as f},
 };
 
@@ -16,15 +19,15 @@ use crate::{
 pub(super) struct UnitClassifier<'a> {
     database: &'a DatabaseState,
     statements: &'a ClientStatements,
-    meaning: Meaning,
+    meaning: LexicalSettings,
 }
 
 /// What is known of what comes.
 pub(super) enum Foreseen {
     /// All that is judged together, and how many messages that is.
-    Unit(Unit, usize),
+    Unit(RoutingUnit, usize),
     /// The end of it is not here.
-    More(Unit, usize),
+    More(RoutingUnit, usize),
 }
 
 /// Effects able to pin the session to the backend.
@@ -39,11 +42,16 @@ const PINNING: Effects = Effects::TEMPORARY
     .union(Effects::SEQUENCE_READ)
     .union(Effects::SETTINGS_HIDDEN);
 /// Modes of a transaction not declared READ ONLY.
-pub(super) const MAY_WRITE: Modes = Modes { read_only: Some(false), serializable: None };
+pub(super) const MAY_WRITE: TransactionModes =
+    TransactionModes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
-/// Unit of a statement prepared by SQL, or not at all.
-const UNKNOWN: Unit = Unit { access: Access::Doubt, ground: Ground::Named, ..Unit::EMPTY };
+/// RoutingUnit of a statement prepared by SQL, or not at all.
+const UNKNOWN: RoutingUnit = RoutingUnit {
+    access: StatementAccess::Unproven,
+    classify_reason: ClassifyReason::Named,
+    ..RoutingUnit::EMPTY
+};
 
 // === impl UnitClassifier ===
 
@@ -52,7 +60,7 @@ impl<'a> UnitClassifier<'a> {
     pub(super) const fn new(
         database: &'a DatabaseState,
         statements: &'a ClientStatements,
-        meaning: Meaning,
+        meaning: LexicalSettings,
     ) -> Self {
         Self { database, statements, meaning }
     }
@@ -78,10 +86,10 @@ impl<'a> UnitClassifier<'a> {
         message: &ClientMessage<'_>,
         is_in_batch: bool,
         shown: &ClientInput<'_>,
-        situation: &Situation,
+        situation: &SessionRouteState,
     ) -> Foreseen {
         if shown.is_gathered() {
-            let mut unit = Unit::EMPTY;
+            let mut unit = RoutingUnit::EMPTY;
             // It is all that is here.
             match message.tag() {
                 f::QUERY => unit.add(&self.unit_of(message.query())),
@@ -94,13 +102,13 @@ impl<'a> UnitClassifier<'a> {
         let mut rest = shown.unread();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
             // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
             let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || is_in_batch);
             batch.unit.unfinished |= is_late;
             count += 1;
             let is_over = batch.add(&ClientMessage::of(&frame));
-            if is_over || batch.unit.unfinished || batch.unit.need(situation).side == Side::Writer {
+            if is_over || batch.unit.unfinished || batch.unit.need(situation).side == RouteSide::Writer {
                 return Foreseen::Unit(batch.unit, count);
             }
         }
@@ -115,12 +123,14 @@ impl<'a> UnitClassifier<'a> {
             f::FUNCTION_CALL => return true,
             _ => return false,
         };
-        unit.access != Access::Read
+        unit.access != StatementAccess::Read
     }
 
     /// True if the first message of a unit ends the transaction; for a Query, only if more statements follow.
     pub(super) fn ends_transaction_first(&self, message: &ClientMessage<'_>) -> bool {
-        let is_end = |text: &[u8]| matches!(sql::command(text), Command::Commit | Command::Rollback);
+        let is_end = |text: &[u8]| {
+            matches!(sql::session_statement(text), SessionStatement::Commit | SessionStatement::Rollback)
+        };
         match message.tag() {
             f::QUERY => {
                 let text = message.query();
@@ -135,7 +145,7 @@ impl<'a> UnitClassifier<'a> {
 
     /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     pub(super) fn ends_transaction(&self, message: &ClientMessage<'_>) -> bool {
-        let is_mixed = || self.classify(message.query()).control == Control::Mixed;
+        let is_mixed = || self.classify(message.query()).control == TransactionControl::Mixed;
         self.ends_transaction_first(message) || (message.tag() == f::QUERY && is_mixed())
     }
 
@@ -169,18 +179,18 @@ impl<'a> UnitClassifier<'a> {
                 }
                 _ => {}
             }
-            rest = rest.get(frame.octets().len()..).unwrap_or_default();
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
         None
     }
 
     /// What a text may do.
-    fn unit_of(&self, text: &[u8]) -> Unit {
+    fn unit_of(&self, text: &[u8]) -> RoutingUnit {
         unit(self.classify_for_reader(text), self.effects(text))
     }
 
     /// What a statement may do that the client has prepared before.
-    fn unit_of_prepared(&self, name: &[u8]) -> Unit {
+    fn unit_of_prepared(&self, name: &[u8]) -> RoutingUnit {
         if name.is_empty() {
             let unnamed = self.statements.unnamed();
             return if unnamed.exists() { self.unit_of(unnamed.text()) } else { UNKNOWN };
@@ -195,18 +205,18 @@ impl<'a> UnitClassifier<'a> {
     fn classify_for_reader(&self, text: &[u8]) -> Classification {
         const SETTING: &[u8] = b"read_only";
         let said = self.classify(text);
-        let shows_setting = said.ground == Ground::SessionState
+        let shows_setting = said.reason == ClassifyReason::SessionState
             && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
-        if shows_setting { Classification { ground: Ground::ServerState, ..said } } else { said }
+        if shows_setting { Classification { reason: ClassifyReason::ServerState, ..said } } else { said }
     }
 }
 
-/// Unit that the messages of a batch add up to.
+/// RoutingUnit that the messages of a batch add up to.
 struct BatchUnit<'a> {
     classifier: &'a UnitClassifier<'a>,
-    unit: Unit,
+    unit: RoutingUnit,
     /// Statements parsed in the batch, by name.
-    parsed: [(&'a [u8], Unit); PREPARES],
+    parsed: [(&'a [u8], RoutingUnit); PREPARES],
     parses: usize,
     uses_portal: bool,
     /// The transaction declared READ ONLY is over.
@@ -217,8 +227,8 @@ struct BatchUnit<'a> {
 
 impl<'a> BatchUnit<'a> {
     const fn new(classifier: &'a UnitClassifier<'a>) -> Self {
-        let parsed: [(&[u8], Unit); PREPARES] = [(b"", Unit::EMPTY); PREPARES];
-        Self { classifier, unit: Unit::EMPTY, parsed, parses: 0, uses_portal: false, has_ended: false }
+        let parsed: [(&[u8], RoutingUnit); PREPARES] = [(b"", RoutingUnit::EMPTY); PREPARES];
+        Self { classifier, unit: RoutingUnit::EMPTY, parsed, parses: 0, uses_portal: false, has_ended: false }
     }
 
     /// Adds a message; true if the unit ends with the message, or the next messages are unknown.
@@ -226,7 +236,11 @@ impl<'a> BatchUnit<'a> {
         match message.tag() {
             f::QUERY => self.unit.add(&self.classifier.unit_of(message.query())),
             f::FUNCTION_CALL => {
-                self.unit.add(&Unit { access: Access::Doubt, ground: Ground::Uncovered, ..Unit::EMPTY });
+                self.unit.add(&RoutingUnit {
+                    access: StatementAccess::Unproven,
+                    classify_reason: ClassifyReason::Uncovered,
+                    ..RoutingUnit::EMPTY
+                });
             }
             f::PARSE => self.add_parse(message),
             f::BIND => self.add_bind(message.bound().statement()),
@@ -264,33 +278,35 @@ impl<'a> BatchUnit<'a> {
         self.has_ended |= bound.ends;
     }
 
-    /// Unit of a statement parsed in the batch, or before.
-    fn prepared(&self, name: &[u8]) -> Unit {
+    /// RoutingUnit of a statement parsed in the batch, or before.
+    fn prepared(&self, name: &[u8]) -> RoutingUnit {
         let parsed = &self.parsed[..self.parses.min(PREPARES)];
         let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);
         here.unwrap_or_else(|| self.classifier.unit_of_prepared(name))
     }
 }
 
-fn unit(classification: Classification, effects: Effects) -> Unit {
-    let Classification { access, mut ground, control, hint } = classification;
+fn unit(classification: Classification, effects: Effects) -> RoutingUnit {
+    let Classification { access, mut reason, control, hint } = classification;
     let begins = match control {
-        Control::Begin(modes) => Some(modes),
+        TransactionControl::Begin(modes) => Some(modes),
         // What comes behind it is in a transaction that nobody here can follow.
-        Control::Mixed => Some(MAY_WRITE),
-        Control::SetTransaction(modes) if modes.read_only.is_some() || modes.serializable.is_some() => {
+        TransactionControl::Mixed => Some(MAY_WRITE),
+        TransactionControl::SetTransaction(modes)
+            if modes.read_only.is_some() || modes.serializable.is_some() =>
+        {
             Some(modes)
         }
         _ => None,
     };
-    if matches!(control, Control::Mixed) {
-        ground = ground.max(Ground::Transaction);
+    if matches!(control, TransactionControl::Mixed) {
+        reason = reason.max(ClassifyReason::Transaction);
     }
-    Unit {
+    RoutingUnit {
         access,
-        ground,
+        classify_reason: reason,
         begins,
-        ends: matches!(control, Control::Commit { .. } | Control::Rollback { .. }),
+        ends: matches!(control, TransactionControl::Commit { .. } | TransactionControl::Rollback { .. }),
         touches_session: !effects.is_empty(),
         pins: effects.intersects(PINNING),
         hint,

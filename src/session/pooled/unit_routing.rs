@@ -11,13 +11,13 @@ use super::{
     unit_classifier::{Foreseen, MAY_WRITE, UnitClassifier},
 };
 use crate::{
-    route::{Need, Side},
+    route::{RouteNeed, RouteSide},
     session::{
         conversation::Conversation,
         setting_values::SettingValues,
         split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router},
     },
-    sql::{self, Access, Command, Control, Ground, Modes},
+    sql::{self, ClassifyReason, SessionStatement, StatementAccess, TransactionControl, TransactionModes},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -86,7 +86,7 @@ impl<'a> UnitRouting<'a> {
     ) -> StayDecision {
         let Conversation { queue, status, in_batch, .. } = self.conversation;
         let keeps_portal = self.attempt.as_ref().is_some_and(|attempt| attempt.keeps_portal());
-        if self.router.side == Side::Writer
+        if self.router.side == RouteSide::Writer
             || self.router.lookahead.is_classified()
             || matches!(message.tag(), f::SYNC | f::FLUSH)
             // The server skips the message here; another server would execute the message.
@@ -108,7 +108,7 @@ impl<'a> UnitRouting<'a> {
         }
         match self.need_of(message, shown) {
             None => StayDecision::AwaitInput,
-            Some((need, count, is_proved)) if need.side == Side::Reader => {
+            Some((need, count, is_proved)) if need.side == RouteSide::Reader => {
                 self.router.lookahead.classify(count, (!in_batch).then_some(is_proved));
                 StayDecision::Stay
             }
@@ -122,14 +122,14 @@ impl<'a> UnitRouting<'a> {
         &mut self,
         message: &ClientMessage<'_>,
         shown: &ClientInput<'_>,
-    ) -> Option<(Need, usize, bool)> {
+    ) -> Option<(RouteNeed, usize, bool)> {
         let situation = self.router.situation(self.begin.modes(), self.settings);
         let (mut unit, count) =
             match self.texts.foresee(message, self.conversation.in_batch, shown, &situation) {
                 Foreseen::Unit(unit, count) => (unit, count),
                 Foreseen::More(mut unit, count) => {
                     unit.unfinished = self.router.lookahead.has_timed_out() || shown.is_stuck();
-                    if !unit.unfinished && unit.need(&situation).side == Side::Reader {
+                    if !unit.unfinished && unit.need(&situation).side == RouteSide::Reader {
                         self.router.lookahead.wait();
                         return None;
                     }
@@ -142,7 +142,7 @@ impl<'a> UnitRouting<'a> {
             unit.unfinished = true;
         }
         let need = self.router.replay.route(unit.need(&situation));
-        Some((need, count, unit.access == Access::Read))
+        Some((need, count, unit.access == StatementAccess::Read))
     }
 
     // --- a transaction on a read pool
@@ -164,7 +164,7 @@ impl<'a> UnitRouting<'a> {
             (Some((_, begun)), TransactionStatus::Open) => (begun, false),
             (_, status) if self.texts.ends_transaction_first(message) => {
                 let mut begun = BeginScript::default();
-                begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None });
+                begun.say(b"BEGIN READ ONLY", TransactionModes { read_only: Some(true), serializable: None });
                 (begun, status == TransactionStatus::Failed)
             }
             _ => return StayDecision::Stay,
@@ -173,7 +173,7 @@ impl<'a> UnitRouting<'a> {
         let is_late = self.router.lookahead.has_timed_out() || shown.is_stuck();
         let foreseen = self.texts.foresee(message, self.conversation.in_batch, shown, &situation);
         let waits =
-            matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == Side::Reader);
+            matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == RouteSide::Reader);
         if waits && !is_late {
             // The batch may end the transaction, and continue with something else.
             self.router.lookahead.wait();
@@ -187,7 +187,7 @@ impl<'a> UnitRouting<'a> {
             || (unit.ends && unit.begins == Some(MAY_WRITE))
             || unit.needs_writer_to_read()
             || self.texts.ends_transaction(message);
-        if !may_turn || unit.need(&situation).side == Side::Reader {
+        if !may_turn || unit.need(&situation).side == RouteSide::Reader {
             return StayDecision::Stay;
         }
         self.begin.move_with(begun, has_failed);
@@ -217,7 +217,7 @@ impl<'a> UnitRouting<'a> {
     pub(super) fn begin_unit(&mut self, message: &ClientMessage<'_>) {
         let Conversation { status, in_batch, statements_started: begun, .. } = *self.conversation;
         self.router.trace.said();
-        if self.router.side == Side::Writer {
+        if self.router.side == RouteSide::Writer {
             // The writer's response is final.
             self.router.replay.on_answered();
             self.router.writing = self.router.writing || self.texts.may_write(message);
@@ -318,33 +318,44 @@ impl<'a> UnitRouting<'a> {
     fn next_opening(&self, so_far: Option<Opening>, text: &[u8], is_first: bool) -> Option<Opening> {
         let said = self.texts.classify(text);
         match (said.control, so_far) {
-            (Control::Begin(modes), None) if is_first => {
+            (TransactionControl::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
                 begun.say(text, modes).then(|| Opening::new(begun))
             }
-            (Control::SetTransaction(modes), Some(opening)) if modes != Modes::default() => {
-                if opening.has_read { Some(opening.stays()) } else { opening.set(text, modes) }
+            (TransactionControl::SetTransaction(modes), Some(opening))
+                if modes != TransactionModes::default() =>
+            {
+                if opening.has_read {
+                    Some(opening.stays())
+                } else {
+                    opening.set(text, modes)
+                }
             }
-            (Control::Savepoint, Some(opening)) => Some(opening.does(text)),
-            (Control::Commit { chain: true } | Control::Rollback { chain: true }, Some(opening)) => {
-                Some(opening.chains())
+            (TransactionControl::Savepoint, Some(opening)) => Some(opening.does(text)),
+            (
+                TransactionControl::Commit { chain: true } | TransactionControl::Rollback { chain: true },
+                Some(opening),
+            ) => Some(opening.chains()),
+            (TransactionControl::None, Some(opening)) => {
+                Some(self.with_statement(opening, text, said.reason))
             }
-            (Control::None, Some(opening)) => Some(self.with_statement(opening, text, said.ground)),
             // The server rejects the text as well.
-            (Control::Mixed, Some(opening)) if said.ground == Ground::Unparsable => Some(opening.stays()),
+            (TransactionControl::Mixed, Some(opening)) if said.reason == ClassifyReason::Unparsable => {
+                Some(opening.stays())
+            }
             _ => None,
         }
     }
 
     /// Notes a text without transaction control, about to be sent to a read pool in the transaction of `opening`.
-    fn with_statement(&self, opening: Opening, text: &[u8], ground: Ground) -> Opening {
+    fn with_statement(&self, opening: Opening, text: &[u8], reason: ClassifyReason) -> Opening {
         if !self.texts.effects(text).is_empty() {
             return opening.stays();
         }
-        match (ground, sql::command(text)) {
-            (_, Command::SetLocal) => opening.does(text),
-            (_, Command::Show) => opening,
-            (Ground::Read, _) => {
+        match (reason, sql::session_statement(text)) {
+            (_, SessionStatement::SetLocal) => opening.does(text),
+            (_, SessionStatement::Show) => opening,
+            (ClassifyReason::Read, _) => {
                 let level = self.settings.get(b"default_transaction_isolation");
                 let moves_on =
                     level.is_none_or(|level| level == b"read committed") && !opening.keeps_snapshot();
@@ -365,12 +376,12 @@ mod tests {
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
-        wire::frame(&mut message, tag, |out| out.extend_from_slice(body));
+        wire::write_frame(&mut message, tag, |out| out.extend_from_slice(body));
         message
     }
 
-    /// Side that the first of `messages` needs; `None` while more is awaited.
-    fn side(session: &mut Pooled, messages: &[(u8, &[u8])]) -> Option<Side> {
+    /// RouteSide that the first of `messages` needs; `None` while more is awaited.
+    fn side(session: &mut Pooled, messages: &[(u8, &[u8])]) -> Option<RouteSide> {
         let bytes: Vec<u8> = messages.iter().flat_map(|(tag, body)| message(*tag, body)).collect();
         let first = ClientMessage::whole(messages[0].0, messages[0].1);
         let mut routing = UnitRouting::of(session).unwrap();
@@ -385,9 +396,9 @@ mod tests {
     #[test]
     fn only_a_read_goes_to_a_read_pool() {
         for (text, expected) in [
-            (&b"SELECT 1\0"[..], Side::Reader),
-            (b"DELETE FROM t\0", Side::Writer),
-            (b"SELEC\0", Side::Writer),
+            (&b"SELECT 1\0"[..], RouteSide::Reader),
+            (b"DELETE FROM t\0", RouteSide::Writer),
+            (b"SELEC\0", RouteSide::Writer),
         ] {
             assert_eq!(side(&mut split_session(), &[(f::QUERY, text)]), Some(expected));
         }
@@ -399,10 +410,10 @@ mod tests {
         let parse: (u8, &[u8]) = (f::PARSE, b"\0SELECT 1\0\0\0");
         assert_eq!(side(&mut session, &[parse]), None);
         let write: (u8, &[u8]) = (f::PARSE, b"\0DELETE FROM t\0\0\0");
-        assert_eq!(side(&mut session, &[parse, write]), Some(Side::Writer), "whatever follows");
-        assert_eq!(side(&mut session, &[parse, (f::SYNC, b"")]), Some(Side::Reader));
+        assert_eq!(side(&mut session, &[parse, write]), Some(RouteSide::Writer), "whatever follows");
+        assert_eq!(side(&mut session, &[parse, (f::SYNC, b"")]), Some(RouteSide::Reader));
         session.on_batch_timeout();
-        assert_eq!(side(&mut session, &[parse]), Some(Side::Writer), "the end did not come in time");
+        assert_eq!(side(&mut session, &[parse]), Some(RouteSide::Writer), "the end did not come in time");
     }
 
     #[test]
@@ -413,7 +424,7 @@ mod tests {
         let mut routing = UnitRouting::of(&mut session).unwrap();
         let shown = ClientInput::read(&bytes, false, false);
         assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
-        routing.router.side = Side::Reader;
+        routing.router.side = RouteSide::Reader;
         assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
         let bytes = message(f::QUERY, b"DELETE FROM t\0");
         let write = ClientMessage::whole(f::QUERY, b"DELETE FROM t\0");

@@ -181,9 +181,9 @@ impl ReplayBuffer {
 mod tests {
     use super::*;
 
-    fn said(attempt: &mut ReplayBuffer, octets: &[u8]) {
+    fn said(attempt: &mut ReplayBuffer, bytes: &[u8]) {
         attempt.begin(7, true, None);
-        attempt.say(octets);
+        attempt.say(bytes);
         attempt.end(true);
     }
 

@@ -1,6 +1,6 @@
 //! The beginning of a transaction that the client has been answered, and no server has heard of.
 
-use crate::sql::Modes;
+use crate::sql::TransactionModes;
 
 /// `BEGIN` in all its forms, and `SET TRANSACTION` right behind it, held back until the first statement decides where the
 /// transaction goes.
@@ -8,7 +8,7 @@ use crate::sql::Modes;
 pub(in crate::session) struct BeginScript {
     /// The commands as the client said them, each with a NUL behind it.
     script: Vec<u8>,
-    modes: Modes,
+    modes: TransactionModes,
     /// Further commands follow the mode commands: only the server can tell the modes allowed next.
     is_under_way: bool,
 }
@@ -29,7 +29,7 @@ pub(in crate::session) struct Opening {
     pub(in crate::session) portal: PortalUse,
 }
 
-/// Command without a response: the server may yet reject the command.
+/// SessionStatement without a response: the server may yet reject the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unanswered {
     /// No pending command.
@@ -67,11 +67,11 @@ impl Opening {
     pub(in crate::session) fn commands(&self) -> Option<BeginScript> {
         let since = self.since.as_ref().filter(|_| self.last == Unanswered::Nothing)?;
         let mut all = BeginScript { is_under_way: !since.script.is_empty(), ..self.begun.clone() };
-        since.commands().all(|command| all.say(command, Modes::default())).then_some(all)
+        since.commands().all(|command| all.say(command, TransactionModes::default())).then_some(all)
     }
 
     /// Notes transaction modes set by the client; `None` if the modes cannot be followed.
-    pub(in crate::session) fn set(mut self, command: &[u8], modes: Modes) -> Option<Self> {
+    pub(in crate::session) fn set(mut self, command: &[u8], modes: TransactionModes) -> Option<Self> {
         let is_first = self.since.as_ref().is_some_and(|since| since.script.is_empty());
         (is_first && self.begun.say(command, modes)).then_some(self)
     }
@@ -79,7 +79,7 @@ impl Opening {
     /// Notes a savepoint, a rollback to a savepoint, or a setting local to the transaction.
     pub(in crate::session) fn does(mut self, command: &[u8]) -> Self {
         let before = self.since.as_ref().map_or(0, |since| since.script.len());
-        self.since.take_if(|since| !since.say(command, Modes::default()));
+        self.since.take_if(|since| !since.say(command, TransactionModes::default()));
         self.last = match self.last {
             Unanswered::Nothing => Unanswered::Last(before),
             Unanswered::Last(_) | Unanswered::Followed => Unanswered::Followed,
@@ -132,7 +132,7 @@ impl Opening {
 
 impl BeginScript {
     /// The client has said one more; whether there is room for it.
-    pub(in crate::session) fn say(&mut self, command: &[u8], modes: Modes) -> bool {
+    pub(in crate::session) fn say(&mut self, command: &[u8], modes: TransactionModes) -> bool {
         if self.script.len() + command.len() >= LONGEST {
             return false;
         }
@@ -148,13 +148,13 @@ impl BeginScript {
     }
 
     /// The modes that were named so far.
-    pub(in crate::session) const fn modes(&self) -> Modes {
+    pub(in crate::session) const fn modes(&self) -> TransactionModes {
         self.modes
     }
 
     /// The commands in the order they were said.
     pub(in crate::session) fn commands(&self) -> impl Iterator<Item = &[u8]> {
-        self.script.split_inclusive(|octet| *octet == 0).map(|command| &command[..command.len() - 1])
+        self.script.split_inclusive(|byte| *byte == 0).map(|command| &command[..command.len() - 1])
     }
 
     /// True if a single snapshot serves the whole transaction, so all reads belong to the snapshot's server.
@@ -166,7 +166,7 @@ impl BeginScript {
     /// The transaction is over, or a server has heard of it.
     pub(in crate::session) fn clear(&mut self) {
         self.script.clear();
-        (self.modes, self.is_under_way) = (Modes::default(), false);
+        (self.modes, self.is_under_way) = (TransactionModes::default(), false);
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn commands_come_back_as_they_were_said_and_read_write_stays() {
         let mut begun = BeginScript::default();
-        let read = |read_only| Modes { read_only, ..Modes::default() };
+        let read = |read_only| TransactionModes { read_only, ..TransactionModes::default() };
         assert!(begun.say(b"BEGIN READ WRITE", read(Some(false))));
         assert!(begun.say(b"SET TRANSACTION READ ONLY", read(Some(true))));
         assert!(begun.say(b"SET TRANSACTION DEFERRABLE", read(None)));
@@ -193,7 +193,9 @@ mod tests {
 
     fn opening() -> Opening {
         let mut begun = BeginScript::default();
-        assert!(begun.say(b"BEGIN READ ONLY", Modes { read_only: Some(true), serializable: None }));
+        assert!(
+            begun.say(b"BEGIN READ ONLY", TransactionModes { read_only: Some(true), serializable: None })
+        );
         Opening::new(begun)
     }
 

@@ -1,17 +1,17 @@
 //! Replay: transmission of client messages to another backend.
 
-use crate::route::{Need, Reason, RerunCause, Side};
+use crate::route::{RerunCause, RouteNeed, RouteReason, RouteSide};
 
 /// Client messages that another backend must serve, ahead of the client's next messages.
 #[derive(Default)]
 pub(in crate::session) struct Replay {
     pending: Vec<u8>,
-    /// Reason; decides about the route of the next unit.
-    reason: Option<Reason>,
+    /// RouteReason; decides about the route of the next unit.
+    reason: Option<RouteReason>,
     /// Count of replays of the unit answered next. Only the beginning of the response, or the writer, ends the count.
     count: u8,
-    /// Reason not reported to the driver yet.
-    unreported: Option<Reason>,
+    /// RouteReason not reported to the driver yet.
+    unreported: Option<RouteReason>,
 }
 
 /// Maximum replays of a unit on read pools before the writer must serve the unit.
@@ -49,7 +49,7 @@ impl Replay {
     }
 
     /// Begins a replay for `reason`.
-    pub(in crate::session) fn begin(&mut self, reason: Reason) {
+    pub(in crate::session) fn begin(&mut self, reason: RouteReason) {
         self.count = self.count.saturating_add(1);
         (self.reason, self.unreported) = (Some(reason), Some(reason));
     }
@@ -68,17 +68,17 @@ impl Replay {
     }
 
     /// Route of the next unit, which would need `need` without a replay.
-    pub(in crate::session) fn route(&self, need: Need) -> Need {
+    pub(in crate::session) fn route(&self, need: RouteNeed) -> RouteNeed {
         match self.reason {
             // A lost node says nothing about the next one.
-            Some(Reason::Rerun(RerunCause::NodeLost)) if self.count <= READER_REPLAYS_MAX => need,
-            Some(reason) => Need { side: Side::Writer, reason },
+            Some(RouteReason::Rerun(RerunCause::NodeLost)) if self.count <= READER_REPLAYS_MAX => need,
+            Some(reason) => RouteNeed { side: RouteSide::Writer, reason },
             None => need,
         }
     }
 
-    /// Reason of the last replay, once.
-    pub(in crate::session) fn poll_reason(&mut self) -> Option<Reason> {
+    /// RouteReason of the last replay, once.
+    pub(in crate::session) fn poll_reason(&mut self) -> Option<RouteReason> {
         self.unreported.take()
     }
 }
@@ -87,32 +87,32 @@ impl Replay {
 mod tests {
     use super::*;
 
-    const READ: Need = Need { side: Side::Reader, reason: Reason::ReadOnly };
-    const LOST: Reason = Reason::Rerun(RerunCause::NodeLost);
+    const READ: RouteNeed = RouteNeed { side: RouteSide::Reader, reason: RouteReason::ReadOnly };
+    const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
 
-    fn side(replay: &Replay) -> Side {
+    fn side(replay: &Replay) -> RouteSide {
         replay.route(READ).side
     }
 
     #[test]
     fn a_lost_node_is_replaced_once_by_another() {
         let mut replay = Replay::default();
-        assert_eq!(side(&replay), Side::Reader);
+        assert_eq!(side(&replay), RouteSide::Reader);
         replay.begin(LOST);
-        assert_eq!(side(&replay), Side::Reader);
+        assert_eq!(side(&replay), RouteSide::Reader);
         replay.begin(LOST);
-        assert_eq!(side(&replay), Side::Writer);
+        assert_eq!(side(&replay), RouteSide::Writer);
         replay.on_answered();
         replay.begin(LOST);
-        assert_eq!(side(&replay), Side::Reader);
+        assert_eq!(side(&replay), RouteSide::Reader);
     }
 
     #[test]
     fn a_refusal_leads_to_the_writer() {
         let mut replay = Replay::default();
-        let refused = Reason::Rerun(RerunCause::ReadOnlyRefused);
+        let refused = RouteReason::Rerun(RerunCause::ReadOnlyRefused);
         replay.begin(refused);
-        assert_eq!(replay.route(READ), Need { side: Side::Writer, reason: refused });
+        assert_eq!(replay.route(READ), RouteNeed { side: RouteSide::Writer, reason: refused });
         assert_eq!((replay.poll_reason(), replay.poll_reason()), (Some(refused), None));
     }
 

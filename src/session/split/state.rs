@@ -5,22 +5,22 @@ use std::{sync::Arc, time::Instant};
 use super::{LastRoute, Lookahead, Opening, Replay};
 use crate::{
     names::EndpointName,
-    route::{Consistency, Need, Reason, RerunCause, Side, Situation, SplitSettings},
+    route::{Consistency, RerunCause, RouteNeed, RouteReason, RouteSide, SessionRouteState, SplitSettings},
     session::{
         reported_parameters::{DEFAULT_READ_ONLY, ReportedParameters},
         setting_values::SettingValues,
     },
-    sql::{Hint, Meaning, Modes},
-    wire::Fault,
+    sql::{Hint, LexicalSettings, TransactionModes},
+    wire::ErrorFields,
 };
 
 /// Backend handed to a session with a split route.
 #[derive(Debug, Clone, Copy)]
 pub struct AssignedBackend<'a> {
-    /// Side of the backend.
-    pub side: Side,
-    /// Reason of the route decision.
-    pub reason: Reason,
+    /// RouteSide of the backend.
+    pub side: RouteSide,
+    /// RouteReason of the route decision.
+    pub reason: RouteReason,
     /// Name of the endpoint, for `SHOW gatekeeper.last_route`.
     pub endpoint: &'a EndpointName,
     /// Freshness of a read pool's node against the session's [floor](crate::session::Session::floor).
@@ -43,9 +43,9 @@ pub enum FreshnessCheck {
 pub(in crate::session) struct Router {
     pub(in crate::session) settings: Arc<SplitSettings>,
     /// What the next backend is needed for.
-    pub(in crate::session) need: Need,
+    pub(in crate::session) need: RouteNeed,
     /// Which side the held backend is on.
-    pub(in crate::session) side: Side,
+    pub(in crate::session) side: RouteSide,
     /// Beginning of the transaction on the read pool, while the transaction can still move.
     pub(in crate::session) opening: Option<Opening>,
     /// When the session last committed what is not proved a read, as far as it knows.
@@ -63,7 +63,7 @@ pub(in crate::session) struct Router {
     /// What the driver has not been told of.
     pub(in crate::session) news: News,
     /// What the client's texts mean, as far as its settings decide.
-    pub(in crate::session) meaning: Meaning,
+    pub(in crate::session) meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
     pub(in crate::session) read_only: bool,
     /// Values in the client's startup packet: `RESET` returns to them.
@@ -100,7 +100,7 @@ impl Router {
         Self {
             settings,
             need: WRITER,
-            side: Side::Writer,
+            side: RouteSide::Writer,
             opening: None,
             floor: None,
             writing: false,
@@ -109,7 +109,7 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
-            meaning: Meaning::default(),
+            meaning: LexicalSettings::default(),
             read_only: false,
             options,
         }
@@ -139,9 +139,13 @@ impl Router {
     }
 
     /// What decides where a unit goes, besides the unit.
-    pub(in crate::session) fn situation(&self, begun: Option<Modes>, settings: &SettingValues) -> Situation {
+    pub(in crate::session) fn situation(
+        &self,
+        begun: Option<TransactionModes>,
+        settings: &SettingValues,
+    ) -> SessionRouteState {
         let wish = settings.get(ROUTE).or(self.options.route.as_deref());
-        Situation {
+        SessionRouteState {
             begun,
             read_only: self.read_only,
             serializable: settings.get(b"default_transaction_isolation") == Some(b"serializable"),
@@ -154,7 +158,7 @@ impl Router {
     pub(in crate::session) fn learn(&mut self, known: &ReportedParameters) {
         let is =
             |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
-        self.meaning = Meaning {
+        self.meaning = LexicalSettings {
             standard_strings: is(b"standard_conforming_strings", b"on"),
             utf8: is(b"client_encoding", b"UTF8"),
         };
@@ -179,7 +183,8 @@ impl Router {
 }
 
 /// What anything may be sent to.
-pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: Reason::Writer };
+pub(in crate::session) const WRITER: RouteNeed =
+    RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer };
 
 /// Returns the rerun cause if a node's response may be due to standby status; then the writer's response counts.
 ///
@@ -188,7 +193,7 @@ pub(in crate::session) const WRITER: Need = Need { side: Side::Writer, reason: R
 /// ends with the error: a server continuing after an error of class 08 or 57 has answered.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 #[must_use]
-pub(in crate::session) fn rerun_on(fault: &Fault<'_>) -> Option<RerunCause> {
+pub(in crate::session) fn rerun_on(fault: &ErrorFields<'_>) -> Option<RerunCause> {
     let state = fault.sqlstate()?;
     match (state.as_str(), state.class()) {
         ("40001" | "40P01", _) => Some(RerunCause::RecoveryConflict),
@@ -223,7 +228,7 @@ mod tests {
                 [("ERROR", by_error), ("FATAL", Some(by_fatal)), ("PANIC", Some(by_fatal))]
             {
                 let body = format!("SX\0V{severity}\0C{state}\0Mm\0\0");
-                assert_eq!(rerun_on(&Fault::new(body.as_bytes())), expected, "{severity} {state}");
+                assert_eq!(rerun_on(&ErrorFields::new(body.as_bytes())), expected, "{severity} {state}");
             }
         }
     }

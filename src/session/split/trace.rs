@@ -2,16 +2,16 @@
 
 use crate::{
     names::EndpointName,
-    route::{Reason, Side},
+    route::{RouteReason, RouteSide},
 };
 
 /// Routes of a session's last unit, and of the next.
 #[derive(Default)]
 pub(in crate::session) struct LastRoute {
     /// Route of the last unit sent.
-    last: Option<(Side, Reason)>,
+    last: Option<(RouteSide, RouteReason)>,
     /// Route of the assigned backend, until a unit is sent there.
-    next: Option<(Side, Reason)>,
+    next: Option<(RouteSide, RouteReason)>,
     /// Names are kept by side: most sessions use one of each, again and again.
     writer: Option<EndpointName>,
     reader: Option<EndpointName>,
@@ -21,10 +21,10 @@ pub(in crate::session) struct LastRoute {
 
 impl LastRoute {
     /// Notes an assigned backend.
-    pub(in crate::session) fn goes(&mut self, side: Side, endpoint: &EndpointName, reason: Reason) {
+    pub(in crate::session) fn goes(&mut self, side: RouteSide, endpoint: &EndpointName, reason: RouteReason) {
         let name = match side {
-            Side::Writer => &mut self.writer,
-            Side::Reader => &mut self.reader,
+            RouteSide::Writer => &mut self.writer,
+            RouteSide::Reader => &mut self.reader,
         };
         if name.as_ref() != Some(endpoint) {
             *name = Some(endpoint.clone());
@@ -38,11 +38,11 @@ impl LastRoute {
     }
 
     /// Endpoint of the last unit, with the reason of the route decision.
-    pub(in crate::session) fn last(&self) -> Option<(&EndpointName, Reason)> {
+    pub(in crate::session) fn last(&self) -> Option<(&EndpointName, RouteReason)> {
         let (side, reason) = self.last?;
         let name = match side {
-            Side::Writer => &self.writer,
-            Side::Reader => &self.reader,
+            RouteSide::Writer => &self.writer,
+            RouteSide::Reader => &self.reader,
         };
         name.as_ref().map(|name| (name, reason))
     }

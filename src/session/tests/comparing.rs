@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use super::{
     super::{CatalogInstant, DatabaseState},
-    Side::{Client, Server},
+    RouteSide::{Client, Server},
     frame,
     sharing::{Talk, shown},
 };
 use crate::{
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
 /// Messages sent to the backend of a session with `change` during the statement.
 fn sent_around(change: impl FnOnce(&DatabaseState)) -> String {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let mut talk = Talk::knowing(Arc::clone(&database), None);
     talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
     change(&database);
@@ -42,6 +42,6 @@ fn changed_definitions_need_a_state_check() {
 fn a_catalog_read_meanwhile_needs_a_state_check() {
     assert_is_checked(&sent_around(|database| {
         database.definitions_changed();
-        database.set_catalogue(CatalogueBuilder::new(), b"2", database.instant());
+        database.set_catalogue(StatefulNamesBuilder::new(), b"2", database.instant());
     }));
 }

@@ -14,7 +14,7 @@ use crate::{
     handshake::Parameters,
     names::EndpointName,
     route::SplitSettings,
-    sql::{Catalogue, CatalogueBuilder, ClassifierOptions},
+    sql::{ClassifierOptions, StatefulNames, StatefulNamesBuilder},
     wire::{Frame, Speaker},
 };
 
@@ -41,11 +41,11 @@ struct Driver {
 impl Driver {
     fn new(splits: bool) -> Self {
         let database = if splits {
-            DatabaseState::splitting(Catalogue::default(), &ClassifierOptions::default())
+            DatabaseState::splitting(StatefulNames::default(), &ClassifierOptions::default())
         } else {
-            DatabaseState::new(Catalogue::default())
+            DatabaseState::new(StatefulNames::default())
         };
-        database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let mut session =
             Session::shared(Arc::new(database), known, SettingValues::default(), SessionOptions::default());
@@ -142,7 +142,7 @@ impl Driver {
             };
             self.from_server.extend(answer);
             self.served += 1;
-            read += message.octets().len();
+            read += message.as_bytes().len();
         }
         self.to_server.drain(..read);
         read > 0

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     super::{ConsumedInput, Session, SessionOptions},
-    Side::Client,
+    RouteSide::Client,
     client, frame, server,
     sharing::{ERROR, EXECUTE, one_batch, played},
 };

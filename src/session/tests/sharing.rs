@@ -9,14 +9,14 @@ use super::{
         AssignedBackend, CatalogInstant, DatabaseState, FreshnessCheck, ReportedParameters, RouteOptions,
         Session, SessionOptions, SettingValues,
     },
-    Side::{self, Client, Server},
+    RouteSide::{self, Client, Server},
     client, frame, fresh_backend, server,
 };
 use crate::{
     handshake::Parameters,
     names::EndpointName,
     route,
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::{Frame, Speaker, TransactionStatus},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Talk {
     /// How often a backend was leased.
     leases: usize,
     /// Sides of the leases, if the session splits.
-    pub(super) sides: Option<Vec<route::Side>>,
+    pub(super) sides: Option<Vec<route::RouteSide>>,
     /// A side made no sense.
     over: bool,
     /// Maximum bytes presented at once.
@@ -38,8 +38,8 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new(text_limit: Option<usize>) -> Self {
-        let database = Arc::new(DatabaseState::new(Catalogue::default()));
-        database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+        let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         Self::knowing(database, text_limit)
     }
 
@@ -89,9 +89,9 @@ impl Talk {
         );
     }
 
-    /// A side says `octets`, `step` of them at a time.
-    pub(super) fn say(&mut self, side: &Side, octets: &[u8], step: usize) {
-        for part in octets.chunks(step) {
+    /// A side says `bytes`, `step` of them at a time.
+    pub(super) fn say(&mut self, side: &RouteSide, bytes: &[u8], step: usize) {
+        for part in bytes.chunks(step) {
             let said = match side {
                 Client => &mut self.said[0],
                 Server => &mut self.said[1],
@@ -130,7 +130,7 @@ impl Talk {
                 b'Q' => [frame(b'C', b"SELECT 1\0"), frame(b'Z', status)].concat(),
                 _ => Vec::new(),
             });
-            rest = &rest[message.octets().len()..];
+            rest = &rest[message.as_bytes().len()..];
         }
         self.say(&Server, &answers, 1000);
     }
@@ -182,42 +182,42 @@ impl Talk {
     }
 }
 
-/// The messages in `octets`: their tags, and the texts in them that a reader recognises.
-pub(super) fn shown(octets: &[u8], speaker: Speaker) -> String {
+/// The messages in `bytes`: their tags, and the texts in them that a reader recognises.
+pub(super) fn shown(bytes: &[u8], speaker: Speaker) -> String {
     let mut shown = Vec::new();
-    let mut rest = octets;
+    let mut rest = bytes;
     while let Ok(Some(frame)) = Frame::read(speaker, rest) {
         let body: String = frame
             .body()
             .iter()
-            .map(|octet| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '.' })
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
             .collect();
         shown.push(format!("{}{}", char::from(frame.tag()), body.trim_end_matches('.')));
-        rest = &rest[frame.octets().len()..];
+        rest = &rest[frame.as_bytes().len()..];
     }
     // Name key of the simulated backend: zeros.
     shown.join(" | ").replace(&format!("__gatekeeper_{}", "0".repeat(47)), "__gatekeeper_")
 }
 
 /// Plays a script in all step sizes; answers what reached the backend and the client.
-pub(super) fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
+pub(super) fn played(script: &[(RouteSide, Vec<u8>)]) -> (String, String, Talk) {
     let play = |step| {
         let mut talk = Talk::new(Some(50));
-        for (side, octets) in script {
-            talk.say(side, octets, step);
+        for (side, bytes) in script {
+            talk.say(side, bytes, step);
         }
         talk
     };
     let whole = play(usize::MAX);
     for step in 1..20 {
         let parts = play(step);
-        assert_eq!(parts.to_backend, whole.to_backend, "shown {step} octets at a time");
-        assert_eq!(parts.to_client, whole.to_client, "shown {step} octets at a time");
+        assert_eq!(parts.to_backend, whole.to_backend, "shown {step} bytes at a time");
+        assert_eq!(parts.to_client, whole.to_client, "shown {step} bytes at a time");
     }
     (shown(&whole.to_backend, Speaker::Client), shown(&whole.to_client, Speaker::Server), whole)
 }
 
-pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
+pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (RouteSide, Vec<u8>) {
     (Client, client_frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect())
 }
 
@@ -249,8 +249,8 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     let (to_backend, to_client, _) = played(&script);
     assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S");
     assert_eq!(to_client, "1 | ZI");
-    let play = |talk: &mut Talk, script: &[(Side, Vec<u8>)]| {
-        script.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    let play = |talk: &mut Talk, script: &[(RouteSide, Vec<u8>)]| {
+        script.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
     };
     let mut talk = Talk::new(None);
     play(&mut talk, &script);
@@ -321,7 +321,7 @@ fn an_error_is_that_of_the_request_it_answers() {
 }
 
 #[test]
-fn a_client_has_so_many_statements_and_octets_of_them_and_goes_on() {
+fn a_client_has_so_many_statements_and_bytes_of_them_and_goes_on() {
     const COUNT: usize = 1 << 16;
     let mut talk = Talk::new(None);
     let mut heard = |messages: &[(u8, &[u8])]| {
@@ -385,7 +385,7 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     let answered = [reset, server(b'C', b"DISCARD ALL\0"), server(b'Z', b"I")];
     assert_eq!(played(&answered).0, "QDISCARD ALL | QSET ROLE r1");
     let mut talk = Talk::new(None);
-    answered.iter().for_each(|(side, octets)| talk.say(side, octets, 1000));
+    answered.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
     talk.say(&Server, &[frame(b'C', b"SET\0"), frame(b'Z', b"I")].concat(), 1000);
     let asked = shown(&talk.to_backend, Speaker::Client);
     assert!(asked.contains("role") && asked.contains("current_setting"), "{asked}");
@@ -436,8 +436,8 @@ fn a_result_is_compared_before_anything_is_bound() {
 
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
     let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
@@ -458,8 +458,8 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 #[test]
 fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
     let mut talk = Talk::beginning(database, startup, None);
     for number in 0..STATEMENTS {
@@ -482,8 +482,8 @@ fn settings_are_given_on_a_backend_full_of_statements() {
 
 #[test]
 fn settings_given_within_a_batch_are_reported_at_the_end() {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
         let startup = SettingValues::default().with(b"application_name", Some(b"first"));
@@ -515,8 +515,8 @@ fn settings_given_within_a_batch_are_reported_at_the_end() {
 
 #[test]
 fn a_role_restored_within_a_batch_is_confirmed_first() {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let startup = SettingValues::default().with(b"role", Some(b"joe"));
     let mut talk = Talk::beginning(database, startup, None);
     talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
@@ -705,7 +705,7 @@ fn a_sync_or_an_end_of_data_out_of_the_blue_needs_no_backend() {
     assert_eq!((to_backend.as_str(), to_client.as_str(), talk.leases), ("", "ZI | ZI", 0));
 }
 
-fn client_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+fn client_message() -> impl Strategy<Value = (RouteSide, Vec<u8>)> {
     let texts: [&[u8]; 11] = [
         b"BEGIN\0",
         b"COMMIT\0",
@@ -744,7 +744,7 @@ fn proptest_tag(noise: &[u8]) -> u8 {
     b"cfHX"[noise.len() % 4]
 }
 
-fn server_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+fn server_message() -> impl Strategy<Value = (RouteSide, Vec<u8>)> {
     let messages: [(u8, &[u8]); 12] = [
         (b'Z', b"I"),
         (b'Z', b"T"),
@@ -764,7 +764,7 @@ fn server_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn octets_of_any_kind_are_an_error_or_pass_and_never_a_panic(
+    fn bytes_of_any_kind_are_an_error_or_pass_and_never_a_panic(
         client_says in vec(any::<u8>(), 0..200),
         server_says in vec(any::<u8>(), 0..200),
     ) {
@@ -782,10 +782,10 @@ proptest! {
     ) {
         let play = |step| {
             let mut talk = Talk::new(None);
-            for (side, octets) in &script {
+            for (side, bytes) in &script {
                 // A server says nothing where there is none.
                 if !talk.over && (matches!(side, Client) || talk.leases > 0) {
-                    talk.say(side, octets, step);
+                    talk.say(side, bytes, step);
                 }
             }
             talk

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{
     super::{CatalogInstant, DatabaseState},
-    Side::{Client, Server},
+    RouteSide::{Client, Server},
     frame, server,
     sharing::{BIND_S, ERROR, EXECUTE, Talk, one_batch, played, shown},
 };
 use crate::{
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
@@ -54,8 +54,8 @@ fn nothing_precedes_a_discarded_message() {
 
 /// Session of a database where another session has called lastval().
 fn among_sequence_readers() -> Talk {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     database.sequences_are_read();
     Talk::knowing(database, None)
 }
@@ -136,8 +136,8 @@ fn a_skipped_clear_is_repeated() {
 
 #[test]
 fn a_pipelined_move_of_a_sequence_is_not_cleared() {
-    let database = Arc::new(DatabaseState::new(Catalogue::default()));
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     database.sequences_are_read();
     let mut talk = Talk::knowing(database, None);
     let requests: [(u8, &[u8]); 6] = [

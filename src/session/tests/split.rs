@@ -1,11 +1,11 @@
 //! Scripts of sessions with reads on the read pools.
 
 use super::{
-    Side::{Client, Server},
+    RouteSide::{Client, Server},
     frame,
     sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
-use crate::{route::Side, session::Session, wire::Speaker};
+use crate::{route::RouteSide, session::Session, wire::Speaker};
 
 /// Parse, Bind and Execute of a read, and Sync.
 fn read() -> Vec<u8> {
@@ -22,7 +22,7 @@ fn error(severity: &str, state: &str) -> Vec<u8> {
     frame(b'E', format!("S{severity}\0V{severity}\0C{state}\0Mm\0\0").as_bytes())
 }
 
-fn sides(talk: &Talk) -> &[Side] {
+fn sides(talk: &Talk) -> &[RouteSide] {
     talk.sides.as_deref().unwrap_or_default()
 }
 
@@ -32,7 +32,7 @@ fn an_error_that_the_server_survives_is_the_answer() {
         let mut talk = Talk::splitting();
         talk.say(&Client, &read(), 1000);
         talk.say(&Server, &[frame(b'1', b""), error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
-        assert_eq!(sides(&talk), [Side::Reader], "{state}");
+        assert_eq!(sides(&talk), [RouteSide::Reader], "{state}");
         let heard = shown(&talk.to_client, Speaker::Server);
         assert!(heard.contains(state) && heard.ends_with("ZI"), "{state}: {heard}");
     }
@@ -45,10 +45,10 @@ fn a_unit_that_loses_each_node_runs_thrice_at_most() {
         let mut talk = Talk::splitting();
         for _ in 0..2 {
             talk.say(&Client, &read(), 1000);
-            for expected in [Side::Reader, Side::Reader, Side::Writer] {
+            for expected in [RouteSide::Reader, RouteSide::Reader, RouteSide::Writer] {
                 assert_eq!(sides(&talk).last(), Some(&expected));
                 talk.say(&Server, last_words, 1000);
-                if expected == Side::Reader {
+                if expected == RouteSide::Reader {
                     assert!(talk.lose_backend());
                 }
             }
@@ -77,7 +77,7 @@ fn an_error_that_a_standby_explains_runs_again_once() {
         for _ in 0..2 {
             talk.say(&Server, &[error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
         }
-        assert_eq!(sides(&talk), [Side::Reader, Side::Writer], "{state}");
+        assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer], "{state}");
         let heard = shown(&talk.to_client, Speaker::Server);
         assert_eq!(heard.matches(state).count(), 1, "{heard}");
         assert!(heard.ends_with("ZI"), "{heard}");
@@ -98,10 +98,10 @@ fn a_result_that_a_standby_lacks_is_the_writers() {
     talk.to_client.clear();
     talk.say(&Client, &[frame(b'B', BIND_S), frame(b'E', EXECUTE), frame(b'S', b"")].concat(), 1000);
     talk.say(&Server, &[frame(b'1', b""), description(25)].concat(), 7);
-    assert_eq!(sides(&talk), [Side::Reader, Side::Reader]);
+    assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Reader]);
     talk.to_backend.clear();
     talk.say(&Server, &frame(b'Z', b"I"), 7);
-    assert_eq!(sides(&talk), [Side::Reader, Side::Reader, Side::Writer]);
+    assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Reader, RouteSide::Writer]);
     talk.say(&Server, &[frame(b'1', b""), description(23)].concat(), 7);
     let said = shown(&talk.to_backend, Speaker::Client);
     let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
@@ -134,10 +134,10 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
         talk.session.on_batch_timeout();
         talk.say(&Client, &batch, step);
         let said = std::mem::take(&mut talk.to_backend);
-        assert_eq!(said, first, "shown {step} octets at a time");
-        if sides(&talk) == [Side::Reader] {
+        assert_eq!(said, first, "shown {step} bytes at a time");
+        if sides(&talk) == [RouteSide::Reader] {
             assert!(talk.lose_backend());
-            assert_eq!(talk.to_backend, first, "shown {step} octets at a time");
+            assert_eq!(talk.to_backend, first, "shown {step} bytes at a time");
         }
     }
 }
@@ -145,10 +145,10 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
 #[test]
 fn a_portal_that_is_bound_before_a_flush_is_the_writers() {
     for (frames, side) in [
-        (&[(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'D', b"S\0")][..], Side::Reader),
-        (&[(b'P', b"\0SELECT 1\0\0\0"), (b'B', b"\0\0\0\0\0\0\0\0")], Side::Writer),
-        (&[(b'B', b"\0\0\0\0\0\0\0\0"), (b'E', EXECUTE)], Side::Writer),
-        (&[(b'C', b"Snobody\0")], Side::Reader),
+        (&[(b'P', &b"\0SELECT 1\0\0\0"[..]), (b'D', b"S\0")][..], RouteSide::Reader),
+        (&[(b'P', b"\0SELECT 1\0\0\0"), (b'B', b"\0\0\0\0\0\0\0\0")], RouteSide::Writer),
+        (&[(b'B', b"\0\0\0\0\0\0\0\0"), (b'E', EXECUTE)], RouteSide::Writer),
+        (&[(b'C', b"Snobody\0")], RouteSide::Reader),
     ] {
         let mut talk = Talk::splitting();
         let batch: Vec<u8> = frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect();
@@ -163,7 +163,7 @@ fn a_query_within_a_batch_is_the_writers() {
         let mut talk = Talk::splitting();
         let batch = [frame(first.0, first.1), frame(b'Q', b"SELECT 1\0")].concat();
         talk.say(&Client, &batch, 1000);
-        assert_eq!(sides(&talk), [Side::Writer], "{first:?}");
+        assert_eq!(sides(&talk), [RouteSide::Writer], "{first:?}");
     }
 }
 
@@ -181,7 +181,7 @@ fn a_close_is_sent_only_where_what_follows_may_go() {
     assert_eq!(shown(&talk.to_backend, Speaker::Client), "P.SELECT 1 | B | E | S");
     talk.to_backend.clear();
     talk.say(&Server, &read_answers(), 1000);
-    assert_eq!(sides(&talk), [Side::Reader, Side::Writer]);
+    assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer]);
     let said = shown(&talk.to_backend, Speaker::Client);
     assert_eq!(said, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
 }
@@ -218,7 +218,7 @@ fn failed_on_reader() -> Talk {
     talk.say(&Server, &extended_answers("BEGIN", b"T"), 1000);
     talk.say(&Client, &[extended("SELECT 1 / 0"), sync].concat(), 1000);
     talk.say(&Server, &[error("ERROR", "22012"), frame(b'Z', b"E")].concat(), 1000);
-    assert_eq!(sides(&talk), [Side::Reader]);
+    assert_eq!(sides(&talk), [RouteSide::Reader]);
     talk
 }
 
@@ -234,7 +234,7 @@ fn unexecuted_statements_pin_no_read_pool() {
         talk.say(&Client, &query("ROLLBACK"), 1000);
         talk.say(&Server, &query_answers("ROLLBACK", b"I"), 1000);
         talk.say(&Client, &query("INSERT INTO t VALUES (1)"), 1000);
-        assert_eq!(sides(&talk), [Side::Reader, Side::Writer], "{}", shown(&seed, Speaker::Client));
+        assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer], "{}", shown(&seed, Speaker::Client));
     }
 }
 
@@ -268,7 +268,7 @@ fn a_standby_keeps_no_sequence_of_a_session() {
     let Session::Pooled(pooled) = &talk.session else { unreachable!() };
     pooled.database().sequences_are_read();
     talk.say(&Client, &[extended("BEGIN READ ONLY"), frame(b'S', b"")].concat(), 1000);
-    assert_eq!(sides(&talk), [Side::Reader]);
+    assert_eq!(sides(&talk), [RouteSide::Reader]);
     let cleared = query_answers("DISCARD SEQUENCES", b"I");
     talk.say(&Server, &cleared, 1000);
     talk.say(&Server, &extended_answers("BEGIN", b"T"), 1000);
@@ -279,7 +279,7 @@ fn a_standby_keeps_no_sequence_of_a_session() {
     talk.say(&Client, &query("ROLLBACK"), 1000);
     talk.say(&Server, &query_answers("ROLLBACK", b"I"), 1000);
     talk.say(&Client, &query("SELECT nextval('s')"), 1000);
-    assert_eq!(sides(&talk).last(), Some(&Side::Writer));
+    assert_eq!(sides(&talk).last(), Some(&RouteSide::Writer));
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn definitions_bound_on_a_read_pool_pin_nothing() {
         talk.say(&Client, &query("DECLARE c CURSOR FOR SELECT 1"), 1000);
         talk.say(&Server, &query_answers("DECLARE CURSOR", b"T"), 1000);
         talk.say(&Client, &if text.contains(';') { query(text) } else { bind(text) }, 1000);
-        assert_eq!(sides(&talk), [Side::Reader], "{text}");
+        assert_eq!(sides(&talk), [RouteSide::Reader], "{text}");
         let executed = match text.contains(';') {
             true => frame(b'C', b"SELECT 1\0"),
             false => [frame(b'1', b""), frame(b'2', b"")].concat(),

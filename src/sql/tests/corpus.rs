@@ -1,5 +1,5 @@
-//! PostgreSQL's regression statements, each run on a real hot standby: what none of them may be called, and how many are
-//! called what they are.
+//! PostgreSQL's regression statements, each run on a hot standby: forbidden classifications, and the rate of exact
+//! classifications.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,11 +11,12 @@ use pg_query::NodeRef;
 use serde::Deserialize;
 
 use super::super::{
-    Access, Classifier, ClassifierOptions, Control, Effects, Ground, Knowledge, Meaning, built_in, effects,
+    Classifier, ClassifierOptions, ClassifyReason, Effects, LexicalSettings, SchemaInfo, StatementAccess,
+    TransactionControl, built_in, effects,
 };
-use crate::sql::{Catalogue, knowledge::Found};
+use crate::sql::{StatefulNames, schema_info::Found};
 
-/// One statement of the corpus.
+/// A statement of the corpus.
 #[derive(Deserialize)]
 struct Statement {
     sql: String,
@@ -33,10 +34,10 @@ enum Class {
     BothError,
 }
 
-/// What a standby refuses that no other node's state would have helped.
+/// SQLSTATEs of rejections on a standby only, independent of the state of other nodes.
 const ONLY_A_STANDBY: [&str; 3] = ["55000", "XX000", "0A000"];
 
-/// The file lies beside the repository, or where `STATEMENT_CORPUS` says; `None` without one.
+/// The corpus file, beside the repository or at `STATEMENT_CORPUS`; `None` without a file.
 fn corpus() -> Option<Vec<Statement>> {
     let path = std::env::var_os("STATEMENT_CORPUS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/statement-corpus.jsonl.xz"),
@@ -52,8 +53,8 @@ fn corpus() -> Option<Vec<Statement>> {
     Some(text.lines().map(|line| serde_json::from_str(line).expect("a statement")).collect())
 }
 
-/// Statements that may be called reads though they are not, each with its reason: `reason  statement` in lines, the
-/// statement's line ends written `\n`.
+/// Statements classified as reads although the standby rejected them, with reasons. A line has a reason, two spaces and
+/// the statement, with `\n` for line ends.
 fn exceptions() -> HashMap<String, &'static str> {
     include_str!("../../../tests/data/classifier/exceptions.txt")
         .lines()
@@ -66,7 +67,7 @@ fn exceptions() -> HashMap<String, &'static str> {
         .collect()
 }
 
-/// Whether a statement calls only what each PostgreSQL has.
+/// True if a statement calls built-in functions only.
 fn is_built_in(sql: &str) -> bool {
     let Ok(parsed) = pg_query::parse(sql, pg_query::ParserOptions::DEFAULT) else { return false };
     let name = |parts: &[pg_query::protobuf::Node]| match parts.last().and_then(|node| node.node.as_ref()) {
@@ -86,7 +87,7 @@ fn is_built_in(sql: &str) -> bool {
 fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
     let Some(corpus) = corpus() else { return };
     let classifier = Classifier::new(&ClassifierOptions::default());
-    let (meaning, knowledge) = (Meaning::default(), Knowledge::assumed());
+    let (lexical, schema_info) = (LexicalSettings::default(), SchemaInfo::assumed());
     let exceptions = exceptions();
     let mut unused: HashSet<&str> = exceptions.keys().map(String::as_str).collect();
     let excused = |sql: &str, unused: &mut HashSet<&str>| {
@@ -95,35 +96,38 @@ fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
     };
     let mut wrong = Vec::new();
     let (mut plain, mut plain_reads, mut all, mut all_reads) = (0, 0, 0, 0);
-    let mut missed = BTreeMap::<Ground, Vec<&str>>::new();
+    let mut missed = BTreeMap::<ClassifyReason, Vec<&str>>::new();
     for statement in &corpus {
         let sql = &statement.sql;
-        let said = classifier.classify(sql.as_bytes(), &meaning, &knowledge);
+        let said = classifier.classify(sql.as_bytes(), &lexical, &schema_info);
         let leaves = said.may_leave_primary();
         match statement.class {
             Class::Write => {
-                if said.access == Access::Read && !excused(sql, &mut unused) {
-                    wrong.push(format!("{} {}: {sql}", statement.standby, said.ground.as_str()));
+                if said.access == StatementAccess::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, said.reason.as_str()));
                 }
             }
             Class::StandbyError if ONLY_A_STANDBY.contains(&&*statement.standby) => {
-                if said.access == Access::Read && !excused(sql, &mut unused) {
-                    wrong.push(format!("{} {}: {sql}", statement.standby, said.ground.as_str()));
+                if said.access == StatementAccess::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, said.reason.as_str()));
                 }
             }
             Class::Read => {
                 all += 1;
                 all_reads += u32::from(leaves);
-                let stateless = effects(sql.as_bytes(), &Catalogue::default())
+                let stateless = effects(sql.as_bytes(), &StatefulNames::default())
                     .without(Effects::SEQUENCE_MOVE)
                     == Effects::NONE
-                    && !matches!(said.ground, Ground::SessionState | Ground::Transaction | Ground::Named)
-                    && said.control == Control::None;
+                    && !matches!(
+                        said.reason,
+                        ClassifyReason::SessionState | ClassifyReason::Transaction | ClassifyReason::Named
+                    )
+                    && said.control == TransactionControl::None;
                 if stateless && is_built_in(sql) {
                     plain += 1;
                     plain_reads += u32::from(leaves);
                     if !leaves {
-                        missed.entry(said.ground).or_default().push(sql);
+                        missed.entry(said.reason).or_default().push(sql);
                     }
                 }
             }
@@ -131,8 +135,8 @@ fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
         }
     }
     let percent = |part: u32, whole: u32| f64::from(part) * 100.0 / f64::from(whole.max(1));
-    for (ground, texts) in &missed {
-        println!("{} {}", ground.as_str(), texts.len());
+    for (reason, texts) in &missed {
+        println!("{} {}", reason.as_str(), texts.len());
         for text in texts {
             println!("    {}", text.replace('\n', " ").chars().take(160).collect::<String>());
         }

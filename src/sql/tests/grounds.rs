@@ -4,18 +4,18 @@ use proptest::{prelude::*, sample::select};
 
 use super::{
     super::{
-        Access, Classification, Classifier, ClassifierOptions, Control, Ground, Hint, Knowledge,
-        KnowledgeBuilder, Meaning, Modes, classifier::TEXT_MAX,
+        Classification, Classifier, ClassifierOptions, ClassifyReason, Hint, LexicalSettings, SchemaInfo,
+        SchemaInfoBuilder, StatementAccess, TransactionControl, TransactionModes, classifier::TEXT_MAX,
     },
     case,
 };
 
-const STANDARD: Meaning = Meaning { standard_strings: true, utf8: true };
-const NONSTANDARD: Meaning = Meaning { standard_strings: false, utf8: true };
+const STANDARD: LexicalSettings = LexicalSettings { standard_strings: true, utf8: true };
+const NONSTANDARD: LexicalSettings = LexicalSettings { standard_strings: false, utf8: true };
 
 /// The database of the tables.
-fn knowledge() -> Knowledge {
-    let mut builder = KnowledgeBuilder::new();
+fn schema_info() -> SchemaInfo {
+    let mut builder = SchemaInfoBuilder::new();
     for line in include_str!("../../../tests/data/classifier/knowledge.txt").lines() {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -37,23 +37,23 @@ fn classifier() -> Classifier {
     })
 }
 
-fn judge(table: &str, meaning: Meaning) {
-    let (classifier, knowledge) = (classifier(), knowledge());
+fn judge(table: &str, lexical: LexicalSettings) {
+    let (classifier, schema_info) = (classifier(), schema_info());
     let mut wrong = Vec::new();
     for (wanted, text) in table.lines().filter_map(case) {
         // Cold, by template or text, and remembered.
         for time in ["first", "second"] {
-            let said = classifier.classify(text.as_bytes(), &meaning, &knowledge);
-            if said.ground.as_str() != wanted {
-                wrong.push(format!("{time}: {} instead of {wanted}: {text}", said.ground.as_str()));
+            let said = classifier.classify(text.as_bytes(), &lexical, &schema_info);
+            if said.reason.as_str() != wanted {
+                wrong.push(format!("{time}: {} instead of {wanted}: {text}", said.reason.as_str()));
             }
         }
-        let (explained, _) = classifier.explain(text.as_bytes(), &meaning, &knowledge);
-        let said = classifier.classify(text.as_bytes(), &meaning, &knowledge);
-        if (explained.access, explained.ground) != (said.access, said.ground) {
-            wrong.push(format!("explained as {}: {text}", explained.ground.as_str()));
+        let (explained, _) = classifier.explain(text.as_bytes(), &lexical, &schema_info);
+        let said = classifier.classify(text.as_bytes(), &lexical, &schema_info);
+        if (explained.access, explained.reason) != (said.access, said.reason) {
+            wrong.push(format!("explained as {}: {text}", explained.reason.as_str()));
         }
-        if said.may_leave_primary() != (said.ground == Ground::Read) {
+        if said.may_leave_primary() != (said.reason == ClassifyReason::Read) {
             wrong.push(format!("{:?}: {text}", said.access));
         }
     }
@@ -75,41 +75,45 @@ fn strings_are_read_as_the_session_has_them() {
     judge(include_str!("../../../tests/data/classifier/nonstandard.txt"), NONSTANDARD);
 }
 
-fn said(text: &[u8], meaning: Meaning) -> Classification {
-    classifier().classify(text, &meaning, &knowledge())
+fn said(text: &[u8], lexical: LexicalSettings) -> Classification {
+    classifier().classify(text, &lexical, &schema_info())
 }
 
 #[test]
 fn nothing_is_taken_for_known_before_the_database_was_read() {
     let classifier = classifier();
-    let ground = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &Knowledge::empty()).ground;
-    assert_eq!(ground("SELECT * FROM t"), Ground::UnknownRelation);
-    assert_eq!(ground("SELECT harmless()"), Ground::UnknownFunction);
-    assert_eq!(ground("SELECT 1::mood"), Ground::UnknownRelation);
-    assert_eq!(ground("SELECT count(*) FROM pg_class"), Ground::Read);
+    let reason = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &SchemaInfo::empty()).reason;
+    assert_eq!(reason("SELECT * FROM t"), ClassifyReason::UnknownRelation);
+    assert_eq!(reason("SELECT harmless()"), ClassifyReason::UnknownFunction);
+    assert_eq!(reason("SELECT 1::mood"), ClassifyReason::UnknownRelation);
+    assert_eq!(reason("SELECT count(*) FROM pg_class"), ClassifyReason::Read);
 }
 
 #[test]
 fn another_edition_of_the_catalogues_is_asked_anew() {
     let classifier = classifier();
     let text = b"SELECT nobody_knows(1)";
-    assert_eq!(classifier.classify(text, &STANDARD, &knowledge()).ground, Ground::UnknownFunction);
-    let mut builder = KnowledgeBuilder::new();
+    assert_eq!(classifier.classify(text, &STANDARD, &schema_info()).reason, ClassifyReason::UnknownFunction);
+    let mut builder = SchemaInfoBuilder::new();
     builder.row(&[b"f", b"public", b"nobody_knows", b"", b"1", b"1", b""]).unwrap();
-    assert_eq!(classifier.classify(text, &STANDARD, &builder.build(2)).ground, Ground::Read);
+    assert_eq!(classifier.classify(text, &STANDARD, &builder.build(2)).reason, ClassifyReason::Read);
 }
 
 #[test]
 fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
-    let (classifier, knowledge) = (classifier(), knowledge());
-    let says = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &knowledge);
+    let (classifier, schema_info) = (classifier(), schema_info());
+    let says = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &schema_info);
     assert!(says("SELECT a FROM t WHERE b = 1").may_leave_primary());
     classifier.learn_write(b"SELECT a FROM t WHERE b = 1", &STANDARD);
     classifier.learn_write(b"SELECT a FROM t WHERE b = $1", &STANDARD);
     for text in
         ["SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = 22", "SELECT a FROM t WHERE b = $1"]
     {
-        assert_eq!((says(text).access, says(text).ground), (Access::Doubt, Ground::LearnedWrite), "{text}");
+        assert_eq!(
+            (says(text).access, says(text).reason),
+            (StatementAccess::Unproven, ClassifyReason::LearnedWrite),
+            "{text}"
+        );
     }
     assert!(says("SELECT a FROM t WHERE c = 1").may_leave_primary());
     assert_eq!(classifier.learned(), 2);
@@ -120,55 +124,58 @@ fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
 }
 
 #[test]
-fn octets_that_cannot_be_judged_are_doubt() {
-    let sjis = Meaning { utf8: false, ..STANDARD };
-    assert_eq!(said(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).ground, Ground::Encoding);
-    assert_eq!(said("SELECT 'ä'".as_bytes(), sjis).ground, Ground::Encoding);
-    assert_eq!(said(b"SELECT 1", sjis).ground, Ground::Read);
+fn bytes_that_cannot_be_judged_are_doubt() {
+    let sjis = LexicalSettings { utf8: false, ..STANDARD };
+    assert_eq!(said(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).reason, ClassifyReason::Encoding);
+    assert_eq!(said("SELECT 'ä'".as_bytes(), sjis).reason, ClassifyReason::Encoding);
+    assert_eq!(said(b"SELECT 1", sjis).reason, ClassifyReason::Read);
     assert_eq!(
-        said("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).ground,
-        Ground::Read
+        said("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).reason,
+        ClassifyReason::Read
     );
-    assert_eq!(said(b"SELECT '\xff'", STANDARD).ground, Ground::Encoding);
-    assert_eq!(said(b"SELECT 1\0; DELETE FROM t", STANDARD).access, Access::Doubt);
+    assert_eq!(said(b"SELECT '\xff'", STANDARD).reason, ClassifyReason::Encoding);
+    assert_eq!(said(b"SELECT 1\0; DELETE FROM t", STANDARD).access, StatementAccess::Unproven);
 }
 
 #[test]
 fn a_text_that_is_too_long_is_doubt_unless_its_template_is_known() {
-    let (classifier, knowledge) = (classifier(), knowledge());
+    let (classifier, schema_info) = (classifier(), schema_info());
     let long = format!("SELECT '{}' FROM t", "x".repeat(TEXT_MAX));
-    assert_eq!(classifier.classify(long.as_bytes(), &STANDARD, &knowledge).ground, Ground::TooLong);
-    assert!(classifier.classify(b"SELECT 'x' FROM t", &STANDARD, &knowledge).may_leave_primary());
-    assert!(classifier.classify(long.as_bytes(), &STANDARD, &knowledge).may_leave_primary());
+    assert_eq!(classifier.classify(long.as_bytes(), &STANDARD, &schema_info).reason, ClassifyReason::TooLong);
+    assert!(classifier.classify(b"SELECT 'x' FROM t", &STANDARD, &schema_info).may_leave_primary());
+    assert!(classifier.classify(long.as_bytes(), &STANDARD, &schema_info).may_leave_primary());
 }
 
 #[test]
 fn what_a_text_says_about_transactions_is_told() {
-    let modes = |read_only, serializable| Modes { read_only, serializable };
+    let modes = |read_only, serializable| TransactionModes { read_only, serializable };
     for (text, wanted) in [
-        ("SELECT 1", Control::None),
-        ("BEGIN", Control::Begin(modes(None, None))),
-        ("BEGIN READ ONLY", Control::Begin(modes(Some(true), None))),
+        ("SELECT 1", TransactionControl::None),
+        ("BEGIN", TransactionControl::Begin(modes(None, None))),
+        ("BEGIN READ ONLY", TransactionControl::Begin(modes(Some(true), None))),
         (
             "START TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE",
-            Control::Begin(modes(Some(false), Some(true))),
+            TransactionControl::Begin(modes(Some(false), Some(true))),
         ),
-        ("BEGIN ISOLATION LEVEL READ COMMITTED", Control::Begin(modes(None, Some(false)))),
-        ("SET TRANSACTION READ ONLY", Control::SetTransaction(modes(Some(true), None))),
+        ("BEGIN ISOLATION LEVEL READ COMMITTED", TransactionControl::Begin(modes(None, Some(false)))),
+        ("SET TRANSACTION READ ONLY", TransactionControl::SetTransaction(modes(Some(true), None))),
         (
             "SET TRANSACTION READ ONLY; SET TRANSACTION READ WRITE",
-            Control::SetTransaction(modes(Some(false), None)),
+            TransactionControl::SetTransaction(modes(Some(false), None)),
         ),
-        ("COMMIT", Control::Commit { chain: false }),
-        ("END AND CHAIN", Control::Commit { chain: true }),
-        ("ABORT", Control::Rollback { chain: false }),
-        ("SAVEPOINT a; RELEASE a", Control::Savepoint),
-        ("BEGIN READ ONLY; SAVEPOINT a; SELECT 1; COMMIT", Control::Whole(modes(Some(true), None))),
-        ("BEGIN; SELECT 1; ROLLBACK", Control::Whole(modes(None, None))),
-        ("BEGIN; SELECT 1", Control::Mixed),
-        ("COMMIT; SELECT 1", Control::Mixed),
-        ("INSERT INTO t VALUES (1); COMMIT", Control::Mixed),
-        ("SELEC", Control::Mixed),
+        ("COMMIT", TransactionControl::Commit { chain: false }),
+        ("END AND CHAIN", TransactionControl::Commit { chain: true }),
+        ("ABORT", TransactionControl::Rollback { chain: false }),
+        ("SAVEPOINT a; RELEASE a", TransactionControl::Savepoint),
+        (
+            "BEGIN READ ONLY; SAVEPOINT a; SELECT 1; COMMIT",
+            TransactionControl::Whole(modes(Some(true), None)),
+        ),
+        ("BEGIN; SELECT 1; ROLLBACK", TransactionControl::Whole(modes(None, None))),
+        ("BEGIN; SELECT 1", TransactionControl::Mixed),
+        ("COMMIT; SELECT 1", TransactionControl::Mixed),
+        ("INSERT INTO t VALUES (1); COMMIT", TransactionControl::Mixed),
+        ("SELEC", TransactionControl::Mixed),
     ] {
         assert_eq!(said(text.as_bytes(), STANDARD).control, wanted, "{text}");
     }
@@ -177,12 +184,12 @@ fn what_a_text_says_about_transactions_is_told() {
 #[test]
 fn control_that_might_write_is_no_read() {
     for (text, access) in [
-        ("BEGIN", Access::Read),
-        ("BEGIN READ ONLY", Access::Read),
-        ("COMMIT", Access::Read),
-        ("BEGIN READ WRITE", Access::Doubt),
-        ("BEGIN; SELECT 1; COMMIT", Access::Doubt),
-        ("SELECT 1; COMMIT", Access::Doubt),
+        ("BEGIN", StatementAccess::Read),
+        ("BEGIN READ ONLY", StatementAccess::Read),
+        ("COMMIT", StatementAccess::Read),
+        ("BEGIN READ WRITE", StatementAccess::Unproven),
+        ("BEGIN; SELECT 1; COMMIT", StatementAccess::Unproven),
+        ("SELECT 1; COMMIT", StatementAccess::Unproven),
     ] {
         assert_eq!(said(text.as_bytes(), STANDARD).access, access, "{text}");
     }
@@ -205,58 +212,61 @@ fn hints_are_read_from_the_comments_in_front() {
 
 #[test]
 fn every_ground_has_a_name_of_its_own_and_stands_in_order() {
-    assert!(Ground::ALL.windows(2).all(|pair| pair[0] < pair[1] && pair[0].access() <= pair[1].access()));
-    let names: std::collections::BTreeSet<_> = Ground::ALL.iter().map(|ground| ground.as_str()).collect();
-    assert_eq!(names.len(), Ground::ALL.len());
+    assert!(
+        ClassifyReason::ALL.windows(2).all(|pair| pair[0] < pair[1] && pair[0].access() <= pair[1].access())
+    );
+    let names: std::collections::BTreeSet<_> =
+        ClassifyReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(names.len(), ClassifyReason::ALL.len());
 }
 
 #[test]
 fn what_is_decided_of_functions_is_asked_of_servers_too() {
-    let sql = super::super::knowledge_sql(&[]);
-    for name in super::super::decided::names() {
+    let sql = super::super::schema_info_sql(&[]);
+    for name in super::super::builtin_overrides::names() {
         assert!(
             sql.contains(&format!("{name},"))
                 || sql.contains(&format!("{name}}}"))
                 || sql.contains(&format!("{name}|")),
-            "`{name}` is missing in knowledge.sql"
+            "`{name}` is missing in schema_info.sql"
         );
     }
 }
 
 #[test]
 fn what_is_remembered_is_bounded() {
-    let (classifier, knowledge) =
-        (Classifier::new(&ClassifierOptions { memory: 256 << 10, ..Default::default() }), knowledge());
+    let (classifier, schema_info) =
+        (Classifier::new(&ClassifierOptions { memory: 256 << 10, ..Default::default() }), schema_info());
     for number in 0..20_000 {
         let _ =
-            classifier.classify(format!("SELECT a AS c{number} FROM t").as_bytes(), &STANDARD, &knowledge);
+            classifier.classify(format!("SELECT a AS c{number} FROM t").as_bytes(), &STANDARD, &schema_info);
         let _ = classifier.classify(
             format!("SELECT a AS c{number} FROM t WHERE a = 1").as_bytes(),
             &STANDARD,
-            &knowledge,
+            &schema_info,
         );
     }
-    assert!(classifier.octets() <= 256 << 10, "{}", classifier.octets());
+    assert!(classifier.cached_bytes() <= 256 << 10, "{}", classifier.cached_bytes());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A template that is known must not say more than the text itself does.
+    /// A cached template must not permit more than the text.
     #[test]
     fn a_template_never_lets_a_text_leave_that_would_not_leave_by_itself(
         parts in prop::collection::vec((select(PIECES), select(BETWEEN)), 1..7),
         others in prop::collection::vec((select(PIECES), select(BETWEEN)), 1..7),
     ) {
         let text = |parts: &[(&str, &str)]| -> String { parts.iter().flat_map(|(piece, gap)| [*piece, *gap]).collect() };
-        let (known, knowledge) = (classifier(), knowledge());
+        let (known, schema_info) = (classifier(), schema_info());
         for other in [text(&others), text(&parts).replace('1', "'x'"), text(&parts).replace("'x'", "1")] {
-            let _ = known.classify(other.as_bytes(), &STANDARD, &knowledge);
+            let _ = known.classify(other.as_bytes(), &STANDARD, &schema_info);
         }
         let text = text(&parts);
-        let warm = known.classify(text.as_bytes(), &STANDARD, &knowledge);
-        let cold = classifier().classify(text.as_bytes(), &STANDARD, &knowledge);
-        prop_assert!(!warm.may_leave_primary() || cold.may_leave_primary() || cold.ground == Ground::Unparsable, "{text}");
+        let warm = known.classify(text.as_bytes(), &STANDARD, &schema_info);
+        let cold = classifier().classify(text.as_bytes(), &STANDARD, &schema_info);
+        prop_assert!(!warm.may_leave_primary() || cold.may_leave_primary() || cold.reason == ClassifyReason::Unparsable, "{text}");
         prop_assert_eq!(warm.hint, cold.hint);
     }
 }

@@ -1,38 +1,40 @@
-//! Texts that are made to stop the process: on a thread with the stack of a worker, none does.
+//! Texts made to crash the process, on a thread with a worker's stack.
 
 use std::thread;
 
 use super::super::{
-    Access, Catalogue, Classifier, ClassifierOptions, Knowledge, Meaning, classifier::TEXT_MAX, command,
-    effects, setting_names, stateful_names,
+    Classifier, ClassifierOptions, LexicalSettings, SchemaInfo, StatefulNames, StatementAccess,
+    classifier::TEXT_MAX, effects, find_setting_names, find_stateful_names, session_statement,
 };
 
-/// What a worker has. Unoptimized, the decoder of trees needs more than half of it for the hundred levels that it allows.
+/// Stack of a worker. Unoptimized, the tree decoder needs more than half for the permitted hundred levels.
 const STACK: usize = 4 << 20;
 
-/// Asks everything of this module about each text, as a worker would.
+/// Runs every analysis of the module on each text, as a worker would.
 fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
     let worker = thread::Builder::new().stack_size(STACK);
     let worker = worker.spawn(move || {
         let classifier = Classifier::new(&ClassifierOptions::default());
-        let knowledge = Knowledge::assumed();
+        let schema_info = SchemaInfo::assumed();
         for text in texts {
-            let _ = classifier.classify(&text, &Meaning::default(), &knowledge);
-            let _ = effects(&text, &Catalogue::default());
+            let _ = classifier.classify(&text, &LexicalSettings::default(), &schema_info);
+            let _ = effects(&text, &StatefulNames::default());
             if text.len() > 2 * TEXT_MAX {
                 continue;
             }
             for standard_strings in [true, false] {
                 for utf8 in [true, false] {
-                    let meaning = Meaning { standard_strings, utf8 };
-                    let said = classifier.classify(&text, &meaning, &knowledge);
-                    let (explained, _) = classifier.explain(&text, &meaning, &knowledge);
-                    assert!(said.access != Access::Read || explained.access == Access::Read);
+                    let lexical = LexicalSettings { standard_strings, utf8 };
+                    let said = classifier.classify(&text, &lexical, &schema_info);
+                    let (explained, _) = classifier.explain(&text, &lexical, &schema_info);
+                    assert!(
+                        said.access != StatementAccess::Read || explained.access == StatementAccess::Read
+                    );
                 }
             }
-            let _ = command(&text);
-            setting_names(&text, &mut |_| ());
-            stateful_names(&text, &Catalogue::default(), &mut |_| ());
+            let _ = session_statement(&text);
+            find_setting_names(&text, &mut |_| ());
+            find_stateful_names(&text, &StatefulNames::default(), &mut |_| ());
         }
     });
     worker.expect("a thread").join().expect("it comes back");
@@ -100,7 +102,7 @@ fn long_flat_chains_stop_nothing() {
 }
 
 #[test]
-fn odd_octets_stop_nothing() {
+fn odd_bytes_stop_nothing() {
     survives([
         Vec::new(),
         vec![0; 100_000],

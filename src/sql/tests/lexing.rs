@@ -5,7 +5,7 @@ use proptest::{prelude::*, sample::select};
 
 use super::super::lexer::{Lexer, Token};
 
-/// What of a token decides: where words, names, literals and semicolons stand.
+/// Relevant properties of a token: positions of words, names, literals and semicolons.
 #[derive(Debug, PartialEq, Eq)]
 enum Mark {
     Word(String),
@@ -17,7 +17,7 @@ enum Mark {
     Parenthesis(bool),
 }
 
-/// The server's marks; `None` if its scanner refuses the text.
+/// The server's marks; `None` if the server's scanner rejects the text.
 fn theirs(text: &str) -> Option<Vec<Mark>> {
     let scanned = pg_query::scan(text).ok()?;
     let mut marks = Vec::new();
@@ -28,7 +28,7 @@ fn theirs(text: &str) -> Option<Vec<Mark>> {
         let mark = match kind {
             Theirs::CComment | Theirs::SqlComment => continue,
             Theirs::Sconst | Theirs::Usconst | Theirs::Bconst | Theirs::Xconst => {
-                // Prefixes but E are words to us.
+                // Prefixes except E are words for the lexer.
                 let prefix = written.split(['\'', '&', '$']).next().unwrap_or_default();
                 if !prefix.is_empty() && !prefix.eq_ignore_ascii_case("e") {
                     marks.push(Mark::Word(prefix.to_owned()));
@@ -58,7 +58,7 @@ fn theirs(text: &str) -> Option<Vec<Mark>> {
     Some(marks)
 }
 
-/// Ours; `None` where the lexer has doubts itself.
+/// The lexer's marks; `None` if the lexer reports doubt.
 fn ours(text: &str) -> Option<Vec<Mark>> {
     let mut lexer = Lexer::new(text.as_bytes());
     let mut marks = Vec::new();
@@ -78,7 +78,7 @@ fn ours(text: &str) -> Option<Vec<Mark>> {
     (!lexer.doubt()).then_some(marks)
 }
 
-/// Where both read the text: the same. A string that goes on in the next line is one token to the server.
+/// Both readings must agree. A string continued on the next line is a single token for the server.
 fn agrees(text: &str) -> Result<(), String> {
     let (Some(mut theirs), Some(mut ours)) = (theirs(text), ours(text)) else { return Ok(()) };
     for marks in [&mut theirs, &mut ours] {

@@ -1,10 +1,10 @@
-//! The scanner against the server's own grammar: what the parse tree shows, the effects must say.
+//! The scanner against PostgreSQL's grammar: effects visible in the parse tree must be reported.
 
 use super::{super::Effects, effects_of, names_of};
 use pg_query::{NodeRef, ParserOptions, protobuf};
 use proptest::{prelude::*, sample::select};
 
-/// What the tree of `text` shows to be left behind, without doubt; `None` if the grammar refuses the text.
+/// Certain effects in the tree of `text`; `None` if the grammar rejects the text.
 fn shown(text: &str, reading: ParserOptions) -> Option<(Effects, Vec<String>)> {
     let parsed = pg_query::parse(text, reading).ok()?;
     let mut effects = Effects::NONE;
@@ -33,7 +33,7 @@ fn shown(text: &str, reading: ParserOptions) -> Option<(Effects, Vec<String>)> {
             _ => Effects::NONE,
         };
     }
-    // `SELECT … INTO` and what stands at the top are not among the nodes of every version: look there too.
+    // `SELECT … INTO` and top-level statements are not among the nodes of every version: checked here.
     for statement in &parsed.protobuf.stmts {
         use protobuf::node::Node;
         match statement.stmt.as_ref().and_then(|node| node.node.as_ref()) {
@@ -96,7 +96,7 @@ fn called(call: &protobuf::FuncCall) -> Effects {
     }
 }
 
-/// Whether `text` calls `set_config` in a way that is not for the transaction alone.
+/// True if `text` calls `set_config` beyond the transaction.
 fn configures(text: &str, reading: ParserOptions) -> bool {
     let Ok(parsed) = pg_query::parse(text, reading) else { return false };
     parsed.protobuf.nodes().into_iter().any(|(node, ..)| {
@@ -113,7 +113,7 @@ fn configures(text: &str, reading: ParserOptions) -> bool {
 const CONFIGURES: Effects =
     Effects::SETTINGS.union(Effects::SETTINGS_BOUND).union(Effects::SETTINGS_HIDDEN).union(Effects::FUNCTION);
 
-/// What the scanner misses of `text`, in words.
+/// Effects that the scanner misses in `text`.
 fn missed(text: &str) -> Option<String> {
     READINGS.iter().find_map(|reading| missed_in(text, *reading))
 }
@@ -128,7 +128,7 @@ fn missed_in(text: &str, reading: ParserOptions) -> Option<String> {
     if said.contains(Effects::SETTINGS_HIDDEN) {
         shown = shown.without(Effects::SETTINGS);
     }
-    // CREATE FUNCTION … SET is such a node too, and changes nothing of the session.
+    // CREATE FUNCTION … SET has such a node, too, and changes no session state.
     let definition = said.contains(Effects::BLOCK | Effects::DDL);
     let expected = if definition { shown.without(Effects::SETTINGS | Effects::SETTINGS_ALL) } else { shown };
     if !said.contains(expected) {
@@ -143,13 +143,13 @@ fn missed_in(text: &str, reading: ParserOptions) -> Option<String> {
         .then(|| format!("{text:?}: setting {name} is missing in {names:?}"))
 }
 
-/// Not run by default: needs a file of statements, each ended by a zero octet, named by `SQL_CORPUS`.
+/// Not run by default: needs a file of statements, each ended by a zero byte, named by `SQL_CORPUS`.
 #[test]
 #[ignore = "needs a corpus"]
 fn nothing_is_missed_in_a_corpus() {
     let corpus =
         std::fs::read(std::env::var("SQL_CORPUS").expect("SQL_CORPUS names a file")).expect("readable");
-    let texts = corpus.split(|octet| *octet == 0).filter_map(|text| str::from_utf8(text).ok());
+    let texts = corpus.split(|byte| *byte == 0).filter_map(|text| str::from_utf8(text).ok());
     let (mut read, mut faults) = (0, Vec::new());
     let mut plain = std::collections::BTreeMap::<&str, (usize, usize)>::new();
     for text in texts {
@@ -179,7 +179,7 @@ fn nothing_is_missed_in_a_corpus() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Statements put together from words and what may stand between words.
+    /// Statements composed of random words and separators.
     #[test]
     fn nothing_is_missed_in_recombined_statements(
         parts in prop::collection::vec((select(PIECES), select(BETWEEN)), 1..6),
@@ -188,7 +188,7 @@ proptest! {
         prop_assert_eq!(missed(&text), None);
     }
 
-    /// A statement with octets put in anywhere is still covered, if the grammar takes it.
+    /// A statement with random bytes inserted is still covered, if the grammar accepts the text.
     #[test]
     fn nothing_is_missed_in_mutilated_statements(
         first in select(PIECES), second in select(PIECES), noise in select(NOISE), place in 0.0..1.0,
@@ -199,13 +199,13 @@ proptest! {
         prop_assert_eq!(missed(&text), None);
     }
 
-    /// Whatever the octets: no panic.
+    /// No panic for any bytes.
     #[test]
-    fn any_octets_are_scanned(octets in prop::collection::vec(select(&b"'\"$-/*\\;:,.()eEuU&sSaA0\n\r \x80\xff\x00"[..]), 0..80)) {
-        let _ = super::super::effects(&octets, &super::super::Catalogue::default());
-        super::super::setting_names(&octets, &mut |_| ());
-        let _ = super::super::command(&octets);
-        super::super::stateful_names(&octets, &super::super::Catalogue::default(), &mut |_| ());
+    fn any_bytes_are_scanned(bytes in prop::collection::vec(select(&b"'\"$-/*\\;:,.()eEuU&sSaA0\n\r \x80\xff\x00"[..]), 0..80)) {
+        let _ = super::super::effects(&bytes, &super::super::StatefulNames::default());
+        super::super::find_setting_names(&bytes, &mut |_| ());
+        let _ = super::super::session_statement(&bytes);
+        super::super::find_stateful_names(&bytes, &super::super::StatefulNames::default(), &mut |_| ());
     }
 }
 

@@ -1,16 +1,16 @@
 //! Reads that fell back to the writer, as a label.
 
-use crate::{closed_set::LabelValue, route::Reason};
+use crate::{closed_set::LabelValue, route::RouteReason};
 
-/// Why a read went to the writer instead of a read pool: one of [`Reason::FALLBACKS`].
+/// Reason for sending a read to the writer instead of a read pool: one of [`RouteReason::FALLBACKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback(usize);
 
 // === impl Fallback ===
 
 impl Fallback {
-    const EVERY: [Self; Reason::FALLBACKS.len()] = {
-        let mut every = [Self(0); Reason::FALLBACKS.len()];
+    const EVERY: [Self; RouteReason::FALLBACKS.len()] = {
+        let mut every = [Self(0); RouteReason::FALLBACKS.len()];
         let mut at = 0;
         while at < every.len() {
             every[at] = Self(at);
@@ -19,10 +19,10 @@ impl Fallback {
         every
     };
 
-    /// The one that `reason` is, if it is one.
+    /// The fallback label of `reason`, if `reason` is a fallback.
     #[must_use]
-    pub fn of(reason: Reason) -> Option<Self> {
-        Reason::FALLBACKS.iter().position(|fallback| *fallback == reason).map(Self)
+    pub fn of(reason: RouteReason) -> Option<Self> {
+        RouteReason::FALLBACKS.iter().position(|fallback| *fallback == reason).map(Self)
     }
 }
 
@@ -30,7 +30,7 @@ impl LabelValue for Fallback {
     const ALL: &'static [Self] = &Self::EVERY;
 
     fn as_str(self) -> &'static str {
-        Reason::FALLBACKS[self.0].as_str()
+        RouteReason::FALLBACKS[self.0].as_str()
     }
 
     fn index(self) -> usize {

@@ -1,4 +1,4 @@
-//! `tls-server-end-point`: the same octets on both sides, and those that OpenSSL computes.
+//! `tls-server-end-point`: equal on both sides, and equal to OpenSSL's result.
 
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn both_sides_bind_to_the_same_octets() {
+async fn both_sides_bind_to_the_same_bytes() {
     for (algorithm, length) in [
         (&rcgen::PKCS_ECDSA_P256_SHA256, Some(32)),
         (&rcgen::PKCS_ECDSA_P384_SHA384, Some(48)),
@@ -42,7 +42,7 @@ fn the_hash_is_that_of_the_signature_and_sha_256_instead_of_sha_1() {
     ] {
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         let hash = end_point(&der).unwrap();
-        assert_eq!(hash.iter().map(|octet| format!("{octet:02x}")).collect::<String>(), expected);
+        assert_eq!(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::blame::Blame;
 
-/// A server that is not ours.
+/// A TLS server outside of Gatekeeper.
 pub(super) fn raw_server(
     identity: &IdentityFiles,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -21,7 +21,7 @@ pub(super) fn raw_server(
     raw_server_with((*provider::towards_clients()).clone(), identity, versions, alpn)
 }
 
-/// The same with a provider of its own.
+/// A TLS server with another crypto provider.
 pub(super) fn raw_server_with(
     provider: rustls::crypto::CryptoProvider,
     identity: &IdentityFiles,
@@ -40,7 +40,7 @@ pub(super) fn raw_server_with(
     Arc::new(config)
 }
 
-/// A client that is not ours, and trusts `ca`.
+/// A TLS client outside of Gatekeeper, with trust in `ca`.
 fn raw_client(ca: &Ca, version: &'static rustls::SupportedProtocolVersion, alpn: &[Vec<u8>]) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
@@ -91,7 +91,7 @@ async fn direct_tls_without_alpn_or_for_another_protocol_is_refused() {
     }
 }
 
-/// What a listener that asks for certificates says to a client with `identity`: its end, or the error.
+/// Result of a client with `identity` at a listener that requests certificates: end of the handshake or the error.
 async fn asked(
     client_certificates: ClientCertificates,
     identity: Option<&(String, String)>,

@@ -22,7 +22,7 @@ async fn connected() -> (TcpStream, TcpStream) {
     (dialed, listener.accept().await.unwrap().0)
 }
 
-/// A handshake of `client` with `server`, what each makes of it.
+/// A handshake of `client` with `server`, with both results.
 async fn shake(
     client: &ClientTls,
     server: &ServerTls,
@@ -37,7 +37,7 @@ async fn shaken(client: &ClientTls, server: &ServerTls) -> (Stream, Stream) {
     (client.unwrap().0, server.unwrap())
 }
 
-/// Sends a few octets there and back.
+/// Sends a few bytes there and back.
 async fn talk(one: &mut Stream, other: &mut Stream) {
     say(one, other).await;
     say(other, one).await;

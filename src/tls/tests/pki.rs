@@ -1,4 +1,4 @@
-//! CAs, certificates, and the files they are kept in.
+//! CAs, certificates and their files.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::super::*;
 use crate::topology::Address;
 
-/// A CA that signs what it is asked to.
+/// A CA for tests.
 pub(super) struct Ca {
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
@@ -34,7 +34,7 @@ impl Ca {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// An intermediate CA below this one.
+    /// An intermediate CA, signed by the CA.
     pub(super) fn intermediate(&self, name: &str) -> Self {
         let mut params = named(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -47,7 +47,7 @@ impl Ca {
         self.certificate.pem()
     }
 
-    /// A certificate for `params` and its key, both PEM.
+    /// A certificate for `params` and the key, both PEM.
     pub(super) fn sign(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
@@ -63,7 +63,7 @@ pub(super) fn named(common_name: &str, alternative: &[&str]) -> CertificateParam
     params
 }
 
-/// A leaf as AlloyDB's direct path shows it: a DNS name and no address.
+/// A leaf as on AlloyDB's direct path: a DNS name and no address.
 pub(super) fn leaf() -> CertificateParams {
     named("orders", &["db.internal", "*.pool.internal"])
 }
@@ -94,7 +94,7 @@ pub(super) fn for_clients_only(mut params: CertificateParams) -> CertificatePara
     params
 }
 
-/// A self-signed certificate and its key.
+/// A self-signed certificate with the key.
 pub(super) fn self_signed(params: &CertificateParams) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
@@ -137,7 +137,7 @@ pub(super) fn listener(identity: IdentityFiles) -> ListenerTls {
     }
 }
 
-/// An endpoint that trusts what is in `ca_file`.
+/// An endpoint with trust in `ca_file`.
 pub(super) fn endpoint(mode: TlsMode, ca_file: &Path) -> EndpointTls {
     EndpointTls {
         mode,

@@ -1,4 +1,4 @@
-//! Files: what is wrong with them, and what happens when they change under way.
+//! Files: invalid contents, and changes at run time.
 
 use std::fs;
 

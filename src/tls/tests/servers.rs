@@ -1,4 +1,4 @@
-//! What each mode makes of each kind of server.
+//! Result of each mode with each kind of server.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{blame::Blame, topology::Address};
 
-/// One server, and what a client that dials `host` says about it in modes `verify-ca` and `verify-full`: `ok`, or the
+/// A server, and the results of a client that connects to `host` in modes `verify-ca` and `verify-full`: `ok`, or the
 /// beginning of the error.
 struct Case {
     what: &'static str,

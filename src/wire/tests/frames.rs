@@ -3,27 +3,27 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::wire::bulk::Run;
+use crate::wire::bulk::FrameRun;
 
-/// Walks over `stream`, shown in pieces that end at `cuts`, passing what is incomplete at once if `in_parts`.
-/// Answers the octets passed and the boundaries seen, as positions in the stream.
+/// Walks over `stream` in parts that end at `cuts`; with `in_parts` incomplete frames pass at once. Returns the bytes
+/// passed and the positions of frame boundaries.
 fn walk(
     speaker: Speaker,
     stream: &[u8],
     cuts: &[usize],
     in_parts: bool,
 ) -> Result<(Vec<u8>, Vec<usize>), FrameError> {
-    let mut walker = Walker::new(speaker);
+    let mut walker = Deframer::new(speaker);
     let (mut passed, mut boundaries, mut at) = (Vec::new(), Vec::new(), 0);
     for &end in cuts.iter().chain([&stream.len()]) {
         while let Some(piece) = walker.next(&stream[at..end])? {
-            if matches!(piece, Piece::Part(_)) && !in_parts {
+            if matches!(piece, FramePiece::Partial(_)) && !in_parts {
                 break;
             }
-            let octets = walker.pass(&piece);
-            assert!(octets > 0 && at + octets <= end);
-            passed.extend_from_slice(&stream[at..at + octets]);
-            at += octets;
+            let bytes = walker.pass(&piece);
+            assert!(bytes > 0 && at + bytes <= end);
+            passed.extend_from_slice(&stream[at..at + bytes]);
+            at += bytes;
             if walker.at_boundary() {
                 boundaries.push(at);
             }
@@ -35,7 +35,7 @@ fn walk(
 fn server_frame() -> impl Strategy<Value = Vec<u8>> {
     (any::<u8>(), vec(any::<u8>(), 0..40)).prop_map(|(tag, body)| {
         let mut out = Vec::new();
-        frame(&mut out, tag, |to| to.extend_from_slice(&body));
+        write_frame(&mut out, tag, |to| to.extend_from_slice(&body));
         out
     })
 }
@@ -43,7 +43,7 @@ fn server_frame() -> impl Strategy<Value = Vec<u8>> {
 fn client_frame() -> impl Strategy<Value = Vec<u8>> {
     (proptest::sample::select(b"BCdcfDEHFPQSX".to_vec()), vec(any::<u8>(), 0..40)).prop_map(|(tag, body)| {
         let mut out = Vec::new();
-        frame(&mut out, tag, |to| to.extend_from_slice(&body));
+        write_frame(&mut out, tag, |to| to.extend_from_slice(&body));
         out
     })
 }
@@ -81,9 +81,9 @@ proptest! {
 #[test]
 fn a_client_frame_is_refused_by_the_limits_of_postgresql() {
     let header = |speaker, tag: u8, length: u32| {
-        let mut octets = vec![tag];
-        octets.extend(length.to_be_bytes());
-        Header::read(speaker, &octets)
+        let mut bytes = vec![tag];
+        bytes.extend(length.to_be_bytes());
+        Header::read(speaker, &bytes)
     };
     assert_eq!(header(Speaker::Client, b'Q', 3), Err(FrameError::TooShort { tag: b'Q', length: 3 }));
     assert!(header(Speaker::Client, b'Q', 0x3fff_fffe).is_ok());
@@ -96,17 +96,17 @@ fn a_client_frame_is_refused_by_the_limits_of_postgresql() {
     assert_eq!(header(Speaker::StrangeClient, b'Q', 8), Err(FrameError::UnexpectedTag { tag: b'Q' }));
     assert!(header(Speaker::Server, 0xff, 0x7fff_ffff).is_ok());
     assert!(matches!(header(Speaker::Server, b'D', 0x8000_0000), Err(FrameError::TooLong { .. })));
-    // A wrong tag is seen before its length came.
+    // A wrong tag is found before the length has arrived.
     assert_eq!(Header::read(Speaker::Client, b"z"), Err(FrameError::UnexpectedTag { tag: b'z' }));
     assert_eq!(FrameError::UnexpectedTag { tag: 0x16 }.to_string(), "a message of unexpected type 0x16");
 }
 
 #[test]
 fn a_frame_larger_than_any_buffer_passes_in_parts() {
-    let mut walker = Walker::new(Speaker::Server);
+    let mut walker = Deframer::new(Speaker::Server);
     let total = 0x7fff_ffff_usize + 1;
     let piece = walker.next(b"D\x7f\xff\xff\xffabc").unwrap().unwrap();
-    assert!(matches!(piece, Piece::Part(part) if part.total() == total && part.here() == 8));
+    assert!(matches!(piece, FramePiece::Partial(part) if part.total() == total && part.here() == 8));
     assert_eq!(walker.pass(&piece), 8);
     let buffer = [0; 8192];
     let mut passed = 8;
@@ -121,11 +121,11 @@ fn a_frame_larger_than_any_buffer_passes_in_parts() {
 fn a_run_ends_before_the_first_other_or_incomplete_frame() {
     let row = b"D\0\0\0\x06ab";
     let rows = [row.as_slice(); 3].concat();
-    let all = Run { octets: 21, frames: 3 };
-    assert_eq!(run(Speaker::Server, b'D', &rows), all);
-    assert_eq!(run(Speaker::Server, b'D', &[&rows, b"C\0\0\0\x04".as_slice()].concat()), all);
+    let all = FrameRun { bytes: 21, frames: 3 };
+    assert_eq!(leading_run(Speaker::Server, b'D', &rows), all);
+    assert_eq!(leading_run(Speaker::Server, b'D', &[&rows, b"C\0\0\0\x04".as_slice()].concat()), all);
     for cut in 0..row.len() {
-        assert_eq!(run(Speaker::Server, b'D', &[&rows, &row[..cut]].concat()), all);
+        assert_eq!(leading_run(Speaker::Server, b'D', &[&rows, &row[..cut]].concat()), all);
     }
-    assert_eq!(run(Speaker::Server, b'D', b"D\0\0\0\x03ab"), Run::default());
+    assert_eq!(leading_run(Speaker::Server, b'D', b"D\0\0\0\x03ab"), FrameRun::default());
 }

@@ -4,19 +4,22 @@ use super::*;
 
 #[test]
 fn what_we_say_as_a_server_is_read_back() {
-    use backend::Message as M;
-    let octets = everything_a_server_says();
-    let messages = server_messages(&octets);
+    use backend::BackendMessage as M;
+    let bytes = everything_a_server_says();
+    let messages = server_messages(&bytes);
     let mut messages = messages.iter();
     let mut next = || messages.next().unwrap();
-    let M::Authentication(Request::Sasl(offer)) = next() else { panic!() };
+    let M::Authentication(AuthenticationRequest::Sasl(offer)) = next() else { panic!() };
     assert_eq!(offer.iter().collect::<Vec<_>>(), [b"SCRAM-SHA-256-PLUS".as_slice(), b"SCRAM-SHA-256"]);
     assert!(offer.contains(b"SCRAM-SHA-256") && !offer.contains(b"SCRAM"));
-    assert!(matches!(next(), M::Authentication(Request::SaslContinue(b"r=abc"))));
-    assert!(matches!(next(), M::Authentication(Request::SaslFinal(b"v=abc"))));
-    assert!(matches!(next(), M::Authentication(Request::CleartextPassword)));
-    assert!(matches!(next(), M::Authentication(Request::Md5Password([b's', b'a', b'l', b't']))));
-    assert!(matches!(next(), M::Authentication(Request::Ok)));
+    assert!(matches!(next(), M::Authentication(AuthenticationRequest::SaslContinue(b"r=abc"))));
+    assert!(matches!(next(), M::Authentication(AuthenticationRequest::SaslFinal(b"v=abc"))));
+    assert!(matches!(next(), M::Authentication(AuthenticationRequest::CleartextPassword)));
+    assert!(matches!(
+        next(),
+        M::Authentication(AuthenticationRequest::Md5Password([b's', b'a', b'l', b't']))
+    ));
+    assert!(matches!(next(), M::Authentication(AuthenticationRequest::Ok)));
     assert!(matches!(next(), M::NegotiateProtocolVersion { version: ProtocolVersion::V3_2, unknown: 2 }));
     assert!(matches!(next(), M::ParameterStatus(p) if p.name == b"TimeZone" && p.value == b"UTC"));
     assert!(matches!(next(), M::BackendKeyData(key) if *key == BackendKey::new(7, &[9; 32]).unwrap()));
@@ -38,8 +41,8 @@ fn what_we_say_as_a_server_is_read_back() {
 fn the_rows_of_a_command_come_from_its_tag() {
     let rows = |text: &[u8]| {
         let mut out = Vec::new();
-        frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend([text, b"\0"].concat()));
-        let [backend::Message::CommandComplete(tag)] = server_messages(&out)[..] else { panic!() };
+        write_frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend([text, b"\0"].concat()));
+        let [backend::BackendMessage::CommandComplete(tag)] = server_messages(&out)[..] else { panic!() };
         tag.rows()
     };
     assert_eq!(rows(b"INSERT 0 5"), Some(5));
@@ -60,18 +63,18 @@ fn the_rows_of_a_command_come_from_its_tag() {
 
 #[test]
 fn a_message_said_to_a_client_cannot_be_shifted_by_a_nul() {
-    let mut octets = Vec::new();
-    Report::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut octets);
-    let [backend::Message::ErrorResponse(fault)] = server_messages(&octets)[..] else { panic!() };
+    let mut bytes = Vec::new();
+    ErrorResponse::new(Severity::Error, SqlState::INTERNAL_ERROR, "a\0Hinjected").write(&mut bytes);
+    let [backend::BackendMessage::ErrorResponse(fault)] = server_messages(&bytes)[..] else { panic!() };
     assert_eq!(fault.message(), "aHinjected");
     assert_eq!(fault.hint(), None);
 }
 
 #[test]
 fn views_of_client_messages_borrow_what_they_show() {
-    use frontend::{Message as M, Object};
-    let decode = |octets: &'static [u8]| {
-        M::decode(&Frame::read(Speaker::Client, octets).unwrap().unwrap()).map_err(|error| error.to_string())
+    use frontend::{DescribeTarget, FrontendMessage as M};
+    let decode = |bytes: &'static [u8]| {
+        M::decode(&Frame::read(Speaker::Client, bytes).unwrap().unwrap()).map_err(|error| error.to_string())
     };
     assert!(matches!(decode(b"Q\0\0\0\x0bselect\0"), Ok(M::Query { text: b"select" })));
     assert!(matches!(
@@ -82,8 +85,8 @@ fn views_of_client_messages_borrow_what_they_show() {
         decode(b"B\0\0\0\x09p\0s\0\x01"),
         Ok(M::Bind { portal: b"p", statement: b"s", rest: [1] })
     ));
-    assert!(matches!(decode(b"D\0\0\0\x07Sn\0"), Ok(M::Describe(Object::Statement(b"n")))));
-    assert!(matches!(decode(b"C\0\0\0\x06P\0"), Ok(M::Close(Object::Portal(b"")))));
+    assert!(matches!(decode(b"D\0\0\0\x07Sn\0"), Ok(M::Describe(DescribeTarget::Statement(b"n")))));
+    assert!(matches!(decode(b"C\0\0\0\x06P\0"), Ok(M::Close(DescribeTarget::Portal(b"")))));
     assert!(matches!(decode(b"E\0\0\0\x09\0\0\0\0\x02"), Ok(M::Execute { portal: b"", rows: 2 })));
     assert!(matches!(decode(b"X\0\0\0\x04"), Ok(M::Terminate)));
     assert!(matches!(decode(b"f\0\0\0\x06x\0"), Ok(M::CopyFail { reason: b"x" })));
@@ -103,8 +106,8 @@ fn a_command_tag_is_a_command_and_perhaps_counts() {
         (b"", b""),
     ] {
         let mut out = Vec::new();
-        frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend([text, b"\0"].concat()));
-        let [backend::Message::CommandComplete(tag)] = server_messages(&out)[..] else { panic!() };
+        write_frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend([text, b"\0"].concat()));
+        let [backend::BackendMessage::CommandComplete(tag)] = server_messages(&out)[..] else { panic!() };
         assert_eq!(tag.command(), command, "{}", String::from_utf8_lossy(text));
     }
 }

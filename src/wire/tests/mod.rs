@@ -1,4 +1,4 @@
-//! Tests of the wire as a whole: every message, every split point, every octet.
+//! Tests of the wire as a whole: every message, every split point, every byte.
 
 mod frames;
 mod fuzz;
@@ -18,24 +18,26 @@ fn everything_a_server_says() -> Vec<u8> {
     write_negotiation(&mut out, ProtocolVersion::V3_2, [b"_pq_.a".as_slice(), b"_pq_.b"].into_iter());
     backend::ParameterStatus { name: b"TimeZone", value: b"UTC" }.write(&mut out);
     BackendKey::new(7, &[9; 32]).unwrap().write_key_data(&mut out);
-    frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend_from_slice(b"INSERT 0 5\0"));
-    frame(&mut out, tag::backend::NOTIFICATION_RESPONSE, |body| body.extend_from_slice(b"\0\0\0\x07c\0p\0"));
-    Report {
+    write_frame(&mut out, tag::backend::COMMAND_COMPLETE, |body| body.extend_from_slice(b"INSERT 0 5\0"));
+    write_frame(&mut out, tag::backend::NOTIFICATION_RESPONSE, |body| {
+        body.extend_from_slice(b"\0\0\0\x07c\0p\0")
+    });
+    ErrorResponse {
         detail: Some("d".into()),
         hint: Some("h".into()),
-        ..Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "m")
+        ..ErrorResponse::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, "m")
     }
     .write(&mut out);
     backend::write_ready_for_query(&mut out, TransactionStatus::Open);
     out
 }
 
-fn server_messages(mut octets: &[u8]) -> Vec<backend::Message<'_>> {
+fn server_messages(mut bytes: &[u8]) -> Vec<backend::BackendMessage<'_>> {
     let mut messages = Vec::new();
-    while let Some(frame) = Frame::read(Speaker::Server, octets).unwrap() {
-        messages.push(backend::Message::decode(&frame).unwrap());
-        octets = &octets[frame.octets().len()..];
+    while let Some(frame) = Frame::read(Speaker::Server, bytes).unwrap() {
+        messages.push(backend::BackendMessage::decode(&frame).unwrap());
+        bytes = &bytes[frame.as_bytes().len()..];
     }
-    assert!(octets.is_empty());
+    assert!(bytes.is_empty());
     messages
 }

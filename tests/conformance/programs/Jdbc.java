@@ -346,7 +346,7 @@ class Jdbc {
             var objects = connection.unwrap(PGConnection.class).getLargeObjectAPI();
             long id = objects.createLO();
             try (var object = objects.open(id)) {
-                object.write("some octets".getBytes());
+                object.write("plain bytes".getBytes());
                 object.seek(5);
                 String read = new String(object.read(6));
                 object.close();

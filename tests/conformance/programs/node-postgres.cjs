@@ -201,9 +201,9 @@ const tests = {
         await client.query("create temp table copied (i int, t text)");
         const lines = Array.from({ length: 5000 }, (_, i) => `${i}\tline ${i}\n`);
         await pipeline(Readable.from(lines), client.query(copyFrom("copy copied from stdin")));
-        let octets = 0;
-        for await (const part of client.query(copyTo("copy (select * from copied order by i) to stdout"))) octets += part.length;
-        return [octets, await rows(client, "select count(*), sum(i) from copied")];
+        let bytes = 0;
+        for await (const part of client.query(copyTo("copy (select * from copied order by i) to stdout"))) bytes += part.length;
+        return [bytes, await rows(client, "select count(*), sum(i) from copied")];
     },
 
     async "COPY with a mistake in its data"(client) {

@@ -1,4 +1,4 @@
-"""PostgreSQL's regression and isolation suites: the text that each test printed is compared octet for octet."""
+"""PostgreSQL's regression and isolation suites: the text that each test printed is compared byte for byte."""
 
 import os
 import re
@@ -20,7 +20,7 @@ LIMIT = 1200
 class PostgreSql(Suite):
     """A suite that pg_regress or its sibling for isolation runs."""
 
-    noun = "results octet for octet"
+    noun = "results byte for byte"
     needs = ("python",)
     single = False
     suite = "regress"

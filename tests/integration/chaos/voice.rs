@@ -110,9 +110,9 @@ impl Own {
         let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
         startup.set("user", APP.name);
         startup.set("database", DATABASE);
-        let mut octets = Vec::new();
-        startup.write(&mut octets);
-        stream.write_all(&octets).await.map_err(lost)?;
+        let mut bytes = Vec::new();
+        startup.write(&mut bytes);
+        stream.write_all(&bytes).await.map_err(lost)?;
         let mut own = Self { stream, unread: Vec::new(), prepared: HashMap::new(), over: false };
         // Clients are believed: there is nothing to prove.
         match own.unit(0).await.1 {
@@ -125,7 +125,7 @@ impl Own {
         loop {
             if let Some(frame) = Frame::read(Speaker::Server, &self.unread).unwrap() {
                 let message = Message { tag: frame.tag(), body: frame.body().to_vec() };
-                let length = frame.octets().len();
+                let length = frame.as_bytes().len();
                 self.unread.drain(..length);
                 return Some(message);
             }
@@ -170,28 +170,28 @@ impl Own {
                 }
             }
         }
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         match (way, together) {
             (Way::Simple, Together::Batch) => {
                 let texts: Vec<_> = said.iter().map(Statement::text).collect();
-                octets.extend(query(&texts.join("; ")));
+                bytes.extend(query(&texts.join("; ")));
             }
             (Way::Simple, Together::Pipelined) => {
                 for statement in said {
-                    octets.extend(query(&statement.text()));
+                    bytes.extend(query(&statement.text()));
                 }
             }
             (Way::Extended | Way::Prepared, _) => {
                 for (at, statement) in said.iter().enumerate() {
-                    octets.extend(self.extended(statement, way));
+                    bytes.extend(self.extended(statement, way));
                     if together == Together::Pipelined || at + 1 == said.len() {
-                        octets.extend(sync());
+                        bytes.extend(sync());
                     }
                 }
             }
         }
         // A write that fails has its answer in what is read: the connection's end, or what was said before it.
-        let _ = self.stream.write_all(&octets).await;
+        let _ = self.stream.write_all(&bytes).await;
         let units: Vec<usize> = match together {
             Together::Pipelined => vec![1; said.len()],
             Together::Batch => vec![said.len()],
@@ -246,7 +246,7 @@ impl Own {
 
 /// The first value of a DataRow; nothing for NULL.
 fn first_column(row: &Message) -> String {
-    let length = row.body.get(2..6).map(|length| i32::from_be_bytes(length.try_into().expect("four octets")));
+    let length = row.body.get(2..6).map(|length| i32::from_be_bytes(length.try_into().expect("four bytes")));
     let length = usize::try_from(length.unwrap_or(-1)).unwrap_or_default();
     row.body.get(6..6 + length).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }

@@ -10,14 +10,14 @@ use crate::harness::{
 /// One turn of a client.
 #[derive(Clone)]
 pub(super) enum Step {
-    /// Says `octets`, and hears so many ReadyForQuery.
-    Say { what: String, octets: Vec<u8>, ready: usize },
+    /// Says `bytes`, and hears so many ReadyForQuery.
+    Say { what: String, bytes: Vec<u8>, ready: usize },
     /// Goes without a word, and comes back as somebody new.
     Vanish,
     /// Says farewell, and comes back as somebody new.
     Leave,
     /// Says something, does not wait for an answer, goes, and comes back as somebody new.
-    Break { what: String, octets: Vec<u8> },
+    Break { what: String, bytes: Vec<u8> },
 }
 
 /// A kind of statements. A trial draws a few: with all of them at once every session would be pinned all the time.
@@ -106,8 +106,8 @@ pub(super) fn step(draw: &mut Draw, kinds: &[Kind], me: usize, status: u8) -> St
                 if LASTING.iter().any(|lasting| sql.contains(lasting)) {
                     sql = "SELECT pg_sleep(0.01)".into();
                 }
-                let octets = if draw.once_in(2) { query(&sql) } else { extended(&sql, false) };
-                Step::Break { what: sql, octets }
+                let bytes = if draw.once_in(2) { query(&sql) } else { extended(&sql, false) };
+                Step::Break { what: sql, bytes }
             }
         };
     }
@@ -150,17 +150,17 @@ pub(super) fn step(draw: &mut Draw, kinds: &[Kind], me: usize, status: u8) -> St
 fn spoken(draw: &mut Draw, sql: String) -> Step {
     match draw.below(8) {
         0..4 => simple(sql),
-        4..7 => Step::Say { octets: extended(&sql, true), what: format!("[extended] {sql}"), ready: 1 },
+        4..7 => Step::Say { bytes: extended(&sql, true), what: format!("[extended] {sql}"), ready: 1 },
         _ => {
             // Two batches without waiting for the first one's answer.
-            let octets = [extended(&sql, true), query(PEEK)].concat();
-            Step::Say { octets, what: format!("[extended] {sql} [and at once] peek"), ready: 2 }
+            let bytes = [extended(&sql, true), query(PEEK)].concat();
+            Step::Say { bytes, what: format!("[extended] {sql} [and at once] peek"), ready: 2 }
         }
     }
 }
 
 fn simple(sql: String) -> Step {
-    Step::Say { octets: query(&sql), what: sql, ready: 1 }
+    Step::Say { bytes: query(&sql), what: sql, ready: 1 }
 }
 
 fn extended(sql: &str, synced: bool) -> Vec<u8> {
@@ -386,7 +386,7 @@ fn block(draw: &mut Draw, me: usize) -> String {
 
 fn prepared(draw: &mut Draw, kinds: &[Kind], me: usize) -> Step {
     let name = draw.one(&["s1", "s2", "s3"]);
-    let (what, octets) = match draw.below(6) {
+    let (what, bytes) = match draw.below(6) {
         0 | 1 => {
             let sql = match draw.below(3) {
                 0 => "SELECT set_config($1, $2, false)".to_owned(),
@@ -411,25 +411,25 @@ fn prepared(draw: &mut Draw, kinds: &[Kind], me: usize) -> Step {
         4 => (format!("[describe {name}]"), describe(b'S', name)),
         _ => (format!("[close {name}]"), close(b'S', name)),
     };
-    Step::Say { what, octets: [octets, sync()].concat(), ready: 1 }
+    Step::Say { what, bytes: [bytes, sync()].concat(), ready: 1 }
 }
 
 fn copy(draw: &mut Draw, me: usize) -> Step {
     let table = if draw.once_in(3) { "t".to_owned() } else { format!("own_{me}") };
     let start = query(&format!("COPY {table} FROM STDIN"));
-    let (what, octets) = match draw.below(5) {
+    let (what, bytes) = match draw.below(5) {
         0 => return simple(format!("COPY {table} TO STDOUT")),
         1 => ("a failed COPY", [start, copy_data(b"1\n"), copy_fail("enough")].concat()),
         2 => ("COPY of nonsense", [start, copy_data(b"nonsense\n"), copy_done()].concat()),
         3 => {
             return Step::Break {
                 what: "COPY that breaks off".into(),
-                octets: [start, copy_data(b"1\n")].concat(),
+                bytes: [start, copy_data(b"1\n")].concat(),
             };
         }
         _ => ("COPY", [start, copy_data(b"1\n2\n"), copy_done()].concat()),
     };
-    Step::Say { what: format!("{what} {table}"), octets, ready: 1 }
+    Step::Say { what: format!("{what} {table}"), bytes, ready: 1 }
 }
 
 impl fmt::Display for Step {

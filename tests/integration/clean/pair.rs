@@ -33,9 +33,9 @@ impl One {
         self.frames.key.as_ref().map_or(0, |key| key.pid())
     }
 
-    /// Says `octets` and hears so many ReadyForQuery.
-    pub(super) async fn say(&mut self, octets: &[u8], ready: usize) -> Result<Vec<Message>, String> {
-        self.frames.send(octets).await;
+    /// Says `bytes` and hears so many ReadyForQuery.
+    pub(super) async fn say(&mut self, bytes: &[u8], ready: usize) -> Result<Vec<Message>, String> {
+        self.frames.send(bytes).await;
         let mut heard = Vec::new();
         let mut missing = ready;
         while missing > 0 {
@@ -74,9 +74,9 @@ impl One {
         }
     }
 
-    /// Says `octets` and goes.
-    pub(super) async fn break_off(mut self, octets: &[u8]) {
-        self.frames.send(octets).await;
+    /// Says `bytes` and goes.
+    pub(super) async fn break_off(mut self, bytes: &[u8]) {
+        self.frames.send(bytes).await;
     }
 }
 
@@ -101,10 +101,10 @@ fn comparable(mut message: Message) -> Message {
 fn forget_oids(body: &mut [u8]) {
     let mut at = 2;
     while at < body.len() {
-        at += body[at..].iter().position(|octet| *octet == 0).expect("a name's end") + 1;
+        at += body[at..].iter().position(|byte| *byte == 0).expect("a name's end") + 1;
         body[at..at + 4].fill(0);
         let kind = &mut body[at + 6..at + 10];
-        if u32::from_be_bytes(kind.try_into().expect("4 octets")) >= 16384 {
+        if u32::from_be_bytes(kind.try_into().expect("4 bytes")) >= 16384 {
             kind.fill(0);
         }
         at += 18;
@@ -115,12 +115,12 @@ fn forget_oids(body: &mut [u8]) {
 fn forget_number(body: &mut Vec<u8>, prefix: &[u8]) {
     let mut out = Vec::with_capacity(body.len());
     let mut rest = &body[..];
-    while let Some(&octet) = rest.first() {
+    while let Some(&byte) = rest.first() {
         if let Some(behind) = rest.strip_prefix(prefix) {
             out.push(b'#');
-            rest = &behind[behind.iter().take_while(|octet| octet.is_ascii_digit()).count()..];
+            rest = &behind[behind.iter().take_while(|byte| byte.is_ascii_digit()).count()..];
         } else {
-            out.push(octet);
+            out.push(byte);
             rest = &rest[1..];
         }
     }
@@ -129,8 +129,8 @@ fn forget_number(body: &mut Vec<u8>, prefix: &[u8]) {
 
 /// The same for the rest of a field.
 fn forget_word(body: &mut Vec<u8>, prefix: &[u8]) {
-    if let Some(at) = body.windows(prefix.len()).position(|octets| octets == prefix) {
-        let end = body[at + 1..].iter().position(|octet| *octet == 0).map_or(body.len(), |end| at + 1 + end);
+    if let Some(at) = body.windows(prefix.len()).position(|bytes| bytes == prefix) {
+        let end = body[at + 1..].iter().position(|byte| *byte == 0).map_or(body.len(), |end| at + 1 + end);
         body.drain(at + prefix.len()..end);
     }
 }

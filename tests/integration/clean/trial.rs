@@ -104,24 +104,24 @@ impl<'a> Trial<'a> {
         let Turn { client, step } = turn;
         let both = self.client(*client).await;
         match step {
-            Step::Say { octets, ready, .. } => both.say(octets, *ready).await?,
+            Step::Say { bytes, ready, .. } => both.say(bytes, *ready).await?,
             Step::Vanish => self.part(*client, false, &[]).await?,
             Step::Leave => self.part(*client, true, &[]).await?,
-            Step::Break { octets, .. } => self.part(*client, false, octets).await?,
+            Step::Break { bytes, .. } => self.part(*client, false, bytes).await?,
         }
         self.stage.look(&mut self.stranger).await
     }
 
     /// A client goes.
-    async fn part(&mut self, client: usize, farewell: bool, octets: &[u8]) -> Result<(), String> {
+    async fn part(&mut self, client: usize, farewell: bool, bytes: &[u8]) -> Result<(), String> {
         let Some(Both { pooled, direct, .. }) = self.clients[client].take() else { return Ok(()) };
         let pid = direct.pid();
-        if octets.is_empty() {
+        if bytes.is_empty() {
             pooled.end(farewell).await;
             direct.end(farewell).await;
         } else {
-            pooled.break_off(octets).await;
-            direct.break_off(octets).await;
+            pooled.break_off(bytes).await;
+            direct.break_off(bytes).await;
         }
         self.stage.gone(pid).await;
         // What it said last may be under way for a while: nobody hears the answer.
@@ -168,10 +168,10 @@ impl<'a> Trial<'a> {
 
 impl Both {
     /// Says the same both ways, and hears the same.
-    async fn say(&mut self, octets: &[u8], ready: usize) -> Result<(), String> {
-        let pooled = self.pooled.say(octets, ready).await;
+    async fn say(&mut self, bytes: &[u8], ready: usize) -> Result<(), String> {
+        let pooled = self.pooled.say(bytes, ready).await;
         let direct =
-            self.direct.say(octets, ready).await.map_err(|why| format!("the server itself: {why}"))?;
+            self.direct.say(bytes, ready).await.map_err(|why| format!("the server itself: {why}"))?;
         let pooled = pooled?;
         if pooled != direct {
             return Err(format!("the answers differ:\n  pooled {pooled:?}\n  direct {direct:?}"));

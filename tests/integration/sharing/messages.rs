@@ -126,10 +126,10 @@ async fn large_answers_arrive_whole() {
 async fn the_rarer_messages_are_answered_too() {
     let shared = Shared::start().await;
     let nonsense = |tag: u8, body: &[u8]| {
-        let mut octets = vec![tag];
-        octets.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
-        octets.extend(body);
-        octets
+        let mut bytes = vec![tag];
+        bytes.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        bytes.extend(body);
+        bytes
     };
     shared
         .agree([

@@ -177,7 +177,7 @@ async fn named_statements_are_there_on_every_backend() {
 }
 
 const LONG: &str =
-    "a_name_that_is_longer_than_sixty_three_octets_which_is_where_identifiers_of_sql_are_cut_off";
+    "a_name_that_is_longer_than_sixty_three_bytes_which_is_where_identifiers_of_sql_are_cut_off";
 
 #[tokio::test]
 async fn the_unnamed_statement_is_the_sessions_own() {

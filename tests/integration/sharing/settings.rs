@@ -290,7 +290,7 @@ async fn a_start_up_packets_settings_are_the_sessions_defaults() {
         .agree([
             with("none", &[]),
             with("an application name", &[("application_name", "mine")]),
-            with("an application name of odd octets", &[("application_name", "n\u{e4}me 'x' \\ %")]),
+            with("an application name of odd bytes", &[("application_name", "n\u{e4}me 'x' \\ %")]),
             with("a time zone", &[("TimeZone", "Europe/Oslo")]),
             with(
                 "options",

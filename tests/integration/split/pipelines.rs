@@ -37,8 +37,8 @@ type Turn = (Vec<u8>, &'static [u8]);
 /// Answers received by `client`: the tags, with the errors' states, the rows and the commands.
 async fn heard(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
     let mut heard = Vec::new();
-    for (octets, ends) in turns {
-        client.send(octets).await;
+    for (bytes, ends) in turns {
+        client.send(bytes).await;
         for end in *ends {
             let messages = client.hear_until(*end).await;
             heard.extend(messages.iter().filter(|it| !b"SN".contains(&it.tag)).map(|it| {

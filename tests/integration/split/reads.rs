@@ -33,9 +33,9 @@ async fn reads_go_to_a_read_pool_and_everything_else_to_the_primary() {
     assert!(last_route(&mut client).await.starts_with("primary"));
 }
 
-/// Says `octets`, and hears them answered without an error.
-async fn said(client: &mut Frames, octets: Vec<u8>) {
-    client.send(&octets).await;
+/// Says `bytes`, and hears them answered without an error.
+async fn said(client: &mut Frames, bytes: Vec<u8>) {
+    client.send(&bytes).await;
     let heard = client.hear_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
 }

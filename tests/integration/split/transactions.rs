@@ -156,7 +156,7 @@ async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
             if matches!(frame.tag(), b'Q' | b'S') {
                 heard.extend(client.hear_until(READY_FOR_QUERY).await);
             }
-            rest = &rest[frame.octets().len()..];
+            rest = &rest[frame.as_bytes().len()..];
         }
         told.extend(heard.iter().filter_map(|message| match message.tag {
             b'E' => Some(message.field(b'C')),

@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::{
     session::database_state::CatalogInstant,
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Database with a known catalog.
 fn database() -> DatabaseState {
-    let database = DatabaseState::new(Catalogue::default());
-    database.set_catalogue(CatalogueBuilder::new(), b"1", CatalogInstant::default());
+    let database = DatabaseState::new(StatefulNames::default());
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     database
 }
 
@@ -269,7 +269,7 @@ fn a_refused_request_is_checked_and_pins_nothing() {
 
 /// True if a text with the table `t` counts as stateful.
 fn is_stateful(database: &DatabaseState) -> bool {
-    let effects = |catalogue: &Catalogue| sql::effects(b"SELECT a FROM t", catalogue);
+    let effects = |catalogue: &StatefulNames| sql::effects(b"SELECT a FROM t", catalogue);
     database.with_catalogue(effects).contains(Effects::FUNCTION)
 }
 
@@ -281,7 +281,7 @@ fn learned_names_last_until_a_later_read() {
         let instant = database.instant();
         // The epoch does not tell of temporary tables, or of what was rolled back.
         if !database.is_epoch(epoch, instant) {
-            database.set_catalogue(CatalogueBuilder::new(), epoch, instant);
+            database.set_catalogue(StatefulNamesBuilder::new(), epoch, instant);
         }
     };
     let (mut first, mut second) = (cleanup(&database), cleanup(&database));

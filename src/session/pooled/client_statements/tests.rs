@@ -1,5 +1,5 @@
 use super::*;
-use crate::sql::Catalogue;
+use crate::sql::StatefulNames;
 
 struct Client {
     database: DatabaseState,
@@ -8,7 +8,7 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        let database = DatabaseState::new(Catalogue::default());
+        let database = DatabaseState::new(StatefulNames::default());
         let statements = ClientStatements::new(&database, Reading::default());
         Self { database, statements }
     }

@@ -166,7 +166,7 @@ impl<'a> BindMessages<'a> {
         frontend::write_bind(to_backend, portal, &held.prepared.name(statement.id()), bound.parameters());
         if let Some(total) = message.total() {
             // The length speaks of what is still to come, too.
-            extend_frame(to_backend, start, total - Header::OCTETS - message.body().len());
+            extend_frame(to_backend, start, total - Header::BYTES - message.body().len());
         }
         MessageAction::Consumed
     }

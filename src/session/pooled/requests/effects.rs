@@ -13,16 +13,16 @@ use crate::{
         proxy_batch::VISIBLE,
         shared_statement::SharedStatement,
     },
-    sql::{self, Command, Effects, Ground, Meaning},
+    sql::{self, ClassifyReason, Effects, LexicalSettings, SessionStatement},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
-/// Side effects of statements, noted for the requests about to be sent to the held backend.
+/// RouteSide effects of statements, noted for the requests about to be sent to the held backend.
 pub(in crate::session::pooled) struct EffectNotes<'a> {
     requests: Requests<'a>,
     settings: &'a mut SessionSettings,
-    /// Meaning of the client's texts, if the backend is a read pool's.
-    on_reader: Option<Meaning>,
+    /// LexicalSettings of the client's texts, if the backend is a read pool's.
+    on_reader: Option<LexicalSettings>,
 }
 
 /// `currval` and `lastval`, as FunctionCall knows them.
@@ -49,7 +49,7 @@ impl<'a> EffectNotes<'a> {
     pub(in crate::session::pooled) const fn new(
         requests: Requests<'a>,
         settings: &'a mut SessionSettings,
-        on_reader: Option<Meaning>,
+        on_reader: Option<LexicalSettings>,
     ) -> Self {
         Self { requests, settings, on_reader }
     }
@@ -82,7 +82,7 @@ impl<'a> EffectNotes<'a> {
         // A standby executes no part of a single DDL statement.
         let is_refused = self.on_reader.is_some_and(|meaning| {
             memchr::memchr(b';', statement).is_none()
-                && database.classify(statement, &meaning).ground == Ground::Ddl
+                && database.classify(statement, &meaning).reason == ClassifyReason::Ddl
         });
         self.settings.note(effects);
         let refused = if is_refused { HIDDEN } else { Effects::NONE };
@@ -160,15 +160,17 @@ impl<'a> EffectNotes<'a> {
         if conversation.status == TransactionStatus::Failed || !statements.has_named() {
             return;
         }
-        match (sql::command(statement), conversation.in_batch) {
-            (Command::Deallocate { name }, true) => {
+        match (sql::session_statement(statement), conversation.in_batch) {
+            (SessionStatement::Deallocate { name }, true) => {
                 if let Some(prepared) = statements.get(&name).cloned() {
                     self.requests.stage(shown);
                     self.requests.own_names().parse(&name, &prepared);
                 }
             }
             (_, true) => self.note_named_by_parse(statement, shown),
-            (Command::Deallocate { name }, false) => self.requests.own_names().deallocate(&name, shown),
+            (SessionStatement::Deallocate { name }, false) => {
+                self.requests.own_names().deallocate(&name, shown)
+            }
             _ => {
                 let named = statements.named_in(statement);
                 if !named.is_empty() && conversation.queue.owes_client_nothing() {
@@ -204,9 +206,9 @@ impl<'a> EffectNotes<'a> {
         shown: &mut ClientInput<'_>,
     ) {
         let statements = &mut *self.requests.statements;
-        let mut named = match sql::command(statement) {
-            Command::Deallocate { name } => statements.deallocated_by(portal, &name),
-            Command::Other => statements.named_in(statement),
+        let mut named = match sql::session_statement(statement) {
+            SessionStatement::Deallocate { name } => statements.deallocated_by(portal, &name),
+            SessionStatement::Other => statements.named_in(statement),
             _ => Vec::new(),
         };
         named.retain(|(name, _)| !statements.has_on_backend(name));

@@ -19,7 +19,7 @@ use crate::{
         shared_statement::text_of,
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{Effects, LeadsBack},
+    sql::{Effects, SettingResets},
     wire::{TransactionStatus, frontend, tag::frontend as f},
 };
 
@@ -81,10 +81,10 @@ impl<'a> StatementMessages<'a> {
         let statement = message.query();
         let effects = self.effects.proved(self.effects.apparent(statement), statement);
         let leads_back = match self.startup.reset_by(effects, statement) {
-            LeadsBack::No => Vec::new(),
-            LeadsBack::AtEnd(led) => led,
-            LeadsBack::Midway if self.moves_apart() => return MessageAction::Wait,
-            LeadsBack::Midway => return self.refuse_reset(now, shown),
+            SettingResets::No => Vec::new(),
+            SettingResets::AtEnd(led) => led,
+            SettingResets::Midway if self.moves_apart() => return MessageAction::Wait,
+            SettingResets::Midway => return self.refuse_reset(now, shown),
         };
         let lists = self.lists_prepared(effects, statement);
         if self.depends_on_names(effects, lists) {
@@ -222,7 +222,7 @@ impl<'a> StatementMessages<'a> {
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
     fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
         self.startup.is_carried()
-            && self.startup.reset_by(self.effects.apparent(statement), statement) == LeadsBack::Midway
+            && self.startup.reset_by(self.effects.apparent(statement), statement) == SettingResets::Midway
             && self.moves_apart()
     }
 

@@ -39,7 +39,7 @@ use super::{
     unnamed_statement::UnnamedStatement,
 };
 use crate::{
-    route::Side,
+    route::RouteSide,
     session::{
         SettingValues,
         conversation::{Conversation, text},
@@ -54,7 +54,7 @@ use crate::{
         tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
-    wire::{self, fault::Report, frontend, tag::frontend as f},
+    wire::{self, ErrorResponse, frontend, tag::frontend as f},
 };
 
 /// Requests to the held backend.
@@ -155,7 +155,7 @@ impl<'a> Requests<'a> {
     /// server may buffer the response up to the Sync.
     fn forward_flushed(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
         self.stage(shown);
-        wire::frame(self.to_backend, message.tag(), |to| to.extend_from_slice(message.body()));
+        wire::write_frame(self.to_backend, message.tag(), |to| to.extend_from_slice(message.body()));
         frontend::write_flush(self.to_backend);
         MessageAction::Consumed
     }
@@ -210,11 +210,11 @@ impl<'a> Requests<'a> {
 
     /// Rejects the client's message with a Gatekeeper error. The server gets a malformed message instead, to fail the
     /// batch and the transaction there as well.
-    pub(super) fn refuse(&mut self, report: Report<'static>, shown: &mut ClientInput<'_>) {
+    pub(super) fn refuse(&mut self, report: ErrorResponse<'static>, shown: &mut ClientInput<'_>) {
         self.stage(shown);
         self.send(PendingRequest::Refused(Box::new(report)), |out| {
             // A Bind announcing more formats than present.
-            wire::frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
+            wire::write_frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
         });
     }
 
@@ -471,7 +471,7 @@ impl<'a> Requests<'a> {
 impl<'a> SessionFacts<'a> {
     /// Notes of side effects, for `requests`.
     fn into_notes(self, requests: Requests<'a>) -> (EffectNotes<'a>, &'a mut StartupSettings) {
-        let router = self.router.filter(|router| router.side == Side::Reader);
+        let router = self.router.filter(|router| router.side == RouteSide::Reader);
         (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning)), self.startup)
     }
 }

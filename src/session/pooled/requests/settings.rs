@@ -2,7 +2,7 @@
 
 use super::{Requests, SessionFacts};
 use crate::{
-    route::Side,
+    route::RouteSide,
     session::{
         pooled::{
             Pooled, client_input::ClientInput, internal_error::InternalError,
@@ -11,7 +11,7 @@ use crate::{
         proxy_batch,
         split::Router,
     },
-    sql::LedBack,
+    sql::SettingReset,
 };
 
 /// Requests that apply settings.
@@ -19,8 +19,8 @@ pub(in crate::session::pooled) struct SettingRequests<'a> {
     requests: Requests<'a>,
     settings: &'a mut SessionSettings,
     startup: &'a mut StartupSettings,
-    /// Side of the backend: a read pool's backend does not learn to write.
-    side: Side,
+    /// RouteSide of the backend: a read pool's backend does not learn to write.
+    side: RouteSide,
 }
 
 // === impl SettingRequests ===
@@ -42,7 +42,7 @@ impl<'a> SettingRequests<'a> {
         startup: &'a mut StartupSettings,
         router: Option<&Router>,
     ) -> Self {
-        Self { requests, settings, startup, side: router.map_or(Side::Writer, |router| router.side) }
+        Self { requests, settings, startup, side: router.map_or(RouteSide::Writer, |router| router.side) }
     }
 
     /// The requests.
@@ -80,14 +80,14 @@ impl<'a> SettingRequests<'a> {
     }
 
     /// Sends the `reset` settings as a separate batch, which ends the client's request. False if there is nothing to send.
-    pub(in crate::session::pooled) fn apply_again_synced(&mut self, reset: &[LedBack]) -> bool {
+    pub(in crate::session::pooled) fn apply_again_synced(&mut self, reset: &[SettingReset]) -> bool {
         self.requests.statements.begin_batch();
         self.apply_again(reset, true)
     }
 
     /// Sends the `reset` settings, within the client's batch or, if `synced`, as a separate batch. False if there is nothing
     /// to send.
-    fn apply_again(&mut self, reset: &[LedBack], synced: bool) -> bool {
+    fn apply_again(&mut self, reset: &[SettingReset], synced: bool) -> bool {
         let (values, side) = (self.startup.values_of(reset), self.side);
         let is_sent =
             self.requests.send_within_batch(|writer| proxy_batch::write_again(values, side, synced, writer));

@@ -14,7 +14,7 @@ use crate::{
         CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, SettingValues,
         TrackedBackendState,
     },
-    sql::{Catalogue, CatalogueBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Rounds without a byte moved; a driver with more rounds spins.
@@ -61,8 +61,8 @@ impl World {
     }
 
     pub(super) fn new(setup: Setup, reads_sequences: bool) -> Self {
-        let database = DatabaseState::new(Catalogue::default());
-        database.set_catalogue(CatalogueBuilder::new(), EPOCH, CatalogInstant::default());
+        let database = DatabaseState::new(StatefulNames::default());
+        database.set_catalogue(StatefulNamesBuilder::new(), EPOCH, CatalogInstant::default());
         database.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();
         let backends = (0..setup.backends).map(|number| Backend::new(number, &cluster)).collect();

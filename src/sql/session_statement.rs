@@ -1,0 +1,186 @@
+//! Statements that the session machine handles.
+
+use super::lexer::{Lexer, Token, folded};
+use std::borrow::Cow;
+
+/// A text of a single statement in a known form; comments, white space and semicolons around the statement are ignored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionStatement<'a> {
+    /// `BEGIN`, `BEGIN WORK` or `BEGIN TRANSACTION`, without modes.
+    Begin,
+    /// `START TRANSACTION` without modes: like BEGIN, with another command tag.
+    StartTransaction,
+    /// `COMMIT` or `END`, `WORK` or `TRANSACTION` allowed.
+    Commit,
+    /// `ROLLBACK` or `ABORT`, `WORK` or `TRANSACTION` allowed.
+    Rollback,
+    /// `DEALLOCATE [PREPARE] name`.
+    Deallocate {
+        /// Without quotes, folded.
+        name: Cow<'a, [u8]>,
+    },
+    /// `DEALLOCATE [PREPARE] ALL`.
+    DeallocateAll,
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// `EXECUTE name` or `EXECUTE name (…)`.
+    Execute {
+        /// Without quotes, folded.
+        name: Cow<'a, [u8]>,
+        /// All that stands behind the name in the text.
+        arguments: &'a [u8],
+    },
+    /// `SET LOCAL …`.
+    SetLocal,
+    /// `SHOW …`.
+    Show,
+    /// Any other text.
+    Other,
+}
+
+/// Parses `text`. A text with two possible readings is [`SessionStatement::Other`]. Allocates only for names with
+/// upper-case letters or doubled quotes.
+#[must_use]
+pub fn session_statement(text: &[u8]) -> SessionStatement<'_> {
+    let mut lexer = Lexer::new(text);
+    let command = read(&mut lexer).unwrap_or(SessionStatement::Other);
+    if lexer.doubt() { SessionStatement::Other } else { command }
+}
+
+fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
+    let mut first = lexer.next()?;
+    while first == Token::Symbol(b';') {
+        first = lexer.next()?;
+    }
+    let Token::Word(word) = first else { return None };
+    // Most texts end here.
+    if !matches!(word.len(), 3..=8 | 10) || !b"aAbBcCdDeErRsS".contains(word.first()?) {
+        return None;
+    }
+    let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
+    if is("begin") {
+        return block(lexer, SessionStatement::Begin);
+    }
+    if is("start") {
+        let transaction = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"transaction");
+        return if transaction { end(lexer, SessionStatement::StartTransaction) } else { None };
+    }
+    if is("commit") || is("end") {
+        return block(lexer, SessionStatement::Commit);
+    }
+    if is("rollback") || is("abort") {
+        return block(lexer, SessionStatement::Rollback);
+    }
+    if is("set") {
+        let local = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"local");
+        return if local { rest(lexer, SessionStatement::SetLocal) } else { None };
+    }
+    if is("show") {
+        return rest(lexer, SessionStatement::Show);
+    }
+    if is("discard") {
+        let all = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"all");
+        return if all { end(lexer, SessionStatement::DiscardAll) } else { None };
+    }
+    if is("deallocate") {
+        let mut target = lexer.next()?;
+        let mut behind = *lexer;
+        // A statement may be called "prepare".
+        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"prepare"))
+            && matches!(behind.next(), Some(Token::Word(_) | Token::Quoted(_)))
+        {
+            target = lexer.next()?;
+        }
+        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
+            return end(lexer, SessionStatement::DeallocateAll);
+        }
+        let name = name(target)?;
+        return end(lexer, SessionStatement::Deallocate { name });
+    }
+    if is("execute") {
+        let name = name(lexer.next()?)?;
+        let arguments = lexer.rest();
+        return match lexer.next() {
+            None => Some(SessionStatement::Execute { name, arguments }),
+            Some(Token::Symbol(b';')) => {
+                alone(lexer)?;
+                Some(SessionStatement::Execute { name, arguments })
+            }
+            Some(Token::Symbol(b'(')) => {
+                while let Some(token) = lexer.next() {
+                    if token == Token::Symbol(b';') {
+                        alone(lexer)?;
+                    }
+                }
+                Some(SessionStatement::Execute { name, arguments })
+            }
+            Some(_) => None,
+        };
+    }
+    None
+}
+
+/// Returns `command` if only `WORK` or `TRANSACTION` follows.
+fn block<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+    let mut behind = *lexer;
+    if let Some(Token::Word(word)) = behind.next()
+        && (word.eq_ignore_ascii_case(b"work") || word.eq_ignore_ascii_case(b"transaction"))
+    {
+        *lexer = behind;
+    }
+    end(lexer, command)
+}
+
+/// Returns `command` if no further statement follows.
+fn rest<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+    while let Some(token) = lexer.next() {
+        if token == Token::Symbol(b';') {
+            alone(lexer)?;
+        }
+    }
+    Some(command)
+}
+
+/// Returns `command` at the end of the text.
+fn end<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+    alone(lexer).map(|()| command)
+}
+
+/// Checks that only semicolons follow.
+fn alone(lexer: &mut Lexer<'_>) -> Option<()> {
+    loop {
+        match lexer.next() {
+            None => return Some(()),
+            Some(Token::Symbol(b';')) => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+fn word_of(token: Token<'_>) -> Option<&[u8]> {
+    match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+/// The name that an identifier means.
+fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
+    match token {
+        Token::Word(word) => folded(word).map(Cow::Owned),
+        Token::Quoted(name) if name.len() > super::name_set::NAME_LENGTH || name.is_empty() => None,
+        Token::Quoted(name) if name.contains(&b'"') => {
+            let mut undoubled = Vec::with_capacity(name.len());
+            let mut bytes = name.iter();
+            while let Some(byte) = bytes.next() {
+                undoubled.push(*byte);
+                if *byte == b'"' {
+                    bytes.next();
+                }
+            }
+            Some(Cow::Owned(undoubled))
+        }
+        Token::Quoted(name) => Some(Cow::Borrowed(name)),
+        _ => None,
+    }
+}

@@ -1,0 +1,262 @@
+//! Computes the next snapshot from an observation, with the changes.
+
+mod samples;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
+    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
+};
+
+/// Rules for applying observations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservationRules {
+    /// Failed probes in a row before an endpoint counts as down; 0 counts as 1.
+    pub failures: u32,
+    /// How long a node behind a read pool's address is remembered without being seen again.
+    pub forget_nodes_after: Duration,
+}
+
+/// Returns the snapshot after `observation`, with the changes. An observation of an endpoint outside the snapshot
+/// changes nothing.
+#[must_use]
+pub fn apply_observation(
+    snapshot: &TopologySnapshot,
+    observation: &Observation,
+    rules: &ObservationRules,
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
+    let mut next = snapshot.clone();
+    let mut changes = Vec::new();
+    let Some(status) = next.endpoints.iter_mut().find(|it| it.endpoint.name == observation.endpoint) else {
+        return (next, changes);
+    };
+    let before = status.clone();
+    match &observation.outcome {
+        ProbeOutcome::Answered(answer) => answered(status, answer, observation, rules),
+        ProbeOutcome::Sampled(answer) => sampled(status, answer, observation),
+        ProbeOutcome::Alive => alive(status, observation),
+        ProbeOutcome::NoCredentials { answer, reason } => {
+            match answer {
+                Some(answer) => answered(status, answer, observation, rules),
+                None => reachable(status, observation),
+            }
+            status.last_error = Some(Arc::clone(reason));
+        }
+        ProbeOutcome::Failed(reason) => failed(status, reason, observation, rules),
+        ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
+    }
+    compare(&before, status, &mut changes);
+    conclude(snapshot, &mut next, &mut changes);
+    samples::follow(snapshot, &mut next, Some(observation));
+    (next, changes)
+}
+
+/// Returns the snapshot after a replay report of a session; `None` if the report adds nothing.
+#[must_use]
+pub fn apply_replay_report(
+    snapshot: &TopologySnapshot,
+    replayed: &ReplayReport,
+    rules: &ObservationRules,
+) -> Option<TopologySnapshot> {
+    if !snapshot.is_news(replayed) {
+        return None;
+    }
+    let mut next = snapshot.clone();
+    let status = next.endpoints.iter_mut().find(|it| it.endpoint.name == replayed.endpoint)?;
+    let ReplayReport { node: id, lsn, asked_at, answered_at, .. } = *replayed;
+    let position = lsn.map(|lsn| WalPosition { lsn, asked_at });
+    match status.nodes.iter_mut().find(|node| node.id == id) {
+        Some(node) => {
+            node.position = later(node.position.filter(|_| lsn.is_some()), position);
+            node.last_seen = node.last_seen.max(answered_at);
+        }
+        None => status.nodes.push(NodeStatus {
+            id,
+            role: ObservedRole::Standby,
+            position,
+            timeline: None,
+            last_seen: answered_at,
+            strayed: false,
+        }),
+    }
+    forget(&mut status.nodes, answered_at, rules);
+    Some(next)
+}
+
+/// Returns the snapshot for a changed configuration, with the changes. Endpoints with an unchanged declaration keep
+/// their status.
+#[must_use]
+pub fn apply_configuration(
+    snapshot: &TopologySnapshot,
+    endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
+) -> (TopologySnapshot, Vec<SnapshotChange>) {
+    let kept = |endpoint: Arc<Endpoint>| match snapshot.get(&endpoint.name) {
+        Some(status) if status.endpoint == endpoint => status.clone(),
+        _ => EndpointStatus::unknown(endpoint),
+    };
+    let endpoints = endpoints.into_iter().map(kept).collect();
+    let mut next = TopologySnapshot {
+        endpoints,
+        writer_samples: Arc::clone(&snapshot.writer_samples),
+        ..TopologySnapshot::default()
+    };
+    let mut changes = Vec::new();
+    conclude(snapshot, &mut next, &mut changes);
+    samples::follow(snapshot, &mut next, None);
+    (next, changes)
+}
+
+fn answered(
+    status: &mut EndpointStatus,
+    answer: &ProbeAnswer,
+    observation: &Observation,
+    rules: &ObservationRules,
+) {
+    alive(status, observation);
+    let position = answer.lsn.map(|lsn| WalPosition { lsn, asked_at: observation.asked_at });
+    status.observed = Some(answer.role);
+    status.read_only = Some(answer.read_only);
+    status.position = position;
+    status.timeline = answer.timeline;
+    let Some(id) = answer.node else { return };
+    status.node = Some(id);
+    let seen = NodeStatus {
+        id,
+        role: answer.role,
+        position,
+        timeline: answer.timeline,
+        last_seen: observation.ended_at,
+        strayed: false,
+    };
+    match status.nodes.iter_mut().find(|node| node.id == id) {
+        Some(node) => {
+            let position = later(node.position.filter(|_| position.is_some()), position);
+            let last_seen = node.last_seen.max(seen.last_seen);
+            *node = NodeStatus { position, last_seen, strayed: node.strayed, ..seen };
+        }
+        None => status.nodes.push(seen),
+    }
+    if status.endpoint.role != DeclaredRole::ReadPool {
+        status.nodes.retain(|node| node.id == id);
+    }
+    forget(&mut status.nodes, observation.ended_at, rules);
+}
+
+/// Removes nodes of a pool that were not seen for some time: a balancer may have one address for all nodes, so absence
+/// is the only sign.
+fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &ObservationRules) {
+    nodes.retain(|node| now.saturating_duration_since(node.last_seen) < rules.forget_nodes_after);
+}
+
+/// Updates the WAL position, if the same server answered and is still a primary.
+fn sampled(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Observation) {
+    let same = answer.node == status.node && answer.role == ObservedRole::Primary;
+    if same && let Some(lsn) = answer.lsn {
+        status.position = later(status.position, Some(WalPosition { lsn, asked_at: observation.asked_at }));
+    }
+}
+
+/// The later position of the same server: positions never go back, but answers may arrive out of order.
+fn later(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
+    one.into_iter().chain(other).max_by_key(|position| (position.lsn, position.asked_at))
+}
+
+fn alive(status: &mut EndpointStatus, observation: &Observation) {
+    status.failures = 0;
+    status.last_error = None;
+    status.last_success = Some(observation.ended_at);
+    set_health(status, Health::Up, observation);
+}
+
+/// Records a reachable server. The ability to log in stays as recorded; an endpoint down for silence becomes up.
+fn reachable(status: &mut EndpointStatus, observation: &Observation) {
+    status.failures = 0;
+    if status.health == Health::Down {
+        set_health(status, Health::Up, observation);
+    }
+}
+
+fn failed(
+    status: &mut EndpointStatus,
+    reason: &Arc<str>,
+    observation: &Observation,
+    rules: &ObservationRules,
+) {
+    status.failures = status.failures.saturating_add(1);
+    status.last_error = Some(Arc::clone(reason));
+    if status.failures >= rules.failures {
+        set_health(status, Health::Down, observation);
+    }
+}
+
+fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observation) {
+    if status.health != health {
+        status.health = health;
+        status.since = Some(observation.ended_at);
+    }
+}
+
+/// Adds the changes of an endpoint.
+fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
+    let endpoint = &after.endpoint.name;
+    if before.health != after.health {
+        changes.push(SnapshotChange::Health {
+            endpoint: endpoint.clone(),
+            from: before.health,
+            to: after.health,
+            reason: after.last_error.clone(),
+        });
+    }
+    if let (Some(from), Some(to)) = (before.node, after.node)
+        && from != to
+        && after.endpoint.role != DeclaredRole::ReadPool
+    {
+        changes.push(SnapshotChange::Node { endpoint: endpoint.clone(), from, to });
+    }
+    let Some(observed) = after.observed else { return };
+    if before.observed != after.observed {
+        changes.push(SnapshotChange::Role {
+            endpoint: endpoint.clone(),
+            from: before.observed,
+            to: observed,
+        });
+    }
+    match (before.mismatch(), after.mismatch()) {
+        (false, true) => changes.push(SnapshotChange::Mismatch {
+            endpoint: endpoint.clone(),
+            declared: after.endpoint.role,
+            observed,
+        }),
+        (true, false) => changes.push(SnapshotChange::MismatchEnded { endpoint: endpoint.clone() }),
+        _ => {}
+    }
+}
+
+/// Adds the changes of the whole snapshot.
+fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<SnapshotChange>) {
+    let election = elect(&next.endpoints, before.writer.as_ref());
+    if election.writer != before.writer {
+        changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
+    }
+    match (before.two_writers, election.two_writers) {
+        (false, true) => changes.push(SnapshotChange::TwoWriters {
+            endpoints: next
+                .endpoints
+                .iter()
+                .filter(|status| status.says_writable())
+                .map(|status| status.endpoint.name.clone())
+                .collect(),
+        }),
+        (true, false) => changes.push(SnapshotChange::TwoWritersEnded),
+        _ => {}
+    }
+    next.writer = election.writer;
+    next.two_writers = election.two_writers;
+}
+
+#[cfg(test)]
+mod tests;
